@@ -1,0 +1,80 @@
+{{/* Names. Policies are proven by a label that holds their name, and a label's value has 63 characters. */}}
+{{- define "jit-rbac.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "jit-rbac.controller" -}}{{ include "jit-rbac.fullname" . }}-controller{{- end -}}
+{{- define "jit-rbac.webhook" -}}{{ include "jit-rbac.fullname" . }}-webhook{{- end -}}
+
+{{/* User names of the two ServiceAccounts, as the API server sees them. */}}
+{{- define "jit-rbac.controllerUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.controller" . }}{{- end -}}
+{{- define "jit-rbac.webhookUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.webhook" . }}{{- end -}}
+
+{{/* Labels of an object: (dict "root" $ "component" "controller"); the component may be left out. */}}
+{{- define "jit-rbac.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "jit-rbac.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "jit-rbac.selector" -}}
+app.kubernetes.io/name: jit-rbac
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "jit-rbac.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* What both processes read. */}}
+{{- define "jit-rbac.config" -}}
+{{- $name := include "jit-rbac.fullname" . -}}
+{{- $certificate := dict -}}
+{{- if .Values.webhook.certManager.enabled -}}
+{{- $_ := set $certificate "directory" "/etc/jit-rbac/tls" -}}
+{{- else -}}
+{{- $host := ternary (urlParse .Values.outOfCluster.webhookUrl).hostname (include "jit-rbac.webhookHost" .) .Values.outOfCluster.enabled -}}
+{{- $_ := set $certificate "selfManaged" (dict "secret" (include "jit-rbac.tlsSecret" .) "dnsNames" (list $host)) -}}
+{{- end -}}
+{{- dict
+  "operatorNamespace" .Release.Namespace
+  "controller" (dict "serviceAccount" (include "jit-rbac.controller" .) "lease" (include "jit-rbac.controller" .))
+  "webhook" (dict
+    "serviceAccount" (include "jit-rbac.webhook" .)
+    "certificate" $certificate
+    "mutatingConfiguration" $name
+    "validatingConfiguration" $name)
+  "maxGrant" .Values.maxGrant
+  "identity" (dict "prefixes" .Values.identity.prefixes "aliases" .Values.identity.aliases)
+| toPrettyJson -}}
+{{- end -}}
+
+{{- define "jit-rbac.configMap" -}}{{ include "jit-rbac.fullname" . }}-config{{- end -}}
+{{- define "jit-rbac.tlsSecret" -}}{{ include "jit-rbac.webhook" . }}-tls{{- end -}}
+{{- define "jit-rbac.webhookHost" -}}{{ include "jit-rbac.webhook" . }}.{{ .Release.Namespace }}.svc{{- end -}}
+
+{{/* What the schema cannot say about values that belong together. */}}
+{{- define "jit-rbac.check" -}}
+{{- if .Values.outOfCluster.enabled -}}
+{{- if not .Values.outOfCluster.webhookUrl -}}
+{{- fail "outOfCluster.enabled needs outOfCluster.webhookUrl: where the API server reaches the webhook, as https://127.0.0.1:9443" -}}
+{{- end -}}
+{{- if .Values.webhook.certManager.enabled -}}
+{{- fail "webhook.certManager.enabled and outOfCluster.enabled do not go together: cert-manager's certificate is mounted into a pod" -}}
+{{- end -}}
+{{- end -}}
+{{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease" "default") -}}
+{{- fail (printf "jit-rbac needs a namespace of its own, not %s: nothing may ever be granted where it runs. Install it with --namespace jit-system --create-namespace" .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,42 @@
+{{/*
+Eligibilities and policies, which admins write: (dict "root" $ "name" "eligibilities" "one" "eligibility" "resource" ...).
+*/}}
+{{- define "jit-rbac.policy.authored.spec" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+    - apiGroups: [jitrbac.dev]
+      apiVersions: ["*"]
+      operations: [CREATE, UPDATE]
+      resources: [{{ .resource }}]
+variables:
+  {{- include "jit-rbac.policy.variables" . | nindent 2 }}
+  - name: spec
+    expression: dyn(object).spec
+  # Labels, annotations and the like are anybody's whom RBAC lets; who wrote the spec stays recorded.
+  - name: sameSpec
+    expression: variables.updating && dyn(object).spec == dyn(oldObject).spec
+  - name: author
+    expression: object.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
+  {{- .variables | nindent 2 }}
+validations:
+  {{- include "jit-rbac.policy.probe" . | nindent 2 }}
+  - expression: variables.sameSpec || variables.author != ''
+    reason: Forbidden
+    message: >-
+      the annotation jitrbac.dev/author is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again
+      in a moment; if it stays so, look at the Deployment {{ include "jit-rbac.webhook" .root }}
+  - expression: variables.sameSpec || variables.author == request.userInfo.?username.orValue('')
+    reason: Forbidden
+    messageExpression: |-
+      "the annotation jitrbac.dev/author is '" + variables.author + "', but you are '" + request.userInfo.?username.orValue('') +
+      "': leave it out, it is written for you at each change of spec"
+    message: "the annotation jitrbac.dev/author is not your user name: leave it out, it is written for you at each change of spec"
+  - expression: |-
+      !variables.sameSpec ||
+      variables.author == oldObject.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
+    reason: Forbidden
+    message: >-
+      the annotation jitrbac.dev/author says who wrote the present spec and changes only with it; leave it as it is
+  {{- .validations | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,85 @@
+{{/*
+The admission policies are the floor: they hold inside the API server also when no process of ours runs.
+
+Three rules for every expression in this folder.
+- A no-op update passes (storage migration), and once an object is being deleted anybody may take finalizers away with all
+  else unchanged; otherwise foreground and orphan deletion hang, and a binding goes on granting.
+- Optional fields are read through a default, `x.?y.orValue({})`, before anything in them is. On an optional held in a
+  variable, `.?z` silently sees nothing, and a check that nothing fails lets everything pass.
+- `dyn(...)` where a field is not in every type that the policy matches; otherwise the policy's status carries warnings.
+*/}}
+
+{{/* The head of a policy and, in the same document stream, its binding: (dict "root" $ "name" "requests"). */}}
+{{- define "jit-rbac.policy.name" -}}{{ include "jit-rbac.fullname" .root }}-{{ .name }}{{- end -}}
+
+{{- define "jit-rbac.policy.head" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ include "jit-rbac.policy.name" . }}
+  labels:
+    {{- include "jit-rbac.labels" (dict "root" .root) | nindent 4 }}
+{{- end -}}
+
+{{- define "jit-rbac.policy.binding" -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ include "jit-rbac.policy.name" . }}
+  labels:
+    {{- include "jit-rbac.labels" (dict "root" .root) | nindent 4 }}
+spec:
+  policyName: {{ include "jit-rbac.policy.name" . }}
+  # Audit writes what was refused into the API server's audit log as well.
+  validationActions: [Deny, Audit]
+{{- end -}}
+
+{{/* Who writes and how. */}}
+{{- define "jit-rbac.policy.variables" -}}
+- name: operator
+  expression: request.userInfo.username == {{ include "jit-rbac.controllerUser" .root | toJson }}
+- name: creating
+  expression: request.operation == 'CREATE'
+- name: updating
+  expression: request.operation == 'UPDATE'
+- name: deleting
+  expression: request.operation == 'DELETE'
+{{- end -}}
+
+{{/* What an object carries; not for DELETE, where there is none. */}}
+{{- define "jit-rbac.policy.metadata" -}}
+- name: labels
+  expression: object.metadata.?labels.orValue({})
+- name: annotations
+  expression: object.metadata.?annotations.orValue({})
+- name: owners
+  expression: object.metadata.?ownerReferences.orValue([])
+- name: finalizers
+  expression: object.metadata.?finalizers.orValue([])
+# Only for UPDATE.
+- name: sameMetadata
+  expression: |-
+    variables.labels == oldObject.metadata.?labels.orValue({}) &&
+    variables.annotations == oldObject.metadata.?annotations.orValue({}) &&
+    variables.owners == oldObject.metadata.?ownerReferences.orValue([])
+- name: sameFinalizers
+  expression: |-
+    variables.finalizers == oldObject.metadata.?finalizers.orValue([]) ||
+    (has(oldObject.metadata.deletionTimestamp) &&
+      variables.finalizers.all(f, f in oldObject.metadata.?finalizers.orValue([])))
+{{- end -}}
+
+{{/*
+By this label the operator proves that the policy is in force: a dry run of an object that carries the policy's name
+must be refused, and it is refused to everybody, the operator too. What is stored with it may still be let go.
+*/}}
+{{- define "jit-rbac.policy.probe" -}}
+{{- $name := include "jit-rbac.policy.name" . -}}
+- expression: |-
+    variables.deleting || object.metadata.?labels[?'jitrbac.dev/probe'].orValue('') != '{{ $name }}' ||
+    (variables.updating && oldObject.metadata.?labels[?'jitrbac.dev/probe'].orValue('') == '{{ $name }}')
+  reason: Forbidden
+  message: >-
+    the label jitrbac.dev/probe asks the policy {{ $name }} to refuse, which proves that it is in force; take the label off
+{{- end -}}

@@ -1,0 +1,64 @@
+//! Names that objects carry: the API group, labels, annotations, field managers.
+
+/// API group of all four kinds.
+pub const GROUP: &str = "jitrbac.dev";
+
+/// Label of every RoleBinding that the operator made; its value is [`MANAGED_VALUE`].
+pub const MANAGED_LABEL: &str = "jitrbac.dev/managed";
+/// The only value of [`MANAGED_LABEL`].
+pub const MANAGED_VALUE: &str = "true";
+/// Selects the managed bindings in a list or a watch.
+pub const MANAGED_SELECTOR: &str = "jitrbac.dev/managed=true";
+
+/// On a managed binding: the instant (RFC 3339, UTC, whole seconds) at which it must be gone.
+pub const EXPIRES_AT: &str = "jitrbac.dev/expires-at";
+/// On a managed binding: name of the request in the same namespace.
+pub const REQUEST: &str = "jitrbac.dev/request";
+/// On a managed binding: UID of the namespace that was approved (T37).
+pub const NAMESPACE_UID: &str = "jitrbac.dev/namespace-uid";
+/// On a managed binding: digest of what was approved.
+pub const DIGEST: &str = "jitrbac.dev/digest";
+/// On a managed binding: user name of the stamped requester.
+pub const REQUESTER: &str = "jitrbac.dev/requester";
+/// On a managed binding: the requester's reason.
+pub const JUSTIFICATION: &str = "jitrbac.dev/justification";
+
+/// On an eligibility or a policy: who wrote its present spec, stamped at admission.
+pub const AUTHOR: &str = "jitrbac.dev/author";
+
+/// Every managed binding is named `jit-<uid of its request>`.
+pub const BINDING_PREFIX: &str = "jit-";
+
+/// Name of the binding that the request with this UID may have.
+#[must_use]
+pub fn binding_name(request_uid: &str) -> String {
+    format!("{BINDING_PREFIX}{request_uid}")
+}
+
+/// The request's UID if `name` has the form `jit-<uuid>`, the form that only the operator may use (T32).
+#[must_use]
+pub fn request_uid_of(name: &str) -> Option<&str> {
+    let uid = name.strip_prefix(BINDING_PREFIX)?;
+    let lengths = uid.split('-').map(str::len);
+    let hex = uid.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    (hex && lengths.eq([8, 4, 4, 4, 12])).then_some(uid)
+}
+
+/// Name of the webhook in both webhook configurations that answers for requests and decisions.
+pub const PEOPLE_WEBHOOK: &str = "activations.jitrbac.dev";
+/// Name of the webhook in both webhook configurations that answers for eligibilities and policies.
+pub const ADMIN_WEBHOOK: &str = "eligibilities.jitrbac.dev";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_operators_form_is_a_binding_name() {
+        let uid = "0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
+        assert_eq!(request_uid_of(&binding_name(uid)), Some(uid));
+        for name in ["jit-", "jit-x", "jitx", "jit-0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3", "jit-0B9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d"] {
+            assert_eq!(request_uid_of(name), None, "{name}");
+        }
+    }
+}

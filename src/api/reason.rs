@@ -1,0 +1,183 @@
+//! Every reason that an object or a refusal can carry, in one CamelCase word.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why something is as it is: the `reason` of conditions, Events and refusals. The words are stable: scripts and alerts may rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word as it is stored and printed.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Where a request stands.
+    /// Waits for people.
+    WaitingForApproval,
+    /// Approved; the start lies ahead.
+    StartsLater,
+    /// The binding exists.
+    Granted,
+    /// The deadline has passed.
+    TimeIsUp,
+    /// The requester ended his grant.
+    GivenBack,
+    /// The requester took his request back before it was granted.
+    TakenBack,
+    /// An approver said no.
+    DeniedByApprover,
+    /// An approver or revoker ended it.
+    RevokedByPerson,
+    /// Nobody decided in time.
+    ApprovalTimedOut,
+    /// A grant would come after its own deadline.
+    TooLate,
+
+    // Who asks.
+    /// The request has no stamp of its requester that can be trusted.
+    StampMissing,
+    /// A user of Kubernetes itself, or nobody, asks.
+    SystemUser,
+    /// The eligibility does not allow `ServiceAccounts`, or not without approval.
+    ServiceAccountNotAllowed,
+    /// The requester is none of the eligibility's subjects.
+    NotASubject,
+
+    // What is asked for.
+    /// There is no such eligibility.
+    EligibilityNotFound,
+    /// The eligibility cannot be used as it is written.
+    EligibilityNotReady,
+    /// The eligibility's `startTime` lies ahead.
+    EligibilityNotBegun,
+    /// The eligibility's `endTime` has passed.
+    EligibilityOver,
+    /// The eligibility is suspended.
+    EligibilitySuspended,
+    /// The eligibility does not cover the namespace.
+    NamespaceNotCovered,
+    /// The namespace is the operator's own or the cluster's.
+    NamespaceProtected,
+    /// The namespace is going, gone or another one than before.
+    NamespaceTerminating,
+    /// The eligibility's policy does not exist.
+    PolicyNotFound,
+    /// The policy cannot be used as it is written.
+    PolicyNotReady,
+    /// The role does not exist.
+    RoleNotFound,
+    /// The chart's `bindableRoles` does not list the role.
+    RoleNotBindable,
+    /// An object could not be read as what it should be.
+    Unreadable,
+
+    // What a request must bring.
+    /// Longer than the eligibility or the policy allows.
+    DurationTooLong,
+    /// Shorter than the policy allows.
+    DurationTooShort,
+    /// No justification, though the policy asks for one.
+    JustificationMissing,
+    /// The justification is shorter than the policy asks for.
+    JustificationTooShort,
+    /// The justification does not match the policy's pattern.
+    JustificationMismatch,
+    /// The same person has another live request for the same eligibility and namespace.
+    AlreadyRequested,
+    /// A field is set that this version does not act upon.
+    FieldNotInForce,
+    /// A field's value cannot be used.
+    InvalidField,
+
+    // What a decision must be.
+    /// There is no such request.
+    RequestNotFound,
+    /// The decision names another request than the one that has this name now.
+    AnotherRequest,
+    /// Nobody decides on his own request.
+    OwnRequest,
+    /// The decider is no approver.
+    NotAnApprover,
+    /// The decider is neither approver nor revoker.
+    NotARevoker,
+    /// Only the requester can give access back.
+    NotTheRequester,
+    /// He has approved already.
+    AlreadyApproved,
+    /// An earlier stage is not complete.
+    StageNotOpen,
+    /// The request is decided.
+    RequestSettled,
+    /// The request cannot be approved as it stands.
+    RequestNotReady,
+    /// The request is not what the approver saw.
+    DigestStale,
+    /// The policy asks for a comment.
+    CommentMissing,
+
+    // What ends a grant.
+    /// The eligibility was removed.
+    EligibilityRemoved,
+    /// The policy was removed.
+    PolicyRemoved,
+    /// The role was removed.
+    RoleRemoved,
+    /// The eligibility names another role now.
+    RoleNotCovered,
+    /// Eligibility or policy no longer allow a grant that long.
+    DurationNoLongerAllowed,
+    /// Somebody removed the binding.
+    BindingRemoved,
+    /// Somebody changed the binding.
+    BindingAltered,
+
+    // What fails.
+    /// A binding of that name exists already and is another one.
+    BindingConflict,
+    /// The API server refused the binding.
+    BindingRefused,
+
+    // Eligibilities and policies.
+    /// It can be used.
+    Valid,
+    /// The policy asks for an `endTime`.
+    EndRequired,
+    /// It lasts longer than the policy allows.
+    EligibilityTooLong,
+    /// Longer than the chart's `maxGrant`.
+    AboveMaxGrant,
+    /// A name that belongs to Kubernetes itself.
+    SystemName,
+    /// A stage asks for more people than it lists.
+    QuorumImpossible,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn the_word_is_what_is_stored() {
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The binding that a grant is made of, and whether a stored one is it (api rule 8).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    facts::{Record, RequestFacts},
+    person::Account,
+    policy::stamp,
+};
+use crate::api::{
+    Stamp,
+    eligibility::{RoleKind, RoleRef},
+    names,
+};
+
+/// Everything that a grant's binding says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Name of the binding, made of the request's UID.
+    pub name: String,
+    /// Namespace of binding and request.
+    pub namespace: String,
+    /// UID of that namespace.
+    pub namespace_uid: String,
+    /// Name of the request.
+    pub request: String,
+    /// UID of the request, the binding's owner.
+    pub request_uid: String,
+    /// When it starts.
+    pub start: DateTime<Utc>,
+    /// When it must be gone.
+    pub deadline: DateTime<Utc>,
+    /// The one subject: the stamped requester.
+    pub subject: BindingSubject,
+    /// The role.
+    pub role: RoleRef,
+    /// Digest of what was approved.
+    pub digest: String,
+    /// User name of the requester.
+    pub requester: String,
+    /// The requester's reason.
+    pub justification: String,
+}
+
+/// A subject of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingSubject {
+    /// User, Group or `ServiceAccount`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Namespace of a `ServiceAccount`.
+    pub namespace: Option<String>,
+}
+
+impl BindingSubject {
+    /// The subject for a requester: himself, never a group (T11).
+    #[must_use]
+    pub fn of(requester: &Stamp, account: &Account) -> Self {
+        match account {
+            Account::User => Self { kind: "User".to_owned(), name: requester.username.to_string(), namespace: None },
+            Account::ServiceAccount { namespace, name } => {
+                Self { kind: "ServiceAccount".to_owned(), name: name.clone(), namespace: Some(namespace.clone()) }
+            }
+        }
+    }
+}
+
+impl Grant {
+    /// The annotations that its binding carries from the first moment on.
+    #[must_use]
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        [
+            (names::EXPIRES_AT, stamp(self.deadline)),
+            (names::REQUEST, self.request.clone()),
+            (names::NAMESPACE_UID, self.namespace_uid.clone()),
+            (names::DIGEST, self.digest.clone()),
+            (names::REQUESTER, self.requester.clone()),
+            (names::JUSTIFICATION, self.justification.clone()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+}
+
+/// What was seen of the binding that bears a request's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Nobody looked. Creating it will tell.
+    Unread,
+    /// The API server says that there is none.
+    Absent,
+    /// There is one.
+    Present(BindingFacts),
+}
+
+/// A stored binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingFacts {
+    /// UID.
+    pub uid: String,
+    /// True with our label.
+    pub managed: bool,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its subjects.
+    pub subjects: Vec<BindingSubject>,
+    /// Kind of its role.
+    pub role_kind: String,
+    /// Name of its role.
+    pub role_name: String,
+}
+
+impl BindingFacts {
+    /// Its deadline, if it has one that can be read.
+    #[must_use]
+    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+        deadline_of(&self.annotations)
+    }
+
+    fn is_role(&self, kind: RoleKind, name: &str) -> bool {
+        self.role_kind == kind.as_str() && self.role_name == name
+    }
+
+    /// What is different from `grant`, if anything is. Nothing that differs is ever adopted (T32).
+    #[must_use]
+    pub fn difference(&self, grant: &Grant) -> Option<String> {
+        let expected = grant.annotations();
+        let key = expected.iter().find(|(key, value)| self.annotations.get(*key) != Some(*value)).map(|(key, _)| key);
+        if !self.managed {
+            Some(format!("the label {} is missing", names::MANAGED_LABEL))
+        } else if self.subjects != [grant.subject.clone()] {
+            Some("its subjects are others".to_owned())
+        } else if !self.is_role(grant.role.kind, &grant.role.name) {
+            Some("its roleRef is another".to_owned())
+        } else {
+            key.map(|key| format!("its annotation {key} is another"))
+        }
+    }
+
+    /// What somebody changed since it was recorded, if anything. Foreign labels and annotations are let be (api rule 10).
+    #[must_use]
+    pub fn altered(&self, request: &RequestFacts, requester: &Stamp, account: &Account, record: &Record) -> Option<String> {
+        let annotation = |key: &str| self.annotations.get(key).map(String::as_str);
+        let expires = record.expires_at.map(stamp);
+        let checks = [
+            (names::EXPIRES_AT, expires.as_deref()),
+            (names::REQUEST, Some(request.object.name.as_str())),
+            (names::DIGEST, record.digest.as_deref()),
+            (names::REQUESTER, Some(requester.username.as_str())),
+        ];
+        if !self.managed {
+            return Some(format!("its label {} was taken away", names::MANAGED_LABEL));
+        }
+        if self.subjects != [BindingSubject::of(requester, account)] {
+            return Some("its subjects were changed".to_owned());
+        }
+        if record.role.as_ref().is_some_and(|role| !self.is_role(role.kind, &role.name)) {
+            return Some("its roleRef was changed".to_owned());
+        }
+        if record.binding.as_ref().is_some_and(|binding| binding.uid != self.uid) {
+            return Some("it was replaced by another of the same name".to_owned());
+        }
+        checks.iter().find(|(key, value)| annotation(key) != *value).map(|(key, _)| format!("its annotation {key} was changed"))
+    }
+}
+
+/// The deadline among the annotations of a managed binding.
+#[must_use]
+pub fn deadline_of(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
+    let text = annotations.get(names::EXPIRES_AT)?;
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
+}

@@ -1,0 +1,422 @@
+//! The state machine: from everything that is stored to what a request is and what becomes of its binding.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    approval::{self, Counted, Progress},
+    binding::{Binding, BindingSubject, Grant},
+    decisions,
+    digest::Digest,
+    duration, eligibility,
+    facts::{Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
+    in_force, one_live,
+    person::{self, Account},
+    policy::{self, stamp},
+    refusal::Refusal,
+    requirements,
+};
+use crate::api::{
+    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State,
+    names::binding_name,
+    request::Awaiting,
+};
+
+/// What must happen to the binding that bears the request's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingAction {
+    /// Nothing.
+    Keep,
+    /// Create it as the verdict's grant says.
+    Create,
+    /// Make sure that it is gone.
+    Remove,
+}
+
+/// What a request is, why, and what is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Where it stands.
+    pub state: State,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub message: String,
+    /// Who caused it; none for the operator's own rules.
+    pub actor: Option<String>,
+    /// Digest of what would be granted, where it can be told.
+    pub digest: Option<Digest>,
+    /// Duration that is asked for, where it can be told.
+    pub asked: Option<Duration>,
+    /// Approvals that count.
+    pub counted: Vec<Counted>,
+    /// Who can decide now.
+    pub awaiting: Option<Awaiting>,
+    /// What is to be granted, with [`BindingAction::Create`].
+    pub grant: Option<Grant>,
+    /// What must happen to the binding.
+    pub binding: BindingAction,
+    /// When time alone can change the verdict.
+    pub look_again: Option<DateTime<Utc>>,
+}
+
+impl Verdict {
+    fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            reason,
+            message: message.into(),
+            actor: None,
+            digest: None,
+            asked: None,
+            counted: Vec::new(),
+            awaiting: None,
+            grant: None,
+            binding: if state.is_terminal() { BindingAction::Remove } else { BindingAction::Keep },
+            look_again: None,
+        }
+    }
+
+    fn refused(state: State, refusal: Refusal) -> Self {
+        Self::new(state, refusal.reason, refusal.message)
+    }
+
+    fn by(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// The refusal that a person gets who asks for what this verdict says no to; none where he gets it, or where people decide.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let no = match self.state {
+            State::Pending => true,
+            State::AwaitingApproval | State::Scheduled | State::Active => false,
+            terminal => terminal.is_terminal(),
+        };
+        no.then(|| Refusal::new(self.reason, self.message.clone()))
+    }
+}
+
+/// Decides one request. Total and without memory: the same snapshot and the same time give the same verdict.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+    let record = &snapshot.request.record;
+    match record.state {
+        _ if snapshot.request.object.deleting => {
+            Verdict { binding: BindingAction::Remove, ..Verdict::new(State::Pending, Reason::RequestNotFound, "the request is being deleted") }
+        }
+        Some(state) if state.is_terminal() => Verdict::new(state, record.reason.unwrap_or(Reason::Unreadable), "the request is at an end"),
+        Some(State::Active) => running(snapshot, settings, now),
+        _ => deciding(snapshot, settings, now),
+    }
+}
+
+// === Until the grant ===
+
+/// What a grant is decided on, once all of it is known to be there and usable.
+struct Known<'a> {
+    requester: &'a Stamp,
+    namespace: &'a NamespaceFacts,
+    eligibility: &'a Object<RoleEligibilitySpec>,
+    policy: &'a Object<ApprovalPolicySpec>,
+    role: &'a RoleFacts,
+}
+
+/// Why something is not there: for good, or maybe only now.
+enum Missing {
+    /// The request is denied.
+    Denied(Refusal),
+    /// The request waits, and times out if nothing changes.
+    Waits(Refusal),
+}
+
+fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+    let verdict = undecided(snapshot, settings, now);
+    match (&snapshot.binding, verdict.binding) {
+        // A binding that no report speaks of: made just before a crash, or by somebody else. Only what would be granted now may stay.
+        (Binding::Present(found), BindingAction::Create) => match verdict.grant.as_ref().and_then(|grant| found.difference(grant)) {
+            None => Verdict { binding: BindingAction::Keep, ..verdict },
+            Some(difference) => {
+                let message = format!("a RoleBinding '{}' exists already and is not the one to be granted: {difference}", binding_name(&snapshot.request.object.uid));
+                Verdict::new(State::Failed, Reason::BindingConflict, message)
+            }
+        },
+        (Binding::Present(_), _) => Verdict { binding: BindingAction::Remove, ..verdict },
+        (Binding::Absent | Binding::Unread, _) => verdict,
+    }
+}
+
+fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+    let request = &snapshot.request;
+    let Some(requester) = &request.object.spec.requester else {
+        return Verdict::new(State::Denied, Reason::StampMissing, "the request carries no stamp of who made it; create it again");
+    };
+    if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
+        return Verdict::new(State::Withdrawn, Reason::TakenBack, format!("taken back {}", decisions::in_words(decision))).by(decisions::decider(decision));
+    }
+    if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
+        return Verdict::new(State::Denied, Reason::DeniedByApprover, format!("denied {}", decisions::in_words(decision))).by(decisions::decider(decision));
+    }
+    let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
+    let known = match known(snapshot, requester, settings) {
+        Ok(known) => known,
+        Err(Missing::Denied(refusal)) => return Verdict::refused(State::Denied, refusal),
+        Err(Missing::Waits(refusal)) if now >= until => {
+            return Verdict::new(State::TimedOut, refusal.reason, format!("nothing could be decided until {}: {}", stamp(until), refusal.message));
+        }
+        Err(Missing::Waits(refusal)) => return Verdict { look_again: Some(until), ..Verdict::refused(State::Pending, refusal) },
+    };
+    match asked_for(snapshot, &known, settings, now) {
+        Ok((account, asked)) => approved(snapshot, &known, &account, asked, until, settings, now),
+        Err(refusal) => Verdict::refused(State::Denied, refusal),
+    }
+}
+
+fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) -> Result<Known<'a>, Missing> {
+    let spec = &snapshot.request.object.spec;
+    let name = &spec.eligibility_ref.name;
+    let eligibility = match &snapshot.eligibility {
+        Lookup::Found(eligibility) => eligibility.as_ref(),
+        Lookup::Absent => {
+            return Err(Missing::Denied(Refusal::new(
+                Reason::EligibilityNotFound,
+                format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"),
+            )));
+        }
+        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be read: {why}"))),
+    };
+    eligibility::check(&eligibility.spec, settings)
+        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
+    let policy_name = &eligibility.spec.policy_ref.name;
+    let policy = match &snapshot.policy {
+        Lookup::Found(policy) => policy.as_ref(),
+        Lookup::Absent => {
+            return Err(waits(Reason::PolicyNotFound, format!("eligibility '{name}' names the policy '{policy_name}', which does not exist")));
+        }
+        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("policy '{policy_name}' cannot be read: {why}"))),
+    };
+    policy::check(&policy.spec, settings)
+        .map_err(|refusal| waits(Reason::PolicyNotReady, format!("policy '{policy_name}' cannot be used: {refusal}")))?;
+    policy::check_eligibility(eligibility, policy)
+        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
+    let namespace = match &snapshot.namespace {
+        Lookup::Found(namespace) if !namespace.terminating => namespace,
+        Lookup::Found(_) | Lookup::Absent => {
+            return Err(Missing::Denied(Refusal::new(
+                Reason::NamespaceTerminating,
+                format!("namespace '{}' is going away: nothing can be activated in it", snapshot.request.namespace),
+            )));
+        }
+        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace))),
+    };
+    let role = &eligibility.spec.role_ref;
+    let place = if role.kind == crate::api::eligibility::RoleKind::Role { format!(" in namespace '{}'", snapshot.request.namespace) } else { String::new() };
+    match &snapshot.role {
+        Lookup::Found(role) => Ok(Known { requester, namespace, eligibility, policy, role }),
+        Lookup::Absent => Err(waits(Reason::RoleNotFound, format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name))),
+        Lookup::Unreadable(why) => Err(waits(Reason::Unreadable, format!("{} '{}' cannot be read: {why}", role.kind, role.name))),
+    }
+}
+
+fn waits(reason: Reason, message: String) -> Missing {
+    Missing::Waits(Refusal::new(reason, message))
+}
+
+/// The account and the duration, if this person may ask for this now.
+fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: DateTime<Utc>) -> Result<(Account, Duration), Refusal> {
+    let request = &snapshot.request;
+    let spec = &request.object.spec;
+    in_force::request(spec)?;
+    let account = eligibility::eligible(known.requester, known.eligibility, &request.namespace, known.namespace, settings, now)?;
+    let asked = duration::check(spec, known.eligibility, known.policy, settings)?;
+    requirements::check(spec, known.policy)?;
+    one_live::check(request, known.requester, &snapshot.peers, &settings.identities)?;
+    Ok((account, asked))
+}
+
+fn approved(
+    snapshot: &Snapshot,
+    known: &Known<'_>,
+    account: &Account,
+    asked: Duration,
+    until: DateTime<Utc>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let request = &snapshot.request;
+    let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
+    let progress = approval::progress(request, known.requester, known.policy, &snapshot.decisions, &digest, &settings.identities);
+    let mut verdict = match progress.complete_at {
+        None if now >= until => Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}", stamp(until))),
+        None => waiting(&progress, until, known.eligibility),
+        Some(at) => granted(snapshot, known, account, asked, at, progress.shortened, &digest, now),
+    };
+    verdict.awaiting = if verdict.state == State::AwaitingApproval { progress.awaiting } else { None };
+    verdict.counted = progress.counted;
+    verdict.digest = Some(digest);
+    verdict.asked = Some(asked);
+    verdict
+}
+
+fn waiting(progress: &Progress, until: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>) -> Verdict {
+    let message = progress.awaiting.as_ref().map_or_else(
+        || "no stage says who approves".to_owned(),
+        |awaiting| {
+            let stale = if progress.stale { "; an earlier approval was for what has changed since and no longer counts" } else { "" };
+            format!(
+                "stage '{}' has {} of {} approvals by {}, until {}{stale}",
+                awaiting.stage,
+                awaiting.have,
+                awaiting.required,
+                person::in_words(&awaiting.approvers),
+                stamp(until),
+            )
+        },
+    );
+    let look_again = eligibility.spec.end_time.map_or(until, |end| end.min(until));
+    Verdict { look_again: Some(look_again), ..Verdict::new(State::AwaitingApproval, Reason::WaitingForApproval, message) }
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is one fact of the grant, and a struct would only rename them")]
+fn granted(
+    snapshot: &Snapshot,
+    known: &Known<'_>,
+    account: &Account,
+    asked: Duration,
+    complete_at: DateTime<Utc>,
+    shortened: Option<Duration>,
+    digest: &Digest,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let request = &snapshot.request;
+    let start = request.object.created.max(complete_at);
+    let (start, deadline) = match duration::span(start, asked, shortened, known.eligibility, known.policy) {
+        Ok(span) => span,
+        Err(refusal) => return Verdict::refused(State::Denied, refusal),
+    };
+    if now >= deadline {
+        let message = format!("a grant from {} would have ended at {} already; ask again", stamp(start), stamp(deadline));
+        return Verdict::new(State::TimedOut, Reason::TooLate, message);
+    }
+    let role = &known.eligibility.spec.role_ref;
+    let grant = Grant {
+        name: binding_name(&request.object.uid),
+        namespace: request.namespace.clone(),
+        namespace_uid: known.namespace.uid.clone(),
+        request: request.object.name.clone(),
+        request_uid: request.object.uid.clone(),
+        start,
+        deadline,
+        subject: BindingSubject::of(known.requester, account),
+        role: role.clone(),
+        digest: digest.to_string(),
+        requester: known.requester.username.to_string(),
+        justification: request.object.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    let message = format!("{} '{}' in namespace '{}' until {}", role.kind, role.name, request.namespace, stamp(deadline));
+    Verdict {
+        grant: Some(grant),
+        binding: BindingAction::Create,
+        look_again: Some(look_at(deadline, known.eligibility)),
+        ..Verdict::new(State::Active, Reason::Granted, message)
+    }
+}
+
+fn look_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>) -> DateTime<Utc> {
+    eligibility.spec.end_time.map_or(deadline, |end| end.min(deadline))
+}
+
+// === From the grant on ===
+
+fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+    let record = &snapshot.request.record;
+    let recorded = record.expires_at;
+    let stored = match &snapshot.binding {
+        Binding::Present(found) => found.deadline(),
+        Binding::Absent | Binding::Unread => None,
+    };
+    // Whichever says the earlier end is believed; neither at all is the end.
+    let deadline = match (recorded, stored) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
+        let message = deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
+        return Verdict::new(State::Expired, Reason::TimeIsUp, message);
+    };
+    if let Some(end) = ended(snapshot, settings, deadline, now) {
+        return end;
+    }
+    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility));
+    Verdict { look_again: Some(look_again), ..Verdict::new(State::Active, Reason::Granted, format!("until {}", stamp(deadline))) }
+}
+
+/// What ends a running grant before its time, if anything does.
+fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
+    let request = &snapshot.request;
+    let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
+    let Some(requester) = &request.object.spec.requester else {
+        return Some(revoked(Refusal::new(Reason::StampMissing, "the request carries no stamp of who made it")));
+    };
+    if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
+        let message = format!("given back {}", decisions::in_words(decision));
+        return Some(Verdict::new(State::Deactivated, Reason::GivenBack, message).by(decisions::decider(decision)));
+    }
+    if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
+        let message = format!("revoked {}", decisions::in_words(decision));
+        return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
+    }
+    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now) {
+        return Some(revoked(refusal));
+    }
+    let name = binding_name(&request.object.uid);
+    match &snapshot.binding {
+        Binding::Unread => None,
+        Binding::Absent => Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time")))),
+        Binding::Present(found) => {
+            let account = person::account(requester).unwrap_or(Account::User);
+            let altered = found.altered(request, requester, &account, &request.record)?;
+            Some(revoked(Refusal::new(Reason::BindingAltered, format!("somebody altered the RoleBinding '{name}': {altered}"))))
+        }
+    }
+}
+
+/// What an admin took away from under a running grant, if anything (api rule 11). Only absence that the API server has confirmed
+/// counts; what cannot be read revokes nothing.
+fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Refusal> {
+    let request = &snapshot.request;
+    let name = &request.object.spec.eligibility_ref.name;
+    let eligibility = match &snapshot.eligibility {
+        Lookup::Found(eligibility) => eligibility,
+        Lookup::Absent => return Some(Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' was removed"))),
+        Lookup::Unreadable(_) => return None,
+    };
+    let namespace = match &snapshot.namespace {
+        Lookup::Found(namespace) => namespace,
+        Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
+        Lookup::Unreadable(_) => return None,
+    };
+    if let Binding::Present(found) = &snapshot.binding
+        && found.annotations.get(crate::api::names::NAMESPACE_UID) != Some(&namespace.uid)
+    {
+        return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is another one than was approved", request.namespace)));
+    }
+    if let Err(refusal) = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now) {
+        return Some(refusal);
+    }
+    if request.record.role.as_ref().is_some_and(|role| *role != eligibility.spec.role_ref) {
+        let now_for = &eligibility.spec.role_ref;
+        return Some(Refusal::new(Reason::RoleNotCovered, format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name)));
+    }
+    match &snapshot.role {
+        Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, "the role was removed".to_owned())),
+        Lookup::Found(_) | Lookup::Unreadable(_) => {}
+    }
+    let policy = match &snapshot.policy {
+        Lookup::Found(policy) => policy,
+        Lookup::Absent => return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name))),
+        Lookup::Unreadable(_) => return None,
+    };
+    let granted = request.record.granted_at.map(|start| deadline.signed_duration_since(start))?;
+    duration::still_allowed(granted, eligibility, policy).err()
+}

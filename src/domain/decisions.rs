@@ -1,0 +1,218 @@
+//! What people may say to a request, and what of it ends the request.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    approval,
+    decide::{Verdict, decide},
+    facts::{Object, Settings, Snapshot},
+    in_force, person,
+    policy::stamp,
+    refusal::Refusal,
+};
+use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb};
+
+/// The requester's own word that he gives it back, if he said so.
+#[must_use]
+pub fn deactivation<'a>(snapshot: &'a Snapshot, requester: &Stamp, settings: &Settings) -> Option<&'a Object<ActivationDecisionSpec>> {
+    first(snapshot, |d| {
+        d.spec.decision == Verb::Deactivate && d.spec.decider.as_ref().is_some_and(|who| settings.identities.same(who, requester))
+    })
+}
+
+/// The first valid word against the request: a Deny of somebody who may approve in any stage, or a Revoke of an approver or revoker.
+#[must_use]
+pub fn veto<'a>(snapshot: &'a Snapshot, policy: &ApprovalPolicySpec) -> Option<&'a Object<ActivationDecisionSpec>> {
+    first(snapshot, |d| {
+        d.spec.decider.as_ref().is_some_and(|who| match d.spec.decision {
+            Verb::Deny => may_approve(policy, who),
+            Verb::Revoke => may_revoke(policy, who),
+            Verb::Approve | Verb::Review | Verb::Deactivate => false,
+        })
+    })
+}
+
+fn first(snapshot: &Snapshot, wanted: impl Fn(&Object<ActivationDecisionSpec>) -> bool) -> Option<&Object<ActivationDecisionSpec>> {
+    let mine = snapshot.decisions.iter().filter(|d| approval::is_about(d, &snapshot.request) && wanted(d));
+    mine.min_by_key(|d| (d.created, d.uid.as_str()))
+}
+
+fn may_approve(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
+    approval::stage_of(&policy.approval.stages, who).is_some()
+}
+
+fn may_revoke(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
+    may_approve(policy, who) || policy.revokers.as_ref().is_some_and(|people| person::is_listed(who, people))
+}
+
+/// The user name of whoever decided, for messages.
+#[must_use]
+pub fn decider(decision: &Object<ActivationDecisionSpec>) -> String {
+    decision.spec.decider.as_ref().map(|who| who.username.to_string()).unwrap_or_default()
+}
+
+/// What a decision adds to what was said: ` by lead-1: "not today"`.
+#[must_use]
+pub fn in_words(decision: &Object<ActivationDecisionSpec>) -> String {
+    let comment = decision.spec.comment.as_ref().filter(|c| !c.is_empty()).map(|c| format!(": \"{c}\"")).unwrap_or_default();
+    format!("by {}{comment}", decider(decision))
+}
+
+/// Whether a decision is taken, with a note where it is taken and changes nothing. The counting asks the same questions again.
+///
+/// `decision` is the object as it would be stored, with its stamp; `now` is its own creation time.
+pub fn review(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, Refusal> {
+    in_force::decision(&decision.spec)?;
+    let request = &snapshot.request;
+    let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
+        return Err(Refusal::new(Reason::StampMissing, "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?"));
+    };
+    person::account(who)?;
+    if !approval::is_about(decision, request) {
+        return Err(Refusal::new(
+            Reason::AnotherRequest,
+            format!(
+                "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
+                request.object.name,
+                decision.spec.request_ref.uid.as_deref().unwrap_or("none"),
+                request.object.uid,
+            ),
+        ));
+    }
+    let himself = settings.identities.same(who, requester);
+    let verdict = decide(snapshot, settings, now);
+    match decision.spec.decision {
+        Verb::Deactivate if !himself => Err(Refusal::new(
+            Reason::NotTheRequester,
+            format!("only '{}' can deactivate request '{}'; approvers and revokers use Revoke", requester.username, request.object.name),
+        )),
+        Verb::Deactivate => Ok(at_an_end(&verdict)),
+        Verb::Approve if himself => Err(Refusal::new(
+            Reason::OwnRequest,
+            format!("'{}' made request '{}' and cannot approve it himself; somebody else must", who.username, request.object.name),
+        )),
+        Verb::Deny | Verb::Revoke if himself => Err(Refusal::new(
+            Reason::OwnRequest,
+            format!("request '{}' is your own: use the decision Deactivate to give it back", request.object.name),
+        )),
+        Verb::Approve => approve(snapshot, decision, who, &verdict, settings).map(|()| None),
+        Verb::Deny | Verb::Revoke => against(snapshot, decision, who, &verdict),
+        Verb::Review => Ok(None),
+    }
+}
+
+fn at_an_end(verdict: &Verdict) -> Option<String> {
+    verdict.state.is_terminal().then(|| format!("the request is at an end already ({}): nothing changes", verdict.state))
+}
+
+fn against(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    who: &Stamp,
+    verdict: &Verdict,
+) -> Result<Option<String>, Refusal> {
+    let Some(policy) = snapshot.policy.found() else {
+        return Err(Refusal::new(
+            Reason::PolicyNotFound,
+            "the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
+        ));
+    };
+    let revoke = decision.spec.decision == Verb::Revoke;
+    let allowed = if revoke { may_revoke(&policy.spec, who) } else { may_approve(&policy.spec, who) };
+    if !allowed {
+        let (reason, people) = if revoke {
+            let revokers = policy.spec.revokers.as_ref().map(person::in_words).unwrap_or_else(|| "nobody".to_owned());
+            (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
+        } else {
+            (Reason::NotAnApprover, format!("approvers are {}", approvers_in_words(&policy.spec)))
+        };
+        return Err(Refusal::new(
+            reason,
+            format!("'{}' may not {} under policy '{}': {people}", who.username, decision.spec.decision.as_str().to_lowercase(), policy.name),
+        ));
+    }
+    let waiting = verdict.state == State::AwaitingApproval;
+    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+        return Err(comment_missing(&policy.name));
+    }
+    Ok(at_an_end(verdict))
+}
+
+fn comment_missing(policy: &str) -> Refusal {
+    Refusal::new(Reason::CommentMissing, format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"))
+}
+
+fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
+    let stages: Vec<String> = policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
+    if stages.is_empty() { "nobody, since it approves automatically".to_owned() } else { stages.join(", ") }
+}
+
+fn approve(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    who: &Stamp,
+    verdict: &Verdict,
+    settings: &Settings,
+) -> Result<(), Refusal> {
+    let request = &snapshot.request;
+    if verdict.state.is_terminal() || verdict.state == State::Active || verdict.state == State::Scheduled {
+        return Err(Refusal::new(
+            Reason::RequestSettled,
+            format!("request '{}' is {} ({}): there is nothing left to approve", request.object.name, verdict.state, verdict.message),
+        ));
+    }
+    let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {
+        return Err(Refusal::new(Reason::RequestNotReady, format!("request '{}' cannot be approved as it stands: {}", request.object.name, verdict.message)));
+    };
+    let stages = &policy.spec.approval.stages;
+    let Some(stage) = approval::stage_of(stages, who) else {
+        return Err(Refusal::new(
+            Reason::NotAnApprover,
+            format!("'{}' may not approve under policy '{}': approvers are {}", who.username, policy.name, approvers_in_words(&policy.spec)),
+        ));
+    };
+    let shown = decision.spec.digest.as_deref().unwrap_or_default();
+    if !digest.is_shown_as(shown) {
+        return Err(Refusal::new(
+            Reason::DigestStale,
+            format!("the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew", request.object.name),
+        ));
+    }
+    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who)) {
+        return Err(Refusal::new(
+            Reason::AlreadyApproved,
+            format!("'{}' approved request '{}' at {}; somebody else must approve too", before.approver.username, request.object.name, stamp(before.at)),
+        ));
+    }
+    let open = stages.iter().position(|s| s.name == awaiting.stage);
+    if open != Some(stage) {
+        let mine = stages.get(stage).map(|s| s.name.to_string()).unwrap_or_default();
+        return Err(Refusal::new(
+            Reason::StageNotOpen,
+            format!("'{}' approves in stage '{mine}', and stage '{}' is open now ({} of {})", who.username, awaiting.stage, awaiting.have, awaiting.required),
+        ));
+    }
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+        return Err(comment_missing(&policy.name));
+    }
+    match (decision.spec.duration, verdict.asked) {
+        (Some(shorter), Some(asked)) => check_shortening(shorter, asked, policy),
+        _ => Ok(()),
+    }
+}
+
+fn check_shortening(shorter: Duration, asked: Duration, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    if shorter > asked {
+        return Err(Refusal::new(
+            Reason::DurationTooLong,
+            format!("duration {shorter} is longer than the {asked} that was asked for; an approver can only shorten it"),
+        ));
+    }
+    let shortest = super::duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
+    if shorter < shortest { Err(super::duration::too_short(shorter, shortest, &policy.name)) } else { Ok(()) }
+}

@@ -1,0 +1,29 @@
+//! The rules. Everything that can refuse a person, grant him something or take it away is decided here, by pure and total functions.
+//!
+//! This room knows no Kubernetes client, no runtime and no clock: what was read comes in as [`facts`], the time as a parameter.
+//! Admission and controllers call the same functions, so that what `kubectl apply` answers is what would happen.
+
+pub mod approval;
+pub mod binding;
+pub mod decide;
+pub mod decisions;
+pub mod digest;
+pub mod duration;
+pub mod eligibility;
+pub mod facts;
+pub mod in_force;
+pub mod namespace;
+pub mod one_live;
+pub mod person;
+pub mod policy;
+pub mod refusal;
+pub mod requirements;
+pub mod role;
+
+#[cfg(test)]
+mod tests;
+
+pub use binding::{Binding, BindingFacts, Grant};
+pub use decide::{BindingAction, Verdict, decide};
+pub use facts::{Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot};
+pub use refusal::Refusal;

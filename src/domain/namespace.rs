@@ -1,0 +1,40 @@
+//! Which namespaces an eligibility covers.
+
+use super::facts::{NamespaceFacts, Settings};
+use crate::api::{
+    RoleEligibilitySpec,
+    eligibility::{Operator, Requirement, Selector},
+};
+
+/// The cluster's own namespaces, covered only by name and with the risk class `SystemNamespace` accepted.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// True for a namespace in which nobody can activate anything: the operator's own (T24) and the cluster's.
+#[must_use]
+pub fn is_protected(name: &str, settings: &Settings) -> bool {
+    name == settings.operator_namespace || SYSTEM_NAMESPACES.contains(&name)
+}
+
+/// True when the eligibility's names or its selector cover the namespace.
+#[must_use]
+pub fn covers(spec: &RoleEligibilitySpec, name: &str, namespace: &NamespaceFacts) -> bool {
+    spec.namespaces.names.iter().any(|n| n == name) || spec.namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace))
+}
+
+fn selects(selector: &Selector, namespace: &NamespaceFacts) -> bool {
+    let empty = selector.match_labels.is_empty() && selector.match_expressions.is_empty();
+    !empty
+        && selector.match_labels.iter().all(|(k, v)| namespace.labels.get(k) == Some(v))
+        && selector.match_expressions.iter().all(|r| holds(r, namespace))
+}
+
+fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
+    let value = namespace.labels.get(&requirement.key);
+    let listed = value.is_some_and(|v| requirement.values.contains(v));
+    match requirement.operator {
+        Operator::In => listed,
+        Operator::NotIn => !listed,
+        Operator::Exists => value.is_some(),
+        Operator::DoesNotExist => value.is_none(),
+    }
+}

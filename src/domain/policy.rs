@@ -1,0 +1,162 @@
+//! Whether a policy can be used as it is written.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    facts::{Object, Settings},
+    in_force,
+    refusal::Refusal,
+    requirements,
+};
+use crate::api::{
+    ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
+    identity::SERVICE_ACCOUNT_PREFIX,
+    policy::{EligibilityRules, Stage},
+};
+
+/// How long people have to decide when a policy does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// How long people have to decide.
+#[must_use]
+pub fn timeout(policy: Option<&ApprovalPolicySpec>) -> Duration {
+    policy.and_then(|p| p.approval.timeout).unwrap_or(DEFAULT_TIMEOUT)
+}
+
+/// How many different people a stage asks for.
+#[must_use]
+pub fn required(stage: &Stage) -> usize {
+    usize::try_from(stage.required.unwrap_or(1)).unwrap_or(1).max(1)
+}
+
+/// True when a request is approved without anybody.
+#[must_use]
+pub fn is_automatic(policy: &ApprovalPolicySpec) -> bool {
+    policy.approval.automatic.is_some() && policy.approval.stages.is_empty()
+}
+
+/// The refusal, if the policy cannot be used as it is written. The schema says most of it too; what is stored is checked again,
+/// because a schema can change under stored objects (T49) and an empty list must never mean "nobody needed" (T6).
+pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refusal> {
+    in_force::policy(spec)?;
+    let approval = &spec.approval;
+    if approval.automatic.is_some() != approval.stages.is_empty() {
+        return Err(Refusal::new(
+            Reason::InvalidField,
+            "spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose",
+        ));
+    }
+    for stage in &approval.stages {
+        check_stage(stage)?;
+    }
+    if let Some(revokers) = &spec.revokers {
+        check_people(revokers, "spec.revokers")?;
+    }
+    if let Some(pattern) = spec.requirements.as_ref().and_then(|r| r.justification.as_ref()).and_then(|j| j.pattern.as_ref()) {
+        requirements::anchored(pattern.as_str())?;
+    }
+    let limits = spec.limits.clone().unwrap_or_default();
+    if let Some(longest) = limits.max_duration {
+        below_max_grant(longest, "spec.limits.maxDuration", settings)?;
+    }
+    if let (Some(shortest), Some(longest)) = (limits.min_duration, limits.max_duration)
+        && shortest > longest
+    {
+        return Err(Refusal::new(
+            Reason::InvalidField,
+            format!("spec.limits.minDuration {shortest} is longer than spec.limits.maxDuration {longest}; nothing could be activated"),
+        ));
+    }
+    if let Some(shortest) = limits.min_duration {
+        below_max_grant(shortest, "spec.limits.minDuration", settings)?;
+    }
+    Ok(())
+}
+
+/// The refusal of a duration above the chart's `maxGrant`.
+pub fn below_max_grant(asked: Duration, field: &str, settings: &Settings) -> Result<(), Refusal> {
+    if asked <= settings.max_grant {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::AboveMaxGrant,
+        format!("{field} is {asked}, at most {} is allowed by the chart's value maxGrant; lower the field or raise the value", settings.max_grant),
+    ))
+}
+
+fn check_stage(stage: &Stage) -> Result<(), Refusal> {
+    let field = format!("the approvers of stage '{}'", stage.name);
+    if stage.approvers.is_empty() {
+        return Err(Refusal::new(Reason::InvalidField, format!("{field} are empty; name at least one user or group")));
+    }
+    check_people(&stage.approvers, &field)?;
+    let mut users: Vec<_> = stage.approvers.users.iter().collect();
+    users.sort_unstable();
+    users.dedup();
+    if stage.approvers.groups.is_empty() && required(stage) > users.len() {
+        return Err(Refusal::new(
+            Reason::QuorumImpossible,
+            format!("stage '{}' requires {} people and names {}; name more users or a group, or lower `required`", stage.name, required(stage), users.len()),
+        ));
+    }
+    Ok(())
+}
+
+/// System groups hold everybody, or machines: they approve nothing (T11).
+fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
+    let system_user = people.users.iter().find(|u| u.as_str().starts_with("system:") && !u.as_str().starts_with(SERVICE_ACCOUNT_PREFIX));
+    let system_group = people.groups.iter().find(|g| g.as_str().starts_with("system:"));
+    match system_user.or(system_group) {
+        Some(name) => Err(Refusal::new(
+            Reason::SystemName,
+            format!("{field} name '{name}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The refusal, if an eligibility lacks what its policy asks of it.
+pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    let EligibilityRules { require_end, max_duration, .. } = policy.spec.eligibility.clone().unwrap_or_default();
+    let spec = &eligibility.spec;
+    if require_end.unwrap_or(true) && spec.end_time.is_none() {
+        return Err(Refusal::new(
+            Reason::EndRequired,
+            format!("spec.endTime is missing and policy '{}' asks for one (spec.eligibility.requireEnd); give one, or set that to false", policy.name),
+        ));
+    }
+    if let (Some(longest), end) = (max_duration, spec.end_time) {
+        let from: DateTime<Utc> = spec.start_time.unwrap_or(eligibility.created);
+        let latest = from.checked_add_signed(TimeDelta::from(longest)).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if end.is_none_or(|end| end > latest) {
+            return Err(Refusal::new(
+                Reason::EligibilityTooLong,
+                format!(
+                    "the eligibility {}; policy '{}' allows {longest} (spec.eligibility.maxDuration): spec.endTime may be {} at the latest",
+                    end.map_or("has no end".to_owned(), |end| format!("ends at {}", stamp(end))),
+                    policy.name,
+                    stamp(latest),
+                ),
+            ));
+        }
+    }
+    if spec.allow_service_accounts && is_automatic(&policy.spec) {
+        return Err(Refusal::new(
+            Reason::ServiceAccountNotAllowed,
+            format!("spec.allowServiceAccounts is true and policy '{}' approves automatically: a ServiceAccount needs an approver", policy.name),
+        ));
+    }
+    match policy.spec.limits.as_ref().and_then(|l| l.min_duration) {
+        Some(shortest) if shortest > spec.max_duration => Err(Refusal::new(
+            Reason::InvalidField,
+            format!("spec.maxDuration {} is shorter than policy '{}' allows at least (spec.limits.minDuration {shortest})", spec.max_duration, policy.name),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An instant as people read it in our messages.
+#[must_use]
+pub fn stamp(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,9 @@
+//! Just-in-time RBAC for Kubernetes: nobody holds a role by default; people activate what they are eligible for, for a while.
+//!
+//! One way through the house: gather, decide, apply, report. [`domain`] holds the rules and knows no client, runtime or clock.
+
+pub mod api;
+pub mod config;
+pub mod domain;
+pub mod gather;
+pub mod observe;

@@ -1,0 +1,184 @@
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// One call to the API server, as its audit log tells it. The log has every
+/// call, at level `Metadata`, without the stage `RequestReceived`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AuditEvent {
+    /// The same in every stage of one call.
+    #[serde(rename = "auditID")]
+    pub audit_id: String,
+    /// `ResponseStarted` (of watches), `ResponseComplete` or `Panic`.
+    pub stage: String,
+    /// Path and query.
+    #[serde(rename = "requestURI")]
+    pub request_uri: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
+    pub verb: String,
+    /// Who called.
+    pub user: AuditUser,
+    /// Whom he impersonated.
+    pub impersonated_user: Option<AuditUser>,
+    /// The program that called.
+    pub user_agent: String,
+    /// What the call was about; absent for paths that are no resource.
+    pub object_ref: Option<ObjectReference>,
+    /// How it ended.
+    pub response_status: Option<ResponseStatus>,
+    /// When the call came in.
+    pub request_received_timestamp: DateTime<Utc>,
+    /// When this stage was reached.
+    pub stage_timestamp: DateTime<Utc>,
+    /// Notes of authorizers, admission plugins and webhooks.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A user in the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AuditUser {
+    /// The user name.
+    pub username: String,
+    /// The uid that the authenticator vouches for.
+    pub uid: String,
+    /// The groups that the authenticator vouches for.
+    pub groups: Vec<String>,
+}
+
+/// The object or collection of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectReference {
+    /// The plural, such as `rolebindings`.
+    pub resource: String,
+    /// Empty for what is not in a namespace.
+    pub namespace: String,
+    /// Empty for collections, and for creates by `generateName`.
+    pub name: String,
+    /// Set where the caller demanded a uid.
+    pub uid: String,
+    /// Empty for the core group.
+    pub api_group: String,
+    /// The version in the path.
+    pub api_version: String,
+    /// `status`, `finalizers`, ... or empty.
+    pub subresource: String,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ResponseStatus {
+    /// The HTTP status.
+    pub code: u16,
+    /// `Forbidden`, `NotFound`, ... of a refusal.
+    pub reason: String,
+    /// The message of a refusal.
+    pub message: String,
+}
+
+impl Default for AuditEvent {
+    fn default() -> Self {
+        Self {
+            audit_id: String::new(),
+            stage: String::new(),
+            request_uri: String::new(),
+            verb: String::new(),
+            user: AuditUser::default(),
+            impersonated_user: None,
+            user_agent: String::new(),
+            object_ref: None,
+            response_status: None,
+            request_received_timestamp: DateTime::UNIX_EPOCH,
+            stage_timestamp: DateTime::UNIX_EPOCH,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+impl AuditEvent {
+    /// Whether the call has ended (a watch is logged when it begins, too).
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.stage == "ResponseComplete"
+    }
+
+    /// The HTTP status, 0 if there is none.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.response_status.as_ref().map_or(0, |status| status.code)
+    }
+
+    /// Whether the call would change something if it succeeds; a dry run does not count.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        let writes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        writes && !self.request_uri.contains("dryRun=All")
+    }
+
+    /// The resource as in RBAC rules: `pods`, `pods/status`; empty for other paths.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.object_ref {
+            None => String::new(),
+            Some(object) if object.subresource.is_empty() => object.resource.clone(),
+            Some(object) => format!("{}/{}", object.resource, object.subresource),
+        }
+    }
+}
+
+/// A reader of the audit log that remembers how far it has come.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    offset: u64,
+}
+
+impl AuditLog {
+    /// A reader from the log's beginning.
+    #[must_use]
+    pub fn from_start(path: PathBuf) -> Self {
+        Self { path, offset: 0 }
+    }
+
+    /// A reader from the log's present end.
+    pub fn from_now(path: PathBuf) -> Result<Self> {
+        let offset = std::fs::metadata(&path).map_err(Error::path("read", &path))?.len();
+        Ok(Self { path, offset })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// What was logged since the last call. The API server writes the line of a
+    /// call after it has answered it, so the very last calls may come with the next read.
+    pub fn read(&mut self) -> Result<Vec<AuditEvent>> {
+        let mut new = Vec::new();
+        File::open(&self.path)
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(self.offset))?;
+                file.read_to_end(&mut new)
+            })
+            .map_err(Error::path("read", &self.path))?;
+        // The last line may be only half written.
+        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        new.truncate(whole);
+        self.offset += u64::try_from(whole).unwrap_or_default();
+        new.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).map_err(Error::from))
+            .collect()
+    }
+}

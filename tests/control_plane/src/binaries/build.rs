@@ -1,0 +1,184 @@
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use super::cache;
+use crate::{Error, Result};
+
+/// The Kubernetes that is built; `go.mod` has the same one.
+pub(super) const KUBERNETES: &str = "v1.36.3";
+/// The Helm that is built.
+const HELM: &str = "v4.3.1";
+
+/// The sources of the Go binary, so that no checkout is needed when it is built.
+const SOURCES: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../go.mod")),
+    ("go.sum", include_str!("../../go.sum")),
+    ("main.go", include_str!("../../main.go")),
+];
+/// The names that the one binary acts by.
+const NAMES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl, \
+     or point KUBEBUILDER_ASSETS at etcd, kube-apiserver, kube-controller-manager and kubectl of one version";
+/// Starts the names of directories that a build has not finished.
+const UNFINISHED: &str = ".unfinished-";
+
+/// The directory with the four programs, built if it is not in the cache.
+pub(super) fn kubernetes() -> Result<PathBuf> {
+    let note = format!(
+        "Building Kubernetes {KUBERNETES} (etcd, kube-apiserver, kube-controller-manager, kubectl) \
+         from its Go modules: about 5 minutes on 2 cores, once a machine."
+    );
+    let version = "k8s.io/component-base/version.";
+    let (major, minor) = KUBERNETES.trim_start_matches('v').split_once('.').unwrap_or_default();
+    let minor = minor.split('.').next().unwrap_or_default();
+    let flags = format!(
+        "-s -w -X {version}gitVersion={KUBERNETES} -X {version}gitMajor={major} -X {version}gitMinor={minor}"
+    );
+    cached(&key(&SOURCES, &flags), &note, |directory| {
+        let sources = directory.join("sources");
+        fs::create_dir(&sources).map_err(Error::path("create", &sources))?;
+        for (name, text) in SOURCES {
+            let path = sources.join(name);
+            fs::write(&path, text).map_err(Error::path("write", &path))?;
+        }
+        let binary = directory.join("kubernetes");
+        run(go(&sources).args(["build", "-trimpath", "-ldflags", &flags, "-o"]).arg(&binary).arg("."))?;
+        for name in NAMES {
+            let path = directory.join(name);
+            symlink("kubernetes", &path).map_err(Error::path("link", &path))?;
+        }
+        fs::remove_dir_all(&sources).map_err(Error::path("remove", &sources))
+    })
+}
+
+/// Helm's path, built if it is not in the cache.
+pub(super) fn helm() -> Result<PathBuf> {
+    let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once a machine.");
+    let directory = cached(&format!("helm-{HELM}"), &note, |directory| {
+        let module = format!("helm.sh/helm/v4/cmd/helm@{HELM}");
+        run(go(directory)
+            .env("GOBIN", directory)
+            .args(["install", "-trimpath", "-ldflags", "-s -w", &module]))
+    })?;
+    Ok(directory.join("helm"))
+}
+
+/// The directory of what is built from these sources with these flags: another
+/// name for any other sources, so that the cache never serves a stale binary.
+fn key(sources: &[(&str, &str)], flags: &str) -> String {
+    let mut hash = Sha256::new();
+    for (name, text) in sources {
+        // Lengths keep two neighbours apart.
+        hash.update(format!("{name} {}\n{text}", text.len()));
+    }
+    hash.update(flags);
+    let short = hash.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("kubernetes-{KUBERNETES}-{short:016x}")
+}
+
+/// The directory `name` of the cache, filled by `fill` if it does not exist.
+/// One process builds at a time, and a build that is cut short leaves nothing in its place.
+fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let cache = cache()?;
+    let finished = cache.join(name);
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    fs::create_dir_all(&cache).map_err(Error::path("create", &cache))?;
+    // Held until it is dropped at the end, or until this process dies.
+    let _lock = lock(&cache.join(".lock"))?;
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    remove_unfinished(&cache)?;
+    eprintln!("{note}");
+    let started = std::time::Instant::now();
+    let directory = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(&cache)
+        .map_err(Error::path("create a directory in", &cache))?;
+    fill(directory.path())?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(directory.path(), readable).map_err(Error::path("open up", directory.path()))?;
+    fs::rename(directory.keep(), &finished).map_err(Error::path("rename to", &finished))?;
+    eprintln!("Built in {} s: {}", started.elapsed().as_secs(), finished.display());
+    Ok(finished)
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(Error::path("open", path))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => eprintln!("Waiting for another process that is building."),
+        Err(TryLockError::Error(error)) => return Err(Error::path("lock", path)(error)),
+    }
+    file.lock().map_err(Error::path("lock", path))?;
+    Ok(file)
+}
+
+/// Removes what killed builds have left. Only the holder of the lock may.
+fn remove_unfinished(cache: &Path) -> Result<()> {
+    let entries = fs::read_dir(cache).map_err(Error::path("read", cache))?;
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(entry.path()).map_err(Error::path("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn go(directory: &Path) -> Command {
+    let mut command = Command::new("go");
+    // A Go workspace around us must not take part.
+    command.current_dir(directory).env("CGO_ENABLED", "0").env("GOWORK", "off");
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing { tool: "go".to_owned(), install: INSTALL_GO },
+        _ => Error::io("start go")(source),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("go: downloading")).collect();
+    let output = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n");
+    Err(Error::Command { command: format!("go {}", words.join(" ")), output })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_depends_on_every_source_and_on_the_flags() {
+        let base = key(&[("a", "1"), ("b", "2")], "-s");
+        assert!(base.starts_with("kubernetes-v"), "{base}");
+        assert_eq!(base, key(&[("a", "1"), ("b", "2")], "-s"));
+        for (sources, flags) in [
+            ([("a", "1"), ("b", "3")], "-s"),
+            ([("a", "1"), ("c", "2")], "-s"),
+            ([("a", "12"), ("b", "")], "-s"),
+            ([("a", "1"), ("b", "2")], "-w"),
+        ] {
+            assert_ne!(base, key(&sources, flags));
+        }
+    }
+
+    #[test]
+    fn go_mod_names_the_version_that_is_said_to_be_built() {
+        let (_, go_mod) = SOURCES[0];
+        assert!(go_mod.contains(&format!("k8s.io/kubernetes {KUBERNETES}\n")));
+    }
+}

@@ -1,0 +1,123 @@
+//! Where the programs come from: the person's own, or built once and cached.
+
+mod build;
+mod version;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+use version::Version;
+
+/// The oldest API server that has everything the operator needs.
+const OLDEST_KUBERNETES: Version = Version { major: 1, minor: 33 };
+/// The oldest Helm that the charts are tried with.
+const OLDEST_HELM: Version = Version { major: 4, minor: 0 };
+
+/// The programs that a plane is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binaries {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver, 1.33 or later.
+    pub kube_apiserver: PathBuf,
+    /// kube-controller-manager of the API server's minor version.
+    pub kube_controller_manager: PathBuf,
+    /// kubectl, 1.33 or later.
+    pub kubectl: PathBuf,
+    /// Helm 4.
+    pub helm: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them in `$KUBEBUILDER_ASSETS`, then on `PATH`, then in the cache, and
+    /// builds what is still missing, which takes minutes and is said on stderr.
+    pub fn find() -> Result<Self> {
+        let places: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
+            .into_iter()
+            .map(PathBuf::from)
+            .chain(env::var_os("PATH").iter().flat_map(env::split_paths))
+            .collect();
+        Self::find_in(&places)
+    }
+
+    fn find_in(places: &[PathBuf]) -> Result<Self> {
+        let helm = match version::first(places, "helm", &["version", "--short"], OLDEST_HELM) {
+            Some((helm, _)) => helm,
+            None => build::helm()?,
+        };
+        if let Some(own) = Own::find(places) {
+            let built = if own.is_whole() { None } else { Some(build::kubernetes()?) };
+            if let Some(binaries) = own.complete(built.as_deref(), &helm) {
+                return Ok(binaries);
+            }
+            eprintln!(
+                "The API server {} has no controller manager of its version beside it; \
+                 taking the built Kubernetes {} instead.",
+                own.apiserver.0.display(),
+                build::KUBERNETES
+            );
+        }
+        let built = build::kubernetes()?;
+        Ok(Self {
+            etcd: built.join("etcd"),
+            kube_apiserver: built.join("kube-apiserver"),
+            kube_controller_manager: built.join("kube-controller-manager"),
+            kubectl: built.join("kubectl"),
+            helm,
+        })
+    }
+}
+
+/// The programs that the person has himself; an API server and etcd at least.
+struct Own {
+    etcd: PathBuf,
+    apiserver: (PathBuf, Version),
+    controller_manager: Option<PathBuf>,
+    kubectl: Option<PathBuf>,
+}
+
+impl Own {
+    fn find(places: &[PathBuf]) -> Option<Self> {
+        let version = &["--version"];
+        let apiserver = version::first(places, "kube-apiserver", version, OLDEST_KUBERNETES)?;
+        let controller_manager =
+            version::first(places, "kube-controller-manager", version, OLDEST_KUBERNETES)
+                .filter(|(_, found)| *found == apiserver.1)
+                .map(|(path, _)| path);
+        let kubectl =
+            version::first(places, "kubectl", &["version", "--client"], OLDEST_KUBERNETES).map(|(path, _)| path);
+        Some(Self { etcd: version::which(places, "etcd")?, apiserver, controller_manager, kubectl })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.controller_manager.is_some() && self.kubectl.is_some()
+    }
+
+    /// Fills the gaps from the built ones, as far as the versions go together.
+    fn complete(&self, built: Option<&Path>, helm: &Path) -> Option<Binaries> {
+        let same = Version::parse(build::KUBERNETES) == Some(self.apiserver.1);
+        let from_built = |name: &str| built.map(|directory| directory.join(name));
+        let controller_manager = self.controller_manager.clone();
+        Some(Binaries {
+            etcd: self.etcd.clone(),
+            kube_apiserver: self.apiserver.0.clone(),
+            kube_controller_manager: controller_manager
+                .or_else(|| from_built("kube-controller-manager").filter(|_| same))?,
+            kubectl: self.kubectl.clone().or_else(|| from_built("kubectl"))?,
+            helm: helm.to_owned(),
+        })
+    }
+}
+
+/// The cache outside the checkout.
+fn cache() -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .ok_or_else(|| Error::State("neither XDG_CACHE_HOME nor HOME is set, so there is no place for the cache".into()))?;
+    Ok(base.join("jit-rbac").join("control-plane"))
+}

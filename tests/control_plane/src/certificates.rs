@@ -1,0 +1,57 @@
+use std::fs;
+use std::path::Path;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+use crate::{ADMIN, Error, Result};
+
+/// The plane's certificate authority and what it signed, as files in one directory:
+/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `admin` and
+/// `controller-manager`, and the pair `service-accounts.key`, `service-accounts.pub`.
+pub(crate) fn write(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
+    let mut authority = named("jit-rbac local control plane", None);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate()?;
+    put(directory, "ca.crt", &authority.self_signed(&key)?.pem())?;
+    let issuer = Issuer::new(authority, key);
+
+    let mut server = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    for (name, mut params) in [
+        ("server", server),
+        ("admin", named(ADMIN, Some("system:masters"))),
+        ("controller-manager", named("system:kube-controller-manager", None)),
+    ] {
+        if params.extended_key_usages.is_empty() {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        put(directory, &format!("{name}.crt"), &params.signed_by(&key, &issuer)?.pem())?;
+        put(directory, &format!("{name}.key"), &key.serialize_pem())?;
+    }
+    let key = KeyPair::generate()?;
+    put(directory, "service-accounts.pub", &key.public_key_pem())?;
+    put(directory, "service-accounts.key", &key.serialize_pem())
+}
+
+/// The parameters of a certificate whose subject is a user name and perhaps a group.
+fn named(user: &str, group: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, user);
+    if let Some(group) = group {
+        params.distinguished_name.push(DnType::OrganizationName, group);
+    }
+    params
+}
+
+fn put(directory: &Path, name: &str, pem: &str) -> Result<()> {
+    let path = directory.join(name);
+    fs::write(&path, pem).map_err(Error::path("write", &path))
+}

@@ -1,0 +1,292 @@
+use std::fs::{self, File};
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{ADMIN, AuditLog, Binaries, Error, Result, User};
+
+/// How to reach a plane: everything but the right to end it. It can be cloned,
+/// and stored for another process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cluster {
+    pub(crate) directory: PathBuf,
+    pub(crate) server: String,
+    pub(crate) users: Vec<User>,
+    pub(crate) binaries: Binaries,
+}
+
+/// What a command said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    command: String,
+}
+
+impl Said {
+    /// Its standard output, or an error with what it printed if it failed.
+    pub fn ok(self) -> Result<String> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let output = [self.stderr.trim(), self.stdout.trim()].join("\n").trim().to_owned();
+        Err(Error::Command { command: self.command, output })
+    }
+
+    /// What it was refused with, or an error if it succeeded.
+    pub fn refused(self) -> Result<String> {
+        if self.status.success() {
+            let output = format!("it succeeded, but should have been refused: {}", self.stdout.trim());
+            return Err(Error::Command { command: self.command, output });
+        }
+        Ok(self.stderr)
+    }
+}
+
+impl Cluster {
+    /// Where the plane keeps its files; things of a test may go there as well.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The API server's address.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The programs that it runs on.
+    #[must_use]
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// The people that it knows, besides [`ADMIN`].
+    #[must_use]
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    /// The audit log from its beginning.
+    #[must_use]
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::from_start(self.directory.join("audit.log"))
+    }
+
+    /// The audit log from now on.
+    pub fn audit_from_now(&self) -> Result<AuditLog> {
+        AuditLog::from_now(self.directory.join("audit.log"))
+    }
+
+    /// The file with one context a user, [`ADMIN`] the current one.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.join("kubeconfig")
+    }
+
+    /// A file with one user and context only.
+    pub fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
+        self.write_one(user, &self.credentials(user)?)
+    }
+
+    /// A file for a bearer token, such as a ServiceAccount's. `name` names file and context.
+    pub fn kubeconfig_for_token(&self, name: &str, token: &str) -> Result<PathBuf> {
+        self.write_one(name, &json!({ "token": token }))
+    }
+
+    /// A client for the admin or a user by name.
+    pub async fn client(&self, user: &str) -> Result<kube::Client> {
+        let credentials = self.credentials(user)?;
+        client(self.config(user, &[(user.to_owned(), credentials)])?).await
+    }
+
+    /// A client for a bearer token.
+    pub async fn client_for_token(&self, token: &str) -> Result<kube::Client> {
+        client(self.config("token", &[("token".to_owned(), json!({ "token": token }))])?).await
+    }
+
+    /// kubectl as a user. It touches nothing of the person's own, and dies with the command.
+    pub fn kubectl(&self, user: &str) -> Result<Command> {
+        self.command(&self.binaries.kubectl, &self.kubeconfig_of(user)?)
+    }
+
+    /// Helm as the admin, with caches of its own.
+    pub fn helm(&self) -> Result<Command> {
+        let mut command = self.command(&self.binaries.helm, &self.kubeconfig_of(ADMIN)?)?;
+        for kind in ["CACHE", "CONFIG", "DATA"] {
+            command.env(format!("HELM_{kind}_HOME"), self.home().join("helm").join(kind));
+        }
+        Ok(command)
+    }
+
+    /// Runs kubectl to its end as a user.
+    pub async fn run(&self, user: &str, args: &[&str]) -> Result<Said> {
+        let mut command = self.kubectl(user)?;
+        run(command.args(args), None).await
+    }
+
+    /// Runs kubectl as a user with a manifest on its standard input; the
+    /// arguments need `-f -`.
+    pub async fn run_with(&self, user: &str, args: &[&str], manifest: &str) -> Result<Said> {
+        let mut command = self.kubectl(user)?;
+        run(command.args(args), Some(manifest)).await
+    }
+
+    /// `kubectl apply` of a manifest as a user.
+    pub async fn apply(&self, user: &str, manifest: &str) -> Result<Said> {
+        self.run_with(user, &["apply", "-f", "-"], manifest).await
+    }
+
+    /// Writes the kubeconfigs of the admin and of all users.
+    pub(crate) fn write_kubeconfigs(&self) -> Result<()> {
+        fs::create_dir_all(self.home()).map_err(Error::path("create", &self.home()))?;
+        let names = std::iter::once(ADMIN).chain(self.users.iter().map(|user| user.name.as_str()));
+        let all = names
+            .map(|name| Ok((name.to_owned(), self.credentials(name)?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.write(&self.kubeconfig(), ADMIN, &all)
+    }
+
+    /// A kubeconfig for a client certificate in the directory of certificates.
+    pub(crate) fn kubeconfig_for_certificate(&self, name: &str) -> Result<PathBuf> {
+        self.write_one(name, &self.certificate(name))
+    }
+
+    fn certificate(&self, name: &str) -> Value {
+        let pki = self.pki();
+        json!({
+            "client-certificate": pki.join(format!("{name}.crt")),
+            "client-key": pki.join(format!("{name}.key")),
+        })
+    }
+
+    fn credentials(&self, user: &str) -> Result<Value> {
+        if user == ADMIN {
+            return Ok(self.certificate(ADMIN));
+        }
+        let found = self.users.iter().find(|known| known.name == user);
+        found.map(|known| json!({ "token": known.token })).ok_or_else(|| Error::UnknownUser {
+            name: user.to_owned(),
+            known: std::iter::once(ADMIN)
+                .chain(self.users.iter().map(|known| known.name.as_str()))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    fn write_one(&self, name: &str, credentials: &Value) -> Result<PathBuf> {
+        let path = self.directory.join("kubeconfigs").join(name);
+        self.write(&path, name, &[(name.to_owned(), credentials.clone())])?;
+        Ok(path)
+    }
+
+    /// Writes a kubeconfig, as a whole or not at all: others may be reading it.
+    fn write(&self, path: &Path, current: &str, users: &[(String, Value)]) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.config(current, users)?)?;
+        let directory = path.parent().unwrap_or(&self.directory);
+        fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
+        if fs::read_to_string(path).is_ok_and(|present| present == text) {
+            return Ok(());
+        }
+        let mut file =
+            tempfile::NamedTempFile::new_in(directory).map_err(Error::path("create a file in", directory))?;
+        file.write_all(text.as_bytes()).map_err(Error::path("write", path))?;
+        file.persist(path).map_err(|error| Error::path("write", path)(error.error))?;
+        Ok(())
+    }
+
+    fn config(&self, current: &str, users: &[(String, Value)]) -> Result<Value> {
+        if current.is_empty() || current.contains('/') {
+            return Err(Error::State(format!("`{current}` cannot name a context")));
+        }
+        let contexts: Vec<_> = users
+            .iter()
+            .map(|(name, _)| json!({"name": name, "context": {"cluster": "plane", "user": name}}))
+            .collect();
+        let users: Vec<_> = users.iter().map(|(name, user)| json!({"name": name, "user": user})).collect();
+        let cluster = json!({"server": self.server, "certificate-authority": self.pki().join("ca.crt")});
+        Ok(json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": current,
+            "clusters": [{"name": "plane", "cluster": cluster}],
+            "contexts": contexts,
+            "users": users,
+        }))
+    }
+
+    fn command(&self, program: &Path, kubeconfig: &Path) -> Result<Command> {
+        let home = self.home();
+        fs::create_dir_all(&home).map_err(Error::path("create", &home))?;
+        let mut command = Command::new(program);
+        command
+            .env("HOME", &home)
+            .env("KUBECONFIG", kubeconfig)
+            .env("KUBECACHEDIR", home.join("kube-cache"))
+            .env("KUBERC", "off")
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    fn pki(&self) -> PathBuf {
+        self.directory.join("pki")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.join("home")
+    }
+}
+
+async fn client(config: Value) -> Result<kube::Client> {
+    let kubeconfig: Kubeconfig = serde_json::from_value(config)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Result<Said> {
+    let line = line(command);
+    let stdin = match input {
+        Some(text) => Stdio::from(file_with(text).map_err(Error::io("write a temporary file"))?),
+        None => Stdio::null(),
+    };
+    let output = command.stdin(stdin).output().await.map_err(Error::io(line.clone()))?;
+    Ok(Said {
+        status: output.status,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        command: line,
+    })
+}
+
+/// A nameless file with this text, to be read from its beginning.
+fn file_with(text: &str) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The command as a person would type it.
+fn line(command: &Command) -> String {
+    let command = command.as_std();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

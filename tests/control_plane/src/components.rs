@@ -1,0 +1,151 @@
+//! The command lines of the three servers.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::process::Spec;
+use crate::{Binaries, Error, Result, User};
+
+/// Every call at level `Metadata`; the stage in which nothing is known yet is left out.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+";
+
+/// Everything that the command lines have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) directory: PathBuf,
+    pub(crate) etcd_port: u16,
+    pub(crate) etcd_peer_port: u16,
+    pub(crate) apiserver_port: u16,
+}
+
+impl Layout {
+    /// The directory of certificates and keys.
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.directory.join("pki")
+    }
+
+    /// The API server's audit log.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.directory.join("audit.log")
+    }
+
+    /// Where clients find the API server.
+    pub(crate) fn server(&self) -> String {
+        format!("https://127.0.0.1:{}", self.apiserver_port)
+    }
+
+    /// Writes what the API server reads besides certificates.
+    pub(crate) fn write_files(&self, users: &[User]) -> Result<()> {
+        let tokens: String = users.iter().map(User::token_line).collect();
+        for (name, text) in [("tokens.csv", tokens.as_str()), ("audit-policy.yaml", AUDIT_POLICY)] {
+            let path = self.directory.join(name);
+            fs::write(&path, text).map_err(Error::path("write", &path))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn etcd(&self, binaries: &Binaries) -> Spec {
+        let client = format!("http://127.0.0.1:{}", self.etcd_port);
+        let peer = format!("http://127.0.0.1:{}", self.etcd_peer_port);
+        self.spec(
+            "etcd",
+            &binaries.etcd,
+            [
+                flag("data-dir", self.directory.join("etcd")),
+                flag("listen-client-urls", &client),
+                flag("advertise-client-urls", &client),
+                flag("listen-peer-urls", &peer),
+                flag("initial-advertise-peer-urls", &peer),
+                flag("initial-cluster", format!("default={peer}")),
+                // Nothing here has to survive the machine.
+                flag("unsafe-no-fsync", "true"),
+            ],
+            &[],
+        )
+    }
+
+    pub(crate) fn apiserver(&self, binaries: &Binaries, more: &[String]) -> Spec {
+        let pki = self.pki();
+        self.spec(
+            "kube-apiserver",
+            &binaries.kube_apiserver,
+            [
+                flag("etcd-servers", format!("http://127.0.0.1:{}", self.etcd_port)),
+                flag("bind-address", "127.0.0.1"),
+                flag("secure-port", self.apiserver_port.to_string()),
+                flag("tls-cert-file", pki.join("server.crt")),
+                flag("tls-private-key-file", pki.join("server.key")),
+                flag("client-ca-file", pki.join("ca.crt")),
+                flag("token-auth-file", self.directory.join("tokens.csv")),
+                flag("authorization-mode", "RBAC"),
+                flag("service-account-issuer", "https://kubernetes.default.svc"),
+                flag("service-account-key-file", pki.join("service-accounts.pub")),
+                flag("service-account-signing-key-file", pki.join("service-accounts.key")),
+                flag("service-cluster-ip-range", "10.0.0.0/24"),
+                flag("allow-privileged", "true"),
+                flag("endpoint-reconciler-type", "none"),
+                // They are about pods, of which there are none without nodes.
+                flag(
+                    "disable-admission-plugins",
+                    "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds",
+                ),
+                flag("audit-policy-file", self.directory.join("audit-policy.yaml")),
+                flag("audit-log-path", self.audit_log()),
+                // Megabytes; the readers count on one file.
+                flag("audit-log-maxsize", "100000"),
+            ],
+            more,
+        )
+    }
+
+    pub(crate) fn controller_manager(&self, binaries: &Binaries, kubeconfig: &Path) -> Spec {
+        let pki = self.pki();
+        let controllers = "namespace-controller,garbage-collector-controller,\
+             serviceaccount-controller,clusterrole-aggregation-controller";
+        self.spec(
+            "kube-controller-manager",
+            &binaries.kube_controller_manager,
+            [
+                flag("kubeconfig", kubeconfig),
+                flag("controllers", controllers),
+                flag("leader-elect", "false"),
+                // Each controller under its own name, as in real clusters.
+                flag("use-service-account-credentials", "true"),
+                flag("service-account-private-key-file", pki.join("service-accounts.key")),
+                flag("root-ca-file", pki.join("ca.crt")),
+                flag("secure-port", "0"),
+            ],
+            &[],
+        )
+    }
+
+    fn spec<const N: usize>(
+        &self,
+        name: &str,
+        program: &Path,
+        flags: [OsString; N],
+        more: &[String],
+    ) -> Spec {
+        Spec {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            args: flags.into_iter().chain(more.iter().map(OsString::from)).collect(),
+            env: Vec::new(),
+            log: self.directory.join(format!("{name}.log")),
+        }
+    }
+}
+
+/// `--name=value`, where the value may be a path.
+pub(crate) fn flag(name: &str, value: impl Into<OsString>) -> OsString {
+    let mut flag = OsString::from(format!("--{name}="));
+    flag.push(value.into());
+    flag
+}

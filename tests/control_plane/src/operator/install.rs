@@ -1,0 +1,104 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use serde_json::{Value, json};
+
+use super::OperatorOptions;
+use crate::cluster::run;
+use crate::{ADMIN, Cluster, Error, Result};
+
+/// The operator's namespace.
+pub(super) const NAMESPACE: &str = "jit-system";
+/// The Helm release; the chart names its objects after it.
+const RELEASE: &str = "jit-rbac";
+/// How long the two identities' tokens live: longer than anybody keeps a plane.
+const TOKEN_LIFE: &str = "--duration=720h";
+
+/// What the processes of the operator need.
+pub(super) struct Installed {
+    /// The configuration file.
+    pub(super) config: PathBuf,
+    /// The controllers' kubeconfig.
+    pub(super) controller: PathBuf,
+    /// The webhook's kubeconfig.
+    pub(super) webhook: PathBuf,
+}
+
+/// Installs or upgrades the chart, and fetches what its pods would be given.
+pub(super) async fn install(
+    cluster: &Cluster,
+    directory: &Path,
+    options: &OperatorOptions,
+    webhook_port: u16,
+) -> Result<Installed> {
+    let values = directory.join("values.json");
+    let text = serde_json::to_string_pretty(&chart_values(options, webhook_port))?;
+    fs::write(&values, text).map_err(Error::path("write", &values))?;
+    let mut helm = cluster.helm()?;
+    helm.args(["upgrade", "--install", RELEASE]).arg(&options.chart);
+    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--values"]).arg(&values);
+    run(&mut helm, None).await?.ok()?;
+
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
+    let map = maps.get(&format!("{RELEASE}-config")).await?;
+    let text = map.data.and_then(|mut data| data.remove("config.json"));
+    let text = text.ok_or_else(|| Error::State("the chart's ConfigMap has no config.json".to_owned()))?;
+    let config = directory.join("config.json");
+    fs::write(&config, text).map_err(Error::path("write", &config))?;
+    Ok(Installed {
+        config,
+        controller: kubeconfig(cluster, "jit-rbac-controller").await?,
+        webhook: kubeconfig(cluster, "jit-rbac-webhook").await?,
+    })
+}
+
+/// A kubeconfig with a fresh token of a `ServiceAccount`.
+async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
+    let args = ["create", "token", account, "--namespace", NAMESPACE, TOKEN_LIFE];
+    let token = cluster.run(ADMIN, &args).await?.ok()?;
+    cluster.kubeconfig_for_token(account, token.trim())
+}
+
+fn chart_values(options: &OperatorOptions, webhook_port: u16) -> Value {
+    let mut values = json!({
+        "outOfCluster": {"enabled": true, "webhookUrl": format!("https://127.0.0.1:{webhook_port}")},
+        "bindableRoles": {"clusterRoles": options.cluster_roles, "roles": options.roles},
+    });
+    if let Some(limit) = &options.max_grant {
+        merge(&mut values, &json!({ "maxGrant": limit }));
+    }
+    merge(&mut values, &options.values);
+    values
+}
+
+/// Lays `over` on `base`: objects are merged, everything else replaced.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (_, Value::Null) => {}
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.as_str()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_values_win_and_leave_their_neighbours() {
+        let mut options = OperatorOptions::new("jit-rbac", "charts/jit-rbac");
+        options.max_grant = Some("1h".to_owned());
+        options.values = json!({"bindableRoles": {"roles": []}, "maxGrant": "2h", "identity": {"prefixes": ["oidc:"]}});
+        let values = chart_values(&options, 9443);
+        assert_eq!(values["bindableRoles"], json!({"clusterRoles": ["view", "edit", "admin"], "roles": []}));
+        assert_eq!(values["maxGrant"], "2h");
+        assert_eq!(values["identity"]["prefixes"], json!(["oidc:"]));
+        assert_eq!(values["outOfCluster"]["webhookUrl"], "https://127.0.0.1:9443");
+    }
+}

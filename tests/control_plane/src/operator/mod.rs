@@ -1,0 +1,190 @@
+//! The operator beside a plane: its chart, its two identities, its processes.
+
+mod health;
+mod install;
+mod probe;
+mod server;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::components::flag;
+use crate::ports::free_port;
+use crate::process::Spec;
+use crate::{Cluster, Error, Minder, ProcessRecord, Result};
+use install::Installed;
+pub use server::Server;
+
+/// How long a process of the operator may take until it is ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// What the operator is installed and started with.
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    /// The `jit-rbac` program.
+    pub binary: PathBuf,
+    /// The chart's directory.
+    pub chart: PathBuf,
+    /// How many controllers; 2 if nothing else is said.
+    pub replicas: usize,
+    /// Chart value `bindableRoles.clusterRoles`; view, edit and admin.
+    pub cluster_roles: Vec<String>,
+    /// Chart value `bindableRoles.roles`; debug.
+    pub roles: Vec<String>,
+    /// Chart value `maxGrant`, where it should not be the chart's own.
+    pub max_grant: Option<String>,
+    /// More chart values; they win over all others.
+    pub values: Value,
+    /// The webhook's port, where it must be a certain one.
+    pub webhook_port: Option<u16>,
+}
+
+impl OperatorOptions {
+    /// The usual options for a program and a chart.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>, chart: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: binary.into(),
+            chart: chart.into(),
+            replicas: 2,
+            cluster_roles: ["view", "edit", "admin"].map(str::to_owned).to_vec(),
+            roles: vec!["debug".to_owned()],
+            max_grant: None,
+            values: Value::Null,
+            webhook_port: None,
+        }
+    }
+
+    /// The options for a checkout: `charts/jit-rbac` in it, and the program that
+    /// was built beside the one that runs now.
+    pub fn of_checkout(root: &Path) -> Result<Self> {
+        let running = env::current_exe().map_err(Error::io("find the running program"))?;
+        let name = format!("jit-rbac{}", env::consts::EXE_SUFFIX);
+        let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
+        let binary = beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+            Error::State("the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned())
+        })?;
+        Ok(Self::new(binary, root.join("charts").join("jit-rbac")))
+    }
+}
+
+/// The running operator. Dropping it ends its processes; what the chart
+/// installed stays on the plane.
+#[derive(Debug)]
+pub struct Operator {
+    webhook: Server,
+    controllers: Vec<Server>,
+    webhook_port: u16,
+    minder: Arc<Minder>,
+}
+
+impl Operator {
+    /// Installs or upgrades the chart with Helm, starts webhook and controllers as
+    /// the chart's two identities, and waits until they are ready and the API
+    /// server asks them.
+    pub async fn start(cluster: &Cluster, minder: &Arc<Minder>, options: OperatorOptions) -> Result<Self> {
+        let directory = cluster.directory().join("operator");
+        fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
+        let webhook_port = options.webhook_port.map_or_else(free_port, Ok)?;
+        let installed = install::install(cluster, &directory, &options, webhook_port).await?;
+        let start = |name: &str, kubeconfig: &Path, args: Vec<OsString>| {
+            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), minder)
+        };
+        let address = flag("address", format!("127.0.0.1:{webhook_port}"));
+        let webhook = start("webhook", &installed.webhook, vec!["webhook".into(), address])?;
+        let controllers = (0..options.replicas)
+            .map(|number| {
+                let name = format!("controller-{number}");
+                let identity = flag("identity", &name);
+                start(&name, &installed.controller, vec!["controller".into(), identity])
+            })
+            .collect::<Result<_>>()?;
+        let operator = Self { webhook, controllers, webhook_port, minder: Arc::clone(minder) };
+        operator.wait_until_ready().await?;
+        probe::wait_until_guarded(cluster).await?;
+        Ok(operator)
+    }
+
+    /// Waits until every process says that it is ready. Fails at once, with the
+    /// end of its log, if one of them has ended.
+    pub async fn wait_until_ready(&self) -> Result<()> {
+        self.webhook.wait_until_ready(READY).await?;
+        for controller in &self.controllers {
+            controller.wait_until_ready(READY).await?;
+        }
+        Ok(())
+    }
+
+    /// The webhook's process. It keeps its port over restarts.
+    #[must_use]
+    pub fn webhook(&self) -> &Server {
+        &self.webhook
+    }
+
+    /// The port that the API server finds the webhook on.
+    #[must_use]
+    pub fn webhook_port(&self) -> u16 {
+        self.webhook_port
+    }
+
+    /// The controllers' processes.
+    #[must_use]
+    pub fn controllers(&self) -> &[Server] {
+        &self.controllers
+    }
+
+    /// One controller's process, counted from 0.
+    pub fn controller(&self, number: usize) -> Result<&Server> {
+        let has = self.controllers.len();
+        self.controllers
+            .get(number)
+            .ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
+    }
+
+    /// All processes, the webhook's first.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.webhook).chain(&self.controllers)
+    }
+
+    /// Lets the processes live on without this one. Whoever takes the records ends them.
+    pub fn detach(self) -> Result<Vec<ProcessRecord>> {
+        let records = self.servers().map(|server| server.record()).collect::<Result<_>>()?;
+        self.minder.release();
+        for server in self.servers() {
+            server.detach();
+        }
+        Ok(records)
+    }
+}
+
+fn spec(
+    binary: &Path,
+    directory: &Path,
+    installed: &Installed,
+    name: &str,
+    kubeconfig: &Path,
+    mut args: Vec<OsString>,
+) -> Spec {
+    args.extend([
+        flag("config", &installed.config),
+        flag("health-address", "127.0.0.1:0"),
+        flag("log-format", "text"),
+    ]);
+    Spec {
+        name: name.to_owned(),
+        program: binary.to_owned(),
+        args,
+        env: vec![
+            ("KUBECONFIG".to_owned(), kubeconfig.into()),
+            ("HOME".to_owned(), directory.into()),
+            ("NO_COLOR".to_owned(), "1".into()),
+        ],
+        log: directory.join(format!("{name}.log")),
+    }
+}

@@ -1,0 +1,73 @@
+//! Readiness as the API server sees it: a webhook or a policy that was just
+//! installed takes effect only once the API server has heard of it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use kube::api::{ListParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::{ADMIN, Cluster, Error, Result, wait_for_ok};
+
+/// How long the API server may take to hear of webhooks and policies.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The resource that is probed.
+const REQUESTS: &str = "roleactivationrequests";
+/// Every policy of the chart refuses an object with this label and its own name.
+const PROBE: &str = "jitrbac.dev/probe";
+
+/// Waits until the policies for requests refuse their probes and the webhook
+/// answers. Everything here is a dry run.
+pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
+    let client = cluster.client(ADMIN).await?;
+    let mut wanted: Vec<_> = policies(&client)
+        .await?
+        .into_iter()
+        .map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name)))
+        .collect();
+    wanted.push(("admission webhook".to_owned(), None));
+    let requests: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource());
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    for (refuser, label) in wanted {
+        let request = request(label.as_deref())?;
+        let what = format!("{refuser} to take effect");
+        wait_for_ok(&what, LIMIT, async || match requests.create(&dry_run, &request).await {
+            Ok(_) => Err("a request that should be refused was let through".to_owned()),
+            Err(kube::Error::Api(status)) if status.message.contains(&refuser) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The names of the policies that look at new requests.
+async fn policies(client: &Client) -> Result<Vec<String>> {
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let all = policies.list(&ListParams::default()).await?;
+    let about_requests = |policy: &ValidatingAdmissionPolicy| {
+        let rules = policy.spec.match_constraints.iter().flat_map(|matched| matched.resource_rules.iter().flatten());
+        let mut created = rules.filter(|rule| rule.operations.iter().flatten().any(|verb| verb == "CREATE" || verb == "*"));
+        created.any(|rule| rule.resources.iter().flatten().any(|name| name == REQUESTS))
+    };
+    Ok(all.items.into_iter().filter(about_requests).filter_map(|policy| policy.metadata.name).collect())
+}
+
+fn resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "RoleActivationRequest");
+    ApiResource::from_gvk_with_plural(&kind, REQUESTS)
+}
+
+/// A request that the schema allows and the operator must refuse.
+fn request(label: Option<&str>) -> Result<DynamicObject> {
+    let labels = label.map(|name| json!({ PROBE: name }));
+    serde_json::from_value(json!({
+        "apiVersion": "jitrbac.dev/v1alpha1",
+        "kind": "RoleActivationRequest",
+        "metadata": {"name": "probe", "namespace": "default", "labels": labels.unwrap_or_else(|| json!({}))},
+        "spec": {"eligibilityRef": {"name": "no-such-eligibility"}, "duration": "1m", "justification": "Is anybody there?"},
+    }))
+    .map_err(Error::from)
+}

@@ -1,0 +1,60 @@
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::health;
+use crate::process::Spec;
+use crate::{Error, Minder, Process, Result, wait_for_ok};
+
+/// A process of the operator: a [`Process`] that says whether it is alive and ready.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+}
+
+impl Server {
+    pub(super) fn start(spec: Spec, minder: &Arc<Minder>) -> Result<Self> {
+        Ok(Self { process: Process::spawn(spec, minder)? })
+    }
+
+    /// Where its health server listens, known once it has said so since its last start.
+    pub fn health_address(&self) -> Result<SocketAddr> {
+        let log = self.process.log_of_this_start()?;
+        health::address(&log)
+            .ok_or_else(|| Error::State(format!("{} has not said where its health server listens", self.name())))
+    }
+
+    /// Asks `/readyz`; the error says what is not ready.
+    pub async fn ready(&self) -> Result<(), String> {
+        self.ask("/readyz").await
+    }
+
+    /// Asks `/livez`.
+    pub async fn alive(&self) -> Result<(), String> {
+        self.ask("/livez").await
+    }
+
+    /// Waits until it is ready, but not longer than it runs.
+    pub async fn wait_until_ready(&self, limit: Duration) -> Result<()> {
+        let what = format!("{} to be ready", self.name());
+        let looked = wait_for_ok(&what, limit, async || match self.process.check() {
+            Err(error) => Ok(Err(error)),
+            Ok(()) => self.ready().await.map(Ok),
+        });
+        looked.await?
+    }
+
+    async fn ask(&self, path: &'static str) -> Result<(), String> {
+        let address = self.health_address().map_err(|error| error.to_string())?;
+        health::get(address, path).await
+    }
+}
+
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}

@@ -1,0 +1,118 @@
+use std::env;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cluster, Error, ProcessRecord, Result};
+
+/// How long a process may take to end by itself.
+const END: Duration = Duration::from_secs(5);
+
+/// A plane that lives on after the program that started it: where it is, and
+/// which processes it is made of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// How to reach it.
+    pub cluster: Cluster,
+    /// Its servers, in the order in which they are ended.
+    pub plane: Vec<ProcessRecord>,
+    /// The operator's processes.
+    pub operator: Vec<ProcessRecord>,
+    /// The port that the chart was told for the webhook.
+    pub webhook_port: u16,
+}
+
+/// The one at a time that may start, change or end the plane that lives on.
+#[derive(Debug)]
+pub struct Held {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    /// Takes the right to start, change or end the plane of this user.
+    pub fn hold() -> Result<Held> {
+        let directory = env::var_os("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| env::home_dir().map(|home| home.join(".local").join("state")))
+            .ok_or_else(|| Error::State("neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane".to_owned()))?
+            .join("jit-rbac");
+        fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
+        let path = directory.join("lock");
+        let lock = File::create(&path).map_err(Error::path("open", &path))?;
+        lock.try_lock().map_err(|_| Error::State("another `plane` command is at work; try again when it is done".to_owned()))?;
+        Ok(Held { directory, _lock: lock })
+    }
+
+    /// Whether every process still runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.plane.iter().chain(&self.operator).all(ProcessRecord::runs)
+    }
+
+    /// Ends the operator's processes.
+    pub async fn end_operator(&mut self) -> Result<()> {
+        while let Some(process) = self.operator.pop() {
+            process.end(END).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<()> {
+        self.end_operator().await?;
+        for process in &self.plane {
+            process.end(END).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    /// Where the plane keeps its files.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.directory.join("plane")
+    }
+
+    /// The plane that was left running, if there is one.
+    pub fn load(&self) -> Result<Option<State>> {
+        match fs::read(self.file()) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::path("read", &self.file())(error)),
+        }
+    }
+
+    /// Records the plane that is left running.
+    pub fn save(&self, state: &State) -> Result<()> {
+        let text = serde_json::to_string_pretty(state)?;
+        let failed = || Error::path("write", &self.file());
+        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed())?;
+        fs::write(file.path(), text).map_err(failed())?;
+        file.persist(self.file()).map_err(|error| failed()(error.error))?;
+        Ok(())
+    }
+
+    /// Ends what was left running and removes its files. False if there was nothing.
+    pub async fn end(&self) -> Result<bool> {
+        let Some(state) = self.load()? else { return Ok(false) };
+        state.end().await?;
+        for path in [self.directory(), self.file()] {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::path("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("plane.json")
+    }
+}
