@@ -3,7 +3,12 @@
 //! One way through the house: gather, decide, apply, report. [`domain`] holds the rules and knows no client, runtime or clock.
 
 pub mod api;
+pub mod clock;
 pub mod config;
+pub mod connect;
+pub mod controller;
 pub mod domain;
 pub mod gather;
 pub mod observe;
+pub mod queue;
+pub mod revoker;

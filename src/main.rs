@@ -1,4 +1,143 @@
 //! The operator's program: subcommands `controller`, `webhook`, `crds`.
-fn main() {
-    for (name, yaml) in jit_rbac::api::crds::all().unwrap_or_default() { println!("# {name}\n---\n{yaml}"); }
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use jit_rbac::{
+    admission, api,
+    clock::Clock,
+    config::Config,
+    connect, controller,
+    observe::{
+        health::Health,
+        logs::{self, Format},
+    },
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Just-in-time RBAC for Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "jit-rbac", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Grants what was approved and removes it on time.
+    Controller {
+        #[command(flatten)]
+        common: Common,
+        /// Name of this replica in the Lease and in Events; by default the host's name and the process id.
+        #[arg(long, env = "POD_NAME")]
+        identity: Option<String>,
+    },
+    /// Answers the API server's admission reviews.
+    Webhook {
+        #[command(flatten)]
+        common: Common,
+        /// Where to serve admission reviews.
+        #[arg(long, default_value = "0.0.0.0:9443")]
+        address: SocketAddr,
+    },
+    /// Prints the CustomResourceDefinitions.
+    Crds {
+        /// Write one file a kind into this folder instead.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration that the chart renders.
+    #[arg(long, default_value = "/etc/jit-rbac/config.json")]
+    config: PathBuf,
+    /// Where to serve /livez and /readyz.
+    #[arg(long, default_value = "0.0.0.0:8081")]
+    health_address: SocketAddr,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Crds { directory } => crds(directory.as_deref()),
+        Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, stop| async move {
+            let client = connect::client("controller", &health).await;
+            let identity = identity.unwrap_or_else(connect::identity);
+            info!(identity, "controller starts");
+            controller::run(client, config, identity, Clock::system(), health, stop).await;
+            Ok(())
+        }),
+        Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {
+            let client = connect::client("webhook", &health).await;
+            info!("webhook starts");
+            admission::run(client, config, address, health, stop).await.map_err(|error| error.to_string())
+        }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Without a place to complain there is nothing left to do.
+            let _ = writeln!(std::io::stderr(), "jit-rbac: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts logs, health and signals around `work`.
+fn process<F, W>(common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
+where
+    F: Future<Output = Result<(), String>>,
+    W: FnOnce(Config, Health, CancellationToken) -> F,
+{
+    logs::start(common.log_format);
+    let config = Config::read(&common.config).map_err(|error| error.to_string())?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    let health = Health::needing(&[needs, &[connect::NEED]].concat());
+    let stop = CancellationToken::new();
+    runtime.block_on(async {
+        let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
+        let serving = health.clone().serve(common.health_address);
+        let outcome = tokio::select! {
+            outcome = work(config, health.clone(), stop.clone()) => outcome,
+            served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
+            // Who is asked to stop while he still looks for the API server stops.
+            () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
+        };
+        signals.abort();
+        if let Err(message) = &outcome {
+            error!(message, "cannot go on");
+        }
+        outcome
+    })
+}
+
+fn crds(directory: Option<&Path>) -> Result<(), String> {
+    let all = api::crds::all().map_err(|error| error.to_string())?;
+    match directory {
+        None => {
+            let mut text = String::new();
+            for (_, yaml) in &all {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "---\n{yaml}");
+            }
+            std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+        }
+        Some(directory) => all.iter().try_for_each(|(plural, yaml)| {
+            let path = directory.join(format!("{plural}.yaml"));
+            std::fs::write(&path, yaml).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        }),
+    }
 }

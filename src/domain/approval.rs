@@ -27,7 +27,7 @@ pub struct Counted {
     pub approver: Stamp,
     /// When, by the API server's clock.
     pub at: DateTime<Utc>,
-    /// What he shortened the duration to.
+    /// What it shortens the duration to.
     pub duration: Option<Duration>,
     /// As the request's status lists it.
     pub record: ApprovalRecord,
@@ -48,7 +48,7 @@ pub struct Progress {
     pub stale: bool,
 }
 
-/// The instant after which nobody can approve any more.
+/// The instant from which on nobody can approve any more.
 #[must_use]
 pub fn deadline(request: &RequestFacts, policy: Option<&ApprovalPolicySpec>) -> DateTime<Utc> {
     let created = request.object.created;
@@ -67,9 +67,20 @@ pub fn is_about(decision: &Object<ActivationDecisionSpec>, request: &RequestFact
     decision.spec.request_ref.name == request.object.name && decision.spec.request_ref.uid.as_deref() == Some(request.object.uid.as_str())
 }
 
+/// Somebody's Approve, in time and about the request.
+struct Approve<'a> {
+    decision: &'a Object<ActivationDecisionSpec>,
+    approver: &'a Stamp,
+    /// The first stage that lists him, if one does and the Approve says what the policy asks for.
+    stage: Option<usize>,
+    /// True when it is for what would be granted now.
+    fresh: bool,
+}
+
 /// Counts the approvals of a request. Each counts only if it names this request and the present digest, came in time, was made by a
 /// listed person who is not the requester, and says what the policy asks for; a person counts once, in the first stage that lists
-/// him (T4, T5, T6). What else there is among the decisions changes nothing.
+/// him (T4, T5, T6). What else there is among the decisions changes nothing, nor does what was said after the approval was complete:
+/// start and deadline stay what they were, whoever computes them again and when.
 #[must_use]
 pub fn progress(
     request: &RequestFacts,
@@ -84,92 +95,100 @@ pub fn progress(
         return Progress { counted: Vec::new(), complete_at: Some(request.object.created), shortened: None, awaiting: None, stale: false };
     }
     let stages = &policy.spec.approval.stages;
-    let in_time = |d: &&Object<ActivationDecisionSpec>| d.spec.decision == Verb::Approve && is_about(d, request) && d.created <= until;
-    let fresh = |d: &&Object<ActivationDecisionSpec>| d.spec.digest.as_deref().is_some_and(|shown| digest.is_shown_as(shown));
     let shortest = super::duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
-    let complete = |d: &&Object<ActivationDecisionSpec>| {
-        let comment = d.spec.comment.as_ref().is_some_and(|c| !c.as_str().trim().is_empty());
-        (comment || !policy.spec.approval.require_comment) && d.spec.duration.is_none_or(|shorter| shorter >= shortest)
+    let complete = |d: &ActivationDecisionSpec| {
+        let comment = d.comment.as_ref().is_some_and(|c| !c.as_str().trim().is_empty());
+        (comment || !policy.spec.approval.require_comment) && d.duration.is_none_or(|shorter| shorter >= shortest)
     };
-    let approves: Vec<(&Object<ActivationDecisionSpec>, &Stamp)> =
-        decisions.iter().filter(in_time).filter_map(|d| d.spec.decider.as_ref().map(|stamp| (d, stamp))).collect();
+    let in_time = |d: &&Object<ActivationDecisionSpec>| d.spec.decision == Verb::Approve && is_about(d, request) && d.created < until;
+    let mut approves: Vec<Approve<'_>> = decisions
+        .iter()
+        .filter(in_time)
+        .filter_map(|decision| {
+            let approver = decision.spec.decider.as_ref()?;
+            let stage = stage_of(stages, approver).filter(|_| complete(&decision.spec));
+            let fresh = decision.spec.digest.as_deref().is_some_and(|shown| digest.is_shown_as(shown));
+            Some(Approve { decision, approver, stage, fresh })
+        })
+        .collect();
+    approves.sort_by(|a, b| (a.decision.created, &a.decision.uid).cmp(&(b.decision.created, &b.decision.uid)));
 
-    // The requester is number 0 among the people: whoever is the same human by any chain of names and UIDs never counts.
-    let stamps: Vec<&Stamp> = std::iter::once(requester).chain(approves.iter().map(|(_, stamp)| *stamp)).collect();
-    let people = identities.people(&stamps);
-    let himself = people.first().copied().unwrap_or_default();
-
-    let mut stale = false;
-    let mut counted: Vec<Counted> = Vec::new();
-    for ((decision, stamp), who) in approves.iter().zip(people.iter().skip(1).copied()) {
-        let Some(stage) = stage_of(stages, stamp) else { continue };
-        if who == himself || !complete(&decision) {
-            continue;
+    let needed: usize = stages.iter().map(policy::required).sum();
+    let times = approves.iter().filter(|a| a.stage.is_some() && a.fresh).map(|a| a.decision.created);
+    for at in times.skip(needed.saturating_sub(1)) {
+        let so_far = approves.get(..approves.partition_point(|a| a.decision.created <= at)).unwrap_or_default();
+        let count = Count::of(so_far, requester, stages, identities);
+        // No stage at all is no approval (T6).
+        if !stages.is_empty() && count.open(stages).is_none() {
+            let Count { counted, shortened, stale } = count;
+            return Progress { counted, complete_at: Some(at), shortened, awaiting: None, stale };
         }
-        if !fresh(&decision) {
-            stale = true;
-            continue;
-        }
-        counted.push(Counted {
-            stage,
-            person: who,
-            approver: (*stamp).clone(),
-            at: decision.created,
-            duration: decision.spec.duration,
-            record: ApprovalRecord {
-                stage: stages.get(stage).map(|s| s.name.clone()).unwrap_or_default(),
-                approver: stamp.username.clone(),
-                decision: Verb::Approve,
-                time: decision.created,
-                comment: decision.spec.comment.clone(),
-            },
-        });
     }
-    one_each(&mut counted);
-    tally(stages, counted, until, stale)
+    let count = Count::of(&approves, requester, stages, identities);
+    let awaiting = count.open(stages).map(|(stage, have)| Awaiting {
+        stage: stage.name.clone(),
+        have: i32::try_from(have).unwrap_or(i32::MAX),
+        required: i32::try_from(policy::required(stage)).unwrap_or(i32::MAX),
+        deadline: until,
+        approvers: stage.approvers.clone(),
+    });
+    Progress { counted: count.counted, complete_at: None, shortened: None, awaiting, stale: count.stale }
 }
 
-/// Leaves of each person the earliest approval, in the first stage that lists any of his identities, with the least duration that
-/// he named.
-fn one_each(counted: &mut Vec<Counted>) {
-    let mut first_stage: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut least: BTreeMap<usize, Duration> = BTreeMap::new();
-    for c in counted.iter() {
-        first_stage.entry(c.person).and_modify(|s| *s = (*s).min(c.stage)).or_insert(c.stage);
-        if let Some(d) = c.duration {
-            least.entry(c.person).and_modify(|l| *l = (*l).min(d)).or_insert(d);
-        }
-    }
-    counted.sort_by(|a, b| (a.at, &a.approver.username, &a.duration).cmp(&(b.at, &b.approver.username, &b.duration)));
-    let mut seen = std::collections::BTreeSet::new();
-    counted.retain(|c| first_stage.get(&c.person) == Some(&c.stage) && seen.insert(c.person));
-    for c in counted {
-        c.duration = least.get(&c.person).copied();
-    }
+/// What some Approves come to, in the order of their times.
+struct Count {
+    /// Of each person the earliest, in the first stage that lists any of his identities.
+    counted: Vec<Counted>,
+    /// The least duration that any approver names, whether or not he counts: this can only take away.
+    shortened: Option<Duration>,
+    /// True when one would count but for its digest.
+    stale: bool,
 }
 
-fn tally(stages: &[Stage], counted: Vec<Counted>, until: DateTime<Utc>, stale: bool) -> Progress {
-    let mut complete_at = None;
-    let mut awaiting = None;
-    for (number, stage) in stages.iter().enumerate() {
-        let required = policy::required(stage);
-        let times: Vec<DateTime<Utc>> = counted.iter().filter(|c| c.stage == number).map(|c| c.at).collect();
-        if let Some(at) = times.get(required - 1) {
-            complete_at = complete_at.max(Some(*at));
-        } else if awaiting.is_none() {
-            awaiting = Some(Awaiting {
-                stage: stage.name.clone(),
-                have: i32::try_from(times.len()).unwrap_or(i32::MAX),
-                required: i32::try_from(required).unwrap_or(i32::MAX),
-                deadline: until,
-                approvers: stage.approvers.clone(),
+impl Count {
+    fn of(approves: &[Approve<'_>], requester: &Stamp, stages: &[Stage], identities: &Identities) -> Self {
+        // The requester is the first of the people: whoever is the same human by any chain of names and UIDs never counts.
+        let stamps: Vec<&Stamp> = std::iter::once(requester).chain(approves.iter().map(|a| a.approver)).collect();
+        let people = identities.people(&stamps);
+        let himself = people.first().copied();
+        let others = || approves.iter().zip(people.iter().skip(1).copied()).filter(|(_, person)| Some(*person) != himself);
+        let counting = || others().filter(|(a, _)| a.fresh).filter_map(|(a, person)| a.stage.map(|stage| (a, person, stage)));
+
+        let mut first_stage: BTreeMap<usize, usize> = BTreeMap::new();
+        for (_, person, stage) in counting() {
+            first_stage.entry(person).and_modify(|first| *first = stage.min(*first)).or_insert(stage);
+        }
+        let mut counted: Vec<Counted> = Vec::new();
+        for (Approve { decision, approver, .. }, person, stage) in counting() {
+            // Taken out once used: the next of this person finds nothing.
+            if first_stage.get(&person) != Some(&stage) || first_stage.remove(&person).is_none() {
+                continue;
+            }
+            counted.push(Counted {
+                stage,
+                person,
+                approver: (*approver).clone(),
+                at: decision.created,
+                duration: decision.spec.duration,
+                record: ApprovalRecord {
+                    stage: stages.get(stage).map(|s| s.name.clone()).unwrap_or_default(),
+                    approver: approver.username.clone(),
+                    decision: Verb::Approve,
+                    time: decision.created,
+                    comment: decision.spec.comment.clone(),
+                },
             });
         }
+        Self {
+            counted,
+            shortened: approves.iter().filter(|a| a.fresh && a.stage.is_some()).filter_map(|a| a.decision.spec.duration).min(),
+            stale: others().any(|(a, _)| a.stage.is_some() && !a.fresh),
+        }
     }
-    // No stage at all is no approval (T6).
-    if awaiting.is_some() || stages.is_empty() {
-        complete_at = None;
+
+    /// The first stage without enough people, and how many it has.
+    fn open<'a>(&self, stages: &'a [Stage]) -> Option<(&'a Stage, usize)> {
+        let have = |number: usize| self.counted.iter().filter(|c| c.stage == number).count();
+        stages.iter().enumerate().map(|(number, stage)| (stage, have(number))).find(|(stage, have)| *have < policy::required(stage))
     }
-    let shortened = complete_at.and_then(|at| counted.iter().filter(|c| c.at <= at).filter_map(|c| c.duration).min());
-    Progress { counted, complete_at, shortened, awaiting, stale }
 }

@@ -121,7 +121,7 @@ impl BindingFacts {
         deadline_of(&self.annotations)
     }
 
-    fn is_role(&self, kind: RoleKind, name: &str) -> bool {
+    pub(super) fn is_role(&self, kind: RoleKind, name: &str) -> bool {
         self.role_kind == kind.as_str() && self.role_name == name
     }
 
@@ -146,11 +146,13 @@ impl BindingFacts {
     pub fn altered(&self, request: &RequestFacts, requester: &Stamp, account: &Account, record: &Record) -> Option<String> {
         let annotation = |key: &str| self.annotations.get(key).map(String::as_str);
         let expires = record.expires_at.map(stamp);
+        let justification = request.object.spec.justification.as_ref().map_or("", |line| line.as_str());
         let checks = [
             (names::EXPIRES_AT, expires.as_deref()),
             (names::REQUEST, Some(request.object.name.as_str())),
             (names::DIGEST, record.digest.as_deref()),
             (names::REQUESTER, Some(requester.username.as_str())),
+            (names::JUSTIFICATION, Some(justification)),
         ];
         if !self.managed {
             return Some(format!("its label {} was taken away", names::MANAGED_LABEL));

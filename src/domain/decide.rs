@@ -404,8 +404,13 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     if let Err(refusal) = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now) {
         return Some(refusal);
     }
-    if request.record.role.as_ref().is_some_and(|role| *role != eligibility.spec.role_ref) {
-        let now_for = &eligibility.spec.role_ref;
+    let now_for = &eligibility.spec.role_ref;
+    let covered = match (&request.record.role, &snapshot.binding) {
+        (Some(role), _) => role == now_for,
+        (None, Binding::Present(found)) => found.is_role(now_for.kind, &now_for.name),
+        (None, Binding::Absent | Binding::Unread) => true,
+    };
+    if !covered {
         return Some(Refusal::new(Reason::RoleNotCovered, format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name)));
     }
     match &snapshot.role {
@@ -417,6 +422,8 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
         Lookup::Absent => return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name))),
         Lookup::Unreadable(_) => return None,
     };
-    let granted = request.record.granted_at.map(|start| deadline.signed_duration_since(start))?;
-    duration::still_allowed(granted, eligibility, policy).err()
+    // A start that was not recorded, or cannot be true, is taken as the earliest possible one.
+    let created = request.object.created;
+    let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
+    duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err()
 }

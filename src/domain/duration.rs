@@ -1,6 +1,6 @@
 //! How long an activation lasts (api rule 2).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::{
     facts::{Object, Settings},
@@ -73,7 +73,8 @@ pub fn span(
 ) -> Result<(DateTime<Utc>, DateTime<Utc>), Refusal> {
     let wanted = shortened.map_or(asked, |shorter| shorter.min(asked));
     let whole = start.checked_add_signed(TimeDelta::from(wanted)).unwrap_or(start);
-    let deadline = eligibility.spec.end_time.map_or(whole, |end| whole.min(end));
+    // Whole seconds, as the binding says it; only an eligibility's end can have parts of one.
+    let deadline = eligibility.spec.end_time.map_or(whole, |end| whole.min(end)).trunc_subsecs(0);
     let left = deadline.signed_duration_since(start);
     let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
     if left < TimeDelta::from(shortest) {
@@ -85,7 +86,7 @@ pub fn span(
     Ok((start, deadline))
 }
 
-/// The refusal, if eligibility, policy or chart no longer allow a grant of this length (api rule 11).
+/// The refusal, if eligibility or policy no longer allow a grant of this length (api rule 11).
 pub fn still_allowed(
     granted: TimeDelta,
     eligibility: &Object<RoleEligibilitySpec>,

@@ -9,7 +9,10 @@ use super::{
     policy::{self, stamp},
     refusal::Refusal,
 };
-use crate::api::{Reason, RoleEligibilitySpec, Stamp, SubjectKind};
+use crate::api::{
+    Reason, RoleEligibilitySpec, Stamp, SubjectKind,
+    eligibility::{RoleKind, RoleRef},
+};
 
 /// The refusal, if the eligibility cannot be used as it is written.
 pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refusal> {
@@ -90,6 +93,13 @@ pub fn eligible(
             format!("namespace '{namespace_name}' is not covered by eligibility '{name}', which is for {}", scope_in_words(spec)),
         ));
     }
+    in_time(eligibility, now)?;
+    Ok(account)
+}
+
+/// The refusal, if nobody can activate the eligibility now: suspended, not begun or over.
+pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let Object { name, spec, .. } = eligibility;
     if spec.suspended {
         return Err(Refusal::new(Reason::EligibilitySuspended, format!("eligibility '{name}' is suspended (spec.suspended)")));
     }
@@ -105,7 +115,20 @@ pub fn eligible(
             format!("eligibility '{name}' ended at {} (spec.endTime); it is {} now", stamp(end), stamp(now)),
         ));
     }
-    Ok(account)
+    Ok(())
+}
+
+/// The refusal of a role that the operator may not bind (T25).
+#[must_use]
+pub fn not_bindable(role: &RoleRef) -> Refusal {
+    let list = match role.kind {
+        RoleKind::ClusterRole => "bindableRoles.clusterRoles",
+        RoleKind::Role => "bindableRoles.roles",
+    };
+    Refusal::new(
+        Reason::RoleNotBindable,
+        format!("{} '{}' is not in the chart's value {list}, so the operator may not grant it; add it there, or choose a role that is listed", role.kind, role.name),
+    )
 }
 
 /// Where an eligibility holds, in words.

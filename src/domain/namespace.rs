@@ -33,7 +33,8 @@ fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
     let listed = value.is_some_and(|v| requirement.values.contains(v));
     match requirement.operator {
         Operator::In => listed,
-        Operator::NotIn => !listed,
+        // Without a value it would cover every namespace.
+        Operator::NotIn => !listed && !requirement.values.is_empty(),
         Operator::Exists => value.is_some(),
         Operator::DoesNotExist => value.is_none(),
     }

@@ -1,6 +1,6 @@
 //! Who is the same person, who is eligible, who is among the approvers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -20,21 +20,34 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// The name under which two spellings of one human meet: without prefix, after its alias, NFKC, in lower case (T4).
+    /// The name under which all spellings of one human meet: without prefix, NFKC, in one case, the least of all names that aliases
+    /// link to it (T4). An alias holds in both directions, in any spelling and over any number of steps.
     #[must_use]
     pub fn normalise(&self, username: &str) -> String {
-        let alias = |name: &str| self.aliases.get(name).cloned();
+        let mut names = BTreeSet::from([self.plain(username)]);
+        let mut before = 0;
+        while names.len() > before {
+            before = names.len();
+            for (name, other) in &self.aliases {
+                let pair = [self.plain(name), self.plain(other)];
+                if pair.iter().any(|name| names.contains(name)) {
+                    names.extend(pair);
+                }
+            }
+        }
+        names.pop_first().unwrap_or_default()
+    }
+
+    fn plain(&self, username: &str) -> String {
+        let mut name = fold(username);
         let bare = |name: &str| {
-            let prefix = self.prefixes.iter().filter(|p| !p.is_empty() && name.starts_with(p.as_str())).max_by_key(|p| p.len());
-            prefix.and_then(|p| name.strip_prefix(p.as_str())).unwrap_or(name).to_owned()
+            let prefixes = self.prefixes.iter().map(|prefix| fold(prefix)).filter(|prefix| !prefix.is_empty());
+            prefixes.filter_map(|prefix| name.strip_prefix(prefix.as_str()).map(ToOwned::to_owned)).min_by_key(String::len)
         };
-        let name = alias(username).unwrap_or_else(|| {
-            let name = bare(username);
-            alias(&name).unwrap_or(name)
-        });
-        // Lower case can undo NFKC and NFKC can bring back upper case; twice is stable.
-        let fold = |text: &str| text.nfkc().flat_map(char::to_lowercase).nfkc().collect::<String>();
-        fold(&fold(&bare(&name)))
+        while let Some(rest) = bare(&name) {
+            name = rest;
+        }
+        name
     }
 
     /// True for two identities of one human: the same UID where both have one, or the same normalised name.
@@ -47,20 +60,29 @@ impl Identities {
     /// chain of same UIDs and names are one person, whatever their order.
     #[must_use]
     pub fn people(&self, stamps: &[&Stamp]) -> Vec<usize> {
-        let names: Vec<String> = stamps.iter().map(|s| self.normalise(s.username.as_str())).collect();
         let mut person: Vec<usize> = (0..stamps.len()).collect();
-        for (i, (a, name)) in stamps.iter().zip(&names).enumerate() {
-            for (j, (b, other)) in stamps.iter().zip(&names).enumerate().skip(i + 1) {
-                if name == other || same_uid(a, b) {
-                    let (from, to) = (person.get(j).copied(), person.get(i).copied());
-                    if let (Some(from), Some(to)) = (from, to) {
-                        person.iter_mut().filter(|p| **p == from).for_each(|p| *p = to);
-                    }
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut uids: BTreeMap<&str, usize> = BTreeMap::new();
+        for (i, stamp) in stamps.iter().enumerate() {
+            let name = *names.entry(self.normalise(stamp.username.as_str())).or_insert(i);
+            let uid = stamp.uid.as_ref().filter(|uid| !uid.is_empty()).map(|uid| *uids.entry(uid.as_str()).or_insert(i));
+            for earlier in [Some(name), uid].into_iter().flatten() {
+                let (from, to) = (person.get(i).copied(), person.get(earlier).copied());
+                if let (Some(from), Some(to)) = (from, to)
+                    && from != to
+                {
+                    person.iter_mut().filter(|p| **p == from).for_each(|p| *p = to);
                 }
             }
         }
         person
     }
+}
+
+/// NFKC in one case. Upper case first, because some letters have two lower case forms; twice, because each step can undo another.
+fn fold(text: &str) -> String {
+    let once = |text: &str| text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect::<String>();
+    once(&once(text))
 }
 
 fn same_uid(a: &Stamp, b: &Stamp) -> bool {

@@ -1,5 +1,7 @@
 //! Whether a policy can be used as it is written.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -46,8 +48,15 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
             "spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose",
         ));
     }
+    let mut names = BTreeSet::new();
     for stage in &approval.stages {
         check_stage(stage)?;
+        if !names.insert(stage.name.as_str()) {
+            return Err(Refusal::new(
+                Reason::InvalidField,
+                format!("two stages are called '{}'; give each a name of its own, so that people know which one is open", stage.name),
+            ));
+        }
     }
     if let Some(revokers) = &spec.revokers {
         check_people(revokers, "spec.revokers")?;

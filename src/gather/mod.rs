@@ -1,1 +1,81 @@
-//! Reading: from the API server or a cache of it to the plain facts that the rules look at. Used by controllers and admission.
+//! Reading: from the API server, or a cache of it, to the plain facts that the rules look at. Controllers and admission share it.
+
+pub mod cache;
+pub mod convert;
+pub mod live;
+pub mod surroundings;
+
+use std::{future::Future, time::Duration};
+
+/// Longest that one call to the API server may take. The client retries some answers by itself; this bounds it all.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why something could not be read. Nothing is granted, and nothing revoked, because of it: who gathers tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The API server did not answer as hoped.
+    #[error("cannot read {what}: {source}")]
+    Read {
+        /// What was asked for.
+        what: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("cannot read {what}: no answer within {CALL_LIMIT:?}")]
+    Slow {
+        /// What was asked for.
+        what: String,
+    },
+}
+
+/// Awaits a read of `what` within the limit.
+pub async fn read<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, GatherError> {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(GatherError::Read { what: what(), source: Box::new(source) }),
+        Err(_) => Err(GatherError::Slow { what: what() }),
+    }
+}
+
+/// Why a write did not happen, as far as is known: after a time-out it may have.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The API server said no.
+    #[error("cannot {what}: {source}")]
+    Refused {
+        /// What was to be done.
+        what: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("cannot {what}: no answer within {CALL_LIMIT:?}")]
+    Slow {
+        /// What was to be done.
+        what: String,
+    },
+}
+
+impl WriteError {
+    /// The API server's answer, if it gave one.
+    #[must_use]
+    pub fn answer(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Refused { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Slow { .. } => None,
+        }
+    }
+}
+
+/// Awaits a write, to do `what`, within the limit.
+pub async fn write<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(WriteError::Refused { what: what(), source: Box::new(source) }),
+        Err(_) => Err(WriteError::Slow { what: what() }),
+    }
+}

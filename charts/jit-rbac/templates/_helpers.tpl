@@ -61,7 +61,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 
 {{- define "jit-rbac.configMap" -}}{{ include "jit-rbac.fullname" . }}-config{{- end -}}
+{{/* The Secret of the webhook's own certificate, and cert-manager's Certificate and Secret; two names, as they have two owners. */}}
 {{- define "jit-rbac.tlsSecret" -}}{{ include "jit-rbac.webhook" . }}-tls{{- end -}}
+{{- define "jit-rbac.certificate" -}}{{ include "jit-rbac.webhook" . }}-certificate{{- end -}}
 {{- define "jit-rbac.webhookHost" -}}{{ include "jit-rbac.webhook" . }}.{{ .Release.Namespace }}.svc{{- end -}}
 
 {{/* What the schema cannot say about values that belong together. */}}

@@ -38,15 +38,27 @@ impl Said {
         if self.status.success() {
             return Ok(self.stdout);
         }
-        let output = [self.stderr.trim(), self.stdout.trim()].join("\n").trim().to_owned();
-        Err(Error::Command { command: self.command, output })
+        let output = [self.stderr.trim(), self.stdout.trim()]
+            .join("\n")
+            .trim()
+            .to_owned();
+        Err(Error::Command {
+            command: self.command,
+            output,
+        })
     }
 
     /// What it was refused with, or an error if it succeeded.
     pub fn refused(self) -> Result<String> {
         if self.status.success() {
-            let output = format!("it succeeded, but should have been refused: {}", self.stdout.trim());
-            return Err(Error::Command { command: self.command, output });
+            let output = format!(
+                "it succeeded, but should have been refused: {}",
+                self.stdout.trim()
+            );
+            return Err(Error::Command {
+                command: self.command,
+                output,
+            });
         }
         Ok(self.stderr)
     }
@@ -124,7 +136,10 @@ impl Cluster {
     pub fn helm(&self) -> Result<Command> {
         let mut command = self.command(&self.binaries.helm, &self.kubeconfig_of(ADMIN)?)?;
         for kind in ["CACHE", "CONFIG", "DATA"] {
-            command.env(format!("HELM_{kind}_HOME"), self.home().join("helm").join(kind));
+            command.env(
+                format!("HELM_{kind}_HOME"),
+                self.home().join("helm").join(kind),
+            );
         }
         Ok(command)
     }
@@ -175,13 +190,15 @@ impl Cluster {
             return Ok(self.certificate(ADMIN));
         }
         let found = self.users.iter().find(|known| known.name == user);
-        found.map(|known| json!({ "token": known.token })).ok_or_else(|| Error::UnknownUser {
-            name: user.to_owned(),
-            known: std::iter::once(ADMIN)
-                .chain(self.users.iter().map(|known| known.name.as_str()))
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+        found
+            .map(|known| json!({ "token": known.token }))
+            .ok_or_else(|| Error::UnknownUser {
+                name: user.to_owned(),
+                known: std::iter::once(ADMIN)
+                    .chain(self.users.iter().map(|known| known.name.as_str()))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 
     fn write_one(&self, name: &str, credentials: &Value) -> Result<PathBuf> {
@@ -190,19 +207,12 @@ impl Cluster {
         Ok(path)
     }
 
-    /// Writes a kubeconfig, as a whole or not at all: others may be reading it.
     fn write(&self, path: &Path, current: &str, users: &[(String, Value)]) -> Result<()> {
         let text = serde_json::to_string_pretty(&self.config(current, users)?)?;
-        let directory = path.parent().unwrap_or(&self.directory);
-        fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
         if fs::read_to_string(path).is_ok_and(|present| present == text) {
             return Ok(());
         }
-        let mut file =
-            tempfile::NamedTempFile::new_in(directory).map_err(Error::path("create a file in", directory))?;
-        file.write_all(text.as_bytes()).map_err(Error::path("write", path))?;
-        file.persist(path).map_err(|error| Error::path("write", path)(error.error))?;
-        Ok(())
+        write_whole(path, &text)
     }
 
     fn config(&self, current: &str, users: &[(String, Value)]) -> Result<Value> {
@@ -213,8 +223,12 @@ impl Cluster {
             .iter()
             .map(|(name, _)| json!({"name": name, "context": {"cluster": "plane", "user": name}}))
             .collect();
-        let users: Vec<_> = users.iter().map(|(name, user)| json!({"name": name, "user": user})).collect();
-        let cluster = json!({"server": self.server, "certificate-authority": self.pki().join("ca.crt")});
+        let users: Vec<_> = users
+            .iter()
+            .map(|(name, user)| json!({"name": name, "user": user}))
+            .collect();
+        let cluster =
+            json!({"server": self.server, "certificate-authority": self.pki().join("ca.crt")});
         Ok(json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -250,9 +264,21 @@ impl Cluster {
     }
 }
 
+/// Writes a file that is only for us, as a whole or not at all: others may be reading it.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let failed = || Error::path("write", path);
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).map_err(failed())?;
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed())?;
+    file.write_all(text.as_bytes()).map_err(failed())?;
+    file.persist(path).map_err(|error| failed()(error.error))?;
+    Ok(())
+}
+
 async fn client(config: Value) -> Result<kube::Client> {
     let kubeconfig: Kubeconfig = serde_json::from_value(config)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
 
@@ -263,7 +289,11 @@ pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Result<Sa
         Some(text) => Stdio::from(file_with(text).map_err(Error::io("write a temporary file"))?),
         None => Stdio::null(),
     };
-    let output = command.stdin(stdin).output().await.map_err(Error::io(line.clone()))?;
+    let output = command
+        .stdin(stdin)
+        .output()
+        .await
+        .map_err(Error::io(line.clone()))?;
     Ok(Said {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -283,7 +313,9 @@ fn file_with(text: &str) -> std::io::Result<File> {
 /// The command as a person would type it.
 fn line(command: &Command) -> String {
     let command = command.as_std();
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default();
     std::iter::once(program)
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())

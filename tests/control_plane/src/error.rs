@@ -67,7 +67,7 @@ pub enum Error {
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The API server refused or did not answer.
-    #[error("API server: {0}")]
+    #[error("API server: {}", brief(.0))]
     Kube(#[from] Box<kube::Error>),
     /// A kubeconfig of our own making was not understood.
     #[error("kubeconfig: {0}")]
@@ -93,5 +93,13 @@ impl Error {
     /// The same for one path.
     pub(crate) fn path(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         Self::io(format!("{what} {}", path.display()))
+    }
+}
+
+/// What the API server said, without the whole object that it said it with.
+pub(crate) fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
     }
 }

@@ -17,18 +17,28 @@ pub fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
         .map_err(Error::io(what()))?;
     let mut signals = {
         let _inside = runtime.enter();
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
-            .into_iter()
-            .map(signal)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Error::io(what()))?
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .into_iter()
+        .map(signal)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::io(what()))?
     };
     std::thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
             runtime.block_on(std::future::poll_fn(|context| {
-                let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-                if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                let came = signals
+                    .iter_mut()
+                    .any(|signal| signal.poll_recv(context).is_ready());
+                if came {
+                    std::task::Poll::Ready(())
+                } else {
+                    std::task::Poll::Pending
+                }
             }));
             cleanup();
             std::process::exit(INTERRUPTED);

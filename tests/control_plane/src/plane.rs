@@ -10,11 +10,12 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 
 use crate::components::Layout;
+use crate::error::brief;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::{
-    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Result, Said, User, certificates,
-    standard_users, wait_for_ok,
+    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Result, Said, User,
+    certificates, standard_users, wait_for_ok,
 };
 
 /// How long the three servers may take until they are ready.
@@ -64,10 +65,17 @@ impl Plane {
         let mut tries = 1;
         loop {
             let directory = directory(options.directory.clone())?;
-            let started =
-                Self::try_start(binaries.clone(), users.clone(), directory, &options.apiserver_flags).await;
+            let started = Self::try_start(
+                binaries.clone(),
+                users.clone(),
+                directory,
+                &options.apiserver_flags,
+            )
+            .await;
             match started {
-                Err(Error::Ended { tail, .. }) if tries < STARTS && tail.contains("address already in use") => {
+                Err(Error::Ended { tail, .. })
+                    if tries < STARTS && tail.contains("address already in use") =>
+                {
                     tries += 1;
                 }
                 other => return other,
@@ -95,7 +103,12 @@ impl Plane {
         };
         certificates::write(&layout.pki())?;
         layout.write_files(&users)?;
-        let cluster = Cluster { directory, server: layout.server(), users, binaries };
+        let cluster = Cluster {
+            directory,
+            server: layout.server(),
+            users,
+            binaries,
+        };
         cluster.write_kubeconfigs()?;
         let manager = cluster.kubeconfig_for_certificate("controller-manager")?;
 
@@ -103,32 +116,45 @@ impl Plane {
         let etcd = Process::spawn(layout.etcd(binaries), &minder)?;
         let apiserver = Process::spawn(layout.apiserver(binaries, apiserver_flags), &minder)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
-        let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
-        let plane = Self { controller_manager, apiserver, etcd, cluster, minder };
+        let controller_manager =
+            Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
+        let plane = Self {
+            controller_manager,
+            apiserver,
+            etcd,
+            cluster,
+            minder,
+        };
         plane.wait_until_ready().await?;
         Ok(plane)
     }
 
     /// Waits until the plane serves again, for instance after one of its servers was restarted.
     pub async fn wait_until_ready(&self) -> Result<()> {
-        let processes = [&self.etcd, &self.apiserver, &self.controller_manager];
+        let processes = self.processes();
         wait_until_served(&self.cluster, &processes).await?;
         let client = self.cluster.client(ADMIN).await?;
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let roles: Api<ClusterRole> = Api::all(client);
-        let looked = wait_for_ok("namespace default and the rules of view, edit and admin", START, async || {
-            if let Err(error) = namespaces.get("default").await {
-                return ended(&processes, error.to_string());
-            }
-            for name in AGGREGATED {
-                match roles.get(name).await {
-                    Ok(role) if role.rules.iter().flatten().next().is_some() => {}
-                    Ok(_) => return ended(&processes, format!("ClusterRole {name} has no rules")),
-                    Err(error) => return ended(&processes, error.to_string()),
+        let looked = wait_for_ok(
+            "namespace default and the rules of view, edit and admin",
+            START,
+            async || {
+                if let Err(error) = namespaces.get("default").await {
+                    return ended(&processes, brief(&error));
                 }
-            }
-            Ok(Ok(()))
-        });
+                for name in AGGREGATED {
+                    match roles.get(name).await {
+                        Ok(role) if role.rules.iter().flatten().next().is_some() => {}
+                        Ok(_) => {
+                            return ended(&processes, format!("ClusterRole {name} has no rules"));
+                        }
+                        Err(error) => return ended(&processes, brief(&error)),
+                    }
+                }
+                Ok(Ok(()))
+            },
+        );
         looked.await?
     }
 
@@ -186,33 +212,44 @@ impl Plane {
     /// Ends everything at once, through a shared reference: for an interrupt,
     /// where nobody can wait for the owner to drop it.
     pub fn end(&self) {
-        for process in [&self.controller_manager, &self.apiserver, &self.etcd] {
+        for process in self.processes() {
             process.kill();
         }
         self.minder.end();
     }
 
-    /// Lets the plane live on without this process, with all that its minder
-    /// looks after. Whoever takes the records ends it.
-    pub fn detach(self) -> Result<Vec<ProcessRecord>> {
-        let processes = [&self.controller_manager, &self.apiserver, &self.etcd];
-        let records = processes.iter().map(|process| process.record()).collect::<Result<_>>()?;
+    /// What another program needs to end the plane after [`Plane::detach`], in
+    /// the order in which it should.
+    pub fn records(&self) -> Result<Vec<ProcessRecord>> {
+        self.processes()
+            .iter()
+            .map(|process| process.record())
+            .collect()
+    }
+
+    /// Lets the plane, and all else that its minder looks after, live on without this process.
+    pub fn detach(self) {
         self.minder.release();
-        for process in processes {
+        for process in self.processes() {
             process.detach();
         }
-        Ok(records)
+    }
+
+    fn processes(&self) -> [&Process; 3] {
+        [&self.controller_manager, &self.apiserver, &self.etcd]
     }
 }
 
 async fn wait_until_served(cluster: &Cluster, processes: &[&Process]) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
-    let looked = wait_for_ok("the API server to be ready", START, async || {
-        match readyz(&client).await {
+    let looked = wait_for_ok(
+        "the API server to be ready",
+        START,
+        async || match readyz(&client).await {
             Ok(_) => Ok(Ok(())),
             Err(error) => ended(processes, error.to_string()),
-        }
-    });
+        },
+    );
     looked.await?
 }
 
@@ -242,7 +279,10 @@ fn directory(wanted: Option<PathBuf>) -> Result<PathBuf> {
             .keep(),
         Some(directory) => {
             if fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
-                return Err(Error::State(format!("{} is not empty", directory.display())));
+                return Err(Error::State(format!(
+                    "{} is not empty",
+                    directory.display()
+                )));
             }
             fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
             directory

@@ -38,19 +38,32 @@ impl State {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| env::home_dir().map(|home| home.join(".local").join("state")))
-            .ok_or_else(|| Error::State("neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane".to_owned()))?
+            .ok_or_else(|| {
+                Error::State(
+                    "neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane"
+                        .to_owned(),
+                )
+            })?
             .join("jit-rbac");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let path = directory.join("lock");
         let lock = File::create(&path).map_err(Error::path("open", &path))?;
-        lock.try_lock().map_err(|_| Error::State("another `plane` command is at work; try again when it is done".to_owned()))?;
-        Ok(Held { directory, _lock: lock })
+        lock.try_lock().map_err(|_| {
+            Error::State("another `plane` command is at work; try again when it is done".to_owned())
+        })?;
+        Ok(Held {
+            directory,
+            _lock: lock,
+        })
     }
 
     /// Whether every process still runs.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.plane.iter().chain(&self.operator).all(ProcessRecord::runs)
+        self.plane
+            .iter()
+            .chain(&self.operator)
+            .all(ProcessRecord::runs)
     }
 
     /// Ends the operator's processes.
@@ -89,19 +102,21 @@ impl Held {
     /// Records the plane that is left running.
     pub fn save(&self, state: &State) -> Result<()> {
         let text = serde_json::to_string_pretty(state)?;
-        let failed = || Error::path("write", &self.file());
-        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed())?;
-        fs::write(file.path(), text).map_err(failed())?;
-        file.persist(self.file()).map_err(|error| failed()(error.error))?;
-        Ok(())
+        crate::cluster::write_whole(&self.file(), &text)
     }
 
     /// Ends what was left running and removes its files. False if there was nothing.
     pub async fn end(&self) -> Result<bool> {
-        let Some(state) = self.load()? else { return Ok(false) };
+        let Some(state) = self.load()? else {
+            return Ok(false);
+        };
         state.end().await?;
         for path in [self.directory(), self.file()] {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::path("remove", &path)(error));

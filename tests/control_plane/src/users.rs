@@ -77,9 +77,15 @@ mod tests {
 
     #[test]
     fn a_token_line_quotes_its_groups() {
-        let user = User { token: "t".into(), ..User::new("ann", ["a", "b"]).unwrap() };
+        let user = User {
+            token: "t".into(),
+            ..User::new("ann", ["a", "b"]).unwrap()
+        };
         assert_eq!(user.token_line(), "t,ann,u-ann,\"a,b\"\n");
-        let user = User { token: "t".into(), ..User::new("bob", [""; 0]).unwrap() };
+        let user = User {
+            token: "t".into(),
+            ..User::new("bob", [""; 0]).unwrap()
+        };
         assert_eq!(user.token_line(), "t,bob,u-bob\n");
     }
 

@@ -8,6 +8,9 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Looks at a condition again and again until it yields something, at most for
 /// `limit`. The error says what was waited for.
+///
+/// The condition may borrow and change what is around it, for which its future
+/// is not `Send`: join several of them rather than spawn them.
 pub async fn wait_for<T>(
     what: &str,
     limit: Duration,
@@ -33,8 +36,16 @@ pub async fn wait_for_ok<T, E: Display>(
             Err(_) => "no answer".to_owned(),
         };
         if start.elapsed() >= limit {
-            let last = if last.is_empty() { last } else { format!(", but still: {last}") };
-            return Err(Error::Timeout { what: what.to_owned(), limit, last });
+            let last = if last.is_empty() {
+                last
+            } else {
+                format!(", but still: {last}")
+            };
+            return Err(Error::Timeout {
+                what: what.to_owned(),
+                limit,
+                last,
+            });
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -59,9 +70,13 @@ mod tests {
     #[tokio::test]
     async fn the_error_says_what_was_waited_for_and_what_stood_in_the_way() {
         let limit = Duration::from_millis(50);
-        let error = wait_for("rain", limit, async || None::<()>).await.unwrap_err();
+        let error = wait_for("rain", limit, async || None::<()>)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "waited 50ms for rain");
-        let error = wait_for_ok("rain", limit, async || Err::<(), _>("sun")).await.unwrap_err();
+        let error = wait_for_ok("rain", limit, async || Err::<(), _>("sun"))
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "waited 50ms for rain, but still: sun");
     }
 
@@ -72,6 +87,9 @@ mod tests {
         })
         .await
         .unwrap_err();
-        assert_eq!(error.to_string(), "waited 50ms for an answer, but still: no answer");
+        assert_eq!(
+            error.to_string(),
+            "waited 50ms for an answer, but still: no answer"
+        );
     }
 }

@@ -39,10 +39,10 @@ validations:
     message: >-
       spec.{{ .stamp }} is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again in a moment;
       if it stays so, tell an admin to look at the Deployment {{ include "jit-rbac.webhook" .root }}
-  - expression: |-
-      !variables.stamped || (
-        variables.stamp.?username.orValue('') == request.userInfo.?username.orValue('') &&
-        !(variables.stamp.?username.orValue('') in ['', 'system:anonymous']))
+  - expression: "!variables.stamped || !(request.userInfo.?username.orValue('') in ['', 'system:anonymous'])"
+    reason: Forbidden
+    message: a {{ .one }} needs a person; sign in first
+  - expression: "!variables.stamped || variables.stamp.?username.orValue('') == request.userInfo.?username.orValue('')"
     reason: Forbidden
     messageExpression: |-
       "spec.{{ .stamp }}.username is '" + variables.stamp.?username.orValue('') + "', but you are '" +

@@ -66,10 +66,19 @@ impl OperatorOptions {
     pub fn of_checkout(root: &Path) -> Result<Self> {
         let running = env::current_exe().map_err(Error::io("find the running program"))?;
         let name = format!("jit-rbac{}", env::consts::EXE_SUFFIX);
-        let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
-        let binary = beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-            Error::State("the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned())
-        })?;
+        let beside = running
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|directory| directory.join(&name));
+        let binary = beside
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                Error::State(
+                    "the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned(),
+                )
+            })?;
         Ok(Self::new(binary, root.join("charts").join("jit-rbac")))
     }
 }
@@ -88,24 +97,51 @@ impl Operator {
     /// Installs or upgrades the chart with Helm, starts webhook and controllers as
     /// the chart's two identities, and waits until they are ready and the API
     /// server asks them.
-    pub async fn start(cluster: &Cluster, minder: &Arc<Minder>, options: OperatorOptions) -> Result<Self> {
+    pub async fn start(
+        cluster: &Cluster,
+        minder: &Arc<Minder>,
+        options: OperatorOptions,
+    ) -> Result<Self> {
         let directory = cluster.directory().join("operator");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let webhook_port = options.webhook_port.map_or_else(free_port, Ok)?;
         let installed = install::install(cluster, &directory, &options, webhook_port).await?;
         let start = |name: &str, kubeconfig: &Path, args: Vec<OsString>| {
-            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), minder)
+            Server::start(
+                spec(
+                    &options.binary,
+                    &directory,
+                    &installed,
+                    name,
+                    kubeconfig,
+                    args,
+                ),
+                minder,
+            )
         };
         let address = flag("address", format!("127.0.0.1:{webhook_port}"));
-        let webhook = start("webhook", &installed.webhook, vec!["webhook".into(), address])?;
+        let webhook = start(
+            "webhook",
+            &installed.webhook,
+            vec!["webhook".into(), address],
+        )?;
         let controllers = (0..options.replicas)
             .map(|number| {
                 let name = format!("controller-{number}");
                 let identity = flag("identity", &name);
-                start(&name, &installed.controller, vec!["controller".into(), identity])
+                start(
+                    &name,
+                    &installed.controller,
+                    vec!["controller".into(), identity],
+                )
             })
             .collect::<Result<_>>()?;
-        let operator = Self { webhook, controllers, webhook_port, minder: Arc::clone(minder) };
+        let operator = Self {
+            webhook,
+            controllers,
+            webhook_port,
+            minder: Arc::clone(minder),
+        };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster).await?;
         Ok(operator)
@@ -142,9 +178,11 @@ impl Operator {
     /// One controller's process, counted from 0.
     pub fn controller(&self, number: usize) -> Result<&Server> {
         let has = self.controllers.len();
-        self.controllers
-            .get(number)
-            .ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
+        self.controllers.get(number).ok_or_else(|| {
+            Error::State(format!(
+                "no controller {number}: there are {has}, counted from 0"
+            ))
+        })
     }
 
     /// All processes, the webhook's first.
@@ -152,14 +190,17 @@ impl Operator {
         std::iter::once(&self.webhook).chain(&self.controllers)
     }
 
-    /// Lets the processes live on without this one. Whoever takes the records ends them.
-    pub fn detach(self) -> Result<Vec<ProcessRecord>> {
-        let records = self.servers().map(|server| server.record()).collect::<Result<_>>()?;
+    /// What another program needs to end the processes after [`Operator::detach`].
+    pub fn records(&self) -> Result<Vec<ProcessRecord>> {
+        self.servers().map(|server| server.record()).collect()
+    }
+
+    /// Lets the processes, and all else that the minder looks after, live on without this one.
+    pub fn detach(self) {
         self.minder.release();
         for server in self.servers() {
             server.detach();
         }
-        Ok(records)
     }
 }
 

@@ -1,9 +1,56 @@
-//! x
-use control_plane::{Options, Plane};
+//! `plane`: builds, starts and ends a local control plane with the operator on it.
+//!
+//! What a shell should read (`export KUBECONFIG=...`) goes to standard output,
+//! everything else to standard error.
+
+mod build;
+mod down;
+mod playground;
+mod run;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use control_plane::{Error, Result};
+
+const USAGE: &str = "\
+usage: plane <command>
+
+  build   find or build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm
+  up      start a plane with the operator and the examples, and leave it running
+  run     upgrade the chart and restart the operator on the plane that is up
+  down    end the plane that is up and remove its files
+";
+
 #[tokio::main]
-async fn main() {
-    let t = std::time::Instant::now();
-    let plane = Plane::start(Options::default()).await.unwrap();
-    eprintln!("ready {:?} {:?}", t.elapsed(), plane.cluster().kubeconfig());
-    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match *words.as_slice() {
+        ["build"] => build::build().await,
+        ["up"] => up::up().await,
+        ["run"] => run::run().await,
+        ["down"] => down::down().await,
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plane: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The checkout that this program was built from, with charts and examples.
+fn checkout() -> Result<PathBuf> {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::State(format!("{} is in no checkout", here.display())))
 }

@@ -1,0 +1,45 @@
+# Two commands do everything: `make demo` plays the main job on a real control plane, `make test` runs every test.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PLANE := target/debug/plane
+
+.PHONY: help tools build plane crds lint test demo up down run
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
+
+tools:
+	@for tool in $(CARGO):Rust go:Go git:git openssl:openssl; do \
+	  command -v "$${tool%%:*}" >/dev/null || { echo "$${tool##*:} is missing: install it so that '$${tool%%:*}' is on the PATH" >&2; exit 1; }; \
+	done
+
+build: tools
+	@$(CARGO) build --quiet --locked --workspace
+
+plane: build
+	@$(PLANE) build
+
+crds: build ## Write crds/ and the chart's copies anew from the types
+	@for directory in crds charts/jit-rbac/files/crds; do mkdir -p "$$directory"; target/debug/jit-rbac crds --directory "$$directory"; done
+
+lint: tools ## Formatting and lints
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+
+test: lint plane ## Everything: lints, rules, charts, journeys on a real API server
+	@$(CARGO) test --locked --workspace
+
+demo: plane ## The main job, start to end, in about a minute after the builds
+	@$(PLANE) demo
+
+up: plane ## A control plane with the operator, left running; prints one export line
+	@$(PLANE) up
+
+down: ## End what `make up` started
+	@$(PLANE) down
+
+run: build ## Rebuild, and restart the operator on what `make up` started
+	@$(PLANE) run

@@ -1,0 +1,207 @@
+//! What the API server asks and what it is told. Whatever bytes arrive, the answer is well-formed (invariant 19).
+
+use json_patch::Patch;
+use kube::core::{
+    DynamicObject, Status,
+    admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND},
+};
+use serde_json::Value;
+
+use crate::{
+    api::{Reason, text::printable},
+    domain::Refusal,
+    gather::GatherError,
+};
+
+/// A write that the API server asks about.
+pub type Asked = AdmissionRequest<DynamicObject>;
+
+/// Longest warning that every API server passes on whole, in bytes.
+const MAX_WARNING: usize = 256;
+/// Most warnings of one answer.
+const MAX_WARNINGS: usize = 8;
+/// Key of the audit annotation that carries the reason of a refusal; the API server puts the webhook's name before it.
+const AUDIT_REASON: &str = "reason";
+
+/// What is said to a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It may go on.
+    Allowed {
+        /// What is changed about it.
+        patch: Patch,
+        /// What its author should know.
+        warnings: Vec<String>,
+    },
+    /// A rule says no.
+    Refused(Refusal),
+    /// The object is not what its kind should be.
+    Malformed(String),
+    /// It could not be examined. Nothing passes unexamined (T43).
+    Unexamined(String),
+}
+
+impl Answer {
+    /// It may go on as it is.
+    #[must_use]
+    pub fn allowed() -> Self {
+        Self::patched(Patch::default())
+    }
+
+    /// It may go on, changed.
+    #[must_use]
+    pub fn patched(patch: Patch) -> Self {
+        Self::Allowed { patch, warnings: Vec::new() }
+    }
+
+    /// It may go on, and its author is told something.
+    #[must_use]
+    pub fn warned(warnings: impl IntoIterator<Item = String>) -> Self {
+        Self::Allowed { patch: Patch::default(), warnings: warnings.into_iter().collect() }
+    }
+
+    /// Reason and sentence of a no, safe to show; none where it may go on.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Reason, String)> {
+        let (reason, message) = match self {
+            Self::Allowed { .. } => return None,
+            Self::Refused(refusal) => (refusal.reason, refusal.message.as_str()),
+            Self::Malformed(message) => (Reason::InvalidField, message.as_str()),
+            Self::Unexamined(message) => (Reason::Unreadable, message.as_str()),
+        };
+        Some((reason, printable(message)))
+    }
+
+    /// The review that answers the question with this `uid`.
+    #[must_use]
+    pub fn into_review(self, uid: &str) -> AdmissionReview<DynamicObject> {
+        let mut response = AdmissionResponse::invalid("");
+        uid.clone_into(&mut response.uid);
+        if let Some((reason, message)) = self.refusal() {
+            let (code, word) = self.code();
+            response.result = Status::failure(&format!("{reason}: {message}"), word).with_code(code);
+            response.audit_annotations.insert(AUDIT_REASON.to_owned(), reason.as_str().to_owned());
+            return response.into_review();
+        }
+        if let Self::Allowed { patch, warnings } = self {
+            response.allowed = true;
+            response.result = Status::success();
+            response.warnings = (!warnings.is_empty()).then(|| warnings.iter().take(MAX_WARNINGS).map(|text| warning(text)).collect());
+            if !patch.is_empty() {
+                // A patch of JSON values always serialises; were it not so, the policies in the API server would refuse the unstamped object.
+                response = response.clone().with_patch(patch).unwrap_or(response);
+            }
+        }
+        response.into_review()
+    }
+
+    /// HTTP code and Kubernetes' word for it.
+    const fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::Allowed { .. } => (200, ""),
+            Self::Refused(_) => (403, "Forbidden"),
+            Self::Malformed(_) => (422, "Invalid"),
+            Self::Unexamined(_) => (503, "ServiceUnavailable"),
+        }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<GatherError> for Answer {
+    fn from(error: GatherError) -> Self {
+        Self::Unexamined(format!("{error}; nothing is let through unexamined, try again"))
+    }
+}
+
+fn warning(text: &str) -> String {
+    let shown = printable(text);
+    if shown.len() <= MAX_WARNING {
+        return shown;
+    }
+    let mut end = MAX_WARNING - 3;
+    while !shown.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", shown.get(..end).unwrap_or_default())
+}
+
+/// Why a body is no question.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is none at all: there is nobody to answer.
+    NoReview(String),
+    /// It has the UID of a question, and the question cannot be read.
+    Question {
+        /// The UID.
+        uid: String,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+}
+
+/// The question that a body asks.
+pub fn question(body: &[u8]) -> Result<Asked, Unread> {
+    let no_review = |why: &str| Unread::NoReview(format!("this is no {META_KIND} of {META_API_VERSION_V1}: {}", printable(why)));
+    let error = match serde_json::from_slice::<AdmissionReview<DynamicObject>>(body) {
+        Ok(AdmissionReview { types, request: Some(asked), .. }) if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND => return Ok(asked),
+        Ok(_) => return Err(no_review("it asks nothing, or is of another version")),
+        Err(error) => error,
+    };
+    let uid = serde_json::from_slice::<Value>(body).ok().and_then(|review| Some(review.get("request")?.get("uid")?.as_str()?.to_owned()));
+    match uid.filter(|uid| !uid.is_empty()) {
+        Some(uid) => Err(Unread::Question { uid, answer: Box::new(Answer::Malformed(format!("the object cannot be read: {error}"))) }),
+        None => Err(no_review(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(answer: Answer) -> Value {
+        serde_json::to_value(answer.into_review("u-1")).unwrap()["response"].clone()
+    }
+
+    #[test]
+    fn every_answer_has_the_uid_and_a_code() {
+        let refused = answered(Refusal::new(Reason::OwnRequest, "your own").into());
+        assert_eq!(refused["uid"], "u-1");
+        assert_eq!(refused["allowed"], false);
+        assert_eq!(refused["status"]["message"], "OwnRequest: your own");
+        assert_eq!((&refused["status"]["code"], &refused["status"]["reason"]), (&403.into(), &"Forbidden".into()));
+        assert_eq!(refused["auditAnnotations"]["reason"], "OwnRequest");
+        assert_eq!(answered(Answer::Malformed("x".to_owned()))["status"]["code"], 422);
+        assert_eq!(answered(Answer::Unexamined("x".to_owned()))["status"]["code"], 503);
+        let allowed = answered(Answer::allowed());
+        assert_eq!((&allowed["allowed"], &allowed["uid"]), (&true.into(), &"u-1".into()));
+        assert!(allowed.get("patch").is_none() && allowed.get("warnings").is_none());
+    }
+
+    #[test]
+    fn t13_no_user_text_reaches_an_answer_unescaped() {
+        let text = "a\nb\u{1b}[31m\u{202e}c";
+        for answer in [Refusal::new(Reason::NotASubject, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())] {
+            let message = answered(answer)["status"]["message"].as_str().unwrap().to_owned();
+            assert!(!message.chars().any(crate::api::text::is_forbidden), "{message:?}");
+        }
+        let warned = answered(Answer::warned([text.to_owned(), "é".repeat(300)]));
+        let warnings: Vec<&str> = warned["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+        assert!(!warnings[0].chars().any(crate::api::text::is_forbidden));
+        assert!(warnings[1].len() <= MAX_WARNING && warnings[1].ends_with("..."));
+    }
+
+    #[test]
+    fn what_is_no_question_is_told_apart_from_one_that_cannot_be_read() {
+        for body in ["", "{", "[]", "null", "{}", r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}"#, r#"{"request":{"uid":""}}"#] {
+            assert!(matches!(question(body.as_bytes()), Err(Unread::NoReview(_))), "{body}");
+        }
+        let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","operation":7}}"#;
+        assert!(matches!(question(body.as_bytes()), Err(Unread::Question { uid, .. }) if uid == "u-1"));
+        assert!(question(&b"[".repeat(100_000)).is_err(), "nested too deep");
+    }
+}

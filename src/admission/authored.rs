@@ -1,0 +1,181 @@
+//! The validating webhook for what admins write: eligibilities and policies.
+//!
+//! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: Helm and GitOps apply policy, role
+//! and eligibility in any order, and nothing is granted before all are there.
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::{Api, ResourceExt, api::PostParams};
+
+use super::{
+    answer::Answer,
+    desk::{Desk, Write, is_name},
+    stamp,
+};
+use crate::{
+    api::{
+        ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec,
+        eligibility::{RoleKind, RoleRef},
+        names,
+    },
+    domain::{Lookup, Refusal, eligibility, policy},
+    gather::{
+        GatherError, convert, read,
+        surroundings::{Policy, Source},
+    },
+};
+
+/// Most eligibilities that a warning about a policy names.
+const MAX_NAMED: usize = 4;
+
+impl Desk {
+    /// An eligibility is taken when it can be used as it is written, its policy is content with it and the operator may bind its role.
+    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        if keeps_spec(write) {
+            return Ok(Answer::allowed());
+        }
+        let stored: RoleEligibility = match write.typed() {
+            Ok(stored) => stored,
+            Err(answer) => return Ok(answer),
+        };
+        let spec = &stored.spec;
+        if let Err(refusal) = authored_by(write).and_then(|()| eligibility::check(spec, &self.settings)) {
+            return Ok(refusal.into());
+        }
+        if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
+            return Ok(answer);
+        }
+        let object = convert::object(&stored.metadata, spec.clone());
+        let mut found = self.policy_of(&object.spec, Source::Cache).await?;
+        if found.found().is_none_or(|found| policy::check_eligibility(&object, found).is_err()) {
+            found = self.policy_of(&object.spec, Source::Server).await?;
+        }
+        if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(&object, found)) {
+            return Ok(refusal.into());
+        }
+        let role = self.missing_role(&spec.role_ref).await?;
+        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role)))
+    }
+
+    /// A policy is taken when it can be used as it is written. Its author hears of eligibilities that it makes unusable.
+    #[allow(clippy::unused_async, reason = "as its three siblings")]
+    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        if keeps_spec(write) {
+            return Ok(Answer::allowed());
+        }
+        let stored: ApprovalPolicy = match write.typed() {
+            Ok(stored) => stored,
+            Err(answer) => return Ok(answer),
+        };
+        if let Err(refusal) = authored_by(write).and_then(|()| policy::check(&stored.spec, &self.settings)) {
+            return Ok(refusal.into());
+        }
+        let object = convert::object(&stored.metadata, stored.spec);
+        let mut broken = self.world.eligibilities.pick(|_, found| {
+            let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
+            let refusal = policy::check_eligibility(eligibility, &object).err()?;
+            Some((eligibility.name.clone(), format!("eligibility '{}' cannot be used under this policy any more: {refusal}", eligibility.name)))
+        });
+        broken.sort_unstable();
+        let more = broken.len().saturating_sub(MAX_NAMED);
+        let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
+        Ok(Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more")))))
+    }
+
+    async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {
+        let name = &eligibility.policy_ref.name;
+        if is_name(name) { self.world.policy(name, source).await } else { Ok(Lookup::Absent) }
+    }
+
+    fn policy_warning(&self, name: &str, found: &Policy) -> Option<String> {
+        let nothing = "nothing can be activated until then";
+        match found {
+            Lookup::Found(found) => {
+                let refusal = policy::check(&found.spec, &self.settings).err()?;
+                Some(format!("policy '{name}' cannot be used: {refusal}"))
+            }
+            Lookup::Absent => Some(format!("{}: policy '{name}' does not exist yet; {nothing}", Reason::PolicyNotFound)),
+            Lookup::Unreadable(why) => Some(format!("policy '{name}' must be written again, it cannot be read: {why}; {nothing}")),
+        }
+    }
+
+    /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
+    async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, GatherError> {
+        if role.kind == RoleKind::Role || !is_role_name(&role.name) {
+            return Ok(None);
+        }
+        let absent = self.world.role(role, "", Source::Cache).await?.found().is_none();
+        Ok(absent.then(|| format!("{}: {} '{}' does not exist yet; nothing can be activated until then", Reason::RoleNotFound, role.kind, role.name)))
+    }
+
+    /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
+    async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, GatherError> {
+        let question = SubjectAccessReview { spec: may_bind(&self.operator, &self.settings.operator_namespace, role), ..SubjectAccessReview::default() };
+        let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let status = read(what, api.create(&PostParams::default(), &question)).await?.status.unwrap_or_default();
+        if !status.allowed || status.denied.unwrap_or(false) {
+            let list = if role.kind == RoleKind::Role { "roles" } else { "clusterRoles" };
+            return Ok(Some(Answer::from(Refusal::new(
+                Reason::RoleNotBindable,
+                format!("jit-rbac may not bind the {} '{}'; whoever installs it must add the name to the chart's value bindableRoles.{list}", role.kind, role.name),
+            ))));
+        }
+        // An authorizer that failed may have been the one that denies.
+        let failed = status.evaluation_error.filter(|error| !error.is_empty());
+        Ok(failed.map(|error| Answer::Unexamined(format!("cannot tell {}: {error}; try again", what()))))
+    }
+}
+
+/// The question whether the operator may bind a role in every namespace.
+fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> SubjectAccessReviewSpec {
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{operator_namespace}"), "system:authenticated".to_owned()];
+    SubjectAccessReviewSpec {
+        user: Some(operator.to_owned()),
+        groups: Some(groups.to_vec()),
+        resource_attributes: Some(ResourceAttributes {
+            verb: Some("bind".to_owned()),
+            group: Some("rbac.authorization.k8s.io".to_owned()),
+            resource: Some(role.kind.resource().to_owned()),
+            name: Some(role.name.clone()),
+            ..ResourceAttributes::default()
+        }),
+        ..SubjectAccessReviewSpec::default()
+    }
+}
+
+/// True for an update that leaves the spec alone: labels and migrations of storage are nobody's grant.
+fn keeps_spec(write: &Write<'_>) -> bool {
+    write.old.is_some_and(|old| stamp::same_spec(write.object, old))
+}
+
+/// The refusal, unless the recorded author is who writes: what a later webhook overwrote (T1).
+fn authored_by(write: &Write<'_>) -> Result<(), Refusal> {
+    let author = write.object.annotations().get(names::AUTHOR).map_or("", String::as_str);
+    if author == write.username() && !author.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::StampMissing,
+        format!("the annotation {} is '{author}' and you are '{}'; leave it out, it is written for you", names::AUTHOR, write.username()),
+    ))
+}
+
+/// Names of roles may have more characters than others', as `system:node` has.
+fn is_role_name(name: &str) -> bool {
+    (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':' | b'_')) && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t25_the_question_is_about_the_controller_in_all_namespaces() {
+        let role = RoleRef { kind: RoleKind::ClusterRole, name: "edit".to_owned() };
+        let spec = may_bind("system:serviceaccount:jit-system:jit-rbac-controller", "jit-system", &role);
+        assert_eq!(spec.groups.unwrap(), ["system:serviceaccounts", "system:serviceaccounts:jit-system", "system:authenticated"]);
+        let attributes = spec.resource_attributes.unwrap();
+        assert_eq!((attributes.verb.as_deref(), attributes.resource.as_deref(), attributes.name.as_deref()), (Some("bind"), Some("clusterroles"), Some("edit")));
+        assert_eq!(attributes.namespace, None);
+    }
+}

@@ -1,0 +1,159 @@
+//! Where a question goes: by kind and operation to those who stamp and those who review.
+
+use std::sync::Arc;
+
+use kube::{
+    Client, Resource,
+    core::{DynamicObject, admission::Operation},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, Asked};
+use crate::{
+    api::{names, text::printable},
+    config::Config,
+    domain::Settings,
+    gather::surroundings::World,
+};
+
+/// Most questions that are examined at the same time; the others wait for their turn within their time (T26).
+const AT_ONCE: usize = 64;
+
+/// Which of the two webhooks asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The mutating one: what is to be written into the object?
+    Mutate,
+    /// The validating one: may the object be stored?
+    Validate,
+}
+
+/// One of our kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Request,
+    Decision,
+    Eligibility,
+    Policy,
+}
+
+impl Kind {
+    fn of(asked: &Asked) -> Option<Self> {
+        if asked.resource.group != names::GROUP {
+            return None;
+        }
+        match asked.resource.resource.as_str() {
+            "roleactivationrequests" => Some(Self::Request),
+            "activationdecisions" => Some(Self::Decision),
+            "roleeligibilities" => Some(Self::Eligibility),
+            "approvalpolicies" => Some(Self::Policy),
+            _ => None,
+        }
+    }
+}
+
+/// Who answers: reads, asks the rules and writes nothing (invariant 18).
+pub struct Desk {
+    pub(super) client: Client,
+    pub(super) world: Arc<World>,
+    pub(super) settings: Settings,
+    /// User name of the controller, whose right to bind a role counts.
+    pub(super) operator: String,
+    turns: Semaphore,
+}
+
+impl Desk {
+    /// Answers by what `world` knows and what `client` reads.
+    #[must_use]
+    pub fn new(client: Client, world: Arc<World>, config: &Config) -> Self {
+        Self { client, world, settings: config.settings(), operator: config.operator(), turns: Semaphore::new(AT_ONCE) }
+    }
+
+    /// The answer to one question. It takes as long as the API server does; the caller bounds it.
+    pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
+        // Nobody closes the semaphore; if it were, nobody would have to wait.
+        let _turn = self.turns.acquire().await;
+        let Some(kind) = Kind::of(asked) else {
+            return Answer::Unexamined(format!("jit-rbac's webhook does not know '{}.{}'", asked.resource.resource, asked.resource.group));
+        };
+        let main_resource = asked.sub_resource.as_ref().is_none_or(String::is_empty);
+        let writes = matches!(asked.operation, Operation::Create | Operation::Update);
+        if !main_resource || !writes {
+            return Answer::allowed();
+        }
+        let Some(object) = &asked.object else {
+            return Answer::Malformed("there is no object".to_owned());
+        };
+        if asked.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty() && !is_name(namespace)) {
+            return Answer::Malformed("metadata.namespace is no name".to_owned());
+        }
+        let write = match (&asked.operation, &asked.old_object) {
+            (Operation::Update, None) => return Answer::Malformed("there is no object before the change".to_owned()),
+            (Operation::Update, Some(old)) => Write { asked, object, old: Some(old) },
+            _ => Write { asked, object, old: None },
+        };
+        let answer = match (phase, kind) {
+            (Phase::Mutate, Kind::Request) => self.stamp_request(&write).await,
+            (Phase::Mutate, Kind::Decision) => self.stamp_decision(&write).await,
+            (Phase::Mutate, Kind::Eligibility | Kind::Policy) => Ok(write.stamp_author()),
+            (Phase::Validate, Kind::Request) => self.review_request(&write).await,
+            (Phase::Validate, Kind::Decision) => self.review_decision(&write).await,
+            (Phase::Validate, Kind::Eligibility) => self.review_eligibility(&write).await,
+            (Phase::Validate, Kind::Policy) => self.review_policy(&write).await,
+        };
+        answer.unwrap_or_else(Answer::from)
+    }
+}
+
+/// A creation, or a change where there is an old object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Write<'a> {
+    /// The question.
+    pub asked: &'a Asked,
+    /// The object as it would be stored.
+    pub object: &'a DynamicObject,
+    /// The object before the change.
+    pub old: Option<&'a DynamicObject>,
+}
+
+impl<'a> Write<'a> {
+    /// The namespace of the object.
+    pub fn namespace(&self) -> &'a str {
+        self.asked.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// User name of whoever writes.
+    pub fn username(&self) -> &'a str {
+        self.asked.user_info.username.as_deref().unwrap_or_default()
+    }
+
+    /// The object as one of its kind.
+    pub fn typed<K: Resource + DeserializeOwned>(&self) -> Result<K, Answer> {
+        self.object.clone().try_parse().map_err(|error| {
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            Answer::Malformed(format!("the object cannot be read: {}", printable(&why)))
+        })
+    }
+}
+
+/// True for what can be the name of an object. Names that people write go into paths and selectors of our own calls to the API
+/// server; nothing else may get there.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) && !text.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn t26_what_people_write_cannot_lead_a_call_elsewhere() {
+        for name in ["payments-oncall", "a", "inc-4711.x", &"a".repeat(253)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "../secrets/x", "a/b", "a?b=c", "a%2fb", "a b", "A", "a,b=c", "a#", "é", &"a".repeat(254)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The validating webhook for what people write: requests and decisions. It gathers, and `domain` decides.
+
+use kube::core::admission::Operation;
+
+use super::{
+    answer::Answer,
+    desk::{Desk, Write, is_name},
+    stamp,
+};
+use crate::{
+    api::{ActivationDecision, Reason, RoleActivationRequest},
+    domain::{
+        Binding, Lookup, Record, Refusal, RequestFacts, Snapshot,
+        decide::decide,
+        decisions,
+    },
+    gather::{
+        GatherError, convert, live,
+        surroundings::{Source, Surroundings},
+    },
+};
+
+impl Desk {
+    /// A request is taken when, as things stand, it would be granted or wait for people.
+    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
+            return Ok(answer);
+        }
+        let request: RoleActivationRequest = match write.typed() {
+            Ok(request) => request,
+            Err(answer) => return Ok(answer),
+        };
+        if request.metadata.creation_timestamp.is_none() {
+            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
+        }
+        if let Err(refusal) = stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info) {
+            return Ok(refusal.into());
+        }
+        // A status in a new object is thrown away by the API server and must not count here either.
+        let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
+        let mut snapshot = self.snapshot(request, Source::Cache).await?;
+        let now = snapshot.request.object.created;
+        if decide(&snapshot, &self.settings, now).refusal().is_none() {
+            return Ok(Answer::allowed());
+        }
+        // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
+        snapshot = self.snapshot(snapshot.request, Source::Server).await?;
+        Ok(decide(&snapshot, &self.settings, now).refusal().map_or_else(Answer::allowed, Answer::from))
+    }
+
+    /// A decision is taken when it counts, or says no more than what has happened already. Nothing of it rests on a cache.
+    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
+            return Ok(answer);
+        }
+        let decision: ActivationDecision = match write.typed() {
+            Ok(decision) => decision,
+            Err(answer) => return Ok(answer),
+        };
+        if decision.metadata.creation_timestamp.is_none() {
+            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
+        }
+        if let Err(refusal) = stamp::check("spec.decider", decision.spec.decider.as_ref(), &write.asked.user_info) {
+            return Ok(refusal.into());
+        }
+        let request = match self.request(write.namespace(), &decision.spec.request_ref.name).await? {
+            Ok(request) => request.facts,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        if let Err(refusal) = belongs(&decision, &request) {
+            return Ok(refusal.into());
+        }
+        let (said, mut snapshot) = tokio::try_join!(
+            live::decisions(&self.client, write.namespace(), &request.object.name),
+            self.snapshot(request.clone(), Source::Server)
+        )?;
+        snapshot.decisions = said;
+        let decision = convert::object(&decision.metadata, decision.spec);
+        Ok(match decisions::review(&snapshot, &decision, &self.settings, decision.created) {
+            Ok(note) => Answer::warned(note),
+            Err(refusal) => refusal.into(),
+        })
+    }
+
+    /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.
+    async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, GatherError> {
+        let spec = &request.object.spec;
+        let username = spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
+        let name = &spec.eligibility_ref.name;
+        let (surroundings, beside) = if is_name(name) {
+            tokio::try_join!(
+                self.world.surroundings(name, &request.namespace, source),
+                live::live_requests(&self.client, &request.namespace, username, name)
+            )?
+        } else {
+            let namespace = self.world.namespace(&request.namespace, source).await?;
+            (Surroundings { namespace, eligibility: Lookup::Absent, policy: Lookup::Absent, role: Lookup::Absent }, Vec::new())
+        };
+        let others = beside.iter().filter(|peer| peer.object.uid != request.object.uid);
+        Ok(Snapshot {
+            peers: others.filter_map(convert::peer).collect(),
+            namespace: surroundings.namespace,
+            eligibility: surroundings.eligibility,
+            policy: surroundings.policy,
+            role: surroundings.role,
+            decisions: Vec::new(),
+            binding: Binding::Unread,
+            request,
+        })
+    }
+}
+
+/// The answer to an update of what cannot be changed; none for a creation. What changes nothing of the spec passes: the policies in
+/// the API server look after the metadata.
+fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
+    if write.asked.operation == Operation::Create {
+        return None;
+    }
+    let same = write.old.is_some_and(|old| stamp::same_spec(write.object, old));
+    Some(if same { Answer::allowed() } else { Refusal::new(Reason::InvalidField, sentence).into() })
+}
+
+/// The refusal of a decision whose reference is not the one that was stamped: what a later webhook overwrote (T1). That it is about
+/// another request of the same name, the rules say (T3).
+fn belongs(decision: &ActivationDecision, request: &RequestFacts) -> Result<(), Refusal> {
+    let reference = &decision.spec.request_ref;
+    if reference.uid.as_ref() != Some(&request.object.uid) {
+        return Ok(());
+    }
+    let requester = request.object.spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
+    if reference.requester.as_ref().map_or("", |requester| requester.as_str()) != requester {
+        return Err(Refusal::new(Reason::StampMissing, "spec.requestRef.requester is not who made the request; leave it out, it is written for you"));
+    }
+    if decision.metadata.owner_references.as_deref() != Some(&[stamp::owner(request)]) {
+        return Err(Refusal::new(Reason::StampMissing, "a decision is owned by its request alone; leave metadata.ownerReferences out, it is written for you"));
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What every controller of this process has in its hands.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::Client;
+
+use super::{events::Events, lease::Leadership};
+use crate::{
+    clock::Clock,
+    config::Config,
+    domain::{RequestFacts, Settings},
+    gather::{cache::Cache, surroundings::World},
+    revoker::Revoker,
+};
+
+/// Field manager of all that the controller writes.
+pub const FIELD_MANAGER: &str = "jit-rbac";
+
+/// Shared by the controllers of one replica.
+pub struct Context {
+    /// Talks to the API server.
+    pub client: Client,
+    /// When to look.
+    pub clock: Clock,
+    /// The chart's values.
+    pub config: Config,
+    /// What of them the rules need.
+    pub settings: Settings,
+    /// Eligibilities, policies, namespaces, roles.
+    pub world: Arc<World>,
+    /// Requests that are not at an end.
+    pub requests: Arc<Cache<Option<RequestFacts>>>,
+    /// Ends bindings.
+    pub revoker: Arc<Revoker>,
+    /// Whether this replica may grant.
+    pub leadership: Leadership,
+    /// Tells people.
+    pub events: Events,
+}
+
+impl Context {
+    /// The present time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,148 @@
+//! Eligibilities: whether they can be used, what their role allows, which namespaces they cover.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tracing::warn;
+
+use super::{
+    context::{Context, FIELD_MANAGER},
+    ready::{self, ReportError},
+};
+use crate::{
+    api::{
+        Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus,
+        eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
+    },
+    domain::{Lookup, Object, Refusal, eligibility, namespace, policy},
+    gather::{
+        cache::Key,
+        convert, read,
+        surroundings::Source,
+        write,
+    },
+    queue::Next,
+};
+
+/// Reports on one eligibility. Only the holder of the Lease does.
+pub async fn work(context: &Arc<Context>, key: Key) -> Next {
+    if !context.leadership.held() {
+        return Next::Done;
+    }
+    match report(context, &key).await {
+        Ok(next) => next,
+        Err(error) => {
+            warn!(eligibility = %key, %error, "the eligibility must wait");
+            Next::Retry
+        }
+    }
+}
+
+async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> {
+    let api: Api<RoleEligibility> = Api::all(context.client.clone());
+    let Some(stored) = read(|| format!("eligibility '{key}'"), api.get_opt(&key.name)).await? else { return Ok(Next::Done) };
+    let before = stored.status.clone().unwrap_or_default();
+    let generation = stored.metadata.generation;
+    let object = convert::object(&stored.metadata, stored.spec.clone());
+    let role = cluster_role(context, &object.spec.role_ref).await?;
+    let judged = judge(context, &object, &role).await?;
+    let status = RoleEligibilityStatus {
+        observed_generation: generation,
+        conditions: ready::conditions(&before.conditions, judged, generation, context.now()),
+        role: Some(role_status(&object.spec.role_ref, &role)),
+        namespaces: Some(namespaces(context, &object.spec)),
+    };
+    if !ready::same(&before, &status) {
+        let patch = json!({
+            "apiVersion": RoleEligibility::api_version(&()),
+            "kind": RoleEligibility::kind(&()),
+            "metadata": {"name": key.name, "uid": stored.metadata.uid},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        ready::forgive(write(|| format!("report on eligibility '{key}'"), api.patch_status(&key.name, &params, &Patch::Apply(patch))).await)?;
+    }
+    // Ready says "over" and "not begun" without anybody touching the object.
+    let spec = &object.spec;
+    let ahead = [spec.start_time, spec.end_time].into_iter().flatten().filter(|at| *at > context.now()).min();
+    Ok(ahead.map_or(Next::Done, Next::At))
+}
+
+type ClusterRole = Option<Lookup<crate::domain::RoleFacts>>;
+
+/// The `ClusterRole`; none for a Role, which is another one in each namespace.
+async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, ReportError> {
+    match role.kind {
+        RoleKind::ClusterRole => Ok(Some(context.world.role(role, "", Source::Cache).await?)),
+        RoleKind::Role => Ok(None),
+    }
+}
+
+/// Whether anybody could activate it: the same checks that a request meets, those of a person and a namespace aside.
+async fn judge(context: &Arc<Context>, object: &Object<RoleEligibilitySpec>, role: &ClusterRole) -> Result<Result<String, Refusal>, ReportError> {
+    let name = &object.spec.policy_ref.name;
+    let found = context.world.policy(name, Source::Cache).await?;
+    let checked = eligibility::check(&object.spec, &context.settings).and_then(|()| match &found {
+        Lookup::Found(found) => policy::check(&found.spec, &context.settings)
+            .map_err(|refusal| Refusal::new(Reason::PolicyNotReady, format!("policy '{name}' cannot be used: {refusal}")))
+            .and_then(|()| policy::check_eligibility(object, found)),
+        Lookup::Absent => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' does not exist"))),
+        Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("policy '{name}' cannot be read: {why}"))),
+    });
+    let checked = checked.and_then(|()| match role {
+        Some(Lookup::Absent) => Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name))),
+        Some(Lookup::Unreadable(why)) => Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name))),
+        Some(Lookup::Found(_)) | None => Ok(()),
+    });
+    if checked.is_err() {
+        return Ok(checked.map(|()| String::new()));
+    }
+    if !may_bind(context, &object.spec.role_ref).await? {
+        return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
+    }
+    Ok(eligibility::in_time(object, context.now()).map(|()| "it can be activated".to_owned()))
+}
+
+/// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).
+async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(context.client.clone());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some("rbac.authorization.k8s.io".to_owned()),
+                resource: Some(role.kind.resource().to_owned()),
+                name: Some(role.name.clone()),
+                verb: Some("bind".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let answer = write(|| format!("ask whether {} '{}' may be bound", role.kind, role.name), api.create(&PostParams::default(), &review)).await?;
+    let allowed = answer.status.is_some_and(|s| s.allowed && s.denied != Some(true) && s.evaluation_error.is_none_or(|e| e.is_empty()));
+    Ok(allowed)
+}
+
+fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {
+    match found {
+        Some(Lookup::Found(found)) => found.rules.status(role.kind, &role.name, true),
+        _ => RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() },
+    }
+}
+
+fn namespaces(context: &Arc<Context>, spec: &RoleEligibilitySpec) -> NamespacesStatus {
+    let mut names = context.world.namespaces.pick(|key, facts| {
+        let covered = namespace::covers(spec, &key.name, facts) && !namespace::is_protected(&key.name, &context.settings);
+        covered.then(|| key.name.clone())
+    });
+    names.sort_unstable();
+    let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    names.truncate(MAX_SHOWN_NAMESPACES);
+    NamespacesStatus { count, names }
+}

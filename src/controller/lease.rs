@@ -1,0 +1,206 @@
+//! The Lease that says which replica grants. Revocation never asks for it.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::gather::{GatherError, WriteError, read, write};
+
+/// How long a holder holds it without a sign of life.
+const HELD: Duration = Duration::from_secs(6);
+/// How often the holder gives that sign.
+const RENEWED: Duration = Duration::from_secs(2);
+/// How often the others look.
+const LOOKED_AT: Duration = Duration::from_secs(1);
+/// How much earlier than the others the holder believes that its time is over.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Whether this replica may grant. Asked at each grant, with the monotonic clock: a holder that could not renew stops by itself.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    until: watch::Receiver<Option<Instant>>,
+}
+
+impl Leadership {
+    /// True while this replica holds the Lease for certain.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+}
+
+/// The other end of a [`Leadership`], and a plain flag for those who only need a hint.
+#[derive(Debug)]
+pub struct Elector {
+    identity: String,
+    name: String,
+    until: watch::Sender<Option<Instant>>,
+    leading: watch::Sender<bool>,
+}
+
+/// What this replica saw of somebody else's Lease, and since when it has not changed.
+#[derive(Debug, Default)]
+struct Seen {
+    version: Option<String>,
+    since: Option<Instant>,
+}
+
+/// What to do about a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Write it: nobody else holds it.
+    Take,
+    /// Somebody else holds it.
+    Wait,
+}
+
+/// Judges by how long this replica has watched the Lease stand still, never by another machine's clock.
+fn judge(holder: Option<&str>, me: &str, still: Duration) -> Step {
+    match holder {
+        Some(holder) if !holder.is_empty() && holder != me && still < HELD => Step::Wait,
+        _ => Step::Take,
+    }
+}
+
+impl Elector {
+    /// An elector for the Lease `name` and the two ways to ask whether it holds it.
+    #[must_use]
+    pub fn new(identity: String, name: String) -> (Self, Leadership, watch::Receiver<bool>) {
+        let (until, seen) = watch::channel(None);
+        let (leading, hint) = watch::channel(false);
+        (Self { identity, name, until, leading }, Leadership { until: seen }, hint)
+    }
+
+    /// Takes part until `stop`, then gives the Lease back.
+    pub async fn run(self, client: Client, namespace: &str, stop: CancellationToken) {
+        let api: Api<Lease> = Api::namespaced(client, namespace);
+        let mut seen = Seen::default();
+        loop {
+            let started = Instant::now();
+            // A renewal that hangs must not outlive what it renews.
+            let round = tokio::time::timeout(HELD - MARGIN, self.round(&api, &mut seen)).await;
+            match round {
+                Ok(Ok(true)) => self.hold(started),
+                Ok(Ok(false)) => self.lose("somebody else holds the Lease"),
+                Ok(Err(error)) => warn!(%error, "cannot renew the Lease"),
+                Err(_) => warn!("cannot renew the Lease: no answer"),
+            }
+            let still_held = self.until.borrow().is_some_and(|until| Instant::now() < until);
+            if !still_held {
+                self.lose("the Lease could not be renewed in time");
+            }
+            let pause = if still_held { RENEWED } else { LOOKED_AT };
+            tokio::select! {
+                () = tokio::time::sleep_until(started + pause) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        if *self.leading.borrow() {
+            self.lose("this replica stops");
+            if let Err(error) = self.give_back(&api).await {
+                warn!(%error, "cannot give the Lease back");
+            }
+        }
+    }
+
+    fn hold(&self, since: Instant) {
+        self.until.send_replace(Some(since + HELD - MARGIN));
+        if !self.leading.send_replace(true) {
+            info!(identity = self.identity, "this replica grants now");
+        }
+    }
+
+    fn lose(&self, why: &str) {
+        self.until.send_replace(None);
+        if self.leading.send_replace(false) {
+            info!(identity = self.identity, why, "this replica grants no longer");
+        }
+    }
+
+    /// One look at the Lease and, where it is free or ours, one write that fails if anybody was faster. True when we hold it.
+    async fn round(&self, api: &Api<Lease>, seen: &mut Seen) -> Result<bool, LeaseError> {
+        let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
+        let Some(found) = found else {
+            let new = self.renewed(Lease { metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, spec: None });
+            return won(write(|| format!("create Lease '{}'", self.name), api.create(&PostParams::default(), &new)).await);
+        };
+        if seen.version != found.metadata.resource_version || seen.since.is_none() {
+            *seen = Seen { version: found.metadata.resource_version.clone(), since: Some(Instant::now()) };
+        }
+        let still = seen.since.map(|since| since.elapsed()).unwrap_or_default();
+        let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+        match judge(holder, &self.identity, still) {
+            Step::Wait => Ok(false),
+            // The resourceVersion that was read goes along: of two who take it at once, one gets a conflict.
+            Step::Take => won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &self.renewed(found))).await),
+        }
+    }
+
+    fn renewed(&self, mut lease: Lease) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let before = lease.spec.take().unwrap_or_default();
+        let mine = before.holder_identity.as_deref() == Some(self.identity.as_str());
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(HELD.as_secs()).ok(),
+            renew_time: Some(now.clone()),
+            acquire_time: if mine { before.acquire_time } else { Some(now) },
+            lease_transitions: if mine { before.lease_transitions } else { Some(before.lease_transitions.unwrap_or(0).saturating_add(1)) },
+            ..before
+        });
+        lease
+    }
+
+    async fn give_back(&self, api: &Api<Lease>) -> Result<(), LeaseError> {
+        let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
+        let Some(mut lease) = found else { return Ok(()) };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str())) else { return Ok(()) };
+        spec.holder_identity = None;
+        won(write(|| format!("give Lease '{}' back", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
+        Ok(())
+    }
+}
+
+/// Why the Lease could not be read or written.
+#[derive(Debug, thiserror::Error)]
+enum LeaseError {
+    #[error(transparent)]
+    Read(#[from] GatherError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// A conflict means that somebody else was faster, which is no error.
+fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(error) if error.answer().is_some_and(|s| s.is_conflict() || s.is_already_exists() || s.is_not_found()) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_only_when_nobody_else_keeps_it_alive() {
+        let (short, long) = (Duration::from_millis(5_999), HELD);
+        assert_eq!(judge(None, "me", Duration::ZERO), Step::Take);
+        assert_eq!(judge(Some(""), "me", Duration::ZERO), Step::Take, "given back");
+        assert_eq!(judge(Some("me"), "me", Duration::ZERO), Step::Take);
+        assert_eq!(judge(Some("other"), "me", short), Step::Wait);
+        assert_eq!(judge(Some("other"), "me", long), Step::Take);
+    }
+}

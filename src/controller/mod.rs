@@ -1,0 +1,275 @@
+//! The controllers of one replica: what they watch, what they work on, and in which order they start.
+
+pub mod context;
+mod eligibilities;
+mod events;
+pub mod lease;
+mod policies;
+mod ready;
+pub mod requests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::{context::Context, events::Events, lease::Elector, requests::Requests};
+use crate::{
+    api::{ActivationDecision, RoleActivationRequest, eligibility::RoleKind},
+    clock::Clock,
+    config::Config,
+    domain::RequestFacts,
+    gather::{
+        cache::{Cache, Key},
+        convert, live,
+        surroundings::{self, Change, World},
+    },
+    observe::health::Health,
+    queue::{Pauses, Queue, Worker, queue},
+    revoker::Revoker,
+};
+
+/// What a replica needs before it is ready.
+pub const NEEDS: [&str; 2] = ["sweep", "caches"];
+
+/// Most requests that are worked on at a time.
+const REQUESTS_AT_ONCE: usize = 32;
+/// Most eligibilities, and most policies, that are worked on at a time.
+const REPORTS_AT_ONCE: usize = 4;
+/// Pauses after failures.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(30) };
+/// How often all bindings are looked through again for what the watch cannot see.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+/// Pause between attempts at the first sweep.
+const SWEEP_AGAIN: Duration = Duration::from_millis(500);
+/// Changes of namespaces and roles come in swarms; what they mean for an eligibility is told once.
+const SWARM: Duration = Duration::from_millis(200);
+
+/// The queues of one replica.
+#[derive(Clone)]
+struct Queues {
+    requests: Queue<Key>,
+    eligibilities: Queue<Key>,
+    policies: Queue<Key>,
+}
+
+/// The other ends of the queues.
+struct Workers {
+    requests: Worker<Key>,
+    eligibilities: Worker<Key>,
+    policies: Worker<Key>,
+}
+
+fn queues(clock: &Clock) -> (Queues, Workers) {
+    let new = || queue(clock.clone(), PAUSES);
+    let ((requests, requests_worker), (eligibilities, eligibilities_worker), (policies, policies_worker)) = (new(), new(), new());
+    (
+        Queues { requests, eligibilities, policies },
+        Workers { requests: requests_worker, eligibilities: eligibilities_worker, policies: policies_worker },
+    )
+}
+
+/// Runs the controllers of this replica until `stop`.
+pub async fn run(client: Client, config: Config, identity: String, clock: Clock, health: Health, stop: CancellationToken) {
+    let (queues, workers) = queues(&clock);
+    let (elector, leadership, leading) = Elector::new(identity.clone(), config.controller.lease.clone());
+    let tell = {
+        let (queues, leading) = (queues.clone(), leading.clone());
+        Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
+    };
+    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        clock,
+        settings: config.settings(),
+        world: Arc::new(World::new(client.clone())),
+        requests: Arc::new(Cache::reporting("requests", other_request)),
+        revoker: revoker.clone(),
+        leadership,
+        events: Events::new(client.clone(), &identity),
+        config,
+    });
+
+    // What takes access away starts first and stops last, and nothing below is waited for before it.
+    let revoking = tokio::spawn({
+        let (revoker, stop) = (revoker.clone(), stop.clone());
+        async move { revoker.run(stop).await }
+    });
+    let follower = Follower { context: context.clone(), queues: queues.clone(), leading: leading.clone() };
+    let work = async {
+        first_sweep(&revoker, &health).await;
+        context.world.synced().await;
+        context.requests.synced().await;
+        health.set("caches", true);
+        let requests = Requests::new(context.clone());
+        // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
+        tokio::join!(
+            elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
+            follower.leadership(stop.clone()),
+            sweep_now_and_then(&revoker, stop.clone()),
+            workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
+            workers.eligibilities.run(REPORTS_AT_ONCE, stop.clone(), |key| eligibilities::work(&context, key)),
+            workers.policies.run(REPORTS_AT_ONCE, stop.clone(), |key| policies::work(&context, key)),
+        );
+    };
+    tokio::select! {
+        () = follower.follow() => {}
+        () = work => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => warn!("some work did not end in time"),
+    }
+    let _ = revoking.await;
+}
+
+/// A request that is another one than before to those who must act: its own status writes are no news to the writer.
+fn other_request(before: &Option<RequestFacts>, now: &Option<RequestFacts>) -> bool {
+    let object = |facts: &Option<RequestFacts>| facts.as_ref().map(|f| f.object.clone());
+    object(before) != object(now)
+}
+
+async fn first_sweep(revoker: &Revoker, health: &Health) {
+    while let Err(error) = revoker.sweep().await {
+        warn!(%error, "the first sweep failed and is tried again");
+        tokio::time::sleep(SWEEP_AGAIN).await;
+    }
+    info!(bindings = revoker.index().all().len(), "first sweep done: nothing overdue is left");
+    health.set("sweep", true);
+}
+
+async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(error) = revoker.sweep().await {
+            warn!(%error, "a sweep failed; the watch goes on");
+        }
+    }
+}
+
+impl Queues {
+    /// Has a request looked at: at once by the holder of the Lease, by another replica only when the holder had time for it.
+    fn request(&self, key: Key, leading: bool) {
+        let pause = if leading { Duration::ZERO } else { requests::HOLDERS_TIME.to_std().unwrap_or_default() };
+        self.requests.add_in(key, pause);
+    }
+}
+
+/// Turns what the watches see into keys to work on.
+struct Follower {
+    context: Arc<Context>,
+    queues: Queues,
+    leading: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Follower {
+    async fn follow(&self) {
+        let client = &self.context.client;
+        let live_requests = watcher::Config::default().fields(&live::live_states());
+        let requests: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
+        let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
+        tokio::join!(
+            self.context.world.follow(|change| self.changed(&change)),
+            self.context.requests.follow(
+                surroundings::watch(requests, live_requests),
+                |guard| guard.0.ok().map(|stored| convert::request(&stored)),
+                |key| self.request(key),
+            ),
+            self.decisions(surroundings::watch(decisions, watcher::Config::default())),
+        );
+    }
+
+    fn request(&self, key: Key) {
+        self.queues.request(key, *self.leading.borrow());
+    }
+
+    async fn decisions(&self, events: impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<ActivationDecision>>>>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            let decision = match event {
+                Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => guard.0.ok(),
+                Ok(_) => None,
+                Err(error) => {
+                    warn!(what = "decisions", %error, "the watch was interrupted and goes on");
+                    None
+                }
+            };
+            let Some(decision) = decision else { continue };
+            let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
+            // Decisions on what ended long ago are kept too, and need no look.
+            if self.context.requests.get(&key).is_some() || !self.context.revoker.index().of_request(&key).is_empty() {
+                self.request(key);
+            }
+        }
+    }
+
+    /// Everything that a change of something around requests can touch.
+    fn changed(&self, change: &Change) {
+        match change {
+            Change::Eligibility(key) => {
+                self.queues.eligibilities.add(key.clone());
+                self.requests_of(|facts| facts.object.spec.eligibility_ref.name == key.name);
+            }
+            Change::Policy(key) => {
+                self.queues.policies.add(key.clone());
+                self.eligibilities_with(|spec| spec.policy_ref.name == key.name, Duration::ZERO);
+            }
+            Change::ClusterRole(key) => {
+                self.eligibilities_with(|spec| spec.role_ref.kind == RoleKind::ClusterRole && spec.role_ref.name == key.name, SWARM);
+            }
+            Change::Role(key) => {
+                let named = self.eligibility_names(|spec| spec.role_ref.kind == RoleKind::Role && spec.role_ref.name == key.name);
+                self.requests_of(|facts| facts.namespace == key.namespace && named.contains(&facts.object.spec.eligibility_ref.name));
+            }
+            Change::Namespace(key) => {
+                for name in self.eligibility_names(|_| true) {
+                    self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
+                }
+                self.requests_of(|facts| facts.namespace == key.name);
+            }
+        }
+    }
+
+    fn eligibility_names(&self, wanted: impl Fn(&crate::api::RoleEligibilitySpec) -> bool) -> Vec<String> {
+        self.context.world.eligibilities.pick(|key, found| found.found().filter(|e| wanted(&e.spec)).map(|_| key.name.clone()))
+    }
+
+    fn eligibilities_with(&self, wanted: impl Fn(&crate::api::RoleEligibilitySpec) -> bool, pause: Duration) {
+        let names = self.eligibility_names(wanted);
+        for name in &names {
+            self.queues.eligibilities.add_in(Key::cluster(name), pause);
+        }
+        self.requests_of(|facts| names.contains(&facts.object.spec.eligibility_ref.name));
+    }
+
+    fn requests_of(&self, wanted: impl Fn(&RequestFacts) -> bool) {
+        for key in self.context.requests.pick(|key, facts| facts.as_ref().filter(|f| wanted(f)).map(|_| key.clone())) {
+            self.request(key);
+        }
+    }
+
+    /// A replica that becomes the holder looks at everything: nobody may have reported on it.
+    async fn leadership(&self, stop: CancellationToken) {
+        let mut leading = self.leading.clone();
+        loop {
+            tokio::select! {
+                changed = leading.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            if *leading.borrow_and_update() {
+                self.requests_of(|_| true);
+                for known in self.context.revoker.index().all() {
+                    self.request(known.request);
+                }
+                for name in self.eligibility_names(|_| true) {
+                    self.queues.eligibilities.add(Key::cluster(name));
+                }
+                for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
+                    self.queues.policies.add(key);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Doing what was decided, and writing down what became of it.
+
+use k8s_openapi::{
+    api::rbac::v1::{RoleBinding, RoleRef, Subject},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{RequestError, Requests, report};
+use crate::{
+    api::{ActivationDecision, Reason, RoleActivationRequest, State, names, request::BindingRef},
+    controller::context::FIELD_MANAGER,
+    domain::{Binding, BindingAction, Grant, RequestFacts, Snapshot, Verdict, decide},
+    gather::{WriteError, cache::Key, live, write},
+    queue::Next,
+    revoker::end::Ended,
+};
+
+/// What a decision led to.
+pub(super) struct Applied {
+    pub(super) snapshot: Snapshot,
+    pub(super) verdict: Verdict,
+    pub(super) binding: Option<BindingRef>,
+}
+
+const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+
+impl Requests {
+    /// Makes the binding be what the verdict says.
+    pub(super) async fn apply(&self, mut snapshot: Snapshot, verdict: Verdict) -> Result<Applied, RequestError> {
+        match verdict.binding {
+            BindingAction::Keep => {
+                let binding = match &snapshot.binding {
+                    Binding::Present(found) if verdict.state == State::Active => {
+                        Some(BindingRef { name: names::binding_name(&snapshot.request.object.uid), uid: found.uid.clone() })
+                    }
+                    _ => None,
+                };
+                Ok(Applied { snapshot, verdict, binding })
+            }
+            BindingAction::Remove => {
+                self.remove(&snapshot).await?;
+                Ok(Applied { snapshot, verdict, binding: None })
+            }
+            BindingAction::Create => {
+                let Some(grant) = &verdict.grant else { return Ok(Applied { snapshot, verdict, binding: None }) };
+                match self.create(grant).await? {
+                    Created::Made(binding) => {
+                        info!(request = %self.key(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
+                        Ok(Applied { snapshot, verdict, binding: Some(binding) })
+                    }
+                    Created::Exists => {
+                        // Made by us just before a crash, or by somebody else: with the binding in hand the rules tell.
+                        let request = &snapshot.request;
+                        snapshot.binding = live::binding(&self.context.client, &request.namespace, &names::binding_name(&request.object.uid)).await?;
+                        let verdict = decide(&snapshot, &self.context.settings, self.context.now());
+                        if verdict.binding == BindingAction::Create {
+                            return Err(RequestError::Moved);
+                        }
+                        Box::pin(self.apply(snapshot, verdict)).await
+                    }
+                    Created::Refused(why) => {
+                        warn!(request = %self.key(&snapshot), why, "the API server refused the binding");
+                        let message = format!("the API server refused the RoleBinding: {why}");
+                        let verdict = Verdict { state: State::Failed, reason: Reason::BindingRefused, message, grant: None, look_again: None, ..verdict };
+                        Ok(Applied { snapshot, verdict, binding: None })
+                    }
+                }
+            }
+        }
+    }
+
+    async fn create(&self, grant: &Grant) -> Result<Created, RequestError> {
+        // The last thing before the one write that widens access.
+        if !self.context.leadership.held() {
+            return Err(RequestError::NotLeading);
+        }
+        self.context.revoker.expect(Key::new(&grant.namespace, &grant.name));
+        let api: Api<RoleBinding> = Api::namespaced(self.context.client.clone(), &grant.namespace);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await {
+            Ok(made) => Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() })),
+            Err(error) => match error.answer() {
+                Some(status) if status.is_already_exists() => Ok(Created::Exists),
+                Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => Ok(Created::Refused(status.message.clone())),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Ends the binding that bears the request's name, if there is one.
+    pub(super) async fn remove(&self, snapshot: &Snapshot) -> Result<(), RequestError> {
+        let request = &snapshot.request;
+        let key = Key::new(&request.namespace, names::binding_name(&request.object.uid));
+        let found = match &snapshot.binding {
+            Binding::Unread => live::binding(&self.context.client, &key.namespace, &key.name).await?,
+            seen => seen.clone(),
+        };
+        match found {
+            Binding::Present(found) => self.end(&key, &found.uid).await,
+            Binding::Absent | Binding::Unread => Ok(()),
+        }
+    }
+
+    async fn end(&self, key: &Key, uid: &str) -> Result<(), RequestError> {
+        match self.context.revoker.revoke(key, uid).await? {
+            Ended::Gone => Ok(()),
+            Ended::Emptied => Err(RequestError::Held(key.clone())),
+        }
+    }
+
+    /// A managed binding whose request is not there, or is going, ends; so do the decisions on it.
+    pub(super) async fn without_request(&self, key: &Key, going: Option<&RequestFacts>) -> Result<Next, RequestError> {
+        for known in self.context.revoker.index().of_request(key) {
+            info!(binding = %known.key, request = %key, "the request is gone: the binding goes too");
+            self.end(&known.key, &known.uid).await?;
+        }
+        let Some(going) = going.filter(|_| self.context.leadership.held()) else { return Ok(Next::Done) };
+        let api: Api<ActivationDecision> = Api::namespaced(self.context.client.clone(), &key.namespace);
+        for decision in live::decisions(&self.context.client, &key.namespace, &key.name).await? {
+            if decision.spec.request_ref.uid.as_deref() == Some(going.object.uid.as_str()) {
+                let deleted = write(|| format!("delete decision '{}'", decision.name), api.delete(&decision.name, &DeleteParams::default())).await;
+                if let Err(error) = deleted
+                    && !error.answer().is_some_and(kube::core::Status::is_not_found)
+                {
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(Next::Done)
+    }
+
+    /// A managed binding that names this request and is not its own, or whose request is at an end, ends (api rule 8).
+    pub(super) async fn remove_strays(&self, key: &Key, facts: &RequestFacts) -> Result<(), RequestError> {
+        let ended = facts.record.state.is_some_and(State::is_terminal);
+        let own = names::binding_name(&facts.object.uid);
+        for known in self.context.revoker.index().of_request(key) {
+            if ended || known.key.name != own {
+                warn!(binding = %known.key, request = %key, ended, "a binding without a live request of its own goes");
+                self.end(&known.key, &known.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the status, if it says anything new, and tells people.
+    pub(super) async fn report(&self, stored: &RoleActivationRequest, applied: &Applied) -> Result<(), WriteError> {
+        let Applied { snapshot, verdict, binding } = applied;
+        let before = stored.status.clone().unwrap_or_default();
+        let status = report::status(&before, snapshot, verdict, binding.clone(), stored.metadata.generation, self.context.now());
+        if report::says_the_same(&before, &status) {
+            return Ok(());
+        }
+        let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
+        let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &namespace);
+        // The UID keeps the report off another request that took the name meanwhile.
+        let patch = json!({
+            "apiVersion": RoleActivationRequest::api_version(&()),
+            "kind": RoleActivationRequest::kind(&()),
+            "metadata": {"name": name, "namespace": namespace, "uid": stored.metadata.uid},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
+            Ok(_) => {}
+            // It went away meanwhile: there is nothing to report on.
+            Err(error) if error.answer().is_some_and(|s| s.is_not_found() || s.is_conflict()) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if before.state != status.state {
+            let about = stored.object_ref(&());
+            self.context.events.tell(about, report::is_warning(verdict.state, verdict.reason), verdict.reason, verdict.state.as_str(), &verdict.message);
+            if verdict.state != State::Active {
+                info!(request = %format!("{namespace}/{name}"), state = %verdict.state, reason = %verdict.reason, message = verdict.message, "request");
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, snapshot: &Snapshot) -> Key {
+        Key::new(&snapshot.request.namespace, &snapshot.request.object.name)
+    }
+}
+
+enum Created {
+    Made(BindingRef),
+    Exists,
+    Refused(String),
+}
+
+/// The binding of a grant: label, owner, deadline and all the rest in the one call that creates it.
+fn role_binding(grant: &Grant) -> RoleBinding {
+    let subject = &grant.subject;
+    RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(grant.name.clone()),
+            namespace: Some(grant.namespace.clone()),
+            labels: Some([(names::MANAGED_LABEL.to_owned(), names::MANAGED_VALUE.to_owned())].into()),
+            annotations: Some(grant.annotations()),
+            owner_references: Some(vec![OwnerReference {
+                api_version: RoleActivationRequest::api_version(&()).into_owned(),
+                kind: RoleActivationRequest::kind(&()).into_owned(),
+                name: grant.request.clone(),
+                uid: grant.request_uid.clone(),
+                controller: None,
+                block_owner_deletion: None,
+            }]),
+            ..ObjectMeta::default()
+        },
+        role_ref: RoleRef { api_group: RBAC_GROUP.to_owned(), kind: grant.role.kind.as_str().to_owned(), name: grant.role.name.clone() },
+        subjects: Some(vec![Subject {
+            // A ServiceAccount is of the core group, which is written as "".
+            api_group: subject.namespace.is_none().then(|| RBAC_GROUP.to_owned()),
+            kind: subject.kind.clone(),
+            name: subject.name.clone(),
+            namespace: subject.namespace.clone(),
+        }]),
+    }
+}

@@ -1,0 +1,183 @@
+//! Requests: gather, decide, apply, report.
+//!
+//! The holder of the Lease decides every request. The other replicas only take away, and only where the holder has not.
+
+mod apply;
+mod gather;
+pub mod report;
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+use tracing::{debug, error, warn};
+
+use super::context::Context;
+use crate::{
+    api::State,
+    domain::{BindingAction, Lookup, RequestFacts, Verdict, decide},
+    gather::{GatherError, WriteError, cache::Key, live, surroundings::Source},
+    queue::Next,
+    revoker::end::EndError,
+};
+
+/// How long after a deadline the request is looked at even if nobody said that the binding went.
+const MAKING_SURE: TimeDelta = TimeDelta::seconds(5);
+/// How long a replica without the Lease leaves a change to the holder before it looks itself.
+pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
+/// Locks for people; two of them may share one.
+const LOCKS: usize = 256;
+
+/// Why a request could not be worked on. It is tried again; nothing is granted meanwhile.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A binding could not be ended.
+    #[error(transparent)]
+    End(#[from] EndError),
+    /// A binding is held by a foreign finalizer; it grants nothing any more.
+    #[error("somebody's finalizer holds RoleBinding '{0}'; it has no subjects and grants nothing")]
+    Held(Key),
+    /// A binding was there and is not any more.
+    #[error("the binding went away between two calls")]
+    Moved,
+    /// The Lease went away between the decision and the grant.
+    #[error("this replica lost the Lease before it could grant")]
+    NotLeading,
+}
+
+/// Works on requests, one key at a time.
+pub struct Requests {
+    context: Arc<Context>,
+    /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
+    locks: Vec<Mutex<()>>,
+    /// Since when something should have been taken away that the holder of the Lease left.
+    due: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
+}
+
+impl Requests {
+    /// Works with what `context` holds.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, locks: std::iter::repeat_with(Mutex::default).take(LOCKS).collect(), due: std::sync::Mutex::default() }
+    }
+
+    /// Brings one request to where it should be.
+    pub async fn work(&self, key: Key) -> Next {
+        let leading = self.context.leadership.held();
+        let outcome = if leading { self.lead(&key).await } else { self.stand_by(&key).await };
+        match outcome {
+            Ok(next) => next,
+            Err(RequestError::NotLeading) => Next::Done,
+            Err(error) => {
+                warn!(request = %key, %error, "the request must wait");
+                Next::Retry
+            }
+        }
+    }
+
+    /// The holder's way: decide, apply, report.
+    async fn lead(&self, key: &Key) -> Result<Next, RequestError> {
+        let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
+            Lookup::Found(found) => found,
+            Lookup::Absent => return self.without_request(key, None).await,
+            Lookup::Unreadable(why) => {
+                error!(request = %key, why, "the request cannot be read: no grant");
+                return Ok(Next::Done);
+            }
+        };
+        if found.facts.object.deleting {
+            self.without_request(key, Some(&found.facts)).await?;
+            return Ok(Next::Done);
+        }
+        self.remove_strays(key, &found.facts).await?;
+        if found.facts.record.state.is_some_and(State::is_terminal) {
+            return Ok(Next::Done);
+        }
+        let _turn = match self.lock_of(&found.facts) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        let snapshot = self.gather(&found.facts, Source::Cache).await?;
+        let verdict = decide(&snapshot, &self.context.settings, self.context.now());
+        // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
+        let (snapshot, verdict) = if may_rest_on_caches(&verdict) {
+            (snapshot, verdict)
+        } else {
+            let fresh = self.gather(&found.facts, Source::Server).await?;
+            let verdict = decide(&fresh, &self.context.settings, self.context.now());
+            (fresh, verdict)
+        };
+        let applied = self.apply(snapshot, verdict).await?;
+        self.report(&found.stored, &applied).await?;
+        Ok(self.look_again(&applied))
+    }
+
+    /// The way of the others: take away what the holder should have taken away.
+    async fn stand_by(&self, key: &Key) -> Result<Next, RequestError> {
+        if self.context.revoker.index().of_request(key).is_empty() {
+            return Ok(Next::Done);
+        }
+        let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {
+            Lookup::Found(found) => found.facts,
+            Lookup::Absent => return self.without_request(key, None).await,
+            Lookup::Unreadable(_) => return Ok(Next::Done),
+        };
+        let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
+        let snapshot = if strays { None } else { Some(self.gather(&facts, Source::Server).await?) };
+        let takes = snapshot.as_ref().is_none_or(|s| decide(s, &self.context.settings, self.context.now()).binding == BindingAction::Remove);
+        if !takes {
+            self.lock_due().remove(key);
+            return self.remove_strays(key, &facts).await.map(|()| Next::Done);
+        }
+        let due = *self.lock_due().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
+        if let Some(wait) = self.context.revoker.wait(due) {
+            return Ok(Next::In(wait));
+        }
+        debug!(request = %key, "taking away what the holder of the Lease did not");
+        match snapshot {
+            Some(snapshot) => self.remove(&snapshot).await?,
+            None if facts.object.deleting => return self.without_request(key, None).await,
+            None => self.remove_strays(key, &facts).await?,
+        }
+        self.lock_due().remove(key);
+        Ok(Next::Done)
+    }
+
+    fn lock_due(&self) -> std::sync::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
+        self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock_of(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
+        let requester = facts.object.spec.requester.as_ref()?;
+        let person = self.context.settings.identities.normalise(requester.username.as_str());
+        let mut hasher = DefaultHasher::new();
+        (&facts.namespace, &facts.object.spec.eligibility_ref.name, person).hash(&mut hasher);
+        let slot = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
+        self.locks.get(slot)
+    }
+
+    /// When to look without being told. At the deadline of a grant the revoker acts and tells; that look only makes sure.
+    fn look_again(&self, applied: &apply::Applied) -> Next {
+        let record = &applied.snapshot.request.record;
+        let deadline = applied.verdict.grant.as_ref().map(|grant| grant.deadline).or(record.expires_at);
+        match applied.verdict.look_again {
+            None => Next::Done,
+            Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline => Next::At(at + MAKING_SURE),
+            Some(at) => Next::At(at),
+        }
+    }
+}
+
+fn may_rest_on_caches(verdict: &Verdict) -> bool {
+    verdict.state == State::Active
+}

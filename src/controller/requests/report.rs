@@ -1,0 +1,150 @@
+//! What a request's status says, from the verdict and from what it said before.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    api::{
+        Line, Reason, RoleActivationRequestStatus, State,
+        conditions::{self, ACTIVE, APPROVED, READY, RECONCILING, SETTLED, STALLED, Set},
+        eligibility::{RoleKind, RoleStatus},
+        request::{BindingRef, MAX_TIMELINE, TimelineEntry},
+        text::printable,
+    },
+    domain::{Lookup, Snapshot, Verdict, policy},
+};
+
+/// Who acts where no person does, in timelines.
+pub const OPERATOR: &str = "jit-rbac";
+
+/// The status that `snapshot` and its `verdict` call for. What ended keeps what was said while it ran.
+#[must_use]
+pub fn status(
+    before: &RoleActivationRequestStatus,
+    snapshot: &Snapshot,
+    verdict: &Verdict,
+    binding: Option<BindingRef>,
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+) -> RoleActivationRequestStatus {
+    let state = verdict.state;
+    let granted_before = before.state == Some(State::Active);
+    let digest = verdict.digest.as_ref().map(ToString::to_string);
+    let names: Vec<String> = verdict.counted.iter().map(|c| c.approver.username.to_string()).collect();
+    // From the grant on the report of how it came about stands still.
+    let settled = granted_before || state.is_terminal();
+    RoleActivationRequestStatus {
+        observed_generation: generation,
+        state: Some(state),
+        reason: Some(verdict.reason),
+        conditions: conditions::merge(&before.conditions, &condition_sets(before, verdict), generation, now),
+        digest: if granted_before { before.digest.clone() } else { digest.or_else(|| before.digest.clone()) },
+        awaiting: verdict.awaiting.clone(),
+        role: if granted_before { before.role.clone() } else { role(snapshot).or_else(|| before.role.clone()) },
+        approved_by: if settled && names.is_empty() { before.approved_by.clone() } else { (!names.is_empty()).then(|| names.join(",")) },
+        granted_at: verdict.grant.as_ref().map(|g| g.start).or(before.granted_at),
+        expires_at: verdict.grant.as_ref().map(|g| g.deadline).or(before.expires_at),
+        ended_at: if state.is_terminal() { before.ended_at.or(Some(whole_seconds(now))) } else { None },
+        binding_ref: binding.or_else(|| before.binding_ref.clone()),
+        approvals: if settled && verdict.counted.is_empty() {
+            before.approvals.clone()
+        } else {
+            verdict.counted.iter().map(|c| c.record.clone()).collect()
+        },
+        timeline: timeline(before, snapshot, verdict, now),
+    }
+}
+
+/// True when two statuses say the same, whatever the times of their conditions.
+#[must_use]
+pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestStatus) -> bool {
+    let timeless = |status: &RoleActivationRequestStatus| {
+        let mut status = status.clone();
+        for condition in &mut status.conditions {
+            condition.last_transition_time = conditions::to_time(DateTime::UNIX_EPOCH);
+        }
+        status
+    };
+    timeless(a) == timeless(b)
+}
+
+fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
+    let state = verdict.state;
+    let approved_before = before.conditions.iter().any(|c| c.type_ == APPROVED && c.status == "True");
+    let active = state == State::Active;
+    let approved = active || state == State::Scheduled || (state.is_terminal() && approved_before);
+    let waits = !state.is_terminal() && !active;
+    let failed = matches!(state, State::Denied | State::TimedOut | State::Failed);
+    let set = |kind, status| Set { kind, status: Some(status), reason: verdict.reason, message: verdict.message.clone() };
+    vec![
+        set(APPROVED, approved),
+        set(ACTIVE, active),
+        set(SETTLED, !waits),
+        set(READY, active),
+        set(RECONCILING, waits),
+        set(STALLED, failed),
+    ]
+}
+
+fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
+    match &snapshot.role {
+        // Requesters can read neither roles nor rules: a ClusterRole's stand on the eligibility, a Role's only here.
+        Lookup::Found(role) => Some(role.rules.status(role.kind, &role.name, role.kind == RoleKind::Role)),
+        Lookup::Absent | Lookup::Unreadable(_) => snapshot.eligibility.found().map(|eligibility| {
+            let role = &eligibility.spec.role_ref;
+            RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() }
+        }),
+    }
+}
+
+fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: &Verdict, now: DateTime<Utc>) -> Vec<TimelineEntry> {
+    let request = &snapshot.request.object;
+    let mut entries = before.timeline.clone();
+    let requester = request.spec.requester.as_ref().map(|r| r.username.to_string()).unwrap_or_default();
+    let asked = verdict.asked.map(|d| format!(" for {d}")).unwrap_or_default();
+    let why = request.spec.justification.as_ref().map(|j| format!(": {j}")).unwrap_or_default();
+    if entries.is_empty() {
+        let message = format!("asked for eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
+        entries.push(entry(request.created, &requester, "Requested", &message));
+    }
+    for counted in &verdict.counted {
+        let comment = counted.record.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default();
+        let shorter = counted.duration.map(|d| format!(", for {d}")).unwrap_or_default();
+        let message = format!("approved in stage '{}'{shorter}{comment}", counted.record.stage);
+        entries.push(entry(counted.at, counted.approver.username.as_str(), "Approved", &message));
+    }
+    let actor = verdict.actor.as_deref().unwrap_or(OPERATOR);
+    match verdict.state {
+        State::Active => entries.extend(verdict.grant.as_ref().map(|grant| {
+            let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, policy::stamp(grant.deadline));
+            entry(whole_seconds(now), OPERATOR, "Granted", &message)
+        })),
+        state if state.is_terminal() => entries.push(entry(whole_seconds(now), actor, state.as_str(), &verdict.message)),
+        _ => {}
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    // The same thing is told once: by what it is, who did it and, for people's acts, when.
+    entries.retain(|e| seen.insert((e.event.clone(), e.actor.to_string(), (e.event == "Approved").then_some(e.time))));
+    let surplus = entries.len().saturating_sub(MAX_TIMELINE);
+    entries.drain(usize::from(surplus > 0)..(surplus + usize::from(surplus > 0)).min(entries.len()));
+    entries
+}
+
+fn entry(time: DateTime<Utc>, actor: &str, event: &str, message: &str) -> TimelineEntry {
+    TimelineEntry { time, actor: line(actor), event: event.to_owned(), message: line(message) }
+}
+
+/// `text` as a line of at most `MAX` characters, whatever was in it.
+fn line<const MAX: usize>(text: &str) -> Line<MAX> {
+    let shown: String = printable(text).chars().take(MAX).collect();
+    Line::try_from(shown).unwrap_or_default()
+}
+
+fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+}
+
+/// The reasons of a request's condition that are worth a warning in its Events.
+#[must_use]
+pub fn is_warning(state: State, reason: Reason) -> bool {
+    matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked) || matches!(reason, Reason::BindingAltered | Reason::BindingRemoved)
+}

@@ -1,0 +1,135 @@
+//! Facts about all objects of one kind, kept current by a watch.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use futures::{Stream, StreamExt};
+use kube::{Resource, runtime::watcher};
+use tokio::sync::watch;
+use tracing::warn;
+
+/// Where an object is: its namespace ("" for cluster-scoped kinds) and its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace, or "".
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// An object in a namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A cluster-scoped object.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self::new("", name)
+    }
+
+    fn of<K: Resource>(object: &K) -> Self {
+        let meta = object.meta();
+        Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// The facts `F` of all objects of one kind. Objects themselves are not kept, so that the cache holds no more than the rules read.
+#[derive(Debug)]
+pub struct Cache<F> {
+    what: &'static str,
+    matters: fn(&F, &F) -> bool,
+    facts: RwLock<HashMap<Key, F>>,
+    synced: watch::Sender<bool>,
+}
+
+impl<F: Clone + PartialEq> Cache<F> {
+    /// An empty cache of `what`, such as `roles`.
+    #[must_use]
+    pub fn new(what: &'static str) -> Self {
+        Self::reporting(what, |before, now| before != now)
+    }
+
+    /// An empty cache that reports a change only where it `matters`.
+    #[must_use]
+    pub fn reporting(what: &'static str, matters: fn(&F, &F) -> bool) -> Self {
+        Self { what, matters, facts: RwLock::default(), synced: watch::Sender::new(false) }
+    }
+
+    /// The facts of one object, if it was seen.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<F> {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The results of `pick` over all objects.
+    pub fn pick<T>(&self, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).iter().filter_map(|(key, facts)| pick(key, facts)).collect()
+    }
+
+    /// Returns when everything that existed at the start has been seen.
+    pub async fn synced(&self) {
+        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Follows `events` for ever and calls `changed` with each object whose facts changed. Objects that only look different, such
+    /// as by a status that the facts leave out, are not reported.
+    pub async fn follow<K: Resource>(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+        facts: impl Fn(K) -> F,
+        changed: impl Fn(Key),
+    ) {
+        let mut listed: HashMap<Key, F> = HashMap::new();
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(object)) => {
+                    listed.insert(Key::of(&object), facts(object));
+                }
+                Ok(watcher::Event::InitDone) => {
+                    self.replace(std::mem::take(&mut listed)).into_iter().for_each(&changed);
+                    self.synced.send_replace(true);
+                }
+                Ok(watcher::Event::Apply(object)) => {
+                    let key = Key::of(&object);
+                    if self.insert(key.clone(), facts(object)) {
+                        changed(key);
+                    }
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    let key = Key::of(&object);
+                    self.facts.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                    changed(key);
+                }
+                Err(error) => warn!(what = self.what, %error, "the watch was interrupted and goes on"),
+            }
+        }
+    }
+
+    fn insert(&self, key: Key, facts: F) -> bool {
+        let mut all = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        let matters = all.get(&key).is_none_or(|before| (self.matters)(before, &facts));
+        all.insert(key, facts);
+        matters
+    }
+
+    fn replace(&self, listed: HashMap<Key, F>) -> Vec<Key> {
+        let mut all = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = all.keys().filter(|key| !listed.contains_key(*key));
+        let new = listed.iter().filter(|(key, facts)| all.get(*key).is_none_or(|before| (self.matters)(before, facts))).map(|(key, _)| key);
+        let changed = gone.chain(new).cloned().collect();
+        *all = listed;
+        changed
+    }
+}

@@ -1,0 +1,126 @@
+//! From stored objects to facts. Everything is parsed once, here.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::rbac::v1::{PolicyRule, RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::core::{DeserializeGuard, object::HasSpec};
+
+use crate::{
+    api::{
+        RoleActivationRequest, conditions,
+        eligibility::{RoleKind, RoleRef},
+        names,
+        text::printable,
+    },
+    domain::{
+        BindingFacts, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
+        binding::BindingSubject,
+        role::{Rule, Rules},
+    },
+};
+
+/// Metadata and spec of a stored object.
+#[must_use]
+pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
+    Object {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        created: meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        spec,
+    }
+}
+
+/// An object of our own kinds, which a client may have stored under another schema.
+pub fn guarded<K>(guard: DeserializeGuard<K>) -> Lookup<Arc<Object<K::Spec>>>
+where
+    K: HasSpec + kube::Resource,
+    K::Spec: Clone,
+{
+    match guard.0 {
+        Ok(stored) => Lookup::Found(Arc::new(object(stored.meta(), stored.spec().clone()))),
+        Err(invalid) => Lookup::Unreadable(printable(&invalid.error)),
+    }
+}
+
+/// A request with what its status says.
+#[must_use]
+pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
+    let status = stored.status.clone().unwrap_or_default();
+    let role = status.role.and_then(|role| role.kind.map(|kind| RoleRef { kind, name: role.name }));
+    RequestFacts {
+        namespace: stored.metadata.namespace.clone().unwrap_or_default(),
+        object: object(&stored.metadata, stored.spec.clone()),
+        record: Record {
+            state: status.state,
+            reason: status.reason,
+            granted_at: status.granted_at,
+            expires_at: status.expires_at,
+            digest: status.digest,
+            binding: status.binding_ref,
+            role,
+        },
+    }
+}
+
+/// A request as one of the others beside the one that is decided.
+#[must_use]
+pub fn peer(request: &RequestFacts) -> Option<Peer> {
+    Some(Peer {
+        name: request.object.name.clone(),
+        uid: request.object.uid.clone(),
+        created: request.object.created,
+        requester: request.object.spec.requester.clone()?,
+        state: request.record.state,
+    })
+}
+
+/// A namespace, from its metadata.
+#[must_use]
+pub fn namespace(meta: &ObjectMeta) -> NamespaceFacts {
+    NamespaceFacts {
+        uid: meta.uid.clone().unwrap_or_default(),
+        labels: meta.labels.clone().unwrap_or_default(),
+        terminating: meta.deletion_timestamp.is_some(),
+    }
+}
+
+/// A role, from its metadata and rules.
+#[must_use]
+pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) -> RoleFacts {
+    let rules = rules.into_iter().flatten().map(|rule| Rule {
+        api_groups: rule.api_groups.clone().unwrap_or_default(),
+        resources: rule.resources.clone().unwrap_or_default(),
+        resource_names: rule.resource_names.clone().unwrap_or_default(),
+        non_resource_urls: rule.non_resource_urls.clone().unwrap_or_default(),
+        verbs: rule.verbs.clone(),
+    });
+    RoleFacts { kind, name: meta.name.clone().unwrap_or_default(), uid: meta.uid.clone().unwrap_or_default(), rules: Arc::new(Rules::new(rules)) }
+}
+
+/// A binding, as far as the rules look at it.
+#[must_use]
+pub fn binding(stored: &RoleBinding) -> BindingFacts {
+    let subjects = stored.subjects.iter().flatten().map(|subject| BindingSubject {
+        kind: subject.kind.clone(),
+        name: subject.name.clone(),
+        namespace: subject.namespace.clone(),
+    });
+    BindingFacts {
+        uid: stored.metadata.uid.clone().unwrap_or_default(),
+        managed: is_managed(&stored.metadata),
+        annotations: stored.metadata.annotations.clone().unwrap_or_default(),
+        subjects: subjects.collect(),
+        role_kind: stored.role_ref.kind.clone(),
+        role_name: stored.role_ref.name.clone(),
+    }
+}
+
+/// True with the label of a managed binding.
+#[must_use]
+pub fn is_managed(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_LABEL)).is_some_and(|value| value == names::MANAGED_VALUE)
+}

@@ -1,0 +1,222 @@
+//! What stands around a request: eligibility, policy, namespace and role, from a cache or from the API server.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    rbac::v1::{ClusterRole, Role},
+};
+use kube::{
+    Api, Client, Resource,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    GatherError,
+    cache::{Cache, Key},
+    convert, read,
+};
+use crate::{
+    api::{
+        ApprovalPolicy, ApprovalPolicySpec, RoleEligibility, RoleEligibilitySpec,
+        eligibility::{RoleKind, RoleRef},
+    },
+    domain::{Lookup, NamespaceFacts, Object, RoleFacts},
+};
+
+/// An eligibility as the rules see it.
+pub type Eligibility = Lookup<Arc<Object<RoleEligibilitySpec>>>;
+/// A policy as the rules see it.
+pub type Policy = Lookup<Arc<Object<ApprovalPolicySpec>>>;
+
+/// What a decision about a request in one namespace under one eligibility rests on.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The namespace.
+    pub namespace: Lookup<NamespaceFacts>,
+    /// The eligibility.
+    pub eligibility: Eligibility,
+    /// The policy that the eligibility names.
+    pub policy: Policy,
+    /// The role that the eligibility names.
+    pub role: Lookup<RoleFacts>,
+}
+
+/// Where facts are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The caches; what is in none of them is fetched, so that an object is absent only when the API server says so.
+    Cache,
+    /// The API server.
+    Server,
+}
+
+/// An object that a cache saw change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An eligibility.
+    Eligibility(Key),
+    /// A policy.
+    Policy(Key),
+    /// A namespace.
+    Namespace(Key),
+    /// A `ClusterRole`.
+    ClusterRole(Key),
+    /// A Role.
+    Role(Key),
+}
+
+/// Caches of eligibilities, policies, namespaces and roles.
+pub struct World {
+    client: Client,
+    /// All eligibilities.
+    pub eligibilities: Cache<Eligibility>,
+    /// All policies.
+    pub policies: Cache<Policy>,
+    /// All namespaces.
+    pub namespaces: Cache<NamespaceFacts>,
+    /// All `ClusterRole`s.
+    pub cluster_roles: Cache<RoleFacts>,
+    /// All Roles.
+    pub roles: Cache<RoleFacts>,
+}
+
+impl World {
+    /// Empty caches; [`World::follow`] fills them.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            eligibilities: Cache::new("eligibilities"),
+            policies: Cache::new("policies"),
+            namespaces: Cache::new("namespaces"),
+            cluster_roles: Cache::new("clusterroles"),
+            roles: Cache::new("roles"),
+        }
+    }
+
+    /// Keeps the caches current for ever and reports what changes.
+    pub async fn follow(&self, changed: impl Fn(Change)) {
+        let client = &self.client;
+        tokio::join!(
+            self.eligibilities.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<RoleEligibility>, |key| {
+                changed(Change::Eligibility(key));
+            }),
+            self.policies.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<ApprovalPolicy>, |key| {
+                changed(Change::Policy(key));
+            }),
+            self.namespaces.follow(
+                watch(Api::all(client.clone()), watcher::Config::default()),
+                |namespace: PartialObjectMeta<Namespace>| convert::namespace(&namespace.metadata),
+                |key| changed(Change::Namespace(key)),
+            ),
+            self.cluster_roles.follow(watch(Api::all(client.clone()), watcher::Config::default()), |role: ClusterRole| cluster_role(&role), |key| {
+                changed(Change::ClusterRole(key));
+            }),
+            self.roles.follow(watch(Api::all(client.clone()), watcher::Config::default()), |role: Role| namespaced_role(&role), |key| {
+                changed(Change::Role(key));
+            }),
+        );
+    }
+
+    /// Returns when all caches have seen everything that existed at the start.
+    pub async fn synced(&self) {
+        tokio::join!(
+            self.eligibilities.synced(),
+            self.policies.synced(),
+            self.namespaces.synced(),
+            self.cluster_roles.synced(),
+            self.roles.synced()
+        );
+    }
+
+    /// One eligibility.
+    pub async fn eligibility(&self, name: &str, source: Source) -> Result<Eligibility, GatherError> {
+        match cached(&self.eligibilities, &Key::cluster(name), source) {
+            Some(found) => Ok(found),
+            None => self.own::<RoleEligibility>("eligibility", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded)),
+        }
+    }
+
+    /// One policy.
+    pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, GatherError> {
+        match cached(&self.policies, &Key::cluster(name), source) {
+            Some(found) => Ok(found),
+            None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded)),
+        }
+    }
+
+    async fn own<K>(&self, what: &str, name: &str) -> Result<Option<DeserializeGuard<K>>, GatherError>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
+        read(|| format!("{what} '{name}'"), api.get_opt(name)).await
+    }
+
+    /// One namespace.
+    pub async fn namespace(&self, name: &str, source: Source) -> Result<Lookup<NamespaceFacts>, GatherError> {
+        if let Some(found) = cached(&self.namespaces, &Key::cluster(name), source) {
+            return Ok(Lookup::Found(found));
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = read(|| format!("namespace '{name}'"), api.get_metadata_opt(name)).await?;
+        Ok(found.map_or(Lookup::Absent, |found| Lookup::Found(convert::namespace(&found.metadata))))
+    }
+
+    /// The role that an eligibility means in a namespace.
+    pub async fn role(&self, role: &RoleRef, namespace: &str, source: Source) -> Result<Lookup<RoleFacts>, GatherError> {
+        let what = || format!("{} '{}'", role.kind, role.name);
+        let found = match role.kind {
+            RoleKind::ClusterRole => match cached(&self.cluster_roles, &Key::cluster(&role.name), source) {
+                None => read(what, Api::<ClusterRole>::all(self.client.clone()).get_opt(&role.name)).await?.as_ref().map(cluster_role),
+                found => found,
+            },
+            RoleKind::Role => match cached(&self.roles, &Key::new(namespace, &role.name), source) {
+                None => read(what, Api::<Role>::namespaced(self.client.clone(), namespace).get_opt(&role.name)).await?.as_ref().map(namespaced_role),
+                found => found,
+            },
+        };
+        Ok(found.map_or(Lookup::Absent, Lookup::Found))
+    }
+
+    /// Everything around a request in `namespace` under `eligibility`.
+    pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, GatherError> {
+        let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;
+        let Lookup::Found(found) = &eligibility else {
+            return Ok(Surroundings { namespace: namespace_facts, eligibility, policy: Lookup::Absent, role: Lookup::Absent });
+        };
+        let spec = &found.spec;
+        let (policy, role) = tokio::try_join!(self.policy(&spec.policy_ref.name, source), self.role(&spec.role_ref, namespace, source))?;
+        Ok(Surroundings { namespace: namespace_facts, eligibility, policy, role })
+    }
+}
+
+fn cached<F: Clone + PartialEq>(cache: &Cache<F>, key: &Key, source: Source) -> Option<F> {
+    match source {
+        Source::Cache => cache.get(key),
+        Source::Server => None,
+    }
+}
+
+fn cluster_role(role: &ClusterRole) -> RoleFacts {
+    convert::role(RoleKind::ClusterRole, &role.metadata, role.rules.as_ref())
+}
+
+fn namespaced_role(role: &Role) -> RoleFacts {
+    convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref())
+}
+
+/// All events of a kind, with growing pauses after errors and without the fields that nobody here reads.
+pub fn watch<K>(api: Api<K>, config: watcher::Config) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    watcher(api, config)
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .boxed()
+}

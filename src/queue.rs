@@ -1,0 +1,316 @@
+//! A queue of keys to work on, now or later: each key at most once at a time, the earliest time wins, failures wait longer and longer.
+//!
+//! Times of day are held against the clock again before they count: timers run on a monotonic clock and are wrong after a suspend or
+//! a step of the other one.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    future::Future,
+    hash::Hash,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{
+    sync::CancellationToken,
+    time::{DelayQueue, delay_queue},
+};
+
+use crate::clock::Clock;
+
+/// The longest that a timer for a time of day is trusted before the clock is read again.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// What work on a key ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing to do until somebody adds the key again.
+    Done,
+    /// Look again after this pause.
+    In(Duration),
+    /// Look again at this time of day.
+    At(DateTime<Utc>),
+    /// It failed: look again after a pause that grows with each failure.
+    Retry,
+}
+
+/// The pauses after failures: doubled from the first to the longest.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses {
+    /// After the first failure.
+    pub first: Duration,
+    /// Never longer than this.
+    pub longest: Duration,
+}
+
+/// When a key is due.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    After(Instant),
+    At(DateTime<Utc>),
+}
+
+impl Due {
+    /// What is left until then, as far as the clocks can tell now.
+    fn left(self, clock: &Clock) -> Duration {
+        match self {
+            Self::After(at) => at.saturating_duration_since(Instant::now()),
+            Self::At(at) => at.signed_duration_since(clock.now()).to_std().unwrap_or_default(),
+        }
+    }
+
+    fn nap(self, clock: &Clock) -> Duration {
+        match self {
+            Self::After(_) => self.left(clock),
+            Self::At(_) => self.left(clock).min(LONGEST_NAP),
+        }
+    }
+
+    fn earlier(self, other: Self, clock: &Clock) -> Self {
+        if other.left(clock) < self.left(clock) { other } else { self }
+    }
+}
+
+/// The end of a queue at which keys come in. It never blocks and never loses a key.
+#[derive(Debug)]
+pub struct Queue<K>(mpsc::UnboundedSender<(K, Due)>);
+
+impl<K> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K> Queue<K> {
+    /// Work on `key` as soon as possible.
+    pub fn add(&self, key: K) {
+        self.add_in(key, Duration::ZERO);
+    }
+
+    /// Work on `key` after `pause`, unless it is due earlier already.
+    pub fn add_in(&self, key: K, pause: Duration) {
+        self.send(key, Due::After(Instant::now() + pause));
+    }
+
+    /// Work on `key` at a time of day, unless it is due earlier already.
+    pub fn add_at(&self, key: K, at: DateTime<Utc>) {
+        self.send(key, Due::At(at));
+    }
+
+    fn send(&self, key: K, due: Due) {
+        // Fails only when the worker has ended, with the process.
+        let _ = self.0.send((key, due));
+    }
+}
+
+/// The end of a queue at which work is done.
+#[derive(Debug)]
+pub struct Worker<K> {
+    clock: Clock,
+    incoming: mpsc::UnboundedReceiver<(K, Due)>,
+    waiting: DelayQueue<K>,
+    timers: HashMap<K, (delay_queue::Key, Due)>,
+    ready: VecDeque<K>,
+    queued: HashSet<K>,
+    busy: HashMap<K, Option<Due>>,
+    failures: HashMap<K, u32>,
+    pauses: Pauses,
+}
+
+/// Both ends of a new queue.
+#[must_use]
+pub fn queue<K: Clone + Eq + Hash>(clock: Clock, pauses: Pauses) -> (Queue<K>, Worker<K>) {
+    let (sender, incoming) = mpsc::unbounded_channel();
+    let worker = Worker {
+        clock,
+        incoming,
+        waiting: DelayQueue::new(),
+        timers: HashMap::new(),
+        ready: VecDeque::new(),
+        queued: HashSet::new(),
+        busy: HashMap::new(),
+        failures: HashMap::new(),
+        pauses,
+    };
+    (Queue(sender), worker)
+}
+
+impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
+    /// Works until `stop`, on at most `most` keys at a time, each no more than once at a time.
+    pub async fn run<F: Future<Output = Next>>(mut self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < most
+                && let Some(key) = self.ready.pop_front()
+            {
+                self.queued.remove(&key);
+                self.busy.insert(key.clone(), None);
+                let outcome = work(key.clone());
+                running.push(async move { (key, outcome.await) });
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some((key, next)) = running.next(), if !running.is_empty() => self.finished(key, next),
+                Some((key, due)) = self.incoming.recv() => self.schedule(key, due),
+                Some(expired) = self.waiting.next(), if !self.waiting.is_empty() => {
+                    self.fired(expired.into_inner());
+                }
+                else => return,
+            }
+        }
+    }
+
+    fn schedule(&mut self, key: K, due: Due) {
+        if let Some(again) = self.busy.get_mut(&key) {
+            *again = Some(again.map_or(due, |other| other.earlier(due, &self.clock)));
+            return;
+        }
+        if self.queued.contains(&key) {
+            return;
+        }
+        if let Some((timer, before)) = self.timers.get_mut(&key) {
+            if due.left(&self.clock) < before.left(&self.clock) {
+                *before = due;
+                self.waiting.reset(timer, due.nap(&self.clock));
+            }
+        } else if due.left(&self.clock).is_zero() {
+            self.make_ready(key);
+        } else {
+            let timer = self.waiting.insert(key.clone(), due.nap(&self.clock));
+            self.timers.insert(key, (timer, due));
+        }
+    }
+
+    fn fired(&mut self, key: K) {
+        if let Some((_, due)) = self.timers.remove(&key) {
+            self.schedule(key, due);
+        }
+    }
+
+    fn make_ready(&mut self, key: K) {
+        if self.queued.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    fn finished(&mut self, key: K, next: Next) {
+        let again = self.busy.remove(&key).flatten();
+        let own = match next {
+            Next::Done => None,
+            Next::In(pause) => Some(Due::After(Instant::now() + pause)),
+            Next::At(at) => Some(Due::At(at)),
+            Next::Retry => {
+                let failures = self.failures.entry(key.clone()).or_insert(0);
+                *failures = failures.saturating_add(1);
+                let factor = 1_u32 << (*failures - 1).min(16);
+                Some(Due::After(Instant::now() + self.pauses.first.saturating_mul(factor).min(self.pauses.longest)))
+            }
+        };
+        if next != Next::Retry {
+            self.failures.remove(&key);
+        }
+        for due in [own, again].into_iter().flatten() {
+            self.schedule(key.clone(), due);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+
+    /// Runs a queue whose work on a key takes the next of its `outcomes`, and tells when it was worked on, in milliseconds.
+    async fn record(adds: &[(&'static str, u64)], outcomes: &[Next], until: u64) -> Vec<(&'static str, u128)> {
+        let (queue, worker) = queue(Clock::system(), PAUSES);
+        let start = Instant::now();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let outcomes = Arc::new(Mutex::new(outcomes.iter().copied().collect::<VecDeque<_>>()));
+        for (key, pause) in adds {
+            queue.add_in(*key, Duration::from_millis(*pause));
+        }
+        let stop = CancellationToken::new();
+        let work = |key| {
+            seen.lock().unwrap().push((key, start.elapsed().as_millis()));
+            let next = outcomes.lock().unwrap().pop_front().unwrap_or(Next::Done);
+            async move { next }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(until), worker.run(4, stop, work)).await;
+        let seen = seen.lock().unwrap().clone();
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_time_of_a_key_wins() {
+        assert_eq!(record(&[("a", 500), ("a", 200), ("a", 900)], &[], 5_000).await, [("a", 200)]);
+        assert_eq!(record(&[("a", 0), ("a", 0), ("b", 0)], &[], 5_000).await, [("a", 0), ("b", 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_wait_longer_and_longer_up_to_the_longest_pause() {
+        let seen = record(&[("a", 0)], &[Next::Retry; 6], 60_000).await;
+        let pauses: Vec<u128> = seen.windows(2).map(|w| w[1].1 - w[0].1).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
+        // The clock of this test runs with tokio's, and is set back by ten seconds after five.
+        let (start, day) = (Instant::now(), DateTime::<Utc>::UNIX_EPOCH);
+        let clock = Clock::from(move || {
+            let passed = i64::try_from(start.elapsed().as_millis()).unwrap();
+            day + chrono::TimeDelta::milliseconds(if passed < 5_000 { passed } else { passed - 10_000 })
+        });
+        let (queue, worker) = queue(clock, PAUSES);
+        queue.add_at("a", day + chrono::TimeDelta::seconds(20));
+        let seen = Mutex::new(None);
+        let work = |_| {
+            *seen.lock().unwrap() = Some(start.elapsed().as_secs());
+            async { Next::Done }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(90), worker.run(1, CancellationToken::new(), work)).await;
+        assert_eq!(*seen.lock().unwrap(), Some(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_asks_to_be_looked_at_again_is() {
+        assert_eq!(record(&[("a", 0)], &[Next::In(Duration::from_millis(250))], 5_000).await, [("a", 0), ("a", 250)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_twice_at_once() {
+        let (queue, worker) = queue(Clock::system(), PAUSES);
+        let (running, most, runs) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+        let stop = CancellationToken::new();
+        queue.add("a");
+        let again = queue.clone();
+        let work = |key: &'static str| {
+            let (running, most, runs, again) = (running.clone(), most.clone(), runs.clone(), again.clone());
+            async move {
+                *running.lock().unwrap() += 1;
+                let now = *running.lock().unwrap();
+                let before = *most.lock().unwrap();
+                *most.lock().unwrap() = now.max(before);
+                *runs.lock().unwrap() += 1;
+                if *runs.lock().unwrap() == 1 {
+                    again.add(key);
+                    again.add(key);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                *running.lock().unwrap() -= 1;
+                Next::Done
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), worker.run(4, stop, work)).await;
+        assert_eq!((*runs.lock().unwrap(), *most.lock().unwrap()), (2, 1));
+    }
+}

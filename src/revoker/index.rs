@@ -1,0 +1,109 @@
+//! The managed bindings that a replica knows of.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::{
+    api::names,
+    domain::binding::deadline_of,
+    gather::cache::Key,
+};
+
+/// A managed binding: all that its end needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where it is.
+    pub key: Key,
+    /// Its UID.
+    pub uid: String,
+    /// When it must be gone. The earliest that was ever seen: a deadline never moves later (invariant 3).
+    pub deadline: DateTime<Utc>,
+    /// The request that it names.
+    pub request: Key,
+    /// True when a watch no longer shows it and nobody has asked the API server yet.
+    pub doubted: bool,
+}
+
+/// All of them, by key.
+#[derive(Debug, Default)]
+pub struct Index(Mutex<HashMap<Key, Known>>);
+
+impl Index {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<Key, Known>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end.
+    pub fn note(&self, key: &Key, meta: &ObjectMeta, now: DateTime<Utc>) -> Known {
+        let empty = std::collections::BTreeMap::new();
+        let annotations = meta.annotations.as_ref().unwrap_or(&empty);
+        let deadline = deadline_of(annotations).unwrap_or(now);
+        let request = annotations.get(names::REQUEST).cloned().unwrap_or_default();
+        let uid = meta.uid.clone().unwrap_or_default();
+        self.with(|all| {
+            let before = all.get(key).filter(|known| known.uid == uid).map(|known| known.deadline);
+            let known = Known {
+                key: key.clone(),
+                uid,
+                deadline: before.map_or(deadline, |before| before.min(deadline)),
+                request: Key::new(&key.namespace, request),
+                doubted: false,
+            };
+            all.insert(key.clone(), known.clone());
+            known
+        })
+    }
+
+    /// One binding.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Known> {
+        self.with(|all| all.get(key).cloned())
+    }
+
+    /// The bindings that name this request.
+    #[must_use]
+    pub fn of_request(&self, request: &Key) -> Vec<Known> {
+        self.with(|all| all.values().filter(|known| known.request == *request).cloned().collect())
+    }
+
+    /// All bindings.
+    #[must_use]
+    pub fn all(&self) -> Vec<Known> {
+        self.with(|all| all.values().cloned().collect())
+    }
+
+    /// Those that are not among `listed`.
+    #[must_use]
+    pub fn others(&self, listed: &[Key]) -> Vec<Key> {
+        let listed: HashSet<&Key> = listed.iter().collect();
+        self.with(|all| all.keys().filter(|key| !listed.contains(key)).cloned().collect())
+    }
+
+    /// Marks a binding as one to ask the API server about; false if it is not known.
+    pub fn doubt(&self, key: &Key) -> bool {
+        self.with(|all| all.get_mut(key).map(|known| known.doubted = true).is_some())
+    }
+
+    /// Takes the doubt away: it is there.
+    pub fn trust(&self, key: &Key) {
+        self.with(|all| {
+            if let Some(known) = all.get_mut(key) {
+                known.doubted = false;
+            }
+        });
+    }
+
+    /// Forgets a binding that is gone, unless another one has its name by now.
+    pub fn forget(&self, gone: &Known) {
+        self.with(|all| {
+            if all.get(&gone.key).is_some_and(|known| known.uid == gone.uid) {
+                all.remove(&gone.key);
+            }
+        });
+    }
+}

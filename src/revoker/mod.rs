@@ -1,0 +1,224 @@
+//! The end of grants (api rule 9): every replica watches the managed bindings and removes what is due.
+//!
+//! All it needs is the binding in its hand, the clock and the right to delete: no webhook, no Lease, no cache of another kind. The Lease
+//! only says who goes first.
+
+pub mod end;
+pub mod index;
+pub mod sweep;
+pub mod turn;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    runtime::watcher::{self, Event},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    api::names,
+    clock::Clock,
+    gather::{cache::Key, surroundings},
+    queue::{Next, Pauses, Queue, Worker, queue},
+};
+use end::{Ended, end};
+use index::{Index, Known};
+
+/// Most bindings that are ended at the same time by one replica.
+const AT_ONCE: usize = 64;
+/// What fails is tried again soon: it is somebody's access.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
+
+/// What the revoker tells about a binding, for the record of its request.
+pub type Tell = Arc<dyn Fn(&Known) + Send + Sync>;
+
+/// Removes managed bindings at their deadlines.
+pub struct Revoker {
+    client: Client,
+    clock: Clock,
+    leading: watch::Receiver<bool>,
+    index: Index,
+    queue: Queue<Key>,
+    worker: Mutex<Option<Worker<Key>>>,
+    last_gone: Mutex<DateTime<Utc>>,
+    expected: Mutex<HashSet<Key>>,
+    tell: Tell,
+}
+
+impl Revoker {
+    /// A revoker that calls `tell` for each binding that appears, changes or goes.
+    #[must_use]
+    pub fn new(client: Client, clock: Clock, leading: watch::Receiver<bool>, tell: Tell) -> Self {
+        let (queue, worker) = queue(clock.clone(), PAUSES);
+        Self {
+            client,
+            clock,
+            leading,
+            index: Index::default(),
+            queue,
+            worker: Mutex::new(Some(worker)),
+            last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
+            expected: Mutex::default(),
+            tell,
+        }
+    }
+
+    /// The managed bindings that this replica knows of.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The next sight of this binding is no news: this replica is about to create it. Whoever else creates it first makes that fail.
+    pub fn expect(&self, key: Key) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Watches and removes until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        tokio::select! {
+            () = worker.run(AT_ONCE, stop.clone(), |key| self.work(key)) => {}
+            () = self.follow() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn follow(&self) {
+        let api: Api<PartialObjectMeta<RoleBinding>> = Api::all(self.client.clone());
+        let mut events = surroundings::watch(api, watcher::Config::default().labels(names::MANAGED_SELECTOR));
+        let mut listed = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(binding)) => {
+                    listed.push(self.seen(&binding));
+                }
+                Ok(Event::InitDone) => {
+                    for key in self.index.others(&listed) {
+                        self.doubt(&key);
+                    }
+                }
+                Ok(Event::Apply(binding)) => {
+                    self.seen(&binding);
+                }
+                // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
+                Ok(Event::Delete(binding)) => self.doubt(&key_of(&binding)),
+                Err(error) => warn!(what = "bindings", %error, "the watch was interrupted and goes on"),
+            }
+        }
+    }
+
+    /// Takes note of a managed binding and sets its timer.
+    pub fn seen(&self, binding: &PartialObjectMeta<RoleBinding>) -> Key {
+        let key = key_of(binding);
+        let known = self.index.note(&key, &binding.metadata, self.clock.now());
+        self.queue.add_at(key.clone(), known.deadline);
+        if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
+            (self.tell)(&known);
+        }
+        key
+    }
+
+    fn doubt(&self, key: &Key) {
+        if self.index.doubt(key) {
+            self.queue.add(key.clone());
+        }
+    }
+
+    async fn work(&self, key: Key) -> Next {
+        let Some(known) = self.index.get(&key) else { return Next::Done };
+        let now = self.clock.now();
+        if known.doubted {
+            return self.look(&known).await;
+        }
+        if now < known.deadline {
+            return Next::At(known.deadline);
+        }
+        let last_gone = *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = turn::wait(*self.leading.borrow(), known.deadline, last_gone, now) {
+            return Next::In(wait);
+        }
+        self.end(&known).await
+    }
+
+    /// Asks the API server whether a binding that a watch calls deleted is really gone.
+    async fn look(&self, known: &Known) -> Next {
+        match end::is_gone(&self.client, &known.key, &known.uid).await {
+            Ok(true) => {
+                self.gone(known);
+                Next::Done
+            }
+            Ok(false) => {
+                warn!(binding = %known.key, "a managed binding lost its label and still grants");
+                self.index.trust(&known.key);
+                (self.tell)(known);
+                Next::At(known.deadline)
+            }
+            Err(error) => {
+                warn!(binding = %known.key, %error, "cannot tell whether the binding is gone");
+                Next::Retry
+            }
+        }
+    }
+
+    async fn end(&self, known: &Known) -> Next {
+        match end(&self.client, &known.key, &known.uid).await {
+            Ok(Ended::Gone) => {
+                let late = self.clock.now().signed_duration_since(known.deadline);
+                info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "the time is up: binding removed");
+                self.gone(known);
+                Next::Done
+            }
+            Ok(Ended::Emptied) => {
+                warn!(binding = %known.key, "somebody's finalizer holds the binding; it has no subjects any more and grants nothing");
+                Next::Retry
+            }
+            Err(error) => {
+                warn!(binding = %known.key, %error, "cannot remove the binding yet");
+                Next::Retry
+            }
+        }
+    }
+
+    fn gone(&self, known: &Known) {
+        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&known.key);
+        self.index.forget(known);
+        (self.tell)(known);
+    }
+
+    /// How long another replica than the holder of the Lease waits before it takes away what has been due since `due`; none: not at all.
+    #[must_use]
+    pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
+        let last_gone = *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner);
+        turn::wait(*self.leading.borrow(), due, last_gone, self.clock.now())
+    }
+
+    /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
+    pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
+        let ended = end(&self.client, key, uid).await?;
+        if ended == Ended::Gone {
+            *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+            if let Some(known) = self.index.get(key).filter(|known| known.uid == uid) {
+                self.index.forget(&known);
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn key_of(binding: &PartialObjectMeta<RoleBinding>) -> Key {
+    Key::new(binding.metadata.namespace.clone().unwrap_or_default(), binding.metadata.name.clone().unwrap_or_default())
+}

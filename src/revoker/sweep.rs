@@ -1,0 +1,67 @@
+//! Looking through all bindings, at the start before anything is granted and now and then after.
+//!
+//! It sees what the watch cannot: a binding whose label somebody stripped while no replica ran still bears a name that only the
+//! operator gives.
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{Api, api::ListParams, core::PartialObjectMeta};
+use tracing::{info, warn};
+
+use super::{
+    AT_ONCE, Revoker,
+    end::{Ended, end},
+};
+use crate::{
+    api::names,
+    domain::binding::deadline_of,
+    gather::{GatherError, convert, read},
+};
+
+/// Bindings that are listed at a time.
+const PAGE: u32 = 500;
+
+impl Revoker {
+    /// Removes every overdue binding now, whoever holds the Lease, and sets the timers of the rest. Fails only when the bindings
+    /// cannot be listed; what cannot be removed yet stays with the queue.
+    pub async fn sweep(&self) -> Result<(), GatherError> {
+        let mut due = Vec::new();
+        let api: Api<RoleBinding> = Api::all(self.client.clone());
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = read(|| "the RoleBindings".to_owned(), api.list_metadata(&page)).await?;
+            for binding in list.items {
+                if is_ours(&binding) {
+                    let key = self.seen(&binding);
+                    due.extend(self.index.get(&key).filter(|known| known.deadline <= self.clock.now()));
+                }
+            }
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => break,
+            }
+        }
+        stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |known| async move {
+                match end(&self.client, &known.key, &known.uid).await {
+                    Ok(Ended::Gone) => {
+                        let late = self.clock.now().signed_duration_since(known.deadline).num_milliseconds();
+                        info!(binding = %known.key, request = %known.request, late_ms = late, "overdue binding removed");
+                        self.gone(&known);
+                    }
+                    Ok(Ended::Emptied) => warn!(binding = %known.key, "an overdue binding is held by somebody's finalizer; it has no subjects any more"),
+                    Err(error) => warn!(binding = %known.key, %error, "cannot remove an overdue binding yet"),
+                }
+            })
+            .await;
+        Ok(())
+    }
+}
+
+/// True for a managed binding, and for one without the label that has our name and our deadline.
+fn is_ours(binding: &PartialObjectMeta<RoleBinding>) -> bool {
+    let meta = &binding.metadata;
+    let named = meta.name.as_deref().is_some_and(|name| names::request_uid_of(name).is_some());
+    let dated = meta.annotations.as_ref().is_some_and(|annotations| deadline_of(annotations).is_some());
+    convert::is_managed(meta) || (named && dated)
+}

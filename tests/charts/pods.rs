@@ -1,0 +1,174 @@
+//! Deployments and what surrounds them.
+
+use jit_rbac::api::Duration;
+use serde_json::{Value, json};
+
+use crate::render::{default, every, items, operator, out_of_cluster, texts};
+
+const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
+
+#[test]
+fn t24_pods_satisfy_the_restricted_standard() {
+    for (name, rendered) in every() {
+        for deployment in rendered.all("Deployment") {
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+            assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}), "{name}");
+            for key in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert_eq!(pod[key], Value::Null, "{name}");
+            }
+            for volume in items(&pod["volumes"]) {
+                assert!(volume["configMap"].is_object() || volume["secret"].is_object(), "{name}: {volume}");
+            }
+            assert_eq!(items(&pod["containers"]).len(), 1, "{name}");
+            let security = &pod["containers"][0]["securityContext"];
+            let wanted = json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+            });
+            assert_eq!(*security, wanted, "{name}");
+        }
+    }
+}
+
+#[test]
+fn processes_are_started_as_the_program_reads_it() {
+    let args = |name: &str| default().get("Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let config = "--config=/etc/jit-rbac/config/config.json";
+    let health = "--health-address=0.0.0.0:8080";
+    let log = "--log-format=json";
+    assert_eq!(args(DEPLOYMENTS[0]), json!(["controller", config, health, log]));
+    assert_eq!(args(DEPLOYMENTS[1]), json!(["webhook", config, "--address=0.0.0.0:9443", health, log]));
+    for name in DEPLOYMENTS {
+        let deployment = default().get("Deployment", name);
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(deployment["spec"]["replicas"], 2);
+        assert_eq!(pod["serviceAccountName"], name);
+        assert_eq!(container["image"], "jit-rbac:0.1.0");
+        assert_eq!(container["env"][0], json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}));
+        assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/livez", "port": "health"}));
+        assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "health"}));
+        assert_eq!(deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"], name.rsplit('-').next().unwrap());
+    }
+    let service = default().only("Service");
+    assert_eq!(service["metadata"]["name"], DEPLOYMENTS[1]);
+    assert_eq!(service["spec"]["ports"], json!([{"name": "webhook", "port": 443, "targetPort": "webhook"}]));
+    assert_eq!(service["spec"]["selector"], default().get("Deployment", DEPLOYMENTS[1])["spec"]["selector"]["matchLabels"]);
+}
+
+#[test]
+fn both_processes_read_this_configuration() {
+    let config = |values: Value| {
+        let rendered = operator(&values);
+        let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["config.json"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let own = |host: &str| json!({"selfManaged": {"secret": "jit-rbac-webhook-tls", "dnsNames": [host]}});
+    let wanted = json!({
+        "operatorNamespace": "jit-system",
+        "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
+        "webhook": {
+            "serviceAccount": "jit-rbac-webhook",
+            "certificate": own("jit-rbac-webhook.jit-system.svc"),
+            "mutatingConfiguration": "jit-rbac",
+            "validatingConfiguration": "jit-rbac",
+        },
+        "maxGrant": "24h",
+        "identity": {"prefixes": [], "aliases": {}},
+    });
+    assert_eq!(config(json!({})), wanted);
+    assert!("24h".parse::<Duration>().is_ok());
+    assert_eq!(config(out_of_cluster())["webhook"]["certificate"], own("127.0.0.1"));
+    let managed = config(json!({"webhook": {"certManager": {"enabled": true}}}));
+    assert_eq!(managed["webhook"]["certificate"], json!({"directory": "/etc/jit-rbac/tls"}));
+    let identity = json!({"prefixes": ["oidc:"], "aliases": {"ann-admin": "ann"}});
+    let set = config(json!({"maxGrant": "1h30m", "identity": identity}));
+    assert_eq!((&set["maxGrant"], &set["identity"]), (&json!("1h30m"), &identity));
+}
+
+#[test]
+fn a_changed_configuration_restarts_the_pods() {
+    let checksum = |values: Value| {
+        operator(&values).get("Deployment", DEPLOYMENTS[0])["spec"]["template"]["metadata"]["annotations"]["checksum/config"].clone()
+    };
+    let before = checksum(json!({}));
+    assert_eq!(before, checksum(json!({"controller": {"replicas": 3}})));
+    assert_ne!(before, checksum(json!({"maxGrant": "1h"})));
+}
+
+#[test]
+fn out_of_cluster_there_are_identities_and_rights_but_no_pods() {
+    let rendered = operator(&json!({
+        "outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}, "networkPolicy": {"enabled": true},
+    }));
+    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"] {
+        assert!(rendered.all(kind).is_empty(), "{kind}");
+    }
+    for kind in ["ServiceAccount", "ClusterRole", "ValidatingAdmissionPolicy", "ConfigMap", "Secret", "CustomResourceDefinition"] {
+        assert_eq!(rendered.all(kind).len(), default().all(kind).len(), "{kind}");
+    }
+}
+
+#[test]
+fn a_disruption_budget_never_blocks_the_only_pod() {
+    let budgets = |values: Value| operator(&values).all("PodDisruptionBudget").len();
+    assert_eq!(budgets(json!({})), 2);
+    assert_eq!(budgets(json!({"controller": {"replicas": 1}, "webhook": {"replicas": 1}})), 0);
+    assert_eq!(budgets(json!({"controller": {"podDisruptionBudget": {"enabled": false}}})), 1);
+}
+
+#[test]
+fn a_digest_wins_over_a_tag() {
+    let image = |values: Value| operator(&json!({"image": values})).all("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(image(json!({"repository": "r/i", "tag": "v1"})), "r/i:v1");
+    assert_eq!(image(json!({"repository": "r/i", "tag": "v1", "digest": digest})), format!("r/i@{digest}"));
+}
+
+#[test]
+fn what_admins_add_arrives() {
+    let rendered = operator(&json!({
+        "commonLabels": {"team": "platform"},
+        "extraEnv": [{"name": "RUST_LOG", "value": "debug"}],
+        "imagePullSecrets": [{"name": "pull"}],
+        "controller": {
+            "priorityClassName": "system-cluster-critical", "nodeSelector": {"a": "b"}, "podLabels": {"c": "d"},
+            "podAnnotations": {"e": "f"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
+            "topologySpreadConstraints": [{"maxSkew": 2}],
+        },
+        "extraObjects": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-one"}},
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\n",
+        ],
+    }));
+    let template = &rendered.get("Deployment", DEPLOYMENTS[0])["spec"]["template"];
+    let (metadata, pod) = (&template["metadata"], &template["spec"]);
+    assert_eq!((&metadata["labels"]["team"], &metadata["labels"]["c"]), (&json!("platform"), &json!("d")));
+    assert_eq!(metadata["annotations"]["e"], "f");
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["nodeSelector"], json!({"a": "b"}));
+    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": {}}));
+    assert_eq!(pod["topologySpreadConstraints"], json!([{"maxSkew": 2}]));
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "pull"}]));
+    assert_eq!(pod["containers"][0]["env"][1]["name"], "RUST_LOG");
+    assert!(rendered.find("ConfigMap", "jit-rbac-one").is_some() && rendered.find("ConfigMap", "two").is_some());
+    for object in rendered.0.iter().filter(|object| object["metadata"]["labels"]["helm.sh/chart"].is_string()) {
+        assert_eq!(object["metadata"]["labels"]["team"], "platform", "{}", object["kind"]);
+    }
+}
+
+#[test]
+fn t26_a_network_policy_opens_the_webhooks_port_only() {
+    let rendered = operator(&json!({"networkPolicy": {"enabled": true, "apiServerCIDRs": ["10.0.0.1/32"]}}));
+    let from = json!([{"ipBlock": {"cidr": "10.0.0.1/32"}}]);
+    let controller = &rendered.get("NetworkPolicy", DEPLOYMENTS[0])["spec"];
+    let webhook = &rendered.get("NetworkPolicy", DEPLOYMENTS[1])["spec"];
+    assert_eq!(items(&controller["ingress"]).len(), 1);
+    assert_eq!(webhook["ingress"][1], json!({"ports": [{"port": "webhook", "protocol": "TCP"}], "from": from}));
+    for policy in [controller, webhook] {
+        assert_eq!(texts(&policy["policyTypes"]), ["Ingress", "Egress"]);
+        assert_eq!(policy["egress"][1]["to"], from);
+    }
+    assert!(default().all("NetworkPolicy").is_empty());
+}

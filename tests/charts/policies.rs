@@ -1,0 +1,161 @@
+//! The admission policies as they are rendered. What they refuse and let pass, the journeys prove on a real API server.
+
+use std::collections::BTreeSet;
+
+use jit_rbac::api::{crds, names};
+use serde_json::{Value, json};
+
+use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts, try_render};
+
+const NAMES: [&str; 7] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "requests", "status"];
+
+fn policies(rendered: &Rendered) -> Vec<&Value> {
+    rendered.all("ValidatingAdmissionPolicy")
+}
+
+fn policy(name: &str) -> &'static Value {
+    default().get("ValidatingAdmissionPolicy", &format!("jit-rbac-{name}"))
+}
+
+fn rule(name: &str) -> &'static Value {
+    &policy(name)["spec"]["matchConstraints"]["resourceRules"][0]
+}
+
+#[test]
+fn t43_no_policy_can_be_dodged_by_a_label_or_fails_open() {
+    for (name, rendered) in every() {
+        let found: Vec<_> = policies(&rendered).iter().map(|p| p["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(found, NAMES.map(|policy| format!("jit-rbac-{policy}")), "{name}");
+        for policy in policies(&rendered) {
+            let (id, spec) = (&policy["metadata"]["name"], &policy["spec"]);
+            assert_eq!(spec["failurePolicy"], "Fail", "{name} {id}");
+            assert_eq!(spec["paramKind"], Value::Null, "{name} {id}");
+            for key in ["namespaceSelector", "objectSelector", "excludeResourceRules"] {
+                assert_eq!(spec["matchConstraints"][key], Value::Null, "{name} {id}");
+            }
+            for rule in items(&spec["matchConstraints"]["resourceRules"]) {
+                assert_eq!(rule["apiVersions"], json!(["*"]), "{name} {id}: every version");
+                assert_eq!(rule["resourceNames"], Value::Null, "{name} {id}: a deletion of all matches no name");
+            }
+            let binding = rendered.get("ValidatingAdmissionPolicyBinding", id.as_str().unwrap());
+            assert_eq!(binding["spec"], json!({"policyName": id, "validationActions": ["Deny", "Audit"]}), "{name}");
+        }
+    }
+}
+
+/// Only where most of what the API server sees is none of our business is there a match condition, and never one that an
+/// object's own labels could make false.
+#[test]
+fn t43_match_conditions_stand_only_where_they_spare_others() {
+    for name in NAMES {
+        let has = policy(name)["spec"]["matchConditions"] != Value::Null;
+        assert_eq!(has, ["bindings", "guards"].contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn every_refusal_is_forbidden_and_says_why() {
+    for name in NAMES {
+        for validation in items(&policy(name)["spec"]["validations"]) {
+            assert_eq!(validation["reason"], "Forbidden", "{validation}");
+            let message = validation["message"].as_str().unwrap();
+            assert!(message.len() > 30 && !message.contains('\n') && !message.ends_with('.'), "{message}");
+        }
+    }
+}
+
+#[test]
+fn t41_every_policy_refuses_everybody_its_own_probe() {
+    for name in NAMES {
+        let name = format!("jit-rbac-{name}");
+        let first = default().get("ValidatingAdmissionPolicy", &name)["spec"]["validations"][0]["expression"].as_str().unwrap();
+        assert!(first.contains(&format!("['jitrbac.dev/probe'].orValue('') != '{name}'").replace("['", "[?'")), "{first}");
+        assert!(!first.contains("operator"), "{first}");
+        assert!(name.len() <= 63, "{name} does not fit into a label");
+    }
+}
+
+#[test]
+fn t23_every_kind_is_covered_with_every_subresource() {
+    let plurals: BTreeSet<String> = crds::all().unwrap().into_iter().map(|(plural, _)| plural).collect();
+    let wanted = plurals.iter().flat_map(|plural| [plural.clone(), format!("{plural}/*")]).collect::<BTreeSet<_>>();
+    let covered: BTreeSet<_> = texts(&rule("status")["resources"]).into_iter().map(str::to_owned).collect();
+    assert_eq!(covered, wanted);
+    let written: BTreeSet<_> = ["requests", "decisions", "eligibilities", "approval-policies"]
+        .iter()
+        .flat_map(|name| texts(&rule(name)["resources"]))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(written, plurals);
+}
+
+#[test]
+fn t52_deletion_of_records_is_asked_about() {
+    for name in ["requests", "decisions", "bindings", "guards"] {
+        assert_eq!(rule(name)["operations"], json!(["CREATE", "UPDATE", "DELETE"]), "{name}");
+    }
+}
+
+#[test]
+fn t41_the_guards_are_our_configurations_and_our_kinds() {
+    let text = policy("guards")["spec"]["matchConditions"].to_string();
+    for (plural, _) in crds::all().unwrap() {
+        assert!(text.contains(&format!("{plural}.{}", names::GROUP)), "{plural}");
+    }
+    let rules = policy("guards")["spec"]["matchConstraints"]["resourceRules"].to_string();
+    for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions/*"] {
+        assert!(rules.contains(resource), "{resource}");
+    }
+}
+
+#[test]
+fn t41_ca_bundles_are_written_by_the_webhook_or_by_the_injector() {
+    let writer = |rendered: &Rendered| {
+        let variables = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-guards")["spec"]["variables"].clone();
+        items(&variables).iter().find(|variable| variable["name"] == "onlyBundles").unwrap()["expression"].to_string()
+    };
+    let webhook = format!("system:serviceaccount:{NAMESPACE}:jit-rbac-webhook");
+    let own = writer(default());
+    assert!(own.contains(&webhook) && !own.contains("cainjector"), "{own}");
+    let injected = writer(&operator(&json!({"webhook": {"certManager": {"enabled": true}}})));
+    assert!(injected.contains("cert-manager-cainjector") && !injected.contains(&webhook), "{injected}");
+}
+
+#[test]
+fn t53_what_binds_the_operator_comes_from_the_values() {
+    let text = operator(&json!({"maxGrant": "90m"})).get("ValidatingAdmissionPolicy", "jit-rbac-bindings").to_string();
+    assert!(text.contains("duration('90m')") && text.contains("within 90m (chart value maxGrant)"), "{text}");
+    let text = policy("bindings").to_string();
+    for part in [names::MANAGED_LABEL, names::EXPIRES_AT, "duration('24h')", "kube-system", "kube-public", "kube-node-lease", NAMESPACE] {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(text.contains(names::BINDING_PREFIX) && names::request_uid_of("jit-0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d").is_some());
+}
+
+#[test]
+fn t53_the_operator_is_the_controllers_account_of_this_release() {
+    let rendered = try_render("access", "jit-rbac", &json!({"fullnameOverride": "jit"})).unwrap();
+    for policy in policies(&rendered) {
+        let text = policy.to_string();
+        assert!(text.contains("jit-controller") && !text.contains("jit-rbac-controller"), "{text}");
+    }
+}
+
+#[test]
+fn t52_the_clusters_own_controllers_are_a_value() {
+    let names = ["system:kube-controller-manager", "it's \"me\""];
+    let rendered = operator(&json!({"clusterControllers": names}));
+    for name in ["jit-rbac-requests", "jit-rbac-decisions"] {
+        let policy = rendered.get("ValidatingAdmissionPolicy", name).clone();
+        let last = items(&policy["spec"]["validations"]).last().unwrap()["expression"].as_str().unwrap().to_owned();
+        assert!(last.contains(r#"in ["system:kube-controller-manager","it's \"me\""]"#), "{last}");
+        assert!(!last.contains("generic-garbage-collector"), "{last}");
+    }
+}
+
+#[test]
+fn t1_the_author_is_compared_under_its_one_name() {
+    for name in ["eligibilities", "approval-policies"] {
+        assert!(policy(name).to_string().contains(names::AUTHOR), "{name}");
+    }
+}

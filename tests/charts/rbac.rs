@@ -1,0 +1,214 @@
+//! What the operator, its webhook and people are allowed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts};
+
+fn roles(rendered: &Rendered) -> Vec<&Value> {
+    [rendered.all("Role"), rendered.all("ClusterRole")].concat()
+}
+
+fn rules(rendered: &Rendered) -> Vec<&Value> {
+    roles(rendered).into_iter().flat_map(|role| items(&role["rules"])).collect()
+}
+
+/// One line a right: `verb resource.group` and, where it is limited, the names.
+fn rights(role: &Value) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for rule in items(&role["rules"]) {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                for verb in texts(&rule["verbs"]) {
+                    let names = texts(&rule["resourceNames"]);
+                    let only = if names.is_empty() { String::new() } else { format!(" {}", names.join(",")) };
+                    let dot = if group.is_empty() { "" } else { "." };
+                    lines.insert(format!("{verb} {resource}{dot}{group}{only}"));
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// `verb` for each of these, as [`rights`] writes them.
+fn each(verbs: &[&str], resources: &[&str]) -> BTreeSet<String> {
+    resources.iter().flat_map(|resource| verbs.iter().map(move |verb| format!("{verb} {resource}"))).collect()
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+const KINDS: [&str; 4] = [
+    "roleeligibilities.jitrbac.dev",
+    "approvalpolicies.jitrbac.dev",
+    "roleactivationrequests.jitrbac.dev",
+    "activationdecisions.jitrbac.dev",
+];
+const PLAIN: [&str; 3] = ["roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "namespaces"];
+
+#[test]
+fn t25_no_right_is_a_wildcard_escalate_or_impersonate() {
+    for (name, rendered) in every() {
+        for rule in rules(&rendered) {
+            for word in ["apiGroups", "resources", "verbs", "resourceNames"].iter().flat_map(|key| texts(&rule[*key])) {
+                assert!(!word.contains('*') && !["escalate", "impersonate"].contains(&word), "{name}: {rule}");
+            }
+            assert_eq!(rule["nonResourceURLs"], Value::Null, "{name}: {rule}");
+        }
+    }
+}
+
+#[test]
+fn t25_roles_are_bindable_only_by_name() {
+    for (name, rendered) in every() {
+        for rule in rules(&rendered).iter().filter(|rule| texts(&rule["verbs"]).contains(&"bind")) {
+            assert_eq!(texts(&rule["verbs"]), ["bind"], "{name}: {rule}");
+            assert!(!texts(&rule["resourceNames"]).is_empty(), "{name}: {rule}");
+        }
+    }
+    let rendered = operator(&json!({"bindableRoles": {"clusterRoles": ["edit", "view"], "roles": ["debug"]}}));
+    let binds: Vec<_> = rights(rendered.get("ClusterRole", "jit-rbac-controller")).into_iter().filter(|line| line.starts_with("bind")).collect();
+    assert_eq!(
+        binds,
+        ["bind clusterroles.rbac.authorization.k8s.io edit,view", "bind roles.rbac.authorization.k8s.io debug"]
+    );
+}
+
+#[test]
+fn t25_empty_lists_give_no_bind_rule_at_all() {
+    for (lists, left) in [
+        (json!({"clusterRoles": [], "roles": []}), 0),
+        (json!({"clusterRoles": [], "roles": ["debug"]}), 1),
+        (json!({"clusterRoles": ["view"], "roles": []}), 1),
+    ] {
+        let rendered = operator(&json!({"bindableRoles": lists}));
+        let binds = rules(&rendered).into_iter().filter(|rule| texts(&rule["verbs"]).contains(&"bind")).count();
+        assert_eq!(binds, left, "{lists}");
+    }
+}
+
+#[test]
+fn t25_the_controller_may_do_this_and_no_more() {
+    let name = "jit-rbac-controller";
+    let bindings = each(&["create", "get", "list", "watch", "patch", "delete"], &["rolebindings.rbac.authorization.k8s.io"]);
+    let wanted: BTreeSet<_> = [
+        bindings,
+        each(&["bind"], &["clusterroles.rbac.authorization.k8s.io view"]),
+        each(&READ, &KINDS),
+        each(&["delete"], &KINDS[2..]),
+        each(
+            &["patch"],
+            &[
+                "roleeligibilities/status.jitrbac.dev",
+                "approvalpolicies/status.jitrbac.dev",
+                "roleactivationrequests/status.jitrbac.dev",
+            ],
+        ),
+        each(&READ, &PLAIN),
+        each(&["create"], &["selfsubjectaccessreviews.authorization.k8s.io"]),
+        each(&["create", "patch"], &["events.events.k8s.io"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    assert_eq!(rights(default().get("ClusterRole", name)), wanted);
+    let lease = format!("leases.coordination.k8s.io {name}");
+    let mut own = each(&["get", "list", "watch", "update", "patch"], &[&lease]);
+    own.insert("create leases.coordination.k8s.io".to_owned());
+    assert_eq!(rights(default().get("Role", name)), own);
+}
+
+#[test]
+fn t24_the_webhook_reads_reviews_and_writes_its_certificate_only() {
+    let name = "jit-rbac-webhook";
+    let configurations = [
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac",
+    ];
+    let reading: BTreeSet<_> = [
+        each(&READ, &KINDS),
+        each(&READ, &PLAIN),
+        each(&["create"], &["subjectaccessreviews.authorization.k8s.io"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let bundles = each(&["get", "list", "watch", "update", "patch"], &configurations);
+    assert_eq!(rights(default().get("ClusterRole", name)), reading.union(&bundles).cloned().collect());
+    assert_eq!(rights(default().get("Role", name)), each(&["get", "list", "watch", "update"], &["secrets jit-rbac-webhook-tls"]));
+
+    let managed = operator(&json!({"webhook": {"certManager": {"enabled": true}}}));
+    assert_eq!(rights(managed.get("ClusterRole", name)), reading);
+    assert!(managed.find("Role", name).is_none() && managed.find("RoleBinding", name).is_none());
+}
+
+#[test]
+fn t24_only_the_controller_touches_role_bindings() {
+    for (name, rendered) in every() {
+        for role in roles(&rendered) {
+            let touches = rights(role).iter().any(|line| line.contains("bindings.rbac"));
+            assert_eq!(touches, role["metadata"]["name"] == "jit-rbac-controller" && role["kind"] == "ClusterRole", "{name}: {role}");
+        }
+    }
+}
+
+#[test]
+fn t24_two_identities_each_with_its_own_roles_and_no_token_lying_about() {
+    for (name, rendered) in every() {
+        let accounts: Vec<_> = rendered.all("ServiceAccount").into_iter().map(|a| a["metadata"]["name"].clone()).collect();
+        assert_eq!(accounts, ["jit-rbac-controller", "jit-rbac-webhook"], "{name}");
+        for account in rendered.all("ServiceAccount") {
+            assert_eq!(account["automountServiceAccountToken"], false, "{name}");
+        }
+        for binding in [rendered.all("RoleBinding"), rendered.all("ClusterRoleBinding")].concat() {
+            let own = &binding["metadata"]["name"];
+            assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": own, "namespace": NAMESPACE}]), "{name}");
+            assert_eq!(binding["roleRef"]["name"], *own, "{name}");
+        }
+    }
+}
+
+#[test]
+fn t31_people_create_and_read_but_change_nothing() {
+    let requester = rights(default().get("ClusterRole", "jit-rbac-requester"));
+    let wanted: BTreeSet<_> = each(&READ, &KINDS).union(&each(&["create"], &KINDS[2..])).cloned().collect();
+    assert_eq!(requester, wanted);
+    assert_eq!(rights(default().get("ClusterRole", "jit-rbac-viewer")), each(&READ, &KINDS));
+}
+
+#[test]
+fn t52_only_admins_may_purge_and_nobody_is_given_the_guards() {
+    let admin = rights(default().get("ClusterRole", "jit-rbac-admin"));
+    let wanted: BTreeSet<_> = [
+        each(&READ, &KINDS),
+        each(&["create", "update", "patch", "delete"], &KINDS[..2]),
+        each(&["delete", "purge"], &KINDS[2..3]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    assert_eq!(admin, wanted);
+    for (name, rendered) in every() {
+        for role in roles(&rendered) {
+            let has = |verb: &str| rights(role).iter().any(|line| line.starts_with(verb));
+            assert_eq!(has("purge "), role["metadata"]["name"] == "jit-rbac-admin", "{name}");
+            assert!(!has("administer "), "{name}");
+        }
+    }
+}
+
+#[test]
+fn reading_goes_into_view_only_where_asked_for() {
+    let label = "rbac.authorization.k8s.io/aggregate-to-view";
+    let on = operator(&json!({"rbac": {"aggregateToView": true}}));
+    for role in roles(&on) {
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        let aggregated: Vec<_> = labels.keys().filter(|key| key.contains("aggregate-to-")).collect();
+        if role["metadata"]["name"] == "jit-rbac-viewer" {
+            assert_eq!(aggregated, [label]);
+        } else {
+            assert!(aggregated.is_empty(), "{role}");
+        }
+    }
+    assert_eq!(default().get("ClusterRole", "jit-rbac-viewer")["metadata"]["labels"][label], Value::Null);
+}

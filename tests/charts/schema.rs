@@ -1,0 +1,87 @@
+//! values.schema.json of the chart jit-access: its eligibilities and policies are the specs of the kinds, so it is made from them.
+
+use jit_rbac::api::crds;
+use serde_json::{Map, Value, json};
+
+use crate::render::{file, root, whole};
+
+const FILE: &str = "charts/jit-access/values.schema.json";
+
+/// The spec of a kind as JSON Schema, strict: a field that the API server would drop is a mistake here.
+fn spec(plural: &str) -> Value {
+    let (_, yaml) = crds::all().unwrap().into_iter().find(|(name, _)| name == plural).unwrap();
+    let crd: Value = whole(&serde_saphyr::from_str(&yaml).unwrap());
+    strict(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
+}
+
+fn strict(schema: &Value) -> Value {
+    let mut out = Map::new();
+    for (key, value) in schema.as_object().unwrap() {
+        match key.as_str() {
+            "properties" => {
+                let inner = value.as_object().unwrap().iter().map(|(name, schema)| (name.clone(), strict(schema)));
+                out.insert(key.clone(), Value::Object(inner.collect()));
+            }
+            "items" | "additionalProperties" => {
+                out.insert(key.clone(), strict(value));
+            }
+            "format" if value != "date-time" => {}
+            _ if key.starts_with("x-kubernetes-") => {}
+            _ => {
+                out.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if out["type"] == "object" && !out.contains_key("additionalProperties") {
+        out.insert("additionalProperties".to_owned(), json!(false));
+    }
+    if let Some(pattern) = pattern(schema) {
+        out.insert("pattern".to_owned(), json!(pattern));
+    }
+    Value::Object(out)
+}
+
+/// What a CEL rule of the form `self.matches('...')` asks for. Unicode classes are left to the API server: few tools know them.
+fn pattern(schema: &Value) -> Option<&str> {
+    let rules = schema["x-kubernetes-validations"].as_array()?;
+    let matched = rules.iter().find_map(|rule| rule["rule"].as_str()?.strip_prefix("self.matches('")?.split("')").next())?;
+    (!matched.contains('\\')).then_some(matched)
+}
+
+/// The whole schema.
+fn wanted() -> Value {
+    let name = json!({"maxLength": 253, "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"});
+    let by_name = |what: &str, plural: &str| {
+        json!({"description": what, "type": "object", "propertyNames": name, "additionalProperties": spec(plural)})
+    };
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart jit-access",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "global": {"type": "object", "description": "Of a parent chart; not read here."},
+            "policies": by_name("Specs of ApprovalPolicies by name.", "approvalpolicies"),
+            "eligibilities": by_name("Specs of RoleEligibilities by name.", "roleeligibilities"),
+            "externalPolicies": {
+                "description": "Names of policies that somebody else installs.",
+                "type": "array", "uniqueItems": true, "items": {"type": "string", "minLength": 1},
+            },
+            "requesterClusterRole": {
+                "description": "The ClusterRole that lets people write requests and decisions; empty: none is bound.",
+                "type": "string",
+            },
+            "commonLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    })
+}
+
+/// With `BLESS=1` in the environment the file is written anew.
+#[test]
+fn the_schema_of_jit_access_is_that_of_the_kinds() {
+    let text = format!("{}\n", serde_json::to_string_pretty(&wanted()).unwrap());
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(root().join(FILE), &text).unwrap();
+    }
+    assert!(file(FILE) == text, "{FILE} differs from the kinds: BLESS=1 cargo test --test charts writes it anew");
+}

@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use control_plane::{ADMIN, Cluster, Error, Result};
+use serde_json::{Value, json};
+
+/// Namespaces, roles and bindings of the people.
+const MANIFEST: &str = include_str!("playground.yaml");
+/// The kinds that admins write. A folder of examples has requests as well, and those are for people to apply.
+const OF_ADMINS: [&str; 2] = ["ApprovalPolicy", "RoleEligibility"];
+
+/// Sets up namespaces, roles and who may ask at all.
+pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
+    cluster.apply(ADMIN, MANIFEST).await?.ok().map(drop)
+}
+
+/// Applies the eligibilities and policies of a directory as the admin, and
+/// says so if one of them is not ready soon.
+pub(crate) async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> {
+    if !directory.is_dir() {
+        return Err(Error::State(format!(
+            "there are no examples in {}",
+            directory.display()
+        )));
+    }
+    // kubectl reads the YAML for us.
+    let path = directory.display().to_string();
+    let args = [
+        "create",
+        "--dry-run=client",
+        "--validate=false",
+        "-R",
+        "-o",
+        "json",
+        "-f",
+        &path,
+    ];
+    let text = cluster.run(ADMIN, &args).await?.ok()?;
+    let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let mut objects = Vec::new();
+    for document in documents {
+        let document = document?;
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) => objects.extend(items.iter().cloned()),
+            None => objects.push(document),
+        }
+    }
+    objects.retain(|object| {
+        let kind = object.get("kind").and_then(Value::as_str);
+        kind.is_some_and(|kind| OF_ADMINS.contains(&kind))
+    });
+    if objects.is_empty() {
+        return Err(Error::State(format!(
+            "no eligibilities and policies in {path}"
+        )));
+    }
+    let manifest = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    cluster.apply(ADMIN, &manifest).await?.ok()?;
+    let kinds = "approvalpolicies,roleeligibilities";
+    let args = [
+        "wait",
+        "--for=condition=Ready",
+        "--all",
+        "--timeout=20s",
+        kinds,
+    ];
+    if let Err(error) = cluster.run(ADMIN, &args).await?.ok() {
+        eprintln!("Some examples are not ready: {error}");
+    }
+    Ok(())
+}
