@@ -2,6 +2,7 @@
 //!
 //! One way through the house: gather, decide, apply, report. [`domain`] holds the rules and knows no client, runtime or clock.
 
+pub mod admission;
 pub mod api;
 pub mod clock;
 pub mod config;

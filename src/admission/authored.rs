@@ -1,7 +1,7 @@
 //! The validating webhook for what admins write: eligibilities and policies.
 //!
-//! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: Helm and GitOps apply policy, role
-//! and eligibility in any order, and nothing is granted before all are there.
+//! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: a chart or a repository applies
+//! policy, role and eligibility in any order, and nothing is granted before all are there.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, ResourceExt, api::PostParams};
@@ -57,17 +57,16 @@ impl Desk {
     }
 
     /// A policy is taken when it can be used as it is written. Its author hears of eligibilities that it makes unusable.
-    #[allow(clippy::unused_async, reason = "as its three siblings")]
-    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) fn review_policy(&self, write: &Write<'_>) -> Answer {
         if keeps_spec(write) {
-            return Ok(Answer::allowed());
+            return Answer::allowed();
         }
         let stored: ApprovalPolicy = match write.typed() {
             Ok(stored) => stored,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return answer,
         };
         if let Err(refusal) = authored_by(write).and_then(|()| policy::check(&stored.spec, &self.settings)) {
-            return Ok(refusal.into());
+            return refusal.into();
         }
         let object = convert::object(&stored.metadata, stored.spec);
         let mut broken = self.world.eligibilities.pick(|_, found| {
@@ -78,7 +77,7 @@ impl Desk {
         broken.sort_unstable();
         let more = broken.len().saturating_sub(MAX_NAMED);
         let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
-        Ok(Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more")))))
+        Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"))))
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {

@@ -93,14 +93,15 @@ impl Desk {
             (Operation::Update, Some(old)) => Write { asked, object, old: Some(old) },
             _ => Write { asked, object, old: None },
         };
+        // On the heap: each of them holds several calls to the API server at once.
         let answer = match (phase, kind) {
-            (Phase::Mutate, Kind::Request) => self.stamp_request(&write).await,
-            (Phase::Mutate, Kind::Decision) => self.stamp_decision(&write).await,
+            (Phase::Mutate, Kind::Request) => Box::pin(self.stamp_request(&write)).await,
+            (Phase::Mutate, Kind::Decision) => Box::pin(self.stamp_decision(&write)).await,
             (Phase::Mutate, Kind::Eligibility | Kind::Policy) => Ok(write.stamp_author()),
-            (Phase::Validate, Kind::Request) => self.review_request(&write).await,
-            (Phase::Validate, Kind::Decision) => self.review_decision(&write).await,
-            (Phase::Validate, Kind::Eligibility) => self.review_eligibility(&write).await,
-            (Phase::Validate, Kind::Policy) => self.review_policy(&write).await,
+            (Phase::Validate, Kind::Request) => Box::pin(self.review_request(&write)).await,
+            (Phase::Validate, Kind::Decision) => Box::pin(self.review_decision(&write)).await,
+            (Phase::Validate, Kind::Eligibility) => Box::pin(self.review_eligibility(&write)).await,
+            (Phase::Validate, Kind::Policy) => Ok(self.review_policy(&write)),
         };
         answer.unwrap_or_else(Answer::from)
     }

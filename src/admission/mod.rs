@@ -71,7 +71,7 @@ pub async fn run(client: Client, config: Config, address: SocketAddr, health: He
     let synced = async {
         world.synced().await;
         health.set(CACHES, true);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = serving => ended,

@@ -104,7 +104,7 @@ fn log(asked: &Asked, answer: &Answer) {
         kind = printable(&asked.kind.kind),
         object = printable(&namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"))),
         reason = reason.as_str(),
-        message = message.as_str(),
+        why = message.as_str(),
         dry_run = asked.dry_run,
         "refused"
     );

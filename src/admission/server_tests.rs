@@ -1,0 +1,368 @@
+use std::{
+    convert::Infallible,
+    sync::{Mutex, OnceLock},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request as HttpRequest, Response as HttpResponse},
+};
+use kube::Client;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::{config::Config, gather::surroundings::World};
+
+const AT: &str = "2026-11-22T12:00:00Z";
+const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
+
+/// What an API server would answer to the reads of admission: objects by path, and what the controller may bind. It notes every call.
+#[derive(Clone, Default)]
+struct Stored {
+    objects: Arc<Mutex<Vec<(String, Value)>>>,
+    calls: Arc<Mutex<Vec<String>>>,
+    away: bool,
+}
+
+impl Stored {
+    fn with(self, path: &str, object: Value) -> Self {
+        self.objects.lock().unwrap().push((path.to_owned(), object));
+        self
+    }
+
+    fn answer(&self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
+        self.calls.lock().unwrap().push(format!("{method} {path}"));
+        let status = |code: u16, reason: &str| (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}));
+        if self.away {
+            return status(403, "Forbidden");
+        }
+        if path.ends_with("/subjectaccessreviews") {
+            let asked = &body["spec"]["resourceAttributes"];
+            assert_eq!((&body["spec"]["user"], &asked["verb"]), (&json!(OPERATOR), &json!("bind")));
+            let mut answered = body.clone();
+            answered["status"] = json!({"allowed": asked["name"] == "edit"});
+            return (201, answered);
+        }
+        let objects = self.objects.lock().unwrap();
+        if let Some((_, found)) = objects.iter().find(|(at, _)| at == path) {
+            return (200, found.clone());
+        }
+        if path.ends_with("/roleactivationrequests") || path.ends_with("/activationdecisions") {
+            let items: Vec<&Value> = objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
+            return (200, json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "List", "metadata": {}, "items": items}));
+        }
+        status(404, "NotFound")
+    }
+
+    fn client(&self) -> Client {
+        let stored = self.clone();
+        let service = service_fn(move |request: HttpRequest<kube::client::Body>| {
+            let stored = stored.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let bytes = body.collect_bytes().await.unwrap();
+                let body = serde_json::from_slice(&bytes).unwrap_or_default();
+                let (code, answer) = stored.answer(&parts.method, parts.uri.path(), &body);
+                let response = HttpResponse::builder().status(code).header("content-type", "application/json");
+                Ok::<_, Infallible>(response.body(Body::from(answer.to_string())).unwrap())
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn router(&self) -> Router {
+        let config: Config = serde_json::from_value(json!({
+            "operatorNamespace": "jit-system",
+            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
+            "webhook": {"serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
+                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac"},
+            "maxGrant": "24h",
+        }))
+        .unwrap();
+        let client = self.client();
+        router(Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config)))
+    }
+
+    async fn ask(&self, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+        let request = HttpRequest::post(path).header("content-type", "application/json").body(body.into()).unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Asks both webhooks as the API server would: the stamped object, if it was taken, or the refusal.
+    async fn write(&self, user: &str, object: &Value, old: Option<&Value>) -> Result<(Value, Vec<String>), String> {
+        let mut object = object.clone();
+        let mut warnings = Vec::new();
+        for path in ["/mutate", "/validate"] {
+            let (status, review) = self.ask(path, review(user, &object, old).to_string()).await;
+            assert_eq!(status, StatusCode::OK);
+            let response = &review["response"];
+            assert_eq!(response["uid"], "q-1");
+            if response["allowed"] != true {
+                return Err(response["status"]["message"].as_str().unwrap().to_owned());
+            }
+            if let Some(patch) = response.get("patch") {
+                let bytes: Vec<u8> = serde_json::from_value(patch.clone()).unwrap();
+                json_patch::patch(&mut object, &serde_json::from_slice::<json_patch::Patch>(&bytes).unwrap()).unwrap();
+            }
+            warnings.extend(serde_json::from_value::<Vec<String>>(response["warnings"].clone()).unwrap_or_default());
+            object["metadata"]["creationTimestamp"] = json!(AT);
+            object["metadata"]["uid"] = json!("new");
+        }
+        Ok((object, warnings))
+    }
+
+    async fn refused(&self, user: &str, object: &Value) -> String {
+        let message = self.write(user, object, None).await.unwrap_err();
+        message.split(':').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn review(user: &str, object: &Value, old: Option<&Value>) -> Value {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let plural = match kind {
+        "RoleEligibility" => "roleeligibilities".to_owned(),
+        "ApprovalPolicy" => "approvalpolicies".to_owned(),
+        other => format!("{}s", other.to_lowercase()),
+    };
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "q-1", "kind": {"group": "jitrbac.dev", "version": "v1alpha1", "kind": kind},
+            "resource": {"group": "jitrbac.dev", "version": "v1alpha1", "resource": plural},
+            "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"].as_str().unwrap_or_default(),
+            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
+            "userInfo": {"username": user, "groups": [format!("{}s", user.split('-').next().unwrap()), "system:authenticated"]},
+            "object": object, "oldObject": old, "dryRun": false,
+        },
+    })
+}
+
+fn object(kind: &str, name: &str, namespace: Option<&str>, spec: &Value) -> Value {
+    let metadata = json!({"name": name, "uid": name, "creationTimestamp": AT});
+    let mut object = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
+    if let Some(namespace) = namespace {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
+    object
+}
+
+fn eligibility(role: &str) -> Value {
+    let spec = json!({
+        "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": role},
+        "namespaces": {"names": ["payments"]}, "policyRef": {"name": "two-eyes"}, "maxDuration": "4h", "endTime": "2027-02-01T00:00:00Z",
+    });
+    object("RoleEligibility", "oncall", None, &spec)
+}
+
+fn policy(required: i32) -> Value {
+    let spec = json!({"approval": {"stages": [{"name": "lead", "approvers": {"groups": ["leads"]}, "required": required}]}});
+    object("ApprovalPolicy", "two-eyes", None, &spec)
+}
+
+fn request(name: &str) -> Value {
+    object("RoleActivationRequest", name, Some("payments"), &json!({"eligibilityRef": {"name": "oncall"}, "duration": "45m"}))
+}
+
+fn decision(verb: &str) -> Value {
+    object("ActivationDecision", "d", Some("payments"), &json!({"requestRef": {"name": "inc-1"}, "decision": verb}))
+}
+
+fn cluster() -> Stored {
+    Stored::default()
+        .with("/apis/jitrbac.dev/v1alpha1/roleeligibilities/oncall", eligibility("edit"))
+        .with("/apis/jitrbac.dev/v1alpha1/approvalpolicies/two-eyes", policy(1))
+        .with("/api/v1/namespaces/payments", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "payments", "uid": "n"}}))
+        .with("/apis/rbac.authorization.k8s.io/v1/clusterroles/edit", json!({"metadata": {"name": "edit", "uid": "e"}, "rules": []}))
+}
+
+fn with_request() -> Stored {
+    let mut request = request("inc-1");
+    request["spec"]["requester"] = json!({"username": "dev", "groups": ["devs"]});
+    cluster().with("/apis/jitrbac.dev/v1alpha1/namespaces/payments/roleactivationrequests/inc-1", request)
+}
+
+#[tokio::test]
+async fn a_request_is_stamped_and_answered_by_the_rules() {
+    let (stored, warnings) = cluster().write("dev", &request("inc-1"), None).await.unwrap();
+    assert_eq!(stored["spec"]["requester"], json!({"username": "dev", "groups": ["devs"]}));
+    assert!(warnings.is_empty());
+    assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotASubject");
+    assert_eq!(with_request().refused("dev", &request("inc-2")).await, "AlreadyRequested");
+    let mut other = request("inc-1");
+    other["spec"]["duration"] = json!("5h");
+    assert_eq!(cluster().refused("dev", &other).await, "DurationTooLong");
+    for name in ["unknown", "a/b", "..", "a b"] {
+        other["spec"]["eligibilityRef"]["name"] = json!(name);
+        assert_eq!(cluster().refused("dev", &other).await, "EligibilityNotFound", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn t1_what_a_later_webhook_overwrote_is_refused() {
+    let mut forged = request("inc-1");
+    for stamp in [json!({"username": "boss"}), json!({"username": "dev", "groups": ["admins"]}), json!(null)] {
+        forged["spec"]["requester"] = stamp;
+        let (_, answer) = cluster().ask("/validate", review("dev", &forged, None).to_string()).await;
+        assert_eq!(answer["response"]["auditAnnotations"]["reason"], "StampMissing");
+    }
+    let (stamped, _) = with_request().write("lead-1", &decision("Deny"), None).await.unwrap();
+    for (path, value, reason) in [
+        ("/spec/requestRef/requester", json!("somebody"), "StampMissing"),
+        ("/metadata/ownerReferences", json!([]), "StampMissing"),
+        ("/spec/requestRef/uid", json!("another"), "AnotherRequest"),
+        ("/spec/decider/username", json!("lead-2"), "StampMissing"),
+    ] {
+        let mut forged = stamped.clone();
+        *forged.pointer_mut(path).unwrap() = value;
+        let (_, answer) = with_request().ask("/validate", review("lead-1", &forged, None).to_string()).await;
+        assert_eq!(answer["response"]["auditAnnotations"]["reason"], reason, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn t4_decisions_are_answered_by_the_rules() {
+    let stored = with_request();
+    assert_eq!(stored.refused("dev", &decision("Approve")).await, "OwnRequest");
+    assert_eq!(stored.refused("outsider", &decision("Deny")).await, "NotAnApprover");
+    assert_eq!(stored.refused("lead-1", &decision("Deactivate")).await, "NotTheRequester");
+    assert_eq!(stored.refused("lead-1", &decision("Approve")).await, "DigestStale");
+    assert_eq!(cluster().refused("lead-1", &decision("Deny")).await, "RequestNotFound");
+    assert!(stored.write("dev", &decision("Deactivate"), None).await.is_ok());
+    let (decision, _) = stored.write("lead-1", &decision("Deny"), None).await.unwrap();
+    assert_eq!(decision["spec"]["decider"], json!({"username": "lead-1", "groups": ["leads"]}));
+    assert_eq!(decision["spec"]["requestRef"], json!({"name": "inc-1", "uid": "inc-1", "requester": "dev"}));
+}
+
+#[tokio::test]
+async fn t25_an_eligibility_needs_a_role_that_the_operator_may_bind() {
+    assert!(cluster().write("admin", &eligibility("edit"), None).await.unwrap().1.is_empty());
+    let message = cluster().write("admin", &eligibility("cluster-admin"), None).await.unwrap_err();
+    assert!(message.starts_with("RoleNotBindable: ") && message.contains("bindableRoles.clusterRoles"), "{message}");
+    let warnings = Stored::default().write("admin", &eligibility("edit"), None).await.unwrap().1;
+    assert!(warnings[0].starts_with("PolicyNotFound: ") && warnings[1].starts_with("RoleNotFound: "), "{warnings:?}");
+    let mut endless = eligibility("edit");
+    endless["spec"].as_object_mut().unwrap().remove("endTime");
+    assert_eq!(cluster().refused("admin", &endless).await, "EndRequired");
+    let (policy, _) = cluster().write("admin", &policy(2), None).await.unwrap();
+    assert_eq!(policy["metadata"]["annotations"]["jitrbac.dev/author"], "admin");
+}
+
+#[tokio::test]
+async fn updates_change_no_spec_and_no_stamp() {
+    let (stored, _) = cluster().write("dev", &request("inc-1"), None).await.unwrap();
+    let (same, _) = cluster().write("admin", &stored, Some(&stored)).await.unwrap();
+    assert_eq!(same["spec"], stored["spec"], "the updater's name is nowhere");
+    let mut longer = stored.clone();
+    longer["spec"]["duration"] = json!("1h");
+    assert!(cluster().write("dev", &longer, Some(&stored)).await.unwrap_err().starts_with("InvalidField: "));
+    let old = cluster().write("admin", &eligibility("edit"), None).await.unwrap().0;
+    let mut labelled = old.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    labelled["metadata"]["annotations"]["jitrbac.dev/author"] = json!("gitops");
+    let away = Stored { away: true, ..Stored::default() };
+    let (labelled, _) = away.write("gitops", &labelled, Some(&old)).await.unwrap();
+    assert_eq!(labelled["metadata"]["annotations"]["jitrbac.dev/author"], "admin", "a change of labels needs no look-up");
+}
+
+#[tokio::test]
+async fn t43_what_cannot_be_examined_is_refused() {
+    let away = Stored { away: true, ..Stored::default() };
+    for (user, object) in [("dev", request("inc-1")), ("lead-1", decision("Deny")), ("admin", eligibility("edit"))] {
+        assert_eq!(away.refused(user, &object).await, "Unreadable");
+    }
+    let mut foreign = review("dev", &request("inc-1"), None);
+    foreign["request"]["resource"]["resource"] = json!("roleactivationrequest");
+    let (_, answer) = cluster().ask("/validate", foreign.to_string()).await;
+    assert_eq!((&answer["response"]["allowed"], &answer["response"]["status"]["code"]), (&json!(false), &json!(503)));
+}
+
+#[tokio::test]
+async fn t26_no_question_makes_it_write() {
+    let stored = with_request();
+    for object in [request("inc-2"), decision("Deny"), decision("Deactivate"), eligibility("edit"), eligibility("x"), policy(1)] {
+        for user in ["dev", "lead-1", "admin"] {
+            let _ = stored.write(user, &object, None).await;
+        }
+    }
+    for call in stored.calls.lock().unwrap().iter() {
+        assert!(call.starts_with("GET /") || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", "{call}");
+    }
+}
+
+#[tokio::test]
+async fn t26_a_body_has_a_bound() {
+    let (status, _) = cluster().ask("/mutate", vec![b' '; MAX_BODY + 1]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+fn in_runtime<T>(future: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()).block_on(future)
+}
+
+fn well_formed(status: StatusCode, answer: &Value) -> bool {
+    let response = &answer["response"];
+    let denied = response["allowed"] == false && response["status"]["message"].as_str().is_some_and(|message| !message.is_empty());
+    status == StatusCode::BAD_REQUEST || (status == StatusCode::OK && response["uid"].is_string() && (denied || response["allowed"] == true))
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(".{0,8}", inner, 0..4).prop_map(|map| map.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, inner)| pointers(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), all)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), all)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn inv_19_any_bytes_get_a_well_formed_answer(bytes: Vec<u8>, text in ".{0,200}", path in prop_oneof![Just("/mutate"), Just("/validate")]) {
+        for body in [bytes, text.into_bytes()] {
+            let (status, answer) = in_runtime(cluster().ask(path, body));
+            prop_assert!(well_formed(status, &answer), "{status} {answer}");
+        }
+    }
+
+    #[test]
+    fn inv_19_any_part_of_a_question_may_be_anything(
+        kind in 0_usize..4, place: prop::sample::Index, with in any_json(), cut: prop::sample::Index, update: bool,
+        path in prop_oneof![Just("/mutate"), Just("/validate")],
+    ) {
+        let object = [request("inc-2"), decision("Deny"), eligibility("edit"), policy(1)][kind].clone();
+        let mut body = review("dev", &object, update.then_some(&object));
+        let mut places = Vec::new();
+        pointers(&body, "", &mut places);
+        *body.pointer_mut(place.get::<String>(&places)).unwrap() = with;
+        let whole = body.to_string();
+        let (status, answer) = in_runtime(with_request().ask(path, whole.clone()));
+        prop_assert!(well_formed(status, &answer), "{status} {answer}");
+        let mut bytes = whole.into_bytes();
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let (status, answer) = in_runtime(with_request().ask(path, bytes));
+        prop_assert!(well_formed(status, &answer), "{status} {answer}");
+    }
+}

@@ -44,12 +44,12 @@ fn patched(before: &Value, patch: &Patch) -> Value {
     after
 }
 
-fn request(spec: Value) -> Value {
+fn request(spec: &Value) -> Value {
     json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": "inc-1", "namespace": "payments"}, "spec": spec})
 }
 
 fn facts() -> RequestFacts {
-    let mut stored = request(json!({"eligibilityRef": {"name": "oncall"}, "requester": {"username": "dev"}}));
+    let mut stored = request(&json!({"eligibilityRef": {"name": "oncall"}, "requester": {"username": "dev"}}));
     stored["metadata"]["uid"] = json!("r-1");
     crate::gather::convert::request(&serde_json::from_value(stored).unwrap())
 }
@@ -95,7 +95,7 @@ fn t1_what_a_client_forged_is_overwritten_and_a_second_call_changes_nothing() {
         json!({"eligibilityRef": {"name": "oncall"}, "requester": {"username": "boss", "groups": ["admins"], "extra": {"a": ["b"]}}}),
         json!({"requester": "nonsense"}),
     ] {
-        let before = request(spec);
+        let before = request(&spec);
         let after = patched(&before, &requester(&object(before.clone()), stamp.clone()));
         assert_eq!(after["spec"]["requester"], stamp);
         assert_eq!(patched(&after, &requester(&object(after.clone()), stamp.clone())), after);
@@ -112,7 +112,7 @@ fn t3_a_decision_is_stamped_with_the_request_that_exists_and_owned_by_it_alone()
             json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]),
         ),
     ] {
-        let mut before = request(spec);
+        let mut before = request(&spec);
         before["kind"] = json!("ActivationDecision");
         if !owners.is_null() {
             before["metadata"]["ownerReferences"] = owners;
@@ -129,17 +129,17 @@ fn t3_a_decision_is_stamped_with_the_request_that_exists_and_owned_by_it_alone()
 #[test]
 fn what_has_no_spec_is_left_to_the_schema() {
     for spec in [json!(null), json!(7), json!("x"), json!([])] {
-        let before = object(request(spec));
+        let before = object(request(&spec));
         assert!(requester(&before, json!({})).is_empty());
         assert!(decision(&before, json!({}), &facts()).is_empty());
     }
-    assert!(decision(&object(request(json!({"requestRef": "x"}))), json!({}), &facts()).is_empty());
+    assert!(decision(&object(request(&json!({"requestRef": "x"}))), json!({}), &facts()).is_empty());
 }
 
 #[test]
 fn the_author_changes_with_the_spec_and_only_then() {
     let of = |author: Option<&str>, spec: i32| {
-        let mut value = request(json!({"n": spec}));
+        let mut value = request(&json!({"n": spec}));
         if let Some(author) = author {
             value["metadata"]["annotations"] = json!({names::AUTHOR: author, "other": "kept"});
         }

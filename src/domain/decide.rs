@@ -17,6 +17,7 @@ use super::{
 };
 use crate::api::{
     ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State,
+    eligibility::RoleRef,
     names::binding_name,
     request::Awaiting,
 };
@@ -313,13 +314,18 @@ fn granted(
         requester: known.requester.username.to_string(),
         justification: request.object.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
-    let message = format!("{} '{}' in namespace '{}' until {}", role.kind, role.name, request.namespace, stamp(deadline));
+    let message = in_words(role, &request.namespace, deadline);
     Verdict {
         grant: Some(grant),
         binding: BindingAction::Create,
         look_again: Some(look_at(deadline, known.eligibility)),
         ..Verdict::new(State::Active, Reason::Granted, message)
     }
+}
+
+/// What is granted, in words.
+fn in_words(role: &RoleRef, namespace: &str, deadline: DateTime<Utc>) -> String {
+    format!("{} '{}' in namespace '{namespace}' until {}", role.kind, role.name, stamp(deadline))
 }
 
 fn look_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>) -> DateTime<Utc> {
@@ -348,7 +354,8 @@ fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verd
         return end;
     }
     let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility));
-    Verdict { look_again: Some(look_again), ..Verdict::new(State::Active, Reason::Granted, format!("until {}", stamp(deadline))) }
+    let message = record.role.as_ref().map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
+    Verdict { look_again: Some(look_again), ..Verdict::new(State::Active, Reason::Granted, message) }
 }
 
 /// What ends a running grant before its time, if anything does.

@@ -178,8 +178,6 @@ fn two_eyes() -> World {
     world().stages(vec![stage("lead", 1, &["group leads"])])
 }
 
-#[must_use]
-#[allow(clippy::return_self_not_must_use)]
 impl World {
     fn change(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);

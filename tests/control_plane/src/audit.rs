@@ -115,18 +115,13 @@ impl AuditEvent {
     /// The HTTP status, 0 if there is none.
     #[must_use]
     pub fn code(&self) -> u16 {
-        self.response_status
-            .as_ref()
-            .map_or(0, |status| status.code)
+        self.response_status.as_ref().map_or(0, |status| status.code)
     }
 
     /// Whether the call would change something if it succeeds; a dry run does not count.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        let writes = matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        );
+        let writes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         writes && !self.request_uri.contains("dryRun=All")
     }
 
@@ -157,9 +152,7 @@ impl AuditLog {
 
     /// A reader from the log's present end.
     pub fn from_now(path: PathBuf) -> Result<Self> {
-        let offset = std::fs::metadata(&path)
-            .map_err(Error::path("read", &path))?
-            .len();
+        let offset = std::fs::metadata(&path).map_err(Error::path("read", &path))?.len();
         Ok(Self { path, offset })
     }
 
@@ -180,10 +173,7 @@ impl AuditLog {
             })
             .map_err(Error::path("read", &self.path))?;
         // The last line may be only half written.
-        let whole = new
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         new.truncate(whole);
         self.offset += u64::try_from(whole).unwrap_or_default();
         new.split(|byte| *byte == b'\n')

@@ -1,10 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::{ADMIN, Error, Result};
 
@@ -21,28 +18,19 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     let issuer = Issuer::new(authority, key);
 
     let mut server = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "kube-apiserver");
+    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     for (name, mut params) in [
         ("server", server),
         ("admin", named(ADMIN, Some("system:masters"))),
-        (
-            "controller-manager",
-            named("system:kube-controller-manager", None),
-        ),
+        ("controller-manager", named("system:kube-controller-manager", None)),
     ] {
         if params.extended_key_usages.is_empty() {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
-        put(
-            directory,
-            &format!("{name}.crt"),
-            &params.signed_by(&key, &issuer)?.pem(),
-        )?;
+        put(directory, &format!("{name}.crt"), &params.signed_by(&key, &issuer)?.pem())?;
         put(directory, &format!("{name}.key"), &key.serialize_pem())?;
     }
     let key = KeyPair::generate()?;
@@ -55,9 +43,7 @@ fn named(user: &str, group: Option<&str>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, user);
     if let Some(group) = group {
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, group);
+        params.distinguished_name.push(DnType::OrganizationName, group);
     }
     params
 }

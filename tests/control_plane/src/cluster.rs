@@ -38,27 +38,15 @@ impl Said {
         if self.status.success() {
             return Ok(self.stdout);
         }
-        let output = [self.stderr.trim(), self.stdout.trim()]
-            .join("\n")
-            .trim()
-            .to_owned();
-        Err(Error::Command {
-            command: self.command,
-            output,
-        })
+        let output = [self.stderr.trim(), self.stdout.trim()].join("\n").trim().to_owned();
+        Err(Error::Command { command: self.command, output })
     }
 
     /// What it was refused with, or an error if it succeeded.
     pub fn refused(self) -> Result<String> {
         if self.status.success() {
-            let output = format!(
-                "it succeeded, but should have been refused: {}",
-                self.stdout.trim()
-            );
-            return Err(Error::Command {
-                command: self.command,
-                output,
-            });
+            let output = format!("it succeeded, but should have been refused: {}", self.stdout.trim());
+            return Err(Error::Command { command: self.command, output });
         }
         Ok(self.stderr)
     }
@@ -136,10 +124,7 @@ impl Cluster {
     pub fn helm(&self) -> Result<Command> {
         let mut command = self.command(&self.binaries.helm, &self.kubeconfig_of(ADMIN)?)?;
         for kind in ["CACHE", "CONFIG", "DATA"] {
-            command.env(
-                format!("HELM_{kind}_HOME"),
-                self.home().join("helm").join(kind),
-            );
+            command.env(format!("HELM_{kind}_HOME"), self.home().join("helm").join(kind));
         }
         Ok(command)
     }
@@ -166,9 +151,7 @@ impl Cluster {
     pub(crate) fn write_kubeconfigs(&self) -> Result<()> {
         fs::create_dir_all(self.home()).map_err(Error::path("create", &self.home()))?;
         let names = std::iter::once(ADMIN).chain(self.users.iter().map(|user| user.name.as_str()));
-        let all = names
-            .map(|name| Ok((name.to_owned(), self.credentials(name)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let all = names.map(|name| Ok((name.to_owned(), self.credentials(name)?))).collect::<Result<Vec<_>>>()?;
         self.write(&self.kubeconfig(), ADMIN, &all)
     }
 
@@ -190,15 +173,10 @@ impl Cluster {
             return Ok(self.certificate(ADMIN));
         }
         let found = self.users.iter().find(|known| known.name == user);
-        found
-            .map(|known| json!({ "token": known.token }))
-            .ok_or_else(|| Error::UnknownUser {
-                name: user.to_owned(),
-                known: std::iter::once(ADMIN)
-                    .chain(self.users.iter().map(|known| known.name.as_str()))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+        found.map(|known| json!({ "token": known.token })).ok_or_else(|| Error::UnknownUser {
+            name: user.to_owned(),
+            known: std::iter::once(ADMIN).chain(self.users.iter().map(|known| known.name.as_str())).collect::<Vec<_>>().join(", "),
+        })
     }
 
     fn write_one(&self, name: &str, credentials: &Value) -> Result<PathBuf> {
@@ -219,16 +197,9 @@ impl Cluster {
         if current.is_empty() || current.contains('/') {
             return Err(Error::State(format!("`{current}` cannot name a context")));
         }
-        let contexts: Vec<_> = users
-            .iter()
-            .map(|(name, _)| json!({"name": name, "context": {"cluster": "plane", "user": name}}))
-            .collect();
-        let users: Vec<_> = users
-            .iter()
-            .map(|(name, user)| json!({"name": name, "user": user}))
-            .collect();
-        let cluster =
-            json!({"server": self.server, "certificate-authority": self.pki().join("ca.crt")});
+        let contexts: Vec<_> = users.iter().map(|(name, _)| json!({"name": name, "context": {"cluster": "plane", "user": name}})).collect();
+        let users: Vec<_> = users.iter().map(|(name, user)| json!({"name": name, "user": user})).collect();
+        let cluster = json!({"server": self.server, "certificate-authority": self.pki().join("ca.crt")});
         Ok(json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -277,8 +248,7 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
 
 async fn client(config: Value) -> Result<kube::Client> {
     let kubeconfig: Kubeconfig = serde_json::from_value(config)?;
-    let config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
 
@@ -289,11 +259,7 @@ pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Result<Sa
         Some(text) => Stdio::from(file_with(text).map_err(Error::io("write a temporary file"))?),
         None => Stdio::null(),
     };
-    let output = command
-        .stdin(stdin)
-        .output()
-        .await
-        .map_err(Error::io(line.clone()))?;
+    let output = command.stdin(stdin).output().await.map_err(Error::io(line.clone()))?;
     Ok(Said {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -313,12 +279,6 @@ fn file_with(text: &str) -> std::io::Result<File> {
 /// The command as a person would type it.
 fn line(command: &Command) -> String {
     let command = command.as_std();
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
-    std::iter::once(program)
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    std::iter::once(program).chain(command.get_args()).map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

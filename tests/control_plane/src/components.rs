@@ -44,10 +44,7 @@ impl Layout {
     /// Writes what the API server reads besides certificates.
     pub(crate) fn write_files(&self, users: &[User]) -> Result<()> {
         let tokens: String = users.iter().map(User::token_line).collect();
-        for (name, text) in [
-            ("tokens.csv", tokens.as_str()),
-            ("audit-policy.yaml", AUDIT_POLICY),
-        ] {
+        for (name, text) in [("tokens.csv", tokens.as_str()), ("audit-policy.yaml", AUDIT_POLICY)] {
             let path = self.directory.join(name);
             fs::write(&path, text).map_err(Error::path("write", &path))?;
         }
@@ -80,10 +77,7 @@ impl Layout {
             "kube-apiserver",
             &binaries.kube_apiserver,
             [
-                flag(
-                    "etcd-servers",
-                    format!("http://127.0.0.1:{}", self.etcd_port),
-                ),
+                flag("etcd-servers", format!("http://127.0.0.1:{}", self.etcd_port)),
                 flag("bind-address", "127.0.0.1"),
                 flag("secure-port", self.apiserver_port.to_string()),
                 flag("tls-cert-file", pki.join("server.crt")),
@@ -93,22 +87,13 @@ impl Layout {
                 flag("authorization-mode", "RBAC"),
                 flag("service-account-issuer", "https://kubernetes.default.svc"),
                 flag("service-account-key-file", pki.join("service-accounts.pub")),
-                flag(
-                    "service-account-signing-key-file",
-                    pki.join("service-accounts.key"),
-                ),
+                flag("service-account-signing-key-file", pki.join("service-accounts.key")),
                 flag("service-cluster-ip-range", "10.0.0.0/24"),
                 flag("allow-privileged", "true"),
                 flag("endpoint-reconciler-type", "none"),
                 // They are about pods, of which there are none without nodes.
-                flag(
-                    "disable-admission-plugins",
-                    "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds",
-                ),
-                flag(
-                    "audit-policy-file",
-                    self.directory.join("audit-policy.yaml"),
-                ),
+                flag("disable-admission-plugins", "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds"),
+                flag("audit-policy-file", self.directory.join("audit-policy.yaml")),
                 flag("audit-log-path", self.audit_log()),
                 // Megabytes; the readers count on one file.
                 flag("audit-log-maxsize", "100000"),
@@ -130,10 +115,7 @@ impl Layout {
                 flag("leader-elect", "false"),
                 // Each controller under its own name, as in real clusters.
                 flag("use-service-account-credentials", "true"),
-                flag(
-                    "service-account-private-key-file",
-                    pki.join("service-accounts.key"),
-                ),
+                flag("service-account-private-key-file", pki.join("service-accounts.key")),
                 flag("root-ca-file", pki.join("ca.crt")),
                 flag("secure-port", "0"),
             ],
@@ -141,20 +123,11 @@ impl Layout {
         )
     }
 
-    fn spec<const N: usize>(
-        &self,
-        name: &str,
-        program: &Path,
-        flags: [OsString; N],
-        more: &[String],
-    ) -> Spec {
+    fn spec<const N: usize>(&self, name: &str, program: &Path, flags: [OsString; N], more: &[String]) -> Spec {
         Spec {
             name: name.to_owned(),
             program: program.to_owned(),
-            args: flags
-                .into_iter()
-                .chain(more.iter().map(OsString::from))
-                .collect(),
+            args: flags.into_iter().chain(more.iter().map(OsString::from)).collect(),
             env: Vec::new(),
             log: self.directory.join(format!("{name}.log")),
         }

@@ -11,34 +11,21 @@ const INTERRUPTED: i32 = 130;
 /// end of this process; with it the cleaning is done before this process ends.
 pub fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     let what = || "listen for Ctrl-C";
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::io(what()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io(what()))?;
     let mut signals = {
         let _inside = runtime.enter();
-        [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ]
-        .into_iter()
-        .map(signal)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::io(what()))?
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+            .into_iter()
+            .map(signal)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::io(what()))?
     };
     std::thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
             runtime.block_on(std::future::poll_fn(|context| {
-                let came = signals
-                    .iter_mut()
-                    .any(|signal| signal.poll_recv(context).is_ready());
-                if came {
-                    std::task::Poll::Ready(())
-                } else {
-                    std::task::Poll::Pending
-                }
+                let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+                if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
             }));
             cleanup();
             std::process::exit(INTERRUPTED);

@@ -49,13 +49,7 @@ impl Minder {
             .spawn()
             .map_err(Error::io("start /bin/sh"))?;
         let pipe = shell.stdin.take();
-        Ok(Self {
-            inner: Mutex::new(Inner {
-                shell,
-                pipe,
-                pids: BTreeSet::new(),
-            }),
-        })
+        Ok(Self { inner: Mutex::new(Inner { shell, pipe, pids: BTreeSet::new() }) })
     }
 
     /// This process id is to end with us.

@@ -14,8 +14,7 @@ use crate::error::brief;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::{
-    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Result, Said, User,
-    certificates, standard_users, wait_for_ok,
+    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Result, Said, User, certificates, standard_users, wait_for_ok,
 };
 
 /// How long the three servers may take until they are ready.
@@ -65,17 +64,9 @@ impl Plane {
         let mut tries = 1;
         loop {
             let directory = directory(options.directory.clone())?;
-            let started = Self::try_start(
-                binaries.clone(),
-                users.clone(),
-                directory,
-                &options.apiserver_flags,
-            )
-            .await;
+            let started = Self::try_start(binaries.clone(), users.clone(), directory, &options.apiserver_flags).await;
             match started {
-                Err(Error::Ended { tail, .. })
-                    if tries < STARTS && tail.contains("address already in use") =>
-                {
+                Err(Error::Ended { tail, .. }) if tries < STARTS && tail.contains("address already in use") => {
                     tries += 1;
                 }
                 other => return other,
@@ -83,32 +74,18 @@ impl Plane {
         }
     }
 
-    async fn try_start(
-        binaries: Binaries,
-        users: Vec<User>,
-        directory: PathBuf,
-        apiserver_flags: &[String],
-    ) -> Result<Self> {
+    async fn try_start(binaries: Binaries, users: Vec<User>, directory: PathBuf, apiserver_flags: &[String]) -> Result<Self> {
         let keep = env::var_os("KEEP").is_some_and(|keep| keep == "1");
         // From here on, whatever happens, nothing is left behind.
         let minder = Arc::new(Minder::start((!keep).then_some(&directory))?);
         if keep {
             eprintln!("Files of the plane stay in {}", directory.display());
         }
-        let layout = Layout {
-            directory: directory.clone(),
-            etcd_port: free_port()?,
-            etcd_peer_port: free_port()?,
-            apiserver_port: free_port()?,
-        };
+        let layout =
+            Layout { directory: directory.clone(), etcd_port: free_port()?, etcd_peer_port: free_port()?, apiserver_port: free_port()? };
         certificates::write(&layout.pki())?;
         layout.write_files(&users)?;
-        let cluster = Cluster {
-            directory,
-            server: layout.server(),
-            users,
-            binaries,
-        };
+        let cluster = Cluster { directory, server: layout.server(), users, binaries };
         cluster.write_kubeconfigs()?;
         let manager = cluster.kubeconfig_for_certificate("controller-manager")?;
 
@@ -116,15 +93,8 @@ impl Plane {
         let etcd = Process::spawn(layout.etcd(binaries), &minder)?;
         let apiserver = Process::spawn(layout.apiserver(binaries, apiserver_flags), &minder)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
-        let controller_manager =
-            Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
-        let plane = Self {
-            controller_manager,
-            apiserver,
-            etcd,
-            cluster,
-            minder,
-        };
+        let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
+        let plane = Self { controller_manager, apiserver, etcd, cluster, minder };
         plane.wait_until_ready().await?;
         Ok(plane)
     }
@@ -136,25 +106,21 @@ impl Plane {
         let client = self.cluster.client(ADMIN).await?;
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let roles: Api<ClusterRole> = Api::all(client);
-        let looked = wait_for_ok(
-            "namespace default and the rules of view, edit and admin",
-            START,
-            async || {
-                if let Err(error) = namespaces.get("default").await {
-                    return ended(&processes, brief(&error));
-                }
-                for name in AGGREGATED {
-                    match roles.get(name).await {
-                        Ok(role) if role.rules.iter().flatten().next().is_some() => {}
-                        Ok(_) => {
-                            return ended(&processes, format!("ClusterRole {name} has no rules"));
-                        }
-                        Err(error) => return ended(&processes, brief(&error)),
+        let looked = wait_for_ok("namespace default and the rules of view, edit and admin", START, async || {
+            if let Err(error) = namespaces.get("default").await {
+                return ended(&processes, brief(&error));
+            }
+            for name in AGGREGATED {
+                match roles.get(name).await {
+                    Ok(role) if role.rules.iter().flatten().next().is_some() => {}
+                    Ok(_) => {
+                        return ended(&processes, format!("ClusterRole {name} has no rules"));
                     }
+                    Err(error) => return ended(&processes, brief(&error)),
                 }
-                Ok(Ok(()))
-            },
-        );
+            }
+            Ok(Ok(()))
+        });
         looked.await?
     }
 
@@ -221,10 +187,7 @@ impl Plane {
     /// What another program needs to end the plane after [`Plane::detach`], in
     /// the order in which it should.
     pub fn records(&self) -> Result<Vec<ProcessRecord>> {
-        self.processes()
-            .iter()
-            .map(|process| process.record())
-            .collect()
+        self.processes().iter().map(|process| process.record()).collect()
     }
 
     /// Lets the plane, and all else that its minder looks after, live on without this process.
@@ -242,14 +205,10 @@ impl Plane {
 
 async fn wait_until_served(cluster: &Cluster, processes: &[&Process]) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
-    let looked = wait_for_ok(
-        "the API server to be ready",
-        START,
-        async || match readyz(&client).await {
-            Ok(_) => Ok(Ok(())),
-            Err(error) => ended(processes, error.to_string()),
-        },
-    );
+    let looked = wait_for_ok("the API server to be ready", START, async || match readyz(&client).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => ended(processes, error.to_string()),
+    });
     looked.await?
 }
 
@@ -272,23 +231,15 @@ fn ended(processes: &[&Process], obstacle: String) -> Result<Result<()>, String>
 fn directory(wanted: Option<PathBuf>) -> Result<PathBuf> {
     let directory = match wanted {
         // Not removed by its handle: the minder does that, after the last process.
-        None => tempfile::Builder::new()
-            .prefix("jit-rbac-plane-")
-            .tempdir()
-            .map_err(Error::io("create a temporary directory"))?
-            .keep(),
+        None => tempfile::Builder::new().prefix("jit-rbac-plane-").tempdir().map_err(Error::io("create a temporary directory"))?.keep(),
         Some(directory) => {
             if fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
-                return Err(Error::State(format!(
-                    "{} is not empty",
-                    directory.display()
-                )));
+                return Err(Error::State(format!("{} is not empty", directory.display())));
             }
             fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
             directory
         }
     };
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))
-        .map_err(Error::path("close to others", &directory))?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(Error::path("close to others", &directory))?;
     Ok(directory)
 }

@@ -53,12 +53,7 @@ pub struct ProcessRecord {
 impl Process {
     /// Starts it.
     pub(crate) fn spawn(spec: Spec, minder: &Arc<Minder>) -> Result<Self> {
-        let process = Self {
-            spec,
-            child: Mutex::new(None),
-            log_before: AtomicU64::new(0),
-            minder: Arc::clone(minder),
-        };
+        let process = Self { spec, child: Mutex::new(None), log_before: AtomicU64::new(0), minder: Arc::clone(minder) };
         process.start()?;
         Ok(process)
     }
@@ -112,15 +107,8 @@ impl Process {
             return Ok(());
         }
         let spec = &self.spec;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&spec.log)
-            .map_err(Error::path("open", &spec.log))?;
-        let before = log
-            .metadata()
-            .map_err(Error::path("read", &spec.log))?
-            .len();
+        let log = File::options().create(true).append(true).open(&spec.log).map_err(Error::path("open", &spec.log))?;
+        let before = log.metadata().map_err(Error::path("read", &spec.log))?.len();
         self.log_before.store(before, Ordering::Relaxed);
         let copy = log.try_clone().map_err(Error::path("open", &spec.log))?;
         let started = Command::new(&spec.program)
@@ -187,15 +175,8 @@ impl Process {
         }
         let log = self.log_of_this_start()?;
         let lines: Vec<_> = log.lines().collect();
-        let tail = lines
-            .get(lines.len().saturating_sub(TAIL)..)
-            .unwrap_or_default()
-            .join("\n");
-        Err(Error::Ended {
-            name: self.name().to_owned(),
-            log: self.spec.log.clone(),
-            tail,
-        })
+        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n");
+        Err(Error::Ended { name: self.name().to_owned(), log: self.spec.log.clone(), tail })
     }
 
     /// What another process needs to find it again.
@@ -203,8 +184,7 @@ impl Process {
         self.check()?;
         let name = self.name().to_owned();
         let pid = self.pid().unwrap_or_default();
-        let started = started(pid)
-            .ok_or_else(|| Error::State(format!("{name} cannot be found by its id {pid}")))?;
+        let started = started(pid).ok_or_else(|| Error::State(format!("{name} cannot be found by its id {pid}")))?;
         Ok(ProcessRecord { name, pid, started })
     }
 
@@ -219,15 +199,12 @@ impl Process {
         let Some(running) = child.as_ref() else {
             return Err(Error::State(format!("{} does not run", self.name())));
         };
-        kill_process(Pid::from_child(running), signal)
-            .map_err(|error| Error::io(what())(error.into()))
+        kill_process(Pid::from_child(running), signal).map_err(|error| Error::io(what())(error.into()))
     }
 
     /// Notices a process that ended by itself.
     fn reap(&self, child: &mut Option<Child>) {
-        let ended = child
-            .as_mut()
-            .is_some_and(|running| !matches!(running.try_wait(), Ok(None)));
+        let ended = child.as_mut().is_some_and(|running| !matches!(running.try_wait(), Ok(None)));
         if let Some(gone) = child.take_if(|_| ended) {
             self.minder.remove(gone.id());
         }
@@ -265,10 +242,7 @@ impl ProcessRecord {
                 return Ok(());
             }
         }
-        Err(Error::State(format!(
-            "{} (process {}) does not end",
-            self.name, self.pid
-        )))
+        Err(Error::State(format!("{} (process {}) does not end", self.name, self.pid)))
     }
 }
 
@@ -283,10 +257,7 @@ fn started(pid: u32) -> Option<String> {
         return (state != "Z" && state != "X").then(|| fields.nth(18).map(str::to_owned))?;
     }
     let id = pid.to_string();
-    let output = Command::new("ps")
-        .args(["-o", "stat=", "-o", "lstart=", "-p", &id])
-        .output()
-        .ok()?;
+    let output = Command::new("ps").args(["-o", "stat=", "-o", "lstart=", "-p", &id]).output().ok()?;
     let line = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let (state, time) = line.split_once(char::is_whitespace)?;
     (!state.starts_with('Z')).then(|| time.trim().to_owned())

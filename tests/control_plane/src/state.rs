@@ -38,32 +38,19 @@ impl State {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| env::home_dir().map(|home| home.join(".local").join("state")))
-            .ok_or_else(|| {
-                Error::State(
-                    "neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane"
-                        .to_owned(),
-                )
-            })?
+            .ok_or_else(|| Error::State("neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane".to_owned()))?
             .join("jit-rbac");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let path = directory.join("lock");
         let lock = File::create(&path).map_err(Error::path("open", &path))?;
-        lock.try_lock().map_err(|_| {
-            Error::State("another `plane` command is at work; try again when it is done".to_owned())
-        })?;
-        Ok(Held {
-            directory,
-            _lock: lock,
-        })
+        lock.try_lock().map_err(|_| Error::State("another `plane` command is at work; try again when it is done".to_owned()))?;
+        Ok(Held { directory, _lock: lock })
     }
 
     /// Whether every process still runs.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.plane
-            .iter()
-            .chain(&self.operator)
-            .all(ProcessRecord::runs)
+        self.plane.iter().chain(&self.operator).all(ProcessRecord::runs)
     }
 
     /// Ends the operator's processes.
@@ -112,11 +99,7 @@ impl Held {
         };
         state.end().await?;
         for path in [self.directory(), self.file()] {
-            let removed = if path.is_dir() {
-                fs::remove_dir_all(&path)
-            } else {
-                fs::remove_file(&path)
-            };
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::path("remove", &path)(error));

@@ -65,9 +65,7 @@ pub fn standard_users() -> Result<Vec<User>> {
 /// 128 random bits in hex.
 fn random_token() -> Result<String> {
     let mut bytes = [0_u8; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(Error::io("read /dev/urandom"))?;
+    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(Error::io("read /dev/urandom"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
@@ -77,15 +75,9 @@ mod tests {
 
     #[test]
     fn a_token_line_quotes_its_groups() {
-        let user = User {
-            token: "t".into(),
-            ..User::new("ann", ["a", "b"]).unwrap()
-        };
+        let user = User { token: "t".into(), ..User::new("ann", ["a", "b"]).unwrap() };
         assert_eq!(user.token_line(), "t,ann,u-ann,\"a,b\"\n");
-        let user = User {
-            token: "t".into(),
-            ..User::new("bob", [""; 0]).unwrap()
-        };
+        let user = User { token: "t".into(), ..User::new("bob", [""; 0]).unwrap() };
         assert_eq!(user.token_line(), "t,bob,u-bob\n");
     }
 

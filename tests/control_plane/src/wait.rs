@@ -11,21 +11,13 @@ const INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// The condition may borrow and change what is around it, for which its future
 /// is not `Send`: join several of them rather than spawn them.
-pub async fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut condition: impl AsyncFnMut() -> Option<T>,
-) -> Result<T> {
+pub async fn wait_for<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     wait_for_ok(what, limit, async || condition().await.ok_or("")).await
 }
 
 /// Like [`wait_for`], for conditions that know what still stands in the way:
 /// the last obstacle is part of the error.
-pub async fn wait_for_ok<T, E: Display>(
-    what: &str,
-    limit: Duration,
-    mut condition: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T> {
+pub async fn wait_for_ok<T, E: Display>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Result<T, E>) -> Result<T> {
     let start = Instant::now();
     loop {
         // A look that hangs must not outlast the limit by much.
@@ -36,16 +28,8 @@ pub async fn wait_for_ok<T, E: Display>(
             Err(_) => "no answer".to_owned(),
         };
         if start.elapsed() >= limit {
-            let last = if last.is_empty() {
-                last
-            } else {
-                format!(", but still: {last}")
-            };
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                limit,
-                last,
-            });
+            let last = if last.is_empty() { last } else { format!(", but still: {last}") };
+            return Err(Error::Timeout { what: what.to_owned(), limit, last });
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -70,26 +54,16 @@ mod tests {
     #[tokio::test]
     async fn the_error_says_what_was_waited_for_and_what_stood_in_the_way() {
         let limit = Duration::from_millis(50);
-        let error = wait_for("rain", limit, async || None::<()>)
-            .await
-            .unwrap_err();
+        let error = wait_for("rain", limit, async || None::<()>).await.unwrap_err();
         assert_eq!(error.to_string(), "waited 50ms for rain");
-        let error = wait_for_ok("rain", limit, async || Err::<(), _>("sun"))
-            .await
-            .unwrap_err();
+        let error = wait_for_ok("rain", limit, async || Err::<(), _>("sun")).await.unwrap_err();
         assert_eq!(error.to_string(), "waited 50ms for rain, but still: sun");
     }
 
     #[tokio::test]
     async fn a_look_that_hangs_is_cut_off() {
-        let error = wait_for("an answer", Duration::from_millis(50), async || {
-            std::future::pending::<Option<()>>().await
-        })
-        .await
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "waited 50ms for an answer, but still: no answer"
-        );
+        let error =
+            wait_for("an answer", Duration::from_millis(50), async || std::future::pending::<Option<()>>().await).await.unwrap_err();
+        assert_eq!(error.to_string(), "waited 50ms for an answer, but still: no answer");
     }
 }

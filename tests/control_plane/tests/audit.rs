@@ -20,10 +20,7 @@ fn reads_what_is_new_and_leaves_half_a_line_for_later() {
     assert_eq!(events.len(), 1);
     let event = &events[0];
     assert_eq!((event.verb.as_str(), event.code()), ("patch", 403));
-    assert_eq!(
-        (event.user.username.as_str(), event.user.uid.as_str()),
-        ("dev", "u-dev")
-    );
+    assert_eq!((event.user.username.as_str(), event.user.uid.as_str()), ("dev", "u-dev"));
     assert_eq!(event.user_agent, "kubectl/v1.36.3");
     assert_eq!(event.resource(), "rolebindings");
     assert_eq!(event.object_ref.as_ref().unwrap().name, "jit-x");

@@ -23,11 +23,7 @@ fn harness() {
     };
     let minder = Minder::start(Some(&PathBuf::from(directory))).unwrap();
     on_interrupt(|| println!("\ncleaned")).unwrap();
-    let mut child = Command::new("sleep")
-        .arg("600")
-        .process_group(0)
-        .spawn()
-        .unwrap();
+    let mut child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
     minder.add(child.id());
     println!("\nstarted {}", child.id());
     child.wait().unwrap();
@@ -41,20 +37,13 @@ fn start(directory: &Path) -> (Child, impl Iterator<Item = String>, u32) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(harness.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
-    let child = lines
-        .find_map(|line| line.strip_prefix("started ")?.parse().ok())
-        .unwrap();
+    let mut lines = BufReader::new(harness.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let child = lines.find_map(|line| line.strip_prefix("started ")?.parse().ok()).unwrap();
     (harness, lines, child)
 }
 
 fn runs(pid: u32) -> bool {
-    let output = Command::new("ps")
-        .args(["-o", "stat=", "-p", &pid.to_string()])
-        .output()
-        .unwrap();
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     !state.is_empty() && !state.starts_with('Z')
 }
@@ -69,9 +58,7 @@ async fn a_child_ends_and_the_directory_goes_when_the_harness_is_killed() {
     harness.kill().unwrap();
     harness.wait().unwrap();
     let gone = async || (!runs(child) && !inside.exists()).then_some(());
-    wait_for("child and directory to go", Duration::from_secs(5), gone)
-        .await
-        .unwrap();
+    wait_for("child and directory to go", Duration::from_secs(5), gone).await.unwrap();
 }
 
 #[tokio::test]
@@ -80,17 +67,12 @@ async fn an_interrupt_cleans_up_first() {
     let inside = directory.path().join("plane");
     std::fs::create_dir(&inside).unwrap();
     let (mut harness, mut lines, child) = start(&inside);
-    let kill = Command::new("kill")
-        .args(["-INT", &harness.id().to_string()])
-        .status()
-        .unwrap();
+    let kill = Command::new("kill").args(["-INT", &harness.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(harness.wait().unwrap().code(), Some(130));
     assert!(lines.any(|line| line == "cleaned"));
     let gone = async || (!runs(child) && !inside.exists()).then_some(());
-    wait_for("child and directory to go", Duration::from_secs(5), gone)
-        .await
-        .unwrap();
+    wait_for("child and directory to go", Duration::from_secs(5), gone).await.unwrap();
 }
 
 #[tokio::test]

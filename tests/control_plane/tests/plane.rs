@@ -11,10 +11,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn two_planes_live_and_end_side_by_side() {
-    let (one, two) = tokio::join!(
-        Plane::start(Options::default()),
-        Plane::start(Options::default())
-    );
+    let (one, two) = tokio::join!(Plane::start(Options::default()), Plane::start(Options::default()));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.cluster().server(), two.cluster().server());
 
@@ -22,27 +19,15 @@ async fn two_planes_live_and_end_side_by_side() {
     controllers_act_under_their_own_names(&one).await;
     servers_can_be_killed_and_started(&two).await;
 
-    let pids: Vec<_> = one
-        .records()
-        .unwrap()
-        .into_iter()
-        .chain(two.records().unwrap())
-        .collect();
-    let directories = [
-        one.cluster().directory().to_owned(),
-        two.cluster().directory().to_owned(),
-    ];
+    let pids: Vec<_> = one.records().unwrap().into_iter().chain(two.records().unwrap()).collect();
+    let directories = [one.cluster().directory().to_owned(), two.cluster().directory().to_owned()];
     drop(one);
     two.end();
     for record in pids {
         assert!(!record.runs(), "{record:?}");
     }
     for directory in directories {
-        assert!(
-            !directory.exists() || std::env::var_os("KEEP").is_some(),
-            "{}",
-            directory.display()
-        );
+        assert!(!directory.exists() || std::env::var_os("KEEP").is_some(), "{}", directory.display());
     }
 }
 
@@ -54,56 +39,29 @@ async fn people_are_who_they_say(plane: &Plane) {
         ("outsider", "[system:authenticated]"),
         ("crowd", "crowd-0999 devs system:authenticated]"),
     ] {
-        let text = plane
-            .kubectl(user, &["auth", "whoami"])
-            .await
-            .unwrap()
-            .ok()
-            .unwrap();
+        let text = plane.kubectl(user, &["auth", "whoami"]).await.unwrap().ok().unwrap();
         assert!(text.contains(groups), "{user}: {text}");
-        let uid = if user == ADMIN {
-            String::new()
-        } else {
-            format!("u-{user}")
-        };
+        let uid = if user == ADMIN { String::new() } else { format!("u-{user}") };
         assert!(text.contains(&uid), "{user}: {text}");
     }
-    let refused = plane
-        .apply(
-            "dev",
-            "{apiVersion: v1, kind: Namespace, metadata: {name: mine}}",
-        )
-        .await
-        .unwrap();
+    let refused = plane.apply("dev", "{apiVersion: v1, kind: Namespace, metadata: {name: mine}}").await.unwrap();
     assert!(refused.refused().unwrap().contains("forbidden"));
     let unknown = plane.client("nobody").await.err().unwrap().to_string();
-    assert!(
-        unknown.starts_with("the plane has no user `nobody`; it has admin, dev,"),
-        "{unknown}"
-    );
+    assert!(unknown.starts_with("the plane has no user `nobody`; it has admin, dev,"), "{unknown}");
 }
 
 async fn controllers_act_under_their_own_names(plane: &Plane) {
     let mut audit = plane.cluster().audit_from_now().unwrap();
     let manifest = "{apiVersion: v1, kind: Namespace, metadata: {name: short-lived}}";
     plane.apply(ADMIN, manifest).await.unwrap().ok().unwrap();
-    plane
-        .kubectl(ADMIN, &["delete", "namespace", "short-lived"])
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    let finished = wait_for(
-        "the namespace controller in the audit log",
-        LIMIT,
-        async || {
-            audit.read().unwrap().into_iter().find(|event| {
-                event.user.username == "system:serviceaccount:kube-system:namespace-controller"
-                    && event.resource() == "namespaces/finalize"
-                    && event.code() == 200
-            })
-        },
-    );
+    plane.kubectl(ADMIN, &["delete", "namespace", "short-lived"]).await.unwrap().ok().unwrap();
+    let finished = wait_for("the namespace controller in the audit log", LIMIT, async || {
+        audit.read().unwrap().into_iter().find(|event| {
+            event.user.username == "system:serviceaccount:kube-system:namespace-controller"
+                && event.resource() == "namespaces/finalize"
+                && event.code() == 200
+        })
+    });
     assert!(finished.await.unwrap().is_write());
 }
 
@@ -111,31 +69,17 @@ async fn servers_can_be_killed_and_started(plane: &Plane) {
     for process in [plane.etcd(), plane.apiserver(), plane.controller_manager()] {
         process.kill();
         let error = process.check().unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("{} has ended, its log", process.name())),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{} has ended, its log", process.name())), "{error}");
         process.start().unwrap();
     }
     plane.wait_until_ready().await.unwrap();
     let manager = plane.controller_manager();
     manager.terminate(LIMIT).await.unwrap();
     assert!(manager.pid().is_none());
-    assert!(
-        manager.terminate(LIMIT).await.is_err(),
-        "it does not run any more"
-    );
+    assert!(manager.terminate(LIMIT).await.is_err(), "it does not run any more");
     manager.restart().unwrap();
     plane.wait_until_ready().await.unwrap();
     plane.apiserver().stop().unwrap();
     plane.apiserver().resume().unwrap();
-    wait_for_ok("the API server to answer", LIMIT, async || {
-        plane
-            .kubectl("dev", &["auth", "whoami"])
-            .await
-            .unwrap()
-            .ok()
-    })
-    .await
-    .unwrap();
+    wait_for_ok("the API server to answer", LIMIT, async || plane.kubectl("dev", &["auth", "whoami"]).await.unwrap().ok()).await.unwrap();
 }

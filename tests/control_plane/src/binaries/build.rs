@@ -14,18 +14,10 @@ pub(super) const KUBERNETES: &str = "v1.36.3";
 const HELM: &str = "v4.3.1";
 
 /// The sources of the Go binary, so that no checkout is needed when it is built.
-const SOURCES: [(&str, &str); 3] = [
-    ("go.mod", include_str!("../../go.mod")),
-    ("go.sum", include_str!("../../go.sum")),
-    ("main.go", include_str!("../../main.go")),
-];
+const SOURCES: [(&str, &str); 3] =
+    [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), ("main.go", include_str!("../../main.go"))];
 /// The names that the one binary acts by.
-const NAMES: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kubectl",
-];
+const NAMES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl; \
      Kubernetes and Helm are built with it once, into a cache";
 /// Starts the names of directories that a build has not finished.
@@ -38,14 +30,9 @@ pub(super) fn kubernetes() -> Result<PathBuf> {
          from its Go modules: about 5 minutes on 2 cores, once a machine."
     );
     let version = "k8s.io/component-base/version.";
-    let (major, minor) = KUBERNETES
-        .trim_start_matches('v')
-        .split_once('.')
-        .unwrap_or_default();
+    let (major, minor) = KUBERNETES.trim_start_matches('v').split_once('.').unwrap_or_default();
     let minor = minor.split('.').next().unwrap_or_default();
-    let flags = format!(
-        "-s -w -X {version}gitVersion={KUBERNETES} -X {version}gitMajor={major} -X {version}gitMinor={minor}"
-    );
+    let flags = format!("-s -w -X {version}gitVersion={KUBERNETES} -X {version}gitMajor={major} -X {version}gitMinor={minor}");
     cached(&key(&SOURCES, &flags), &note, |directory| {
         let sources = directory.join("sources");
         fs::create_dir(&sources).map_err(Error::path("create", &sources))?;
@@ -54,10 +41,7 @@ pub(super) fn kubernetes() -> Result<PathBuf> {
             fs::write(&path, text).map_err(Error::path("write", &path))?;
         }
         let binary = directory.join("kubernetes");
-        run(go(&sources)
-            .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
-            .arg(&binary)
-            .arg("."))?;
+        run(go(&sources).args(["build", "-trimpath", "-ldflags", &flags, "-o"]).arg(&binary).arg("."))?;
         for name in NAMES {
             let path = directory.join(name);
             symlink("kubernetes", &path).map_err(Error::path("link", &path))?;
@@ -71,13 +55,7 @@ pub(super) fn helm() -> Result<PathBuf> {
     let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once a machine.");
     let directory = cached(&format!("helm-{HELM}"), &note, |directory| {
         let module = format!("helm.sh/helm/v4/cmd/helm@{HELM}");
-        run(go(directory).env("GOBIN", directory).args([
-            "install",
-            "-trimpath",
-            "-ldflags",
-            "-s -w",
-            &module,
-        ]))
+        run(go(directory).env("GOBIN", directory).args(["install", "-trimpath", "-ldflags", "-s -w", &module]))
     })?;
     Ok(directory.join("helm"))
 }
@@ -91,11 +69,7 @@ fn key(sources: &[(&str, &str)], flags: &str) -> String {
         hash.update(format!("{name} {}\n{text}", text.len()));
     }
     hash.update(flags);
-    let short = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let short = hash.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     format!("kubernetes-{KUBERNETES}-{short:016x}")
 }
 
@@ -117,29 +91,17 @@ fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Res
     run(go(&cache).arg("version"))?;
     eprintln!("{note}");
     let started = std::time::Instant::now();
-    let directory = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(&cache)
-        .map_err(Error::path("create a directory in", &cache))?;
+    let directory = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&cache).map_err(Error::path("create a directory in", &cache))?;
     fill(directory.path())?;
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(directory.path(), readable)
-        .map_err(Error::path("open up", directory.path()))?;
+    fs::set_permissions(directory.path(), readable).map_err(Error::path("open up", directory.path()))?;
     fs::rename(directory.keep(), &finished).map_err(Error::path("rename to", &finished))?;
-    eprintln!(
-        "Built in {} s: {}",
-        started.elapsed().as_secs(),
-        finished.display()
-    );
+    eprintln!("Built in {} s: {}", started.elapsed().as_secs(), finished.display());
     Ok(finished)
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::path("open", path))?;
+    let file = File::options().create(true).append(true).open(path).map_err(Error::path("open", path))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => eprintln!("Waiting for another process that is building."),
@@ -163,41 +125,23 @@ fn remove_unfinished(cache: &Path) -> Result<()> {
 fn go(directory: &Path) -> Command {
     let mut command = Command::new("go");
     // A Go workspace around us must not take part.
-    command
-        .current_dir(directory)
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off");
+    command.current_dir(directory).env("CGO_ENABLED", "0").env("GOWORK", "off");
     command
 }
 
 fn run(command: &mut Command) -> Result<()> {
     let output = command.output().map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Missing {
-            tool: "go".to_owned(),
-            install: INSTALL_GO,
-        },
+        std::io::ErrorKind::NotFound => Error::Missing { tool: "go".to_owned(), install: INSTALL_GO },
         _ => Error::io("start go")(source),
     })?;
     if output.status.success() {
         return Ok(());
     }
-    let words: Vec<_> = command
-        .get_args()
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.starts_with("go: downloading"))
-        .collect();
-    let output = lines
-        .get(lines.len().saturating_sub(20)..)
-        .unwrap_or_default()
-        .join("\n");
-    Err(Error::Command {
-        command: format!("go {}", words.join(" ")),
-        output,
-    })
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("go: downloading")).collect();
+    let output = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n");
+    Err(Error::Command { command: format!("go {}", words.join(" ")), output })
 }
 
 #[cfg(test)]

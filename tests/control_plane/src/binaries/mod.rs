@@ -12,10 +12,7 @@ use crate::{Error, Result};
 use version::Version;
 
 /// The oldest API server that has everything the operator needs.
-const OLDEST_KUBERNETES: Version = Version {
-    major: 1,
-    minor: 33,
-};
+const OLDEST_KUBERNETES: Version = Version { major: 1, minor: 33 };
 /// The oldest Helm that the charts are tried with.
 const OLDEST_HELM: Version = Version { major: 4, minor: 0 };
 
@@ -52,11 +49,7 @@ impl Binaries {
             None => build::helm()?,
         };
         if let Some(own) = Own::find(places) {
-            let built = if own.is_whole() {
-                None
-            } else {
-                Some(build::kubernetes()?)
-            };
+            let built = if own.is_whole() { None } else { Some(build::kubernetes()?) };
             if let Some(binaries) = own.complete(built.as_deref(), &helm) {
                 return Ok(binaries);
             }
@@ -90,27 +83,11 @@ impl Own {
     fn find(places: &[PathBuf]) -> Option<Self> {
         let version = &["--version"];
         let apiserver = version::first(places, "kube-apiserver", version, OLDEST_KUBERNETES)?;
-        let controller_manager = version::first(
-            places,
-            "kube-controller-manager",
-            version,
-            OLDEST_KUBERNETES,
-        )
-        .filter(|(_, found)| *found == apiserver.1)
-        .map(|(path, _)| path);
-        let kubectl = version::first(
-            places,
-            "kubectl",
-            &["version", "--client"],
-            OLDEST_KUBERNETES,
-        )
-        .map(|(path, _)| path);
-        Some(Self {
-            etcd: version::which(places, "etcd")?,
-            apiserver,
-            controller_manager,
-            kubectl,
-        })
+        let controller_manager = version::first(places, "kube-controller-manager", version, OLDEST_KUBERNETES)
+            .filter(|(_, found)| *found == apiserver.1)
+            .map(|(path, _)| path);
+        let kubectl = version::first(places, "kubectl", &["version", "--client"], OLDEST_KUBERNETES).map(|(path, _)| path);
+        Some(Self { etcd: version::which(places, "etcd")?, apiserver, controller_manager, kubectl })
     }
 
     fn is_whole(&self) -> bool {
@@ -125,8 +102,7 @@ impl Own {
         Some(Binaries {
             etcd: self.etcd.clone(),
             kube_apiserver: self.apiserver.0.clone(),
-            kube_controller_manager: controller_manager
-                .or_else(|| from_built("kube-controller-manager").filter(|_| same))?,
+            kube_controller_manager: controller_manager.or_else(|| from_built("kube-controller-manager").filter(|_| same))?,
             kubectl: self.kubectl.clone().or_else(|| from_built("kubectl"))?,
             helm: helm.to_owned(),
         })
@@ -139,10 +115,6 @@ fn cache() -> Result<PathBuf> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-        .ok_or_else(|| {
-            Error::State(
-                "neither XDG_CACHE_HOME nor HOME is set, so there is no place for the cache".into(),
-            )
-        })?;
+        .ok_or_else(|| Error::State("neither XDG_CACHE_HOME nor HOME is set, so there is no place for the cache".into()))?;
     Ok(base.join("jit-rbac").join("control-plane"))
 }

@@ -14,52 +14,33 @@ impl Version {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let word = text.split_whitespace().find_map(|word| {
             let rest = word.strip_prefix('v')?;
-            rest.starts_with(|first: char| first.is_ascii_digit())
-                .then_some(rest)
+            rest.starts_with(|first: char| first.is_ascii_digit()).then_some(rest)
         })?;
         let released = word.split('+').next()?;
         let mut parts = released.split('.').map(str::parse::<u32>);
-        let version = Self {
-            major: parts.next()?.ok()?,
-            minor: parts.next()?.ok()?,
-        };
+        let version = Self { major: parts.next()?.ok()?, minor: parts.next()?.ok()? };
         parts.all(|part| part.is_ok()).then_some(version)
     }
 }
 
 /// The first file of that name, in the order of the places.
 pub(super) fn which(places: &[PathBuf], name: &str) -> Option<PathBuf> {
-    places
-        .iter()
-        .map(|place| place.join(name))
-        .find(|path| path.is_file())
+    places.iter().map(|place| place.join(name)).find(|path| path.is_file())
 }
 
 /// The first program of that name which is not too old, and its version.
-pub(super) fn first(
-    places: &[PathBuf],
-    name: &str,
-    ask: &[&str],
-    oldest: Version,
-) -> Option<(PathBuf, Version)> {
-    places
-        .iter()
-        .map(|place| place.join(name))
-        .find_map(|path| {
-            let version = ask_version(&path, ask)?;
-            (version >= oldest).then_some((path, version))
-        })
+pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], oldest: Version) -> Option<(PathBuf, Version)> {
+    places.iter().map(|place| place.join(name)).find_map(|path| {
+        let version = ask_version(&path, ask)?;
+        (version >= oldest).then_some((path, version))
+    })
 }
 
 fn ask_version(path: &Path, ask: &[&str]) -> Option<Version> {
     if !path.is_file() {
         return None;
     }
-    let output = Command::new(path)
-        .args(ask)
-        .env("KUBERC", "off")
-        .output()
-        .ok()?;
+    let output = Command::new(path).args(ask).env("KUBERC", "off").output().ok()?;
     Version::parse(&String::from_utf8_lossy(&output.stdout))
 }
 
@@ -71,10 +52,7 @@ mod tests {
     fn reads_what_the_programs_print() {
         let version = |major, minor| Some(Version { major, minor });
         assert_eq!(Version::parse("Kubernetes v1.36.3"), version(1, 36));
-        assert_eq!(
-            Version::parse("Client Version: v1.33.0\nKustomize Version: v5.5.0"),
-            version(1, 33)
-        );
+        assert_eq!(Version::parse("Client Version: v1.33.0\nKustomize Version: v5.5.0"), version(1, 33));
         assert_eq!(Version::parse("v4.3.1+g0123abc"), version(4, 3));
         assert_eq!(Version::parse("Client Version: v1.36.4-dispatcher"), None);
         assert_eq!(Version::parse("very new"), None);

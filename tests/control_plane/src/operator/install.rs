@@ -27,27 +27,19 @@ pub(super) struct Installed {
 }
 
 /// Installs or upgrades the chart, and fetches what its pods would be given.
-pub(super) async fn install(
-    cluster: &Cluster,
-    directory: &Path,
-    options: &OperatorOptions,
-    webhook_port: u16,
-) -> Result<Installed> {
+pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &OperatorOptions, webhook_port: u16) -> Result<Installed> {
     let values = directory.join("values.json");
     let text = serde_json::to_string_pretty(&chart_values(options, webhook_port))?;
     fs::write(&values, text).map_err(Error::path("write", &values))?;
     let mut helm = cluster.helm()?;
-    helm.args(["upgrade", "--install", RELEASE])
-        .arg(&options.chart);
-    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--values"])
-        .arg(&values);
+    helm.args(["upgrade", "--install", RELEASE]).arg(&options.chart);
+    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--values"]).arg(&values);
     run(&mut helm, None).await?.ok()?;
 
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
     let map = maps.get(&format!("{RELEASE}-config")).await?;
     let text = map.data.and_then(|mut data| data.remove("config.json"));
-    let text =
-        text.ok_or_else(|| Error::State("the chart's ConfigMap has no config.json".to_owned()))?;
+    let text = text.ok_or_else(|| Error::State("the chart's ConfigMap has no config.json".to_owned()))?;
     let config = directory.join("config.json");
     fs::write(&config, text).map_err(Error::path("write", &config))?;
     Ok(Installed {
@@ -59,14 +51,7 @@ pub(super) async fn install(
 
 /// A kubeconfig with a fresh token of a `ServiceAccount`.
 async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
-    let args = [
-        "create",
-        "token",
-        account,
-        "--namespace",
-        NAMESPACE,
-        TOKEN_LIFE,
-    ];
+    let args = ["create", "token", account, "--namespace", NAMESPACE, TOKEN_LIFE];
     let token = cluster.run(ADMIN, &args).await?.ok()?;
     cluster.kubeconfig_for_token(account, token.trim())
 }
@@ -106,15 +91,9 @@ mod tests {
         options.max_grant = Some("1h".to_owned());
         options.values = json!({"bindableRoles": {"roles": []}, "maxGrant": "2h", "identity": {"prefixes": ["oidc:"]}});
         let values = chart_values(&options, 9443);
-        assert_eq!(
-            values["bindableRoles"],
-            json!({"clusterRoles": ["view", "edit", "admin"], "roles": []})
-        );
+        assert_eq!(values["bindableRoles"], json!({"clusterRoles": ["view", "edit", "admin"], "roles": []}));
         assert_eq!(values["maxGrant"], "2h");
         assert_eq!(values["identity"]["prefixes"], json!(["oidc:"]));
-        assert_eq!(
-            values["outOfCluster"]["webhookUrl"],
-            "https://127.0.0.1:9443"
-        );
+        assert_eq!(values["outOfCluster"]["webhookUrl"], "https://127.0.0.1:9443");
     }
 }

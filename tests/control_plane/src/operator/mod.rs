@@ -66,19 +66,11 @@ impl OperatorOptions {
     pub fn of_checkout(root: &Path) -> Result<Self> {
         let running = env::current_exe().map_err(Error::io("find the running program"))?;
         let name = format!("jit-rbac{}", env::consts::EXE_SUFFIX);
-        let beside = running
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .map(|directory| directory.join(&name));
+        let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
         let binary = beside
             .into_iter()
             .find(|path| path.is_file())
-            .ok_or_else(|| {
-                Error::State(
-                    "the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned(),
-                )
-            })?;
+            .ok_or_else(|| Error::State("the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned()))?;
         Ok(Self::new(binary, root.join("charts").join("jit-rbac")))
     }
 }
@@ -97,51 +89,24 @@ impl Operator {
     /// Installs or upgrades the chart with Helm, starts webhook and controllers as
     /// the chart's two identities, and waits until they are ready and the API
     /// server asks them.
-    pub async fn start(
-        cluster: &Cluster,
-        minder: &Arc<Minder>,
-        options: OperatorOptions,
-    ) -> Result<Self> {
+    pub async fn start(cluster: &Cluster, minder: &Arc<Minder>, options: OperatorOptions) -> Result<Self> {
         let directory = cluster.directory().join("operator");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let webhook_port = options.webhook_port.map_or_else(free_port, Ok)?;
         let installed = install::install(cluster, &directory, &options, webhook_port).await?;
         let start = |name: &str, kubeconfig: &Path, args: Vec<OsString>| {
-            Server::start(
-                spec(
-                    &options.binary,
-                    &directory,
-                    &installed,
-                    name,
-                    kubeconfig,
-                    args,
-                ),
-                minder,
-            )
+            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), minder)
         };
         let address = flag("address", format!("127.0.0.1:{webhook_port}"));
-        let webhook = start(
-            "webhook",
-            &installed.webhook,
-            vec!["webhook".into(), address],
-        )?;
+        let webhook = start("webhook", &installed.webhook, vec!["webhook".into(), address])?;
         let controllers = (0..options.replicas)
             .map(|number| {
                 let name = format!("controller-{number}");
                 let identity = flag("identity", &name);
-                start(
-                    &name,
-                    &installed.controller,
-                    vec!["controller".into(), identity],
-                )
+                start(&name, &installed.controller, vec!["controller".into(), identity])
             })
             .collect::<Result<_>>()?;
-        let operator = Self {
-            webhook,
-            controllers,
-            webhook_port,
-            minder: Arc::clone(minder),
-        };
+        let operator = Self { webhook, controllers, webhook_port, minder: Arc::clone(minder) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster).await?;
         Ok(operator)
@@ -178,11 +143,7 @@ impl Operator {
     /// One controller's process, counted from 0.
     pub fn controller(&self, number: usize) -> Result<&Server> {
         let has = self.controllers.len();
-        self.controllers.get(number).ok_or_else(|| {
-            Error::State(format!(
-                "no controller {number}: there are {has}, counted from 0"
-            ))
-        })
+        self.controllers.get(number).ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
     }
 
     /// All processes, the webhook's first.
@@ -204,28 +165,13 @@ impl Operator {
     }
 }
 
-fn spec(
-    binary: &Path,
-    directory: &Path,
-    installed: &Installed,
-    name: &str,
-    kubeconfig: &Path,
-    mut args: Vec<OsString>,
-) -> Spec {
-    args.extend([
-        flag("config", &installed.config),
-        flag("health-address", "127.0.0.1:0"),
-        flag("log-format", "text"),
-    ]);
+fn spec(binary: &Path, directory: &Path, installed: &Installed, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
+    args.extend([flag("config", &installed.config), flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
     Spec {
         name: name.to_owned(),
         program: binary.to_owned(),
         args,
-        env: vec![
-            ("KUBECONFIG".to_owned(), kubeconfig.into()),
-            ("HOME".to_owned(), directory.into()),
-            ("NO_COLOR".to_owned(), "1".into()),
-        ],
+        env: vec![("KUBECONFIG".to_owned(), kubeconfig.into()), ("HOME".to_owned(), directory.into()), ("NO_COLOR".to_owned(), "1".into())],
         log: directory.join(format!("{name}.log")),
     }
 }

@@ -23,26 +23,18 @@ const PROBE: &str = "jitrbac.dev/probe";
 /// answers. Everything here is a dry run.
 pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
-    let mut wanted: Vec<_> = policies(&client)
-        .await?
-        .into_iter()
-        .map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name)))
-        .collect();
+    let mut wanted: Vec<_> =
+        policies(&client).await?.into_iter().map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name))).collect();
     wanted.push(("admission webhook".to_owned(), None));
     let requests: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource());
-    let dry_run = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     for (refuser, label) in wanted {
         let request = request(label.as_deref())?;
         let what = format!("{refuser} to take effect");
-        wait_for_ok(&what, LIMIT, async || {
-            match requests.create(&dry_run, &request).await {
-                Ok(_) => Err("a request that should be refused was let through".to_owned()),
-                Err(kube::Error::Api(status)) if status.message.contains(&refuser) => Ok(()),
-                Err(error) => Err(brief(&error)),
-            }
+        wait_for_ok(&what, LIMIT, async || match requests.create(&dry_run, &request).await {
+            Ok(_) => Err("a request that should be refused was let through".to_owned()),
+            Err(kube::Error::Api(status)) if status.message.contains(&refuser) => Ok(()),
+            Err(error) => Err(brief(&error)),
         })
         .await?;
     }
@@ -54,27 +46,13 @@ async fn policies(client: &Client) -> Result<Vec<String>> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
     let all = policies.list(&ListParams::default()).await?;
     let about_requests = |policy: &ValidatingAdmissionPolicy| {
-        let matched = policy
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.match_constraints.as_ref());
-        matched
-            .into_iter()
-            .flat_map(|matched| matched.resource_rules.iter().flatten())
-            .any(|rule| {
-                let has = |list: &Option<Vec<String>>, name: &str| {
-                    list.iter().flatten().any(|item| item == name)
-                };
-                has(&rule.resources, REQUESTS)
-                    && (has(&rule.operations, "CREATE") || has(&rule.operations, "*"))
-            })
+        let matched = policy.spec.as_ref().and_then(|spec| spec.match_constraints.as_ref());
+        matched.into_iter().flat_map(|matched| matched.resource_rules.iter().flatten()).any(|rule| {
+            let has = |list: &Option<Vec<String>>, name: &str| list.iter().flatten().any(|item| item == name);
+            has(&rule.resources, REQUESTS) && (has(&rule.operations, "CREATE") || has(&rule.operations, "*"))
+        })
     };
-    Ok(all
-        .items
-        .into_iter()
-        .filter(about_requests)
-        .filter_map(|policy| policy.metadata.name)
-        .collect())
+    Ok(all.items.into_iter().filter(about_requests).filter_map(|policy| policy.metadata.name).collect())
 }
 
 fn resource() -> ApiResource {

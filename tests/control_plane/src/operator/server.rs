@@ -15,20 +15,13 @@ pub struct Server {
 
 impl Server {
     pub(super) fn start(spec: Spec, minder: &Arc<Minder>) -> Result<Self> {
-        Ok(Self {
-            process: Process::spawn(spec, minder)?,
-        })
+        Ok(Self { process: Process::spawn(spec, minder)? })
     }
 
     /// Where its health server listens, known once it has said so since its last start.
     pub fn health_address(&self) -> Result<SocketAddr> {
         let log = self.process.log_of_this_start()?;
-        health::address(&log).ok_or_else(|| {
-            Error::State(format!(
-                "{} has not said where its health server listens",
-                self.name()
-            ))
-        })
+        health::address(&log).ok_or_else(|| Error::State(format!("{} has not said where its health server listens", self.name())))
     }
 
     /// Asks `/readyz`; the error says what is not ready.

@@ -49,8 +49,5 @@ async fn main() -> ExitCode {
 /// The checkout that this program was built from, with charts and examples.
 fn checkout() -> Result<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::State(format!("{} is in no checkout", here.display())))
+    here.ancestors().nth(2).map(PathBuf::from).ok_or_else(|| Error::State(format!("{} is in no checkout", here.display())))
 }

@@ -17,23 +17,11 @@ pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
 /// says so if one of them is not ready soon.
 pub(crate) async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> {
     if !directory.is_dir() {
-        return Err(Error::State(format!(
-            "there are no examples in {}",
-            directory.display()
-        )));
+        return Err(Error::State(format!("there are no examples in {}", directory.display())));
     }
     // kubectl reads the YAML for us.
     let path = directory.display().to_string();
-    let args = [
-        "create",
-        "--dry-run=client",
-        "--validate=false",
-        "-R",
-        "-o",
-        "json",
-        "-f",
-        &path,
-    ];
+    let args = ["create", "--dry-run=client", "--validate=false", "-R", "-o", "json", "-f", &path];
     let text = cluster.run(ADMIN, &args).await?.ok()?;
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let mut objects = Vec::new();
@@ -49,20 +37,12 @@ pub(crate) async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> 
         kind.is_some_and(|kind| OF_ADMINS.contains(&kind))
     });
     if objects.is_empty() {
-        return Err(Error::State(format!(
-            "no eligibilities and policies in {path}"
-        )));
+        return Err(Error::State(format!("no eligibilities and policies in {path}")));
     }
     let manifest = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     cluster.apply(ADMIN, &manifest).await?.ok()?;
     let kinds = "approvalpolicies,roleeligibilities";
-    let args = [
-        "wait",
-        "--for=condition=Ready",
-        "--all",
-        "--timeout=20s",
-        kinds,
-    ];
+    let args = ["wait", "--for=condition=Ready", "--all", "--timeout=20s", kinds];
     if let Err(error) = cluster.run(ADMIN, &args).await?.ok() {
         eprintln!("Some examples are not ready: {error}");
     }

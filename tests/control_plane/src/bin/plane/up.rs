@@ -9,9 +9,7 @@ pub(crate) async fn up() -> Result<()> {
     let held = State::hold()?;
     if let Some(state) = held.load()? {
         if state.runs() {
-            eprintln!(
-                "A plane is up already; `make down` ends it, `make run` restarts the operator on it."
-            );
+            eprintln!("A plane is up already; `make down` ends it, `make run` restarts the operator on it.");
             say_where(&state.cluster.kubeconfig());
             return Ok(());
         }
@@ -20,52 +18,32 @@ pub(crate) async fn up() -> Result<()> {
     }
     let root = checkout()?;
     let operator_options = OperatorOptions::of_checkout(&root)?;
-    let options = Options {
-        directory: Some(held.directory()),
-        ..Options::default()
-    };
+    let options = Options { directory: Some(held.directory()), ..Options::default() };
     eprintln!("Starting etcd, kube-apiserver and kube-controller-manager.");
     let plane = Plane::start(options).await?;
     let cluster = plane.cluster().clone();
     playground::prepare(&cluster).await?;
-    eprintln!(
-        "Installing charts/jit-rbac; starting the webhook and {} controllers.",
-        operator_options.replicas
-    );
+    eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
     let operator = Operator::start(&cluster, plane.minder(), operator_options).await?;
     playground::examples(&cluster, &root.join("examples")).await?;
 
-    let state = State {
-        plane: plane.records()?,
-        operator: operator.records()?,
-        webhook_port: operator.webhook_port(),
-        cluster,
-    };
+    let state = State { plane: plane.records()?, operator: operator.records()?, webhook_port: operator.webhook_port(), cluster };
     held.save(&state)?;
     operator.detach();
     plane.detach();
-    eprintln!(
-        "Up. Logs are in {}; `make down` ends it all.",
-        state.cluster.directory().display()
-    );
+    eprintln!("Up. Logs are in {}; `make down` ends it all.", state.cluster.directory().display());
     say_where(&state.cluster.kubeconfig());
     Ok(())
 }
 
 /// The one line for the shell: `eval "$(make up)"` works.
 fn say_where(kubeconfig: &Path) {
-    println!(
-        "export KUBECONFIG={}",
-        quoted(&kubeconfig.display().to_string())
-    );
+    println!("export KUBECONFIG={}", quoted(&kubeconfig.display().to_string()));
 }
 
 /// The path as a shell reads it; the usual ones need no quotes.
 fn quoted(path: &str) -> String {
-    if path
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
-    {
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
         return path.to_owned();
     }
     format!("'{}'", path.replace('\'', r"'\''"))

@@ -1,0 +1,278 @@
+//! Who has approved, and whether that is enough (api rules 4 and 5).
+
+use super::*;
+use crate::domain::approval::{Progress, progress};
+
+fn counted(world: &World) -> Progress {
+    let Snapshot { request, policy, decisions, .. } = &world.snapshot;
+    let requester = request.object.spec.requester.as_ref().unwrap();
+    progress(request, requester, policy.found().unwrap(), decisions, &world.digest(), &world.settings.identities)
+}
+
+/// Names of those who count, and when the approval was complete.
+fn who(world: &World) -> (Vec<String>, Option<DateTime<Utc>>) {
+    let progress = counted(world);
+    (progress.counted.iter().map(|c| c.approver.username.to_string()).collect(), progress.complete_at)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn of_two() -> World {
+    world().stages(vec![stage("lead", 2, &["group leads"])])
+}
+
+fn two_stages() -> World {
+    world().stages(vec![stage("lead", 1, &["group leads"]), stage("security", 1, &["sec-1", "group security"])])
+}
+
+#[test]
+fn automatic_is_approved_when_it_was_made() {
+    let world = world();
+    let progress = counted(&world);
+    assert_eq!((progress.complete_at, progress.counted.len(), progress.awaiting), (Some(at(0)), 0, None));
+}
+
+#[test]
+fn a_stage_waits_for_its_people() {
+    let waiting = of_two();
+    assert_eq!(
+        waiting.told(),
+        "AwaitingApproval WaitingForApproval: stage 'lead' has 0 of 2 approvals by group leads, until 2026-11-03T10:00:00Z"
+    );
+    let verdict = waiting.clone().approves(&lead(1), 10).decide();
+    let awaiting = verdict.awaiting.unwrap();
+    assert_eq!((awaiting.stage.as_str(), awaiting.have, awaiting.required, awaiting.deadline), ("lead", 1, 2, at(86_400)));
+    assert_eq!(awaiting.approvers, people(&["group leads"]));
+    assert_eq!(verdict.look_again, Some(at(86_400)));
+    let approved = waiting.approves(&lead(1), 10).approves(&lead(2), 20).now(21);
+    assert_eq!(approved.grant().start, at(20), "the last of them started it");
+    assert_eq!(approved.decide().awaiting, None);
+    let records: Vec<_> = approved.decide().counted.into_iter().map(|c| (c.record.stage.to_string(), c.record.approver.to_string(), c.record.time)).collect();
+    assert_eq!(records, [("lead".to_owned(), "lead-1".to_owned(), at(10)), ("lead".to_owned(), "lead-2".to_owned(), at(20))]);
+}
+
+#[test]
+fn stages_one_after_the_other() {
+    let world = two_stages().approves(&lead(1), 10);
+    assert_eq!(
+        world.told(),
+        "AwaitingApproval WaitingForApproval: stage 'security' has 0 of 1 approvals by sec-1, group security, until 2026-11-03T10:00:00Z"
+    );
+    assert_eq!(world.approves(&person("sec-1", &[]), 20).now(20).grant().start, at(20));
+    // Refused at the door, but where it is stored it counts once the stage before it is complete.
+    let early = two_stages().approves(&person("sec-1", &[]), 10);
+    assert_eq!(early.decide().awaiting.unwrap().stage.as_str(), "lead");
+    assert_eq!(early.approves(&lead(1), 30).now(30).grant().start, at(30));
+}
+
+#[test]
+fn t05_a_person_counts_once_and_only_in_his_first_stage() {
+    let twice = of_two().approves(&lead(1), 10).approves(&lead(1), 20).approves(&lead(1), 30);
+    assert_eq!(who(&twice), (names(&["lead-1"]), None));
+    let both = person("sec-1", &["leads"]);
+    let alone = two_stages().approves(&both, 10).approves(&both, 20);
+    assert_eq!(who(&alone), (names(&["sec-1"]), None));
+    assert_eq!(alone.decide().awaiting.unwrap().stage.as_str(), "security");
+    // Two user names of one human, each listed in another stage.
+    let mut aliased = two_stages();
+    aliased.settings.identities.aliases = [("sec-1".to_owned(), "lead-1".to_owned())].into();
+    let aliased = aliased.approves(&person("sec-1", &[]), 5).approves(&lead(1), 10);
+    assert_eq!(who(&aliased), (names(&["lead-1"]), None));
+    assert_eq!(who(&aliased.approves(&person("sec-2", &["security"]), 20)), (names(&["lead-1", "sec-2"]), Some(at(20))));
+}
+
+#[test]
+fn t06_whoever_is_not_listed_does_not_count() {
+    for outsider in [
+        person("mallory", &[]),
+        person("mallory", &["lead"]),
+        person("leads", &[]),
+        person("group leads", &[]),
+        person("system:admin", &["leads"]),
+        person("system:anonymous", &["leads"]),
+        person("", &["leads"]),
+    ] {
+        assert_eq!(who(&two_eyes().approves(&outsider, 10)), (Vec::new(), None), "{outsider:?}");
+    }
+    let mut nobody = two_eyes().approves(&lead(1), 10);
+    nobody.snapshot.decisions[0].spec.decider = None;
+    assert_eq!(who(&nobody), (Vec::new(), None));
+    assert_eq!(who(&two_eyes().stages(Vec::new()).approves(&lead(1), 10)), (Vec::new(), None), "no stage is no approval");
+}
+
+#[test]
+fn t04_service_accounts_approve_only_by_name() {
+    let bot = person("system:serviceaccount:ci:bot", &["leads"]);
+    assert_eq!(who(&two_eyes().approves(&bot, 10)), (Vec::new(), None), "not by a group");
+    let listed = world().stages(vec![stage("lead", 1, &["system:serviceaccount:ci:bot"])]);
+    assert_eq!(who(&listed.approves(&bot, 10)).1, Some(at(10)));
+}
+
+#[test]
+fn t04_nobody_approves_his_own_request() {
+    let identities = Identities {
+        prefixes: vec!["oidc:".to_owned(), "cert:".to_owned()],
+        aliases: [("dev-admin".to_owned(), "dev".to_owned())].into(),
+    };
+    let himself = |requester: &Stamp, approver: &Stamp| {
+        let mut world = two_eyes().requester(requester.clone());
+        world.settings.identities = identities.clone();
+        who(&world.approves(approver, 10)).1.is_none()
+    };
+    let plain = dev();
+    for (requester, approver) in [
+        (plain.clone(), person("dev", &["leads"])),
+        (plain.clone(), person("DEV", &["leads"])),
+        (plain.clone(), person("oidc:dev", &["leads"])),
+        (person("oidc:dev", &["devs"]), person("cert:Dev", &["leads"])),
+        (plain.clone(), person("dev-admin", &["leads"])),
+        (plain.clone(), person("cert:DEV-Admin", &["leads"])),
+        (plain.clone(), person("\u{ff44}\u{ff45}\u{ff56}", &["leads"])),
+        (uid(plain.clone(), "u1"), uid(person("lead-1", &["leads"]), "u1")),
+    ] {
+        assert!(himself(&requester, &approver), "{requester:?} {approver:?}");
+    }
+    assert!(!himself(&uid(plain.clone(), "u1"), &uid(lead(1), "u2")));
+    assert!(!himself(&uid(plain.clone(), ""), &uid(lead(1), "")), "an empty UID is none");
+    assert!(!himself(&plain, &person("developer", &["leads"])));
+    // dev (u1) is oidc:dev (u2) by name, who is lead-1 (u2) by UID.
+    let mut chain = two_eyes().requester(uid(plain, "u1"));
+    chain.settings.identities = identities;
+    let linked = chain.approves(&uid(person("oidc:dev", &[]), "u2"), 10).approves(&uid(lead(1), "u2"), 10);
+    assert_eq!(who(&linked), (Vec::new(), None));
+    assert_eq!(who(&linked.approves(&lead(2), 20)), (names(&["lead-2"]), Some(at(20))));
+}
+
+#[test]
+fn t05_two_identities_of_one_approver_are_one() {
+    for (first, second) in [
+        (lead(1), person("LEAD-1", &["leads"])),
+        (uid(lead(1), "u1"), uid(lead(2), "u1")),
+        (lead(1), person("ｌｅａｄ-1", &["leads"])),
+    ] {
+        let world = of_two().approves(&first, 10).approves(&second, 20);
+        assert_eq!(who(&world).1, None, "{first:?} {second:?}");
+    }
+    // lead-1 (u1), LEAD-1 (u2), lead-2 (u2): all of them one, and lead-3 is the second.
+    let chain = of_two()
+        .approves(&uid(lead(1), "u1"), 10)
+        .approves(&uid(lead(2), "u2"), 20)
+        .approves(&uid(person("LEAD-1", &["leads"]), "u2"), 20);
+    assert_eq!(who(&chain), (names(&["lead-1"]), None));
+    assert_eq!(who(&chain.approves(&lead(3), 30)).1, Some(at(30)));
+}
+
+#[test]
+fn t02_t03_an_approve_is_for_one_object_as_it_was_seen() {
+    let with = |change: &dyn Fn(&mut ActivationDecisionSpec)| {
+        let mut world = two_eyes().approves(&lead(1), 10);
+        change(&mut world.snapshot.decisions[0].spec);
+        counted(&world)
+    };
+    let digest = two_eyes().digest().to_string();
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    for shown in [digest.as_str(), hex, &hex[..16], &digest[..23], &hex[..63]] {
+        assert!(with(&|d| d.digest = Some(shown.to_owned())).complete_at.is_some(), "{shown}");
+    }
+    let other = world().digest().to_string();
+    for shown in ["", "sha256:", &hex[..15], &digest[..22], &hex[1..], &format!("{hex}0"), &other, &hex.to_uppercase(), &format!("sha256:{digest}")] {
+        let progress = with(&|d| d.digest = Some(shown.to_owned()));
+        assert!(progress.complete_at.is_none() && progress.stale, "{shown}");
+    }
+    assert!(with(&|d| d.digest = None).complete_at.is_none());
+    assert!(with(&|d| d.request_ref.uid = None).complete_at.is_none());
+    assert!(with(&|d| d.request_ref.uid = Some("another".to_owned())).complete_at.is_none());
+    assert!(with(&|d| d.request_ref.name = "another".to_owned()).complete_at.is_none());
+    assert!(with(&|d| d.decision = Verb::Review).complete_at.is_none());
+}
+
+#[test]
+fn t16_an_edited_policy_makes_approvals_stale_and_they_can_be_given_again() {
+    let stale = two_eyes().approves(&lead(1), 10).policy(|p| p.revokers = Some(people(&["sec-1"]))).now(20);
+    assert_eq!(
+        stale.told(),
+        "AwaitingApproval WaitingForApproval: stage 'lead' has 0 of 1 approvals by group leads, until 2026-11-03T10:00:00Z; an earlier approval was \
+         for what has changed since and no longer counts"
+    );
+    let again = stale.approves(&lead(1), 30).now(31);
+    assert_eq!(again.grant().start, at(30));
+}
+
+#[test]
+fn timeout_at_the_second() {
+    let world = |timeout: Option<&str>| two_eyes().policy(|p| p.approval.timeout = timeout.map(lasting));
+    assert_eq!(world(Some("1h")).now(3_599).state(), State::AwaitingApproval);
+    assert_eq!(world(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: nobody decided until 2026-11-02T11:00:00Z");
+    assert_eq!(world(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
+    assert_eq!(world(None).now(86_400).state(), State::TimedOut);
+    // What was approved in time counts, however late somebody looks; what was approved later never does.
+    let approved = |seconds: i64| world(Some("1h")).approves(&lead(1), seconds).now(3_650).decide();
+    assert_eq!(approved(3_599).grant.map(|g| (g.start, g.deadline)), Some((at(3_599), at(3_599 + 2_700))));
+    assert_eq!(approved(3_600).state, State::TimedOut);
+    assert_eq!(approved(3_601).state, State::TimedOut);
+}
+
+#[test]
+fn approvers_shorten_and_the_least_holds() {
+    let shorter = |world: World, who: &Stamp, seconds: i64, duration: &str| {
+        let mut decision = world.decision(Verb::Approve, who, seconds);
+        decision.spec.duration = Some(lasting(duration));
+        world.said(decision)
+    };
+    let least = |world: &World| {
+        let grant = world.clone().now(60).grant();
+        grant.deadline - grant.start
+    };
+    let world = shorter(of_two(), &lead(1), 10, "30m");
+    assert_eq!(least(&world.clone().approves(&lead(2), 20)), TimeDelta::minutes(30));
+    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "20m")), TimeDelta::minutes(20));
+    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "40m")), TimeDelta::minutes(30));
+    // He said less before the other one did.
+    assert_eq!(least(&shorter(shorter(world.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), TimeDelta::minutes(10));
+    // What is said after the approval was complete moves nothing: a grant that is made again is the same.
+    let complete = world.approves(&lead(2), 20);
+    for who in [lead(1), lead(2), lead(3)] {
+        assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), TimeDelta::minutes(30), "{who:?}");
+    }
+    assert_eq!(least(&shorter(of_two().approves(&lead(1), 1), &lead(2), 2, "2h")), TimeDelta::minutes(45), "longer is no longer than asked");
+    // Shorter than the policy allows does not count at all.
+    let bounded = of_two().policy(|p| p.limits.get_or_insert_default().min_duration = Some(lasting("5m")));
+    assert_eq!(who(&shorter(bounded.clone(), &lead(1), 10, "4m59s")), (Vec::new(), None));
+    assert_eq!(who(&shorter(bounded, &lead(1), 10, "5m")).0, names(&["lead-1"]));
+    assert_eq!(who(&shorter(of_two(), &lead(1), 10, "0s")), (Vec::new(), None));
+}
+
+#[test]
+fn t34_what_is_said_later_moves_no_start_and_no_end() {
+    // lead-1 is listed in the second stage by his other name; his approval there completed the second stage.
+    let mut world = two_stages();
+    world.settings.identities.aliases = [("sec-1".to_owned(), "lead-1".to_owned())].into();
+    let complete = world.approves(&person("sec-1", &[]), 10).approves(&lead(2), 20);
+    let grant = complete.clone().now(20).grant();
+    // Were he moved to the first stage now, the second would be complete at 40 only, and the end later.
+    let more = complete.approves(&lead(1), 30).approves(&person("sec-2", &["security"]), 40).now(50);
+    assert_eq!(more.grant(), grant);
+}
+
+#[test]
+fn a_comment_where_the_policy_asks_for_one() {
+    let with = |comment: Option<&str>| {
+        let mut world = two_eyes().policy(|p| p.approval.require_comment = true).approves(&lead(1), 10);
+        world.snapshot.decisions[0].spec.comment = comment.map(line);
+        who(&world).1
+    };
+    assert_eq!((with(None), with(Some("")), with(Some("  "))), (None, None, None));
+    assert_eq!(with(Some("go ahead")), Some(at(10)));
+}
+
+#[test]
+fn order_of_the_list_does_not_matter() {
+    let mut world = of_two().approves(&lead(2), 20).approves(&lead(1), 10).approves(&lead(3), 30).approves(&lead(1), 10);
+    world.snapshot.decisions[3].spec.comment = Some(line("said twice in one second"));
+    let told = world.decide();
+    assert_eq!(who(&world), (names(&["lead-1", "lead-2"]), Some(at(20))));
+    world.snapshot.decisions.reverse();
+    assert_eq!(world.decide(), told);
+}

@@ -1,0 +1,260 @@
+//! What `kubectl apply` of a decision is told: taken, taken with a note, or refused.
+
+use super::*;
+
+fn refused(world: &World, decision: &Object<ActivationDecisionSpec>, message: &str) {
+    assert_eq!(world.door(decision), Err(message.to_owned()));
+}
+
+fn taken(world: &World, verb: Verb, who: &Stamp, seconds: i64) {
+    assert_eq!(world.door(&world.decision(verb, who, seconds)), Ok(None), "{verb} by {}", who.username);
+}
+
+fn with_revokers() -> World {
+    two_eyes().policy(|p| p.revokers = Some(people(&["group security"])))
+}
+
+fn security() -> Stamp {
+    person("sec-1", &["security"])
+}
+
+#[test]
+fn decisions_of_the_right_people_are_taken() {
+    let world = with_revokers();
+    taken(&world, Verb::Approve, &lead(1), 5);
+    taken(&world, Verb::Deny, &lead(1), 5);
+    taken(&world, Verb::Revoke, &lead(1), 5);
+    taken(&world, Verb::Revoke, &security(), 5);
+    taken(&world, Verb::Deactivate, &dev(), 5);
+    let running = world.approves(&lead(1), 10).now(10).granted();
+    for (verb, who) in [(Verb::Deny, lead(2)), (Verb::Revoke, lead(2)), (Verb::Revoke, security()), (Verb::Deactivate, dev())] {
+        taken(&running, verb, &who, 20);
+    }
+}
+
+#[test]
+fn t04_own_requests() {
+    let both = person("dev", &["devs", "leads"]);
+    let world = two_eyes().requester(both.clone());
+    for who in [both, person("DEV", &["leads"])] {
+        let name = &who.username;
+        refused(
+            &world,
+            &world.decision(Verb::Approve, &who, 5),
+            &format!("OwnRequest: '{name}' made request 'inc-4711' and cannot approve it himself; somebody else must"),
+        );
+        for verb in [Verb::Deny, Verb::Revoke] {
+            refused(
+                &world,
+                &world.decision(verb, &who, 5),
+                "OwnRequest: request 'inc-4711' is your own: use the decision Deactivate to give it back",
+            );
+        }
+    }
+    refused(
+        &world,
+        &world.decision(Verb::Deactivate, &lead(1), 5),
+        "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke",
+    );
+}
+
+#[test]
+fn t05_approving_twice() {
+    let world = world().stages(vec![stage("lead", 2, &["group leads"])]).approves(&lead(1), 5).now(6);
+    for who in [lead(1), person("LEAD-1", &["leads"])] {
+        let message = format!(
+            "AlreadyApproved: '{}' approved request 'inc-4711' at 2026-11-02T10:00:05Z; somebody else must approve too",
+            lead(1).username
+        );
+        refused(&world, &world.decision(Verb::Approve, &who, 10), &message);
+    }
+    taken(&world, Verb::Approve, &lead(2), 10);
+    let edited = world.policy(|p| p.approval.timeout = Some(lasting("2h")));
+    taken(&edited, Verb::Approve, &lead(1), 10);
+}
+
+#[test]
+fn t06_no_approver() {
+    let world = with_revokers();
+    let message = |verb: &str| format!("NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead')");
+    refused(&world, &world.decision(Verb::Approve, &security(), 5), &message("approve"));
+    refused(&world, &world.decision(Verb::Deny, &security(), 5), &message("deny"));
+    let mallory = person("mallory", &[]);
+    refused(
+        &world,
+        &world.decision(Verb::Revoke, &mallory, 5),
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers group security",
+    );
+    refused(
+        &two_eyes(),
+        &two_eyes().decision(Verb::Revoke, &mallory, 5),
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers nobody",
+    );
+    let automatic = super::world();
+    refused(
+        &automatic,
+        &automatic.decision(Verb::Deny, &lead(1), 5),
+        "NotAnApprover: 'lead-1' may not deny under policy 'two-eyes': approvers are nobody, since it approves automatically",
+    );
+    refused(
+        &world,
+        &world.decision(Verb::Approve, &person("system:admin", &["leads"]), 5),
+        "SystemUser: 'system:admin' belongs to Kubernetes itself and cannot request or decide; sign in as yourself",
+    );
+    let bot = person("system:serviceaccount:ci:bot", &["leads"]);
+    assert!(world.door(&world.decision(Verb::Approve, &bot, 5)).unwrap_err().starts_with("NotAnApprover: "));
+}
+
+#[test]
+fn a_request_that_is_settled() {
+    let approved = two_eyes().approves(&lead(1), 10).now(10);
+    let settled = |state: &str, why: &str| format!("RequestSettled: request 'inc-4711' is {state} ({why}): there is nothing left to approve");
+    let granted = "ClusterRole 'edit' in namespace 'payments' until 2026-11-02T10:45:10Z";
+    refused(&approved, &approved.decision(Verb::Approve, &lead(2), 20), &settled("Active", granted));
+    let running = approved.granted();
+    refused(&running, &running.decision(Verb::Approve, &lead(2), 20), &settled("Active", "until 2026-11-02T10:45:10Z"));
+    let denied = two_eyes().says(Verb::Deny, &lead(1), 10);
+    refused(&denied, &denied.decision(Verb::Approve, &lead(2), 20), &settled("Denied", "denied by lead-1"));
+    let ended = denied.clone().apply(&denied.decide());
+    refused(&ended, &ended.decision(Verb::Approve, &lead(2), 20), &settled("Denied", "the request is at an end"));
+    let late = two_eyes();
+    taken(&late, Verb::Approve, &lead(1), 86_399);
+    refused(&late, &late.decision(Verb::Approve, &lead(1), 86_400), &settled("TimedOut", "nobody decided until 2026-11-03T10:00:00Z"));
+    // Whatever takes away is taken even then, with a note.
+    for (verb, who) in [(Verb::Deny, lead(1)), (Verb::Revoke, lead(1)), (Verb::Deactivate, dev())] {
+        let note = "the request is at an end already (Denied): nothing changes".to_owned();
+        assert_eq!(ended.door(&ended.decision(verb, &who, 30)), Ok(Some(note)));
+    }
+}
+
+#[test]
+fn t02_another_digest() {
+    let world = two_eyes();
+    let mut decision = world.decision(Verb::Approve, &lead(1), 5);
+    for shown in [Some("sha256:00000000000000000000"), Some("0000"), None] {
+        decision.spec.digest = shown.map(ToOwned::to_owned);
+        let message = format!(
+            "DigestStale: the digest '{}' is not that of what would be granted now, {}; look at request 'inc-4711' again and decide anew",
+            shown.unwrap_or_default(),
+            world.digest(),
+        );
+        refused(&world, &decision, &message);
+    }
+    decision.spec.digest = Some(world.digest().as_str()[7..23].to_owned());
+    assert_eq!(world.door(&decision), Ok(None), "sixteen digits are enough");
+}
+
+#[test]
+fn t03_another_request_of_the_same_name() {
+    let world = two_eyes();
+    for verb in [Verb::Approve, Verb::Deny, Verb::Revoke, Verb::Deactivate] {
+        let mut decision = world.decision(verb, &lead(1), 5);
+        decision.spec.request_ref.uid = Some("earlier-uid".to_owned());
+        let message = format!(
+            "AnotherRequest: the decision is about request 'inc-4711' with UID earlier-uid, and the present one has UID {REQUEST_UID}; look at it and \
+             decide again"
+        );
+        refused(&world, &decision, &message);
+        decision.spec.request_ref.uid = None;
+        assert!(world.door(&decision).unwrap_err().contains("with UID none"));
+    }
+}
+
+#[test]
+fn a_stage_that_is_not_open() {
+    let world = world().stages(vec![stage("lead", 2, &["group leads"]), stage("security", 1, &["group security"])]).approves(&lead(1), 5);
+    let early = "StageNotOpen: 'sec-1' approves in stage 'security', and stage 'lead' is open now (1 of 2)";
+    refused(&world, &world.decision(Verb::Approve, &security(), 10), early);
+    let open = world.approves(&lead(2), 10);
+    taken(&open, Verb::Approve, &security(), 20);
+    let over = "StageNotOpen: 'lead-3' approves in stage 'lead', and stage 'security' is open now (0 of 1)";
+    refused(&open, &open.decision(Verb::Approve, &lead(3), 20), over);
+    taken(&open, Verb::Deny, &lead(3), 20);
+}
+
+#[test]
+fn an_approver_shortens_within_bounds() {
+    let world = two_eyes().policy(|p| p.limits.get_or_insert_default().min_duration = Some(lasting("5m")));
+    let shorter = |duration: &str| {
+        let mut decision = world.decision(Verb::Approve, &lead(1), 5);
+        decision.spec.duration = Some(lasting(duration));
+        world.door(&decision)
+    };
+    assert_eq!(shorter("45m"), Ok(None));
+    assert_eq!(shorter("5m"), Ok(None));
+    assert_eq!(
+        shorter("45m1s"),
+        Err("DurationTooLong: duration 45m1s is longer than the 45m that was asked for; an approver can only shorten it".to_owned())
+    );
+    assert_eq!(
+        shorter("4m59s"),
+        Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)".to_owned())
+    );
+}
+
+#[test]
+fn a_comment_where_the_policy_asks_for_one() {
+    let world = two_eyes().policy(|p| p.approval.require_comment = true);
+    let missing = "CommentMissing: policy 'two-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
+    for verb in [Verb::Approve, Verb::Deny] {
+        let mut decision = world.decision(verb, &lead(1), 5);
+        refused(&world, &decision, missing);
+        decision.spec.comment = Some(line(" "));
+        refused(&world, &decision, missing);
+        decision.spec.comment = Some(line("because"));
+        assert_eq!(world.door(&decision), Ok(None));
+    }
+    taken(&world, Verb::Revoke, &lead(1), 5);
+    taken(&world, Verb::Deactivate, &dev(), 5);
+}
+
+#[test]
+fn what_is_not_ready_cannot_be_approved() {
+    let decision = two_eyes().decision(Verb::Approve, &lead(1), 5);
+    let no_role = two_eyes().change(|w| w.snapshot.role = Lookup::Absent);
+    refused(
+        &no_role,
+        &decision,
+        "RequestNotReady: request 'inc-4711' cannot be approved as it stands: eligibility 'payments-oncall' is for the ClusterRole 'edit', which does \
+         not exist",
+    );
+    let no_policy = two_eyes().change(|w| w.snapshot.policy = Lookup::Absent);
+    assert!(no_policy.door(&decision).unwrap_err().starts_with("RequestNotReady: "));
+    for verb in [Verb::Deny, Verb::Revoke] {
+        refused(
+            &no_policy,
+            &no_policy.decision_of(verb),
+            "PolicyNotFound: the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
+        );
+    }
+    assert_eq!(no_policy.door(&Object { spec: ActivationDecisionSpec { decider: Some(dev()), ..no_policy.decision_of(Verb::Deactivate).spec }, ..decision }), Ok(None));
+}
+
+#[test]
+fn t01_without_a_stamp_nothing_is_taken() {
+    let world = two_eyes();
+    let message = "StampMissing: the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?";
+    let mut decision = world.decision(Verb::Approve, &lead(1), 5);
+    let unstamped = world.clone().request(|r| r.requester = None);
+    refused(&unstamped, &decision, message);
+    decision.spec.decider = None;
+    refused(&world, &decision, message);
+}
+
+#[test]
+fn a_review_waits_for_its_version() {
+    let world = two_eyes();
+    refused(
+        &world,
+        &world.decision(Verb::Review, &lead(1), 5),
+        "FieldNotInForce: spec.decision: Review is set, and this version of jit-rbac does not act upon it yet; leave it out",
+    );
+}
+
+impl World {
+    /// A decision of `lead-1` where the digest of what would be granted cannot be told.
+    fn decision_of(&self, verb: Verb) -> Object<ActivationDecisionSpec> {
+        assert_ne!(verb, Verb::Approve);
+        self.decision(verb, &lead(1), 5)
+    }
+}

@@ -1,0 +1,239 @@
+//! Who is eligible, where and when (api rule 1).
+
+use super::*;
+use crate::{
+    api::eligibility::{Operator, Requirement, RiskClass, Selector},
+    domain::{eligibility, namespace},
+};
+
+fn refused(world: World, message: &str) {
+    assert_eq!(world.refusal(), message);
+    assert_eq!(world.state(), State::Denied);
+}
+
+#[test]
+fn t12_only_subjects_are_eligible() {
+    let user = |name: &str, pin: Option<&str>| Subject { uid: pin.map(line), ..subject(SubjectKind::User, name) };
+    let robot = |pin: Option<&str>| Subject { uid: pin.map(line), ..subject(SubjectKind::ServiceAccount, "bot") };
+    let bot = || person("system:serviceaccount:ci:bot", &["system:serviceaccounts", "system:serviceaccounts:ci", "devs"]);
+    for (who, listed, eligible) in [
+        (dev(), user("dev", None), true),
+        (dev(), user("Dev", None), false),
+        (dev(), user("devs", None), false),
+        (dev(), subject(SubjectKind::Group, "devs"), true),
+        (dev(), subject(SubjectKind::Group, "dev"), false),
+        (person("dev", &[]), subject(SubjectKind::Group, "devs"), false),
+        (uid(dev(), "u1"), user("dev", Some("u1")), true),
+        (uid(dev(), "u2"), user("dev", Some("u1")), false),
+        (dev(), user("dev", Some("u1")), false),
+        (uid(dev(), "u1"), user("lead-1", Some("u1")), false),
+        (bot(), robot(None), true),
+        (uid(bot(), "u1"), robot(Some("u1")), true),
+        // The same name after it was deleted and created again (T50).
+        (uid(bot(), "u2"), robot(Some("u1")), false),
+        (person("system:serviceaccount:other:bot", &[]), robot(None), false),
+        (person("bot", &[]), robot(None), false),
+        // Its groups say where it lives, never who it is (T50), and RBAC would match a `User` of that name (T10).
+        (bot(), subject(SubjectKind::Group, "devs"), false),
+        (bot(), user("system:serviceaccount:ci:bot", None), false),
+    ] {
+        let case = format!("{who:?} {listed:?}");
+        let account = crate::domain::person::account(&who).unwrap();
+        assert_eq!(crate::domain::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
+    }
+    refused(
+        world().requester(person("mallory", &["guests"])),
+        "NotASubject: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or \
+         see 'kubectl get roleeligibilities'",
+    );
+}
+
+#[test]
+fn a_person_in_many_groups_is_served() {
+    let mut who = dev();
+    who.groups = (0..1_000).map(|i| line(&format!("group-{i}"))).chain([line("devs")]).collect();
+    assert_eq!(world().requester(who).state(), State::Active);
+}
+
+#[test]
+fn t10_users_of_kubernetes_itself_are_refused() {
+    for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
+        let message = format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
+        refused(world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])), &message);
+    }
+    for name in ["system:serviceaccount:", "system:serviceaccount:ci", "system:serviceaccount:ci:", "system:serviceaccount::bot", "system:serviceaccount:a:b:c"] {
+        refused(world().requester(person(name, &["devs"])), &format!("SystemUser: '{name}' is no well-formed ServiceAccount name"));
+    }
+    for name in ["", " ", "\u{3000}"] {
+        refused(world().requester(person(name, &["devs"])), "SystemUser: a request needs a user, and this one has no user name");
+    }
+    let world = world().request(|r| r.requester = None);
+    assert_eq!(world.told(), "Denied StampMissing: the request carries no stamp of who made it; create it again");
+}
+
+#[test]
+fn t50_a_service_account_needs_leave_and_an_approver() {
+    let bot = person("system:serviceaccount:ci:bot", &[]);
+    let robots = |leave: bool| {
+        two_eyes().requester(person("system:serviceaccount:ci:bot", &[])).eligibility(|e| {
+            e.subjects.push(subject(SubjectKind::ServiceAccount, "bot"));
+            e.allow_service_accounts = leave;
+        })
+    };
+    let grant = robots(true).approves(&lead(1), 5).now(6).grant();
+    let subject = grant.subject;
+    assert_eq!((subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref()), ("ServiceAccount", "bot", Some("ci")));
+    assert_eq!(
+        robots(false).refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.subjects names the ServiceAccount \
+         'bot'; that needs spec.allowServiceAccounts: true"
+    );
+    refused(
+        world().requester(bot),
+        "ServiceAccountNotAllowed: 'system:serviceaccount:ci:bot' is a ServiceAccount, and eligibility 'payments-oncall' is for people only \
+         (spec.allowServiceAccounts)",
+    );
+    let automatic = robots(true).policy(|p| p.approval = Approval { automatic: Some(Automatic {}), ..Approval::default() });
+    assert_eq!(
+        automatic.refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.allowServiceAccounts is true and \
+         policy 'two-eyes' approves automatically: a ServiceAccount needs an approver"
+    );
+}
+
+#[test]
+fn an_eligibility_holds_from_its_start_until_before_its_end() {
+    let from_to = |from: i64, to: i64| world().eligibility(|e| (e.start_time, e.end_time) = (Some(at(from)), Some(at(to))));
+    assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
+    refused(
+        from_to(100, 9_000).now(99),
+        "EligibilityNotBegun: eligibility 'payments-oncall' begins at 2026-11-02T10:01:40Z (spec.startTime); it is 2026-11-02T10:01:39Z now",
+    );
+    assert_eq!(from_to(0, 100).now(99).state(), State::Active);
+    refused(
+        from_to(0, 100).now(100),
+        "EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:01:40Z (spec.endTime); it is 2026-11-02T10:01:40Z now",
+    );
+    refused(world().eligibility(|e| e.suspended = true), "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)");
+}
+
+#[test]
+fn t21_only_covered_namespaces() {
+    refused(
+        world().change(|w| w.snapshot.request.namespace = "shop".to_owned()),
+        "NamespaceNotCovered: namespace 'shop' is not covered by eligibility 'payments-oncall', which is for payments",
+    );
+    let many = |e: &mut RoleEligibilitySpec| {
+        e.namespaces.names = (0..10).map(|i| format!("ns-{i}")).collect();
+        e.namespaces.selector = Some(Selector { match_labels: [("team".to_owned(), "shop".to_owned())].into(), ..Selector::default() });
+    };
+    refused(
+        world().eligibility(many),
+        "NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-oncall', which is for ns-0, ns-1, ns-2, ns-3, ns-4, \
+         ns-5, ns-6, ns-7 and 2 more and namespaces that its selector matches",
+    );
+    let selected = world().eligibility(|e| {
+        e.namespaces.names = vec!["elsewhere".to_owned()];
+        e.namespaces.selector = Some(Selector { match_labels: [("team".to_owned(), "payments".to_owned())].into(), ..Selector::default() });
+    });
+    assert_eq!(selected.state(), State::Active, "names and selector are a union");
+}
+
+#[test]
+fn t24_protected_namespaces_are_never_covered() {
+    for (name, whose) in [
+        ("jit-system", "the operator's own"),
+        ("kube-system", "the cluster's own"),
+        ("kube-public", "the cluster's own"),
+        ("kube-node-lease", "the cluster's own"),
+    ] {
+        let message = format!("NamespaceProtected: namespace '{name}' is {whose}: no role can be activated in it");
+        let everywhere = world().change(|w| w.snapshot.request.namespace = name.to_owned()).eligibility(|e| {
+            let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
+            e.namespaces = Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
+        });
+        refused(everywhere, &message);
+        let named = world().eligibility(|e| e.namespaces.names.push(name.to_owned()));
+        assert_eq!(named.refusal(), format!("EligibilityNotReady: eligibility 'payments-oncall' cannot be used: {message}"));
+    }
+}
+
+#[test]
+fn t43_selectors_as_in_kubernetes_but_never_everything_by_omission() {
+    let requirement = |operator, values: &[&str]| Requirement {
+        key: "team".to_owned(),
+        operator,
+        values: values.iter().map(ToString::to_string).collect(),
+    };
+    let covered = |selector: Selector, team: Option<&str>| {
+        let labels = team.map(|team| ("team".to_owned(), team.to_owned())).into_iter().collect();
+        let namespace = NamespaceFacts { uid: String::new(), labels, terminating: false };
+        let mut spec = None;
+        let _ = world().eligibility(|e| {
+            e.namespaces = Namespaces { names: Vec::new(), selector: Some(selector) };
+            spec = Some(e.clone());
+        });
+        namespace::covers(&spec.unwrap(), "payments", &namespace)
+    };
+    for (operator, values, payments, shop, none) in [
+        (Operator::In, &["payments", "bank"][..], true, false, false),
+        (Operator::NotIn, &["payments"], false, true, true),
+        (Operator::Exists, &[], true, true, false),
+        (Operator::DoesNotExist, &[], false, false, true),
+        (Operator::In, &[], false, false, false),
+        (Operator::NotIn, &[], false, false, false),
+    ] {
+        let selector = || Selector { match_expressions: vec![requirement(operator, values)], ..Selector::default() };
+        let found = [Some("payments"), Some("shop"), None].map(|team| covered(selector(), team));
+        assert_eq!(found, [payments, shop, none], "{operator:?} {values:?}");
+    }
+    assert!(!covered(Selector::default(), Some("payments")), "an empty selector");
+    let both = |team: &str| Selector {
+        match_labels: [("team".to_owned(), team.to_owned())].into(),
+        match_expressions: vec![requirement(Operator::Exists, &[]), requirement(Operator::NotIn, &["shop"])],
+    };
+    assert!(covered(both("payments"), Some("payments")), "all must hold");
+    assert!(!covered(both("shop"), Some("shop")), "one does not hold");
+    assert!(!covered(both("payments"), Some("bank")), "one does not hold");
+}
+
+#[test]
+fn t11_an_eligibility_that_cannot_be_used() {
+    let world = world();
+    let Lookup::Found(usable) = &world.snapshot.eligibility else { panic!() };
+    let check = |change: &dyn Fn(&mut RoleEligibilitySpec)| {
+        let mut spec = usable.spec.clone();
+        change(&mut spec);
+        eligibility::check(&spec, &world.settings).map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
+    };
+    assert_eq!(check(&|_| ()), "usable");
+    assert_eq!(check(&|e| e.subjects.clear()), "InvalidField: spec.subjects is empty; name at least one person or group");
+    for (kind, name) in [
+        (SubjectKind::Group, "system:authenticated"),
+        (SubjectKind::Group, "system:masters"),
+        (SubjectKind::Group, "system:serviceaccounts"),
+        (SubjectKind::User, "system:admin"),
+        (SubjectKind::User, "system:serviceaccount:ci:bot"),
+    ] {
+        assert_eq!(
+            check(&|e| e.subjects.push(subject(kind, name))),
+            format!(
+                "SystemName: spec.subjects names '{name}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount"
+            )
+        );
+    }
+    assert_eq!(
+        check(&|e| e.max_duration = lasting("24h1s")),
+        "AboveMaxGrant: spec.maxDuration is 24h1s, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value"
+    );
+    assert_eq!(check(&|e| e.max_duration = lasting("24h")), "usable");
+    assert_eq!(check(&|e| e.default_duration = Some(lasting("4h"))), "usable");
+    assert_eq!(
+        check(&|e| e.default_duration = Some(lasting("4h1s"))),
+        "InvalidField: spec.defaultDuration 4h1s is longer than spec.maxDuration 4h"
+    );
+    assert_eq!(
+        check(&|e| e.accept_risks.push(RiskClass::Escalation)),
+        "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out"
+    );
+}

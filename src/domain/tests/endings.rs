@@ -1,0 +1,192 @@
+//! What ends a request or its grant, and what does not (api rules 5, 10 and 11).
+
+use super::*;
+
+fn with_revokers() -> World {
+    two_eyes().policy(|p| p.revokers = Some(people(&["group security"])))
+}
+
+fn security() -> Stamp {
+    person("sec-1", &["security"])
+}
+
+/// It ends like this, without a binding.
+fn ends(world: &World, told: &str) {
+    assert_eq!(world.told(), told);
+    let verdict = world.decide();
+    assert!(verdict.state.is_terminal());
+    assert_eq!((verdict.binding, verdict.grant), (BindingAction::Remove, None));
+}
+
+#[test]
+fn before_the_grant() {
+    for verb in [Verb::Deny, Verb::Revoke] {
+        ends(&with_revokers().says(verb, &lead(1), 5), "Denied DeniedByApprover: denied by lead-1");
+    }
+    ends(&with_revokers().says(Verb::Revoke, &security(), 5), "Denied DeniedByApprover: denied by sec-1");
+    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5), "Withdrawn TakenBack: taken back by dev");
+    let mut said = with_revokers().says(Verb::Deny, &lead(1), 5);
+    said.snapshot.decisions[0].spec.comment = Some(line("not today"));
+    ends(&said, "Denied DeniedByApprover: denied by lead-1: \"not today\"");
+    assert_eq!(said.decide().actor.as_deref(), Some("lead-1"));
+    // One no is enough, however many say yes, and whenever they say it.
+    ends(&with_revokers().approves(&lead(1), 5).says(Verb::Deny, &lead(2), 6), "Denied DeniedByApprover: denied by lead-2");
+    ends(&with_revokers().says(Verb::Deny, &lead(2), 4).approves(&lead(1), 5), "Denied DeniedByApprover: denied by lead-2");
+    // Even without a usable eligibility, and whatever digest it had.
+    ends(&with_revokers().says(Verb::Deny, &lead(1), 5).change(|w| w.snapshot.role = Lookup::Absent), "Denied DeniedByApprover: denied by lead-1");
+    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent), "Withdrawn TakenBack: taken back by dev");
+}
+
+#[test]
+fn from_the_grant_on() {
+    let running = || with_revokers().approves(&lead(1), 5).now(5).granted();
+    assert_eq!(running().told(), "Active Granted: until 2026-11-02T10:45:05Z");
+    ends(&running().says(Verb::Deny, &lead(2), 9), "Revoked RevokedByPerson: revoked by lead-2");
+    ends(&running().says(Verb::Revoke, &lead(1), 9), "Revoked RevokedByPerson: revoked by lead-1");
+    ends(&running().says(Verb::Revoke, &security(), 9), "Revoked RevokedByPerson: revoked by sec-1");
+    ends(&running().says(Verb::Deactivate, &dev(), 9), "Deactivated GivenBack: given back by dev");
+    ends(&running().says(Verb::Deactivate, &person("Dev", &[]), 9), "Deactivated GivenBack: given back by Dev");
+    ends(&running().now(5 + 2_700), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:05Z");
+    assert_eq!(running().now(5 + 2_699).state(), State::Active);
+}
+
+#[test]
+fn t40_the_first_word_is_the_one_that_is_told() {
+    let world = with_revokers().says(Verb::Revoke, &security(), 9).says(Verb::Deny, &lead(2), 7).says(Verb::Deny, &lead(1), 8);
+    ends(&world, "Denied DeniedByApprover: denied by lead-2");
+    let mut same_second = with_revokers().says(Verb::Deny, &lead(2), 7).says(Verb::Deny, &lead(1), 7);
+    ends(&same_second, "Denied DeniedByApprover: denied by lead-2");
+    same_second.snapshot.decisions.reverse();
+    ends(&same_second, "Denied DeniedByApprover: denied by lead-2");
+}
+
+#[test]
+fn t03_words_of_others_and_about_others_end_nothing() {
+    for running in [false, true] {
+        let world = || {
+            let approved = with_revokers().approves(&lead(1), 5).now(5);
+            if running { approved.granted() } else { approved }
+        };
+        let outsider = person("mallory", &["devs"]);
+        for (verb, who) in [
+            (Verb::Deny, outsider.clone()),
+            (Verb::Deny, security()),
+            (Verb::Revoke, outsider.clone()),
+            (Verb::Deactivate, outsider),
+            (Verb::Deactivate, lead(1)),
+            (Verb::Review, lead(1)),
+        ] {
+            assert_eq!(world().says(verb, &who, 6).state(), State::Active, "{verb} by {}", who.username);
+        }
+        for change in [
+            |d: &mut ActivationDecisionSpec| d.request_ref.uid = Some("earlier-uid".to_owned()),
+            |d| d.request_ref.uid = None,
+            |d| d.request_ref.name = "other".to_owned(),
+            |d| d.decider = None,
+        ] {
+            let mut world = world().says(Verb::Deny, &lead(2), 6);
+            change(&mut world.snapshot.decisions[1].spec);
+            assert_eq!(world.state(), State::Active);
+        }
+    }
+}
+
+#[test]
+fn what_admins_take_away() {
+    let running = || world().granted();
+    for (world, told) in [
+        (running().eligibility(|e| e.suspended = true), "Revoked EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)"),
+        (
+            running().eligibility(|e| e.end_time = Some(at(1))),
+            "Revoked EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:00:01Z (spec.endTime); it is 2026-11-02T10:00:01Z now",
+        ),
+        (
+            running().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]),
+            "Revoked NotASubject: 'dev' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see \
+             'kubectl get roleeligibilities'",
+        ),
+        (
+            running().eligibility(|e| e.namespaces.names = vec!["shop".to_owned()]),
+            "Revoked NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-oncall', which is for shop",
+        ),
+        (
+            running().eligibility(|e| e.role_ref.name = "view".to_owned()),
+            "Revoked RoleNotCovered: eligibility 'payments-oncall' is for the ClusterRole 'view' now",
+        ),
+        (
+            running().eligibility(|e| e.role_ref.name = "view".to_owned()).record(|r| r.role = None),
+            "Revoked RoleNotCovered: eligibility 'payments-oncall' is for the ClusterRole 'view' now",
+        ),
+        (
+            running().eligibility(|e| e.max_duration = lasting("44m59s")),
+            "Revoked DurationNoLongerAllowed: it was granted for 45m, now at most 44m59s is allowed by eligibility 'payments-oncall' (spec.maxDuration)",
+        ),
+        (
+            running().policy(|p| p.limits.get_or_insert_default().max_duration = Some(lasting("30m"))),
+            "Revoked DurationNoLongerAllowed: it was granted for 45m, now at most 30m is allowed by policy 'two-eyes' (spec.limits.maxDuration)",
+        ),
+    ] {
+        ends(&world, told);
+    }
+    for world in [
+        running().eligibility(|e| e.max_duration = lasting("45m")),
+        running().policy(|p| p.limits.get_or_insert_default().max_duration = Some(lasting("45m"))),
+        // What asks for more approval asks it of the next one.
+        running().stages(vec![stage("lead", 1, &["group leads"])]),
+        running().eligibility(|e| e.end_time = None),
+        running().change(|w| {
+            let Lookup::Found(role) = &mut w.snapshot.role else { panic!() };
+            role.rules = Arc::new(Rules::new([rule(&["*"], &["*"])]));
+        }),
+    ] {
+        assert_eq!(world.state(), State::Active, "{:?}", world.decide());
+    }
+}
+
+#[test]
+fn inv_17_a_lost_start_does_not_keep_what_is_no_longer_allowed() {
+    let shorter = || world().granted().eligibility(|e| e.max_duration = lasting("30m"));
+    for granted_at in [None, Some(at(2_600)), Some(at(2_700)), Some(at(9_999)), Some(at(-9_999))] {
+        let world = shorter().record(|r| r.granted_at = granted_at);
+        let plausible = granted_at == Some(at(2_600));
+        assert_eq!(world.state() == State::Active, plausible, "{granted_at:?}");
+    }
+}
+
+#[test]
+fn t33_whichever_end_is_earlier_is_believed() {
+    let running = || world().granted();
+    let both = |recorded: Option<i64>, annotated: Option<&str>, now: i64| {
+        let world = running().record(|r| r.expires_at = recorded.map(at)).binding(|b| {
+            b.annotations.remove("jitrbac.dev/expires-at");
+            b.annotations.extend(annotated.map(|text| ("jitrbac.dev/expires-at".to_owned(), text.to_owned())));
+        });
+        world.now(now).decide().reason.to_string()
+    };
+    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 100), "TimeIsUp");
+    assert_eq!(both(Some(9_000), Some("2026-11-02T10:01:40Z"), 100), "TimeIsUp");
+    assert_eq!(both(None, Some("2026-11-02T10:01:40Z"), 100), "TimeIsUp");
+    assert_eq!(both(Some(100), None, 100), "TimeIsUp");
+    assert_eq!(both(Some(100), Some("no time"), 100), "TimeIsUp");
+    // Before that, what differs is an altered binding.
+    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 99), "BindingAltered");
+    assert_eq!(both(None, Some("2026-11-02T10:45:00Z"), 99), "BindingAltered");
+    let neither = running().record(|r| r.expires_at = None).binding(|b| b.annotations.clear());
+    ends(&neither, "Expired TimeIsUp: the grant had no end that could be read");
+    // The binding of a running grant was not read: its record is enough to end it.
+    let unread = running().change(|w| w.snapshot.binding = Binding::Unread);
+    assert_eq!((unread.state(), unread.clone().now(2_700).state()), (State::Active, State::Expired));
+}
+
+#[test]
+fn inv_08_the_end_is_the_end() {
+    for state in State::ALL.into_iter().filter(|s| s.is_terminal()) {
+        let over = world().granted().record(|r| r.state = Some(state));
+        let verdict = over.decide();
+        assert_eq!((verdict.state, verdict.binding, verdict.grant), (state, BindingAction::Remove, None));
+        assert!(over.decide().refusal().is_some());
+    }
+    for state in State::ALL.into_iter().filter(|s| !s.is_terminal()) {
+        assert_eq!(world().record(|r| r.state = Some(state)).decide().grant.is_some(), state != State::Active, "{state}");
+    }
+}

@@ -1,0 +1,121 @@
+//! How long an activation lasts (api rules 2 and 3).
+
+use super::*;
+use crate::domain::duration;
+
+fn limits(world: World, shortest: Option<&str>, longest: Option<&str>) -> World {
+    world.policy(|p| {
+        let limits = p.limits.get_or_insert_default();
+        limits.min_duration = shortest.map(lasting);
+        limits.max_duration = longest.map(lasting);
+    })
+}
+
+fn asks(duration: &str) -> World {
+    world().request(|r| r.duration = Some(lasting(duration)))
+}
+
+#[test]
+fn a_duration_is_granted_or_refused_with_both_numbers() {
+    for (world, answer) in [
+        (asks("4h"), Ok("4h")),
+        (
+            asks("4h1s"),
+            Err("DurationTooLong: duration 4h1s was asked for, at most 4h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for \
+                 4h or less"),
+        ),
+        (limits(asks("1h"), None, Some("1h")), Ok("1h")),
+        (
+            limits(asks("1h1s"), None, Some("1h")),
+            Err("DurationTooLong: duration 1h1s was asked for, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); ask for 1h \
+                 or less"),
+        ),
+        (limits(asks("5m"), Some("5m"), None), Ok("5m")),
+        (
+            limits(asks("4m59s"), Some("5m"), None),
+            Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)"),
+        ),
+        (asks("1s"), Ok("1s")),
+        (asks("0s"), Err("DurationTooShort: duration 0s was asked for, at least 1s is possible")),
+        (asks("99999h"), Err("DurationTooLong: duration 99999h was asked for, at most 4h is allowed by eligibility 'payments-oncall' \
+            (spec.maxDuration); ask for 4h or less")),
+    ] {
+        match answer {
+            Ok(granted) => {
+                let grant = world.now(0).grant();
+                assert_eq!((grant.start, grant.deadline), (at(0), at(lasting(granted).as_secs().into())));
+            }
+            Err(message) => {
+                assert_eq!(world.refusal(), message);
+                assert_eq!(world.state(), State::Denied);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_chart_bounds_what_was_written_before_it_did() {
+    let mut world = asks("45m");
+    world.settings.max_grant = lasting("30m");
+    assert_eq!(
+        world.refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: AboveMaxGrant: spec.maxDuration is 4h, at most 30m is allowed by the \
+         chart's value maxGrant; lower the field or raise the value"
+    );
+    let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { panic!() };
+    let refusal = duration::check(&world.snapshot.request.object.spec, eligibility, policy, &world.settings).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "DurationTooLong: duration 45m was asked for, at most 30m is allowed by the chart's value maxGrant; ask for 30m or less"
+    );
+}
+
+#[test]
+fn the_default_holds_where_nothing_is_asked() {
+    let silent = || world().request(|r| r.duration = None);
+    assert_eq!(silent().decide().asked, Some(lasting("4h")));
+    assert_eq!(silent().eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("1h")));
+    assert_eq!(asks("2h").eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("2h")));
+    assert!(limits(silent(), None, Some("1h")).refusal().starts_with("DurationTooLong"), "the default is not cut silently either");
+}
+
+#[test]
+fn t35_the_end_of_the_eligibility_cuts() {
+    let ends = |seconds: i64| world().eligibility(|e| e.end_time = Some(at(seconds)));
+    assert_eq!(ends(45 * 60).grant().deadline, at(45 * 60));
+    assert_eq!(ends(45 * 60 - 1).grant().deadline, at(45 * 60 - 1));
+    let end = at(100) + TimeDelta::milliseconds(700);
+    assert_eq!(world().eligibility(|e| e.end_time = Some(end)).grant().deadline, at(100), "a binding says whole seconds");
+    let short = |seconds: i64| limits(ends(seconds), Some("5m"), None);
+    assert_eq!(short(300).grant().deadline, at(300));
+    assert_eq!(
+        short(299).told(),
+        "Denied DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration); eligibility \
+         'payments-oncall' ends before that"
+    );
+    // Approved so late that less than a second is left, by the API server's clock.
+    let late = two_eyes().eligibility(|e| e.end_time = Some(at(60))).approves(&lead(1), 60).now(59);
+    assert_eq!(
+        late.told(),
+        "Denied DurationTooShort: duration 0s is too short, at least 1s is allowed by policy 'two-eyes' (spec.limits.minDuration); eligibility \
+         'payments-oncall' ends before that"
+    );
+}
+
+#[test]
+fn t35_the_clock_of_the_operator_moves_neither_start_nor_end() {
+    let approved = two_eyes().approves(&lead(1), 600);
+    for now in [0, 600, 601, 3_299] {
+        let grant = approved.clone().now(now).grant();
+        assert_eq!((grant.start, grant.deadline), (at(600), at(600 + 2_700)), "now is {now}");
+    }
+    assert_eq!(
+        approved.clone().now(3_300).told(),
+        "TimedOut TooLate: a grant from 2026-11-02T10:10:00Z would have ended at 2026-11-02T10:55:00Z already; ask again"
+    );
+    // A decision that another API server stamped earlier than the request does not move the start before the request.
+    assert_eq!(two_eyes().approves(&lead(1), -5).now(1).grant().start, at(0));
+    assert_eq!(approved.now(601).decide().look_again, Some(at(3_300)));
+    let waits = two_eyes().eligibility(|e| e.end_time = Some(at(3_000)));
+    assert_eq!(waits.decide().look_again, Some(at(3_000)), "the eligibility ends before the time to decide does");
+}

@@ -1,0 +1,76 @@
+//! One live request per person, eligibility and namespace (T51).
+
+use super::*;
+use crate::domain::Peer;
+
+fn beside(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
+    world().change(|w| w.snapshot.peers.push(Peer { name: "inc-4710".to_owned(), uid: uid.to_owned(), created: at(seconds), requester: who, state }))
+}
+
+#[test]
+fn t51_the_first_goes_first() {
+    for (seconds, uid, state, goes) in [
+        // Made earlier, in every state that is not the end.
+        (-1, "f", None, false),
+        (-1, "f", Some(State::Pending), false),
+        (-1, "f", Some(State::AwaitingApproval), false),
+        (-1, "f", Some(State::Scheduled), false),
+        (-1, "f", Some(State::Active), false),
+        (-1, "f", Some(State::Expired), true),
+        (-1, "f", Some(State::Deactivated), true),
+        (-1, "f", Some(State::Revoked), true),
+        (-1, "f", Some(State::Denied), true),
+        (-1, "f", Some(State::TimedOut), true),
+        (-1, "f", Some(State::Withdrawn), true),
+        (-1, "f", Some(State::Failed), true),
+        // Within one second the UID decides; ours begins with 0b.
+        (0, "0a", None, false),
+        (0, "0c", None, true),
+        (0, REQUEST_UID, Some(State::Active), true),
+        // Made later: it waits for us, unless it is granted already.
+        (1, "0a", None, true),
+        (1, "0a", Some(State::AwaitingApproval), true),
+        (1, "0a", Some(State::Scheduled), false),
+        (1, "0a", Some(State::Active), false),
+    ] {
+        let world = beside(seconds, uid, dev(), state);
+        assert_eq!(world.state(), if goes { State::Active } else { State::Denied }, "{seconds} {uid} {state:?}");
+    }
+    assert_eq!(
+        beside(-1, "f", dev(), Some(State::Active)).refusal(),
+        "AlreadyRequested: 'dev' already has the live request 'inc-4710' (Active) for this eligibility and namespace; wait for its end, or end it with a \
+         decision Deactivate"
+    );
+    assert!(beside(-1, "f", dev(), None).refusal().contains("'inc-4710' (Pending)"));
+}
+
+#[test]
+fn t51_a_person_not_a_name() {
+    assert_eq!(beside(-1, "f", lead(1), Some(State::Active)).state(), State::Active, "somebody else's");
+    assert_eq!(beside(-1, "f", person("DEV", &[]), None).state(), State::Denied);
+    let known = |other: &str| beside(-1, "f", uid(person("other", &[]), other), None).requester(uid(dev(), "u1"));
+    assert_eq!(known("u1").state(), State::Denied);
+    assert_eq!(known("u2").state(), State::Active);
+}
+
+#[test]
+fn t51_of_a_hundred_at_once_one_is_granted() {
+    let hundred: Vec<Peer> = (0..100)
+        .map(|i| Peer { name: format!("r-{i}"), uid: format!("{:02}", (i * 37) % 100), created: at(0), requester: dev(), state: None })
+        .collect();
+    let granted = hundred.iter().filter(|mine| {
+        let world = world().change(|w| {
+            w.snapshot.request.object.uid.clone_from(&mine.uid);
+            w.snapshot.peers.clone_from(&hundred);
+        });
+        world.decide().binding == BindingAction::Create
+    });
+    assert_eq!(granted.map(|peer| peer.uid.as_str()).collect::<Vec<_>>(), ["00"]);
+}
+
+#[test]
+fn a_running_grant_is_not_ended_by_another_request() {
+    let running = world().granted();
+    let peer = Peer { name: "inc-4710".to_owned(), uid: "0a".to_owned(), created: at(-9), requester: dev(), state: Some(State::Active) };
+    assert_eq!(running.change(|w| w.snapshot.peers.push(peer)).state(), State::Active);
+}

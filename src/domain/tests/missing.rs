@@ -1,0 +1,126 @@
+//! What is not there, cannot be read or cannot be used: no grant, and a running one ends only where absence is sure (api rules 6 and 11).
+
+use super::*;
+
+#[test]
+fn t06_what_is_missing_while_a_request_waits() {
+    let waits = [
+        (
+            two_eyes().change(|w| w.snapshot.eligibility = Lookup::Unreadable("bad field".to_owned())),
+            "Unreadable: eligibility 'payments-oncall' cannot be read: bad field",
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.policy = Lookup::Absent),
+            "PolicyNotFound: eligibility 'payments-oncall' names the policy 'two-eyes', which does not exist",
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.policy = Lookup::Unreadable("bad field".to_owned())),
+            "Unreadable: policy 'two-eyes' cannot be read: bad field",
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.role = Lookup::Absent),
+            "RoleNotFound: eligibility 'payments-oncall' is for the ClusterRole 'edit', which does not exist",
+        ),
+        (
+            two_eyes().eligibility(|e| e.role_ref.kind = RoleKind::Role).change(|w| w.snapshot.role = Lookup::Absent),
+            "RoleNotFound: eligibility 'payments-oncall' is for the Role 'edit', which does not exist in namespace 'payments'",
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.role = Lookup::Unreadable("bad field".to_owned())),
+            "Unreadable: ClusterRole 'edit' cannot be read: bad field",
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.namespace = Lookup::Unreadable("bad field".to_owned())),
+            "Unreadable: namespace 'payments' cannot be read: bad field",
+        ),
+        (
+            two_eyes().eligibility(|e| e.subjects.clear()),
+            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.subjects is empty; name at least one person or group",
+        ),
+        (
+            two_eyes().eligibility(|e| e.end_time = None),
+            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: EndRequired: spec.endTime is missing and policy 'two-eyes' asks for one \
+             (spec.eligibility.requireEnd); give one, or set that to false",
+        ),
+    ];
+    for (world, message) in waits {
+        assert_eq!(world.told(), format!("Pending {message}"));
+        assert_eq!(world.refusal(), message, "at the door it is refused at once");
+        let verdict = world.decide();
+        assert_eq!((verdict.binding, verdict.look_again), (BindingAction::Keep, Some(at(86_400))));
+        assert_eq!(world.clone().now(86_399).state(), State::Pending);
+        let (reason, sentence) = message.split_once(": ").unwrap();
+        let over = format!("TimedOut {reason}: nothing could be decided until 2026-11-03T10:00:00Z: {sentence}");
+        assert_eq!(world.now(86_400).told(), over);
+    }
+}
+
+#[test]
+fn t37_what_is_missing_for_good() {
+    let gone = |w: &mut World| w.snapshot.eligibility = Lookup::Absent;
+    assert_eq!(
+        two_eyes().change(gone).told(),
+        "Denied EligibilityNotFound: there is no eligibility 'payments-oncall'; 'kubectl get roleeligibilities' lists them"
+    );
+    for world in [two_eyes().namespace(|n| n.terminating = true), two_eyes().change(|w| w.snapshot.namespace = Lookup::Absent)] {
+        assert_eq!(world.told(), "Denied NamespaceTerminating: namespace 'payments' is going away: nothing can be activated in it");
+    }
+}
+
+#[test]
+fn a_request_that_is_being_deleted_has_no_binding() {
+    for world in [world(), two_eyes(), world().granted()] {
+        let verdict = world.change(|w| w.snapshot.request.object.deleting = true).decide();
+        assert_eq!((verdict.state, verdict.binding, verdict.grant), (State::Pending, BindingAction::Remove, None));
+    }
+}
+
+#[test]
+fn what_is_gone_for_sure_ends_a_running_grant() {
+    for (world, told) in [
+        (
+            world().granted().change(|w| w.snapshot.eligibility = Lookup::Absent),
+            "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed",
+        ),
+        (world().granted().change(|w| w.snapshot.policy = Lookup::Absent), "Revoked PolicyRemoved: policy 'two-eyes' was removed"),
+        (world().granted().change(|w| w.snapshot.role = Lookup::Absent), "Revoked RoleRemoved: the role was removed"),
+        (world().granted().change(|w| w.snapshot.namespace = Lookup::Absent), "Revoked NamespaceTerminating: namespace 'payments' is gone"),
+        (
+            world().granted().namespace(|n| n.uid = "another".to_owned()),
+            "Revoked NamespaceTerminating: namespace 'payments' is another one than was approved",
+        ),
+    ] {
+        assert_eq!(world.told(), told);
+        assert_eq!(world.decide().binding, BindingAction::Remove);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_ends_nothing() {
+    let why = || "bad field".to_owned();
+    for world in [
+        world().granted().change(|w| w.snapshot.eligibility = Lookup::Unreadable(why())),
+        world().granted().change(|w| w.snapshot.policy = Lookup::Unreadable(why())),
+        world().granted().change(|w| w.snapshot.role = Lookup::Unreadable(why())),
+        world().granted().change(|w| w.snapshot.namespace = Lookup::Unreadable(why())),
+        // How it is gathered where the eligibility cannot be read: nobody knows which policy and role it means.
+        world().granted().change(|w| {
+            w.snapshot.eligibility = Lookup::Unreadable(why());
+            w.snapshot.policy = Lookup::Absent;
+            w.snapshot.role = Lookup::Absent;
+        }),
+    ] {
+        let verdict = world.decide();
+        assert_eq!((verdict.state, verdict.binding), (State::Active, BindingAction::Keep), "{verdict:?}");
+        assert_eq!(world.now(2_700).told(), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:00Z", "but it ends on time");
+    }
+}
+
+#[test]
+fn recreated_alike_is_as_good() {
+    let world = world().granted().change(|w| {
+        let Lookup::Found(eligibility) = &mut w.snapshot.eligibility else { panic!() };
+        Arc::make_mut(eligibility).uid = "recreated".to_owned();
+    });
+    assert_eq!(world.state(), State::Active);
+}

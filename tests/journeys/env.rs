@@ -1,0 +1,313 @@
+//! What a journey travels on: the shared plane or one of its own, a namespace, people, eligibilities and policies.
+
+use std::{
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Said, on_interrupt, wait_for_ok};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::{OnceCell, Semaphore},
+};
+
+/// Why a journey failed, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+/// What a journey ends with.
+pub type Outcome = Result<(), Error>;
+/// A journey: give it the environment and await it.
+pub type Journey = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// How long a condition may take that should hold at once. It bounds a wait, it is no pause.
+pub const SOON: Duration = Duration::from_secs(15);
+/// Planes that journeys of faults may have at the same time, beside the shared one.
+const OWN_PLANES: usize = 2;
+
+/// A list of journeys: `journeys![first, second]` for functions `async fn(Arc<Env>) -> Outcome`.
+#[macro_export]
+macro_rules! journeys {
+    ($($name:ident),* $(,)?) => {
+        vec![$((stringify!($name), (|env| Box::pin($name(env))) as $crate::env::Journey)),*]
+    };
+}
+
+/// Fails a journey with a message unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err(format!($($message)+).into());
+        }
+    };
+}
+
+/// A control plane with the operator on it.
+pub struct Ground {
+    /// The plane.
+    pub plane: Plane,
+    /// The operator's processes.
+    pub operator: Operator,
+}
+
+impl Ground {
+    /// Starts a plane and the operator, with more chart `values` than the usual ones, and lets everybody make requests.
+    pub async fn start(values: Value) -> Result<Self, Error> {
+        let plane = Plane::start(Options::default()).await?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        options.values = values;
+        let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;
+        let groups = ["devs", "leads", "security", "system:serviceaccounts"].map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
+        let users = ["outsider"].map(|u| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": u}));
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "journeys-requesters"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jit-rbac-requester"},
+            "subjects": groups.into_iter().chain(users).collect::<Vec<_>>(),
+        });
+        plane.apply(ADMIN, &binding.to_string()).await?.ok()?;
+        Ok(Self { plane, operator })
+    }
+
+    /// kubectl, cluster and clients.
+    pub fn cluster(&self) -> &Cluster {
+        self.plane.cluster()
+    }
+}
+
+/// What all journeys share.
+pub struct Env {
+    runtime: Runtime,
+    shared: OnceCell<Arc<Ground>>,
+    own: Arc<Semaphore>,
+    number: AtomicU32,
+    /// Kept for the one who interrupts.
+    started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>>,
+}
+
+impl Env {
+    /// Nothing is started before a journey needs it.
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
+        let started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>> = Arc::default();
+        let grounds = started.clone();
+        on_interrupt(move || {
+            for ground in grounds.lock().expect("no journey panics with it").iter().filter_map(std::sync::Weak::upgrade) {
+                ground.plane.end();
+            }
+        })
+        .expect("signals can be listened for");
+        Self { runtime, shared: OnceCell::new(), own: Arc::new(Semaphore::new(OWN_PLANES)), number: AtomicU32::new(0), started }
+    }
+
+    /// Runs a journey to its end, within a limit.
+    pub fn run(self: Arc<Self>, name: &str, journey: Journey) -> Outcome {
+        let env = self.clone();
+        let limit = Duration::from_secs(240);
+        self.runtime.block_on(async move {
+            tokio::time::timeout(limit, journey(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
+        })
+    }
+
+    /// The plane that journeys share. They must leave it, its operator and its policies as they are.
+    pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
+        let start = async || {
+            let ground = Arc::new(Ground::start(Value::Null).await?);
+            self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
+            Ok::<_, Error>(ground)
+        };
+        self.shared.get_or_try_init(start).await.cloned()
+    }
+
+    /// A plane for one journey, which may do to it what it likes. At most a few exist at a time.
+    pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        let permit = self.own.clone().acquire_owned().await?;
+        let ground = Arc::new(Ground::start(values).await?);
+        self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
+        Ok((ground, permit))
+    }
+
+    /// A scene on the shared plane, with names of its own.
+    pub async fn scene(&self, name: &str) -> Result<Scene, Error> {
+        Scene::new(self.ground().await?, self.number.fetch_add(1, Ordering::Relaxed), name).await
+    }
+
+    /// A scene on a plane of its own.
+    pub async fn scene_on(&self, ground: &Arc<Ground>, name: &str) -> Result<Scene, Error> {
+        Scene::new(ground.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
+    }
+
+    /// Ends the shared plane.
+    pub fn end(&self) {
+        if let Some(ground) = self.shared.get() {
+            ground.plane.end();
+        }
+    }
+}
+
+/// A namespace with a Role `debug`, and what a journey puts there.
+pub struct Scene {
+    /// Where it is.
+    pub ground: Arc<Ground>,
+    /// The namespace; also the beginning of the names of cluster-scoped objects.
+    pub name: String,
+}
+
+impl Scene {
+    async fn new(ground: Arc<Ground>, number: u32, name: &str) -> Result<Self, Error> {
+        let scene = Self { ground, name: format!("{name}-{number}") };
+        scene.create_namespace(&scene.name).await?;
+        Ok(scene)
+    }
+
+    /// A further namespace of this scene, labelled `scene=<name of the scene>`, with a Role `debug` that may get pods.
+    pub async fn create_namespace(&self, name: &str) -> Outcome {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"scene": self.name}}});
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "debug", "namespace": name},
+            "rules": [{"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}],
+        });
+        self.admin(&[namespace, role]).await
+    }
+
+    /// kubectl as a user.
+    pub async fn kubectl(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
+        Ok(self.ground.cluster().run(user, args).await?)
+    }
+
+    /// `kubectl apply -f -` as a user.
+    pub async fn apply(&self, user: &str, object: &Value) -> Result<Said, Error> {
+        Ok(self.ground.cluster().apply(user, &object.to_string()).await?)
+    }
+
+    /// `kubectl create -f -` as a user.
+    pub async fn create(&self, user: &str, object: &Value) -> Result<Said, Error> {
+        Ok(self.ground.cluster().run_with(user, &["create", "-f", "-"], &object.to_string()).await?)
+    }
+
+    /// Applies objects as the admin.
+    pub async fn admin(&self, objects: &[Value]) -> Outcome {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.apply(ADMIN, &list).await?.ok()?;
+        Ok(())
+    }
+
+    /// A policy and an eligibility of the scene's name and `suffix`, ready to be used. The specs come from [`automatic`],
+    /// [`approved_by`] and [`eligibility`], changed as the journey likes; names and references are filled in here.
+    pub async fn offer(&self, suffix: &str, policy: Value, mut eligibility: Value) -> Result<String, Error> {
+        let name = format!("{}-{suffix}", self.name);
+        eligibility["policyRef"] = json!({"name": name});
+        if eligibility["namespaces"].is_null() {
+            eligibility["namespaces"] = json!({"names": [self.name]});
+        }
+        self.admin(&[
+            json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": policy}),
+            json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name}, "spec": eligibility}),
+        ])
+        .await?;
+        self.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("roleeligibility/{name}")]).await?.ok()?;
+        Ok(name)
+    }
+
+    /// A request of the scene's namespace, to be applied by somebody.
+    pub fn request(&self, name: &str, eligibility: &str, duration: &str) -> Value {
+        json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": name, "namespace": self.name},
+            "spec": {"eligibilityRef": {"name": eligibility}, "duration": duration, "justification": "a journey on a real API server"},
+        })
+    }
+
+    /// A decision on a request of the scene's namespace. For Approve, `digest` is what the approver saw.
+    pub fn decision(&self, request: &str, verb: &str, digest: Option<&str>) -> Value {
+        let mut decision = json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
+            "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "seen"},
+        });
+        if let Some(digest) = digest {
+            decision["spec"]["digest"] = json!(digest);
+        }
+        decision
+    }
+
+    /// Approves a request as `user`, with the digest that its status shows now.
+    pub async fn approve(&self, user: &str, request: &str) -> Outcome {
+        let digest = self.status(request).await?["digest"].as_str().unwrap_or_default().to_owned();
+        self.create(user, &self.decision(request, "Approve", Some(&digest))).await?.ok()?;
+        Ok(())
+    }
+
+    /// A stored object of the scene's namespace as JSON; none if there is none.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
+        let said = self.kubectl(ADMIN, &["get", kind, name, "-n", &self.name, "-o", "json", "--ignore-not-found"]).await?.ok()?;
+        Ok(if said.trim().is_empty() { None } else { Some(serde_json::from_str(&said)?) })
+    }
+
+    /// The status of a request; null where there is none.
+    pub async fn status(&self, request: &str) -> Result<Value, Error> {
+        Ok(self.get("rar", request).await?.map(|r| r["status"].clone()).unwrap_or_default())
+    }
+
+    /// Waits until a request is in `state`, and returns its status.
+    pub async fn until_state(&self, request: &str, state: &str, limit: Duration) -> Result<Value, Error> {
+        let what = format!("request {}/{request} to be {state}", self.name);
+        let status = wait_for_ok(&what, limit, async || {
+            let status = self.status(request).await.map_err(|error| error.to_string())?;
+            if status["state"] == state { Ok(status) } else { Err(format!("it is {} ({})", status["state"], status["reason"])) }
+        });
+        Ok(status.await?)
+    }
+
+    /// The managed bindings of the scene's namespace.
+    pub async fn bindings(&self) -> Result<Vec<Value>, Error> {
+        let said = self.kubectl(ADMIN, &["get", "rolebindings", "-n", &self.name, "-o", "json"]).await?.ok()?;
+        let list: Value = serde_json::from_str(&said)?;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        Ok(items.into_iter().filter(|b| b["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("jit-"))).collect())
+    }
+
+    /// Waits until the scene's namespace has no managed binding.
+    pub async fn until_no_binding(&self, limit: Duration) -> Outcome {
+        let what = format!("no managed binding in {}", self.name);
+        let gone = wait_for_ok(&what, limit, async || match self.bindings().await.map(|b| b.len()) {
+            Ok(0) => Ok(()),
+            Ok(many) => Err(format!("there are {many}")),
+            Err(error) => Err(error.to_string()),
+        });
+        Ok(gone.await?)
+    }
+
+    /// `kubectl auth can-i` as a user in the scene's namespace.
+    pub async fn can(&self, user: &str, verb: &str, resource: &str) -> Result<bool, Error> {
+        let said = self.kubectl(user, &["auth", "can-i", verb, resource, "-n", &self.name]).await?;
+        Ok(said.stdout.trim() == "yes")
+    }
+}
+
+/// A policy that approves automatically, and that `security` may revoke under.
+pub fn automatic() -> Value {
+    json!({"approval": {"automatic": {}}, "revokers": {"groups": ["security"]}, "eligibility": {"requireEnd": false}})
+}
+
+/// A policy with one stage: so many people of a group.
+pub fn approved_by(group: &str, required: u32) -> Value {
+    json!({
+        "approval": {"stages": [{"name": "first", "approvers": {"groups": [group]}, "required": required}]},
+        "revokers": {"groups": ["security"]},
+        "eligibility": {"requireEnd": false},
+    })
+}
+
+/// An eligibility of the group `devs` for a `ClusterRole`, up to an hour, in the scene's namespace.
+pub fn eligibility(cluster_role: &str) -> Value {
+    json!({
+        "subjects": [{"kind": "Group", "name": "devs"}],
+        "roleRef": {"kind": "ClusterRole", "name": cluster_role},
+        "maxDuration": "1h",
+    })
+}

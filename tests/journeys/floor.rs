@@ -1,0 +1,63 @@
+//! The floor: what the API server refuses by itself, with no operator running and no webhook asked.
+//!
+//! A plane of its own, because the webhooks are out of the way on it. Every journey works in a namespace of its own.
+
+mod activations;
+mod admins;
+mod bindings;
+mod deletion;
+mod guards;
+mod plane;
+mod subresources;
+mod upgrade;
+
+use futures::future::LocalBoxFuture;
+
+pub use plane::Floor;
+
+/// What a journey comes to: nothing, or what went otherwise than it should.
+pub type Outcome = Result<(), String>;
+/// A journey over the floor.
+pub type Journey = for<'a> fn(&'a Floor) -> LocalBoxFuture<'a, Outcome>;
+
+macro_rules! journeys {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        vec![$((concat!("floor::", stringify!($name)), |floor| Box::pin($module::$name(floor)))),*]
+    };
+}
+
+/// Every journey with its name.
+#[must_use]
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        activations::t1_a_stamp_is_the_writers_own,
+        activations::t1_a_person_in_a_thousand_groups_is_served,
+        activations::t1_a_decision_names_its_request_and_its_writer,
+        activations::t2_nothing_written_is_changed_even_where_the_schema_lost_its_rule,
+        activations::t4_nobody_approves_his_own_request,
+        activations::t31_metadata_is_no_lever,
+        activations::t43_labels_of_object_and_namespace_exempt_nobody,
+        activations::t46_a_dry_run_is_answered_alike_and_leaves_nothing,
+        activations::t53_the_operator_makes_no_requests_and_no_decisions,
+        admins::t1_the_author_is_whoever_changed_the_spec,
+        admins::t11_system_names_are_never_eligible_and_never_approve,
+        admins::the_largest_policy_and_eligibility_fit_the_cost_limits,
+        bindings::t27_only_the_operator_writes_managed_bindings,
+        bindings::t32_nobody_takes_a_grants_name,
+        bindings::t43_everybody_elses_bindings_are_let_be,
+        bindings::t53_the_operator_makes_only_bindings_that_end,
+        bindings::t53_the_operator_changes_a_grant_only_towards_its_end,
+        bindings::t53_the_operator_lets_other_bindings_be,
+        deletion::t28_a_finalizer_is_refused_and_never_holds_a_grant,
+        deletion::t30_foreground_and_orphan_deletion_end,
+        deletion::t37_a_namespace_goes_with_all_that_is_in_it,
+        deletion::t52_records_are_deleted_by_those_who_may_purge,
+        guards::t41_guards_are_changed_by_administrators_only,
+        guards::t41_the_webhook_writes_its_ca_bundle_and_nothing_else,
+        guards::t41_every_policy_refuses_its_probe_to_everybody,
+        guards::t44_the_secret_and_no_other_is_the_webhooks,
+        subresources::t22_status_is_the_operators,
+        subresources::t23_whatever_discovery_shows_is_guarded,
+        upgrade::an_upgrade_takes_nothing_back_that_the_webhook_wrote,
+    ]
+}

@@ -1,0 +1,34 @@
+//! Journeys of people, attackers and faults on a real API server, with the operator under exactly the RBAC that its chart renders.
+//!
+//! One control plane with two controllers and a webhook serves the journeys that leave it as it is; they run side by side, each in
+//! namespaces and with names of its own. A journey that kills, removes or reconfigures something starts a plane for itself.
+
+mod env;
+mod grants;
+
+use std::{process::ExitCode, sync::Arc};
+
+use env::{Env, Journey};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Journeys mostly wait for deadlines, so more of them run at a time than there are cores.
+const AT_A_TIME: usize = 8;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_A_TIME);
+    let env = Arc::new(Env::new());
+    let trials = all().into_iter().map(|(name, journey)| trial(&env, name, journey)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    env.end();
+    conclusion.exit_code()
+}
+
+fn all() -> Vec<(&'static str, Journey)> {
+    [grants::journeys()].into_iter().flatten().collect()
+}
+
+fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {
+    let env = env.clone();
+    Trial::test(name, move || env.clone().run(name, journey).map_err(|error| Failed::from(format!("{name}: {error}"))))
+}
