@@ -1,5 +1,6 @@
 //! The validating webhook for what people write: requests and decisions. It gathers, and `domain` decides.
 
+use chrono::TimeDelta;
 use kube::core::admission::Operation;
 
 use super::{
@@ -38,13 +39,13 @@ impl Desk {
         }
         // A status in a new object is thrown away by the API server and must not count here either.
         let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
-        let mut snapshot = self.snapshot(request, Source::Cache).await?;
-        let now = snapshot.request.object.created;
+        let now = request.object.created;
+        let snapshot = arriving(self.snapshot(request, Source::Cache).await?);
         if decide(&snapshot, &self.settings, now).refusal().is_none() {
             return Ok(Answer::allowed());
         }
         // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
-        snapshot = self.snapshot(snapshot.request, Source::Server).await?;
+        let snapshot = arriving(self.snapshot(snapshot.request, Source::Server).await?);
         Ok(decide(&snapshot, &self.settings, now).refusal().map_or_else(Answer::allowed, Answer::from))
     }
 
@@ -108,6 +109,14 @@ impl Desk {
             request,
         })
     }
+}
+
+/// The snapshot of a request that is not stored yet. What is stored came before it, also within the same second: left to the UIDs, the
+/// newcomer could go first and the other one, which people may be deciding on, would be denied in its favour.
+fn arriving(mut snapshot: Snapshot) -> Snapshot {
+    let before = snapshot.request.object.created - TimeDelta::seconds(1);
+    snapshot.peers.iter_mut().for_each(|peer| peer.created = peer.created.min(before));
+    snapshot
 }
 
 /// The answer to an update of what cannot be changed; none for a creation. What changes nothing of the spec passes: the policies in

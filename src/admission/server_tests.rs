@@ -192,7 +192,11 @@ async fn a_request_is_stamped_and_answered_by_the_rules() {
     assert_eq!(stored["spec"]["requester"], json!({"username": "dev", "groups": ["devs"]}));
     assert!(warnings.is_empty());
     assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotASubject");
-    assert_eq!(with_request().refused("dev", &request("inc-2")).await, "AlreadyRequested");
+    for uid in ["000", "zzz"] {
+        let cluster = with_request();
+        cluster.objects.lock().unwrap().last_mut().unwrap().1["metadata"]["uid"] = json!(uid);
+        assert_eq!(cluster.refused("dev", &request("inc-2")).await, "AlreadyRequested", "of the same second, {uid}");
+    }
     let mut other = request("inc-1");
     other["spec"]["duration"] = json!("5h");
     assert_eq!(cluster().refused("dev", &other).await, "DurationTooLong");

@@ -112,7 +112,7 @@ fn a_request_that_is_settled() {
     let granted = "ClusterRole 'edit' in namespace 'payments' until 2026-11-02T10:45:10Z";
     refused(&approved, &approved.decision(Verb::Approve, &lead(2), 20), &settled("Active", granted));
     let running = approved.granted();
-    refused(&running, &running.decision(Verb::Approve, &lead(2), 20), &settled("Active", "until 2026-11-02T10:45:10Z"));
+    refused(&running, &running.decision(Verb::Approve, &lead(2), 20), &settled("Active", granted));
     let denied = two_eyes().says(Verb::Deny, &lead(1), 10);
     refused(&denied, &denied.decision(Verb::Approve, &lead(2), 20), &settled("Denied", "denied by lead-1"));
     let ended = denied.clone().apply(&denied.decide());

@@ -237,3 +237,15 @@ fn t11_an_eligibility_that_cannot_be_used() {
         "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out"
     );
 }
+
+#[test]
+fn t25_a_role_that_the_operator_may_not_bind() {
+    for (kind, list) in [(RoleKind::ClusterRole, "clusterRoles"), (RoleKind::Role, "roles")] {
+        let refusal = eligibility::not_bindable(&RoleRef { kind, name: "cluster-admin".to_owned() });
+        let message = format!(
+            "RoleNotBindable: {kind} 'cluster-admin' is not in the chart's value bindableRoles.{list}, so the operator may not grant it; add it there, or \
+             choose a role that is listed"
+        );
+        assert_eq!(refusal.to_string(), message);
+    }
+}

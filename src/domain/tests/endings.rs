@@ -40,7 +40,7 @@ fn before_the_grant() {
 #[test]
 fn from_the_grant_on() {
     let running = || with_revokers().approves(&lead(1), 5).now(5).granted();
-    assert_eq!(running().told(), "Active Granted: until 2026-11-02T10:45:05Z");
+    assert_eq!(running().told(), "Active Granted: ClusterRole 'edit' in namespace 'payments' until 2026-11-02T10:45:05Z");
     ends(&running().says(Verb::Deny, &lead(2), 9), "Revoked RevokedByPerson: revoked by lead-2");
     ends(&running().says(Verb::Revoke, &lead(1), 9), "Revoked RevokedByPerson: revoked by lead-1");
     ends(&running().says(Verb::Revoke, &security(), 9), "Revoked RevokedByPerson: revoked by sec-1");
@@ -78,12 +78,13 @@ fn t03_words_of_others_and_about_others_end_nothing() {
         ] {
             assert_eq!(world().says(verb, &who, 6).state(), State::Active, "{verb} by {}", who.username);
         }
-        for change in [
-            |d: &mut ActivationDecisionSpec| d.request_ref.uid = Some("earlier-uid".to_owned()),
+        let changes: [fn(&mut ActivationDecisionSpec); 4] = [
+            |d| d.request_ref.uid = Some("earlier-uid".to_owned()),
             |d| d.request_ref.uid = None,
             |d| d.request_ref.name = "other".to_owned(),
             |d| d.decider = None,
-        ] {
+        ];
+        for change in changes {
             let mut world = world().says(Verb::Deny, &lead(2), 6);
             change(&mut world.snapshot.decisions[1].spec);
             assert_eq!(world.state(), State::Active);

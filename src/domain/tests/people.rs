@@ -91,7 +91,8 @@ fn who_is_listed() {
 #[test]
 fn t04_every_letter_has_one_spelling() {
     let plain = Identities::default();
-    for c in (0..=0x0010_ffff).filter_map(char::from_u32) {
+    // Letters with two cases, without the ideographs and syllables between them.
+    for c in (0..=0x33ff).chain(0xa000..=0xabff).chain(0xf900..=0x1_f2ff).filter_map(char::from_u32) {
         let text = c.to_string();
         let name = plain.normalise(&text);
         assert_eq!(plain.normalise(&name), name, "U+{:04X}", u32::from(c));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::{AtomicUsize, Ordering}, time::Duration};
 
-use control_plane::{ADMIN, Cluster, Options, Plane, User, standard_users, wait_for_ok};
+use control_plane::{ADMIN, Cluster, Options, Plane, Said, User, standard_users, wait_for_ok};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -77,14 +77,17 @@ impl Floor {
         for name in cluster.users().iter().map(|user| user.name.as_str()).chain([ADMIN]) {
             clients.insert(name.to_owned(), cluster.client(name).await.map_err(text)?);
         }
-        cluster.apply(ADMIN, include_str!("rights.yaml")).await.and_then(control_plane::Said::ok).map_err(text)?;
-        helm(cluster, &[]).await?;
+        let mut floor = Self { plane, clients, namespaces: AtomicUsize::new(0) };
+        let cluster = floor.cluster().clone();
+        cluster.apply(ADMIN, include_str!("rights.yaml")).await.and_then(Said::ok).map_err(text)?;
+        super::deletion::before_the_policies(&floor).await?;
+        helm(&cluster, &[]).await?;
         for (name, account) in [(OPERATOR, "jit-rbac-controller"), (WEBHOOK, "jit-rbac-webhook")] {
             let token = cluster.run(ADMIN, &["create", "token", account, "--namespace", NAMESPACE]).await;
-            let token = token.and_then(control_plane::Said::ok).map_err(text)?;
-            clients.insert(name.to_owned(), cluster.client_for_token(token.trim()).await.map_err(text)?);
+            let token = token.and_then(Said::ok).map_err(text)?;
+            floor.clients.insert(name.to_owned(), cluster.client_for_token(token.trim()).await.map_err(text)?);
         }
-        Ok(Self { plane, clients, namespaces: AtomicUsize::new(0) })
+        Ok(floor)
     }
 
     /// Lets the two configurations stand, but for a group that does not exist.
@@ -172,6 +175,13 @@ impl Floor {
         let api = self.api(who, kind, namespace);
         let object = self.api(ADMIN, kind, namespace).get(name).await.expect("the object");
         answer(api.replace(name, &PostParams::default(), &object).await)
+    }
+
+    /// Writes an object as a whole as somebody.
+    pub async fn replace(&self, who: &str, kind: &str, object: &Value) -> Answer {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let body: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        answer(self.api(who, kind, namespace).replace(name(object), &PostParams::default(), &body).await)
     }
 
     /// Deletes an object as somebody.

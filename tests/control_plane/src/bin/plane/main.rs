@@ -4,6 +4,7 @@
 //! everything else to standard error.
 
 mod build;
+mod demo;
 mod down;
 mod playground;
 mod run;
@@ -20,6 +21,7 @@ usage: plane <command>
   build   find or build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm
   up      start a plane with the operator and the examples, and leave it running
   run     upgrade the chart and restart the operator on the plane that is up
+  demo    play the main job on a plane of its own
   down    end the plane that is up and remove its files
 ";
 
@@ -29,6 +31,7 @@ async fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match *words.as_slice() {
         ["build"] => build::build().await,
+        ["demo"] => demo::demo().await,
         ["up"] => up::up().await,
         ["run"] => run::run().await,
         ["down"] => down::down().await,

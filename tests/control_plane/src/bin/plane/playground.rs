@@ -3,14 +3,19 @@ use std::path::Path;
 use control_plane::{ADMIN, Cluster, Error, Result};
 use serde_json::{Value, json};
 
-/// Namespaces, roles and bindings of the people.
-const MANIFEST: &str = include_str!("playground.yaml");
+const NAMESPACES: &str = include_str!("namespaces.yaml");
+const REQUESTERS: &str = include_str!("requesters.yaml");
 /// The kinds that admins write. A folder of examples has requests as well, and those are for people to apply.
 const OF_ADMINS: [&str; 2] = ["ApprovalPolicy", "RoleEligibility"];
 
-/// Sets up namespaces, roles and who may ask at all.
-pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
-    cluster.apply(ADMIN, MANIFEST).await?.ok().map(drop)
+/// Sets up namespaces with their roles.
+pub(crate) async fn namespaces(cluster: &Cluster) -> Result<()> {
+    cluster.apply(ADMIN, NAMESPACES).await?.ok().map(drop)
+}
+
+/// Lets everybody of the playground ask and decide. With the chart `jit-access` this is not needed.
+pub(crate) async fn requesters(cluster: &Cluster) -> Result<()> {
+    cluster.apply(ADMIN, REQUESTERS).await?.ok().map(drop)
 }
 
 /// Applies the eligibilities and policies of a directory as the admin, and

@@ -22,7 +22,8 @@ pub(crate) async fn up() -> Result<()> {
     eprintln!("Starting etcd, kube-apiserver and kube-controller-manager.");
     let plane = Plane::start(options).await?;
     let cluster = plane.cluster().clone();
-    playground::prepare(&cluster).await?;
+    playground::namespaces(&cluster).await?;
+    playground::requesters(&cluster).await?;
     eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
     let operator = Operator::start(&cluster, plane.minder(), operator_options).await?;
     playground::examples(&cluster, &root.join("examples")).await?;

@@ -1,0 +1,186 @@
+//! Requests and decisions: who may write them, with which stamp, and that they stay as they are.
+
+use control_plane::{ADMIN, wait_for_ok};
+use serde_json::{Value, json};
+
+use super::{
+    Floor, Outcome,
+    plane::{Answer, OPERATOR, STAR, TENANT, account, decision, name, passes, refused, request, stamp},
+};
+
+/// `object` with `value` at this JSON pointer.
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    object.pointer_mut(parent).expect("a parent")[key] = value;
+    object
+}
+
+pub async fn t1_a_stamp_is_the_writers_own(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let forged = |pointer: &str, value: Value| with(request("dev", &namespace, "forged"), pointer, value);
+    let stamp_with = |key: &str, value: Value| with(stamp("dev"), &format!("/{key}"), value);
+    for (object, said) in [
+        (forged("/spec/requester", Value::Null), "spec.requester is missing"),
+        (forged("/spec/requester", stamp("lead-1")), "spec.requester.username is 'lead-1', but you are 'dev'"),
+        (forged("/spec/requester", stamp_with("uid", json!("u-lead-1"))), "spec.requester.uid is not your uid"),
+        (forged("/spec/requester", json!({"username": "dev"})), "spec.requester.uid is not your uid"),
+        (forged("/spec/requester", stamp_with("groups", json!(["devs", "leads", "x"]))), "groups that you are not in: leads, x."),
+        (forged("/spec/requester", stamp_with("extra", json!({"a.b/amr": ["mfa"]}))), "spec.requester.extra has a value"),
+    ] {
+        refused(said, floor.create("dev", &object).await, "requests", said)?;
+    }
+    for (number, stamp) in [stamp("dev"), stamp_with("groups", json!(["devs"]))].into_iter().enumerate() {
+        let honest = with(request("dev", &namespace, &format!("honest-{number}")), "/spec/requester", stamp);
+        passes("an honest stamp", floor.create("dev", &honest).await)?;
+    }
+    Ok(())
+}
+
+pub async fn t1_a_person_in_a_thousand_groups_is_served(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    // As many as a stamp can hold, and those that are found last.
+    let mut groups: Vec<_> = (873..1000).map(|number| format!("crowd-{number:04}")).collect();
+    groups.push("devs".to_owned());
+    let of = |name: &str, groups: &[String]| with(request("crowd", &namespace, name), "/spec/requester/groups", json!(groups));
+    passes("a stamp with 128 of 1001 groups", floor.create("crowd", &of("crowd", &groups)).await)?;
+    groups[0] = "leads".to_owned();
+    refused("one of them forged", floor.create("crowd", &of("forged", &groups)).await, "requests", "not in: leads.")
+}
+
+pub async fn t1_a_decision_names_its_request_and_its_writer(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    let approve = || decision("lead-1", &asked, "Approve");
+    let owner = approve()["metadata"]["ownerReferences"][0].clone();
+    let owners = "/metadata/ownerReferences";
+    for (object, said) in [
+        (with(approve(), "/spec/decider", Value::Null), "spec.decider is missing"),
+        (with(approve(), "/spec/decider", stamp("lead-2")), "spec.decider.username is 'lead-2', but you are 'lead-1'"),
+        (with(approve(), "/spec/decider/groups", json!(["leads", "security"])), "not in: security."),
+        (with(approve(), "/spec/requestRef/uid", Value::Null), "lacks the request's uid and requester"),
+        (with(approve(), "/spec/requestRef/requester", Value::Null), "lacks the request's uid and requester"),
+        (with(approve(), owners, json!([])), "owned by its request"),
+        (with(approve(), owners, json!([with(owner.clone(), "/kind", json!("RoleEligibility"))])), "owned by its request"),
+        (with(approve(), owners, json!([with(owner.clone(), "/uid", json!("other"))])), "owned by its request"),
+        (with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])), "owned by its request"),
+        (
+            with(approve(), owners, json!([owner, {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}])),
+            "owned by its request",
+        ),
+        (with(approve(), "/metadata/finalizers", json!(["a.example/b"])), "has no finalizers"),
+    ] {
+        refused(said, floor.create("lead-1", &object).await, "decisions", said)?;
+    }
+    for (who, verb) in [("lead-1", "Approve"), ("lead-2", "Deny"), ("dev", "Deactivate")] {
+        passes(verb, floor.create(who, &decision(who, &asked, verb)).await)?;
+    }
+    Ok(())
+}
+
+pub async fn t4_nobody_approves_his_own_request(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "mine").await?;
+    refused("his own approval", floor.create("dev", &decision("dev", &asked, "Approve")).await, "decisions", "nobody approves his own request")
+}
+
+/// The schema refuses it first. Somebody who takes that rule out of the CRD still finds the policy.
+pub async fn t2_nothing_written_is_changed_even_where_the_schema_lost_its_rule(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    let decided = passes("a decision", floor.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
+    for who in [ADMIN, STAR, OPERATOR] {
+        let said = floor.patch(who, "RoleActivationRequest", &namespace, "asked", json!({"spec": {"duration": "4h"}})).await;
+        match said {
+            Err((422, said)) if said.contains("a request cannot be changed") => {}
+            other => return Err(format!("the schema should refuse a change by {who}: {other:?}")),
+        }
+    }
+    let (crd, rules) = ("activationdecisions.jitrbac.dev", "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations");
+    let definition = passes("the CRD", floor.get("CustomResourceDefinition", "", crd).await)?;
+    let replace = |value: &Value| json!([{"op": "replace", "path": rules, "value": value}]);
+    passes("a rule's removal by an admin", floor.json_patch(ADMIN, "CustomResourceDefinition", "", crd, replace(&json!([]))).await)?;
+    let change = async || {
+        let patch = json!({"spec": {"comment": "other"}});
+        let answer: Answer = floor.patch(ADMIN, "ActivationDecision", &namespace, name(&decided), patch).await;
+        refused("a change", answer, "decisions", "a decision cannot be changed; create another one")
+    };
+    let looked = wait_for_ok("the policy alone to answer", std::time::Duration::from_secs(20), change).await;
+    let back = replace(definition.pointer(rules).unwrap_or(&Value::Null));
+    passes("the rule's return", floor.json_patch(ADMIN, "CustomResourceDefinition", "", crd, back).await)?;
+    looked.map_err(|error| error.to_string())
+}
+
+pub async fn t31_metadata_is_no_lever(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let owner = json!([{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": "x"}]);
+    let made = |pointer: &str, value: Value| with(request("dev", &namespace, "levered"), pointer, value);
+    for (object, said) in [
+        (made("/metadata/finalizers", json!(["a.example/b"])), "a request has no finalizers"),
+        (made("/metadata/finalizers", json!(["orphan"])), "a request has no finalizers"),
+        (made("/metadata/ownerReferences", owner.clone()), "a request has no owner"),
+    ] {
+        refused(said, floor.create("dev", &object).await, "requests", said)?;
+    }
+    let asked = with(request("dev", &namespace, "asked"), "/metadata/labels", json!({"a": "b"}));
+    let asked = passes("a request with a label", floor.create("dev", &asked).await)?;
+    let decided = passes("a decision", floor.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
+    for (kind, policy, object) in [("RoleActivationRequest", "requests", &asked), ("ActivationDecision", "decisions", &decided)] {
+        for who in [ADMIN, STAR, TENANT] {
+            for metadata in [
+                json!({"labels": {"a": "c"}}),
+                json!({"annotations": {"a": "b"}}),
+                json!({"finalizers": ["a.example/b"]}),
+                json!({"ownerReferences": owner}),
+            ] {
+                let answer = floor.patch(who, kind, &namespace, name(object), json!({"metadata": metadata})).await;
+                refused(&format!("{metadata} by {who}"), answer, policy, "stay as they were created")?;
+            }
+            passes("a write that changes nothing", floor.write_back(who, kind, &namespace, name(object)).await)?;
+        }
+    }
+    let stripped = floor.patch(STAR, "ActivationDecision", &namespace, name(&decided), json!({"metadata": {"ownerReferences": null}})).await;
+    refused("a decision without its owner", stripped, "decisions", "stay as they were created")
+}
+
+pub async fn t43_labels_of_object_and_namespace_exempt_nobody(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let labels = json!({
+        "control-plane": "true", "jitrbac.dev/ignore": "true", "jitrbac.dev/managed": "true", "jitrbac.dev/probe": "other",
+        "admission.jitrbac.dev/disabled": "true", "app.kubernetes.io/managed-by": "Helm",
+    });
+    let labelled = json!({"metadata": {"labels": labels}});
+    passes("labels on the namespace", floor.patch(ADMIN, "Namespace", "", &namespace, labelled).await)?;
+    let mut forged = with(request("dev", &namespace, "forged"), "/metadata/labels", labels.clone());
+    forged["spec"]["requester"] = stamp("lead-1");
+    refused("a forged stamp under labels", floor.create("dev", &forged).await, "requests", "but you are 'dev'")?;
+    let honest = with(request("dev", &namespace, "honest"), "/metadata/labels", labels);
+    passes("an honest one", floor.create("dev", &honest).await).map(drop)
+}
+
+pub async fn t46_a_dry_run_is_answered_alike_and_leaves_nothing(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let mut forged = request("dev", &namespace, "tried");
+    forged["spec"]["requester"] = stamp("lead-1");
+    refused("a forged stamp", floor.dry_create("dev", &forged).await, "requests", "but you are 'dev'")?;
+    let mut honest = request("dev", &namespace, "tried");
+    passes("an honest stamp", floor.dry_create("dev", &honest).await)?;
+    honest["metadata"] = json!({"generateName": "tried-", "namespace": namespace});
+    passes("an honest stamp with a generated name", floor.dry_create("dev", &honest).await)?;
+    floor.gone("RoleActivationRequest", &namespace, "tried").await
+}
+
+pub async fn t53_the_operator_makes_no_requests_and_no_decisions(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let me = json!({"username": account("controller")});
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    let own = with(request(OPERATOR, &namespace, "own"), "/spec/requester", me.clone());
+    let decided = with(decision(OPERATOR, &asked, "Approve"), "/spec/decider", me);
+    for (object, policy, said) in [
+        (own, "requests", "the operator may not make requests"),
+        (decided, "decisions", "the operator may not make decisions"),
+    ] {
+        refused(said, floor.create(OPERATOR, &object).await, policy, said)?;
+        passes("the same in a dry run, for probes", floor.dry_create(OPERATOR, &object).await)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Eligibilities and policies: whose they are and whom they may name.
+
+use control_plane::ADMIN;
+use serde_json::{Value, json};
+
+use super::{
+    Floor, Outcome,
+    plane::{STAR, approval_policy, eligibility, passes, refused},
+};
+
+pub async fn t1_the_author_is_whoever_changed_the_spec(floor: &Floor) -> Outcome {
+    let author = "jitrbac.dev/author";
+    for (kind, policy, object, change) in [
+        ("RoleEligibility", "eligibilities", eligibility(STAR, "authored"), json!({"maxDuration": "2h"})),
+        ("ApprovalPolicy", "approval-policies", approval_policy(STAR, "authored"), json!({"limits": {"maxDuration": "2h"}})),
+    ] {
+        let mut forged = object.clone();
+        forged["metadata"]["annotations"] = json!({author: ADMIN});
+        let said = "jitrbac.dev/author is 'admin', but you are 'star'";
+        refused("another author", floor.create(STAR, &forged).await, policy, said)?;
+        refused("another author in a dry run", floor.dry_create(STAR, &forged).await, policy, said)?;
+        forged["metadata"]["annotations"] = Value::Null;
+        refused("no author", floor.create(STAR, &forged).await, policy, "jitrbac.dev/author is missing")?;
+        passes("the author himself", floor.create(STAR, &object).await)?;
+
+        let patch = async |who: &str, patch: Value| floor.patch(who, kind, "", "authored", patch).await;
+        let signed = |who: &str, spec: &Value| json!({"spec": spec, "metadata": {"annotations": {author: who}}});
+        passes("a label by another", patch(ADMIN, json!({"metadata": {"labels": {"a": "b"}}})).await)?;
+        passes("a write that changes nothing", floor.write_back(ADMIN, kind, "", "authored").await)?;
+        let answer = patch(ADMIN, json!({"spec": change})).await;
+        refused("another's change under the old name", answer, policy, "is 'star', but you are 'admin'")?;
+        refused("a forged signature", patch(ADMIN, signed("ann", &change)).await, policy, "is 'ann', but you are 'admin'")?;
+        let said = "changes only with it";
+        refused("a signature alone", patch(ADMIN, json!({"metadata": {"annotations": {author: ADMIN}}})).await, policy, said)?;
+        refused("no signature any more", patch(STAR, json!({"metadata": {"annotations": {author: null}}})).await, policy, said)?;
+        passes("a change under one's own name", patch(ADMIN, signed(ADMIN, &change)).await)?;
+    }
+    Ok(())
+}
+
+pub async fn t11_system_names_are_never_eligible_and_never_approve(floor: &Floor) -> Outcome {
+    // The schema of eligibilities says the same and is asked first.
+    for subject in [json!({"kind": "Group", "name": "system:masters"}), json!({"kind": "User", "name": "system:admin"})] {
+        let mut object = eligibility(ADMIN, "t11-system");
+        object["spec"]["subjects"] = json!([{"kind": "Group", "name": "devs"}, subject]);
+        match floor.create(ADMIN, &object).await {
+            Err((422 | 403, said)) if said.contains("system:") => {}
+            other => return Err(format!("{subject} should be refused: {other:?}")),
+        }
+    }
+    let stage = |people: Value| json!({"approval": {"stages": [{"name": "one", "approvers": people}]}});
+    for (spec, named) in [
+        (stage(json!({"groups": ["leads", "system:masters"]})), "system:masters"),
+        (stage(json!({"users": ["ann", "system:admin"]})), "system:admin"),
+        (stage(json!({"users": ["system:serviceaccount:shop"]})), "system:serviceaccount:shop"),
+        (stage(json!({"users": ["system:serviceaccount:shop:bot:x"]})), "system:serviceaccount:shop:bot:x"),
+        (json!({"approval": {"automatic": {}}, "revokers": {"groups": ["system:serviceaccounts:shop"]}}), "system:serviceaccounts:shop"),
+        (json!({"approval": {"automatic": {}}, "emergency": {"reviewers": {"users": ["system:node:n"]}}}), "system:node:n"),
+    ] {
+        let mut object = approval_policy(ADMIN, "t11-system");
+        object["spec"] = spec;
+        let said = format!("cannot approve, revoke or review: {named}.");
+        refused(named, floor.create(ADMIN, &object).await, "approval-policies", &said)?;
+    }
+    let mut object = approval_policy(ADMIN, "t11-account");
+    object["spec"] = stage(json!({"users": ["system:serviceaccount:shop:bot.x-1"]}));
+    passes("a ServiceAccount by its full name", floor.create(ADMIN, &object).await)?;
+    let mut object = eligibility(ADMIN, "t11-account");
+    object["spec"]["subjects"] = json!([{"kind": "ServiceAccount", "namespace": "shop", "name": "bot"}]);
+    passes("a ServiceAccount as such", floor.create(ADMIN, &object).await).map(drop)
+}
+
+/// A policy whose expressions cost too much would refuse everything.
+pub async fn the_largest_policy_and_eligibility_fit_the_cost_limits(floor: &Floor) -> Outcome {
+    let users: Vec<_> = (10..74).map(|number| format!("system:serviceaccount:{}:{}{number}", "n".repeat(63), "x".repeat(160))).collect();
+    let groups: Vec<_> = (10..74).map(|number| format!("{}{number}", "g".repeat(254))).collect();
+    let people = json!({"users": users, "groups": groups});
+    let stages: Vec<_> = (0..5).map(|number| json!({"name": format!("stage-{number}"), "approvers": people})).collect();
+    let mut object = approval_policy(ADMIN, "largest");
+    object["spec"] = json!({"approval": {"stages": stages}, "revokers": people, "emergency": {"reviewers": people}});
+    passes("the largest policy", floor.create(ADMIN, &object).await)?;
+    passes("the same again", floor.write_back(ADMIN, "ApprovalPolicy", "", "largest").await)?;
+
+    let subjects: Vec<_> = (100..356).map(|number| json!({"kind": "User", "name": format!("{}{number}", "u".repeat(253))})).collect();
+    let mut object = eligibility(ADMIN, "largest");
+    object["spec"]["subjects"] = json!(subjects);
+    passes("the largest eligibility", floor.create(ADMIN, &object).await)?;
+    passes("the same again", floor.write_back(ADMIN, "RoleEligibility", "", "largest").await).map(drop)
+}
