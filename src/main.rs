@@ -118,7 +118,7 @@ where
         };
         signals.abort();
         if let Err(message) = &outcome {
-            error!(message, "cannot go on");
+            error!(why = message, "cannot go on");
         }
         outcome
     })

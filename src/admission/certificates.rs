@@ -155,7 +155,9 @@ impl Keeper<'_> {
                 self.present(Vec::new(), leaf, key)
             }
             Certificate::SelfManaged { secret, dns_names } => {
-                let names: Vec<String> = dns_names.iter().map(String::as_str).chain(LOCAL_NAMES).map(str::to_owned).collect();
+                let mut names: Vec<String> = dns_names.iter().map(String::as_str).chain(LOCAL_NAMES).map(str::to_owned).collect();
+                names.sort_unstable();
+                names.dedup();
                 let stored = self.stored(secret, &names).await?;
                 let told = self.tell(&stored.authorities).await?;
                 if told && !self.presented.leaf.is_empty() && self.presented.leaf != stored.leaf {

@@ -243,6 +243,70 @@ async fn t4_decisions_are_answered_by_the_rules() {
 }
 
 #[tokio::test]
+async fn t5_one_person_approves_once() {
+    let stored = with_request();
+    stored.objects.lock().unwrap()[1].1 = policy(2);
+    let mut approve = decision("Approve");
+    approve["spec"]["digest"] = json!("sha256:0000000000000000");
+    let stale = stored.write("lead-1", &approve, None).await.unwrap_err();
+    let digest = stale.split(['\'', ' ', ';']).filter(|word| word.starts_with("sha256:")).nth(1).unwrap();
+    approve["spec"]["digest"] = json!(digest);
+    let (taken, _) = stored.write("lead-1", &approve, None).await.unwrap();
+    let stored = stored.with("/apis/jitrbac.dev/v1alpha1/namespaces/payments/activationdecisions/d", taken);
+    assert_eq!(stored.refused("lead-1", &approve).await, "AlreadyApproved");
+    assert!(stored.write("lead-2", &approve, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn t10_t50_users_of_kubernetes_and_service_accounts_get_nothing() {
+    for (user, reason) in [
+        ("system:anonymous", "SystemUser"),
+        ("system:serviceaccount:payments", "SystemUser"),
+        ("system:serviceaccount:payments:ci", "ServiceAccountNotAllowed"),
+        ("", "StampMissing"),
+    ] {
+        let mut asked = review(user, &request("inc-1"), None);
+        asked["request"]["userInfo"]["groups"] = json!(["devs"]);
+        let mut stamped = request("inc-1");
+        stamped["spec"]["requester"] = json!({"username": user, "groups": ["devs"]});
+        asked["request"]["object"] = stamped;
+        let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
+        assert_eq!(answer["response"]["auditAnnotations"]["reason"], reason, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn t6_t11_nobody_and_everybody_are_no_approvers_and_no_subjects() {
+    let mut everybody = eligibility("edit");
+    everybody["spec"]["subjects"][0]["name"] = json!("system:authenticated");
+    assert_eq!(cluster().refused("admin", &everybody).await, "SystemName");
+    for (approval, reason) in [
+        (json!({}), "InvalidField"),
+        (json!({"stages": [{"name": "lead", "approvers": {}}]}), "InvalidField"),
+        (json!({"stages": [{"name": "lead", "approvers": {"groups": ["system:masters"]}}]}), "SystemName"),
+    ] {
+        let refused = object("ApprovalPolicy", "two-eyes", None, &json!({"approval": approval}));
+        assert_eq!(cluster().refused("admin", &refused).await, reason);
+    }
+}
+
+#[tokio::test]
+async fn t46_a_name_may_come_later_and_a_dry_run_is_answered_alike() {
+    let mut unnamed = request("x");
+    unnamed["metadata"] = json!({"generateName": "inc-", "namespace": "payments"});
+    let mut asked = review("dev", &unnamed, None);
+    asked["request"]["name"] = json!("");
+    asked["request"]["dryRun"] = json!(true);
+    let (_, answer) = cluster().ask("/mutate", asked.to_string()).await;
+    assert_eq!(answer["response"]["allowed"], true);
+    asked["request"]["object"]["spec"]["eligibilityRef"]["name"] = json!("unknown");
+    asked["request"]["object"]["spec"]["requester"] = json!({"username": "dev"});
+    asked["request"]["object"]["metadata"]["creationTimestamp"] = json!(AT);
+    let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
+    assert_eq!(answer["response"]["auditAnnotations"]["reason"], "EligibilityNotFound");
+}
+
+#[tokio::test]
 async fn t25_an_eligibility_needs_a_role_that_the_operator_may_bind() {
     assert!(cluster().write("admin", &eligibility("edit"), None).await.unwrap().1.is_empty());
     let message = cluster().write("admin", &eligibility("cluster-admin"), None).await.unwrap_err();

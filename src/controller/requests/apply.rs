@@ -176,7 +176,7 @@ impl Requests {
             let about = stored.object_ref(&());
             self.context.events.tell(about, report::is_warning(verdict.state, verdict.reason), verdict.reason, verdict.state.as_str(), &verdict.message);
             if verdict.state != State::Active {
-                info!(request = %format!("{namespace}/{name}"), state = %verdict.state, reason = %verdict.reason, message = verdict.message, "request");
+                info!(request = %format!("{namespace}/{name}"), state = %verdict.state, reason = %verdict.reason, why = verdict.message, "decided");
             }
         }
         Ok(())

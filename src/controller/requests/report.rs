@@ -74,14 +74,22 @@ fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Ve
     let approved = active || state == State::Scheduled || (state.is_terminal() && approved_before);
     let waits = !state.is_terminal() && !active;
     let failed = matches!(state, State::Denied | State::TimedOut | State::Failed);
-    let set = |kind, status| Set { kind, status: Some(status), reason: verdict.reason, message: verdict.message.clone() };
+    let names: Vec<&str> = verdict.counted.iter().map(|c| c.approver.username.as_str()).collect();
+    let by = if names.is_empty() { before.approved_by.clone().unwrap_or_default() } else { names.join(", ") };
+    let approval = match (approved, by.is_empty()) {
+        (true, true) => "approved automatically".to_owned(),
+        (true, false) => format!("approved by {by}"),
+        (false, _) => verdict.message.clone(),
+    };
+    let set = |kind, status, message: &str| Set { kind, status: Some(status), reason: verdict.reason, message: message.to_owned() };
+    // What is told once need not be told six times: the rest have the reason only.
     vec![
-        set(APPROVED, approved),
-        set(ACTIVE, active),
-        set(SETTLED, !waits),
-        set(READY, active),
-        set(RECONCILING, waits),
-        set(STALLED, failed),
+        set(READY, active, &verdict.message),
+        set(APPROVED, approved, &approval),
+        set(ACTIVE, active, ""),
+        set(SETTLED, !waits, ""),
+        set(RECONCILING, waits, ""),
+        set(STALLED, failed, ""),
     ]
 }
 

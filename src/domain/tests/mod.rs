@@ -14,7 +14,7 @@ mod live;
 mod missing;
 mod people;
 mod policies;
-// mod random;
+mod random;
 mod stored_binding;
 
 use std::sync::Arc;

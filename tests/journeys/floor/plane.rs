@@ -82,6 +82,8 @@ impl Floor {
         cluster.apply(ADMIN, include_str!("rights.yaml")).await.and_then(Said::ok).map_err(text)?;
         super::deletion::before_the_policies(&floor).await?;
         helm(&cluster, &[]).await?;
+        // Otherwise the garbage collector looks for new kinds only every half minute.
+        floor.plane.controller_manager().restart().map_err(text)?;
         for (name, account) in [(OPERATOR, "jit-rbac-controller"), (WEBHOOK, "jit-rbac-webhook")] {
             let token = cluster.run(ADMIN, &["create", "token", account, "--namespace", NAMESPACE]).await;
             let token = token.and_then(Said::ok).map_err(text)?;

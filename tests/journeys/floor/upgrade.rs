@@ -26,17 +26,23 @@ pub async fn an_upgrade_takes_nothing_back_that_the_webhook_wrote(_: &Floor) -> 
         let configuration = passes("a CA bundle", write_bundles(&floor, kind).await)?;
         written.push(bundles(&configuration));
     }
-    for (seconds, more) in [(4, "--server-side=true"), (3, "--server-side=false"), (2, "--server-side=auto"), (2, "--force-conflicts")] {
-        helm(floor.cluster(), &["--set", &format!("webhook.timeoutSeconds={seconds}"), more]).await?;
+    for (seconds, more) in [
+        (4, &["--server-side=true"][..]),
+        (3, &["--server-side=false"]),
+        (2, &["--server-side=auto"]),
+        (1, &["--server-side=true", "--force-conflicts"]),
+    ] {
+        let set = format!("webhook.timeoutSeconds={seconds}");
+        helm(floor.cluster(), &[&["--set", &set], more].concat()).await?;
         for (kind, bundle) in CONFIGURATIONS.iter().zip(&written) {
             let after = passes("the configuration", floor.get(kind, "", RELEASE).await)?;
             if after["webhooks"][0]["timeoutSeconds"] != seconds || bundles(&after) != *bundle {
-                return Err(format!("after {more}: {after}"));
+                return Err(format!("after {more:?}: {after}"));
             }
         }
         let after = passes("the Secret", floor.get("Secret", NAMESPACE, "jit-rbac-webhook-tls").await)?;
         if after["data"] != secret["data"] {
-            return Err(format!("after {more}: {after}"));
+            return Err(format!("after {more:?}: {after}"));
         }
     }
     Ok(())

@@ -1,0 +1,19 @@
+//! Properties over random worlds: the invariants of threats.md section 6, by their numbers.
+//!
+//! There are few people and few names, so that identities collide; times are close together, so that edges meet.
+
+mod grants;
+mod limits;
+mod order;
+mod records;
+mod worlds;
+
+use super::*;
+use worlds::{Said, World as _, fresh_worlds, said, worlds};
+
+/// Start and length of what would be granted.
+fn granted(world: &super::World) -> Option<(DateTime<Utc>, TimeDelta)> {
+    let verdict = world.decide();
+    (verdict.binding == BindingAction::Create).then_some(())?;
+    verdict.grant.map(|grant| (grant.start, grant.deadline - grant.start))
+}
