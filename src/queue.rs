@@ -153,7 +153,7 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some((key, next)) = running.next(), if !running.is_empty() => self.finished(key, next),
+                Some((key, next)) = running.next(), if !running.is_empty() => self.finished(&key, next),
                 Some((key, due)) = self.incoming.recv() => self.schedule(key, due),
                 Some(expired) = self.waiting.next(), if !self.waiting.is_empty() => {
                     self.fired(expired.into_inner());
@@ -196,8 +196,8 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
         }
     }
 
-    fn finished(&mut self, key: K, next: Next) {
-        let again = self.busy.remove(&key).flatten();
+    fn finished(&mut self, key: &K, next: Next) {
+        let again = self.busy.remove(key).flatten();
         let own = match next {
             Next::Done => None,
             Next::In(pause) => Some(Due::After(Instant::now() + pause)),
@@ -210,7 +210,7 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
             }
         };
         if next != Next::Retry {
-            self.failures.remove(&key);
+            self.failures.remove(key);
         }
         for due in [own, again].into_iter().flatten() {
             self.schedule(key.clone(), due);

@@ -113,11 +113,7 @@ impl Desk {
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let status = read(what, api.create(&PostParams::default(), &question)).await?.status.unwrap_or_default();
         if !status.allowed || status.denied.unwrap_or(false) {
-            let list = if role.kind == RoleKind::Role { "roles" } else { "clusterRoles" };
-            return Ok(Some(Answer::from(Refusal::new(
-                Reason::RoleNotBindable,
-                format!("jit-rbac may not bind the {} '{}'; whoever installs it must add the name to the chart's value bindableRoles.{list}", role.kind, role.name),
-            ))));
+            return Ok(Some(Answer::from(eligibility::not_bindable(role))));
         }
         // An authorizer that failed may have been the one that denies.
         let failed = status.evaluation_error.filter(|error| !error.is_empty());

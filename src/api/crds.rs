@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions, generated from the types.
+//! The `CustomResourceDefinition`s, generated from the types.
 
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -34,8 +34,8 @@ pub fn all() -> Result<Vec<(String, String)>, CrdError> {
     .collect()
 }
 
-/// Takes out what the generator adds and the API server has no use for: integer formats that it does not know, and `nullable`,
-/// without which it drops a null as if the field were not written.
+/// Takes out what the generator adds and nobody has a use for: integer formats that the API server does not know, `nullable`, without
+/// which it drops a null as if the field were not written, and the brackets of links, which `kubectl explain` would show.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -44,6 +44,9 @@ fn tidy(value: &mut Value) {
             }
             if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
                 map.remove("format");
+            }
+            if let Some(Value::String(description)) = map.get_mut("description") {
+                *description = description.replace("[`", "`").replace("`]", "`");
             }
             map.values_mut().for_each(tidy);
         }

@@ -1,5 +1,7 @@
 //! `ActivationDecision`: what one person says to one request.
 
+#![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,8 @@ pub struct ActivationDecisionSpec {
 pub struct RequestRef {
     /// Name of the request.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-][a-z0-9.-]*$')")
+        .message("must be the name of a request: lower case letters, digits, '-' and '.'"))]
     pub name: String,
     /// UID of the request; stamped, so that a decision is for one object and not for a name (T3).
     #[serde(default, skip_serializing_if = "Option::is_none")]

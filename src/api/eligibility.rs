@@ -1,5 +1,7 @@
 //! `RoleEligibility`: who may activate which role, where, until when, under which policy.
 
+#![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -94,6 +96,8 @@ pub struct RoleRef {
     pub kind: RoleKind,
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._~:@+-]+$') && !(self in ['.', '..'])")
+        .message("must be the name of a role: letters, digits and any of - . _ ~ : @ +"))]
     pub name: String,
 }
 
@@ -138,6 +142,8 @@ impl std::fmt::Display for RoleKind {
 pub struct NameRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-][a-z0-9.-]*$')")
+        .message("must be the name of an object: lower case letters, digits, '-' and '.'"))]
     pub name: String,
 }
 

@@ -46,12 +46,39 @@ pub fn request_uid_of(name: &str) -> Option<&str> {
 
 /// Name of the webhook in both webhook configurations that answers for requests and decisions.
 pub const PEOPLE_WEBHOOK: &str = "activations.jitrbac.dev";
+/// True for what can be the name of an object of our kinds or of a namespace. Any other name is nobody's, and is never put into a path.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) && !name.starts_with('.')
+}
+
+/// True for what can be the name of a role in a path as it stands. Kubernetes allows a few more, which nobody can activate.
+#[must_use]
+pub fn is_role_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@+".contains(&b);
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(plain) && name != "." && name != ".."
+}
+
 /// Name of the webhook in both webhook configurations that answers for eligibilities and policies.
 pub const ADMIN_WEBHOOK: &str = "eligibilities.jitrbac.dev";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_leaves_its_path() {
+        for name in ["a", "a.b-c", "0"] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in ["", "..", ".", "a/../../x", "a?b", "a b", "a%2f", "A", "a,b=c", "é"] {
+            assert!(!is_object_name(name), "{name}");
+        }
+        assert!(is_role_name("system:node") && is_role_name("Team@A_1"));
+        for name in ["", ".", "..", "a/b", "a%2e", "a?b", "a b", "a#b"] {
+            assert!(!is_role_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn only_the_operators_form_is_a_binding_name() {

@@ -1,5 +1,7 @@
 //! `ApprovalPolicy`: what an activation needs.
 
+#![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -1,5 +1,7 @@
 //! `RoleActivationRequest`: "this eligibility, in this namespace, for so long, because ...".
 
+#![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};

@@ -9,13 +9,16 @@ use super::{events::Events, lease::Leadership};
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{RequestFacts, Settings},
+    domain::{Lookup, RequestFacts, Settings},
     gather::{cache::Cache, surroundings::World},
     revoker::Revoker,
 };
 
 /// Field manager of all that the controller writes.
 pub const FIELD_MANAGER: &str = "jit-rbac";
+
+/// A request that is not at an end, as far as it can be read.
+pub type LiveRequest = Lookup<Arc<RequestFacts>>;
 
 /// Shared by the controllers of one replica.
 pub struct Context {
@@ -30,7 +33,7 @@ pub struct Context {
     /// Eligibilities, policies, namespaces, roles.
     pub world: Arc<World>,
     /// Requests that are not at an end.
-    pub requests: Arc<Cache<Option<RequestFacts>>>,
+    pub requests: Arc<Cache<LiveRequest>>,
     /// Ends bindings.
     pub revoker: Arc<Revoker>,
     /// Whether this replica may grant.

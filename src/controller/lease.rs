@@ -23,8 +23,8 @@ const HELD: Duration = Duration::from_secs(6);
 const RENEWED: Duration = Duration::from_secs(2);
 /// How often the others look.
 const LOOKED_AT: Duration = Duration::from_secs(1);
-/// How much earlier than the others the holder believes that its time is over.
-const MARGIN: Duration = Duration::from_secs(1);
+/// How long the holder itself believes that it holds it: less than the others do.
+const BELIEVED: Duration = Duration::from_secs(5);
 
 /// Whether this replica may grant. Asked at each grant, with the monotonic clock: a holder that could not renew stops by itself.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Elector {
         loop {
             let started = Instant::now();
             // A renewal that hangs must not outlive what it renews.
-            let round = tokio::time::timeout(HELD - MARGIN, self.round(&api, &mut seen)).await;
+            let round = tokio::time::timeout(BELIEVED, self.round(&api, &mut seen)).await;
             match round {
                 Ok(Ok(true)) => self.hold(started),
                 Ok(Ok(false)) => self.lose("somebody else holds the Lease"),
@@ -115,7 +115,7 @@ impl Elector {
     }
 
     fn hold(&self, since: Instant) {
-        self.until.send_replace(Some(since + HELD - MARGIN));
+        self.until.send_replace(Some(since + BELIEVED));
         if !self.leading.send_replace(true) {
             info!(identity = self.identity, "this replica grants now");
         }

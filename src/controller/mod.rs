@@ -15,12 +15,12 @@ use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{context::Context, events::Events, lease::Elector, requests::Requests};
+use self::{context::{Context, LiveRequest}, events::Events, lease::Elector, requests::Requests};
 use crate::{
     api::{ActivationDecision, RoleActivationRequest, eligibility::RoleKind},
     clock::Clock,
     config::Config,
-    domain::RequestFacts,
+    domain::{Lookup, RequestFacts},
     gather::{
         cache::{Cache, Key},
         convert, live,
@@ -41,7 +41,7 @@ const REPORTS_AT_ONCE: usize = 4;
 /// Pauses after failures.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(30) };
 /// How often all bindings are looked through again for what the watch cannot see.
-const SWEEP_EVERY: Duration = Duration::from_secs(300);
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 /// Pause between attempts at the first sweep.
 const SWEEP_AGAIN: Duration = Duration::from_millis(500);
 /// Changes of namespaces and roles come in swarms; what they mean for an eligibility is told once.
@@ -123,9 +123,18 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
 }
 
 /// A request that is another one than before to those who must act: its own status writes are no news to the writer.
-fn other_request(before: &Option<RequestFacts>, now: &Option<RequestFacts>) -> bool {
-    let object = |facts: &Option<RequestFacts>| facts.as_ref().map(|f| f.object.clone());
-    object(before) != object(now)
+fn other_request(before: &LiveRequest, now: &LiveRequest) -> bool {
+    match (before, now) {
+        (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
+        (before, now) => before != now,
+    }
+}
+
+fn live_request(guard: DeserializeGuard<RoleActivationRequest>) -> LiveRequest {
+    match guard {
+        DeserializeGuard(Ok(stored)) => Lookup::Found(Arc::new(convert::request(&stored))),
+        DeserializeGuard(Err(invalid)) => Lookup::Unreadable(invalid.error),
+    }
 }
 
 async fn first_sweep(revoker: &Revoker, health: &Health) {
@@ -174,7 +183,7 @@ impl Follower {
             self.context.world.follow(|change| self.changed(&change)),
             self.context.requests.follow(
                 surroundings::watch(requests, live_requests),
-                |guard| guard.0.ok().map(|stored| convert::request(&stored)),
+                live_request,
                 |key| self.request(key),
             ),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
@@ -245,7 +254,7 @@ impl Follower {
     }
 
     fn requests_of(&self, wanted: impl Fn(&RequestFacts) -> bool) {
-        for key in self.context.requests.pick(|key, facts| facts.as_ref().filter(|f| wanted(f)).map(|_| key.clone())) {
+        for key in self.context.requests.pick(|key, facts| facts.found().filter(|f| wanted(f)).map(|_| key.clone())) {
             self.request(key);
         }
     }

@@ -126,7 +126,7 @@ fn against(
     let allowed = if revoke { may_revoke(&policy.spec, who) } else { may_approve(&policy.spec, who) };
     if !allowed {
         let (reason, people) = if revoke {
-            let revokers = policy.spec.revokers.as_ref().map(person::in_words).unwrap_or_else(|| "nobody".to_owned());
+            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "nobody".to_owned(), person::in_words);
             (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
         } else {
             (Reason::NotAnApprover, format!("approvers are {}", approvers_in_words(&policy.spec)))

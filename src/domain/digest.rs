@@ -1,5 +1,7 @@
 //! What an approver approves: one hash over everything that would be granted (T2, T3, T17).
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -65,11 +67,11 @@ impl std::fmt::Display for Digest {
 #[must_use]
 pub fn canonical<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
-    write(&serde_json::to_value(value).unwrap_or(Value::Null), &mut out);
+    append(&serde_json::to_value(value).unwrap_or(Value::Null), &mut out);
     out
 }
 
-fn write(value: &Value, out: &mut Vec<u8>) {
+fn append(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut members: Vec<(&String, &Value)> = map.iter().filter(|(_, v)| !v.is_null()).collect();
@@ -81,7 +83,7 @@ fn write(value: &Value, out: &mut Vec<u8>) {
                 }
                 out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
                 out.push(b':');
-                write(member, out);
+                append(member, out);
             }
             out.push(b'}');
         }
@@ -91,7 +93,7 @@ fn write(value: &Value, out: &mut Vec<u8>) {
                 if i > 0 {
                     out.push(b',');
                 }
-                write(item, out);
+                append(item, out);
             }
             out.push(b']');
         }
@@ -102,5 +104,9 @@ fn write(value: &Value, out: &mut Vec<u8>) {
 /// Bytes in hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -79,9 +79,8 @@ pub fn span(
     let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
     if left < TimeDelta::from(shortest) {
         let seconds = u32::try_from(left.num_seconds().max(0)).unwrap_or(0);
-        let mut refusal = too_short(Duration::from_secs(seconds), shortest, &policy.name);
-        refusal.message.push_str(&format!("; eligibility '{}' ends before that", eligibility.name));
-        return Err(refusal);
+        let Refusal { reason, message } = too_short(Duration::from_secs(seconds), shortest, &policy.name);
+        return Err(Refusal::new(reason, format!("{message}; eligibility '{}' ends before that", eligibility.name)));
     }
     Ok((start, deadline))
 }

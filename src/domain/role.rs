@@ -87,7 +87,6 @@ impl Rule {
     /// The rule as `get,list deployments.apps (only web)`.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let mut text = self.verbs.join(",");
         let groups: Vec<&str> = self.api_groups.iter().map(String::as_str).filter(|g| !g.is_empty()).collect();
         let suffix = match (groups.as_slice(), self.api_groups.iter().any(String::is_empty)) {
             ([], _) => String::new(),
@@ -96,11 +95,7 @@ impl Rule {
         };
         let resources = self.resources.iter().map(|r| format!("{r}{suffix}"));
         let whats: Vec<String> = resources.chain(self.non_resource_urls.iter().cloned()).collect();
-        text.push(' ');
-        text.push_str(&whats.join(","));
-        if !self.resource_names.is_empty() {
-            text.push_str(&format!(" (only {})", self.resource_names.join(",")));
-        }
-        printable(&text)
+        let only = if self.resource_names.is_empty() { String::new() } else { format!(" (only {})", self.resource_names.join(",")) };
+        printable(&format!("{} {}{only}", self.verbs.join(","), whats.join(",")))
     }
 }

@@ -9,7 +9,7 @@ use kube::{
 
 use super::{GatherError, convert, read};
 use crate::{
-    api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State},
+    api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names},
     domain::{Binding, Lookup, Object, RequestFacts},
 };
 
@@ -31,17 +31,23 @@ pub struct StoredRequest {
 
 /// One request.
 pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Lookup<StoredRequest>, GatherError> {
+    if !names::is_object_name(name) {
+        return Ok(Lookup::Absent);
+    }
     let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), namespace);
     let found = read(|| format!("request '{namespace}/{name}'"), api.get_opt(name)).await?;
-    Ok(match found.map(|guard| guard.0) {
+    Ok(match found {
         None => Lookup::Absent,
-        Some(Ok(stored)) => Lookup::Found(StoredRequest { facts: convert::request(&stored), stored }),
-        Some(Err(invalid)) => Lookup::Unreadable(crate::api::text::printable(&invalid.error)),
+        Some(DeserializeGuard(Ok(stored))) => Lookup::Found(StoredRequest { facts: convert::request(&stored), stored }),
+        Some(DeserializeGuard(Err(invalid))) => Lookup::Unreadable(crate::api::text::printable(&invalid.error)),
     })
 }
 
 /// All decisions that name a request. One that cannot be understood says nothing and is left out.
 pub async fn decisions(client: &Client, namespace: &str, request: &str) -> Result<Vec<Object<ActivationDecisionSpec>>, GatherError> {
+    if !names::is_object_name(request) {
+        return Ok(Vec::new());
+    }
     let api: Api<DeserializeGuard<ActivationDecision>> = Api::namespaced(client.clone(), namespace);
     let selector = ListParams::default().fields(&format!("spec.requestRef.name={request}"));
     let list = read(|| format!("the decisions on '{namespace}/{request}'"), api.list(&selector)).await?;
@@ -52,11 +58,12 @@ pub async fn decisions(client: &Client, namespace: &str, request: &str) -> Resul
 /// The live requests of one user name under one eligibility in one namespace.
 pub async fn live_requests(client: &Client, namespace: &str, username: &str, eligibility: &str) -> Result<Vec<RequestFacts>, GatherError> {
     let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), namespace);
-    let mut selector = format!("spec.eligibilityRef.name={eligibility},{}", live_states());
-    // What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
-    if !username.contains([',', '=', '!', '\\']) {
-        selector.push_str(&format!(",spec.requester.username={username}"));
+    if !names::is_object_name(eligibility) {
+        return Ok(Vec::new());
     }
+    // What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
+    let by = if username.contains([',', '=', '!', '\\']) { String::new() } else { format!(",spec.requester.username={username}") };
+    let selector = format!("spec.eligibilityRef.name={eligibility},{}{by}", live_states());
     let list = read(|| format!("the live requests in '{namespace}'"), api.list(&ListParams::default().fields(&selector))).await?;
     Ok(list.items.into_iter().filter_map(|guard| guard.0.ok()).map(|stored| convert::request(&stored)).collect())
 }

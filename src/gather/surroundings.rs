@@ -23,6 +23,7 @@ use crate::{
     api::{
         ApprovalPolicy, ApprovalPolicySpec, RoleEligibility, RoleEligibilitySpec,
         eligibility::{RoleKind, RoleRef},
+        names,
     },
     domain::{Lookup, NamespaceFacts, Object, RoleFacts},
 };
@@ -153,6 +154,10 @@ impl World {
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
     {
+        // kube puts a name into the path as it is: what is no name must not lead anywhere else.
+        if !names::is_object_name(name) {
+            return Ok(None);
+        }
         let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
         read(|| format!("{what} '{name}'"), api.get_opt(name)).await
     }
@@ -169,6 +174,9 @@ impl World {
 
     /// The role that an eligibility means in a namespace.
     pub async fn role(&self, role: &RoleRef, namespace: &str, source: Source) -> Result<Lookup<RoleFacts>, GatherError> {
+        if !names::is_role_name(&role.name) {
+            return Ok(Lookup::Absent);
+        }
         let what = || format!("{} '{}'", role.kind, role.name);
         let found = match role.kind {
             RoleKind::ClusterRole => match cached(&self.cluster_roles, &Key::cluster(&role.name), source) {

@@ -12,11 +12,18 @@ use std::{
 };
 
 use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Said, on_interrupt, wait_for_ok};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams},
+    core::{ApiResource, GroupVersionKind},
+};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Runtime,
-    sync::{OnceCell, Semaphore},
+    sync::{OnceCell, RwLock, Semaphore},
 };
+
+use crate::{audit::Inspector, bindings};
 
 /// Why a journey failed, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -54,6 +61,16 @@ pub struct Ground {
     pub plane: Plane,
     /// The operator's processes.
     pub operator: Operator,
+    /// The admin's client, for looks that are repeated until something holds.
+    pub client: Client,
+    /// What is held against the API server's audit log in the end.
+    pub inspector: Inspector,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.inspector.finish();
+    }
 }
 
 impl Ground {
@@ -72,7 +89,9 @@ impl Ground {
             "subjects": groups.into_iter().chain(users).collect::<Vec<_>>(),
         });
         plane.apply(ADMIN, &binding.to_string()).await?.ok()?;
-        Ok(Self { plane, operator })
+        let client = plane.client(ADMIN).await?;
+        let inspector = Inspector::new(&client, plane.cluster()).await?;
+        Ok(Self { plane, operator, client, inspector })
     }
 
     /// kubectl, cluster and clients.
@@ -85,6 +104,7 @@ impl Ground {
 pub struct Env {
     runtime: Runtime,
     shared: OnceCell<Arc<Ground>>,
+    unguarded: OnceCell<RwLock<Arc<Ground>>>,
     own: Arc<Semaphore>,
     number: AtomicU32,
     /// Kept for the one who interrupts.
@@ -103,7 +123,7 @@ impl Env {
             }
         })
         .expect("signals can be listened for");
-        Self { runtime, shared: OnceCell::new(), own: Arc::new(Semaphore::new(OWN_PLANES)), number: AtomicU32::new(0), started }
+        Self { runtime, shared: OnceCell::new(), unguarded: OnceCell::new(), own: Arc::new(Semaphore::new(OWN_PLANES)), number: AtomicU32::new(0), started }
     }
 
     /// Runs a journey to its end, within a limit.
@@ -143,9 +163,23 @@ impl Env {
         Scene::new(ground.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
     }
 
-    /// Ends the shared plane.
+    /// A plane without the policy for managed bindings, for journeys of what that policy refuses everybody. They share it: who
+    /// takes the operator's processes away asks for it alone, everybody else for a share.
+    pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
+        let start = async || {
+            let ground = Arc::new(Ground::start(Value::Null).await?);
+            self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
+            bindings::remove_policy(&ground).await?;
+            Ok::<_, Error>(RwLock::new(ground))
+        };
+        self.unguarded.get_or_try_init(start).await
+    }
+
+    /// Ends the planes that journeys share.
     pub fn end(&self) {
-        if let Some(ground) = self.shared.get() {
+        let unguarded = self.unguarded.get().map(|ground| ground.blocking_read().clone());
+        for ground in self.shared.get().into_iter().chain(&unguarded) {
+            ground.inspector.finish();
             ground.plane.end();
         }
     }
@@ -242,8 +276,23 @@ impl Scene {
         Ok(())
     }
 
+    /// A kind in the scene's namespace, through the admin's client: much cheaper than kubectl where a look is repeated.
+    fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
+        let (group, version, kind) = match kind {
+            "rar" => ("jitrbac.dev", "v1alpha1", "RoleActivationRequest"),
+            "adec" => ("jitrbac.dev", "v1alpha1", "ActivationDecision"),
+            "rolebinding" | "rolebindings" => ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
+            _ => return None,
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Some(Api::namespaced_with(self.ground.client.clone(), &self.name, &resource))
+    }
+
     /// A stored object of the scene's namespace as JSON; none if there is none.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
+        if let Some(api) = self.api(kind) {
+            return Ok(api.get_opt(name).await?.map(serde_json::to_value).transpose()?);
+        }
         let said = self.kubectl(ADMIN, &["get", kind, name, "-n", &self.name, "-o", "json", "--ignore-not-found"]).await?.ok()?;
         Ok(if said.trim().is_empty() { None } else { Some(serde_json::from_str(&said)?) })
     }
@@ -263,12 +312,17 @@ impl Scene {
         Ok(status.await?)
     }
 
+    /// The objects of a kind in the scene's namespace.
+    pub async fn list(&self, kind: &str) -> Result<Vec<Value>, Error> {
+        let api = self.api(kind).ok_or_else(|| format!("nobody lists {kind}"))?;
+        let list = api.list(&ListParams::default()).await?;
+        Ok(list.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
     /// The managed bindings of the scene's namespace.
     pub async fn bindings(&self) -> Result<Vec<Value>, Error> {
-        let said = self.kubectl(ADMIN, &["get", "rolebindings", "-n", &self.name, "-o", "json"]).await?.ok()?;
-        let list: Value = serde_json::from_str(&said)?;
-        let items = list["items"].as_array().cloned().unwrap_or_default();
-        Ok(items.into_iter().filter(|b| b["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("jit-"))).collect())
+        let bindings = self.list("rolebindings").await?;
+        Ok(bindings.into_iter().filter(|b| b["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("jit-"))).collect())
     }
 
     /// Waits until the scene's namespace has no managed binding.

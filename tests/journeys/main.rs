@@ -3,6 +3,10 @@
 //! One control plane with two controllers and a webhook serves the journeys that leave it as it is; they run side by side, each in
 //! namespaces and with names of its own. A journey that kills, removes or reconfigures something starts a plane for itself.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a journey that meets what it cannot use has failed")]
+
+mod audit;
+mod bindings;
 mod env;
 mod grants;
 
@@ -21,11 +25,13 @@ fn main() -> ExitCode {
     let trials = all().into_iter().map(|(name, journey)| trial(&env, name, journey)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     env.end();
-    conclusion.exit_code()
+    // What can only be said once everything is over.
+    let broken = audit::conclude();
+    if broken { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
 fn all() -> Vec<(&'static str, Journey)> {
-    [grants::journeys()].into_iter().flatten().collect()
+    [audit::journeys(), bindings::journeys(), grants::journeys()].into_iter().flatten().collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

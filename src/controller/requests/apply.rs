@@ -51,7 +51,7 @@ impl Requests {
                 let Some(grant) = &verdict.grant else { return Ok(Applied { snapshot, verdict, binding: None }) };
                 match self.create(grant).await? {
                     Created::Made(binding) => {
-                        info!(request = %self.key(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
+                        info!(request = %key_of(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
                         Ok(Applied { snapshot, verdict, binding: Some(binding) })
                     }
                     Created::Exists => {
@@ -65,7 +65,7 @@ impl Requests {
                         Box::pin(self.apply(snapshot, verdict)).await
                     }
                     Created::Refused(why) => {
-                        warn!(request = %self.key(&snapshot), why, "the API server refused the binding");
+                        warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
                         let message = format!("the API server refused the RoleBinding: {why}");
                         let verdict = Verdict { state: State::Failed, reason: Reason::BindingRefused, message, grant: None, look_again: None, ..verdict };
                         Ok(Applied { snapshot, verdict, binding: None })
@@ -181,10 +181,10 @@ impl Requests {
         }
         Ok(())
     }
+}
 
-    fn key(&self, snapshot: &Snapshot) -> Key {
-        Key::new(&snapshot.request.namespace, &snapshot.request.object.name)
-    }
+fn key_of(snapshot: &Snapshot) -> Key {
+    Key::new(&snapshot.request.namespace, &snapshot.request.object.name)
 }
 
 enum Created {

@@ -36,9 +36,9 @@ impl Requests {
         let eligibility = &object.spec.eligibility_ref.name;
         let listed = live::live_requests(&self.context.client, &facts.namespace, requester.username.as_str(), eligibility).await?;
         let others = self.context.requests.pick(|key, cached| {
-            let cached = cached.as_ref().filter(|_| key.namespace == facts.namespace)?;
+            let cached = cached.found().filter(|_| key.namespace == facts.namespace)?;
             let same = cached.object.spec.eligibility_ref.name == *eligibility;
-            (same && !listed.iter().any(|l| l.object.uid == cached.object.uid)).then(|| cached.clone())
+            (same && !listed.iter().any(|l| l.object.uid == cached.object.uid)).then(|| RequestFacts::clone(cached))
         });
         // The list is newer than the cache for the user name that it is about.
         let others = others.into_iter().filter(|o| o.object.spec.requester.as_ref().is_some_and(|r| r.username != requester.username));

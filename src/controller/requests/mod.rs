@@ -74,7 +74,7 @@ impl Requests {
     /// Brings one request to where it should be.
     pub async fn work(&self, key: Key) -> Next {
         let leading = self.context.leadership.held();
-        let outcome = if leading { self.lead(&key).await } else { self.stand_by(&key).await };
+        let outcome = if leading { Box::pin(self.lead(&key)).await } else { Box::pin(self.stand_by(&key)).await };
         match outcome {
             Ok(next) => next,
             Err(RequestError::NotLeading) => Next::Done,
@@ -107,19 +107,19 @@ impl Requests {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
-        let snapshot = self.gather(&found.facts, Source::Cache).await?;
+        let snapshot = Box::pin(self.gather(&found.facts, Source::Cache)).await?;
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
         // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
         let (snapshot, verdict) = if may_rest_on_caches(&verdict) {
             (snapshot, verdict)
         } else {
-            let fresh = self.gather(&found.facts, Source::Server).await?;
+            let fresh = Box::pin(self.gather(&found.facts, Source::Server)).await?;
             let verdict = decide(&fresh, &self.context.settings, self.context.now());
             (fresh, verdict)
         };
         let applied = self.apply(snapshot, verdict).await?;
         self.report(&found.stored, &applied).await?;
-        Ok(self.look_again(&applied))
+        Ok(look_again(&applied))
     }
 
     /// The way of the others: take away what the holder should have taken away.
@@ -133,7 +133,7 @@ impl Requests {
             Lookup::Unreadable(_) => return Ok(Next::Done),
         };
         let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
-        let snapshot = if strays { None } else { Some(self.gather(&facts, Source::Server).await?) };
+        let snapshot = if strays { None } else { Some(Box::pin(self.gather(&facts, Source::Server)).await?) };
         let takes = snapshot.as_ref().is_none_or(|s| decide(s, &self.context.settings, self.context.now()).binding == BindingAction::Remove);
         if !takes {
             self.lock_due().remove(key);
@@ -165,16 +165,16 @@ impl Requests {
         let slot = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
         self.locks.get(slot)
     }
+}
 
-    /// When to look without being told. At the deadline of a grant the revoker acts and tells; that look only makes sure.
-    fn look_again(&self, applied: &apply::Applied) -> Next {
-        let record = &applied.snapshot.request.record;
-        let deadline = applied.verdict.grant.as_ref().map(|grant| grant.deadline).or(record.expires_at);
-        match applied.verdict.look_again {
-            None => Next::Done,
-            Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline => Next::At(at + MAKING_SURE),
-            Some(at) => Next::At(at),
-        }
+/// When to look without being told. At the deadline of a grant the revoker acts and tells; that look only makes sure.
+fn look_again(applied: &apply::Applied) -> Next {
+    let record = &applied.snapshot.request.record;
+    let deadline = applied.verdict.grant.as_ref().map(|grant| grant.deadline).or(record.expires_at);
+    match applied.verdict.look_again {
+        None => Next::Done,
+        Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline => Next::At(at + MAKING_SURE),
+        Some(at) => Next::At(at),
     }
 }
 

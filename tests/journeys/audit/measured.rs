@@ -1,0 +1,56 @@
+//! Calls of one journey, and how long things took, by the API server's own times.
+
+use std::{sync::Mutex, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{AuditEvent, AuditLog, wait_for};
+
+use crate::env::{Error, Scene};
+
+static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
+
+/// Notes how long something took, for the list at the end of the run.
+pub fn measured(what: impl Into<String>, took: TimeDelta) {
+    MEASURED.lock().expect("nobody panics with it").push((what.into(), took));
+}
+
+/// The list, in the order in which it was noted.
+pub fn all() -> Vec<(String, TimeDelta)> {
+    MEASURED.lock().expect("nobody panics with it").clone()
+}
+
+/// The calls that were made since some moment, read as the log grows.
+pub struct Calls {
+    log: AuditLog,
+    seen: Vec<AuditEvent>,
+}
+
+impl Calls {
+    /// From now on.
+    pub fn from_now(scene: &Scene) -> Result<Self, Error> {
+        Ok(Self { log: scene.ground.cluster().audit_from_now()?, seen: Vec::new() })
+    }
+
+    /// Those so far that have ended and are `wanted`.
+    pub fn so_far(&mut self, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, Error> {
+        self.seen.extend(self.log.read()?.into_iter().filter(AuditEvent::is_complete));
+        Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
+    }
+
+    /// The first that is `wanted`, now or soon: the log is written just after the answer.
+    pub async fn first(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<AuditEvent, Error> {
+        let looked = wait_for(what, Duration::from_secs(5), async || self.so_far(&wanted).ok()?.into_iter().next());
+        Ok(looked.await?)
+    }
+
+    /// When the API server had removed the binding of this name, whoever asked for it.
+    pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+        let what = format!("RoleBinding {binding} to be deleted");
+        Ok(self.first(&what, |e| e.verb == "delete" && e.code() == 200 && is(e, "rolebindings", binding)).await?.stage_timestamp)
+    }
+}
+
+/// Whether a call was about this object.
+pub fn is(event: &AuditEvent, resource: &str, name: &str) -> bool {
+    event.resource() == resource && event.object_ref.as_ref().is_some_and(|object| object.name == name)
+}

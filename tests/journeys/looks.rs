@@ -1,0 +1,99 @@
+//! Short looks at what people see: a status, its conditions, somebody with another name.
+
+use std::collections::BTreeMap;
+
+use control_plane::{ADMIN, Said, wait_for_ok};
+use serde_json::Value;
+
+use crate::{
+    ensure,
+    env::{Error, Outcome, SOON, Scene},
+};
+
+/// Waits until the status of a request is as `holds` says, and returns it.
+pub async fn until(scene: &Scene, request: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Error> {
+    let what = format!("request {}/{request}: {what}", scene.name);
+    let looked = wait_for_ok(&what, SOON, async || {
+        let status = scene.status(request).await.map_err(|error| error.to_string())?;
+        if holds(&status) { Ok(status) } else { Err(status.to_string()) }
+    });
+    Ok(looked.await?)
+}
+
+/// The conditions of a status as `type -> status`, and that they are well-formed.
+pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut all = BTreeMap::new();
+    for condition in status["conditions"].as_array().into_iter().flatten() {
+        ensure!(condition["reason"] == status["reason"], "{condition} has another reason than {}", status["reason"]);
+        ensure!(condition["observedGeneration"] == status["observedGeneration"], "{condition} is about another generation");
+        ensure!(!text(&condition["message"]).is_empty(), "{condition} says nothing");
+        all.insert(text(&condition["type"]), text(&condition["status"]));
+    }
+    Ok(all)
+}
+
+/// True when the timeline says that `actor` did `event`.
+pub fn did(status: &Value, actor: &str, event: &str) -> bool {
+    status["timeline"].as_array().into_iter().flatten().any(|entry| entry["actor"] == actor && entry["event"] == event)
+}
+
+/// Somebody whom the admin passes himself off as, which is how a second account of one person is played.
+pub struct Guise<'a> {
+    pub name: &'a str,
+    pub uid: &'a str,
+    pub groups: &'a [&'a str],
+}
+
+impl Guise<'_> {
+    /// `kubectl create -f -` under this name.
+    pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
+        let mut args = vec!["create", "-f", "-", "--as", self.name];
+        if !self.uid.is_empty() {
+            args.extend(["--as-uid", self.uid]);
+        }
+        args.extend(self.groups.iter().flat_map(|group| ["--as-group", group]));
+        Ok(scene.ground.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
+    }
+}
+
+/// A ServiceAccount with a token of its own.
+pub struct Account {
+    /// Its user name.
+    pub username: String,
+    /// Its UID.
+    pub uid: String,
+    kubeconfig: String,
+}
+
+impl Account {
+    /// Makes a ServiceAccount in the scene's namespace.
+    pub async fn new(scene: &Scene, name: &str) -> Result<Self, Error> {
+        scene.kubectl(ADMIN, &["create", "serviceaccount", name, "-n", &scene.name]).await?.ok()?;
+        let uid = scene.kubectl(ADMIN, &["get", "serviceaccount", name, "-n", &scene.name, "-o", "jsonpath={.metadata.uid}"]).await?.ok()?;
+        let token = scene.kubectl(ADMIN, &["create", "token", name, "-n", &scene.name]).await?.ok()?;
+        let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{name}-{uid}", scene.name), token.trim())?;
+        Ok(Self { username: format!("system:serviceaccount:{}:{name}", scene.name), uid, kubeconfig: kubeconfig.display().to_string() })
+    }
+
+    /// kubectl with its token.
+    pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
+        let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
+        Ok(scene.ground.cluster().run_with(ADMIN, &args, manifest).await?)
+    }
+
+    /// `kubectl create -f -` with its token.
+    pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
+        self.kubectl(scene, &["create", "-f", "-"], &object.to_string()).await
+    }
+}
+
+/// Nothing, if kubectl was refused with a message that has all of `parts` in it.
+pub fn refused(said: Said, parts: &[&str]) -> Outcome {
+    ensure!(said.status.code() == Some(1), "kubectl ended with {} and said {:?}", said.status, said.stdout);
+    let why = said.refused()?;
+    match parts.iter().find(|part| !why.contains(**part)) {
+        Some(part) => Err(format!("the refusal does not say {part:?}: {why}").into()),
+        None => Ok(()),
+    }
+}
