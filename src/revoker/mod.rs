@@ -85,6 +85,11 @@ impl Revoker {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
+    /// It was not created after all: the next sight of it is news.
+    pub fn unexpect(&self, key: &Key) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Watches and removes until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
@@ -194,7 +199,7 @@ impl Revoker {
 
     fn gone(&self, known: &Known) {
         *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&known.key);
+        self.unexpect(&known.key);
         self.index.forget(known);
         (self.tell)(known);
     }

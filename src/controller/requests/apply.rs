@@ -80,12 +80,13 @@ impl Requests {
         if !self.context.leadership.held() {
             return Err(RequestError::NotLeading);
         }
-        self.context.revoker.expect(Key::new(&grant.namespace, &grant.name));
+        let key = Key::new(&grant.namespace, &grant.name);
+        self.context.revoker.expect(key.clone());
         let api: Api<RoleBinding> = Api::namespaced(self.context.client.clone(), &grant.namespace);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await {
             Ok(made) => Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() })),
-            Err(error) => match error.answer() {
+            Err(error) => match error.answer().inspect(|_| self.context.revoker.unexpect(&key)) {
                 Some(status) if status.is_already_exists() => Ok(Created::Exists),
                 Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => Ok(Created::Refused(status.message.clone())),
                 _ => Err(error.into()),

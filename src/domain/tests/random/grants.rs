@@ -1,0 +1,191 @@
+//! What a grant is: invariants 3, 4, 5, 6, 8.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::approval;
+
+/// `name` of the few that there are, as one person writes it.
+fn same_name(world: &super::super::World, name: &str) -> String {
+    let name = name.to_lowercase();
+    if world.settings.identities.prefixes.is_empty() {
+        return name;
+    }
+    let name = name.strip_prefix("oidc:").unwrap_or(&name);
+    if name == "ann-admin" { "ann".to_owned() } else { name.to_owned() }
+}
+
+fn is_same(world: &super::super::World, a: &Stamp, b: &Stamp) -> bool {
+    let by_uid = a.uid.is_some() && a.uid == b.uid;
+    by_uid || same_name(world, a.username.as_str()) == same_name(world, b.username.as_str())
+}
+
+fn is_listed(who: &Stamp, people: &People) -> bool {
+    match who.username.as_str() {
+        worlds::ROBOT => people.users.contains(&who.username),
+        name if name.starts_with("system:") => false,
+        _ => people.users.contains(&who.username) || who.groups.iter().any(|g| people.groups.contains(g)),
+    }
+}
+
+fn about<'a>(world: &'a super::super::World, verb: Verb) -> impl Iterator<Item = (&'a Object<ActivationDecisionSpec>, &'a Stamp)> {
+    let request = &world.snapshot.request.object;
+    let mine = move |d: &&Object<ActivationDecisionSpec>| {
+        d.spec.decision == verb && d.spec.request_ref.name == request.name && d.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
+    };
+    world.snapshot.decisions.iter().filter(mine).filter_map(|d| d.spec.decider.as_ref().map(|who| (d, who)))
+}
+
+/// Counted anew, slowly and in another way: the earliest instant at which every stage has its people, and the least duration that
+/// they named until then.
+fn naive(world: &super::super::World) -> Option<(DateTime<Utc>, Option<Duration>)> {
+    let policy = &world.snapshot.policy.found()?.spec;
+    let request = &world.snapshot.request.object;
+    if policy.approval.automatic.is_some() && policy.approval.stages.is_empty() {
+        return Some((request.created, None));
+    }
+    let requester = request.spec.requester.as_ref()?;
+    let digest = world.digest_if_known()?.to_string();
+    let until = request.created + TimeDelta::seconds(policy.approval.timeout.map_or(86_400, |d| i64::from(d.as_secs())));
+    let shortest = policy.limits.as_ref().and_then(|l| l.min_duration).map_or(1, Duration::as_secs);
+    let stages = &policy.approval.stages;
+    let stage_of = |who: &Stamp| stages.iter().position(|s| is_listed(who, &s.approvers));
+    let approves: Vec<_> = about(world, Verb::Approve).filter(|(d, _)| d.created < until).collect();
+    let valid = |d: &ActivationDecisionSpec| {
+        let shown = d.digest.as_deref().unwrap_or_default();
+        let full = digest == shown || (digest.starts_with(shown) && shown.len() == 23);
+        let said = d.comment.as_ref().is_some_and(|c| !c.is_empty()) || !policy.approval.require_comment;
+        full && said && d.duration.is_none_or(|d| d.as_secs() >= shortest)
+    };
+    let mut times: Vec<_> = approves.iter().map(|(d, _)| d.created).collect();
+    times.sort();
+    times.into_iter().find_map(|at| {
+        let so_far: Vec<_> = approves.iter().filter(|(d, _)| d.created <= at).collect();
+        // Everybody as the set of all Approves that his identities made; the requester's first.
+        let mut people: Vec<Vec<&Stamp>> = vec![vec![requester]];
+        for (_, who) in &so_far {
+            let (linked, others): (Vec<_>, Vec<_>) = people.into_iter().partition(|person| person.iter().any(|one| is_same(world, one, who)));
+            let mut person: Vec<&Stamp> = linked.concat();
+            person.push(who);
+            people = [vec![person], others].concat();
+        }
+        let has_people = |(number, stage): (usize, &Stage)| {
+            let counted = people.iter().filter(|person| !person.contains(&requester)).filter(|person| {
+                let theirs = so_far.iter().filter(|(d, who)| person.contains(who) && valid(&d.spec));
+                theirs.filter_map(|(_, who)| stage_of(who)).min() == Some(number)
+            });
+            counted.count() >= usize::try_from(stage.required.unwrap_or(1)).unwrap_or(1).max(1)
+        };
+        let complete = !stages.is_empty() && stages.iter().enumerate().all(has_people);
+        let least = so_far.iter().filter(|(d, who)| valid(&d.spec) && stage_of(who).is_some()).filter_map(|(d, _)| d.spec.duration).min();
+        complete.then_some((at, least))
+    })
+}
+
+proptest! {
+    #[test]
+    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in worlds()) {
+        let verdict = world.decide();
+        let Some(grant) = &verdict.grant else { return Ok(()) };
+        let Snapshot { request, eligibility, .. } = &world.snapshot;
+        let eligibility = &eligibility.found().unwrap().spec;
+        let (complete, shortened) = naive(&world).unwrap();
+        let asked = request.object.spec.duration.or(eligibility.default_duration).unwrap_or(eligibility.max_duration);
+        let length = shortened.map_or(asked, |d| d.min(asked));
+        prop_assert_eq!(grant.start, request.object.created.max(complete));
+        let end = grant.start + TimeDelta::from(length);
+        prop_assert_eq!(grant.deadline, eligibility.end_time.map_or(end, |e| e.min(end)));
+        prop_assert!(world.now < grant.deadline);
+        prop_assert!(length <= eligibility.max_duration && length <= world.settings.max_grant);
+        // Another clock, another record, a crash: the same grant or none.
+        let others = [
+            world.clone().now(later),
+            world.clone().record(|r| *r = record.snapshot.request.record),
+            world.clone().apply(&verdict).record(|r| *r = Record::default()).now(later),
+        ];
+        for other in others {
+            let again = other.decide();
+            prop_assert!(again.grant.is_none() || again.grant.as_ref() == Some(grant));
+            prop_assert!(again.state != State::Active || again.look_again.is_none_or(|at| at <= grant.deadline));
+        }
+    }
+
+    #[test]
+    fn inv_04_only_in_the_requests_own_namespace(world in fresh_worlds()) {
+        let Some(grant) = world.decide().grant else { return Ok(()) };
+        let namespace = world.snapshot.namespace.found().unwrap();
+        prop_assert_eq!(&grant.namespace, &world.snapshot.request.namespace);
+        prop_assert_eq!(&grant.namespace_uid, &namespace.uid);
+        prop_assert!(!namespace.terminating);
+        prop_assert!(!["jit-system", "kube-system", "kube-public", "kube-node-lease"].contains(&grant.namespace.as_str()));
+        let spec = &world.snapshot.eligibility.found().unwrap().spec;
+        prop_assert!(spec.namespaces.names.contains(&grant.namespace) || spec.namespaces.selector.is_some());
+        // In the operator's namespace, whatever it is called.
+        let mut own = world.clone();
+        own.settings.operator_namespace.clone_from(&grant.namespace);
+        prop_assert!(own.decide().grant.is_none());
+    }
+
+    #[test]
+    fn inv_05_for_the_requester_and_the_approved_role_alone(world in fresh_worlds()) {
+        let Some(grant) = world.decide().grant else { return Ok(()) };
+        let requester = world.snapshot.request.object.spec.requester.as_ref().unwrap();
+        let name = requester.username.as_str();
+        let whole = match &grant.subject.namespace {
+            None => format!("{}:{}", grant.subject.kind, grant.subject.name),
+            Some(namespace) => format!("{}:system:serviceaccount:{namespace}:{}", grant.subject.kind, grant.subject.name),
+        };
+        let kind = if name == worlds::ROBOT { "ServiceAccount" } else { "User" };
+        prop_assert_eq!(whole, format!("{kind}:{name}"));
+        prop_assert_eq!(&grant.role, &world.snapshot.eligibility.found().unwrap().spec.role_ref);
+        prop_assert_eq!(&grant.digest, &world.digest().to_string());
+        prop_assert_eq!(&grant.request_uid, &world.snapshot.request.object.uid);
+        prop_assert_eq!(&grant.name, &format!("jit-{}", world.snapshot.request.object.uid));
+    }
+
+    #[test]
+    fn inv_06_enough_different_people_approved(world in fresh_worlds()) {
+        // Counted without a look at whether anything else would stand in the way.
+        let Snapshot { request, policy, decisions, .. } = &world.snapshot;
+        let (Some(policy), Some(requester), Some(digest)) = (policy.found(), &request.object.spec.requester, world.digest_if_known()) else {
+            return Ok(());
+        };
+        let identities = &world.settings.identities;
+        let progress = approval::progress(request, requester, policy, decisions, &digest, identities);
+        prop_assert_eq!(progress.complete_at.map(|at| (at, progress.shortened)), naive(&world));
+        prop_assert_eq!(progress.awaiting.is_some(), progress.complete_at.is_none() && !policy.spec.approval.stages.is_empty());
+        for (number, one) in progress.counted.iter().enumerate() {
+            prop_assert!(!is_same(&world, &one.approver, requester));
+            prop_assert!(progress.counted.iter().skip(number + 1).all(|other| !is_same(&world, &one.approver, &other.approver)));
+            prop_assert!(is_listed(&one.approver, &policy.spec.approval.stages[one.stage].approvers));
+        }
+        if world.decide().grant.is_some() {
+            prop_assert!(naive(&world).is_some());
+        }
+    }
+
+    #[test]
+    fn inv_08_a_valid_no_is_the_end(world in worlds(), no in said(), state in prop::sample::select(State::ALL.to_vec())) {
+        let world = world.hears(&no);
+        let Snapshot { request, policy, .. } = &world.snapshot;
+        let requester = request.object.spec.requester.as_ref();
+        let given_back = about(&world, Verb::Deactivate).any(|(_, who)| requester.is_some_and(|r| is_same(&world, r, who)));
+        let refused = policy.found().is_some_and(|policy| {
+            let approver = |who: &Stamp| policy.spec.approval.stages.iter().any(|s| is_listed(who, &s.approvers));
+            let revoker = |who: &Stamp| approver(who) || policy.spec.revokers.as_ref().is_some_and(|people| is_listed(who, people));
+            about(&world, Verb::Deny).any(|(_, who)| approver(who)) || about(&world, Verb::Revoke).any(|(_, who)| revoker(who))
+        });
+        if given_back || refused {
+            let verdict = world.decide();
+            prop_assert!(verdict.state.is_terminal() || request.object.deleting, "{verdict:?}");
+            prop_assert_eq!(verdict.binding, BindingAction::Remove);
+            prop_assert_eq!(verdict.grant, None);
+        }
+        // What has ended never begins again.
+        if state.is_terminal() {
+            let verdict = world.record(|r| r.state = Some(state)).decide();
+            prop_assert!(verdict.grant.is_none() && verdict.binding == BindingAction::Remove);
+            prop_assert!(verdict.state == state || verdict.state == State::Pending, "{verdict:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What tightening and absence do: invariants 11 and 12, and that nothing panics.
+
+use proptest::{prelude::*, sample::Index};
+
+use super::*;
+use crate::{
+    api::{
+        Reason,
+        duration::LONGEST,
+        policy::{JustificationRule, Limits},
+    },
+    domain::{decisions, duration, eligibility, policy},
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Tightening {
+    Quorum,
+    RemoveApprover,
+    Timeout,
+    Comment,
+    Justification,
+    PolicyMaximum,
+    RemoveRevokers,
+    Maximum,
+    End,
+    Begin,
+    Suspend,
+    RemoveSubject,
+    RemoveNamespace,
+    NoServiceAccounts,
+}
+
+fn tightening() -> impl Strategy<Value = Tightening> {
+    use Tightening::*;
+    prop::sample::select(vec![
+        Quorum, RemoveApprover, Timeout, Comment, Justification, PolicyMaximum, RemoveRevokers, Maximum, End, Begin, Suspend, RemoveSubject,
+        RemoveNamespace, NoServiceAccounts,
+    ])
+}
+
+fn shorter(duration: Duration, seconds: u32) -> Duration {
+    duration.min(Duration::from_secs(seconds))
+}
+
+fn tighten(world: super::super::World, how: Tightening, which: Index, seconds: u32) -> super::super::World {
+    fn drop_one<T>(list: &mut Vec<T>, which: Index) {
+        if !list.is_empty() {
+            list.remove(which.index(list.len()));
+        }
+    }
+    let stage = |p: &mut ApprovalPolicySpec, change: &dyn Fn(&mut Stage)| {
+        let stages = &mut p.approval.stages;
+        if !stages.is_empty() {
+            let i = which.index(stages.len());
+            change(&mut stages[i]);
+        }
+    };
+    let instant = at(i64::from(seconds));
+    match how {
+        Tightening::Quorum => world.policy(|p| stage(p, &|s| s.required = Some(s.required.unwrap_or(1) + 1))),
+        Tightening::RemoveApprover => world.policy(|p| {
+            stage(p, &|s| {
+                drop_one(&mut s.approvers.groups, which);
+                drop_one(&mut s.approvers.users, which);
+            });
+        }),
+        Tightening::Timeout => world.policy(|p| p.approval.timeout = Some(shorter(policy::timeout(Some(p)), seconds))),
+        Tightening::Comment => world.policy(|p| p.approval.require_comment = true),
+        Tightening::Justification => world.policy(|p| {
+            let rule = p.requirements.get_or_insert_default().justification.get_or_insert_default();
+            *rule = JustificationRule { min_length: Some(rule.min_length.unwrap_or(1) + 5), pattern: rule.pattern.take() };
+        }),
+        Tightening::PolicyMaximum => world.policy(|p| {
+            let limits = p.limits.get_or_insert_default();
+            *limits = Limits { max_duration: Some(shorter(limits.max_duration.unwrap_or(LONGEST), seconds)), ..limits.clone() };
+        }),
+        Tightening::RemoveRevokers => world.policy(|p| p.revokers = None),
+        Tightening::Maximum => world.eligibility(|e| e.max_duration = shorter(e.max_duration, seconds)),
+        Tightening::End => world.eligibility(|e| e.end_time = Some(e.end_time.map_or(instant, |end| end.min(instant)))),
+        Tightening::Begin => world.eligibility(|e| e.start_time = Some(e.start_time.map_or(instant, |start| start.max(instant)))),
+        Tightening::Suspend => world.eligibility(|e| e.suspended = true),
+        Tightening::RemoveSubject => world.eligibility(|e| drop_one(&mut e.subjects, which)),
+        Tightening::RemoveNamespace => world.eligibility(|e| {
+            e.namespaces.selector = None;
+            drop_one(&mut e.namespaces.names, which);
+        }),
+        Tightening::NoServiceAccounts => world.eligibility(|e| e.allow_service_accounts = false),
+    }
+}
+
+/// Tightening may also mend what could not be used before (an end, a maximum that was above the chart's): that is no loophole.
+fn is_usable(world: &super::super::World) -> bool {
+    let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { return false };
+    eligibility::check(&eligibility.spec, &world.settings).is_ok()
+        && policy::check(&policy.spec, &world.settings).is_ok()
+        && policy::check_eligibility(eligibility, policy).is_ok()
+}
+
+fn extreme() -> impl Strategy<Value = DateTime<Utc>> {
+    let edges = vec![DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH, at(0), at(2_700)];
+    let near = -90_000..90_000_i64;
+    (prop::sample::select(edges), near).prop_map(|(edge, seconds)| edge.checked_add_signed(TimeDelta::milliseconds(seconds)).unwrap_or(edge))
+}
+
+proptest! {
+    #[test]
+    fn inv_11_tightening_grants_nothing(world in fresh_worlds(), how in tightening(), which in any::<Index>(), seconds in 0..5_000_u32) {
+        if !is_usable(&world) {
+            return Ok(());
+        }
+        // A request that names no duration asks for the eligibility's own, which may come to lie within the policy's.
+        let asked = world.snapshot.eligibility.found().map(|e| duration::asked(&world.snapshot.request.object.spec, &e.spec));
+        let world = world.request(|r| r.duration = asked);
+        let before = world.decide();
+        let tightened = tighten(world.clone(), how, which, seconds);
+        prop_assert!(granted(&world).is_some() || granted(&tightened).is_none(), "{how:?}: {before:?}");
+        // Nor when everybody says it again for what is asked now: then an approval can only come later. Two cannot be compared so:
+        // who is removed from a stage may count in the next, and who must comment says something else.
+        if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::TooLate {
+            let (old, new) = (world.digest().to_string(), tightened.digest().to_string());
+            let said_again = tightened.change(|w| {
+                for decision in w.snapshot.decisions.iter_mut().filter(|d| d.spec.digest.as_ref() == Some(&old)) {
+                    decision.spec.digest = Some(new.clone());
+                }
+            });
+            // A revoker who is no longer one takes back nothing.
+            let vetoed = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
+            prop_assert!(granted(&world).is_some() || granted(&said_again).is_none() || vetoed, "{how:?}: {before:?}");
+        }
+    }
+
+    #[test]
+    fn inv_12_nothing_is_granted_by_absence(world in worlds(), which in 0..4_u8, gone in any::<bool>()) {
+        fn without<T>(gone: bool) -> Lookup<T> {
+            if gone { Lookup::Absent } else { Lookup::Unreadable("bad field".to_owned()) }
+        }
+        let missing = world.clone().change(|w| match which {
+            0 => w.snapshot.eligibility = without(gone),
+            1 => w.snapshot.policy = without(gone),
+            2 => w.snapshot.role = without(gone),
+            _ => w.snapshot.namespace = without(gone),
+        });
+        let verdict = missing.decide();
+        prop_assert!(verdict.grant.is_none() && verdict.binding != BindingAction::Create, "{verdict:?}");
+        // A running grant ends by what is absent for sure, and is let be by what cannot be read.
+        let before = world.decide();
+        if world.snapshot.request.record.state == Some(State::Active) && before.state == State::Active && !world.snapshot.request.object.deleting {
+            let sure = gone && world.snapshot.eligibility.found().is_some();
+            let decided = sure && (which == 0 || world.snapshot.namespace.found().is_some());
+            prop_assert!(!decided || verdict.state == State::Revoked, "{verdict:?}");
+            prop_assert!(gone || verdict.state == State::Active, "{verdict:?}");
+        }
+        prop_assert!(missing.request(|r| r.requester = None).decide().grant.is_none());
+    }
+
+    #[test]
+    fn nothing_panics(
+        world in worlds(),
+        times in prop::collection::vec(extreme(), 8),
+        durations in prop::collection::vec(prop::sample::select(vec![Duration::default(), Duration::from_secs(1), LONGEST]), 5),
+        forever in any::<bool>(),
+    ) {
+        let mut world = world
+            .eligibility(|e| {
+                (e.start_time, e.end_time) = (Some(times[0]), Some(times[1]).filter(|_| !forever));
+                e.max_duration = durations[0];
+            })
+            .policy(|p| {
+                p.approval.timeout = Some(durations[1]);
+                p.eligibility.get_or_insert_default().max_duration = Some(durations[2]);
+                p.eligibility.get_or_insert_default().require_end = Some(false);
+            })
+            .request(|r| r.duration = Some(durations[3]))
+            .record(|r| (r.granted_at, r.expires_at) = (Some(times[2]), Some(times[3])));
+        world.settings.max_grant = LONGEST;
+        world.snapshot.request.object.created = times[4];
+        world.now = times[5];
+        let digest = world.digest_if_known();
+        for (i, decision) in world.snapshot.decisions.iter_mut().enumerate() {
+            decision.created = times[5 + i % 3];
+            decision.spec.duration = Some(durations[4]);
+            decision.spec.digest = digest.as_ref().map(ToString::to_string);
+        }
+        let verdict = world.decide();
+        for decision in &world.snapshot.decisions {
+            let _ = decisions::review(&world.snapshot, decision, &world.settings, world.now);
+        }
+        if let Some(grant) = &verdict.grant {
+            prop_assert!(grant.start < grant.deadline && world.now < grant.deadline);
+            prop_assert!(grant.deadline - grant.start <= TimeDelta::from(world.settings.max_grant));
+        }
+        let after = world.apply(&verdict);
+        prop_assert_eq!(after.decide().state, verdict.state);
+    }
+}

@@ -1,0 +1,162 @@
+//! What can be added, repeated or shuffled without gain: invariants 9 and 10, and the door.
+
+use proptest::{prelude::*, sample::Index};
+
+use super::*;
+use crate::{
+    api::Reason,
+    domain::{decisions, policy},
+};
+
+/// Something that must bring nobody nearer to a grant.
+#[derive(Clone, Debug)]
+enum Attack {
+    /// The requester approves himself, with any groups.
+    Himself(Said, bool),
+    /// Said again, by the same person.
+    Again(Index, i64),
+    /// Somebody who is not listed.
+    Outsider(Said),
+    /// About another request, or what is no longer so.
+    Malformed(Said, u8),
+}
+
+fn attack() -> impl Strategy<Value = Attack> {
+    prop_oneof![
+        (said(), any::<bool>()).prop_map(|(said, more)| Attack::Himself(said, more)),
+        (any::<Index>(), 0..10_i64).prop_map(|(which, later)| Attack::Again(which, later)),
+        (said(), worlds::anybody()).prop_map(|(said, who)| Attack::Outsider(Said { who: Some(who), ..said })),
+        (said(), 0..4_u8).prop_map(|(said, how)| Attack::Malformed(said, how)),
+    ]
+}
+
+fn approves(said: Said) -> Said {
+    Said { verb: Verb::Approve, shown: worlds::Shown::Present, about: None, ..said }
+}
+
+impl Attack {
+    fn on(self, world: super::super::World) -> super::super::World {
+        match self {
+            Self::Himself(said, more) => {
+                let requester = world.snapshot.request.object.spec.requester.clone();
+                let with_groups = |who: Stamp| Stamp { groups: vec![line("leads"), line("security")], ..who };
+                let who = requester.map(|who| if more { with_groups(who) } else { who });
+                world.hears(&Said { who, ..approves(said) })
+            }
+            Self::Again(which, later) => {
+                let before = &world.snapshot.decisions;
+                if before.is_empty() {
+                    return world;
+                }
+                let mut again = which.get(before).clone();
+                again.uid = format!("again-{}", before.len());
+                again.created += TimeDelta::seconds(later);
+                world.said(again)
+            }
+            Self::Outsider(said) => {
+                let listed = |who: &Stamp| {
+                    let stages = world.snapshot.policy.found().map(|p| p.spec.approval.stages.clone()).unwrap_or_default();
+                    stages.iter().any(|s| crate::domain::person::is_listed(who, &s.approvers))
+                };
+                let who = said.who.clone().filter(|who| !listed(who)).unwrap_or_else(|| person("eve", &[]));
+                world.hears(&Said { who: Some(who), ..approves(said) })
+            }
+            Self::Malformed(said, how) => {
+                let good = approves(said);
+                world.hears(&match how {
+                    0 => Said { about: Some("another-uid"), ..good },
+                    1 => Said { shown: worlds::Shown::Stale, ..good },
+                    2 => Said { shown: worlds::Shown::Nothing, ..good },
+                    _ => Said { seconds: 86_400 + good.seconds.max(0), ..good },
+                })
+            }
+        }
+    }
+}
+
+/// No grant where there was none, none earlier, none longer.
+fn no_gain(before: &super::super::World, after: &super::super::World) -> Result<(), TestCaseError> {
+    if let Some((start, length)) = granted(after) {
+        let was = granted(before);
+        prop_assert!(was.is_some_and(|(s, l)| s <= start && length <= l), "{:?} instead of {was:?}", granted(after));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn inv_09_order_does_not_matter(world in worlds(), keys in prop::collection::vec(any::<u8>(), 10)) {
+        let verdict = world.decide();
+        prop_assert_eq!(&world.decide(), &verdict);
+        let mut shuffled = world.clone();
+        let mut order: Vec<usize> = (0..world.snapshot.decisions.len()).collect();
+        order.sort_by_key(|i| keys.get(*i).copied());
+        shuffled.snapshot.decisions = order.into_iter().map(|i| world.snapshot.decisions[i].clone()).collect();
+        prop_assert_eq!(&shuffled.decide(), &verdict);
+        shuffled.snapshot.peers.reverse();
+        let verdict = Verdict { message: String::new(), ..verdict };
+        prop_assert_eq!(Verdict { message: String::new(), ..shuffled.decide() }, verdict, "but for which of his other requests is named");
+    }
+
+    #[test]
+    fn inv_09_doing_it_again_changes_nothing(world in worlds()) {
+        let first = world.decide();
+        let once = world.apply(&first);
+        let second = once.decide();
+        prop_assert_eq!((second.state, second.reason), (first.state, first.reason));
+        let gone = once.snapshot.binding == Binding::Absent;
+        prop_assert!(second.binding == BindingAction::Keep || (second.binding == BindingAction::Remove && gone), "{second:?}");
+        let twice = once.clone().apply(&second);
+        prop_assert_eq!(twice.decide(), second);
+        prop_assert_eq!(twice.snapshot.request.record, once.snapshot.request.record);
+        prop_assert_eq!(twice.snapshot.binding, once.snapshot.binding);
+    }
+
+    #[test]
+    fn inv_10_no_attacker_gains(world in fresh_worlds(), attacks in prop::collection::vec(attack(), 1..4)) {
+        let after = attacks.into_iter().fold(world.clone(), |world, attack| attack.on(world));
+        no_gain(&world, &after)?;
+    }
+
+    #[test]
+    fn inv_10_what_the_door_refuses_brings_no_grant_nearer(world in fresh_worlds(), said in said(), late in any::<bool>()) {
+        // At the very second in which time is up, too.
+        let mut world = world;
+        let created = world.snapshot.request.object.created;
+        if let (true, Some(policy)) = (late, world.snapshot.policy.found()) {
+            world.now = created + TimeDelta::from(policy::timeout(Some(&policy.spec)));
+        }
+        let seconds = (world.now - created).num_seconds();
+        let after = world.clone().hears(&Said { seconds, ..said });
+        let decision = after.snapshot.decisions.last().unwrap();
+        if let Err(refusal) = decisions::review(&world.snapshot, decision, &world.settings, world.now) {
+            // These two count where they are stored all the same: in their own stage, and for no more than was asked.
+            if ![Reason::StageNotOpen, Reason::DurationTooLong].contains(&refusal.reason) {
+                no_gain(&world, &after)?;
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_door_takes_counts(world in fresh_worlds(), said in said(), who in worlds::anybody(), pick in any::<bool>()) {
+        let anonymous = |who: Stamp| Stamp { uid: None, ..who };
+        // With names alone, being the same person needs no chain.
+        let mut world = world.request(|r| r.requester = r.requester.take().map(anonymous));
+        let digest = world.digest_if_known();
+        for decision in &mut world.snapshot.decisions {
+            decision.spec.decider = decision.spec.decider.take().map(anonymous);
+            decision.spec.digest = digest.as_ref().map(ToString::to_string).filter(|_| decision.spec.digest.is_some());
+            decision.created = decision.created.min(world.now);
+        }
+        let seconds = (world.now - world.snapshot.request.object.created).num_seconds();
+        let who = if pick { Some(who) } else { said.who.clone() };
+        let after = world.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
+        let decision = after.snapshot.decisions.last().unwrap();
+        if decisions::review(&world.snapshot, decision, &world.settings, world.now).is_ok() {
+            let (before, verdict) = (world.decide(), after.decide());
+            prop_assert_eq!(verdict.counted.len(), before.counted.len() + 1);
+            let stands = matches!(verdict.state, State::AwaitingApproval | State::Active);
+            prop_assert!(stands || verdict.reason == Reason::DurationTooShort, "{verdict:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a status and a stored binding can do: invariants 13, 15, 16 and 17.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::Reason;
+
+/// Until when access goes on by this verdict, if it does.
+fn goes_on_until(world: &super::super::World, verdict: &Verdict) -> Option<DateTime<Utc>> {
+    match (verdict.binding, &world.snapshot.binding) {
+        (BindingAction::Create, _) => verdict.grant.as_ref().map(|g| g.deadline),
+        (BindingAction::Keep, Binding::Present(found)) => found.deadline().or(Some(DateTime::<Utc>::MAX_UTC)),
+        (BindingAction::Keep | BindingAction::Remove, _) => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn inv_13_a_status_widens_nothing(world in worlds(), other in worlds()) {
+        let world = world.record(|r| *r = other.snapshot.request.record);
+        let blank = world.clone().record(|r| *r = Record::default());
+        let (verdict, without) = (world.decide(), blank.decide());
+        if verdict.binding == BindingAction::Create {
+            prop_assert_eq!(&verdict, &without, "a grant is decided as if nothing had been reported");
+        }
+        // A report may let a binding be that would not be made again now, but never past the end that the binding itself says.
+        if let (Some(until), Binding::Present(found)) = (goes_on_until(&world, &verdict), &world.snapshot.binding) {
+            prop_assert!(world.now < until);
+            prop_assert_eq!(Some(until), found.deadline());
+            prop_assert!(verdict.look_again.is_some_and(|at| at <= until), "{verdict:?}");
+        }
+        // The states that are not the end, and not a running grant, are the same as none.
+        let state = world.snapshot.request.record.state;
+        if state != Some(State::Active) && !state.is_some_and(State::is_terminal) {
+            prop_assert_eq!(verdict, without);
+        }
+    }
+
+    #[test]
+    fn inv_15_what_differs_from_its_record_goes(world in fresh_worlds(), alter in worlds::alteration(), recorded in any::<bool>(), uid in any::<bool>()) {
+        let verdict = world.decide();
+        if verdict.binding != BindingAction::Create {
+            return Ok(());
+        }
+        let mut running = world.apply(&verdict);
+        if !recorded {
+            running = running.record(|r| *r = Record::default());
+        }
+        prop_assert_eq!(running.decide().binding, BindingAction::Keep);
+        let altered = running.clone().binding(alter).decide();
+        prop_assert_eq!(altered.binding, BindingAction::Remove);
+        prop_assert!(altered.state.is_terminal() && altered.grant.is_none(), "{altered:?}");
+        // Foreign annotations are nobody's business.
+        let decorated = running.clone().binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
+        prop_assert_eq!(decorated.decide(), running.decide());
+        if recorded && uid {
+            let replaced = running.binding(|b| b.uid = "another".to_owned()).decide();
+            prop_assert_eq!((replaced.state, replaced.binding), (State::Revoked, BindingAction::Remove));
+        }
+    }
+
+    #[test]
+    fn inv_15_one_binding_at_most(world in worlds()) {
+        let verdict = world.decide();
+        match &world.snapshot.binding {
+            // Nothing is created beside it or in its place.
+            Binding::Present(_) => prop_assert_ne!(verdict.binding, BindingAction::Create),
+            Binding::Absent => prop_assert!(verdict.state != State::Active || verdict.binding == BindingAction::Create),
+            Binding::Unread => {}
+        }
+        prop_assert_eq!(verdict.binding == BindingAction::Create, verdict.grant.is_some() && verdict.binding != BindingAction::Keep);
+        prop_assert!(verdict.grant.is_none() || verdict.state == State::Active);
+    }
+
+    #[test]
+    fn inv_16_gone_is_what_the_api_server_says_is_gone(world in worlds()) {
+        let verdict = world.decide();
+        let recorded = world.snapshot.request.record.reason;
+        if verdict.reason == Reason::BindingRemoved && recorded != Some(Reason::BindingRemoved) {
+            prop_assert_eq!(&world.snapshot.binding, &Binding::Absent);
+        }
+        if verdict.reason == Reason::BindingAltered || verdict.reason == Reason::BindingConflict {
+            prop_assert!(matches!(world.snapshot.binding, Binding::Present(_)));
+        }
+        // An end is an end only once the binding is gone: whoever reports it is told to make sure.
+        prop_assert!(!verdict.state.is_terminal() || verdict.binding == BindingAction::Remove);
+        prop_assert!(verdict.state == State::Active || verdict.binding != BindingAction::Keep || !matches!(world.snapshot.binding, Binding::Present(_)));
+    }
+
+    #[test]
+    fn inv_17_taking_something_away_lengthens_nothing(world in fresh_worlds(), which in 0..6_u8, later in 0..9_000_i64) {
+        let verdict = world.decide();
+        if verdict.binding != BindingAction::Create {
+            return Ok(());
+        }
+        let end = verdict.grant.as_ref().unwrap().deadline;
+        let stripped = world.apply(&verdict).now(later).change(|w| {
+            let record = &mut w.snapshot.request.record;
+            match which {
+                0 => *record = Record::default(),
+                1 => record.expires_at = None,
+                2 => record.granted_at = None,
+                3 => record.binding = None,
+                4 => record.role = None,
+                _ => record.digest = None,
+            }
+        });
+        let before = goes_on_until(&stripped, &stripped.decide());
+        prop_assert!(before.is_none_or(|until| until <= end && stripped.now < end));
+        // And the same for what the binding says, with the record left alone or gone.
+        for key in ["jitrbac.dev/expires-at", "jitrbac.dev/digest", "jitrbac.dev/request"] {
+            let bare = stripped.clone().binding(|b| drop(b.annotations.remove(key)));
+            prop_assert_eq!(bare.decide().binding, BindingAction::Remove);
+        }
+    }
+}

@@ -384,8 +384,9 @@ pub fn fresh_worlds() -> impl Strategy<Value = super::super::World> {
 fn every_state_comes_often_enough() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
-    for _ in 0..2_000 {
-        let world = worlds().new_tree(&mut runner).unwrap().current();
+    let any = worlds();
+    for _ in 0..1_000 {
+        let world = any.new_tree(&mut runner).unwrap().current();
         let fresh = world.clone().fresh().decide();
         *seen.entry(format!("fresh {}", fresh.state)).or_default() += 1;
         *seen.entry(format!("any {} {:?}", world.state(), world.decide().binding)).or_default() += 1;
@@ -394,43 +395,21 @@ fn every_state_comes_often_enough() {
             *seen.entry("approved by people".to_owned()).or_default() += 1;
         }
     }
-    println!("{seen:#?}");
     for (state, least) in [
-        ("fresh Active", 200),
-        ("approved by people", 60),
+        ("fresh Active", 80),
+        ("approved by people", 30),
         ("fresh AwaitingApproval", 100),
         ("fresh Denied", 100),
-        ("fresh TimedOut", 20),
-        ("fresh Withdrawn", 10),
-        ("fresh Pending", 100),
-        ("any Active Keep", 50),
-        ("any Active Create", 10),
-        ("any Revoked Remove", 50),
-        ("any Expired Remove", 20),
+        ("fresh TimedOut", 30),
+        ("fresh Withdrawn", 3),
+        ("fresh Pending", 50),
+        ("any Active Keep", 30),
+        ("any Active Create", 3),
+        ("any Revoked Remove", 100),
+        ("any Expired Remove", 50),
         ("any Failed Remove", 10),
-        ("any Deactivated Remove", 5),
+        ("any Deactivated Remove", 10),
     ] {
         assert!(seen.get(state).copied().unwrap_or_default() >= least, "{state}: {seen:#?}");
     }
-}
-
-#[test]
-fn zz_timing() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let strategy = worlds();
-    let t = std::time::Instant::now();
-    let worlds: Vec<_> = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
-    println!("generate {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    for w in &worlds { let _ = w.decide(); }
-    println!("decide {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    for w in &worlds { let _ = w.clone().fresh().decide(); }
-    println!("fresh decide {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    for w in &worlds { let _ = w.digest_if_known(); }
-    println!("digest {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    for w in &worlds { let _ = w.clone(); }
-    println!("clone {:?}", t.elapsed());
 }
