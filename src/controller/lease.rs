@@ -115,8 +115,14 @@ impl Elector {
     }
 
     fn hold(&self, since: Instant) {
-        self.until.send_replace(Some(since + BELIEVED));
-        if !self.leading.send_replace(true) {
+        let before = self.until.send_replace(Some(since + BELIEVED));
+        // What came in after the time was over, and before it was renewed, was left alone: to the followers that is a new term.
+        let lapsed = before.is_none_or(|until| until <= Instant::now());
+        let was_leading = *self.leading.borrow();
+        if lapsed || !was_leading {
+            self.leading.send_replace(true);
+        }
+        if !was_leading {
             info!(identity = self.identity, "this replica grants now");
         }
     }

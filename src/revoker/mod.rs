@@ -128,7 +128,12 @@ impl Revoker {
     /// Takes note of a managed binding and sets its timer.
     pub fn seen(&self, binding: &PartialObjectMeta<RoleBinding>) -> Key {
         let key = key_of(binding);
+        let before = self.index.get(&key);
         let known = self.index.note(&key, &binding.metadata, self.clock.now());
+        // Whoever writes another request's name on it must not hide it from its own.
+        if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
+            (self.tell)(&before);
+        }
         self.queue.add_at(key.clone(), known.deadline);
         if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
             (self.tell)(&known);

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a journey that meets what it cannot use has failed")]
 
+mod access;
 mod audit;
 mod bindings;
 mod env;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, Journey)> {
-    [audit::journeys(), bindings::journeys(), grants::journeys()].into_iter().flatten().collect()
+    [access::journeys(), audit::journeys(), bindings::journeys(), grants::journeys()].into_iter().flatten().collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

@@ -159,18 +159,19 @@ impl Requests {
         }
         let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &namespace);
-        // The UID keeps the report off another request that took the name meanwhile.
+        // The UID keeps the report off another request that took the name meanwhile, the version off a newer report: a replica that
+        // hung between its decision and its report must not put its old "Active" over an end that another one has recorded.
         let patch = json!({
             "apiVersion": RoleActivationRequest::api_version(&()),
             "kind": RoleActivationRequest::kind(&()),
-            "metadata": {"name": name, "namespace": namespace, "uid": stored.metadata.uid},
+            "metadata": {"name": name, "namespace": namespace, "uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
             Ok(_) => {}
             // It went away meanwhile: there is nothing to report on.
-            Err(error) if error.answer().is_some_and(|s| s.is_not_found() || s.is_conflict()) => return Ok(()),
+            Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => return Ok(()),
             Err(error) => return Err(error),
         }
         if before.state != status.state {

@@ -40,6 +40,11 @@ use crate::api::{
 const REQUEST_UID: &str = "0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 const BINDING: &str = "jit-0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 
+/// 256 cases, or as many as `PROPTEST_CASES` says; a failure prints its world and leaves no file behind.
+fn config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config { failure_persistence: None, ..proptest::test_runner::Config::default() }
+}
+
 /// So many seconds after the request was made.
 fn at(seconds: i64) -> DateTime<Utc> {
     "2026-11-02T10:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)

@@ -109,6 +109,8 @@ fn any_stamp() -> impl Strategy<Value = Stamp> {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn t04_normalising_is_stable(name in any::<String>(), near in "[aAßſΣσςﬁ:́oidc]{0,12}") {
         let identities = identities(&["oidc:", "o"], &[("alice", "al"), ("\u{df}", "dd")]);

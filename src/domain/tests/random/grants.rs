@@ -83,6 +83,8 @@ fn naive(world: &super::super::World) -> Option<(DateTime<Utc>, Option<Duration>
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in worlds()) {
         let verdict = world.decide();

@@ -103,6 +103,8 @@ fn extreme() -> impl Strategy<Value = DateTime<Utc>> {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn inv_11_tightening_grants_nothing(world in fresh_worlds(), how in tightening(), which in any::<Index>(), seconds in 0..5_000_u32) {
         if !is_usable(&world) {
@@ -113,19 +115,22 @@ proptest! {
         let world = world.request(|r| r.duration = asked);
         let before = world.decide();
         let tightened = tighten(world.clone(), how, which, seconds);
-        prop_assert!(granted(&world).is_some() || granted(&tightened).is_none(), "{how:?}: {before:?}");
+        // The word of somebody who may revoke no longer counts no more, unless it was recorded; that is not the rules' to see.
+        let unheard = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
+        let allowed = granted(&world).is_some() || unheard;
+        prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
         // Nor when everybody says it again for what is asked now: then an approval can only come later. Two cannot be compared so:
         // who is removed from a stage may count in the next, and who must comment says something else.
         if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::TooLate {
-            let (old, new) = (world.digest().to_string(), tightened.digest().to_string());
+            let (old, new) = (world.digest_if_known(), tightened.digest_if_known());
             let said_again = tightened.change(|w| {
-                for decision in w.snapshot.decisions.iter_mut().filter(|d| d.spec.digest.as_ref() == Some(&old)) {
-                    decision.spec.digest = Some(new.clone());
+                for decision in &mut w.snapshot.decisions {
+                    if decision.spec.digest.as_deref().is_some_and(|shown| old.as_ref().is_some_and(|old| old.is_shown_as(shown))) {
+                        decision.spec.digest = new.as_ref().map(ToString::to_string);
+                    }
                 }
             });
-            // A revoker who is no longer one takes back nothing.
-            let vetoed = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
-            prop_assert!(granted(&world).is_some() || granted(&said_again).is_none() || vetoed, "{how:?}: {before:?}");
+            prop_assert!(allowed || granted(&said_again).is_none(), "{how:?}: {before:?}");
         }
     }
 

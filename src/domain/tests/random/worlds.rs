@@ -362,7 +362,7 @@ fn sound(world: super::super::World) -> super::super::World {
         })
         .request(|r| {
             r.emergency = false;
-            r.duration = r.duration.or(longest).map(|d| d.clamp(shortest.unwrap_or_default(), longest.unwrap_or(d)));
+            r.duration = r.duration.or(longest).map(|d| d.max(shortest.unwrap_or_default()).min(longest.unwrap_or(d)));
         })
 }
 
