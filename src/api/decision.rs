@@ -39,7 +39,9 @@ pub struct ActivationDecisionSpec {
     pub decision: Verb,
     /// For Approve: the request's `status.digest` as the approver saw it, or 16 and more of its hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 71), regex(pattern = r"^((sha256:)?[0-9a-f]{16,64})?$"))]
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = Rule::new("self.matches('^((sha256:)?[0-9a-f]{16,64})?$')")
+        .message("must be the request's status.digest, or at least its first 16 hex digits"))]
     pub digest: Option<String>,
     /// For Approve: a shorter duration than the one asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

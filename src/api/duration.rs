@@ -115,8 +115,6 @@ fn schema(least: &str) -> Schema {
         "maxLength": 24,
         "x-kubernetes-validations": [{
             "rule": format!("{FORM} && {bounds}"),
-            "messageExpression": format!(
-                "\"'\" + self + \"' is not allowed: write hours, minutes and seconds such as 45m, 1h30m or 90s, from {least} to 99999h\""),
             "message": format!("must be hours, minutes and seconds such as 45m, 1h30m or 90s, from {least} to 99999h"),
         }],
     })

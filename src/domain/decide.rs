@@ -20,6 +20,7 @@ use crate::api::{
     eligibility::RoleRef,
     names::binding_name,
     request::Awaiting,
+    text::printable,
 };
 
 /// What must happen to the binding that bears the request's name.
@@ -65,7 +66,7 @@ impl Verdict {
         Self {
             state,
             reason,
-            message: message.into(),
+            message: printable(&message.into()),
             actor: None,
             digest: None,
             asked: None,
@@ -421,7 +422,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
         return Some(Refusal::new(Reason::RoleNotCovered, format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name)));
     }
     match &snapshot.role {
-        Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, "the role was removed".to_owned())),
+        Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, format!("the {} '{}' was removed", now_for.kind, now_for.name))),
         Lookup::Found(_) | Lookup::Unreadable(_) => {}
     }
     let policy = match &snapshot.policy {

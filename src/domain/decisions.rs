@@ -163,7 +163,7 @@ fn approve(
     if verdict.state.is_terminal() || verdict.state == State::Active || verdict.state == State::Scheduled {
         return Err(Refusal::new(
             Reason::RequestSettled,
-            format!("request '{}' is {} ({}): there is nothing left to approve", request.object.name, verdict.state, verdict.message),
+            format!("request '{}' is {} already: there is nothing left to approve", request.object.name, verdict.state),
         ));
     }
     let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {

@@ -134,7 +134,7 @@ pub fn not_bindable(role: &RoleRef) -> Refusal {
 /// Where an eligibility holds, in words.
 fn scope_in_words(spec: &RoleEligibilitySpec) -> String {
     let names = &spec.namespaces.names;
-    let selector = spec.namespaces.selector.is_some().then(|| "namespaces that its selector matches".to_owned());
+    let selector = spec.namespaces.selector.as_ref().map(|selector| format!("namespaces with {}", namespace::in_words(selector)));
     let more = names.len().saturating_sub(8);
     let listed = (!names.is_empty()).then(|| {
         let shown = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -43,7 +43,11 @@ pub fn request(spec: &RoleActivationRequestSpec) -> Result<(), Refusal> {
 
 /// Refuses a decision that nobody would act upon.
 pub fn decision(spec: &ActivationDecisionSpec) -> Result<(), Refusal> {
-    refuse(&[("spec.decision: Review", spec.decision == Verb::Review)])
+    if spec.decision == Verb::Review {
+        let message = "the decision Review is not acted upon by this version of jit-rbac yet; use Approve, Deny, Revoke or Deactivate";
+        return Err(Refusal::new(Reason::FieldNotInForce, message));
+    }
+    Ok(())
 }
 
 /// Refuses what an eligibility sets and nobody would act upon.

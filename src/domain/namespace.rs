@@ -9,6 +9,9 @@ use crate::api::{
 /// The cluster's own namespaces, covered only by name and with the risk class `SystemNamespace` accepted.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
+/// Longest selector that a message shows, in characters.
+const MAX_SELECTOR: usize = 256;
+
 /// True for a namespace in which nobody can activate anything: the operator's own (T24) and the cluster's.
 #[must_use]
 pub fn is_protected(name: &str, settings: &Settings) -> bool {
@@ -19,6 +22,22 @@ pub fn is_protected(name: &str, settings: &Settings) -> bool {
 #[must_use]
 pub fn covers(spec: &RoleEligibilitySpec, name: &str, namespace: &NamespaceFacts) -> bool {
     spec.namespaces.names.iter().any(|n| n == name) || spec.namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace))
+}
+
+/// A selector as kubectl writes it: `team=payments, tier in (web, db)`.
+#[must_use]
+pub fn in_words(selector: &Selector) -> String {
+    let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let requirements = selector.match_expressions.iter().map(|r| match r.operator {
+        Operator::In => format!("{} in ({})", r.key, r.values.join(", ")),
+        Operator::NotIn => format!("{} notin ({})", r.key, r.values.join(", ")),
+        Operator::Exists => r.key.clone(),
+        Operator::DoesNotExist => format!("!{}", r.key),
+    });
+    let all: Vec<String> = labels.chain(requirements).collect();
+    let text = all.join(", ");
+    // An admin may write thousands of characters; the first few say which selector it is.
+    if text.chars().count() <= MAX_SELECTOR { text } else { format!("{}...", text.chars().take(MAX_SELECTOR).collect::<String>()) }
 }
 
 fn selects(selector: &Selector, namespace: &NamespaceFacts) -> bool {

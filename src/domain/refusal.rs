@@ -1,6 +1,6 @@
 //! A "no" that says why.
 
-use crate::api::Reason;
+use crate::api::{Reason, text::printable};
 
 /// Why something is refused: one word for programs and a sentence for the person, with the asked value, the allowed value, the
 /// object that says so and what to do.
@@ -13,9 +13,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal by the rule `reason`.
+    /// A refusal by the rule `reason`. What others wrote into names stands in the sentence, so it is made safe to show (T13).
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: printable(&message.into()) }
     }
 }
 

@@ -15,7 +15,7 @@ pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
     let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build();
     compile(pattern)
         .and_then(|_| compile(&format!("^(?:{pattern})$")))
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("the pattern '{pattern}' cannot be used: {}", last_line(&error.to_string()))))
+        .map_err(|error| Refusal::new(Reason::InvalidField, format!("spec.requirements.justification.pattern '{pattern}' cannot be used: {}", last_line(&error.to_string()))))
 }
 
 /// The regex crate draws the pattern with a caret over several lines; the sentence stands in the last.
@@ -43,9 +43,10 @@ fn justification(request: &RoleActivationRequestSpec, rule: &JustificationRule, 
         ));
     }
     if length < least {
+        let characters = if length == 1 { "character" } else { "characters" };
         return Err(Refusal::new(
             Reason::JustificationTooShort,
-            format!("the justification has {length} characters; policy '{policy}' asks for at least {least}"),
+            format!("the justification has {length} {characters}; policy '{policy}' asks for at least {least}"),
         ));
     }
     match rule.pattern.as_ref().filter(|p| !p.is_empty()) {

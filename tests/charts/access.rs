@@ -87,7 +87,10 @@ fn nothing_named_nothing_bound() {
 fn an_eligibility_needs_a_policy_that_is_known() {
     let one = json!({"one": eligibility(&json!([{"kind": "Group", "name": "devs"}]), "elsewhere")});
     let said = access(&json!({"policies": two_policies(), "eligibilities": one})).err().unwrap();
-    assert!(said.contains("eligibilities.one.policyRef.name: there is no policy \"elsewhere\" in this release (policies: alone, two-eyes)"), "{said}");
+    assert!(
+        said.contains("eligibilities.one.policyRef.name: there is no policy \"elsewhere\" in this release (policies: alone, two-eyes)"),
+        "{said}"
+    );
     assert!(said.contains("list it in externalPolicies"), "{said}");
     let said = access(&json!({"eligibilities": one})).err().unwrap();
     assert!(said.contains("(policies: none)"), "{said}");

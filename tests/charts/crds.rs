@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions that the chart brings along.
+//! The CRDs that the chart brings along.
 
 use jit_rbac::api::crds;
 use serde_json::{Value, json};

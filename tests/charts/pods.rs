@@ -119,7 +119,9 @@ fn a_disruption_budget_never_blocks_the_only_pod() {
 
 #[test]
 fn a_digest_wins_over_a_tag() {
-    let image = |values: Value| operator(&json!({"image": values})).all("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let image = |values: Value| {
+        operator(&json!({"image": values})).all("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
     let digest = format!("sha256:{}", "0".repeat(64));
     assert_eq!(image(json!({"repository": "r/i", "tag": "v1"})), "r/i:v1");
     assert_eq!(image(json!({"repository": "r/i", "tag": "v1", "digest": digest})), format!("r/i@{digest}"));

@@ -38,7 +38,7 @@ fn t43_no_policy_can_be_dodged_by_a_label_or_fails_open() {
                 assert_eq!(rule["resourceNames"], Value::Null, "{name} {id}: a deletion of all matches no name");
             }
             let binding = rendered.get("ValidatingAdmissionPolicyBinding", id.as_str().unwrap());
-            assert_eq!(binding["spec"], json!({"policyName": id, "validationActions": ["Deny", "Audit"]}), "{name}");
+            assert_eq!(binding["spec"], json!({"policyName": id, "validationActions": ["Deny"]}), "{name}");
         }
     }
 }

@@ -51,9 +51,7 @@ fn pattern(schema: &Value) -> Option<&str> {
 /// The whole schema.
 fn wanted() -> Value {
     let name = json!({"maxLength": 253, "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"});
-    let by_name = |what: &str, plural: &str| {
-        json!({"description": what, "type": "object", "propertyNames": name, "additionalProperties": spec(plural)})
-    };
+    let by_name = |what: &str, plural: &str| json!({"description": what, "type": "object", "propertyNames": name, "additionalProperties": spec(plural)});
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart jit-access",

@@ -15,7 +15,9 @@ fn for_each(run: impl Fn(&str, &Value)) {
         for configuration in configurations(&rendered) {
             let webhooks = items(&configuration["webhooks"]);
             assert_eq!(webhooks.len(), 2, "{name}");
-            webhooks.iter().for_each(|webhook| run(name, webhook));
+            for webhook in webhooks {
+                run(name, webhook);
+            }
         }
     }
 }

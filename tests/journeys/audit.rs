@@ -5,7 +5,7 @@ mod measured;
 mod rules;
 
 pub use inspector::{Inspector, conclude};
-pub use measured::{Calls, measured};
+pub use measured::{Calls, is, measured};
 
 use crate::{env::Journey, journeys};
 

@@ -1,6 +1,10 @@
-//! The granted binding and its end, where the policy that guards it is away.
+//! The granted binding and its end, where the policy that guards it is away or does not help.
 
-use std::time::Duration;
+mod altered;
+mod down;
+mod held;
+mod planted;
+mod removed;
 
 use control_plane::{ADMIN, wait_for_ok};
 use serde_json::json;
@@ -9,9 +13,29 @@ use crate::{
     env::{Ground, Journey, Outcome, SOON},
     journeys,
 };
+use altered::*;
+use down::*;
+use held::*;
+use planted::*;
+use removed::*;
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    journeys![]
+    journeys![
+        t27_an_altered_binding_goes_and_its_request_is_revoked,
+        t27_labels_and_annotations_of_others_are_let_be,
+        t56_a_binding_without_its_label_is_no_longer_there_to_stay,
+        inv_03_a_deadline_never_moves_later,
+        t28_a_finalizer_holds_no_access,
+        t28_where_finalizers_cannot_be_stripped_the_subjects_go,
+        t29_a_second_owner_keeps_no_binding,
+        t32_a_squatted_name_is_never_adopted,
+        t53_a_managed_binding_that_nobody_asked_for_goes,
+        t30_a_deleted_request_takes_its_binding_and_decisions_along,
+        t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_none,
+        t34_a_binding_deleted_by_hand_stays_deleted,
+        // Last: it waits for a garbage collector that hears of new kinds only every half a minute, and for everybody else here.
+        t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica,
+    ]
 }
 
 /// Takes the policy for managed bindings away and waits until it is no longer asked.
@@ -28,6 +52,5 @@ pub async fn remove_policy(ground: &Ground) -> Outcome {
         let said = cluster.run_with(ADMIN, &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await;
         said.and_then(control_plane::Said::ok).map(|_| ()).map_err(|error| error.to_string())
     });
-    let _ = Duration::ZERO;
     Ok(gone.await?)
 }

@@ -277,15 +277,21 @@ impl Scene {
     }
 
     /// A kind in the scene's namespace, through the admin's client: much cheaper than kubectl where a look is repeated.
-    fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
+    pub fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
+        self.api_as(self.ground.client.clone(), kind)
+    }
+
+    /// The same through somebody's client.
+    pub fn api_as(&self, client: Client, kind: &str) -> Option<Api<DynamicObject>> {
         let (group, version, kind) = match kind {
             "rar" => ("jitrbac.dev", "v1alpha1", "RoleActivationRequest"),
             "adec" => ("jitrbac.dev", "v1alpha1", "ActivationDecision"),
             "rolebinding" | "rolebindings" => ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
+            "configmap" => ("", "v1", "ConfigMap"),
             _ => return None,
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Some(Api::namespaced_with(self.ground.client.clone(), &self.name, &resource))
+        Some(Api::namespaced_with(client, &self.name, &resource))
     }
 
     /// A stored object of the scene's namespace as JSON; none if there is none.

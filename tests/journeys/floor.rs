@@ -11,25 +11,24 @@ mod plane;
 mod subresources;
 mod upgrade;
 
-use futures::future::LocalBoxFuture;
+use plane::{Floor, shared};
 
-pub use plane::Floor;
+use crate::env::Journey;
 
 /// What a journey comes to: nothing, or what went otherwise than it should.
-pub type Outcome = Result<(), String>;
-/// A journey over the floor.
-pub type Journey = for<'a> fn(&'a Floor) -> LocalBoxFuture<'a, Outcome>;
+type Outcome = Result<(), String>;
 
-macro_rules! journeys {
+macro_rules! over_the_floor {
     ($($module:ident::$name:ident),* $(,)?) => {
-        vec![$((concat!("floor::", stringify!($name)), |floor| Box::pin($module::$name(floor)))),*]
+        vec![$((
+            concat!("floor::", stringify!($name)),
+            (|_| Box::pin(async { Ok($module::$name(&*shared().await?).await?) })) as Journey,
+        )),*]
     };
 }
 
-/// Every journey with its name.
-#[must_use]
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    journeys![
+    over_the_floor![
         activations::t1_a_stamp_is_the_writers_own,
         activations::t1_a_person_in_a_thousand_groups_is_served,
         activations::t1_a_decision_names_its_request_and_its_writer,

@@ -9,7 +9,9 @@ mod access;
 mod audit;
 mod bindings;
 mod env;
+mod floor;
 mod grants;
+mod ways;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, Journey)> {
-    [access::journeys(), audit::journeys(), bindings::journeys(), grants::journeys()].into_iter().flatten().collect()
+    [access::journeys(), audit::journeys(), bindings::journeys(), floor::journeys(), grants::journeys()].into_iter().flatten().collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

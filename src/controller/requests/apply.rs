@@ -1,12 +1,14 @@
 //! Doing what was decided, and writing down what became of it.
 
+use std::time::Duration;
+
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -15,7 +17,7 @@ use super::{RequestError, Requests, report};
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest, State, names, request::BindingRef},
     controller::context::FIELD_MANAGER,
-    domain::{Binding, BindingAction, Grant, RequestFacts, Snapshot, Verdict, decide},
+    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, decide},
     gather::{WriteError, cache::Key, live, write},
     queue::Next,
     revoker::end::Ended,
@@ -121,16 +123,29 @@ impl Requests {
             info!(binding = %known.key, request = %key, "the request is gone: the binding goes too");
             self.end(&known.key, &known.uid).await?;
         }
-        let Some(going) = going.filter(|_| self.context.leadership.held()) else { return Ok(Next::Done) };
+        if !self.context.leadership.held() {
+            return Ok(Next::Done);
+        }
+        let mut decisions = live::decisions(&self.context.client, &key.namespace, &key.name).await?;
+        match going {
+            Some(going) => decisions.retain(|decision| decision.spec.request_ref.uid.as_deref() == Some(going.object.uid.as_str())),
+            // They were listed before this look: if there is still no request, they are about one that will never come back. A new
+            // one of the same name has another UID.
+            None if decisions.is_empty() => {}
+            None => match live::request(&self.context.client, &key.namespace, &key.name).await? {
+                Lookup::Absent => {}
+                Lookup::Found(_) | Lookup::Unreadable(_) => return Ok(Next::In(Duration::ZERO)),
+            },
+        }
         let api: Api<ActivationDecision> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        for decision in live::decisions(&self.context.client, &key.namespace, &key.name).await? {
-            if decision.spec.request_ref.uid.as_deref() == Some(going.object.uid.as_str()) {
-                let deleted = write(|| format!("delete decision '{}'", decision.name), api.delete(&decision.name, &DeleteParams::default())).await;
-                if let Err(error) = deleted
-                    && !error.answer().is_some_and(kube::core::Status::is_not_found)
-                {
-                    return Err(error.into());
-                }
+        for decision in decisions {
+            let only_this = Preconditions { uid: Some(decision.uid.clone()), resource_version: None };
+            let params = DeleteParams::default().preconditions(only_this);
+            let deleted = write(|| format!("delete decision '{}/{}'", key.namespace, decision.name), api.delete(&decision.name, &params)).await;
+            if let Err(error) = deleted
+                && !error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict())
+            {
+                return Err(error.into());
             }
         }
         Ok(Next::Done)

@@ -77,7 +77,8 @@ fn t17_rules_in_any_order_are_the_same_rules() {
 
 #[test]
 fn t03_t17_t37_other_objects_are_another_digest() {
-    let changes: [(&str, fn(&mut World)); 10] = [
+    type Change = (&'static str, fn(&mut World));
+    let changes: [Change; 10] = [
         ("request UID", |w| w.snapshot.request.object.uid.push('0')),
         ("namespace", |w| w.snapshot.request.namespace.push('0')),
         ("namespace UID", |w| found(&mut w.snapshot.namespace).uid.push('0')),

@@ -6,7 +6,7 @@ use crate::{
     domain::{eligibility, namespace},
 };
 
-fn refused(world: World, message: &str) {
+fn refused(world: &World, message: &str) {
     assert_eq!(world.refusal(), message);
     assert_eq!(world.state(), State::Denied);
 }
@@ -42,7 +42,7 @@ fn t12_only_subjects_are_eligible() {
         assert_eq!(crate::domain::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
     }
     refused(
-        world().requester(person("mallory", &["guests"])),
+        &world().requester(person("mallory", &["guests"])),
         "NotASubject: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or \
          see 'kubectl get roleeligibilities'",
     );
@@ -59,13 +59,13 @@ fn a_person_in_many_groups_is_served() {
 fn t10_users_of_kubernetes_itself_are_refused() {
     for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
         let message = format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
-        refused(world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])), &message);
+        refused(&world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])), &message);
     }
     for name in ["system:serviceaccount:", "system:serviceaccount:ci", "system:serviceaccount:ci:", "system:serviceaccount::bot", "system:serviceaccount:a:b:c"] {
-        refused(world().requester(person(name, &["devs"])), &format!("SystemUser: '{name}' is no well-formed ServiceAccount name"));
+        refused(&world().requester(person(name, &["devs"])), &format!("SystemUser: '{name}' is no well-formed ServiceAccount name"));
     }
     for name in ["", " ", "\u{3000}"] {
-        refused(world().requester(person(name, &["devs"])), "SystemUser: a request needs a user, and this one has no user name");
+        refused(&world().requester(person(name, &["devs"])), "SystemUser: a request needs a user, and this one has no user name");
     }
     let world = world().request(|r| r.requester = None);
     assert_eq!(world.told(), "Denied StampMissing: the request carries no stamp of who made it; create it again");
@@ -89,7 +89,7 @@ fn t50_a_service_account_needs_leave_and_an_approver() {
          'bot'; that needs spec.allowServiceAccounts: true"
     );
     refused(
-        world().requester(bot),
+        &world().requester(bot),
         "ServiceAccountNotAllowed: 'system:serviceaccount:ci:bot' is a ServiceAccount, and eligibility 'payments-oncall' is for people only \
          (spec.allowServiceAccounts)",
     );
@@ -106,21 +106,21 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
     let from_to = |from: i64, to: i64| world().eligibility(|e| (e.start_time, e.end_time) = (Some(at(from)), Some(at(to))));
     assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
     refused(
-        from_to(100, 9_000).now(99),
+        &from_to(100, 9_000).now(99),
         "EligibilityNotBegun: eligibility 'payments-oncall' begins at 2026-11-02T10:01:40Z (spec.startTime); it is 2026-11-02T10:01:39Z now",
     );
     assert_eq!(from_to(0, 100).now(99).state(), State::Active);
     refused(
-        from_to(0, 100).now(100),
+        &from_to(0, 100).now(100),
         "EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:01:40Z (spec.endTime); it is 2026-11-02T10:01:40Z now",
     );
-    refused(world().eligibility(|e| e.suspended = true), "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)");
+    refused(&world().eligibility(|e| e.suspended = true), "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)");
 }
 
 #[test]
 fn t21_only_covered_namespaces() {
     refused(
-        world().change(|w| w.snapshot.request.namespace = "shop".to_owned()),
+        &world().change(|w| w.snapshot.request.namespace = "shop".to_owned()),
         "NamespaceNotCovered: namespace 'shop' is not covered by eligibility 'payments-oncall', which is for payments",
     );
     let many = |e: &mut RoleEligibilitySpec| {
@@ -128,9 +128,9 @@ fn t21_only_covered_namespaces() {
         e.namespaces.selector = Some(Selector { match_labels: [("team".to_owned(), "shop".to_owned())].into(), ..Selector::default() });
     };
     refused(
-        world().eligibility(many),
+        &world().eligibility(many),
         "NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-oncall', which is for ns-0, ns-1, ns-2, ns-3, ns-4, \
-         ns-5, ns-6, ns-7 and 2 more and namespaces that its selector matches",
+         ns-5, ns-6, ns-7 and 2 more and namespaces with team=shop",
     );
     let selected = world().eligibility(|e| {
         e.namespaces.names = vec!["elsewhere".to_owned()];
@@ -152,7 +152,7 @@ fn t24_protected_namespaces_are_never_covered() {
             let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
             e.namespaces = Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
         });
-        refused(everywhere, &message);
+        refused(&everywhere, &message);
         let named = world().eligibility(|e| e.namespaces.names.push(name.to_owned()));
         assert_eq!(named.refusal(), format!("EligibilityNotReady: eligibility 'payments-oncall' cannot be used: {message}"));
     }
@@ -239,7 +239,7 @@ fn t11_an_eligibility_that_cannot_be_used() {
 }
 
 #[test]
-fn t25_a_role_that_the_operator_may_not_bind() {
+fn t15_t25_a_role_that_the_operator_may_not_bind() {
     for (kind, list) in [(RoleKind::ClusterRole, "clusterRoles"), (RoleKind::Role, "roles")] {
         let refusal = eligibility::not_bindable(&RoleRef { kind, name: "cluster-admin".to_owned() });
         let message = format!(

@@ -53,7 +53,8 @@ fn t14_a_pattern_that_cannot_be_used_stops_its_policy_only() {
     let world = asked_for(None, "a)|(?:b", Some("a"));
     assert_eq!(
         world.told(),
-        "Pending PolicyNotReady: policy 'two-eyes' cannot be used: InvalidField: the pattern 'a)|(?:b' cannot be used: unopened group"
+        "Pending PolicyNotReady: policy 'two-eyes' cannot be used: InvalidField: spec.requirements.justification.pattern 'a)|(?:b' cannot be \
+         used: unopened group"
     );
     assert_eq!(asked_for(None, "(?x)a # all else is a comment", Some("a")).state(), State::Pending, "it would swallow our anchor");
     assert_eq!(asked_for(None, "(?m)a", Some("b\u{a0}a")).state(), State::Denied, "a flag of its own does not loosen our anchors");

@@ -83,7 +83,7 @@ fn what_is_gone_for_sure_ends_a_running_grant() {
             "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed",
         ),
         (world().granted().change(|w| w.snapshot.policy = Lookup::Absent), "Revoked PolicyRemoved: policy 'two-eyes' was removed"),
-        (world().granted().change(|w| w.snapshot.role = Lookup::Absent), "Revoked RoleRemoved: the role was removed"),
+        (world().granted().change(|w| w.snapshot.role = Lookup::Absent), "Revoked RoleRemoved: the ClusterRole 'edit' was removed"),
         (world().granted().change(|w| w.snapshot.namespace = Lookup::Absent), "Revoked NamespaceTerminating: namespace 'payments' is gone"),
         (
             world().granted().namespace(|n| n.uid = "another".to_owned()),

@@ -15,6 +15,7 @@ mod missing;
 mod people;
 mod policies;
 mod random;
+mod roles;
 mod stored_binding;
 
 use std::sync::Arc;

@@ -91,10 +91,13 @@ fn who_is_listed() {
 #[test]
 fn t04_every_letter_has_one_spelling() {
     let plain = Identities::default();
-    // Letters with two cases, without the ideographs and syllables between them.
-    for c in (0..=0x33ff).chain(0xa000..=0xabff).chain(0xf900..=0x1_f2ff).filter_map(char::from_u32) {
+    // What lies between is ideographs and syllables.
+    for c in (0..=0x33ff).chain(0xa000..=0xabff).chain(0xfb00..=0x1_f2ff).filter_map(char::from_u32).filter(|c| c.is_alphabetic()) {
         let text = c.to_string();
         let name = plain.normalise(&text);
+        if name == text && c.to_lowercase().eq([c]) && c.to_uppercase().eq([c]) {
+            continue;
+        }
         assert_eq!(plain.normalise(&name), name, "U+{:04X}", u32::from(c));
         for other in [c.to_lowercase().collect::<String>(), c.to_uppercase().collect()] {
             assert_eq!(plain.normalise(&other), name, "U+{:04X}", u32::from(c));

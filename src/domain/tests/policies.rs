@@ -99,7 +99,7 @@ fn t14_a_pattern_compiles() {
     };
     assert_eq!(pattern("INC-[0-9]+"), "usable");
     assert_eq!(pattern(""), "usable");
-    assert_eq!(pattern("INC-("), "InvalidField: the pattern 'INC-(' cannot be used: unclosed group");
+    assert_eq!(pattern("INC-("), "InvalidField: spec.requirements.justification.pattern 'INC-(' cannot be used: unclosed group");
 }
 
 #[test]

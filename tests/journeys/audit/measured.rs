@@ -20,6 +20,7 @@ pub fn all() -> Vec<(String, TimeDelta)> {
 }
 
 /// The calls that were made since some moment, read as the log grows.
+#[derive(Clone)]
 pub struct Calls {
     log: AuditLog,
     seen: Vec<AuditEvent>,

@@ -43,7 +43,7 @@ pub async fn t1_a_person_in_a_thousand_groups_is_served(floor: &Floor) -> Outcom
     groups.push("devs".to_owned());
     let of = |name: &str, groups: &[String]| with(request("crowd", &namespace, name), "/spec/requester/groups", json!(groups));
     passes("a stamp with 128 of 1001 groups", floor.create("crowd", &of("crowd", &groups)).await)?;
-    groups[0] = "leads".to_owned();
+    "leads".clone_into(&mut groups[0]);
     refused("one of them forged", floor.create("crowd", &of("forged", &groups)).await, "requests", "not in: leads.")
 }
 
@@ -56,7 +56,9 @@ pub async fn t1_a_decision_names_its_request_and_its_writer(floor: &Floor) -> Ou
     for (object, said) in [
         (with(approve(), "/spec/decider", Value::Null), "spec.decider is missing"),
         (with(approve(), "/spec/decider", stamp("lead-2")), "spec.decider.username is 'lead-2', but you are 'lead-1'"),
+        (with(approve(), "/spec/decider/uid", json!("u-lead-2")), "spec.decider.uid is not your uid"),
         (with(approve(), "/spec/decider/groups", json!(["leads", "security"])), "not in: security."),
+        (with(approve(), "/spec/decider/extra", json!({"a.b/amr": ["mfa"]})), "spec.decider.extra has a value"),
         (with(approve(), "/spec/requestRef/uid", Value::Null), "lacks the request's uid and requester"),
         (with(approve(), "/spec/requestRef/requester", Value::Null), "lacks the request's uid and requester"),
         (with(approve(), owners, json!([])), "owned by its request"),
@@ -80,7 +82,12 @@ pub async fn t1_a_decision_names_its_request_and_its_writer(floor: &Floor) -> Ou
 pub async fn t4_nobody_approves_his_own_request(floor: &Floor) -> Outcome {
     let namespace = floor.namespace().await?;
     let asked = floor.request("dev", &namespace, "mine").await?;
-    refused("his own approval", floor.create("dev", &decision("dev", &asked, "Approve")).await, "decisions", "nobody approves his own request")
+    refused(
+        "his own approval",
+        floor.create("dev", &decision("dev", &asked, "Approve")).await,
+        "decisions",
+        "nobody approves his own request",
+    )
 }
 
 /// The schema refuses it first. Somebody who takes that rule out of the CRD still finds the policy.
@@ -95,7 +102,8 @@ pub async fn t2_nothing_written_is_changed_even_where_the_schema_lost_its_rule(f
             other => return Err(format!("the schema should refuse a change by {who}: {other:?}")),
         }
     }
-    let (crd, rules) = ("activationdecisions.jitrbac.dev", "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations");
+    let (crd, rules) =
+        ("activationdecisions.jitrbac.dev", "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations");
     let definition = passes("the CRD", floor.get("CustomResourceDefinition", "", crd).await)?;
     let replace = |value: &Value| json!([{"op": "replace", "path": rules, "value": value}]);
     passes("a rule's removal by an admin", floor.json_patch(ADMIN, "CustomResourceDefinition", "", crd, replace(&json!([]))).await)?;
@@ -138,7 +146,8 @@ pub async fn t31_metadata_is_no_lever(floor: &Floor) -> Outcome {
             passes("a write that changes nothing", floor.write_back(who, kind, &namespace, name(object)).await)?;
         }
     }
-    let stripped = floor.patch(STAR, "ActivationDecision", &namespace, name(&decided), json!({"metadata": {"ownerReferences": null}})).await;
+    let stripped =
+        floor.patch(STAR, "ActivationDecision", &namespace, name(&decided), json!({"metadata": {"ownerReferences": null}})).await;
     refused("a decision without its owner", stripped, "decisions", "stay as they were created")
 }
 
@@ -175,10 +184,9 @@ pub async fn t53_the_operator_makes_no_requests_and_no_decisions(floor: &Floor) 
     let asked = floor.request("dev", &namespace, "asked").await?;
     let own = with(request(OPERATOR, &namespace, "own"), "/spec/requester", me.clone());
     let decided = with(decision(OPERATOR, &asked, "Approve"), "/spec/decider", me);
-    for (object, policy, said) in [
-        (own, "requests", "the operator may not make requests"),
-        (decided, "decisions", "the operator may not make decisions"),
-    ] {
+    for (object, policy, said) in
+        [(own, "requests", "the operator may not make requests"), (decided, "decisions", "the operator may not make decisions")]
+    {
         refused(said, floor.create(OPERATOR, &object).await, policy, said)?;
         passes("the same in a dry run, for probes", floor.dry_create(OPERATOR, &object).await)?;
     }

@@ -1,4 +1,4 @@
-//! Managed RoleBindings: nobody's but the operator's, and of the operator only such that end.
+//! Managed bindings: nobody's but the operator's, and of the operator only such that end.
 
 use std::time::Duration;
 

@@ -28,7 +28,8 @@ pub async fn before_the_policies(floor: &Floor) -> Outcome {
         match wrong {
             "no-label" => object["metadata"]["labels"] = Value::Null,
             "group" => {
-                object["subjects"] = json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "devs"}, object["subjects"][0]]);
+                object["subjects"] =
+                    json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "devs"}, object["subjects"][0]]);
                 object["metadata"]["annotations"] = Value::Null;
             }
             "probe" => object["metadata"]["labels"]["jitrbac.dev/probe"] = json!("jit-rbac-bindings"),

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use super::{
     Floor, Outcome,
-    plane::{Answer, HOOKS, OPERATOR, POLICIES, RELEASE, STAR, WEBHOOK, NAMESPACE, passes, probe, refused},
+    plane::{Answer, HOOKS, NAMESPACE, OPERATOR, POLICIES, RELEASE, STAR, WEBHOOK, passes, probe, refused},
 };
 
 const CONFIGURATIONS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 const CRDS: [&str; 4] = ["roleeligibilities", "approvalpolicies", "roleactivationrequests", "activationdecisions"];
+/// Journeys that write the two configurations do it one after the other, or their updates would conflict.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const SAID: &str = "you need the verb administer on guards.jitrbac.dev in the whole cluster";
 
 fn replace(path: &str, value: &Value) -> Value {
@@ -18,6 +20,7 @@ fn replace(path: &str, value: &Value) -> Value {
 }
 
 pub async fn t41_guards_are_changed_by_administrators_only(floor: &Floor) -> Outcome {
+    let _alone = ALONE.lock().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| floor.json_patch(HOOKS, kind, "", RELEASE, patch).await;
         for change in [
@@ -72,6 +75,7 @@ pub async fn write_bundles(floor: &Floor, kind: &str) -> Answer {
 }
 
 pub async fn t41_the_webhook_writes_its_ca_bundle_and_nothing_else(floor: &Floor) -> Outcome {
+    let _alone = ALONE.lock().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| floor.json_patch(WEBHOOK, kind, "", RELEASE, patch).await;
         let bundle = replace("/webhooks/0/clientConfig/caBundle", &ca_bundle());

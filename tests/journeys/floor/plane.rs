@@ -1,6 +1,14 @@
 //! A plane with the operator's chart and without operator, and short ways to write on it as somebody.
 
-use std::{collections::BTreeMap, path::Path, sync::atomic::{AtomicUsize, Ordering}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use control_plane::{ADMIN, Cluster, Options, Plane, Said, User, standard_users, wait_for_ok};
 use kube::{
@@ -9,6 +17,7 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::Outcome;
 
@@ -38,6 +47,19 @@ pub struct Floor {
 /// The user name of one of the chart's two identities.
 pub fn account(name: &str) -> String {
     format!("system:serviceaccount:{NAMESPACE}:{RELEASE}-{name}")
+}
+
+/// The floor that journeys share, from the first that needs it to the last that runs.
+pub async fn shared() -> Result<Arc<Floor>, String> {
+    // What could not be started once is not tried for every journey again.
+    static FLOOR: Mutex<Result<Weak<Floor>, String>> = Mutex::const_new(Ok(Weak::new()));
+    let mut known = FLOOR.lock().await;
+    if let Some(floor) = known.as_ref().map_err(Clone::clone)?.upgrade() {
+        return Ok(floor);
+    }
+    let started = Floor::start().await.map(Arc::new);
+    *known = started.as_ref().map(Arc::downgrade).map_err(Clone::clone);
+    started
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -95,7 +117,8 @@ impl Floor {
     /// Lets the two configurations stand, but for a group that does not exist.
     async fn switch_webhooks_off(&self) -> Outcome {
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
-            let away = |number: u8| json!({"op": "replace", "path": format!("/webhooks/{number}/rules/0/apiGroups"), "value": ["nobody.invalid"]});
+            let away =
+                |number: u8| json!({"op": "replace", "path": format!("/webhooks/{number}/rules/0/apiGroups"), "value": ["nobody.invalid"]});
             self.json_patch(ADMIN, kind, "", RELEASE, json!([away(0), away(1)])).await.map_err(|(_, said)| said)?;
         }
         Ok(())
@@ -130,7 +153,7 @@ impl Floor {
     }
 
     fn api(&self, who: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
-        let client = self.clients.get(who).unwrap_or_else(|| panic!("nobody is called {who}")).clone();
+        let client = self.clients[who].clone();
         let resource = resource(kind);
         if namespace.is_empty() { Api::all_with(client, &resource) } else { Api::namespaced_with(client, namespace, &resource) }
     }
@@ -252,11 +275,17 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub fn probe(policy: &str) -> Value {
     let mut object = match policy {
         "requests" | "status" => request(ADMIN, "default", "probe"),
-        "decisions" => decision(ADMIN, &json!({"metadata": {"name": "x", "namespace": "default", "uid": "x"}, "spec": {"requester": {"username": "x"}}}), "Revoke"),
+        "decisions" => decision(
+            ADMIN,
+            &json!({"metadata": {"name": "x", "namespace": "default", "uid": "x"}, "spec": {"requester": {"username": "x"}}}),
+            "Revoke",
+        ),
         "eligibilities" => eligibility(ADMIN, "probe"),
         "approval-policies" => approval_policy(ADMIN, "probe"),
         "bindings" => binding("default", "probe", "view", &json!({"apiGroup": RBAC, "kind": "User", "name": "dev"})),
-        _ => json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "probe"}}),
+        _ => {
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "probe"}})
+        }
     };
     object["metadata"]["labels"] = json!({"jitrbac.dev/probe": format!("{RELEASE}-{policy}")});
     object
@@ -335,18 +364,13 @@ pub fn binding(namespace: &str, name: &str, role: &str, subject: &Value) -> Valu
 }
 
 fn resource(kind: &str) -> ApiResource {
-    let (group, version, plural) = match kind {
-        "RoleActivationRequest" => ("jitrbac.dev", "v1alpha1", "roleactivationrequests"),
-        "ActivationDecision" => ("jitrbac.dev", "v1alpha1", "activationdecisions"),
-        "RoleEligibility" => ("jitrbac.dev", "v1alpha1", "roleeligibilities"),
-        "ApprovalPolicy" => ("jitrbac.dev", "v1alpha1", "approvalpolicies"),
-        "RoleBinding" => (RBAC, "v1", "rolebindings"),
-        "MutatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"),
-        "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
-        "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
-        "Namespace" => ("", "v1", "namespaces"),
-        "Secret" => ("", "v1", "secrets"),
-        _ => panic!("no journey writes a {kind}"),
+    let (group, version) = match kind {
+        "RoleActivationRequest" | "ActivationDecision" | "RoleEligibility" | "ApprovalPolicy" => ("jitrbac.dev", "v1alpha1"),
+        "RoleBinding" => (RBAC, "v1"),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
+        _ => ("", "v1"),
     };
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    // The plural is guessed, and rightly so for all of these.
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }

@@ -21,7 +21,8 @@ pub async fn t22_status_is_the_operators(floor: &Floor) -> Outcome {
         ("RoleEligibility", "", "t22", json!({"observedGeneration": 1}), json!({"observedGeneration": 2})),
         ("ApprovalPolicy", "", "t22", json!({"observedGeneration": 1}), json!({"observedGeneration": 2})),
     ] {
-        let status = async |who: &str, value: &Value| -> Answer { floor.patch_status(who, kind, namespace, id, json!({"status": value})).await };
+        let status =
+            async |who: &str, value: &Value| -> Answer { floor.patch_status(who, kind, namespace, id, json!({"status": value})).await };
         let others: &[&str] = if namespace.is_empty() { &[ADMIN, STAR] } else { &[ADMIN, STAR, TENANT] };
         for who in others {
             refused(&format!("a first status of {kind} by {who}"), status(who, &first).await, "status", SAID)?;
@@ -103,7 +104,8 @@ fn unguarded(kind: &str, namespace: &str) -> Value {
     let mut object = match kind {
         "RoleActivationRequest" => super::plane::request("lead-1", namespace, "unguarded"),
         "ActivationDecision" => {
-            let about = json!({"metadata": {"name": "asked", "namespace": namespace, "uid": "x"}, "spec": {"requester": {"username": "dev"}}});
+            let about =
+                json!({"metadata": {"name": "asked", "namespace": namespace, "uid": "x"}, "spec": {"requester": {"username": "dev"}}});
             decision("lead-1", &about, "Revoke")
         }
         "RoleEligibility" => eligibility("somebody", "unguarded"),

@@ -31,8 +31,9 @@ metadata:
     {{- include "jit-rbac.labels" (dict "root" .root) | nindent 4 }}
 spec:
   policyName: {{ include "jit-rbac.policy.name" . }}
-  # Audit writes what was refused into the API server's audit log as well.
-  validationActions: [Deny, Audit]
+  # Not Audit as well: the API server's audit log has the refusal anyhow, and two failed expressions of one write would each
+  # cost a warning in the API server's own log.
+  validationActions: [Deny]
 {{- end -}}
 
 {{/* Who writes and how. */}}

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::approval;
 
 /// `name` of the few that there are, as one person writes it.
-fn same_name(world: &super::super::World, name: &str) -> String {
+fn same_name(world: &World, name: &str) -> String {
     let name = name.to_lowercase();
     if world.settings.identities.prefixes.is_empty() {
         return name;
@@ -15,7 +15,7 @@ fn same_name(world: &super::super::World, name: &str) -> String {
     if name == "ann-admin" { "ann".to_owned() } else { name.to_owned() }
 }
 
-fn is_same(world: &super::super::World, a: &Stamp, b: &Stamp) -> bool {
+fn is_same(world: &World, a: &Stamp, b: &Stamp) -> bool {
     let by_uid = a.uid.is_some() && a.uid == b.uid;
     by_uid || same_name(world, a.username.as_str()) == same_name(world, b.username.as_str())
 }
@@ -28,7 +28,7 @@ fn is_listed(who: &Stamp, people: &People) -> bool {
     }
 }
 
-fn about<'a>(world: &'a super::super::World, verb: Verb) -> impl Iterator<Item = (&'a Object<ActivationDecisionSpec>, &'a Stamp)> {
+fn about(world: &World, verb: Verb) -> impl Iterator<Item = (&Object<ActivationDecisionSpec>, &Stamp)> {
     let request = &world.snapshot.request.object;
     let mine = move |d: &&Object<ActivationDecisionSpec>| {
         d.spec.decision == verb && d.spec.request_ref.name == request.name && d.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
@@ -38,7 +38,7 @@ fn about<'a>(world: &'a super::super::World, verb: Verb) -> impl Iterator<Item =
 
 /// Counted anew, slowly and in another way: the earliest instant at which every stage has its people, and the least duration that
 /// they named until then.
-fn naive(world: &super::super::World) -> Option<(DateTime<Utc>, Option<Duration>)> {
+fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
     let policy = &world.snapshot.policy.found()?.spec;
     let request = &world.snapshot.request.object;
     if policy.approval.automatic.is_some() && policy.approval.stages.is_empty() {
@@ -86,7 +86,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in worlds()) {
+    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in worlds::record()) {
         let verdict = world.decide();
         let Some(grant) = &verdict.grant else { return Ok(()) };
         let Snapshot { request, eligibility, .. } = &world.snapshot;
@@ -102,7 +102,7 @@ proptest! {
         // Another clock, another record, a crash: the same grant or none.
         let others = [
             world.clone().now(later),
-            world.clone().record(|r| *r = record.snapshot.request.record),
+            world.clone().record(|r| *r = record),
             world.clone().apply(&verdict).record(|r| *r = Record::default()).now(later),
         ];
         for other in others {

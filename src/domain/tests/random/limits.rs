@@ -8,6 +8,7 @@ use crate::{
         Reason,
         duration::LONGEST,
         policy::{JustificationRule, Limits},
+        text::is_forbidden,
     },
     domain::{decisions, duration, eligibility, policy},
 };
@@ -42,7 +43,7 @@ fn shorter(duration: Duration, seconds: u32) -> Duration {
     duration.min(Duration::from_secs(seconds))
 }
 
-fn tighten(world: super::super::World, how: Tightening, which: Index, seconds: u32) -> super::super::World {
+fn tighten(world: World, how: Tightening, which: Index, seconds: u32) -> World {
     fn drop_one<T>(list: &mut Vec<T>, which: Index) {
         if !list.is_empty() {
             list.remove(which.index(list.len()));
@@ -89,7 +90,7 @@ fn tighten(world: super::super::World, how: Tightening, which: Index, seconds: u
 }
 
 /// Tightening may also mend what could not be used before (an end, a maximum that was above the chart's): that is no loophole.
-fn is_usable(world: &super::super::World) -> bool {
+fn is_usable(world: &World) -> bool {
     let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { return false };
     eligibility::check(&eligibility.spec, &world.settings).is_ok()
         && policy::check(&policy.spec, &world.settings).is_ok()
@@ -156,6 +157,31 @@ proptest! {
             prop_assert!(gone || verdict.state == State::Active, "{verdict:?}");
         }
         prop_assert!(missing.request(|r| r.requester = None).decide().grant.is_none());
+    }
+
+    #[test]
+    fn inv_26_what_is_said_is_one_visible_line(
+        world in worlds(),
+        names in prop::collection::vec("[a\\u{1b}\\u{202e}\\u{200b}\n\u{2028}é]{1,8}", 4),
+        said in said(),
+    ) {
+        let world = world
+            .hears(&said)
+            .request(|r| r.eligibility_ref.name.clone_from(&names[0]))
+            .eligibility(|e| {
+                e.role_ref.name.clone_from(&names[1]);
+                e.policy_ref.name.clone_from(&names[2]);
+                e.namespaces.names.push(names[3].clone());
+            });
+        let visible = |text: &str| !text.is_empty() && !text.chars().any(is_forbidden);
+        let verdict = world.decide();
+        prop_assert!(visible(&verdict.message), "{}", verdict.message);
+        for decision in &world.snapshot.decisions {
+            match decisions::review(&world.snapshot, decision, &world.settings, world.now) {
+                Ok(note) => prop_assert!(note.is_none_or(|note| visible(&note))),
+                Err(refusal) => prop_assert!(visible(&refusal.message)),
+            }
+        }
     }
 
     #[test]

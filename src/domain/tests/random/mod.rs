@@ -9,10 +9,10 @@ mod records;
 mod worlds;
 
 use super::*;
-use worlds::{Said, World as _, fresh_worlds, said, worlds};
+use worlds::{Chance as _, Said, fresh_worlds, said, worlds};
 
 /// Start and length of what would be granted.
-fn granted(world: &super::World) -> Option<(DateTime<Utc>, TimeDelta)> {
+fn granted(world: &World) -> Option<(DateTime<Utc>, TimeDelta)> {
     let verdict = world.decide();
     (verdict.binding == BindingAction::Create).then_some(())?;
     verdict.grant.map(|grant| (grant.start, grant.deadline - grant.start))

@@ -35,7 +35,7 @@ fn approves(said: Said) -> Said {
 }
 
 impl Attack {
-    fn on(self, world: super::super::World) -> super::super::World {
+    fn on(self, world: World) -> World {
         match self {
             Self::Himself(said, more) => {
                 let requester = world.snapshot.request.object.spec.requester.clone();
@@ -75,7 +75,7 @@ impl Attack {
 }
 
 /// No grant where there was none, none earlier, none longer.
-fn no_gain(before: &super::super::World, after: &super::super::World) -> Result<(), TestCaseError> {
+fn no_gain(before: &World, after: &World) -> Result<(), TestCaseError> {
     if let Some((start, length)) = granted(after) {
         let was = granted(before);
         prop_assert!(was.is_some_and(|(s, l)| s <= start && length <= l), "{:?} instead of {was:?}", granted(after));

@@ -157,7 +157,8 @@ pub fn said() -> impl Strategy<Value = Said> {
         .prop_map(|(verb, who, seconds, shown, about, duration, comment, letter)| Said { verb, who, seconds, shown, about, duration, comment, letter })
 }
 
-fn record() -> impl Strategy<Value = Record> {
+/// Any report.
+pub fn record() -> impl Strategy<Value = Record> {
     let state = maybe(0.8, prop_oneof![1 => select(State::ALL.to_vec()), 2 => Just(State::Active)]);
     let time = || maybe(0.8, prop_oneof![Just(0_i64), Just(2_700_i64), -100..9_000_i64].prop_map(at));
     let uid = maybe(0.7, select(vec!["binding-uid", "another-uid"]));
@@ -224,19 +225,23 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 /// What only worlds of chance need.
-pub trait World: Sized {
+pub trait Chance: Sized {
+    /// Adds what several people say.
+    fn hears_all(self, said: &[Said]) -> Self;
     /// Adds what somebody says.
-    fn hears(self, said: &Said) -> Self;
+    fn hears(self, said: &Said) -> Self {
+        self.hears_all(std::slice::from_ref(said))
+    }
     /// The same without record and binding.
     fn fresh(self) -> Self;
 }
 
-impl World for super::super::World {
-    fn hears(self, said: &Said) -> Self {
-        let request = &self.snapshot.request.object;
+impl Chance for World {
+    fn hears_all(self, all: &[Said]) -> Self {
         let digest = self.digest_if_known().map_or_else(|| "sha256:unknown".to_owned(), |d| d.to_string());
-        let spec = ActivationDecisionSpec {
-            request_ref: RequestRef {
+        all.iter().fold(self, |world, said| {
+            let request = &world.snapshot.request.object;
+            let request_ref = RequestRef {
                 name: if said.about == Some("another-name") { "other".to_owned() } else { request.name.clone() },
                 uid: match said.about {
                     Some("no-uid") => None,
@@ -244,20 +249,23 @@ impl World for super::super::World {
                     _ => Some(request.uid.clone()),
                 },
                 requester: None,
-            },
-            decision: said.verb,
-            digest: match said.shown {
-                Shown::Present => Some(digest),
-                Shown::Short => Some(digest.chars().take(23).collect()),
-                Shown::Stale => Some(format!("sha256:{}", "0".repeat(64))),
-                Shown::Nothing => None,
-            },
-            duration: said.duration,
-            comment: said.comment.map(line),
-            decider: said.who.clone(),
-        };
-        let number = self.snapshot.decisions.len();
-        self.said(object("said", &format!("{}-{number}", said.letter), at(said.seconds), spec))
+            };
+            let spec = ActivationDecisionSpec {
+                request_ref,
+                decision: said.verb,
+                digest: match said.shown {
+                    Shown::Present => Some(digest.clone()),
+                    Shown::Short => Some(digest.chars().take(23).collect()),
+                    Shown::Stale => Some(format!("sha256:{}", "0".repeat(64))),
+                    Shown::Nothing => None,
+                },
+                duration: said.duration,
+                comment: said.comment.map(line),
+                decider: said.who.clone(),
+            };
+            let number = world.snapshot.decisions.len();
+            world.said(object("said", &format!("{}-{number}", said.letter), at(said.seconds), spec))
+        })
     }
 
     fn fresh(self) -> Self {
@@ -266,7 +274,7 @@ impl World for super::super::World {
 }
 
 /// Any world, with any record and any binding.
-pub fn worlds() -> impl Strategy<Value = super::super::World> {
+pub fn worlds() -> impl Strategy<Value = World> {
     let around = (lookup(eligibility()), lookup(policy()), lookup(Just(())), lookup(rarely()));
     let now = prop_oneof![9 => 1..10_i64, 1 => 0..5_000_i64, 1 => select(vec![30_i64, 600, 2_700, 86_399, 86_400])];
     let now = (now, prop::bool::weighted(0.85));
@@ -274,6 +282,7 @@ pub fn worlds() -> impl Strategy<Value = super::super::World> {
     (settings(), around, requests(), prop::collection::vec(said(), 0..=8), record(), binding, peers(), now).prop_map(
         |(settings, (eligibility, policy, role, terminating), (request, namespace, deleting), decisions, record, (dice, alteration), peers, (now, is_sound))| {
             let stored_as = |name: &str| (name.to_owned(), format!("{name}-uid"));
+            let usual = world().grant();
             let mut world = world();
             world.settings = settings;
             let snapshot = &mut world.snapshot;
@@ -297,8 +306,7 @@ pub fn worlds() -> impl Strategy<Value = super::super::World> {
             if is_sound {
                 world = sound(world);
             }
-            let mut world = decisions.iter().fold(world, World::hears);
-            let usual = super::super::world().grant();
+            let mut world = world.hears_all(&decisions);
             // Half of them lived up to their grant, if there was one; of the others record and binding are anything.
             let verdict = world.clone().fresh().decide();
             let lived = dice > 5 && verdict.grant.is_some();
@@ -322,7 +330,7 @@ pub fn worlds() -> impl Strategy<Value = super::super::World> {
 }
 
 /// What most worlds are like: eligibility and policy can be used, and the requester is eligible.
-fn sound(world: super::super::World) -> super::super::World {
+fn sound(world: World) -> World {
     let max_grant = world.settings.max_grant;
     let (mut shortest, mut longest) = (None, None);
     let world = world.policy(|p| {
@@ -375,8 +383,8 @@ fn map<A, B>(lookup: Lookup<A>, found: impl FnOnce(A) -> B) -> Lookup<B> {
 }
 
 /// Any world in which nothing was reported or granted yet.
-pub fn fresh_worlds() -> impl Strategy<Value = super::super::World> {
-    worlds().prop_map(World::fresh)
+pub fn fresh_worlds() -> impl Strategy<Value = World> {
+    worlds().prop_map(Chance::fresh)
 }
 
 /// The properties say nothing about worlds that never come.

@@ -1,0 +1,47 @@
+//! What a role allows, as approver and requester read it.
+
+use super::*;
+use crate::api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
+
+fn in_words(change: impl FnOnce(&mut Rule)) -> String {
+    let mut rule = rule(&["get", "list"], &["deployments"]);
+    change(&mut rule);
+    rule.in_words()
+}
+
+fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn t13_a_rule_in_words() {
+    assert_eq!(in_words(|_| ()), "get,list deployments.apps");
+    assert_eq!(in_words(|r| r.api_groups = words(&[""])), "get,list deployments");
+    assert_eq!(in_words(|r| r.api_groups = words(&["", "apps"])), "get,list deployments.{core,apps}");
+    assert_eq!(in_words(|r| r.api_groups = words(&["apps", "batch"])), "get,list deployments.{apps,batch}");
+    assert_eq!(in_words(|r| r.api_groups = words(&["*"])), "get,list deployments.*");
+    assert_eq!(in_words(|r| r.resources = words(&["deployments", "pods/exec"])), "get,list deployments.apps,pods/exec.apps");
+    assert_eq!(in_words(|r| r.resource_names = words(&["web", "db"])), "get,list deployments.apps (only web,db)");
+    assert_eq!(
+        in_words(|r| (r.api_groups, r.resources, r.non_resource_urls) = (Vec::new(), Vec::new(), words(&["/metrics"]))),
+        "get,list /metrics"
+    );
+    assert_eq!(in_words(|r| r.verbs = words(&["get\u{1b}[2K", "\u{202e}list"])), "get\u{fffd}[2K,\u{fffd}list deployments.apps");
+}
+
+#[test]
+fn a_status_shows_so_many_rules() {
+    let many = |count: usize, name: &str| Rules::new((0..count).map(|i| rule(&["get"], &[&format!("{name}{i:03}")])));
+    let shown = |rules: &Rules, with_rules: bool| {
+        let status = rules.status(RoleKind::Role, "debug", with_rules);
+        assert_eq!((status.kind, status.name.as_str(), status.rules_hash.as_str()), (Some(RoleKind::Role), "debug", rules.hash()));
+        (status.rules.len(), status.truncated)
+    };
+    assert_eq!(shown(&many(MAX_SHOWN_RULES, "r"), true), (MAX_SHOWN_RULES, false));
+    assert_eq!(shown(&many(MAX_SHOWN_RULES + 1, "r"), true), (MAX_SHOWN_RULES, true));
+    assert_eq!(shown(&many(MAX_SHOWN_RULES + 1, "r"), false), (0, false));
+    assert_eq!(shown(&Rules::default(), true), (0, false));
+    let long = many(1, &"é".repeat(MAX_SHOWN_RULE));
+    assert_eq!(shown(&long, true), (1, true));
+    assert_eq!(long.status(RoleKind::Role, "debug", true).rules[0].chars().count(), MAX_SHOWN_RULE);
+}
