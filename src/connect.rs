@@ -1,6 +1,6 @@
 //! The way to the API server, and the way out.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use http::HeaderValue;
 use kube::{Client, Config};
@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::observe::health::Health;
+use crate::observe::{errors::one_line, health::Health};
 
 /// What a process lacks until the API server has answered once.
 pub const NEED: &str = "api-server";
@@ -19,8 +19,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// A client that has reached the API server. Until it has, it says why in one line an attempt, and waits longer and longer.
-pub async fn client(process: &str, health: &Health) -> Client {
+/// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
+/// longer and longer.
+pub async fn client(process: &str, health: &Health, stop: &CancellationToken) -> Option<Client> {
+    tokio::select! {
+        client = reach(process, health) => Some(client),
+        () = stop.cancelled() => None,
+    }
+}
+
+async fn reach(process: &str, health: &Health) -> Client {
     let mut pause = FIRST_PAUSE;
     loop {
         match attempt(process).await {
@@ -38,7 +46,11 @@ pub async fn client(process: &str, health: &Health) -> Client {
 }
 
 async fn attempt(process: &str) -> Result<Client, String> {
-    let mut config = Config::infer().await.map_err(|error| one_line(&error))?;
+    let mut config = Config::infer().await.map_err(|error| {
+        // Outside of a cluster nobody wants to hear that this is none.
+        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        error.source().filter(|_| !in_cluster).map_or_else(|| one_line(&error), one_line)
+    })?;
     let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_str(&agent).map_err(|error| error.to_string())?;
     config.headers.push((http::header::USER_AGENT, agent));
@@ -52,20 +64,6 @@ async fn attempt(process: &str) -> Result<Client, String> {
         Ok(Err(error)) => Err(format!("{server}: {}", one_line(&error))),
         Err(_) => Err(format!("{server}: no answer within {ANSWER_WITHIN:?}")),
     }
-}
-
-/// An error with what lies behind it, on one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let text = inner.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-        source = inner.source();
-    }
-    parts.join(": ").replace('\n', " ")
 }
 
 /// A name for this replica where nobody gave one: host and process.

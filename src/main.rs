@@ -73,14 +73,14 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
         Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, stop| async move {
-            let client = connect::client("controller", &health).await;
+            let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
             let identity = identity.unwrap_or_else(connect::identity);
             info!(identity, "controller starts");
             controller::run(client, config, identity, Clock::system(), health, stop).await;
             Ok(())
         }),
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {
-            let client = connect::client("webhook", &health).await;
+            let Some(client) = connect::client("webhook", &health, &stop).await else { return Ok(()) };
             info!("webhook starts");
             admission::run(client, config, address, health, stop).await.map_err(|error| error.to_string())
         }),
@@ -113,7 +113,7 @@ where
         let outcome = tokio::select! {
             outcome = work(config, health.clone(), stop.clone()) => outcome,
             served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
-            // Who is asked to stop while he still looks for the API server stops.
+            // Nothing holds up the end for longer than this.
             () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
         };
         signals.abort();

@@ -26,7 +26,7 @@ use crate::{
         convert, live,
         surroundings::{self, Change, World},
     },
-    observe::health::Health,
+    observe::{errors::one_line, health::Health},
     queue::{Pauses, Queue, Worker, queue},
     revoker::Revoker,
 };
@@ -201,7 +201,7 @@ impl Follower {
                 Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => guard.0.ok(),
                 Ok(_) => None,
                 Err(error) => {
-                    warn!(what = "decisions", %error, "the watch was interrupted and goes on");
+                    warn!(what = "decisions", error = one_line(&error), "the watch was interrupted and goes on");
                     None
                 }
             };

@@ -1,6 +1,6 @@
 //! Who has approved, and whether that is enough (api rules 4 and 5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -113,8 +113,11 @@ pub fn progress(
         .collect();
     approves.sort_by(|a, b| (a.decision.created, &a.decision.uid).cmp(&(b.decision.created, &b.decision.uid)));
 
+    // Only when somebody new approves can it become complete, and not before there are as many as all stages need.
     let needed: usize = stages.iter().map(policy::required).sum();
-    let times = approves.iter().filter(|a| a.stage.is_some() && a.fresh).map(|a| a.decision.created);
+    let mut seen = BTreeSet::new();
+    let counting = approves.iter().filter(|a| a.stage.is_some() && a.fresh);
+    let times = counting.filter(|a| seen.insert((&a.approver.username, &a.approver.uid, a.stage))).map(|a| a.decision.created);
     for at in times.skip(needed.saturating_sub(1)) {
         let so_far = approves.get(..approves.partition_point(|a| a.decision.created <= at)).unwrap_or_default();
         let count = Count::of(so_far, requester, stages, identities);

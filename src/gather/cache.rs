@@ -10,6 +10,8 @@ use kube::{Resource, runtime::watcher};
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::observe::errors::one_line;
+
 /// Where an object is: its namespace ("" for cluster-scoped kinds) and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -112,7 +114,7 @@ impl<F: Clone + PartialEq> Cache<F> {
                     self.facts.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
                     changed(key);
                 }
-                Err(error) => warn!(what = self.what, %error, "the watch was interrupted and goes on"),
+                Err(error) => warn!(what = self.what, error = one_line(&error), "the watch was interrupted and goes on"),
             }
         }
     }

@@ -7,6 +7,8 @@ pub mod surroundings;
 
 use std::{future::Future, time::Duration};
 
+use crate::observe::errors::one_line;
+
 /// Longest that one call to the API server may take. The client retries some answers by itself; this bounds it all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -14,7 +16,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum GatherError {
     /// The API server did not answer as hoped.
-    #[error("cannot read {what}: {source}")]
+    #[error("cannot read {what}: {}", one_line(.source.as_ref()))]
     Read {
         /// What was asked for.
         what: String,
@@ -42,7 +44,7 @@ pub async fn read<T>(what: impl FnOnce() -> String, call: impl Future<Output = k
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The API server said no.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", one_line(.source.as_ref()))]
     Refused {
         /// What was to be done.
         what: String,

@@ -1,6 +1,6 @@
 //! What stands around a request: eligibility, policy, namespace and role, from a cache or from the API server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{
@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
 use serde::de::DeserializeOwned;
 
@@ -218,13 +218,41 @@ fn namespaced_role(role: &Role) -> RoleFacts {
     convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref())
 }
 
+/// Pauses between attempts to watch: doubled from the first to the longest, and back to the first after a success. While a watch is
+/// away, decisions and edits are not seen, so they are much shorter than kube's own.
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(4);
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        // Up to a quarter more, so that not all watches of all replicas come at once.
+        Some(pause + pause.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.next = Self::FIRST;
+    }
+}
+
 /// All events of a kind, with growing pauses after errors and without the fields that nobody here reads.
 pub fn watch<K>(api: Api<K>, config: watcher::Config) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     watcher(api, config)
-        .default_backoff()
+        .backoff(Pauses { next: Pauses::FIRST })
         .modify(|object| object.meta_mut().managed_fields = None)
         .boxed()
 }

@@ -12,9 +12,12 @@ pub enum Format {
     Json,
 }
 
+/// Ours, and warnings of others but those that we tell ourselves, in one line.
+const FILTER: &str = "warn,jit_rbac=info,kube_client::client::builder=off,kube_runtime::watcher=off";
+
 /// Starts logging. `RUST_LOG` chooses what; without it everything of ours from INFO on, and warnings of others.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,jit_rbac=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start keeps the first; nothing depends on which one it is.
     let _ = match format {

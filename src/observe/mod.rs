@@ -1,4 +1,5 @@
-//! What the operator tells about itself: health and logs.
+//! What the operator tells about itself: health, logs, errors.
 
+pub mod errors;
 pub mod health;
 pub mod logs;

@@ -30,6 +30,7 @@ use crate::{
     api::names,
     clock::Clock,
     gather::{cache::Key, surroundings},
+    observe::errors::one_line,
     queue::{Next, Pauses, Queue, Worker, queue},
 };
 use end::{Ended, end};
@@ -120,7 +121,7 @@ impl Revoker {
                 }
                 // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
                 Ok(Event::Delete(binding)) => self.doubt(&key_of(&binding)),
-                Err(error) => warn!(what = "bindings", %error, "the watch was interrupted and goes on"),
+                Err(error) => warn!(what = "bindings", error = one_line(&error), "the watch was interrupted and goes on"),
             }
         }
     }

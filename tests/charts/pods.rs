@@ -1,6 +1,6 @@
 //! Deployments and what surrounds them.
 
-use jit_rbac::api::Duration;
+use jit_rbac::{api::Duration, config::Config};
 use serde_json::{Value, json};
 
 use crate::render::{default, every, items, operator, out_of_cluster, texts};
@@ -61,6 +61,8 @@ fn both_processes_read_this_configuration() {
     let config = |values: Value| {
         let rendered = operator(&values);
         let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["config.json"].as_str().unwrap().to_owned();
+        // What the program itself makes of it; it knows no other fields.
+        serde_json::from_str::<Config>(&text).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()
     };
     let own = |host: &str| json!({"selfManaged": {"secret": "jit-rbac-webhook-tls", "dnsNames": [host]}});

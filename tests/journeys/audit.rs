@@ -1,14 +1,31 @@
-//! What the operator costs and what it asks for, as the API server's audit log tells it.
+//! What the operator costs, what it asks for and what it could do, as the API server tells it.
 
+mod cost;
 mod inspector;
 mod measured;
+mod reach;
 mod rules;
 
 pub use inspector::{Inspector, conclude};
 pub use measured::{Calls, is, measured};
 
 use crate::{env::Journey, journeys};
+use cost::*;
+use reach::*;
+
+/// User name of the controllers.
+pub const CONTROLLER: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
+/// User name of the webhook.
+pub const WEBHOOK: &str = "system:serviceaccount:jit-system:jit-rbac-webhook";
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    journeys![]
+    journeys![
+        an_automatic_grant_costs_four_writes,
+        waiting_costs_one_status_more_and_each_stage_one,
+        nothing_is_read_or_written_while_nothing_happens,
+        inv_28_the_last_look_sees_what_is_wrong,
+        t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all,
+        t25_the_operator_cannot_bind_what_the_chart_does_not_list,
+        t43_labels_and_annotations_lead_nobody_past_the_webhook,
+    ]
 }

@@ -27,10 +27,16 @@ pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
     for condition in status["conditions"].as_array().into_iter().flatten() {
         ensure!(condition["reason"] == status["reason"], "{condition} has another reason than {}", status["reason"]);
         ensure!(condition["observedGeneration"] == status["observedGeneration"], "{condition} is about another generation");
-        ensure!(!text(&condition["message"]).is_empty(), "{condition} says nothing");
         all.insert(text(&condition["type"]), text(&condition["status"]));
     }
+    ensure!(!says(status).is_empty(), "the condition Ready says nothing: {status}");
     Ok(all)
+}
+
+/// What the condition Ready says: why somebody has access, or why not.
+pub fn says(status: &Value) -> &str {
+    let ready = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    ready.and_then(|condition| condition["message"].as_str()).unwrap_or_default()
 }
 
 /// True when the timeline says that `actor` did `event`.

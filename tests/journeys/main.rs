@@ -6,11 +6,18 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a journey that meets what it cannot use has failed")]
 
 mod access;
+mod approvals;
 mod audit;
 mod bindings;
 mod env;
+mod faults;
 mod floor;
+mod gate;
 mod grants;
+mod looks;
+mod people;
+mod refusals;
+mod replicas;
 mod ways;
 
 use std::{process::ExitCode, sync::Arc};
@@ -34,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, Journey)> {
-    [access::journeys(), audit::journeys(), bindings::journeys(), floor::journeys(), grants::journeys()].into_iter().flatten().collect()
+    [access::journeys(), approvals::journeys(), audit::journeys(), bindings::journeys(), faults::journeys(), replicas::journeys(), floor::journeys(), grants::journeys(), people::journeys(), refusals::journeys()].into_iter().flatten().collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

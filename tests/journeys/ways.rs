@@ -99,18 +99,23 @@ impl Scene {
         Ok(gone.await?)
     }
 
-    /// Waits until a request is at an end, and says that it ended so and why.
-    pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
+    /// Waits until a request is at an end.
+    pub async fn over(&self, request: &str, limit: Duration) -> Result<Value, Error> {
         let what = format!("request {}/{request} to end", self.name);
         let ended = wait_for(&what, limit, async || {
             let status = self.status(request).await.ok()?;
             let live = matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"));
             (!live).then_some(status)
         });
-        let status = match ended.await {
-            Ok(status) => status,
-            Err(error) => return Err(format!("{error}; its status is {}", self.status(request).await?).into()),
-        };
+        match ended.await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(format!("{error}; its status is {}", self.status(request).await?).into()),
+        }
+    }
+
+    /// Waits until a request is at an end, and says that it ended so and why.
+    pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
+        let status = self.over(request, limit).await?;
         ensure!(status["state"] == state, "{request} ended as {} ({}): {}", status["state"], status["reason"], status["conditions"][0]["message"]);
         ensure!(reasons.is_empty() || reasons.iter().any(|reason| status["reason"] == *reason), "{request} is {state}, and the reason is {}", status["reason"]);
         Ok(status)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -31,6 +32,8 @@ pub(super) struct Applied {
 }
 
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+/// What must be left of a grant when it is made: longer than the call usually takes. At its deadline the rules say that it came too late.
+const LEAST: TimeDelta = TimeDelta::milliseconds(200);
 
 impl Requests {
     /// Makes the binding be what the verdict says.
@@ -51,6 +54,9 @@ impl Requests {
             }
             BindingAction::Create => {
                 let Some(grant) = &verdict.grant else { return Ok(Applied { snapshot, verdict, binding: None }) };
+                if self.context.now() + LEAST >= grant.deadline {
+                    return Err(RequestError::TooLate(grant.deadline));
+                }
                 match self.create(grant).await? {
                     Created::Made(binding) => {
                         info!(request = %key_of(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
@@ -66,6 +72,8 @@ impl Requests {
                         }
                         Box::pin(self.apply(snapshot, verdict)).await
                     }
+                    // The API server's clock says so first.
+                    Created::Refused(_) if self.context.now() + LEAST >= grant.deadline => Err(RequestError::TooLate(grant.deadline)),
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
                         let message = format!("the API server refused the RoleBinding: {why}");

@@ -53,6 +53,9 @@ pub enum RequestError {
     /// The Lease went away between the decision and the grant.
     #[error("this replica lost the Lease before it could grant")]
     NotLeading,
+    /// The grant would end as soon as it is made.
+    #[error("the grant would be over before it is made")]
+    TooLate(DateTime<Utc>),
 }
 
 /// Works on requests, one key at a time.
@@ -78,6 +81,7 @@ impl Requests {
         match outcome {
             Ok(next) => next,
             Err(RequestError::NotLeading) => Next::Done,
+            Err(RequestError::TooLate(deadline)) => Next::At(deadline),
             Err(error) => {
                 warn!(request = %key, %error, "the request must wait");
                 Next::Retry

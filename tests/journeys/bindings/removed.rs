@@ -12,7 +12,7 @@ use crate::{
     ways::{each, text},
 };
 
-const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
+use crate::audit::CONTROLLER as OPERATOR;
 
 pub async fn t34_a_binding_deleted_by_hand_stays_deleted(env: Arc<Env>) -> Outcome {
     let scene = env.scene("by-hand").await?;

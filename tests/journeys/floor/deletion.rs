@@ -109,6 +109,25 @@ pub async fn t30_foreground_and_orphan_deletion_end(floor: &Floor) -> Outcome {
     floor.gone(KIND, &namespace, name(&grant)).await
 }
 
+pub async fn t31_a_records_finalizers_go_only_while_it_is_being_deleted(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    let decided = passes("a decision", floor.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
+    for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
+        let patch = async |who: &str, patch: Value| -> Answer { floor.patch(who, kind, &namespace, name(object), patch).await };
+        let said = "stay as they were created";
+        passes("finalizers, as only the operator can put them there", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
+        refused("one taken away too early", patch(STAR, finalizers(&["a.example/a"])).await, policy, said)?;
+        passes("its end", floor.delete(OPERATOR, kind, &namespace, name(object), &DeleteParams::default()).await)?;
+        let more = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}});
+        refused("finalizers and something else", patch(STAR, more).await, policy, said)?;
+        passes("one of them", patch(STAR, finalizers(&["a.example/b"])).await)?;
+        passes("the last", patch(STAR, finalizers(&[])).await)?;
+        floor.gone(kind, &namespace, name(object)).await?;
+    }
+    Ok(())
+}
+
 pub async fn t37_a_namespace_goes_with_all_that_is_in_it(floor: &Floor) -> Outcome {
     let namespace = floor.namespace().await?;
     let asked = floor.request("dev", &namespace, "asked").await?;

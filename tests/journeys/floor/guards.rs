@@ -11,8 +11,6 @@ use super::{
 
 const CONFIGURATIONS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 const CRDS: [&str; 4] = ["roleeligibilities", "approvalpolicies", "roleactivationrequests", "activationdecisions"];
-/// Journeys that write the two configurations do it one after the other, or their updates would conflict.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const SAID: &str = "you need the verb administer on guards.jitrbac.dev in the whole cluster";
 
 fn replace(path: &str, value: &Value) -> Value {
@@ -20,7 +18,7 @@ fn replace(path: &str, value: &Value) -> Value {
 }
 
 pub async fn t41_guards_are_changed_by_administrators_only(floor: &Floor) -> Outcome {
-    let _alone = ALONE.lock().await;
+    let _alone = floor.alone().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| floor.json_patch(HOOKS, kind, "", RELEASE, patch).await;
         for change in [
@@ -75,7 +73,7 @@ pub async fn write_bundles(floor: &Floor, kind: &str) -> Answer {
 }
 
 pub async fn t41_the_webhook_writes_its_ca_bundle_and_nothing_else(floor: &Floor) -> Outcome {
-    let _alone = ALONE.lock().await;
+    let _alone = floor.alone().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| floor.json_patch(WEBHOOK, kind, "", RELEASE, patch).await;
         let bundle = replace("/webhooks/0/clientConfig/caBundle", &ca_bundle());

@@ -17,7 +17,7 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::Outcome;
 
@@ -42,6 +42,7 @@ pub struct Floor {
     plane: Plane,
     clients: BTreeMap<String, Client>,
     namespaces: AtomicUsize,
+    guards: Mutex<()>,
 }
 
 /// The user name of one of the chart's two identities.
@@ -99,7 +100,7 @@ impl Floor {
         for name in cluster.users().iter().map(|user| user.name.as_str()).chain([ADMIN]) {
             clients.insert(name.to_owned(), cluster.client(name).await.map_err(text)?);
         }
-        let mut floor = Self { plane, clients, namespaces: AtomicUsize::new(0) };
+        let mut floor = Self { plane, clients, namespaces: AtomicUsize::new(0), guards: Mutex::const_new(()) };
         let cluster = floor.cluster().clone();
         cluster.apply(ADMIN, include_str!("rights.yaml")).await.and_then(Said::ok).map_err(text)?;
         super::deletion::before_the_policies(&floor).await?;
@@ -150,6 +151,28 @@ impl Floor {
         let subject = json!({"apiGroup": RBAC, "kind": "User", "name": TENANT});
         passes("a tenant", self.create(ADMIN, &binding(&name, "tenant", "floor-everything", &subject)).await)?;
         Ok(name)
+    }
+
+    /// Journeys that write CRDs and webhook configurations do it one after the other, or their updates would conflict.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.guards.lock().await
+    }
+
+    /// Takes the rules at this place out of a CRD's schema, waits until `check` holds, and puts them back. The schema is asked
+    /// before the policies, so only this shows that a policy refuses by itself.
+    pub async fn without_schema_rules(&self, crd: &str, place: &str, check: impl AsyncFnMut() -> Outcome) -> Outcome {
+        let _alone = self.alone().await;
+        let (kind, path) = (
+            "CustomResourceDefinition",
+            format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec{place}/x-kubernetes-validations"),
+        );
+        let definition = passes("the CRD", self.get(kind, "", crd).await)?;
+        let rules = definition.pointer(&path).ok_or_else(|| format!("{crd} has no rules at {path}"))?;
+        let replace = |value: &Value| json!([{"op": "replace", "path": path, "value": value}]);
+        passes("their removal by an admin", self.json_patch(ADMIN, kind, "", crd, replace(&json!([]))).await)?;
+        let looked = wait_for_ok("the policy alone to answer", Duration::from_secs(20), check).await;
+        passes("their return", self.json_patch(ADMIN, kind, "", crd, replace(rules)).await)?;
+        looked.map_err(text)
     }
 
     fn api(&self, who: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {

@@ -85,7 +85,6 @@ validations:
       authorizer.group('jitrbac.dev').resource('{{ .resource }}').check('purge').allowed()
     reason: Forbidden
     message: >-
-      a {{ .one }} is a record and stays; jit-rbac removes it when its retention is over. To end access create an
-      ActivationDecision with decision Deactivate or Revoke. To remove the record you need the verb purge on
-      {{ .resource }}.jitrbac.dev in the whole cluster
+      a {{ .one }} is a record and stays. To end access create an ActivationDecision with decision Deactivate or Revoke; to remove
+      the record you need the verb purge on {{ .resource }}.jitrbac.dev in the whole cluster
 {{- end -}}

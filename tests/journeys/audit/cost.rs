@@ -1,0 +1,118 @@
+//! Writes: four for an automatic grant, and a known number more for people's decisions.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::AuditEvent;
+use serde_json::json;
+
+use super::{CONTROLLER, Calls, WEBHOOK, inspector, rules::Rules};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    faults::until,
+};
+
+/// The writes of the operator in the scene's namespace that changed something, Events and Leases aside.
+fn writes(scene: &Scene, calls: &mut Calls) -> Result<Vec<String>, Error> {
+    let written = calls.so_far(|e| {
+        let here = e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
+        here && e.is_write() && e.code() < 300 && is_the_operator(e) && !matches!(e.resource().as_str(), "events" | "leases")
+    })?;
+    Ok(written.iter().map(|e| format!("{} {}", e.verb, e.resource())).collect())
+}
+
+fn is_the_operator(event: &AuditEvent) -> bool {
+    [CONTROLLER, WEBHOOK].contains(&event.user.username.as_str())
+}
+
+const MADE: &str = "create rolebindings";
+const REMOVED: &str = "delete rolebindings";
+const REPORTED: &str = "patch roleactivationrequests/status";
+
+/// Waits for the log to be as long as it must be, and holds it against what should be there.
+async fn expect(scene: &Scene, calls: &mut Calls, what: &str, expected: &[&str]) -> Outcome {
+    // The last line is written just after its answer.
+    let all = control_plane::wait_for("the last write to be logged", Duration::from_secs(3), async || {
+        writes(scene, calls).ok().filter(|writes| writes.len() >= expected.len())
+    });
+    let _ = all.await;
+    let written = writes(scene, calls)?;
+    ensure!(written == expected, "{what} costs {written:?}");
+    Ok(())
+}
+
+pub async fn an_automatic_grant_costs_four_writes(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("four").await?;
+    scene.offers(&["expires"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "expires", "2s").await?;
+    scene.ends_as("expires", "Expired", &["TimeIsUp"], SOON).await?;
+    expect(&scene, &mut calls, "a grant until its deadline", &[MADE, REPORTED, REMOVED, REPORTED]).await?;
+
+    let given_back = env.scene("four").await?;
+    given_back.offers(&["back"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&given_back)?;
+    given_back.granted("dev", "back", "5m").await?;
+    given_back.write("dev", "adec", &given_back.decision("back", "Deactivate", None)).await?;
+    given_back.ends_as("back", "Deactivated", &[], SOON).await?;
+    expect(&given_back, &mut calls, "a grant that is given back", &[MADE, REPORTED, REMOVED, REPORTED]).await
+}
+
+pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> Outcome {
+    let one = env.scene("stages").await?;
+    one.offers(&["one"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&one)?;
+    one.ask("dev", "one", "3s").await?;
+    one.until_state("one", "AwaitingApproval", SOON).await?;
+    one.approve("lead-1", "one").await?;
+    one.running("one").await?;
+    one.ends_as("one", "Expired", &["TimeIsUp"], SOON).await?;
+    expect(&one, &mut calls, "a grant after one approval", &[REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await?;
+
+    let two = env.scene("stages").await?;
+    let mut policy = approved_by("leads", 1);
+    policy["approval"]["stages"][1] = json!({"name": "second", "approvers": {"groups": ["security"]}, "required": 1});
+    two.offers(&["two"], &policy, &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&two)?;
+    two.ask("dev", "two", "3s").await?;
+    two.until_state("two", "AwaitingApproval", SOON).await?;
+    two.approve("lead-1", "two").await?;
+    let what = "the second stage to be open";
+    control_plane::wait_for(what, SOON, async || (two.status("two").await.ok()?["awaiting"]["stage"] == "second").then_some(())).await?;
+    two.approve("security", "two").await?;
+    two.running("two").await?;
+    two.ends_as("two", "Expired", &["TimeIsUp"], SOON).await?;
+    expect(&two, &mut calls, "a grant after two stages", &[REPORTED, REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await
+}
+
+/// A grant that runs and a request that waits cost nothing by themselves.
+pub async fn nothing_is_read_or_written_while_nothing_happens(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quiet").await?;
+    scene.offers(&["running"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["waiting"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.granted("dev", "running", "10m").await?;
+    scene.ask("dev", "waiting", "10m").await?;
+    scene.until_state("waiting", "AwaitingApproval", SOON).await?;
+    // Whatever follows on that has been done when this has passed; the Lease is renewed three times in the time after.
+    until(Utc::now() + TimeDelta::seconds(2)).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    until(Utc::now() + TimeDelta::seconds(6)).await?;
+    let here = calls.so_far(|e| {
+        let about = e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name || object.name.starts_with(&scene.name));
+        about && is_the_operator(e)
+    })?;
+    let here: Vec<_> = here.iter().map(|e| format!("{} {} {}", e.verb, e.resource(), e.request_uri)).collect();
+    ensure!(here.is_empty(), "the operator made calls though nothing happened: {here:#?}");
+    Ok(())
+}
+
+pub async fn inv_28_the_last_look_sees_what_is_wrong(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("look").await?;
+    scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "now", "5m").await?;
+    let made = calls.first("the operator's call", |e| e.verb == "create" && e.resource() == "rolebindings" && e.user.username == CONTROLLER).await?;
+    let rules = Rules::of(&scene.ground.client, "jit-rbac-controller").await?;
+    inspector::sees_what_is_wrong(&rules, &made)
+}

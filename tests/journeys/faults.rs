@@ -1,0 +1,117 @@
+//! What fails around a grant: the operator's processes, its webhook, the API server.
+
+mod apiserver;
+mod killed;
+mod random;
+mod webhook;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{ADMIN, wait_for, wait_for_ok};
+
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Error, Ground, Journey, Outcome, SOON, Scene},
+    journeys,
+    ways::{text, time},
+};
+use apiserver::*;
+use killed::*;
+use random::*;
+use webhook::*;
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        t33_t34_kill_9_at_every_step_of_a_grant,
+        t34_kill_9_at_random_moments,
+        t44_without_the_webhook_grants_end_and_nothing_else_waits,
+        the_api_server_goes_and_comes_back_during_a_grant,
+        a_start_without_the_api_server_waits_for_it_and_says_so,
+    ]
+}
+
+/// Starts all controllers again and waits until they are ready.
+pub async fn start_all(ground: &Ground) -> Outcome {
+    for controller in ground.operator.controllers() {
+        controller.start()?;
+    }
+    for controller in ground.operator.controllers() {
+        controller.wait_until_ready(Duration::from_secs(20)).await?;
+    }
+    Ok(())
+}
+
+/// Kills all controllers.
+pub fn kill_all(ground: &Ground) {
+    ground.operator.controllers().iter().for_each(|controller| controller.kill());
+}
+
+/// The number of the controller that holds the Lease.
+pub async fn holder(ground: &Ground) -> Result<usize, Error> {
+    let holder = wait_for("somebody to hold the Lease", SOON, async || {
+        let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
+        let said = ground.cluster().run(ADMIN, &args).await.ok()?;
+        said.stdout.trim().strip_prefix("controller-")?.parse().ok()
+    });
+    Ok(holder.await?)
+}
+
+/// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
+/// made twice, and none said or had another end than the stored times give.
+pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    let requests = wait_for_ok("all requests to be at an end", Duration::from_secs(30), async || {
+        let all = scene.list("rar").await.map_err(|error| error.to_string())?;
+        let live = all.iter().find(|r| matches!(r["status"]["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Active")));
+        live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
+    });
+    let requests = requests.await?;
+    ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
+    let mut late = BTreeMap::new();
+    for request in requests {
+        let name = text(&request["metadata"]["name"]);
+        let binding = format!("jit-{}", text(&request["metadata"]["uid"]));
+        let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && crate::audit::is(e, "rolebindings", &binding))?;
+        ensure!(made.len() <= 1, "the binding of {name} was made {} times", made.len());
+        let Some(made) = made.first() else { continue };
+        let status = &request["status"];
+        if status["expiresAt"].is_null() {
+            // It ran, and its record was lost with a process: then it says that it would have been too late.
+            ensure!(status["reason"] == "TooLate", "{name} was granted and not recorded: {status}");
+        }
+        let deadline = deadline_of(&request).await?;
+        ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");
+        let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
+        ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
+        let removed = calls.removed(&binding).await?;
+        let by = removed - deadline;
+        ensure!(by >= TimeDelta::zero(), "{name} was ended {} ms before its deadline", -by.num_milliseconds());
+        ensure!(by < latest, "{name} was ended {} ms after its deadline {deadline}", by.num_milliseconds());
+        late.insert(name, by);
+    }
+    Ok(late)
+}
+
+/// The end of an automatic grant by the stored times: creation and asked duration.
+async fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
+    let asked = text(&request["spec"]["duration"]);
+    let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
+    let from = match request["status"]["approvals"].as_array().into_iter().flatten().filter_map(|a| time(&a["time"]).ok()).max() {
+        Some(approved) => approved,
+        None => time(&request["metadata"]["creationTimestamp"])?,
+    };
+    Ok(from + TimeDelta::seconds(seconds))
+}
+
+/// Waits until a moment has passed.
+pub async fn until(moment: DateTime<Utc>) -> Outcome {
+    let limit = (moment - Utc::now()).to_std().unwrap_or_default() + SOON;
+    Ok(wait_for("a moment to pass", limit, async || (Utc::now() > moment).then_some(())).await?)
+}
+
+/// A plane of its own with a scene on it.
+pub async fn alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.own_ground(serde_json::Value::Null).await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}

@@ -1,0 +1,85 @@
+//! The webhook is away (T44).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{ADMIN, wait_for_ok};
+use serde_json::json;
+
+use super::alone;
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+};
+
+/// Nothing else may wait for the webhook: the API server would wait five seconds for each call of it.
+const PROMPTLY: TimeDelta = TimeDelta::seconds(4);
+const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+
+pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "hookless").await?;
+    let ground = &scene.ground;
+    scene.offers(&["ends", "revoked", "deleted", "new"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["waiting"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.ask("dev", "waiting", "10m").await?;
+    scene.until_state("waiting", "AwaitingApproval", SOON).await?;
+    let revoked = scene.granted("dev", "revoked", "10m").await?;
+    let deleted = scene.granted("dev", "deleted", "10m").await?;
+    let ends = scene.granted("dev", "ends", "12s").await?;
+    let mut calls = Calls::from_now(&scene)?;
+    ground.operator.webhook().kill();
+
+    let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
+    ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
+    let refused = scene.create("lead-1", &scene.decision("waiting", "Deny", None)).await?.refused()?;
+    ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
+
+    everything_else_goes_on(&scene).await?;
+    // What an admin takes away is taken away, and a record that goes takes its grant along.
+    scene.kubectl(ADMIN, &["delete", "roleeligibility", &scene.offered("revoked")]).await?.ok()?;
+    scene.until_gone(&revoked.binding, SOON).await?;
+    scene.ends_as("revoked", "Revoked", &["EligibilityRemoved"], SOON).await?;
+    scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
+    scene.until_gone(&deleted.binding, SOON).await?;
+
+    scene.ends_as("ends", "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
+    let late = calls.removed(&ends.binding).await? - ends.deadline;
+    measured("grant ended after its deadline, without a webhook", late);
+    ensure!(late >= TimeDelta::zero() && late < LATEST, "it ended {} ms after its deadline", late.num_milliseconds());
+
+    ground.operator.webhook().start()?;
+    let what = "requests to be taken again";
+    let taken = wait_for_ok(what, SOON, async || scene.ask("dev", "new", "5m").await.map_err(|error| error.to_string()));
+    taken.await?;
+    scene.running("new").await?;
+    Ok(())
+}
+
+async fn everything_else_goes_on(scene: &Scene) -> Outcome {
+    let manifest = |object: serde_json::Value| object.to_string();
+    let meta = |name: &str| json!({"name": name, "namespace": scene.name});
+    let labels = json!({"app": "a"});
+    let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let others = [
+        ("ConfigMap", manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("a")}))),
+        ("Secret", manifest(json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("a")}))),
+        ("Namespace", manifest(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("{}-more", scene.name)}}))),
+        ("Deployment", manifest(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta("a"), "spec": {"selector": {"matchLabels": labels}, "template": pod},
+        }))),
+        ("RoleBinding", manifest(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta("a"),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "debug"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],
+        }))),
+        ("Lease", manifest(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta("a")}))),
+    ];
+    for (kind, manifest) in &others {
+        let asked = Utc::now();
+        scene.ground.cluster().apply(ADMIN, manifest).await?.ok()?;
+        let took = Utc::now() - asked;
+        ensure!(took < PROMPTLY, "a {kind} took {} ms: something waited for the webhook", took.num_milliseconds());
+    }
+    Ok(())
+}
