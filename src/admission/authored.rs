@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
     answer::Answer,
-    desk::{Desk, Write, is_name},
+    desk::{Desk, Write},
     stamp,
 };
 use crate::{
@@ -81,8 +81,7 @@ impl Desk {
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {
-        let name = &eligibility.policy_ref.name;
-        if is_name(name) { self.world.policy(name, source).await } else { Ok(Lookup::Absent) }
+        self.world.policy(&eligibility.policy_ref.name, source).await
     }
 
     fn policy_warning(&self, name: &str, found: &Policy) -> Option<String> {
@@ -99,7 +98,7 @@ impl Desk {
 
     /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
     async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, GatherError> {
-        if role.kind == RoleKind::Role || !is_role_name(&role.name) {
+        if role.kind == RoleKind::Role {
             return Ok(None);
         }
         let absent = self.world.role(role, "", Source::Cache).await?.found().is_none();
@@ -153,11 +152,6 @@ fn authored_by(write: &Write<'_>) -> Result<(), Refusal> {
         Reason::StampMissing,
         format!("the annotation {} is '{author}' and you are '{}'; leave it out, it is written for you", names::AUTHOR, write.username()),
     ))
-}
-
-/// Names of roles may have more characters than others', as `system:node` has.
-fn is_role_name(name: &str) -> bool {
-    (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':' | b'_')) && !name.starts_with('.')
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl Desk {
         let Some(object) = &asked.object else {
             return Answer::Malformed("there is no object".to_owned());
         };
-        if asked.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty() && !is_name(namespace)) {
+        if asked.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty() && !names::is_object_name(namespace)) {
             return Answer::Malformed("metadata.namespace is no name".to_owned());
         }
         let write = match (&asked.operation, &asked.old_object) {
@@ -135,26 +135,5 @@ impl<'a> Write<'a> {
             let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Answer::Malformed(format!("the object cannot be read: {}", printable(&why)))
         })
-    }
-}
-
-/// True for what can be the name of an object. Names that people write go into paths and selectors of our own calls to the API
-/// server; nothing else may get there.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=253).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) && !text.starts_with('.')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_name;
-
-    #[test]
-    fn t26_what_people_write_cannot_lead_a_call_elsewhere() {
-        for name in ["payments-oncall", "a", "inc-4711.x", &"a".repeat(253)] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", ".", "..", "../secrets/x", "a/b", "a?b=c", "a%2fb", "a b", "A", "a,b=c", "a#", "é", &"a".repeat(254)] {
-            assert!(!is_name(name), "{name}");
-        }
     }
 }

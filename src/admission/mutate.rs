@@ -4,11 +4,11 @@ use kube::core::DynamicObject;
 
 use super::{
     answer::Answer,
-    desk::{Desk, Write, is_name},
+    desk::{Desk, Write},
     stamp::{self, Chosen},
 };
 use crate::{
-    api::{Reason, Stamp},
+    api::{Reason, Stamp, names},
     domain::{Lookup, Refusal, person},
     gather::{
         GatherError, live,
@@ -58,9 +58,7 @@ impl Desk {
         let is_listed = |_: &Eligibility, policy: &Policy| himself || everything.as_ref().is_some_and(|user| lists(policy, user));
         let mut chosen = Chosen::of(user);
         let eligibility = &request.facts.object.spec.eligibility_ref.name;
-        if is_name(eligibility) {
-            self.choose_near(&mut chosen, eligibility, is_listed).await?;
-        }
+        self.choose_near(&mut chosen, eligibility, is_listed).await?;
         self.choose_far(&mut chosen);
         Ok(Answer::patched(stamp::decision(write.object, chosen.stamp(), &request.facts)))
     }
@@ -68,8 +66,7 @@ impl Desk {
     /// The request that a decision is about, straight from the API server. What is refused here would otherwise be refused by a policy
     /// that knows no more than that the stamp is missing.
     pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, GatherError> {
-        let found = if is_name(name) && is_name(namespace) { live::request(&self.client, namespace, name).await? } else { Lookup::Absent };
-        Ok(match found {
+        Ok(match live::request(&self.client, namespace, name).await? {
             Lookup::Found(request) => Ok(request),
             Lookup::Absent => Err(Refusal::new(
                 Reason::RequestNotFound,
@@ -97,8 +94,8 @@ impl Desk {
 
     async fn near(&self, name: &str, source: Source) -> Result<(Eligibility, Policy), GatherError> {
         let eligibility = self.world.eligibility(name, source).await?;
-        let policy = match eligibility.found().map(|found| &found.spec.policy_ref.name).filter(|policy| is_name(policy)) {
-            Some(policy) => self.world.policy(policy, source).await?,
+        let policy = match eligibility.found() {
+            Some(found) => self.world.policy(&found.spec.policy_ref.name, source).await?,
             None => Lookup::Absent,
         };
         Ok((eligibility, policy))
@@ -118,7 +115,7 @@ impl Desk {
 
 /// The name in `spec.<field>.name`, if it can be the name of an object. The object is not validated yet.
 fn reference<'a>(object: &'a DynamicObject, field: &str) -> Option<&'a str> {
-    object.data.get("spec")?.get(field)?.get("name")?.as_str().filter(|name| is_name(name))
+    object.data.get("spec")?.get(field)?.get("name")?.as_str().filter(|name| names::is_object_name(name))
 }
 
 fn names_subject(eligibility: &Eligibility, user: &Stamp) -> bool {

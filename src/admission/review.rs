@@ -5,19 +5,19 @@ use kube::core::admission::Operation;
 
 use super::{
     answer::Answer,
-    desk::{Desk, Write, is_name},
+    desk::{Desk, Write},
     stamp,
 };
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest},
     domain::{
-        Binding, Lookup, Record, Refusal, RequestFacts, Snapshot,
+        Binding, Record, Refusal, RequestFacts, Snapshot,
         decide::decide,
         decisions,
     },
     gather::{
         GatherError, convert, live,
-        surroundings::{Source, Surroundings},
+        surroundings::Source,
     },
 };
 
@@ -88,15 +88,10 @@ impl Desk {
         let spec = &request.object.spec;
         let username = spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
         let name = &spec.eligibility_ref.name;
-        let (surroundings, beside) = if is_name(name) {
-            tokio::try_join!(
-                self.world.surroundings(name, &request.namespace, source),
-                live::live_requests(&self.client, &request.namespace, username, name)
-            )?
-        } else {
-            let namespace = self.world.namespace(&request.namespace, source).await?;
-            (Surroundings { namespace, eligibility: Lookup::Absent, policy: Lookup::Absent, role: Lookup::Absent }, Vec::new())
-        };
+        let (surroundings, beside) = tokio::try_join!(
+            self.world.surroundings(name, &request.namespace, source),
+            live::live_requests(&self.client, &request.namespace, username, name)
+        )?;
         let others = beside.iter().filter(|peer| peer.object.uid != request.object.uid);
         Ok(Snapshot {
             peers: others.filter_map(convert::peer).collect(),

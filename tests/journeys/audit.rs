@@ -25,7 +25,6 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         nothing_is_read_or_written_while_nothing_happens,
         inv_28_the_last_look_sees_what_is_wrong,
         t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all,
-        t25_the_operator_cannot_bind_what_the_chart_does_not_list,
         t43_labels_and_annotations_lead_nobody_past_the_webhook,
     ]
 }

@@ -72,7 +72,8 @@ pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> 
 
     let two = env.scene("stages").await?;
     let mut policy = approved_by("leads", 1);
-    policy["approval"]["stages"][1] = json!({"name": "second", "approvers": {"groups": ["security"]}, "required": 1});
+    let second = json!({"name": "second", "approvers": {"groups": ["security"]}, "required": 1});
+    policy["approval"]["stages"].as_array_mut().ok_or("the policy has stages")?.push(second);
     two.offers(&["two"], &policy, &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&two)?;
     two.ask("dev", "two", "3s").await?;
