@@ -142,6 +142,10 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
     pub async fn run<F: Future<Output = Next>>(mut self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
         let mut running = FuturesUnordered::new();
         loop {
+            // All that has come in is looked at before any work starts, so that what was added twice is worked on once.
+            while let Ok((key, due)) = self.incoming.try_recv() {
+                self.schedule(key, due);
+            }
             while running.len() < most
                 && let Some(key) = self.ready.pop_front()
             {

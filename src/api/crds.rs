@@ -35,7 +35,8 @@ pub fn all() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 /// Takes out what the generator adds and nobody has a use for: integer formats that the API server does not know, `nullable`, without
-/// which it drops a null as if the field were not written, and the brackets of links, which `kubectl explain` would show.
+/// which it drops a null as if the field were not written, the brackets of links, which `kubectl explain` would show, and the `.0` of
+/// whole numbers.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -51,6 +52,11 @@ fn tidy(value: &mut Value) {
             map.values_mut().for_each(tidy);
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0).and_then(|n| format!("{n:.0}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
         _ => {}
     }
 }

@@ -233,7 +233,9 @@ impl Follower {
                 self.requests_of(|facts| facts.namespace == key.namespace && named.contains(&facts.object.spec.eligibility_ref.name));
             }
             Change::Namespace(key) => {
-                for name in self.eligibility_names(|_| true) {
+                // Only by its name or by a selector can it be one of an eligibility's.
+                let may_cover = |spec: &crate::api::RoleEligibilitySpec| spec.namespaces.selector.is_some() || spec.namespaces.names.contains(&key.name);
+                for name in self.eligibility_names(may_cover) {
                     self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
                 }
                 self.requests_of(|facts| facts.namespace == key.name);

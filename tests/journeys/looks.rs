@@ -63,7 +63,7 @@ impl Guise<'_> {
     }
 }
 
-/// A ServiceAccount with a token of its own.
+/// A `ServiceAccount` with a token of its own.
 pub struct Account {
     /// Its user name.
     pub username: String,
@@ -73,10 +73,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes a ServiceAccount in the scene's namespace.
+    /// Makes a `ServiceAccount` in the scene's namespace.
     pub async fn new(scene: &Scene, name: &str) -> Result<Self, Error> {
         scene.kubectl(ADMIN, &["create", "serviceaccount", name, "-n", &scene.name]).await?.ok()?;
-        let uid = scene.kubectl(ADMIN, &["get", "serviceaccount", name, "-n", &scene.name, "-o", "jsonpath={.metadata.uid}"]).await?.ok()?;
+        let uid =
+            scene.kubectl(ADMIN, &["get", "serviceaccount", name, "-n", &scene.name, "-o", "jsonpath={.metadata.uid}"]).await?.ok()?;
         let token = scene.kubectl(ADMIN, &["create", "token", name, "-n", &scene.name]).await?.ok()?;
         let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{name}-{uid}", scene.name), token.trim())?;
         Ok(Self { username: format!("system:serviceaccount:{}:{name}", scene.name), uid, kubeconfig: kubeconfig.display().to_string() })

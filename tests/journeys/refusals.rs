@@ -23,7 +23,10 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    [admins::journeys(), changes::journeys(), decisions::journeys(), requests::journeys(), start::journeys()].into_iter().flatten().collect()
+    [admins::journeys(), changes::journeys(), decisions::journeys(), requests::journeys(), start::journeys()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Who refuses, which decides how kubectl begins its sentence. `…` stands for what is another one each time.
@@ -40,6 +43,9 @@ enum By<'a> {
 
 /// The chapters that are written so far.
 static CHAPTERS: Mutex<BTreeMap<&'static str, String>> = Mutex::new(BTreeMap::new());
+
+/// Title, changes of the manifest, what is said to it.
+type Row<'a> = (&'a str, Vec<(&'a str, Value)>, &'a str);
 
 /// Refusals of one journey.
 struct Book<'a> {
@@ -105,8 +111,8 @@ impl<'a> Book<'a> {
     fn close(self) -> Outcome {
         let mut chapters = CHAPTERS.lock().expect("no journey panics with it");
         chapters.insert(self.chapter, self.text);
-        let all: String = chapters.iter().map(|(title, text)| format!("## {title}\n\n{text}")).collect();
-        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("refusals.md"), all)?;
+        let all: Vec<String> = chapters.iter().map(|(title, text)| format!("## {title}\n\n{text}")).collect();
+        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("refusals.md"), all.concat())?;
         Ok(())
     }
 }
@@ -142,7 +148,10 @@ fn short(value: &Value) -> String {
         Value::Array(items) if items.len() > 8 => format!("[{}, ... {} of them]", items[0], items.len()),
         value => value.to_string(),
     };
-    let shown: String = text.chars().flat_map(|c| if c.is_ascii() { c.to_string().chars().collect() } else { c.escape_unicode().collect::<Vec<_>>() }).collect();
+    let shown: String = text
+        .chars()
+        .flat_map(|c| if c.is_ascii() { c.to_string().chars().collect() } else { c.escape_unicode().collect::<Vec<_>>() })
+        .collect();
     if shown.len() > 120 { format!("{}... ({} characters)", &shown[..40], text.len()) } else { shown }
 }
 
@@ -163,7 +172,9 @@ fn complete(by: &By<'_>, object: &Value, file: &str) -> String {
         By::Schema(says) => format!("The {kind} \"{name}\" is invalid: {says}\n"),
         By::Policy(policy, says) => {
             let policy = format!("jit-rbac-{policy}");
-            format!("{begin}{plural}.jitrbac.dev \"{name}\" is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {says}\n")
+            format!(
+                "{begin}{plural}.jitrbac.dev \"{name}\" is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {says}\n"
+            )
         }
         By::Whole(says) => format!("{says}\n"),
     }

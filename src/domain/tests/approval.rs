@@ -49,7 +49,8 @@ fn a_stage_waits_for_its_people() {
     let approved = waiting.approves(&lead(1), 10).approves(&lead(2), 20).now(21);
     assert_eq!(approved.grant().start, at(20), "the last of them started it");
     assert_eq!(approved.decide().awaiting, None);
-    let records: Vec<_> = approved.decide().counted.into_iter().map(|c| (c.record.stage.to_string(), c.record.approver.to_string(), c.record.time)).collect();
+    let records: Vec<_> =
+        approved.decide().counted.into_iter().map(|c| (c.record.stage.to_string(), c.record.approver.to_string(), c.record.time)).collect();
     assert_eq!(records, [("lead".to_owned(), "lead-1".to_owned(), at(10)), ("lead".to_owned(), "lead-2".to_owned(), at(20))]);
 }
 
@@ -112,10 +113,8 @@ fn t04_service_accounts_approve_only_by_name() {
 
 #[test]
 fn t04_nobody_approves_his_own_request() {
-    let identities = Identities {
-        prefixes: vec!["oidc:".to_owned(), "cert:".to_owned()],
-        aliases: [("dev-admin".to_owned(), "dev".to_owned())].into(),
-    };
+    let identities =
+        Identities { prefixes: vec!["oidc:".to_owned(), "cert:".to_owned()], aliases: [("dev-admin".to_owned(), "dev".to_owned())].into() };
     let himself = |requester: &Stamp, approver: &Stamp| {
         let mut world = two_eyes().requester(requester.clone());
         world.settings.identities = identities.clone();
@@ -147,19 +146,15 @@ fn t04_nobody_approves_his_own_request() {
 
 #[test]
 fn t05_two_identities_of_one_approver_are_one() {
-    for (first, second) in [
-        (lead(1), person("LEAD-1", &["leads"])),
-        (uid(lead(1), "u1"), uid(lead(2), "u1")),
-        (lead(1), person("ｌｅａｄ-1", &["leads"])),
-    ] {
+    for (first, second) in
+        [(lead(1), person("LEAD-1", &["leads"])), (uid(lead(1), "u1"), uid(lead(2), "u1")), (lead(1), person("ｌｅａｄ-1", &["leads"]))]
+    {
         let world = of_two().approves(&first, 10).approves(&second, 20);
         assert_eq!(who(&world).1, None, "{first:?} {second:?}");
     }
     // lead-1 (u1), LEAD-1 (u2), lead-2 (u2): all of them one, and lead-3 is the second.
-    let chain = of_two()
-        .approves(&uid(lead(1), "u1"), 10)
-        .approves(&uid(lead(2), "u2"), 20)
-        .approves(&uid(person("LEAD-1", &["leads"]), "u2"), 20);
+    let chain =
+        of_two().approves(&uid(lead(1), "u1"), 10).approves(&uid(lead(2), "u2"), 20).approves(&uid(person("LEAD-1", &["leads"]), "u2"), 20);
     assert_eq!(who(&chain), (names(&["lead-1"]), None));
     assert_eq!(who(&chain.approves(&lead(3), 30)).1, Some(at(30)));
 }
@@ -177,7 +172,9 @@ fn t02_t03_an_approve_is_for_one_object_as_it_was_seen() {
         assert!(with(&|d| d.digest = Some(shown.to_owned())).complete_at.is_some(), "{shown}");
     }
     let other = world().digest().to_string();
-    for shown in ["", "sha256:", &hex[..15], &digest[..22], &hex[1..], &format!("{hex}0"), &other, &hex.to_uppercase(), &format!("sha256:{digest}")] {
+    for shown in
+        ["", "sha256:", &hex[..15], &digest[..22], &hex[1..], &format!("{hex}0"), &other, &hex.to_uppercase(), &format!("sha256:{digest}")]
+    {
         let progress = with(&|d| d.digest = Some(shown.to_owned()));
         assert!(progress.complete_at.is_none() && progress.stale, "{shown}");
     }
@@ -236,7 +233,11 @@ fn approvers_shorten_and_the_least_holds() {
     for who in [lead(1), lead(2), lead(3)] {
         assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), TimeDelta::minutes(30), "{who:?}");
     }
-    assert_eq!(least(&shorter(of_two().approves(&lead(1), 1), &lead(2), 2, "2h")), TimeDelta::minutes(45), "longer is no longer than asked");
+    assert_eq!(
+        least(&shorter(of_two().approves(&lead(1), 1), &lead(2), 2, "2h")),
+        TimeDelta::minutes(45),
+        "longer is no longer than asked"
+    );
     // Shorter than the policy allows does not count at all.
     let bounded = of_two().policy(|p| p.limits.get_or_insert_default().min_duration = Some(lasting("5m")));
     assert_eq!(who(&shorter(bounded.clone(), &lead(1), 10, "4m59s")), (Vec::new(), None));

@@ -8,8 +8,8 @@ use crate::{
     api::{
         eligibility::{Operator, Requirement, RiskClass, Selector},
         policy::{
-            AuthenticationRule, Claim, Day, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, OnRoleChange, Party, Requirements, TicketRule,
-            Window,
+            AuthenticationRule, Claim, Day, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, OnRoleChange, Party,
+            Requirements, TicketRule, Window,
         },
         request::{Extends, Ticket},
     },
@@ -40,7 +40,11 @@ fn the_form_that_is_hashed_does_not_move() {
     let rules = sha(&format!("jitrbac.dev/rules/v1\n{RULES}"));
     let digest = sha(&format!("jitrbac.dev/digest/v1\n{}", CANONICAL.replace("RULES", &rules)));
     assert_eq!(world().digest().as_str(), format!("sha256:{digest}"));
-    assert_eq!(world().digest().to_string(), "sha256:f66c12ff53b085b6a9efc44f447d2ea8a73f89b63a93ef0737115013f7b241d7", "an upgrade would make every approval stale");
+    assert_eq!(
+        world().digest().to_string(),
+        "sha256:f66c12ff53b085b6a9efc44f447d2ea8a73f89b63a93ef0737115013f7b241d7",
+        "an upgrade would make every approval stale"
+    );
 }
 
 #[test]
@@ -57,7 +61,8 @@ fn one_value_has_one_form() {
 fn t17_rules_in_any_order_are_the_same_rules() {
     let rules = [rule(&["get", "patch"], &["deployments", "statefulsets"]), rule(&["list"], &["pods"]), rule(&["get"], &["pods"])];
     let hash = Rules::new(rules.clone()).hash().to_owned();
-    let shuffled = [rule(&["get"], &["pods"]), rule(&["patch", "get", "get"], &["statefulsets", "deployments"]), rule(&["list"], &["pods"])];
+    let shuffled =
+        [rule(&["get"], &["pods"]), rule(&["patch", "get", "get"], &["statefulsets", "deployments"]), rule(&["list"], &["pods"])];
     assert_eq!(Rules::new(shuffled).hash(), hash);
     assert_eq!(Rules::new(rules.iter().cloned().chain(rules.clone())).hash(), hash, "said twice is said once");
     let changes: [fn(&mut Rule); 5] = [
@@ -144,12 +149,14 @@ fn edits(value: &Value) -> Vec<(String, Value)> {
         Value::Bool(yes) => vec![(String::new(), json!(!yes))],
         Value::Number(n) => vec![(String::new(), json!(n.as_i64().unwrap() + 1))],
         // One of these is another value of whatever the text is of.
-        Value::String(text) => [format!("{text}x"), "7h7m".to_owned(), "2030-01-01T00:00:00Z".to_owned(), "Role".to_owned(), "ServiceAccount".to_owned()]
-            .into_iter()
-            .chain(["Wildcard", "Sun", "Report", "Approver", "NotIn", "User", "Group"].map(ToOwned::to_owned))
-            .filter(|other| other != text)
-            .map(|other| (String::new(), json!(other)))
-            .collect(),
+        Value::String(text) => {
+            [format!("{text}x"), "7h7m".to_owned(), "2030-01-01T00:00:00Z".to_owned(), "Role".to_owned(), "ServiceAccount".to_owned()]
+                .into_iter()
+                .chain(["Wildcard", "Sun", "Report", "Approver", "NotIn", "User", "Group"].map(ToOwned::to_owned))
+                .filter(|other| other != text)
+                .map(|other| (String::new(), json!(other)))
+                .collect()
+        }
         Value::Null => Vec::new(),
     }
 }
@@ -247,7 +254,13 @@ fn t16_every_field_of_a_policy() {
             max_pending_per_user: Some(1),
             cooldown: hour(),
         }),
-        windows: vec![Window { days: vec![Day::Mon], from: "08:00".to_owned(), to: "18:00".to_owned(), time_zone: line("UTC"), ends_grant: true }],
+        windows: vec![Window {
+            days: vec![Day::Mon],
+            from: "08:00".to_owned(),
+            to: "18:00".to_owned(),
+            time_zone: line("UTC"),
+            ends_grant: true,
+        }],
         emergency: Some(Emergency { allowed: true, max_duration: hour(), reviewers: Some(both()), review_within: hour() }),
         eligibility: Some(EligibilityRules { require_end: Some(true), max_duration: hour(), require_justification: true }),
         on_role_change: Some(OnRoleChange::Revoke),

@@ -76,7 +76,8 @@ fn t05_approving_twice() {
 #[test]
 fn t06_no_approver() {
     let world = with_revokers();
-    let message = |verb: &str| format!("NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead')");
+    let message =
+        |verb: &str| format!("NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead')");
     refused(&world, &world.decision(Verb::Approve, &security(), 5), &message("approve"));
     refused(&world, &world.decision(Verb::Deny, &security(), 5), &message("deny"));
     let mallory = person("mallory", &[]);
@@ -187,14 +188,16 @@ fn an_approver_shortens_within_bounds() {
     );
     assert_eq!(
         shorter("4m59s"),
-        Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)".to_owned())
+        Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)"
+            .to_owned())
     );
 }
 
 #[test]
 fn a_comment_where_the_policy_asks_for_one() {
     let world = two_eyes().policy(|p| p.approval.require_comment = true);
-    let missing = "CommentMissing: policy 'two-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
+    let missing =
+        "CommentMissing: policy 'two-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
     for verb in [Verb::Approve, Verb::Deny] {
         let mut decision = world.decision(verb, &lead(1), 5);
         refused(&world, &decision, missing);
@@ -226,7 +229,13 @@ fn what_is_not_ready_cannot_be_approved() {
             "PolicyNotFound: the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
         );
     }
-    assert_eq!(no_policy.door(&Object { spec: ActivationDecisionSpec { decider: Some(dev()), ..no_policy.decision_of(Verb::Deactivate).spec }, ..decision }), Ok(None));
+    assert_eq!(
+        no_policy.door(&Object {
+            spec: ActivationDecisionSpec { decider: Some(dev()), ..no_policy.decision_of(Verb::Deactivate).spec },
+            ..decision
+        }),
+        Ok(None)
+    );
 }
 
 #[test]

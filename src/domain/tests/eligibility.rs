@@ -59,9 +59,18 @@ fn a_person_in_many_groups_is_served() {
 fn t10_users_of_kubernetes_itself_are_refused() {
     for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
         let message = format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
-        refused(&world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])), &message);
+        refused(
+            &world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])),
+            &message,
+        );
     }
-    for name in ["system:serviceaccount:", "system:serviceaccount:ci", "system:serviceaccount:ci:", "system:serviceaccount::bot", "system:serviceaccount:a:b:c"] {
+    for name in [
+        "system:serviceaccount:",
+        "system:serviceaccount:ci",
+        "system:serviceaccount:ci:",
+        "system:serviceaccount::bot",
+        "system:serviceaccount:a:b:c",
+    ] {
         refused(&world().requester(person(name, &["devs"])), &format!("SystemUser: '{name}' is no well-formed ServiceAccount name"));
     }
     for name in ["", " ", "\u{3000}"] {
@@ -114,7 +123,10 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
         &from_to(0, 100).now(100),
         "EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:01:40Z (spec.endTime); it is 2026-11-02T10:01:40Z now",
     );
-    refused(&world().eligibility(|e| e.suspended = true), "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)");
+    refused(
+        &world().eligibility(|e| e.suspended = true),
+        "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)",
+    );
 }
 
 #[test]
@@ -150,7 +162,8 @@ fn t24_protected_namespaces_are_never_covered() {
         let message = format!("NamespaceProtected: namespace '{name}' is {whose}: no role can be activated in it");
         let everywhere = world().change(|w| w.snapshot.request.namespace = name.to_owned()).eligibility(|e| {
             let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
-            e.namespaces = Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
+            e.namespaces =
+                Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
         });
         refused(&everywhere, &message);
         let named = world().eligibility(|e| e.namespaces.names.push(name.to_owned()));

@@ -33,8 +33,14 @@ fn before_the_grant() {
     ends(&with_revokers().approves(&lead(1), 5).says(Verb::Deny, &lead(2), 6), "Denied DeniedByApprover: denied by lead-2");
     ends(&with_revokers().says(Verb::Deny, &lead(2), 4).approves(&lead(1), 5), "Denied DeniedByApprover: denied by lead-2");
     // Even without a usable eligibility, and whatever digest it had.
-    ends(&with_revokers().says(Verb::Deny, &lead(1), 5).change(|w| w.snapshot.role = Lookup::Absent), "Denied DeniedByApprover: denied by lead-1");
-    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent), "Withdrawn TakenBack: taken back by dev");
+    ends(
+        &with_revokers().says(Verb::Deny, &lead(1), 5).change(|w| w.snapshot.role = Lookup::Absent),
+        "Denied DeniedByApprover: denied by lead-1",
+    );
+    ends(
+        &with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent),
+        "Withdrawn TakenBack: taken back by dev",
+    );
 }
 
 #[test]
@@ -96,7 +102,10 @@ fn t03_words_of_others_and_about_others_end_nothing() {
 fn what_admins_take_away() {
     let running = || world().granted();
     for (world, told) in [
-        (running().eligibility(|e| e.suspended = true), "Revoked EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)"),
+        (
+            running().eligibility(|e| e.suspended = true),
+            "Revoked EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)",
+        ),
         (
             running().eligibility(|e| e.end_time = Some(at(1))),
             "Revoked EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:00:01Z (spec.endTime); it is 2026-11-02T10:00:01Z now",

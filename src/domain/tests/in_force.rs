@@ -36,7 +36,11 @@ fn fields_of_a_policy() {
     let policy = &world.snapshot.policy.found().unwrap().spec;
     for (set, unset, field) in [
         (json!({"requirements": {"ticket": {"required": true}}}), json!({"requirements": {"ticket": {}}}), "spec.requirements.ticket"),
-        (json!({"requirements": {"ticket": {"pattern": "x"}}}), json!({"requirements": {"ticket": {"pattern": ""}}}), "spec.requirements.ticket"),
+        (
+            json!({"requirements": {"ticket": {"pattern": "x"}}}),
+            json!({"requirements": {"ticket": {"pattern": ""}}}),
+            "spec.requirements.ticket",
+        ),
         (
             json!({"requirements": {"authentication": {"claims": [{"key": "k", "anyOf": ["v"]}]}}}),
             json!({"requirements": {"authentication": {"claims": []}}}),

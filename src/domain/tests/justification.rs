@@ -17,9 +17,8 @@ fn t14_a_justification_is_there_long_enough_and_matches() {
             "JustificationMissing: no justification was given; policy 'two-eyes' asks for one of at least {least} characters in spec.justification"
         ))
     };
-    let short = |has: usize| {
-        Some(format!("JustificationTooShort: the justification has {has} characters; policy 'two-eyes' asks for at least 10"))
-    };
+    let short =
+        |has: usize| Some(format!("JustificationTooShort: the justification has {has} characters; policy 'two-eyes' asks for at least 10"));
     let other = || {
         Some("JustificationMismatch: the justification does not match 'INC-[0-9]+', which policy 'two-eyes' asks for (the whole text must match)".to_owned())
     };

@@ -21,14 +21,18 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
         (asks("4h"), Ok("4h")),
         (
             asks("4h1s"),
-            Err("DurationTooLong: duration 4h1s was asked for, at most 4h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for \
-                 4h or less"),
+            Err(
+                "DurationTooLong: duration 4h1s was asked for, at most 4h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for \
+                 4h or less",
+            ),
         ),
         (limits(asks("1h"), None, Some("1h")), Ok("1h")),
         (
             limits(asks("1h1s"), None, Some("1h")),
-            Err("DurationTooLong: duration 1h1s was asked for, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); ask for 1h \
-                 or less"),
+            Err(
+                "DurationTooLong: duration 1h1s was asked for, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); ask for 1h \
+                 or less",
+            ),
         ),
         (limits(asks("5m"), Some("5m"), None), Ok("5m")),
         (
@@ -37,8 +41,11 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
         ),
         (asks("1s"), Ok("1s")),
         (asks("0s"), Err("DurationTooShort: duration 0s was asked for, at least 1s is possible")),
-        (asks("99999h"), Err("DurationTooLong: duration 99999h was asked for, at most 4h is allowed by eligibility 'payments-oncall' \
-            (spec.maxDuration); ask for 4h or less")),
+        (
+            asks("99999h"),
+            Err("DurationTooLong: duration 99999h was asked for, at most 4h is allowed by eligibility 'payments-oncall' \
+            (spec.maxDuration); ask for 4h or less"),
+        ),
     ] {
         match answer {
             Ok(granted) => {

@@ -4,7 +4,9 @@ use super::*;
 use crate::domain::Peer;
 
 fn beside(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
-    world().change(|w| w.snapshot.peers.push(Peer { name: "inc-4710".to_owned(), uid: uid.to_owned(), created: at(seconds), requester: who, state }))
+    world().change(|w| {
+        w.snapshot.peers.push(Peer { name: "inc-4710".to_owned(), uid: uid.to_owned(), created: at(seconds), requester: who, state });
+    })
 }
 
 #[test]

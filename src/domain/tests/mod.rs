@@ -23,15 +23,15 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Binding, BindingAction, BindingFacts, Grant, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Verdict,
-    decide, decisions,
+    Binding, BindingAction, BindingFacts, Grant, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot,
+    Verdict, decide, decisions,
     digest::Digest,
     person::Identities,
     role::{Rule, Rules},
 };
 use crate::api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Subject,
-    SubjectKind, Verb,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
+    Subject, SubjectKind, Verb,
     decision::RequestRef,
     eligibility::{NameRef, Namespaces, RoleKind, RoleRef},
     policy::{Approval, Automatic, Stage},
@@ -141,7 +141,8 @@ fn world() -> World {
         justification: None,
         description: None,
     };
-    let policy = ApprovalPolicySpec { approval: Approval { automatic: Some(Automatic {}), ..Approval::default() }, ..ApprovalPolicySpec::default() };
+    let policy =
+        ApprovalPolicySpec { approval: Approval { automatic: Some(Automatic {}), ..Approval::default() }, ..ApprovalPolicySpec::default() };
     let request = RoleActivationRequestSpec {
         eligibility_ref: NameRef { name: "payments-oncall".to_owned() },
         duration: Some(lasting("45m")),

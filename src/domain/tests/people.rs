@@ -58,7 +58,13 @@ fn t04_spellings_of_one_name() {
 #[test]
 fn the_same_uid_is_the_same_person() {
     let identities = Identities::default();
-    for (one, other, same) in [(Some("u1"), Some("u1"), true), (Some("u1"), Some("u2"), false), (None, None, false), (Some(""), Some(""), false), (Some("u1"), None, false)] {
+    for (one, other, same) in [
+        (Some("u1"), Some("u1"), true),
+        (Some("u1"), Some("u2"), false),
+        (None, None, false),
+        (Some(""), Some(""), false),
+        (Some("u1"), None, false),
+    ] {
         let stamp = |name: &str, id: Option<&str>| Stamp { uid: id.map(line), ..person(name, &[]) };
         assert_eq!(identities.same(&stamp("a", one), &stamp("b", other)), same);
         assert!(identities.same(&stamp("a", one), &stamp("a", other)), "the name is the same");

@@ -40,7 +40,11 @@ fn t06_nobody_needed_is_said_on_purpose() {
 fn a_quorum_can_be_reached() {
     let impossible = "QuorumImpossible: stage 'lead' requires 3 people and names 2; name more users or a group, or lower `required`";
     assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2"])]), impossible);
-    assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2", "lead-1"])]), impossible, "a name said twice is one");
+    assert_eq!(
+        check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2", "lead-1"])]),
+        impossible,
+        "a name said twice is one"
+    );
     assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 2, &["lead-1", "lead-2"])]), "usable");
     assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 9, &["lead-1", "group leads"])]), "usable");
     for (required, people) in [(None, 1), (Some(-1), 1), (Some(0), 1), (Some(1), 1), (Some(2), 2), (Some(i32::MAX), 2_147_483_647)] {
@@ -54,7 +58,9 @@ fn a_quorum_can_be_reached() {
 
 #[test]
 fn t11_names_of_kubernetes_itself_approve_and_revoke_nothing() {
-    for name in ["group system:authenticated", "group system:masters", "group system:serviceaccounts:ci", "system:admin", "system:anonymous"] {
+    for name in
+        ["group system:authenticated", "group system:masters", "group system:serviceaccounts:ci", "system:admin", "system:anonymous"]
+    {
         let name_alone = name.strip_prefix("group ").unwrap_or(name);
         for (field, message) in [
             ("the approvers of stage 'lead'", check(|p| p.approval.stages = vec![stage("lead", 1, &["lead-1", name])])),
@@ -86,7 +92,9 @@ fn limits_fit_each_other_and_the_chart() {
     for (message, field) in [(limits(None, Some("25h")), "maxDuration"), (limits(Some("25h"), None), "minDuration")] {
         assert_eq!(
             message,
-            format!("AboveMaxGrant: spec.limits.{field} is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value")
+            format!(
+                "AboveMaxGrant: spec.limits.{field} is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value"
+            )
         );
     }
 }
@@ -110,7 +118,11 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
     };
     let end = |require: bool| Some(EligibilityRules { require_end: Some(require), ..EligibilityRules::default() });
     let at_most = |days: u32| {
-        Some(EligibilityRules { require_end: Some(false), max_duration: Some(Duration::from_hours(days * 24)), ..EligibilityRules::default() })
+        Some(EligibilityRules {
+            require_end: Some(false),
+            max_duration: Some(Duration::from_hours(days * 24)),
+            ..EligibilityRules::default()
+        })
     };
     let missing = "EndRequired: spec.endTime is missing and policy 'two-eyes' asks for one (spec.eligibility.requireEnd); give one, or set that to false";
     assert_eq!(asks(None, &|e| e.end_time = None), missing, "absent is true");

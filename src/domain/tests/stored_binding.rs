@@ -58,7 +58,8 @@ fn t34_a_binding_without_record_is_the_same_grant() {
 #[test]
 fn t32_another_binding_is_never_adopted() {
     let conflict = |world: World, difference: &str| {
-        let message = format!("Failed BindingConflict: a RoleBinding '{BINDING}' exists already and is not the one to be granted: {difference}");
+        let message =
+            format!("Failed BindingConflict: a RoleBinding '{BINDING}' exists already and is not the one to be granted: {difference}");
         assert_eq!(world.told(), message);
         assert_eq!(world.decide().binding, BindingAction::Remove);
         assert_eq!(world.decide().grant, None);

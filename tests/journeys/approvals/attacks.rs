@@ -44,7 +44,10 @@ async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Out
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
-    refused(scene.create("dev", &approve).await?, &["nobody approves his own request; ask one of the approvers that its status.awaiting names"])?;
+    refused(
+        scene.create("dev", &approve).await?,
+        &["nobody approves his own request; ask one of the approvers that its status.awaiting names"],
+    )?;
     let own = |name: &str| format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself; somebody else must");
     // The same account under another name, and other spellings of the same name; all of them in the approvers' group.
     for (name, uid) in [("dev-at-home", "u-dev"), ("DEV", ""), ("\u{ff44}\u{ff45}\u{ff56}", "u-other")] {
@@ -102,7 +105,11 @@ async fn t5_one_person_counts_once_however_often_he_approves(env: Arc<Env>) -> O
     // All of the decisions are stored before the one that completes the approval, and are counted again with it.
     scene.approve("lead-2", "now").await?;
     let status = scene.until_state("now", "Active", SOON).await?;
-    ensure!(status["approvedBy"] == "lead-1,lead-2" && status["approvals"].as_array().map(Vec::len) == Some(2), "it was approved by {}", status["approvals"]);
+    ensure!(
+        status["approvedBy"] == "lead-1,lead-2" && status["approvals"].as_array().map(Vec::len) == Some(2),
+        "it was approved by {}",
+        status["approvals"]
+    );
     Ok(())
 }
 
@@ -149,7 +156,8 @@ async fn t40_a_word_against_it_wins_the_race_with_the_grant(env: Arc<Env>) -> Ou
         let shown = scene.status(name).await?;
         let (approve, against) = (scene.decision(name, "Approve", Some(digest(&shown))), scene.decision(name, "Deny", None));
         let revoke = scene.decision(name, "Revoke", None);
-        let (approved, denied, revoked) = tokio::join!(decide(&scene, "lead-1", &approve), decide(&scene, "lead-2", &against), decide(&scene, "security", &revoke));
+        let (approved, denied, revoked) =
+            tokio::join!(decide(&scene, "lead-1", &approve), decide(&scene, "lead-2", &against), decide(&scene, "security", &revoke));
         denied.and(revoked)?;
         // Too late where a Deny came first.
         let _ = approved;
@@ -159,7 +167,8 @@ async fn t40_a_word_against_it_wins_the_race_with_the_grant(env: Arc<Env>) -> Ou
         raced?;
     }
     for name in &names {
-        let status = until(&scene, name, "to be at an end", |status| matches!(status["state"].as_str(), Some("Denied" | "Revoked"))).await?;
+        let status =
+            until(&scene, name, "to be at an end", |status| matches!(status["state"].as_str(), Some("Denied" | "Revoked"))).await?;
         let by = status["timeline"].as_array().and_then(|all| all.last()).map(|last| last["actor"].clone()).unwrap_or_default();
         ensure!(by == "lead-2" || by == "security", "{name} was ended by {by}");
     }

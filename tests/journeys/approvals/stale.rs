@@ -141,7 +141,7 @@ async fn t3_a_decision_is_for_one_object_and_not_for_a_name(env: Arc<Env>) -> Ou
 async fn t6_absence_approves_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("absent").await?;
     let mut hasty = approved_by("leads", 1);
-    hasty["approval"]["timeout"] = json!("6s");
+    hasty["approval"]["timeout"] = json!("10s");
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
     let roleless = scene.offer("roleless", hasty, debug).await?;
@@ -158,7 +158,10 @@ async fn t6_absence_approves_nothing(env: Arc<Env>) -> Outcome {
     let status = scene.until_state("lawless", "Pending", SOON).await?;
     ensure!(status["reason"] == "PolicyNotFound", "without policy the reason is {}", status["reason"]);
     let approve = scene.create("lead-1", &scene.decision("lawless", "Approve", Some(digest(&before)))).await?;
-    refused(approve, &["RequestNotReady: request 'lawless' cannot be approved as it stands: ", "names the policy", "which does not exist"])?;
+    refused(
+        approve,
+        &["RequestNotReady: request 'lawless' cannot be approved as it stands: ", "names the policy", "which does not exist"],
+    )?;
     refused(scene.create("lead-1", &scene.decision("nobody", "Approve", Some(digest(&before)))).await?, &["NotAnApprover: "])?;
     let status = scene.until_state("roleless", "TimedOut", SOON).await?;
     ensure!(status["reason"] == "RoleNotFound" && says(&status).contains("which does not exist in namespace"), "it says {}", says(&status));

@@ -32,9 +32,9 @@ impl Calls {
         Ok(Self { log: scene.ground.cluster().audit_from_now()?, seen: Vec::new() })
     }
 
-    /// Those so far that have ended and are `wanted`.
+    /// Those so far that have ended, in whatever way, and are `wanted`.
     pub fn so_far(&mut self, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, Error> {
-        self.seen.extend(self.log.read()?.into_iter().filter(AuditEvent::is_complete));
+        self.seen.extend(self.log.read()?.into_iter().filter(|event| event.stage != "ResponseStarted"));
         Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
     }
 
@@ -48,10 +48,13 @@ impl Calls {
     pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
         let what = format!("RoleBinding {binding} to be deleted");
         let deletion = |e: &AuditEvent| e.verb == "delete" && is(e, "rolebindings", binding);
-        // Of a call whose caller died on the way nobody knows whether it came through; a later one that finds nothing does.
-        let first = self.first(&what, |e| deletion(e) && matches!(e.code(), 200 | 404)).await?;
-        let own = self.so_far(|e| deletion(e) && e.code() == 200)?.into_iter().next();
-        Ok(own.unwrap_or(first).stage_timestamp)
+        // Of a call whose caller died on the way the log may not say that it came through; then what came last is as late as it was.
+        let whole = self.first(&what, |e| deletion(e) && matches!(e.code(), 200 | 404)).await;
+        let all = self.so_far(deletion)?;
+        match all.iter().find(|e| e.code() == 200).or(all.last()) {
+            Some(event) => Ok(event.stage_timestamp),
+            None => whole.map(|event| event.stage_timestamp),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, automatic, eligibility},
+    faults::holder,
     ways::{Granted, each, stamp},
 };
 
@@ -55,6 +56,23 @@ fn cases() -> Vec<Case> {
         case("orphaned", "10m", Deed::DeleteRequest("--cascade=orphan"), &[]),
         case("owned-twice", "10m", Deed::DeleteRequest("--cascade=background"), &[]),
     ]
+}
+
+/// A replica without the Lease does not take the watch's word that a binding is gone, either.
+pub async fn t56_whoever_does_not_hold_the_lease_removes_it_too(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.write().await;
+    let scene = env.scene_on(&ground, "standby").await?;
+    scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
+    let granted = scene.granted("dev", "now", "10m").await?;
+    let holder = ground.operator.controller(holder(&ground).await?)?;
+    holder.stop()?;
+    scene.patch_binding(&granted.binding, &json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}})).await?;
+    // Sooner than anybody else can hold the Lease.
+    let gone = scene.until_gone(&granted.binding, Duration::from_secs(4)).await;
+    holder.resume()?;
+    gone?;
+    scene.ends_as("now", "Revoked", &[], SOON).await?;
+    Ok(())
 }
 
 pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(env: Arc<Env>) -> Outcome {

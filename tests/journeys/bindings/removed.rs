@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use control_plane::{ADMIN, wait_for, wait_for_ok};
+use control_plane::{ADMIN, AuditEvent, wait_for, wait_for_ok};
 use serde_json::json;
 
 use crate::{
@@ -41,6 +41,9 @@ pub async fn t30_a_deleted_request_takes_its_binding_and_decisions_along(env: Ar
         scene.until_state(cascade, "AwaitingApproval", SOON).await?;
         scene.approve("lead-1", cascade).await?;
         let granted = scene.running(cascade).await?;
+        let decisions = scene.list("adec").await?;
+        let decision = decisions.iter().find(|d| d["spec"]["requestRef"]["uid"] == granted.uid.as_str()).ok_or("there is a decision")?;
+        let decision = text(&decision["metadata"]["name"]);
         let mut calls = Calls::from_now(&scene)?;
         let cascade_flag = format!("--cascade={cascade}");
         scene.kubectl(ADMIN, &["delete", "rar", cascade, "-n", &scene.name, &cascade_flag, "--wait=false"]).await?.ok()?;
@@ -50,10 +53,11 @@ pub async fn t30_a_deleted_request_takes_its_binding_and_decisions_along(env: Ar
         let took = calls.removed(&granted.binding).await? - asked.request_received_timestamp;
         ensure!(took.num_milliseconds() < 2_000, "{cascade}: the binding outlived its request by {} ms", took.num_milliseconds());
         measured(format!("binding of a deleted request removed ({cascade})"), took);
-        // The garbage collector may be faster; the operator tries in any case, and with `orphan` only it does.
-        let tried = |e: &control_plane::AuditEvent| e.verb == "delete" && e.user.username == OPERATOR && audit::is(e, "rolebindings", &granted.binding);
+        // Otherwise the garbage collector may be faster; with `orphan` it deletes nothing.
         if cascade == &"orphan" {
-            calls.first("the operator to delete the binding", tried).await?;
+            let tried = |e: &AuditEvent, resource: &str, name: &str| e.verb == "delete" && e.user.username == OPERATOR && audit::is(e, resource, name);
+            calls.first("the operator to delete the decision", |e| tried(e, "activationdecisions", &decision)).await?;
+            calls.first("the operator to delete the binding", |e| tried(e, "rolebindings", &granted.binding)).await?;
         }
         Ok(())
     })

@@ -20,15 +20,20 @@ const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
 pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "hookless").await?;
     let ground = &scene.ground;
-    scene.offers(&["ends", "revoked", "deleted", "new"], &automatic(), &eligibility("edit")).await?;
-    scene.offers(&["waiting"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.offers(&["ends", "revoked", "new"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["waiting", "deleted"], &approved_by("leads", 1), &eligibility("edit")).await?;
     scene.ask("dev", "waiting", "10m").await?;
     scene.until_state("waiting", "AwaitingApproval", SOON).await?;
     let revoked = scene.granted("dev", "revoked", "10m").await?;
-    let deleted = scene.granted("dev", "deleted", "10m").await?;
+    scene.ask("dev", "deleted", "10m").await?;
+    scene.until_state("deleted", "AwaitingApproval", SOON).await?;
+    scene.approve("lead-1", "deleted").await?;
+    let deleted = scene.running("deleted").await?;
     let ends = scene.granted("dev", "ends", "12s").await?;
     let mut calls = Calls::from_now(&scene)?;
     ground.operator.webhook().kill();
+    // Nobody else cleans up: no garbage collector either.
+    ground.plane.controller_manager().kill();
 
     let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
     ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
@@ -42,12 +47,19 @@ pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<
     scene.ends_as("revoked", "Revoked", &["EligibilityRemoved"], SOON).await?;
     scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
     scene.until_gone(&deleted.binding, SOON).await?;
+    wait_for_ok("its decision to be gone", SOON, async || match scene.list("adec").await {
+        Ok(left) if left.is_empty() => Ok(()),
+        Ok(left) => Err(format!("there are {}", left.len())),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
 
     scene.ends_as("ends", "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
     let late = calls.removed(&ends.binding).await? - ends.deadline;
     measured("grant ended after its deadline, without a webhook", late);
     ensure!(late >= TimeDelta::zero() && late < LATEST, "it ended {} ms after its deadline", late.num_milliseconds());
 
+    ground.plane.controller_manager().start()?;
     ground.operator.webhook().start()?;
     let what = "requests to be taken again";
     let taken = wait_for_ok(what, SOON, async || scene.ask("dev", "new", "5m").await.map_err(|error| error.to_string()));

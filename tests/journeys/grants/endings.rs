@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What "at once" may take on a busy machine.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
@@ -68,7 +68,12 @@ const fn away(name: &'static str, how: How, reason: &'static str, says: &'static
 
 const WAYS: [Away; 11] = [
     away("removed", How::Kubectl(&["delete", ELIGIBILITY]), "EligibilityRemoved", "eligibility 'NAME' was removed"),
-    away("suspended", How::Edit(ELIGIBILITY, r#"{"suspended":true}"#), "EligibilitySuspended", "eligibility 'NAME' is suspended (spec.suspended)"),
+    away(
+        "suspended",
+        How::Edit(ELIGIBILITY, r#"{"suspended":true}"#),
+        "EligibilitySuspended",
+        "eligibility 'NAME' is suspended (spec.suspended)",
+    ),
     away(
         "subject",
         How::Edit(ELIGIBILITY, r#"{"subjects":[{"kind":"User","name":"dev-2"}]}"#),
@@ -148,7 +153,11 @@ async fn what_an_admin_takes_away_ends_grants_at_once(env: Arc<Env>) -> Outcome 
         ensure!(did(&status, "jit-rbac", "Revoked"), "{}: the timeline names nobody: {status}", way.name);
         conditions(&status)?;
         let left = scene.bindings().await?;
-        ensure!(!left.iter().any(|binding| binding["metadata"]["uid"] == status["bindingRef"]["uid"]), "{}: its binding is there", way.name);
+        ensure!(
+            !left.iter().any(|binding| binding["metadata"]["uid"] == status["bindingRef"]["uid"]),
+            "{}: its binding is there",
+            way.name
+        );
     }
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
     ensure!(scene.bindings().await?.len() == 1 && scene.status("kept").await?["state"] == "Active", "the untouched grant ended too");

@@ -1,4 +1,4 @@
-//! Users that belong to Kubernetes itself, ServiceAccounts, and the operator as one of them.
+//! Users that belong to Kubernetes itself, `ServiceAccount`s, and the operator as one of them.
 
 use std::sync::Arc;
 
@@ -32,11 +32,16 @@ async fn t10_users_of_kubernetes_itself_ask_for_nothing(env: Arc<Env>) -> Outcom
         ("system:kube-scheduler", own("system:kube-scheduler")),
         ("system:node:worker-1", own("system:node:worker-1")),
         ("system:admin", own("system:admin")),
-        ("system:serviceaccount:jit-system", "SystemUser: 'system:serviceaccount:jit-system' is no well-formed ServiceAccount name".to_owned()),
+        (
+            "system:serviceaccount:jit-system",
+            "SystemUser: 'system:serviceaccount:jit-system' is no well-formed ServiceAccount name".to_owned(),
+        ),
         ("system:serviceaccount:a:b:c", "SystemUser: 'system:serviceaccount:a:b:c' is no well-formed ServiceAccount name".to_owned()),
         (
             "system:serviceaccount:default:default",
-            format!("ServiceAccountNotAllowed: 'system:serviceaccount:default:default' is a ServiceAccount, and eligibility '{offer}' is for people only"),
+            format!(
+                "ServiceAccountNotAllowed: 'system:serviceaccount:default:default' is a ServiceAccount, and eligibility '{offer}' is for people only"
+            ),
         ),
     ] {
         let guise = Guise { name, uid: "", groups: &["devs"] };
@@ -53,13 +58,15 @@ async fn t10_users_of_kubernetes_itself_ask_for_nothing(env: Arc<Env>) -> Outcom
 async fn t11_system_groups_are_nobodys(env: Arc<Env>) -> Outcome {
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
-    let dry = async |object: Value| scene.ground.cluster().run_with(ADMIN, &["apply", "--dry-run=server", "-f", "-"], &object.to_string()).await;
+    let dry =
+        async |object: Value| scene.ground.cluster().run_with(ADMIN, &["apply", "--dry-run=server", "-f", "-"], &object.to_string()).await;
     for group in ["system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:masters", "system:nodes"] {
         let mut spec = eligibility("edit");
         spec["subjects"] = json!([{"kind": "Group", "name": group}]);
         spec["policyRef"] = json!({"name": offer});
         spec["namespaces"] = json!({"names": [scene.name]});
-        let eligibility = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": offer}, "spec": spec});
+        let eligibility =
+            json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": offer}, "spec": spec});
         refused(dry(eligibility).await?, &["names that start with 'system:' belong to Kubernetes and cannot be eligible"])?;
         let mut revoked_by = approved_by("leads", 1);
         revoked_by["revokers"] = json!({"groups": [group]});
@@ -105,13 +112,17 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
     let scene = env.scene("bots").await?;
     let bot = Account::new(&scene, "bot").await?;
     let people = scene.offer("people", automatic(), eligibility("edit")).await?;
-    let refusal = format!("ServiceAccountNotAllowed: '{}' is a ServiceAccount, and eligibility '{people}' is for people only (spec.allowServiceAccounts)", bot.username);
+    let refusal = format!(
+        "ServiceAccountNotAllowed: '{}' is a ServiceAccount, and eligibility '{people}' is for people only (spec.allowServiceAccounts)",
+        bot.username
+    );
     refused(bot.create(&scene, &scene.request("now", &people, "10m")).await?, &[&refusal])?;
 
     // Never without somebody who approves, and never by a group.
     let mut spec = eligibility("edit");
     spec["allowServiceAccounts"] = json!(true);
-    spec["subjects"] = json!([{"kind": "ServiceAccount", "namespace": scene.name, "name": "bot", "uid": bot.uid}, {"kind": "Group", "name": "devs"}]);
+    spec["subjects"] =
+        json!([{"kind": "ServiceAccount", "namespace": scene.name, "name": "bot", "uid": bot.uid}, {"kind": "Group", "name": "devs"}]);
     let mut careless = spec.clone();
     careless["policyRef"] = json!({"name": people});
     careless["namespaces"] = json!({"names": [scene.name]});
@@ -144,7 +155,10 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
     scene.kubectl(ADMIN, &["delete", "serviceaccount", "bot", "-n", &scene.name]).await?.ok()?;
     let again = Account::new(&scene, "bot").await?;
     ensure!(again.username == bot.username && again.uid != bot.uid, "it is the same one");
-    refused(again.create(&scene, &scene.request("later", &offer, "10m")).await?, &[&format!("NotASubject: '{}' is not among the subjects", again.username)])
+    refused(
+        again.create(&scene, &scene.request("later", &offer, "10m")).await?,
+        &[&format!("NotASubject: '{}' is not among the subjects", again.username)],
+    )
 }
 
 async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
@@ -157,7 +171,10 @@ async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
     for (number, name) in ["oidc:dev", "OIDC:Dev", "cert:oidc:dev", "ann-admin", "oidc:ANN-ADMIN"].into_iter().enumerate() {
         let guise = Guise { name, uid: "", groups: &["leads"] };
-        refused(guise.create(&scene, &approve).await?, &[&format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself")])?;
+        refused(
+            guise.create(&scene, &approve).await?,
+            &[&format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself")],
+        )?;
         // And he asks for nothing beside what he has.
         let twin = Guise { name, uid: "", groups: &["devs"] };
         let second = format!("second-{number}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Book,
     By::{Policy, Schema, Webhook},
-    eligibility, policy,
+    Row, eligibility, policy,
 };
 use crate::{
     ensure,
@@ -19,8 +19,6 @@ use crate::{
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![refused_eligibilities_are_told_why, refused_policies_are_told_why]
 }
-
-const UNCHECKED: &str = "\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 async fn refused_eligibilities_are_told_why(env: Arc<Env>) -> Outcome {
     let scene = env.scene("refunds").await?;
@@ -33,44 +31,92 @@ async fn refused_eligibilities_are_told_why(env: Arc<Env>) -> Outcome {
         object["spec"]["startTime"] = json!("2035-06-01T00:00:00Z");
         object
     };
-    let account = json!([{"kind": "ServiceAccount", "namespace": "ci", "name": "deployer"}]);
-    let short = |text: &str| format!("spec.maxDuration: Invalid value: \"{text}\": must be hours, minutes and seconds such as 45m, 1h30m or 90s, from 1s to 99999h");
+    for (title, changes, says) in eligibilities_by_schema() {
+        book.apply(title, ADMIN, new(), &changes, Schema(says)).await?;
+    }
+    for (title, changes, says) in eligibilities_by_webhook() {
+        book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
+    }
+    let says = "Error from server (NotFound): roleeligibilities.jitrbac.dev \"refunds-oncall\" not found";
+    book.kubectl("None of them is there", ADMIN, &["get", "roleeligibility", "refunds-oncall"], says).await?;
+    book.text.truncate(book.text.rfind("### ").unwrap_or_default());
+    book.close()
+}
+
+fn eligibilities_by_schema() -> Vec<Row<'static>> {
     let many: Vec<Value> = (0..300).map(|number| json!({"kind": "User", "name": format!("user-{number}")})).collect();
-    let by_schema: [(&str, Vec<(&str, Value)>, String); 13] = [
-        ("300 subjects", vec![("spec.subjects", json!(many))], format!("\n* spec.subjects: Too many: 300: must have at most 256 items{UNCHECKED}")),
-        ("No subjects", vec![("spec.subjects", json!([]))], "spec.subjects: Invalid value: 0: spec.subjects in body should have at least 1 items".to_owned()),
+    vec![
+        (
+            "300 subjects",
+            vec![("spec.subjects", json!(many))],
+            "\n* spec.subjects: Too many: 300: must have at most 256 items\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        ),
+        (
+            "No subjects",
+            vec![("spec.subjects", json!([]))],
+            "spec.subjects: Invalid value: 0: spec.subjects in body should have at least 1 items",
+        ),
         (
             "A system group",
             vec![("spec.subjects.0.name", json!("system:authenticated"))],
-            "spec.subjects[0]: Invalid value: names that start with 'system:' belong to Kubernetes and cannot be eligible; for a ServiceAccount write kind: ServiceAccount".to_owned(),
+            "spec.subjects[0]: Invalid value: names that start with 'system:' belong to Kubernetes and cannot be eligible; for a ServiceAccount write kind: ServiceAccount",
         ),
         (
             "A ServiceAccount as a user",
             vec![("spec.subjects.0", json!({"kind": "User", "name": "system:serviceaccount:ci:deployer"}))],
-            "spec.subjects[0]: Invalid value: names that start with 'system:' belong to Kubernetes and cannot be eligible; for a ServiceAccount write kind: ServiceAccount".to_owned(),
+            "spec.subjects[0]: Invalid value: names that start with 'system:' belong to Kubernetes and cannot be eligible; for a ServiceAccount write kind: ServiceAccount",
         ),
-        ("A ServiceAccount without namespace", vec![("spec.subjects.0.kind", json!("ServiceAccount"))], "spec.subjects[0]: Invalid value: a ServiceAccount needs `namespace`; a User or Group may not have it".to_owned()),
-        ("A group with a UID", vec![("spec.subjects.0.uid", json!("u-1"))], "spec.subjects[0]: Invalid value: only a User or ServiceAccount has a `uid`".to_owned()),
-        ("Nowhere", vec![("spec.namespaces", json!({}))], "spec.namespaces: Invalid value: at least one of `names` and `selector` must be given".to_owned()),
+        (
+            "A ServiceAccount without namespace",
+            vec![("spec.subjects.0.kind", json!("ServiceAccount"))],
+            "spec.subjects[0]: Invalid value: a ServiceAccount needs `namespace`; a User or Group may not have it",
+        ),
+        (
+            "A group with a UID",
+            vec![("spec.subjects.0.uid", json!("u-1"))],
+            "spec.subjects[0]: Invalid value: only a User or ServiceAccount has a `uid`",
+        ),
+        (
+            "Nowhere",
+            vec![("spec.namespaces", json!({}))],
+            "spec.namespaces: Invalid value: at least one of `names` and `selector` must be given",
+        ),
         (
             "Everywhere by mistake",
             vec![("spec.namespaces", json!({"selector": {}}))],
-            "spec.namespaces.selector: Invalid value: an empty selector would match every namespace; to say so on purpose write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]".to_owned(),
+            "spec.namespaces.selector: Invalid value: an empty selector would match every namespace; to say so on purpose write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]",
         ),
-        ("No time at all", vec![("spec.maxDuration", json!("0s"))], short("0s")),
-        ("A default above the maximum", vec![("spec.defaultDuration", json!("5h"))], "spec: Invalid value: `defaultDuration` must not be longer than `maxDuration`".to_owned()),
-        ("An end before the start", vec![("spec.endTime", json!("2034-01-01T00:00:00Z"))], "spec: Invalid value: `startTime` must be before `endTime`".to_owned()),
-        ("No policy", vec![("spec.policyRef", Value::Null)], format!("\n* spec.policyRef: Required value{UNCHECKED}")),
+        (
+            "No time at all",
+            vec![("spec.maxDuration", json!("0s"))],
+            "spec.maxDuration: Invalid value: \"0s\": must be hours, minutes and seconds such as 45m, 1h30m or 90s, from 1s to 99999h",
+        ),
+        (
+            "A default above the maximum",
+            vec![("spec.defaultDuration", json!("5h"))],
+            "spec: Invalid value: `defaultDuration` must not be longer than `maxDuration`",
+        ),
+        (
+            "An end before the start",
+            vec![("spec.endTime", json!("2034-01-01T00:00:00Z"))],
+            "spec: Invalid value: `startTime` must be before `endTime`",
+        ),
+        (
+            "No policy",
+            vec![("spec.policyRef", Value::Null)],
+            "\n* spec.policyRef: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        ),
         (
             "Invisible characters in a name",
             vec![("spec.policyRef.name", json!("two-\u{200b}eyes"))],
-            "spec.policyRef.name: Invalid value: \"two-\\u200beyes\": must be the name of an object: lower case letters, digits, '-' and '.'".to_owned(),
+            "spec.policyRef.name: Invalid value: \"two-\\u200beyes\": must be the name of an object: lower case letters, digits, '-' and '.'",
         ),
-    ];
-    for (title, changes, says) in by_schema {
-        book.apply(title, ADMIN, new(), &changes, Schema(&says)).await?;
-    }
-    let by_webhook: [(&str, Vec<(&str, Value)>, &str); 11] = [
+    ]
+}
+
+fn eligibilities_by_webhook() -> Vec<Row<'static>> {
+    let account = json!([{"kind": "ServiceAccount", "namespace": "ci", "name": "deployer"}]);
+    vec![
         (
             "A ClusterRole that is not bindable",
             vec![("spec.roleRef.name", json!("cluster-admin"))],
@@ -81,31 +127,52 @@ async fn refused_eligibilities_are_told_why(env: Arc<Env>) -> Outcome {
             vec![("spec.roleRef", json!({"kind": "Role", "name": "root"}))],
             "RoleNotBindable: Role 'root' is not in the chart's value bindableRoles.roles, so the operator may not grant it; add it there, or choose a role that is listed",
         ),
-        ("Longer than maxGrant", vec![("spec.maxDuration", json!("25h"))], "AboveMaxGrant: spec.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value"),
-        ("No end", vec![("spec.endTime", Value::Null)], "EndRequired: spec.endTime is missing and policy 'refunds-policy' asks for one (spec.eligibility.requireEnd); give one, or set that to false"),
+        (
+            "Longer than maxGrant",
+            vec![("spec.maxDuration", json!("25h"))],
+            "AboveMaxGrant: spec.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
+        ),
+        (
+            "No end",
+            vec![("spec.endTime", Value::Null)],
+            "EndRequired: spec.endTime is missing and policy 'refunds-policy' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+        ),
         (
             "Too late an end",
             vec![("spec.endTime", json!("2037-01-01T00:00:00Z"))],
             "EligibilityTooLong: the eligibility ends at 2037-01-01T00:00:00Z; policy 'refunds-policy' allows 8760h (spec.eligibility.maxDuration): spec.endTime may be 2036-05-31T00:00:00Z at the latest",
         ),
-        ("Shorter than its policy allows", vec![("spec.maxDuration", json!("4m"))], "InvalidField: spec.maxDuration 4m is shorter than policy 'refunds-policy' allows at least (spec.limits.minDuration 5m)"),
-        ("A ServiceAccount", vec![("spec.subjects", account.clone())], "ServiceAccountNotAllowed: spec.subjects names the ServiceAccount 'deployer'; that needs spec.allowServiceAccounts: true"),
+        (
+            "Shorter than its policy allows",
+            vec![("spec.maxDuration", json!("4m"))],
+            "InvalidField: spec.maxDuration 4m is shorter than policy 'refunds-policy' allows at least (spec.limits.minDuration 5m)",
+        ),
+        (
+            "A ServiceAccount",
+            vec![("spec.subjects", account.clone())],
+            "ServiceAccountNotAllowed: spec.subjects names the ServiceAccount 'deployer'; that needs spec.allowServiceAccounts: true",
+        ),
         (
             "A ServiceAccount without approver",
             vec![("spec.subjects", account), ("spec.allowServiceAccounts", json!(true))],
             "ServiceAccountNotAllowed: spec.allowServiceAccounts is true and policy 'refunds-policy' approves automatically: a ServiceAccount needs an approver",
         ),
-        ("A namespace of the cluster", vec![("spec.namespaces.names.0", json!("kube-system"))], "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it"),
-        ("The operator's namespace", vec![("spec.namespaces.names.0", json!("jit-system"))], "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it"),
-        ("Not in force: acceptRisks", vec![("spec.acceptRisks", json!(["Escalation"]))], "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out"),
-    ];
-    for (title, changes, says) in by_webhook {
-        book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
-    }
-    let says = "Error from server (NotFound): roleeligibilities.jitrbac.dev \"refunds-oncall\" not found";
-    book.kubectl("None of them is there", ADMIN, &["get", "roleeligibility", "refunds-oncall"], says).await?;
-    book.text.truncate(book.text.rfind("### ").unwrap_or_default());
-    book.close()
+        (
+            "A namespace of the cluster",
+            vec![("spec.namespaces.names.0", json!("kube-system"))],
+            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it",
+        ),
+        (
+            "The operator's namespace",
+            vec![("spec.namespaces.names.0", json!("jit-system"))],
+            "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it",
+        ),
+        (
+            "Not in force: acceptRisks",
+            vec![("spec.acceptRisks", json!(["Escalation"]))],
+            "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out",
+        ),
+    ]
 }
 
 async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
@@ -114,22 +181,34 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
     let new = || policy("four-eyes-2", &json!({"approval": {"stages": [{"name": "leads", "approvers": {"groups": ["leads"]}}]}}));
     let choose = "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: approval without anybody must be said on purpose";
     let nobody = "spec.approval.stages[0].approvers: Invalid value: a stage must have at least one approver in `users` or `groups`";
-    let required = format!("\n* spec.approval.stages[0].approvers: Required value{UNCHECKED}");
+    let required = "\n* spec.approval.stages[0].approvers: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
     let stage = |name: &str| json!({"name": name, "approvers": {"groups": ["leads"]}});
-    let by_schema: [(&str, Vec<(&str, Value)>, &str); 8] = [
+    let by_schema: [Row<'_>; 8] = [
         ("Neither automatic nor stages", vec![("spec.approval", json!({}))], choose),
         ("Both automatic and stages", vec![("spec.approval.automatic", json!({}))], choose),
         ("An empty list of stages", vec![("spec.approval.stages", json!([]))], choose),
         ("A stage with empty approvers", vec![("spec.approval.stages.0.approvers", json!({}))], nobody),
         ("A stage with empty lists of approvers", vec![("spec.approval.stages.0.approvers", json!({"users": [], "groups": []}))], nobody),
-        ("A stage without approvers", vec![("spec.approval.stages.0.approvers", Value::Null)], &required),
-        ("A quorum of nobody", vec![("spec.approval.stages.0.required", json!(0))], "spec.approval.stages[0].required: Invalid value: 0: spec.approval.stages[0].required in body should be greater than or equal to 1"),
-        ("A minimum above the maximum", vec![("spec.limits", json!({"minDuration": "2h", "maxDuration": "1h"}))], "spec.limits: Invalid value: `minDuration` must not be longer than `maxDuration`"),
+        ("A stage without approvers", vec![("spec.approval.stages.0.approvers", Value::Null)], required),
+        (
+            "A quorum of nobody",
+            vec![("spec.approval.stages.0.required", json!(0))],
+            "spec.approval.stages[0].required: Invalid value: 0: spec.approval.stages[0].required in body should be greater than or equal to 1",
+        ),
+        (
+            "A minimum above the maximum",
+            vec![("spec.limits", json!({"minDuration": "2h", "maxDuration": "1h"}))],
+            "spec.limits: Invalid value: `minDuration` must not be longer than `maxDuration`",
+        ),
     ];
     for (title, changes, says) in by_schema {
         book.apply(title, ADMIN, new(), &changes, Schema(says)).await?;
     }
-    let strangers = |name: &str| format!("users and groups of Kubernetes itself cannot approve, revoke or review: {name}. Name people or their groups; a ServiceAccount among users by its full name system:serviceaccount:<namespace>:<name>");
+    let strangers = |name: &str| {
+        format!(
+            "users and groups of Kubernetes itself cannot approve, revoke or review: {name}. Name people or their groups; a ServiceAccount among users by its full name system:serviceaccount:<namespace>:<name>"
+        )
+    };
     for (title, place, value) in [
         ("A system group as approvers", "spec.approval.stages.0.approvers.groups", "system:masters"),
         ("A system user as approver", "spec.approval.stages.0.approvers.users", "system:admin"),
@@ -138,14 +217,22 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
         let value_in = if place == "spec.revokers" { json!({"groups": [value]}) } else { json!([value]) };
         book.apply(title, ADMIN, new(), &[(place, value_in)], Policy("approval-policies", &strangers(value))).await?;
     }
-    let by_webhook: [(&str, Vec<(&str, Value)>, &str); 4] = [
+    let by_webhook: [Row<'_>; 4] = [
         (
             "More people than are named",
             vec![("spec.approval.stages.0.approvers", json!({"users": ["lead-1"]})), ("spec.approval.stages.0.required", json!(2))],
             "QuorumImpossible: stage 'leads' requires 2 people and names 1; name more users or a group, or lower `required`",
         ),
-        ("Two stages of one name", vec![("spec.approval.stages", json!([stage("leads"), stage("leads")]))], "InvalidField: two stages are called 'leads'; give each a name of its own, so that people know which one is open"),
-        ("Longer than maxGrant", vec![("spec.limits", json!({"maxDuration": "25h"}))], "AboveMaxGrant: spec.limits.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value"),
+        (
+            "Two stages of one name",
+            vec![("spec.approval.stages", json!([stage("leads"), stage("leads")]))],
+            "InvalidField: two stages are called 'leads'; give each a name of its own, so that people know which one is open",
+        ),
+        (
+            "Longer than maxGrant",
+            vec![("spec.limits", json!({"maxDuration": "25h"}))],
+            "AboveMaxGrant: spec.limits.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
+        ),
         (
             "A pattern that is none",
             vec![("spec.requirements", json!({"justification": {"pattern": "INC-("}}))],
@@ -157,7 +244,11 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
     }
     for (field, place, value) in [
         ("spec.requirements.ticket", "spec.requirements", json!({"ticket": {"required": true}})),
-        ("spec.requirements.authentication", "spec.requirements", json!({"authentication": {"claims": [{"key": "jitrbac.dev/amr", "anyOf": ["mfa"]}]}})),
+        (
+            "spec.requirements.authentication",
+            "spec.requirements",
+            json!({"authentication": {"claims": [{"key": "jitrbac.dev/amr", "anyOf": ["mfa"]}]}}),
+        ),
         ("spec.limits.maxTotalDuration", "spec.limits", json!({"maxTotalDuration": "12h"})),
         ("spec.limits.maxScheduleAhead", "spec.limits", json!({"maxScheduleAhead": "168h"})),
         ("spec.limits.maxIdentityAge", "spec.limits", json!({"maxIdentityAge": "24h"})),

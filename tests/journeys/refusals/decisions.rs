@@ -53,11 +53,21 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     book.apply("Approving as somebody who is no approver", "outsider", approve.clone(), &[], Webhook(says)).await?;
     let says = "StageNotOpen: 'security' approves in stage 'safety', and stage 'leads' is open now (0 of 2)";
     book.apply("Approving before it is one's turn", "security", approve.clone(), &[], Webhook(says)).await?;
-    book.apply("Approving without digest", "lead-1", decision("Approve"), &[], Schema("spec: Invalid value: Approve needs `digest`: the request's status.digest as you saw it")).await?;
+    book.apply(
+        "Approving without digest",
+        "lead-1",
+        decision("Approve"),
+        &[],
+        Schema("spec: Invalid value: Approve needs `digest`: the request's status.digest as you saw it"),
+    )
+    .await?;
     let says = "spec.digest: Invalid value: \"6a7ff\": must be the request's status.digest, or at least its first 16 hex digits";
     book.apply("Approving with too short a digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff"))], Schema(says)).await?;
-    let says = format!("DigestStale: the digest '6a7ff3c2e1b09d48' is not that of what would be granted now, {digest}; look at request 'inc-4711' again and decide anew");
-    book.apply("Approving with another digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff3c2e1b09d48"))], Webhook(&says)).await?;
+    let says = format!(
+        "DigestStale: the digest '6a7ff3c2e1b09d48' is not that of what would be granted now, {digest}; look at request 'inc-4711' again and decide anew"
+    );
+    book.apply("Approving with another digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff3c2e1b09d48"))], Webhook(&says))
+        .await?;
     let says = "CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
     book.apply("Approving without comment", "lead-1", approve.clone(), &[("spec.comment", Value::Null)], Webhook(says)).await?;
     let says = "DurationTooLong: duration 1h is longer than the 45m that was asked for; an approver can only shorten it";
@@ -65,11 +75,20 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     let says = "DurationTooShort: duration 1m is too short, at least 5m is allowed by policy 'four-eyes' (spec.limits.minDuration)";
     book.apply("Approving for too short", "lead-1", approve.clone(), &[("spec.duration", json!("1m"))], Webhook(says)).await?;
     let says = "RequestNotFound: there is no request 'inc-4712' in namespace 'billing'; 'kubectl get roleactivationrequests -n billing' lists them";
-    book.apply("Approving what there is not", "lead-1", approve.clone(), &[("spec.requestRef.name", json!("inc-4712"))], Webhook(says)).await?;
+    book.apply("Approving what there is not", "lead-1", approve.clone(), &[("spec.requestRef.name", json!("inc-4712"))], Webhook(says))
+        .await?;
     let says = "a decision has no finalizers; take metadata.finalizers out";
-    book.apply("Finalizers", "lead-1", approve.clone(), &[("metadata.finalizers", json!(["example.com/hold"]))], Policy("decisions", says)).await?;
+    book.apply("Finalizers", "lead-1", approve.clone(), &[("metadata.finalizers", json!(["example.com/hold"]))], Policy("decisions", says))
+        .await?;
     let says = "spec.comment: Invalid value: \"go \\u202eahead\": must be one line of visible text: line breaks, control and invisible formatting characters are not allowed";
-    book.apply("Invisible characters in the comment", "lead-1", approve.clone(), &[("spec.comment", json!("go \u{202e}ahead"))], Schema(says)).await?;
+    book.apply(
+        "Invisible characters in the comment",
+        "lead-1",
+        approve.clone(),
+        &[("spec.comment", json!("go \u{202e}ahead"))],
+        Schema(says),
+    )
+    .await?;
 
     scene.create("lead-1", &approve).await?.ok()?;
     until(&scene, "inc-4711", "one approval", |status| status["awaiting"]["have"] == 1).await?;
@@ -88,7 +107,8 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     book.apply("Revoking as nobody", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
     let says = "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke";
     book.apply("Deactivating somebody else's", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;
-    let says = "FieldNotInForce: the decision Review is not acted upon by this version of jit-rbac yet; use Approve, Deny, Revoke or Deactivate";
+    let says =
+        "FieldNotInForce: the decision Review is not acted upon by this version of jit-rbac yet; use Approve, Deny, Revoke or Deactivate";
     book.apply("Not in force: Review", "lead-1", decision("Review"), &[], Webhook(says)).await?;
 
     scene.create("lead-2", &decision("Deny")).await?.ok()?;

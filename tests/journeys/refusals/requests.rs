@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{
     Book,
     By::{Policy, Schema, Webhook, Whole},
-    eligibility, policy, scene, set,
+    Row, eligibility, policy, scene, set,
 };
 use crate::{
     ensure,
-    env::{Env, Error, Journey, Outcome, Scene, SOON},
+    env::{Env, Journey, Outcome, SOON, Scene},
     journeys,
 };
 
@@ -51,7 +51,9 @@ async fn offers(scene: &Scene) -> Outcome {
     let mut all = vec![policy("self-service", &limits)];
     let with = |name: &str, changes: &[(&str, Value)]| {
         let mut object = eligibility(name, "payments");
-        changes.iter().for_each(|(place, value)| set(&mut object, place, value.clone()));
+        for (place, value) in changes {
+            set(&mut object, place, value.clone());
+        }
         object
     };
     all.push(with("payments-oncall", &[("spec.maxDuration", json!("1h"))]));
@@ -60,7 +62,10 @@ async fn offers(scene: &Scene) -> Outcome {
     all.push(with("payments-suspended", &[("spec.suspended", json!(true))]));
     all.push(with("payments-later", &[("spec.startTime", json!("2035-01-01T00:00:00Z"))]));
     all.push(with("payments-team", &[("spec.namespaces", json!({"selector": {"matchLabels": {"team": "payments"}}}))]));
-    all.push(with("payments-debug", &[("spec.roleRef", json!({"kind": "Role", "name": "debug"})), ("spec.namespaces", json!({"names": ["shop"]}))]));
+    all.push(with(
+        "payments-debug",
+        &[("spec.roleRef", json!({"kind": "Role", "name": "debug"})), ("spec.namespaces", json!({"names": ["shop"]}))],
+    ));
     all.push(with("payments-lawless", &[("spec.policyRef.name", json!("nosuch"))]));
     scene.admin(&all).await?;
     let ready = ["wait", "--for=condition=Ready", "--timeout=15s", "roleeligibility/payments-oncall"];
@@ -69,44 +74,78 @@ async fn offers(scene: &Scene) -> Outcome {
 }
 
 async fn not_eligible(book: &mut Book<'_>) -> Outcome {
-    let to = |name: &str| [("spec.eligibilityRef.name", json!(name))];
-    let rows: [(&str, &str, Vec<(&str, Value)>, &str); 9] = [
-        ("Unknown eligibility", "dev", to("payments-onkall").into(), "EligibilityNotFound: there is no eligibility 'payments-onkall'; 'kubectl get roleeligibilities' lists them"),
+    let to = |name: &str| vec![("spec.eligibilityRef.name", json!(name))];
+    let says = "NotASubject: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see 'kubectl get roleeligibilities'";
+    book.apply("Not a subject", "outsider", request(), &[], Webhook(says)).await?;
+    let in_namespace = |name: &str| vec![("metadata.namespace", json!(name))];
+    let rows: [Row<'_>; 8] = [
         (
-            "Not a subject",
-            "outsider",
-            vec![],
-            "NotASubject: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see 'kubectl get roleeligibilities'",
+            "Unknown eligibility",
+            to("payments-onkall"),
+            "EligibilityNotFound: there is no eligibility 'payments-onkall'; 'kubectl get roleeligibilities' lists them",
         ),
         (
             "Namespace not covered",
-            "dev",
-            vec![("metadata.namespace", json!("shop"))],
+            in_namespace("shop"),
             "NamespaceNotCovered: namespace 'shop' is not covered by eligibility 'payments-oncall', which is for payments",
         ),
         (
             "Namespace not covered by a selector",
-            "dev",
-            to("payments-team").into_iter().collect(),
+            to("payments-team"),
             "NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-team', which is for namespaces with team=payments",
         ),
-        ("A namespace of the cluster", "dev", vec![("metadata.namespace", json!("kube-system"))], "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it"),
-        ("The operator's namespace", "dev", vec![("metadata.namespace", json!("jit-system"))], "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it"),
-        ("Eligibility over", "dev", to("payments-over").into(), "EligibilityOver: eligibility 'payments-over' ended at 2026-01-01T00:00:00Z (spec.endTime); it is 20…Z now"),
-        ("Eligibility suspended", "dev", to("payments-suspended").into(), "EligibilitySuspended: eligibility 'payments-suspended' is suspended (spec.suspended)"),
-        ("Eligibility not begun", "dev", to("payments-later").into(), "EligibilityNotBegun: eligibility 'payments-later' begins at 2035-01-01T00:00:00Z (spec.startTime); it is 20…Z now"),
+        (
+            "A namespace of the cluster",
+            in_namespace("kube-system"),
+            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it",
+        ),
+        (
+            "The operator's namespace",
+            in_namespace("jit-system"),
+            "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it",
+        ),
+        (
+            "Eligibility over",
+            to("payments-over"),
+            "EligibilityOver: eligibility 'payments-over' ended at 2026-01-01T00:00:00Z (spec.endTime); it is 20…Z now",
+        ),
+        (
+            "Eligibility suspended",
+            to("payments-suspended"),
+            "EligibilitySuspended: eligibility 'payments-suspended' is suspended (spec.suspended)",
+        ),
+        (
+            "Eligibility not begun",
+            to("payments-later"),
+            "EligibilityNotBegun: eligibility 'payments-later' begins at 2035-01-01T00:00:00Z (spec.startTime); it is 20…Z now",
+        ),
     ];
-    for (title, user, changes, says) in rows {
-        book.apply(title, user, request(), &changes, Webhook(says)).await?;
+    for (title, changes, says) in rows {
+        book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
     }
     Ok(())
 }
 
 async fn durations(book: &mut Book<'_>) -> Outcome {
     let rows = [
-        ("Longer than the eligibility allows", "payments-oncall", "5h", "DurationTooLong: duration 5h was asked for, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for 1h or less"),
-        ("Longer than the policy allows", "payments-long", "3h", "DurationTooLong: duration 3h was asked for, at most 2h is allowed by policy 'self-service' (spec.limits.maxDuration); ask for 2h or less"),
-        ("Shorter than the policy allows", "payments-oncall", "4m", "DurationTooShort: duration 4m is too short, at least 5m is allowed by policy 'self-service' (spec.limits.minDuration)"),
+        (
+            "Longer than the eligibility allows",
+            "payments-oncall",
+            "5h",
+            "DurationTooLong: duration 5h was asked for, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for 1h or less",
+        ),
+        (
+            "Longer than the policy allows",
+            "payments-long",
+            "3h",
+            "DurationTooLong: duration 3h was asked for, at most 2h is allowed by policy 'self-service' (spec.limits.maxDuration); ask for 2h or less",
+        ),
+        (
+            "Shorter than the policy allows",
+            "payments-oncall",
+            "4m",
+            "DurationTooShort: duration 4m is too short, at least 5m is allowed by policy 'self-service' (spec.limits.minDuration)",
+        ),
     ];
     for (title, eligibility, duration, says) in rows {
         let mut changes = vec![("spec.duration", json!(duration))];
@@ -116,8 +155,17 @@ async fn durations(book: &mut Book<'_>) -> Outcome {
         book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
     }
     let digits = format!("{}h", "9".repeat(23));
-    for (title, duration) in [("Zero", "0s"), ("Negative", "-45m"), ("Half negative", "1h-5m"), ("23 digits of hours", &digits), ("No unit", "45"), ("Nothing", "")] {
-        let says = format!("spec.duration: Invalid value: \"{duration}\": must be hours, minutes and seconds such as 45m, 1h30m or 90s, from 1s to 99999h");
+    for (title, duration) in [
+        ("Zero", "0s"),
+        ("Negative", "-45m"),
+        ("Half negative", "1h-5m"),
+        ("23 digits of hours", &digits),
+        ("No unit", "45"),
+        ("Nothing", ""),
+    ] {
+        let says = format!(
+            "spec.duration: Invalid value: \"{duration}\": must be hours, minutes and seconds such as 45m, 1h30m or 90s, from 1s to 99999h"
+        );
         book.apply(title, "dev", request(), &[("spec.duration", json!(duration))], Schema(&says)).await?;
     }
     Ok(())
@@ -131,14 +179,33 @@ async fn texts(book: &mut Book<'_>) -> Outcome {
         ("Terminal escapes in the justification", "INC-4711 \u{1b}[2Jgone", "INC-4711 \\x1b[2Jgone"),
         ("A line break in the justification", "INC-4711 a\nb", "INC-4711 a\\nb"),
     ] {
-        book.apply(title, "dev", request(), &says(json!(text)), Schema(&format!("spec.justification: Invalid value: \"{shown}\": {visible}"))).await?;
+        book.apply(
+            title,
+            "dev",
+            request(),
+            &says(json!(text)),
+            Schema(&format!("spec.justification: Invalid value: \"{shown}\": {visible}")),
+        )
+        .await?;
     }
     let too_long = "\n* spec.justification: Too long: may not be more than 1024 bytes\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
     book.apply("Too long a justification", "dev", request(), &says(json!("x".repeat(1025))), Schema(too_long)).await?;
     for (title, text, told) in [
-        ("No justification", Value::Null, "JustificationMissing: no justification was given; policy 'self-service' asks for one of at least 10 characters in spec.justification"),
-        ("Too short a justification", json!("x"), "JustificationTooShort: the justification has 1 character; policy 'self-service' asks for at least 10"),
-        ("A justification without ticket", json!("checkout is slow"), "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' asks for (the whole text must match)"),
+        (
+            "No justification",
+            Value::Null,
+            "JustificationMissing: no justification was given; policy 'self-service' asks for one of at least 10 characters in spec.justification",
+        ),
+        (
+            "Too short a justification",
+            json!("x"),
+            "JustificationTooShort: the justification has 1 character; policy 'self-service' asks for at least 10",
+        ),
+        (
+            "A justification without ticket",
+            json!("checkout is slow"),
+            "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' asks for (the whole text must match)",
+        ),
     ] {
         book.apply(title, "dev", request(), &says(text), Webhook(told)).await?;
     }
@@ -158,19 +225,27 @@ async fn fields(book: &mut Book<'_>) -> Outcome {
     let unknown = "Error from server (BadRequest): error when creating \"request.yaml\": RoleActivationRequest in version \"v1alpha1\" cannot be handled as a RoleActivationRequest: strict decoding error: unknown field \"spec.namespace\"";
     book.apply("A field that there is not", "dev", request(), &[("spec.namespace", json!("shop"))], Whole(unknown)).await?;
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "a"}]);
-    book.apply("Finalizers", "dev", request(), &[("metadata.finalizers", json!(["example.com/hold"]))], Policy("requests", "a request has no finalizers; take metadata.finalizers out")).await?;
+    book.apply(
+        "Finalizers",
+        "dev",
+        request(),
+        &[("metadata.finalizers", json!(["example.com/hold"]))],
+        Policy("requests", "a request has no finalizers; take metadata.finalizers out"),
+    )
+    .await?;
     let says = "a request has no owner, or it would be removed with it; take metadata.ownerReferences out";
     book.apply("Owners", "dev", request(), &[("metadata.ownerReferences", owner)], Policy("requests", says)).await
 }
 
 async fn missing(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     let says = "PolicyNotFound: eligibility 'payments-lawless' names the policy 'nosuch', which does not exist";
-    book.apply("Its policy is missing", "dev", request(), &[("spec.eligibilityRef.name", json!("payments-lawless"))], Webhook(says)).await?;
+    book.apply("Its policy is missing", "dev", request(), &[("spec.eligibilityRef.name", json!("payments-lawless"))], Webhook(says))
+        .await?;
     let ready = r#"{.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].reason}"#;
     let said = scene.kubectl("dev", &["get", "rel", "payments-lawless", "-o", &format!("jsonpath={ready}")]).await?.ok()?;
     ensure!(said == "False PolicyNotFound", "the eligibility is {said}");
     scene.kubectl(ADMIN, &["delete", "role", "debug", "-n", "shop"]).await?.ok()?;
     let changes = [("metadata.namespace", json!("shop")), ("spec.eligibilityRef.name", json!("payments-debug"))];
     let says = "RoleNotFound: eligibility 'payments-debug' is for the Role 'debug', which does not exist in namespace 'shop'";
-    book.apply("Its role is missing", "dev", request(), &changes, Webhook(says)).await.map_err(|error| -> Error { error })
+    book.apply("Its role is missing", "dev", request(), &changes, Webhook(says)).await
 }

@@ -29,7 +29,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// How long a process may take to end where nothing runs yet.
-const END: Duration = Duration::from_secs(2);
+const END: Duration = Duration::from_secs(4);
 
 /// A controller of its own, with its log.
 struct Started {
@@ -56,7 +56,8 @@ impl Started {
     /// The lines that complain, once there are so many.
     async fn complaints(&self, many: usize) -> Result<Vec<String>, Error> {
         let found = wait_for("lines that say what is wrong", SOON, async || {
-            let lines: Vec<String> = self.lines().into_iter().filter(|line| line.starts_with("WARN") || line.starts_with("ERROR")).collect();
+            let lines: Vec<String> =
+                self.lines().into_iter().filter(|line| line.starts_with("WARN") || line.starts_with("ERROR")).collect();
             (lines.len() >= many).then_some(lines)
         });
         Ok(found.await?)
@@ -107,7 +108,11 @@ async fn a_process_that_cannot_start_says_why(env: Arc<Env>) -> Outcome {
     let mut book = Book::new(&scene, "Start")?;
     std::fs::write(directory.join("config.json"), r#"{"maxGrants": "24h"}"#)?;
     for (title, args, says) in [
-        ("A configuration that is not there", ["--config", "nosuch.json"], "jit-rbac: cannot read the configuration nosuch.json: No such file or directory (os error 2)\n"),
+        (
+            "A configuration that is not there",
+            ["--config", "nosuch.json"],
+            "jit-rbac: cannot read the configuration nosuch.json: No such file or directory (os error 2)\n",
+        ),
         (
             "A configuration with a field that there is not",
             ["--config", "config.json"],
@@ -131,12 +136,29 @@ async fn a_process_without_api_server_waits_and_is_not_ready(env: Arc<Env>) -> O
     let broken = directory.join("broken");
     std::fs::write(&broken, "clusters: [\n")?;
     let stranger = kubeconfig(cluster, &directory.join("stranger"), |all| all["users"][0]["user"]["token"] = json!("wrong"))?;
-    let away = kubeconfig(cluster, &directory.join("away"), |all| all["clusters"][0]["cluster"]["server"] = json!(format!("https://127.0.0.1:{port}")))?;
+    let away = kubeconfig(cluster, &directory.join("away"), |all| {
+        all["clusters"][0]["cluster"]["server"] = json!(format!("https://127.0.0.1:{port}"));
+    })?;
     let rows = [
-        ("No kubeconfig", "nosuch", &nosuch, format!("failed to read kubeconfig from '{}': No such file or directory (os error 2)", nosuch.display())),
-        ("A kubeconfig that is none", "broken", &broken, "failed to parse kubeconfig YAML: error: line 1 column 11: unclosed bracket '['".to_owned()),
+        (
+            "No kubeconfig",
+            "nosuch",
+            &nosuch,
+            format!("failed to read kubeconfig from '{}': No such file or directory (os error 2)", nosuch.display()),
+        ),
+        (
+            "A kubeconfig that is none",
+            "broken",
+            &broken,
+            "failed to parse kubeconfig YAML: error: line 1 column 11: unclosed bracket '['".to_owned(),
+        ),
         ("A token that is nobody's", "stranger", &stranger, format!("{}/: Unauthorized (401)", cluster.server())),
-        ("Nobody listens", "away", &away, format!("https://127.0.0.1:{port}/: client error (Connect): tcp connect error: Connection refused (os error 111)")),
+        (
+            "Nobody listens",
+            "away",
+            &away,
+            format!("https://127.0.0.1:{port}/: client error (Connect): tcp connect error: Connection refused (os error 111)"),
+        ),
     ];
     for (title, name, kubeconfig, why) in rows {
         let process = Started::new(&directory, name, &config(cluster), kubeconfig)?;
@@ -147,8 +169,11 @@ async fn a_process_without_api_server_waits_and_is_not_ready(env: Arc<Env>) -> O
         }
         let (alive, ready) = (process.get("/livez").await?, process.get("/readyz").await?);
         ensure!(alive == "200 ok" && ready == "503 not ready, missing: api-server, caches, sweep", "{title}: it is {alive}, {ready}");
-        let shown: String = complaints.iter().map(|line| format!("{}\n", line.replace(&directory.display().to_string(), "/home/me"))).collect();
-        let shown = shown.replace(cluster.server(), "https://10.96.0.1:443").replace(&format!("https://127.0.0.1:{port}"), "https://10.96.0.1:443");
+        let shown = complaints.join("\n") + "\n";
+        let shown = shown
+            .replace(&directory.display().to_string(), "/home/me")
+            .replace(cluster.server(), "https://10.96.0.1:443")
+            .replace(&format!("https://127.0.0.1:{port}"), "https://10.96.0.1:443");
         book.write(title, "", "jit-rbac controller", &[format!("# KUBECONFIG={name}")], &shown);
         if name == "away" {
             ready_once_it_answers(&process, port, cluster).await?;

@@ -22,7 +22,7 @@ fn is_same(world: &World, a: &Stamp, b: &Stamp) -> bool {
 
 fn is_listed(who: &Stamp, people: &People) -> bool {
     match who.username.as_str() {
-        worlds::ROBOT => people.users.contains(&who.username),
+        parts::ROBOT => people.users.contains(&who.username),
         name if name.starts_with("system:") => false,
         _ => people.users.contains(&who.username) || who.groups.iter().any(|g| people.groups.contains(g)),
     }
@@ -31,7 +31,9 @@ fn is_listed(who: &Stamp, people: &People) -> bool {
 fn about(world: &World, verb: Verb) -> impl Iterator<Item = (&Object<ActivationDecisionSpec>, &Stamp)> {
     let request = &world.snapshot.request.object;
     let mine = move |d: &&Object<ActivationDecisionSpec>| {
-        d.spec.decision == verb && d.spec.request_ref.name == request.name && d.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
+        d.spec.decision == verb
+            && d.spec.request_ref.name == request.name
+            && d.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
     };
     world.snapshot.decisions.iter().filter(mine).filter_map(|d| d.spec.decider.as_ref().map(|who| (d, who)))
 }
@@ -64,7 +66,8 @@ fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
         // Everybody as the set of all Approves that his identities made; the requester's first.
         let mut people: Vec<Vec<&Stamp>> = vec![vec![requester]];
         for (_, who) in &so_far {
-            let (linked, others): (Vec<_>, Vec<_>) = people.into_iter().partition(|person| person.iter().any(|one| is_same(world, one, who)));
+            let (linked, others): (Vec<_>, Vec<_>) =
+                people.into_iter().partition(|person| person.iter().any(|one| is_same(world, one, who)));
             let mut person: Vec<&Stamp> = linked.concat();
             person.push(who);
             people = [vec![person], others].concat();
@@ -86,7 +89,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in worlds::record()) {
+    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in parts::record()) {
         let verdict = world.decide();
         let Some(grant) = &verdict.grant else { return Ok(()) };
         let Snapshot { request, eligibility, .. } = &world.snapshot;
@@ -137,7 +140,7 @@ proptest! {
             None => format!("{}:{}", grant.subject.kind, grant.subject.name),
             Some(namespace) => format!("{}:system:serviceaccount:{namespace}:{}", grant.subject.kind, grant.subject.name),
         };
-        let kind = if name == worlds::ROBOT { "ServiceAccount" } else { "User" };
+        let kind = if name == parts::ROBOT { "ServiceAccount" } else { "User" };
         prop_assert_eq!(whole, format!("{kind}:{name}"));
         prop_assert_eq!(&grant.role, &world.snapshot.eligibility.found().unwrap().spec.role_ref);
         prop_assert_eq!(&grant.digest, &world.digest().to_string());

@@ -34,8 +34,20 @@ enum Tightening {
 fn tightening() -> impl Strategy<Value = Tightening> {
     use Tightening::*;
     prop::sample::select(vec![
-        Quorum, RemoveApprover, Timeout, Comment, Justification, PolicyMaximum, RemoveRevokers, Maximum, End, Begin, Suspend, RemoveSubject,
-        RemoveNamespace, NoServiceAccounts,
+        Quorum,
+        RemoveApprover,
+        Timeout,
+        Comment,
+        Justification,
+        PolicyMaximum,
+        RemoveRevokers,
+        Maximum,
+        End,
+        Begin,
+        Suspend,
+        RemoveSubject,
+        RemoveNamespace,
+        NoServiceAccounts,
     ])
 }
 
@@ -100,7 +112,8 @@ fn is_usable(world: &World) -> bool {
 fn extreme() -> impl Strategy<Value = DateTime<Utc>> {
     let edges = vec![DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH, at(0), at(2_700)];
     let near = -90_000..90_000_i64;
-    (prop::sample::select(edges), near).prop_map(|(edge, seconds)| edge.checked_add_signed(TimeDelta::milliseconds(seconds)).unwrap_or(edge))
+    (prop::sample::select(edges), near)
+        .prop_map(|(edge, seconds)| edge.checked_add_signed(TimeDelta::milliseconds(seconds)).unwrap_or(edge))
 }
 
 proptest! {

@@ -5,11 +5,13 @@
 mod grants;
 mod limits;
 mod order;
+mod parts;
 mod records;
 mod worlds;
 
 use super::*;
-use worlds::{Chance as _, Said, fresh_worlds, said, worlds};
+use parts::{Said, said};
+use worlds::{Chance as _, fresh_worlds, worlds};
 
 /// Start and length of what would be granted.
 fn granted(world: &World) -> Option<(DateTime<Utc>, TimeDelta)> {

@@ -25,13 +25,13 @@ fn attack() -> impl Strategy<Value = Attack> {
     prop_oneof![
         (said(), any::<bool>()).prop_map(|(said, more)| Attack::Himself(said, more)),
         (any::<Index>(), 0..10_i64).prop_map(|(which, later)| Attack::Again(which, later)),
-        (said(), worlds::anybody()).prop_map(|(said, who)| Attack::Outsider(Said { who: Some(who), ..said })),
+        (said(), parts::anybody()).prop_map(|(said, who)| Attack::Outsider(Said { who: Some(who), ..said })),
         (said(), 0..4_u8).prop_map(|(said, how)| Attack::Malformed(said, how)),
     ]
 }
 
 fn approves(said: Said) -> Said {
-    Said { verb: Verb::Approve, shown: worlds::Shown::Present, about: None, ..said }
+    Said { verb: Verb::Approve, shown: parts::Shown::Present, about: None, ..said }
 }
 
 impl Attack {
@@ -65,8 +65,8 @@ impl Attack {
                 let good = approves(said);
                 world.hears(&match how {
                     0 => Said { about: Some("another-uid"), ..good },
-                    1 => Said { shown: worlds::Shown::Stale, ..good },
-                    2 => Said { shown: worlds::Shown::Nothing, ..good },
+                    1 => Said { shown: parts::Shown::Stale, ..good },
+                    2 => Said { shown: parts::Shown::Nothing, ..good },
                     _ => Said { seconds: 86_400 + good.seconds.max(0), ..good },
                 })
             }
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_door_takes_counts(world in fresh_worlds(), said in said(), who in worlds::anybody(), pick in any::<bool>()) {
+    fn what_the_door_takes_counts(world in fresh_worlds(), said in said(), who in parts::anybody(), pick in any::<bool>()) {
         let anonymous = |who: Stamp| Stamp { uid: None, ..who };
         // With names alone, being the same person needs no chain.
         let mut world = world.request(|r| r.requester = r.requester.take().map(anonymous));

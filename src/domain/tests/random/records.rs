@@ -18,7 +18,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_13_a_status_widens_nothing(world in worlds(), other in prop::option::of(worlds::record())) {
+    fn inv_13_a_status_widens_nothing(world in worlds(), other in prop::option::of(parts::record())) {
         let world = world.record(|r| *r = other.unwrap_or(r.clone()));
         let blank = world.clone().record(|r| *r = Record::default());
         let (verdict, without) = (world.decide(), blank.decide());
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn inv_15_what_differs_from_its_record_goes(world in fresh_worlds(), alter in worlds::alteration(), recorded in any::<bool>(), uid in any::<bool>()) {
+    fn inv_15_what_differs_from_its_record_goes(world in fresh_worlds(), alter in parts::alteration(), recorded in any::<bool>(), uid in any::<bool>()) {
         let verdict = world.decide();
         if verdict.binding != BindingAction::Create {
             return Ok(());
