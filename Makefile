@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PLANE := target/debug/plane
 
-.PHONY: help tools build plane crds lint test demo up down run
+.PHONY: help tools build plane crds refusals lint test demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -22,8 +22,13 @@ build: tools
 plane: build
 	@$(PLANE) build
 
-crds: build ## Write crds/ and the chart's copies anew from the types
+crds: build ## Write crds/, the chart's copies and the schema of jit-access anew from the types
 	@for directory in crds charts/jit-rbac/files/crds; do mkdir -p "$$directory"; target/debug/jit-rbac crds --directory "$$directory"; done
+	@BLESS=1 $(CARGO) test --quiet --locked --test charts schema >/dev/null
+
+refusals: plane ## Write docs/refusals.md anew from what the journeys are told
+	@$(CARGO) test --quiet --locked --test journeys refusals >/dev/null
+	@sed -i '/^## /,$$d' docs/refusals.md && cat target/tmp/refusals.md >>docs/refusals.md
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check
