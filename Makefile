@@ -27,7 +27,7 @@ crds: build ## Write crds/, the chart's copies and the schema of jit-access anew
 	@BLESS=1 $(CARGO) test --quiet --locked --test charts schema >/dev/null
 
 refusals: plane ## Write docs/refusals.md anew from what the journeys are told
-	@$(CARGO) test --quiet --locked --test journeys refusals >/dev/null
+	@$(CARGO) test --quiet --locked --test journeys refused_ >/dev/null
 	@sed -i '/^## /,$$d' docs/refusals.md && cat target/tmp/refusals.md >>docs/refusals.md
 
 lint: tools ## Formatting and lints
