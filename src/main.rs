@@ -48,7 +48,7 @@ enum Command {
         #[arg(long, default_value = "0.0.0.0:9443")]
         address: SocketAddr,
     },
-    /// Prints the CustomResourceDefinitions.
+    /// Prints the custom resource definitions.
     Crds {
         /// Write one file a kind into this folder instead.
         #[arg(long)]
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
             let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
             let identity = identity.unwrap_or_else(connect::identity);
             info!(identity, "controller starts");
-            controller::run(client, config, identity, Clock::system(), health, stop).await;
+            Box::pin(controller::run(client, config, identity, Clock::system(), health, stop)).await;
             Ok(())
         }),
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {

@@ -237,7 +237,7 @@ mod tests {
     async fn record(adds: &[(&'static str, u64)], outcomes: &[Next], until: u64) -> Vec<(&'static str, u128)> {
         let (queue, worker) = queue(Clock::system(), PAUSES);
         let start = Instant::now();
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Mutex::new(Vec::new());
         let outcomes = Arc::new(Mutex::new(outcomes.iter().copied().collect::<VecDeque<_>>()));
         for (key, pause) in adds {
             queue.add_in(*key, Duration::from_millis(*pause));
@@ -249,8 +249,7 @@ mod tests {
             async move { next }
         };
         let _ = tokio::time::timeout(Duration::from_millis(until), worker.run(4, stop, work)).await;
-        let seen = seen.lock().unwrap().clone();
-        seen
+        std::mem::take(&mut *seen.lock().unwrap())
     }
 
     #[tokio::test(start_paused = true)]

@@ -148,7 +148,9 @@ pub enum Unread {
 pub fn question(body: &[u8]) -> Result<Asked, Unread> {
     let no_review = |why: &str| Unread::NoReview(format!("this is no {META_KIND} of {META_API_VERSION_V1}: {}", printable(why)));
     let error = match serde_json::from_slice::<AdmissionReview<DynamicObject>>(body) {
-        Ok(AdmissionReview { types, request: Some(asked), .. }) if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND => return Ok(asked),
+        Ok(AdmissionReview { types, request: Some(asked), .. }) if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND => {
+            return Ok(asked);
+        }
         Ok(_) => return Err(no_review("it asks nothing, or is of another version")),
         Err(error) => error,
     };
@@ -185,7 +187,9 @@ mod tests {
     #[test]
     fn t13_no_user_text_reaches_an_answer_unescaped() {
         let text = "a\nb\u{1b}[31m\u{202e}c";
-        for answer in [Refusal::new(Reason::NotASubject, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())] {
+        for answer in
+            [Refusal::new(Reason::NotASubject, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())]
+        {
             let message = answered(answer)["status"]["message"].as_str().unwrap().to_owned();
             assert!(!message.chars().any(crate::api::text::is_forbidden), "{message:?}");
         }
@@ -197,7 +201,15 @@ mod tests {
 
     #[test]
     fn what_is_no_question_is_told_apart_from_one_that_cannot_be_read() {
-        for body in ["", "{", "[]", "null", "{}", r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}"#, r#"{"request":{"uid":""}}"#] {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}",
+            r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}"#,
+            r#"{"request":{"uid":""}}"#,
+        ] {
             assert!(matches!(question(body.as_bytes()), Err(Unread::NoReview(_))), "{body}");
         }
         let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","operation":7}}"#;

@@ -72,7 +72,10 @@ impl Desk {
         let mut broken = self.world.eligibilities.pick(|_, found| {
             let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
             let refusal = policy::check_eligibility(eligibility, &object).err()?;
-            Some((eligibility.name.clone(), format!("eligibility '{}' cannot be used under this policy any more: {refusal}", eligibility.name)))
+            Some((
+                eligibility.name.clone(),
+                format!("eligibility '{}' cannot be used under this policy any more: {refusal}", eligibility.name),
+            ))
         });
         broken.sort_unstable();
         let more = broken.len().saturating_sub(MAX_NAMED);
@@ -102,12 +105,17 @@ impl Desk {
             return Ok(None);
         }
         let absent = self.world.role(role, "", Source::Cache).await?.found().is_none();
-        Ok(absent.then(|| format!("{}: {} '{}' does not exist yet; nothing can be activated until then", Reason::RoleNotFound, role.kind, role.name)))
+        Ok(absent.then(|| {
+            format!("{}: {} '{}' does not exist yet; nothing can be activated until then", Reason::RoleNotFound, role.kind, role.name)
+        }))
     }
 
     /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
     async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, GatherError> {
-        let question = SubjectAccessReview { spec: may_bind(&self.operator, &self.settings.operator_namespace, role), ..SubjectAccessReview::default() };
+        let question = SubjectAccessReview {
+            spec: may_bind(&self.operator, &self.settings.operator_namespace, role),
+            ..SubjectAccessReview::default()
+        };
         let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let status = read(what, api.create(&PostParams::default(), &question)).await?.status.unwrap_or_default();
@@ -122,7 +130,8 @@ impl Desk {
 
 /// The question whether the operator may bind a role in every namespace.
 fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> SubjectAccessReviewSpec {
-    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{operator_namespace}"), "system:authenticated".to_owned()];
+    let groups =
+        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{operator_namespace}"), "system:authenticated".to_owned()];
     SubjectAccessReviewSpec {
         user: Some(operator.to_owned()),
         groups: Some(groups.to_vec()),
@@ -164,7 +173,10 @@ mod tests {
         let spec = may_bind("system:serviceaccount:jit-system:jit-rbac-controller", "jit-system", &role);
         assert_eq!(spec.groups.unwrap(), ["system:serviceaccounts", "system:serviceaccounts:jit-system", "system:authenticated"]);
         let attributes = spec.resource_attributes.unwrap();
-        assert_eq!((attributes.verb.as_deref(), attributes.resource.as_deref(), attributes.name.as_deref()), (Some("bind"), Some("clusterroles"), Some("edit")));
+        assert_eq!(
+            (attributes.verb.as_deref(), attributes.resource.as_deref(), attributes.name.as_deref()),
+            (Some("bind"), Some("clusterroles"), Some("edit"))
+        );
         assert_eq!(attributes.namespace, None);
     }
 }

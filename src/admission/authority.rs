@@ -1,9 +1,7 @@
 //! The webhook's own CA and certificate: what is wrong with those that are stored, and how new ones are made. No input or output.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls::{
     RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
@@ -86,10 +84,18 @@ pub fn evaluate(now: DateTime<Utc>, stored: &Stored, names: &[String]) -> Plan {
 }
 
 /// What `plan` makes of what is stored; `before` is the CA that was served until now, which stays trusted beside a new one.
-pub fn carry_out(plan: Plan, now: DateTime<Utc>, stored: &Stored, before: &[u8], names: &[String]) -> Result<Option<Stored>, AuthorityError> {
+pub fn carry_out(
+    plan: Plan,
+    now: DateTime<Utc>,
+    stored: &Stored,
+    before: &[u8],
+    names: &[String],
+) -> Result<Option<Stored>, AuthorityError> {
     Ok(match plan {
         Plan::Keep => None,
-        Plan::DropOld => Some(Stored { authorities: blocks(&stored.authorities).into_iter().next().unwrap_or_default().into_bytes(), ..stored.clone() }),
+        Plan::DropOld => {
+            Some(Stored { authorities: blocks(&stored.authorities).into_iter().next().unwrap_or_default().into_bytes(), ..stored.clone() })
+        }
         Plan::RenewLeaf(_) => {
             let key = text(&stored.authority_key).unwrap_or_default();
             Some(with_leaf(now, stored.authorities.clone(), &KeyPair::from_pem(key)?, names)?)
@@ -157,7 +163,9 @@ fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, nam
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.timestamp()).unwrap_or(0)));
     for name in names {
         let name = ServerName::try_from(name.as_str()).map_err(|_| "a configured name is no host name")?;
-        verifier.verify_server_cert(leaf, &[], &name, &[], at).map_err(|_| "the certificate is not by this CA for every configured name")?;
+        verifier
+            .verify_server_cert(leaf, &[], &name, &[], at)
+            .map_err(|_| "the certificate is not by this CA for every configured name")?;
     }
     Ok(from)
 }
@@ -214,7 +222,11 @@ fn is_valid(now: DateTime<Utc>, block: &str) -> bool {
 /// The certificates of a PEM text, each as PEM.
 fn blocks(pem: &[u8]) -> Vec<String> {
     let parts = text(pem).unwrap_or_default().split_inclusive(END);
-    parts.filter_map(|part| part.find(BEGIN).and_then(|at| part.get(at..))).filter(|part| part.ends_with(END)).map(|part| format!("{part}\n")).collect()
+    parts
+        .filter_map(|part| part.find(BEGIN).and_then(|at| part.get(at..)))
+        .filter(|part| part.ends_with(END))
+        .map(|part| format!("{part}\n"))
+        .collect()
 }
 
 fn text(pem: &[u8]) -> Option<&str> {

@@ -38,7 +38,10 @@ mod tests {
     use super::*;
 
     fn webhook(name: &str, bundle: Option<&[u8]>) -> (String, WebhookClientConfig) {
-        (name.to_owned(), WebhookClientConfig { ca_bundle: bundle.map(|bytes| ByteString(bytes.to_vec())), ..WebhookClientConfig::default() })
+        (
+            name.to_owned(),
+            WebhookClientConfig { ca_bundle: bundle.map(|bytes| ByteString(bytes.to_vec())), ..WebhookClientConfig::default() },
+        )
     }
 
     #[test]

@@ -220,14 +220,20 @@ impl Keeper<'_> {
         Ok(mutating || validating)
     }
 
-    async fn tell_one<K>(&self, name: &str, authorities: &[u8], webhooks: impl Fn(&K) -> Vec<(String, WebhookClientConfig)>) -> Result<bool, CertificateError>
+    async fn tell_one<K>(
+        &self,
+        name: &str,
+        authorities: &[u8],
+        webhooks: impl Fn(&K) -> Vec<(String, WebhookClientConfig)>,
+    ) -> Result<bool, CertificateError>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
     {
         let api: Api<K> = Api::all(self.client.clone());
         let what = || format!("{} '{name}'", K::kind(&()));
         let config = read(what, api.get_opt(name)).await?.ok_or_else(|| CertificateError::Missing(what()))?;
-        let patch = bundle::patch(&webhooks(&config), authorities).map_err(|webhook| CertificateError::Missing(format!("webhook '{webhook}' in {}", what())))?;
+        let patch = bundle::patch(&webhooks(&config), authorities)
+            .map_err(|webhook| CertificateError::Missing(format!("webhook '{webhook}' in {}", what())))?;
         if patch.is_empty() {
             return Ok(false);
         }

@@ -4,8 +4,8 @@
 //! configurations, and revocation never needs it (T44).
 
 pub mod answer;
-pub mod authority;
 mod authored;
+pub mod authority;
 mod bundle;
 pub mod certificates;
 pub mod desk;
@@ -56,7 +56,13 @@ pub enum AdmissionError {
 }
 
 /// Runs the webhook until `shutdown`. It listens at once; connections fail until there is a certificate, and `health` says so.
-pub async fn run(client: Client, config: Config, address: SocketAddr, health: Health, shutdown: CancellationToken) -> Result<(), AdmissionError> {
+pub async fn run(
+    client: Client,
+    config: Config,
+    address: SocketAddr,
+    health: Health,
+    shutdown: CancellationToken,
+) -> Result<(), AdmissionError> {
     let cannot = |source| AdmissionError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(cannot)?;
     listener.set_nonblocking(true).map_err(cannot)?;

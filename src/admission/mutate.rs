@@ -34,7 +34,8 @@ impl Desk {
         let mut chosen = Chosen::of(user);
         if let Some(name) = reference(write.object, "eligibilityRef") {
             let everything = stamp::everything(user);
-            let is_subject = |eligibility: &Eligibility, _: &Policy| everything.as_ref().is_some_and(|user| names_subject(eligibility, user));
+            let is_subject =
+                |eligibility: &Eligibility, _: &Policy| everything.as_ref().is_some_and(|user| names_subject(eligibility, user));
             self.choose_near(&mut chosen, name, is_subject).await?;
         }
         self.choose_far(&mut chosen);
@@ -70,7 +71,9 @@ impl Desk {
             Lookup::Found(request) => Ok(request),
             Lookup::Absent => Err(Refusal::new(
                 Reason::RequestNotFound,
-                format!("there is no request '{name}' in namespace '{namespace}'; 'kubectl get roleactivationrequests -n {namespace}' lists them"),
+                format!(
+                    "there is no request '{name}' in namespace '{namespace}'; 'kubectl get roleactivationrequests -n {namespace}' lists them"
+                ),
             )),
             Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("request '{name}' cannot be read: {why}"))),
         })
@@ -78,7 +81,12 @@ impl Desk {
 
     /// What eligibility and policy of the write name. By the caches, unless the user does not stand in them: he may have been added
     /// a moment ago.
-    async fn choose_near(&self, chosen: &mut Chosen<'_>, name: &str, enough: impl Fn(&Eligibility, &Policy) -> bool) -> Result<(), GatherError> {
+    async fn choose_near(
+        &self,
+        chosen: &mut Chosen<'_>,
+        name: &str,
+        enough: impl Fn(&Eligibility, &Policy) -> bool,
+    ) -> Result<(), GatherError> {
         let mut near = self.near(name, Source::Cache).await?;
         if !enough(&near.0, &near.1) {
             near = self.near(name, Source::Server).await?;

@@ -43,7 +43,12 @@ pub fn router(desk: Arc<Desk>) -> Router {
 }
 
 /// Serves until `shutdown`; then what runs is finished.
-pub async fn serve(listener: TcpListener, certificates: Arc<dyn ResolvesServerCert>, router: Router, shutdown: CancellationToken) -> Result<(), AdmissionError> {
+pub async fn serve(
+    listener: TcpListener,
+    certificates: Arc<dyn ResolvesServerCert>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), AdmissionError> {
     let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
     let mut tls = tls.with_no_client_auth().with_cert_resolver(certificates);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -84,7 +89,8 @@ async fn answer(desk: &Desk, phase: Phase, body: Result<Bytes, BytesRejection>) 
     match question(&body) {
         Ok(asked) => {
             let examined = tokio::time::timeout(EXAMINATION, desk.examine(phase, &asked)).await;
-            let answer = examined.unwrap_or_else(|_| Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again")));
+            let answer =
+                examined.unwrap_or_else(|_| Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again")));
             log(&asked, &answer);
             Json(answer.into_review(&asked.uid)).into_response()
         }

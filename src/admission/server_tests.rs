@@ -34,7 +34,9 @@ impl Stored {
 
     fn answer(&self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
         self.calls.lock().unwrap().push(format!("{method} {path}"));
-        let status = |code: u16, reason: &str| (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}));
+        let status = |code: u16, reason: &str| {
+            (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}))
+        };
         if self.away {
             return status(403, "Forbidden");
         }
@@ -50,7 +52,8 @@ impl Stored {
             return (200, found.clone());
         }
         if path.ends_with("/roleactivationrequests") || path.ends_with("/activationdecisions") {
-            let items: Vec<&Value> = objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
+            let items: Vec<&Value> =
+                objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
             return (200, json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "List", "metadata": {}, "items": items}));
         }
         status(404, "NotFound")
@@ -376,7 +379,8 @@ fn in_runtime<T>(future: impl Future<Output = T>) -> T {
 fn well_formed(status: StatusCode, answer: &Value) -> bool {
     let response = &answer["response"];
     let denied = response["allowed"] == false && response["status"]["message"].as_str().is_some_and(|message| !message.is_empty());
-    status == StatusCode::BAD_REQUEST || (status == StatusCode::OK && response["uid"].is_string() && (denied || response["allowed"] == true))
+    status == StatusCode::BAD_REQUEST
+        || (status == StatusCode::OK && response["uid"].is_string() && (denied || response["allowed"] == true))
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -398,7 +402,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
-        Value::Object(map) => map.iter().for_each(|(key, inner)| pointers(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), all)),
+        Value::Object(map) => {
+            map.iter().for_each(|(key, inner)| pointers(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), all));
+        }
         Value::Array(items) => items.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), all)),
         _ => {}
     }

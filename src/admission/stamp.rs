@@ -139,7 +139,8 @@ pub fn check(field: &str, stamp: Option<&Stamp>, user: &UserInfo) -> Result<(), 
     if let Some(group) = stamp.groups.iter().find(|group| !member_of.contains(group.as_str())) {
         return refuse(&format!("names the group '{group}', of which you are no member"));
     }
-    let has = |key: &String, value: &String| user.extra.as_ref().and_then(|extra| extra.get(key)).is_some_and(|values| values.contains(value));
+    let has =
+        |key: &String, value: &String| user.extra.as_ref().and_then(|extra| extra.get(key)).is_some_and(|values| values.contains(value));
     match stamp.extra.iter().find(|(key, values)| !values.iter().all(|value| has(key, value))) {
         Some((key, _)) => refuse(&format!("has a value for '{key}' that your credentials do not have")),
         None => Ok(()),

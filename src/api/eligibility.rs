@@ -10,11 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    duration::Duration,
-    identity::Subject,
-    text::Line,
-};
+use super::{duration::Duration, identity::Subject, text::Line};
 
 /// Who may activate which role, where and until when. An eligibility gives no permission by itself.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

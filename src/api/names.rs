@@ -49,7 +49,10 @@ pub const PEOPLE_WEBHOOK: &str = "activations.jitrbac.dev";
 /// True for what can be the name of an object of our kinds or of a namespace. Any other name is nobody's, and is never put into a path.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) && !name.starts_with('.')
+    !name.is_empty()
+        && name.len() <= 253
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        && !name.starts_with('.')
 }
 
 /// True for what can be the name of a role in a path as it stands. Kubernetes allows a few more, which nobody can activate.

@@ -20,12 +20,7 @@ use crate::{
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
     },
     domain::{Lookup, Object, Refusal, eligibility, namespace, policy},
-    gather::{
-        cache::Key,
-        convert, read,
-        surroundings::Source,
-        write,
-    },
+    gather::{cache::Key, convert, read, surroundings::Source, write},
     queue::Next,
 };
 
@@ -65,7 +60,9 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        ready::forgive(write(|| format!("report on eligibility '{key}'"), api.patch_status(&key.name, &params, &Patch::Apply(patch))).await)?;
+        ready::forgive(
+            write(|| format!("report on eligibility '{key}'"), api.patch_status(&key.name, &params, &Patch::Apply(patch))).await,
+        )?;
     }
     // Ready says "over" and "not begun" without anybody touching the object.
     let spec = &object.spec;
@@ -84,7 +81,11 @@ async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterR
 }
 
 /// Whether anybody could activate it: the same checks that a request meets, those of a person and a namespace aside.
-async fn judge(context: &Arc<Context>, object: &Object<RoleEligibilitySpec>, role: &ClusterRole) -> Result<Result<String, Refusal>, ReportError> {
+async fn judge(
+    context: &Arc<Context>,
+    object: &Object<RoleEligibilitySpec>,
+    role: &ClusterRole,
+) -> Result<Result<String, Refusal>, ReportError> {
     let name = &object.spec.policy_ref.name;
     let found = context.world.policy(name, Source::Cache).await?;
     let checked = eligibility::check(&object.spec, &context.settings).and_then(|()| match &found {
@@ -95,8 +96,12 @@ async fn judge(context: &Arc<Context>, object: &Object<RoleEligibilitySpec>, rol
         Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("policy '{name}' cannot be read: {why}"))),
     });
     let checked = checked.and_then(|()| match role {
-        Some(Lookup::Absent) => Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name))),
-        Some(Lookup::Unreadable(why)) => Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name))),
+        Some(Lookup::Absent) => {
+            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name)))
+        }
+        Some(Lookup::Unreadable(why)) => {
+            Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name)))
+        }
         Some(Lookup::Found(_)) | None => Ok(()),
     });
     if checked.is_err() {
@@ -124,7 +129,8 @@ async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, Report
         },
         ..SelfSubjectAccessReview::default()
     };
-    let answer = write(|| format!("ask whether {} '{}' may be bound", role.kind, role.name), api.create(&PostParams::default(), &review)).await?;
+    let answer =
+        write(|| format!("ask whether {} '{}' may be bound", role.kind, role.name), api.create(&PostParams::default(), &review)).await?;
     let allowed = answer.status.is_some_and(|s| s.allowed && s.denied != Some(true) && s.evaluation_error.is_none_or(|e| e.is_empty()));
     Ok(allowed)
 }

@@ -149,7 +149,10 @@ impl Elector {
         match judge(holder, &self.identity, still) {
             Step::Wait => Ok(false),
             // The resourceVersion that was read goes along: of two who take it at once, one gets a conflict.
-            Step::Take => won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &self.renewed(found))).await),
+            Step::Take => {
+                won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &self.renewed(found)))
+                    .await)
+            }
         }
     }
 
@@ -171,7 +174,9 @@ impl Elector {
     async fn give_back(&self, api: &Api<Lease>) -> Result<(), LeaseError> {
         let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
         let Some(mut lease) = found else { return Ok(()) };
-        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str())) else { return Ok(()) };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str())) else {
+            return Ok(());
+        };
         spec.holder_identity = None;
         won(write(|| format!("give Lease '{}' back", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
         Ok(())

@@ -15,7 +15,12 @@ use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{context::{Context, LiveRequest}, events::Events, lease::Elector, requests::Requests};
+use self::{
+    context::{Context, LiveRequest},
+    events::Events,
+    lease::Elector,
+    requests::Requests,
+};
 use crate::{
     api::{ActivationDecision, RoleActivationRequest, eligibility::RoleKind},
     clock::Clock,
@@ -181,11 +186,7 @@ impl Follower {
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(
             self.context.world.follow(|change| self.changed(&change)),
-            self.context.requests.follow(
-                surroundings::watch(requests, live_requests),
-                live_request,
-                |key| self.request(key),
-            ),
+            self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request(key),),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
         );
     }
@@ -234,7 +235,9 @@ impl Follower {
             }
             Change::Namespace(key) => {
                 // Only by its name or by a selector can it be one of an eligibility's.
-                let may_cover = |spec: &crate::api::RoleEligibilitySpec| spec.namespaces.selector.is_some() || spec.namespaces.names.contains(&key.name);
+                let may_cover = |spec: &crate::api::RoleEligibilitySpec| {
+                    spec.namespaces.selector.is_some() || spec.namespaces.names.contains(&key.name)
+                };
                 for name in self.eligibility_names(may_cover) {
                     self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
                 }

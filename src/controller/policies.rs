@@ -6,7 +6,10 @@ use kube::{Api, Resource};
 use serde_json::json;
 use tracing::warn;
 
-use super::{context::{Context, FIELD_MANAGER}, ready};
+use super::{
+    context::{Context, FIELD_MANAGER},
+    ready,
+};
 use crate::{
     api::{ApprovalPolicy, ApprovalPolicyStatus},
     domain::policy,
@@ -47,6 +50,12 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
         "metadata": {"name": key.name, "uid": stored.metadata.uid},
         "status": status,
     });
-    ready::forgive(write(|| format!("report on policy '{key}'"), api.patch_status(&key.name, &kube::api::PatchParams::apply(FIELD_MANAGER).force(), &kube::api::Patch::Apply(patch))).await)
-        .map_err(WriteError::into)
+    ready::forgive(
+        write(
+            || format!("report on policy '{key}'"),
+            api.patch_status(&key.name, &kube::api::PatchParams::apply(FIELD_MANAGER).force(), &kube::api::Patch::Apply(patch)),
+        )
+        .await,
+    )
+    .map_err(WriteError::into)
 }

@@ -16,10 +16,7 @@ use super::{
     requirements,
 };
 use crate::api::{
-    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State,
-    eligibility::RoleRef,
-    names::binding_name,
-    request::Awaiting,
+    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, eligibility::RoleRef, names::binding_name, request::Awaiting,
     text::printable,
 };
 
@@ -104,9 +101,10 @@ impl Verdict {
 pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let record = &snapshot.request.record;
     match record.state {
-        _ if snapshot.request.object.deleting => {
-            Verdict { binding: BindingAction::Remove, ..Verdict::new(State::Pending, Reason::RequestNotFound, "the request is being deleted") }
-        }
+        _ if snapshot.request.object.deleting => Verdict {
+            binding: BindingAction::Remove,
+            ..Verdict::new(State::Pending, Reason::RequestNotFound, "the request is being deleted")
+        },
         Some(state) if state.is_terminal() => Verdict::new(state, record.reason.unwrap_or(Reason::Unreadable), "the request is at an end"),
         Some(State::Active) => running(snapshot, settings, now),
         _ => deciding(snapshot, settings, now),
@@ -139,7 +137,10 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
         (Binding::Present(found), BindingAction::Create) => match verdict.grant.as_ref().and_then(|grant| found.difference(grant)) {
             None => Verdict { binding: BindingAction::Keep, ..verdict },
             Some(difference) => {
-                let message = format!("a RoleBinding '{}' exists already and is not the one to be granted: {difference}", binding_name(&snapshot.request.object.uid));
+                let message = format!(
+                    "a RoleBinding '{}' exists already and is not the one to be granted: {difference}",
+                    binding_name(&snapshot.request.object.uid)
+                );
                 Verdict::new(State::Failed, Reason::BindingConflict, message)
             }
         },
@@ -154,17 +155,23 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         return Verdict::new(State::Denied, Reason::StampMissing, "the request carries no stamp of who made it; create it again");
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        return Verdict::new(State::Withdrawn, Reason::TakenBack, format!("taken back {}", decisions::in_words(decision))).by(decisions::decider(decision));
+        return Verdict::new(State::Withdrawn, Reason::TakenBack, format!("taken back {}", decisions::in_words(decision)))
+            .by(decisions::decider(decision));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
-        return Verdict::new(State::Denied, Reason::DeniedByApprover, format!("denied {}", decisions::in_words(decision))).by(decisions::decider(decision));
+        return Verdict::new(State::Denied, Reason::DeniedByApprover, format!("denied {}", decisions::in_words(decision)))
+            .by(decisions::decider(decision));
     }
     let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
     let known = match known(snapshot, requester, settings) {
         Ok(known) => known,
         Err(Missing::Denied(refusal)) => return Verdict::refused(State::Denied, refusal),
         Err(Missing::Waits(refusal)) if now >= until => {
-            return Verdict::new(State::TimedOut, refusal.reason, format!("nothing could be decided until {}: {}", stamp(until), refusal.message));
+            return Verdict::new(
+                State::TimedOut,
+                refusal.reason,
+                format!("nothing could be decided until {}: {}", stamp(until), refusal.message),
+            );
         }
         Err(Missing::Waits(refusal)) => return Verdict { look_again: Some(until), ..Verdict::refused(State::Pending, refusal) },
     };
@@ -193,7 +200,10 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
     let policy = match &snapshot.policy {
         Lookup::Found(policy) => policy.as_ref(),
         Lookup::Absent => {
-            return Err(waits(Reason::PolicyNotFound, format!("eligibility '{name}' names the policy '{policy_name}', which does not exist")));
+            return Err(waits(
+                Reason::PolicyNotFound,
+                format!("eligibility '{name}' names the policy '{policy_name}', which does not exist"),
+            ));
         }
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("policy '{policy_name}' cannot be read: {why}"))),
     };
@@ -209,13 +219,22 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
                 format!("namespace '{}' is going away: nothing can be activated in it", snapshot.request.namespace),
             )));
         }
-        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace))),
+        Lookup::Unreadable(why) => {
+            return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace)));
+        }
     };
     let role = &eligibility.spec.role_ref;
-    let place = if role.kind == crate::api::eligibility::RoleKind::Role { format!(" in namespace '{}'", snapshot.request.namespace) } else { String::new() };
+    let place = if role.kind == crate::api::eligibility::RoleKind::Role {
+        format!(" in namespace '{}'", snapshot.request.namespace)
+    } else {
+        String::new()
+    };
     match &snapshot.role {
         Lookup::Found(role) => Ok(Known { requester, namespace, eligibility, policy, role }),
-        Lookup::Absent => Err(waits(Reason::RoleNotFound, format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name))),
+        Lookup::Absent => Err(waits(
+            Reason::RoleNotFound,
+            format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name),
+        )),
         Lookup::Unreadable(why) => Err(waits(Reason::Unreadable, format!("{} '{}' cannot be read: {why}", role.kind, role.name))),
     }
 }
@@ -348,14 +367,18 @@ fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verd
         (a, b) => a.or(b),
     };
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
-        let message = deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
+        let message =
+            deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
         return Verdict::new(State::Expired, Reason::TimeIsUp, message);
     };
     if let Some(end) = ended(snapshot, settings, deadline, now) {
         return end;
     }
     let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility));
-    let message = record.role.as_ref().map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
+    let message = record
+        .role
+        .as_ref()
+        .map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
     Verdict { look_again: Some(look_again), ..Verdict::new(State::Active, Reason::Granted, message) }
 }
 
@@ -380,7 +403,9 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     let name = binding_name(&request.object.uid);
     match &snapshot.binding {
         Binding::Unread => None,
-        Binding::Absent => Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time")))),
+        Binding::Absent => {
+            Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time"))))
+        }
         Binding::Present(found) => {
             let account = person::account(requester).unwrap_or(Account::User);
             let altered = found.altered(request, requester, &account, &request.record)?;
@@ -407,7 +432,10 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     if let Binding::Present(found) = &snapshot.binding
         && found.annotations.get(crate::api::names::NAMESPACE_UID) != Some(&namespace.uid)
     {
-        return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is another one than was approved", request.namespace)));
+        return Some(Refusal::new(
+            Reason::NamespaceTerminating,
+            format!("namespace '{}' is another one than was approved", request.namespace),
+        ));
     }
     if let Err(refusal) = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now) {
         return Some(refusal);
@@ -419,7 +447,10 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
         (None, Binding::Absent | Binding::Unread) => true,
     };
     if !covered {
-        return Some(Refusal::new(Reason::RoleNotCovered, format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name)));
+        return Some(Refusal::new(
+            Reason::RoleNotCovered,
+            format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name),
+        ));
     }
     match &snapshot.role {
         Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, format!("the {} '{}' was removed", now_for.kind, now_for.name))),
@@ -427,7 +458,9 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     }
     let policy = match &snapshot.policy {
         Lookup::Found(policy) => policy,
-        Lookup::Absent => return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name))),
+        Lookup::Absent => {
+            return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name)));
+        }
         Lookup::Unreadable(_) => return None,
     };
     // A start that was not recorded, or cannot be true, is taken as the earliest possible one.

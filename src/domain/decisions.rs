@@ -70,7 +70,10 @@ pub fn review(
     in_force::decision(&decision.spec)?;
     let request = &snapshot.request;
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
-        return Err(Refusal::new(Reason::StampMissing, "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?"));
+        return Err(Refusal::new(
+            Reason::StampMissing,
+            "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?",
+        ));
     };
     person::account(who)?;
     if !approval::is_about(decision, request) {
@@ -133,22 +136,35 @@ fn against(
         };
         return Err(Refusal::new(
             reason,
-            format!("'{}' may not {} under policy '{}': {people}", who.username, decision.spec.decision.as_str().to_lowercase(), policy.name),
+            format!(
+                "'{}' may not {} under policy '{}': {people}",
+                who.username,
+                decision.spec.decision.as_str().to_lowercase(),
+                policy.name
+            ),
         ));
     }
     let waiting = verdict.state == State::AwaitingApproval;
-    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+    if waiting
+        && !revoke
+        && policy.spec.approval.require_comment
+        && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty())
+    {
         return Err(comment_missing(&policy.name));
     }
     Ok(at_an_end(verdict))
 }
 
 fn comment_missing(policy: &str) -> Refusal {
-    Refusal::new(Reason::CommentMissing, format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"))
+    Refusal::new(
+        Reason::CommentMissing,
+        format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"),
+    )
 }
 
 fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
-    let stages: Vec<String> = policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
+    let stages: Vec<String> =
+        policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
     if stages.is_empty() { "nobody, since it approves automatically".to_owned() } else { stages.join(", ") }
 }
 
@@ -167,26 +183,42 @@ fn approve(
         ));
     }
     let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {
-        return Err(Refusal::new(Reason::RequestNotReady, format!("request '{}' cannot be approved as it stands: {}", request.object.name, verdict.message)));
+        return Err(Refusal::new(
+            Reason::RequestNotReady,
+            format!("request '{}' cannot be approved as it stands: {}", request.object.name, verdict.message),
+        ));
     };
     let stages = &policy.spec.approval.stages;
     let Some(stage) = approval::stage_of(stages, who) else {
         return Err(Refusal::new(
             Reason::NotAnApprover,
-            format!("'{}' may not approve under policy '{}': approvers are {}", who.username, policy.name, approvers_in_words(&policy.spec)),
+            format!(
+                "'{}' may not approve under policy '{}': approvers are {}",
+                who.username,
+                policy.name,
+                approvers_in_words(&policy.spec)
+            ),
         ));
     };
     let shown = decision.spec.digest.as_deref().unwrap_or_default();
     if !digest.is_shown_as(shown) {
         return Err(Refusal::new(
             Reason::DigestStale,
-            format!("the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew", request.object.name),
+            format!(
+                "the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew",
+                request.object.name
+            ),
         ));
     }
     if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who)) {
         return Err(Refusal::new(
             Reason::AlreadyApproved,
-            format!("'{}' approved request '{}' at {}; somebody else must approve too", before.approver.username, request.object.name, stamp(before.at)),
+            format!(
+                "'{}' approved request '{}' at {}; somebody else must approve too",
+                before.approver.username,
+                request.object.name,
+                stamp(before.at)
+            ),
         ));
     }
     let open = stages.iter().position(|s| s.name == awaiting.stage);
@@ -194,7 +226,10 @@ fn approve(
         let mine = stages.get(stage).map(|s| s.name.to_string()).unwrap_or_default();
         return Err(Refusal::new(
             Reason::StageNotOpen,
-            format!("'{}' approves in stage '{mine}', and stage '{}' is open now ({} of {})", who.username, awaiting.stage, awaiting.have, awaiting.required),
+            format!(
+                "'{}' approves in stage '{mine}', and stage '{}' is open now ({} of {})",
+                who.username, awaiting.stage, awaiting.have, awaiting.required
+            ),
         ));
     }
     if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {

@@ -48,7 +48,10 @@ pub fn check(
 }
 
 fn too_long(asked: Duration, allowed: Duration, by: &str) -> Refusal {
-    Refusal::new(Reason::DurationTooLong, format!("duration {asked} was asked for, at most {allowed} is allowed by {by}; ask for {allowed} or less"))
+    Refusal::new(
+        Reason::DurationTooLong,
+        format!("duration {asked} was asked for, at most {allowed} is allowed by {by}; ask for {allowed} or less"),
+    )
 }
 
 /// The refusal of a duration below the policy's minimum.

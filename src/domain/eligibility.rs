@@ -72,7 +72,10 @@ pub fn eligible(
     {
         return Err(Refusal::new(
             Reason::ServiceAccountNotAllowed,
-            format!("'{}' is a ServiceAccount, and eligibility '{name}' is for people only (spec.allowServiceAccounts)", requester.username),
+            format!(
+                "'{}' is a ServiceAccount, and eligibility '{name}' is for people only (spec.allowServiceAccounts)",
+                requester.username
+            ),
         ));
     }
     if !person::is_subject(requester, &account, &spec.subjects) {
@@ -127,7 +130,10 @@ pub fn not_bindable(role: &RoleRef) -> Refusal {
     };
     Refusal::new(
         Reason::RoleNotBindable,
-        format!("{} '{}' is not in the chart's value {list}, so the operator may not grant it; add it there, or choose a role that is listed", role.kind, role.name),
+        format!(
+            "{} '{}' is not in the chart's value {list}, so the operator may not grant it; add it there, or choose a role that is listed",
+            role.kind, role.name
+        ),
     )
 }
 

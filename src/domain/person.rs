@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::refusal::Refusal;
-use crate::api::{
-    People, Reason, Stamp, Subject, SubjectKind,
-    identity::SERVICE_ACCOUNT_PREFIX,
-};
+use crate::api::{People, Reason, Stamp, Subject, SubjectKind, identity::SERVICE_ACCOUNT_PREFIX};
 
 /// How user names of one human are recognised as one: the chart's `identity.prefixes` and `identity.aliases`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

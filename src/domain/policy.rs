@@ -89,7 +89,10 @@ pub fn below_max_grant(asked: Duration, field: &str, settings: &Settings) -> Res
     }
     Err(Refusal::new(
         Reason::AboveMaxGrant,
-        format!("{field} is {asked}, at most {} is allowed by the chart's value maxGrant; lower the field or raise the value", settings.max_grant),
+        format!(
+            "{field} is {asked}, at most {} is allowed by the chart's value maxGrant; lower the field or raise the value",
+            settings.max_grant
+        ),
     ))
 }
 
@@ -105,7 +108,12 @@ fn check_stage(stage: &Stage) -> Result<(), Refusal> {
     if stage.approvers.groups.is_empty() && required(stage) > users.len() {
         return Err(Refusal::new(
             Reason::QuorumImpossible,
-            format!("stage '{}' requires {} people and names {}; name more users or a group, or lower `required`", stage.name, required(stage), users.len()),
+            format!(
+                "stage '{}' requires {} people and names {}; name more users or a group, or lower `required`",
+                stage.name,
+                required(stage),
+                users.len()
+            ),
         ));
     }
     Ok(())
@@ -118,7 +126,9 @@ fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
     match system_user.or(system_group) {
         Some(name) => Err(Refusal::new(
             Reason::SystemName,
-            format!("{field} name '{name}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name"),
+            format!(
+                "{field} name '{name}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name"
+            ),
         )),
         None => Ok(()),
     }
@@ -131,7 +141,10 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
     if require_end.unwrap_or(true) && spec.end_time.is_none() {
         return Err(Refusal::new(
             Reason::EndRequired,
-            format!("spec.endTime is missing and policy '{}' asks for one (spec.eligibility.requireEnd); give one, or set that to false", policy.name),
+            format!(
+                "spec.endTime is missing and policy '{}' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+                policy.name
+            ),
         ));
     }
     if let (Some(longest), end) = (max_duration, spec.end_time) {
@@ -152,13 +165,19 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
     if spec.allow_service_accounts && is_automatic(&policy.spec) {
         return Err(Refusal::new(
             Reason::ServiceAccountNotAllowed,
-            format!("spec.allowServiceAccounts is true and policy '{}' approves automatically: a ServiceAccount needs an approver", policy.name),
+            format!(
+                "spec.allowServiceAccounts is true and policy '{}' approves automatically: a ServiceAccount needs an approver",
+                policy.name
+            ),
         ));
     }
     match policy.spec.limits.as_ref().and_then(|l| l.min_duration) {
         Some(shortest) if shortest > spec.max_duration => Err(Refusal::new(
             Reason::InvalidField,
-            format!("spec.maxDuration {} is shorter than policy '{}' allows at least (spec.limits.minDuration {shortest})", spec.max_duration, policy.name),
+            format!(
+                "spec.maxDuration {} is shorter than policy '{}' allows at least (spec.limits.minDuration {shortest})",
+                spec.max_duration, policy.name
+            ),
         )),
         _ => Ok(()),
     }

@@ -13,9 +13,12 @@ const PATTERN_SIZE: usize = 1 << 18;
 /// It must be a pattern by itself too: `a)|(?:b` would otherwise close our group and leave the anchors outside.
 pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
     let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build();
-    compile(pattern)
-        .and_then(|_| compile(&format!("^(?:{pattern})$")))
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("spec.requirements.justification.pattern '{pattern}' cannot be used: {}", last_line(&error.to_string()))))
+    compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
+        Refusal::new(
+            Reason::InvalidField,
+            format!("spec.requirements.justification.pattern '{pattern}' cannot be used: {}", last_line(&error.to_string())),
+        )
+    })
 }
 
 /// The regex crate draws the pattern with a caret over several lines; the sentence stands in the last.

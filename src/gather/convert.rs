@@ -98,7 +98,12 @@ pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) 
         non_resource_urls: rule.non_resource_urls.clone().unwrap_or_default(),
         verbs: rule.verbs.clone(),
     });
-    RoleFacts { kind, name: meta.name.clone().unwrap_or_default(), uid: meta.uid.clone().unwrap_or_default(), rules: Arc::new(Rules::new(rules)) }
+    RoleFacts {
+        kind,
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        rules: Arc::new(Rules::new(rules)),
+    }
 }
 
 /// A binding, as far as the rules look at it.

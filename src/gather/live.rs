@@ -1,11 +1,7 @@
 //! Reads that no cache may answer: a request, its decisions, the requests beside it, its binding.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::{
-    Api, Client,
-    api::ListParams,
-    core::DeserializeGuard,
-};
+use kube::{Api, Client, api::ListParams, core::DeserializeGuard};
 
 use super::{GatherError, convert, read};
 use crate::{

@@ -103,9 +103,13 @@ impl World {
     pub async fn follow(&self, changed: impl Fn(Change)) {
         let client = &self.client;
         tokio::join!(
-            self.eligibilities.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<RoleEligibility>, |key| {
-                changed(Change::Eligibility(key));
-            }),
+            self.eligibilities.follow(
+                watch(Api::all(client.clone()), watcher::Config::default()),
+                convert::guarded::<RoleEligibility>,
+                |key| {
+                    changed(Change::Eligibility(key));
+                }
+            ),
             self.policies.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<ApprovalPolicy>, |key| {
                 changed(Change::Policy(key));
             }),
@@ -114,12 +118,20 @@ impl World {
                 |namespace: PartialObjectMeta<Namespace>| convert::namespace(&namespace.metadata),
                 |key| changed(Change::Namespace(key)),
             ),
-            self.cluster_roles.follow(watch(Api::all(client.clone()), watcher::Config::default()), |role: ClusterRole| cluster_role(&role), |key| {
-                changed(Change::ClusterRole(key));
-            }),
-            self.roles.follow(watch(Api::all(client.clone()), watcher::Config::default()), |role: Role| namespaced_role(&role), |key| {
-                changed(Change::Role(key));
-            }),
+            self.cluster_roles.follow(
+                watch(Api::all(client.clone()), watcher::Config::default()),
+                |role: ClusterRole| cluster_role(&role),
+                |key| {
+                    changed(Change::ClusterRole(key));
+                }
+            ),
+            self.roles.follow(
+                watch(Api::all(client.clone()), watcher::Config::default()),
+                |role: Role| namespaced_role(&role),
+                |key| {
+                    changed(Change::Role(key));
+                }
+            ),
         );
     }
 
@@ -184,7 +196,10 @@ impl World {
                 found => found,
             },
             RoleKind::Role => match cached(&self.roles, &Key::new(namespace, &role.name), source) {
-                None => read(what, Api::<Role>::namespaced(self.client.clone(), namespace).get_opt(&role.name)).await?.as_ref().map(namespaced_role),
+                None => read(what, Api::<Role>::namespaced(self.client.clone(), namespace).get_opt(&role.name))
+                    .await?
+                    .as_ref()
+                    .map(namespaced_role),
                 found => found,
             },
         };
@@ -251,8 +266,5 @@ pub fn watch<K>(api: Api<K>, config: watcher::Config) -> impl futures::Stream<It
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(api, config)
-        .backoff(Pauses { next: Pauses::FIRST })
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .boxed()
+    watcher(api, config).backoff(Pauses { next: Pauses::FIRST }).modify(|object| object.meta_mut().managed_fields = None).boxed()
 }

@@ -70,7 +70,8 @@ async fn present(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<Option<
 
 async fn strip(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<(), WriteError> {
     let patch = json!({"metadata": {"uid": uid, "finalizers": null}});
-    write(|| format!("strip the finalizers of RoleBinding '{key}'"), api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch))).await?;
+    write(|| format!("strip the finalizers of RoleBinding '{key}'"), api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)))
+        .await?;
     Ok(())
 }
 

@@ -49,7 +49,9 @@ impl Revoker {
                         info!(binding = %known.key, request = %known.request, late_ms = late, "overdue binding removed");
                         self.gone(&known);
                     }
-                    Ok(Ended::Emptied) => warn!(binding = %known.key, "an overdue binding is held by somebody's finalizer; it has no subjects any more"),
+                    Ok(Ended::Emptied) => {
+                        warn!(binding = %known.key, "an overdue binding is held by somebody's finalizer; it has no subjects any more");
+                    }
                     Err(error) => warn!(binding = %known.key, %error, "cannot remove an overdue binding yet"),
                 }
             })

@@ -81,7 +81,8 @@ impl Ground {
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
         options.values = values;
         let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;
-        let groups = ["devs", "leads", "security", "system:serviceaccounts"].map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
+        let groups = ["devs", "leads", "security", "system:serviceaccounts"]
+            .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
         let users = ["outsider"].map(|u| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": u}));
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "journeys-requesters"},
@@ -123,13 +124,20 @@ impl Env {
             }
         })
         .expect("signals can be listened for");
-        Self { runtime, shared: OnceCell::new(), unguarded: OnceCell::new(), own: Arc::new(Semaphore::new(OWN_PLANES)), number: AtomicU32::new(0), started }
+        Self {
+            runtime,
+            shared: OnceCell::new(),
+            unguarded: OnceCell::new(),
+            own: Arc::new(Semaphore::new(OWN_PLANES)),
+            number: AtomicU32::new(0),
+            started,
+        }
     }
 
     /// Runs a journey to its end, within a limit.
     pub fn run(self: Arc<Self>, name: &str, journey: Journey) -> Outcome {
         let env = self.clone();
-        let limit = Duration::from_secs(240);
+        let limit = Duration::from_mins(4);
         self.runtime.block_on(async move {
             tokio::time::timeout(limit, journey(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
         })

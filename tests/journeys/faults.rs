@@ -80,7 +80,7 @@ pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) 
             // It ran, and its record was lost with a process: then it says that it would have been too late.
             ensure!(status["reason"] == "TooLate", "{name} was granted and not recorded: {status}");
         }
-        let deadline = deadline_of(&request).await?;
+        let deadline = deadline_of(&request)?;
         ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");
         let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
         ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
@@ -94,7 +94,7 @@ pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) 
 }
 
 /// The end of an automatic grant by the stored times: creation and asked duration.
-async fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
+fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
     let asked = text(&request["spec"]["duration"]);
     let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
     let from = match request["status"]["approvals"].as_array().into_iter().flatten().filter_map(|a| time(&a["time"]).ok()).max() {

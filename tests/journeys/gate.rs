@@ -52,7 +52,8 @@ impl Gate {
             held: AtomicU32::new(0),
             open: watch::Sender::new(false),
         });
-        let made = carry_out(Plan::RenewAll(""), Utc::now(), &Stored::default(), b"", &["127.0.0.1".to_owned()])?.ok_or("a certificate can be made")?;
+        let made = carry_out(Plan::RenewAll(""), Utc::now(), &Stored::default(), b"", &["127.0.0.1".to_owned()])?
+            .ok_or("a certificate can be made")?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();

@@ -4,6 +4,7 @@
 //! namespaces and with names of its own. A journey that kills, removes or reconfigures something starts a plane for itself.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a journey that meets what it cannot use has failed")]
+#![allow(clippy::wildcard_imports, reason = "a theme lists the journeys of its files")]
 
 mod access;
 mod approvals;
@@ -41,7 +42,21 @@ fn main() -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, Journey)> {
-    [access::journeys(), approvals::journeys(), audit::journeys(), bindings::journeys(), faults::journeys(), replicas::journeys(), floor::journeys(), grants::journeys(), people::journeys(), refusals::journeys()].into_iter().flatten().collect()
+    [
+        access::journeys(),
+        approvals::journeys(),
+        audit::journeys(),
+        bindings::journeys(),
+        faults::journeys(),
+        replicas::journeys(),
+        floor::journeys(),
+        grants::journeys(),
+        people::journeys(),
+        refusals::journeys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

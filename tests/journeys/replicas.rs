@@ -86,7 +86,12 @@ async fn ended_by_another(scene: &Scene, granted: &[Granted], calls: &mut Calls,
         scene.until_gone(&granted.binding, SOON).await?;
         let late = calls.removed(&granted.binding).await? - granted.deadline;
         measured(format!("grant ended after its deadline by another replica, the holder was {how} before"), late);
-        ensure!(late >= TimeDelta::zero() && late < BY_ANOTHER, "{} ended {} ms after its deadline", granted.request, late.num_milliseconds());
+        ensure!(
+            late >= TimeDelta::zero() && late < BY_ANOTHER,
+            "{} ended {} ms after its deadline",
+            granted.request,
+            late.num_milliseconds()
+        );
     }
     Ok(())
 }
@@ -169,7 +174,10 @@ pub async fn t40_two_holders_grant_once_and_bring_nothing_back(env: Arc<Env>) ->
     let again = wait_for("the old call to come through", SOON, async || calls.so_far(made).ok()?.into_iter().nth(1)).await?;
     scene.until_gone(&granted.binding, SOON).await?;
     let gone = |e: &control_plane::AuditEvent| {
-        e.verb == "delete" && e.code() == 200 && audit::is(e, "rolebindings", &granted.binding) && e.stage_timestamp >= again.stage_timestamp
+        e.verb == "delete"
+            && e.code() == 200
+            && audit::is(e, "rolebindings", &granted.binding)
+            && e.stage_timestamp >= again.stage_timestamp
     };
     let gone = calls.first("it to be deleted again", gone).await?;
     let lived = gone.stage_timestamp - again.stage_timestamp;
@@ -177,7 +185,8 @@ pub async fn t40_two_holders_grant_once_and_bring_nothing_back(env: Arc<Env>) ->
     ensure!(lived < BY_ANOTHER, "it lived for {} ms", lived.num_milliseconds());
 
     ground.operator.controller(old)?.resume()?;
-    let refused = |e: &control_plane::AuditEvent| e.verb == "patch" && e.code() == 409 && audit::is(e, "roleactivationrequests/status", "twice");
+    let refused =
+        |e: &control_plane::AuditEvent| e.verb == "patch" && e.code() == 409 && audit::is(e, "roleactivationrequests/status", "twice");
     calls.first("the old holder's report to be refused", refused).await?;
     let status = scene.status("twice").await?;
     ensure!(status["state"] == "Deactivated", "the end was overwritten: {status}");
@@ -214,6 +223,10 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
     scene.running("new").await?;
     let made = calls.first("the new binding", |e| e.verb == "create" && e.code() == 201 && audit::is(e, "rolebindings", &new)).await?;
     let removed = calls.removed(&overdue.binding).await?;
-    ensure!(removed <= made.request_received_timestamp, "it was granted at {}, before the sweep was done at {removed}", made.request_received_timestamp);
+    ensure!(
+        removed <= made.request_received_timestamp,
+        "it was granted at {}, before the sweep was done at {removed}",
+        made.request_received_timestamp
+    );
     gate.remove(&scene).await
 }

@@ -116,8 +116,18 @@ impl Scene {
     /// Waits until a request is at an end, and says that it ended so and why.
     pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
         let status = self.over(request, limit).await?;
-        ensure!(status["state"] == state, "{request} ended as {} ({}): {}", status["state"], status["reason"], status["conditions"][0]["message"]);
-        ensure!(reasons.is_empty() || reasons.iter().any(|reason| status["reason"] == *reason), "{request} is {state}, and the reason is {}", status["reason"]);
+        ensure!(
+            status["state"] == state,
+            "{request} ended as {} ({}): {}",
+            status["state"],
+            status["reason"],
+            status["conditions"][0]["message"]
+        );
+        ensure!(
+            reasons.is_empty() || reasons.iter().any(|reason| status["reason"] == *reason),
+            "{request} is {state}, and the reason is {}",
+            status["reason"]
+        );
         Ok(status)
     }
 

@@ -65,7 +65,8 @@ impl Requests {
                     Created::Exists => {
                         // Made by us just before a crash, or by somebody else: with the binding in hand the rules tell.
                         let request = &snapshot.request;
-                        snapshot.binding = live::binding(&self.context.client, &request.namespace, &names::binding_name(&request.object.uid)).await?;
+                        snapshot.binding =
+                            live::binding(&self.context.client, &request.namespace, &names::binding_name(&request.object.uid)).await?;
                         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
                         if verdict.binding == BindingAction::Create {
                             return Err(RequestError::Moved);
@@ -77,7 +78,14 @@ impl Requests {
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
                         let message = format!("the API server refused the RoleBinding: {why}");
-                        let verdict = Verdict { state: State::Failed, reason: Reason::BindingRefused, message, grant: None, look_again: None, ..verdict };
+                        let verdict = Verdict {
+                            state: State::Failed,
+                            reason: Reason::BindingRefused,
+                            message,
+                            grant: None,
+                            look_again: None,
+                            ..verdict
+                        };
                         Ok(Applied { snapshot, verdict, binding: None })
                     }
                 }
@@ -94,11 +102,14 @@ impl Requests {
         self.context.revoker.expect(key.clone());
         let api: Api<RoleBinding> = Api::namespaced(self.context.client.clone(), &grant.namespace);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await {
+        match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await
+        {
             Ok(made) => Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() })),
             Err(error) => match error.answer().inspect(|_| self.context.revoker.unexpect(&key)) {
                 Some(status) if status.is_already_exists() => Ok(Created::Exists),
-                Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => Ok(Created::Refused(status.message.clone())),
+                Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => {
+                    Ok(Created::Refused(status.message.clone()))
+                }
                 _ => Err(error.into()),
             },
         }
@@ -149,7 +160,8 @@ impl Requests {
         for decision in decisions {
             let only_this = Preconditions { uid: Some(decision.uid.clone()), resource_version: None };
             let params = DeleteParams::default().preconditions(only_this);
-            let deleted = write(|| format!("delete decision '{}/{}'", key.namespace, decision.name), api.delete(&decision.name, &params)).await;
+            let deleted =
+                write(|| format!("delete decision '{}/{}'", key.namespace, decision.name), api.delete(&decision.name, &params)).await;
             if let Err(error) = deleted
                 && !error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict())
             {
@@ -199,7 +211,13 @@ impl Requests {
         }
         if before.state != status.state {
             let about = stored.object_ref(&());
-            self.context.events.tell(about, report::is_warning(verdict.state, verdict.reason), verdict.reason, verdict.state.as_str(), &verdict.message);
+            self.context.events.tell(
+                about,
+                report::is_warning(verdict.state, verdict.reason),
+                verdict.reason,
+                verdict.state.as_str(),
+                &verdict.message,
+            );
             if verdict.state != State::Active {
                 info!(request = %format!("{namespace}/{name}"), state = %verdict.state, reason = %verdict.reason, why = verdict.message, "decided");
             }

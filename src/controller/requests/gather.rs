@@ -15,7 +15,8 @@ impl Requests {
         let object = &facts.object;
         let surroundings = context.world.surroundings(&object.spec.eligibility_ref.name, &facts.namespace, source);
         let decisions = live::decisions(&context.client, &facts.namespace, &object.name);
-        let (surroundings, decisions, peers, binding) = tokio::try_join!(surroundings, decisions, self.peers(facts), self.binding(facts, source))?;
+        let (surroundings, decisions, peers, binding) =
+            tokio::try_join!(surroundings, decisions, self.peers(facts), self.binding(facts, source))?;
         Ok(Snapshot {
             request: facts.clone(),
             namespace: surroundings.namespace,

@@ -138,7 +138,8 @@ impl Requests {
         };
         let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
         let snapshot = if strays { None } else { Some(Box::pin(self.gather(&facts, Source::Server)).await?) };
-        let takes = snapshot.as_ref().is_none_or(|s| decide(s, &self.context.settings, self.context.now()).binding == BindingAction::Remove);
+        let takes =
+            snapshot.as_ref().is_none_or(|s| decide(s, &self.context.settings, self.context.now()).binding == BindingAction::Remove);
         if !takes {
             self.lock_due().remove(key);
             return self.remove_strays(key, &facts).await.map(|()| Next::Done);

@@ -154,5 +154,6 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
 /// The reasons of a request's condition that are worth a warning in its Events.
 #[must_use]
 pub fn is_warning(state: State, reason: Reason) -> bool {
-    matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked) || matches!(reason, Reason::BindingAltered | Reason::BindingRemoved)
+    matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)
+        || matches!(reason, Reason::BindingAltered | Reason::BindingRemoved)
 }

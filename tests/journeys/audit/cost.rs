@@ -113,7 +113,9 @@ pub async fn inv_28_the_last_look_sees_what_is_wrong(env: Arc<Env>) -> Outcome {
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     scene.granted("dev", "now", "5m").await?;
-    let made = calls.first("the operator's call", |e| e.verb == "create" && e.resource() == "rolebindings" && e.user.username == CONTROLLER).await?;
+    let made = calls
+        .first("the operator's call", |e| e.verb == "create" && e.resource() == "rolebindings" && e.user.username == CONTROLLER)
+        .await?;
     let rules = Rules::of(&scene.ground.client, "jit-rbac-controller").await?;
     inspector::sees_what_is_wrong(&rules, &made)
 }

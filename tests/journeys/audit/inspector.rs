@@ -101,12 +101,14 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
     let refused = event.code() == 403;
     // Creation in a namespace that is going away is refused to everybody, and so is a grant whose time is up while the call is on its
     // way. Nobody can know either in time.
-    let excused = ["because it is being terminated", "must end after that and within", &format!("ValidatingAdmissionPolicy '{STANDS_IN_THE_WAY}")];
+    let excused =
+        ["because it is being terminated", "must end after that and within", &format!("ValidatingAdmissionPolicy '{STANDS_IN_THE_WAY}")];
     let excused = excused.iter().any(|why| message.contains(*why));
     if refused && !excused {
         return Some(format!("it was refused: {message}"));
     }
-    (account == "jit-rbac-webhook" && event.is_write() && !may_be_written_by_the_webhook(event)).then(|| "the webhook writes no such thing".to_owned())
+    (account == "jit-rbac-webhook" && event.is_write() && !may_be_written_by_the_webhook(event))
+        .then(|| "the webhook writes no such thing".to_owned())
 }
 
 /// Invariant 18: besides questions, its certificate and its CA, nothing.
@@ -131,21 +133,27 @@ pub fn conclude() -> bool {
     }
     let calls = found.calls.iter().map(|(account, calls)| format!("{calls} of {account}")).collect::<Vec<_>>().join(", ");
     let silent = ACCOUNTS.iter().filter(|account| !found.calls.contains_key(*account));
-    let faults: Vec<String> = silent.map(|account| format!("{account} made no call at all: nothing was looked at")).chain(found.faults.iter().cloned()).collect();
+    let faults: Vec<String> =
+        silent.map(|account| format!("{account} made no call at all: nothing was looked at")).chain(found.faults.iter().cloned()).collect();
     let outcome = if faults.is_empty() { "ok" } else { "FAILED" };
     println!("inv_28_inv_18_every_call_of_the_operator_is_in_its_rules_and_none_is_refused: {outcome} ({calls}; {} planes)", found.planes);
-    faults.iter().for_each(|fault| println!("    {fault}"));
+    for fault in &faults {
+        println!("    {fault}");
+    }
     !faults.is_empty()
 }
 
+/// What is made of a call that was in order.
+type Change = fn(&mut AuditEvent);
+
 /// The look itself, on calls that were never made.
 pub fn sees_what_is_wrong(rules: &Rules, allowed: &AuditEvent) -> Result<(), Error> {
-    let changed = |change: fn(&mut AuditEvent)| {
+    let changed = |change: Change| {
         let mut event = allowed.clone();
         change(&mut event);
         fault(&event, "jit-rbac-controller", rules)
     };
-    let cases: [(&str, fn(&mut AuditEvent), bool); 6] = [
+    let cases: [(&str, Change, bool); 6] = [
         ("a call within the rules", |_| {}, false),
         ("another verb", |e| "update".clone_into(&mut e.verb), true),
         ("another resource", |e| "secrets".clone_into(&mut e.object_ref.get_or_insert_default().resource), true),

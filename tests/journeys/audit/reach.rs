@@ -80,7 +80,8 @@ fn opt_outs() -> Value {
 
 pub async fn t43_labels_and_annotations_lead_nobody_past_the_webhook(env: Arc<Env>) -> Outcome {
     let scene = env.scene("opt-out").await?;
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.name, "labels": opt_outs(), "annotations": opt_outs()}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.name, "labels": opt_outs(), "annotations": opt_outs()}});
     scene.admin(&[namespace]).await?;
     scene.offers(&["staged", "more"], &approved_by("devs", 1), &eligibility("edit")).await?;
     let labelled = |mut object: Value| {

@@ -66,41 +66,58 @@ pub async fn t27_an_altered_binding_goes_and_its_request_is_revoked(env: Arc<Env
     let scene = env.scene_on(&ground, "altered").await?;
     let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
     let everybody = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"});
-    alter(&scene, &[
-        case("group-added", json!({"subjects": [user("dev"), everybody]}), ALTERED),
-        case("other-subject", json!({"subjects": [user("outsider")]}), ALTERED),
-        case("no-subject", json!({"subjects": null}), ALTERED),
-        case("request", annotation("request", &json!("another")), ALTERED),
-        case("request-of-others", annotation("request", &json!("digest")), ALTERED),
-        case("no-request", annotation("request", &Value::Null), ALTERED),
-        case("digest", annotation("digest", &json!("sha256:0")), ALTERED),
-        case("requester", annotation("requester", &json!("outsider")), ALTERED),
-        case("justification", annotation("justification", &json!("another")), ALTERED),
-        case("namespace-uid", annotation("namespace-uid", &json!("another")), &["NamespaceTerminating", "BindingAltered", "BindingRemoved"]),
-    ])
+    alter(
+        &scene,
+        &[
+            case("group-added", json!({"subjects": [user("dev"), everybody]}), ALTERED),
+            case("other-subject", json!({"subjects": [user("outsider")]}), ALTERED),
+            case("no-subject", json!({"subjects": null}), ALTERED),
+            case("request", annotation("request", &json!("another")), ALTERED),
+            case("request-of-others", annotation("request", &json!("digest")), ALTERED),
+            case("no-request", annotation("request", &Value::Null), ALTERED),
+            case("digest", annotation("digest", &json!("sha256:0")), ALTERED),
+            case("requester", annotation("requester", &json!("outsider")), ALTERED),
+            case("justification", annotation("justification", &json!("another")), ALTERED),
+            case(
+                "namespace-uid",
+                annotation("namespace-uid", &json!("another")),
+                &["NamespaceTerminating", "BindingAltered", "BindingRemoved"],
+            ),
+        ],
+    )
     .await
 }
 
 pub async fn t56_a_binding_without_its_label_is_no_longer_there_to_stay(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "label").await?;
-    alter(&scene, &[
-        case("stripped", json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}}), ALTERED),
-        case("changed", json!({"metadata": {"labels": {"jitrbac.dev/managed": "false"}}}), ALTERED),
-        case("all-stripped", json!({"metadata": {"labels": null, "annotations": null, "ownerReferences": null}}), &["NamespaceTerminating", "BindingAltered", "BindingRemoved"]),
-    ])
+    alter(
+        &scene,
+        &[
+            case("stripped", json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}}), ALTERED),
+            case("changed", json!({"metadata": {"labels": {"jitrbac.dev/managed": "false"}}}), ALTERED),
+            case(
+                "all-stripped",
+                json!({"metadata": {"labels": null, "annotations": null, "ownerReferences": null}}),
+                &["NamespaceTerminating", "BindingAltered", "BindingRemoved"],
+            ),
+        ],
+    )
     .await
 }
 
 pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "deadline").await?;
-    alter(&scene, &[
-        case("later", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::hours(20)))), ALTERED),
-        case("earlier", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::minutes(5)))), ALTERED),
-        case("unreadable", annotation("expires-at", &json!("some day")), ALTERED),
-        case("none", annotation("expires-at", &Value::Null), ALTERED),
-    ])
+    alter(
+        &scene,
+        &[
+            case("later", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::hours(20)))), ALTERED),
+            case("earlier", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::minutes(5)))), ALTERED),
+            case("unreadable", annotation("expires-at", &json!("some day")), ALTERED),
+            case("none", annotation("expires-at", &Value::Null), ALTERED),
+        ],
+    )
     .await
 }
 

@@ -85,8 +85,9 @@ pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(
     let own_twice = granted.iter().find(|g| g.request == "owned-twice").ok_or("it was granted")?;
     own_by_another_too(&scene, own_twice).await?;
 
-    let controllers = ground.operator.controllers();
-    controllers.iter().for_each(|controller| controller.kill());
+    for controller in ground.operator.controllers() {
+        controller.kill();
+    }
     let all: Vec<_> = cases.iter().zip(&granted).collect();
     each(&all, |(case, granted)| act(&scene, &case.deed, granted)).await?;
     let (restored, no_date, bare) = (name_of_nobody(1), name_of_nobody(2), name_of_nobody(3));
@@ -94,13 +95,17 @@ pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(
     scene.plant(&restored, &managed(), &past).await?;
     scene.plant(&no_date, &managed(), &json!({})).await?;
     scene.plant(&bare, &json!({}), &json!({"jitrbac.dev/expires-at": stamp(Utc::now() + TimeDelta::hours(1))})).await?;
-    wait_for("the short grants to be overdue", SOON, async || granted.iter().filter(|g| is_short(g)).all(|g| g.deadline < Utc::now()).then_some(())).await?;
+    wait_for("the short grants to be overdue", SOON, async || {
+        granted.iter().filter(|g| is_short(g)).all(|g| g.deadline < Utc::now()).then_some(())
+    })
+    .await?;
 
     let mut calls = Calls::from_now(&scene)?;
     let started = Utc::now();
     let first = ground.operator.controller(0)?;
     first.start()?;
-    let mut overdue: Vec<String> = all.iter().filter(|(c, _)| c.duration == "6s" && c.suffix != "expired-moved").map(|(_, g)| g.binding.clone()).collect();
+    let mut overdue: Vec<String> =
+        all.iter().filter(|(c, _)| c.duration == "6s" && c.suffix != "expired-moved").map(|(_, g)| g.binding.clone()).collect();
     overdue.extend([restored.clone(), no_date.clone()]);
     for binding in &overdue {
         scene.until_gone(binding, SOON).await?;
@@ -117,7 +122,12 @@ pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(
         scene.ends_as(&granted.request, end, &[], SOON).await?;
     }
     ensure!(scene.bindings().await?.is_empty(), "there are bindings: {:?}", scene.bindings().await?);
-    let made = calls.so_far(|e| e.verb == "create" && e.resource() == "rolebindings" && e.code() == 201 && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name))?;
+    let made = calls.so_far(|e| {
+        e.verb == "create"
+            && e.resource() == "rolebindings"
+            && e.code() == 201
+            && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name)
+    })?;
     ensure!(made.is_empty(), "bindings were made: {made:?}");
     for controller in controllers {
         controller.start()?;
@@ -150,7 +160,11 @@ async fn act(scene: &Scene, deed: &Deed, granted: &Granted) -> Outcome {
         }
         Deed::DeleteRequest(cascade) => {
             scene.kubectl(ADMIN, &["delete", "rar", &granted.request, "-n", &scene.name, cascade]).await?.ok()?;
-            ensure!(scene.get("rolebinding", &granted.binding).await?.is_some(), "the binding of {} went without the operator", granted.request);
+            ensure!(
+                scene.get("rolebinding", &granted.binding).await?.is_some(),
+                "the binding of {} went without the operator",
+                granted.request
+            );
         }
     }
     Ok(())

@@ -55,7 +55,9 @@ pub async fn t30_a_deleted_request_takes_its_binding_and_decisions_along(env: Ar
         measured(format!("binding of a deleted request removed ({cascade})"), took);
         // Otherwise the garbage collector may be faster; with `orphan` it deletes nothing.
         if cascade == &"orphan" {
-            let tried = |e: &AuditEvent, resource: &str, name: &str| e.verb == "delete" && e.user.username == OPERATOR && audit::is(e, resource, name);
+            let tried = |e: &AuditEvent, resource: &str, name: &str| {
+                e.verb == "delete" && e.user.username == OPERATOR && audit::is(e, resource, name)
+            };
             calls.first("the operator to delete the decision", |e| tried(e, "activationdecisions", &decision)).await?;
             calls.first("the operator to delete the binding", |e| tried(e, "rolebindings", &granted.binding)).await?;
         }
@@ -109,7 +111,10 @@ pub async fn t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_n
     let refused = scene.ask("dev", "again", "10m").await;
     ensure!(refused.is_err(), "a request was taken in a namespace that goes: {refused:?}");
     ensure!(scene.bindings().await?.is_empty(), "there are bindings");
-    scene.kubectl(ADMIN, &["patch", "configmap", "holds", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await?.ok()?;
+    scene
+        .kubectl(ADMIN, &["patch", "configmap", "holds", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])
+        .await?
+        .ok()?;
     let what = format!("namespace {} to be gone", scene.name);
     wait_for(&what, Duration::from_secs(30), async || {
         let said = scene.kubectl(ADMIN, &["get", "namespace", &scene.name, "--ignore-not-found", "-o", "name"]).await.ok()?;

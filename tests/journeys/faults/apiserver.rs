@@ -66,7 +66,11 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
     scene.granted("dev", "after", "5m").await?;
     let took = Utc::now() - granted;
     measured("grant after an outage of the API server, from asking to status", took);
-    ensure!(took < TimeDelta::seconds(6), "the first grant after the outage took {} ms: the watches come back too late", took.num_milliseconds());
+    ensure!(
+        took < TimeDelta::seconds(6),
+        "the first grant after the outage took {} ms: the watches come back too late",
+        took.num_milliseconds()
+    );
     Ok(())
 }
 
@@ -143,7 +147,10 @@ async fn at_a_start(scene: &Scene) -> Outcome {
     ensure!(started.readyz().await?.starts_with("HTTP/1.1 503"), "it is ready without an API server");
     let attempts = started.lines(CANNOT)?;
     let pauses: Vec<u64> = attempts.iter().filter_map(|line| line.split("again_in_ms=").nth(1)?.split(' ').next()?.parse().ok()).collect();
-    ensure!(pauses.len() == attempts.len() && pauses.windows(2).all(|p| p[1] >= p[0]) && pauses.first() < pauses.last(), "the pauses are {pauses:?}");
+    ensure!(
+        pauses.len() == attempts.len() && pauses.windows(2).all(|p| p[1] >= p[0]) && pauses.first() < pauses.last(),
+        "the pauses are {pauses:?}"
+    );
     std::fs::write(&kubeconfig, &good)?;
     let limit = Duration::from_millis(pauses.last().copied().unwrap_or_default() * 2) + SOON;
     wait_for_ok("the controller to be ready", limit, async || match started.readyz().await {

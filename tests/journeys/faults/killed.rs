@@ -84,7 +84,11 @@ async fn between_binding_and_status(scene: &Scene) -> Outcome {
     let granted = scene.running("status").await?;
     let again = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
     ensure!(again["metadata"]["uid"] == made["metadata"]["uid"], "the binding is another one after the kill");
-    ensure!(granted.deadline == time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(14), "its end is {}", granted.deadline);
+    ensure!(
+        granted.deadline == time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(14),
+        "its end is {}",
+        granted.deadline
+    );
     Ok(())
 }
 

@@ -77,14 +77,20 @@ async fn everything_else_goes_on(scene: &Scene) -> Outcome {
         ("ConfigMap", manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("a")}))),
         ("Secret", manifest(json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("a")}))),
         ("Namespace", manifest(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("{}-more", scene.name)}}))),
-        ("Deployment", manifest(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta("a"), "spec": {"selector": {"matchLabels": labels}, "template": pod},
-        }))),
-        ("RoleBinding", manifest(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta("a"),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "debug"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],
-        }))),
+        (
+            "Deployment",
+            manifest(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta("a"), "spec": {"selector": {"matchLabels": labels}, "template": pod},
+            })),
+        ),
+        (
+            "RoleBinding",
+            manifest(json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta("a"),
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "debug"},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],
+            })),
+        ),
         ("Lease", manifest(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta("a")}))),
     ];
     for (kind, manifest) in &others {

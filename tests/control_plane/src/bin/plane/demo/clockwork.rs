@@ -29,7 +29,11 @@ impl Clockwork {
     /// When the first successful create of a kind by a user after `since` ended.
     pub(super) async fn created_by(&mut self, user: &str, resource: &str, since: DateTime<Utc>) -> Result<DateTime<Utc>> {
         self.find(&format!("create of {resource} by {user}"), |event| {
-            event.verb == "create" && event.resource() == resource && event.user.username == user && event.code() < 300 && event.stage_timestamp > since
+            event.verb == "create"
+                && event.resource() == resource
+                && event.user.username == user
+                && event.code() < 300
+                && event.stage_timestamp > since
         })
         .await
     }

@@ -66,7 +66,10 @@ impl Story {
         screen.kubectl("dev", "create deployment web --image=web:1 -n payments").await?.expect(true)?;
         screen.kubectl("dev", "get rar -n payments").await?.expect(true)?;
         screen.say("The time is up: nobody did anything, and he may no longer.");
-        screen.kubectl("dev", "wait --for=jsonpath='{.status.state}'=Expired rar/inc-4711 -n payments --timeout=30s").await?.expect(true)?;
+        screen
+            .kubectl("dev", "wait --for=jsonpath='{.status.state}'=Expired rar/inc-4711 -n payments --timeout=30s")
+            .await?
+            .expect(true)?;
         screen.kubectl("dev", "create deployment web2 --image=web:1 -n payments").await?.expect(false)?;
         let binding = self.binding("inc-4711").await?;
         let asked = self.clockwork.when("create", "roleactivationrequests", "inc-4711").await?;
@@ -105,7 +108,10 @@ impl Story {
         screen.say("Done early: dev gives it back.");
         let given = Utc::now();
         screen.with_manifest("dev", "create", &decision("inc-4713", "Deactivate", "")).await?.expect(true)?;
-        screen.kubectl("dev", "wait --for=jsonpath='{.status.state}'=Deactivated rar/inc-4713 -n payments --timeout=10s").await?.expect(true)?;
+        screen
+            .kubectl("dev", "wait --for=jsonpath='{.status.state}'=Deactivated rar/inc-4713 -n payments --timeout=10s")
+            .await?
+            .expect(true)?;
         screen.kubectl("dev", "auth can-i create rolebindings -n payments").await?.expect(false)?;
         let binding = self.binding("inc-4713").await?;
         let approved = self.clockwork.created_by("lead-2", "activationdecisions", before).await?;
