@@ -129,7 +129,7 @@ pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(
             && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name)
     })?;
     ensure!(made.is_empty(), "bindings were made: {made:?}");
-    for controller in controllers {
+    for controller in ground.operator.controllers() {
         controller.start()?;
         controller.wait_until_ready(Duration::from_secs(20)).await?;
     }
