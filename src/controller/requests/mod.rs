@@ -129,6 +129,7 @@ impl Requests {
     /// The way of the others: take away what the holder should have taken away.
     async fn stand_by(&self, key: &Key) -> Result<Next, RequestError> {
         if self.context.revoker.index().of_request(key).is_empty() {
+            self.lock_due().remove(key);
             return Ok(Next::Done);
         }
         let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {

@@ -1,7 +1,7 @@
 //! The last look: every call that the operator made on a plane, from its first to its last, held against its rules.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -137,7 +137,8 @@ pub fn conclude() -> bool {
         silent.map(|account| format!("{account} made no call at all: nothing was looked at")).chain(found.faults.iter().cloned()).collect();
     let outcome = if faults.is_empty() { "ok" } else { "FAILED" };
     println!("inv_28_inv_18_every_call_of_the_operator_is_in_its_rules_and_none_is_refused: {outcome} ({calls}; {} planes)", found.planes);
-    for fault in &faults {
+    let mut told = BTreeSet::new();
+    for fault in faults.iter().filter(|fault| told.insert(*fault)) {
         println!("    {fault}");
     }
     !faults.is_empty()

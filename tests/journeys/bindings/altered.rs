@@ -126,11 +126,11 @@ pub async fn t27_labels_and_annotations_of_others_are_let_be(env: Arc<Env>) -> O
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "foreign").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
-    let granted = scene.granted("dev", "now", "4s").await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let granted = scene.granted("dev", "now", "6s").await?;
     let foreign = json!({"metadata": {"labels": {"team": "payments"}, "annotations": {"example.com/note": "seen"}}});
     let patched = scene.patch_binding(&granted.binding, &foreign).await?;
     ensure!(patched["metadata"]["labels"]["team"] == "payments", "the label was not taken: {patched}");
-    let mut calls = Calls::from_now(&scene)?;
     scene.ends_as("now", "Expired", &["TimeIsUp"], Duration::from_secs(10)).await?;
     let removed = calls.removed(&granted.binding).await?;
     ensure!(removed >= granted.deadline, "it was removed at {removed}, before its deadline {}", granted.deadline);
