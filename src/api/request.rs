@@ -234,7 +234,7 @@ pub struct Awaiting {
     pub have: i32,
     /// Approvals that it needs.
     pub required: i32,
-    /// After this instant the request times out.
+    /// From this instant on the request times out.
     pub deadline: DateTime<Utc>,
     /// Who may approve in it.
     pub approvers: People,

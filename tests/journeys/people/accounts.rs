@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use control_plane::ADMIN;
 use serde_json::{Value, json};
 
 use crate::{
     ensure,
     env::{Env, Journey, Outcome, SOON, approved_by, automatic, eligibility},
+    faults::until,
     journeys,
     looks::{Account, Guise, refused},
+    ways::time,
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -169,6 +172,9 @@ async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
     let status = scene.until_state("now", "AwaitingApproval", SOON).await?;
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
+    // Within one second the UIDs say which of two requests came first.
+    let stored = scene.get("rar", "now").await?.ok_or("the request is gone")?;
+    until(time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(1)).await?;
     for (number, name) in ["oidc:dev", "OIDC:Dev", "cert:oidc:dev", "ann-admin", "oidc:ANN-ADMIN"].into_iter().enumerate() {
         let guise = Guise { name, uid: "", groups: &["leads"] };
         refused(

@@ -33,6 +33,7 @@ pub(crate) async fn up() -> Result<()> {
     operator.detach();
     plane.detach();
     eprintln!("Up. Logs are in {}; `make down` ends it all.", state.cluster.directory().display());
+    eprintln!("If you have no kubectl of your own: alias kubectl={}", quoted(&state.cluster.binaries().kubectl.display().to_string()));
     say_where(&state.cluster.kubeconfig());
     Ok(())
 }
