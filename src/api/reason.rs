@@ -101,6 +101,24 @@ reasons! {
     /// A field's value cannot be used.
     InvalidField,
 
+    // Evidence and hours.
+    /// No ticket, though the policy asks for one.
+    TicketMissing,
+    /// The ticket is not of the system or of the form that the policy asks for.
+    TicketMismatch,
+    /// The sign-in shows nothing of what the policy asks for.
+    EvidenceMissing,
+    /// The sign-in shows something else than the policy asks for.
+    EvidenceMismatch,
+    /// The time of the sign-in cannot be told.
+    EvidenceUnreadable,
+    /// The sign-in is older than the policy allows.
+    EvidenceTooOld,
+    /// The start lies outside the policy's hours.
+    OutsideHours,
+    /// The role has a risk that the eligibility's author has not accepted.
+    RiskNotAccepted,
+
     // What a decision must be.
     /// There is no such request.
     RequestNotFound,

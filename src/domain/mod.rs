@@ -10,6 +10,7 @@ pub mod decisions;
 pub mod digest;
 pub mod duration;
 pub mod eligibility;
+pub mod evidence;
 pub mod facts;
 pub mod in_force;
 pub mod namespace;
@@ -18,7 +19,9 @@ pub mod person;
 pub mod policy;
 pub mod refusal;
 pub mod requirements;
+pub mod risks;
 pub mod role;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,233 @@
+//! What somebody shows besides his name: how and when he signed in, and a ticket.
+//!
+//! What is missing is never evidence, and what can be read in two ways is none either (T9).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    facts::Object,
+    person::{self, Account},
+    policy::stamp,
+    refusal::Refusal,
+    requirements,
+};
+use crate::api::{
+    ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, Stamp,
+    policy::{AuthenticationRule, Claim, MaxAge, Party, TicketRule},
+};
+
+/// How far in the future a sign-in may lie: clocks that are kept differ by less, and seconds are rounded. Whoever meets this because
+/// his provider's clock runs ahead by more only has to wait for as long, so it need not be generous; and it is what somebody could add
+/// to the greatest age.
+const SKEW: TimeDelta = TimeDelta::seconds(10);
+
+/// Most characters of a stamped value that a message shows.
+const MAX_SHOWN: usize = 64;
+
+fn rule(policy: &ApprovalPolicySpec) -> Option<&AuthenticationRule> {
+    policy.requirements.as_ref()?.authentication.as_ref()
+}
+
+fn ticket_rule(policy: &ApprovalPolicySpec) -> Option<&TicketRule> {
+    policy.requirements.as_ref()?.ticket.as_ref()
+}
+
+/// The keys of `userInfo.extra` in which a policy looks for evidence.
+#[must_use]
+pub fn keys(policy: &ApprovalPolicySpec) -> BTreeSet<&str> {
+    let claims = rule(policy).into_iter().flat_map(|rule| rule.claims.iter().map(|claim| claim.key.as_str()));
+    claims.chain(rule(policy).and_then(|rule| rule.max_age.as_ref()).map(|age| age.key.as_str())).collect()
+}
+
+/// The refusal, if what a policy asks for can never be shown, or is nothing though it looks like something.
+pub fn check_rules(policy: &ApprovalPolicySpec) -> Result<(), Refusal> {
+    if let Some(pattern) = ticket_rule(policy).and_then(|rule| rule.pattern.as_ref()) {
+        matches(pattern.as_str(), "")?;
+    }
+    rule(policy).map_or(Ok(()), check_rule)
+}
+
+fn check_rule(rule: &AuthenticationRule) -> Result<(), Refusal> {
+    let refuse = |field: &str, why: &str| Err(Refusal::new(Reason::InvalidField, format!("spec.requirements.authentication{field} {why}")));
+    if rule.claims.is_empty() && rule.max_age.is_none() {
+        return refuse("", "asks for nothing: give it `claims` or `maxAge`, or leave it out");
+    }
+    for (i, claim) in rule.claims.iter().enumerate() {
+        if claim.key.is_empty() {
+            return refuse(&format!(".claims[{i}].key"), "is empty; name a key of userInfo.extra");
+        }
+        if claim.any_of.iter().all(Line::is_empty) {
+            return refuse(&format!(".claims[{i}].anyOf"), "has no value: nobody could ever show it");
+        }
+    }
+    match &rule.max_age {
+        Some(age) if age.key.is_empty() => refuse(".maxAge.key", "is empty; name the key of userInfo.extra with the time of the sign-in"),
+        Some(age) if age.duration.is_zero() => refuse(".maxAge.duration", "is 0s: nobody could ever be that quick"),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal, if somebody who acts as `party` does not show what the policy asks that party for. `at` is the creation time of the
+/// object that he made.
+pub fn check(who: &Stamp, party: Party, at: DateTime<Utc>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    let Some(rule) = rule(&policy.spec).filter(|rule| applies(rule, party)) else { return Ok(()) };
+    check_rule(rule)?;
+    if let Account::ServiceAccount { .. } = person::account(who)? {
+        return Err(Refusal::new(
+            Reason::EvidenceMissing,
+            format!(
+                "'{}' is a ServiceAccount, and policy '{}' asks how a person signed in (spec.requirements.authentication); a person must do it",
+                who.username, policy.name
+            ),
+        ));
+    }
+    for claim in &rule.claims {
+        check_claim(claim, who, &policy.name)?;
+    }
+    rule.max_age.as_ref().map_or(Ok(()), |age| check_age(age, who, at, &policy.name))
+}
+
+fn applies(rule: &AuthenticationRule, party: Party) -> bool {
+    if rule.applies_to.is_empty() { party == Party::Requester } else { rule.applies_to.contains(&party) }
+}
+
+/// The values of a key that are not empty.
+fn values<'a>(who: &'a Stamp, key: &str) -> Vec<&'a str> {
+    who.extra.get(key).into_iter().flatten().map(String::as_str).filter(|value| !value.is_empty()).collect()
+}
+
+fn missing(who: &Stamp, key: &str, wanted: &str, policy: &str) -> Refusal {
+    Refusal::new(
+        Reason::EvidenceMissing,
+        format!(
+            "the sign-in of '{}' shows no '{key}', and policy '{policy}' asks for {wanted}; sign in again yourself, without impersonation, \
+             and if that does not help ask an admin whether the cluster's authentication passes '{key}' on",
+            who.username
+        ),
+    )
+}
+
+fn check_claim(claim: &Claim, who: &Stamp, policy: &str) -> Result<(), Refusal> {
+    let key = claim.key.as_str();
+    let accepted: Vec<&str> = claim.any_of.iter().map(Line::as_str).filter(|value| !value.is_empty()).collect();
+    let wanted = if let [one] = accepted.as_slice() { format!("'{one}'") } else { format!("one of {}", quoted(&accepted)) };
+    let shown = values(who, key);
+    if shown.is_empty() {
+        return Err(missing(who, key, &wanted, policy));
+    }
+    if shown.iter().any(|value| accepted.contains(value)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::EvidenceMismatch,
+        format!(
+            "the sign-in of '{}' shows '{key}' as {}, and policy '{policy}' asks for {wanted} (spec.requirements.authentication.claims); \
+             sign in again in the way that it asks for",
+            who.username,
+            quoted(&shown)
+        ),
+    ))
+}
+
+fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Result<(), Refusal> {
+    let (key, oldest) = (age.key.as_str(), age.duration);
+    let unreadable = |why: String| {
+        Err(Refusal::new(
+            Reason::EvidenceUnreadable,
+            format!(
+                "the sign-in of '{}' {why}, and policy '{policy}' asks for one at most {oldest} old (spec.requirements.authentication.maxAge); \
+                 sign in again, and if that does not help ask an admin what the cluster's authentication passes on",
+                who.username
+            ),
+        ))
+    };
+    let time = match values(who, key).as_slice() {
+        [] => return Err(missing(who, key, &format!("a sign-in at most {oldest} old"), policy)),
+        [one] => *one,
+        several => return unreadable(format!("shows several times as '{key}', {}", quoted(several))),
+    };
+    let Some(signed_in) = seconds(time) else {
+        return unreadable(format!("shows '{key}' as {}, which is no time in seconds since 1970", quoted(&[time])));
+    };
+    let passed = at.signed_duration_since(signed_in);
+    if passed < -SKEW {
+        return unreadable(format!("is said to be at {}, in the future", stamp(signed_in)));
+    }
+    if passed > TimeDelta::from(oldest) {
+        let passed = Duration::from_secs(u32::try_from(passed.num_seconds()).unwrap_or(u32::MAX));
+        return Err(Refusal::new(
+            Reason::EvidenceTooOld,
+            format!(
+                "'{}' signed in at {}, {passed} before this, and policy '{policy}' allows at most {oldest} (spec.requirements.authentication.maxAge); \
+                 sign in again, then ask again",
+                who.username,
+                stamp(signed_in)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Whole seconds since 1970 in plain digits; no sign, fraction or exponent.
+fn seconds(text: &str) -> Option<DateTime<Utc>> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse::<i64>().ok().filter(|_| digits).and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+}
+
+fn quoted(values: &[&str]) -> String {
+    let short = |value: &&str| format!("'{}'", value.chars().take(MAX_SHOWN).collect::<String>());
+    values.iter().map(short).collect::<Vec<_>>().join(", ")
+}
+
+/// The refusal, if a request's ticket is not what the policy asks for. One that is given must fit even where none has to be.
+pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    let Some(rule) = ticket_rule(&policy.spec) else { return Ok(()) };
+    let given = request.ticket.clone().unwrap_or_default();
+    let system = given.system.as_ref().map_or("", |system| system.as_str());
+    let number = given.number.as_ref().map_or("", |number| number.as_str());
+    let name = &policy.name;
+    if number.trim().is_empty() {
+        if !rule.required && system.trim().is_empty() {
+            return Ok(());
+        }
+        return Err(Refusal::new(
+            Reason::TicketMissing,
+            format!("no ticket was given; policy '{name}' asks for {} in spec.ticket", in_words(rule)),
+        ));
+    }
+    if let Some(only) = rule.system.as_ref().map(Line::as_str).filter(|only| !only.is_empty() && *only != system) {
+        let said = if system.is_empty() { "names no system".to_owned() } else { format!("is of the system '{system}'") };
+        return Err(Refusal::new(
+            Reason::TicketMismatch,
+            format!("the ticket '{number}' {said}; policy '{name}' asks for '{only}' in spec.ticket.system"),
+        ));
+    }
+    match rule.pattern.as_ref().filter(|pattern| !pattern.is_empty()) {
+        Some(pattern) if !matches(pattern.as_str(), number)? => Err(Refusal::new(
+            Reason::TicketMismatch,
+            format!(
+                "the ticket '{number}' does not match '{pattern}', which policy '{name}' asks for in spec.ticket.number (the whole text must match)"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn in_words(rule: &TicketRule) -> String {
+    let system = rule.system.as_ref().filter(|system| !system.is_empty()).map(|system| format!(" of the system '{system}'"));
+    let pattern = rule.pattern.as_ref().filter(|pattern| !pattern.is_empty()).map(|pattern| format!(" whose number matches '{pattern}'"));
+    format!("one{}{}", system.unwrap_or_default(), pattern.unwrap_or_default())
+}
+
+fn matches(pattern: &str, text: &str) -> Result<bool, Refusal> {
+    let unusable = |refusal: Refusal| {
+        let why = refusal.message.rsplit_once("cannot be used: ").map_or(refusal.message.as_str(), |(_, why)| why).to_owned();
+        Refusal::new(refusal.reason, format!("spec.requirements.ticket.pattern '{pattern}' cannot be used: {why}"))
+    };
+    requirements::anchored(pattern).map(|pattern| pattern.is_match(text)).map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests;

