@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest},
-    domain::{Binding, Record, Refusal, RequestFacts, Snapshot, decide::decide, decisions},
+    domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, decide::decide, decisions},
     gather::{GatherError, convert, live, surroundings::Source},
 };
 
@@ -94,6 +94,7 @@ impl Desk {
             role: surroundings.role,
             decisions: Vec::new(),
             binding: Binding::Unread,
+            guards: Guards::Unasked,
             request,
         })
     }

@@ -119,6 +119,34 @@ reasons! {
     /// The role has a risk that the eligibility's author has not accepted.
     RiskNotAccepted,
 
+    // Limits, starts, extensions, emergencies.
+    /// The person has as many activations under the policy as it allows.
+    TooManyActive,
+    /// The person has as many undecided requests under the policy as it allows.
+    TooManyPending,
+    /// The pause after an earlier grant is not over.
+    CoolingDown,
+    /// The start lies further ahead than the policy allows.
+    StartTooFarAhead,
+    /// The groups in the stamp are older at the start than the policy allows.
+    IdentityTooOld,
+    /// What is to be prolonged does not run, or is somebody else's.
+    BaseNotActive,
+    /// An activation would last too long with its extensions.
+    TotalTooLong,
+    /// The policy allows no emergency.
+    EmergencyNotAllowed,
+    /// An earlier emergency was not reviewed in time.
+    ReviewOverdue,
+
+    // Guards.
+    /// A guard is not proven to be in force: nothing is granted meanwhile.
+    GuardsNotProven,
+    /// The operator's clock differs from the API server's: nothing is granted meanwhile.
+    ClockSkewed,
+    /// It was written while the guards were not proven to be in force.
+    WrittenUnguarded,
+
     // What a decision must be.
     /// There is no such request.
     RequestNotFound,
@@ -144,6 +172,10 @@ reasons! {
     DigestStale,
     /// The policy asks for a comment.
     CommentMissing,
+    /// The decider is no reviewer.
+    NotAReviewer,
+    /// There is no emergency to be reviewed.
+    NothingToReview,
 
     // What ends a grant.
     /// The eligibility was removed.
@@ -156,6 +188,10 @@ reasons! {
     RoleNotCovered,
     /// Eligibility or policy no longer allow a grant that long.
     DurationNoLongerAllowed,
+    /// The rules of the role changed while it was active.
+    RoleChanged,
+    /// The activation that it prolongs, or is prolonged by, ended before its time.
+    ChainEnded,
     /// Somebody removed the binding.
     BindingRemoved,
     /// Somebody changed the binding.
@@ -180,6 +216,14 @@ reasons! {
     SystemName,
     /// A stage asks for more people than it lists.
     QuorumImpossible,
+    /// The policy asks why these people are eligible.
+    ReasonRequired,
+    /// The author may not bind the role himself.
+    AuthorMayNotBind,
+    /// Every key in which the policy looks for evidence has been seen.
+    EvidenceSeen,
+    /// A key in which the policy looks for evidence was never seen on any request.
+    EvidenceNeverSeen,
 }
 
 impl std::fmt::Display for Reason {

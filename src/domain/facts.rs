@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::{binding::Binding, person::Identities};
+use super::{binding::Binding, person::Identities, refusal::Refusal};
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     eligibility::{RoleKind, RoleRef},
@@ -44,6 +44,8 @@ pub struct Object<S> {
     pub created: DateTime<Utc>,
     /// True once somebody asked for its deletion.
     pub deleting: bool,
+    /// The API server's count of the changes of its spec.
+    pub generation: i64,
     /// What it says.
     pub spec: S,
 }
@@ -136,6 +138,48 @@ pub struct Snapshot {
     pub peers: Vec<Peer>,
     /// The binding that bears its name.
     pub binding: Binding,
+    /// What is known of the guards.
+    pub guards: Guards,
+}
+
+/// What is known of the guards: the admission policies, webhook configurations and schemas without which what is stored may be
+/// anybody's word (api "Guards").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guards {
+    /// Nobody asked, as at admission: a guard that asks is in force.
+    Unasked,
+    /// They are watched.
+    Watched(GuardFacts),
+}
+
+/// Since when the guards hold, and what was written while they did not (T41, T42, T55).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardFacts {
+    /// Why nothing may be granted at present, if so: a guard that is not proven, or a clock that cannot be trusted (T35).
+    pub hold: Option<Refusal>,
+    /// When they were proven to be in force, oldest first, by the API server's clock.
+    pub proven: Vec<Span>,
+    /// True when the present spec of the eligibility was written outside of that.
+    pub eligibility_unproven: bool,
+    /// True when the present spec of the policy was written outside of that.
+    pub policy_unproven: bool,
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first instant.
+    pub from: DateTime<Utc>,
+    /// Its last instant; none: it lasts.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Span {
+    /// True for an instant within it.
+    #[must_use]
+    pub fn covers(&self, at: DateTime<Utc>) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at <= until)
+    }
 }
 
 /// What the chart's values say about the rules.

@@ -28,5 +28,5 @@ mod tests;
 
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::{BindingAction, Verdict, decide};
-pub use facts::{Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot};
+pub use facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span};
 pub use refusal::Refusal;

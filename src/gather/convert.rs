@@ -30,6 +30,7 @@ pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
         uid: meta.uid.clone().unwrap_or_default(),
         created: meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
+        generation: meta.generation.unwrap_or_default(),
         spec,
     }
 }

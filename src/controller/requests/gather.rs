@@ -3,7 +3,7 @@
 use super::{RequestError, Requests};
 use crate::{
     api::{State, names::binding_name},
-    domain::{Binding, Peer, RequestFacts, Snapshot},
+    domain::{Binding, Guards, Peer, RequestFacts, Snapshot},
     gather::{convert, live, surroundings::Source},
 };
 
@@ -26,6 +26,7 @@ impl Requests {
             decisions,
             peers,
             binding,
+            guards: Guards::Unasked,
         })
     }
 

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Binding, BindingAction, BindingFacts, Grant, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot,
-    Verdict, decide, decisions,
+    Binding, BindingAction, BindingFacts, Grant, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings,
+    Snapshot, Verdict, decide, decisions,
     digest::Digest,
     person::Identities,
     role::{Rule, Rules},
@@ -96,7 +96,7 @@ fn subject(kind: SubjectKind, name: &str) -> Subject {
 }
 
 fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
-    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, spec }
+    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, spec }
 }
 
 fn rule(verbs: &[&str], resources: &[&str]) -> Rule {
@@ -174,6 +174,7 @@ fn world() -> World {
             decisions: Vec::new(),
             peers: Vec::new(),
             binding: Binding::Absent,
+            guards: Guards::Unasked,
         },
         settings: Settings { operator_namespace: "jit-system".to_owned(), max_grant: lasting("24h"), identities: Identities::default() },
         now: at(1),
