@@ -45,6 +45,9 @@ pub struct Config {
     /// How user names are compared.
     #[serde(default)]
     pub identity: Identity,
+    /// Namespaces of the cluster itself in which grants are allowed.
+    #[serde(default)]
+    pub system_namespaces: Vec<String>,
 }
 
 /// Names of the controller's objects in the operator's namespace.
@@ -112,6 +115,7 @@ impl Config {
             operator_namespace: self.operator_namespace.clone(),
             max_grant: self.max_grant,
             identities: Identities { prefixes: self.identity.prefixes.clone(), aliases: self.identity.aliases.clone() },
+            system_namespaces: self.system_namespaces.clone(),
         }
     }
 

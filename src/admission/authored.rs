@@ -17,9 +17,11 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Refusal, eligibility, policy},
+    domain::{Lookup, Refusal, eligibility, namespace, policy, risks},
     gather::{
-        GatherError, convert, read,
+        GatherError,
+        cache::Key,
+        convert, read,
         surroundings::{Policy, Source},
     },
 };
@@ -50,6 +52,9 @@ impl Desk {
             found = self.policy_of(&object.spec, Source::Server).await?;
         }
         if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(&object, found)) {
+            return Ok(refusal.into());
+        }
+        if let Err(refusal) = self.risks(spec).await? {
             return Ok(refusal.into());
         }
         let role = self.missing_role(&spec.role_ref).await?;
@@ -97,6 +102,23 @@ impl Desk {
             Lookup::Absent => Some(format!("{}: policy '{name}' does not exist yet; {nothing}", Reason::PolicyNotFound)),
             Lookup::Unreadable(why) => Some(format!("policy '{name}' must be written again, it cannot be read: {why}; {nothing}")),
         }
+    }
+
+    /// The refusal of a role with a risk that outlives a grant and is not accepted (T18). A Role is looked at wherever it can be activated.
+    async fn risks(&self, spec: &RoleEligibilitySpec) -> Result<Result<(), Refusal>, GatherError> {
+        let role = &spec.role_ref;
+        if role.kind == RoleKind::ClusterRole {
+            let found = self.world.role(role, "", Source::Cache).await?;
+            return Ok(found.found().map_or(Ok(()), |found| risks::check(role, &found.rules, &spec.accept_risks)));
+        }
+        let named = self.world.roles.pick(|key, found| (key.name == role.name).then(|| (key.namespace.clone(), found.clone())));
+        let covered =
+            |name: &str| self.world.namespaces.get(&Key::cluster(name)).is_some_and(|facts| namespace::covers(spec, name, &facts));
+        let mut roles = named.into_iter().filter(|(namespace, _)| covered(namespace));
+        Ok(roles.try_for_each(|(namespace, found)| {
+            let refusal = |refusal: Refusal| Refusal::new(refusal.reason, format!("in namespace '{namespace}' {}", refusal.message));
+            risks::check(role, &found.rules, &spec.accept_risks).map_err(refusal)
+        }))
     }
 
     /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{Reason, Stamp, names},
-    domain::{Lookup, Refusal, person},
+    domain::{Lookup, Refusal, emergency, person},
     gather::{
         GatherError, live,
         live::StoredRequest,
@@ -134,5 +134,6 @@ fn names_subject(eligibility: &Eligibility, user: &Stamp) -> bool {
 fn lists(policy: &Policy, user: &Stamp) -> bool {
     let Some(policy) = policy.found() else { return false };
     let stages = policy.spec.approval.stages.iter().map(|stage| &stage.approvers);
-    stages.chain(&policy.spec.revokers).any(|people| person::is_listed(user, people))
+    let reviewers = emergency::reviewers(&policy.spec);
+    stages.chain(&policy.spec.revokers).chain(reviewers).any(|people| person::is_listed(user, people))
 }

@@ -11,7 +11,12 @@ use super::{
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest},
     domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, decide::decide, decisions},
-    gather::{GatherError, convert, live, surroundings::Source},
+    gather::{
+        GatherError,
+        beside::{self, Bindings},
+        convert, live,
+        surroundings::Source,
+    },
 };
 
 impl Desk {
@@ -78,20 +83,17 @@ impl Desk {
 
     /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.
     async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, GatherError> {
-        let spec = &request.object.spec;
-        let username = spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
-        let name = &spec.eligibility_ref.name;
-        let (surroundings, beside) = tokio::try_join!(
-            self.world.surroundings(name, &request.namespace, source),
-            live::live_requests(&self.client, &request.namespace, username, name)
-        )?;
-        let others = beside.iter().filter(|peer| peer.object.uid != request.object.uid);
+        let name = &request.object.spec.eligibility_ref.name;
+        let around = self.world.surroundings(name, &request.namespace, source);
+        let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
+        let peers = beside::listed(&self.client, &self.world, &request, &around).await?;
         Ok(Snapshot {
-            peers: others.filter_map(convert::peer).collect(),
-            namespace: surroundings.namespace,
-            eligibility: surroundings.eligibility,
-            policy: surroundings.policy,
-            role: surroundings.role,
+            peers,
+            base,
+            namespace: around.namespace,
+            eligibility: around.eligibility,
+            policy: around.policy,
+            role: around.role,
             decisions: Vec::new(),
             binding: Binding::Unread,
             guards: Guards::Unasked,
@@ -104,7 +106,7 @@ impl Desk {
 /// newcomer could go first and the other one, which people may be deciding on, would be denied in its favour.
 fn arriving(mut snapshot: Snapshot) -> Snapshot {
     let before = snapshot.request.object.created - TimeDelta::seconds(1);
-    snapshot.peers.iter_mut().for_each(|peer| peer.created = peer.created.min(before));
+    snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
     snapshot
 }
 

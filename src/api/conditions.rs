@@ -21,6 +21,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// kstatus: it failed.
 pub const STALLED: &str = "Stalled";
 
+/// A policy: every key in which it looks for evidence has been seen in somebody's stamp.
+pub const EVIDENCE_SEEN: &str = "EvidenceSeen";
+
 /// Longest message of a condition that we write, in characters.
 const MAX_MESSAGE: usize = 1024;
 

@@ -29,6 +29,7 @@ use super::{duration::Duration, identity::Subject, text::Line};
     printcolumn(name = "MAX", type_ = "string", json_path = ".spec.maxDuration"),
     printcolumn(name = "READY", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "REASON", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "RISKS", type_ = "string", json_path = ".status.role.riskSummary", priority = 1),
     printcolumn(name = "NAMESPACES", type_ = "integer", json_path = ".status.namespaces.count", priority = 1),
     printcolumn(name = "ENDS", type_ = "string", json_path = ".spec.endTime", priority = 1),
     printcolumn(name = "DESCRIPTION", type_ = "string", json_path = ".spec.description", priority = 1),
@@ -283,6 +284,10 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64)))]
     pub risks: Vec<String>,
+    /// The same in one text, for the column.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub risk_summary: String,
 }
 
 /// Most rules that a status shows.

@@ -12,6 +12,8 @@ pub const MANAGED_SELECTOR: &str = "jitrbac.dev/managed=true";
 
 /// On a managed binding: the instant (RFC 3339, UTC, whole seconds) at which it must be gone.
 pub const EXPIRES_AT: &str = "jitrbac.dev/expires-at";
+/// On a managed binding: the instant at which the activation started, that of the first one where others prolong it.
+pub const STARTED_AT: &str = "jitrbac.dev/started-at";
 /// On a managed binding: name of the request in the same namespace.
 pub const REQUEST: &str = "jitrbac.dev/request";
 /// On a managed binding: UID of the namespace that was approved (T37).

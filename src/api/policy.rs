@@ -58,7 +58,7 @@ pub struct ApprovalPolicySpec {
     /// What happens when the role's rules change while it is active; absent: Report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_role_change: Option<OnRoleChange>,
-    /// How long an ended request is kept.
+    /// How long an ended request and its decisions are kept; absent: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
 }
@@ -209,13 +209,13 @@ pub struct Limits {
     /// Longest activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Longest activation with its extensions.
+    /// Longest activation with its extensions; absent: the chart's `maxGrant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_total_duration: Option<Duration>,
     /// How far ahead a start may be scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_schedule_ahead: Option<Duration>,
-    /// A stamp older than this at the start counts by user name only.
+    /// A stamp older than this at the start counts by user name only, no longer by group; absent: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_identity_age: Option<Duration>,
     /// Most activations of one person at a time under this policy.
@@ -226,7 +226,7 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_user: Option<i32>,
-    /// Pause after a grant's end.
+    /// Pause after the end of a person's grant before his next one under the same eligibility in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema_with_zero")]
     pub cooldown: Option<Duration>,
@@ -270,17 +270,19 @@ pub enum Day {
 /// Activation in an emergency.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.allowed) || !self.allowed || (has(self.reviewers) && ((has(self.reviewers.users) && size(self.reviewers.users) > 0) || (has(self.reviewers.groups) && size(self.reviewers.groups) > 0)))")
+    .message("`allowed` needs at least one of the `reviewers`: an emergency is looked at afterwards"))]
 pub struct Emergency {
-    /// True: it may skip stages, windows and cooldown.
+    /// True: a request with `emergency: true` skips stages, windows and cooldown; never eligibility, evidence or a maximum.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allowed: bool,
     /// Longest emergency activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Who reviews it afterwards.
+    /// Who reviews it afterwards. The person himself never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewers: Option<People>,
-    /// By when the review is due, counted from the start.
+    /// By when the review is due, counted from the start; absent: 24h. Who has an overdue one gets no other emergency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_within: Option<Duration>,
 }
@@ -316,7 +318,7 @@ pub struct ApprovalPolicyStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// Ready, and `EvidenceSeen` where the policy asks for evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -96,8 +96,6 @@ reasons! {
     JustificationMismatch,
     /// The same person has another live request for the same eligibility and namespace.
     AlreadyRequested,
-    /// A field is set that this version does not act upon.
-    FieldNotInForce,
     /// A field's value cannot be used.
     InvalidField,
 

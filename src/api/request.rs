@@ -30,6 +30,7 @@ use super::{
     selectable = ".status.state",
     selectable = ".spec.requester.username",
     selectable = ".spec.eligibilityRef.name",
+    selectable = ".status.review.state",
     derive = "PartialEq",
     doc = "Asks for a role in this namespace for a while. It cannot be changed; for another activation create another one.",
     printcolumn(name = "ROLE", type_ = "string", json_path = ".status.role.name"),
@@ -37,6 +38,8 @@ use super::{
     printcolumn(name = "STATE", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "EXPIRES", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "REASON", type_ = "string", json_path = ".status.reason", priority = 1),
+    printcolumn(name = "RISKS", type_ = "string", json_path = ".status.role.riskSummary", priority = 1),
+    printcolumn(name = "REVIEW", type_ = "string", json_path = ".status.review.state", priority = 1),
     printcolumn(name = "TICKET", type_ = "string", json_path = ".spec.ticket.number", priority = 1),
     printcolumn(name = "APPROVED-BY", type_ = "string", json_path = ".status.approvedBy", priority = 1),
     printcolumn(name = "DIGEST", type_ = "string", json_path = ".status.digest", priority = 1),
@@ -45,6 +48,12 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("a request cannot be changed: create another one (kubectl create with metadata.generateName, or a new name)"))]
+#[x_kube(validation = Rule::new("!has(self.extends) || self.extends.name == '' || !has(self.startTime)")
+    .message("a request with `extends` goes on where the other one ends: leave `startTime` out"))]
+#[x_kube(validation = Rule::new("!has(self.emergency) || !self.emergency || (!has(self.startTime) && (!has(self.extends) || self.extends.name == ''))")
+    .message("an emergency starts now and by itself: leave `startTime` and `extends` out"))]
+#[x_kube(validation = Rule::new("!has(self.emergency) || !self.emergency || (has(self.justification) && self.justification.matches('[^ ]'))")
+    .message("an emergency needs a `justification`, for those who review it"))]
 pub struct RoleActivationRequestSpec {
     /// The eligibility to activate.
     pub eligibility_ref: NameRef,
@@ -118,6 +127,14 @@ pub enum State {
     Withdrawn,
     /// A named error; never a grant.
     Failed,
+}
+
+impl RoleActivationRequestSpec {
+    /// Name of the activation that this one prolongs, if it does.
+    #[must_use]
+    pub fn base(&self) -> Option<&str> {
+        self.extends.as_ref().map(|extends| extends.name.as_str()).filter(|name| !name.is_empty())
+    }
 }
 
 impl State {
@@ -215,6 +232,9 @@ pub struct RoleActivationRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub approvals: Vec<ApprovalRecord>,
+    /// The review that an emergency owes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewStatus>,
     /// Who did what, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -264,6 +284,51 @@ pub struct ApprovalRecord {
     pub decision: Verb,
     /// When, by the API server's clock.
     pub time: DateTime<Utc>,
+    /// What was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Line<1024>>,
+}
+
+/// Where the review of an emergency stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReviewState {
+    /// A reviewer must look at it.
+    Owed,
+    /// Nobody did in time: this person gets no other emergency until somebody does.
+    Overdue,
+    /// A reviewer has looked at it.
+    Done,
+}
+
+impl ReviewState {
+    /// The word as it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owed => "Owed",
+            Self::Overdue => "Overdue",
+            Self::Done => "Done",
+        }
+    }
+}
+
+/// The review of an emergency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewStatus {
+    /// Where it stands.
+    pub state: ReviewState,
+    /// By when it is due.
+    pub deadline: DateTime<Utc>,
+    /// Who may review.
+    #[serde(default)]
+    pub reviewers: People,
+    /// Who has reviewed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed_by: Option<Line<256>>,
+    /// When, by the API server's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed_at: Option<DateTime<Utc>>,
     /// What was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,

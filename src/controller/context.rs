@@ -1,6 +1,9 @@
 //! What every controller of this process has in its hands.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use kube::Client;
@@ -40,6 +43,26 @@ pub struct Context {
     pub leadership: Leadership,
     /// Tells people.
     pub events: Events,
+    /// Keys of `userInfo.extra` that somebody has shown.
+    pub evidence: Evidence,
+}
+
+/// Keys of `userInfo.extra` that were seen in stamps since the start of this process.
+#[derive(Debug, Default)]
+pub struct Evidence(Mutex<BTreeSet<String>>);
+
+impl Evidence {
+    /// Notes keys; true if one of them is new.
+    pub fn note<'k>(&self, keys: impl Iterator<Item = &'k str>) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.fold(false, |new, key| if seen.contains(key) { new } else { seen.insert(key.to_owned()) })
+    }
+
+    /// True for a key that was seen.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
 }
 
 impl Context {

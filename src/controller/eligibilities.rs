@@ -19,7 +19,7 @@ use crate::{
         Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus,
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
     },
-    domain::{Lookup, Object, Refusal, eligibility, namespace, policy},
+    domain::{Lookup, Object, Refusal, eligibility, namespace, policy, risks},
     gather::{cache::Key, convert, read, surroundings::Source, write},
     queue::Next,
 };
@@ -102,7 +102,8 @@ async fn judge(
         Some(Lookup::Unreadable(why)) => {
             Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name)))
         }
-        Some(Lookup::Found(_)) | None => Ok(()),
+        Some(Lookup::Found(found)) => risks::check(&object.spec.role_ref, &found.rules, &object.spec.accept_risks),
+        None => Ok(()),
     });
     if checked.is_err() {
         return Ok(checked.map(|()| String::new()));
@@ -144,7 +145,7 @@ fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {
 
 fn namespaces(context: &Arc<Context>, spec: &RoleEligibilitySpec) -> NamespacesStatus {
     let mut names = context.world.namespaces.pick(|key, facts| {
-        let covered = namespace::covers(spec, &key.name, facts) && !namespace::is_protected(&key.name, &context.settings);
+        let covered = namespace::covers(spec, &key.name, facts) && namespace::protected(spec, &key.name, &context.settings).is_ok();
         covered.then(|| key.name.clone())
     });
     names.sort_unstable();

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    context::{Context, LiveRequest},
+    context::{Context, Evidence, LiveRequest},
     events::Events,
     lease::Elector,
     requests::Requests,
 };
 use crate::{
-    api::{ActivationDecision, RoleActivationRequest, eligibility::RoleKind},
+    api::{ActivationDecision, RoleActivationRequest, Verb, eligibility::RoleKind, request::ReviewState},
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts},
@@ -94,6 +94,7 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         revoker: revoker.clone(),
         leadership,
         events: Events::new(client.clone(), &identity),
+        evidence: Evidence::default(),
         config,
     });
 
@@ -186,13 +187,31 @@ impl Follower {
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(
             self.context.world.follow(|change| self.changed(&change)),
-            self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request(key),),
+            self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request_changed(key),),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
         );
     }
 
     fn request(&self, key: Key) {
         self.queues.request(key, *self.leading.borrow());
+    }
+
+    /// A request changed, and with it what prolongs it.
+    fn request_changed(&self, key: Key) {
+        self.note_evidence(&key);
+        self.requests_of(|facts| facts.namespace == key.namespace && facts.object.spec.base() == Some(key.name.as_str()));
+        self.request(key);
+    }
+
+    /// Remembers in which keys somebody has shown evidence, for the policies that look there.
+    fn note_evidence(&self, key: &Key) {
+        let Some(Lookup::Found(facts)) = self.context.requests.get(key) else { return };
+        let shown = facts.object.spec.requester.iter().flat_map(|requester| requester.extra.keys());
+        if self.context.evidence.note(shown.map(String::as_str)) {
+            for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
+                self.queues.policies.add(key);
+            }
+        }
     }
 
     async fn decisions(&self, events: impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<ActivationDecision>>>>) {
@@ -208,8 +227,11 @@ impl Follower {
             };
             let Some(decision) = decision else { continue };
             let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
-            // Decisions on what ended long ago are kept too, and need no look.
-            if self.context.requests.get(&key).is_some() || !self.context.revoker.index().of_request(&key).is_empty() {
+            // Decisions on what ended long ago are kept too, and need no look, but for reviews.
+            if decision.spec.decision == Verb::Review
+                || self.context.requests.get(&key).is_some()
+                || !self.context.revoker.index().of_request(&key).is_empty()
+            {
                 self.request(key);
             }
         }
@@ -283,7 +305,17 @@ impl Follower {
                 for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
                     self.queues.policies.add(key);
                 }
+                self.reviews().await;
             }
+        }
+    }
+
+    /// Has the requests looked at that ended and owe a review: no cache holds them.
+    async fn reviews(&self) {
+        let wanted = live::Wanted::Review(ReviewState::Owed);
+        match live::requests(&self.context.client, wanted).await {
+            Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
+            Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
 use serde_json::json;
 use tracing::warn;
@@ -11,8 +12,11 @@ use super::{
     ready,
 };
 use crate::{
-    api::{ApprovalPolicy, ApprovalPolicyStatus},
-    domain::policy,
+    api::{
+        ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
+        conditions::{self, EVIDENCE_SEEN, Set},
+    },
+    domain::{evidence, policy},
     gather::{WriteError, cache::Key, read, write},
     queue::Next,
 };
@@ -37,9 +41,11 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     let before = stored.status.clone().unwrap_or_default();
     let generation = stored.metadata.generation;
     let judged = policy::check(&stored.spec, &context.settings).map(|()| "it can be used".to_owned());
+    let mut sets = vec![ready::ready(judged)];
+    sets.extend(evidence_seen(context, &stored.spec, &before));
     let status = ApprovalPolicyStatus {
         observed_generation: generation,
-        conditions: ready::conditions(&before.conditions, judged, generation, context.now()),
+        conditions: conditions::merge(&before.conditions, &sets, generation, context.now()),
     };
     if ready::same(&before, &status) {
         return Ok(());
@@ -58,4 +64,27 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
         .await,
     )
     .map_err(WriteError::into)
+}
+
+/// Whether anybody has shown the evidence that a policy asks for: some clusters cannot deliver it, and then nobody can be granted anything.
+/// What was seen once stays seen for the same keys.
+fn evidence_seen(context: &Context, spec: &ApprovalPolicySpec, before: &ApprovalPolicyStatus) -> Option<Set> {
+    let keys = evidence::keys(spec);
+    if keys.is_empty() {
+        return None;
+    }
+    let named = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
+    let seen_before = |c: &&Condition| c.type_ == EVIDENCE_SEEN && c.status == "True" && c.message.contains(&named);
+    let unseen: Vec<String> = keys.iter().filter(|key| !context.evidence.has(key)).map(|key| format!("'{key}'")).collect();
+    let seen = unseen.is_empty() || before.conditions.iter().any(|c| seen_before(&c));
+    Some(if seen {
+        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceSeen, message: format!("sign-ins have shown {named}") }
+    } else {
+        let message = format!(
+            "no request has shown {} yet; if nobody can, the cluster's authentication does not pass it on (claimMappings.extra), and nothing is \
+             granted under this policy",
+            unseen.join(", ")
+        );
+        Set { kind: EVIDENCE_SEEN, status: Some(false), reason: Reason::EvidenceNeverSeen, message }
+    })
 }

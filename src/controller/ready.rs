@@ -24,14 +24,19 @@ pub enum ReportError {
     Write(#[from] WriteError),
 }
 
-/// The conditions for a judgement: usable, with a sentence, or not, with the reason.
+/// The condition for a judgement: usable, with a sentence, or not, with the reason.
 #[must_use]
-pub fn conditions(before: &[Condition], judged: Result<String, Refusal>, generation: Option<i64>, now: DateTime<Utc>) -> Vec<Condition> {
-    let set = match judged {
+pub fn ready(judged: Result<String, Refusal>) -> Set {
+    match judged {
         Ok(message) => Set { kind: READY, status: Some(true), reason: Reason::Valid, message },
         Err(refusal) => Set { kind: READY, status: Some(false), reason: refusal.reason, message: refusal.message },
-    };
-    conditions::merge(before, &[set], generation, now)
+    }
+}
+
+/// The conditions of an object that has no other.
+#[must_use]
+pub fn conditions(before: &[Condition], judged: Result<String, Refusal>, generation: Option<i64>, now: DateTime<Utc>) -> Vec<Condition> {
+    conditions::merge(before, &[ready(judged)], generation, now)
 }
 
 /// True when two statuses say the same. Transition times move only with what they are about.

@@ -6,13 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     digest::Digest,
+    emergency, evidence,
     facts::{Object, RequestFacts},
     person::{self, Identities},
     policy,
 };
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Stamp, Verb,
-    policy::Stage,
+    policy::{Party, Stage},
     request::{ApprovalRecord, Awaiting},
 };
 
@@ -91,7 +92,7 @@ pub fn progress(
     identities: &Identities,
 ) -> Progress {
     let until = deadline(request, Some(&policy.spec));
-    if policy::is_automatic(&policy.spec) {
+    if policy::is_automatic(&policy.spec) || emergency::skips(&request.object.spec, &policy.spec) {
         return Progress { counted: Vec::new(), complete_at: Some(request.object.created), shortened: None, awaiting: None, stale: false };
     }
     let stages = &policy.spec.approval.stages;
@@ -100,13 +101,16 @@ pub fn progress(
         let comment = d.comment.as_ref().is_some_and(|c| !c.as_str().trim().is_empty());
         (comment || !policy.spec.approval.require_comment) && d.duration.is_none_or(|shorter| shorter >= shortest)
     };
+    let evident = |decision: &Object<ActivationDecisionSpec>, approver: &Stamp| {
+        evidence::check(approver, Party::Approver, decision.created, policy).is_ok()
+    };
     let in_time = |d: &&Object<ActivationDecisionSpec>| d.spec.decision == Verb::Approve && is_about(d, request) && d.created < until;
     let mut approves: Vec<Approve<'_>> = decisions
         .iter()
         .filter(in_time)
         .filter_map(|decision| {
             let approver = decision.spec.decider.as_ref()?;
-            let stage = stage_of(stages, approver).filter(|_| complete(&decision.spec));
+            let stage = stage_of(stages, approver).filter(|_| complete(&decision.spec) && evident(decision, approver));
             let fresh = decision.spec.digest.as_deref().is_some_and(|shown| digest.is_shown_as(shown));
             Some(Approve { decision, approver, stage, fresh })
         })

@@ -30,6 +30,8 @@ pub struct Grant {
     pub request_uid: String,
     /// When it starts.
     pub start: DateTime<Utc>,
+    /// When the first activation of its chain started.
+    pub began: DateTime<Utc>,
     /// When it must be gone.
     pub deadline: DateTime<Utc>,
     /// The one subject: the stamped requester.
@@ -74,6 +76,7 @@ impl Grant {
     pub fn annotations(&self) -> BTreeMap<String, String> {
         [
             (names::EXPIRES_AT, stamp(self.deadline)),
+            (names::STARTED_AT, stamp(self.began)),
             (names::REQUEST, self.request.clone()),
             (names::NAMESPACE_UID, self.namespace_uid.clone()),
             (names::DIGEST, self.digest.clone()),
@@ -119,6 +122,12 @@ impl BindingFacts {
     #[must_use]
     pub fn deadline(&self) -> Option<DateTime<Utc>> {
         deadline_of(&self.annotations)
+    }
+
+    /// The start of the first activation of its chain, if it says one that can be read.
+    #[must_use]
+    pub fn began(&self) -> Option<DateTime<Utc>> {
+        instant(self.annotations.get(names::STARTED_AT)?)
     }
 
     pub(super) fn is_role(&self, kind: RoleKind, name: &str) -> bool {
@@ -173,6 +182,9 @@ impl BindingFacts {
 /// The deadline among the annotations of a managed binding.
 #[must_use]
 pub fn deadline_of(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
-    let text = annotations.get(names::EXPIRES_AT)?;
+    instant(annotations.get(names::EXPIRES_AT)?)
+}
+
+fn instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
 }

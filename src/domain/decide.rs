@@ -7,16 +7,21 @@ use super::{
     binding::{Binding, BindingSubject, Grant},
     decisions,
     digest::Digest,
-    duration, eligibility,
-    facts::{Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
-    in_force, one_live,
+    duration, eligibility, emergency, extension,
+    facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
+    limits, one_live,
     person::{self, Account},
     policy::{self, stamp},
     refusal::Refusal,
-    requirements,
+    requirements, risks,
+    start::{self, Term},
 };
 use crate::api::{
-    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, eligibility::RoleRef, names::binding_name, request::Awaiting,
+    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State,
+    eligibility::RoleRef,
+    names::binding_name,
+    policy::OnRoleChange,
+    request::{Awaiting, ReviewState, ReviewStatus},
     text::printable,
 };
 
@@ -54,6 +59,10 @@ pub struct Verdict {
     pub grant: Option<Grant>,
     /// What must happen to the binding.
     pub binding: BindingAction,
+    /// Other bindings in the namespace that must go with this one: those of its chain, where it ended before its time.
+    pub links: Vec<String>,
+    /// The review that an emergency owes.
+    pub review: Option<ReviewStatus>,
     /// When time alone can change the verdict.
     pub look_again: Option<DateTime<Utc>>,
 }
@@ -71,6 +80,8 @@ impl Verdict {
             awaiting: None,
             grant: None,
             binding: if state.is_terminal() { BindingAction::Remove } else { BindingAction::Keep },
+            links: Vec::new(),
+            review: None,
             look_again: None,
         }
     }
@@ -131,7 +142,11 @@ enum Missing {
 }
 
 fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
-    let verdict = undecided(snapshot, settings, now);
+    let mut verdict = undecided(snapshot, settings, now);
+    // What was approved already is taken away, not denied.
+    if snapshot.request.record.state == Some(State::Scheduled) && verdict.state == State::Denied {
+        verdict.state = State::Revoked;
+    }
     match (&snapshot.binding, verdict.binding) {
         // A binding that no report speaks of: made just before a crash, or by somebody else. Only what would be granted now may stay.
         (Binding::Present(found), BindingAction::Create) => match verdict.grant.as_ref().and_then(|grant| found.difference(grant)) {
@@ -145,8 +160,59 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
             }
         },
         (Binding::Present(_), _) => Verdict { binding: BindingAction::Remove, ..verdict },
+        (Binding::Absent | Binding::Unread, BindingAction::Create) => held_back(snapshot, verdict),
         (Binding::Absent | Binding::Unread, _) => verdict,
     }
+}
+
+/// A grant while a guard is not proven: it waits. Whoever proves the guards says when to look again.
+fn held_back(snapshot: &Snapshot, verdict: Verdict) -> Verdict {
+    let Guards::Watched(GuardFacts { hold: Some(hold), .. }) = &snapshot.guards else { return verdict };
+    let deadline = verdict.grant.as_ref().map(|grant| grant.deadline);
+    Verdict {
+        state: State::Pending,
+        reason: hold.reason,
+        message: hold.message.clone(),
+        grant: None,
+        binding: BindingAction::Keep,
+        review: None,
+        look_again: deadline,
+        ..verdict
+    }
+}
+
+/// The refusal of what was written while the guards were not proven to be in force: it may be anybody's (T42, invariant 14).
+fn unguarded(snapshot: &Snapshot) -> Result<(), Missing> {
+    let Guards::Watched(facts) = &snapshot.guards else { return Ok(()) };
+    // Before anything is known about them, nothing is granted and nothing refused for good.
+    if facts.proven.is_empty() {
+        return Ok(());
+    }
+    let created = snapshot.request.object.created;
+    if !facts.proven.iter().any(|span| span.covers(created)) {
+        return Err(Missing::Denied(Refusal::new(
+            Reason::WrittenUnguarded,
+            format!(
+                "the request was made at {}, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
+                stamp(created)
+            ),
+        )));
+    }
+    let spec = &snapshot.request.object.spec;
+    let written = |what: String| {
+        waits(
+            Reason::WrittenUnguarded,
+            format!("{what} was written while the guards of jit-rbac were not proven to be in force; an admin must write it again"),
+        )
+    };
+    if facts.eligibility_unproven {
+        return Err(written(format!("eligibility '{}'", spec.eligibility_ref.name)));
+    }
+    if facts.policy_unproven {
+        let name = snapshot.policy.found().map_or("", |policy| policy.name.as_str());
+        return Err(written(format!("policy '{name}'")));
+    }
+    Ok(())
 }
 
 fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
@@ -163,7 +229,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
             .by(decisions::decider(decision));
     }
     let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
-    let known = match known(snapshot, requester, settings) {
+    let known = match unguarded(snapshot).and_then(|()| known(snapshot, requester, settings)) {
         Ok(known) => known,
         Err(Missing::Denied(refusal)) => return Verdict::refused(State::Denied, refusal),
         Err(Missing::Waits(refusal)) if now >= until => {
@@ -176,7 +242,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         Err(Missing::Waits(refusal)) => return Verdict { look_again: Some(until), ..Verdict::refused(State::Pending, refusal) },
     };
     match asked_for(snapshot, &known, settings, now) {
-        Ok((account, asked)) => approved(snapshot, &known, &account, asked, until, settings, now),
+        Ok(asked) => approved(snapshot, &known, &asked, until, settings, now),
         Err(refusal) => Verdict::refused(State::Denied, refusal),
     }
 }
@@ -230,7 +296,12 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
         String::new()
     };
     match &snapshot.role {
-        Lookup::Found(role) => Ok(Known { requester, namespace, eligibility, policy, role }),
+        Lookup::Found(found) => {
+            // The author's acceptance was for what the role was then: one that gained a risk since waits for him (T17, T18).
+            risks::check(role, &found.rules, &eligibility.spec.accept_risks)
+                .map_err(|refusal| waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)))?;
+            Ok(Known { requester, namespace, eligibility, policy, role: found })
+        }
         Lookup::Absent => Err(waits(
             Reason::RoleNotFound,
             format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name),
@@ -243,43 +314,85 @@ fn waits(reason: Reason, message: String) -> Missing {
     Missing::Waits(Refusal::new(reason, message))
 }
 
-/// The account and the duration, if this person may ask for this now.
-fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: DateTime<Utc>) -> Result<(Account, Duration), Refusal> {
-    let request = &snapshot.request;
-    let spec = &request.object.spec;
-    in_force::request(spec)?;
-    let account = eligibility::eligible(known.requester, known.eligibility, &request.namespace, known.namespace, settings, now)?;
-    let asked = duration::check(spec, known.eligibility, known.policy, settings)?;
-    requirements::check(spec, known.policy)?;
-    one_live::check(request, known.requester, &snapshot.peers, &settings.identities)?;
-    Ok((account, asked))
+/// What a person may have who may ask for this.
+struct Asked {
+    account: Account,
+    duration: Duration,
+    /// End and chain's start of what is prolonged.
+    base: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// What is asked for, if this person may ask for this now.
+fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: DateTime<Utc>) -> Result<Asked, Refusal> {
+    let Known { requester, namespace, eligibility, policy, .. } = known;
+    let (request, identities) = (&snapshot.request, &settings.identities);
+    let planned = start::planned(request);
+    let account = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now.max(planned))?;
+    start::identity(requester, &account, request.object.created, planned, eligibility, policy)?;
+    let duration = duration::check(&request.object.spec, eligibility, policy, settings)?;
+    emergency::check(request, requester, &account, duration, policy, &snapshot.peers, identities)?;
+    requirements::check(request, requester, policy)?;
+    one_live::check(request, requester, &snapshot.peers, identities)?;
+    limits::ahead(request, policy)?;
+    let base = extension::base(snapshot, requester, identities, now)?;
+    Ok(Asked { account, duration, base })
 }
 
 fn approved(
     snapshot: &Snapshot,
     known: &Known<'_>,
-    account: &Account,
-    asked: Duration,
+    asked: &Asked,
     until: DateTime<Utc>,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Verdict {
     let request = &snapshot.request;
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
-    let progress = approval::progress(request, known.requester, known.policy, &snapshot.decisions, &digest, &settings.identities);
+    let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| written_guarded(snapshot, decision.created)).cloned().collect();
+    let progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
     let mut verdict = match progress.complete_at {
         None if now >= until => Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}", stamp(until))),
-        None => waiting(&progress, until, known.eligibility),
-        Some(at) => granted(snapshot, known, account, asked, at, progress.shortened, &digest, now),
+        None => waiting(snapshot, known, asked, &progress, until, settings, now),
+        Some(at) => granted(snapshot, known, asked, (at, progress.shortened), &digest, settings, now),
     };
     verdict.awaiting = if verdict.state == State::AwaitingApproval { progress.awaiting } else { None };
     verdict.counted = progress.counted;
     verdict.digest = Some(digest);
-    verdict.asked = Some(asked);
+    verdict.asked = Some(asked.duration);
     verdict
 }
 
-fn waiting(progress: &Progress, until: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>) -> Verdict {
+/// True for what was written while the guards were in force, as far as anybody watches them.
+fn written_guarded(snapshot: &Snapshot, at: DateTime<Utc>) -> bool {
+    match &snapshot.guards {
+        Guards::Unasked => true,
+        Guards::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
+    }
+}
+
+fn waiting(
+    snapshot: &Snapshot,
+    known: &Known<'_>,
+    asked: &Asked,
+    progress: &Progress,
+    until: DateTime<Utc>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let Known { requester, eligibility, policy, .. } = known;
+    let request = &snapshot.request;
+    // A start lies at the approval at the earliest, which is now at the earliest.
+    let earliest = now.max(start::planned(request));
+    let refusal = limits::pending(request, requester, policy, &snapshot.peers, &settings.identities)
+        .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
+        // Whoever names his start can be told now that nobody could grant it.
+        .and_then(|()| match request.object.spec.start_time {
+            Some(_) if !request.object.spec.emergency => super::windows::start(policy, earliest),
+            _ => Ok(()),
+        });
+    if let Err(refusal) = refusal {
+        return Verdict::refused(State::Denied, refusal);
+    }
     let message = progress.awaiting.as_ref().map_or_else(
         || "no stage says who approves".to_owned(),
         |awaiting| {
@@ -294,32 +407,50 @@ fn waiting(progress: &Progress, until: DateTime<Utc>, eligibility: &Object<RoleE
             )
         },
     );
-    let look_again = eligibility.spec.end_time.map_or(until, |end| end.min(until));
-    Verdict { look_again: Some(look_again), ..Verdict::new(State::AwaitingApproval, Reason::WaitingForApproval, message) }
+    let base_end = asked.base.map(|(end, _)| end);
+    let look_again = [eligibility.spec.end_time, base_end].into_iter().flatten().chain([until]).min();
+    Verdict { look_again, ..Verdict::new(State::AwaitingApproval, Reason::WaitingForApproval, message) }
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is one fact of the grant, and a struct would only rename them")]
+/// The grant of what was approved `complete_at`, and shortened; or why it cannot be, or not yet.
 fn granted(
     snapshot: &Snapshot,
     known: &Known<'_>,
-    account: &Account,
-    asked: Duration,
-    complete_at: DateTime<Utc>,
-    shortened: Option<Duration>,
+    asked: &Asked,
+    (complete_at, shortened): (DateTime<Utc>, Option<Duration>),
     digest: &Digest,
+    settings: &Settings,
     now: DateTime<Utc>,
 ) -> Verdict {
-    let request = &snapshot.request;
-    let start = request.object.created.max(complete_at);
-    let (start, deadline) = match duration::span(start, asked, shortened, known.eligibility, known.policy) {
-        Ok(span) => span,
+    let Known { requester, eligibility, policy, .. } = known;
+    let (request, spec) = (&snapshot.request, &snapshot.request.object.spec);
+    let wanted = shortened.map_or(asked.duration, |shorter| shorter.min(asked.duration));
+    let made = start::planned(request).max(complete_at);
+    let term = start::term(request, complete_at, wanted, asked.base, eligibility, policy).and_then(|term| {
+        start::identity(requester, &asked.account, request.object.created, made, eligibility, policy)?;
+        start::total(&term, &policy.spec, &policy.name, settings)?;
+        limits::active(request, requester, policy, &snapshot.peers, &settings.identities)?;
+        if !emergency::skips(spec, &policy.spec) && spec.base().is_none() {
+            limits::cooldown(request, requester, term.start, policy, &snapshot.peers, &settings.identities)?;
+        }
+        Ok(term)
+    });
+    let Term { start, deadline, began } = match term {
+        Ok(term) => term,
         Err(refusal) => return Verdict::refused(State::Denied, refusal),
     };
     if now >= deadline {
         let message = format!("a grant from {} would have ended at {} already; ask again", stamp(start), stamp(deadline));
         return Verdict::new(State::TimedOut, Reason::TooLate, message);
     }
-    let role = &known.eligibility.spec.role_ref;
+    // Only a start that was asked for can lie ahead: the others are past, whatever this clock says (T35).
+    if spec.start_time.is_some() && now < made {
+        let role = &eligibility.spec.role_ref;
+        let message =
+            format!("{} '{}' in namespace '{}' from {} until {}", role.kind, role.name, request.namespace, stamp(start), stamp(deadline));
+        return Verdict { look_again: Some(made), ..Verdict::new(State::Scheduled, Reason::StartsLater, message) };
+    }
+    let role = &eligibility.spec.role_ref;
     let grant = Grant {
         name: binding_name(&request.object.uid),
         namespace: request.namespace.clone(),
@@ -327,18 +458,22 @@ fn granted(
         request: request.object.name.clone(),
         request_uid: request.object.uid.clone(),
         start,
+        began,
         deadline,
-        subject: BindingSubject::of(known.requester, account),
+        subject: BindingSubject::of(requester, &asked.account),
         role: role.clone(),
         digest: digest.to_string(),
-        requester: known.requester.username.to_string(),
-        justification: request.object.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
+        requester: requester.username.to_string(),
+        justification: spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
+    let review = emergency::review(request, Some(start), Some(&policy.spec), &snapshot.decisions, &settings.identities, now);
+    let look_again = look_at(deadline, eligibility, review.as_ref());
     let message = in_words(role, &request.namespace, deadline);
     Verdict {
         grant: Some(grant),
         binding: BindingAction::Create,
-        look_again: Some(look_at(deadline, known.eligibility)),
+        review,
+        look_again: Some(look_again),
         ..Verdict::new(State::Active, Reason::Granted, message)
     }
 }
@@ -348,8 +483,9 @@ fn in_words(role: &RoleRef, namespace: &str, deadline: DateTime<Utc>) -> String 
     format!("{} '{}' in namespace '{namespace}' until {}", role.kind, role.name, stamp(deadline))
 }
 
-fn look_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>) -> DateTime<Utc> {
-    eligibility.spec.end_time.map_or(deadline, |end| end.min(deadline))
+fn look_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>, review: Option<&ReviewStatus>) -> DateTime<Utc> {
+    let due = review.filter(|review| review.state == ReviewState::Owed).map(|review| review.deadline);
+    [eligibility.spec.end_time, due].into_iter().flatten().chain([deadline]).min().unwrap_or(deadline)
 }
 
 // === From the grant on ===
@@ -369,17 +505,33 @@ fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verd
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
         let message =
             deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
-        return Verdict::new(State::Expired, Reason::TimeIsUp, message);
+        let policy = snapshot.policy.found().map(|policy| &policy.spec);
+        let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
+        return Verdict { review, ..Verdict::new(State::Expired, Reason::TimeIsUp, message) };
     };
+    let policy = snapshot.policy.found().map(|policy| &policy.spec);
+    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
     if let Some(end) = ended(snapshot, settings, deadline, now) {
-        return end;
+        return Verdict { links: extension::links(snapshot), review, ..end };
     }
-    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility));
-    let message = record
+    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility, review.as_ref()));
+    let granted = record
         .role
         .as_ref()
         .map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
-    Verdict { look_again: Some(look_again), ..Verdict::new(State::Active, Reason::Granted, message) }
+    let (reason, message) = match role_changed(snapshot) {
+        None => (Reason::Granted, granted),
+        Some(_) => (Reason::RoleChanged, format!("{granted}; the role's rules have changed since it was granted")),
+    };
+    Verdict { review, look_again: Some(look_again), ..Verdict::new(State::Active, reason, message) }
+}
+
+/// What the policy says about a role whose rules are no longer those that were granted (T17); none where they are. What was granted and
+/// is not recorded counts as changed.
+fn role_changed(snapshot: &Snapshot) -> Option<OnRoleChange> {
+    let (role, policy) = (snapshot.role.found()?, snapshot.policy.found()?);
+    let same = snapshot.request.record.rules_hash.as_deref() == Some(role.rules.hash());
+    (!same).then(|| policy.spec.on_role_change.unwrap_or(OnRoleChange::Report))
 }
 
 /// What ends a running grant before its time, if anything does.
@@ -397,8 +549,14 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         let message = format!("revoked {}", decisions::in_words(decision));
         return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
     }
-    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now) {
+    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now).or_else(|| extension::broken(snapshot, now)) {
         return Some(revoked(refusal));
+    }
+    if role_changed(snapshot) == Some(OnRoleChange::Revoke) {
+        let role = snapshot.role.found().map(|role| format!("{} '{}'", role.kind, role.name)).unwrap_or_default();
+        let policy = snapshot.policy.found().map_or("", |policy| policy.name.as_str());
+        let message = format!("the rules of the {role} changed, and policy '{policy}' says Revoke then (spec.onRoleChange)");
+        return Some(revoked(Refusal::new(Reason::RoleChanged, message)));
     }
     let name = binding_name(&request.object.uid);
     match &snapshot.binding {
@@ -466,5 +624,13 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     // A start that was not recorded, or cannot be true, is taken as the earliest possible one.
     let created = request.object.created;
     let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
-    duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err()
+    duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err().or_else(|| {
+        let began = match &snapshot.binding {
+            Binding::Present(found) => found.began().unwrap_or(start).min(start),
+            Binding::Absent | Binding::Unread => start,
+        };
+        let term = Term { start, deadline, began };
+        let refusal = start::total(&term, &policy.spec, &policy.name, settings).err()?;
+        Some(Refusal::new(Reason::DurationNoLongerAllowed, refusal.message))
+    })
 }

@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use super::{
     approval,
     decide::{Verdict, decide},
+    emergency, evidence,
     facts::{Object, Settings, Snapshot},
-    in_force, person,
+    person,
     policy::stamp,
     refusal::Refusal,
 };
-use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb};
+use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
 
 /// The requester's own word that he gives it back, if he said so.
 #[must_use]
@@ -67,7 +68,6 @@ pub fn review(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, Refusal> {
-    in_force::decision(&decision.spec)?;
     let request = &snapshot.request;
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
         return Err(Refusal::new(
@@ -105,8 +105,40 @@ pub fn review(
         )),
         Verb::Approve => approve(snapshot, decision, who, &verdict, settings).map(|()| None),
         Verb::Deny | Verb::Revoke => against(snapshot, decision, who, &verdict),
-        Verb::Review => Ok(None),
+        Verb::Review => review_emergency(snapshot, who, himself),
     }
+}
+
+/// A review is taken of what was granted in an emergency, from a reviewer who is somebody else.
+fn review_emergency(snapshot: &Snapshot, who: &Stamp, himself: bool) -> Result<Option<String>, Refusal> {
+    let request = &snapshot.request;
+    let name = &request.object.name;
+    if himself {
+        return Err(Refusal::new(
+            Reason::OwnRequest,
+            format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
+        ));
+    }
+    if !request.object.spec.emergency || request.record.granted_at.is_none() {
+        return Err(Refusal::new(
+            Reason::NothingToReview,
+            format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
+        ));
+    }
+    let before = request.record.review.as_ref();
+    let people = snapshot.policy.found().and_then(|policy| emergency::reviewers(&policy.spec)).or(before.map(|review| &review.reviewers));
+    if !people.is_some_and(|people| person::is_listed(who, people)) {
+        let reviewers = people.map_or_else(|| "nobody".to_owned(), person::in_words);
+        return Err(Refusal::new(
+            Reason::NotAReviewer,
+            format!(
+                "'{}' may not review request '{name}': reviewers are {reviewers} (spec.emergency.reviewers of the policy)",
+                who.username
+            ),
+        ));
+    }
+    let done = before.filter(|review| review.state == ReviewState::Done);
+    Ok(done.map(|review| format!("the request is reviewed already: {}; nothing changes", emergency::in_words(review))))
 }
 
 fn at_an_end(verdict: &Verdict) -> Option<String> {
@@ -235,8 +267,24 @@ fn approve(
     if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
         return Err(comment_missing(&policy.name));
     }
-    match (decision.spec.duration, verdict.asked) {
-        (Some(shorter), Some(asked)) => check_shortening(shorter, asked, policy),
+    evidence::check(who, Party::Approver, decision.created, policy)?;
+    if let (Some(shorter), Some(asked)) = (decision.spec.duration, verdict.asked) {
+        check_shortening(shorter, asked, policy)?;
+    }
+    leads_nowhere(snapshot, decision, settings)
+}
+
+/// The refusal of an Approve that would complete the approval of what cannot be granted now, such as outside of the hours: taken, it would
+/// end the request instead of leaving it to a better moment.
+fn leads_nowhere(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
+    let mut with = snapshot.clone();
+    with.decisions.push(decision.clone());
+    let verdict = decide(&with, settings, decision.created);
+    match verdict.refusal() {
+        Some(refusal) if verdict.state.is_terminal() => Err(Refusal::new(
+            refusal.reason,
+            format!("with this approval request '{}' would be {}: {}", snapshot.request.object.name, verdict.state, refusal.message),
+        )),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! How long an activation lasts (api rule 2).
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{
     facts::{Object, Settings},
@@ -61,31 +61,6 @@ pub fn too_short(asked: Duration, shortest: Duration, policy: &str) -> Refusal {
         Reason::DurationTooShort,
         format!("duration {asked} is too short, at least {shortest} is allowed by policy '{policy}' (spec.limits.minDuration)"),
     )
-}
-
-/// Start and end of a grant (api rule 3): from stored times only, so that whoever computes it again gets the same.
-///
-/// The end is the start plus the least of what was asked and what an approver shortened it to, cut at the eligibility's end. A cut
-/// below the policy's minimum is refused.
-pub fn span(
-    start: DateTime<Utc>,
-    asked: Duration,
-    shortened: Option<Duration>,
-    eligibility: &Object<RoleEligibilitySpec>,
-    policy: &Object<ApprovalPolicySpec>,
-) -> Result<(DateTime<Utc>, DateTime<Utc>), Refusal> {
-    let wanted = shortened.map_or(asked, |shorter| shorter.min(asked));
-    let whole = start.checked_add_signed(TimeDelta::from(wanted)).unwrap_or(start);
-    // Whole seconds, as the binding says it; only an eligibility's end can have parts of one.
-    let deadline = eligibility.spec.end_time.map_or(whole, |end| whole.min(end)).trunc_subsecs(0);
-    let left = deadline.signed_duration_since(start);
-    let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
-    if left < TimeDelta::from(shortest) {
-        let seconds = u32::try_from(left.num_seconds().max(0)).unwrap_or(0);
-        let Refusal { reason, message } = too_short(Duration::from_secs(seconds), shortest, &policy.name);
-        return Err(Refusal::new(reason, format!("{message}; eligibility '{}' ends before that", eligibility.name)));
-    }
-    Ok((start, deadline))
 }
 
 /// The refusal, if eligibility or policy no longer allow a grant of this length (api rule 11).

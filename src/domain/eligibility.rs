@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     facts::{NamespaceFacts, Object, Settings},
-    in_force, namespace,
+    namespace,
     person::{self, Account},
     policy::{self, stamp},
     refusal::Refusal,
@@ -16,7 +16,6 @@ use crate::api::{
 
 /// The refusal, if the eligibility cannot be used as it is written.
 pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refusal> {
-    in_force::eligibility(spec)?;
     if spec.subjects.is_empty() {
         return Err(Refusal::new(Reason::InvalidField, "spec.subjects is empty; name at least one person or group"));
     }
@@ -38,9 +37,7 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
             ));
         }
     }
-    if let Some(name) = spec.namespaces.names.iter().find(|n| namespace::is_protected(n, settings)) {
-        return Err(protected(name, settings));
-    }
+    spec.namespaces.names.iter().try_for_each(|name| namespace::protected(spec, name, settings))?;
     policy::below_max_grant(spec.max_duration, "spec.maxDuration", settings)?;
     match spec.default_duration {
         Some(default) if default > spec.max_duration => Err(Refusal::new(
@@ -51,19 +48,14 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
     }
 }
 
-fn protected(name: &str, settings: &Settings) -> Refusal {
-    let whose = if name == settings.operator_namespace { "the operator's own" } else { "the cluster's own" };
-    Refusal::new(Reason::NamespaceProtected, format!("namespace '{name}' is {whose}: no role can be activated in it"))
-}
-
-/// The account, if it is eligible now.
+/// The account, if it is eligible at `at`: now, or at a start that lies ahead.
 pub fn eligible(
     requester: &Stamp,
     eligibility: &Object<RoleEligibilitySpec>,
     namespace_name: &str,
     namespace: &NamespaceFacts,
     settings: &Settings,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> Result<Account, Refusal> {
     let account = person::account(requester)?;
     let Object { name, spec, .. } = eligibility;
@@ -87,35 +79,33 @@ pub fn eligible(
             ),
         ));
     }
-    if namespace::is_protected(namespace_name, settings) {
-        return Err(protected(namespace_name, settings));
-    }
+    namespace::protected(spec, namespace_name, settings)?;
     if !namespace::covers(spec, namespace_name, namespace) {
         return Err(Refusal::new(
             Reason::NamespaceNotCovered,
             format!("namespace '{namespace_name}' is not covered by eligibility '{name}', which is for {}", scope_in_words(spec)),
         ));
     }
-    in_time(eligibility, now)?;
+    in_time(eligibility, at)?;
     Ok(account)
 }
 
-/// The refusal, if nobody can activate the eligibility now: suspended, not begun or over.
-pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, now: DateTime<Utc>) -> Result<(), Refusal> {
+/// The refusal, if nobody can activate the eligibility at `at`: suspended, not begun or over.
+pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
     let Object { name, spec, .. } = eligibility;
     if spec.suspended {
         return Err(Refusal::new(Reason::EligibilitySuspended, format!("eligibility '{name}' is suspended (spec.suspended)")));
     }
-    if let Some(start) = spec.start_time.filter(|start| now < *start) {
+    if let Some(start) = spec.start_time.filter(|start| at < *start) {
         return Err(Refusal::new(
             Reason::EligibilityNotBegun,
-            format!("eligibility '{name}' begins at {} (spec.startTime); it is {} now", stamp(start), stamp(now)),
+            format!("eligibility '{name}' has not begun at {}: it begins at {} (spec.startTime)", stamp(at), stamp(start)),
         ));
     }
-    if let Some(end) = spec.end_time.filter(|end| now >= *end) {
+    if let Some(end) = spec.end_time.filter(|end| at >= *end) {
         return Err(Refusal::new(
             Reason::EligibilityOver,
-            format!("eligibility '{name}' ended at {} (spec.endTime); it is {} now", stamp(end), stamp(now)),
+            format!("eligibility '{name}' is over at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
         ));
     }
     Ok(())

@@ -8,7 +8,7 @@ use super::{binding::Binding, person::Identities, refusal::Refusal};
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     eligibility::{RoleKind, RoleRef},
-    request::BindingRef,
+    request::{BindingRef, ReviewStatus},
 };
 
 /// The result of looking an object up. An error on the way is none of these: who gathers stops there and tries again, so that
@@ -78,6 +78,12 @@ pub struct Record {
     pub role: Option<RoleRef>,
     /// Reason that was reported.
     pub reason: Option<Reason>,
+    /// Hash of the role's rules that was reported.
+    pub rules_hash: Option<String>,
+    /// End that was reported.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Review that was reported.
+    pub review: Option<ReviewStatus>,
 }
 
 /// A namespace.
@@ -104,19 +110,29 @@ pub struct RoleFacts {
     pub rules: Arc<super::role::Rules>,
 }
 
-/// Another request for the same eligibility in the same namespace.
+/// Another request that can matter to this one: a live one of the same person or for the same thing; where the rules ask for it, one
+/// that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Name.
-    pub name: String,
-    /// UID.
-    pub uid: String,
-    /// The API server's time of its creation.
-    pub created: DateTime<Utc>,
+    /// Its namespace.
+    pub namespace: String,
+    /// The stored object.
+    pub object: Object<RoleActivationRequestSpec>,
     /// Its stamped requester.
     pub requester: Stamp,
-    /// Its state, as far as reported.
-    pub state: Option<State>,
+    /// The policy that its eligibility names, as far as known.
+    pub policy: Option<String>,
+    /// What its status says.
+    pub record: Record,
+}
+
+/// The activation that a request prolongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The request.
+    pub request: RequestFacts,
+    /// The binding that bears its name.
+    pub binding: Binding,
 }
 
 /// Everything that a decision about one request rests on.
@@ -134,8 +150,10 @@ pub struct Snapshot {
     pub role: Lookup<RoleFacts>,
     /// The decisions that name the request.
     pub decisions: Vec<Object<ActivationDecisionSpec>>,
-    /// Live requests beside it.
+    /// Requests beside it.
     pub peers: Vec<Peer>,
+    /// The activation that it prolongs; none where it prolongs none.
+    pub base: Option<Lookup<Box<Base>>>,
     /// The binding that bears its name.
     pub binding: Binding,
     /// What is known of the guards.
@@ -191,4 +209,6 @@ pub struct Settings {
     pub max_grant: Duration,
     /// How user names are compared.
     pub identities: Identities,
+    /// Namespaces of the cluster itself in which the chart allows grants (`systemNamespaces`).
+    pub system_namespaces: Vec<String>,
 }

@@ -10,9 +10,11 @@ pub mod decisions;
 pub mod digest;
 pub mod duration;
 pub mod eligibility;
+pub mod emergency;
 pub mod evidence;
+pub mod extension;
 pub mod facts;
-pub mod in_force;
+pub mod limits;
 pub mod namespace;
 pub mod one_live;
 pub mod person;
@@ -21,6 +23,7 @@ pub mod refusal;
 pub mod requirements;
 pub mod risks;
 pub mod role;
+pub mod start;
 pub mod windows;
 
 #[cfg(test)]
@@ -28,5 +31,7 @@ mod tests;
 
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::{BindingAction, Verdict, decide};
-pub use facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span};
+pub use facts::{
+    Base, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span,
+};
 pub use refusal::Refusal;

@@ -1,21 +1,46 @@
 //! Which namespaces an eligibility covers.
 
-use super::facts::{NamespaceFacts, Settings};
+use super::{
+    facts::{NamespaceFacts, Settings},
+    refusal::Refusal,
+};
 use crate::api::{
-    RoleEligibilitySpec,
-    eligibility::{Operator, Requirement, Selector},
+    Reason, RoleEligibilitySpec,
+    eligibility::{Operator, Requirement, RiskClass, Selector},
 };
 
-/// The cluster's own namespaces, covered only by name and with the risk class `SystemNamespace` accepted.
+/// The cluster's own namespaces, covered only by name, with the risk class `SystemNamespace` accepted, and where the chart allows it.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// Longest selector that a message shows, in characters.
 const MAX_SELECTOR: usize = 256;
 
-/// True for a namespace in which nobody can activate anything: the operator's own (T24) and the cluster's.
-#[must_use]
-pub fn is_protected(name: &str, settings: &Settings) -> bool {
-    name == settings.operator_namespace || SYSTEM_NAMESPACES.contains(&name)
+/// The refusal of a namespace in which this eligibility cannot be activated, wherever else it holds: the operator's own (T24), and the
+/// cluster's own unless the eligibility names it, its author accepts the risk and the chart allows it.
+pub fn protected(spec: &RoleEligibilitySpec, name: &str, settings: &Settings) -> Result<(), Refusal> {
+    let refuse = |reason, why: &str| Err(Refusal::new(reason, format!("namespace '{name}' is {why}")));
+    if name == settings.operator_namespace {
+        return refuse(Reason::NamespaceProtected, "the operator's own: no role can be activated in it");
+    }
+    if !SYSTEM_NAMESPACES.contains(&name) {
+        return Ok(());
+    }
+    if !settings.system_namespaces.iter().any(|allowed| allowed == name) {
+        return refuse(
+            Reason::NamespaceProtected,
+            "the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it",
+        );
+    }
+    if !spec.namespaces.names.iter().any(|listed| listed == name) {
+        return refuse(Reason::NamespaceNotCovered, "the cluster's own, which a selector never covers; name it in spec.namespaces.names");
+    }
+    if !spec.accept_risks.contains(&RiskClass::SystemNamespace) {
+        return refuse(
+            Reason::RiskNotAccepted,
+            "the cluster's own, and what is done there outlives a grant; add SystemNamespace to spec.acceptRisks, or leave it out",
+        );
+    }
+    Ok(())
 }
 
 /// True when the eligibility's names or its selector cover the namespace.

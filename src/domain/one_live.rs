@@ -11,11 +11,23 @@ use crate::api::{Reason, Stamp, State};
 /// one that was created first goes first, and the UID decides within one second (T51).
 pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identities: &Identities) -> Result<(), Refusal> {
     let mine = (request.object.created, &request.object.uid);
+    let spec = &request.object.spec;
     let before = |peer: &&Peer| {
-        let granted = matches!(peer.state, Some(State::Active | State::Scheduled));
-        granted || (peer.created, &peer.uid) < mine
+        let granted = matches!(peer.record.state, Some(State::Active | State::Scheduled));
+        granted || (peer.object.created, &peer.object.uid) < mine
     };
-    let live = |peer: &&Peer| peer.uid != request.object.uid && !peer.state.is_some_and(State::is_terminal);
+    // An extension goes beside what it prolongs, and there is one at a time; once it runs, it is the activation that there is.
+    let beside = |peer: &Peer| {
+        let runs = peer.record.state == Some(State::Active);
+        peer.object.spec.base() == spec.base() || (spec.base().is_none() && runs)
+    };
+    let live = |peer: &&Peer| {
+        peer.object.uid != request.object.uid
+            && peer.namespace == request.namespace
+            && peer.object.spec.eligibility_ref == spec.eligibility_ref
+            && !peer.record.state.is_some_and(State::is_terminal)
+            && beside(peer)
+    };
     match peers.iter().filter(live).filter(before).find(|peer| identities.same(&peer.requester, requester)) {
         None => Ok(()),
         Some(peer) => Err(Refusal::new(
@@ -23,8 +35,8 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
             format!(
                 "'{}' already has the live request '{}' ({}) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate",
                 requester.username,
-                peer.name,
-                peer.state.unwrap_or_default(),
+                peer.object.name,
+                peer.record.state.unwrap_or_default(),
             ),
         )),
     }

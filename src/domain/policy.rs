@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
+    emergency, evidence,
     facts::{Object, Settings},
-    in_force,
     refusal::Refusal,
-    requirements,
+    requirements, windows,
 };
 use crate::api::{
     ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
@@ -40,7 +40,6 @@ pub fn is_automatic(policy: &ApprovalPolicySpec) -> bool {
 /// The refusal, if the policy cannot be used as it is written. The schema says most of it too; what is stored is checked again,
 /// because a schema can change under stored objects (T49) and an empty list must never mean "nobody needed" (T6).
 pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refusal> {
-    in_force::policy(spec)?;
     let approval = &spec.approval;
     if approval.automatic.is_some() != approval.stages.is_empty() {
         return Err(Refusal::new(
@@ -64,9 +63,15 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
     if let Some(pattern) = spec.requirements.as_ref().and_then(|r| r.justification.as_ref()).and_then(|j| j.pattern.as_ref()) {
         requirements::anchored(pattern.as_str())?;
     }
+    evidence::check_rules(spec)?;
+    windows::check(&spec.windows)?;
+    check_emergency(spec, settings)?;
     let limits = spec.limits.clone().unwrap_or_default();
     if let Some(longest) = limits.max_duration {
         below_max_grant(longest, "spec.limits.maxDuration", settings)?;
+    }
+    if let Some(longest) = limits.max_total_duration {
+        below_max_grant(longest, "spec.limits.maxTotalDuration", settings)?;
     }
     if let (Some(shortest), Some(longest)) = (limits.min_duration, limits.max_duration)
         && shortest > longest
@@ -80,6 +85,22 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
         below_max_grant(shortest, "spec.limits.minDuration", settings)?;
     }
     Ok(())
+}
+
+/// An emergency that nobody could review would only be a way around approval.
+fn check_emergency(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refusal> {
+    if let Some(reviewers) = emergency::reviewers(spec) {
+        check_people(reviewers, "spec.emergency.reviewers")?;
+    }
+    let Some(allowed) = emergency::allowed(spec) else { return Ok(()) };
+    if emergency::reviewers(spec).is_none_or(People::is_empty) {
+        return Err(Refusal::new(
+            Reason::InvalidField,
+            "spec.emergency.allowed is true and spec.emergency.reviewers names nobody; an emergency is looked at afterwards: name at least one \
+             user or group",
+        ));
+    }
+    allowed.max_duration.map_or(Ok(()), |longest| below_max_grant(longest, "spec.emergency.maxDuration", settings))
 }
 
 /// The refusal of a duration above the chart's `maxGrant`.
@@ -161,6 +182,27 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
                 ),
             ));
         }
+    }
+    if policy.spec.eligibility.as_ref().is_some_and(|rules| rules.require_justification)
+        && spec.justification.as_ref().is_none_or(|text| text.as_str().trim().is_empty())
+    {
+        return Err(Refusal::new(
+            Reason::ReasonRequired,
+            format!(
+                "spec.justification is missing and policy '{}' asks why these people are eligible (spec.eligibility.requireJustification); say why",
+                policy.name
+            ),
+        ));
+    }
+    if spec.allow_service_accounts && policy.spec.requirements.as_ref().is_some_and(|rules| rules.authentication.is_some()) {
+        return Err(Refusal::new(
+            Reason::ServiceAccountNotAllowed,
+            format!(
+                "spec.allowServiceAccounts is true and policy '{}' asks how a person signed in (spec.requirements.authentication), which a \
+                 ServiceAccount never shows",
+                policy.name
+            ),
+        ));
     }
     if spec.allow_service_accounts && is_automatic(&policy.spec) {
         return Err(Refusal::new(

@@ -2,8 +2,15 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{facts::Object, refusal::Refusal};
-use crate::api::{ApprovalPolicySpec, Reason, RoleActivationRequestSpec, policy::JustificationRule};
+use super::{
+    evidence,
+    facts::{Object, RequestFacts},
+    refusal::Refusal,
+};
+use crate::api::{
+    ApprovalPolicySpec, Reason, RoleActivationRequestSpec, Stamp,
+    policy::{JustificationRule, Party},
+};
 
 /// Most memory that a compiled pattern may take, in bytes. The engine itself never backtracks (T14).
 const PATTERN_SIZE: usize = 1 << 18;
@@ -26,12 +33,15 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
 }
 
-/// The refusal, if the justification is not what the policy asks for.
-pub fn check(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
-    match policy.spec.requirements.as_ref().and_then(|r| r.justification.as_ref()) {
-        Some(rule) => justification(request, rule, &policy.name),
-        None => Ok(()),
+/// The refusal, if the request does not bring what the policy asks for: a justification, a ticket, a sign-in. An emergency brings all of
+/// it too.
+pub fn check(request: &RequestFacts, requester: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    let spec = &request.object.spec;
+    if let Some(rule) = policy.spec.requirements.as_ref().and_then(|r| r.justification.as_ref()) {
+        justification(spec, rule, &policy.name)?;
     }
+    evidence::ticket(spec, policy)?;
+    evidence::check(requester, Party::Requester, request.object.created, policy)
 }
 
 fn justification(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &str) -> Result<(), Refusal> {

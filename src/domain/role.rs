@@ -59,6 +59,7 @@ impl Rules {
     #[must_use]
     pub fn status(&self, kind: crate::api::eligibility::RoleKind, name: &str, with_rules: bool) -> RoleStatus {
         let lines: Vec<String> = self.rules.iter().map(Rule::in_words).collect();
+        let risks: Vec<String> = super::risks::classify(self).into_iter().map(|risk| risk.as_str().to_owned()).collect();
         let too_long = |line: &String| line.chars().count() > MAX_SHOWN_RULE;
         RoleStatus {
             kind: Some(kind),
@@ -70,7 +71,8 @@ impl Rules {
                 .take(if with_rules { MAX_SHOWN_RULES } else { 0 })
                 .map(|line| line.chars().take(MAX_SHOWN_RULE).collect())
                 .collect(),
-            risks: Vec::new(),
+            risk_summary: risks.join(","),
+            risks,
         }
     }
 }

@@ -51,6 +51,7 @@ where
 #[must_use]
 pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
     let status = stored.status.clone().unwrap_or_default();
+    let rules_hash = status.role.as_ref().map(|role| role.rules_hash.clone()).filter(|hash| !hash.is_empty());
     let role = status.role.and_then(|role| role.kind.map(|kind| RoleRef { kind, name: role.name }));
     RequestFacts {
         namespace: stored.metadata.namespace.clone().unwrap_or_default(),
@@ -63,20 +64,18 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
             digest: status.digest,
             binding: status.binding_ref,
             role,
+            rules_hash,
+            ended_at: status.ended_at,
+            review: status.review,
         },
     }
 }
 
-/// A request as one of the others beside the one that is decided.
+/// A request as one of the others beside the one that is decided; `policy` is what its eligibility names.
 #[must_use]
-pub fn peer(request: &RequestFacts) -> Option<Peer> {
-    Some(Peer {
-        name: request.object.name.clone(),
-        uid: request.object.uid.clone(),
-        created: request.object.created,
-        requester: request.object.spec.requester.clone()?,
-        state: request.record.state,
-    })
+pub fn peer(request: RequestFacts, policy: Option<String>) -> Option<Peer> {
+    let requester = request.object.spec.requester.clone()?;
+    Some(Peer { namespace: request.namespace, requester, policy, object: request.object, record: request.record })
 }
 
 /// A namespace, from its metadata.

@@ -5,7 +5,7 @@ use kube::{Api, Client, api::ListParams, core::DeserializeGuard};
 
 use super::{GatherError, convert, read};
 use crate::{
-    api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names},
+    api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names, request::ReviewState},
     domain::{Binding, Lookup, Object, RequestFacts},
 };
 
@@ -51,16 +51,72 @@ pub async fn decisions(client: &Client, namespace: &str, request: &str) -> Resul
     Ok(readable.map(|decision| convert::object(&decision.metadata, decision.spec)).collect())
 }
 
-/// The live requests of one user name under one eligibility in one namespace.
-pub async fn live_requests(client: &Client, namespace: &str, username: &str, eligibility: &str) -> Result<Vec<RequestFacts>, GatherError> {
-    let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), namespace);
-    if !names::is_object_name(eligibility) {
+/// What a list of requests is limited to.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// The live ones of one user name under one eligibility in one namespace.
+    Live {
+        /// The namespace.
+        namespace: &'a str,
+        /// The user name.
+        username: &'a str,
+        /// The eligibility.
+        eligibility: &'a str,
+    },
+    /// The live ones of one user name, everywhere.
+    LiveOf(&'a str),
+    /// Those under one eligibility in one namespace whose grant has ended.
+    Ended {
+        /// The namespace.
+        namespace: &'a str,
+        /// The eligibility.
+        eligibility: &'a str,
+    },
+    /// Those that owe a review in this state, everywhere.
+    Review(ReviewState),
+}
+
+impl Wanted<'_> {
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Live { namespace, .. } | Self::Ended { namespace, .. } => Some(namespace),
+            Self::LiveOf(_) | Self::Review(_) => None,
+        }
+    }
+
+    fn selector(&self) -> String {
+        match self {
+            Self::Live { username, eligibility, .. } => format!("spec.eligibilityRef.name={eligibility},{}{}", live_states(), by(username)),
+            Self::LiveOf(username) => format!("{}{}", live_states(), by(username)),
+            Self::Ended { eligibility, .. } => {
+                let granted = [State::Expired, State::Deactivated, State::Revoked];
+                let others = State::ALL.iter().filter(|state| !granted.contains(state));
+                let others: String = others.map(|state| format!(",status.state!={state}")).collect();
+                format!("spec.eligibilityRef.name={eligibility}{others}")
+            }
+            Self::Review(state) => format!("status.review.state={}", state.as_str()),
+        }
+    }
+}
+
+/// What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
+fn by(username: &str) -> String {
+    if username.contains([',', '=', '!', '\\']) { String::new() } else { format!(",spec.requester.username={username}") }
+}
+
+/// Requests as the API server lists them. One that cannot be understood is left out.
+pub async fn requests(client: &Client, wanted: Wanted<'_>) -> Result<Vec<RequestFacts>, GatherError> {
+    if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
+        && !names::is_object_name(eligibility)
+    {
         return Ok(Vec::new());
     }
-    // What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
-    let by = if username.contains([',', '=', '!', '\\']) { String::new() } else { format!(",spec.requester.username={username}") };
-    let selector = format!("spec.eligibilityRef.name={eligibility},{}{by}", live_states());
-    let list = read(|| format!("the live requests in '{namespace}'"), api.list(&ListParams::default().fields(&selector))).await?;
+    let api: Api<DeserializeGuard<RoleActivationRequest>> = match wanted.namespace() {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let what = || format!("the requests with {}", wanted.selector());
+    let list = read(what, api.list(&ListParams::default().fields(&wanted.selector()))).await?;
     Ok(list.items.into_iter().filter_map(|guard| guard.0.ok()).map(|stored| convert::request(&stored)).collect())
 }
 

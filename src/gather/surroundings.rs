@@ -162,6 +162,13 @@ impl World {
         }
     }
 
+    /// Name of the policy that an eligibility names, as far as the cache has seen it.
+    #[must_use]
+    pub fn policy_of(&self, eligibility: &str) -> Option<String> {
+        let found = self.eligibilities.get(&Key::cluster(eligibility))?;
+        found.found().map(|eligibility| eligibility.spec.policy_ref.name.clone())
+    }
+
     async fn own<K>(&self, what: &str, name: &str) -> Result<Option<DeserializeGuard<K>>, GatherError>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,

@@ -56,6 +56,7 @@ app.kubernetes.io/component: {{ . }}
     "mutatingConfiguration" $name
     "validatingConfiguration" $name)
   "maxGrant" .Values.maxGrant
+  "systemNamespaces" .Values.systemNamespaces
   "identity" (dict "prefixes" .Values.identity.prefixes "aliases" .Values.identity.aliases)
 | toPrettyJson -}}
 {{- end -}}

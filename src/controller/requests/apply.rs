@@ -16,10 +16,19 @@ use tracing::{info, warn};
 
 use super::{RequestError, Requests, report};
 use crate::{
-    api::{ActivationDecision, Reason, RoleActivationRequest, State, names, request::BindingRef},
+    api::{
+        ActivationDecision, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
+        request::{BindingRef, ReviewState},
+    },
     controller::context::FIELD_MANAGER,
-    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, decide},
-    gather::{WriteError, cache::Key, live, write},
+    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, decide, emergency},
+    gather::{
+        WriteError,
+        cache::Key,
+        live::{self, StoredRequest},
+        surroundings::Source,
+        write,
+    },
     queue::Next,
     revoker::end::Ended,
 };
@@ -50,6 +59,7 @@ impl Requests {
             }
             BindingAction::Remove => {
                 self.remove(&snapshot).await?;
+                self.remove_links(&snapshot, &verdict).await?;
                 Ok(Applied { snapshot, verdict, binding: None })
             }
             BindingAction::Create => {
@@ -129,6 +139,18 @@ impl Requests {
         }
     }
 
+    /// Ends the other bindings of a chain that ended before its time. What becomes of their requests, they see by themselves.
+    pub(super) async fn remove_links(&self, snapshot: &Snapshot, verdict: &Verdict) -> Result<(), RequestError> {
+        for name in &verdict.links {
+            let key = Key::new(&snapshot.request.namespace, name);
+            if let Binding::Present(found) = live::binding(&self.context.client, &key.namespace, &key.name).await? {
+                info!(binding = %key, request = %key_of(snapshot), "the chain ended before its time: its other binding goes too");
+                self.end(&key, &found.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn end(&self, key: &Key, uid: &str) -> Result<(), RequestError> {
         match self.context.revoker.revoke(key, uid).await? {
             Ended::Gone => Ok(()),
@@ -192,6 +214,47 @@ impl Requests {
         if report::says_the_same(&before, &status) {
             return Ok(());
         }
+        if !self.write_status(stored, &status).await? {
+            return Ok(());
+        }
+        let key = Key::new(stored.namespace().unwrap_or_default(), stored.name_any());
+        if before.state != status.state || (before.reason != status.reason && verdict.reason == Reason::RoleChanged) {
+            let about = stored.object_ref(&());
+            self.context.events.tell(
+                about,
+                report::is_warning(verdict.state, verdict.reason),
+                verdict.reason,
+                verdict.state.as_str(),
+                &verdict.message,
+            );
+            if verdict.state != State::Active {
+                info!(request = %key, state = %verdict.state, reason = %verdict.reason, why = verdict.message, "decided");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the review of a request at an end, if it has come further, and says when to look again.
+    pub(super) async fn review(&self, found: &StoredRequest) -> Result<Next, RequestError> {
+        let before = found.stored.status.clone().unwrap_or_default();
+        let facts = &found.facts;
+        if !facts.object.spec.emergency || facts.record.granted_at.is_none() {
+            return Ok(Next::Done);
+        }
+        let around = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, Source::Cache).await?;
+        let said = live::decisions(&self.context.client, &facts.namespace, &facts.object.name).await?;
+        let policy = around.policy.found().map(|policy| &policy.spec);
+        let now = self.context.now();
+        let review = emergency::review(facts, facts.record.granted_at, policy, &said, &self.context.settings.identities, now);
+        let Some(review) = review else { return Ok(Next::Done) };
+        if before.review.as_ref() != Some(&review) && self.write_status(&found.stored, &report::reviewed(&before, &review, now)).await? {
+            info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::in_words(&review), "review");
+        }
+        Ok(if review.state == ReviewState::Owed { Next::At(review.deadline) } else { Next::Done })
+    }
+
+    /// Writes a status; false where the request went away meanwhile.
+    async fn write_status(&self, stored: &RoleActivationRequest, status: &RoleActivationRequestStatus) -> Result<bool, WriteError> {
         let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &namespace);
         // The UID keeps the report off another request that took the name meanwhile, the version off a newer report: a replica that
@@ -204,25 +267,11 @@ impl Requests {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
-            Ok(_) => {}
-            // It went away meanwhile: there is nothing to report on.
-            Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => return Ok(()),
-            Err(error) => return Err(error),
+            Ok(_) => Ok(true),
+            // There is nothing to report on.
+            Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(false),
+            Err(error) => Err(error),
         }
-        if before.state != status.state {
-            let about = stored.object_ref(&());
-            self.context.events.tell(
-                about,
-                report::is_warning(verdict.state, verdict.reason),
-                verdict.reason,
-                verdict.state.as_str(),
-                &verdict.message,
-            );
-            if verdict.state != State::Active {
-                info!(request = %format!("{namespace}/{name}"), state = %verdict.state, reason = %verdict.reason, why = verdict.message, "decided");
-            }
-        }
-        Ok(())
     }
 }
 

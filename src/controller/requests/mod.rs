@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 
 use super::context::Context;
 use crate::{
-    api::State,
+    api::{State, request::ReviewState},
     domain::{BindingAction, Lookup, RequestFacts, Verdict, decide},
     gather::{GatherError, WriteError, cache::Key, live, surroundings::Source},
     queue::Next,
@@ -61,7 +61,7 @@ pub enum RequestError {
 /// Works on requests, one key at a time.
 pub struct Requests {
     context: Arc<Context>,
-    /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
+    /// One request of a person is decided at a time, so that two at once cannot both be granted beyond a limit (T51).
     locks: Vec<Mutex<()>>,
     /// Since when something should have been taken away that the holder of the Lease left.
     due: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
@@ -105,7 +105,7 @@ impl Requests {
         }
         self.remove_strays(key, &found.facts).await?;
         if found.facts.record.state.is_some_and(State::is_terminal) {
-            return Ok(Next::Done);
+            return self.review(&found).await;
         }
         let _turn = match self.lock_of(&found.facts) {
             Some(lock) => Some(lock.lock().await),
@@ -139,8 +139,8 @@ impl Requests {
         };
         let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
         let snapshot = if strays { None } else { Some(Box::pin(self.gather(&facts, Source::Server)).await?) };
-        let takes =
-            snapshot.as_ref().is_none_or(|s| decide(s, &self.context.settings, self.context.now()).binding == BindingAction::Remove);
+        let verdict = snapshot.as_ref().map(|s| decide(s, &self.context.settings, self.context.now()));
+        let takes = verdict.as_ref().is_none_or(|verdict| verdict.binding == BindingAction::Remove);
         if !takes {
             self.lock_due().remove(key);
             return self.remove_strays(key, &facts).await.map(|()| Next::Done);
@@ -151,7 +151,12 @@ impl Requests {
         }
         debug!(request = %key, "taking away what the holder of the Lease did not");
         match snapshot {
-            Some(snapshot) => self.remove(&snapshot).await?,
+            Some(snapshot) => {
+                self.remove(&snapshot).await?;
+                if let Some(verdict) = &verdict {
+                    self.remove_links(&snapshot, verdict).await?;
+                }
+            }
             None if facts.object.deleting => return self.without_request(key, None).await,
             None => self.remove_strays(key, &facts).await?,
         }
@@ -167,7 +172,7 @@ impl Requests {
         let requester = facts.object.spec.requester.as_ref()?;
         let person = self.context.settings.identities.normalise(requester.username.as_str());
         let mut hasher = DefaultHasher::new();
-        (&facts.namespace, &facts.object.spec.eligibility_ref.name, person).hash(&mut hasher);
+        person.hash(&mut hasher);
         let slot = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
         self.locks.get(slot)
     }
@@ -177,6 +182,11 @@ impl Requests {
 fn look_again(applied: &apply::Applied) -> Next {
     let record = &applied.snapshot.request.record;
     let deadline = applied.verdict.grant.as_ref().map(|grant| grant.deadline).or(record.expires_at);
+    if let Some(review) =
+        applied.verdict.review.as_ref().filter(|review| applied.verdict.state.is_terminal() && review.state == ReviewState::Owed)
+    {
+        return Next::At(review.deadline);
+    }
     match applied.verdict.look_again {
         None => Next::Done,
         Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline => Next::At(at + MAKING_SURE),

@@ -7,10 +7,10 @@ use crate::{
         Line, Reason, RoleActivationRequestStatus, State,
         conditions::{self, ACTIVE, APPROVED, READY, RECONCILING, SETTLED, STALLED, Set},
         eligibility::{RoleKind, RoleStatus},
-        request::{BindingRef, MAX_TIMELINE, TimelineEntry},
+        request::{BindingRef, MAX_TIMELINE, ReviewState, ReviewStatus, TimelineEntry},
         text::printable,
     },
-    domain::{Lookup, Snapshot, Verdict, policy},
+    domain::{Lookup, Snapshot, Verdict, emergency, policy},
 };
 
 /// Who acts where no person does, in timelines.
@@ -50,8 +50,26 @@ pub fn status(
         } else {
             verdict.counted.iter().map(|c| c.record.clone()).collect()
         },
+        review: verdict.review.clone().or_else(|| before.review.clone()),
         timeline: timeline(before, snapshot, verdict, now),
     }
+}
+
+/// The status of a request at an end, once its review has come further. Nothing else of it changes any more.
+#[must_use]
+pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: DateTime<Utc>) -> RoleActivationRequestStatus {
+    let mut status = RoleActivationRequestStatus { review: Some(review.clone()), ..before.clone() };
+    status.timeline = told_once(before.timeline.iter().cloned().chain(review_entry(review, now)).collect());
+    status
+}
+
+fn review_entry(review: &ReviewStatus, now: DateTime<Utc>) -> Option<TimelineEntry> {
+    let (time, actor, event) = match review.state {
+        ReviewState::Owed => return None,
+        ReviewState::Overdue => (whole_seconds(now), OPERATOR, "ReviewOverdue"),
+        ReviewState::Done => (review.reviewed_at.unwrap_or(now), review.reviewed_by.as_ref().map_or("", Line::as_str), "Reviewed"),
+    };
+    Some(entry(time, actor, event, &emergency::in_words(review)))
 }
 
 /// True when two statuses say the same, whatever the times of their conditions.
@@ -77,6 +95,7 @@ fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Ve
     let names: Vec<&str> = verdict.counted.iter().map(|c| c.approver.username.as_str()).collect();
     let by = if names.is_empty() { before.approved_by.clone().unwrap_or_default() } else { names.join(", ") };
     let approval = match (approved, by.is_empty()) {
+        (true, true) if verdict.review.is_some() => "an emergency: not approved, reviewed afterwards".to_owned(),
         (true, true) => "approved automatically".to_owned(),
         (true, false) => format!("approved by {by}"),
         (false, _) => verdict.message.clone(),
@@ -122,15 +141,26 @@ fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: 
     }
     let actor = verdict.actor.as_deref().unwrap_or(OPERATOR);
     match verdict.state {
-        State::Active => entries.extend(verdict.grant.as_ref().map(|grant| {
-            let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, policy::stamp(grant.deadline));
-            entry(whole_seconds(now), OPERATOR, "Granted", &message)
-        })),
+        State::Active => {
+            entries.extend(verdict.grant.as_ref().map(|grant| {
+                let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, policy::stamp(grant.deadline));
+                entry(whole_seconds(now), OPERATOR, "Granted", &message)
+            }));
+            if verdict.reason == Reason::RoleChanged {
+                entries.push(entry(whole_seconds(now), OPERATOR, Reason::RoleChanged.as_str(), &verdict.message));
+            }
+        }
+        State::Scheduled => entries.push(entry(whole_seconds(now), OPERATOR, State::Scheduled.as_str(), &verdict.message)),
         state if state.is_terminal() => entries.push(entry(whole_seconds(now), actor, state.as_str(), &verdict.message)),
         _ => {}
     }
+    entries.extend(verdict.review.as_ref().and_then(|review| review_entry(review, now)));
+    told_once(entries)
+}
+
+/// The same thing is told once: by what it is, who did it and, for people's approvals, when. Of too many the oldest go, but the first.
+fn told_once(mut entries: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
     let mut seen = std::collections::BTreeSet::new();
-    // The same thing is told once: by what it is, who did it and, for people's acts, when.
     entries.retain(|e| seen.insert((e.event.clone(), e.actor.to_string(), (e.event == "Approved").then_some(e.time))));
     let surplus = entries.len().saturating_sub(MAX_TIMELINE);
     entries.drain(usize::from(surplus > 0)..(surplus + usize::from(surplus > 0)).min(entries.len()));
@@ -155,5 +185,8 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
 #[must_use]
 pub fn is_warning(state: State, reason: Reason) -> bool {
     matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)
-        || matches!(reason, Reason::BindingAltered | Reason::BindingRemoved)
+        || matches!(
+            reason,
+            Reason::BindingAltered | Reason::BindingRemoved | Reason::RoleChanged | Reason::GuardsNotProven | Reason::ClockSkewed
+        )
 }

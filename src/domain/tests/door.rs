@@ -250,12 +250,12 @@ fn t01_without_a_stamp_nothing_is_taken() {
 }
 
 #[test]
-fn a_review_waits_for_its_version() {
+fn a_review_is_of_an_emergency() {
     let world = two_eyes();
     refused(
         &world,
         &world.decision(Verb::Review, &lead(1), 5),
-        "FieldNotInForce: the decision Review is not acted upon by this version of jit-rbac yet; use Approve, Deny, Revoke or Deactivate",
+        "NothingToReview: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review",
     );
 }
 

@@ -116,12 +116,12 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
     assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
     refused(
         &from_to(100, 9_000).now(99),
-        "EligibilityNotBegun: eligibility 'payments-oncall' begins at 2026-11-02T10:01:40Z (spec.startTime); it is 2026-11-02T10:01:39Z now",
+        "EligibilityNotBegun: eligibility 'payments-oncall' has not begun at 2026-11-02T10:01:39Z: it begins at 2026-11-02T10:01:40Z (spec.startTime)",
     );
     assert_eq!(from_to(0, 100).now(99).state(), State::Active);
     refused(
         &from_to(0, 100).now(100),
-        "EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:01:40Z (spec.endTime); it is 2026-11-02T10:01:40Z now",
+        "EligibilityOver: eligibility 'payments-oncall' is over at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z (spec.endTime)",
     );
     refused(
         &world().eligibility(|e| e.suspended = true),
@@ -153,13 +153,14 @@ fn t21_only_covered_namespaces() {
 
 #[test]
 fn t24_protected_namespaces_are_never_covered() {
+    const CLUSTERS: &str = "the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it";
     for (name, whose) in [
-        ("jit-system", "the operator's own"),
-        ("kube-system", "the cluster's own"),
-        ("kube-public", "the cluster's own"),
-        ("kube-node-lease", "the cluster's own"),
+        ("jit-system", "the operator's own: no role can be activated in it"),
+        ("kube-system", CLUSTERS),
+        ("kube-public", CLUSTERS),
+        ("kube-node-lease", CLUSTERS),
     ] {
-        let message = format!("NamespaceProtected: namespace '{name}' is {whose}: no role can be activated in it");
+        let message = format!("NamespaceProtected: namespace '{name}' is {whose}");
         let everywhere = world().change(|w| w.snapshot.request.namespace = name.to_owned()).eligibility(|e| {
             let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
             e.namespaces =
@@ -169,6 +170,35 @@ fn t24_protected_namespaces_are_never_covered() {
         let named = world().eligibility(|e| e.namespaces.names.push(name.to_owned()));
         assert_eq!(named.refusal(), format!("EligibilityNotReady: eligibility 'payments-oncall' cannot be used: {message}"));
     }
+}
+
+#[test]
+fn t18_a_namespace_of_the_cluster_needs_its_name_an_acceptance_and_the_chart() {
+    let system = || {
+        world().change(|w| {
+            w.snapshot.request.namespace = "kube-system".to_owned();
+            w.settings.system_namespaces = vec!["kube-system".to_owned()];
+        })
+    };
+    let named = || system().eligibility(|e| e.namespaces.names = vec!["kube-system".to_owned()]);
+    let accepted = |e: &mut RoleEligibilitySpec| e.accept_risks = vec![RiskClass::SystemNamespace];
+    assert_eq!(named().eligibility(accepted).state(), State::Active);
+    assert_eq!(
+        named().refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: RiskNotAccepted: namespace 'kube-system' is the cluster's own, and \
+         what is done there outlives a grant; add SystemNamespace to spec.acceptRisks, or leave it out"
+    );
+    let selected = system().eligibility(accepted).eligibility(|e| {
+        let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
+        e.namespaces =
+            Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
+    });
+    refused(
+        &selected,
+        "NamespaceNotCovered: namespace 'kube-system' is the cluster's own, which a selector never covers; name it in spec.namespaces.names",
+    );
+    let operators = named().eligibility(accepted).eligibility(|e| e.namespaces.names.push("jit-system".to_owned()));
+    assert!(operators.change(|w| w.settings.system_namespaces.push("jit-system".to_owned())).refusal().contains("the operator's own"));
 }
 
 #[test]
@@ -245,10 +275,7 @@ fn t11_an_eligibility_that_cannot_be_used() {
         check(&|e| e.default_duration = Some(lasting("4h1s"))),
         "InvalidField: spec.defaultDuration 4h1s is longer than spec.maxDuration 4h"
     );
-    assert_eq!(
-        check(&|e| e.accept_risks.push(RiskClass::Escalation)),
-        "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out"
-    );
+    assert_eq!(check(&|e| e.accept_risks.push(RiskClass::Escalation)), "usable");
 }
 
 #[test]

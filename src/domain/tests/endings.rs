@@ -108,7 +108,7 @@ fn what_admins_take_away() {
         ),
         (
             running().eligibility(|e| e.end_time = Some(at(1))),
-            "Revoked EligibilityOver: eligibility 'payments-oncall' ended at 2026-11-02T10:00:01Z (spec.endTime); it is 2026-11-02T10:00:01Z now",
+            "Revoked EligibilityOver: eligibility 'payments-oncall' is over at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
         ),
         (
             running().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]),

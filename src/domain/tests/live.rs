@@ -1,11 +1,10 @@
 //! One live request per person, eligibility and namespace (T51).
 
 use super::*;
-use crate::domain::Peer;
 
 fn beside(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
     world().change(|w| {
-        w.snapshot.peers.push(Peer { name: "inc-4710".to_owned(), uid: uid.to_owned(), created: at(seconds), requester: who, state });
+        w.snapshot.peers.push(peer("inc-4710", uid, at(seconds), who, state));
     })
 }
 
@@ -57,22 +56,20 @@ fn t51_a_person_not_a_name() {
 
 #[test]
 fn t51_of_a_hundred_at_once_one_is_granted() {
-    let hundred: Vec<Peer> = (0..100)
-        .map(|i| Peer { name: format!("r-{i}"), uid: format!("{:02}", (i * 37) % 100), created: at(0), requester: dev(), state: None })
-        .collect();
+    let hundred: Vec<Peer> = (0..100).map(|i| peer(&format!("r-{i}"), &format!("{:02}", (i * 37) % 100), at(0), dev(), None)).collect();
     let granted = hundred.iter().filter(|mine| {
         let world = world().change(|w| {
-            w.snapshot.request.object.uid.clone_from(&mine.uid);
+            w.snapshot.request.object.uid.clone_from(&mine.object.uid);
             w.snapshot.peers.clone_from(&hundred);
         });
         world.decide().binding == BindingAction::Create
     });
-    assert_eq!(granted.map(|peer| peer.uid.as_str()).collect::<Vec<_>>(), ["00"]);
+    assert_eq!(granted.map(|peer| peer.object.uid.as_str()).collect::<Vec<_>>(), ["00"]);
 }
 
 #[test]
 fn a_running_grant_is_not_ended_by_another_request() {
     let running = world().granted();
-    let peer = Peer { name: "inc-4710".to_owned(), uid: "0a".to_owned(), created: at(-9), requester: dev(), state: Some(State::Active) };
+    let peer = peer("inc-4710", "0a", at(-9), dev(), Some(State::Active));
     assert_eq!(running.change(|w| w.snapshot.peers.push(peer)).state(), State::Active);
 }

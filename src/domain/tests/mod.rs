@@ -7,7 +7,7 @@ mod digest;
 mod door;
 mod eligibility;
 mod endings;
-mod in_force;
+
 mod justification;
 mod lasting;
 mod live;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Binding, BindingAction, BindingFacts, Grant, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings,
+    Binding, BindingAction, BindingFacts, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings,
     Snapshot, Verdict, decide, decisions,
     digest::Digest,
     person::Identities,
@@ -104,6 +104,22 @@ fn rule(verbs: &[&str], resources: &[&str]) -> Rule {
     Rule { api_groups: list(&["apps"]), resources: list(resources), verbs: list(verbs), ..Rule::default() }
 }
 
+/// A request of somebody for the same thing, as it stands beside.
+fn peer(name: &str, uid: &str, created: DateTime<Utc>, who: Stamp, state: Option<State>) -> Peer {
+    let spec = RoleActivationRequestSpec {
+        eligibility_ref: NameRef { name: "payments-oncall".to_owned() },
+        requester: Some(who.clone()),
+        ..RoleActivationRequestSpec::default()
+    };
+    Peer {
+        namespace: "payments".to_owned(),
+        object: object(name, uid, created, spec),
+        requester: who,
+        policy: Some("two-eyes".to_owned()),
+        record: Record { state, ..Record::default() },
+    }
+}
+
 /// The binding as a grant makes it.
 fn stored(grant: &Grant) -> BindingFacts {
     BindingFacts {
@@ -173,10 +189,16 @@ fn world() -> World {
             role: Lookup::Found(role),
             decisions: Vec::new(),
             peers: Vec::new(),
+            base: None,
             binding: Binding::Absent,
             guards: Guards::Unasked,
         },
-        settings: Settings { operator_namespace: "jit-system".to_owned(), max_grant: lasting("24h"), identities: Identities::default() },
+        settings: Settings {
+            operator_namespace: "jit-system".to_owned(),
+            max_grant: lasting("24h"),
+            identities: Identities::default(),
+            system_namespaces: Vec::new(),
+        },
         now: at(1),
     }
 }
@@ -278,6 +300,7 @@ impl World {
             Binding::Present(found) => Some(BindingRef { name: BINDING.to_owned(), uid: found.uid.clone() }),
             Binding::Absent | Binding::Unread => None,
         };
+        let rules = world.snapshot.role.found().map(|role| role.rules.hash().to_owned());
         world.record(|r| {
             r.state = Some(verdict.state);
             r.reason = Some(verdict.reason);
@@ -285,6 +308,7 @@ impl World {
                 r.digest = Some(digest.to_string());
             }
             if let Some(grant) = &verdict.grant {
+                r.rules_hash = rules.clone();
                 r.granted_at = Some(grant.start);
                 r.expires_at = Some(grant.deadline);
                 r.role = Some(grant.role.clone());
@@ -369,6 +393,7 @@ fn t11_t21_what_is_granted() {
             ("jitrbac.dev/namespace-uid", "namespace-uid"),
             ("jitrbac.dev/request", "inc-4711"),
             ("jitrbac.dev/requester", "dev"),
+            ("jitrbac.dev/started-at", "2026-11-02T10:00:00Z"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
     );

@@ -107,7 +107,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "Eligibility over",
             to("payments-over"),
-            "EligibilityOver: eligibility 'payments-over' ended at 2026-01-01T00:00:00Z (spec.endTime); it is 20…Z now",
+            "EligibilityOver: eligibility 'payments-over' is over at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
         ),
         (
             "Eligibility suspended",
@@ -117,7 +117,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "Eligibility not begun",
             to("payments-later"),
-            "EligibilityNotBegun: eligibility 'payments-later' begins at 2035-01-01T00:00:00Z (spec.startTime); it is 20…Z now",
+            "EligibilityNotBegun: eligibility 'payments-later' has not begun at 20…Z: it begins at 2035-01-01T00:00:00Z (spec.startTime)",
         ),
     ];
     for (title, changes, says) in rows {

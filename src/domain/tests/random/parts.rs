@@ -214,7 +214,7 @@ pub fn record() -> impl Strategy<Value = Record> {
             digest: digest.map(|right| if right { "right".to_owned() } else { "sha256:0".to_owned() }),
             binding: uid.map(|uid| BindingRef { name: BINDING.to_owned(), uid: uid.to_owned() }),
             role: role.map(|name| RoleRef { kind: RoleKind::ClusterRole, name: name.to_owned() }),
-            reason: None,
+            ..Record::default()
         },
     )
 }
@@ -245,13 +245,7 @@ pub fn alteration() -> impl Strategy<Value = fn(&mut BindingFacts)> {
 
 pub fn peers() -> impl Strategy<Value = Vec<Peer>> {
     let peer = (anybody(), -1..2_i64, select(vec!["0a", "0c"]), maybe(0.7, select(State::ALL.to_vec())));
-    let peer = peer.prop_map(|(requester, seconds, uid, state)| Peer {
-        name: "other".to_owned(),
-        uid: uid.to_owned(),
-        created: at(seconds),
-        requester,
-        state,
-    });
+    let peer = peer.prop_map(|(requester, seconds, uid, state)| super::peer("other", uid, at(seconds), requester, state));
     prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(peer, 1..=2)]
 }
 
@@ -281,5 +275,6 @@ pub fn settings() -> impl Strategy<Value = Settings> {
         } else {
             Identities::default()
         },
+        system_namespaces: Vec::new(),
     })
 }

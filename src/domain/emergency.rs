@@ -1,0 +1,161 @@
+//! Activation in an emergency (api rule 14): without stages, hours and pause, with a review that is owed afterwards.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    approval,
+    facts::{Object, Peer, RequestFacts},
+    person::{self, Account, Identities},
+    policy::stamp,
+    refusal::Refusal,
+};
+use crate::api::{
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequestSpec, Stamp, Verb,
+    policy::Emergency,
+    request::{ReviewState, ReviewStatus},
+};
+
+/// How long reviewers have where a policy does not say.
+const DEFAULT_REVIEW: Duration = Duration::from_hours(24);
+
+/// The policy's word on emergencies, if it allows them.
+#[must_use]
+pub fn allowed(policy: &ApprovalPolicySpec) -> Option<&Emergency> {
+    policy.emergency.as_ref().filter(|emergency| emergency.allowed)
+}
+
+/// True for a request that skips stages, windows and cooldown. Whether it may, [`check`] has said before.
+#[must_use]
+pub fn skips(request: &RoleActivationRequestSpec, policy: &ApprovalPolicySpec) -> bool {
+    request.emergency && allowed(policy).is_some()
+}
+
+/// The refusal of an emergency that the policy does not allow, that is too long, says no reason or follows one that nobody reviewed.
+pub fn check(
+    request: &RequestFacts,
+    requester: &Stamp,
+    account: &Account,
+    asked: Duration,
+    policy: &Object<ApprovalPolicySpec>,
+    peers: &[Peer],
+    identities: &Identities,
+) -> Result<(), Refusal> {
+    let spec = &request.object.spec;
+    if !spec.emergency {
+        return Ok(());
+    }
+    let Some(emergency) = allowed(&policy.spec) else {
+        return Err(Refusal::new(
+            Reason::EmergencyNotAllowed,
+            format!("policy '{}' allows no emergency (spec.emergency.allowed); ask without spec.emergency", policy.name),
+        ));
+    };
+    if let Account::ServiceAccount { .. } = account {
+        return Err(Refusal::new(
+            Reason::ServiceAccountNotAllowed,
+            format!("'{}' is a ServiceAccount: an emergency skips approval, and a ServiceAccount never goes without", requester.username),
+        ));
+    }
+    if spec.justification.as_ref().is_none_or(|text| text.as_str().trim().is_empty()) {
+        return Err(Refusal::new(
+            Reason::JustificationMissing,
+            "an emergency needs a reason for those who review it; write one in spec.justification",
+        ));
+    }
+    if let Some(longest) = emergency.max_duration.filter(|longest| asked > *longest) {
+        return Err(Refusal::new(
+            Reason::DurationTooLong,
+            format!(
+                "duration {asked} was asked for, at most {longest} is allowed in an emergency by policy '{}' (spec.emergency.maxDuration); ask for \
+                 {longest} or less",
+                policy.name
+            ),
+        ));
+    }
+    let overdue = |peer: &&Peer| {
+        let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done);
+        peer.object.uid != request.object.uid && review.is_some_and(|review| request.object.created >= review.deadline)
+    };
+    match peers.iter().filter(overdue).find(|peer| identities.same(&peer.requester, requester)) {
+        None => Ok(()),
+        Some(peer) => Err(Refusal::new(
+            Reason::ReviewOverdue,
+            format!(
+                "the emergency '{}/{}' of '{}' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer \
+                 ({}) for a decision Review, or ask without spec.emergency",
+                peer.namespace,
+                peer.object.name,
+                requester.username,
+                peer.record.review.as_ref().map_or_else(|| "nobody".to_owned(), |review| person::in_words(&review.reviewers)),
+            ),
+        )),
+    }
+}
+
+/// True for somebody who may review.
+#[must_use]
+pub fn may_review(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
+    reviewers(policy).is_some_and(|people| person::is_listed(who, people))
+}
+
+/// Who may review.
+#[must_use]
+pub fn reviewers(policy: &ApprovalPolicySpec) -> Option<&People> {
+    policy.emergency.as_ref().and_then(|emergency| emergency.reviewers.as_ref())
+}
+
+/// Where the review of a request stands; none where nothing was granted in an emergency.
+///
+/// A review stays done. What is owed keeps its deadline and reviewers when the policy cannot be read, so that nobody gets rid of it by
+/// removing the policy.
+#[must_use]
+pub fn review(
+    request: &RequestFacts,
+    granted_at: Option<DateTime<Utc>>,
+    policy: Option<&ApprovalPolicySpec>,
+    decisions: &[Object<ActivationDecisionSpec>],
+    identities: &Identities,
+    now: DateTime<Utc>,
+) -> Option<ReviewStatus> {
+    let before = request.record.review.as_ref();
+    if let Some(done) = before.filter(|review| review.state == ReviewState::Done) {
+        return Some(done.clone());
+    }
+    let requester = request.object.spec.requester.as_ref()?;
+    let start = granted_at.filter(|_| request.object.spec.emergency)?;
+    let people = policy.and_then(reviewers).or(before.map(|review| &review.reviewers)).cloned().unwrap_or_default();
+    let within =
+        policy.and_then(|policy| policy.emergency.as_ref()).and_then(|emergency| emergency.review_within).unwrap_or(DEFAULT_REVIEW);
+    let fresh = start.checked_add_signed(TimeDelta::from(within)).unwrap_or(start);
+    let deadline = before.map_or(fresh, |review| review.deadline.min(fresh));
+    let valid = |decision: &&Object<ActivationDecisionSpec>| {
+        decision.spec.decision == Verb::Review
+            && approval::is_about(decision, request)
+            && decision.spec.decider.as_ref().is_some_and(|who| person::is_listed(who, &people) && !identities.same(who, requester))
+    };
+    let first = decisions.iter().filter(valid).min_by_key(|decision| (decision.created, decision.uid.as_str()));
+    let state = match first {
+        Some(_) => ReviewState::Done,
+        None if now >= deadline => ReviewState::Overdue,
+        None => ReviewState::Owed,
+    };
+    Some(ReviewStatus {
+        state,
+        deadline,
+        reviewers: people,
+        reviewed_by: first.and_then(|decision| decision.spec.decider.as_ref()).map(|who| who.username.clone()),
+        reviewed_at: first.map(|decision| decision.created),
+        comment: first.and_then(|decision| decision.spec.comment.clone()),
+    })
+}
+
+/// A review in words, for timelines and messages.
+#[must_use]
+pub fn in_words(review: &ReviewStatus) -> String {
+    let by = review.reviewed_by.as_ref().map(ToString::to_string).unwrap_or_default();
+    match review.state {
+        ReviewState::Owed => format!("a review by {} is owed until {}", person::in_words(&review.reviewers), stamp(review.deadline)),
+        ReviewState::Overdue => format!("nobody reviewed it until {}", stamp(review.deadline)),
+        ReviewState::Done => format!("reviewed by {by}{}", review.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default()),
+    }
+}

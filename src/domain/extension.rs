@@ -1,0 +1,105 @@
+//! Prolonging a running activation (api rule 13): a request of its own, granted while its base is active, from the base's end on. The two
+//! overlap, so that there is no gap; whatever ends one before its time ends the whole chain.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    binding::Binding,
+    facts::{Base, Lookup, Peer, RequestFacts, Snapshot},
+    person::Identities,
+    refusal::Refusal,
+};
+use crate::api::{Reason, Stamp, State, names::binding_name};
+
+/// End and chain's start of what a request prolongs; none where it prolongs nothing.
+///
+/// The end is the earlier of what the base's binding and its record say, and counts only with both: the policies let nobody but the
+/// operator write them. The chain's start stands on the binding; without it the base counts from its creation, which is never later.
+pub fn base(
+    snapshot: &Snapshot,
+    requester: &Stamp,
+    identities: &Identities,
+    now: DateTime<Utc>,
+) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, Refusal> {
+    let Some(name) = snapshot.request.object.spec.base() else { return Ok(None) };
+    let refuse = |why: String| Err(Refusal::new(Reason::BaseNotActive, format!("spec.extends names '{name}', {why}")));
+    let base = match &snapshot.base {
+        Some(Lookup::Found(base)) => base,
+        Some(Lookup::Unreadable(why)) => return refuse(format!("which cannot be read: {why}")),
+        Some(Lookup::Absent) | None => {
+            return refuse(format!("and there is no such request in namespace '{}'; ask for a new activation", snapshot.request.namespace));
+        }
+    };
+    let Base { request, binding } = base.as_ref();
+    if request.object.uid == snapshot.request.object.uid {
+        return refuse("which is this request itself".to_owned());
+    }
+    if !request.object.spec.requester.as_ref().is_some_and(|other| identities.same(other, requester)) {
+        return refuse("which is somebody else's; everybody prolongs his own activations only".to_owned());
+    }
+    if request.object.spec.eligibility_ref != snapshot.request.object.spec.eligibility_ref {
+        return refuse(format!(
+            "which is under eligibility '{}', not '{}'; name the same one in spec.eligibilityRef",
+            request.object.spec.eligibility_ref.name, snapshot.request.object.spec.eligibility_ref.name
+        ));
+    }
+    if request.record.state != Some(State::Active) || request.object.deleting {
+        let state = request.record.state.unwrap_or_default();
+        return refuse(format!("which is {state}: only an active one can be prolonged; ask for a new activation"));
+    }
+    let bound = match binding {
+        Binding::Present(found) if found.managed => found.deadline().map(|end| (end, found.began())),
+        // The webhook may not read bindings; the record says no later end than the binding, or the controller will see.
+        Binding::Unread => request.record.expires_at.map(|end| (end, None)),
+        Binding::Present(_) | Binding::Absent => None,
+    };
+    let (Some((stored, began)), Some(recorded)) = (bound, request.record.expires_at) else {
+        return refuse("whose end cannot be told; ask for a new activation".to_owned());
+    };
+    let end = stored.min(recorded);
+    if now >= end {
+        return refuse("whose time is up; ask for a new activation".to_owned());
+    }
+    Ok(Some((end, began.unwrap_or(request.object.created).min(end))))
+}
+
+/// The refusal of what runs, once the other end of its chain ended before its time.
+pub fn broken(snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Refusal> {
+    let early = |state: Option<State>| matches!(state, Some(State::Deactivated | State::Revoked));
+    let ended = |name: &str, word: &str| Some(Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time")));
+    if let Some(name) = snapshot.request.object.spec.base() {
+        match &snapshot.base {
+            Some(Lookup::Found(base)) if early(base.request.record.state) => return ended(name, "it prolongs"),
+            // Before its own time begins it stands on its base alone.
+            Some(Lookup::Absent) if snapshot.request.record.granted_at.is_none_or(|start| now < start) => {
+                return ended(name, "it prolongs");
+            }
+            _ => {}
+        }
+    }
+    prolonging(&snapshot.request, &snapshot.peers)
+        .find(|peer| early(peer.record.state))
+        .and_then(|peer| ended(&peer.object.name, "prolongs it"))
+}
+
+/// The names of the other bindings of the chain, which end together with this one before its time.
+#[must_use]
+pub fn links(snapshot: &Snapshot) -> Vec<String> {
+    let live = |state: Option<State>| state == Some(State::Active);
+    let base = match &snapshot.base {
+        Some(Lookup::Found(base)) if live(base.request.record.state) => Some(binding_name(&base.request.object.uid)),
+        _ => None,
+    };
+    let later =
+        prolonging(&snapshot.request, &snapshot.peers).filter(|peer| live(peer.record.state)).map(|peer| binding_name(&peer.object.uid));
+    base.into_iter().chain(later).collect()
+}
+
+fn prolonging<'a>(request: &'a RequestFacts, peers: &'a [Peer]) -> impl Iterator<Item = &'a Peer> {
+    peers.iter().filter(|peer| peer.namespace == request.namespace && peer.object.spec.base() == Some(request.object.name.as_str())).filter(
+        |peer| {
+            // One that is older names another request, which had this name before.
+            peer.object.created >= request.object.created && peer.object.uid != request.object.uid
+        },
+    )
+}

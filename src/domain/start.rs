@@ -1,0 +1,134 @@
+//! When a grant starts and when it ends (api rules 2, 3 and 13): from stored times only, so that whoever computes it again gets the same.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+use super::{
+    duration::{limits, too_short},
+    facts::{Object, RequestFacts, Settings},
+    person::{self, Account},
+    policy::stamp,
+    refusal::Refusal,
+    windows,
+};
+use crate::api::{ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, SubjectKind};
+
+/// How old the groups of a stamp may be at the start where a policy does not say.
+const DEFAULT_IDENTITY_AGE: Duration = Duration::from_hours(24);
+
+/// From when until when somebody has a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Its start; that of an extension is the end of what it prolongs.
+    pub start: DateTime<Utc>,
+    /// Its end.
+    pub deadline: DateTime<Utc>,
+    /// The start of the first activation of the chain; the same as `start` where nothing is prolonged.
+    pub began: DateTime<Utc>,
+}
+
+/// The earliest instant at which a request may start: when it was made, or the start that it asks for, in whole seconds.
+#[must_use]
+pub fn planned(request: &RequestFacts) -> DateTime<Utc> {
+    let asked = request.object.spec.start_time.map(|at| {
+        let whole = at.trunc_subsecs(0);
+        if whole < at { whole.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(whole) } else { whole }
+    });
+    request.object.created.max(asked.unwrap_or(request.object.created))
+}
+
+/// The term of a request whose approval was complete at `complete_at`; `base` is the end and the chain's start of what it prolongs.
+///
+/// The end is cut at the eligibility's end and, without an emergency, where the hours of the policy end a grant. A cut below the
+/// policy's minimum is refused.
+pub fn term(
+    request: &RequestFacts,
+    complete_at: DateTime<Utc>,
+    wanted: Duration,
+    base: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    eligibility: &Object<RoleEligibilitySpec>,
+    policy: &Object<ApprovalPolicySpec>,
+) -> Result<Term, Refusal> {
+    let made = planned(request).max(complete_at);
+    let (start, began) = base.map_or((made, made), |(end, began)| (end, began));
+    let whole = start.checked_add_signed(TimeDelta::from(wanted)).unwrap_or(start);
+    let open = if request.object.spec.emergency {
+        whole
+    } else {
+        windows::start(policy, made)?;
+        windows::ends_at(&policy.spec.windows, made, whole)
+    };
+    // Whole seconds, as the binding says it; only an eligibility's end can have parts of one.
+    let deadline = eligibility.spec.end_time.map_or(open, |end| open.min(end)).trunc_subsecs(0);
+    let left = deadline.signed_duration_since(start);
+    let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
+    if left < TimeDelta::from(shortest) {
+        let seconds = u32::try_from(left.num_seconds().max(0)).unwrap_or(0);
+        let Refusal { reason, message } = too_short(Duration::from_secs(seconds), shortest, &policy.name);
+        let why = if deadline < open.trunc_subsecs(0) {
+            format!("eligibility '{}' ends before that", eligibility.name)
+        } else {
+            format!("the hours of policy '{}' end before that (spec.windows)", policy.name)
+        };
+        return Err(Refusal::new(reason, format!("{message}; {why}")));
+    }
+    Ok(Term { start, deadline, began })
+}
+
+/// The refusal, if an activation lasts too long with all that it prolongs. Without a bound of the policy it is the chart's: prolonging
+/// must not be the way around it.
+pub fn total(term: &Term, policy: &ApprovalPolicySpec, policy_name: &str, settings: &Settings) -> Result<(), Refusal> {
+    let (longest, by) = match limits(policy).max_total_duration {
+        Some(longest) if longest <= settings.max_grant => (longest, format!("policy '{policy_name}' (spec.limits.maxTotalDuration)")),
+        _ => (settings.max_grant, "the chart's value maxGrant".to_owned()),
+    };
+    let all = term.deadline.signed_duration_since(term.began);
+    if all <= TimeDelta::from(longest) {
+        return Ok(());
+    }
+    let latest = term.began.checked_add_signed(TimeDelta::from(longest)).unwrap_or(term.began);
+    Err(Refusal::new(
+        Reason::TotalTooLong,
+        format!(
+            "from {} to {} the activation would last {} with its extensions, at most {longest} is allowed by {by}: it may end at {} at the latest",
+            stamp(term.began),
+            stamp(term.deadline),
+            whole(all),
+            stamp(latest),
+        ),
+    ))
+}
+
+fn whole(length: TimeDelta) -> Duration {
+    Duration::from_secs(u32::try_from(length.num_seconds().max(0)).unwrap_or(u32::MAX))
+}
+
+/// The refusal, if at the start the groups in the stamp are too old to count and nothing else makes the requester eligible (T54): who
+/// left a group in the meantime would otherwise start by it.
+pub fn identity(
+    requester: &Stamp,
+    account: &Account,
+    made: DateTime<Utc>,
+    start: DateTime<Utc>,
+    eligibility: &Object<RoleEligibilitySpec>,
+    policy: &Object<ApprovalPolicySpec>,
+) -> Result<(), Refusal> {
+    let oldest = limits(&policy.spec).max_identity_age.unwrap_or(DEFAULT_IDENTITY_AGE);
+    if start.signed_duration_since(made) <= TimeDelta::from(oldest) {
+        return Ok(());
+    }
+    let by_name: Vec<_> = eligibility.spec.subjects.iter().filter(|subject| subject.kind != SubjectKind::Group).cloned().collect();
+    if person::is_subject(requester, account, &by_name) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::IdentityTooOld,
+        format!(
+            "'{}' is eligible by a group, as it was seen at {}, and a start at {} or later is more than {oldest} after that, which policy '{}' \
+             allows (spec.limits.maxIdentityAge); ask again closer to the start",
+            requester.username,
+            stamp(made),
+            stamp(start),
+            policy.name
+        ),
+    ))
+}
