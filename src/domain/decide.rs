@@ -225,8 +225,12 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
             .by(decisions::decider(decision));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
-        return Verdict::new(State::Denied, Reason::DeniedByApprover, format!("denied {}", decisions::in_words(decision)))
-            .by(decisions::decider(decision));
+        let (state, reason, word) = if request.record.state == Some(State::Scheduled) {
+            (State::Revoked, Reason::RevokedByPerson, "revoked")
+        } else {
+            (State::Denied, Reason::DeniedByApprover, "denied")
+        };
+        return Verdict::new(state, reason, format!("{word} {}", decisions::in_words(decision))).by(decisions::decider(decision));
     }
     let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
     let known = match unguarded(snapshot).and_then(|()| known(snapshot, requester, settings)) {

@@ -6,16 +6,23 @@ mod approval;
 mod digest;
 mod door;
 mod eligibility;
+mod emergencies;
 mod endings;
+mod evident;
+mod extensions;
+mod guarded;
 
 mod justification;
 mod lasting;
+mod limits;
 mod live;
 mod missing;
 mod people;
 mod policies;
 mod random;
+mod role_changes;
 mod roles;
+mod starts;
 mod stored_binding;
 
 use std::sync::Arc;

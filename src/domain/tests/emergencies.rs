@@ -1,0 +1,164 @@
+//! Emergencies and their reviews (api rule 14).
+
+use super::*;
+use crate::{
+    api::{
+        policy::{Emergency, Limits, Window},
+        request::{ReviewState, ReviewStatus},
+    },
+    domain::{emergency, policy},
+};
+
+/// An emergency under a policy with a stage that allows it for half an hour.
+fn urgent() -> World {
+    let allowed = Emergency {
+        allowed: true,
+        max_duration: Some(lasting("30m")),
+        reviewers: Some(people(&["group security"])),
+        review_within: Some(lasting("8h")),
+    };
+    two_eyes().policy(|p| p.emergency = Some(allowed)).request(|r| (r.emergency, r.duration) = (true, Some(lasting("30m"))))
+}
+
+fn security() -> Stamp {
+    person("sec-1", &["security"])
+}
+
+#[test]
+fn it_skips_stages_hours_and_pause_and_nothing_else() {
+    let window = Window { from: "11:00".to_owned(), to: "12:00".to_owned(), time_zone: line("UTC"), ends_grant: true, ..Window::default() };
+    let mut ended = peer("inc-4710", "a", at(-60), dev(), Some(State::Expired));
+    (ended.record.granted_at, ended.record.ended_at) = (Some(at(-60)), Some(at(-1)));
+    let closed = urgent()
+        .policy(|p| (p.windows, p.limits) = (vec![window], Some(Limits { cooldown: Some(lasting("1h")), ..Limits::default() })))
+        .change(|w| w.snapshot.peers.push(ended));
+    let grant = closed.grant();
+    assert_eq!((grant.start, grant.deadline), (at(0), at(1_800)));
+    assert_eq!(closed.request(|r| r.emergency = false).state(), State::AwaitingApproval);
+    assert_eq!(
+        urgent().policy(|p| p.emergency = None).refusal(),
+        "EmergencyNotAllowed: policy 'two-eyes' allows no emergency (spec.emergency.allowed); ask without spec.emergency"
+    );
+    assert!(urgent().policy(|p| p.emergency.as_mut().unwrap().allowed = false).refusal().starts_with("EmergencyNotAllowed: "));
+    assert_eq!(
+        urgent().request(|r| r.duration = Some(lasting("31m"))).refusal(),
+        "DurationTooLong: duration 31m was asked for, at most 30m is allowed in an emergency by policy 'two-eyes' (spec.emergency.maxDuration); ask \
+         for 30m or less"
+    );
+    for text in [None, Some(line("   "))] {
+        assert!(urgent().request(|r| r.justification = text).refusal().starts_with("JustificationMissing: an emergency needs a reason"));
+    }
+    assert!(urgent().requester(person("outsider", &[])).refusal().starts_with("NotASubject: "));
+    assert!(urgent().eligibility(|e| e.max_duration = lasting("10m")).refusal().starts_with("DurationTooLong: "));
+    let robot = urgent().requester(person("system:serviceaccount:ci:bot", &[])).eligibility(|e| {
+        e.allow_service_accounts = true;
+        e.subjects.push(subject(SubjectKind::ServiceAccount, "bot"));
+    });
+    assert!(robot.refusal().starts_with("ServiceAccountNotAllowed: "), "{}", robot.refusal());
+}
+
+#[test]
+fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
+    let review = |world: &World| world.decide().review.unwrap();
+    let granted = urgent().granted();
+    let owed = review(&granted);
+    assert_eq!((owed.state, owed.deadline, owed.reviewers), (ReviewState::Owed, at(8 * 3_600), people(&["group security"])));
+    assert_eq!(granted.decide().look_again, Some(at(1_800)));
+    assert_eq!(two_eyes().approves(&lead(1), 5).now(6).granted().decide().review, None, "only an emergency owes one");
+    for (who, state) in [
+        (dev(), ReviewState::Owed),
+        (lead(1), ReviewState::Owed),
+        (person("DEV", &["security"]), ReviewState::Owed),
+        (security(), ReviewState::Done),
+    ] {
+        let said = granted.clone().says(Verb::Review, &who, 100).now(200);
+        assert_eq!(review(&said).state, state, "{who:?}");
+        assert_eq!(said.state(), State::Active, "a review ends nothing");
+    }
+    let done =
+        review(&granted.clone().says(Verb::Review, &security(), 100).says(Verb::Review, &person("sec-2", &["security"]), 90).now(200));
+    assert_eq!((done.reviewed_by.unwrap().as_str(), done.reviewed_at), ("sec-2", Some(at(90))), "the first one");
+    let after = |world: &World, now: i64| {
+        let Snapshot { request, policy, decisions, .. } = &world.snapshot;
+        emergency::review(request, Some(at(0)), policy.found().map(|p| &p.spec), decisions, &world.settings.identities, at(now)).unwrap()
+    };
+    assert_eq!((after(&granted, 28_799).state, after(&granted, 28_800).state), (ReviewState::Owed, ReviewState::Overdue));
+    // A late one lifts it; what is done stays so; nobody gets rid of it by removing the policy.
+    assert_eq!(after(&granted.clone().says(Verb::Review, &security(), 90_000), 90_001).state, ReviewState::Done);
+    let recorded = granted.record(|r| {
+        r.review = Some(ReviewStatus {
+            state: ReviewState::Owed,
+            deadline: at(60),
+            reviewers: people(&["sec-9"]),
+            reviewed_by: None,
+            reviewed_at: None,
+            comment: None,
+        })
+    });
+    assert_eq!((after(&recorded, 59).deadline, after(&recorded, 60).state), (at(60), ReviewState::Overdue), "it never moves later");
+    let without = recorded.change(|w| w.snapshot.policy = Lookup::Absent);
+    assert_eq!(after(&without, 60).state, ReviewState::Overdue);
+    assert_eq!(after(&without.says(Verb::Review, &person("sec-9", &[]), 70), 71).state, ReviewState::Done);
+}
+
+#[test]
+fn who_reviews_is_told_what_is_wrong() {
+    let granted = urgent().granted().now(100);
+    let door = |who: &Stamp| granted.door(&granted.decision(Verb::Review, who, 100));
+    assert_eq!(door(&security()), Ok(None));
+    assert_eq!(door(&dev()), Err("OwnRequest: 'dev' made request 'inc-4711' and cannot review it himself; somebody else must".to_owned()));
+    assert_eq!(
+        door(&lead(1)),
+        Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy)".to_owned())
+    );
+    let ended = granted.clone().now(1_801);
+    assert_eq!(ended.door(&ended.decision(Verb::Review, &security(), 1_801)), Ok(None), "mostly it comes afterwards");
+}
+
+#[test]
+fn an_overdue_review_refuses_the_next_emergency() {
+    let before = |state: ReviewState, deadline: i64, who: Stamp| {
+        let mut peer = peer("inc-4000", "a", at(-90_000), who, Some(State::Expired));
+        peer.namespace = "shop".to_owned();
+        peer.record.review = Some(ReviewStatus {
+            state,
+            deadline: at(deadline),
+            reviewers: people(&["sec-1"]),
+            reviewed_by: None,
+            reviewed_at: None,
+            comment: None,
+        });
+        urgent().change(|w| w.snapshot.peers.push(peer))
+    };
+    assert_eq!(
+        before(ReviewState::Owed, 0, dev()).refusal(),
+        "ReviewOverdue: the emergency 'shop/inc-4000' of 'dev' was not reviewed in time, and until somebody reviews it there is no other one; ask a \
+         reviewer (sec-1) for a decision Review, or ask without spec.emergency"
+    );
+    assert_eq!(before(ReviewState::Overdue, -5, dev()).state(), State::Denied);
+    assert_eq!(before(ReviewState::Owed, 1, dev()).state(), State::Active, "it is not due yet");
+    assert_eq!(before(ReviewState::Done, -5, dev()).state(), State::Active);
+    assert_eq!(before(ReviewState::Overdue, -5, lead(1)).state(), State::Active, "somebody else's");
+    assert_eq!(before(ReviewState::Overdue, -5, dev()).request(|r| r.emergency = false).state(), State::AwaitingApproval);
+}
+
+#[test]
+fn t49_an_emergency_that_nobody_could_review_is_none() {
+    let check = |change: &dyn Fn(&mut Emergency)| {
+        let mut spec = urgent().snapshot.policy.found().unwrap().spec.clone();
+        change(spec.emergency.as_mut().unwrap());
+        policy::check(&spec, &urgent().settings).map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
+    };
+    assert_eq!(check(&|_| ()), "usable");
+    for nobody in [None, Some(people(&[]))] {
+        assert!(
+            check(&|e| e.reviewers.clone_from(&nobody))
+                .starts_with("InvalidField: spec.emergency.allowed is true and spec.emergency.reviewers names nobody")
+        );
+    }
+    assert!(
+        check(&|e| e.reviewers = Some(people(&["group system:masters"])))
+            .starts_with("SystemName: spec.emergency.reviewers name 'system:masters'")
+    );
+    assert!(check(&|e| e.max_duration = Some(lasting("25h"))).starts_with("AboveMaxGrant: spec.emergency.maxDuration is 25h"));
+}

@@ -1,0 +1,47 @@
+//! Evidence and tickets as the decision asks for them (T9).
+
+use super::*;
+use crate::api::policy::{AuthenticationRule, Claim, Party, Requirements, TicketRule};
+
+fn shows(who: Stamp, values: &[&str]) -> Stamp {
+    let extra = [("jitrbac.dev/amr".to_owned(), values.iter().map(ToString::to_string).collect())].into();
+    Stamp { extra, ..who }
+}
+
+fn asking(world: World, applies_to: &[Party]) -> World {
+    let claims = vec![Claim { key: line("jitrbac.dev/amr"), any_of: vec![line("mfa")] }];
+    let rule = AuthenticationRule { claims, applies_to: applies_to.to_vec(), ..AuthenticationRule::default() };
+    world.policy(|p| p.requirements = Some(Requirements { authentication: Some(rule), ..Requirements::default() }))
+}
+
+#[test]
+fn t09_the_requester_shows_how_he_signed_in() {
+    assert!(asking(world(), &[]).refusal().starts_with("EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr'"));
+    assert!(asking(world(), &[]).requester(shows(dev(), &["pwd"])).refusal().starts_with("EvidenceMismatch: "));
+    assert_eq!(asking(world(), &[]).requester(shows(dev(), &["pwd", "mfa"])).state(), State::Active);
+    assert_eq!(asking(world(), &[Party::Approver]).state(), State::Active, "it is not asked of him");
+}
+
+#[test]
+fn t09_inv_07_an_approval_without_evidence_does_not_count() {
+    let world = || asking(two_eyes(), &[Party::Approver]);
+    assert_eq!(world().approves(&lead(1), 5).now(6).state(), State::AwaitingApproval);
+    assert_eq!(world().approves(&shows(lead(1), &["mfa"]), 5).now(6).state(), State::Active);
+    let bare = world().decision(Verb::Approve, &lead(1), 5);
+    assert!(world().door(&bare).unwrap_err().starts_with("EvidenceMissing: the sign-in of 'lead-1' shows no 'jitrbac.dev/amr'"));
+    assert_eq!(world().says(Verb::Deny, &lead(1), 5).state(), State::Denied, "a no needs none");
+    let both = asking(two_eyes(), &[Party::Requester, Party::Approver]).requester(shows(dev(), &["mfa"]));
+    assert_eq!(both.clone().approves(&shows(lead(1), &["mfa"]), 5).now(6).state(), State::Active);
+    assert_eq!(both.approves(&lead(1), 5).now(6).state(), State::AwaitingApproval);
+}
+
+#[test]
+fn t14_a_ticket_is_asked_for() {
+    let rule = TicketRule { required: true, system: None, pattern: Some(line("INC-[0-9]+")) };
+    let world = world().policy(|p| p.requirements = Some(Requirements { ticket: Some(rule), ..Requirements::default() }));
+    assert!(world.refusal().starts_with("TicketMissing: "));
+    let with =
+        |number: &str| world.clone().request(|r| r.ticket = Some(crate::api::request::Ticket { system: None, number: Some(line(number)) }));
+    assert_eq!(with("INC-1").state(), State::Active);
+    assert!(with("see INC-1").refusal().starts_with("TicketMismatch: "));
+}

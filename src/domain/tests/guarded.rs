@@ -1,0 +1,87 @@
+//! What was written while the guards were not proven, and grants while they are not (T41, T42, T55, invariants 14 and 21).
+
+use super::*;
+use crate::{
+    api::Reason,
+    domain::{GuardFacts, Refusal, Span},
+};
+
+fn span(from: i64, until: Option<i64>) -> Span {
+    Span { from: at(from), until: until.map(at) }
+}
+
+fn watched(world: World, change: impl FnOnce(&mut GuardFacts)) -> World {
+    let mut facts = GuardFacts { proven: vec![span(-1_000, None)], ..GuardFacts::default() };
+    change(&mut facts);
+    world.change(|w| w.snapshot.guards = Guards::Watched(facts))
+}
+
+fn hold() -> Refusal {
+    Refusal::new(Reason::GuardsNotProven, "the guard 'jit-rbac-requests' is missing")
+}
+
+#[test]
+fn inv_21_while_a_guard_is_not_proven_nothing_new_is_granted_and_all_else_goes_on() {
+    assert_eq!(watched(world(), |_| ()).state(), State::Active);
+    let held = watched(world(), |g| g.hold = Some(hold()));
+    assert_eq!(held.told(), "Pending GuardsNotProven: the guard 'jit-rbac-requests' is missing");
+    assert_eq!((held.decide().binding, held.decide().grant), (BindingAction::Keep, None));
+    assert!(held.decide().digest.is_some(), "people can go on looking at it");
+    assert_eq!(watched(two_eyes(), |g| g.hold = Some(hold())).state(), State::AwaitingApproval);
+    // What runs goes on, and ends as ever.
+    let running = || watched(world().granted(), |g| g.hold = Some(hold()));
+    assert_eq!(running().state(), State::Active);
+    assert_eq!(running().now(2_700).state(), State::Expired);
+    assert_eq!(running().says(Verb::Deactivate, &dev(), 9).state(), State::Deactivated);
+    // A binding that was made before, and not recorded yet, is no new grant.
+    let made = world().granted().record(|r| *r = Record::default());
+    assert_eq!(watched(made, |g| g.hold = Some(hold())).state(), State::Active);
+}
+
+#[test]
+fn inv_14_t42_a_request_of_unguarded_times_never_leads_to_a_grant() {
+    let told = "Denied WrittenUnguarded: the request was made at 2026-11-02T10:00:00Z, when the guards of jit-rbac were not proven to be in force, \
+                so it may be anybody's; make it again";
+    for (spans, denied) in [
+        (vec![span(0, None)], false),
+        (vec![span(-5, Some(0))], false),
+        (vec![span(1, None)], true),
+        (vec![span(-5, Some(-1)), span(1, None)], true),
+        (vec![span(-5, Some(-1)), span(0, Some(0)), span(7, None)], false),
+    ] {
+        let world = watched(world(), |g| g.proven.clone_from(&spans));
+        assert_eq!(world.told() == told, denied, "{spans:?}: {}", world.told());
+    }
+    // Before anything is known, nothing is granted, and nothing refused for good.
+    let unknown = watched(world(), |g| (g.proven, g.hold) = (Vec::new(), Some(hold())));
+    assert_eq!(unknown.state(), State::Pending);
+}
+
+#[test]
+fn t42_an_approval_of_unguarded_times_does_not_count_and_a_no_always_does() {
+    let gap = |g: &mut GuardFacts| g.proven = vec![span(-1_000, Some(9)), span(20, None)];
+    let approved = |seconds: i64| watched(two_eyes().approves(&lead(1), seconds).now(30), gap);
+    assert_eq!(
+        (approved(9).state(), approved(10).state(), approved(19).state(), approved(20).state()),
+        (State::Active, State::AwaitingApproval, State::AwaitingApproval, State::Active)
+    );
+    assert_eq!(watched(two_eyes().says(Verb::Deny, &lead(1), 15).now(30), gap).state(), State::Denied);
+    assert_eq!(watched(two_eyes().says(Verb::Deactivate, &dev(), 15).now(30), gap).state(), State::Withdrawn);
+}
+
+#[test]
+fn t55_what_admins_wrote_in_unguarded_times_must_be_written_again() {
+    let eligibility = watched(world(), |g| g.eligibility_unproven = true);
+    assert_eq!(
+        eligibility.told(),
+        "Pending WrittenUnguarded: eligibility 'payments-oncall' was written while the guards of jit-rbac were not proven to be in force; an admin \
+         must write it again"
+    );
+    let policy = watched(world(), |g| g.policy_unproven = true);
+    assert!(policy.told().starts_with("Pending WrittenUnguarded: policy 'two-eyes' was written while"), "{}", policy.told());
+    // What runs goes on; what they take away is taken away.
+    let running =
+        |change: fn(World) -> World| watched(change(world().granted()), |g| (g.eligibility_unproven, g.policy_unproven) = (true, true));
+    assert_eq!(running(|w| w).state(), State::Active);
+    assert_eq!(running(|w| w.eligibility(|e| e.suspended = true)).state(), State::Revoked);
+}
