@@ -30,7 +30,8 @@ fn none(faults: &[String], what_to_do: &str) {
 
 #[test]
 fn every_reason_has_its_page() {
-    let missing: Vec<_> = Reason::ALL.iter().filter(|reason| text_of(reason.as_str()).is_none()).map(|r| format!("{r}.md is missing")).collect();
+    let missing: Vec<_> =
+        Reason::ALL.iter().filter(|reason| text_of(reason.as_str()).is_none()).map(|r| format!("{r}.md is missing")).collect();
     none(&missing, "write them in the form of DurationTooLong.md and list them in README.md");
 }
 
@@ -61,7 +62,8 @@ fn every_page_has_the_form_and_is_short() {
 #[test]
 fn no_page_is_about_a_reason_that_there_is_not() {
     let known: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).chain(OTHERS).collect();
-    let names = pages(FOLDER).into_iter().map(|page| page.path.trim_start_matches(FOLDER).trim_matches('/').trim_end_matches(".md").to_owned());
+    let names =
+        pages(FOLDER).into_iter().map(|page| page.path.trim_start_matches(FOLDER).trim_matches('/').trim_end_matches(".md").to_owned());
     let strange: Vec<_> = names.filter(|name| !known.contains(name.as_str())).map(|name| format!("{name}.md is about no reason")).collect();
     none(&strange, "src/api/reason.rs has every reason; the words are stable, so a page goes only with one that was never released");
 }
@@ -77,7 +79,9 @@ fn the_index_lists_every_reason_once() {
         .iter()
         .map(|reason| (reason, listed(&reason)))
         .filter(|(_, count)| *count != 1)
-        .map(|(reason, count)| format!("README.md lists {reason} {count} times instead of once, as `| [{reason}]({reason}.md) | what it means |`"))
+        .map(|(reason, count)| {
+            format!("README.md lists {reason} {count} times instead of once, as `| [{reason}]({reason}.md) | what it means |`")
+        })
         .collect();
     none(&faults, "add or remove the row");
     let rows = index.lines().filter(|line| line.starts_with("| [")).count();
