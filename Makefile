@@ -26,9 +26,9 @@ crds: build ## Write crds/, the chart's copies and the schema of jit-access anew
 	@for directory in crds charts/jit-rbac/files/crds; do mkdir -p "$$directory"; target/debug/jit-rbac crds --directory "$$directory"; done
 	@BLESS=1 $(CARGO) test --quiet --locked --test charts schema >/dev/null
 
-refusals: plane ## Write docs/refusals.md anew from what the journeys are told
+refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys are told
 	@$(CARGO) test --quiet --locked --test journeys refused_ >/dev/null
-	@sed -i '/^## /,$$d' docs/refusals.md && cat target/tmp/refusals.md >>docs/refusals.md
+	@sed -i '/^## /,$$d' docs/refusals/as-printed.md && cat target/tmp/refusals.md >>docs/refusals/as-printed.md
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check

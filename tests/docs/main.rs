@@ -1,0 +1,50 @@
+//! The documentation against the product: what it promises about reasons, fields and files must be so. It needs no control plane.
+
+#[cfg(test)]
+mod fields;
+#[cfg(test)]
+mod links;
+#[cfg(test)]
+mod refusals;
+
+#[cfg(test)]
+mod files {
+    use std::path::{Path, PathBuf};
+
+    /// The repository.
+    pub fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// A file's text, and where it is from the root.
+    pub struct Page {
+        pub path: String,
+        pub text: String,
+    }
+
+    /// Every Markdown file in `directory` and below it, by name.
+    pub fn pages(directory: &str) -> Vec<Page> {
+        let mut found = Vec::new();
+        collect(&root().join(directory), &mut found);
+        found.sort();
+        found.iter().map(|path| page(path)).collect()
+    }
+
+    /// One Markdown file.
+    pub fn page(path: &Path) -> Page {
+        let path = path.strip_prefix(root()).unwrap_or(path);
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Page { path: path.to_string_lossy().into_owned(), text }
+    }
+
+    fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+}
