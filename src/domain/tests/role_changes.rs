@@ -77,5 +77,8 @@ fn t18_a_role_that_gains_a_risk_is_granted_no_more_until_its_author_accepts_it()
     assert_eq!(risky.eligibility(|e| e.accept_risks = vec![RiskClass::Impersonation]).state(), State::Pending);
     assert_eq!(widened(world().granted(), tokens()).state(), State::Active, "what runs is the policy's affair");
     let status = widened(world(), tokens()).snapshot.role.found().unwrap().rules.status(RoleKind::ClusterRole, "edit", true);
-    assert_eq!((status.risks, status.risk_summary.as_str()), (vec!["ServiceAccountTokens".to_owned(), "WorkloadCreate".to_owned()], "ServiceAccountTokens,WorkloadCreate"));
+    assert_eq!(
+        (status.risks, status.risk_summary.as_str()),
+        (vec!["ServiceAccountTokens".to_owned(), "WorkloadCreate".to_owned()], "ServiceAccountTokens,WorkloadCreate")
+    );
 }

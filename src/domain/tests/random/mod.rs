@@ -2,11 +2,14 @@
 //!
 //! There are few people and few names, so that identities collide; times are close together, so that edges meet.
 
+mod cluster;
 mod grants;
 mod limits;
+mod model;
 mod order;
 mod parts;
 mod records;
+mod sequences;
 mod worlds;
 
 use super::*;

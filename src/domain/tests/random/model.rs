@@ -1,0 +1,211 @@
+//! The plain model: what invariants 1 to 16 of the threat model allow, written down once more without the rules' own code. It may be slow
+//! and knows only the little cluster; where it and the rules disagree, one of them is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    cluster::{Cluster, Stored},
+    *,
+};
+use crate::api::{policy::OnRoleChange, request::ReviewState};
+
+/// One name for one human.
+fn human(stamp: &Stamp) -> String {
+    stamp.username.as_str().to_lowercase()
+}
+
+fn requester(stored: &Stored) -> String {
+    stored.facts.object.spec.requester.as_ref().map(human).unwrap_or_default()
+}
+
+fn listed(stamp: &Stamp, people: &People) -> bool {
+    people.users.contains(&stamp.username) || stamp.groups.iter().any(|group| people.groups.contains(group))
+}
+
+/// True when somebody who may said no, or the requester gave it back.
+fn ended_by_a_word(cluster: &Cluster, stored: &Stored) -> bool {
+    stored.decisions.iter().any(|said| {
+        let Some(decider) = &said.spec.decider else { return false };
+        let approver = |policy: &ApprovalPolicySpec| policy.approval.stages.iter().any(|stage| listed(decider, &stage.approvers));
+        let policy = cluster.policy.as_ref().filter(|_| cluster.eligibilities.contains_key(&stored.facts.object.spec.eligibility_ref.name));
+        match said.spec.decision {
+            Verb::Deactivate => human(decider) == requester(stored),
+            Verb::Deny => policy.is_some_and(|policy| approver(&policy.spec)),
+            Verb::Revoke => {
+                policy.is_some_and(|p| approver(&p.spec) || p.spec.revokers.as_ref().is_some_and(|people| listed(decider, people)))
+            }
+            Verb::Approve | Verb::Review => false,
+        }
+    })
+}
+
+/// True when what surrounds a request lets its person have the role at all, at an instant.
+fn surrounded(cluster: &Cluster, stored: &Stored, at: DateTime<Utc>) -> bool {
+    let Some(eligibility) = cluster.eligibilities.get(&stored.facts.object.spec.eligibility_ref.name) else { return false };
+    let Some(requester) = &stored.facts.object.spec.requester else { return false };
+    let is_subject = eligibility.spec.subjects.iter().any(|subject| match subject.kind {
+        SubjectKind::User => subject.name == requester.username,
+        SubjectKind::Group => requester.groups.contains(&subject.name),
+        SubjectKind::ServiceAccount => false,
+    });
+    is_subject
+        && !eligibility.spec.suspended
+        && eligibility.spec.end_time.is_none_or(|end| at < end)
+        && eligibility.spec.namespaces.names.contains(&stored.facts.namespace)
+        && cluster.policy.is_some()
+        && cluster.role.is_some()
+        && cluster.namespaces.contains_key(&stored.facts.namespace)
+}
+
+/// The approval that a grant rests on, by the plain count.
+fn approved(cluster: &Cluster, stored: &Stored, digest: &str) -> bool {
+    let Some(policy) = &cluster.policy else { return false };
+    let request = &stored.facts.object;
+    let emergency = request.spec.emergency && policy.spec.emergency.as_ref().is_some_and(|emergency| emergency.allowed);
+    if emergency || policy.spec.approval.automatic.is_some() {
+        return true;
+    }
+    let until = request.created + TimeDelta::minutes(10);
+    !policy.spec.approval.stages.is_empty()
+        && policy.spec.approval.stages.iter().all(|stage| {
+            let yes = stored.decisions.iter().filter(|said| {
+                said.spec.decision == Verb::Approve
+                    && said.spec.digest.as_deref() == Some(digest)
+                    && said.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
+                    && said.created >= request.created
+                    && said.created < until
+                    && cluster.spans.iter().any(|span| span.covers(said.created))
+            });
+            let people: BTreeSet<String> =
+                yes.filter_map(|said| said.spec.decider.as_ref()).filter(|who| listed(who, &stage.approvers)).map(human).collect();
+            people.iter().filter(|who| **who != requester(stored)).count() >= usize::try_from(stage.required.unwrap_or(1)).unwrap()
+        })
+}
+
+/// Why a grant that was just made is not allowed; `cluster` is as it was before.
+pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<&'static str> {
+    let request = &stored.facts.object;
+    let spec = &request.spec;
+    let eligibility = cluster.eligibilities.get(&spec.eligibility_ref.name)?;
+    let policy = cluster.policy.as_ref()?;
+    let bound =
+        |other: &&Stored| cluster.bindings.contains_key(&(other.facts.namespace.clone(), format!("jit-{}", other.facts.object.uid)));
+    let mine: Vec<&Stored> = cluster.requests.iter().filter(bound).filter(|other| requester(other) == requester(stored)).collect();
+    let same = |other: &&&Stored| {
+        other.facts.namespace == stored.facts.namespace && other.facts.object.spec.eligibility_ref == spec.eligibility_ref
+    };
+    let base = spec.extends.as_ref().map(|extends| extends.name.clone());
+    let is_base = |other: &Stored| Some(&other.facts.object.name) == base.as_ref() && other.facts.namespace == stored.facts.namespace;
+    let length = grant.deadline - grant.start;
+    let rules = [
+        // Invariant 4 and 5: one person, in his request's namespace, for the role that the eligibility names.
+        (grant.namespace == stored.facts.namespace, "in another namespace"),
+        (Some(&grant.subject.name) == spec.requester.as_ref().map(|r| r.username.to_string()).as_ref(), "for somebody else"),
+        (grant.subject.kind == "User", "for a group"),
+        (grant.role == eligibility.spec.role_ref, "another role"),
+        (cluster.digest(stored).as_ref() == Some(&grant.digest), "for what is not so"),
+        // Invariants 6, 7, 12: eligible now, approved by enough of the right people, for exactly this.
+        (surrounded(cluster, stored, grant.start), "without eligibility"),
+        (approved(cluster, stored, &grant.digest), "without approval"),
+        (!ended_by_a_word(cluster, stored), "against somebody's word"),
+        (!cluster.namespaces[&grant.namespace].terminating, "into a namespace that goes"),
+        // Invariant 3: the end follows from stored times.
+        (length <= TimeDelta::from(spec.duration.unwrap()) && length > TimeDelta::zero(), "for too long"),
+        (length <= TimeDelta::from(eligibility.spec.max_duration), "for longer than the eligibility allows"),
+        (grant.start >= request.created && spec.start_time.is_none_or(|start| grant.start >= start), "before its start"),
+        (grant.began <= grant.start && grant.deadline - grant.began <= TimeDelta::hours(24), "for longer than anything may last"),
+        // Invariant 8: what ended never begins again.
+        (!stored.facts.record.state.is_some_and(State::is_terminal), "after its end"),
+        // Invariant 14 and 21: nothing of unguarded times, nothing while a guard is away.
+        (!cluster.held && cluster.spans.iter().any(|span| span.covers(request.created)), "unguarded"),
+        // Invariant 15 and api rule 12: one at a time.
+        (mine.iter().filter(same).all(|other| is_base(other)), "beside another one"),
+        (base.is_none() || mine.iter().any(|other| is_base(other)), "prolonging nothing"),
+        (
+            base.is_some() || mine.iter().filter(|other| other.facts.object.spec.extends.is_none()).count() < 2,
+            "beyond the limit of activations",
+        ),
+        (
+            !spec.emergency || !cluster.requests.iter().any(|other| owes(other, request.created) && requester(other) == requester(stored)),
+            "despite an overdue review",
+        ),
+    ];
+    let _ = policy;
+    rules.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
+}
+
+fn owes(stored: &Stored, now: DateTime<Utc>) -> bool {
+    stored.facts.record.review.as_ref().is_some_and(|review| review.state != ReviewState::Done && now >= review.deadline)
+}
+
+/// What is remembered of every binding that was ever seen.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    deadlines: BTreeMap<(String, String), DateTime<Utc>>,
+    rules: BTreeMap<(String, String), String>,
+    terminal: BTreeMap<String, State>,
+}
+
+impl Seen {
+    /// Remembers a grant.
+    pub fn granted(&mut self, cluster: &Cluster, grant: &Grant) {
+        let key = (grant.namespace.clone(), grant.name.clone());
+        let rules = cluster.role.as_ref().map(|role| role.rules.hash().to_owned()).unwrap_or_default();
+        self.rules.insert(key, rules);
+    }
+
+    /// Why a state in which the controller has looked at everything is wrong, if it is.
+    pub fn wrong_state(&mut self, cluster: &Cluster) -> Option<String> {
+        let now = at(cluster.now + cluster.skew);
+        for stored in &cluster.requests {
+            let object = &stored.facts.object;
+            let key = (stored.facts.namespace.clone(), format!("jit-{}", object.uid));
+            let state = stored.facts.record.state;
+            // Invariant 8: an end is an end.
+            if let Some(before) = self.terminal.get(&object.uid)
+                && state != Some(*before)
+            {
+                return Some(format!("{} was {before} and is {state:?}", object.name));
+            }
+            if let Some(state) = state.filter(|state| state.is_terminal()) {
+                self.terminal.insert(object.uid.clone(), state);
+            }
+            let Some(binding) = cluster.bindings.get(&key) else { continue };
+            let wrong = |why: &str| Some(format!("{} has a binding {why}: {state:?}", object.name));
+            let Some(deadline) = binding.deadline() else { return wrong("without an end") };
+            if deadline <= now {
+                return wrong("after its end");
+            }
+            if *self.deadlines.entry(key.clone()).or_insert(deadline) < deadline {
+                return wrong("whose end moved later");
+            }
+            if state != Some(State::Active) {
+                return wrong("and is not active");
+            }
+            if ended_by_a_word(cluster, stored) {
+                return wrong("against somebody's word");
+            }
+            if !surrounded(cluster, stored, now) {
+                return wrong("that nothing around it allows any more");
+            }
+            if binding.subjects.len() != 1
+                || Some(&binding.subjects[0].name) != object.spec.requester.as_ref().map(|r| r.username.to_string()).as_ref()
+            {
+                return wrong("for somebody else");
+            }
+            let policy = cluster.policy.as_ref().map(|policy| &policy.spec);
+            if policy.is_some_and(|p| p.on_role_change == Some(OnRoleChange::Revoke))
+                && self.rules.get(&key) != cluster.role.as_ref().map(|role| role.rules.hash().to_owned()).as_ref()
+            {
+                return wrong("for a role that changed");
+            }
+            let length = deadline - stored.facts.record.granted_at.unwrap_or(deadline);
+            if cluster.eligibilities.get(&object.spec.eligibility_ref.name).is_some_and(|e| length > TimeDelta::from(e.spec.max_duration)) {
+                return wrong("that is longer than the eligibility allows now");
+            }
+        }
+        // Invariant 1: no binding without its request.
+        let known = |name: &String| cluster.requests.iter().any(|stored| *name == format!("jit-{}", stored.facts.object.uid));
+        cluster.bindings.keys().find(|(_, name)| !known(name)).map(|(_, name)| format!("{name} has no request"))
+    }
+}
