@@ -75,7 +75,7 @@ fn both_processes_read_this_configuration() {
             "mutatingConfiguration": "jit-rbac",
             "validatingConfiguration": "jit-rbac",
         },
-        "maxGrant": "24h",
+        "maxGrant": "24h", "systemNamespaces": [],
         "identity": {"prefixes": [], "aliases": {}},
     });
     assert_eq!(config(json!({})), wanted);

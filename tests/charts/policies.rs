@@ -141,6 +141,33 @@ fn t53_the_operator_is_the_controllers_account_of_this_release() {
     }
 }
 
+/// The check that has this in its message, as the policy for bindings is rendered with these values.
+fn check(values: &Value, message: &str) -> String {
+    let rendered = operator(values);
+    let policy = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-bindings");
+    let found = items(&policy["spec"]["validations"]).iter().find(|check| check["message"].as_str().unwrap().contains(message));
+    found.unwrap_or_else(|| panic!("nothing says {message}"))["expression"].as_str().unwrap().to_owned()
+}
+
+/// RBAC lets the operator bind what it holds itself as well, and its own ClusterRole among it.
+#[test]
+fn t25_the_operator_binds_what_is_listed_and_nothing_else() {
+    let roles = |lists: Value| check(&json!({"bindableRoles": lists}), "is not in the chart's value bindableRoles");
+    let listed = roles(json!({"clusterRoles": ["edit", "view"], "roles": ["debug"]}));
+    assert!(listed.contains(r#"object.roleRef.kind == 'ClusterRole' ? ["edit","view"] : ["debug"]"#), "{listed}");
+    let none = roles(json!({"clusterRoles": [], "roles": []}));
+    assert!(none.contains("object.roleRef.kind == 'ClusterRole' ? [] : []"), "{none}");
+}
+
+#[test]
+fn t24_namespaces_of_the_cluster_are_closed_unless_a_value_opens_one() {
+    let closed = |open: Value| check(&json!({"systemNamespaces": open}), "nothing is granted in namespaces");
+    let all = closed(json!([]));
+    assert!(all.contains(&format!(r#"in ["{NAMESPACE}","kube-system","kube-public","kube-node-lease"]"#)), "{all}");
+    let less = closed(json!(["kube-system"]));
+    assert!(less.contains(&format!(r#"in ["{NAMESPACE}","kube-public","kube-node-lease"]"#)), "{less}");
+}
+
 #[test]
 fn t52_the_clusters_own_controllers_are_a_value() {
     let names = ["system:kube-controller-manager", "it's \"me\""];

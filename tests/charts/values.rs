@@ -14,6 +14,10 @@ fn mistakes_in_values_are_named() {
         (json!({"bindableRoles": {"clusterRoles": ["*"]}}), "at '/bindableRoles/clusterRoles/0': '*' does not match pattern"),
         (json!({"bindableRoles": {"roles": [""]}}), "at '/bindableRoles/roles/0': minLength: got 0, want 1"),
         (json!({"bindableRoles": {"roles": ["a", "a"]}}), "at '/bindableRoles/roles': items at 0 and 1 are equal"),
+        (
+            json!({"systemNamespaces": ["default"]}),
+            "at '/systemNamespaces/0': value must be one of 'kube-system', 'kube-public', 'kube-node-lease'",
+        ),
         (json!({"maxGrant": "1d"}), "at '/maxGrant': '1d' does not match pattern"),
         (json!({"maxGrant": "0h"}), "at '/maxGrant': '0h' does not match pattern '[1-9]'"),
         (json!({"maxGrant": "1h-5m"}), "at '/maxGrant': '1h-5m' does not match pattern"),

@@ -377,5 +377,15 @@ pub fn eligibility(cluster_role: &str) -> Value {
         "subjects": [{"kind": "Group", "name": "devs"}],
         "roleRef": {"kind": "ClusterRole", "name": cluster_role},
         "maxDuration": "1h",
+        "acceptRisks": risks(cluster_role),
     })
+}
+
+/// What outlives a grant of one of Kubernetes' own roles, and must be accepted.
+pub fn risks(cluster_role: &str) -> Value {
+    match cluster_role {
+        "edit" => json!(["Impersonation", "ServiceAccountTokens"]),
+        "admin" => json!(["Escalation", "Impersonation", "ServiceAccountTokens"]),
+        _ => json!([]),
+    }
 }

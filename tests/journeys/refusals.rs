@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ensure,
-    env::{Env, Error, Journey, Outcome, Scene},
+    env::{Env, Error, Journey, Outcome, Scene, risks},
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -205,6 +205,7 @@ fn eligibility(name: &str, namespace: &str) -> Value {
             "namespaces": {"names": [namespace]},
             "policyRef": {"name": "self-service"},
             "maxDuration": "4h",
+            "acceptRisks": risks("edit"),
             "endTime": "2036-01-01T00:00:00Z",
         },
     })

@@ -177,3 +177,24 @@ pub async fn t53_the_operator_lets_other_bindings_be(floor: &Floor) -> Outcome {
     refused("its deletion", gone, "bindings", "managed RoleBindings only, and plain is none")?;
     passes("a write that changes nothing", floor.write_back(ADMIN, KIND, &namespace, "plain").await).map(drop)
 }
+
+pub async fn t25_the_operator_binds_no_role_that_is_not_listed_though_it_holds_it(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let rules = json!([{"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": ["get"]}]);
+    // The operator may do what these allow, so RBAC would let it hand that on. `view` is a ClusterRole in the list, and no Role.
+    for role in ["reader", "view"] {
+        let object =
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": role, "namespace": namespace}, "rules": rules});
+        passes("a role of what the operator holds", floor.create(ADMIN, &object).await)?;
+    }
+    for (kind, role) in [("ClusterRole", "jit-rbac-viewer"), ("Role", "reader"), ("Role", "view")] {
+        let mut object = granted(&namespace, 3600);
+        object["roleRef"] = json!({"apiGroup": RBAC, "kind": kind, "name": role});
+        let said = format!("the {kind} {role} is not in the chart's value bindableRoles: the operator may not grant it");
+        refused(role, floor.create(OPERATOR, &object).await, "bindings", &said)?;
+        object["metadata"]["name"] = json!(fresh_name());
+        object["metadata"]["labels"] = Value::Null;
+        refused("the same without label", floor.create(OPERATOR, &object).await, "bindings", "must have the label")?;
+    }
+    passes("a role of the list", floor.create(OPERATOR, &granted(&namespace, 3600)).await).map(drop)
+}

@@ -104,12 +104,7 @@ const WAYS: [Away; 11] = [
         "DurationNoLongerAllowed",
         "it was granted for 10m, now at most 5m is allowed by eligibility 'NAME' (spec.maxDuration)",
     ),
-    away(
-        "over",
-        How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#),
-        "EligibilityOver",
-        "eligibility 'NAME' ended at 2026-01-01T00:00:00Z (spec.endTime)",
-    ),
+    away("over", How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#), "EligibilityOver", "eligibility 'NAME' is over at "),
     away(
         "limit",
         How::Edit(POLICY, r#"{"limits":{"maxDuration":"5m"}}"#),

@@ -135,7 +135,7 @@ async fn kubectl_lists_selects_and_describes(env: Arc<Env>) -> Outcome {
     ensure!(rows[3][..4] == ["waiting", "edit", "dev-2", "AwaitingApproval"] && rows.len() == 4, "the rows are {rows:?}");
     let wide = table(&["get", "rar", "-o", "wide"]).await?;
     ensure!(
-        wide[0] == ["NAME", "ROLE", "USER", "STATE", "EXPIRES", "REASON", "TICKET", "APPROVED-BY", "DIGEST", "AGE"],
+        wide[0] == ["NAME", "ROLE", "USER", "STATE", "EXPIRES", "REASON", "RISKS", "REVIEW", "TICKET", "APPROVED-BY", "DIGEST", "AGE"],
         "wide columns are {:?}",
         wide[0]
     );

@@ -22,13 +22,14 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 
 async fn refused_eligibilities_are_told_why(env: Arc<Env>) -> Outcome {
     let scene = env.scene("refunds").await?;
-    let spec = json!({"approval": {"automatic": {}}, "limits": {"minDuration": "5m"}, "eligibility": {"maxDuration": "8760h"}});
+    let spec = json!({"approval": {"automatic": {}}, "limits": {"minDuration": "5m"}, "eligibility": {"maxDuration": "8760h", "requireJustification": true}});
     scene.admin(&[policy("refunds-policy", &spec)]).await?;
     let mut book = Book::new(&scene, "Eligibilities")?;
     let new = || {
         let mut object = eligibility("refunds-oncall", "refunds");
         object["spec"]["policyRef"]["name"] = json!("refunds-policy");
         object["spec"]["startTime"] = json!("2035-06-01T00:00:00Z");
+        object["spec"]["justification"] = json!("they are on call for refunds");
         object
     };
     for (title, changes, says) in eligibilities_by_schema() {
@@ -160,7 +161,7 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
         (
             "A namespace of the cluster",
             vec![("spec.namespaces.names.0", json!("kube-system"))],
-            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it",
+            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it",
         ),
         (
             "The operator's namespace",
@@ -168,9 +169,19 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
             "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it",
         ),
         (
-            "Not in force: acceptRisks",
-            vec![("spec.acceptRisks", json!(["Escalation"]))],
-            "FieldNotInForce: spec.acceptRisks is set, and this version of jit-rbac does not act upon it yet; leave it out",
+            "No reason, though its policy asks for one",
+            vec![("spec.justification", Value::Null)],
+            "ReasonRequired: spec.justification is missing and policy 'refunds-policy' asks why these people are eligible (spec.eligibility.requireJustification); say why",
+        ),
+        (
+            "A role that hands out what outlives a grant",
+            vec![("spec.acceptRisks", json!(["Impersonation"]))],
+            "RiskNotAccepted: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add ServiceAccountTokens to spec.acceptRisks",
+        ),
+        (
+            "A role with several such",
+            vec![("spec.roleRef.name", json!("admin")), ("spec.acceptRisks", Value::Null)],
+            "RiskNotAccepted: ClusterRole 'admin' can create roles.rbac.authorization.k8s.io (class Escalation), and impersonate serviceaccounts (class Impersonation), and create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add Escalation, Impersonation, ServiceAccountTokens to spec.acceptRisks",
         ),
     ]
 }
@@ -183,7 +194,7 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
     let nobody = "spec.approval.stages[0].approvers: Invalid value: a stage must have at least one approver in `users` or `groups`";
     let required = "\n* spec.approval.stages[0].approvers: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
     let stage = |name: &str| json!({"name": name, "approvers": {"groups": ["leads"]}});
-    let by_schema: [Row<'_>; 8] = [
+    let by_schema: [Row<'_>; 10] = [
         ("Neither automatic nor stages", vec![("spec.approval", json!({}))], choose),
         ("Both automatic and stages", vec![("spec.approval.automatic", json!({}))], choose),
         ("An empty list of stages", vec![("spec.approval.stages", json!([]))], choose),
@@ -200,6 +211,16 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
             vec![("spec.limits", json!({"minDuration": "2h", "maxDuration": "1h"}))],
             "spec.limits: Invalid value: `minDuration` must not be longer than `maxDuration`",
         ),
+        (
+            "Emergencies that nobody reviews",
+            vec![("spec.emergency", json!({"allowed": true}))],
+            "spec.emergency: Invalid value: `allowed` needs at least one of the `reviewers`: an emergency is looked at afterwards",
+        ),
+        (
+            "An hour that there is not",
+            vec![("spec.windows", json!([{"from": "08:00", "to": "24:00", "timeZone": "UTC"}]))],
+            "spec.windows[0].to: Invalid value: \"24:00\": spec.windows[0].to in body should match '^([01][0-9]|2[0-3]):[0-5][0-9]$'",
+        ),
     ];
     for (title, changes, says) in by_schema {
         book.apply(title, ADMIN, new(), &changes, Schema(says)).await?;
@@ -213,11 +234,17 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
         ("A system group as approvers", "spec.approval.stages.0.approvers.groups", "system:masters"),
         ("A system user as approver", "spec.approval.stages.0.approvers.users", "system:admin"),
         ("A system group as revokers", "spec.revokers", "system:authenticated"),
+        ("A system group as reviewers", "spec.emergency", "system:authenticated"),
     ] {
-        let value_in = if place == "spec.revokers" { json!({"groups": [value]}) } else { json!([value]) };
+        let value_in = match place {
+            "spec.revokers" => json!({"groups": [value]}),
+            "spec.emergency" => json!({"allowed": true, "reviewers": {"groups": [value]}}),
+            _ => json!([value]),
+        };
         book.apply(title, ADMIN, new(), &[(place, value_in)], Policy("approval-policies", &strangers(value))).await?;
     }
-    let by_webhook: [Row<'_>; 4] = [
+    let window = |to: &str, zone: &str| json!([{"days": ["Mon"], "from": "08:00", "to": to, "timeZone": zone}]);
+    let by_webhook: [Row<'_>; 10] = [
         (
             "More people than are named",
             vec![("spec.approval.stages.0.approvers", json!({"users": ["lead-1"]})), ("spec.approval.stages.0.required", json!(2))],
@@ -238,33 +265,41 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
             vec![("spec.requirements", json!({"justification": {"pattern": "INC-("}}))],
             "InvalidField: spec.requirements.justification.pattern 'INC-(' cannot be used: unclosed group",
         ),
+        (
+            "A ticket's pattern that is none",
+            vec![("spec.requirements", json!({"ticket": {"pattern": "INC-["}}))],
+            "InvalidField: spec.requirements.ticket.pattern 'INC-[' cannot be used: unclosed character class",
+        ),
+        (
+            "Evidence of nothing",
+            vec![("spec.requirements", json!({"authentication": {}}))],
+            "InvalidField: spec.requirements.authentication asks for nothing: give it `claims` or `maxAge`, or leave it out",
+        ),
+        (
+            "More with extensions than maxGrant",
+            vec![("spec.limits", json!({"maxTotalDuration": "25h"}))],
+            "AboveMaxGrant: spec.limits.maxTotalDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
+        ),
+        (
+            "A longer emergency than maxGrant",
+            vec![("spec.emergency", json!({"allowed": true, "maxDuration": "25h", "reviewers": {"groups": ["security"]}}))],
+            "AboveMaxGrant: spec.emergency.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
+        ),
+        (
+            "A time zone that there is not",
+            vec![("spec.windows", window("18:00", "Europe/Olso"))],
+            "InvalidField: spec.windows[0].timeZone 'Europe/Olso' is no time zone of the IANA database (did you mean Europe/Oslo?); write one such as Europe/Oslo, or UTC",
+        ),
+        (
+            "Hours that are none",
+            vec![("spec.windows", window("08:00", "Europe/Oslo"))],
+            "InvalidField: spec.windows[0] begins and ends at 08:00; give it another end, or 00:00 in both for the whole day",
+        ),
     ];
     for (title, changes, says) in by_webhook {
         book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
     }
-    for (field, place, value) in [
-        ("spec.requirements.ticket", "spec.requirements", json!({"ticket": {"required": true}})),
-        (
-            "spec.requirements.authentication",
-            "spec.requirements",
-            json!({"authentication": {"claims": [{"key": "jitrbac.dev/amr", "anyOf": ["mfa"]}]}}),
-        ),
-        ("spec.limits.maxTotalDuration", "spec.limits", json!({"maxTotalDuration": "12h"})),
-        ("spec.limits.maxScheduleAhead", "spec.limits", json!({"maxScheduleAhead": "168h"})),
-        ("spec.limits.maxIdentityAge", "spec.limits", json!({"maxIdentityAge": "24h"})),
-        ("spec.limits.maxActivePerUser", "spec.limits", json!({"maxActivePerUser": 5})),
-        ("spec.limits.maxPendingPerUser", "spec.limits", json!({"maxPendingPerUser": 5})),
-        ("spec.limits.cooldown", "spec.limits", json!({"cooldown": "1h"})),
-        ("spec.windows", "spec.windows", json!([{"from": "08:00", "to": "18:00", "timeZone": "Europe/Oslo"}])),
-        ("spec.emergency", "spec.emergency", json!({"allowed": true})),
-        ("spec.eligibility.requireJustification", "spec.eligibility", json!({"requireJustification": true})),
-        ("spec.onRoleChange", "spec.onRoleChange", json!("Revoke")),
-        ("spec.retention", "spec.retention", json!("2160h")),
-    ] {
-        let says = format!("FieldNotInForce: {field} is set, and this version of jit-rbac does not act upon it yet; leave it out");
-        book.apply(&format!("Not in force: {field}"), ADMIN, new(), &[(place, value)], Webhook(&says)).await?;
-    }
-    // What says nothing is no promise that somebody relies on.
+    // What says nothing asks for nothing.
     let mut unset = new();
     unset["spec"]["limits"] = json!({"cooldown": "0s"});
     unset["spec"]["emergency"] = json!({"allowed": false});

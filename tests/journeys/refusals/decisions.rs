@@ -107,9 +107,8 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     book.apply("Revoking as nobody", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
     let says = "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke";
     book.apply("Deactivating somebody else's", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;
-    let says =
-        "FieldNotInForce: the decision Review is not acted upon by this version of jit-rbac yet; use Approve, Deny, Revoke or Deactivate";
-    book.apply("Not in force: Review", "lead-1", decision("Review"), &[], Webhook(says)).await?;
+    let says = "NothingToReview: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review";
+    book.apply("Reviewing what was no emergency", "lead-1", decision("Review"), &[], Webhook(says)).await?;
 
     scene.create("lead-2", &decision("Deny")).await?.ok()?;
     scene.until_state("inc-4711", "Denied", SOON).await?;

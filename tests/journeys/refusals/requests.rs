@@ -35,6 +35,8 @@ async fn refused_requests_are_told_why(env: Arc<Env>) -> Outcome {
     not_eligible(&mut book).await?;
     durations(&mut book).await?;
     texts(&mut book).await?;
+    starts(&mut book).await?;
+    tickets(&mut book).await?;
     fields(&mut book).await?;
     missing(&scene, &mut book).await?;
     ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of a request that was refused");
@@ -48,7 +50,25 @@ async fn refused_requests_are_told_why(env: Arc<Env>) -> Outcome {
 
 async fn offers(scene: &Scene) -> Outcome {
     let limits = json!({"approval": {"automatic": {}}, "limits": {"minDuration": "5m", "maxDuration": "2h"}, "requirements": {"justification": {"minLength": 10, "pattern": "(INC|CHG)-[0-9]+ .*"}}});
-    let mut all = vec![policy("self-service", &limits)];
+    let hours = json!([{"days": ["Mon", "Tue", "Wed", "Thu", "Fri"], "from": "08:00", "to": "18:00", "timeZone": "Europe/Oslo"}]);
+    let mut all = vec![
+        policy("self-service", &limits),
+        policy("office-hours", &json!({"approval": {"automatic": {}}, "windows": hours, "limits": {"maxIdentityAge": "99999h"}})),
+        policy(
+            "ticketed",
+            &json!({
+                "approval": {"automatic": {}}, "limits": {"maxScheduleAhead": "1h", "maxIdentityAge": "99999h"},
+                "requirements": {"ticket": {"required": true, "system": "jira", "pattern": "INC-[0-9]+"}},
+            }),
+        ),
+        policy(
+            "second-factor",
+            &json!({
+                "approval": {"automatic": {}},
+                "requirements": {"authentication": {"claims": [{"key": "jitrbac.dev/amr", "anyOf": ["mfa"]}]}},
+            }),
+        ),
+    ];
     let with = |name: &str, changes: &[(&str, Value)]| {
         let mut object = eligibility(name, "payments");
         for (place, value) in changes {
@@ -58,6 +78,9 @@ async fn offers(scene: &Scene) -> Outcome {
     };
     all.push(with("payments-oncall", &[("spec.maxDuration", json!("1h"))]));
     all.push(with("payments-long", &[]));
+    all.push(with("payments-office", &[("spec.policyRef.name", json!("office-hours"))]));
+    all.push(with("payments-ticket", &[("spec.policyRef.name", json!("ticketed"))]));
+    all.push(with("payments-evidence", &[("spec.policyRef.name", json!("second-factor"))]));
     all.push(with("payments-over", &[("spec.endTime", json!("2026-01-01T00:00:00Z"))]));
     all.push(with("payments-suspended", &[("spec.suspended", json!(true))]));
     all.push(with("payments-later", &[("spec.startTime", json!("2035-01-01T00:00:00Z"))]));
@@ -97,7 +120,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "A namespace of the cluster",
             in_namespace("kube-system"),
-            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it",
+            "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it",
         ),
         (
             "The operator's namespace",
@@ -212,16 +235,97 @@ async fn texts(book: &mut Book<'_>) -> Outcome {
     Ok(())
 }
 
-async fn fields(book: &mut Book<'_>) -> Outcome {
-    for (field, value) in [
-        ("spec.startTime", json!("2035-01-01T00:00:00Z")),
-        ("spec.extends", json!({"name": "inc-4710"})),
-        ("spec.emergency", json!(true)),
-        ("spec.ticket", json!({"system": "jira", "number": "INC-4711"})),
-    ] {
-        let says = format!("FieldNotInForce: {field} is set, and this version of jit-rbac does not act upon it yet; leave it out");
-        book.apply(&format!("Not in force: {field}"), "dev", request(), &[(field, value)], Webhook(&says)).await?;
+async fn starts(book: &mut Book<'_>) -> Outcome {
+    let at = |hour: u8| ("spec.startTime", json!(format!("2035-01-01T{hour:02}:00:00Z")));
+    let office = ("spec.eligibilityRef.name", json!("payments-office"));
+    let rows: [Row<'_>; 5] = [
+        (
+            "A start outside the hours",
+            vec![office.clone(), at(3)],
+            "OutsideHours: a start at 2035-01-01T03:00:00Z is outside the hours of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; they begin next at 2035-01-01T07:00:00Z: ask then, or ask now with that in spec.startTime",
+        ),
+        (
+            "A start too far ahead",
+            vec![("spec.eligibilityRef.name", json!("payments-ticket")), at(9)],
+            "StartTooFarAhead: a start at 2035-01-01T09:00:00Z was asked for; policy 'ticketed' allows one at most 1h ahead, which is 20…Z now (spec.limits.maxScheduleAhead)",
+        ),
+        (
+            "A start too far ahead for who is eligible by a group",
+            vec![at(9)],
+            "IdentityTooOld: 'dev' is eligible by a group, as it was seen at 20…Z, and a start at 2035-01-01T09:00:00Z or later is more than 24h after that, which policy 'self-service' allows (spec.limits.maxIdentityAge); ask again closer to the start",
+        ),
+        (
+            "Prolonging what is not there",
+            vec![("spec.extends", json!({"name": "inc-4710"}))],
+            "BaseNotActive: spec.extends names 'inc-4710', and there is no such request in namespace 'payments'; ask for a new activation",
+        ),
+        (
+            "An emergency under a policy without",
+            vec![("spec.emergency", json!(true))],
+            "EmergencyNotAllowed: policy 'self-service' allows no emergency (spec.emergency.allowed); ask without spec.emergency",
+        ),
+    ];
+    for (title, mut changes, says) in rows {
+        if changes[0].1 == json!("payments-ticket") {
+            changes.push(("spec.ticket", json!({"system": "jira", "number": "INC-4711"})));
+        }
+        book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
     }
+    let alone = "an emergency starts now and by itself: leave `startTime` and `extends` out";
+    let base = ("spec.extends", json!({"name": "inc-4710"}));
+    let emergency = ("spec.emergency", json!(true));
+    for (title, changes, says) in [
+        (
+            "Prolonging with a start",
+            vec![base.clone(), at(9)],
+            "a request with `extends` goes on where the other one ends: leave `startTime` out",
+        ),
+        ("An emergency later", vec![emergency.clone(), at(9)], alone),
+        ("An emergency that prolongs", vec![emergency.clone(), base], alone),
+        (
+            "An emergency without reason",
+            vec![emergency, ("spec.justification", Value::Null)],
+            "an emergency needs a `justification`, for those who review it",
+        ),
+    ] {
+        book.apply(title, "dev", request(), &changes, Schema(&format!("spec: Invalid value: {says}"))).await?;
+    }
+    Ok(())
+}
+
+async fn tickets(book: &mut Book<'_>) -> Outcome {
+    let ticket = |value: Value| vec![("spec.eligibilityRef.name", json!("payments-ticket")), ("spec.ticket", value)];
+    let rows: [Row<'_>; 4] = [
+        (
+            "No ticket",
+            ticket(Value::Null),
+            "TicketMissing: no ticket was given; policy 'ticketed' asks for one of the system 'jira' whose number matches 'INC-[0-9]+' in spec.ticket",
+        ),
+        (
+            "A ticket of no system",
+            ticket(json!({"number": "INC-4711"})),
+            "TicketMismatch: the ticket 'INC-4711' names no system; policy 'ticketed' asks for 'jira' in spec.ticket.system",
+        ),
+        (
+            "A ticket of another system",
+            ticket(json!({"system": "github", "number": "INC-4711"})),
+            "TicketMismatch: the ticket 'INC-4711' is of the system 'github'; policy 'ticketed' asks for 'jira' in spec.ticket.system",
+        ),
+        (
+            "A ticket of another form",
+            ticket(json!({"system": "jira", "number": "INC-4711, or so"})),
+            "TicketMismatch: the ticket 'INC-4711, or so' does not match 'INC-[0-9]+', which policy 'ticketed' asks for in spec.ticket.number (the whole text must match)",
+        ),
+    ];
+    for (title, changes, says) in rows {
+        book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
+    }
+    let says = "EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr', and policy 'second-factor' asks for 'mfa'; sign in again yourself, without impersonation, and if that does not help ask an admin whether the cluster's authentication passes 'jitrbac.dev/amr' on";
+    let changes = [("spec.eligibilityRef.name", json!("payments-evidence"))];
+    book.apply("A sign-in without the evidence", "dev", request(), &changes, Webhook(says)).await
+}
+
+async fn fields(book: &mut Book<'_>) -> Outcome {
     let unknown = "Error from server (BadRequest): error when creating \"request.yaml\": RoleActivationRequest in version \"v1alpha1\" cannot be handled as a RoleActivationRequest: strict decoding error: unknown field \"spec.namespace\"";
     book.apply("A field that there is not", "dev", request(), &[("spec.namespace", json!("shop"))], Whole(unknown)).await?;
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "a"}]);
