@@ -21,7 +21,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         stages_open_one_after_the_other,
         a_quorum_counts_people,
         an_approver_shortens_and_never_lengthens,
-        a_request_that_nobody_decides_times_out,
+        inv_29_a_request_that_nobody_decides_times_out,
         a_word_against_it_ends_a_waiting_request,
     ];
     all.extend(stale::journeys());
@@ -180,7 +180,7 @@ async fn an_approver_shortens_and_never_lengthens(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn a_request_that_nobody_decides_times_out(env: Arc<Env>) -> Outcome {
+async fn inv_29_a_request_that_nobody_decides_times_out(env: Arc<Env>) -> Outcome {
     let scene = env.scene("late").await?;
     let mut policy = approved_by("leads", 2);
     policy["approval"]["timeout"] = json!("6s");

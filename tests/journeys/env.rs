@@ -74,9 +74,10 @@ impl Drop for Ground {
 }
 
 impl Ground {
-    /// Starts a plane and the operator, with more chart `values` than the usual ones, and lets everybody make requests.
-    pub async fn start(values: Value) -> Result<Self, Error> {
-        let plane = Plane::start(Options::default()).await?;
+    /// Starts a plane, with more flags for its API server, and the operator, with more chart `values` than the usual ones, and lets
+    /// everybody make requests.
+    pub async fn start(values: Value, apiserver_flags: Vec<String>) -> Result<Self, Error> {
+        let plane = Plane::start(Options { apiserver_flags, ..Options::default() }).await?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
         options.values = values;
@@ -146,7 +147,7 @@ impl Env {
     /// The plane that journeys share. They must leave it, its operator and its policies as they are.
     pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Value::Null).await?);
+            let ground = Arc::new(Ground::start(Value::Null, Vec::new()).await?);
             self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
             Ok::<_, Error>(ground)
         };
@@ -155,8 +156,17 @@ impl Env {
 
     /// A plane for one journey, which may do to it what it likes. At most a few exist at a time.
     pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.ground_with(values, Vec::new()).await
+    }
+
+    /// The same with more flags for the API server.
+    pub async fn ground_with(
+        &self,
+        values: Value,
+        apiserver_flags: Vec<String>,
+    ) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
         let permit = self.own.clone().acquire_owned().await?;
-        let ground = Arc::new(Ground::start(values).await?);
+        let ground = Arc::new(Ground::start(values, apiserver_flags).await?);
         self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
         Ok((ground, permit))
     }
@@ -175,7 +185,7 @@ impl Env {
     /// takes the operator's processes away asks for it alone, everybody else for a share.
     pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Value::Null).await?);
+            let ground = Arc::new(Ground::start(Value::Null, Vec::new()).await?);
             self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
             bindings::remove_policy(&ground).await?;
             Ok::<_, Error>(RwLock::new(ground))

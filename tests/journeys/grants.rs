@@ -24,7 +24,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         the_requester_gives_a_grant_back,
         an_ended_manifest_applied_again_grants_nothing,
         a_generated_name_makes_a_request_of_its_own,
-        t37_a_namespace_goes_while_a_grant_runs_in_it,
+        t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it,
     ];
     all.extend(endings::journeys());
     all.extend(shown::journeys());
@@ -154,7 +154,7 @@ async fn a_generated_name_makes_a_request_of_its_own(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t37_a_namespace_goes_while_a_grant_runs_in_it(env: Arc<Env>) -> Outcome {
+async fn t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("going").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let waits = scene.offer("waits", approved_by("leads", 1), eligibility("edit")).await?;

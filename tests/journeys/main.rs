@@ -9,6 +9,7 @@
 mod access;
 mod approvals;
 mod audit;
+mod beyond;
 mod bindings;
 mod env;
 mod faults;
@@ -46,6 +47,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         access::journeys(),
         approvals::journeys(),
         audit::journeys(),
+        beyond::journeys(),
         bindings::journeys(),
         faults::journeys(),
         replicas::journeys(),

@@ -56,7 +56,7 @@ fn a_person_in_many_groups_is_served() {
 }
 
 #[test]
-fn t10_users_of_kubernetes_itself_are_refused() {
+fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
     for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
         let message = format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
         refused(
