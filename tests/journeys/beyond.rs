@@ -62,14 +62,14 @@ async fn t19_t39_the_samples_of_the_documentation_keep_a_holder_from_keeping_wha
 }
 
 async fn t48_another_authorizer_answers_for_authors_and_its_rights_are_not_ours_to_end(env: Arc<Env>) -> Outcome {
-    // ABAC beside RBAC: `outsider` may do everything and `security` write our own kinds only, and no Role says so.
+    // ABAC beside RBAC (the flag adds to the one that is there): `outsider` may do everything and `security` write our own kinds only, and no Role says so.
     let line = |user: &str, group: &str| {
         let spec = json!({"user": user, "namespace": "*", "resource": "*", "apiGroup": group});
         json!({"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": spec}).to_string()
     };
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), format!("{}\n{}\n", line("outsider", "*"), line("security", "jitrbac.dev")))?;
-    let flags = vec!["--authorization-mode=RBAC,ABAC".to_owned(), format!("--authorization-policy-file={}", file.path().display())];
+    let flags = vec!["--authorization-mode=ABAC".to_owned(), format!("--authorization-policy-file={}", file.path().display())];
     let (ground, _permit) = env.ground_with(Value::Null, flags).await?;
     let scene = env.scene_on(&ground, "abac").await?;
     let policy = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": "abac"}, "spec": automatic()});
