@@ -3,10 +3,11 @@
 //! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: a chart or a repository applies
 //! policy, role and eligibility in any order, and nothing is granted before all are there.
 
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::{Api, ResourceExt, api::PostParams};
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use kube::ResourceExt;
 
 use super::{
+    access::{Access, ask, attributes},
     answer::Answer,
     desk::{Desk, Write},
     stamp,
@@ -17,11 +18,11 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Refusal, eligibility, namespace, policy, risks},
+    domain::{Lookup, Refusal, author, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
         cache::Key,
-        convert, read,
+        convert,
         surroundings::{Policy, Source},
     },
 };
@@ -30,7 +31,8 @@ use crate::{
 const MAX_NAMED: usize = 4;
 
 impl Desk {
-    /// An eligibility is taken when it can be used as it is written, its policy is content with it and the operator may bind its role.
+    /// An eligibility is taken when it can be used as it is written, its policy is content with it, and both the operator
+    /// and its author may bind its role.
     pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
         if keeps_spec(write) {
             return Ok(Answer::allowed());
@@ -47,6 +49,9 @@ impl Desk {
             return Ok(answer);
         }
         let object = convert::object(&stored.metadata, spec.clone());
+        if let Some(answer) = self.author_of_eligibility(write, &object).await? {
+            return Ok(answer);
+        }
         let mut found = self.policy_of(&object.spec, Source::Cache).await?;
         if found.found().is_none_or(|found| policy::check_eligibility(&object, found).is_err()) {
             found = self.policy_of(&object.spec, Source::Server).await?;
@@ -61,19 +66,23 @@ impl Desk {
         Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role)))
     }
 
-    /// A policy is taken when it can be used as it is written. Its author hears of eligibilities that it makes unusable.
-    pub(super) fn review_policy(&self, write: &Write<'_>) -> Answer {
+    /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
+    /// eligibilities that it makes unusable.
+    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
         if keeps_spec(write) {
-            return Answer::allowed();
+            return Ok(Answer::allowed());
         }
         let stored: ApprovalPolicy = match write.typed() {
             Ok(stored) => stored,
-            Err(answer) => return answer,
+            Err(answer) => return Ok(answer),
         };
         if let Err(refusal) = authored_by(write).and_then(|()| policy::check(&stored.spec, &self.settings)) {
-            return refusal.into();
+            return Ok(refusal.into());
         }
         let object = convert::object(&stored.metadata, stored.spec);
+        if let Some(answer) = self.author_of_policy(write, &object.name).await? {
+            return Ok(answer);
+        }
         let mut broken = self.world.eligibilities.pick(|_, found| {
             let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
             let refusal = policy::check_eligibility(eligibility, &object).err()?;
@@ -85,7 +94,7 @@ impl Desk {
         broken.sort_unstable();
         let more = broken.len().saturating_sub(MAX_NAMED);
         let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
-        Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"))))
+        Ok(Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more")))))
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {
@@ -134,19 +143,13 @@ impl Desk {
 
     /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
     async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, GatherError> {
-        let question = SubjectAccessReview {
-            spec: may_bind(&self.operator, &self.settings.operator_namespace, role),
-            ..SubjectAccessReview::default()
-        };
         let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
-        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let status = read(what, api.create(&PostParams::default(), &question)).await?.status.unwrap_or_default();
-        if !status.allowed || status.denied.unwrap_or(false) {
-            return Ok(Some(Answer::from(eligibility::not_bindable(role))));
-        }
-        // An authorizer that failed may have been the one that denies.
-        let failed = status.evaluation_error.filter(|error| !error.is_empty());
-        Ok(failed.map(|error| Answer::Unexamined(format!("cannot tell {}: {error}; try again", what()))))
+        let access = ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await?;
+        Ok(match access {
+            Access::Yes => None,
+            Access::No => Some(eligibility::not_bindable(role).into()),
+            Access::Unclear(error) => Some(Access::unclear(&what(), &error)),
+        })
     }
 }
 
@@ -157,13 +160,7 @@ fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> Subject
     SubjectAccessReviewSpec {
         user: Some(operator.to_owned()),
         groups: Some(groups.to_vec()),
-        resource_attributes: Some(ResourceAttributes {
-            verb: Some("bind".to_owned()),
-            group: Some("rbac.authorization.k8s.io".to_owned()),
-            resource: Some(role.kind.resource().to_owned()),
-            name: Some(role.name.clone()),
-            ..ResourceAttributes::default()
-        }),
+        resource_attributes: Some(attributes(&author::bind(role, None))),
         ..SubjectAccessReviewSpec::default()
     }
 }

@@ -101,7 +101,7 @@ impl Desk {
             (Phase::Validate, Kind::Request) => Box::pin(self.review_request(&write)).await,
             (Phase::Validate, Kind::Decision) => Box::pin(self.review_decision(&write)).await,
             (Phase::Validate, Kind::Eligibility) => Box::pin(self.review_eligibility(&write)).await,
-            (Phase::Validate, Kind::Policy) => Ok(self.review_policy(&write)),
+            (Phase::Validate, Kind::Policy) => Box::pin(self.review_policy(&write)).await,
         };
         answer.unwrap_or_else(Answer::from)
     }

@@ -41,17 +41,15 @@ impl Stored {
             return status(403, "Forbidden");
         }
         if path.ends_with("/subjectaccessreviews") {
-            let asked = &body["spec"]["resourceAttributes"];
-            assert_eq!((&body["spec"]["user"], &asked["verb"]), (&json!(OPERATOR), &json!("bind")));
             let mut answered = body.clone();
-            answered["status"] = json!({"allowed": asked["name"] == "edit"});
+            answered["status"] = access(&body["spec"]);
             return (201, answered);
         }
         let objects = self.objects.lock().unwrap();
         if let Some((_, found)) = objects.iter().find(|(at, _)| at == path) {
             return (200, found.clone());
         }
-        if path.ends_with("/roleactivationrequests") || path.ends_with("/activationdecisions") {
+        if ["/roleactivationrequests", "/activationdecisions", "/roleeligibilities"].iter().any(|kind| path.ends_with(kind)) {
             let items: Vec<&Value> =
                 objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
             return (200, json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "List", "metadata": {}, "items": items}));
@@ -125,6 +123,26 @@ impl Stored {
     }
 }
 
+/// Who may bind what: the operator `edit`, `admin` everything, `local-1` in one namespace; `boss` administers policies. For `broken` an
+/// authorizer fails beside one that allows, for `denied` one denies beside one that allows.
+fn access(spec: &Value) -> Value {
+    let (user, asked) = (spec["user"].as_str().unwrap_or_default(), &spec["resourceAttributes"]);
+    let bind = asked["verb"] == "bind" && asked["group"] == "rbac.authorization.k8s.io" && asked["resource"] == "clusterroles";
+    let administer = asked["verb"] == "administer" && asked["group"] == "jitrbac.dev" && asked["resource"] == "approvalpolicies";
+    match user {
+        OPERATOR => json!({"allowed": bind && asked["name"] == "edit"}),
+        "admin" | "lead-1" => json!({"allowed": bind}),
+        "local-1" => json!({"allowed": bind && asked["namespace"] == "payments"}),
+        "boss" => json!({"allowed": administer && asked["name"] == "two-eyes"}),
+        "evidence" => {
+            json!({"allowed": bind && spec["uid"] == "u-1" && spec["extra"]["k"] == json!(["v"]) && spec["groups"][0] == "evidences"})
+        }
+        "broken" => json!({"allowed": true, "evaluationError": "no answer"}),
+        "denied" => json!({"allowed": true, "denied": true}),
+        _ => json!({"allowed": false}),
+    }
+}
+
 fn review(user: &str, object: &Value, old: Option<&Value>) -> Value {
     let kind = object["kind"].as_str().unwrap_or_default();
     let plural = match kind {
@@ -139,7 +157,10 @@ fn review(user: &str, object: &Value, old: Option<&Value>) -> Value {
             "resource": {"group": "jitrbac.dev", "version": "v1alpha1", "resource": plural},
             "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"].as_str().unwrap_or_default(),
             "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "userInfo": {"username": user, "groups": [format!("{}s", user.split('-').next().unwrap()), "system:authenticated"]},
+            "userInfo": {
+                "username": user, "uid": "u-1", "extra": {"k": ["v"]},
+                "groups": [format!("{}s", user.split('-').next().unwrap()), "system:authenticated"],
+            },
             "object": object, "oldObject": old, "dryRun": false,
         },
     })
@@ -321,6 +342,70 @@ async fn t25_an_eligibility_needs_a_role_that_the_operator_may_bind() {
     assert_eq!(cluster().refused("admin", &endless).await, "EndRequired");
     let (policy, _) = cluster().write("admin", &policy(2), None).await.unwrap();
     assert_eq!(policy["metadata"]["annotations"]["jitrbac.dev/author"], "admin");
+}
+
+#[tokio::test]
+async fn t15_inv_22_the_author_binds_the_role_wherever_the_eligibility_says() {
+    let with = |namespaces: Value| {
+        let mut object = eligibility("edit");
+        object["spec"]["namespaces"] = namespaces;
+        object
+    };
+    let selector = json!({"matchLabels": {"team": "payments"}});
+    let many: Vec<String> = (0..60).map(|number| format!("n-{number}")).collect();
+    for (user, namespaces, reason) in [
+        ("admin", json!({"names": many}), None),
+        ("admin", json!({"selector": selector}), None),
+        ("evidence", json!({"names": ["payments"]}), None),
+        ("local-1", json!({"names": ["payments"]}), None),
+        ("local-1", json!({"names": ["payments", "shop"]}), Some("AuthorMayNotBind")),
+        ("local-1", json!({"selector": selector}), Some("AuthorMayNotBind")),
+        ("local-1", json!({"names": ["payments"], "selector": selector}), Some("AuthorMayNotBind")),
+        ("nobody", json!({"names": ["payments"]}), Some("AuthorMayNotBind")),
+        ("boss", json!({"names": ["payments"]}), Some("AuthorMayNotBind")),
+        ("broken", json!({"names": ["payments"]}), Some("Unreadable")),
+        ("denied", json!({"selector": selector}), Some("AuthorMayNotBind")),
+    ] {
+        let object = with(namespaces);
+        match reason {
+            None => assert!(cluster().write(user, &object, None).await.is_ok(), "{user} {object}"),
+            Some(reason) => assert_eq!(cluster().refused(user, &object).await, reason, "{user} {object}"),
+        }
+        let old = cluster().write("admin", &eligibility("edit"), None).await.unwrap().0;
+        let mut new = old.clone();
+        new["spec"]["namespaces"] = object["spec"]["namespaces"].clone();
+        new["spec"]["maxDuration"] = json!("5h");
+        new["metadata"]["deletionTimestamp"] = json!(AT);
+        let answer = cluster().write(user, &new, Some(&old)).await;
+        assert_eq!(answer.is_err(), reason.is_some(), "a change while it is being deleted: {user}");
+    }
+}
+
+#[tokio::test]
+async fn t16_inv_22_a_policy_is_written_by_who_may_bind_what_is_activated_under_it() {
+    let stored = cluster();
+    let written = async |user: &str, stored: &Stored, old: Option<&Value>| stored.write(user, &policy(2), old).await.map(drop);
+    for old in [None, Some(policy(1))] {
+        for user in ["admin", "boss", "local-1", "evidence"] {
+            assert!(written(user, &stored, old.as_ref()).await.is_ok(), "{user}");
+        }
+        for (user, reason) in [("nobody", "AuthorMayNotBind: "), ("denied", "AuthorMayNotBind: "), ("broken", "Unreadable: ")] {
+            let message = written(user, &stored, old.as_ref()).await.unwrap_err();
+            assert!(message.starts_with(reason) && message.contains("edit"), "{message}");
+        }
+    }
+    let mut second = eligibility("view");
+    second["metadata"]["name"] = json!("second");
+    second["spec"]["namespaces"] = json!({"names": ["shop"]});
+    let more = cluster().with("/apis/jitrbac.dev/v1alpha1/roleeligibilities/second", second.clone());
+    assert!(written("local-1", &more, None).await.unwrap_err().contains("eligibility 'second'"));
+    assert!(written("boss", &more, None).await.is_ok());
+    second["spec"]["roleRef"] = json!({"kind": "Later", "name": "view"});
+    let unreadable = cluster().with("/apis/jitrbac.dev/v1alpha1/roleeligibilities/second", second);
+    assert!(written("admin", &unreadable, None).await.unwrap_err().contains("cannot be read"));
+    assert!(written("nobody", &Stored::default(), None).await.is_ok(), "nothing is activated under it");
+    let away = Stored { away: true, ..Stored::default() };
+    assert_eq!(away.refused("admin", &policy(1)).await, "Unreadable");
 }
 
 #[tokio::test]

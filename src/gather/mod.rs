@@ -4,6 +4,7 @@ pub mod beside;
 pub mod cache;
 pub mod convert;
 pub mod live;
+pub mod offers;
 pub mod surroundings;
 
 use std::{future::Future, time::Duration};
