@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     api::{Duration, identity::SERVICE_ACCOUNT_PREFIX},
-    domain::{Settings, person::Identities},
+    domain::{Settings, namespace::GuardedLabels, person::Identities},
 };
 
 /// Why the configuration cannot be used.
@@ -48,6 +48,9 @@ pub struct Config {
     /// Namespaces of the cluster itself in which grants are allowed.
     #[serde(default)]
     pub system_namespaces: Vec<String>,
+    /// Labels of namespaces that only some may change.
+    #[serde(default)]
+    pub guarded_labels: LabelGuard,
 }
 
 /// Names of the controller's objects in the operator's namespace.
@@ -100,6 +103,16 @@ pub struct Identity {
     pub aliases: BTreeMap<String, String>,
 }
 
+/// Labels of namespaces that a policy in the API server guards.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LabelGuard {
+    /// Whole keys.
+    pub keys: Vec<String>,
+    /// Beginnings of keys.
+    pub prefixes: Vec<String>,
+}
+
 impl Config {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -116,6 +129,7 @@ impl Config {
             max_grant: self.max_grant,
             identities: Identities { prefixes: self.identity.prefixes.clone(), aliases: self.identity.aliases.clone() },
             system_namespaces: self.system_namespaces.clone(),
+            guarded_labels: GuardedLabels { keys: self.guarded_labels.keys.clone(), prefixes: self.guarded_labels.prefixes.clone() },
         }
     }
 

@@ -63,7 +63,8 @@ impl Desk {
             return Ok(refusal.into());
         }
         let role = self.missing_role(&spec.role_ref).await?;
-        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role)))
+        let reach = spec.namespaces.selector.as_ref().and_then(|selector| namespace::reach_warning(selector, &self.settings));
+        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role).chain(reach)))
     }
 
     /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::{binding::Binding, person::Identities, refusal::Refusal};
+use super::{binding::Binding, namespace::GuardedLabels, person::Identities, refusal::Refusal};
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     eligibility::{RoleKind, RoleRef},
@@ -211,4 +211,6 @@ pub struct Settings {
     pub identities: Identities,
     /// Namespaces of the cluster itself in which the chart allows grants (`systemNamespaces`).
     pub system_namespaces: Vec<String>,
+    /// Labels of namespaces that only some may change.
+    pub guarded_labels: GuardedLabels,
 }

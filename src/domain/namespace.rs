@@ -1,5 +1,7 @@
 //! Which namespaces an eligibility covers.
 
+use std::collections::BTreeSet;
+
 use super::{
     facts::{NamespaceFacts, Settings},
     refusal::Refusal,
@@ -11,6 +13,27 @@ use crate::api::{
 
 /// The cluster's own namespaces, covered only by name, with the risk class `SystemNamespace` accepted, and where the chart allows it.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// The label that the API server gives each namespace, with its name. Nobody can change it.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Labels of namespaces that only those may change who hold a right for it: the chart's `guardedLabels`, which a policy in the API
+/// server holds against everybody else (T20).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardedLabels {
+    /// Whole keys.
+    pub keys: Vec<String>,
+    /// Beginnings of keys.
+    pub prefixes: Vec<String>,
+}
+
+impl GuardedLabels {
+    /// True for a label that nobody changes without that right.
+    #[must_use]
+    pub fn guards(&self, key: &str) -> bool {
+        key == NAME_LABEL || self.keys.iter().any(|guarded| guarded == key) || self.prefixes.iter().any(|begin| key.starts_with(begin))
+    }
+}
 
 /// Longest selector that a message shows, in characters.
 const MAX_SELECTOR: usize = 256;
@@ -65,6 +88,31 @@ pub fn in_words(selector: &Selector) -> String {
     if text.chars().count() <= MAX_SELECTOR { text } else { format!("{}...", text.chars().take(MAX_SELECTOR).collect::<String>()) }
 }
 
+/// The keys of a selector's labels that anybody can change who may write namespaces.
+#[must_use]
+pub fn unguarded_keys<'s>(selector: &'s Selector, settings: &Settings) -> BTreeSet<&'s str> {
+    let keys = selector.match_labels.keys().chain(selector.match_expressions.iter().map(|r| &r.key));
+    keys.map(String::as_str).filter(|key| !settings.guarded_labels.guards(key)).collect()
+}
+
+/// What the author of a selector should know: who else decides which namespaces it covers (T20). Each is one short line.
+#[must_use]
+pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String> {
+    let keys = unguarded_keys(selector, settings);
+    if !keys.is_empty() {
+        let shown = keys.into_iter().collect::<Vec<_>>().join(", ");
+        return Some(format!(
+            "whoever may label namespaces can widen this eligibility: no guard on {shown}. Select by {NAME_LABEL}, a label of the chart's guardedLabels, or list names"
+        ));
+    }
+    // Whatever lacks a label is covered, also a namespace that somebody makes for it. By name it is said on purpose.
+    let asks = |r: &Requirement| matches!(r.operator, Operator::In | Operator::Exists) || r.key == NAME_LABEL;
+    let open = selector.match_labels.is_empty() && !selector.match_expressions.iter().any(asks);
+    open.then(|| {
+        "whoever may create namespaces can widen this eligibility: its selector only says which labels they do not have".to_owned()
+    })
+}
+
 fn selects(selector: &Selector, namespace: &NamespaceFacts) -> bool {
     let empty = selector.match_labels.is_empty() && selector.match_expressions.is_empty();
     !empty
@@ -81,5 +129,43 @@ fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
         Operator::NotIn => !listed && !requirement.values.is_empty(),
         Operator::Exists => value.is_some(),
         Operator::DoesNotExist => value.is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Duration;
+
+    fn settings() -> Settings {
+        Settings {
+            operator_namespace: "jit-system".to_owned(),
+            max_grant: Duration::from_hours(24),
+            identities: crate::domain::person::Identities::default(),
+            system_namespaces: Vec::new(),
+            guarded_labels: GuardedLabels { keys: vec!["team".to_owned()], prefixes: vec!["reach.jitrbac.dev/".to_owned()] },
+        }
+    }
+
+    #[test]
+    fn t20_a_selector_on_labels_that_anybody_may_write_is_told() {
+        let requirement = |key: &str, operator| Requirement { key: key.to_owned(), operator, values: Vec::new() };
+        let selector = |labels: &[&str], expressions: Vec<Requirement>| Selector {
+            match_labels: labels.iter().map(|&key| (key.to_owned(), "x".to_owned())).collect(),
+            match_expressions: expressions,
+        };
+        for (selector, said) in [
+            (selector(&["team"], vec![]), None),
+            (selector(&["reach.jitrbac.dev/payments"], vec![requirement("team", Operator::DoesNotExist)]), None),
+            (selector(&[], vec![requirement(NAME_LABEL, Operator::Exists)]), None),
+            (selector(&[], vec![requirement(NAME_LABEL, Operator::NotIn)]), None),
+            (selector(&["teams", "team"], vec![requirement("env", Operator::In)]), Some("no guard on env, teams.")),
+            (selector(&["team"], vec![requirement("reach.jitrbac.dev", Operator::NotIn)]), Some("no guard on reach.jitrbac.dev.")),
+            (selector(&[], vec![requirement("team", Operator::DoesNotExist)]), Some("whoever may create namespaces")),
+        ] {
+            let warned = reach_warning(&selector, &settings());
+            assert_eq!(warned.is_some(), said.is_some(), "{selector:?}: {warned:?}");
+            assert!(warned.is_none_or(|warning| said.is_some_and(|said| warning.contains(said))), "{selector:?}");
+        }
     }
 }

@@ -77,6 +77,7 @@ fn both_processes_read_this_configuration() {
         },
         "maxGrant": "24h", "systemNamespaces": [],
         "identity": {"prefixes": [], "aliases": {}},
+        "guardedLabels": {"keys": [], "prefixes": ["reach.jitrbac.dev/"]},
     });
     assert_eq!(config(json!({})), wanted);
     assert!("24h".parse::<Duration>().is_ok());

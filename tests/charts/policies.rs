@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts, try_render};
 
-const NAMES: [&str; 7] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "requests", "status"];
+const NAMES: [&str; 8] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "namespaces", "requests", "status"];
 
 fn policies(rendered: &Rendered) -> Vec<&Value> {
     rendered.all("ValidatingAdmissionPolicy")
@@ -185,4 +185,37 @@ fn t1_the_author_is_compared_under_its_one_name() {
     for name in ["eligibilities", "approval-policies"] {
         assert!(policy(name).to_string().contains(names::AUTHOR), "{name}");
     }
+}
+
+/// What one question costs, and what one expression and a whole policy may cost (Kubernetes' `apis/cel/config.go`).
+const QUESTION: usize = 350_000;
+const EXPRESSION: usize = 1_000_000;
+const WHOLE: usize = 10_000_000;
+
+#[test]
+fn t15_the_floor_asks_as_often_as_the_cost_limits_let_it() {
+    let mut asked = 0;
+    let spec = &policy("eligibilities")["spec"];
+    for expression in items(&spec["variables"]).iter().chain(items(&spec["validations"])).map(|item| item["expression"].as_str().unwrap()) {
+        let here = expression.matches(".check(").count();
+        assert!(here * QUESTION < EXPRESSION, "{expression}");
+        asked += here;
+    }
+    // A fifth stays for everything else: the largest eligibility, in the journeys of the floor, must fit in.
+    assert!(asked >= 21 && asked * QUESTION <= WHOLE / 5 * 4, "{asked} questions");
+    let text = spec["validations"].to_string();
+    assert!((0..20).all(|number| text.contains(&format!("namespace(variables.names[{number}]).check('bind')"))), "{text}");
+}
+
+#[test]
+fn t20_guarded_labels_come_from_the_values_and_are_the_webhooks_too() {
+    let text = policy("namespaces").to_string();
+    assert!(text.contains("reach.jitrbac.dev/") && text.contains("namespacelabels"), "{text}");
+    assert_eq!(rule("namespaces")["operations"], json!(["CREATE", "UPDATE"]), "nothing stands in the way of a deletion");
+    assert_eq!(rule("namespaces")["resources"], json!(["namespaces", "namespaces/*"]));
+    let rendered = operator(&json!({"guardedLabels": {"keys": ["team", "example.com/tenant"], "prefixes": []}}));
+    let text = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-namespaces").to_string().replace('\\', "");
+    assert!(text.contains(r#"k in ["team","example.com/tenant"]"#) && text.contains("[].exists(p, k.startsWith(p))"), "{text}");
+    let config = rendered.only("ConfigMap")["data"].to_string().replace("\\\"", "\"");
+    assert!(config.contains("example.com/tenant"), "{config}");
 }

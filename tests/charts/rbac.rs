@@ -170,17 +170,21 @@ fn t31_people_create_and_read_but_change_nothing() {
 #[test]
 fn t52_only_admins_may_purge_and_nobody_is_given_the_guards() {
     let admin = rights(default().get("ClusterRole", "jit-rbac-admin"));
-    let wanted: BTreeSet<_> =
-        [each(&READ, &KINDS), each(&["create", "update", "patch", "delete"], &KINDS[..2]), each(&["delete", "purge"], &KINDS[2..3])]
-            .into_iter()
-            .flatten()
-            .collect();
+    let wanted: BTreeSet<_> = [
+        each(&READ, &KINDS),
+        each(&["create", "update", "patch", "delete"], &KINDS[..2]),
+        each(&["delete", "purge"], &KINDS[2..3]),
+        each(&["administer"], &["namespacelabels.jitrbac.dev"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     assert_eq!(admin, wanted);
     for (name, rendered) in every() {
         for role in roles(&rendered) {
             let has = |verb: &str| rights(role).iter().any(|line| line.starts_with(verb));
             assert_eq!(has("purge "), role["metadata"]["name"] == "jit-rbac-admin", "{name}");
-            assert!(!has("administer "), "{name}");
+            assert!(!has("administer guards") && !has("administer approvalpolicies"), "{name}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Said, on_interrupt, wait_for_ok};
+use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Said, User, on_interrupt, standard_users, wait_for_ok};
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams},
@@ -23,7 +23,7 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-use crate::{audit::Inspector, bindings};
+use crate::{audit::Inspector, authors::AUTHORS, bindings};
 
 /// Why a journey failed, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -77,7 +77,11 @@ impl Ground {
     /// Starts a plane, with more flags for its API server, and the operator, with more chart `values` than the usual ones, and lets
     /// everybody make requests.
     pub async fn start(values: Value, apiserver_flags: Vec<String>) -> Result<Self, Error> {
-        let plane = Plane::start(Options { apiserver_flags, ..Options::default() }).await?;
+        let mut users = standard_users()?;
+        for author in AUTHORS {
+            users.push(User::new(author, [""; 0])?);
+        }
+        let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
         options.values = values;

@@ -4,6 +4,7 @@
 
 mod activations;
 mod admins;
+mod authors;
 mod bindings;
 mod deletion;
 mod guards;
@@ -42,6 +43,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         admins::t1_the_author_is_whoever_changed_the_spec,
         admins::t11_system_names_are_never_eligible_and_never_approve,
         admins::the_largest_policy_and_eligibility_fit_the_cost_limits,
+        authors::t15_inv_23_the_floor_alone_refuses_the_same_but_for_what_it_cannot_ask,
         bindings::t25_the_operator_binds_no_role_that_is_not_listed_though_it_holds_it,
         bindings::t27_only_the_operator_writes_managed_bindings,
         bindings::t32_nobody_takes_a_grants_name,

@@ -9,6 +9,7 @@
 mod access;
 mod approvals;
 mod audit;
+mod authors;
 mod beyond;
 mod bindings;
 mod env;
@@ -47,6 +48,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         access::journeys(),
         approvals::journeys(),
         audit::journeys(),
+        authors::journeys(),
         beyond::journeys(),
         bindings::journeys(),
         faults::journeys(),

@@ -58,6 +58,7 @@ app.kubernetes.io/component: {{ . }}
   "maxGrant" .Values.maxGrant
   "systemNamespaces" .Values.systemNamespaces
   "identity" (dict "prefixes" .Values.identity.prefixes "aliases" .Values.identity.aliases)
+  "guardedLabels" (dict "keys" .Values.guardedLabels.keys "prefixes" .Values.guardedLabels.prefixes)
 | toPrettyJson -}}
 {{- end -}}
 

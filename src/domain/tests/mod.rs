@@ -33,6 +33,7 @@ use super::{
     Binding, BindingAction, BindingFacts, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings,
     Snapshot, Verdict, decide, decisions,
     digest::Digest,
+    namespace::GuardedLabels,
     person::Identities,
     role::{Rule, Rules},
 };
@@ -205,6 +206,7 @@ fn world() -> World {
             max_grant: lasting("24h"),
             identities: Identities::default(),
             system_namespaces: Vec::new(),
+            guarded_labels: GuardedLabels::default(),
         },
         now: at(1),
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Outcome;
+use crate::authors::AUTHORS;
 
 /// Release and namespace of the chart.
 pub const RELEASE: &str = "jit-rbac";
@@ -91,7 +92,7 @@ impl Floor {
     /// The same with the webhooks in place; as nobody answers for them, nobody but the operator can write our kinds.
     pub async fn with_webhooks() -> Result<Self, String> {
         let mut users = standard_users().map_err(text)?;
-        for name in [STAR, TENANT, HOOKS] {
+        for name in [STAR, TENANT, HOOKS].into_iter().chain(AUTHORS) {
             users.push(User::new(name, [""; 0]).map_err(text)?);
         }
         let plane = Plane::start(Options { users: Some(users), ..Options::default() }).await.map_err(text)?;
@@ -291,7 +292,8 @@ pub fn name(object: &Value) -> &str {
 }
 
 /// The chart's policies.
-pub const POLICIES: [&str; 7] = ["requests", "decisions", "eligibilities", "approval-policies", "status", "bindings", "guards"];
+pub const POLICIES: [&str; 8] =
+    ["requests", "decisions", "eligibilities", "approval-policies", "status", "bindings", "guards", "namespaces"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// An object that the policy refuses to everybody, otherwise without fault, as the admin would write it.
@@ -305,6 +307,7 @@ pub fn probe(policy: &str) -> Value {
         ),
         "eligibilities" => eligibility(ADMIN, "probe"),
         "approval-policies" => approval_policy(ADMIN, "probe"),
+        "namespaces" => json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "probe"}}),
         "bindings" => binding("default", "probe", "view", &json!({"apiGroup": RBAC, "kind": "User", "name": "dev"})),
         _ => {
             json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "probe"}})

@@ -276,5 +276,6 @@ pub fn settings() -> impl Strategy<Value = Settings> {
             Identities::default()
         },
         system_namespaces: Vec::new(),
+        guarded_labels: GuardedLabels::default(),
     })
 }

@@ -1,0 +1,25 @@
+//! Who may make people eligible: only somebody who may bind the role wherever they become eligible (T15, T16), and nobody by a
+//! label of a namespace that selectors rely on (T20).
+
+mod labels;
+pub mod matrix;
+mod stories;
+
+use crate::{env::Journey, journeys};
+use labels::*;
+use matrix::*;
+use stories::*;
+
+/// People who write eligibilities and policies, each with another right to bind; see [`matrix::Authors::prepare`].
+pub const AUTHORS: [&str; 6] = ["author-none", "author-one", "author-all", "author-everywhere", "author-other", "author-holder"];
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        t15_inv_22_an_author_makes_eligible_only_where_he_may_bind,
+        t15_inv_23_the_webhook_alone_refuses_the_same,
+        t15_what_is_refused_is_not_there_and_what_was_there_stays,
+        t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it,
+        t20_a_tenant_widens_no_eligibility_by_a_guarded_label,
+        t20_a_selector_on_labels_that_anybody_may_write_is_told,
+    ]
+}

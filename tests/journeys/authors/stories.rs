@@ -1,0 +1,136 @@
+//! What becomes of objects that somebody may or may not write, told one after the other.
+
+use std::sync::Arc;
+
+use control_plane::ADMIN;
+use serde_json::{Value, json};
+
+use super::matrix::{binding, cluster_object, user};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, Scene, approved_by, automatic, eligibility},
+};
+
+/// Lets `who` write eligibilities and policies in this scene; to bind roles he must be given.
+async fn may_write(scene: &Scene, who: &str) -> Outcome {
+    let bind = json!({"rules": [{
+        "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["edit"], "verbs": ["bind"],
+    }]});
+    let name = format!("{}-bind", scene.name);
+    scene
+        .admin(&[
+            binding(&format!("{}-{who}", scene.name), None, "jit-rbac-admin", &[user(who)]),
+            cluster_object("ClusterRole", &name, &bind),
+        ])
+        .await
+}
+
+/// Gives or takes the right to bind `edit` in a namespace.
+async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome {
+    let name = format!("{}-bind", scene.name);
+    if give {
+        return scene.admin(&[binding(&name, Some(namespace), &name, &[user(who)])]).await;
+    }
+    scene.kubectl(ADMIN, &["delete", "rolebinding", &name, "-n", namespace]).await?.ok()?;
+    Ok(())
+}
+
+fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
+    let mut spec = eligibility("edit");
+    spec["namespaces"] = namespaces.clone();
+    spec["policyRef"] = json!({"name": policy});
+    cluster_object("RoleEligibility", name, &json!({"spec": spec}))
+}
+
+async fn stored(scene: &Scene, kind: &str, name: &str) -> Result<Value, Error> {
+    let said = scene.kubectl(ADMIN, &["get", kind, name, "-o", "json", "--ignore-not-found"]).await?.ok()?;
+    Ok(if said.trim().is_empty() { Value::Null } else { serde_json::from_str(&said)? })
+}
+
+pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("escalate").await?;
+    let who = "outsider";
+    may_write(&scene, who).await?;
+    let name = format!("{}-mine", scene.name);
+    let other = format!("{}-other", scene.name);
+    scene.create_namespace(&other).await?;
+    let mut mine = eligible(&name, "any", &json!({"names": [scene.name]}));
+    mine["spec"]["subjects"] = json!([{"kind": "User", "name": who}]);
+
+    let refused = scene.apply(who, &mine).await?.refused()?;
+    ensure!(refused.contains("'outsider' may not make anybody eligible for ClusterRole 'edit'"), "it says {refused}");
+    ensure!(refused.contains(&format!("in namespace '{}'", scene.name)), "it does not say where: {refused}");
+    ensure!(stored(&scene, "rel", &name).await?.is_null(), "it was stored");
+
+    bind(&scene, who, &scene.name, true).await?;
+    scene.apply(who, &mine).await?.ok()?;
+    let first = stored(&scene, "rel", &name).await?;
+    ensure!(first["metadata"]["annotations"]["jitrbac.dev/author"] == who, "the author is {}", first["metadata"]);
+    let mut wider = mine.clone();
+    wider["spec"]["namespaces"] = json!({"names": [scene.name, other]});
+    let refused = scene.apply(who, &wider).await?.refused()?;
+    ensure!(refused.contains(&format!("in namespace '{other}'")), "it does not say where: {refused}");
+
+    bind(&scene, who, &scene.name, false).await?;
+    let mut longer = mine.clone();
+    longer["spec"]["maxDuration"] = json!("2h");
+    let refused = scene.apply(who, &longer).await?.refused()?;
+    ensure!(refused.contains("the verb bind"), "it says {refused}");
+    scene.kubectl(who, &["label", "rel", &name, "by=outsider"]).await?.ok()?;
+    let now = stored(&scene, "rel", &name).await?;
+    ensure!(now["spec"] == first["spec"] && now["metadata"]["labels"]["by"] == "outsider", "it is {now}");
+    Ok(())
+}
+
+pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("loosen").await?;
+    let who = "security";
+    may_write(&scene, who).await?;
+    let policy = |name: &str, spec: &Value| cluster_object("ApprovalPolicy", name, &json!({"spec": spec}));
+    let (strict, loose) = (approved_by("leads", 2), automatic());
+    let (name, waiting) = (format!("{}-strict", scene.name), format!("{}-awaited", scene.name));
+    let other = format!("{}-other", scene.name);
+    scene.create_namespace(&other).await?;
+    let at = json!({"names": [scene.name]});
+    scene.admin(&[policy(&name, &strict), eligible(&name, &name, &at), eligible(&waiting, &waiting, &at)]).await?;
+    let says = async |answer: Result<control_plane::Said, Error>, policy: &str, place: &str| -> Outcome {
+        let refused = answer?.refused()?;
+        for part in [
+            "AuthorMayNotBind: 'security' may not write policy",
+            policy,
+            "ClusterRole 'edit'",
+            place,
+            "verb administer on approvalpolicies.jitrbac.dev",
+        ] {
+            ensure!(refused.contains(part), "it does not say {part}: {refused}");
+        }
+        Ok(())
+    };
+    let here = format!("in namespace '{}'", scene.name);
+    says(scene.apply(who, &policy(&name, &loose)).await, &name, &here).await?;
+    // Also where it only becomes stricter, for nobody can tell; and under a name that an eligibility waits for.
+    says(scene.apply(who, &policy(&name, &approved_by("leads", 3))).await, &name, &here).await?;
+    says(scene.apply(who, &policy(&waiting, &loose)).await, &waiting, &here).await?;
+    scene.kubectl(who, &["delete", "apol", &name]).await?.ok()?;
+    says(scene.apply(who, &policy(&name, &loose)).await, &name, &here).await?;
+    ensure!(stored(&scene, "apol", &name).await?.is_null(), "it was stored");
+
+    bind(&scene, who, &scene.name, true).await?;
+    scene.apply(who, &policy(&name, &loose)).await?.ok()?;
+    // An eligibility that the operator may not have heard of yet counts.
+    scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"names": [other]}))]).await?;
+    says(scene.apply(who, &policy(&name, &strict)).await, &format!("eligibility '{name}-second'"), &format!("in namespace '{other}'"))
+        .await?;
+    scene.kubectl(who, &["label", "apol", &name, "by=security"]).await?.ok()?;
+    // A selector may reach anything.
+    scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"selector": {"matchLabels": {"scene": scene.name}}}))]).await?;
+    says(scene.apply(who, &policy(&name, &strict)).await, &name, "by a selector").await?;
+
+    let administer = json!({"rules": [{"apiGroups": ["jitrbac.dev"], "resources": ["approvalpolicies"], "resourceNames": [name], "verbs": ["administer"]}]});
+    let role = format!("{}-administer", scene.name);
+    scene.admin(&[cluster_object("ClusterRole", &role, &administer), binding(&role, None, &role, &[user(who)])]).await?;
+    scene.apply(who, &policy(&name, &strict)).await?.ok()?;
+    scene.apply(who, &policy(&waiting, &loose)).await?.ok()?;
+    bind(&scene, who, &scene.name, false).await?;
+    says(scene.apply(who, &policy(&waiting, &strict)).await, &waiting, &here).await
+}
