@@ -34,7 +34,7 @@ pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>
     guarded(&scene).await?;
     let who = "dev-2";
     let rules = json!({"rules": [{"apiGroups": [""], "resources": ["namespaces", "namespaces/status", "namespaces/finalize"],
-        "verbs": ["get", "create", "update", "patch", "delete"]}]});
+        "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]}]});
     let role = format!("{}-tenant", scene.name);
     scene.admin(&[cluster_object("ClusterRole", &role, &rules), binding(&role, None, &role, &[user(who)])]).await?;
     let team = scene.name.clone();
@@ -76,7 +76,7 @@ pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>
     // Everything else about namespaces is as it was.
     scene.create(who, &namespace(&new, Some(("team", &team)))).await?.ok()?;
     scene.kubectl(who, &["label", "namespace", ours, "other=label"]).await?.ok()?;
-    scene.kubectl(who, &["delete", "namespace", &new]).await?.ok()?;
+    scene.kubectl(who, &["delete", "namespace", &new, "--timeout=60s"]).await?.ok()?;
     scene.kubectl(ADMIN, &["label", "namespace", &theirs, &added]).await?.ok()?;
     scene.apply("dev", &request).await?.ok()?;
     // With the verb, and the right to label, he may.
@@ -84,7 +84,7 @@ pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>
     scene.kubectl(who, &["label", "namespace", &theirs, "reach.jitrbac.dev/team-"]).await?.ok()?;
     scene.create(who, &namespace(&format!("{new}-2"), Some((GUARDED, &team)))).await?.ok()?;
     // What is labelled goes like any other, through the finalize of the namespace controller.
-    scene.kubectl(who, &["delete", "namespace", &format!("{new}-2"), "--timeout=30s"]).await?.ok()?;
+    scene.kubectl(who, &["delete", "namespace", &format!("{new}-2"), "--timeout=60s"]).await?.ok()?;
     Ok(())
 }
 
