@@ -3,6 +3,7 @@
 //! What kubectl really printed is written to `refusals.md` in cargo's folder for tests, from where the documentation takes it.
 
 mod admins;
+mod authors;
 mod changes;
 mod decisions;
 mod requests;
@@ -23,7 +24,7 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    [admins::journeys(), changes::journeys(), decisions::journeys(), requests::journeys(), start::journeys()]
+    [admins::journeys(), authors::journeys(), changes::journeys(), decisions::journeys(), requests::journeys(), start::journeys()]
         .into_iter()
         .flatten()
         .collect()

@@ -169,7 +169,7 @@ impl Authors {
 
     /// Two eligibilities of the admin: one that stays and one that is being deleted.
     async fn objects(&self) -> Outcome {
-        let role = json!({"kind": "ClusterRole", "name": "edit"});
+        let role = json!({"kind": "ClusterRole", "name": "view"});
         for name in ["kept", "going"] {
             let mut object =
                 self.object(ADMIN, &format!("{}-{name}", self.prefix), &role, &json!({"names": [format!("{}-b", self.prefix)]}));

@@ -14,7 +14,7 @@ use crate::{
 /// Lets `who` write eligibilities and policies in this scene; to bind roles he must be given.
 async fn may_write(scene: &Scene, who: &str) -> Outcome {
     let bind = json!({"rules": [{
-        "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["edit"], "verbs": ["bind"],
+        "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"],
     }]});
     let name = format!("{}-bind", scene.name);
     scene
@@ -25,7 +25,7 @@ async fn may_write(scene: &Scene, who: &str) -> Outcome {
         .await
 }
 
-/// Gives or takes the right to bind `edit` in a namespace.
+/// Gives or takes the right to bind `view` in a namespace.
 async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome {
     let name = format!("{}-bind", scene.name);
     if give {
@@ -36,7 +36,7 @@ async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome 
 }
 
 fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
-    let mut spec = eligibility("edit");
+    let mut spec = eligibility("view");
     spec["namespaces"] = namespaces.clone();
     spec["policyRef"] = json!({"name": policy});
     cluster_object("RoleEligibility", name, &json!({"spec": spec}))
@@ -58,7 +58,7 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     mine["spec"]["subjects"] = json!([{"kind": "User", "name": who}]);
 
     let refused = scene.apply(who, &mine).await?.refused()?;
-    ensure!(refused.contains("'outsider' may not make anybody eligible for ClusterRole 'edit'"), "it says {refused}");
+    ensure!(refused.contains("'outsider' may not make anybody eligible for ClusterRole 'view'"), "it says {refused}");
     ensure!(refused.contains(&format!("in namespace '{}'", scene.name)), "it does not say where: {refused}");
     ensure!(stored(&scene, "rel", &name).await?.is_null(), "it was stored");
 
@@ -98,7 +98,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
         for part in [
             "AuthorMayNotBind: 'security' may not write policy",
             policy,
-            "ClusterRole 'edit'",
+            "ClusterRole 'view'",
             place,
             "verb administer on approvalpolicies.jitrbac.dev",
         ] {
