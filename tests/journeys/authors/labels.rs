@@ -63,8 +63,9 @@ pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>
     ensure!(says(&refused), "through the status: {refused}");
     let mut finalize = serde_json::from_str::<Value>(&scene.kubectl(who, &["get", "namespace", &theirs, "-o", "json"]).await?.ok()?)?;
     finalize["metadata"]["labels"][GUARDED] = json!(team);
-    let path = format!("/api/v1/namespaces/{theirs}/finalize");
-    let said = scene.ground.cluster().run_with(who, &["replace", "--raw", &path, "-f", "-"], &finalize.to_string()).await?.refused()?;
+    let finalizing = format!("/api/v1/namespaces/{theirs}/finalize");
+    let said =
+        scene.ground.cluster().run_with(who, &["replace", "--raw", &finalizing, "-f", "-"], &finalize.to_string()).await?.refused()?;
     ensure!(says(&said), "through finalize: {said}");
     let refused = scene.create(who, &namespace(&new, Some((GUARDED, &team)))).await?.refused()?;
     ensure!(says(&refused), "by a new namespace: {refused}");
