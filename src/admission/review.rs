@@ -38,12 +38,12 @@ impl Desk {
         // A status in a new object is thrown away by the API server and must not count here either.
         let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
         let now = request.object.created;
-        let snapshot = arriving(self.snapshot(request, Source::Cache).await?);
+        let snapshot = arriving(Box::pin(self.snapshot(request, Source::Cache)).await?);
         if decide(&snapshot, &self.settings, now).refusal().is_none() {
             return Ok(Answer::allowed());
         }
         // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
-        let snapshot = arriving(self.snapshot(snapshot.request, Source::Server).await?);
+        let snapshot = arriving(Box::pin(self.snapshot(snapshot.request, Source::Server)).await?);
         Ok(decide(&snapshot, &self.settings, now).refusal().map_or_else(Answer::allowed, Answer::from))
     }
 
@@ -71,7 +71,7 @@ impl Desk {
         }
         let (said, mut snapshot) = tokio::try_join!(
             live::decisions(&self.client, write.namespace(), &request.object.name),
-            self.snapshot(request.clone(), Source::Server)
+            Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         snapshot.decisions = said;
         let decision = convert::object(&decision.metadata, decision.spec);

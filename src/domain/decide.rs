@@ -323,7 +323,7 @@ struct Asked {
     account: Account,
     duration: Duration,
     /// End and chain's start of what is prolonged.
-    base: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    base: Option<extension::Prolonged>,
 }
 
 /// What is asked for, if this person may ask for this now.

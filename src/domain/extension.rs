@@ -11,16 +11,14 @@ use super::{
 };
 use crate::api::{Reason, Stamp, State, names::binding_name};
 
-/// End and chain's start of what a request prolongs; none where it prolongs nothing.
+/// End and chain's start of what a request prolongs.
+pub type Prolonged = (DateTime<Utc>, DateTime<Utc>);
+
+/// What a request prolongs; none where it prolongs nothing.
 ///
 /// The end is the earlier of what the base's binding and its record say, and counts only with both: the policies let nobody but the
 /// operator write them. The chain's start stands on the binding; without it the base counts from its creation, which is never later.
-pub fn base(
-    snapshot: &Snapshot,
-    requester: &Stamp,
-    identities: &Identities,
-    now: DateTime<Utc>,
-) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, Refusal> {
+pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now: DateTime<Utc>) -> Result<Option<Prolonged>, Refusal> {
     let Some(name) = snapshot.request.object.spec.base() else { return Ok(None) };
     let refuse = |why: String| Err(Refusal::new(Reason::BaseNotActive, format!("spec.extends names '{name}', {why}")));
     let base = match &snapshot.base {
@@ -64,6 +62,7 @@ pub fn base(
 }
 
 /// The refusal of what runs, once the other end of its chain ended before its time.
+#[must_use]
 pub fn broken(snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Refusal> {
     let early = |state: Option<State>| matches!(state, Some(State::Deactivated | State::Revoked));
     let ended = |name: &str, word: &str| Some(Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time")));

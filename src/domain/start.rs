@@ -4,6 +4,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::{
     duration::{limits, too_short},
+    extension,
     facts::{Object, RequestFacts, Settings},
     person::{self, Account},
     policy::stamp,
@@ -44,7 +45,7 @@ pub fn term(
     request: &RequestFacts,
     complete_at: DateTime<Utc>,
     wanted: Duration,
-    base: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    base: Option<extension::Prolonged>,
     eligibility: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,
 ) -> Result<Term, Refusal> {

@@ -91,8 +91,8 @@ impl Wanted<'_> {
             Self::Ended { eligibility, .. } => {
                 let granted = [State::Expired, State::Deactivated, State::Revoked];
                 let others = State::ALL.iter().filter(|state| !granted.contains(state));
-                let others: String = others.map(|state| format!(",status.state!={state}")).collect();
-                format!("spec.eligibilityRef.name={eligibility}{others}")
+                let others: Vec<String> = others.map(|state| format!("status.state!={state}")).collect();
+                format!("spec.eligibilityRef.name={eligibility},{}", others.join(","))
             }
             Self::Review(state) => format!("status.review.state={}", state.as_str()),
         }

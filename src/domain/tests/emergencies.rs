@@ -93,7 +93,7 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
             reviewed_by: None,
             reviewed_at: None,
             comment: None,
-        })
+        });
     });
     assert_eq!((after(&recorded, 59).deadline, after(&recorded, 60).state), (at(60), ReviewState::Overdue), "it never moves later");
     let without = recorded.change(|w| w.snapshot.policy = Lookup::Absent);

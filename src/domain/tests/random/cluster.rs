@@ -156,8 +156,9 @@ impl Cluster {
         };
         let decision = object("said", &uid, at(self.now), spec);
         if !through_the_door || decisions::review(&snapshot, &decision, &self.settings, decision.created).is_ok() {
-            let found = self.requests.iter_mut().find(|other| other.facts.object.uid == request.uid);
-            found.into_iter().for_each(|found| found.decisions.push(decision.clone()));
+            if let Some(found) = self.requests.iter_mut().find(|other| other.facts.object.uid == request.uid) {
+                found.decisions.push(decision);
+            }
         }
     }
 

@@ -157,7 +157,7 @@ fn play(steps: &[Step]) -> Result<(), String> {
                 match cluster.spans.last_mut() {
                     Some(last) if *away && last.until.is_none() => last.until = Some(now - TimeDelta::seconds(1)),
                     Some(last) if !*away && last.until.is_some() => {
-                        cluster.spans.push(Span { from: now + TimeDelta::seconds(1), until: None })
+                        cluster.spans.push(Span { from: now + TimeDelta::seconds(1), until: None });
                     }
                     _ => {}
                 }
