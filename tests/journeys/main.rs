@@ -12,6 +12,7 @@ mod audit;
 mod beyond;
 mod bindings;
 mod env;
+mod evidence;
 mod faults;
 mod floor;
 mod gate;
@@ -49,6 +50,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         audit::journeys(),
         beyond::journeys(),
         bindings::journeys(),
+        evidence::journeys(),
         faults::journeys(),
         replicas::journeys(),
         floor::journeys(),
