@@ -32,11 +32,17 @@ fn second_factor() -> Value {
     json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}]})
 }
 
-/// An eligibility of the people of the group `oidc:devs`.
-fn for_devs() -> Value {
+/// An eligibility for the scene's Role `debug`.
+fn debug_for(subjects: &Value) -> Value {
     let mut spec = eligibility("edit");
-    spec["subjects"] = json!([{"kind": "Group", "name": "oidc:devs"}]);
+    spec["roleRef"] = json!({"kind": "Role", "name": "debug"});
+    spec["subjects"] = subjects.clone();
     spec
+}
+
+/// One for the people of the group `oidc:devs`.
+fn for_devs() -> Value {
+    debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}]))
 }
 
 /// Policy and eligibility of a scene whose requester has to have shown a second factor.
@@ -60,9 +66,9 @@ async fn approve(scene: &Scene, who: &Person, request: &str) -> Result<control_p
     who.create(scene, &scene.decision(request, "Approve", status["digest"].as_str())).await
 }
 
-/// That `who` may create pods in the scene's namespace, or that he may not.
+/// That `who` may get pods in the scene's namespace, or that he may not.
 async fn may(scene: &Scene, who: &Person, wanted: bool) -> Outcome {
-    let said = who.kubectl(scene, &["auth", "can-i", "create", "pods", "-n", &scene.name], "").await?;
-    crate::ensure!((said.stdout.trim() == "yes") == wanted, "'{}' may create pods: {}", who.username, said.stdout.trim());
+    let said = who.kubectl(scene, &["auth", "can-i", "get", "pods", "-n", &scene.name], "").await?;
+    crate::ensure!((said.stdout.trim() == "yes") == wanted, "'{}' may get pods: {}", who.username, said.stdout.trim());
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use control_plane::{SignIn, wait_for};
-use serde_json::json;
+use control_plane::{SignIn, wait_for, wait_for_ok};
+use serde_json::{Value, json};
 
-use super::{ACR, AMR, AUTH_TIME, approve, asking, bare, for_devs, guarded, may, second_factor, with_mfa};
+use super::{ACR, AMR, AUTH_TIME, approve, asking, bare, debug_for, for_devs, guarded, may, second_factor, with_mfa};
 use crate::{
     ensure,
-    env::{Env, Journey, Outcome, SOON, approved_by, automatic},
+    env::{Env, Error, Journey, Outcome, SOON, approved_by, automatic},
     journeys,
     looks::{Person, refused},
 };
@@ -22,6 +22,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t09_a_request_that_waits_keeps_the_age_it_was_made_with,
         evidence_is_asked_of_the_requester_the_approver_or_both,
         nothing_that_ends_access_asks_for_evidence,
+        a_policy_says_whether_anybody_has_shown_its_evidence,
     ]
 }
 
@@ -66,8 +67,7 @@ async fn every_claim_that_a_policy_names_must_hold(env: Arc<Env>) -> Outcome {
 
 async fn what_is_missing_is_never_evidence(env: Arc<Env>) -> Outcome {
     let scene = env.scene("missing").await?;
-    let mut spec = for_devs();
-    spec["subjects"] = json!([{"kind": "Group", "name": "oidc:devs"}, {"kind": "Group", "name": "devs"}]);
+    let spec = debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}, {"kind": "Group", "name": "devs"}]));
     let claims = scene.offer("claims", asking(automatic(), &second_factor()), spec.clone()).await?;
     let age = json!({"maxAge": {"key": AUTH_TIME, "duration": "1h"}});
     let age = scene.offer("age", asking(automatic(), &age), spec).await?;
@@ -186,7 +186,7 @@ async fn nothing_that_ends_access_asks_for_evidence(env: Arc<Env>) -> Outcome {
     let waits = scene.offer("waits", asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
     let free = guarded(&scene).await?;
     let lead = bare(&scene, "lead", "leads")?;
-    let session = |name: &str| -> Result<(Person, Person), crate::env::Error> {
+    let session = |name: &str| -> Result<(Person, Person), Error> {
         Ok((Person::sign_in(&scene, &with_mfa(name, "devs"))?, bare(&scene, name, "devs")?))
     };
 
@@ -209,4 +209,33 @@ async fn nothing_that_ends_access_asks_for_evidence(env: Arc<Env>) -> Outcome {
     scene.until_state("revoked", "Revoked", SOON).await?;
     may(&scene, &bob, false).await?;
     scene.until_no_binding(SOON).await
+}
+
+async fn a_policy_says_whether_anybody_has_shown_its_evidence(env: Arc<Env>) -> Outcome {
+    const NEVER: &str = "jitrbac.dev/never-mapped";
+    let scene = env.scene("seen").await?;
+    let rule = json!({"claims": [{"key": NEVER, "anyOf": ["yes"]}]});
+    let never = scene.offer("never", asking(automatic(), &rule), for_devs()).await?;
+    let seen = guarded(&scene).await?;
+    let condition = async |policy: &str| -> Result<Value, Error> {
+        let policy = scene.get("approvalpolicy", policy).await?.unwrap_or_default();
+        let all = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        Ok(all.into_iter().find(|condition| condition["type"] == "EvidenceSeen").unwrap_or_default())
+    };
+    let until = async |policy: &str, status: &str, reason: &str, says: &str| -> Outcome {
+        let what = format!("policy '{policy}' to be EvidenceSeen={status}");
+        let looked = wait_for_ok(&what, SOON, async || {
+            let now = condition(policy).await.map_err(|error| error.to_string())?;
+            let fits = now["status"] == status && now["reason"] == reason && now["message"].as_str().is_some_and(|m| m.contains(says));
+            if fits { Ok(()) } else { Err(now.to_string()) }
+        });
+        Ok(looked.await?)
+    };
+    let ann = Person::sign_in(&scene, &with_mfa("ann", "devs"))?;
+    refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("shows no '{NEVER}'")])?;
+    let says = format!("no request has shown '{NEVER}' yet; if nobody can, the cluster's authentication does not pass it on");
+    until(&never, "False", "EvidenceNeverSeen", &says).await?;
+    ann.create(&scene, &scene.request("ann", &seen, "10m")).await?.ok()?;
+    scene.until_state("ann", "Active", SOON).await?;
+    until(&seen, "True", "EvidenceSeen", &format!("sign-ins have shown '{AMR}'")).await
 }

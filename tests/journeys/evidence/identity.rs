@@ -5,10 +5,10 @@ use std::sync::Arc;
 use control_plane::{ADMIN, Provider, SignIn};
 use serde_json::{Value, json};
 
-use super::{ACR, AMR, approve, asking, bare, for_devs, guarded, may, second_factor, with_mfa};
+use super::{ACR, AMR, approve, asking, bare, debug_for, for_devs, guarded, may, second_factor, with_mfa};
 use crate::{
     ensure,
-    env::{Env, Journey, Outcome, SOON, approved_by, automatic, eligibility},
+    env::{Env, Journey, Outcome, SOON, approved_by, automatic},
     journeys,
     looks::{Person, refused},
 };
@@ -93,10 +93,9 @@ async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Out
     scene.kubectl(ADMIN, &["create", "serviceaccount", "bot", "-n", &scene.name]).await?.ok()?;
     let bot = format!("system:serviceaccount:{}:bot", scene.name);
     let uid = scene.kubectl(ADMIN, &["get", "serviceaccount", "bot", "-n", &scene.name, "-o", "jsonpath={.metadata.uid}"]).await?.ok()?;
-    let people = scene.offer("people", automatic(), eligibility("edit")).await?;
-    let mut spec = eligibility("edit");
+    let people = scene.offer("people", automatic(), debug_for(&json!([{"kind": "Group", "name": "devs"}]))).await?;
+    let mut spec = debug_for(&json!([{"kind": "ServiceAccount", "namespace": scene.name, "name": "bot", "uid": uid}]));
     spec["allowServiceAccounts"] = json!(true);
-    spec["subjects"] = json!([{"kind": "ServiceAccount", "namespace": scene.name, "name": "bot", "uid": uid}]);
     let bots = scene.offer("bots", approved_by("leads", 1), spec).await?;
     // A provider that takes names and groups as they come: anybody calls himself what he likes, and is in `devs`.
     let careless = |name: &str| {
@@ -124,8 +123,7 @@ async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Out
 async fn t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("prefix").await?;
     let ann = SignIn { uid: format!("{}-ann", scene.name), ..SignIn::new("ann", ["staff"]) };
-    let mut spec = eligibility("edit");
-    spec["subjects"] = json!([{"kind": "User", "name": ann.username(), "uid": ann.uid}]);
+    let spec = debug_for(&json!([{"kind": "User", "name": ann.username(), "uid": ann.uid}]));
     let offer = scene.offer("pinned", automatic(), spec).await?;
     // To RBAC this is her, and so is `ann` of the token file to whoever forgets the prefix in an eligibility.
     let twin = SignIn {
@@ -147,8 +145,7 @@ async fn t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it(en
 async fn t12_an_account_of_the_same_name_does_not_inherit_what_is_pinned_to_a_uid(env: Arc<Env>) -> Outcome {
     let scene = env.scene("renamed").await?;
     let first = SignIn { uid: format!("{}-1", scene.name), ..with_mfa("ann", "staff") };
-    let mut spec = eligibility("edit");
-    spec["subjects"] = json!([{"kind": "User", "name": "oidc:ann", "uid": first.uid}]);
+    let spec = debug_for(&json!([{"kind": "User", "name": "oidc:ann", "uid": first.uid}]));
     let offer = scene.offer("pinned", asking(automatic(), &second_factor()), spec).await?;
     let request = scene.request("ann", &offer, "10m");
     let says = format!("NotASubject: 'oidc:ann' is not among the subjects of eligibility '{offer}'");

@@ -63,3 +63,27 @@ fn rules(provider: Provider) -> Value {
 pub(super) fn discovery_path(provider: Provider) -> String {
     format!("{}/.well-known/openid-configuration", provider.name())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_servers_get_an_older_version() {
+        let version = |minor| configuration(Version { major: 1, minor }, "https://127.0.0.1:1", "")["apiVersion"].clone();
+        assert_eq!(version(33), "apiserver.config.k8s.io/v1beta1");
+        assert_eq!(version(34), "apiserver.config.k8s.io/v1");
+        assert_eq!(version(36), "apiserver.config.k8s.io/v1");
+    }
+
+    #[test]
+    fn admins_are_told_what_is_tried_here() {
+        let told = include_str!("../../../../docs/authentication.md");
+        let jwt = authenticator(Provider::Company, "https://127.0.0.1:1", "");
+        let extra = jwt["claimMappings"]["extra"].as_array().unwrap().iter().map(|mapping| &mapping["valueExpression"]);
+        let rules = jwt["userValidationRules"].as_array().unwrap().iter().map(|rule| &rule["expression"]);
+        for expression in extra.chain(rules) {
+            assert!(told.contains(expression.as_str().unwrap()), "docs/authentication.md does not say {expression}");
+        }
+    }
+}
