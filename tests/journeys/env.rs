@@ -86,7 +86,7 @@ impl Ground {
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
         options.values = values;
         let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;
-        let groups = ["devs", "leads", "security", "system:serviceaccounts"]
+        let groups = ["devs", "leads", "security", "system:serviceaccounts", "oidc:devs", "oidc:leads", "oidc:staff"]
             .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
         let users = ["outsider"].map(|u| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": u}));
         let binding = json!({

@@ -1,8 +1,8 @@
 //! Short looks at what people see: a status, its conditions, somebody with another name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref};
 
-use control_plane::{ADMIN, Said, wait_for_ok};
+use control_plane::{ADMIN, Said, SignIn, wait_for_ok};
 use serde_json::Value;
 
 use crate::{
@@ -63,13 +63,51 @@ impl Guise<'_> {
     }
 }
 
+/// Whoever has a token: somebody who signed in, or a `ServiceAccount`.
+pub struct Person {
+    /// The user name, as the API server knows it.
+    pub username: String,
+    kubeconfig: String,
+}
+
+impl Person {
+    /// Somebody with an ID token. Who signs in again is another one of these, and the one before stays as it is.
+    pub fn sign_in(scene: &Scene, who: &SignIn) -> Result<Self, Error> {
+        Self::new(scene, who.username(), &scene.ground.cluster().sign_in(who)?)
+    }
+
+    fn new(scene: &Scene, username: String, token: &str) -> Result<Self, Error> {
+        // A token's signature is its own, and fits into the name of a file.
+        let signature = token.rsplit('.').next().unwrap_or_default().chars().take(16).collect::<String>();
+        let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{signature}", scene.name), token)?;
+        Ok(Self { username, kubeconfig: kubeconfig.display().to_string() })
+    }
+
+    /// kubectl with this token.
+    pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
+        let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
+        Ok(scene.ground.cluster().run_with(ADMIN, &args, manifest).await?)
+    }
+
+    /// `kubectl create -f -` with this token.
+    pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
+        self.kubectl(scene, &["create", "-f", "-"], &object.to_string()).await
+    }
+}
+
 /// A `ServiceAccount` with a token of its own.
 pub struct Account {
-    /// Its user name.
-    pub username: String,
     /// Its UID.
     pub uid: String,
-    kubeconfig: String,
+    person: Person,
+}
+
+impl Deref for Account {
+    type Target = Person;
+
+    fn deref(&self) -> &Person {
+        &self.person
+    }
 }
 
 impl Account {
@@ -79,19 +117,7 @@ impl Account {
         let uid =
             scene.kubectl(ADMIN, &["get", "serviceaccount", name, "-n", &scene.name, "-o", "jsonpath={.metadata.uid}"]).await?.ok()?;
         let token = scene.kubectl(ADMIN, &["create", "token", name, "-n", &scene.name]).await?.ok()?;
-        let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{name}-{uid}", scene.name), token.trim())?;
-        Ok(Self { username: format!("system:serviceaccount:{}:{name}", scene.name), uid, kubeconfig: kubeconfig.display().to_string() })
-    }
-
-    /// kubectl with its token.
-    pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
-        let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
-        Ok(scene.ground.cluster().run_with(ADMIN, &args, manifest).await?)
-    }
-
-    /// `kubectl create -f -` with its token.
-    pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
-        self.kubectl(scene, &["create", "-f", "-"], &object.to_string()).await
+        Ok(Self { uid, person: Person::new(scene, format!("system:serviceaccount:{}:{name}", scene.name), token.trim())? })
     }
 }
 

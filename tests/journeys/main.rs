@@ -13,6 +13,7 @@ mod authors;
 mod beyond;
 mod bindings;
 mod env;
+mod evidence;
 mod faults;
 mod floor;
 mod gate;
@@ -51,6 +52,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         authors::journeys(),
         beyond::journeys(),
         bindings::journeys(),
+        evidence::journeys(),
         faults::journeys(),
         replicas::journeys(),
         floor::journeys(),

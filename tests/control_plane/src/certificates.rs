@@ -3,11 +3,12 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
-use crate::{ADMIN, Error, Result};
+use crate::{ADMIN, Error, Result, issuer};
 
 /// The plane's certificate authority and what it signed, as files in one directory:
-/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `admin` and
-/// `controller-manager`, and the pair `service-accounts.key`, `service-accounts.pub`.
+/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `issuer`, `admin` and
+/// `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
+/// and the key for ID tokens.
 pub(crate) fn write(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
     let mut authority = named("jit-rbac local control plane", None);
@@ -17,11 +18,9 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     put(directory, "ca.crt", &authority.self_signed(&key)?.pem())?;
     let issuer = Issuer::new(authority, key);
 
-    let mut server = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     for (name, mut params) in [
-        ("server", server),
+        ("server", serving("kube-apiserver")?),
+        ("issuer", serving("issuer")?),
         ("admin", named(ADMIN, Some("system:masters"))),
         ("controller-manager", named("system:kube-controller-manager", None)),
     ] {
@@ -33,9 +32,18 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
         put(directory, &format!("{name}.crt"), &params.signed_by(&key, &issuer)?.pem())?;
         put(directory, &format!("{name}.key"), &key.serialize_pem())?;
     }
+    put(directory, issuer::KEY, &issuer::new_key()?.serialize_pem())?;
     let key = KeyPair::generate()?;
     put(directory, "service-accounts.pub", &key.public_key_pem())?;
     put(directory, "service-accounts.key", &key.serialize_pem())
+}
+
+/// The parameters of a certificate for a server on this machine.
+fn serving(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 /// The parameters of a certificate whose subject is a user name and perhaps a group.

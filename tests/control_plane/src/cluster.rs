@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{ADMIN, AuditLog, Binaries, Error, Result, User};
+use crate::{ADMIN, AuditLog, Binaries, Error, Result, SignIn, User, issuer};
 
 /// How to reach a plane: everything but the right to end it. It can be cloned,
 /// and stored for another process.
@@ -113,6 +113,17 @@ impl Cluster {
     /// A client for a bearer token.
     pub async fn client_for_token(&self, token: &str) -> Result<kube::Client> {
         client(self.config("token", &[("token".to_owned(), json!({ "token": token }))])?).await
+    }
+
+    /// Signs somebody in who is none of the plane's users: an ID token, for [`Cluster::kubeconfig_for_token`] and
+    /// [`Cluster::client_for_token`].
+    pub fn sign_in(&self, who: &SignIn) -> Result<String> {
+        issuer::id_token(who, &issuer::read_key(&self.pki())?)
+    }
+
+    /// The same token, but signed with a key that nobody knows.
+    pub fn forge(&self, who: &SignIn) -> Result<String> {
+        issuer::id_token(who, &issuer::new_key()?)
     }
 
     /// kubectl as a user. It touches nothing of the person's own, and dies with the command.
@@ -226,7 +237,7 @@ impl Cluster {
         Ok(command)
     }
 
-    fn pki(&self) -> PathBuf {
+    pub(crate) fn pki(&self) -> PathBuf {
         self.directory.join("pki")
     }
 

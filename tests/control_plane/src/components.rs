@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::process::Spec;
 use crate::{Binaries, Error, Result, User};
 
@@ -42,9 +44,12 @@ impl Layout {
     }
 
     /// Writes what the API server reads besides certificates.
-    pub(crate) fn write_files(&self, users: &[User]) -> Result<()> {
+    pub(crate) fn write_files(&self, users: &[User], authentication: &Value) -> Result<()> {
         let tokens: String = users.iter().map(User::token_line).collect();
-        for (name, text) in [("tokens.csv", tokens.as_str()), ("audit-policy.yaml", AUDIT_POLICY)] {
+        let authentication = authentication.to_string();
+        for (name, text) in
+            [("tokens.csv", tokens.as_str()), ("audit-policy.yaml", AUDIT_POLICY), ("authentication.yaml", authentication.as_str())]
+        {
             let path = self.directory.join(name);
             fs::write(&path, text).map_err(Error::path("write", &path))?;
         }
@@ -84,6 +89,7 @@ impl Layout {
                 flag("tls-private-key-file", pki.join("server.key")),
                 flag("client-ca-file", pki.join("ca.crt")),
                 flag("token-auth-file", self.directory.join("tokens.csv")),
+                flag("authentication-config", self.directory.join("authentication.yaml")),
                 flag("authorization-mode", "RBAC"),
                 flag("service-account-issuer", "https://kubernetes.default.svc"),
                 flag("service-account-key-file", pki.join("service-accounts.pub")),

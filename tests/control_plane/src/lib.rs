@@ -3,7 +3,7 @@
 //!
 //! [`Plane::start`] builds what is missing, starts the three servers on free
 //! loopback ports and hands out kubeconfigs, clients, kubectl and Helm for a set
-//! of users. [`Operator::start`] installs the chart and runs the operator's
+//! of users, and for whoever signs in with an ID token ([`Cluster::sign_in`]). [`Operator::start`] installs the chart and runs the operator's
 //! processes under the `ServiceAccount` objects of that chart. Both end everything they
 //! started when they are dropped, and when this process dies in any other way.
 
@@ -14,6 +14,7 @@ mod cluster;
 mod components;
 mod error;
 mod interrupt;
+mod issuer;
 mod minder;
 mod operator;
 mod plane;
@@ -28,6 +29,7 @@ pub use binaries::Binaries;
 pub use cluster::{Cluster, Said};
 pub use error::{Error, Result};
 pub use interrupt::on_interrupt;
+pub use issuer::{Provider, SignIn};
 pub use minder::Minder;
 pub use operator::{Operator, OperatorOptions, Server};
 pub use plane::{Options, Plane};

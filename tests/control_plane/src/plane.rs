@@ -11,10 +11,12 @@ use kube::Api;
 
 use crate::components::Layout;
 use crate::error::brief;
+use crate::issuer::{Issuer, configuration};
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::{
-    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Result, Said, User, certificates, standard_users, wait_for_ok,
+    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Provider, Result, Said, SignIn, User, certificates, standard_users,
+    wait_for_ok,
 };
 
 /// How long the three servers may take until they are ready.
@@ -47,6 +49,8 @@ pub struct Plane {
     apiserver: Process,
     etcd: Process,
     cluster: Cluster,
+    // The API server fetches keys from it whenever it meets one that it does not know.
+    _issuer: Issuer,
     minder: Arc<Minder>,
 }
 
@@ -83,8 +87,12 @@ impl Plane {
         }
         let layout =
             Layout { directory: directory.clone(), etcd_port: free_port()?, etcd_peer_port: free_port()?, apiserver_port: free_port()? };
-        certificates::write(&layout.pki())?;
-        layout.write_files(&users)?;
+        let pki = layout.pki();
+        certificates::write(&pki)?;
+        let issuer = Issuer::start(&pki)?;
+        let ca = pki.join("ca.crt");
+        let ca = fs::read_to_string(&ca).map_err(Error::path("read", &ca))?;
+        layout.write_files(&users, &configuration(binaries.version()?, issuer.address(), &ca))?;
         let cluster = Cluster { directory, server: layout.server(), users, binaries };
         cluster.write_kubeconfigs()?;
         let manager = cluster.kubeconfig_for_certificate("controller-manager")?;
@@ -94,12 +102,12 @@ impl Plane {
         let apiserver = Process::spawn(layout.apiserver(binaries, apiserver_flags), &minder)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
         let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
-        let plane = Self { controller_manager, apiserver, etcd, cluster, minder };
+        let plane = Self { controller_manager, apiserver, etcd, cluster, _issuer: issuer, minder };
         plane.wait_until_ready().await?;
         Ok(plane)
     }
 
-    /// Waits until the plane serves again, for instance after one of its servers was restarted.
+    /// Waits until the plane serves again, for instance after one of its servers was restarted, and knows people by their ID tokens.
     pub async fn wait_until_ready(&self) -> Result<()> {
         let processes = self.processes();
         wait_until_served(&self.cluster, &processes).await?;
@@ -121,7 +129,8 @@ impl Plane {
             }
             Ok(Ok(()))
         });
-        looked.await?
+        looked.await??;
+        wait_until_believed(&self.cluster, &processes).await
     }
 
     /// How to reach it: clients, kubeconfigs, kubectl, Helm.
@@ -210,6 +219,21 @@ async fn wait_until_served(cluster: &Cluster, processes: &[&Process]) -> Result<
         Err(error) => ended(processes, error.to_string()),
     });
     looked.await?
+}
+
+/// Waits until the API server has the key of every provider. It asks for it beside its start, and says nothing of that in `/readyz`.
+async fn wait_until_believed(cluster: &Cluster, processes: &[&Process]) -> Result<()> {
+    for provider in Provider::ALL {
+        let token = cluster.sign_in(&SignIn { provider, ..SignIn::new("plane", [""; 0]) })?;
+        let client = cluster.client_for_token(&token).await?;
+        let what = format!("the API server to believe {provider:?}");
+        let looked = wait_for_ok(&what, START, async || match readyz(&client).await {
+            Ok(_) => Ok(Ok(())),
+            Err(error) => ended(processes, error.to_string()),
+        });
+        looked.await??;
+    }
+    Ok(())
 }
 
 async fn readyz(client: &kube::Client) -> Result<String> {

@@ -63,7 +63,7 @@ pub fn standard_users() -> Result<Vec<User>> {
 }
 
 /// 128 random bits in hex.
-fn random_token() -> Result<String> {
+pub(crate) fn random_token() -> Result<String> {
     let mut bytes = [0_u8; 16];
     File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(Error::io("read /dev/urandom"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
-use version::Version;
+pub(crate) use version::Version;
 
 /// The oldest API server that has everything the operator needs.
 const OLDEST_KUBERNETES: Version = Version { major: 1, minor: 33 };
@@ -41,6 +41,12 @@ impl Binaries {
             .chain(env::var_os("PATH").iter().flat_map(env::split_paths))
             .collect();
         Self::find_in(&places)
+    }
+
+    /// The API server's version. It is asked each time: a tenth of a second.
+    pub(crate) fn version(&self) -> Result<Version> {
+        version::ask_version(&self.kube_apiserver, &["--version"])
+            .ok_or_else(|| Error::State(format!("{} does not say its version", self.kube_apiserver.display())))
     }
 
     fn find_in(places: &[PathBuf]) -> Result<Self> {

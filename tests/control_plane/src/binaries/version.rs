@@ -3,9 +3,9 @@ use std::process::Command;
 
 /// Major and minor version of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
-    pub(super) major: u32,
-    pub(super) minor: u32,
+pub(crate) struct Version {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
 }
 
 impl Version {
@@ -36,7 +36,8 @@ pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], oldest: Versio
     })
 }
 
-fn ask_version(path: &Path, ask: &[&str]) -> Option<Version> {
+/// What a program says its version is.
+pub(super) fn ask_version(path: &Path, ask: &[&str]) -> Option<Version> {
     if !path.is_file() {
         return None;
     }

@@ -1,0 +1,114 @@
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rcgen::{KeyPair, PublicKeyData};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+
+use super::configuration::discovery_path;
+use super::sign_in::{KEY_ID, Provider, read_key};
+use crate::{Error, Result};
+
+/// The server of the discovery documents and the key. It has a thread of its own, because a test may keep its runtime waiting
+/// while the API server asks. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    address: String,
+    handle: Handle<std::net::SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Issuer {
+    /// Starts it with what [`crate::certificates::write`] left in `pki`. It can be asked as soon as this returns.
+    pub(crate) fn start(pki: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::io("the issuer cannot listen")(error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = format!("https://{}", listener.local_addr().map_err(failed)?);
+        let router = router(&address, &read_key(pki)?)?;
+        let tls = RustlsConfig::from_config(Arc::new(tls(pki)?));
+        let handle = Handle::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let serving = handle.clone();
+        let serve = async move {
+            let server = axum_server::from_tcp_rustls(listener, tls)?;
+            server.handle(serving).serve(router.into_make_service()).await
+        };
+        let thread = std::thread::spawn(move || {
+            if let Err(error) = runtime.block_on(serve) {
+                eprintln!("The issuer of ID tokens has ended: {error}");
+            }
+        });
+        Ok(Self { address, handle, thread: Some(thread) })
+    }
+
+    /// Where it is, as the beginning of a URL.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        if let Some(thread) = self.thread.take() {
+            // It has said itself why, if it failed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn router(address: &str, key: &KeyPair) -> Result<Router> {
+    let keys = keys(key)?;
+    let router = Router::new().route("/keys", get(async move || Json(keys.clone())));
+    Ok(Provider::ALL.into_iter().fold(router, |router, provider| {
+        let document = json!({
+            "issuer": provider.issuer(),
+            "jwks_uri": format!("{address}/keys"),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        router.route(&format!("/{}", discovery_path(provider)), get(async move || Json(document.clone())))
+    }))
+}
+
+/// The public half of the key as a JSON Web Key Set.
+fn keys(key: &KeyPair) -> Result<Value> {
+    // An uncompressed point: a 4, then both coordinates (RFC 7518, 6.2.1).
+    let point = match key.der_bytes() {
+        [4, point @ ..] if point.len() == 64 => point,
+        _ => return Err(Error::State("the key for ID tokens is no point of P-256".to_owned())),
+    };
+    let (x, y) = point.split_at(32);
+    let number = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    Ok(json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID, "x": number(x), "y": number(y)}]}))
+}
+
+fn tls(pki: &Path) -> Result<ServerConfig> {
+    let failed = |why: &dyn std::fmt::Display| Error::State(format!("the issuer's certificate cannot be used: {why}"));
+    let read = |name: &str| {
+        let path = pki.join(name);
+        fs::read(&path).map_err(Error::path("read", &path))
+    };
+    let certificate = CertificateDer::from_pem_slice(&read("issuer.crt")?).map_err(|error| failed(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(&read("issuer.key")?).map_err(|error| failed(&error))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|tls| tls.with_no_client_auth().with_single_cert(vec![certificate], key))
+        .map_err(|error| failed(&error))?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
