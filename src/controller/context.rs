@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     domain::{Lookup, RequestFacts, Settings},
     gather::{cache::Cache, surroundings::World},
+    observe::metrics::ControllerMetrics,
     revoker::Revoker,
 };
 
@@ -45,6 +46,8 @@ pub struct Context {
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.
     pub evidence: Evidence,
+    /// Counts what is done.
+    pub metrics: ControllerMetrics,
 }
 
 /// Keys of `userInfo.extra` that were seen in stamps since the start of this process.

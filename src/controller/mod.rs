@@ -31,7 +31,11 @@ use crate::{
         convert, live,
         surroundings::{self, Change, World},
     },
-    observe::{errors::one_line, health::Health},
+    observe::{
+        errors::one_line,
+        health::Health,
+        metrics::{ControllerMetrics, Metrics},
+    },
     queue::{Pauses, Queue, Worker, queue},
     revoker::Revoker,
 };
@@ -77,14 +81,38 @@ fn queues(clock: &Clock) -> (Queues, Workers) {
 }
 
 /// Runs the controllers of this replica until `stop`.
-pub async fn run(client: Client, config: Config, identity: String, clock: Clock, health: Health, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    config: Config,
+    identity: String,
+    clock: Clock,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let counted = ControllerMetrics::registered(&metrics);
     let (queues, workers) = queues(&clock);
     let (elector, leadership, leading) = Elector::new(identity.clone(), config.controller.lease.clone());
     let tell = {
         let (queues, leading) = (queues.clone(), leading.clone());
         Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
     };
-    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell));
+    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell, counted.clone()));
+    ControllerMetrics::looked_up(
+        &metrics,
+        {
+            let revoker = revoker.clone();
+            move || revoker.index().count()
+        },
+        {
+            let (revoker, clock) = (revoker.clone(), clock.clone());
+            move || revoker.index().overdue(clock.now())
+        },
+        {
+            let leadership = leadership.clone();
+            move || leadership.held()
+        },
+    );
     let context = Arc::new(Context {
         client: client.clone(),
         clock,
@@ -95,6 +123,7 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         leadership,
         events: Events::new(client.clone(), &identity),
         evidence: Evidence::default(),
+        metrics: counted,
         config,
     });
 

@@ -69,6 +69,7 @@ impl Requests {
                 }
                 match self.create(grant).await? {
                     Created::Made(binding) => {
+                        self.context.metrics.granted();
                         info!(request = %key_of(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
                         Ok(Applied { snapshot, verdict, binding: Some(binding) })
                     }
@@ -218,6 +219,9 @@ impl Requests {
             return Ok(());
         }
         let key = Key::new(stored.namespace().unwrap_or_default(), stored.name_any());
+        if before.state != status.state {
+            self.context.metrics.reported(verdict.state, verdict.reason);
+        }
         if before.state != status.state || (before.reason != status.reason && verdict.reason == Reason::RoleChanged) {
             let about = stored.object_ref(&());
             self.context.events.tell(
