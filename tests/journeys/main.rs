@@ -21,6 +21,7 @@ mod looks;
 mod people;
 mod refusals;
 mod replicas;
+mod retention;
 mod ways;
 
 use std::{process::ExitCode, sync::Arc};
@@ -53,6 +54,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         bindings::journeys(),
         faults::journeys(),
         replicas::journeys(),
+        retention::journeys(),
         floor::journeys(),
         grants::journeys(),
         people::journeys(),
