@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kube::Client;
 
-use super::{ended, events::Events, lease::Leadership};
+use super::{events::Events, lease::Leadership};
 use crate::{
     api::RoleActivationRequest,
     clock::Clock,
@@ -79,7 +79,7 @@ impl Context {
     /// A request was reported to be at an end, or an emergency of it to be reviewed: how long is it kept, and the one that it prolonged?
     pub fn has_ended(&self, key: &Key, request: &RoleActivationRequest) {
         self.ended.add(key.clone());
-        if let Some(base) = ended::prolongs(request) {
+        if let Some(base) = request.spec.base() {
             self.ended.add(Key::new(&key.namespace, base));
         }
     }

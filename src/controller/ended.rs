@@ -210,7 +210,7 @@ impl EndedRequests {
         let list = read(|| format!("the live requests in '{}'", facts.namespace), api.list(&ListParams::default().fields(&live))).await?;
         for guard in list.items {
             let Ok(request) = guard.0 else { return Ok(true) };
-            let mut base = prolongs(&request);
+            let mut base = request.spec.base().map(str::to_owned);
             let mut steps = 0;
             while let Some(name) = base {
                 steps += 1;
@@ -218,7 +218,7 @@ impl EndedRequests {
                     return Ok(true);
                 }
                 base = match live::request(client, &facts.namespace, &name).await? {
-                    Lookup::Found(found) => prolongs(&found.stored),
+                    Lookup::Found(found) => found.stored.spec.base().map(str::to_owned),
                     Lookup::Absent => None,
                     Lookup::Unreadable(_) => return Ok(true),
                 };
@@ -274,11 +274,6 @@ impl EndedRequests {
     fn lock(&self) -> MutexGuard<'_, LookedAt> {
         self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The name of the request that this one prolongs.
-pub(super) fn prolongs(request: &RoleActivationRequest) -> Option<String> {
-    request.spec.extends.as_ref().map(|extends| extends.name.clone()).filter(|name| !name.is_empty())
 }
 
 fn hash(value: &impl Hash) -> u64 {

@@ -18,7 +18,8 @@ pub struct Past {
     pub granted: bool,
     /// True while an emergency must still be reviewed on it: that it was not keeps its requester from the next one.
     pub review_owed: bool,
-    /// True while a live request prolongs it, over whatever many steps: how long those may last together is counted from the first.
+    /// True while a live request prolongs it, over whatever many steps: it stands on its base, and who asks how it came about finds
+    /// the whole chain.
     pub prolonged: bool,
 }
 
