@@ -20,6 +20,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_before,
         retention_is_caught_up_with_after_nobody_ran,
         retention_keeps_what_nobody_says_how_long_to_keep,
+        retention_waits_for_what_prolongs_and_for_reviews,
     ]
 }
 
@@ -94,11 +95,50 @@ async fn retention_is_caught_up_with_after_nobody_ran(env: Arc<Env>) -> Outcome 
     until_deleted(&scene, "early").await
 }
 
+/// Grants and gives back, so that when its record has gone, others that ended before would have gone too.
+async fn measure(scene: &Scene) -> Outcome {
+    scene.granted("dev", "measure", "10m").await?;
+    scene.write("dev", "adec", &scene.decision("measure", "Deactivate", None)).await?;
+    scene.ends_as("measure", "Deactivated", &[], SOON).await?;
+    until_deleted(scene, "measure").await
+}
+
+async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("kept").await?;
+    let mut policy = keeping(automatic(), "2s");
+    policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}, "reviewWithin": "1h"});
+    scene.offers(&["base", "emergency", "measure"], &policy, &eligibility("edit")).await?;
+
+    scene.granted("dev", "base", "6s").await?;
+    let mut longer = scene.request("longer", &scene.offered("base"), "10m");
+    longer["spec"]["extends"] = json!({"name": "base"});
+    scene.write("dev", "rar", &longer).await?;
+    scene.running("longer").await?;
+    let mut emergency = scene.request("emergency", &scene.offered("emergency"), "10m");
+    emergency["spec"]["emergency"] = json!(true);
+    scene.write("dev", "rar", &emergency).await?;
+    scene.running("emergency").await?;
+    scene.write("dev", "adec", &scene.decision("emergency", "Deactivate", None)).await?;
+    scene.ends_as("emergency", "Deactivated", &[], SOON).await?;
+    scene.ends_as("base", "Expired", &["TimeIsUp"], SOON).await?;
+
+    measure(&scene).await?;
+    for kept in ["base", "longer", "emergency"] {
+        ensure!(scene.get("rar", kept).await?.is_some(), "{kept} was deleted");
+    }
+    scene.write("dev", "adec", &scene.decision("longer", "Deactivate", None)).await?;
+    scene.write("security", "adec", &scene.decision("emergency", "Review", None)).await?;
+    for request in ["base", "longer", "emergency"] {
+        until_deleted(&scene, request).await?;
+    }
+    Ok(())
+}
+
 async fn retention_keeps_what_nobody_says_how_long_to_keep(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
     scene.offers(&["for-ever"], &automatic(), &eligibility("edit")).await?;
     scene.offers(&["orphan", "measure"], &keeping(automatic(), "3s"), &eligibility("edit")).await?;
-    for request in ["for-ever", "orphan", "measure"] {
+    for request in ["for-ever", "orphan"] {
         scene.granted("dev", request, "10m").await?;
     }
     // Without its eligibility nobody says how long: it ends, and stays.
@@ -107,10 +147,7 @@ async fn retention_keeps_what_nobody_says_how_long_to_keep(env: Arc<Env>) -> Out
     scene.ends_as("orphan", "Revoked", &["EligibilityRemoved"], SOON).await?;
     scene.write("dev", "adec", &scene.decision("for-ever", "Deactivate", None)).await?;
     scene.ends_as("for-ever", "Deactivated", &[], SOON).await?;
-    // The last to end has gone by the time at which the others would have, had anybody said so.
-    scene.write("dev", "adec", &scene.decision("measure", "Deactivate", None)).await?;
-    scene.ends_as("measure", "Deactivated", &[], SOON).await?;
-    until_deleted(&scene, "measure").await?;
+    measure(&scene).await?;
     for kept in ["for-ever", "orphan"] {
         ensure!(scene.get("rar", kept).await?.is_some(), "{kept} was deleted");
     }
