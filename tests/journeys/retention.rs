@@ -54,8 +54,8 @@ async fn deleted_in_time(calls: &mut Calls, request: &str, ended: DateTime<Utc>,
 
 async fn retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_before(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
-    scene.offers(&["back", "again"], &keeping(automatic(), "4s"), &eligibility("edit")).await?;
-    scene.offers(&["asked"], &keeping(approved_by("leads", 1), "4s"), &eligibility("edit")).await?;
+    scene.offers(&["back", "again"], &keeping(automatic(), "4s"), &eligibility("view")).await?;
+    scene.offers(&["asked"], &keeping(approved_by("leads", 1), "4s"), &eligibility("view")).await?;
     let mut calls = Calls::from_now(&scene)?;
     scene.granted("dev", "back", "10m").await?;
     let running = scene.granted("dev", "again", "10m").await?;
@@ -84,7 +84,7 @@ async fn retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_be
 
 async fn retention_is_caught_up_with_after_nobody_ran(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "caught").await?;
-    scene.offers(&["early"], &keeping(automatic(), "5s"), &eligibility("edit")).await?;
+    scene.offers(&["early"], &keeping(automatic(), "5s"), &eligibility("view")).await?;
     scene.granted("dev", "early", "10m").await?;
     scene.write("dev", "adec", &scene.decision("early", "Deactivate", None)).await?;
     let status = scene.ends_as("early", "Deactivated", &[], SOON).await?;
@@ -107,7 +107,7 @@ async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Out
     let scene = env.scene("kept").await?;
     let mut policy = keeping(automatic(), "2s");
     policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}, "reviewWithin": "1h"});
-    scene.offers(&["base", "emergency", "measure"], &policy, &eligibility("edit")).await?;
+    scene.offers(&["base", "emergency", "measure"], &policy, &eligibility("view")).await?;
 
     scene.granted("dev", "base", "6s").await?;
     let mut longer = scene.request("longer", &scene.offered("base"), "10m");
@@ -136,8 +136,8 @@ async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Out
 
 async fn retention_keeps_what_nobody_says_how_long_to_keep(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
-    scene.offers(&["for-ever"], &automatic(), &eligibility("edit")).await?;
-    scene.offers(&["orphan", "measure"], &keeping(automatic(), "3s"), &eligibility("edit")).await?;
+    scene.offers(&["for-ever"], &automatic(), &eligibility("view")).await?;
+    scene.offers(&["orphan", "measure"], &keeping(automatic(), "3s"), &eligibility("view")).await?;
     for request in ["for-ever", "orphan"] {
         scene.granted("dev", request, "10m").await?;
     }

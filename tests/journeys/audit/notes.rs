@@ -31,7 +31,7 @@ async fn noted(scene: &Scene, calls: &mut Calls, user: &str, resource: &str, cod
 
 pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env: Arc<Env>) -> Outcome {
     let scene = env.scene("noted").await?;
-    scene.offers(&["waits"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.offers(&["waits"], &approved_by("leads", 1), &eligibility("view")).await?;
 
     // The webhook.
     let mut calls = Calls::from_now(&scene)?;
@@ -64,7 +64,7 @@ pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env:
 
 pub async fn t47_what_is_stored_leaves_its_uid_and_digest_in_the_audit_log(env: Arc<Env>) -> Outcome {
     let scene = env.scene("noted").await?;
-    scene.offers(&["asked"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.offers(&["asked"], &approved_by("leads", 1), &eligibility("view")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let made = scene.ask("dev", "asked", "5m").await?;
     let uid = made["metadata"]["uid"].as_str().unwrap_or_default();
@@ -99,7 +99,7 @@ async fn grown(servers: &[Server], series: &str, before: f64) -> Outcome {
 
 pub async fn what_happens_is_counted(env: Arc<Env>) -> Outcome {
     let scene = env.scene("counted").await?;
-    scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["now"], &automatic(), &eligibility("view")).await?;
     let operator = &scene.ground.operator;
     let webhook = std::slice::from_ref(operator.webhook());
 
