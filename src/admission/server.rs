@@ -105,7 +105,7 @@ async fn answer(counter: &Counter, phase: Phase, body: Result<Bytes, BytesReject
     let count = |kind, operation, answer: &Answer| {
         let code = answer.code();
         let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
-        counter.metrics.answered(review, code, start.elapsed());
+        counter.metrics.answered(&review, code, start.elapsed());
     };
     match question(&body) {
         Ok(asked) => {

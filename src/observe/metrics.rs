@@ -141,10 +141,10 @@ impl AdmissionMetrics {
     }
 
     /// Counts one answer; `code` is that of a refusal.
-    pub fn answered(&self, review: Review, code: Option<&'static str>, took: Duration) {
+    pub fn answered(&self, review: &Review, code: Option<&'static str>, took: Duration) {
         let kind = review.kind;
         self.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
-        self.reviews.get_or_create(&review).inc();
+        self.reviews.get_or_create(review).inc();
         if let Some(code) = code {
             self.refusals.get_or_create(&Refused { kind, code }).inc();
         }

@@ -10,7 +10,7 @@ const MARKS: [&str; 2] = ["<!-- the table is written by a test of src/observe/me
 fn everything() -> Metrics {
     let metrics = Metrics::default();
     let review = Review { webhook: "validate", kind: "RoleActivationRequest", operation: "CREATE", allowed: false };
-    AdmissionMetrics::registered(&metrics).answered(review, Some("NotASubject"), Duration::from_millis(3));
+    AdmissionMetrics::registered(&metrics).answered(&review, Some("NotASubject"), Duration::from_millis(3));
     let controller = ControllerMetrics::registered(&metrics);
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
     controller.granted();
