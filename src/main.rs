@@ -17,6 +17,7 @@ use jit_rbac::{
     observe::{
         health::Health,
         logs::{self, Format},
+        metrics::Metrics,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,7 @@ struct Common {
     /// The configuration that the chart renders.
     #[arg(long, default_value = "/etc/jit-rbac/config.json")]
     config: PathBuf,
-    /// Where to serve /livez and /readyz.
+    /// Where to serve /livez, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8081")]
     health_address: SocketAddr,
     /// How log lines look.
@@ -72,17 +73,17 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
-        Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, stop| async move {
+        Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
             let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
             let identity = identity.unwrap_or_else(connect::identity);
             info!(identity, "controller starts");
-            Box::pin(controller::run(client, config, identity, Clock::system(), health, stop)).await;
+            Box::pin(controller::run(client, config, identity, Clock::system(), health, metrics, stop)).await;
             Ok(())
         }),
-        Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {
+        Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
             let Some(client) = connect::client("webhook", &health, &stop).await else { return Ok(()) };
             info!("webhook starts");
-            admission::run(client, config, address, health, stop).await.map_err(|error| error.to_string())
+            admission::run(client, config, address, health, metrics, stop).await.map_err(|error| error.to_string())
         }),
     };
     match outcome {
@@ -99,19 +100,20 @@ fn main() -> ExitCode {
 fn process<F, W>(common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
 where
     F: Future<Output = Result<(), String>>,
-    W: FnOnce(Config, Health, CancellationToken) -> F,
+    W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
     logs::start(common.log_format);
     let config = Config::read(&common.config).map_err(|error| error.to_string())?;
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already".to_owned())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
+    let metrics = Metrics::default();
     let stop = CancellationToken::new();
     runtime.block_on(async {
         let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
-        let serving = health.clone().serve(common.health_address);
+        let serving = health.clone().serve(common.health_address, metrics.clone());
         let outcome = tokio::select! {
-            outcome = work(config, health.clone(), stop.clone()) => outcome,
+            outcome = work(config, health.clone(), metrics, stop.clone()) => outcome,
             served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
             // Nothing holds up the end for longer than this.
             () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),

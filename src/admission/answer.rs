@@ -20,8 +20,17 @@ pub type Asked = AdmissionRequest<DynamicObject>;
 const MAX_WARNING: usize = 256;
 /// Most warnings of one answer.
 const MAX_WARNINGS: usize = 8;
-/// Key of the audit annotation that carries the reason of a refusal; the API server puts the webhook's name before it.
-const AUDIT_REASON: &str = "reason";
+/// What an answer leaves in the API server's audit log, by keys before which the API server puts the webhook's name.
+pub mod audit {
+    /// Why it was refused, in one word. The admission policies leave theirs under the same key.
+    pub const CODE: &str = "code";
+    /// UID of the request that was made or decided on: by it the log can be held against what is stored.
+    pub const REQUEST_UID: &str = "request-uid";
+    /// What would be granted, as a hash: of a request as it is asked for, of a decision as its author saw it.
+    pub const DIGEST: &str = "digest";
+    /// What was decided.
+    pub const DECISION: &str = "decision";
+}
 
 /// What is said to a write.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +41,8 @@ pub enum Answer {
         patch: Patch,
         /// What its author should know.
         warnings: Vec<String>,
+        /// What the API server's audit log should say about it, by the keys in [`audit`].
+        notes: Vec<(&'static str, String)>,
     },
     /// A rule says no.
     Refused(Refusal),
@@ -51,13 +62,33 @@ impl Answer {
     /// It may go on, changed.
     #[must_use]
     pub fn patched(patch: Patch) -> Self {
-        Self::Allowed { patch, warnings: Vec::new() }
+        Self::Allowed { patch, warnings: Vec::new(), notes: Vec::new() }
     }
 
     /// It may go on, and its author is told something.
     #[must_use]
     pub fn warned(warnings: impl IntoIterator<Item = String>) -> Self {
-        Self::Allowed { patch: Patch::default(), warnings: warnings.into_iter().collect() }
+        Self::Allowed { patch: Patch::default(), warnings: warnings.into_iter().collect(), notes: Vec::new() }
+    }
+
+    /// The same, and the audit log says more about it where it may go on.
+    #[must_use]
+    pub fn noting(mut self, said: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        if let Self::Allowed { notes, .. } = &mut self {
+            notes.extend(said);
+        }
+        self
+    }
+
+    /// The refusal in one word, for counters and the audit log; none where it may go on. One of a few words, whoever asks.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Allowed { .. } => None,
+            Self::Refused(refusal) => Some(refusal.reason.as_str()),
+            Self::Malformed(_) => Some("Malformed"),
+            Self::Unexamined(_) => Some("Unexamined"),
+        }
     }
 
     /// Reason and sentence of a no, safe to show; none where it may go on.
@@ -78,14 +109,18 @@ impl Answer {
         let mut response = AdmissionResponse::invalid("");
         uid.clone_into(&mut response.uid);
         if let Some((reason, message)) = self.refusal() {
-            let (code, word) = self.code();
-            response.result = Status::failure(&format!("{reason}: {message}"), word).with_code(code);
-            response.audit_annotations.insert(AUDIT_REASON.to_owned(), reason.as_str().to_owned());
+            let (status, word) = self.http();
+            response.result = Status::failure(&format!("{reason}: {message}"), word).with_code(status);
+            let code = self.code().unwrap_or_default();
+            response.audit_annotations.insert(audit::CODE.to_owned(), code.to_owned());
             return response.into_review();
         }
-        if let Self::Allowed { patch, warnings } = self {
+        if let Self::Allowed { patch, warnings, notes } = self {
             response.allowed = true;
             response.result = Status::success();
+            // What a client wrote is printable and short here too: it becomes a line of somebody's log (T13).
+            let said = notes.into_iter().filter(|(_, text)| !text.is_empty());
+            response.audit_annotations.extend(said.map(|(key, text)| (key.to_owned(), warning(&text))));
             response.warnings = (!warnings.is_empty()).then(|| warnings.iter().take(MAX_WARNINGS).map(|text| warning(text)).collect());
             if !patch.is_empty() {
                 // A patch of JSON values always serialises; were it not so, the policies in the API server would refuse the unstamped object.
@@ -96,7 +131,7 @@ impl Answer {
     }
 
     /// HTTP code and Kubernetes' word for it.
-    const fn code(&self) -> (u16, &'static str) {
+    const fn http(&self) -> (u16, &'static str) {
         match self {
             Self::Allowed { .. } => (200, ""),
             Self::Refused(_) => (403, "Forbidden"),
@@ -176,12 +211,17 @@ mod tests {
         assert_eq!(refused["allowed"], false);
         assert_eq!(refused["status"]["message"], "OwnRequest: your own");
         assert_eq!((&refused["status"]["code"], &refused["status"]["reason"]), (&403.into(), &"Forbidden".into()));
-        assert_eq!(refused["auditAnnotations"]["reason"], "OwnRequest");
+        assert_eq!(refused["auditAnnotations"], serde_json::json!({"code": "OwnRequest"}));
+        for (answer, code) in [(Answer::Malformed("x".to_owned()), "Malformed"), (Answer::Unexamined("x".to_owned()), "Unexamined")] {
+            assert_eq!(answered(answer)["auditAnnotations"]["code"], code);
+        }
         assert_eq!(answered(Answer::Malformed("x".to_owned()))["status"]["code"], 422);
         assert_eq!(answered(Answer::Unexamined("x".to_owned()))["status"]["code"], 503);
         let allowed = answered(Answer::allowed());
         assert_eq!((&allowed["allowed"], &allowed["uid"]), (&true.into(), &"u-1".into()));
-        assert!(allowed.get("patch").is_none() && allowed.get("warnings").is_none());
+        assert!(allowed.get("patch").is_none() && allowed.get("warnings").is_none() && allowed.get("auditAnnotations").is_none());
+        let noted = answered(Answer::allowed().noting([(audit::REQUEST_UID, "u-7".to_owned()), (audit::DIGEST, String::new())]));
+        assert_eq!((&noted["allowed"], &noted["auditAnnotations"]), (&true.into(), &serde_json::json!({"request-uid": "u-7"})));
     }
 
     #[test]
@@ -193,6 +233,8 @@ mod tests {
             let message = answered(answer)["status"]["message"].as_str().unwrap().to_owned();
             assert!(!message.chars().any(crate::api::text::is_forbidden), "{message:?}");
         }
+        let noted = answered(Answer::allowed().noting([(audit::DECISION, text.to_owned())]))["auditAnnotations"]["decision"].clone();
+        assert!(!noted.as_str().unwrap().chars().any(crate::api::text::is_forbidden));
         let warned = answered(Answer::warned([text.to_owned(), "é".repeat(300)]));
         let warnings: Vec<&str> = warned["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
         assert!(!warnings[0].chars().any(crate::api::text::is_forbidden));

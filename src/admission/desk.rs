@@ -38,6 +38,16 @@ enum Kind {
     Policy,
 }
 
+impl Phase {
+    /// The word for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
 impl Kind {
     fn of(asked: &Asked) -> Option<Self> {
         if asked.resource.group != names::GROUP {
@@ -51,7 +61,24 @@ impl Kind {
             _ => None,
         }
     }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "RoleActivationRequest",
+            Self::Decision => "ActivationDecision",
+            Self::Eligibility => "RoleEligibility",
+            Self::Policy => "ApprovalPolicy",
+        }
+    }
 }
+
+/// The kind that a question is about, as one of a few words: who asks may write anything there.
+pub(super) fn kind_of(asked: &Asked) -> &'static str {
+    Kind::of(asked).map_or(UNKNOWN, Kind::as_str)
+}
+
+/// What is said of a kind that is none of ours or cannot be read.
+pub(super) const UNKNOWN: &str = "Unknown";
 
 /// Who answers: reads, asks the rules and writes nothing (invariant 18).
 pub struct Desk {

@@ -26,7 +26,14 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{config::Config, gather::surroundings::World, observe::health::Health};
+use crate::{
+    config::Config,
+    gather::surroundings::World,
+    observe::{
+        health::Health,
+        metrics::{AdmissionMetrics, Metrics},
+    },
+};
 use certificates::Served;
 use desk::Desk;
 
@@ -63,6 +70,7 @@ pub async fn run(
     config: Config,
     address: SocketAddr,
     health: Health,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), AdmissionError> {
     let cannot = |source| AdmissionError::Listen { address, source };
@@ -73,7 +81,7 @@ pub async fn run(
     let world = Arc::new(World::new(client.clone()));
     let served = Arc::new(Served::default());
     let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
-    let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk), shutdown);
+    let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk, AdmissionMetrics::registered(&metrics)), shutdown);
     info!(address = %local, what = "webhook", "listening");
 
     let synced = async {

@@ -4,13 +4,13 @@ use chrono::TimeDelta;
 use kube::core::admission::Operation;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, audit},
     desk::{Desk, Write},
     stamp,
 };
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest},
-    domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, decide::decide, decisions},
+    domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, Verdict, decide::decide, decisions},
     gather::{
         GatherError,
         beside::{self, Bindings},
@@ -39,12 +39,14 @@ impl Desk {
         let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
         let now = request.object.created;
         let snapshot = arriving(Box::pin(self.snapshot(request, Source::Cache)).await?);
-        if decide(&snapshot, &self.settings, now).refusal().is_none() {
-            return Ok(Answer::allowed());
+        let verdict = decide(&snapshot, &self.settings, now);
+        if verdict.refusal().is_none() {
+            return Ok(taken(&snapshot, &verdict));
         }
         // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
         let snapshot = arriving(Box::pin(self.snapshot(snapshot.request, Source::Server)).await?);
-        Ok(decide(&snapshot, &self.settings, now).refusal().map_or_else(Answer::allowed, Answer::from))
+        let verdict = decide(&snapshot, &self.settings, now);
+        Ok(verdict.refusal().map_or_else(|| taken(&snapshot, &verdict), Answer::from))
     }
 
     /// A decision is taken when it counts, or says no more than what has happened already. Nothing of it rests on a cache.
@@ -76,7 +78,11 @@ impl Desk {
         snapshot.decisions = said;
         let decision = convert::object(&decision.metadata, decision.spec);
         Ok(match decisions::review(&snapshot, &decision, &self.settings, decision.created) {
-            Ok(note) => Answer::warned(note),
+            Ok(note) => Answer::warned(note).noting([
+                (audit::REQUEST_UID, request.object.uid),
+                (audit::DECISION, decision.spec.decision.as_str().to_owned()),
+                (audit::DIGEST, decision.spec.digest.unwrap_or_default()),
+            ]),
             Err(refusal) => refusal.into(),
         })
     }
@@ -100,6 +106,12 @@ impl Desk {
             request,
         })
     }
+}
+
+/// The answer to a request that may be stored. Its name may not be in the audit log, since `generateName` makes it; its UID is.
+fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
+    let digest = verdict.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+    Answer::allowed().noting([(audit::REQUEST_UID, snapshot.request.object.uid.clone()), (audit::DIGEST, digest)])
 }
 
 /// The snapshot of a request that is not stored yet. What is stored came before it, also within the same second: left to the UIDs, the

@@ -1,6 +1,10 @@
 //! The webhook's server: two paths over TLS. Handlers only read the question, bound the time and log refusals.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -12,6 +16,7 @@ use axum::{
     routing::post,
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+use kube::core::admission::Operation;
 use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -19,9 +24,12 @@ use tracing::info;
 use super::{
     AdmissionError,
     answer::{Answer, Asked, Unread, question},
-    desk::{Desk, Phase},
+    desk::{Desk, Phase, UNKNOWN, kind_of},
 };
-use crate::api::text::printable;
+use crate::{
+    api::text::printable,
+    observe::metrics::{AdmissionMetrics, Review},
+};
 
 /// Longest body: what the API server itself takes at most.
 const MAX_BODY: usize = 3 << 20;
@@ -32,14 +40,21 @@ const STAY: Duration = Duration::from_secs(6);
 /// How long running requests may take when the process ends.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Who answers, and what is counted of it.
+#[derive(Clone)]
+struct Counter {
+    desk: Arc<Desk>,
+    metrics: AdmissionMetrics,
+}
+
 /// Both webhooks.
-pub fn router(desk: Arc<Desk>) -> Router {
+pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(bounded))
-        .with_state(desk)
+        .with_state(Counter { desk, metrics })
 }
 
 /// Serves until `shutdown`; then what runs is finished.
@@ -73,29 +88,48 @@ async fn bounded(request: Request, next: Next) -> Response {
     response
 }
 
-async fn mutate(State(desk): State<Arc<Desk>>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer(&desk, Phase::Mutate, body).await
+async fn mutate(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Response {
+    answer(&counter, Phase::Mutate, body).await
 }
 
-async fn validate(State(desk): State<Arc<Desk>>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer(&desk, Phase::Validate, body).await
+async fn validate(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Response {
+    answer(&counter, Phase::Validate, body).await
 }
 
-async fn answer(desk: &Desk, phase: Phase, body: Result<Bytes, BytesRejection>) -> Response {
+async fn answer(counter: &Counter, phase: Phase, body: Result<Bytes, BytesRejection>) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return rejection.into_response(),
     };
+    let start = Instant::now();
+    let count = |kind, operation, answer: &Answer| {
+        let code = answer.code();
+        let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
+        counter.metrics.answered(&review, code, start.elapsed());
+    };
     match question(&body) {
         Ok(asked) => {
-            let examined = tokio::time::timeout(EXAMINATION, desk.examine(phase, &asked)).await;
+            let examined = tokio::time::timeout(EXAMINATION, counter.desk.examine(phase, &asked)).await;
             let answer =
                 examined.unwrap_or_else(|_| Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again")));
             log(&asked, &answer);
+            count(kind_of(&asked), word(&asked.operation), &answer);
             Json(answer.into_review(&asked.uid)).into_response()
         }
-        Err(Unread::Question { uid, answer }) => Json(answer.into_review(&uid)).into_response(),
+        Err(Unread::Question { uid, answer }) => {
+            count(UNKNOWN, UNKNOWN, &answer);
+            Json(answer.into_review(&uid)).into_response()
+        }
         Err(Unread::NoReview(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+const fn word(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
     }
 }
 

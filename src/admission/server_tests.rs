@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{config::Config, gather::surroundings::World};
+use crate::{config::Config, gather::surroundings::World, observe::metrics::Metrics};
 
 const AT: &str = "2026-11-22T12:00:00Z";
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
@@ -24,6 +24,8 @@ struct Stored {
     objects: Arc<Mutex<Vec<(String, Value)>>>,
     calls: Arc<Mutex<Vec<String>>>,
     away: bool,
+    scraped: Metrics,
+    counted: Arc<OnceLock<AdmissionMetrics>>,
 }
 
 impl Stored {
@@ -83,7 +85,10 @@ impl Stored {
         }))
         .unwrap();
         let client = self.client();
-        router(Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config)))
+        router(
+            Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config)),
+            self.counted.get_or_init(|| AdmissionMetrics::registered(&self.scraped)).clone(),
+        )
     }
 
     async fn ask(&self, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
@@ -236,7 +241,7 @@ async fn t1_what_a_later_webhook_overwrote_is_refused() {
     for stamp in [json!({"username": "boss"}), json!({"username": "dev", "groups": ["admins"]}), json!(null)] {
         forged["spec"]["requester"] = stamp;
         let (_, answer) = cluster().ask("/validate", review("dev", &forged, None).to_string()).await;
-        assert_eq!(answer["response"]["auditAnnotations"]["reason"], "StampMissing");
+        assert_eq!(answer["response"]["auditAnnotations"]["code"], "StampMissing");
     }
     let (stamped, _) = with_request().write("lead-1", &decision("Deny"), None).await.unwrap();
     for (path, value, reason) in [
@@ -248,7 +253,7 @@ async fn t1_what_a_later_webhook_overwrote_is_refused() {
         let mut forged = stamped.clone();
         *forged.pointer_mut(path).unwrap() = value;
         let (_, answer) = with_request().ask("/validate", review("lead-1", &forged, None).to_string()).await;
-        assert_eq!(answer["response"]["auditAnnotations"]["reason"], reason, "{path}");
+        assert_eq!(answer["response"]["auditAnnotations"]["code"], reason, "{path}");
     }
 }
 
@@ -295,7 +300,7 @@ async fn t10_t50_users_of_kubernetes_and_service_accounts_get_nothing() {
         stamped["spec"]["requester"] = json!({"username": user, "groups": ["devs"]});
         asked["request"]["object"] = stamped;
         let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
-        assert_eq!(answer["response"]["auditAnnotations"]["reason"], reason, "{user}");
+        assert_eq!(answer["response"]["auditAnnotations"]["code"], reason, "{user}");
     }
 }
 
@@ -327,7 +332,7 @@ async fn t46_a_name_may_come_later_and_a_dry_run_is_answered_alike() {
     asked["request"]["object"]["spec"]["requester"] = json!({"username": "dev"});
     asked["request"]["object"]["metadata"]["creationTimestamp"] = json!(AT);
     let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
-    assert_eq!(answer["response"]["auditAnnotations"]["reason"], "EligibilityNotFound");
+    assert_eq!(answer["response"]["auditAnnotations"]["code"], "EligibilityNotFound");
 }
 
 #[tokio::test]
@@ -435,6 +440,47 @@ async fn t43_what_cannot_be_examined_is_refused() {
     foreign["request"]["resource"]["resource"] = json!("roleactivationrequest");
     let (_, answer) = cluster().ask("/validate", foreign.to_string()).await;
     assert_eq!((&answer["response"]["allowed"], &answer["response"]["status"]["code"]), (&json!(false), &json!(503)));
+}
+
+#[tokio::test]
+async fn every_answer_is_counted_under_words_of_ours() {
+    let stored = cluster();
+    stored.write("dev", &request("inc-1"), None).await.unwrap();
+    stored.refused("outsider", &request("inc-1")).await;
+    let mut strange = review("dev", &request("inc-1"), None);
+    strange["request"]["kind"]["kind"] = json!("Forged");
+    strange["request"]["resource"]["resource"] = json!("forgeries");
+    stored.ask("/validate", strange.to_string()).await;
+    strange["request"]["operation"] = json!("FORGE");
+    stored.ask("/validate", strange.to_string()).await;
+    stored.ask("/validate", "no question").await;
+    let text = stored.scraped.text();
+    for line in [
+        r#"admission_reviews_total{webhook="mutate",kind="RoleActivationRequest",operation="CREATE",allowed="true"} 2"#,
+        r#"admission_reviews_total{webhook="validate",kind="RoleActivationRequest",operation="CREATE",allowed="true"} 1"#,
+        r#"admission_reviews_total{webhook="validate",kind="RoleActivationRequest",operation="CREATE",allowed="false"} 1"#,
+        r#"admission_refusals_total{kind="RoleActivationRequest",code="NotASubject"} 1"#,
+        r#"admission_refusals_total{kind="Unknown",code="Unexamined"} 1"#,
+        r#"admission_refusals_total{kind="Unknown",code="Malformed"} 1"#,
+        r#"admission_duration_seconds_count{kind="RoleActivationRequest"} 4"#,
+    ] {
+        assert!(text.contains(&format!("jitrbac_{line}\n")), "{line} is not in\n{text}");
+    }
+    assert!(!text.to_lowercase().contains("forge") && !text.contains("dev") && !text.contains("payments"), "{text}");
+}
+
+#[tokio::test]
+async fn what_may_be_stored_leaves_its_uid_and_digest_in_the_audit_log() {
+    let noted = async |stored: Stored, user: &str, object: &Value| {
+        let (object, _) = stored.write(user, object, None).await.unwrap();
+        let (_, answer) = stored.ask("/validate", review(user, &object, None).to_string()).await;
+        answer["response"]["auditAnnotations"].clone()
+    };
+    let made = noted(cluster(), "dev", &request("inc-1")).await;
+    assert_eq!(made["request-uid"], "new");
+    assert!(made["digest"].as_str().unwrap().starts_with("sha256:"), "{made}");
+    let denied = noted(with_request(), "lead-1", &decision("Deny")).await;
+    assert_eq!(denied, json!({"request-uid": "inc-1", "decision": "Deny"}));
 }
 
 #[tokio::test]

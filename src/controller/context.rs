@@ -10,10 +10,16 @@ use kube::Client;
 
 use super::{events::Events, lease::Leadership};
 use crate::{
+    api::RoleActivationRequest,
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts, Settings},
-    gather::{cache::Cache, surroundings::World},
+    gather::{
+        cache::{Cache, Key},
+        surroundings::World,
+    },
+    observe::metrics::ControllerMetrics,
+    queue::Queue,
     revoker::Revoker,
 };
 
@@ -45,6 +51,10 @@ pub struct Context {
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.
     pub evidence: Evidence,
+    /// Ended requests to be looked at for their retention.
+    pub ended: Queue<Key>,
+    /// Counts what is done.
+    pub metrics: ControllerMetrics,
 }
 
 /// Keys of `userInfo.extra` that were seen in stamps since the start of this process.
@@ -66,6 +76,14 @@ impl Evidence {
 }
 
 impl Context {
+    /// A request was reported to be at an end, or an emergency of it to be reviewed: how long is it kept, and the one that it prolonged?
+    pub fn has_ended(&self, key: &Key, request: &RoleActivationRequest) {
+        self.ended.add(key.clone());
+        if let Some(base) = request.spec.base() {
+            self.ended.add(Key::new(&key.namespace, base));
+        }
+    }
+
     /// The present time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

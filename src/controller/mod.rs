@@ -2,6 +2,7 @@
 
 pub mod context;
 mod eligibilities;
+mod ended;
 mod events;
 pub mod lease;
 mod policies;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 
 use self::{
     context::{Context, Evidence, LiveRequest},
+    ended::EndedRequests,
     events::Events,
     lease::Elector,
     requests::Requests,
@@ -31,7 +33,11 @@ use crate::{
         convert, live,
         surroundings::{self, Change, World},
     },
-    observe::{errors::one_line, health::Health},
+    observe::{
+        errors::one_line,
+        health::Health,
+        metrics::{ControllerMetrics, Metrics},
+    },
     queue::{Pauses, Queue, Worker, queue},
     revoker::Revoker,
 };
@@ -43,6 +49,8 @@ pub const NEEDS: [&str; 2] = ["sweep", "caches"];
 const REQUESTS_AT_ONCE: usize = 32;
 /// Most eligibilities, and most policies, that are worked on at a time.
 const REPORTS_AT_ONCE: usize = 4;
+/// Most ended requests that are looked at a time: there is no hurry.
+const ENDED_AT_ONCE: usize = 4;
 /// Pauses after failures.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(30) };
 /// How often all bindings are looked through again for what the watch cannot see.
@@ -58,6 +66,7 @@ struct Queues {
     requests: Queue<Key>,
     eligibilities: Queue<Key>,
     policies: Queue<Key>,
+    ended: Queue<Key>,
 }
 
 /// The other ends of the queues.
@@ -65,26 +74,52 @@ struct Workers {
     requests: Worker<Key>,
     eligibilities: Worker<Key>,
     policies: Worker<Key>,
+    ended: Worker<Key>,
 }
 
 fn queues(clock: &Clock) -> (Queues, Workers) {
     let new = || queue(clock.clone(), PAUSES);
-    let ((requests, requests_worker), (eligibilities, eligibilities_worker), (policies, policies_worker)) = (new(), new(), new());
+    let ((requests, requests_worker), (eligibilities, eligibilities_worker)) = (new(), new());
+    let ((policies, policies_worker), (ended, ended_worker)) = (new(), new());
     (
-        Queues { requests, eligibilities, policies },
-        Workers { requests: requests_worker, eligibilities: eligibilities_worker, policies: policies_worker },
+        Queues { requests, eligibilities, policies, ended },
+        Workers { requests: requests_worker, eligibilities: eligibilities_worker, policies: policies_worker, ended: ended_worker },
     )
 }
 
 /// Runs the controllers of this replica until `stop`.
-pub async fn run(client: Client, config: Config, identity: String, clock: Clock, health: Health, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    config: Config,
+    identity: String,
+    clock: Clock,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let counted = ControllerMetrics::registered(&metrics);
     let (queues, workers) = queues(&clock);
     let (elector, leadership, leading) = Elector::new(identity.clone(), config.controller.lease.clone());
     let tell = {
         let (queues, leading) = (queues.clone(), leading.clone());
         Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
     };
-    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell));
+    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell, counted.clone()));
+    ControllerMetrics::looked_up(
+        &metrics,
+        {
+            let revoker = revoker.clone();
+            move || revoker.index().count()
+        },
+        {
+            let (revoker, clock) = (revoker.clone(), clock.clone());
+            move || revoker.index().overdue(clock.now())
+        },
+        {
+            let leadership = leadership.clone();
+            move || leadership.held()
+        },
+    );
     let context = Arc::new(Context {
         client: client.clone(),
         clock,
@@ -95,6 +130,8 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         leadership,
         events: Events::new(client.clone(), &identity),
         evidence: Evidence::default(),
+        ended: queues.ended.clone(),
+        metrics: counted,
         config,
     });
 
@@ -110,6 +147,7 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         context.requests.synced().await;
         health.set("caches", true);
         let requests = Requests::new(context.clone());
+        let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
         tokio::join!(
             elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
@@ -117,6 +155,8 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
             sweep_now_and_then(&revoker, stop.clone()),
             workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
             workers.eligibilities.run(REPORTS_AT_ONCE, stop.clone(), |key| eligibilities::work(&context, key)),
+            ended.rounds(leading.clone(), stop.clone()),
+            workers.ended.run(ENDED_AT_ONCE, stop.clone(), |key| ended.work(key)),
             workers.policies.run(REPORTS_AT_ONCE, stop.clone(), |key| policies::work(&context, key)),
         );
     };

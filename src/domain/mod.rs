@@ -22,6 +22,7 @@ pub mod person;
 pub mod policy;
 pub mod refusal;
 pub mod requirements;
+pub mod retention;
 pub mod risks;
 pub mod role;
 pub mod start;

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`. Alive is who answers; ready only who has everything it needs to do its work.
+//! `/livez`, `/readyz` and `/metrics`. Alive is who answers; ready only who has everything it needs to do its work.
 
 use std::{
     collections::BTreeMap,
@@ -6,9 +6,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
 use tokio::net::TcpListener;
 use tracing::info;
+
+use super::metrics::{self, Metrics};
 
 /// What must be true before a process is ready, by name.
 #[derive(Clone, Debug, Default)]
@@ -36,15 +44,20 @@ impl Health {
         needs.iter().filter(|(_, there)| !**there).map(|(need, _)| *need).collect()
     }
 
-    /// Serves both paths until the process ends.
-    pub async fn serve(self, address: SocketAddr) -> std::io::Result<()> {
+    /// Serves all paths until the process ends.
+    pub async fn serve(self, address: SocketAddr, metrics: Metrics) -> std::io::Result<()> {
         let listener = TcpListener::bind(address).await?;
         info!(address = %listener.local_addr()?, what = "health", "listening");
-        axum::serve(listener, self.router()).await
+        axum::serve(listener, self.router(metrics)).await
     }
 
-    fn router(self) -> Router {
-        Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(self)
+    fn router(self, metrics: Metrics) -> Router {
+        let scrape = move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()).into_response() };
+        Router::new()
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(scrape))
+            .with_state(self)
     }
 }
 

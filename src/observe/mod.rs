@@ -1,5 +1,6 @@
-//! What the operator tells about itself: health, logs, errors.
+//! What the operator tells about itself: health, metrics, logs, errors.
 
 pub mod errors;
 pub mod health;
 pub mod logs;
+pub mod metrics;

@@ -73,6 +73,18 @@ impl Index {
         self.with(|all| all.values().cloned().collect())
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.with(|all| all.len())
+    }
+
+    /// How many should have been gone before `now`.
+    #[must_use]
+    pub fn overdue(&self, now: DateTime<Utc>) -> usize {
+        self.with(|all| all.values().filter(|known| known.deadline < now).count())
+    }
+
     /// Those that are not among `listed`.
     #[must_use]
     pub fn others(&self, listed: &[Key]) -> Vec<Key> {

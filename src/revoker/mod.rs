@@ -30,7 +30,7 @@ use crate::{
     api::names,
     clock::Clock,
     gather::{cache::Key, surroundings},
-    observe::errors::one_line,
+    observe::{errors::one_line, metrics::ControllerMetrics},
     queue::{Next, Pauses, Queue, Worker, queue},
 };
 use end::{Ended, end};
@@ -55,12 +55,13 @@ pub struct Revoker {
     last_gone: Mutex<DateTime<Utc>>,
     expected: Mutex<HashSet<Key>>,
     tell: Tell,
+    metrics: ControllerMetrics,
 }
 
 impl Revoker {
     /// A revoker that calls `tell` for each binding that appears, changes or goes.
     #[must_use]
-    pub fn new(client: Client, clock: Clock, leading: watch::Receiver<bool>, tell: Tell) -> Self {
+    pub fn new(client: Client, clock: Clock, leading: watch::Receiver<bool>, tell: Tell, metrics: ControllerMetrics) -> Self {
         let (queue, worker) = queue(clock.clone(), PAUSES);
         Self {
             client,
@@ -72,6 +73,7 @@ impl Revoker {
             last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
             expected: Mutex::default(),
             tell,
+            metrics,
         }
     }
 
@@ -185,9 +187,10 @@ impl Revoker {
     }
 
     async fn end(&self, known: &Known) -> Next {
-        match end(&self.client, &known.key, &known.uid).await {
+        match self.attempt(&known.key, &known.uid).await {
             Ok(Ended::Gone) => {
                 let late = self.clock.now().signed_duration_since(known.deadline);
+                self.metrics.removed(late);
                 info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "the time is up: binding removed");
                 self.gone(known);
                 Next::Done
@@ -201,6 +204,11 @@ impl Revoker {
                 Next::Retry
             }
         }
+    }
+
+    /// One attempt to end a binding, counted where it fails.
+    async fn attempt(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
+        end(&self.client, key, uid).await.inspect_err(|_| self.metrics.revoke_failed())
     }
 
     fn gone(&self, known: &Known) {
@@ -219,7 +227,7 @@ impl Revoker {
 
     /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
-        let ended = end(&self.client, key, uid).await?;
+        let ended = self.attempt(key, uid).await?;
         if ended == Ended::Gone {
             *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
             if let Some(known) = self.index.get(key).filter(|known| known.uid == uid) {

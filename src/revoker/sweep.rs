@@ -8,10 +8,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, api::ListParams, core::PartialObjectMeta};
 use tracing::{info, warn};
 
-use super::{
-    AT_ONCE, Revoker,
-    end::{Ended, end},
-};
+use super::{AT_ONCE, Revoker, end::Ended};
 use crate::{
     api::names,
     domain::binding::deadline_of,
@@ -43,9 +40,11 @@ impl Revoker {
         }
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |known| async move {
-                match end(&self.client, &known.key, &known.uid).await {
+                match self.attempt(&known.key, &known.uid).await {
                     Ok(Ended::Gone) => {
-                        let late = self.clock.now().signed_duration_since(known.deadline).num_milliseconds();
+                        let late = self.clock.now().signed_duration_since(known.deadline);
+                        self.metrics.removed(late);
+                        let late = late.num_milliseconds();
                         info!(binding = %known.key, request = %known.request, late_ms = late, "overdue binding removed");
                         self.gone(&known);
                     }

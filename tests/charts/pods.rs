@@ -103,8 +103,9 @@ fn a_changed_configuration_restarts_the_pods() {
 fn out_of_cluster_there_are_identities_and_rights_but_no_pods() {
     let rendered = operator(&json!({
         "outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}, "networkPolicy": {"enabled": true},
+        "metrics": {"podMonitor": {"enabled": true}},
     }));
-    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"] {
+    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"] {
         assert!(rendered.all(kind).is_empty(), "{kind}");
     }
     for kind in ["ServiceAccount", "ClusterRole", "ValidatingAdmissionPolicy", "ConfigMap", "Secret", "CustomResourceDefinition"] {
@@ -161,6 +162,36 @@ fn what_admins_add_arrives() {
     for object in rendered.0.iter().filter(|object| object["metadata"]["labels"]["helm.sh/chart"].is_string()) {
         assert_eq!(object["metadata"]["labels"]["team"], "platform", "{}", object["kind"]);
     }
+}
+
+#[test]
+fn a_pod_monitor_finds_the_port_of_both_processes() {
+    assert!(default().all("PodMonitor").is_empty());
+    let rendered = operator(&json!({"metrics": {"podMonitor": {
+        "enabled": true, "labels": {"release": "prometheus"}, "annotations": {"a": "b"}, "interval": "30s", "scrapeTimeout": "5s",
+        "relabelings": [{"action": "drop"}], "metricRelabelings": [{"action": "keep"}],
+    }}}));
+    let monitor = rendered.only("PodMonitor");
+    assert_eq!(
+        (&monitor["metadata"]["labels"]["release"], &monitor["metadata"]["annotations"]),
+        (&json!("prometheus"), &json!({"a": "b"}))
+    );
+    let endpoint = json!({
+        "port": "health", "path": "/metrics", "interval": "30s", "scrapeTimeout": "5s",
+        "relabelings": [{"action": "drop"}], "metricRelabelings": [{"action": "keep"}],
+    });
+    assert_eq!(monitor["spec"]["podMetricsEndpoints"], json!([endpoint]));
+    assert_eq!(texts(&monitor["spec"]["namespaceSelector"]["matchNames"]), ["jit-system"]);
+    for name in DEPLOYMENTS {
+        let template = &rendered.get("Deployment", name)["spec"]["template"];
+        for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(template["metadata"]["labels"][label], *value, "{name}");
+        }
+        let ports = items(&template["spec"]["containers"][0]["ports"]);
+        assert!(ports.iter().any(|port| port["name"] == "health"), "{name}");
+    }
+    let plain = operator(&json!({"metrics": {"podMonitor": {"enabled": true}}}));
+    assert_eq!(plain.only("PodMonitor")["spec"]["podMetricsEndpoints"], json!([{"port": "health", "path": "/metrics"}]));
 }
 
 #[test]

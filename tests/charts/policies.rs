@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jit_rbac::api::{crds, names};
 use serde_json::{Value, json};
 
-use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts, try_render};
+use crate::render::{NAMESPACE, Rendered, default, every, file, items, operator, texts, try_render};
 
 const NAMES: [&str; 8] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "namespaces", "requests", "status"];
 
@@ -60,6 +60,56 @@ fn every_refusal_is_forbidden_and_says_why() {
             assert_eq!(validation["reason"], "Forbidden", "{validation}");
             let message = validation["message"].as_str().unwrap();
             assert!(message.len() > 30 && !message.contains('\n') && !message.ends_with('.'), "{message}");
+        }
+    }
+}
+
+/// What a policy leaves in the audit log is made from its validations: nothing is refused without a word, and no word is left of
+/// anything else.
+#[test]
+fn t47_every_refusal_leaves_its_word_in_the_audit_log() {
+    let words = audit_words();
+    let mut used = BTreeSet::new();
+    for name in NAMES {
+        let spec = &policy(name)["spec"];
+        let annotations = items(&spec["auditAnnotations"]);
+        let keys: Vec<_> = annotations.iter().map(|annotation| annotation["key"].as_str().unwrap()).collect();
+        assert!(keys == ["code"] || keys == ["code", "needs"], "{name}: {keys:?}");
+        let text = annotations.iter().map(|annotation| annotation["valueExpression"].as_str().unwrap()).collect::<Vec<_>>().concat();
+        // Where the API server evaluates it, it has no authorizer.
+        assert!(!text.contains("authorizer"), "{name}: {text}");
+        let text = one_line(&text);
+        let validations = items(&spec["validations"]);
+        let branches: Vec<_> = text.split(" ? '").skip(1).map(|rest| rest.split_once('\'').unwrap().0.to_owned()).collect();
+        assert_eq!(branches.len(), validations.len(), "{name}: {branches:?}");
+        for validation in validations {
+            let expression = one_line(validation["expression"].as_str().unwrap());
+            let (before, asked) = expression.split_once("authorizer.").unwrap_or((&expression, ""));
+            let condition = format!("!({before}{}) ? '", if asked.is_empty() { "" } else { "false" });
+            assert!(text.contains(&condition), "{name}: {condition} is not in {text}");
+            assert!(validation["code"].is_null() && validation["needs"].is_null(), "{name}: the API server knows no such field");
+        }
+        used.extend(branches);
+    }
+    assert_eq!(used, words, "docs/audit-log.md lists other words than the policies leave");
+}
+
+/// The words in the first column of the table in the docs.
+fn audit_words() -> BTreeSet<String> {
+    let docs = file("docs/audit-log.md");
+    docs.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Audit annotations are evaluated without an authorizer, and a variable that asks it would make every write fail.
+#[test]
+fn t47_no_variable_asks_the_authorizer() {
+    for name in NAMES {
+        for variable in items(&policy(name)["spec"]["variables"]) {
+            assert!(!variable["expression"].as_str().unwrap().contains("authorizer"), "{name}: {variable}");
         }
     }
 }

@@ -108,6 +108,7 @@ pub fn every() -> Vec<(&'static str, Rendered)> {
                 "bindableRoles": {"clusterRoles": ["edit", "view"], "roles": ["debug"]},
                 "rbac": {"aggregateToView": true},
                 "networkPolicy": {"enabled": true},
+                "metrics": {"podMonitor": {"enabled": true}},
                 "crds": {"keep": false},
             }),
         ),

@@ -3,6 +3,7 @@
 mod cost;
 mod inspector;
 mod measured;
+mod notes;
 mod reach;
 mod rules;
 
@@ -11,6 +12,7 @@ pub use measured::{Calls, is, measured};
 
 use crate::{env::Journey, journeys};
 use cost::*;
+use notes::*;
 use reach::*;
 
 /// User name of the controllers.
@@ -25,6 +27,9 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         nothing_is_read_or_written_while_nothing_happens,
         inv_28_the_last_look_sees_what_is_wrong,
         t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all,
+        t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses,
+        t47_what_is_stored_leaves_its_uid_and_digest_in_the_audit_log,
+        what_happens_is_counted,
         t43_labels_and_annotations_lead_nobody_past_the_webhook,
     ]
 }

@@ -22,6 +22,7 @@ mod looks;
 mod people;
 mod refusals;
 mod replicas;
+mod retention;
 mod ways;
 
 use std::{process::ExitCode, sync::Arc};
@@ -55,6 +56,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         evidence::journeys(),
         faults::journeys(),
         replicas::journeys(),
+        retention::journeys(),
         floor::journeys(),
         grants::journeys(),
         people::journeys(),

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
@@ -17,11 +17,11 @@ use tracing::{info, warn};
 use super::{RequestError, Requests, report};
 use crate::{
     api::{
-        ActivationDecision, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
+        ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
         request::{BindingRef, ReviewState},
     },
     controller::context::FIELD_MANAGER,
-    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, decide, emergency},
+    domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, decide, emergency},
     gather::{
         WriteError,
         cache::Key,
@@ -69,6 +69,7 @@ impl Requests {
                 }
                 match self.create(grant).await? {
                     Created::Made(binding) => {
+                        self.context.metrics.granted();
                         info!(request = %key_of(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
                         Ok(Applied { snapshot, verdict, binding: Some(binding) })
                     }
@@ -178,18 +179,7 @@ impl Requests {
                 Lookup::Found(_) | Lookup::Unreadable(_) => return Ok(Next::In(Duration::ZERO)),
             },
         }
-        let api: Api<ActivationDecision> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        for decision in decisions {
-            let only_this = Preconditions { uid: Some(decision.uid.clone()), resource_version: None };
-            let params = DeleteParams::default().preconditions(only_this);
-            let deleted =
-                write(|| format!("delete decision '{}/{}'", key.namespace, decision.name), api.delete(&decision.name, &params)).await;
-            if let Err(error) = deleted
-                && !error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict())
-            {
-                return Err(error.into());
-            }
-        }
+        delete_decisions(&self.context.client, &key.namespace, decisions).await?;
         Ok(Next::Done)
     }
 
@@ -218,6 +208,9 @@ impl Requests {
             return Ok(());
         }
         let key = Key::new(stored.namespace().unwrap_or_default(), stored.name_any());
+        if before.state != status.state {
+            self.context.metrics.reported(verdict.state, verdict.reason);
+        }
         if before.state != status.state || (before.reason != status.reason && verdict.reason == Reason::RoleChanged) {
             let about = stored.object_ref(&());
             self.context.events.tell(
@@ -250,6 +243,9 @@ impl Requests {
         if before.review.as_ref() != Some(&review) && self.write_status(&found.stored, &report::reviewed(&before, &review, now)).await? {
             info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::in_words(&review), "review");
         }
+        if review.state == ReviewState::Done {
+            self.context.has_ended(&Key::new(&facts.namespace, &facts.object.name), &found.stored);
+        }
         Ok(if review.state == ReviewState::Owed { Next::At(review.deadline) } else { Next::Done })
     }
 
@@ -273,6 +269,26 @@ impl Requests {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Deletes these decisions of a namespace. One that is gone already, or another one by now, is none of them.
+pub(in crate::controller) async fn delete_decisions(
+    client: &Client,
+    namespace: &str,
+    decisions: impl IntoIterator<Item = Object<ActivationDecisionSpec>>,
+) -> Result<(), WriteError> {
+    let api: Api<ActivationDecision> = Api::namespaced(client.clone(), namespace);
+    for decision in decisions {
+        let only_this = Preconditions { uid: Some(decision.uid.clone()), resource_version: None };
+        let params = DeleteParams::default().preconditions(only_this);
+        let deleted = write(|| format!("delete decision '{namespace}/{}'", decision.name), api.delete(&decision.name, &params)).await;
+        if let Err(error) = deleted
+            && !error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict())
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn key_of(snapshot: &Snapshot) -> Key {

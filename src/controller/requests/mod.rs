@@ -24,6 +24,7 @@ use crate::{
     queue::Next,
     revoker::end::EndError,
 };
+pub(super) use apply::delete_decisions;
 
 /// How long after a deadline the request is looked at even if nobody said that the binding went.
 const MAKING_SURE: TimeDelta = TimeDelta::seconds(5);
@@ -123,6 +124,9 @@ impl Requests {
         };
         let applied = self.apply(snapshot, verdict).await?;
         self.report(&found.stored, &applied).await?;
+        if applied.verdict.state.is_terminal() {
+            self.context.has_ended(key, &found.stored);
+        }
         Ok(look_again(&applied))
     }
 

@@ -29,30 +29,39 @@ variables:
   {{- with .variables }}
   {{- . | nindent 2 }}
   {{- end }}
-validations:
+{{ include "jit-rbac.policy.checks" (include "jit-rbac.policy.activation.checks" .) }}
+{{- end -}}
+
+{{- define "jit-rbac.policy.activation.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
   - expression: "!(variables.creating && variables.operator) || variables.probing"
     reason: Forbidden
+    code: OperatorMakesNone
     message: the operator may not make {{ .one }}s; only people do
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') != ''"
     reason: Forbidden
+    code: StampMissing
     message: >-
       spec.{{ .stamp }} is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again in a moment;
       if it stays so, tell an admin to look at the Deployment {{ include "jit-rbac.webhook" .root }}
   - expression: "!variables.stamped || !(request.userInfo.?username.orValue('') in ['', 'system:anonymous'])"
     reason: Forbidden
+    code: SystemUser
     message: a {{ .one }} needs a person; sign in first
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') == request.userInfo.?username.orValue('')"
     reason: Forbidden
+    code: StampForged
     messageExpression: |-
       "spec.{{ .stamp }}.username is '" + variables.stamp.?username.orValue('') + "', but you are '" +
       request.userInfo.?username.orValue('') + "': leave spec.{{ .stamp }} out, it is written for you"
     message: "spec.{{ .stamp }}.username is not your user name: leave spec.{{ .stamp }} out, it is written for you"
   - expression: "!variables.stamped || variables.stamp.?uid.orValue('') == request.userInfo.?uid.orValue('')"
     reason: Forbidden
+    code: StampForged
     message: "spec.{{ .stamp }}.uid is not your uid: leave spec.{{ .stamp }} out, it is written for you"
   - expression: "!variables.stamped || size(variables.strangeGroups) == 0"
     reason: Forbidden
+    code: StampForged
     messageExpression: |-
       "spec.{{ .stamp }}.groups names groups that you are not in: " + variables.strangeGroups.join(', ') +
       ". Leave spec.{{ .stamp }} out, it is written for you"
@@ -61,19 +70,23 @@ validations:
       !variables.stamped || variables.stamp.?extra.orValue({}).all(k,
         k in variables.extra && variables.stamp.extra[k].all(v, v in variables.extra[k]))
     reason: Forbidden
+    code: StampForged
     message: >-
       spec.{{ .stamp }}.extra has a value that your credentials do not have: leave spec.{{ .stamp }} out, it is written for you
   - expression: "!variables.stamped || size(variables.finalizers) == 0"
     reason: Forbidden
+    code: ForeignFinalizer
     message: a {{ .one }} has no finalizers; take metadata.finalizers out
   {{- with .validations }}
   {{- . | nindent 2 }}
   {{- end }}
   - expression: "!variables.updating || dyn(object).spec == dyn(oldObject).spec"
     reason: Forbidden
+    code: Immutable
     message: a {{ .one }} cannot be changed; create another one
   - expression: "!variables.updating || variables.operator || (variables.sameMetadata && variables.sameFinalizers)"
     reason: Forbidden
+    code: Immutable
     message: >-
       labels, annotations, owners and finalizers of a {{ .one }} stay as they were created: they belong to the record.
       Create another one if you need other ones
@@ -84,6 +97,7 @@ validations:
       request.userInfo.username in {{ .root.Values.clusterControllers | toJson }} ||
       authorizer.group('jitrbac.dev').resource('{{ .resource }}').check('purge').allowed()
     reason: Forbidden
+    needs: purge
     message: >-
       a {{ .one }} is a record and stays. To end access create an ActivationDecision with decision Deactivate or Revoke; to remove
       the record you need the verb purge on {{ .resource }}.jitrbac.dev in the whole cluster

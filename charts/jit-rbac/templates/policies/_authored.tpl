@@ -19,15 +19,20 @@ variables:
   - name: author
     expression: object.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
   {{- .variables | nindent 2 }}
-validations:
+{{ include "jit-rbac.policy.checks" (include "jit-rbac.policy.authored.checks" .) }}
+{{- end -}}
+
+{{- define "jit-rbac.policy.authored.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
   - expression: variables.sameSpec || variables.author != ''
     reason: Forbidden
+    code: AuthorMissing
     message: >-
       the annotation jitrbac.dev/author is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again
       in a moment; if it stays so, look at the Deployment {{ include "jit-rbac.webhook" .root }}
   - expression: variables.sameSpec || variables.author == request.userInfo.?username.orValue('')
     reason: Forbidden
+    code: AuthorForged
     messageExpression: |-
       "the annotation jitrbac.dev/author is '" + variables.author + "', but you are '" + request.userInfo.?username.orValue('') +
       "': leave it out, it is written for you at each change of spec"
@@ -36,6 +41,7 @@ validations:
       !variables.sameSpec ||
       variables.author == oldObject.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
     reason: Forbidden
+    code: AuthorForged
     message: >-
       the annotation jitrbac.dev/author says who wrote the present spec and changes only with it; leave it as it is
   {{- .validations | nindent 2 }}

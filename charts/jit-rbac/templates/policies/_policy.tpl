@@ -72,6 +72,40 @@ spec:
 {{- end -}}
 
 {{/*
+The validations of a policy, given as a list in YAML, and what they leave in the API server's audit log. Each has either a
+`code`, or, where its expression asks the authorizer, `needs`: what is asked for.
+- code: the first that refuses leaves its word as <policy>/code. Nothing is left of a write that the policy lets pass.
+- needs: audit annotations may not ask the authorizer. So the word is left as <policy>/needs of every write to which it
+  mattered; whether the right was there, the answer's own code says.
+Variables that an expression uses must not ask the authorizer either: where they did, the annotation, and with it every write,
+would fail.
+*/}}
+{{- define "jit-rbac.policy.checks" -}}
+{{- $checks := fromYamlArray . -}}
+validations:
+  {{- range $checks }}
+  - {{ omit . "code" "needs" | toYaml | nindent 4 | trim }}
+  {{- end }}
+auditAnnotations:
+  {{- range $key := list "code" "needs" }}
+  {{- $words := list }}
+  {{- range $checks }}
+  {{- with get . $key }}{{ $words = append $words . }}{{ end }}
+  {{- end }}
+  {{- if $words }}
+  - key: {{ $key }}
+    valueExpression: |-
+      {{- range $check := $checks }}
+      {{- with get $check $key }}
+      !({{ regexReplaceAll "authorizer\\..*\\.allowed\\(\\)" $check.expression "false" | nindent 8 | trim }}) ? '{{ . }}' :
+      {{- end }}
+      {{- end }}
+      ''
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/*
 By this label the operator proves that the policy is in force: a dry run of an object that carries the policy's name
 must be refused, and it is refused to everybody, the operator too. What is stored with it may still be let go.
 */}}
@@ -81,6 +115,7 @@ must be refused, and it is refused to everybody, the operator too. What is store
     variables.deleting || object.metadata.?labels[?'jitrbac.dev/probe'].orValue('') != '{{ $name }}' ||
     (variables.updating && oldObject.metadata.?labels[?'jitrbac.dev/probe'].orValue('') == '{{ $name }}')
   reason: Forbidden
+  code: Probe
   message: >-
     the label jitrbac.dev/probe asks the policy {{ $name }} to refuse, which proves that it is in force; take the label off
 {{- end -}}

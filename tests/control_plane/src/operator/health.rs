@@ -16,12 +16,12 @@ pub(super) fn address(log: &str) -> Option<SocketAddr> {
     })
 }
 
-/// Asks a health server for a path. The error is what a person should read.
-pub(super) async fn get(address: SocketAddr, path: &'static str) -> Result<(), String> {
+/// What a health server answers to a path. The error is what a person should read.
+pub(super) async fn get(address: SocketAddr, path: &'static str) -> Result<String, String> {
     tokio::task::spawn_blocking(move || ask(address, path)).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
 }
 
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<Result<(), String>> {
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<Result<String, String>> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
@@ -31,7 +31,7 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<Result<(), String>> {
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split_whitespace().nth(1).unwrap_or("no status");
-    Ok(if status == "200" { Ok(()) } else { Err(format!("{path} answers {status} {}", body.trim())) })
+    Ok(if status == "200" { Ok(body.to_owned()) } else { Err(format!("{path} answers {status} {}", body.trim())) })
 }
 
 #[cfg(test)]

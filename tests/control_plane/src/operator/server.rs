@@ -26,12 +26,19 @@ impl Server {
 
     /// Asks `/readyz`; the error says what is not ready.
     pub async fn ready(&self) -> Result<(), String> {
-        self.ask("/readyz").await
+        self.ask("/readyz").await.map(drop)
     }
 
     /// Asks `/livez`.
     pub async fn alive(&self) -> Result<(), String> {
-        self.ask("/livez").await
+        self.ask("/livez").await.map(drop)
+    }
+
+    /// One of the numbers that it serves as `/metrics`, by the name and labels that stand before it; 0 where nothing is counted yet.
+    pub async fn metric(&self, series: &str) -> Result<f64, String> {
+        let text = self.ask("/metrics").await?;
+        let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        Ok(found.unwrap_or_default())
     }
 
     /// Waits until it is ready, but not longer than it runs.
@@ -44,7 +51,7 @@ impl Server {
         looked.await?
     }
 
-    async fn ask(&self, path: &'static str) -> Result<(), String> {
+    async fn ask(&self, path: &'static str) -> Result<String, String> {
         let address = self.health_address().map_err(|error| error.to_string())?;
         health::get(address, path).await
     }

@@ -1,0 +1,121 @@
+//! How long the record of an ended request is kept, with the decisions on it (`retention` of its policy).
+//!
+//! Whatever is missing or unclear keeps a record: it may be lost once only.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::duration::limits;
+use crate::api::{ApprovalPolicySpec, Duration, State};
+
+/// What of a request counts here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// State that its status reports.
+    pub state: Option<State>,
+    /// When it ended, by its status.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// True if it was ever granted.
+    pub granted: bool,
+    /// True while an emergency must still be reviewed on it: that it was not keeps its requester from the next one.
+    pub review_owed: bool,
+    /// True while a live request prolongs it, over whatever many steps: it stands on its base, and who asks how it came about finds
+    /// the whole chain.
+    pub prolonged: bool,
+}
+
+/// How long a record is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Until this instant, at which it may go.
+    Until(DateTime<Utc>),
+    /// As long as something else has not come to its end.
+    Meanwhile,
+    /// For ever, as things stand: nobody says how long.
+    ForEver,
+}
+
+/// How long the record of a request is kept under `policy`. Without eligibility or policy nobody says how long.
+#[must_use]
+pub fn kept(past: Past, policy: Option<&ApprovalPolicySpec>) -> Kept {
+    let (Some(ended), true) = (past.ended_at, past.state.is_some_and(State::is_terminal)) else { return Kept::Meanwhile };
+    if past.review_owed || past.prolonged {
+        return Kept::Meanwhile;
+    }
+    let Some((policy, retention)) = policy.and_then(|policy| Some((policy, retention(policy)?))) else { return Kept::ForEver };
+    // The next request of the same person is held off by the end of this one.
+    let cooldown = if past.granted { limits(policy).cooldown.unwrap_or_default() } else { Duration::default() };
+    let seconds = retention.as_secs().max(cooldown.as_secs());
+    ended.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).map_or(Kept::ForEver, Kept::Until)
+}
+
+/// The policy's retention, if it has one.
+#[must_use]
+pub fn retention(policy: &ApprovalPolicySpec) -> Option<Duration> {
+    policy.retention.filter(|retention| !retention.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::policy::Limits;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn policy(retention: Option<u32>, cooldown: u32) -> ApprovalPolicySpec {
+        ApprovalPolicySpec {
+            retention: retention.map(Duration::from_secs),
+            limits: Some(Limits { cooldown: Some(Duration::from_secs(cooldown)), ..Limits::default() }),
+            ..ApprovalPolicySpec::default()
+        }
+    }
+
+    fn past(state: State) -> Past {
+        Past { state: Some(state), ended_at: Some(at(0)), granted: true, review_owed: false, prolonged: false }
+    }
+
+    #[test]
+    fn a_record_is_kept_so_long_after_its_end_and_no_longer() {
+        let expired = past(State::Expired);
+        for (retention, cooldown, granted, expected) in [
+            (Some(1), 0, true, Kept::Until(at(1))),
+            (Some(60), 59, true, Kept::Until(at(60))),
+            (Some(60), 61, true, Kept::Until(at(61))),
+            (Some(60), 61, false, Kept::Until(at(60))),
+            (Some(u32::MAX), 0, true, Kept::Until(at(i64::from(u32::MAX)))),
+            (Some(0), 60, true, Kept::ForEver),
+            (None, 60, true, Kept::ForEver),
+        ] {
+            let found = kept(Past { granted, ..expired }, Some(&policy(retention, cooldown)));
+            assert_eq!(found, expected, "{retention:?} {cooldown} {granted}");
+        }
+        let without_limits = ApprovalPolicySpec { retention: Some(Duration::from_secs(60)), ..ApprovalPolicySpec::default() };
+        assert_eq!(kept(expired, Some(&without_limits)), Kept::Until(at(60)));
+        assert_eq!(kept(Past { ended_at: Some(DateTime::<Utc>::MAX_UTC), ..expired }, Some(&policy(Some(1), 0))), Kept::ForEver);
+    }
+
+    #[test]
+    fn nobody_says_how_long_without_a_policy() {
+        assert_eq!(kept(past(State::Expired), None), Kept::ForEver);
+    }
+
+    #[test]
+    fn every_state_that_is_an_end_may_go_and_no_other() {
+        for state in State::ALL.iter().copied() {
+            let expected = if state.is_terminal() { Kept::Until(at(60)) } else { Kept::Meanwhile };
+            assert_eq!(kept(past(state), Some(&policy(Some(60), 0))), expected, "{state}");
+        }
+        for unclear in [Past { state: None, ..past(State::Expired) }, Past { ended_at: None, ..past(State::Expired) }] {
+            assert_eq!(kept(unclear, Some(&policy(Some(60), 0))), Kept::Meanwhile);
+        }
+    }
+
+    #[test]
+    fn what_others_rest_on_stays() {
+        for needed in [Past { review_owed: true, ..past(State::Expired) }, Past { prolonged: true, ..past(State::Revoked) }] {
+            assert_eq!(kept(needed, Some(&policy(Some(1), 0))), Kept::Meanwhile);
+            assert_eq!(kept(needed, None), Kept::Meanwhile);
+        }
+    }
+}
