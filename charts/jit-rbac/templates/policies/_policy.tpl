@@ -77,14 +77,14 @@ The validations of a policy, given as a list in YAML, and what they leave in the
 - code: the first that refuses leaves its word as <policy>/code. Nothing is left of a write that the policy lets pass.
 - needs: audit annotations may not ask the authorizer. So the word is left as <policy>/needs of every write to which it
   mattered; whether the right was there, the answer's own code says.
-Variables that an expression uses must not ask the authorizer either: where they did, the annotation, and with it every write,
-would fail.
+Variables that ask the authorizer would make the annotation, and with it every write, fail: where an expression uses one, `without`
+is what is left of it without that question.
 */}}
 {{- define "jit-rbac.policy.checks" -}}
 {{- $checks := fromYamlArray . -}}
 validations:
   {{- range $checks }}
-  - {{ omit . "code" "needs" | toYaml | nindent 4 | trim }}
+  - {{ omit . "code" "needs" "without" | toYaml | nindent 4 | trim }}
   {{- end }}
 auditAnnotations:
   {{- range $key := list "code" "needs" }}
@@ -97,7 +97,7 @@ auditAnnotations:
     valueExpression: |-
       {{- range $check := $checks }}
       {{- with get $check $key }}
-      !({{ regexReplaceAll "authorizer\\..*\\.allowed\\(\\)" $check.expression "false" | nindent 8 | trim }}) ? '{{ . }}' :
+      !({{ regexReplaceAll "authorizer\\..*\\.allowed\\(\\)" (default $check.expression $check.without) "false" | nindent 8 | trim }}) ? '{{ . }}' :
       {{- end }}
       {{- end }}
       ''
