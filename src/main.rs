@@ -13,7 +13,7 @@ use jit_rbac::{
     admission, api,
     clock::Clock,
     config::Config,
-    connect, controller,
+    connect, controller, guards,
     observe::{
         health::Health,
         logs::{self, Format},
@@ -73,10 +73,11 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
         Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, stop| async move {
+            let expected = guards::expected::read(&common.config).map_err(|error| error.to_string())?;
             let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
             let identity = identity.unwrap_or_else(connect::identity);
             info!(identity, "controller starts");
-            Box::pin(controller::run(client, config, identity, Clock::system(), health, stop)).await;
+            Box::pin(controller::run(client, config, expected, identity, Clock::system(), health, stop)).await;
             Ok(())
         }),
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {

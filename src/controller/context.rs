@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     domain::{Lookup, RequestFacts, Settings},
     gather::{cache::Cache, surroundings::World},
+    guards::Guards,
     revoker::Revoker,
 };
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub revoker: Arc<Revoker>,
     /// Whether this replica may grant.
     pub leadership: Leadership,
+    /// Whether what is stored can be trusted.
+    pub guards: Arc<Guards>,
     /// Tells people.
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.

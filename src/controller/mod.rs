@@ -2,7 +2,7 @@
 
 pub mod context;
 mod eligibilities;
-mod events;
+pub mod events;
 pub mod lease;
 mod policies;
 mod ready;
@@ -31,6 +31,7 @@ use crate::{
         convert, live,
         surroundings::{self, Change, World},
     },
+    guards::{Guards, expected::Expected},
     observe::{errors::one_line, health::Health},
     queue::{Pauses, Queue, Worker, queue},
     revoker::Revoker,
@@ -77,9 +78,20 @@ fn queues(clock: &Clock) -> (Queues, Workers) {
 }
 
 /// Runs the controllers of this replica until `stop`.
-pub async fn run(client: Client, config: Config, identity: String, clock: Clock, health: Health, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    config: Config,
+    expected: Vec<Expected>,
+    identity: String,
+    clock: Clock,
+    health: Health,
+    stop: CancellationToken,
+) {
     let (queues, workers) = queues(&clock);
-    let (elector, leadership, leading) = Elector::new(identity.clone(), config.controller.lease.clone());
+    let world = Arc::new(World::new(client.clone()));
+    let events = Events::new(client.clone(), &identity);
+    let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
+    let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
     let tell = {
         let (queues, leading) = (queues.clone(), leading.clone());
         Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
@@ -89,11 +101,12 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         client: client.clone(),
         clock,
         settings: config.settings(),
-        world: Arc::new(World::new(client.clone())),
+        world,
         requests: Arc::new(Cache::reporting("requests", other_request)),
         revoker: revoker.clone(),
         leadership,
-        events: Events::new(client.clone(), &identity),
+        guards: guards.clone(),
+        events,
         evidence: Evidence::default(),
         config,
     });
@@ -113,6 +126,7 @@ pub async fn run(client: Client, config: Config, identity: String, clock: Clock,
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
         tokio::join!(
             elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
+            guards.run(stop.clone()),
             follower.leadership(stop.clone()),
             sweep_now_and_then(&revoker, stop.clone()),
             workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
@@ -186,6 +200,7 @@ impl Follower {
         let requests: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(
+            self.context.guards.follow(),
             self.context.world.follow(|change| self.changed(&change)),
             self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request_changed(key),),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
@@ -286,12 +301,14 @@ impl Follower {
         }
     }
 
-    /// A replica that becomes the holder looks at everything: nobody may have reported on it.
+    /// A replica that becomes the holder looks at everything: nobody may have reported on it. So does the holder when it is told about
+    /// guards.
     async fn leadership(&self, stop: CancellationToken) {
-        let mut leading = self.leading.clone();
+        let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
             tokio::select! {
                 changed = leading.changed() => if changed.is_err() { return },
+                changed = guards.changed() => if changed.is_err() { return },
                 () = stop.cancelled() => return,
             }
             if *leading.borrow_and_update() {
