@@ -72,14 +72,17 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
-        Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, stop| async move {
-            let expected = guards::expected::read(&common.config).map_err(|error| error.to_string())?;
-            let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
-            let identity = identity.unwrap_or_else(connect::identity);
-            info!(identity, "controller starts");
-            Box::pin(controller::run(client, config, expected, identity, Clock::system(), health, stop)).await;
-            Ok(())
-        }),
+        Command::Controller { common, identity } => {
+            let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
+            process(&common, &controller::NEEDS, |config, health, stop| async move {
+                let expected = expected?;
+                let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
+                let identity = identity.unwrap_or_else(connect::identity);
+                info!(identity, "controller starts");
+                Box::pin(controller::run(client, config, expected, identity, Clock::system(), health, stop)).await;
+                Ok(())
+            })
+        }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, stop| async move {
             let Some(client) = connect::client("webhook", &health, &stop).await else { return Ok(()) };
             info!("webhook starts");

@@ -64,7 +64,7 @@ app.kubernetes.io/component: {{ . }}
 
 {{/* The files in the folder `policies`, each of which is one policy and its binding. */}}
 {{- define "jit-rbac.policies" -}}
-{{- list "approval-policies" "bindings" "decisions" "eligibilities" "guards" "requests" "status" | toJson -}}
+{{- list "approval-policies" "bindings" "decisions" "eligibilities" "guards" "namespaces" "requests" "status" | toJson -}}
 {{- end -}}
 
 {{/*
