@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     api::Reason,
-    domain::{GuardFacts, Refusal, Span},
+    domain::{GuardFacts, Refusal},
 };
 
 /// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
@@ -176,7 +175,6 @@ impl State {
     /// What the rules need. While nothing is granted nothing is refused for good either: what was created when is told by the record
     /// once it is certain.
     pub(super) fn facts(&self, eligibility: Option<(&str, i64)>, policy: Option<(&str, i64)>) -> GuardFacts {
-        let always = || vec![Span { from: DateTime::<Utc>::MIN_UTC, until: None }];
         match (self.hold(), &self.ledger) {
             (None, Some(ledger)) => {
                 let unproven = |kind, object: Option<(&str, i64)>| {
@@ -189,7 +187,7 @@ impl State {
                     policy_unproven: unproven(Kind::ApprovalPolicy, policy),
                 }
             }
-            (hold, _) => GuardFacts { hold, proven: always(), eligibility_unproven: false, policy_unproven: false },
+            (hold, _) => GuardFacts { hold, ..GuardFacts::default() },
         }
     }
 
