@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, future::join_all};
 use kube::{Api, Resource, api::DynamicObject, core::PartialObjectMeta, runtime::watcher};
-use tracing::warn;
+use tracing::debug;
 
 use super::{Guards, expected::Expected, ledger::Pair};
 use crate::{gather::surroundings::watch, observe::errors::one_line};
@@ -34,7 +34,8 @@ impl Guards {
                 Ok(watcher::Event::Apply(object)) => pair(&object),
                 Ok(watcher::Event::Delete(_)) => None,
                 Err(error) => {
-                    warn!(what = key, error = one_line(&error), "the watch was interrupted and goes on");
+                    // One line for each guard would drown the others; that nothing can be proven is told otherwise.
+                    debug!(what = key, error = one_line(&error), "the watch was interrupted and goes on");
                     continue;
                 }
             };

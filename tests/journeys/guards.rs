@@ -5,7 +5,7 @@ mod weakened;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
@@ -74,17 +74,35 @@ pub fn stamped(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value 
     request
 }
 
+/// What the Lease says about the guards.
+async fn record(ground: &Ground) -> Result<Value, String> {
+    let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", r"jsonpath={.metadata.annotations.jitrbac\.dev/guards}"];
+    let said = ground.cluster().run(ADMIN, &args).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
+    serde_json::from_str(&said).map_err(|error| error.to_string())
+}
+
 /// Waits until a span of proven time that began after `moment` lasts.
 pub async fn until_proven(ground: &Ground, moment: DateTime<Utc>) -> Outcome {
     let proven = wait_for_ok("the guards to be proven again", PROVEN, async || {
-        let args =
-            ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", r"jsonpath={.metadata.annotations.jitrbac\.dev/guards}"];
-        let said = ground.cluster().run(ADMIN, &args).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
-        let record: Value = serde_json::from_str(&said).map_err(|error| error.to_string())?;
+        let record = record(ground).await?;
         match time(&record["since"]) {
             Ok(since) if since > moment && Utc::now() > since => Ok(()),
             _ => Err(format!("the record is {record}")),
         }
     });
     Ok(proven.await?)
+}
+
+/// Waits until what has been written so far was followed by a proof.
+pub async fn until_verified(ground: &Ground) -> Outcome {
+    // The time of a proof is in whole seconds, and its caches may be a moment behind.
+    let moment = Utc::now() + TimeDelta::seconds(2);
+    let verified = wait_for_ok("the guards to be verified", PROVEN, async || {
+        let record = record(ground).await?;
+        match time(&record["verified"]) {
+            Ok(verified) if verified > moment => Ok(()),
+            _ => Err(format!("the record is {record}")),
+        }
+    });
+    Ok(verified.await?)
 }
