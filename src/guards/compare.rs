@@ -11,9 +11,8 @@ fn is_default(key: &str, value: &Value) -> bool {
         "conversion" => *value == json!({"strategy": "None"}),
         // Written by the webhook or by cert-manager. A wrong one makes calls of the webhook fail, and with them what it guards; and
         // whoever writes it moves the generation.
-        "caBundle" => value.is_string(),
-        // Of a CRD's names; derived from the kind where nobody gives them.
-        "listKind" | "singular" => value.is_string(),
+        // The other two are of a CRD's names, derived from the kind where nobody gives them.
+        "caBundle" | "listKind" | "singular" => value.is_string(),
         _ => false,
     }
 }

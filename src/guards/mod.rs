@@ -99,7 +99,7 @@ impl Guards {
     #[must_use]
     pub fn states(&self) -> Vec<(String, bool)> {
         let state = self.lock();
-        self.expected.iter().map(|guard| guard.key()).map(|key| (key.clone(), state.holds(&key))).collect()
+        self.expected.iter().map(Expected::key).map(|key| (key.clone(), state.holds(&key))).collect()
     }
 
     /// Seconds by which this process's clock is ahead of the API server's, as last measured.

@@ -22,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Name of what is never stored.
 const NAME: &str = "jit-rbac-probe";
 
+/// What is wrong with a policy that says what it must and does not refuse.
+pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
+
 /// What came of looking at one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -47,7 +50,7 @@ pub async fn prove(client: &Client, config: &Config, short: &str, policy: &str) 
     let answer = tokio::time::timeout(LIMIT, ask(client, probe, policy)).await;
     Some(match answer {
         Err(_) => Finding::Unknown(format!("the API server did not answer a probe within {LIMIT:?}")),
-        Ok(Ok(())) => Finding::Weak("is not in force: a dry run that it must refuse was let through".to_owned()),
+        Ok(Ok(())) => Finding::Weak(NOT_IN_FORCE.to_owned()),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 && status.message.contains(&refusal(policy)) => Finding::Holds,
         Ok(Err(error)) => Finding::Unknown(format!("could not be asked to refuse: {}", one_line(&error))),
     })

@@ -66,13 +66,13 @@ impl Guards {
         };
         let found = self.look().await;
         let proven = Proven { guards: pairs(&found), at, versions };
-        let step = self.looked(found, proven.clone(), known);
+        let step = self.looked(found, &proven, known);
         if step == Step::Begin {
             self.begin(proven).await;
         }
     }
 
-    fn looked(&self, found: Found, proven: Proven, known: Known) -> Step {
+    fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
         let mut state = self.lock();
         let before = state.ledger.clone();
         let step = state.looked(found, proven, known);
@@ -107,21 +107,13 @@ impl Guards {
         if hold == *told {
             return;
         }
-        match &hold {
-            Some(refusal) => {
-                warn!(reason = %refusal.reason, why = refusal.message, "grants are held back");
-                self.events.tell(self.lease(), true, refusal.reason, "HoldGrants", &refusal.message);
-            }
-            None => {
-                info!("all guards are proven: grants go on");
-                self.events.tell(
-                    self.lease(),
-                    false,
-                    Reason::GuardsProven,
-                    "ResumeGrants",
-                    "all guards are proven to be in force: grants go on",
-                );
-            }
+        if let Some(refusal) = &hold {
+            warn!(reason = %refusal.reason, why = refusal.message, "grants are held back");
+            self.events.tell(self.lease(), true, refusal.reason, "HoldGrants", &refusal.message);
+        } else {
+            info!("all guards are proven: grants go on");
+            let note = "all guards are proven to be in force: grants go on";
+            self.events.tell(self.lease(), false, Reason::GuardsProven, "ResumeGrants", note);
         }
         *told = hold;
         self.tell();

@@ -59,17 +59,18 @@ mod tests {
     #[test]
     fn t35_a_clock_that_is_off_for_certain_holds() {
         let servers: DateTime<Utc> = "2026-01-01T12:00:00Z".parse().unwrap();
+        // Milliseconds by which ours is ahead, and that the call took.
         for (ours, took, beyond) in [
-            (0.5, 0.0, false),
-            (10.9, 0.0, false),
-            (11.1, 0.0, true),
-            (-9.9, 0.0, false),
-            (-10.1, 0.0, true),
-            (-12.0, 4.0, false),
-            (3600.0, 1.0, true),
+            (500, 0, false),
+            (10_900, 0, false),
+            (11_100, 0, true),
+            (-9_900, 0, false),
+            (-10_100, 0, true),
+            (-12_000, 4_000, false),
+            (3_600_000, 1_000, true),
         ] {
-            let before = servers + TimeDelta::milliseconds((ours * 1000.0) as i64);
-            let skew = Skew::new(servers, before, before + TimeDelta::milliseconds((took * 1000.0) as i64));
+            let before = servers + TimeDelta::milliseconds(ours);
+            let skew = Skew::new(servers, before, before + TimeDelta::milliseconds(took));
             assert_eq!(skew.hold().is_some(), beyond, "{ours} {took}");
         }
         let hold = Skew::new(servers, servers + TimeDelta::hours(1), servers + TimeDelta::hours(1)).hold().unwrap();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     ledger::{Kind, Known, Ledger, Pair, Proven, Stored, TooMany},
-    probe::Finding,
+    probe::{Finding, NOT_IN_FORCE},
     skew::Skew,
 };
 use crate::{
@@ -82,7 +82,7 @@ impl State {
     }
 
     /// Takes in what a look found. The proof is of all guards or of none.
-    pub(super) fn looked(&mut self, found: BTreeMap<String, (Option<Pair>, Finding)>, proven: Proven, known: Known) -> Step {
+    pub(super) fn looked(&mut self, found: BTreeMap<String, (Option<Pair>, Finding)>, proven: &Proven, known: Known) -> Step {
         self.findings = found.iter().map(|(key, (_, finding))| (key.clone(), finding.clone())).collect();
         for (key, (pair, finding)) in found {
             if !matches!(finding, Finding::Unknown(_)) {
@@ -97,7 +97,7 @@ impl State {
         if self.findings.is_empty() || self.findings.values().any(|finding| *finding != Finding::Holds) {
             return Step::Rest;
         }
-        if ledger.go_on(&proven) {
+        if ledger.go_on(proven) {
             self.proven = Some(Instant::now());
             self.known = known;
             return Step::Rest;
@@ -143,10 +143,12 @@ impl State {
             Some(Refusal::new(Reason::GuardsNotProven, message))
         };
         let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
-        let weak = self.findings.iter().find_map(|(key, finding)| match finding {
-            Finding::Weak(why) => Some(format!("{key} {why}")),
+        // A policy that does not refuse is told when nothing tells why it does not, such as that its binding is missing.
+        let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
+            Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}"))),
             _ => None,
         });
+        let weak = weak.min_by_key(|(only_silent, _)| *only_silent).map(|(_, weak)| weak);
         if let Some(weak) = weak {
             return not_proven(&format!("{weak}. An admin puts it back by `helm upgrade`"));
         }

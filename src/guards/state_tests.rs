@@ -17,6 +17,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "none is a guard that is missing")]
 fn guard(generation: i64) -> Option<Pair> {
     Some(Pair { uid: "g".to_owned(), generation })
 }
@@ -25,7 +26,7 @@ fn look(state: &mut State, seconds: i64, pair: Option<Pair>, finding: Finding) -
     let guards = pair.clone().map(|pair| ("guard".to_owned(), pair)).into_iter().collect();
     let versions = [(Kind::RoleEligibility, 10), (Kind::ApprovalPolicy, 10)].into();
     let found: BTreeMap<_, _> = [("guard".to_owned(), (pair, finding))].into();
-    state.looked(found, Proven { guards, at: at(seconds), versions }, Known::new())
+    state.looked(found, &Proven { guards, at: at(seconds), versions }, Known::new())
 }
 
 fn begin(state: &mut State, seconds: i64, generation: i64, exists: &[Stored]) -> bool {
@@ -93,7 +94,7 @@ async fn t41_what_is_weak_holds_until_it_is_settled_and_proven_again() {
     look(&mut state, 30, guard(2), Finding::Weak("does not say what it must: .spec".to_owned()));
     let hold = state.hold().unwrap();
     assert!(hold.message.contains("guard does not say what it must: .spec") && hold.message.contains("helm upgrade"), "{hold}");
-    advance(Duration::from_secs(60)).await;
+    advance(Duration::from_mins(1)).await;
     // The API server may go by the old contents for a moment.
     assert_eq!(look(&mut state, 90, guard(3), Finding::Holds), Step::Rest);
     assert!(!begin(&mut State::default(), 90, 3, &[]), "only a holder begins");

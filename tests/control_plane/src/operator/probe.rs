@@ -54,7 +54,7 @@ async fn wait_until_proven(client: Client) -> Result<()> {
         let lease = leases.get("jit-rbac-controller").await.map_err(|error| brief(&error))?;
         let record = lease.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
         let record: Value = serde_json::from_str(&record).map_err(|error| error.to_string())?;
-        let since = record["since"].as_str().ok_or_else(|| format!("the record is {record}"))?;
+        let since = record.get("since").and_then(Value::as_str).ok_or_else(|| format!("the record is {record}"))?;
         let since: Timestamp = since.parse().map_err(|_| format!("{since} is no time"))?;
         if since < Timestamp::now() { Ok(()) } else { Err(format!("that is so from {since}")) }
     })
