@@ -10,6 +10,7 @@ pub mod connect;
 pub mod controller;
 pub mod domain;
 pub mod gather;
+pub mod guards;
 pub mod observe;
 pub mod queue;
 pub mod revoker;

@@ -13,7 +13,7 @@ use jit_rbac::{
     admission, api,
     clock::Clock,
     config::Config,
-    connect, controller,
+    connect, controller, guards,
     observe::{
         health::Health,
         logs::{self, Format},
@@ -73,13 +73,18 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
-        Command::Controller { common, identity } => process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
-            let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
-            let identity = identity.unwrap_or_else(connect::identity);
-            info!(identity, "controller starts");
-            Box::pin(controller::run(client, config, identity, Clock::system(), health, metrics, stop)).await;
-            Ok(())
-        }),
+        Command::Controller { common, identity } => {
+            let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
+            process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
+                let expected = expected?;
+                let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
+                let identity = identity.unwrap_or_else(connect::identity);
+                info!(identity, "controller starts");
+                let setup = controller::Setup { config, expected, identity, clock: Clock::system(), health, metrics };
+                Box::pin(controller::run(client, setup, stop)).await;
+                Ok(())
+            })
+        }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
             let Some(client) = connect::client("webhook", &health, &stop).await else { return Ok(()) };
             info!("webhook starts");

@@ -140,7 +140,7 @@ fn access(spec: &Value) -> Value {
         "local-1" => json!({"allowed": bind && asked["namespace"] == "payments"}),
         "boss" => json!({"allowed": administer && asked["name"] == "two-eyes"}),
         "evidence" => {
-            json!({"allowed": bind && spec["uid"] == "u-1" && spec["extra"]["k"] == json!(["v"]) && spec["groups"][0] == "evidences"})
+            json!({"allowed": bind && spec["uid"] == format!("u-{}", spec["user"].as_str().unwrap_or_default()) && spec["extra"]["k"] == json!(["v"]) && spec["groups"][0] == "evidences"})
         }
         "broken" => json!({"allowed": true, "evaluationError": "no answer"}),
         "denied" => json!({"allowed": true, "denied": true}),
@@ -163,7 +163,7 @@ fn review(user: &str, object: &Value, old: Option<&Value>) -> Value {
             "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"].as_str().unwrap_or_default(),
             "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
             "userInfo": {
-                "username": user, "uid": "u-1", "extra": {"k": ["v"]},
+                "username": user, "uid": format!("u-{user}"), "extra": {"k": ["v"]},
                 "groups": [format!("{}s", user.split('-').next().unwrap()), "system:authenticated"],
             },
             "object": object, "oldObject": old, "dryRun": false,
@@ -211,14 +211,14 @@ fn cluster() -> Stored {
 
 fn with_request() -> Stored {
     let mut request = request("inc-1");
-    request["spec"]["requester"] = json!({"username": "dev", "groups": ["devs"]});
+    request["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]});
     cluster().with("/apis/jitrbac.dev/v1alpha1/namespaces/payments/roleactivationrequests/inc-1", request)
 }
 
 #[tokio::test]
 async fn a_request_is_stamped_and_answered_by_the_rules() {
     let (stored, warnings) = cluster().write("dev", &request("inc-1"), None).await.unwrap();
-    assert_eq!(stored["spec"]["requester"], json!({"username": "dev", "groups": ["devs"]}));
+    assert_eq!(stored["spec"]["requester"], json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]}));
     assert!(warnings.is_empty());
     assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotASubject");
     for uid in ["000", "zzz"] {
@@ -267,7 +267,7 @@ async fn t4_decisions_are_answered_by_the_rules() {
     assert_eq!(cluster().refused("lead-1", &decision("Deny")).await, "RequestNotFound");
     assert!(stored.write("dev", &decision("Deactivate"), None).await.is_ok());
     let (decision, _) = stored.write("lead-1", &decision("Deny"), None).await.unwrap();
-    assert_eq!(decision["spec"]["decider"], json!({"username": "lead-1", "groups": ["leads"]}));
+    assert_eq!(decision["spec"]["decider"], json!({"username": "lead-1", "uid": "u-lead-1", "groups": ["leads"]}));
     assert_eq!(decision["spec"]["requestRef"], json!({"name": "inc-1", "uid": "inc-1", "requester": "dev"}));
 }
 
@@ -297,7 +297,7 @@ async fn t10_t50_users_of_kubernetes_and_service_accounts_get_nothing() {
         let mut asked = review(user, &request("inc-1"), None);
         asked["request"]["userInfo"]["groups"] = json!(["devs"]);
         let mut stamped = request("inc-1");
-        stamped["spec"]["requester"] = json!({"username": user, "groups": ["devs"]});
+        stamped["spec"]["requester"] = json!({"username": user, "uid": format!("u-{user}"), "groups": ["devs"]});
         asked["request"]["object"] = stamped;
         let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
         assert_eq!(answer["response"]["auditAnnotations"]["code"], reason, "{user}");
@@ -329,7 +329,7 @@ async fn t46_a_name_may_come_later_and_a_dry_run_is_answered_alike() {
     let (_, answer) = cluster().ask("/mutate", asked.to_string()).await;
     assert_eq!(answer["response"]["allowed"], true);
     asked["request"]["object"]["spec"]["eligibilityRef"]["name"] = json!("unknown");
-    asked["request"]["object"]["spec"]["requester"] = json!({"username": "dev"});
+    asked["request"]["object"]["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev"});
     asked["request"]["object"]["metadata"]["creationTimestamp"] = json!(AT);
     let (_, answer) = cluster().ask("/validate", asked.to_string()).await;
     assert_eq!(answer["response"]["auditAnnotations"]["code"], "EligibilityNotFound");

@@ -140,6 +140,8 @@ reasons! {
     // Guards.
     /// A guard is not proven to be in force: nothing is granted meanwhile.
     GuardsNotProven,
+    /// All guards are proven to be in force again.
+    GuardsProven,
     /// The operator's clock differs from the API server's: nothing is granted meanwhile.
     ClockSkewed,
     /// It was written while the guards were not proven to be in force.

@@ -18,6 +18,7 @@ use crate::{
         cache::{Cache, Key},
         surroundings::World,
     },
+    guards::Guards,
     observe::metrics::ControllerMetrics,
     queue::Queue,
     revoker::Revoker,
@@ -47,6 +48,8 @@ pub struct Context {
     pub revoker: Arc<Revoker>,
     /// Whether this replica may grant.
     pub leadership: Leadership,
+    /// Whether what is stored can be trusted.
+    pub guards: Arc<Guards>,
     /// Tells people.
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.

@@ -88,8 +88,12 @@ async fn judge(
 ) -> Result<Result<String, Refusal>, ReportError> {
     let name = &object.spec.policy_ref.name;
     let found = context.world.policy(name, Source::Cache).await?;
-    let checked = eligibility::check(&object.spec, &context.settings).and_then(|()| match &found {
-        Lookup::Found(found) => policy::check(&found.spec, &context.settings)
+    let checked = context.guards.check_eligibility(object);
+    let checked = checked.and_then(|()| eligibility::check(&object.spec, &context.settings)).and_then(|()| match &found {
+        Lookup::Found(found) => context
+            .guards
+            .check_policy(found)
+            .and_then(|()| policy::check(&found.spec, &context.settings))
             .map_err(|refusal| Refusal::new(Reason::PolicyNotReady, format!("policy '{name}' cannot be used: {refusal}")))
             .and_then(|()| policy::check_eligibility(object, found)),
         Lookup::Absent => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' does not exist"))),

@@ -1,6 +1,6 @@
 //! The Lease that says which replica grants. Revocation never asks for it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -15,7 +15,11 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::gather::{GatherError, WriteError, read, write};
+use crate::{
+    api::names::GUARDS,
+    gather::{GatherError, WriteError, read, write},
+    guards::Guards,
+};
 
 /// How long a holder holds it without a sign of life.
 const HELD: Duration = Duration::from_secs(6);
@@ -41,10 +45,10 @@ impl Leadership {
 }
 
 /// The other end of a [`Leadership`], and a plain flag for those who only need a hint.
-#[derive(Debug)]
 pub struct Elector {
     identity: String,
     name: String,
+    guards: Arc<Guards>,
     until: watch::Sender<Option<Instant>>,
     leading: watch::Sender<bool>,
 }
@@ -76,10 +80,10 @@ fn judge(holder: Option<&str>, me: &str, still: Duration) -> Step {
 impl Elector {
     /// An elector for the Lease `name` and the two ways to ask whether it holds it.
     #[must_use]
-    pub fn new(identity: String, name: String) -> (Self, Leadership, watch::Receiver<bool>) {
+    pub fn new(identity: String, name: String, guards: Arc<Guards>) -> (Self, Leadership, watch::Receiver<bool>) {
         let (until, seen) = watch::channel(None);
         let (leading, hint) = watch::channel(false);
-        (Self { identity, name, until, leading }, Leadership { until: seen }, hint)
+        (Self { identity, name, guards, until, leading }, Leadership { until: seen }, hint)
     }
 
     /// Takes part until `stop`, then gives the Lease back.
@@ -103,6 +107,8 @@ impl Elector {
             let pause = if still_held { RENEWED } else { LOOKED_AT };
             tokio::select! {
                 () = tokio::time::sleep_until(started + pause) => {}
+                // What is known of the guards should outlive this process as soon as it changes.
+                () = self.guards.unsaved(), if still_held => {}
                 () = stop.cancelled() => break,
             }
         }
@@ -129,6 +135,7 @@ impl Elector {
 
     fn lose(&self, why: &str) {
         self.until.send_replace(None);
+        self.guards.release();
         if self.leading.send_replace(false) {
             info!(identity = self.identity, why, "this replica grants no longer");
         }
@@ -138,8 +145,19 @@ impl Elector {
     async fn round(&self, api: &Api<Lease>, seen: &mut Seen) -> Result<bool, LeaseError> {
         let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
         let Some(found) = found else {
-            let new = self.renewed(Lease { metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, spec: None });
-            return won(write(|| format!("create Lease '{}'", self.name), api.create(&PostParams::default(), &new)).await);
+            // A Lease that somebody deleted is not the first one.
+            let record = self.guards.record_of_new_lease(seen.version.is_some());
+            let metadata = ObjectMeta {
+                name: Some(self.name.clone()),
+                annotations: Some([(GUARDS.to_owned(), record.clone())].into()),
+                ..ObjectMeta::default()
+            };
+            let new = self.renewed(Lease { metadata, spec: None });
+            let created = won(write(|| format!("create Lease '{}'", self.name), api.create(&PostParams::default(), &new)).await)?;
+            if created && self.guards.record().is_none() {
+                self.guards.take_over(Some(&record));
+            }
+            return Ok(created);
         };
         if seen.version != found.metadata.resource_version || seen.since.is_none() {
             *seen = Seen { version: found.metadata.resource_version.clone(), since: Some(Instant::now()) };
@@ -150,8 +168,20 @@ impl Elector {
             Step::Wait => Ok(false),
             // The resourceVersion that was read goes along: of two who take it at once, one gets a conflict.
             Step::Take => {
-                won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &self.renewed(found)))
-                    .await)
+                // What another holder wrote is read before anything is written over it.
+                let mine = holder == Some(self.identity.as_str());
+                let record = self.guards.record().filter(|_| mine);
+                let (renews, stored) = (record.is_some(), found.metadata.annotations.as_ref().and_then(|all| all.get(GUARDS)).cloned());
+                let mut lease = self.renewed(found);
+                if let Some(record) = record {
+                    lease.metadata.annotations.get_or_insert_default().insert(GUARDS.to_owned(), record);
+                }
+                let taken =
+                    won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
+                if taken && !renews {
+                    self.guards.take_over(stored.as_deref());
+                }
+                Ok(taken)
             }
         }
     }

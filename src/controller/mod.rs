@@ -3,7 +3,7 @@
 pub mod context;
 mod eligibilities;
 mod ended;
-mod events;
+pub mod events;
 pub mod lease;
 mod policies;
 mod ready;
@@ -33,6 +33,7 @@ use crate::{
         convert, live,
         surroundings::{self, Change, World},
     },
+    guards::{Guards, expected::Expected},
     observe::{
         errors::one_line,
         health::Health,
@@ -87,19 +88,31 @@ fn queues(clock: &Clock) -> (Queues, Workers) {
     )
 }
 
+/// What a replica is started with.
+pub struct Setup {
+    /// The chart's values.
+    pub config: Config,
+    /// What the guards must say.
+    pub expected: Vec<Expected>,
+    /// Name of this replica in the Lease and in Events.
+    pub identity: String,
+    /// When to look.
+    pub clock: Clock,
+    /// What is missing before it is ready.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
 /// Runs the controllers of this replica until `stop`.
-pub async fn run(
-    client: Client,
-    config: Config,
-    identity: String,
-    clock: Clock,
-    health: Health,
-    metrics: Metrics,
-    stop: CancellationToken,
-) {
+pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
+    let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
     let (queues, workers) = queues(&clock);
-    let (elector, leadership, leading) = Elector::new(identity.clone(), config.controller.lease.clone());
+    let world = Arc::new(World::new(client.clone()));
+    let events = Events::new(client.clone(), &identity);
+    let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
+    let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
     let tell = {
         let (queues, leading) = (queues.clone(), leading.clone());
         Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
@@ -124,11 +137,12 @@ pub async fn run(
         client: client.clone(),
         clock,
         settings: config.settings(),
-        world: Arc::new(World::new(client.clone())),
+        world,
         requests: Arc::new(Cache::reporting("requests", other_request)),
         revoker: revoker.clone(),
         leadership,
-        events: Events::new(client.clone(), &identity),
+        guards: guards.clone(),
+        events,
         evidence: Evidence::default(),
         ended: queues.ended.clone(),
         metrics: counted,
@@ -151,6 +165,7 @@ pub async fn run(
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
         tokio::join!(
             elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
+            guards.run(stop.clone()),
             follower.leadership(stop.clone()),
             sweep_now_and_then(&revoker, stop.clone()),
             workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
@@ -226,6 +241,7 @@ impl Follower {
         let requests: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(
+            self.context.guards.follow(),
             self.context.world.follow(|change| self.changed(&change)),
             self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request_changed(key),),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
@@ -326,12 +342,14 @@ impl Follower {
         }
     }
 
-    /// A replica that becomes the holder looks at everything: nobody may have reported on it.
+    /// A replica that becomes the holder looks at everything: nobody may have reported on it. So does the holder when it is told about
+    /// guards.
     async fn leadership(&self, stop: CancellationToken) {
-        let mut leading = self.leading.clone();
+        let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
             tokio::select! {
                 changed = leading.changed() => if changed.is_err() { return },
+                changed = guards.changed() => if changed.is_err() { return },
                 () = stop.cancelled() => return,
             }
             if *leading.borrow_and_update() {

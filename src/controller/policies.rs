@@ -17,7 +17,7 @@ use crate::{
         conditions::{self, EVIDENCE_SEEN, Set},
     },
     domain::{evidence, policy},
-    gather::{WriteError, cache::Key, read, write},
+    gather::{WriteError, cache::Key, convert, read, write},
     queue::Next,
 };
 
@@ -40,7 +40,8 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     let Some(stored) = read(|| format!("policy '{key}'"), api.get_opt(&key.name)).await? else { return Ok(()) };
     let before = stored.status.clone().unwrap_or_default();
     let generation = stored.metadata.generation;
-    let judged = policy::check(&stored.spec, &context.settings).map(|()| "it can be used".to_owned());
+    let unguarded = context.guards.check_policy(&convert::object(&stored.metadata, ()));
+    let judged = unguarded.and_then(|()| policy::check(&stored.spec, &context.settings)).map(|()| "it can be used".to_owned());
     let mut sets = vec![ready::ready(judged)];
     sets.extend(evidence_seen(context, &stored.spec, &before));
     let status = ApprovalPolicyStatus {

@@ -83,7 +83,7 @@ mod tests {
             (Some(60), 59, true, Kept::Until(at(60))),
             (Some(60), 61, true, Kept::Until(at(61))),
             (Some(60), 61, false, Kept::Until(at(60))),
-            (Some(u32::MAX), 0, true, Kept::Until(at(i64::from(u32::MAX)))),
+            (Some(u32::MAX), 0, true, Kept::Until(at(i64::from(crate::api::duration::LONGEST.as_secs())))),
             (Some(0), 60, true, Kept::ForEver),
             (None, 60, true, Kept::ForEver),
         ] {

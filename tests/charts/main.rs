@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod guards;
+#[cfg(test)]
 mod pods;
 #[cfg(test)]
 mod policies;

@@ -97,6 +97,7 @@ fn a_changed_configuration_restarts_the_pods() {
     let before = checksum(json!({}));
     assert_eq!(before, checksum(json!({"controller": {"replicas": 3}})));
     assert_ne!(before, checksum(json!({"maxGrant": "1h"})));
+    assert_ne!(before, checksum(json!({"webhook": {"timeoutSeconds": 3}})), "what the guards must say");
 }
 
 #[test]

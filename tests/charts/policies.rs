@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, Rendered, default, every, file, items, operator, texts, try_render};
 
-const NAMES: [&str; 8] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "namespaces", "requests", "status"];
+pub const NAMES: [&str; 8] = ["approval-policies", "bindings", "decisions", "eligibilities", "guards", "namespaces", "requests", "status"];
 
 fn policies(rendered: &Rendered) -> Vec<&Value> {
     rendered.all("ValidatingAdmissionPolicy")
@@ -221,6 +221,15 @@ fn t52_the_clusters_own_controllers_are_a_value() {
         let last = items(&policy["spec"]["validations"]).last().unwrap()["expression"].as_str().unwrap().to_owned();
         assert!(last.contains(r#"in ["system:kube-controller-manager","it's \"me\""]"#), "{last}");
         assert!(!last.contains("generic-garbage-collector"), "{last}");
+    }
+}
+
+/// The operator may create our kinds for its dry runs, and nothing but.
+#[test]
+fn t53_the_operator_writes_what_people_write_in_dry_runs_only() {
+    for name in ["requests", "decisions", "eligibilities", "approval-policies"] {
+        let text = policy(name)["spec"]["validations"].to_string();
+        assert!(text.contains("only people do"), "{name}: {text}");
     }
 }
 

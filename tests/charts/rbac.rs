@@ -89,8 +89,20 @@ fn t25_empty_lists_give_no_bind_rule_at_all() {
 fn t25_the_controller_may_do_this_and_no_more() {
     let name = "jit-rbac-controller";
     let bindings = each(&["create", "get", "list", "watch", "patch", "delete"], &["rolebindings.rbac.authorization.k8s.io"]);
+    let policies = crate::policies::NAMES.map(|policy| format!("jit-rbac-{policy}")).join(",");
+    let guards = [
+        format!("validatingadmissionpolicies.admissionregistration.k8s.io {policies}"),
+        format!("validatingadmissionpolicybindings.admissionregistration.k8s.io {policies}"),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac".to_owned(),
+        "validatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac".to_owned(),
+        format!("customresourcedefinitions.apiextensions.k8s.io {}", KINDS.join(",")),
+    ];
     let wanted: BTreeSet<_> = [
         bindings,
+        // Read, and tried in dry runs; what is no dry run the policies refuse the operator too.
+        each(&READ, &guards.each_ref().map(String::as_str)),
+        each(&["create"], &KINDS),
+        each(&["patch"], &["validatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac"]),
         each(&["bind"], &["clusterroles.rbac.authorization.k8s.io view"]),
         each(&READ, &KINDS),
         each(&["delete"], &KINDS[2..]),

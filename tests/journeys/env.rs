@@ -77,6 +77,11 @@ impl Ground {
     /// Starts a plane, with more flags for its API server, and the operator, with more chart `values` than the usual ones, and lets
     /// everybody make requests.
     pub async fn start(values: Value, apiserver_flags: Vec<String>) -> Result<Self, Error> {
+        Self::start_unwatched(values, apiserver_flags, &[]).await
+    }
+
+    /// The same with an operator that does not watch over these policies.
+    pub async fn start_unwatched(values: Value, apiserver_flags: Vec<String>, unwatched: &[&str]) -> Result<Self, Error> {
         let mut users = standard_users()?;
         for author in AUTHORS {
             users.push(User::new(author, [""; 0])?);
@@ -85,6 +90,7 @@ impl Ground {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
         options.values = values;
+        options.unwatched = unwatched.iter().map(|name| (*name).to_owned()).collect();
         let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;
         let groups = ["devs", "leads", "security", "system:serviceaccounts", "oidc:devs", "oidc:leads", "oidc:staff"]
             .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
@@ -189,7 +195,7 @@ impl Env {
     /// takes the operator's processes away asks for it alone, everybody else for a share.
     pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Value::Null, Vec::new()).await?);
+            let ground = Arc::new(Ground::start_unwatched(Value::Null, Vec::new(), &["jit-rbac-bindings"]).await?);
             self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
             bindings::remove_policy(&ground).await?;
             Ok::<_, Error>(RwLock::new(ground))

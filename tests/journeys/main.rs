@@ -18,6 +18,7 @@ mod faults;
 mod floor;
 mod gate;
 mod grants;
+mod guards;
 mod looks;
 mod people;
 mod refusals;
@@ -59,6 +60,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         retention::journeys(),
         floor::journeys(),
         grants::journeys(),
+        guards::journeys(),
         people::journeys(),
         refusals::journeys(),
     ]

@@ -62,6 +62,36 @@ app.kubernetes.io/component: {{ . }}
 | toPrettyJson -}}
 {{- end -}}
 
+{{/* The files in the folder `policies`, each of which is one policy and its binding. */}}
+{{- define "jit-rbac.policies" -}}
+{{- list "approval-policies" "bindings" "decisions" "eligibilities" "guards" "namespaces" "requests" "status" | toJson -}}
+{{- end -}}
+
+{{/*
+The guards as they must be stored, for the controller, which watches them: what is rendered elsewhere in this chart, without
+metadata. `probe` is the policy's name in this chart, by which the controller knows how to prove it. The CRDs it knows itself.
+*/}}
+{{- define "jit-rbac.guards" -}}
+{{- $files := list (dict "file" "webhook/configurations.yaml" "probe" "") -}}
+{{- range include "jit-rbac.policies" . | fromJsonArray -}}
+{{- $files = append $files (dict "file" (printf "policies/%s.yaml" .) "probe" .) -}}
+{{- end -}}
+{{- $guards := list -}}
+{{- range $file := $files -}}
+{{- range $text := include (printf "%s/%s" $.Template.BasePath $file.file) $ | splitList "\n---\n" -}}
+{{- $object := fromYaml $text -}}
+{{- if $object -}}
+{{- $guard := dict "kind" $object.kind "name" $object.metadata.name "says" (omit $object "apiVersion" "kind" "metadata") -}}
+{{- if eq $object.kind "ValidatingAdmissionPolicy" -}}
+{{- $_ := set $guard "probe" $file.probe -}}
+{{- end -}}
+{{- $guards = append $guards $guard -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $guards | toJson -}}
+{{- end -}}
+
 {{- define "jit-rbac.configMap" -}}{{ include "jit-rbac.fullname" . }}-config{{- end -}}
 {{/* The Secret of the webhook's own certificate, and cert-manager's Certificate and Secret; two names, as they have two owners. */}}
 {{- define "jit-rbac.tlsSecret" -}}{{ include "jit-rbac.webhook" . }}-tls{{- end -}}

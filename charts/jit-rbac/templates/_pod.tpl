@@ -6,7 +6,7 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
-  checksum/config: {{ include "jit-rbac.config" .root | sha256sum }}
+  checksum/config: {{ printf "%s%s" (include "jit-rbac.config" .root) (include "jit-rbac.guards" .root) | sha256sum }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -3,7 +3,7 @@
 use super::{RequestError, Requests};
 use crate::{
     api::{State, names::binding_name},
-    domain::{Binding, Guards, Peer, RequestFacts, Snapshot},
+    domain::{Binding, Peer, RequestFacts, Snapshot},
     gather::{
         GatherError,
         beside::{self, Bindings},
@@ -24,6 +24,7 @@ impl Requests {
         let base = beside::base(&context.client, facts, Bindings::Readable);
         let (around, decisions, base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
         let peers = self.peers(facts, &around, &binding).await?;
+        let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
         Ok(Snapshot {
             request: facts.clone(),
             namespace: around.namespace,
@@ -34,7 +35,7 @@ impl Requests {
             peers,
             base,
             binding,
-            guards: Guards::Unasked,
+            guards,
         })
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Floor, Outcome,
-    plane::{OPERATOR, STAR, TENANT, account, decision, name, passes, refused, request, stamp},
+    plane::{OPERATOR, STAR, TENANT, account, approval_policy, decision, eligibility, name, passes, refused, request, stamp},
 };
 
 /// `object` with `value` at this JSON pointer.
@@ -209,6 +209,14 @@ pub async fn t53_the_operator_makes_no_requests_and_no_decisions(floor: &Floor) 
     for (object, policy, said) in
         [(own, "requests", "the operator may not make requests"), (decided, "decisions", "the operator may not make decisions")]
     {
+        refused(said, floor.create(OPERATOR, &object).await, policy, said)?;
+        passes("the same in a dry run, for probes", floor.dry_create(OPERATOR, &object).await)?;
+    }
+    for (object, policy) in [
+        (eligibility(&account("controller"), "by-the-operator"), "eligibilities"),
+        (approval_policy(&account("controller"), "by-the-operator"), "approval-policies"),
+    ] {
+        let said = "the operator may not write";
         refused(said, floor.create(OPERATOR, &object).await, policy, said)?;
         passes("the same in a dry run, for probes", floor.dry_create(OPERATOR, &object).await)?;
     }

@@ -1,5 +1,5 @@
 {{/*
-Eligibilities and policies, which admins write: (dict "root" $ "name" "eligibilities" "one" "eligibility" "resource" ...).
+Eligibilities and policies, which admins write: (dict "root" $ "name" "eligibilities" "many" "eligibilities" "resource" ...).
 */}}
 {{- define "jit-rbac.policy.authored.spec" -}}
 failurePolicy: Fail
@@ -24,6 +24,10 @@ variables:
 
 {{- define "jit-rbac.policy.authored.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
+  # The operator makes none of these itself, but proves the policies with a dry run.
+  - expression: "!variables.operator || request.?dryRun.orValue(false)"
+    reason: Forbidden
+    message: the operator may not write {{ .many }}; only people do
   - expression: variables.sameSpec || variables.author != ''
     reason: Forbidden
     code: AuthorMissing

@@ -38,15 +38,24 @@ pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &Opera
 
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
     let map = maps.get(&format!("{RELEASE}-config")).await?;
-    let text = map.data.and_then(|mut data| data.remove("config.json"));
-    let text = text.ok_or_else(|| Error::State("the chart's ConfigMap has no config.json".to_owned()))?;
+    let mut data = map.data.unwrap_or_default();
+    let mut file = |name: &str| data.remove(name).ok_or_else(|| Error::State(format!("the chart's ConfigMap has no {name}")));
     let config = directory.join("config.json");
-    fs::write(&config, text).map_err(Error::path("write", &config))?;
+    fs::write(&config, file("config.json")?).map_err(Error::path("write", &config))?;
+    let guards = directory.join("guards.json");
+    fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
     Ok(Installed {
         config,
         controller: kubeconfig(cluster, "jit-rbac-controller").await?,
         webhook: kubeconfig(cluster, "jit-rbac-webhook").await?,
     })
+}
+
+/// The guards that the operator is told to watch: all but those of these names.
+fn watched(guards: &str, unwatched: &[String]) -> Result<String> {
+    let mut all: Vec<Value> = serde_json::from_str(guards)?;
+    all.retain(|guard| !unwatched.iter().any(|name| guard["name"] == **name));
+    Ok(serde_json::to_string(&all)?)
 }
 
 /// A kubeconfig with a fresh token of a `ServiceAccount`.

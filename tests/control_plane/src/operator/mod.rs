@@ -41,6 +41,8 @@ pub struct OperatorOptions {
     pub max_grant: Option<String>,
     /// More chart values; they win over all others.
     pub values: Value,
+    /// Admission policies that the operator is not told of, so that it grants although they are taken away.
+    pub unwatched: Vec<String>,
     /// The webhook's port, where it must be a certain one.
     pub webhook_port: Option<u16>,
 }
@@ -57,6 +59,7 @@ impl OperatorOptions {
             roles: vec!["debug".to_owned()],
             max_grant: None,
             values: Value::Null,
+            unwatched: Vec::new(),
             webhook_port: None,
         }
     }

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::install::NAMESPACE;
 use crate::error::brief;
 use crate::{ADMIN, Cluster, Error, Result, wait_for_ok};
 
@@ -19,6 +22,9 @@ const REQUESTS: &str = "roleactivationrequests";
 /// Every policy of the chart refuses an object with this label and its own name.
 const PROBE: &str = "jitrbac.dev/probe";
 
+/// Annotation in which the operator says since when the guards are proven.
+const GUARDS: &str = "jitrbac.dev/guards";
+
 /// Waits until the policies for requests refuse their probes and the webhook
 /// answers. Everything here is a dry run.
 pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
@@ -26,7 +32,7 @@ pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
     let mut wanted: Vec<_> =
         policies(&client).await?.into_iter().map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name))).collect();
     wanted.push(("admission webhook".to_owned(), None));
-    let requests: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource());
+    let requests: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource());
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     for (refuser, label) in wanted {
         let request = request(label.as_deref())?;
@@ -38,7 +44,21 @@ pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
         })
         .await?;
     }
-    Ok(())
+    wait_until_proven(client).await
+}
+
+/// Waits until the holder of the Lease has proven the guards: what is created before that is never granted.
+async fn wait_until_proven(client: Client) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
+    wait_for_ok("the guards to be proven", LIMIT, async || {
+        let lease = leases.get("jit-rbac-controller").await.map_err(|error| brief(&error))?;
+        let record = lease.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
+        let record: Value = serde_json::from_str(&record).map_err(|error| error.to_string())?;
+        let since = record.get("since").and_then(Value::as_str).ok_or_else(|| format!("the record is {record}"))?;
+        let since: Timestamp = since.parse().map_err(|_| format!("{since} is no time"))?;
+        if since < Timestamp::now() { Ok(()) } else { Err(format!("that is so from {since}")) }
+    })
+    .await
 }
 
 /// The names of the policies that look at new requests.

@@ -1,0 +1,145 @@
+//! The holder's work: looks again and again, and says when something changes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Guards,
+    ledger::{Kind, Known, Pair, Proven},
+    prove::Found,
+    state::{Begun, Step},
+};
+use crate::{api::Reason, domain::Refusal};
+
+/// How often all guards are proven while they hold.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How often while they do not and something has just changed.
+const SOON: Duration = Duration::from_millis(500);
+/// How often while they do not for longer.
+const LATER: Duration = Duration::from_secs(3);
+/// Most names in one line of the log.
+const MOST_NAMES: usize = 20;
+
+impl Guards {
+    /// Proves the guards until `stop`, while this replica holds the Lease.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut told = None;
+        loop {
+            let leading = self.lock().ledger.is_some();
+            if leading {
+                self.round().await;
+                self.report(&mut told);
+            } else {
+                told = None;
+            }
+            let pause = if !leading || told.is_none() { AGAIN } else { self.impatience() };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.wanted.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            // A guard that changes holds at once, before it is looked at.
+            if leading {
+                self.report(&mut told);
+            }
+        }
+    }
+
+    fn impatience(&self) -> Duration {
+        if self.lock().is_moving() { SOON } else { LATER }
+    }
+
+    async fn round(&self) {
+        let known = self.known();
+        let (time, versions) = tokio::join!(self.servers_time(), self.versions());
+        let (at, versions) = match (time, versions) {
+            (Ok((at, skew)), Ok(versions)) => {
+                self.lock().skew = Some(skew);
+                (at, versions)
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                warn!(why, "the guards cannot be proven");
+                return;
+            }
+        };
+        let found = self.look().await;
+        let proven = Proven { guards: pairs(&found), at, versions };
+        let step = self.looked(found, &proven, known);
+        if step == Step::Begin {
+            self.begin(proven).await;
+        }
+    }
+
+    fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
+        let mut state = self.lock();
+        let before = state.ledger.clone();
+        let step = state.looked(found, proven, known);
+        if state.ledger.as_ref().is_some_and(|now| before.is_some_and(|before| before.lasts() != now.lasts())) {
+            self.unsaved.notify_one();
+        }
+        step
+    }
+
+    /// What exists is read after the proof, and the time after that: what is written later than the list is written in proven time.
+    async fn begin(&self, proven: Proven) {
+        let listed = self.exists().await;
+        let time = self.servers_time().await;
+        let ((exists, versions), at) = match (listed, time) {
+            (Ok(listed), Ok((at, _))) => (listed, at),
+            (Err(why), _) | (_, Err(why)) => {
+                warn!(why, "the guards are proven, but what was written meanwhile cannot be read");
+                return;
+            }
+        };
+        let begun = self.lock().begin(Proven { at, versions, ..proven }, &exists);
+        if let Some(begun) = begun {
+            say(&begun);
+            self.unsaved.notify_one();
+            self.tell();
+        }
+    }
+
+    /// Says once what changed for grants: in the log, and as an Event on the Lease.
+    fn report(&self, told: &mut Option<Refusal>) {
+        let hold = self.lock().hold();
+        if hold == *told {
+            return;
+        }
+        if let Some(refusal) = &hold {
+            warn!(reason = %refusal.reason, why = refusal.message, "grants are held back");
+            self.events.tell(self.lease(), true, refusal.reason, "HoldGrants", &refusal.message);
+        } else {
+            info!("all guards are proven: grants go on");
+            let note = "all guards are proven to be in force: grants go on";
+            self.events.tell(self.lease(), false, Reason::GuardsProven, "ResumeGrants", note);
+        }
+        *told = hold;
+        self.tell();
+    }
+}
+
+fn pairs(found: &Found) -> BTreeMap<String, Pair> {
+    found.iter().filter_map(|(key, (pair, _))| pair.clone().map(|pair| (key.clone(), pair))).collect()
+}
+
+fn say(begun: &Begun) {
+    for (kind, names) in [(Kind::RoleEligibility, &begun.eligibilities), (Kind::ApprovalPolicy, &begun.policies)] {
+        if names.is_empty() {
+            continue;
+        }
+        let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let count = names.len();
+        if begun.first {
+            warn!(
+                ?kind,
+                count,
+                names = shown,
+                "the first proof of this installation: what exists already is taken as it is. Look through it"
+            );
+        } else {
+            warn!(?kind, count, names = shown, "written while the guards were not proven: not used until an admin writes it again");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What one replica knows of the guards at present, and what follows for grants.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    ledger::{Kind, Known, Ledger, Pair, Proven, Stored, TooMany},
+    probe::{Finding, NOT_IN_FORCE},
+    skew::Skew,
+};
+use crate::{
+    api::Reason,
+    domain::{GuardFacts, Refusal},
+};
+
+/// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long all guards must have been left alone before a span begins: API servers look for changed policies once a second, and what
+/// one of them proves the next one should know too.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// One replica's knowledge.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The record, while this replica holds the Lease and has read it.
+    pub(super) ledger: Option<Ledger>,
+    /// The guards as they were last seen, none where there is none.
+    seen: BTreeMap<String, Option<Pair>>,
+    /// When that last changed.
+    changed: Option<Instant>,
+    /// What the last look found.
+    findings: BTreeMap<String, Finding>,
+    /// When this holder last proved them all.
+    proven: Option<Instant>,
+    /// Eligibilities and policies at that time.
+    known: Known,
+    /// More was written unguarded than can be remembered.
+    too_many: Option<TooMany>,
+    /// The clock.
+    pub(super) skew: Option<Skew>,
+}
+
+/// What to do after a look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing more.
+    Rest,
+    /// All hold and nothing has changed for long enough: see what exists, and let proven time begin.
+    Begin,
+}
+
+impl State {
+    pub(super) fn take_over(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
+        self.proven = None;
+        self.known.clear();
+    }
+
+    pub(super) fn release(&mut self) {
+        self.ledger = None;
+        self.proven = None;
+        self.findings.clear();
+    }
+
+    /// A guard was seen to be so. True when that is news.
+    pub(super) fn see(&mut self, key: &str, pair: Option<Pair>) -> bool {
+        // Watches tell in order, but later than a look that was made meanwhile.
+        let older = matches!((self.seen.get(key), &pair), (Some(Some(before)), Some(now)) if before.uid == now.uid && now.generation < before.generation);
+        if older || self.seen.get(key) == Some(&pair) {
+            return false;
+        }
+        self.seen.insert(key.to_owned(), pair);
+        self.changed = Some(Instant::now());
+        true
+    }
+
+    /// True when this guard held at the last look and has not changed since.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let unchanged = self.ledger.as_ref().is_some_and(|l| self.seen.get(key).is_some_and(|seen| l.guards().get(key) == seen.as_ref()));
+        unchanged && self.findings.get(key) == Some(&Finding::Holds)
+    }
+
+    /// Takes in what a look found. The proof is of all guards or of none.
+    pub(super) fn looked(&mut self, found: BTreeMap<String, (Option<Pair>, Finding)>, proven: &Proven, known: Known) -> Step {
+        self.findings = found.iter().map(|(key, (_, finding))| (key.clone(), finding.clone())).collect();
+        for (key, (pair, finding)) in found {
+            if !matches!(finding, Finding::Unknown(_)) {
+                self.see(&key, pair);
+            }
+        }
+        let Some(ledger) = self.ledger.as_mut() else { return Step::Rest };
+        if self.findings.values().any(|finding| matches!(finding, Finding::Weak(_))) {
+            ledger.end();
+            return Step::Rest;
+        }
+        if self.findings.is_empty() || self.findings.values().any(|finding| *finding != Finding::Holds) {
+            return Step::Rest;
+        }
+        if ledger.go_on(proven) {
+            self.proven = Some(Instant::now());
+            self.known = known;
+            return Step::Rest;
+        }
+        ledger.end();
+        if self.settled() { Step::Begin } else { Step::Rest }
+    }
+
+    fn settled(&self) -> bool {
+        self.changed.is_some_and(|at| at.elapsed() >= SETTLED)
+    }
+
+    /// True while changes are recent, so that it is worth looking again soon.
+    pub(super) fn is_moving(&self) -> bool {
+        self.changed.is_none_or(|at| at.elapsed() < 5 * SETTLED)
+    }
+
+    /// Lets proven time begin, unless something changed meanwhile. What is quarantined by it, or taken as it is by a first one.
+    pub(super) fn begin(&mut self, proven: Proven, exists: &[Stored]) -> Option<Begun> {
+        let unchanged = proven.guards.iter().all(|(key, pair)| self.seen.get(key) == Some(&Some(pair.clone())));
+        let ledger = self.ledger.as_mut().filter(|_| unchanged)?;
+        let first = ledger.is_first();
+        let begun = ledger.begin(proven, exists, &self.known);
+        self.too_many = begun.err();
+        begun.ok()?;
+        self.proven = Some(Instant::now());
+        self.known = exists.iter().map(|stored| (stored.pair.uid.clone(), stored.pair.generation)).collect();
+        let names = |kind: Kind| -> Vec<String> {
+            let quarantined = ledger.quarantined().iter().filter(|q| q.kind == kind).map(|q| q.name.clone());
+            let all = exists.iter().filter(|stored| stored.kind == kind).map(|stored| stored.name.clone());
+            if first { all.collect() } else { quarantined.collect() }
+        };
+        Some(Begun { first, eligibilities: names(Kind::RoleEligibility), policies: names(Kind::ApprovalPolicy) })
+    }
+
+    /// Why nothing may be granted.
+    pub(super) fn hold(&self) -> Option<Refusal> {
+        let not_proven = |what: &str| {
+            let message = format!(
+                "nothing is granted at present, since the guards of jit-rbac are not proven to be in force: {what}. Running grants end \
+                 meanwhile; what is asked for or approved meanwhile must be asked for again"
+            );
+            Some(Refusal::new(Reason::GuardsNotProven, message))
+        };
+        let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
+        // A policy that does not refuse is told when nothing tells why it does not, such as that its binding is missing.
+        let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
+            Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}"))),
+            _ => None,
+        });
+        let weak = weak.min_by_key(|(only_silent, _)| *only_silent).map(|(_, weak)| weak);
+        if let Some(weak) = weak {
+            return not_proven(&format!("{weak}. An admin puts it back by `helm upgrade`"));
+        }
+        if let Some(too_many) = &self.too_many {
+            return not_proven(&too_many.to_string());
+        }
+        let unknown = || {
+            self.findings.iter().find_map(|(key, finding)| match finding {
+                Finding::Unknown(why) => Some(format!("{key} {why}")),
+                _ => None,
+            })
+        };
+        if !ledger.lasts() || self.proven.is_none() {
+            return not_proven(&unknown().unwrap_or_else(|| "they are being proven, which takes some seconds".to_owned()));
+        }
+        if let Some((key, _)) = self.seen.iter().find(|(key, seen)| ledger.guards().get(*key) != seen.as_ref()) {
+            return not_proven(&format!("{key} has changed and is being proven, which takes some seconds"));
+        }
+        if self.proven.is_some_and(|at| at.elapsed() > PATIENCE) {
+            let why = unknown().unwrap_or_else(|| "the API server does not answer".to_owned());
+            return not_proven(&format!("for more than {} seconds there was no proof: {why}", PATIENCE.as_secs()));
+        }
+        self.skew.as_ref().and_then(Skew::hold)
+    }
+
+    /// What the rules need. While nothing is granted nothing is refused for good either: what was created when is told by the record
+    /// once it is certain.
+    pub(super) fn facts(&self, eligibility: Option<(&str, i64)>, policy: Option<(&str, i64)>) -> GuardFacts {
+        match (self.hold(), &self.ledger) {
+            (None, Some(ledger)) => {
+                let unproven = |kind, object: Option<(&str, i64)>| {
+                    object.is_some_and(|(uid, generation)| ledger.is_quarantined(kind, uid, generation))
+                };
+                GuardFacts {
+                    hold: None,
+                    proven: ledger.spans(),
+                    eligibility_unproven: unproven(Kind::RoleEligibility, eligibility),
+                    policy_unproven: unproven(Kind::ApprovalPolicy, policy),
+                }
+            }
+            (hold, _) => GuardFacts { hold, ..GuardFacts::default() },
+        }
+    }
+
+    /// Whether an eligibility or policy is quarantined.
+    pub(super) fn check(&self, kind: Kind, name: &str, uid: &str, generation: i64) -> Result<(), Refusal> {
+        if !self.ledger.as_ref().is_some_and(|ledger| ledger.is_quarantined(kind, uid, generation)) {
+            return Ok(());
+        }
+        let what = match kind {
+            Kind::RoleEligibility => "eligibility",
+            Kind::ApprovalPolicy => "policy",
+        };
+        Err(Refusal::new(
+            Reason::WrittenUnguarded,
+            format!(
+                "{what} '{name}' was written while the guards of jit-rbac were not proven to be in force, so nobody knows whose it is: \
+                 look through it, and write it again with another spec, or delete it and create it anew"
+            ),
+        ))
+    }
+}
+
+/// What the begin of proven time meant for what exists.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// It is the first of this installation.
+    pub(super) first: bool,
+    /// Eligibilities that are quarantined, or at the first begin all.
+    pub(super) eligibilities: Vec<String>,
+    /// Policies likewise.
+    pub(super) policies: Vec<String>,
+}

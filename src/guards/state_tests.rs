@@ -1,0 +1,172 @@
+//! What one replica lets follow from what it sees, over time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::advance;
+
+use super::{
+    ledger::{Kind, Known, Ledger, Pair, Proven, Stored},
+    probe::Finding,
+    skew::Skew,
+    state::{State, Step},
+};
+use crate::api::Reason;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "none is a guard that is missing")]
+fn guard(generation: i64) -> Option<Pair> {
+    Some(Pair { uid: "g".to_owned(), generation })
+}
+
+fn look(state: &mut State, seconds: i64, pair: Option<Pair>, finding: Finding) -> Step {
+    let guards = pair.clone().map(|pair| ("guard".to_owned(), pair)).into_iter().collect();
+    let versions = [(Kind::RoleEligibility, 10), (Kind::ApprovalPolicy, 10)].into();
+    let found: BTreeMap<_, _> = [("guard".to_owned(), (pair, finding))].into();
+    state.looked(found, &Proven { guards, at: at(seconds), versions }, Known::new())
+}
+
+fn begin(state: &mut State, seconds: i64, generation: i64, exists: &[Stored]) -> bool {
+    let guards = guard(generation).map(|pair| ("guard".to_owned(), pair)).into_iter().collect();
+    let versions = [(Kind::RoleEligibility, 10), (Kind::ApprovalPolicy, 10)].into();
+    state.begin(Proven { guards, at: at(seconds), versions }, exists).is_some()
+}
+
+fn reason(state: &State) -> Option<Reason> {
+    state.hold().map(|hold| hold.reason)
+}
+
+/// A holder that has proven its one guard in generation 1.
+async fn proven() -> State {
+    let mut state = State::default();
+    state.see("guard", guard(1));
+    advance(Duration::from_secs(3)).await;
+    state.take_over(Ledger::first());
+    assert_eq!(look(&mut state, 0, guard(1), Finding::Holds), Step::Begin);
+    assert!(begin(&mut state, 0, 1, &[]));
+    state
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_granted_and_nothing_denied_before_all_is_known() {
+    let mut state = State::default();
+    let held = |state: &State| {
+        let facts = state.facts(Some(("e", 1)), None);
+        facts.hold.is_some_and(|hold| hold.reason == Reason::GuardsNotProven)
+            // Without any span nobody is told that he came outside of one.
+            && facts.proven.is_empty()
+            && !facts.eligibility_unproven
+    };
+    assert!(held(&state), "who does not hold the Lease");
+    state.take_over(Ledger::first());
+    assert!(held(&state), "who has read the record and proven nothing");
+    assert_eq!(look(&mut state, 0, guard(1), Finding::Holds), Step::Rest, "it has just been seen for the first time");
+    assert!(held(&state));
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(look(&mut state, 3, guard(1), Finding::Holds), Step::Begin);
+    assert!(held(&state) && begin(&mut state, 3, 1, &[]) && !held(&state));
+    assert_eq!(reason(&state), None);
+    state.release();
+    assert!(held(&state));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t41_a_change_holds_before_anybody_has_looked() {
+    for seen in [None, guard(2), Some(Pair { uid: "other".to_owned(), generation: 1 })] {
+        let mut state = proven().await;
+        assert!(state.holds("guard"));
+        assert!(state.see("guard", seen.clone()), "it is worth a look");
+        assert_eq!(reason(&state), Some(Reason::GuardsNotProven), "{seen:?}");
+        assert!(!state.holds("guard"));
+    }
+    let mut state = proven().await;
+    assert!(!state.see("guard", guard(1)) && !state.see("guard", guard(0)), "old news");
+    assert_eq!(reason(&state), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t41_what_is_weak_holds_until_it_is_settled_and_proven_again() {
+    let mut state = proven().await;
+    assert_eq!(look(&mut state, 20, guard(1), Finding::Holds), Step::Rest);
+    look(&mut state, 30, guard(2), Finding::Weak("does not say what it must: .spec".to_owned()));
+    let hold = state.hold().unwrap();
+    assert!(hold.message.contains("guard does not say what it must: .spec") && hold.message.contains("helm upgrade"), "{hold}");
+    advance(Duration::from_mins(1)).await;
+    // The API server may go by the old contents for a moment.
+    assert_eq!(look(&mut state, 90, guard(3), Finding::Holds), Step::Rest);
+    assert!(!begin(&mut State::default(), 90, 3, &[]), "only a holder begins");
+    assert_eq!(reason(&state), Some(Reason::GuardsNotProven));
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(look(&mut state, 93, guard(3), Finding::Holds), Step::Begin);
+    let written =
+        Stored { kind: Kind::RoleEligibility, name: "e".to_owned(), pair: Pair { uid: "e".to_owned(), generation: 1 }, version: 11 };
+    assert!(begin(&mut state, 93, 3, &[written]));
+    let facts = state.facts(Some(("e", 1)), Some(("e", 1)));
+    assert_eq!((facts.hold, facts.eligibility_unproven, facts.policy_unproven), (None, true, false));
+    let covered = |seconds| facts.proven.iter().any(|span| span.covers(at(seconds)));
+    assert_eq!([19, 20, 50, 93, 94].map(covered), [true, false, false, false, true]);
+    assert!(state.facts(Some(("e", 2)), None).hold.is_none() && !state.facts(Some(("e", 2)), None).eligibility_unproven, "written again");
+    let refused = state.check(Kind::RoleEligibility, "e", "e", 1).unwrap_err();
+    assert!(refused.reason == Reason::WrittenUnguarded && refused.message.contains("write it again"), "{refused}");
+    assert!(state.check(Kind::RoleEligibility, "e", "e", 2).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn t41_a_guard_that_lets_a_probe_through_is_a_gap_though_it_says_all_it_must() {
+    let mut state = proven().await;
+    look(&mut state, 20, guard(1), Finding::Holds);
+    look(&mut state, 30, guard(1), Finding::Weak("is not in force".to_owned()));
+    assert!(reason(&state).is_some());
+    assert_eq!(look(&mut state, 40, guard(1), Finding::Holds), Step::Begin);
+    assert!(begin(&mut state, 40, 1, &[]));
+    assert!(!state.facts(None, None).proven.iter().any(|span| span.covers(at(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_proof_and_begin_begins_nothing() {
+    let mut state = State::default();
+    state.take_over(Ledger::first());
+    look(&mut state, 0, guard(1), Finding::Holds);
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(look(&mut state, 3, guard(1), Finding::Holds), Step::Begin);
+    state.see("guard", guard(2));
+    assert!(!begin(&mut state, 3, 1, &[]));
+    assert!(reason(&state).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_grants_go_on_for_half_a_minute_and_there_is_no_gap_after() {
+    let mut state = proven().await;
+    advance(Duration::from_secs(25)).await;
+    look(&mut state, 25, None, Finding::Unknown("no answer".to_owned()));
+    assert_eq!(reason(&state), None);
+    advance(Duration::from_secs(6)).await;
+    let hold = state.hold().unwrap();
+    assert!(hold.message.contains("for more than 30 seconds there was no proof: guard no answer"), "{hold}");
+    assert_eq!(look(&mut state, 300, guard(1), Finding::Holds), Step::Rest);
+    assert_eq!(reason(&state), None);
+    assert!(state.facts(None, None).proven.iter().any(|span| span.covers(at(200))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t41_a_takeover_with_equal_guards_goes_on_after_one_proof() {
+    let record = proven().await.ledger.unwrap().write();
+    let mut other = State::default();
+    other.take_over(Ledger::read(Some(&record)).unwrap());
+    assert!(reason(&other).is_some());
+    assert_eq!(look(&mut other, 50, guard(1), Finding::Holds), Step::Rest);
+    assert_eq!(reason(&other), None);
+    assert!(other.facts(None, None).proven.iter().any(|span| span.covers(at(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t35_a_wrong_clock_holds_and_is_no_gap() {
+    let mut state = proven().await;
+    state.skew = Some(Skew::new(at(0), at(60), at(60)));
+    assert_eq!(reason(&state), Some(Reason::ClockSkewed));
+    state.skew = Some(Skew::new(at(0), at(1), at(1)));
+    assert_eq!(reason(&state), None);
+}

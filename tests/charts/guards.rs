@@ -1,0 +1,200 @@
+//! What the controller is told of the guards, and that it sees each weakening of each of them.
+
+use jit_rbac::{
+    api::names,
+    guards::{
+        compare::difference,
+        expected::{Expected, GuardKind, crds},
+    },
+};
+use serde_json::{Value, json};
+
+use crate::render::{Rendered, default, every, items, texts, whole};
+
+const RENDERED: [&str; 4] =
+    ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+
+/// As the program reads it.
+fn expected(rendered: &Rendered) -> Vec<Expected> {
+    let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["guards.json"].as_str().unwrap();
+    serde_json::from_str(text).unwrap()
+}
+
+fn all() -> Vec<Expected> {
+    expected(default()).into_iter().chain(crds().unwrap()).collect()
+}
+
+/// Without what every object has.
+fn says(object: &Value) -> Value {
+    let fields = object.as_object().unwrap().iter().filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()));
+    Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+#[test]
+fn t41_every_policy_binding_and_configuration_is_a_guard_and_says_what_is_rendered() {
+    for (name, rendered) in every() {
+        let guards = expected(&rendered);
+        let mut count = 0;
+        for kind in RENDERED {
+            for object in rendered.all(kind) {
+                let guard = guards.iter().find(|g| g.kind.to_string() == kind && object["metadata"]["name"] == *g.name);
+                let guard = guard.unwrap_or_else(|| panic!("{name}: nobody watches {kind} {}", object["metadata"]["name"]));
+                assert_eq!(whole(&guard.says), whole(&says(object)), "{name}: {}", guard.key());
+                assert_eq!(guard.probe.is_some(), kind == "ValidatingAdmissionPolicy", "{name}: {}", guard.key());
+                count += 1;
+            }
+        }
+        assert_eq!(guards.len(), count, "{name}");
+    }
+}
+
+#[test]
+fn t41_the_crds_are_those_that_are_rendered() {
+    for guard in crds().unwrap() {
+        let rendered = default().get("CustomResourceDefinition", &guard.name);
+        assert_eq!(difference(&guard.says, &says(rendered)), None, "{}", guard.name);
+    }
+}
+
+/// What the API server adds to what is stored.
+fn stored(guard: &Expected) -> Value {
+    let mut says = guard.says.clone();
+    let selectors = |object: &mut Value| {
+        object["matchPolicy"] = json!("Equivalent");
+        object["namespaceSelector"] = json!({});
+        object["objectSelector"] = json!({});
+    };
+    match guard.kind {
+        GuardKind::ValidatingAdmissionPolicy => {
+            let constraints = &mut says["spec"]["matchConstraints"];
+            selectors(constraints);
+            for rule in constraints["resourceRules"].as_array_mut().unwrap() {
+                rule["scope"] = json!("*");
+            }
+        }
+        GuardKind::ValidatingAdmissionPolicyBinding => {}
+        GuardKind::MutatingWebhookConfiguration | GuardKind::ValidatingWebhookConfiguration => {
+            for webhook in says["webhooks"].as_array_mut().unwrap() {
+                selectors(webhook);
+                webhook["clientConfig"]["caBundle"] = json!("YQ==");
+            }
+        }
+        GuardKind::CustomResourceDefinition => says["spec"]["conversion"] = json!({"strategy": "None"}),
+    }
+    says
+}
+
+/// Every place in a value, as pointers.
+fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+    found.push(path.to_owned());
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            places(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+        }),
+        Value::Array(items) => items.iter().enumerate().for_each(|(place, item)| places(item, &format!("{path}/{place}"), found)),
+        _ => {}
+    }
+}
+
+fn another(value: &Value) -> Value {
+    match value {
+        Value::Bool(yes) => json!(!yes),
+        Value::Number(number) => json!(number.as_f64().unwrap() + 1.0),
+        Value::String(text) => json!(format!("{text} ")),
+        Value::Null => json!("not null"),
+        Value::Array(items) => Value::Array(items.iter().chain(&[json!("more")]).cloned().collect()),
+        Value::Object(map) => {
+            let mut map = map.clone();
+            map.insert("more".to_owned(), json!({}));
+            Value::Object(map)
+        }
+    }
+}
+
+fn remove(value: &mut Value, pointer: &str) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match value.pointer_mut(parent).unwrap() {
+        Value::Object(map) => drop(map.remove(&key.replace("~1", "/").replace("~0", "~"))),
+        Value::Array(items) => drop(items.remove(key.parse().unwrap())),
+        other => panic!("{pointer}: {other}"),
+    }
+}
+
+#[test]
+fn t41_every_weakening_of_every_guard_is_seen() {
+    let mut tried = 0;
+    for guard in all() {
+        let stored = stored(&guard);
+        assert_eq!(difference(&guard.says, &stored), None, "{}: what the API server adds is no weakening", guard.key());
+        let mut all = Vec::new();
+        places(&guard.says, "", &mut all);
+        for place in all {
+            let mut changed = stored.clone();
+            let value = changed.pointer_mut(&place).unwrap();
+            *value = another(value);
+            assert!(difference(&guard.says, &changed).is_some(), "{}: a change of {place} is not seen", guard.key());
+            if !place.is_empty() {
+                let mut shorter = stored.clone();
+                remove(&mut shorter, &place);
+                assert!(difference(&guard.says, &shorter).is_some(), "{}: nobody misses {place}", guard.key());
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 2_000, "{tried} places only");
+}
+
+#[test]
+fn t41_what_lets_others_past_is_seen() {
+    let guards = all();
+    let find = |kind: GuardKind| guards.iter().find(|guard| guard.kind == kind).unwrap();
+    for (kind, place, value) in [
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/matchPolicy", json!("Exact")),
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/namespaceSelector", json!({"matchLabels": {"a": "b"}})),
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/objectSelector", json!({"matchLabels": {"a": "b"}})),
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/resourceRules/0/scope", json!("Cluster")),
+        (GuardKind::MutatingWebhookConfiguration, "/webhooks/0/objectSelector", json!({"matchLabels": {"a": "b"}})),
+        (GuardKind::CustomResourceDefinition, "/spec/conversion", json!({"strategy": "Webhook"})),
+    ] {
+        let mut changed = stored(find(kind));
+        *changed.pointer_mut(place).unwrap() = value;
+        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {place}");
+    }
+    for (kind, place, key, value) in [
+        (GuardKind::ValidatingAdmissionPolicy, "/spec", "matchConditions", json!([{"name": "never", "expression": "false"}])),
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints", "excludeResourceRules", json!([{"resources": ["*"]}])),
+        (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/resourceRules/0", "resourceNames", json!(["none"])),
+        (GuardKind::ValidatingAdmissionPolicyBinding, "/spec", "matchResources", json!({"namespaceSelector": {}})),
+        (GuardKind::ValidatingAdmissionPolicyBinding, "/spec", "paramRef", json!({"name": "a"})),
+        (GuardKind::CustomResourceDefinition, "/spec", "preserveUnknownFields", json!(true)),
+    ] {
+        let mut changed = stored(find(kind));
+        changed.pointer_mut(place).unwrap()[key] = value;
+        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {place}/{key}");
+    }
+}
+
+/// A list or a watch of one object by its name is what `resourceNames` allow.
+#[test]
+fn the_controller_may_read_every_guard_by_its_name() {
+    for (name, rendered) in every() {
+        let role = rendered.get("ClusterRole", "jit-rbac-controller");
+        for guard in expected(&rendered).into_iter().chain(crds().unwrap()) {
+            let (plural, group) = (guard.kind.resource().plural, guard.kind.resource().group);
+            let allows = |rule: &&Value| {
+                texts(&rule["apiGroups"]) == [group.as_str()]
+                    && texts(&rule["resources"]).contains(&plural.as_str())
+                    && texts(&rule["resourceNames"]).contains(&guard.name.as_str())
+                    && texts(&rule["verbs"]) == ["get", "list", "watch"]
+            };
+            assert!(items(&role["rules"]).iter().any(|rule| allows(&rule)), "{name}: {}", guard.key());
+        }
+    }
+}
+
+#[test]
+fn the_probe_label_has_one_name() {
+    let text = default().get("ValidatingAdmissionPolicy", "jit-rbac-requests").to_string();
+    let said = format!("the label {} asks the policy jit-rbac-requests to refuse", names::PROBE_LABEL);
+    assert!(text.contains(&said), "the program knows a refusal by: {said}");
+}

@@ -1,0 +1,139 @@
+//! One guard after the other is deleted or weakened and put back, while the operator runs (T41, invariant 21).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::{Guard, stamped, until_proven, until_verified};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Outcome, SOON, automatic, eligibility},
+    faults::alone,
+    ways::text,
+};
+
+/// How soon after a guard's weakening a request is told.
+const NOTICED: Duration = Duration::from_secs(5);
+/// Latest end of a grant after its deadline.
+const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+
+/// A guard and what is done to it; nothing said: it is deleted.
+struct Case {
+    kind: &'static str,
+    name: String,
+    patch: Option<Value>,
+}
+
+fn case(kind: &'static str, name: &str, patch: Option<Value>) -> Case {
+    Case { kind, name: name.to_owned(), patch }
+}
+
+fn replace(path: &str, value: Value) -> Option<Value> {
+    Some(json!({"op": "add", "path": path, "value": value}))
+}
+
+pub async fn t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
+    let policy = |name: &str, patch| case("validatingadmissionpolicy", &format!("jit-rbac-{name}"), patch);
+    // The first rule is the probe's, which stays: only what the policy says tells.
+    let second = || replace("/spec/validations/1/expression", json!("true"));
+    let never = || replace("/spec/matchConditions", json!([{"name": "never", "expression": "false"}]));
+    let cases = vec![
+        policy("requests", None),
+        policy("decisions", second()),
+        policy("eligibilities", None),
+        policy("approval-policies", second()),
+        policy("status", never()),
+        policy("bindings", second()),
+        policy("guards", None),
+        case("mutatingwebhookconfiguration", "jit-rbac", None),
+        case("validatingwebhookconfiguration", "jit-rbac", replace("/webhooks/0/failurePolicy", json!("Ignore"))),
+    ];
+    weaken_each(&env, "policies", cases).await
+}
+
+pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
+    let binding = |name: &str, patch| case("validatingadmissionpolicybinding", &format!("jit-rbac-{name}"), patch);
+    let warns = || replace("/spec/validationActions", json!(["Warn"]));
+    let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let open = || replace(&format!("{schema}/x-kubernetes-validations"), json!([{"rule": "true"}]));
+    let crd = |plural: &str| case("customresourcedefinition", &format!("{plural}.jitrbac.dev"), open());
+    let cases = vec![
+        binding("requests", None),
+        binding("decisions", warns()),
+        binding("eligibilities", None),
+        binding("approval-policies", warns()),
+        binding("status", None),
+        binding("bindings", warns()),
+        binding("guards", None),
+        crd("roleeligibilities"),
+        crd("approvalpolicies"),
+        crd("roleactivationrequests"),
+        crd("activationdecisions"),
+    ];
+    weaken_each(&env, "schemas", cases).await
+}
+
+async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
+    let (scene, _permit) = alone(env, name).await?;
+    let ground = &scene.ground;
+    let (mut meanwhile, mut after) = (Vec::new(), Vec::new());
+    for number in 0..cases.len() {
+        meanwhile.push(format!("meanwhile-{number}"));
+        after.push(format!("after-{number}"));
+    }
+    let suffixes: Vec<&str> = meanwhile.iter().chain(&after).map(String::as_str).chain(["lasts"]).collect();
+    scene.offers(&suffixes, &automatic(), &eligibility("view")).await?;
+    let lasts = scene.granted("dev", "lasts", "30m").await?;
+    // What was written after the last proof before a gap would have to be written again.
+    until_verified(ground).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let mut ends = Vec::new();
+    for ((case, meanwhile), after) in cases.iter().zip(&meanwhile).zip(&after) {
+        let what = format!("{} {}", case.kind, case.name);
+        let guard = Guard::save(ground, case.kind, &case.name).await?;
+        match &case.patch {
+            None => guard.delete(ground).await?,
+            Some(patch) => guard.change(ground, patch).await?,
+        }
+        let weak = Utc::now();
+        // What is asked for within the first moments may still be granted; so this is asked when it has been noticed.
+        control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
+            let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
+            let said = logs.lines().filter(|line| line.contains("grants are held back")).last().unwrap_or_default().to_owned();
+            let named = said.to_lowercase().contains(&what);
+            if named { Ok(()) } else { Err(format!("it last said: {said}")) }
+        })
+        .await
+        .map_err(|error| format!("{what}: {error}"))?;
+        measured(format!("new grants stopped after {what} was weakened"), Utc::now() - weak);
+        scene.write("dev", "rar", &stamped(&scene, meanwhile, meanwhile, "10m")).await?;
+        let status = scene.until_state(meanwhile, "Pending", SOON).await?;
+        ensure!(status["reason"] == "GuardsNotProven", "{what}: it waits for {}", status["reason"]);
+        let said = text(&status["conditions"][0]["message"]);
+        ensure!(said.to_lowercase().contains(&what), "{what}: it does not say which guard: {said}");
+        let held = Utc::now();
+        guard.put_back(ground).await?;
+        until_proven(ground, held).await.map_err(|error| format!("{what}: {error}"))?;
+        measured(format!("new grants went on after {what} was put back"), Utc::now() - held);
+        scene.ends_as(meanwhile, "Denied", &["WrittenUnguarded"], SOON).await?;
+        ends.push(scene.granted("dev", after, "6s").await.map_err(|error| format!("{what}: {error}"))?);
+    }
+    for granted in &ends {
+        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        let late = calls.removed(&granted.binding).await? - granted.deadline;
+        ensure!(late >= TimeDelta::zero() && late < LATEST, "{} ended {} ms after its deadline", granted.request, late.num_milliseconds());
+    }
+    let status = scene.status("lasts").await?;
+    ensure!(status["state"] == "Active", "a running grant ended as {} ({})", status["state"], status["reason"]);
+    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding is gone");
+    let made = calls.so_far(|e| {
+        e.verb == "create"
+            && e.resource() == "rolebindings"
+            && e.code() == 201
+            && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name)
+    })?;
+    ensure!(made.len() == ends.len(), "{} bindings were made for {} grants", made.len(), ends.len());
+    Ok(())
+}
