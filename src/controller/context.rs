@@ -1,7 +1,7 @@
 //! What every controller of this process has in its hands.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,7 +10,7 @@ use kube::Client;
 
 use super::{events::Events, lease::Leadership};
 use crate::{
-    api::RoleActivationRequest,
+    api::{RoleActivationRequest, request::ReviewState},
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts, Settings},
@@ -54,10 +54,35 @@ pub struct Context {
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.
     pub evidence: Evidence,
+    /// Reviews that are owed.
+    pub reviews: Arc<Reviews>,
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
     /// Counts what is done.
     pub metrics: ControllerMetrics,
+}
+
+/// Emergencies whose review is not done, as far as this replica has looked at them.
+#[derive(Debug, Default)]
+pub struct Reviews(Mutex<HashMap<Key, ReviewState>>);
+
+impl Reviews {
+    /// Notes where the review of a request stands; none where it owes none.
+    pub fn note(&self, key: Key, review: Option<ReviewState>) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match review.filter(|state| *state != ReviewState::Done) {
+            Some(state) => drop(open.insert(key, state)),
+            None => drop(open.remove(&key)),
+        }
+    }
+
+    /// How many there are in each state.
+    #[must_use]
+    pub fn count(&self) -> Vec<(String, i64)> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let many = |state| i64::try_from(open.values().filter(|found| **found == state).count()).unwrap_or(i64::MAX);
+        [ReviewState::Owed, ReviewState::Overdue].into_iter().map(|state| (state.as_str().to_owned(), many(state))).collect()
+    }
 }
 
 /// Keys of `userInfo.extra` that were seen in stamps since the start of this process.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    context::{Context, Evidence, LiveRequest},
+    context::{Context, Evidence, LiveRequest, Reviews},
     ended::EndedRequests,
     events::Events,
     lease::Elector,
@@ -133,6 +133,22 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
             move || leadership.held()
         },
     );
+    let reviews = Arc::new(Reviews::default());
+    ControllerMetrics::watched(
+        &metrics,
+        {
+            let guards = guards.clone();
+            move || guards.states()
+        },
+        {
+            let guards = guards.clone();
+            move || guards.skew()
+        },
+        {
+            let reviews = reviews.clone();
+            move || reviews.count()
+        },
+    );
     let context = Arc::new(Context {
         client: client.clone(),
         clock,
@@ -144,6 +160,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
         guards: guards.clone(),
         events,
         evidence: Evidence::default(),
+        reviews,
         ended: queues.ended.clone(),
         metrics: counted,
         config,
@@ -370,10 +387,11 @@ impl Follower {
 
     /// Has the requests looked at that ended and owe a review: no cache holds them.
     async fn reviews(&self) {
-        let wanted = live::Wanted::Review(ReviewState::Owed);
-        match live::requests(&self.context.client, wanted).await {
-            Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
-            Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
+        for state in [ReviewState::Owed, ReviewState::Overdue] {
+            match live::requests(&self.context.client, live::Wanted::Review(state)).await {
+                Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
+                Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram, info::Info},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram, info::Info},
     registry::{Metric, Registry},
 };
 
@@ -56,7 +56,24 @@ impl Metrics {
 
     /// Has a number served that is asked for at each scrape, such as the size of something.
     pub fn at_scrape(&self, name: &'static str, help: &'static str, number: impl Fn() -> i64 + Send + Sync + 'static) {
-        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number: Box::new(number) })));
+        let number = Box::new(move || ConstGauge::new(number()));
+        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+    }
+
+    /// The same for a length of time.
+    pub fn seconds_at_scrape(&self, name: &'static str, help: &'static str, seconds: impl Fn() -> f64 + Send + Sync + 'static) {
+        let number = Box::new(move || ConstGauge::new(seconds()));
+        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+    }
+
+    /// The same for several numbers, each under a value of `label`.
+    pub fn each_at_scrape(
+        &self,
+        (name, label): (&'static str, &'static str),
+        help: &'static str,
+        numbers: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+    ) {
+        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(numbers) })));
     }
 
     /// Everything, as Prometheus reads it.
@@ -73,23 +90,46 @@ impl Metrics {
     }
 }
 
-struct AtScrape {
+struct AtScrape<G> {
     name: &'static str,
     help: &'static str,
-    number: Box<dyn Fn() -> i64 + Send + Sync>,
+    number: Box<dyn Fn() -> G + Send + Sync>,
 }
 
-impl fmt::Debug for AtScrape {
+impl<G> fmt::Debug for AtScrape<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AtScrape").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Collector for AtScrape {
+impl<G: EncodeMetric + 'static> Collector for AtScrape<G> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let gauge = ConstGauge::new((self.number)());
+        let gauge = (self.number)();
         // The registry ends the help of what it holds itself with a full stop.
         gauge.encode(encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, gauge.metric_type())?)
+    }
+}
+
+struct EachAtScrape {
+    name: &'static str,
+    label: &'static str,
+    help: &'static str,
+    numbers: Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>,
+}
+
+impl fmt::Debug for EachAtScrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EachAtScrape").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for EachAtScrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Gauge)?;
+        for (value, number) in (self.numbers)() {
+            ConstGauge::new(number).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -208,6 +248,28 @@ impl ControllerMetrics {
             whole(overdue())
         });
         metrics.at_scrape("leader", "1 while this replica holds the Lease and grants, otherwise 0", move || i64::from(leading()));
+    }
+
+    /// Has served what is looked up of the guards and of reviews: whether each guard is proven, by how much the clocks differ, and how
+    /// many emergencies wait for a review.
+    pub fn watched(
+        metrics: &Metrics,
+        guards: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static,
+        skew: impl Fn() -> Option<f64> + Send + Sync + 'static,
+        reviews: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+    ) {
+        metrics.each_at_scrape(
+            ("guard_proven", "guard"),
+            "1 while the guard is proven to be in force; 0 stops all grants. The holder of the Lease knows",
+            move || guards().into_iter().map(|(guard, proven)| (guard, i64::from(proven))).collect(),
+        );
+        metrics
+            .seconds_at_scrape("clock_skew_seconds", "How far this clock is ahead of the API server's", move || skew().unwrap_or_default());
+        metrics.each_at_scrape(
+            ("emergency_reviews", "state"),
+            "Emergencies that wait for a review, in time or overdue. The holder of the Lease knows",
+            reviews,
+        );
     }
 
     /// A binding was created.

@@ -13,6 +13,7 @@ fn everything() -> Metrics {
     AdmissionMetrics::registered(&metrics).answered(&review, Some("NotASubject"), Duration::from_millis(3));
     let controller = ControllerMetrics::registered(&metrics);
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
+    ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
     controller.granted();
     controller.reported(State::Expired, Reason::TimeIsUp);
     controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
@@ -62,6 +63,9 @@ fn a_scrape_says_what_happened() {
         "jitrbac_active_grants 7",
         "jitrbac_overdue_grants 0",
         "jitrbac_leader 1",
+        "jitrbac_guard_proven{guard=\"requests\"} 0",
+        "jitrbac_clock_skew_seconds -0.25",
+        "jitrbac_emergency_reviews{state=\"Overdue\"} 2",
         "jitrbac_revoke_failures_total 1",
         "jitrbac_revocation_lateness_seconds_bucket{le=\"0.01\"} 1",
         "jitrbac_revocation_lateness_seconds_bucket{le=\"0.05\"} 2",
@@ -76,7 +80,7 @@ fn a_scrape_says_what_happened() {
 /// Every value is a word of ours: who can ask can neither make series without end nor read who asked.
 #[test]
 fn no_label_can_hold_a_name_of_anybody() {
-    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version"];
+    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard"];
     for (name, family) in families(&everything().text()) {
         assert!(family.labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {:?}", family.labels);
     }

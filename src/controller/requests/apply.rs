@@ -165,6 +165,7 @@ impl Requests {
             info!(binding = %known.key, request = %key, "the request is gone: the binding goes too");
             self.end(&known.key, &known.uid).await?;
         }
+        self.context.reviews.note(key.clone(), None);
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
@@ -200,6 +201,9 @@ impl Requests {
     pub(super) async fn report(&self, stored: &RoleActivationRequest, applied: &Applied) -> Result<(), WriteError> {
         let Applied { snapshot, verdict, binding } = applied;
         let before = stored.status.clone().unwrap_or_default();
+        if let Some(review) = &verdict.review {
+            self.context.reviews.note(key_of(snapshot), Some(review.state));
+        }
         let status = report::status(&before, snapshot, verdict, binding.clone(), stored.metadata.generation, self.context.now());
         if report::says_the_same(&before, &status) {
             return Ok(());
@@ -239,6 +243,7 @@ impl Requests {
         let policy = around.policy.found().map(|policy| &policy.spec);
         let now = self.context.now();
         let review = emergency::review(facts, facts.record.granted_at, policy, &said, &self.context.settings.identities, now);
+        self.context.reviews.note(Key::new(&facts.namespace, &facts.object.name), review.as_ref().map(|review| review.state));
         let Some(review) = review else { return Ok(Next::Done) };
         if before.review.as_ref() != Some(&review) && self.write_status(&found.stored, &report::reviewed(&before, &review, now)).await? {
             info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::in_words(&review), "review");
