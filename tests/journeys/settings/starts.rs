@@ -1,0 +1,122 @@
+//! Starts that lie ahead: nothing before, and everything is asked again at the start.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use control_plane::{ADMIN, wait_for_ok};
+use serde_json::{Value, json};
+
+use super::{ahead, comes_to, edit, term, with};
+use crate::{
+    ensure,
+    env::{Env, Error, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    journeys,
+    looks::{conditions, did, says, until},
+    ways::time,
+};
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        start_time_gives_nothing_before_and_all_of_it_from_then_on,
+        start_time_is_looked_at_again_when_anything_changes,
+        start_time_can_be_taken_back_and_taken_away,
+    ]
+}
+
+/// A request whose start lies an hour ahead, approved where the offer wants that.
+async fn scheduled(scene: &Scene, name: &str, offer: &str) -> Result<Value, Error> {
+    let request = with(scene.request(name, offer, "10m"), &json!({"startTime": ahead(3600)}));
+    scene.create("dev", &request).await?.ok()?;
+    let status =
+        until(scene, name, "to be decided", |status| ["AwaitingApproval", "Scheduled"].iter().any(|s| status["state"] == *s)).await?;
+    if status["state"] == "AwaitingApproval" {
+        scene.approve("lead-1", name).await?;
+    }
+    scene.until_state(name, "Scheduled", SOON).await
+}
+
+async fn start_time_gives_nothing_before_and_all_of_it_from_then_on(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("ahead").await?;
+    let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
+    let start = ahead(14);
+    comes_to(&scene, "dev", &with(scene.request("now", &offer, "6s"), &json!({"startTime": start})), "AwaitingApproval").await?;
+    scene.approve("lead-1", "now").await?;
+    let status = scene.until_state("now", "Scheduled", SOON).await?;
+    ensure!(status["reason"] == "StartsLater" && says(&status).contains(&format!("from {start} until ")), "it says {}", says(&status));
+    ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the approval is not told: {status}");
+    let said = conditions(&status)?;
+    for (kind, expected) in [("Approved", "True"), ("Settled", "False"), ("Ready", "False"), ("Reconciling", "True"), ("Active", "False")] {
+        ensure!(said.get(kind).is_some_and(|is| is == expected), "{kind} is {:?}", said.get(kind));
+    }
+    ensure!(scene.bindings().await?.is_empty(), "there is a binding before the start");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev may create Deployments before the start");
+    // Whatever is seen of it, never access before the start.
+    let what = "the grant to begin";
+    let begun = wait_for_ok(what, std::time::Duration::from_secs(30), async || {
+        let may = scene.may("dev", "create", "apps", "deployments").await.map_err(|error| error.to_string())?;
+        let now = chrono::Utc::now();
+        if may { Ok(now) } else { Err("not yet".to_owned()) }
+    });
+    let begun = begun.await?;
+    ensure!(begun >= time(&json!(start))?, "dev had access at {begun}, before {start}");
+    let ended = scene.until_state("now", "Expired", SOON).await?;
+    let (from, to) = term(&ended)?;
+    ensure!(ended["grantedAt"] == start && to - from == TimeDelta::seconds(6), "it was from {from} to {to}");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev may still create Deployments");
+    Ok(())
+}
+
+async fn start_time_is_looked_at_again_when_anything_changes(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("again").await?;
+    let debug = || {
+        let mut debug = eligibility("debug");
+        debug["roleRef"]["kind"] = json!("Role");
+        debug
+    };
+    let removed = scene.offer("removed", automatic(), debug()).await?;
+    let suspended = scene.offer("suspended", automatic(), debug()).await?;
+    let edited = scene.offer("edited", approved_by("leads", 1), debug()).await?;
+    let drifted = scene.offer("drifted", approved_by("leads", 1), debug()).await?;
+    for (name, offer) in [("removed", &removed), ("suspended", &suspended), ("edited", &edited), ("drifted", &drifted)] {
+        scheduled(&scene, name, offer).await?;
+    }
+    scene.kubectl(ADMIN, &["delete", "roleeligibility", &removed]).await?.ok()?;
+    edit(&scene, "roleeligibility", &suspended, &json!({"suspended": true})).await?;
+    for (name, reason) in [("removed", "EligibilityNotFound"), ("suspended", "EligibilitySuspended")] {
+        let status = scene.ends_as(name, "Revoked", &[reason], SOON).await?;
+        ensure!(status["bindingRef"].is_null() && status["grantedAt"].is_null(), "{name}: something was granted: {status}");
+    }
+    // What was approved is no longer what would be granted: people are asked again, and told why.
+    let stale = "; an earlier approval was for what has changed since and no longer counts";
+    edit(&scene, "approvalpolicy", &edited, &json!({"limits": {"maxDuration": "30m"}})).await?;
+    let status = scene.until_state("edited", "AwaitingApproval", SOON).await?;
+    ensure!(says(&status).ends_with(stale) && status["awaiting"]["have"] == 0, "it says {}", says(&status));
+    let wider = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["events"],"verbs":["get"]}}]"#;
+    scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=json", "-p", wider]).await?.ok()?;
+    let status = scene.until_state("drifted", "AwaitingApproval", SOON).await?;
+    ensure!(says(&status).ends_with(stale) && status["awaiting"]["have"] == 0, "it says {}", says(&status));
+    for name in ["edited", "drifted"] {
+        let fresh =
+            until(&scene, name, "the wider role", |status| status["role"]["rules"].as_array().is_some_and(|rules| rules.len() == 2));
+        fresh.await?;
+        scene.approve("lead-2", name).await?;
+        scene.until_state(name, "Scheduled", SOON).await?;
+    }
+    ensure!(scene.bindings().await?.is_empty(), "something was granted");
+    Ok(())
+}
+
+async fn start_time_can_be_taken_back_and_taken_away(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("taken").await?;
+    let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
+    for (name, verb, who, state) in
+        [("back", "Deactivate", "dev", "Withdrawn"), ("denied", "Deny", "lead-2", "Revoked"), ("revoked", "Revoke", "security", "Revoked")]
+    {
+        scheduled(&scene, name, &offer).await?;
+        scene.create(who, &scene.decision(name, verb, None)).await?.ok()?;
+        let status = scene.ends_as(name, state, &[], SOON).await?;
+        ensure!(did(&status, who, state) && says(&status).contains(who), "{name}: nobody is named: {status}");
+        ensure!(status["bindingRef"].is_null(), "{name}: something was granted");
+    }
+    scene.until_no_binding(SOON).await
+}
