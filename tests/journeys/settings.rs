@@ -82,7 +82,7 @@ async fn edit(scene: &Scene, kind: &str, offer: &str, spec: &Value) -> Outcome {
     Ok(())
 }
 
-/// Further eligibilities under the policy of an offer, for these ClusterRoles each; their names are the offer's with the role's.
+/// Further eligibilities under the policy of an offer, each with a suffix to its name.
 async fn under(scene: &Scene, offer: &str, specs: &[(&str, Value)]) -> Result<Vec<String>, Error> {
     let mut objects = Vec::new();
     let mut names = Vec::new();

@@ -15,8 +15,8 @@ use crate::{
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
-        on_role_change_of_a_namespaced_role,
-        on_role_change_of_an_aggregated_cluster_role,
+        t17_on_role_change_of_a_namespaced_role,
+        t17_on_role_change_of_an_aggregated_cluster_role,
         t39_accept_risks_is_asked_for_what_outlives_a_grant,
         t18_accept_risks_is_asked_again_when_a_role_gains_one,
     ]
@@ -49,7 +49,7 @@ async fn changed(scene: &Scene, role: &str) -> Outcome {
     Ok(())
 }
 
-async fn on_role_change_of_a_namespaced_role(env: Arc<Env>) -> Outcome {
+async fn t17_on_role_change_of_a_namespaced_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("changed").await?;
     three(&scene, &json!({"kind": "Role", "name": "debug"})).await?;
     // What means the same is no change.
@@ -69,7 +69,7 @@ fn part(name: &str, resource: &str) -> Value {
     })
 }
 
-async fn on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outcome {
+async fn t17_on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("grown").await?;
     let whole = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": AGGREGATED}, "rules": [],
