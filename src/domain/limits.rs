@@ -2,6 +2,8 @@
 //!
 //! They are decided where grants are made, in the order of (creationTimestamp, uid); admission only refuses early what is clear already.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -99,7 +101,12 @@ pub fn active(
         base.is_some_and(|base| peers.iter().any(|b| b.namespace == peer.namespace && b.object.name == base && granted(b)))
     };
     let fresh = |peer: &Peer| peer.record.state.is_none() && (peer.object.created, &peer.object.uid) < mine;
-    let counted = peers.iter().filter(|peer| (granted(peer) && !prolongs(peer)) || fresh(peer)).count();
+    let key = |peer: &Peer| (peer.namespace.clone(), peer.object.spec.eligibility_ref.name.clone());
+    let running: Vec<_> = peers.iter().filter(|peer| granted(peer) && !prolongs(peer)).map(|peer| key(peer)).collect();
+    // Of several for one eligibility in one namespace one at most is granted, so together they take one place: counted each, they
+    // would refuse others in favour of what is refused itself.
+    let ahead: BTreeSet<_> = peers.iter().filter(|peer| fresh(peer)).map(|peer| key(peer)).filter(|key| !running.contains(key)).collect();
+    let counted = running.len() + ahead.len();
     if counted < most {
         return Ok(());
     }

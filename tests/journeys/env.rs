@@ -34,6 +34,9 @@ pub type Journey = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// How long a condition may take that should hold at once. It bounds a wait, it is no pause.
 pub const SOON: Duration = Duration::from_secs(15);
+/// `ClusterRole`s that the operator may bind besides Kubernetes' own; a journey each makes them.
+pub const AGGREGATED: &str = "journeys-aggregated";
+pub const GAINING: &str = "journeys-gaining";
 /// Planes that journeys of faults may have at the same time, beside the shared one.
 const OWN_PLANES: usize = 2;
 
@@ -89,6 +92,7 @@ impl Ground {
         let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
         options.values = values;
         options.unwatched = unwatched.iter().map(|name| (*name).to_owned()).collect();
         let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;

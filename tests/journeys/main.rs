@@ -24,6 +24,7 @@ mod people;
 mod refusals;
 mod replicas;
 mod retention;
+mod settings;
 mod ways;
 
 use std::{process::ExitCode, sync::Arc};
@@ -63,6 +64,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         guards::journeys(),
         people::journeys(),
         refusals::journeys(),
+        settings::journeys(),
     ]
     .into_iter()
     .flatten()

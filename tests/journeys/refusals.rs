@@ -6,6 +6,7 @@ mod admins;
 mod authors;
 mod changes;
 mod decisions;
+mod limits;
 mod requests;
 mod start;
 
@@ -24,10 +25,18 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    [admins::journeys(), authors::journeys(), changes::journeys(), decisions::journeys(), requests::journeys(), start::journeys()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        admins::journeys(),
+        authors::journeys(),
+        changes::journeys(),
+        decisions::journeys(),
+        limits::journeys(),
+        requests::journeys(),
+        start::journeys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Who refuses, which decides how kubectl begins its sentence. `…` stands for what is another one each time.

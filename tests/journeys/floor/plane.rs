@@ -392,7 +392,7 @@ pub fn binding(namespace: &str, name: &str, role: &str, subject: &Value) -> Valu
 fn resource(kind: &str) -> ApiResource {
     let (group, version) = match kind {
         "RoleActivationRequest" | "ActivationDecision" | "RoleEligibility" | "ApprovalPolicy" => ("jitrbac.dev", "v1alpha1"),
-        "RoleBinding" => (RBAC, "v1"),
+        "Role" | "RoleBinding" => (RBAC, "v1"),
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
         _ => ("", "v1"),

@@ -66,7 +66,7 @@ const fn away(name: &'static str, how: How, reason: &'static str, says: &'static
     Away { name, how, reason, says }
 }
 
-const WAYS: [Away; 11] = [
+const WAYS: [Away; 12] = [
     away("removed", How::Kubectl(&["delete", ELIGIBILITY]), "EligibilityRemoved", "eligibility 'NAME' was removed"),
     away(
         "suspended",
@@ -111,6 +111,7 @@ const WAYS: [Away; 11] = [
         "DurationNoLongerAllowed",
         "it was granted for 10m, now at most 5m is allowed by policy 'NAME' (spec.limits.maxDuration)",
     ),
+    away("total", How::Edit(POLICY, r#"{"limits":{"maxTotalDuration":"5m"}}"#), "DurationNoLongerAllowed", "from "),
     away("policy", How::Kubectl(&["delete", POLICY]), "PolicyRemoved", "policy 'NAME' was removed"),
     away("debug", How::Kubectl(&["delete", "role", "debug", "-n", "SCENE"]), "RoleRemoved", "the Role 'debug' was removed"),
 ];

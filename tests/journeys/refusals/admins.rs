@@ -190,11 +190,46 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
     let scene = env.scene("policies").await?;
     let mut book = Book::new(&scene, "Policies")?;
     let new = || policy("four-eyes-2", &json!({"approval": {"stages": [{"name": "leads", "approvers": {"groups": ["leads"]}}]}}));
+    for (title, changes, says) in policies_by_schema() {
+        book.apply(title, ADMIN, new(), &changes, Schema(says)).await?;
+    }
+    let strangers = |name: &str| {
+        format!(
+            "users and groups of Kubernetes itself cannot approve, revoke or review: {name}. Name people or their groups; a ServiceAccount among users by its full name system:serviceaccount:<namespace>:<name>"
+        )
+    };
+    for (title, place, value) in [
+        ("A system group as approvers", "spec.approval.stages.0.approvers.groups", "system:masters"),
+        ("A system user as approver", "spec.approval.stages.0.approvers.users", "system:admin"),
+        ("A system group as revokers", "spec.revokers", "system:authenticated"),
+        ("A system group as reviewers", "spec.emergency", "system:authenticated"),
+    ] {
+        let value_in = match place {
+            "spec.revokers" => json!({"groups": [value]}),
+            "spec.emergency" => json!({"allowed": true, "reviewers": {"groups": [value]}}),
+            _ => json!([value]),
+        };
+        book.apply(title, ADMIN, new(), &[(place, value_in)], Policy("approval-policies", &strangers(value))).await?;
+    }
+    for (title, changes, says) in policies_by_webhook() {
+        book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
+    }
+    // What says nothing asks for nothing.
+    let mut unset = new();
+    unset["spec"]["limits"] = json!({"cooldown": "0s"});
+    unset["spec"]["emergency"] = json!({"allowed": false});
+    unset["spec"]["requirements"] = json!({"ticket": {"required": false, "system": "", "pattern": ""}});
+    unset["spec"]["windows"] = json!([]);
+    let said = scene.apply(ADMIN, &unset).await?.ok()?;
+    ensure!(said.trim() == "approvalpolicy.jitrbac.dev/four-eyes-2 created", "kubectl says {said}");
+    book.close()
+}
+
+fn policies_by_schema() -> Vec<Row<'static>> {
     let choose = "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: approval without anybody must be said on purpose";
     let nobody = "spec.approval.stages[0].approvers: Invalid value: a stage must have at least one approver in `users` or `groups`";
     let required = "\n* spec.approval.stages[0].approvers: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-    let stage = |name: &str| json!({"name": name, "approvers": {"groups": ["leads"]}});
-    let by_schema: [Row<'_>; 10] = [
+    vec![
         ("Neither automatic nor stages", vec![("spec.approval", json!({}))], choose),
         ("Both automatic and stages", vec![("spec.approval.automatic", json!({}))], choose),
         ("An empty list of stages", vec![("spec.approval.stages", json!([]))], choose),
@@ -221,30 +256,13 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
             vec![("spec.windows", json!([{"from": "08:00", "to": "24:00", "timeZone": "UTC"}]))],
             "spec.windows[0].to: Invalid value: \"24:00\": spec.windows[0].to in body should match '^([01][0-9]|2[0-3]):[0-5][0-9]$'",
         ),
-    ];
-    for (title, changes, says) in by_schema {
-        book.apply(title, ADMIN, new(), &changes, Schema(says)).await?;
-    }
-    let strangers = |name: &str| {
-        format!(
-            "users and groups of Kubernetes itself cannot approve, revoke or review: {name}. Name people or their groups; a ServiceAccount among users by its full name system:serviceaccount:<namespace>:<name>"
-        )
-    };
-    for (title, place, value) in [
-        ("A system group as approvers", "spec.approval.stages.0.approvers.groups", "system:masters"),
-        ("A system user as approver", "spec.approval.stages.0.approvers.users", "system:admin"),
-        ("A system group as revokers", "spec.revokers", "system:authenticated"),
-        ("A system group as reviewers", "spec.emergency", "system:authenticated"),
-    ] {
-        let value_in = match place {
-            "spec.revokers" => json!({"groups": [value]}),
-            "spec.emergency" => json!({"allowed": true, "reviewers": {"groups": [value]}}),
-            _ => json!([value]),
-        };
-        book.apply(title, ADMIN, new(), &[(place, value_in)], Policy("approval-policies", &strangers(value))).await?;
-    }
+    ]
+}
+
+fn policies_by_webhook() -> Vec<Row<'static>> {
+    let stage = |name: &str| json!({"name": name, "approvers": {"groups": ["leads"]}});
     let window = |to: &str, zone: &str| json!([{"days": ["Mon"], "from": "08:00", "to": to, "timeZone": zone}]);
-    let by_webhook: [Row<'_>; 10] = [
+    vec![
         (
             "More people than are named",
             vec![("spec.approval.stages.0.approvers", json!({"users": ["lead-1"]})), ("spec.approval.stages.0.required", json!(2))],
@@ -295,17 +313,5 @@ async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
             vec![("spec.windows", window("08:00", "Europe/Oslo"))],
             "InvalidField: spec.windows[0] begins and ends at 08:00; give it another end, or 00:00 in both for the whole day",
         ),
-    ];
-    for (title, changes, says) in by_webhook {
-        book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
-    }
-    // What says nothing asks for nothing.
-    let mut unset = new();
-    unset["spec"]["limits"] = json!({"cooldown": "0s"});
-    unset["spec"]["emergency"] = json!({"allowed": false});
-    unset["spec"]["requirements"] = json!({"ticket": {"required": false, "system": "", "pattern": ""}});
-    unset["spec"]["windows"] = json!([]);
-    let said = scene.apply(ADMIN, &unset).await?.ok()?;
-    ensure!(said.trim() == "approvalpolicy.jitrbac.dev/four-eyes-2 created", "kubectl says {said}");
-    book.close()
+    ]
 }

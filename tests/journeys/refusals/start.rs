@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    journeys![a_process_that_cannot_start_says_why, a_process_without_api_server_waits_and_is_not_ready]
+    journeys![refused_configurations_are_told_why, refused_connections_are_told_why_and_waited_for]
 }
 
 /// How long a process may take to end where nothing runs yet.
@@ -102,7 +102,7 @@ fn kubeconfig(cluster: &Cluster, to: &Path, change: impl FnOnce(&mut Value)) -> 
     Ok(to.to_owned())
 }
 
-async fn a_process_that_cannot_start_says_why(env: Arc<Env>) -> Outcome {
+async fn refused_configurations_are_told_why(env: Arc<Env>) -> Outcome {
     let scene = env.scene("start").await?;
     let directory = directory(&scene)?;
     let mut book = Book::new(&scene, "Start")?;
@@ -127,7 +127,7 @@ async fn a_process_that_cannot_start_says_why(env: Arc<Env>) -> Outcome {
     book.close()
 }
 
-async fn a_process_without_api_server_waits_and_is_not_ready(env: Arc<Env>) -> Outcome {
+async fn refused_connections_are_told_why_and_waited_for(env: Arc<Env>) -> Outcome {
     let scene = env.scene("waits").await?;
     let (cluster, directory) = (scene.ground.cluster(), directory(&scene)?);
     let mut book = Book::new(&scene, "Start without API server")?;

@@ -1,0 +1,157 @@
+//! Emergencies: at once and without anybody, never without policy, reason, bound and review.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use control_plane::wait_for_ok;
+use serde_json::{Value, json};
+
+use super::{comes_to, give_back, set, term, with};
+use crate::{
+    ensure,
+    env::{Env, Error, Journey, Outcome, SOON, Scene, approved_by, eligibility},
+    journeys,
+    looks::{conditions, did, refused, until},
+    ways::time,
+};
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        emergency_skips_stages_hours_and_pause,
+        emergency_is_bounded_and_wants_a_reason,
+        emergency_reviewers_see_what_is_owed_and_settle_it,
+        emergency_review_within_overdue_refuses_the_next_one,
+    ]
+}
+
+/// A policy under which nobody gets anything now but in an emergency.
+fn strict(within: &str) -> Value {
+    let closed = (chrono::Utc::now() + TimeDelta::hours(3), chrono::Utc::now() + TimeDelta::hours(4));
+    let clock = |at: chrono::DateTime<chrono::Utc>| at.format("%H:%M").to_string();
+    let more = json!({
+        "windows": [{"from": clock(closed.0), "to": clock(closed.1), "timeZone": "UTC"}],
+        "limits": {"cooldown": "1h"},
+        "emergency": {"allowed": true, "maxDuration": "10m", "reviewers": {"groups": ["security"]}, "reviewWithin": within},
+    });
+    set(approved_by("leads", 1), &more)
+}
+
+fn emergency(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value {
+    with(scene.request(name, offer, duration), &json!({"emergency": true}))
+}
+
+async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("fire").await?;
+    let offer = scene.offer("edit", strict("1h"), eligibility("edit")).await?;
+    let status = comes_to(&scene, "dev", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
+    ensure!(scene.may("dev", "create", "apps", "deployments").await?, "dev may not create Deployments in an emergency");
+    let (start, end) = term(&status)?;
+    let review = &status["review"];
+    ensure!(end - start == TimeDelta::minutes(10) && review["state"] == "Owed", "it is {status}");
+    ensure!(time(&review["deadline"])? == start + TimeDelta::hours(1), "the review is due at {}", review["deadline"]);
+    ensure!(review["reviewers"] == json!({"groups": ["security"]}) && status["approvedBy"].is_null(), "it is {status}");
+    let approved = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Approved").cloned().unwrap_or_default();
+    ensure!(approved["message"] == "an emergency: not approved, reviewed afterwards", "Approved says {}", approved["message"]);
+    conditions(&status)?;
+    give_back(&scene, "dev", "first").await?;
+    // Without emergency the pause would hold, and stages and hours do.
+    comes_to(&scene, "dev", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
+    let digest = scene.status("plain").await?["digest"].clone();
+    refused(scene.create("lead-1", &scene.decision("plain", "Approve", digest.as_str())).await?, &["OutsideHours: with this approval"])?;
+    give_back(&scene, "dev", "plain").await?;
+    comes_to(&scene, "dev", &emergency(&scene, "second", &offer, "5m"), "Active").await?;
+    // Eligibility is never skipped.
+    refused(scene.create("outsider", &emergency(&scene, "third", &offer, "5m")).await?, &["NotASubject: 'outsider'"])
+}
+
+async fn emergency_is_bounded_and_wants_a_reason(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("bounds").await?;
+    let offer = scene.offer("edit", strict("1h"), eligibility("edit")).await?;
+    let without = scene.offer("without", approved_by("leads", 1), eligibility("edit")).await?;
+    let told = format!("EmergencyNotAllowed: policy '{without}' allows no emergency (spec.emergency.allowed); ask without spec.emergency");
+    refused(scene.create("dev", &emergency(&scene, "now", &without, "5m")).await?, &[&told])?;
+    let told = format!(
+        "DurationTooLong: duration 11m was asked for, at most 10m is allowed in an emergency by policy '{offer}' (spec.emergency.maxDuration); ask for 10m or less"
+    );
+    refused(scene.create("dev", &emergency(&scene, "now", &offer, "11m")).await?, &[&told])?;
+    for reason in [Value::Null, json!(""), json!("   ")] {
+        let silent = with(emergency(&scene, "now", &offer, "5m"), &json!({"justification": reason}));
+        refused(scene.create("dev", &silent).await?, &["an emergency needs a `justification`, for those who review it"])?;
+    }
+    let later = with(emergency(&scene, "now", &offer, "5m"), &json!({"startTime": super::ahead(60)}));
+    refused(scene.create("dev", &later).await?, &["an emergency starts now and by itself: leave `startTime` and `extends` out"])?;
+    ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of it");
+    Ok(())
+}
+
+/// The requests of this scene that are on the reviewers' list.
+async fn owed(scene: &Scene, state: &str) -> Result<Vec<String>, Error> {
+    let selector = format!("status.review.state={state}");
+    let said = scene.kubectl("security", &["get", "rar", "-A", "--no-headers", "--field-selector", &selector]).await?.ok()?;
+    let rows = said.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    Ok(rows.filter(|row| row.first() == Some(&scene.name)).filter_map(|row| row.get(1).cloned()).collect())
+}
+
+async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("reviewed").await?;
+    // dev is a reviewer by name, and still none of what he did himself.
+    let mut policy = strict("1h");
+    policy["emergency"]["reviewers"]["users"] = json!(["dev"]);
+    let offer = scene.offer("edit", policy, eligibility("edit")).await?;
+    comes_to(&scene, "dev", &emergency(&scene, "runs", &offer, "10m"), "Active").await?;
+    comes_to(&scene, "dev-2", &emergency(&scene, "over", &offer, "10m"), "Active").await?;
+    give_back(&scene, "dev-2", "over").await?;
+    ensure!(owed(&scene, "Owed").await? == ["over", "runs"], "on the list are {:?}", owed(&scene, "Owed").await?);
+    let review = |request: &str| scene.decision(request, "Review", None);
+    refused(scene.create("dev", &review("runs")).await?, &["OwnRequest: 'dev' made request 'runs' and cannot review it himself"])?;
+    let told =
+        "NotAReviewer: 'lead-1' may not review request 'runs': reviewers are dev, group security (spec.emergency.reviewers of the policy)";
+    refused(scene.create("lead-1", &review("runs")).await?, &[told])?;
+    for request in ["runs", "over"] {
+        scene.create("security", &review(request)).await?.ok()?;
+        let status = until(&scene, request, "to be reviewed", |status| status["review"]["state"] == "Done").await?;
+        let done = &status["review"];
+        ensure!(done["reviewedBy"] == "security" && done["comment"] == "seen" && done["reviewedAt"].is_string(), "{request}: it is {done}");
+        ensure!(did(&status, "security", "Reviewed"), "{request}: the timeline does not say so: {status}");
+    }
+    // A review changes nothing else.
+    let (runs, over) = (scene.status("runs").await?, scene.status("over").await?);
+    ensure!(runs["state"] == "Active" && over["state"] == "Deactivated", "they are {} and {}", runs["state"], over["state"]);
+    ensure!(owed(&scene, "Owed").await?.is_empty() && owed(&scene, "Done").await?.len() == 2, "the list is as before");
+    let again = scene.create("security", &review("over")).await?;
+    ensure!(again.stderr.contains("Warning: the request is reviewed already: reviewed by security: seen"), "it says {:?}", again.stderr);
+    again.ok()?;
+    let table = scene.kubectl("security", &["get", "rar", "-n", &scene.name, "-o", "wide"]).await?.ok()?;
+    ensure!(table.lines().skip(1).all(|line| line.contains(" Done ")), "the column REVIEW does not say it:\n{table}");
+    Ok(())
+}
+
+async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("overdue").await?;
+    let offer = scene.offer("edit", strict("6s"), eligibility("edit")).await?;
+    comes_to(&scene, "dev", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
+    let status = until(&scene, "first", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
+    ensure!(status["state"] == "Active" && did(&status, "jit-rbac", "ReviewOverdue"), "it is {status}");
+    give_back(&scene, "dev", "first").await?;
+    ensure!(owed(&scene, "Overdue").await? == ["first"], "overdue are {:?}", owed(&scene, "Overdue").await?);
+    let told = format!(
+        "ReviewOverdue: the emergency '{}/first' of 'dev' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer (group security) for a decision Review, or ask without spec.emergency",
+        scene.name
+    );
+    refused(scene.create("dev", &emergency(&scene, "second", &offer, "5m")).await?, &[&told])?;
+    // It is this person's, wherever he asks; others are not held up by it, nor is he without emergency.
+    comes_to(&scene, "dev-2", &emergency(&scene, "dev-2", &offer, "5m"), "Active").await?;
+    comes_to(&scene, "dev", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
+    give_back(&scene, "dev", "plain").await?;
+    scene.create("security", &scene.decision("first", "Review", None)).await?.ok()?;
+    until(&scene, "first", "to be reviewed", |status| status["review"]["state"] == "Done").await?;
+    let again = wait_for_ok("another emergency to be let in", Duration::from_secs(10), async || {
+        match scene.create("dev", &emergency(&scene, "second", &offer, "5m")).await {
+            Ok(said) if said.status.success() => Ok(()),
+            Ok(said) => Err(said.stderr),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    again.await?;
+    scene.until_state("second", "Active", SOON).await.map(drop)
+}
