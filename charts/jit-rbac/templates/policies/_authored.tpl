@@ -27,6 +27,7 @@ variables:
   # The operator makes none of these itself, but proves the policies with a dry run.
   - expression: "!variables.operator || request.?dryRun.orValue(false)"
     reason: Forbidden
+    code: OperatorMakesNone
     message: the operator may not write {{ .many }}; only people do
   - expression: variables.sameSpec || variables.author != ''
     reason: Forbidden
