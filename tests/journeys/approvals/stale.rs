@@ -55,6 +55,7 @@ async fn t17_a_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     let scene = env.scene("drift").await?;
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
+    debug["acceptRisks"] = json!(["ServiceAccountTokens"]);
     let offer = scene.offer("debug", approved_by("leads", 2), debug).await?;
     let before = waiting(&scene, "now", &offer, "10m").await?;
     scene.approve("lead-1", "now").await?;

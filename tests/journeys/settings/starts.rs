@@ -123,7 +123,7 @@ async fn t17_a_role_that_changes_between_approval_and_start_is_asked_about_again
     scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=json", "-p", wider]).await?.ok()?;
     let after = scene.until_state("now", "AwaitingApproval", SOON).await?;
     ensure!(says(&after).ends_with(STALE) && after["awaiting"]["have"] == 0, "it says {}", says(&after));
-    ensure!(after["role"]["rules"] == json!(["get,list pods,pods/log", "get events"]), "the approver sees {}", after["role"]);
+    ensure!(after["role"]["rules"] == json!(["get events", "get,list pods,pods/log"]), "the approver sees {}", after["role"]);
     let stale = scene.create("lead-2", &scene.decision("now", "Approve", before["digest"].as_str())).await?;
     refused(stale, &["DigestStale: "])?;
     scene.approve("lead-2", "now").await?;
