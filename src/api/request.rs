@@ -219,6 +219,9 @@ pub struct RoleActivationRequestStatus {
     /// Start of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_at: Option<DateTime<Utc>>,
+    /// Start of the first activation of the chain, where this one prolongs another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
     /// When it will end, or would have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,

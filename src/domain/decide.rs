@@ -629,10 +629,11 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     let created = request.object.created;
     let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
     duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err().or_else(|| {
-        let began = match &snapshot.binding {
-            Binding::Present(found) => found.began().unwrap_or(start).min(start),
-            Binding::Absent | Binding::Unread => start,
+        let stored = match &snapshot.binding {
+            Binding::Present(found) => found.began(),
+            Binding::Absent | Binding::Unread => None,
         };
+        let began = [stored, request.record.began].into_iter().flatten().chain([start]).min().unwrap_or(start);
         let term = Term { start, deadline, began };
         let refusal = start::total(&term, &policy.spec, &policy.name, settings).err()?;
         Some(Refusal::new(Reason::DurationNoLongerAllowed, refusal.message))

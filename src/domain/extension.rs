@@ -48,7 +48,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     let bound = match binding {
         Binding::Present(found) if found.managed => found.deadline().map(|end| (end, found.began())),
         // The webhook may not read bindings; the record says no later end than the binding, or the controller will see.
-        Binding::Unread => request.record.expires_at.map(|end| (end, None)),
+        Binding::Unread => request.record.expires_at.map(|end| (end, request.record.began.or(request.record.granted_at))),
         Binding::Present(_) | Binding::Absent => None,
     };
     let (Some((stored, began)), Some(recorded)) = (bound, request.record.expires_at) else {

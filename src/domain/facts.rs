@@ -68,6 +68,8 @@ pub struct Record {
     pub state: Option<State>,
     /// Start that was reported.
     pub granted_at: Option<DateTime<Utc>>,
+    /// Start of the chain that was reported, where another activation is prolonged.
+    pub began: Option<DateTime<Utc>>,
     /// Deadline that was reported.
     pub expires_at: Option<DateTime<Utc>>,
     /// Digest that was reported.

@@ -60,6 +60,7 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
             state: status.state,
             reason: status.reason,
             granted_at: status.granted_at,
+            began: status.started_at,
             expires_at: status.expires_at,
             digest: status.digest,
             binding: status.binding_ref,

@@ -12,6 +12,13 @@ use stories::*;
 
 /// People who write eligibilities and policies, each with another right to bind; see [`matrix::Authors::prepare`].
 pub const AUTHORS: [&str; 6] = ["author-none", "author-one", "author-all", "author-everywhere", "author-other", "author-holder"];
+/// People whom one journey each gives rights in the whole cluster: what another one expects to be refused must not be theirs.
+pub const ESCALATOR: &str = "author-who-escalates";
+pub const LOOSENER: &str = "author-who-loosens";
+pub const LABELLER: &str = "tenant-who-labels";
+pub const REFUSED: &str = "author-who-is-refused";
+/// All of them.
+pub const ALONE: [&str; 4] = [ESCALATOR, LOOSENER, LABELLER, REFUSED];
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![

@@ -23,7 +23,11 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-use crate::{audit::Inspector, authors::AUTHORS, bindings};
+use crate::{
+    audit::Inspector,
+    authors::{ALONE, AUTHORS},
+    bindings,
+};
 
 /// Why a journey failed, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -52,7 +56,8 @@ macro_rules! journeys {
 #[macro_export]
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err(format!($($message)+).into());
         }
     };
@@ -86,7 +91,7 @@ impl Ground {
     /// The same with an operator that does not watch over these policies.
     pub async fn start_unwatched(values: Value, apiserver_flags: Vec<String>, unwatched: &[&str]) -> Result<Self, Error> {
         let mut users = standard_users()?;
-        for author in AUTHORS {
+        for author in AUTHORS.into_iter().chain(ALONE) {
             users.push(User::new(author, [""; 0])?);
         }
         let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
@@ -152,7 +157,8 @@ impl Env {
     /// Runs a journey to its end, within a limit.
     pub fn run(self: Arc<Self>, name: &str, journey: Journey) -> Outcome {
         let env = self.clone();
-        let limit = Duration::from_mins(4);
+        // Most of it may be spent on waiting for one of the few planes.
+        let limit = Duration::from_mins(12);
         self.runtime.block_on(async move {
             tokio::time::timeout(limit, journey(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
         })

@@ -42,6 +42,7 @@ pub fn status(
         role: if granted_before { before.role.clone() } else { role(snapshot).or_else(|| before.role.clone()) },
         approved_by: if settled && names.is_empty() { before.approved_by.clone() } else { (!names.is_empty()).then(|| names.join(",")) },
         granted_at: verdict.grant.as_ref().map(|g| g.start).or(before.granted_at),
+        started_at: verdict.grant.as_ref().filter(|g| g.began < g.start).map(|g| g.began).or(before.started_at),
         expires_at: verdict.grant.as_ref().map(|g| g.deadline).or(before.expires_at),
         ended_at: if state.is_terminal() { before.ended_at.or(Some(whole_seconds(now))) } else { None },
         binding_ref: binding.or_else(|| before.binding_ref.clone()),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
-use super::matrix::{binding, cluster_object, user};
+use super::{
+    LABELLER,
+    matrix::{binding, cluster_object, user},
+};
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, Scene, automatic, eligibility},
@@ -32,7 +35,7 @@ async fn guarded(scene: &Scene) -> Outcome {
 pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>) -> Outcome {
     let scene = env.scene("reach").await?;
     guarded(&scene).await?;
-    let who = "dev-2";
+    let who = LABELLER;
     let rules = json!({"rules": [{"apiGroups": [""], "resources": ["namespaces", "namespaces/status", "namespaces/finalize"],
         "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]}]});
     let role = format!("{}-tenant", scene.name);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use control_plane::ADMIN;
 use serde_json::{Value, json};
 
-use super::matrix::{binding, cluster_object, user};
+use super::{
+    ESCALATOR, LOOSENER,
+    matrix::{binding, cluster_object, user},
+};
 use crate::{
     ensure,
     env::{Env, Error, Outcome, Scene, approved_by, automatic, eligibility},
@@ -49,7 +52,7 @@ async fn stored(scene: &Scene, kind: &str, name: &str) -> Result<Value, Error> {
 
 pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<Env>) -> Outcome {
     let scene = env.scene("escalate").await?;
-    let who = "outsider";
+    let who = ESCALATOR;
     may_write(&scene, who).await?;
     let name = format!("{}-mine", scene.name);
     let other = format!("{}-other", scene.name);
@@ -58,7 +61,7 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     mine["spec"]["subjects"] = json!([{"kind": "User", "name": who}]);
 
     let refused = scene.apply(who, &mine).await?.refused()?;
-    ensure!(refused.contains("'outsider' may not make anybody eligible for ClusterRole 'view'"), "it says {refused}");
+    ensure!(refused.contains(&format!("'{who}' may not make anybody eligible for ClusterRole 'view'")), "it says {refused}");
     ensure!(refused.contains(&format!("in namespace '{}'", scene.name)), "it does not say where: {refused}");
     ensure!(stored(&scene, "rel", &name).await?.is_null(), "it was stored");
 
@@ -76,15 +79,15 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     longer["spec"]["maxDuration"] = json!("2h");
     let refused = scene.apply(who, &longer).await?.refused()?;
     ensure!(refused.contains("the verb bind"), "it says {refused}");
-    scene.kubectl(who, &["label", "rel", &name, "by=outsider"]).await?.ok()?;
+    scene.kubectl(who, &["label", "rel", &name, "by=me"]).await?.ok()?;
     let now = stored(&scene, "rel", &name).await?;
-    ensure!(now["spec"] == first["spec"] && now["metadata"]["labels"]["by"] == "outsider", "it is {now}");
+    ensure!(now["spec"] == first["spec"] && now["metadata"]["labels"]["by"] == "me", "it is {now}");
     Ok(())
 }
 
 pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("loosen").await?;
-    let who = "security";
+    let who = LOOSENER;
     may_write(&scene, who).await?;
     let policy = |name: &str, spec: &Value| cluster_object("ApprovalPolicy", name, &json!({"spec": spec}));
     let (strict, loose) = (approved_by("leads", 2), automatic());
@@ -96,7 +99,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
     let says = async |answer: Result<control_plane::Said, Error>, policy: &str, place: &str| -> Outcome {
         let refused = answer?.refused()?;
         for part in [
-            "AuthorMayNotBind: 'security' may not write policy",
+            &format!("AuthorMayNotBind: '{who}' may not write policy"),
             policy,
             "ClusterRole 'view'",
             place,
@@ -121,7 +124,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
     scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"names": [other]}))]).await?;
     says(scene.apply(who, &policy(&name, &strict)).await, &format!("eligibility '{name}-second'"), &format!("in namespace '{other}'"))
         .await?;
-    scene.kubectl(who, &["label", "apol", &name, "by=security"]).await?.ok()?;
+    scene.kubectl(who, &["label", "apol", &name, "by=me"]).await?.ok()?;
     // A selector may reach anything.
     scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"selector": {"matchLabels": {"scene": scene.name}}}))]).await?;
     says(scene.apply(who, &policy(&name, &strict)).await, &name, "by a selector").await?;

@@ -104,7 +104,11 @@ pub async fn t41_every_policy_refuses_its_probe_to_everybody(floor: &Floor) -> O
     for policy in POLICIES {
         let said = format!("asks the policy {RELEASE}-{policy} to refuse");
         // RBAC lets nobody but these near a policy's objects.
-        let others = if policy == "guards" { [ADMIN, HOOKS] } else { [ADMIN, OPERATOR] };
+        let others = match policy {
+            "guards" => vec![ADMIN, HOOKS],
+            "namespaces" => vec![ADMIN],
+            _ => vec![ADMIN, OPERATOR],
+        };
         for who in others {
             let mut object = probe(policy);
             if who == OPERATOR && policy == "bindings" {

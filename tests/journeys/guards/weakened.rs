@@ -30,15 +30,15 @@ fn case(kind: &'static str, name: &str, patch: Option<Value>) -> Case {
     Case { kind, name: name.to_owned(), patch }
 }
 
-fn replace(path: &str, value: Value) -> Option<Value> {
-    Some(json!({"op": "add", "path": path, "value": value}))
+fn replace(path: &str, value: &Value) -> Value {
+    json!({"op": "add", "path": path, "value": value})
 }
 
 pub async fn t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
     let policy = |name: &str, patch| case("validatingadmissionpolicy", &format!("jit-rbac-{name}"), patch);
     // The first rule is the probe's, which stays: only what the policy says tells.
-    let second = || replace("/spec/validations/1/expression", json!("true"));
-    let never = || replace("/spec/matchConditions", json!([{"name": "never", "expression": "false"}]));
+    let second = || Some(replace("/spec/validations/1/expression", &json!("true")));
+    let never = || Some(replace("/spec/matchConditions", &json!([{"name": "never", "expression": "false"}])));
     let cases = vec![
         policy("requests", None),
         policy("decisions", second()),
@@ -47,17 +47,18 @@ pub async fn t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new
         policy("status", never()),
         policy("bindings", second()),
         policy("guards", None),
+        policy("namespaces", second()),
         case("mutatingwebhookconfiguration", "jit-rbac", None),
-        case("validatingwebhookconfiguration", "jit-rbac", replace("/webhooks/0/failurePolicy", json!("Ignore"))),
+        case("validatingwebhookconfiguration", "jit-rbac", Some(replace("/webhooks/0/failurePolicy", &json!("Ignore")))),
     ];
     weaken_each(&env, "policies", cases).await
 }
 
 pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
     let binding = |name: &str, patch| case("validatingadmissionpolicybinding", &format!("jit-rbac-{name}"), patch);
-    let warns = || replace("/spec/validationActions", json!(["Warn"]));
+    let warns = || Some(replace("/spec/validationActions", &json!(["Warn"])));
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    let open = || replace(&format!("{schema}/x-kubernetes-validations"), json!([{"rule": "true"}]));
+    let open = || Some(replace(&format!("{schema}/x-kubernetes-validations"), &json!([{"rule": "true"}])));
     let crd = |plural: &str| case("customresourcedefinition", &format!("{plural}.jitrbac.dev"), open());
     let cases = vec![
         binding("requests", None),
@@ -67,6 +68,7 @@ pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grant
         binding("status", None),
         binding("bindings", warns()),
         binding("guards", None),
+        binding("namespaces", warns()),
         crd("roleeligibilities"),
         crd("approvalpolicies"),
         crd("roleactivationrequests"),
@@ -101,7 +103,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         // What is asked for within the first moments may still be granted; so this is asked when it has been noticed.
         control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
             let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
-            let said = logs.lines().filter(|line| line.contains("grants are held back")).last().unwrap_or_default().to_owned();
+            let said = logs.lines().rfind(|line| line.contains("grants are held back")).unwrap_or_default().to_owned();
             let named = said.to_lowercase().contains(&what);
             if named { Ok(()) } else { Err(format!("it last said: {said}")) }
         })

@@ -16,7 +16,7 @@ use crate::{
     journeys,
 };
 
-const WHO: &str = "author-none";
+const WHO: &str = crate::authors::REFUSED;
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![refused_authors_are_told_why]
