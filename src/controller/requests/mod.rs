@@ -13,7 +13,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, error, warn};
 
 use super::context::Context;
@@ -62,8 +62,10 @@ pub enum RequestError {
 /// Works on requests, one key at a time.
 pub struct Requests {
     context: Arc<Context>,
-    /// One request of a person is decided at a time, so that two at once cannot both be granted beyond a limit (T51).
+    /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
     locks: Vec<Mutex<()>>,
+    /// One undecided request of a person at a time where his requests are limited (invariant 27).
+    people: Vec<Mutex<()>>,
     /// Since when something should have been taken away that the holder of the Lease left.
     due: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
 }
@@ -72,7 +74,8 @@ impl Requests {
     /// Works with what `context` holds.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, locks: std::iter::repeat_with(Mutex::default).take(LOCKS).collect(), due: std::sync::Mutex::default() }
+        let locks = || std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
+        Self { context, locks: locks(), people: locks(), due: std::sync::Mutex::default() }
     }
 
     /// Brings one request to where it should be.
@@ -108,10 +111,8 @@ impl Requests {
         if found.facts.record.state.is_some_and(State::is_terminal) {
             return self.review(&found).await;
         }
-        let _turn = match self.lock_of(&found.facts) {
-            Some(lock) => Some(lock.lock().await),
-            None => None,
-        };
+        let _turn = wait_for(self.turn(&found.facts)).await;
+        let _turn_of_person = wait_for(self.turn_of_person(&found.facts)).await;
         let snapshot = Box::pin(self.gather(&found.facts, Source::Cache)).await?;
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
         // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
@@ -172,13 +173,43 @@ impl Requests {
         self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn lock_of(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
+    /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell
+    /// each other why they ended.
+    fn turn(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
+        let person = self.person(facts)?;
+        slot(&self.locks, &(&facts.namespace, &facts.object.spec.eligibility_ref.name, person))
+    }
+
+    /// The turn among all requests of a person, where the policy limits how many he may have. A running grant never waits for it: nothing
+    /// else of his may delay its end.
+    fn turn_of_person(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
+        if facts.record.state == Some(State::Active) {
+            return None;
+        }
+        let world = &self.context.world;
+        let policy = world.policies.get(&Key::cluster(world.policy_of(&facts.object.spec.eligibility_ref.name)?))?;
+        let limits = policy.found()?.spec.limits.as_ref()?;
+        limits.max_active_per_user.or(limits.max_pending_per_user)?;
+        slot(&self.people, &self.person(facts)?)
+    }
+
+    fn person(&self, facts: &RequestFacts) -> Option<String> {
         let requester = facts.object.spec.requester.as_ref()?;
-        let person = self.context.settings.identities.normalise(requester.username.as_str());
-        let mut hasher = DefaultHasher::new();
-        person.hash(&mut hasher);
-        let slot = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
-        self.locks.get(slot)
+        Some(self.context.settings.identities.normalise(requester.username.as_str()))
+    }
+}
+
+/// One of the locks, always the same for the same thing.
+fn slot<'l>(locks: &'l [Mutex<()>], of: &impl Hash) -> Option<&'l Mutex<()>> {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    locks.get(usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default())
+}
+
+async fn wait_for(lock: Option<&Mutex<()>>) -> Option<MutexGuard<'_, ()>> {
+    match lock {
+        Some(lock) => Some(lock.lock().await),
+        None => None,
     }
 }
 
