@@ -149,3 +149,25 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
          at least (spec.limits.minDuration 5h)"
     );
 }
+
+#[test]
+fn an_eligibility_says_why_and_lets_no_service_account_past_evidence() {
+    let eligibility = EligibilityRules { require_justification: true, ..EligibilityRules::default() };
+    let asking = || two_eyes().policy(|p| p.eligibility = Some(eligibility.clone()));
+    assert_eq!(
+        asking().refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ReasonRequired: spec.justification is missing and policy 'two-eyes' asks \
+         why these people are eligible (spec.eligibility.requireJustification); say why"
+    );
+    assert!(asking().eligibility(|e| e.justification = Some(line("  "))).refusal().contains("ReasonRequired: "));
+    assert_eq!(asking().eligibility(|e| e.justification = Some(line("they are on call"))).state(), State::AwaitingApproval);
+    let claims = vec![crate::api::policy::Claim { key: line("amr"), any_of: vec![line("mfa")] }];
+    let rule = crate::api::policy::AuthenticationRule { claims, ..Default::default() };
+    let requirements = crate::api::policy::Requirements { authentication: Some(rule), ..Default::default() };
+    let machines = two_eyes().policy(|p| p.requirements = Some(requirements)).eligibility(|e| e.allow_service_accounts = true);
+    assert_eq!(
+        machines.refusal(),
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.allowServiceAccounts is true and policy \
+         'two-eyes' asks how a person signed in (spec.requirements.authentication), which a ServiceAccount never shows"
+    );
+}
