@@ -25,6 +25,7 @@ pub mod requirements;
 pub mod retention;
 pub mod risks;
 pub mod role;
+mod running;
 pub mod start;
 pub mod windows;
 

@@ -1,0 +1,162 @@
+//! From the grant on: until when it runs, and what ends it before its time (api rules 5, 10, 11 and 13).
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    binding::Binding,
+    decide::{Verdict, in_words, look_at},
+    decisions, duration, eligibility, emergency, extension,
+    facts::{Lookup, Settings, Snapshot},
+    person::{self, Account},
+    policy::stamp,
+    refusal::Refusal,
+    start::{self, Term},
+};
+use crate::api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
+
+/// A request whose grant was recorded.
+pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+    let record = &snapshot.request.record;
+    let recorded = record.expires_at;
+    let stored = match &snapshot.binding {
+        Binding::Present(found) => found.deadline(),
+        Binding::Absent | Binding::Unread => None,
+    };
+    // Whichever says the earlier end is believed; neither at all is the end.
+    let deadline = match (recorded, stored) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
+        let message =
+            deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
+        let policy = snapshot.policy.found().map(|policy| &policy.spec);
+        let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
+        return Verdict { review, ..Verdict::new(State::Expired, Reason::TimeIsUp, message) };
+    };
+    let policy = snapshot.policy.found().map(|policy| &policy.spec);
+    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
+    if let Some(end) = ended(snapshot, settings, deadline, now) {
+        return Verdict { links: extension::links(snapshot), review, ..end };
+    }
+    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility, review.as_ref()));
+    let granted = record
+        .role
+        .as_ref()
+        .map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
+    let (reason, message) = match role_changed(snapshot) {
+        None => (Reason::Granted, granted),
+        Some(_) => (Reason::RoleChanged, format!("{granted}; the role's rules have changed since it was granted")),
+    };
+    Verdict { review, look_again: Some(look_again), ..Verdict::new(State::Active, reason, message) }
+}
+
+/// What the policy says about a role whose rules are no longer those that were granted (T17); none where they are. What was granted and
+/// is not recorded counts as changed.
+fn role_changed(snapshot: &Snapshot) -> Option<OnRoleChange> {
+    let (role, policy) = (snapshot.role.found()?, snapshot.policy.found()?);
+    let same = snapshot.request.record.rules_hash.as_deref() == Some(role.rules.hash());
+    (!same).then(|| policy.spec.on_role_change.unwrap_or(OnRoleChange::Report))
+}
+
+/// What ends a running grant before its time, if anything does.
+fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
+    let request = &snapshot.request;
+    let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
+    let Some(requester) = &request.object.spec.requester else {
+        return Some(revoked(Refusal::new(Reason::StampMissing, "the request carries no stamp of who made it")));
+    };
+    if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
+        let message = format!("given back {}", decisions::in_words(decision));
+        return Some(Verdict::new(State::Deactivated, Reason::GivenBack, message).by(decisions::decider(decision)));
+    }
+    if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
+        let message = format!("revoked {}", decisions::in_words(decision));
+        return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
+    }
+    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now).or_else(|| extension::broken(snapshot, now)) {
+        return Some(revoked(refusal));
+    }
+    if role_changed(snapshot) == Some(OnRoleChange::Revoke) {
+        let role = snapshot.role.found().map(|role| format!("{} '{}'", role.kind, role.name)).unwrap_or_default();
+        let policy = snapshot.policy.found().map_or("", |policy| policy.name.as_str());
+        let message = format!("the rules of the {role} changed, and policy '{policy}' says Revoke then (spec.onRoleChange)");
+        return Some(revoked(Refusal::new(Reason::RoleChanged, message)));
+    }
+    let name = binding_name(&request.object.uid);
+    match &snapshot.binding {
+        Binding::Unread => None,
+        Binding::Absent => {
+            Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time"))))
+        }
+        Binding::Present(found) => {
+            let account = person::account(requester).unwrap_or(Account::User);
+            let altered = found.altered(request, requester, &account, &request.record)?;
+            Some(revoked(Refusal::new(Reason::BindingAltered, format!("somebody altered the RoleBinding '{name}': {altered}"))))
+        }
+    }
+}
+
+/// What an admin took away from under a running grant, if anything (api rule 11). Only absence that the API server has confirmed
+/// counts; what cannot be read revokes nothing.
+fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Refusal> {
+    let request = &snapshot.request;
+    let name = &request.object.spec.eligibility_ref.name;
+    let eligibility = match &snapshot.eligibility {
+        Lookup::Found(eligibility) => eligibility,
+        Lookup::Absent => return Some(Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' was removed"))),
+        Lookup::Unreadable(_) => return None,
+    };
+    let namespace = match &snapshot.namespace {
+        Lookup::Found(namespace) => namespace,
+        Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
+        Lookup::Unreadable(_) => return None,
+    };
+    if let Binding::Present(found) = &snapshot.binding
+        && found.annotations.get(crate::api::names::NAMESPACE_UID) != Some(&namespace.uid)
+    {
+        return Some(Refusal::new(
+            Reason::NamespaceTerminating,
+            format!("namespace '{}' is another one than was approved", request.namespace),
+        ));
+    }
+    if let Err(refusal) = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now) {
+        return Some(refusal);
+    }
+    let now_for = &eligibility.spec.role_ref;
+    let covered = match (&request.record.role, &snapshot.binding) {
+        (Some(role), _) => role == now_for,
+        (None, Binding::Present(found)) => found.is_role(now_for.kind, &now_for.name),
+        (None, Binding::Absent | Binding::Unread) => true,
+    };
+    if !covered {
+        return Some(Refusal::new(
+            Reason::RoleNotCovered,
+            format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name),
+        ));
+    }
+    match &snapshot.role {
+        Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, format!("the {} '{}' was removed", now_for.kind, now_for.name))),
+        Lookup::Found(_) | Lookup::Unreadable(_) => {}
+    }
+    let policy = match &snapshot.policy {
+        Lookup::Found(policy) => policy,
+        Lookup::Absent => {
+            return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name)));
+        }
+        Lookup::Unreadable(_) => return None,
+    };
+    // A start that was not recorded, or cannot be true, is taken as the earliest possible one.
+    let created = request.object.created;
+    let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
+    duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err().or_else(|| {
+        let stored = match &snapshot.binding {
+            Binding::Present(found) => found.began(),
+            Binding::Absent | Binding::Unread => None,
+        };
+        let began = [stored, request.record.began].into_iter().flatten().chain([start]).min().unwrap_or(start);
+        let term = Term { start, deadline, began };
+        let refusal = start::total(&term, &policy.spec, &policy.name, settings).err()?;
+        Some(Refusal::new(Reason::DurationNoLongerAllowed, refusal.message))
+    })
+}
