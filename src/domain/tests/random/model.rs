@@ -141,12 +141,20 @@ fn owes(stored: &Stored, now: DateTime<Utc>) -> bool {
 /// What is remembered of every binding that was ever seen.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    deadlines: BTreeMap<(String, String), DateTime<Utc>>,
+    /// By UID of the binding, and by UID of its request.
+    deadlines: BTreeMap<String, DateTime<Utc>>,
+    /// Requests whose record somebody took away, or that was never written: what people approve anew then is another grant.
+    lost: BTreeSet<String>,
     rules: BTreeMap<(String, String), String>,
     terminal: BTreeMap<String, State>,
 }
 
 impl Seen {
+    /// Remembers that the record of a request was lost.
+    pub fn lost(&mut self, request: &str) {
+        self.lost.insert(request.to_owned());
+    }
+
     /// Remembers a grant.
     pub fn granted(&mut self, cluster: &Cluster, grant: &Grant) {
         let key = (grant.namespace.clone(), grant.name.clone());
@@ -176,8 +184,12 @@ impl Seen {
             if deadline <= now {
                 return wrong("after its end");
             }
-            if *self.deadlines.entry(key.clone()).or_insert(deadline) < deadline {
-                return wrong("whose end moved later");
+            // Invariant 3: the end of a binding never moves, nor that of a request, whatever becomes of its binding.
+            let recorded = (!self.lost.contains(&object.uid)).then(|| object.uid.clone());
+            for uid in recorded.into_iter().chain([binding.uid.clone()]) {
+                if *self.deadlines.entry(uid).or_insert(deadline) < deadline {
+                    return wrong("whose end moved later");
+                }
             }
             if state != Some(State::Active) {
                 return wrong("and is not active");

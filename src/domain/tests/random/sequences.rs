@@ -102,6 +102,7 @@ fn settle(cluster: &mut Cluster, seen: &mut Seen, dies_at: Option<usize>) -> Res
                 seen.granted(&as_it_was, &grant);
             }
             if dies {
+                seen.lost(&as_it_was.requests[number].facts.object.uid);
                 return Ok(());
             }
         }
@@ -143,6 +144,7 @@ fn play(steps: &[Step]) -> Result<(), String> {
                     && !stored.facts.record.state.is_some_and(State::is_terminal)
                 {
                     stored.facts.record = Record::default();
+                    seen.lost(&stored.facts.object.uid);
                 }
             }
             Step::Purge(number) => {
