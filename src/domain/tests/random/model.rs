@@ -96,6 +96,15 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
     };
     let base = spec.extends.as_ref().map(|extends| extends.name.clone());
     let is_base = |other: &Stored| Some(&other.facts.object.name) == base.as_ref() && other.facts.namespace == stored.facts.namespace;
+    // What it prolongs, what that prolongs, and so on: these overlap.
+    let mut chain: Vec<String> = Vec::new();
+    let mut link = base.clone();
+    while let Some(name) = link.filter(|name| !chain.contains(name)) {
+        let found =
+            cluster.requests.iter().find(|other| other.facts.namespace == stored.facts.namespace && other.facts.object.name == name);
+        link = found.and_then(|found| found.facts.object.spec.extends.as_ref()).map(|extends| extends.name.clone());
+        chain.push(name);
+    }
     let length = grant.deadline - grant.start;
     let rules = [
         // Invariant 4 and 5: one person, in his request's namespace, for the role that the eligibility names.
@@ -119,7 +128,7 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         // Invariant 14 and 21: nothing of unguarded times, nothing while a guard is away.
         (!cluster.held && cluster.spans.iter().any(|span| span.covers(request.created)), "unguarded"),
         // Invariant 15 and api rule 12: one at a time.
-        (mine.iter().filter(same).all(|other| is_base(other)), "beside another one"),
+        (mine.iter().filter(same).all(|other| chain.contains(&other.facts.object.name)), "beside another one"),
         (base.is_none() || mine.iter().any(|other| is_base(other)), "prolonging nothing"),
         (
             base.is_some() || mine.iter().filter(|other| other.facts.object.spec.extends.is_none()).count() < 2,
