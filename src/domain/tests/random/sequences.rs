@@ -1,6 +1,6 @@
 //! Random sequences of requests, decisions, edits, crashes and clock steps, after each of which the plain model must agree.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::{
     cluster::{Cluster, Edit, Wish},
@@ -170,8 +170,15 @@ fn play(steps: &[Step]) -> Result<(), String> {
     settle(&mut cluster, &mut seen, None)
 }
 
+/// The same sequences in every run, so that a change is what makes it fail; `PROPTEST_RNG_SEED=7` plays others.
+fn reproducible() -> ProptestConfig {
+    let config = config();
+    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { config.rng_seed };
+    ProptestConfig { cases: SEQUENCES, rng_seed, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: SEQUENCES, ..config() })]
+    #![proptest_config(reproducible())]
 
     #[test]
     fn inv_01_to_16_no_sequence_leaves_a_binding_that_the_plain_model_forbids(steps in prop::collection::vec(step(), 4..28)) {
