@@ -27,15 +27,13 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
+    let policy = snapshot.policy.found().map(|policy| &policy.spec);
+    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
         let message =
             deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
-        let policy = snapshot.policy.found().map(|policy| &policy.spec);
-        let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
         return Verdict { review, ..Verdict::new(State::Expired, Reason::TimeIsUp, message) };
     };
-    let policy = snapshot.policy.found().map(|policy| &policy.spec);
-    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
     if let Some(end) = ended(snapshot, settings, deadline, now) {
         return Verdict { links: extension::links(snapshot), review, ..end };
     }
