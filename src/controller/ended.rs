@@ -26,7 +26,7 @@ use super::{
     requests::{RequestError, delete_decisions},
 };
 use crate::{
-    api::{RoleActivationRequest, State, conditions, request::ReviewState},
+    api::{RoleActivationRequest, conditions, request::ReviewState},
     domain::{
         Lookup, RequestFacts, duration,
         retention::{Kept, Past, kept, retention},
@@ -125,8 +125,7 @@ impl EndedRequests {
         };
         let mut there = HashSet::new();
         let api: Api<RoleActivationRequest> = Api::all(self.context.client.clone());
-        let live = State::ALL.iter().filter(|state| !state.is_terminal()).map(|state| format!("status.state!={state}"));
-        let mut page = ListParams::default().fields(&live.collect::<Vec<_>>().join(",")).limit(PAGE);
+        let mut page = ListParams::default().fields(&live::ended_states()).limit(PAGE);
         loop {
             let list = read(|| "the ended requests".to_owned(), api.list_metadata(&page)).await?;
             for meta in list.items.into_iter().map(|found| found.metadata) {

@@ -9,11 +9,22 @@ use crate::{
     domain::{Binding, Lookup, Object, RequestFacts},
 };
 
-/// Selects the requests that are not at an end.
+/// Selects the requests whose state is one of these. Field selectors know no "or", so the others are ruled out.
+fn in_state(wanted: impl Fn(State) -> bool) -> String {
+    let others = State::ALL.into_iter().filter(|state| !wanted(*state));
+    others.map(|state| format!("status.state!={state}")).collect::<Vec<_>>().join(",")
+}
+
+/// Selects the requests that are not at an end. One without a state is such a request.
 #[must_use]
 pub fn live_states() -> String {
-    let ended = State::ALL.iter().filter(|state| state.is_terminal());
-    ended.map(|state| format!("status.state!={state}")).collect::<Vec<_>>().join(",")
+    in_state(|state| !state.is_terminal())
+}
+
+/// Selects the requests that are at an end, and those without a state.
+#[must_use]
+pub fn ended_states() -> String {
+    in_state(State::is_terminal)
 }
 
 /// A request as it is stored, with the facts of it.
@@ -89,10 +100,8 @@ impl Wanted<'_> {
             Self::Live { username, eligibility, .. } => format!("spec.eligibilityRef.name={eligibility},{}{}", live_states(), by(username)),
             Self::LiveOf(username) => format!("{}{}", live_states(), by(username)),
             Self::Ended { eligibility, .. } => {
-                let granted = [State::Expired, State::Deactivated, State::Revoked];
-                let others = State::ALL.iter().filter(|state| !granted.contains(state));
-                let others: Vec<String> = others.map(|state| format!("status.state!={state}")).collect();
-                format!("spec.eligibilityRef.name={eligibility},{}", others.join(","))
+                let granted = in_state(|state| matches!(state, State::Expired | State::Deactivated | State::Revoked));
+                format!("spec.eligibilityRef.name={eligibility},{granted}")
             }
             Self::Review(state) => format!("status.review.state={}", state.as_str()),
         }
