@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{Reason, Stamp, names},
-    domain::{Lookup, Refusal, emergency, person},
+    domain::{Lookup, Refusal, person},
     gather::{
         GatherError, live,
         live::StoredRequest,
@@ -132,8 +132,5 @@ fn names_subject(eligibility: &Eligibility, user: &Stamp) -> bool {
 }
 
 fn lists(policy: &Policy, user: &Stamp) -> bool {
-    let Some(policy) = policy.found() else { return false };
-    let stages = policy.spec.approval.stages.iter().map(|stage| &stage.approvers);
-    let reviewers = emergency::reviewers(&policy.spec);
-    stages.chain(&policy.spec.revokers).chain(reviewers).any(|people| person::is_listed(user, people))
+    policy.found().is_some_and(|policy| policy.spec.people().any(|people| person::is_listed(user, people)))
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{
-        ApprovalPolicySpec, People, Reason, RoleActivationRequest, RoleEligibilitySpec, Stamp, SubjectKind,
+        ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibilitySpec, Stamp, SubjectKind,
         identity::{MAX_STAMPED_GROUPS, PrincipalName},
         names,
     },
@@ -56,9 +56,7 @@ impl<'u> Chosen<'u> {
 
     /// The groups and the keys of `extra` that a policy names.
     pub fn policy(&mut self, spec: &ApprovalPolicySpec, near: bool) {
-        let reviewers = spec.emergency.iter().filter_map(|emergency| emergency.reviewers.as_ref());
-        let people = spec.approval.stages.iter().map(|stage| &stage.approvers).chain(&spec.revokers).chain(reviewers);
-        self.groups(people.flat_map(|people: &People| people.groups.iter().map(PrincipalName::as_str)), near);
+        self.groups(spec.people().flat_map(|people| people.groups.iter().map(PrincipalName::as_str)), near);
         let rule = spec.requirements.as_ref().and_then(|requirements| requirements.authentication.as_ref());
         let claims = rule.iter().flat_map(|rule| rule.claims.iter().map(|claim| claim.key.to_string()));
         let max_age = rule.iter().filter_map(|rule| rule.max_age.as_ref().map(|age| age.key.to_string()));

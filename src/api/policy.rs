@@ -63,6 +63,14 @@ pub struct ApprovalPolicySpec {
     pub retention: Option<Duration>,
 }
 
+impl ApprovalPolicySpec {
+    /// Everybody whom it lists: approvers, revokers and reviewers.
+    pub fn people(&self) -> impl Iterator<Item = &People> {
+        let reviewers = self.emergency.iter().filter_map(|emergency| emergency.reviewers.as_ref());
+        self.approval.stages.iter().map(|stage| &stage.approvers).chain(&self.revokers).chain(reviewers)
+    }
+}
+
 /// Who must agree: nobody, said on purpose, or people in stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
