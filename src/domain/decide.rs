@@ -9,7 +9,7 @@ use super::{
     digest::Digest,
     duration, eligibility, emergency, extension,
     facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
-    limits, one_live,
+    guards, limits, one_live,
     person::{self, Account},
     policy::{self, stamp},
     refusal::Refusal,
@@ -187,21 +187,10 @@ fn unguarded(snapshot: &Snapshot) -> Result<(), Missing> {
     }
     let created = snapshot.request.object.created;
     if !facts.proven.iter().any(|span| span.covers(created)) {
-        return Err(Missing::Denied(Refusal::new(
-            Reason::WrittenUnguarded,
-            format!(
-                "the request was made at {}, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
-                stamp(created)
-            ),
-        )));
+        return Err(Missing::Denied(guards::requested_unguarded(created)));
     }
     let spec = &snapshot.request.object.spec;
-    let written = |what: String| {
-        waits(
-            Reason::WrittenUnguarded,
-            format!("{what} was written while the guards of jit-rbac were not proven to be in force; an admin must write it again"),
-        )
-    };
+    let written = |what: String| Missing::Waits(guards::written_unguarded(&what));
     if facts.eligibility_unproven {
         return Err(written(format!("eligibility '{}'", spec.eligibility_ref.name)));
     }

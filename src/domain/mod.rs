@@ -15,6 +15,7 @@ pub mod emergency;
 pub mod evidence;
 pub mod extension;
 pub mod facts;
+pub mod guards;
 pub mod limits;
 pub mod namespace;
 pub mod one_live;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{api::Reason, domain::Refusal};
+use crate::domain::{Refusal, guards};
 
 /// From here on nothing is granted. Clocks that are kept by NTP stay within a second; a suspended machine or one that nobody keeps
 /// is off by more than this at once, and a grant that is judged ten seconds wrong is not yet a lasting one.
@@ -36,25 +36,14 @@ impl Skew {
     /// Why nothing may be granted, if so.
     #[must_use]
     pub fn hold(&self) -> Option<Refusal> {
-        let time = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ");
-        self.beyond.then(|| {
-            Refusal::new(
-                Reason::ClockSkewed,
-                format!(
-                    "nothing is granted at present, since the operator's clock says {} and the API server's {}: they may differ by {} \
-                     seconds at most. Set the clocks of the nodes right, by NTP; running grants end meanwhile",
-                    time(self.ours),
-                    time(self.servers),
-                    LIMIT.num_seconds(),
-                ),
-            )
-        })
+        self.beyond.then(|| guards::clock_skewed(self.ours, self.servers, LIMIT))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Reason;
 
     #[test]
     fn t35_a_clock_that_is_off_for_certain_holds() {

@@ -9,10 +9,7 @@ use super::{
     probe::{Finding, NOT_IN_FORCE},
     skew::Skew,
 };
-use crate::{
-    api::Reason,
-    domain::{GuardFacts, Refusal},
-};
+use crate::domain::{GuardFacts, Refusal, guards};
 
 /// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -135,13 +132,7 @@ impl State {
 
     /// Why nothing may be granted.
     pub(super) fn hold(&self) -> Option<Refusal> {
-        let not_proven = |what: &str| {
-            let message = format!(
-                "nothing is granted at present, since the guards of jit-rbac are not proven to be in force: {what}. Running grants end \
-                 meanwhile; what is asked for or approved meanwhile must be asked for again"
-            );
-            Some(Refusal::new(Reason::GuardsNotProven, message))
-        };
+        let not_proven = |what: &str| Some(guards::not_proven(what));
         let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
         // A policy that does not refuse is told when nothing tells why it does not, such as that its binding is missing.
         let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
@@ -202,13 +193,7 @@ impl State {
             Kind::RoleEligibility => "eligibility",
             Kind::ApprovalPolicy => "policy",
         };
-        Err(Refusal::new(
-            Reason::WrittenUnguarded,
-            format!(
-                "{what} '{name}' was written while the guards of jit-rbac were not proven to be in force, so nobody knows whose it is: \
-                 look through it, and write it again with another spec, or delete it and create it anew"
-            ),
-        ))
+        Err(guards::written_unguarded(&format!("{what} '{name}'")))
     }
 }
 

@@ -74,8 +74,8 @@ fn t55_what_admins_wrote_in_unguarded_times_must_be_written_again() {
     let eligibility = watched(world(), |g| g.eligibility_unproven = true);
     assert_eq!(
         eligibility.told(),
-        "Pending WrittenUnguarded: eligibility 'payments-oncall' was written while the guards of jit-rbac were not proven to be in force; an admin \
-         must write it again"
+        "Pending WrittenUnguarded: eligibility 'payments-oncall' was written while the guards of jit-rbac were not proven to be in force, so nobody \
+         knows whose it is: an admin must look through it and write it again with another spec, or delete it and create it anew"
     );
     let policy = watched(world(), |g| g.policy_unproven = true);
     assert!(policy.told().starts_with("Pending WrittenUnguarded: policy 'two-eyes' was written while"), "{}", policy.told());

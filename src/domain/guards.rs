@@ -1,0 +1,58 @@
+//! What people are told while the guards are not proven to be in force, and about what was written then (T35, T42, T55, invariants
+//! 14 and 21). Whether they are is found out elsewhere; what it means is said here.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{policy::stamp, refusal::Refusal};
+use crate::api::Reason;
+
+/// Nothing may be granted at present, because of `what`.
+#[must_use]
+pub fn not_proven(what: &str) -> Refusal {
+    Refusal::new(
+        Reason::GuardsNotProven,
+        format!(
+            "nothing is granted at present, since the guards of jit-rbac are not proven to be in force: {what}. Running grants end \
+             meanwhile; what is asked for or approved meanwhile must be asked for again"
+        ),
+    )
+}
+
+/// Nothing may be granted at present, because the two clocks differ by more than `limit`.
+#[must_use]
+pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelta) -> Refusal {
+    Refusal::new(
+        Reason::ClockSkewed,
+        format!(
+            "nothing is granted at present, since the operator's clock says {} and the API server's {}: they may differ by {} seconds at \
+             most. Set the clocks of the nodes right, by NTP; running grants end meanwhile",
+            stamp(ours),
+            stamp(servers),
+            limit.num_seconds(),
+        ),
+    )
+}
+
+/// A request of times in which nothing was proven is nobody's for certain. It is never granted.
+#[must_use]
+pub fn requested_unguarded(created: DateTime<Utc>) -> Refusal {
+    Refusal::new(
+        Reason::WrittenUnguarded,
+        format!(
+            "the request was made at {}, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
+            stamp(created)
+        ),
+    )
+}
+
+/// An eligibility or policy, named by `what`, is nobody's for certain until an admin writes it again.
+#[must_use]
+pub fn written_unguarded(what: &str) -> Refusal {
+    Refusal::new(
+        Reason::WrittenUnguarded,
+        format!(
+            "{what} was written while the guards of jit-rbac were not proven to be in force, so nobody knows whose it is: an admin must look \
+             through it and write it again with another spec, or delete it and create it anew"
+        ),
+    )
+}
