@@ -9,7 +9,9 @@ use super::{
     digest::Digest,
     duration, eligibility, emergency, extension,
     facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
-    guards, limits, one_live,
+    guards,
+    limits::{self, Beside},
+    one_live,
     person::{self, Account},
     policy::{self, stamp},
     refusal::Refusal,
@@ -128,6 +130,13 @@ struct Known<'a> {
     eligibility: &'a Object<RoleEligibilitySpec>,
     policy: &'a Object<ApprovalPolicySpec>,
     role: &'a RoleFacts,
+}
+
+impl<'a> Known<'a> {
+    fn beside(&self, snapshot: &'a Snapshot, settings: &'a Settings) -> Beside<'a> {
+        let Self { requester, policy, .. } = *self;
+        Beside { request: &snapshot.request, requester, policy, peers: &snapshot.peers, identities: &settings.identities }
+    }
 }
 
 /// Why something is not there: for good, or maybe only now.
@@ -320,7 +329,7 @@ fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: D
     let account = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now.max(planned))?;
     start::identity(requester, &account, request.object.created, planned, eligibility, policy)?;
     let duration = duration::check(&request.object.spec, eligibility, policy, settings)?;
-    emergency::check(request, requester, &account, duration, policy, &snapshot.peers, identities)?;
+    emergency::check(known.beside(snapshot, settings), &account, duration)?;
     requirements::check(request, requester, policy)?;
     one_live::check(request, requester, &snapshot.peers, identities)?;
     limits::ahead(request, policy)?;
@@ -373,7 +382,7 @@ fn waiting(
     let request = &snapshot.request;
     // A start lies at the approval at the earliest, which is now at the earliest.
     let earliest = now.max(start::planned(request));
-    let refusal = limits::pending(request, requester, policy, &snapshot.peers, &settings.identities)
+    let refusal = limits::pending(known.beside(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
         // Whoever names his start can be told now that nobody could grant it.
         .and_then(|()| match request.object.spec.start_time {
@@ -419,9 +428,9 @@ fn granted(
     let term = start::term(request, complete_at, wanted, asked.base, eligibility, policy).and_then(|term| {
         start::identity(requester, &asked.account, request.object.created, made, eligibility, policy)?;
         start::total(&term, &policy.spec, &policy.name, settings)?;
-        limits::active(request, requester, policy, &snapshot.peers, &settings.identities)?;
+        limits::active(known.beside(snapshot, settings))?;
         if !emergency::skips(spec, &policy.spec) && spec.base().is_none() {
-            limits::cooldown(request, requester, term.start, policy, &snapshot.peers, &settings.identities)?;
+            limits::cooldown(known.beside(snapshot, settings), term.start)?;
         }
         Ok(term)
     });

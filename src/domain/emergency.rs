@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     approval,
     facts::{Object, Peer, RequestFacts},
+    limits::Beside,
     person::{self, Account, Identities},
     policy::stamp,
     refusal::Refusal,
@@ -31,15 +32,8 @@ pub fn skips(request: &RoleActivationRequestSpec, policy: &ApprovalPolicySpec) -
 }
 
 /// The refusal of an emergency that the policy does not allow, that is too long, says no reason or follows one that nobody reviewed.
-pub fn check(
-    request: &RequestFacts,
-    requester: &Stamp,
-    account: &Account,
-    asked: Duration,
-    policy: &Object<ApprovalPolicySpec>,
-    peers: &[Peer],
-    identities: &Identities,
-) -> Result<(), Refusal> {
+pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
+    let Beside { request, requester, policy, .. } = beside;
     let spec = &request.object.spec;
     if !spec.emergency {
         return Ok(());
@@ -74,9 +68,9 @@ pub fn check(
     }
     let overdue = |peer: &&Peer| {
         let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done);
-        peer.object.uid != request.object.uid && review.is_some_and(|review| request.object.created >= review.deadline)
+        review.is_some_and(|review| request.object.created >= review.deadline)
     };
-    match peers.iter().filter(overdue).find(|peer| identities.same(&peer.requester, requester)) {
+    match beside.his().find(overdue) {
         None => Ok(()),
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,

@@ -16,16 +16,37 @@ use super::{
 };
 use crate::api::{ApprovalPolicySpec, Reason, Stamp, State};
 
-/// The requests of one person under one policy.
-fn of_person<'a>(
-    request: &'a RequestFacts,
-    requester: &'a Stamp,
-    policy: &'a str,
-    peers: &'a [Peer],
-    identities: &'a Identities,
-) -> impl Iterator<Item = &'a Peer> {
-    let others = peers.iter().filter(|peer| peer.object.uid != request.object.uid && peer.policy.as_deref() == Some(policy));
-    others.filter(|peer| identities.same(&peer.requester, requester))
+/// A request under its policy, beside the other requests of whoever made it.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// The request.
+    pub request: &'a RequestFacts,
+    /// Who made it.
+    pub requester: &'a Stamp,
+    /// The policy that decides.
+    pub policy: &'a Object<ApprovalPolicySpec>,
+    /// The requests beside it, his and others'.
+    pub peers: &'a [Peer],
+    /// Which names are one person.
+    pub identities: &'a Identities,
+}
+
+impl<'a> Beside<'a> {
+    /// The other requests of the person.
+    pub fn his(self) -> impl Iterator<Item = &'a Peer> {
+        let others = self.peers.iter().filter(move |peer| peer.object.uid != self.request.object.uid);
+        others.filter(move |peer| self.identities.same(&peer.requester, self.requester))
+    }
+
+    /// Those of them under the same policy.
+    fn under_policy(self) -> impl Iterator<Item = &'a Peer> {
+        self.his().filter(move |peer| peer.policy.as_ref() == Some(&self.policy.name))
+    }
+
+    /// True for another request that comes first, in the order in which grants are made.
+    fn is_earlier(self, peer: &Peer) -> bool {
+        (peer.object.created, &peer.object.uid) < (self.request.object.created, &self.request.object.uid)
+    }
 }
 
 fn count(limit: Option<i32>) -> Option<usize> {
@@ -53,20 +74,11 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
 
 /// The refusal, if the person has as many undecided requests under the policy as it allows. Earlier ones go first, so that what was
 /// let in is not refused because of what came later.
-pub fn pending(
-    request: &RequestFacts,
-    requester: &Stamp,
-    policy: &Object<ApprovalPolicySpec>,
-    peers: &[Peer],
-    identities: &Identities,
-) -> Result<(), Refusal> {
+pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
+    let Beside { requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_pending_per_user) else { return Ok(()) };
-    let mine = (request.object.created, &request.object.uid);
     let undecided = |peer: &&Peer| matches!(peer.record.state, None | Some(State::Pending | State::AwaitingApproval));
-    let earlier = of_person(request, requester, &policy.name, peers, identities)
-        .filter(undecided)
-        .filter(|peer| (peer.object.created, &peer.object.uid) < mine)
-        .count();
+    let earlier = beside.under_policy().filter(undecided).filter(|peer| beside.is_earlier(peer)).count();
     if earlier < most {
         return Ok(());
     }
@@ -82,25 +94,19 @@ pub fn pending(
 
 /// The refusal, if the person has as many activations under the policy as it allows. What prolongs another one is that one; earlier
 /// requests that nobody has looked at yet count, or a hundred at once would all come first (T51, invariant 27).
-pub fn active(
-    request: &RequestFacts,
-    requester: &Stamp,
-    policy: &Object<ApprovalPolicySpec>,
-    peers: &[Peer],
-    identities: &Identities,
-) -> Result<(), Refusal> {
+pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
+    let Beside { request, requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_active_per_user) else { return Ok(()) };
     if request.object.spec.base().is_some() {
         return Ok(());
     }
-    let mine = (request.object.created, &request.object.uid);
-    let peers: Vec<&Peer> = of_person(request, requester, &policy.name, peers, identities).collect();
+    let peers: Vec<&Peer> = beside.under_policy().collect();
     let granted = |peer: &Peer| matches!(peer.record.state, Some(State::Active | State::Scheduled));
     let prolongs = |peer: &Peer| {
         let base = peer.object.spec.base();
         base.is_some_and(|base| peers.iter().any(|b| b.namespace == peer.namespace && b.object.name == base && granted(b)))
     };
-    let fresh = |peer: &Peer| peer.record.state.is_none() && (peer.object.created, &peer.object.uid) < mine;
+    let fresh = |peer: &Peer| peer.record.state.is_none() && beside.is_earlier(peer);
     let key = |peer: &Peer| (peer.namespace.clone(), peer.object.spec.eligibility_ref.name.clone());
     let running: Vec<_> = peers.iter().filter(|peer| granted(peer) && !prolongs(peer)).map(|peer| key(peer)).collect();
     // Of several for one eligibility in one namespace one at most is granted, so together they take one place: counted each, they
@@ -121,23 +127,13 @@ pub fn active(
 }
 
 /// The refusal of a start during the pause after an earlier grant under the same eligibility in the same namespace.
-pub fn cooldown(
-    request: &RequestFacts,
-    requester: &Stamp,
-    start: DateTime<Utc>,
-    policy: &Object<ApprovalPolicySpec>,
-    peers: &[Peer],
-    identities: &Identities,
-) -> Result<(), Refusal> {
+pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal> {
+    let Beside { request, policy, .. } = beside;
     let Some(pause) = duration::limits(&policy.spec).cooldown.filter(|pause| !pause.is_zero()) else { return Ok(()) };
-    let same = |peer: &&Peer| {
-        peer.object.uid != request.object.uid
-            && peer.namespace == request.namespace
-            && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref
-            && identities.same(&peer.requester, requester)
-    };
+    let same =
+        |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref;
     let ended =
-        peers.iter().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
+        beside.his().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
     let Some(last) = ended.filter_map(|peer| Some((peer.record.ended_at?, peer))).max_by_key(|(at, _)| *at) else { return Ok(()) };
     let (at, peer) = last;
     let over = at.checked_add_signed(TimeDelta::from(pause)).unwrap_or(DateTime::<Utc>::MAX_UTC);
