@@ -59,6 +59,12 @@ impl Answer {
         Self::patched(Patch::default())
     }
 
+    /// It hangs on a question that nobody could answer.
+    #[must_use]
+    pub fn unclear(what: &str, error: &str) -> Self {
+        Self::Unexamined(format!("cannot tell {what}: {error}; try again"))
+    }
+
     /// It may go on, changed.
     #[must_use]
     pub fn patched(patch: Patch) -> Self {

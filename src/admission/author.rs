@@ -5,7 +5,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 
 use super::{
-    access::{Access, ask, attributes},
     answer::Answer,
     desk::{Desk, Write},
 };
@@ -15,7 +14,11 @@ use crate::{
         author::{self, Demand, Offer, Question, Written},
         facts::Object,
     },
-    gather::{GatherError, offers},
+    gather::{
+        GatherError,
+        access::{Access, ask, attributes},
+        offers,
+    },
 };
 
 /// Most questions about one write that are on their way at the same time.
@@ -106,5 +109,5 @@ impl Desk {
 }
 
 fn unclear(write: &Write<'_>, demand: &Demand, error: &str) -> Answer {
-    Access::unclear(&format!("whether '{}' may bind {} '{}'", write.username(), demand.role.kind, demand.role.name), error)
+    Answer::unclear(&format!("whether '{}' may bind {} '{}'", write.username(), demand.role.kind, demand.role.name), error)
 }

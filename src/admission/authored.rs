@@ -7,7 +7,6 @@ use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 use kube::ResourceExt;
 
 use super::{
-    access::{Access, ask, attributes},
     answer::Answer,
     desk::{Desk, Write},
     stamp,
@@ -21,6 +20,7 @@ use crate::{
     domain::{Lookup, Refusal, author, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
+        access::{Access, ask, attributes},
         cache::Key,
         convert,
         surroundings::{Policy, Source},
@@ -149,7 +149,7 @@ impl Desk {
         Ok(match access {
             Access::Yes => None,
             Access::No => Some(eligibility::not_bindable(role).into()),
-            Access::Unclear(error) => Some(Access::unclear(&what(), &error)),
+            Access::Unclear(error) => Some(Answer::unclear(&what(), &error)),
         })
     }
 }

@@ -3,7 +3,6 @@
 //! It has no rule of its own: it gathers facts and asks `domain`. It writes nothing but its certificate and the CA in the webhook
 //! configurations, and revocation never needs it (T44).
 
-mod access;
 pub mod answer;
 mod author;
 mod authored;

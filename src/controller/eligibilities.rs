@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
     Api, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 use tracing::warn;
@@ -19,8 +18,14 @@ use crate::{
         Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus,
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
     },
-    domain::{Lookup, Object, Refusal, eligibility, namespace, policy, risks},
-    gather::{cache::Key, convert, read, surroundings::Source, write},
+    domain::{Lookup, Object, Refusal, author, eligibility, namespace, policy, risks},
+    gather::{
+        access::{self, Access},
+        cache::Key,
+        convert, read,
+        surroundings::Source,
+        write,
+    },
     queue::Next,
 };
 
@@ -120,24 +125,8 @@ async fn judge(
 
 /// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).
 async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
-    let api: Api<SelfSubjectAccessReview> = Api::all(context.client.clone());
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                group: Some("rbac.authorization.k8s.io".to_owned()),
-                resource: Some(role.kind.resource().to_owned()),
-                name: Some(role.name.clone()),
-                verb: Some("bind".to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let answer =
-        write(|| format!("ask whether {} '{}' may be bound", role.kind, role.name), api.create(&PostParams::default(), &review)).await?;
-    let allowed = answer.status.is_some_and(|s| s.allowed && s.denied != Some(true) && s.evaluation_error.is_none_or(|e| e.is_empty()));
-    Ok(allowed)
+    let what = || format!("whether {} '{}' may be bound", role.kind, role.name);
+    Ok(access::ask_of_us(&context.client, what, &author::bind(role, None)).await? == Access::Yes)
 }
 
 fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {

@@ -1,5 +1,6 @@
 //! Reading: from the API server, or a cache of it, to the plain facts that the rules look at. Controllers and admission share it.
 
+pub mod access;
 pub mod beside;
 pub mod cache;
 pub mod convert;
