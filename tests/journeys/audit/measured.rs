@@ -38,6 +38,12 @@ impl Calls {
         Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
     }
 
+    /// The bindings that were made so far in a namespace.
+    pub fn bindings_made(&mut self, namespace: &str) -> Result<Vec<AuditEvent>, Error> {
+        let here = |e: &AuditEvent| e.object_ref.as_ref().is_some_and(|object| object.namespace == namespace);
+        self.so_far(|e| e.verb == "create" && e.resource() == "rolebindings" && e.code() == 201 && here(e))
+    }
+
     /// The first that is `wanted`, now or soon: the log is written just after the answer.
     pub async fn first(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<AuditEvent, Error> {
         let looked = wait_for(what, Duration::from_secs(5), async || self.so_far(&wanted).ok()?.into_iter().next());

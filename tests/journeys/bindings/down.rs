@@ -122,12 +122,7 @@ pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(
         scene.ends_as(&granted.request, end, &[], SOON).await?;
     }
     ensure!(scene.bindings().await?.is_empty(), "there are bindings: {:?}", scene.bindings().await?);
-    let made = calls.so_far(|e| {
-        e.verb == "create"
-            && e.resource() == "rolebindings"
-            && e.code() == 201
-            && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name)
-    })?;
+    let made = calls.bindings_made(&scene.name)?;
     ensure!(made.is_empty(), "bindings were made: {made:?}");
     for controller in ground.operator.controllers() {
         controller.start()?;

@@ -130,12 +130,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
     let status = scene.status("lasts").await?;
     ensure!(status["state"] == "Active", "a running grant ended as {} ({})", status["state"], status["reason"]);
     ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding is gone");
-    let made = calls.so_far(|e| {
-        e.verb == "create"
-            && e.resource() == "rolebindings"
-            && e.code() == 201
-            && e.object_ref.as_ref().is_some_and(|o| o.namespace == scene.name)
-    })?;
+    let made = calls.bindings_made(&scene.name)?;
     ensure!(made.len() == ends.len(), "{} bindings were made for {} grants", made.len(), ends.len());
     Ok(())
 }
