@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::users::random_token;
 use crate::{Error, Result};
@@ -104,23 +104,20 @@ impl SignIn {
         let now = Utc::now();
         let expires = now + self.valid_for;
         let issued = now.min(expires - TimeDelta::minutes(1));
-        let mut claims = json!({
-            "iss": self.provider.issuer(),
-            "aud": AUDIENCE,
-            "sub": self.uid,
-            "preferred_username": self.name,
-            "iat": issued.timestamp(),
-            "exp": expires.timestamp(),
-            "jti": random_token()?,
-        });
-        let groups = (!self.groups.is_empty()).then(|| json!(self.groups));
-        let amr = (!self.amr.is_empty()).then(|| json!(self.amr));
-        let acr = self.acr.as_ref().map(|acr| json!(acr));
-        let auth_time = self.auth_time.map(|time| json!(time.timestamp()));
-        let present = [("groups", groups), ("amr", amr), ("acr", acr), ("auth_time", auth_time)];
-        let present = present.into_iter().filter_map(|(claim, value)| Some((claim.to_owned(), value?)));
-        claims.as_object_mut().map_or(&mut Map::new(), |claims| claims).extend(present);
-        Ok(claims)
+        let claims = [
+            ("iss", Some(json!(self.provider.issuer()))),
+            ("aud", Some(json!(AUDIENCE))),
+            ("sub", Some(json!(self.uid))),
+            ("preferred_username", Some(json!(self.name))),
+            ("iat", Some(json!(issued.timestamp()))),
+            ("exp", Some(json!(expires.timestamp()))),
+            ("jti", Some(json!(random_token()?))),
+            ("groups", (!self.groups.is_empty()).then(|| json!(self.groups))),
+            ("amr", (!self.amr.is_empty()).then(|| json!(self.amr))),
+            ("acr", self.acr.as_ref().map(|acr| json!(acr))),
+            ("auth_time", self.auth_time.map(|time| json!(time.timestamp()))),
+        ];
+        Ok(claims.into_iter().filter_map(|(claim, value)| Some((claim, value?))).collect())
     }
 }
 
