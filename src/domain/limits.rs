@@ -85,7 +85,7 @@ pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::TooManyPending,
         format!(
-            "'{}' has {earlier} undecided requests under policy '{}' already, at most {most} are allowed (spec.limits.maxPendingPerUser); wait until \
+            "'{}' has {earlier} of at most {most} undecided requests under policy '{}' already (spec.limits.maxPendingPerUser); wait until \
              one is decided, or take one back with a decision Deactivate",
             requester.username, policy.name
         ),
@@ -119,7 +119,7 @@ pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::TooManyActive,
         format!(
-            "'{}' has {counted} activations under policy '{}' already, at most {most} are allowed at a time (spec.limits.maxActivePerUser); give one \
+            "'{}' has {counted} of at most {most} activations under policy '{}' already (spec.limits.maxActivePerUser); give one \
              back with a decision Deactivate, or wait for its end",
             requester.username, policy.name
         ),

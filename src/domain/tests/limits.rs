@@ -27,7 +27,7 @@ fn inv_27_activations_of_one_person_at_a_time() {
     let full = || beside(world(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
     assert_eq!(
         full().refusal(),
-        "TooManyActive: 'dev' has 2 activations under policy 'two-eyes' already, at most 2 are allowed at a time (spec.limits.maxActivePerUser); \
+        "TooManyActive: 'dev' has 2 of at most 2 activations under policy 'two-eyes' already (spec.limits.maxActivePerUser); \
          give one back with a decision Deactivate, or wait for its end"
     );
     // Others, other policies, what ended and what waits for people do not count.
@@ -86,7 +86,7 @@ fn undecided_requests_of_one_person_at_a_time() {
     assert_eq!(beside(world(), [waits("a", -1)]).state(), State::AwaitingApproval);
     assert_eq!(
         beside(world(), [waits("a", -1), waits("b", -2)]).refusal(),
-        "TooManyPending: 'dev' has 2 undecided requests under policy 'two-eyes' already, at most 2 are allowed (spec.limits.maxPendingPerUser); wait \
+        "TooManyPending: 'dev' has 2 of at most 2 undecided requests under policy 'two-eyes' already (spec.limits.maxPendingPerUser); wait \
          until one is decided, or take one back with a decision Deactivate"
     );
     assert_eq!(beside(world(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");

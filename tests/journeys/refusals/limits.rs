@@ -75,7 +75,7 @@ async fn offers(scene: &Scene) -> Outcome {
 async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     scene.create("dev", &request("inc-4711", "orders-edit")).await?.ok()?;
     scene.until_state("inc-4711", "Active", SOON).await?;
-    let says = "TooManyActive: 'dev' has 1 activations under policy 'orders-alone' already, at most 1 are allowed at a time (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end";
+    let says = "TooManyActive: 'dev' has 1 of at most 1 activations under policy 'orders-alone' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end";
     book.apply("More at a time than the policy allows", "dev", request("inc-4712", "orders-more"), &[], Webhook(says)).await?;
     let extends = ("spec.extends", json!({"name": "inc-4711"}));
     let says = "TotalTooLong: from 20…Z to 20…Z the activation would last 35m with its extensions, at most 30m is allowed by policy 'orders-alone' (spec.limits.maxTotalDuration): it may end at 20…Z at the latest";
@@ -109,7 +109,7 @@ async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
 async fn waiting(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     scene.create("dev", &request("inc-4713", "orders-incidents")).await?.ok()?;
     scene.until_state("inc-4713", "AwaitingApproval", SOON).await?;
-    let says = "TooManyPending: 'dev' has 1 undecided requests under policy 'orders-lead' already, at most 1 are allowed (spec.limits.maxPendingPerUser); wait until one is decided, or take one back with a decision Deactivate";
+    let says = "TooManyPending: 'dev' has 1 of at most 1 undecided requests under policy 'orders-lead' already (spec.limits.maxPendingPerUser); wait until one is decided, or take one back with a decision Deactivate";
     book.apply("More undecided requests than the policy allows", "dev", request("inc-4714", "orders-changes"), &[], Webhook(says)).await?;
     scene.create("dev", &decision("inc-4713", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4713", "Withdrawn", SOON).await.map(drop)

@@ -81,7 +81,7 @@ async fn limits_max_active_per_user(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev", &scene.request("one", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &scene.request("two", &others[0], "10m"), "Active").await?;
     let told = format!(
-        "TooManyActive: 'dev' has 2 activations under policy '{offer}' already, at most 2 are allowed at a time (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end"
+        "TooManyActive: 'dev' has 2 of at most 2 activations under policy '{offer}' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end"
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
     // A start later on is one more as well; another person, another policy and what prolongs one of the two are not.
@@ -102,7 +102,7 @@ async fn limits_max_pending_per_user(env: Arc<Env>) -> Outcome {
         comes_to(&scene, "dev", &scene.request(request, offer, "10m"), "AwaitingApproval").await?;
     }
     let told = format!(
-        "TooManyPending: 'dev' has 2 undecided requests under policy '{offer}' already, at most 2 are allowed (spec.limits.maxPendingPerUser)"
+        "TooManyPending: 'dev' has 2 of at most 2 undecided requests under policy '{offer}' already (spec.limits.maxPendingPerUser)"
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &others[1], "10m"), "AwaitingApproval").await?;
