@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use kube::{
-    Api, Resource,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::Api;
 use tracing::warn;
 
 use super::{
-    context::{Context, FIELD_MANAGER},
+    context::Context,
     ready::{self, ReportError},
 };
 use crate::{
@@ -24,7 +20,6 @@ use crate::{
         cache::Key,
         convert, read,
         surroundings::Source,
-        write,
     },
     queue::Next,
 };
@@ -57,18 +52,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
         role: Some(role_status(&object.spec.role_ref, &role)),
         namespaces: Some(namespaces(context, &object.spec)),
     };
-    if !ready::same(&before, &status) {
-        let patch = json!({
-            "apiVersion": RoleEligibility::api_version(&()),
-            "kind": RoleEligibility::kind(&()),
-            "metadata": {"name": key.name, "uid": stored.metadata.uid},
-            "status": status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        ready::forgive(
-            write(|| format!("report on eligibility '{key}'"), api.patch_status(&key.name, &params, &Patch::Apply(patch))).await,
-        )?;
-    }
+    ready::report(&context.client, &stored, &before, &status).await?;
     // Ready says "over" and "not begun" without anybody touching the object.
     let spec = &object.spec;
     let ahead = [spec.start_time, spec.end_time].into_iter().flatten().filter(|at| *at > context.now()).min();

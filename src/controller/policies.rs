@@ -3,21 +3,17 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Resource};
-use serde_json::json;
+use kube::Api;
 use tracing::warn;
 
-use super::{
-    context::{Context, FIELD_MANAGER},
-    ready,
-};
+use super::{context::Context, ready};
 use crate::{
     api::{
         ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
         conditions::{self, EVIDENCE_SEEN, Set},
     },
     domain::{evidence, policy},
-    gather::{WriteError, cache::Key, convert, read, write},
+    gather::{cache::Key, convert, read},
     queue::Next,
 };
 
@@ -48,23 +44,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
         observed_generation: generation,
         conditions: conditions::merge(&before.conditions, &sets, generation, context.now()),
     };
-    if ready::same(&before, &status) {
-        return Ok(());
-    }
-    let patch = json!({
-        "apiVersion": ApprovalPolicy::api_version(&()),
-        "kind": ApprovalPolicy::kind(&()),
-        "metadata": {"name": key.name, "uid": stored.metadata.uid},
-        "status": status,
-    });
-    ready::forgive(
-        write(
-            || format!("report on policy '{key}'"),
-            api.patch_status(&key.name, &kube::api::PatchParams::apply(FIELD_MANAGER).force(), &kube::api::Patch::Apply(patch)),
-        )
-        .await,
-    )
-    .map_err(WriteError::into)
+    Ok(ready::report(&context.client, &stored, &before, &status).await?)
 }
 
 /// Whether anybody has shown the evidence that a policy asks for: some clusters cannot deliver it, and then nobody can be granted anything.

@@ -1,16 +1,24 @@
-//! The Ready condition of eligibilities and policies.
+//! Reports on eligibilities and policies: the Ready condition, and how a status is written.
+
+use std::fmt::Debug;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde::Serialize;
+use k8s_openapi::{ClusterResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 
+use super::context::FIELD_MANAGER;
 use crate::{
     api::{
         Reason,
         conditions::{self, READY, Set},
     },
     domain::Refusal,
-    gather::{GatherError, WriteError},
+    gather::{GatherError, WriteError, write},
 };
 
 /// Why a status could not be written.
@@ -39,14 +47,39 @@ pub fn conditions(before: &[Condition], judged: Result<String, Refusal>, generat
     conditions::merge(before, &[ready(judged)], generation, now)
 }
 
+/// Writes a status where it says something new. The UID keeps it off another object that took the name meanwhile; an object that went
+/// away needs none.
+///
+/// # Errors
+///
+/// The API server said no, or nothing.
+pub async fn report<K, S>(client: &Client, stored: &K, before: &S, status: &S) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+    S: Serialize,
+{
+    if same(before, status) {
+        return Ok(());
+    }
+    let name = stored.name_any();
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "uid": stored.meta().uid},
+        "status": status,
+    });
+    let api: Api<K> = Api::all(client.clone());
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    forgive(write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Apply(patch))).await)
+}
+
 /// True when two statuses say the same. Transition times move only with what they are about.
-#[must_use]
-pub fn same<T: Serialize>(a: &T, b: &T) -> bool {
+fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((serde_json::to_value(a), serde_json::to_value(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Takes it that an object which went away meanwhile needs no report.
-pub fn forgive<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
+fn forgive<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
     match written {
         Ok(_) => Ok(()),
         Err(error) if error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict()) => Ok(()),
