@@ -39,6 +39,20 @@ pub fn says(status: &Value) -> &str {
     ready.and_then(|condition| condition["message"].as_str()).unwrap_or_default()
 }
 
+/// Waits until a condition of a cluster-scoped object has this status and reason, and returns what it says.
+pub async fn until_condition(scene: &Scene, object: &str, kind: &str, status: &str, reason: &str) -> Result<String, Error> {
+    let what = format!("{object} to have {kind}={status} {reason}");
+    let said = wait_for_ok(&what, SOON, async || {
+        let said = scene.kubectl("dev", &["get", object, "-o", "json"]).await.and_then(|said| Ok(said.ok()?));
+        let found: Value = serde_json::from_str(&said.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let conditions = found["status"]["conditions"].as_array().into_iter().flatten();
+        let condition = conditions.into_iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
+        let holds = condition["status"] == status && condition["reason"] == reason;
+        if holds { Ok(condition["message"].as_str().unwrap_or_default().to_owned()) } else { Err(found["status"].to_string()) }
+    });
+    Ok(said.await?)
+}
+
 /// True when the timeline says that `actor` did `event`.
 pub fn did(status: &Value, actor: &str, event: &str) -> bool {
     status["timeline"].as_array().into_iter().flatten().any(|entry| entry["actor"] == actor && entry["event"] == event)

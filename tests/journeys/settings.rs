@@ -11,7 +11,10 @@ mod roles;
 mod starts;
 mod streams;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::wait_for_ok;
 use serde_json::{Value, json};
 
 use crate::{
@@ -62,6 +65,16 @@ fn ahead(seconds: i64) -> String {
 async fn comes_to(scene: &Scene, user: &str, request: &Value, state: &str) -> Result<Value, Error> {
     scene.create(user, request).await?.ok()?;
     scene.until_state(request["metadata"]["name"].as_str().unwrap_or_default(), state, SOON).await
+}
+
+/// Creates a request as somebody as soon as it is let in.
+async fn let_in(scene: &Scene, user: &str, request: &Value, limit: Duration) -> Outcome {
+    let looked = wait_for_ok("a request to be let in", limit, async || match scene.create(user, request).await {
+        Ok(said) if said.status.success() => Ok(()),
+        Ok(said) => Err(said.stderr),
+        Err(error) => Err(error.to_string()),
+    });
+    Ok(looked.await?)
 }
 
 /// Takes a request back, or gives a grant back, as its requester, and waits until it is over.

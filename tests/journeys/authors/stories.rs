@@ -45,11 +45,6 @@ fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
     cluster_object("RoleEligibility", name, &json!({"spec": spec}))
 }
 
-async fn stored(scene: &Scene, kind: &str, name: &str) -> Result<Value, Error> {
-    let said = scene.kubectl(ADMIN, &["get", kind, name, "-o", "json", "--ignore-not-found"]).await?.ok()?;
-    Ok(if said.trim().is_empty() { Value::Null } else { serde_json::from_str(&said)? })
-}
-
 pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<Env>) -> Outcome {
     let scene = env.scene("escalate").await?;
     let who = ESCALATOR;
@@ -63,11 +58,11 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     let refused = scene.apply(who, &mine).await?.refused()?;
     ensure!(refused.contains(&format!("'{who}' may not make anybody eligible for ClusterRole 'view'")), "it says {refused}");
     ensure!(refused.contains(&format!("in namespace '{}'", scene.name)), "it does not say where: {refused}");
-    ensure!(stored(&scene, "rel", &name).await?.is_null(), "it was stored");
+    ensure!(scene.get("rel", &name).await?.is_none(), "it was stored");
 
     bind(&scene, who, &scene.name, true).await?;
     scene.apply(who, &mine).await?.ok()?;
-    let first = stored(&scene, "rel", &name).await?;
+    let first = scene.get("rel", &name).await?.ok_or("it is gone")?;
     ensure!(first["metadata"]["annotations"]["jitrbac.dev/author"] == who, "the author is {}", first["metadata"]);
     let mut wider = mine.clone();
     wider["spec"]["namespaces"] = json!({"names": [scene.name, other]});
@@ -80,7 +75,7 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     let refused = scene.apply(who, &longer).await?.refused()?;
     ensure!(refused.contains("the verb bind"), "it says {refused}");
     scene.kubectl(who, &["label", "rel", &name, "by=me"]).await?.ok()?;
-    let now = stored(&scene, "rel", &name).await?;
+    let now = scene.get("rel", &name).await?.ok_or("it is gone")?;
     ensure!(now["spec"] == first["spec"] && now["metadata"]["labels"]["by"] == "me", "it is {now}");
     Ok(())
 }
@@ -116,7 +111,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
     says(scene.apply(who, &policy(&waiting, &loose)).await, &waiting, &here).await?;
     scene.kubectl(who, &["delete", "apol", &name]).await?.ok()?;
     says(scene.apply(who, &policy(&name, &loose)).await, &name, &here).await?;
-    ensure!(stored(&scene, "apol", &name).await?.is_null(), "it was stored");
+    ensure!(scene.get("apol", &name).await?.is_none(), "it was stored");
 
     bind(&scene, who, &scene.name, true).await?;
     scene.apply(who, &policy(&name, &loose)).await?.ok()?;

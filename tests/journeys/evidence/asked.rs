@@ -1,17 +1,18 @@
 //! What a policy asks for in `requirements.authentication`, setting by setting.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use control_plane::{SignIn, wait_for, wait_for_ok};
-use serde_json::{Value, json};
+use control_plane::SignIn;
+use serde_json::json;
 
 use super::{ACR, AMR, AUTH_TIME, approve, asking, bare, debug_for, for_devs, guarded, may, second_factor, with_mfa};
 use crate::{
     ensure,
     env::{Env, Error, Journey, Outcome, SOON, approved_by, automatic},
+    faults::until,
     journeys,
-    looks::{Person, refused},
+    looks::{Person, refused, until_condition},
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -134,7 +135,7 @@ async fn t09_a_request_that_waits_keeps_the_age_it_was_made_with(env: Arc<Env>) 
     ann.create(&scene, &scene.request("ann", &offer, "10m")).await?.ok()?;
     scene.until_state("ann", "AwaitingApproval", SOON).await?;
     let too_old = auth_time + max + TimeDelta::seconds(2);
-    wait_for("her sign-in to be too old", Duration::from_mins(1), async || (Utc::now() > too_old).then_some(())).await?;
+    until(too_old).await?;
     // Her sign-in is too old for another request, but it was not when she made this one.
     refused(
         ann.create(&scene, &scene.request("again", &offer, "10m")).await?,
@@ -217,25 +218,14 @@ async fn a_policy_says_whether_anybody_has_shown_its_evidence(env: Arc<Env>) -> 
     let rule = json!({"claims": [{"key": NEVER, "anyOf": ["yes"]}]});
     let never = scene.offer("never", asking(automatic(), &rule), for_devs()).await?;
     let seen = guarded(&scene).await?;
-    let condition = async |policy: &str| -> Result<Value, Error> {
-        let policy = scene.get("approvalpolicy", policy).await?.unwrap_or_default();
-        let all = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        Ok(all.into_iter().find(|condition| condition["type"] == "EvidenceSeen").unwrap_or_default())
-    };
-    let until = async |policy: &str, status: &str, reason: &str, says: &str| -> Outcome {
-        let what = format!("policy '{policy}' to be EvidenceSeen={status}");
-        let looked = wait_for_ok(&what, SOON, async || {
-            let now = condition(policy).await.map_err(|error| error.to_string())?;
-            let fits = now["status"] == status && now["reason"] == reason && now["message"].as_str().is_some_and(|m| m.contains(says));
-            if fits { Ok(()) } else { Err(now.to_string()) }
-        });
-        Ok(looked.await?)
-    };
     let ann = Person::sign_in(&scene, &with_mfa("ann", "devs"))?;
     refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("shows no '{NEVER}'")])?;
     let says = format!("no request has shown '{NEVER}' yet; if nobody can, the cluster's authentication does not pass it on");
-    until(&never, "False", "EvidenceNeverSeen", &says).await?;
+    let message = until_condition(&scene, &format!("apol/{never}"), "EvidenceSeen", "False", "EvidenceNeverSeen").await?;
+    ensure!(message.contains(&says), "it says {message}");
     ann.create(&scene, &scene.request("ann", &seen, "10m")).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
-    until(&seen, "True", "EvidenceSeen", &format!("sign-ins have shown '{AMR}'")).await
+    let message = until_condition(&scene, &format!("apol/{seen}"), "EvidenceSeen", "True", "EvidenceSeen").await?;
+    ensure!(message.contains(&format!("sign-ins have shown '{AMR}'")), "it says {message}");
+    Ok(())
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use control_plane::{ADMIN, wait_for_ok};
+use control_plane::ADMIN;
 use serde_json::{Value, json};
 
 use super::{ahead, comes_to, edit, set};
 use crate::{
     ensure,
-    env::{Env, Error, Journey, Outcome, SOON, Scene, automatic, eligibility},
+    env::{Env, Journey, Outcome, automatic, eligibility},
     journeys,
-    looks::refused,
+    looks::{refused, until_condition},
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -19,20 +19,6 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         eligibility_rules_that_come_later_stop_new_requests,
         authentication_that_nobody_has_shown_is_reported,
     ]
-}
-
-/// Waits until a condition of a cluster-scoped object has this status and reason, and returns what it says.
-pub(super) async fn says(scene: &Scene, object: &str, kind: &str, status: &str, reason: &str) -> Result<String, Error> {
-    let what = format!("{object} to have {kind}={status} {reason}");
-    let said = wait_for_ok(&what, SOON, async || {
-        let said = scene.kubectl("dev", &["get", object, "-o", "json"]).await.and_then(|said| Ok(said.ok()?));
-        let found: Value = serde_json::from_str(&said.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-        let conditions = found["status"]["conditions"].as_array().into_iter().flatten();
-        let condition = conditions.into_iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
-        let holds = condition["status"] == status && condition["reason"] == reason;
-        if holds { Ok(condition["message"].as_str().unwrap_or_default().to_owned()) } else { Err(found["status"].to_string()) }
-    });
-    Ok(said.await?)
 }
 
 async fn eligibility_rules_refuse_what_lacks_an_end_a_bound_or_a_reason(env: Arc<Env>) -> Outcome {
@@ -57,7 +43,7 @@ async fn eligibility_rules_refuse_what_lacks_an_end_a_bound_or_a_reason(env: Arc
         refused(write(changes).await?, &[told, &name])?;
     }
     write(json!({})).await?.ok()?;
-    says(&scene, &format!("rel/{name}"), "Ready", "True", "Valid").await.map(drop)
+    until_condition(&scene, &format!("rel/{name}"), "Ready", "True", "Valid").await.map(drop)
 }
 
 async fn eligibility_rules_that_come_later_stop_new_requests(env: Arc<Env>) -> Outcome {
@@ -65,14 +51,14 @@ async fn eligibility_rules_that_come_later_stop_new_requests(env: Arc<Env>) -> O
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     edit(&scene, "approvalpolicy", &offer, &json!({"eligibility": {"requireEnd": true}})).await?;
     let object = format!("rel/{offer}");
-    let message = says(&scene, &object, "Ready", "False", "EndRequired").await?;
+    let message = until_condition(&scene, &object, "Ready", "False", "EndRequired").await?;
     ensure!(message.starts_with("spec.endTime is missing and policy"), "it says {message}");
     let told = format!(
         "EligibilityNotReady: eligibility '{offer}' cannot be used: EndRequired: spec.endTime is missing and policy '{offer}' asks for one"
     );
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &[&told])?;
     edit(&scene, "roleeligibility", &offer, &json!({"endTime": ahead(3600)})).await?;
-    says(&scene, &object, "Ready", "True", "Valid").await?;
+    until_condition(&scene, &object, "Ready", "True", "Valid").await?;
     comes_to(&scene, "dev", &scene.request("now", &offer, "10m"), "Active").await.map(drop)
 }
 
@@ -82,17 +68,17 @@ async fn authentication_that_nobody_has_shown_is_reported(env: Arc<Env>) -> Outc
     let rule = json!({"requirements": {"authentication": {"claims": [{"key": key, "anyOf": ["mfa"]}]}}});
     let offer = scene.offer("view", set(automatic(), &rule), eligibility("view")).await?;
     let policy = format!("apol/{offer}");
-    let message = says(&scene, &policy, "EvidenceSeen", "False", "EvidenceNeverSeen").await?;
+    let message = until_condition(&scene, &policy, "EvidenceSeen", "False", "EvidenceNeverSeen").await?;
     ensure!(
         message.starts_with(&format!("no request has shown '{key}' yet; if nobody can, the cluster's authentication")),
         "it says {message}"
     );
-    says(&scene, &policy, "Ready", "True", "Valid").await?;
+    until_condition(&scene, &policy, "Ready", "True", "Valid").await?;
     let told = format!("EvidenceMissing: the sign-in of 'dev' shows no '{key}', and policy '{offer}' asks for 'mfa'");
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &[&told])?;
     // A policy that asks for none says nothing about any.
     let plain = scene.offer("plain", automatic(), eligibility("view")).await?;
-    says(&scene, &format!("apol/{plain}"), "Ready", "True", "Valid").await?;
+    until_condition(&scene, &format!("apol/{plain}"), "Ready", "True", "Valid").await?;
     let kinds = scene.kubectl("dev", &["get", "apol", &plain, "-o", "jsonpath={.status.conditions[*].type}"]).await?.ok()?;
     ensure!(kinds == "Ready", "its conditions are {kinds}");
     Ok(())

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use control_plane::wait_for_ok;
 use serde_json::{Value, json};
 
-use super::{comes_to, give_back, set, term, with};
+use super::{comes_to, give_back, hours::window, let_in, set, term, with};
 use crate::{
     ensure,
     env::{Env, Error, Journey, Outcome, SOON, Scene, approved_by, eligibility},
@@ -25,15 +24,14 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// A policy under which nobody gets anything now but in an emergency.
-fn strict(within: &str) -> Value {
-    let closed = (chrono::Utc::now() + TimeDelta::hours(3), chrono::Utc::now() + TimeDelta::hours(4));
-    let clock = |at: chrono::DateTime<chrono::Utc>| at.format("%H:%M").to_string();
+fn strict(within: &str) -> Result<Value, Error> {
+    let (closed, ..) = window(180, 240)?;
     let more = json!({
-        "windows": [{"from": clock(closed.0), "to": clock(closed.1), "timeZone": "UTC"}],
+        "windows": [closed],
         "limits": {"cooldown": "1h"},
         "emergency": {"allowed": true, "maxDuration": "10m", "reviewers": {"groups": ["security"]}, "reviewWithin": within},
     });
-    set(approved_by("leads", 1), &more)
+    Ok(set(approved_by("leads", 1), &more))
 }
 
 fn emergency(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value {
@@ -42,7 +40,7 @@ fn emergency(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value {
 
 async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
     let scene = env.scene("fire").await?;
-    let offer = scene.offer("edit", strict("1h"), eligibility("edit")).await?;
+    let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let status = comes_to(&scene, "dev", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
     ensure!(scene.may("dev", "create", "apps", "deployments").await?, "dev may not create Deployments in an emergency");
     let (start, end) = term(&status)?;
@@ -66,7 +64,7 @@ async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
 
 async fn emergency_is_bounded_and_wants_a_reason(env: Arc<Env>) -> Outcome {
     let scene = env.scene("bounds").await?;
-    let offer = scene.offer("edit", strict("1h"), eligibility("edit")).await?;
+    let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let without = scene.offer("without", approved_by("leads", 1), eligibility("edit")).await?;
     let told = format!("EmergencyNotAllowed: policy '{without}' allows no emergency (spec.emergency.allowed); ask without spec.emergency");
     refused(scene.create("dev", &emergency(&scene, "now", &without, "5m")).await?, &[&told])?;
@@ -95,7 +93,7 @@ async fn owed(scene: &Scene, state: &str) -> Result<Vec<String>, Error> {
 async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("reviewed").await?;
     // dev is a reviewer by name, and still none of what he did himself.
-    let mut policy = strict("1h");
+    let mut policy = strict("1h")?;
     policy["emergency"]["reviewers"]["users"] = json!(["dev"]);
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     comes_to(&scene, "dev", &emergency(&scene, "runs", &offer, "10m"), "Active").await?;
@@ -129,7 +127,7 @@ async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Ou
 /// `crowd` asks for no emergency elsewhere: what he owes holds for every other one of his.
 async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> Outcome {
     let scene = env.scene("overdue").await?;
-    let offer = scene.offer("edit", strict("6s"), eligibility("edit")).await?;
+    let offer = scene.offer("edit", strict("6s")?, eligibility("edit")).await?;
     comes_to(&scene, "crowd", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
     let status = until(&scene, "first", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
     ensure!(status["state"] == "Active" && did(&status, "jit-rbac", "ReviewOverdue"), "it is {status}");
@@ -147,13 +145,6 @@ async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> 
     give_back(&scene, "crowd", "plain").await?;
     scene.create("security", &scene.decision("first", "Review", None)).await?.ok()?;
     until(&scene, "first", "to be reviewed", |status| status["review"]["state"] == "Done").await?;
-    let again = wait_for_ok("another emergency to be let in", Duration::from_secs(10), async || {
-        match scene.create("crowd", &emergency(&scene, "second", &offer, "5m")).await {
-            Ok(said) if said.status.success() => Ok(()),
-            Ok(said) => Err(said.stderr),
-            Err(error) => Err(error.to_string()),
-        }
-    });
-    again.await?;
+    let_in(&scene, "crowd", &emergency(&scene, "second", &offer, "5m"), Duration::from_secs(10)).await?;
     scene.until_state("second", "Active", SOON).await.map(drop)
 }

@@ -25,7 +25,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// A window every day from so many minutes from now until so many, both cut to whole minutes; with the instants of both.
-fn window(from: i64, to: i64) -> Result<(Value, DateTime<Utc>, DateTime<Utc>), Error> {
+pub(super) fn window(from: i64, to: i64) -> Result<(Value, DateTime<Utc>, DateTime<Utc>), Error> {
     let at = |minutes| (Utc::now() + TimeDelta::minutes(minutes)).duration_trunc(TimeDelta::minutes(1));
     let (from, to) = (at(from)?, at(to)?);
     let clock = |at: DateTime<Utc>| at.format("%H:%M").to_string();

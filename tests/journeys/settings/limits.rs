@@ -11,10 +11,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{ahead, comes_to, give_back, set, term, under, with};
+use super::{ahead, comes_to, give_back, let_in, set, term, under, with};
 use crate::{
     ensure,
     env::{Env, Journey, Outcome, SOON, approved_by, automatic, eligibility},
+    faults::until,
     journeys,
     looks::{refused, says},
     ways::{stamp, time},
@@ -128,13 +129,7 @@ async fn limits_cooldown(env: Arc<Env>) -> Outcome {
     refused(scene.create("dev", &scene.request("second", &offer, "10m")).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &scene.request("beside", &beside[0], "10m"), "Active").await?;
-    let again =
-        wait_for_ok("the pause to be over", SOON, async || match scene.create("dev", &scene.request("second", &offer, "10m")).await {
-            Ok(said) if said.status.success() => Ok(()),
-            Ok(said) => Err(said.stderr),
-            Err(error) => Err(error.to_string()),
-        });
-    again.await?;
+    let_in(&scene, "dev", &scene.request("second", &offer, "10m"), SOON).await?;
     let (start, _) = term(&scene.until_state("second", "Active", SOON).await?)?;
     ensure!(start >= over, "the next one started at {start}, before {over}");
     Ok(())
@@ -163,10 +158,7 @@ async fn t54_max_identity_age_counts_groups_only_so_long(env: Arc<Env>) -> Outco
     let slow = scene.offer("slow", limited(approved_by("leads", 1), &json!({"maxIdentityAge": "3s"})), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("slow", &slow, "10m"), "AwaitingApproval").await?;
     let created = time(&scene.get("rar", "slow").await?.unwrap_or_default()["metadata"]["creationTimestamp"])?;
-    wait_for_ok("the stamp to be too old", SOON, async || {
-        if chrono::Utc::now() - created > TimeDelta::seconds(5) { Ok(()) } else { Err(String::new()) }
-    })
-    .await?;
+    until(created + TimeDelta::seconds(5)).await?;
     let digest = scene.status("slow").await?["digest"].clone();
     let approve = scene.create("lead-1", &scene.decision("slow", "Approve", digest.as_str())).await?;
     ensure!(!approve.status.success(), "an approval counts on groups that were seen too long ago");

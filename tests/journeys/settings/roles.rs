@@ -5,12 +5,12 @@ use std::sync::Arc;
 use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
-use super::{comes_to, edit, eligibilities, set};
+use super::{comes_to, edit, set};
 use crate::{
     ensure,
     env::{AGGREGATED, Env, GAINING, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility, risks},
     journeys,
-    looks::{did, refused, says, until},
+    looks::{did, refused, says, until, until_condition},
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -115,7 +115,7 @@ async fn t39_accept_risks_is_asked_for_what_outlives_a_grant(env: Arc<Env>) -> O
     }
     write("edit", risks("edit")).await?.ok()?;
     let object = format!("rel/{name}");
-    eligibilities::says(&scene, &object, "Ready", "True", "Valid").await?;
+    until_condition(&scene, &object, "Ready", "True", "Valid").await?;
     let said = scene.kubectl("dev", &["get", &object, "-o", "jsonpath={.status.role.risks}"]).await?.ok()?;
     let shown: Value = serde_json::from_str(&said)?;
     let all = ["Impersonation", "ServiceAccountTokens", "Secrets", "WorkloadExec", "WorkloadCreate"];
@@ -148,7 +148,7 @@ async fn t18_accept_risks_is_asked_again_when_a_role_gains_one(env: Arc<Env>) ->
     let told = format!(
         "ClusterRole '{GAINING}' can update certificatesigningrequests/approval.certificates.k8s.io (class Certificates): what is gained by that outlives a grant"
     );
-    let message = eligibilities::says(&scene, &object, "Ready", "False", "RiskNotAccepted").await?;
+    let message = until_condition(&scene, &object, "Ready", "False", "RiskNotAccepted").await?;
     ensure!(message.starts_with(&told), "it says {message}");
     let table = scene.kubectl("dev", &["get", &object]).await?.ok()?;
     ensure!(table.contains(" RiskNotAccepted "), "no column shows it:\n{table}");
@@ -161,7 +161,7 @@ async fn t18_accept_risks_is_asked_again_when_a_role_gains_one(env: Arc<Env>) ->
     let approve = scene.create("lead-1", &scene.decision("before", "Approve", digest.as_deref())).await?;
     refused(approve, &["RequestNotReady: request 'before' cannot be approved as it stands: "])?;
     edit(&scene, "roleeligibility", &offer, &json!({"acceptRisks": ["Certificates"]})).await?;
-    eligibilities::says(&scene, &object, "Ready", "True", "Valid").await?;
+    until_condition(&scene, &object, "Ready", "True", "Valid").await?;
     scene.until_state("before", "AwaitingApproval", SOON).await?;
     scene.approve("lead-1", "before").await?;
     let status = scene.until_state("before", "Active", SOON).await?;
