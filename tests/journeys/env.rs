@@ -37,7 +37,7 @@ pub type Outcome = Result<(), Error>;
 pub type Journey = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// How long a condition may take that should hold at once. It bounds a wait, it is no pause.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(30);
 /// `ClusterRole`s that the operator may bind besides Kubernetes' own; a journey each makes them.
 pub const AGGREGATED: &str = "journeys-aggregated";
 pub const GAINING: &str = "journeys-gaining";
