@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PLANE := target/debug/plane
 
-.PHONY: help tools build plane crds refusals lint test demo up down run
+.PHONY: help tools build plane crds refusals lint test bench demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -48,3 +48,6 @@ down: ## End what `make up` started
 
 run: build ## Rebuild, and restart the operator on what `make up` started
 	@$(PLANE) run
+
+bench: plane ## How fast it is, beside the floor of a plain client on the same API server; in about ten minutes after the builds
+	@$(CARGO) bench --quiet --locked --bench bench

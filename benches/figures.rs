@@ -1,0 +1,37 @@
+//! Samples and their percentiles.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Samples in milliseconds, in order.
+#[derive(Clone, Debug)]
+pub struct Spread(Vec<f64>);
+
+impl Spread {
+    /// Of samples in any order.
+    pub fn new(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        Self(samples)
+    }
+
+    /// The sample at this part of all, by the nearest rank.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank among thousands")]
+    pub fn at(&self, part: f64) -> f64 {
+        let rank = (part * self.0.len() as f64).ceil() as usize;
+        self.0.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// `p50` for one half.
+pub fn name(part: f64) -> String {
+    format!("p{}", part * 100.0)
+}
+
+/// A span in milliseconds.
+pub fn ms(span: TimeDelta) -> f64 {
+    span.as_seconds_f64() * 1_000.0
+}
+
+/// What has passed since, in milliseconds.
+pub fn since(at: DateTime<Utc>) -> f64 {
+    ms(Utc::now() - at)
+}

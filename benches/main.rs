@@ -1,0 +1,141 @@
+//! How fast the product is, held against the floor of the same API server in the same run.
+//!
+//! The floor is what a plain client needs that creates and deletes `RoleBinding`s itself, without rules, approval or record. `make bench`
+//! runs it; figures go to the screen and to `target/bench/report.json`.
+
+mod figures;
+mod floor;
+mod ground;
+mod ours;
+mod process;
+mod report;
+mod sightings;
+
+use std::{error::Error, path::Path};
+
+use clap::Parser;
+use figures::Spread;
+use ground::Ground;
+use report::{Goal, Report};
+
+/// Why a measurement could not be made.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How much is measured.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Cargo gives it to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Activations of which the latency is taken, one after the other.
+    #[arg(long, default_value_t = 400)]
+    latency: usize,
+    /// Grants whose ends are spread over half a minute.
+    #[arg(long, default_value_t = 200)]
+    spread: usize,
+    /// Grants that end in the same second.
+    #[arg(long, default_value_t = 1_000)]
+    at_once: usize,
+    /// Activations of which the rate is taken, sixteen at once.
+    #[arg(long, default_value_t = 2_000)]
+    rate: usize,
+    /// Numbers of active grants at which memory, CPU and start-up are looked at.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000])]
+    active: Vec<usize>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let options = Options::parse();
+    let mut report = Report::default();
+    let mut ground = Ground::start().await?;
+    let floor = floors(&ground, &options).await?;
+    ground.install().await?;
+    measure(&ground, &options, &floor, &mut report).await?;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    report.write(&directory.join("report.json"))?;
+    report.print();
+    ground.end();
+    if report.met() { Ok(()) } else { Err("a goal was missed".into()) }
+}
+
+/// The floor's figures, taken before anything of the product is installed.
+struct Floors {
+    latency: Spread,
+    create: Spread,
+    spread: Spread,
+    at_once: ours::AtOnce,
+    one_write: f64,
+    three_writes: f64,
+}
+
+async fn floors(ground: &Ground, options: &Options) -> Result<Floors, Failure> {
+    eprintln!("floor: a plain client");
+    // Connections, caches and the API server's own start are nobody's figure.
+    floor::latency(ground, "warm", 100).await?;
+    let latency = floor::latency(ground, "latency", options.latency).await?;
+    let create = floor::creates(ground, options.latency).await?;
+    let one_write = floor::rate_of_one_write(ground, options.rate).await?;
+    let three_writes = floor::rate_of_three_writes(ground, options.rate).await?;
+    let spread = floor::lateness(ground, options.spread).await?;
+    let at_once = floor::at_once(ground, options.at_once).await?;
+    floor::clear(ground).await?;
+    Ok(Floors { latency, create, spread, at_once, one_write, three_writes })
+}
+
+async fn measure(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
+    let most = |ratio| Goal::AtMostFloor(ratio);
+    report.add("memory of the leader, nothing active", "MiB", None, ground.memory().await?, Goal::None);
+
+    eprintln!("ours: latency");
+    let automatic = ours::automatic(ground, options.latency).await?;
+    for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
+        let name = format!("request created to binding seen, {}", figures::name(q));
+        report.add(&name, "ms", Some(floor.latency.at(q)), automatic.seen.at(q), goal);
+    }
+    for q in [0.5, 0.99] {
+        let name = format!("creation of a request, with admission, {}", figures::name(q));
+        report.add(&name, "ms", Some(floor.create.at(q)), automatic.create.at(q), Goal::None);
+    }
+    let approved = ours::approved(ground, options.latency).await?;
+    for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
+        let name = format!("approval created to binding seen, {}", figures::name(q));
+        report.add(&name, "ms", Some(floor.latency.at(q)), approved.at(q), goal);
+    }
+
+    eprintln!("ours: rate and writes");
+    let rate = ours::rate(ground, options.rate).await?;
+    report.add("activations per second, 16 at once", "1/s", Some(floor.three_writes), rate.a_second, Goal::AtLeast(150.0, 0.6));
+    report.add("the same, beside one write each", "1/s", Some(floor.one_write), rate.a_second, Goal::None);
+
+    eprintln!("ours: ends");
+    let spread = ours::lateness(ground, options.spread).await?;
+    for q in [0.5, 0.99] {
+        let name = format!("deadline to binding gone, spread, {}", figures::name(q));
+        report.add(&name, "ms", Some(floor.spread.at(q)), spread.at(q), most(1.2));
+    }
+    let at_once = ours::at_once(ground, options.at_once).await?;
+    let name = format!("{} grants end in one second: first to last gone", options.at_once);
+    report.add(&name, "ms", Some(floor.at_once.first_to_last), at_once.first_to_last, most(1.2));
+    report.add("the same: deadline to last gone", "ms", Some(floor.at_once.to_last), at_once.to_last, Goal::None);
+
+    for (number, active) in options.active.iter().enumerate() {
+        eprintln!("ours: {active} active");
+        ours::fill(ground, *active).await?;
+        let idle = ground.idle().await?;
+        let goals = match active {
+            5_000 => (Goal::AtMost(60.0), Goal::AtMost(1.0)),
+            _ => (Goal::None, Goal::None),
+        };
+        report.add(&format!("memory of the leader, {active} active"), "MiB", None, ground.memory().await?, goals.0);
+        report.add(&format!("CPU of the leader, idle, {active} active"), "%", None, idle, goals.1);
+        if number + 1 == options.active.len() {
+            let floor = floor::list(ground).await?;
+            let ours = ground.start_up().await?;
+            report.add(&format!("start to the last timer armed, {active} active"), "ms", Some(floor), ours, Goal::None);
+        }
+    }
+    report.add("writes per automatic grant", "calls", None, rate.writes, Goal::AtMost(4.0));
+    report.add("events per automatic grant", "calls", None, rate.events, Goal::None);
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The product: the same figures, with rules, record and two replicas.
+
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
+use control_plane::{AuditEvent, wait_for};
+use futures::{StreamExt, TryStreamExt, stream};
+use jit_rbac::api::{ActivationDecision, RoleActivationRequest, names};
+use kube::{Api, ResourceExt, api::PostParams};
+use serde_json::json;
+
+use crate::{
+    Failure,
+    figures::{Spread, ms, since},
+    floor::{WORKERS, a_second, spread},
+    ground::{Ground, Place, offer},
+};
+
+/// Names of the two accounts of the product begin so.
+const OURS: &str = "system:serviceaccount:jit-system:";
+
+/// What one automatic activation after the other took.
+pub struct Automatic {
+    /// From the request's creation to the binding's being seen.
+    pub seen: Spread,
+    /// The creation alone.
+    pub create: Spread,
+}
+
+/// A rate, and what each activation cost.
+pub struct Rate {
+    /// Activations in a second, until the last one's status says that it is active.
+    pub a_second: f64,
+    /// Writes of the product for the whole life of one, Events and the Lease aside.
+    pub writes: f64,
+    /// Events of the product.
+    pub events: f64,
+}
+
+/// Grants with one deadline.
+pub struct AtOnce {
+    /// From the first that was seen to be gone to the last, in milliseconds.
+    pub first_to_last: f64,
+    /// From the deadline to the last.
+    pub to_last: f64,
+}
+
+impl AtOnce {
+    /// Of pairs of deadline and end.
+    pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
+        let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
+        let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());
+        let deadline = gone.iter().map(|(deadline, _)| *deadline).min();
+        Self {
+            first_to_last: of(last.zip(first).map(|(last, first)| last - first)),
+            to_last: of(last.zip(deadline).map(|(last, due)| last - due)),
+        }
+    }
+}
+
+/// Automatic activations one after the other.
+pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failure> {
+    // Connections of a hundred people are nobody's figure.
+    for _ in 0..100 {
+        activate(ground, &ground.place()?, "4h").await?;
+    }
+    let (mut seen, mut create) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let place = ground.place()?;
+        let start = Utc::now();
+        let name = ask(&place, &offer(place.offer), "4h").await?.1;
+        create.push(since(start));
+        seen.push(ms(ground.bindings.comes(&name).await?.came - start));
+    }
+    Ok(Automatic { seen: Spread::new(seen), create: Spread::new(create) })
+}
+
+/// Activations that somebody approves, one after the other: from the approval's creation to the binding's being seen.
+pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+    let mut samples = Vec::new();
+    for _ in 0..times {
+        let place = ground.place()?;
+        let (request, binding) = ask(&place, "approved", "4h").await?;
+        let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);
+        let digest = wait_for("a request to wait for its approval", Duration::from_secs(30), async || {
+            requests.get(&request).await.ok()?.status?.digest.filter(|digest| !digest.is_empty())
+        });
+        let decision: ActivationDecision = serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": "approve-"},
+            "spec": {"requestRef": {"name": request}, "decision": "Approve", "digest": digest.await?},
+        }))?;
+        let decisions: Api<ActivationDecision> = Api::namespaced(ground.lead.clone(), &place.namespace);
+        let start = Utc::now();
+        decisions.create(&PostParams::default(), &decision).await?;
+        samples.push(ms(ground.bindings.comes(&binding).await?.came - start));
+    }
+    Ok(Spread::new(samples))
+}
+
+/// Short activations, sixteen at once, to their ends.
+pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
+    let mut log = ground.plane.cluster().audit_from_now()?;
+    let start = Utc::now();
+    let all = (0..times).map(async |_| {
+        let place = ground.place()?;
+        let (request, binding) = ask(&place, &offer(place.offer), "45s").await?;
+        ground.bindings.comes(&binding).await?;
+        Ok::<_, Failure>((request, binding))
+    });
+    let made: Vec<(String, String)> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
+    for (request, _) in &made {
+        ground.active()?.comes(request).await?;
+    }
+    let a_second = a_second(times, start);
+    for (request, binding) in &made {
+        ground.bindings.goes(binding).await?;
+        ground.active()?.goes(request).await?;
+    }
+    let calls: Vec<AuditEvent> = log.read()?.into_iter().filter(|call| call.user.username.starts_with(OURS) && call.is_write()).collect();
+    let of = |wanted: &dyn Fn(&str) -> bool| share(calls.iter().filter(|call| wanted(&call.resource())).count(), times);
+    let writes = of(&|resource| matches!(resource, "rolebindings" | "roleactivationrequests" | "roleactivationrequests/status"));
+    Ok(Rate { a_second, writes, events: of(&|resource| resource == "events") })
+}
+
+/// Grants whose ends are spread: from the deadline until it is seen to be gone.
+pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+    let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let gone = end_all(ground, (0..times).map(|number| from + spread(number)).collect()).await?;
+    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
+}
+
+/// Grants with one deadline.
+pub async fn at_once(ground: &Ground, times: usize) -> Result<AtOnce, Failure> {
+    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(25);
+    let mut gone = end_all(ground, vec![deadline; times + times / 10]).await?;
+    // A creation that was stamped a second later than it was sent ends a second later.
+    gone.retain(|(at, _)| *at == deadline);
+    gone.truncate(times);
+    if gone.len() < times { Err(format!("only {} of {times} end in the same second", gone.len()).into()) } else { Ok(AtOnce::new(&gone)) }
+}
+
+/// Activates until so many are active.
+pub async fn fill(ground: &Ground, to: usize) -> Result<(), Failure> {
+    let missing = to.saturating_sub(ground.active()?.there(|_| true));
+    let all = (0..missing).map(async |_| activate(ground, &ground.place()?, "4h").await);
+    stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
+    Ok(())
+}
+
+async fn activate(ground: &Ground, place: &Place, duration: &str) -> Result<(), Failure> {
+    let (request, _) = ask(place, &offer(place.offer), duration).await?;
+    ground.active()?.comes(&request).await?;
+    Ok(())
+}
+
+/// Creates a request. Its name, and that of its binding to be.
+async fn ask(place: &Place, offer: &str, duration: &str) -> Result<(String, String), Failure> {
+    let request: RoleActivationRequest = serde_json::from_value(json!({
+        "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": format!("{}-", place.person)},
+        "spec": {"eligibilityRef": {"name": offer}, "duration": duration, "justification": "a measurement"},
+    }))?;
+    let api: Api<RoleActivationRequest> = Api::namespaced(place.client.clone(), &place.namespace);
+    let made = api.create(&PostParams::default(), &request).await?;
+    Ok((made.name_any(), names::binding_name(&made.uid().unwrap_or_default())))
+}
+
+/// Makes a grant for each of these ends, and waits for them: deadlines, as the bindings say them, and ends.
+async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+    let all = deadlines.into_iter().map(|deadline| async move {
+        let place = ground.place()?;
+        // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
+        while Utc::now().nanosecond() > 950_000_000 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
+        let (_, binding) = ask(&place, &offer(place.offer), &format!("{left}s")).await?;
+        ground.bindings.comes(&binding).await?;
+        Ok::<_, Failure>(binding)
+    });
+    let made: Vec<String> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
+    let mut ends = Vec::new();
+    for binding in made {
+        let (sight, gone) = ground.bindings.goes(&binding).await?;
+        ends.push((sight.deadline.ok_or("a binding without a deadline")?, gone));
+    }
+    Ok(ends)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn share(of: usize, times: usize) -> f64 {
+    of as f64 / times as f64
+}

@@ -1,0 +1,123 @@
+//! When objects came and went, as somebody sees who watches the API server.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use jit_rbac::api::names;
+use kube::{Api, Resource, core::PartialObjectMeta, runtime::watcher};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Failure;
+
+/// The longest that anything here may take.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// When one object came and went.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// When it was first seen.
+    pub came: DateTime<Utc>,
+    /// When it was seen to go.
+    pub gone: Option<DateTime<Utc>>,
+    /// When it should go, by its own annotation.
+    pub deadline: Option<DateTime<Utc>>,
+}
+
+/// Everything that was seen of one kind, by name.
+#[derive(Debug)]
+pub struct Sightings {
+    seen: Mutex<HashMap<String, Sight>>,
+    news: watch::Sender<()>,
+    stop: CancellationToken,
+}
+
+impl Sightings {
+    /// Watches from now on.
+    pub fn follow<K>(api: Api<PartialObjectMeta<K>>, config: watcher::Config) -> Arc<Self>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let sightings = Arc::new(Self { seen: Mutex::default(), news: watch::Sender::new(()), stop: CancellationToken::new() });
+        let here = sightings.clone();
+        tokio::spawn(async move {
+            let mut events = Box::pin(watcher(api, config));
+            while let Some(Some(event)) = here.stop.run_until_cancelled(events.next()).await {
+                match event {
+                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => here.came(&object),
+                    Ok(watcher::Event::Delete(object)) => here.went(&object),
+                    Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                    Err(error) => eprintln!("a watch of the measurement was interrupted: {error}"),
+                }
+            }
+        });
+        sightings
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Sight>) -> T) -> T {
+        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn came<K>(&self, object: &PartialObjectMeta<K>) {
+        let now = Utc::now();
+        let annotations = object.metadata.annotations.as_ref();
+        let deadline = annotations.and_then(|all| all.get(names::EXPIRES_AT)?.parse().ok());
+        let name = object.metadata.name.clone().unwrap_or_default();
+        self.with(|seen| {
+            seen.entry(name).or_insert(Sight { came: now, gone: None, deadline });
+        });
+        self.news.send_replace(());
+    }
+
+    fn went<K>(&self, object: &PartialObjectMeta<K>) {
+        let now = Utc::now();
+        let name = object.metadata.name.clone().unwrap_or_default();
+        self.with(|seen| {
+            if let Some(sight) = seen.get_mut(&name) {
+                sight.gone.get_or_insert(now);
+            }
+        });
+        self.news.send_replace(());
+    }
+
+    /// Waits until it has come.
+    pub async fn comes(&self, name: &str) -> Result<Sight, Failure> {
+        self.until(name, |sight| Some(*sight)).await
+    }
+
+    /// Waits until it has come and gone.
+    pub async fn goes(&self, name: &str) -> Result<(Sight, DateTime<Utc>), Failure> {
+        self.until(name, |sight| Some((*sight, sight.gone?))).await
+    }
+
+    /// Looks no longer.
+    pub fn end(&self) {
+        self.stop.cancel();
+    }
+
+    /// How many are there now.
+    pub fn there(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        self.with(|seen| seen.iter().filter(|(name, sight)| sight.gone.is_none() && wanted(name)).count())
+    }
+
+    async fn until<T>(&self, name: &str, look: impl Fn(&Sight) -> Option<T>) -> Result<T, Failure> {
+        let mut news = self.news.subscribe();
+        let looking = async {
+            loop {
+                news.borrow_and_update();
+                if let Some(found) = self.with(|seen| seen.get(name).and_then(&look)) {
+                    return Ok(found);
+                }
+                news.changed().await?;
+            }
+        };
+        tokio::time::timeout(LIMIT, looking).await.map_err(|_| format!("waited {LIMIT:?} for {name}"))?
+    }
+}
