@@ -14,7 +14,9 @@ use crate::{
     gather::{
         GatherError,
         beside::{self, Bindings},
-        convert, live,
+        convert,
+        horizon::AsOf,
+        live,
         surroundings::Source,
     },
 };
@@ -72,7 +74,7 @@ impl Desk {
             return Ok(refusal.into());
         }
         let (said, mut snapshot) = tokio::try_join!(
-            live::decisions(&self.client, write.namespace(), &request.object.name),
+            live::decisions(&self.client, write.namespace(), &request.object.name, AsOf::Now),
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         snapshot.decisions = said;
@@ -92,7 +94,8 @@ impl Desk {
         let name = &request.object.spec.eligibility_ref.name;
         let around = self.world.surroundings(name, &request.namespace, source);
         let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
-        let peers = beside::listed(&self.client, &self.world, &request, &around).await?;
+        let as_of = if source == Source::Cache { AsOf::AT_HAND } else { AsOf::Now };
+        let peers = beside::listed(&self.client, &self.world, &request, &around, as_of).await?;
         Ok(Snapshot {
             peers,
             base,

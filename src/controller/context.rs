@@ -16,6 +16,7 @@ use crate::{
     domain::{Lookup, RequestFacts, Settings},
     gather::{
         cache::{Cache, Key},
+        horizon::Horizon,
         surroundings::World,
     },
     guards::Guards,
@@ -58,8 +59,19 @@ pub struct Context {
     pub reviews: Arc<Reviews>,
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
+    /// How much of what is stored this replica has seen.
+    pub seen: Seen,
     /// Counts what is done.
     pub metrics: ControllerMetrics,
+}
+
+/// The newest of each kind that this replica has seen or written.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Of requests.
+    pub requests: Horizon,
+    /// Of decisions.
+    pub decisions: Horizon,
 }
 
 /// Emergencies whose review is not done, as far as this replica has looked at them.

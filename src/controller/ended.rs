@@ -34,6 +34,7 @@ use crate::{
     gather::{
         GatherError,
         cache::Key,
+        horizon::AsOf,
         live::{self, StoredRequest},
         read,
         surroundings::Source,
@@ -155,7 +156,13 @@ impl EndedRequests {
             return Ok(None);
         }
         let uid = hash(&found.stored.metadata.uid);
-        match self.kept(&found).await? {
+        let is_due = |kept: Kept| matches!(kept, Kept::Until(at) if at <= self.context.now());
+        let mut kept = self.kept(&found, Source::Cache).await?;
+        if is_due(kept) {
+            // No record is lost because a cache is behind.
+            kept = self.kept(&found, Source::Server).await?;
+        }
+        match kept {
             Kept::Until(at) if at <= self.context.now() => {
                 self.delete(key, &found).await?;
                 self.lock().until.remove(&uid);
@@ -174,8 +181,8 @@ impl EndedRequests {
         }
     }
 
-    /// How long a request is kept, by what the API server says now: no record is lost because a cache is behind.
-    async fn kept(&self, found: &StoredRequest) -> Result<Kept, GatherError> {
+    /// How long a request is kept.
+    async fn kept(&self, found: &StoredRequest, source: Source) -> Result<Kept, GatherError> {
         let (facts, status) = (&found.facts, found.stored.status.clone().unwrap_or_default());
         let reviewed = status.review.as_ref().is_some_and(|review| review.state == ReviewState::Done);
         let past = Past {
@@ -187,9 +194,9 @@ impl EndedRequests {
             prolonged: false,
         };
         let world = &self.context.world;
-        let eligibility = world.eligibility(&facts.object.spec.eligibility_ref.name, Source::Server).await?;
+        let eligibility = world.eligibility(&facts.object.spec.eligibility_ref.name, source).await?;
         let policy = match eligibility.found() {
-            Some(eligibility) => world.policy(&eligibility.spec.policy_ref.name, Source::Server).await?,
+            Some(eligibility) => world.policy(&eligibility.spec.policy_ref.name, source).await?,
             None => Lookup::Absent,
         };
         let policy = policy.found().map(|policy| &policy.spec);
@@ -230,7 +237,7 @@ impl EndedRequests {
     async fn delete(&self, key: &Key, found: &StoredRequest) -> Result<(), RequestError> {
         let meta = &found.stored.metadata;
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        let decisions = live::decisions(&self.context.client, &key.namespace, &key.name).await?;
+        let decisions = live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await?;
         let only_this = Preconditions { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() };
         let params = DeleteParams::background().preconditions(only_this);
         match write(|| format!("delete request '{key}'"), api.delete(&key.name, &params)).await {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    context::{Context, Evidence, LiveRequest, Reviews},
+    context::{Context, Evidence, LiveRequest, Reviews, Seen},
     ended::EndedRequests,
     events::Events,
     lease::Elector,
@@ -30,7 +30,9 @@ use crate::{
     domain::{Lookup, RequestFacts},
     gather::{
         cache::{Cache, Key},
-        convert, live,
+        convert,
+        horizon::AsOf,
+        live,
         surroundings::{self, Change, World},
     },
     guards::{Guards, expected::Expected},
@@ -160,6 +162,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
         guards: guards.clone(),
         events,
         evidence: Evidence::default(),
+        seen: Seen::default(),
         reviews,
         ended: queues.ended.clone(),
         metrics: counted,
@@ -260,7 +263,14 @@ impl Follower {
         tokio::join!(
             self.context.guards.follow(),
             self.context.world.follow(|change| self.changed(&change)),
-            self.context.requests.follow(surroundings::watch(requests, live_requests), live_request, |key| self.request_changed(key),),
+            self.context.requests.follow(
+                surroundings::watch(requests, live_requests),
+                |request| {
+                    self.context.seen.requests.note(&request);
+                    live_request(request)
+                },
+                |key| self.request_changed(key),
+            ),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
         );
     }
@@ -272,7 +282,7 @@ impl Follower {
     /// A request changed, and with it what prolongs it.
     fn request_changed(&self, key: Key) {
         self.note_evidence(&key);
-        self.requests_of(|facts| facts.namespace == key.namespace && facts.object.spec.base() == Some(key.name.as_str()));
+        self.requests_in(&key.namespace, |facts| facts.object.spec.base() == Some(key.name.as_str()));
         self.request(key);
     }
 
@@ -291,7 +301,10 @@ impl Follower {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             let decision = match event {
-                Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => guard.0.ok(),
+                Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => {
+                    self.context.seen.decisions.note(&guard);
+                    guard.0.ok()
+                }
                 Ok(_) => None,
                 Err(error) => {
                     warn!(what = "decisions", error = one_line(&error), "the watch was interrupted and goes on");
@@ -326,7 +339,7 @@ impl Follower {
             }
             Change::Role(key) => {
                 let named = self.eligibility_names(|spec| spec.role_ref.kind == RoleKind::Role && spec.role_ref.name == key.name);
-                self.requests_of(|facts| facts.namespace == key.namespace && named.contains(&facts.object.spec.eligibility_ref.name));
+                self.requests_in(&key.namespace, |facts| named.contains(&facts.object.spec.eligibility_ref.name));
             }
             Change::Namespace(key) => {
                 // Only by its name or by a selector can it be one of an eligibility's.
@@ -336,7 +349,7 @@ impl Follower {
                 for name in self.eligibility_names(may_cover) {
                     self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
                 }
-                self.requests_of(|facts| facts.namespace == key.name);
+                self.requests_in(&key.name, |_| true);
             }
         }
     }
@@ -351,6 +364,13 @@ impl Follower {
             self.queues.eligibilities.add_in(Key::cluster(name), pause);
         }
         self.requests_of(|facts| names.contains(&facts.object.spec.eligibility_ref.name));
+    }
+
+    fn requests_in(&self, namespace: &str, wanted: impl Fn(&RequestFacts) -> bool) {
+        let wanted = |key: &Key, facts: &LiveRequest| facts.found().filter(|f| wanted(f)).map(|_| key.clone());
+        for key in self.context.requests.pick_in(namespace, wanted) {
+            self.request(key);
+        }
     }
 
     fn requests_of(&self, wanted: impl Fn(&RequestFacts) -> bool) {
@@ -388,7 +408,7 @@ impl Follower {
     /// Has the requests looked at that ended and owe a review: no cache holds them.
     async fn reviews(&self) {
         for state in [ReviewState::Owed, ReviewState::Overdue] {
-            match live::requests(&self.context.client, live::Wanted::Review(state)).await {
+            match live::requests(&self.context.client, live::Wanted::Review(state), AsOf::Now).await {
                 Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
                 Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
             }

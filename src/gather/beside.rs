@@ -6,6 +6,7 @@ use kube::Client;
 
 use super::{
     GatherError, convert,
+    horizon::AsOf,
     live::{self, Wanted},
     surroundings::{Surroundings, World},
 };
@@ -24,7 +25,13 @@ pub enum Bindings {
 }
 
 /// The other requests that matter to this one, as the API server lists them.
-pub async fn listed(client: &Client, world: &World, facts: &RequestFacts, around: &Surroundings) -> Result<Vec<Peer>, GatherError> {
+pub async fn listed(
+    client: &Client,
+    world: &World,
+    facts: &RequestFacts,
+    around: &Surroundings,
+    as_of: AsOf,
+) -> Result<Vec<Peer>, GatherError> {
     let spec = &facts.object.spec;
     let Some(requester) = &spec.requester else { return Ok(Vec::new()) };
     let (namespace, username, eligibility) = (facts.namespace.as_str(), requester.username.as_str(), spec.eligibility_ref.name.as_str());
@@ -37,7 +44,7 @@ pub async fn listed(client: &Client, world: &World, facts: &RequestFacts, around
     if spec.emergency {
         wanted.extend([Wanted::Review(ReviewState::Owed), Wanted::Review(ReviewState::Overdue)]);
     }
-    let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted))).await?;
+    let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
     Ok(peers(world, lists.into_iter().flatten(), facts))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use futures::{Stream, StreamExt};
@@ -44,12 +44,15 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// By namespace first: most questions are about one, and must not cost more because others have many objects.
+type ByNamespace<F> = HashMap<String, HashMap<Key, F>>;
+
 /// The facts `F` of all objects of one kind. Objects themselves are not kept, so that the cache holds no more than the rules read.
 #[derive(Debug)]
 pub struct Cache<F> {
     what: &'static str,
     matters: fn(&F, &F) -> bool,
-    facts: RwLock<HashMap<Key, F>>,
+    facts: RwLock<ByNamespace<F>>,
     synced: watch::Sender<bool>,
 }
 
@@ -69,12 +72,17 @@ impl<F: Clone + PartialEq> Cache<F> {
     /// The facts of one object, if it was seen.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<F> {
-        self.facts.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.read().get(&key.namespace)?.get(key).cloned()
     }
 
     /// The results of `pick` over all objects.
     pub fn pick<T>(&self, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
-        self.facts.read().unwrap_or_else(PoisonError::into_inner).iter().filter_map(|(key, facts)| pick(key, facts)).collect()
+        self.read().values().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
+    }
+
+    /// The results of `pick` over the objects of one namespace.
+    pub fn pick_in<T>(&self, namespace: &str, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
+        self.read().get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
     /// Returns when everything that existed at the start has been seen.
@@ -91,13 +99,14 @@ impl<F: Clone + PartialEq> Cache<F> {
         facts: impl Fn(K) -> F,
         changed: impl Fn(Key),
     ) {
-        let mut listed: HashMap<Key, F> = HashMap::new();
+        let mut listed = ByNamespace::new();
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(object)) => {
-                    listed.insert(Key::of(&object), facts(object));
+                    let key = Key::of(&object);
+                    listed.entry(key.namespace.clone()).or_default().insert(key, facts(object));
                 }
                 Ok(watcher::Event::InitDone) => {
                     self.replace(std::mem::take(&mut listed)).into_iter().for_each(&changed);
@@ -111,7 +120,7 @@ impl<F: Clone + PartialEq> Cache<F> {
                 }
                 Ok(watcher::Event::Delete(object)) => {
                     let key = Key::of(&object);
-                    self.facts.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                    self.remove(&key);
                     changed(key);
                 }
                 Err(error) => warn!(what = self.what, error = one_line(&error), "the watch was interrupted and goes on"),
@@ -120,18 +129,39 @@ impl<F: Clone + PartialEq> Cache<F> {
     }
 
     fn insert(&self, key: Key, facts: F) -> bool {
-        let mut all = self.facts.write().unwrap_or_else(PoisonError::into_inner);
-        let matters = all.get(&key).is_none_or(|before| (self.matters)(before, &facts));
-        all.insert(key, facts);
+        let mut all = self.write();
+        let here = all.entry(key.namespace.clone()).or_default();
+        let matters = here.get(&key).is_none_or(|before| (self.matters)(before, &facts));
+        here.insert(key, facts);
         matters
     }
 
-    fn replace(&self, listed: HashMap<Key, F>) -> Vec<Key> {
-        let mut all = self.facts.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = all.keys().filter(|key| !listed.contains_key(*key));
-        let new = listed.iter().filter(|(key, facts)| all.get(*key).is_none_or(|before| (self.matters)(before, facts))).map(|(key, _)| key);
-        let changed = gone.chain(new).cloned().collect();
+    fn remove(&self, key: &Key) {
+        let mut all = self.write();
+        if let Some(here) = all.get_mut(&key.namespace) {
+            here.remove(key);
+            if here.is_empty() {
+                all.remove(&key.namespace);
+            }
+        }
+    }
+
+    fn replace(&self, listed: ByNamespace<F>) -> Vec<Key> {
+        let mut all = self.write();
+        let there = |all: &ByNamespace<F>, key: &Key| all.get(&key.namespace).is_some_and(|here| here.contains_key(key));
+        let gone = all.values().flat_map(HashMap::keys).filter(|key| !there(&listed, key));
+        let before = |key: &Key| all.get(&key.namespace)?.get(key);
+        let new = listed.values().flatten().filter(|(key, now)| before(key).is_none_or(|before| (self.matters)(before, now)));
+        let changed = gone.chain(new.map(|(key, _)| key)).cloned().collect();
         *all = listed;
         changed
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, ByNamespace<F>> {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, ByNamespace<F>> {
+        self.facts.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,10 @@
-//! Reads that no cache may answer: a request, its decisions, the requests beside it, its binding.
+//! Reads from the API server and no cache of ours: a request, its decisions, the requests beside it, its binding.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::{Api, Client, api::ListParams, core::DeserializeGuard};
+use kube::{Api, Client, core::DeserializeGuard};
+use serde::de::DeserializeOwned;
 
-use super::{GatherError, convert, read};
+use super::{GatherError, convert, horizon::AsOf, read};
 use crate::{
     api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names, request::ReviewState},
     domain::{Binding, Lookup, Object, RequestFacts},
@@ -51,14 +52,19 @@ pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Loo
 }
 
 /// All decisions that name a request. One that cannot be understood says nothing and is left out.
-pub async fn decisions(client: &Client, namespace: &str, request: &str) -> Result<Vec<Object<ActivationDecisionSpec>>, GatherError> {
+pub async fn decisions(
+    client: &Client,
+    namespace: &str,
+    request: &str,
+    as_of: AsOf,
+) -> Result<Vec<Object<ActivationDecisionSpec>>, GatherError> {
     if !names::is_object_name(request) {
         return Ok(Vec::new());
     }
     let api: Api<DeserializeGuard<ActivationDecision>> = Api::namespaced(client.clone(), namespace);
-    let selector = ListParams::default().fields(&format!("spec.requestRef.name={request}"));
-    let list = read(|| format!("the decisions on '{namespace}/{request}'"), api.list(&selector)).await?;
-    let readable = list.items.into_iter().filter_map(|guard| guard.0.ok());
+    let what = || format!("the decisions on '{namespace}/{request}'");
+    let found = list(&api, what, &format!("spec.requestRef.name={request}"), as_of).await?;
+    let readable = found.into_iter().filter_map(|guard| guard.0.ok());
     Ok(readable.map(|decision| convert::object(&decision.metadata, decision.spec)).collect())
 }
 
@@ -114,7 +120,7 @@ fn by(username: &str) -> String {
 }
 
 /// Requests as the API server lists them. One that cannot be understood is left out.
-pub async fn requests(client: &Client, wanted: Wanted<'_>) -> Result<Vec<RequestFacts>, GatherError> {
+pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, GatherError> {
     if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
         && !names::is_object_name(eligibility)
     {
@@ -124,9 +130,21 @@ pub async fn requests(client: &Client, wanted: Wanted<'_>) -> Result<Vec<Request
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let what = || format!("the requests with {}", wanted.selector());
-    let list = read(what, api.list(&ListParams::default().fields(&wanted.selector()))).await?;
-    Ok(list.items.into_iter().filter_map(|guard| guard.0.ok()).map(|stored| convert::request(&stored)).collect())
+    let found = list(&api, || format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of).await?;
+    Ok(found.into_iter().filter_map(|guard| guard.0.ok()).map(|stored| convert::request(&stored)).collect())
+}
+
+/// What these fields select, so new. Where the API server is behind of what this process has seen, as after an old copy of its store
+/// was put back, it says so after a while (504), and what it has counts.
+async fn list<K>(api: &Api<K>, what: impl Fn() -> String, fields: &str, as_of: AsOf) -> Result<Vec<K>, GatherError>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let found = match read(&what, api.list(&as_of.list(fields))).await {
+        Err(error) if as_of != AsOf::Now && error.code() == Some(504) => read(&what, api.list(&AsOf::Now.list(fields))).await,
+        answered => answered,
+    };
+    Ok(found?.items)
 }
 
 /// The binding of this name.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod beside;
 pub mod cache;
 pub mod convert;
+pub mod horizon;
 pub mod live;
 pub mod offers;
 pub mod surroundings;
@@ -32,6 +33,20 @@ pub enum GatherError {
         /// What was asked for.
         what: String,
     },
+}
+
+impl GatherError {
+    /// The HTTP status of the API server's answer, if it gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Read { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Slow { .. } => None,
+        }
+    }
 }
 
 /// Awaits a read of `what` within the limit.

@@ -16,7 +16,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
     core::PartialObjectMeta,
@@ -88,7 +88,17 @@ impl Revoker {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
-    /// It was not created after all: the next sight of it is news.
+    /// It was created. As long as no watch has shown it, only this answer tells of it, and whoever takes it away must find it.
+    pub fn made(&self, binding: &RoleBinding) {
+        let key = key_of(&binding.metadata);
+        let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        if unseen {
+            let known = self.index.note(&key, &binding.metadata, self.clock.now());
+            self.queue.add_at(key, known.deadline);
+        }
+    }
+
+    /// It was not created, or nobody knows: the next sight of it is news.
     pub fn unexpect(&self, key: &Key) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -122,7 +132,7 @@ impl Revoker {
                     self.seen(&binding);
                 }
                 // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
-                Ok(Event::Delete(binding)) => self.doubt(&key_of(&binding)),
+                Ok(Event::Delete(binding)) => self.doubt(&key_of(&binding.metadata)),
                 Err(error) => warn!(what = "bindings", error = one_line(&error), "the watch was interrupted and goes on"),
             }
         }
@@ -130,7 +140,7 @@ impl Revoker {
 
     /// Takes note of a managed binding and sets its timer.
     pub fn seen(&self, binding: &PartialObjectMeta<RoleBinding>) -> Key {
-        let key = key_of(binding);
+        let key = key_of(&binding.metadata);
         let before = self.index.get(&key);
         let known = self.index.note(&key, &binding.metadata, self.clock.now());
         // Whoever writes another request's name on it must not hide it from its own.
@@ -238,6 +248,6 @@ impl Revoker {
     }
 }
 
-fn key_of(binding: &PartialObjectMeta<RoleBinding>) -> Key {
-    Key::new(binding.metadata.namespace.clone().unwrap_or_default(), binding.metadata.name.clone().unwrap_or_default())
+fn key_of(meta: &ObjectMeta) -> Key {
+    Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

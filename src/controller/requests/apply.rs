@@ -25,6 +25,7 @@ use crate::{
     gather::{
         WriteError,
         cache::Key,
+        horizon::AsOf,
         live::{self, StoredRequest},
         surroundings::Source,
         write,
@@ -115,14 +116,20 @@ impl Requests {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await
         {
-            Ok(made) => Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() })),
-            Err(error) => match error.answer().inspect(|_| self.context.revoker.unexpect(&key)) {
-                Some(status) if status.is_already_exists() => Ok(Created::Exists),
-                Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => {
-                    Ok(Created::Refused(status.message.clone()))
+            Ok(made) => {
+                self.context.revoker.made(&made);
+                Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() }))
+            }
+            Err(error) => {
+                self.context.revoker.unexpect(&key);
+                match error.answer() {
+                    Some(status) if status.is_already_exists() => Ok(Created::Exists),
+                    Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => {
+                        Ok(Created::Refused(status.message.clone()))
+                    }
+                    _ => Err(error.into()),
                 }
-                _ => Err(error.into()),
-            },
+            }
         }
     }
 
@@ -169,7 +176,7 @@ impl Requests {
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
-        let mut decisions = live::decisions(&self.context.client, &key.namespace, &key.name).await?;
+        let mut decisions = live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await?;
         match going {
             Some(going) => decisions.retain(|decision| decision.spec.request_ref.uid.as_deref() == Some(going.object.uid.as_str())),
             // They were listed before this look: if there is still no request, they are about one that will never come back. A new
@@ -239,7 +246,7 @@ impl Requests {
             return Ok(Next::Done);
         }
         let around = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, Source::Cache).await?;
-        let said = live::decisions(&self.context.client, &facts.namespace, &facts.object.name).await?;
+        let said = live::decisions(&self.context.client, &facts.namespace, &facts.object.name, AsOf::Now).await?;
         let policy = around.policy.found().map(|policy| &policy.spec);
         let now = self.context.now();
         let review = emergency::review(facts, facts.record.granted_at, policy, &said, &self.context.settings.identities, now);
@@ -268,7 +275,10 @@ impl Requests {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
-            Ok(_) => Ok(true),
+            Ok(written) => {
+                self.context.seen.requests.note(&written);
+                Ok(true)
+            }
             // There is nothing to report on.
             Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(false),
             Err(error) => Err(error),

@@ -7,9 +7,10 @@ mod gather;
 pub mod report;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,9 +19,9 @@ use tracing::{debug, error, warn};
 
 use super::context::Context;
 use crate::{
-    api::{State, request::ReviewState},
-    domain::{BindingAction, Lookup, RequestFacts, Verdict, decide},
-    gather::{GatherError, WriteError, cache::Key, live, surroundings::Source},
+    api::{Reason, State, request::ReviewState},
+    domain::{BindingAction, Lookup, RequestFacts, Verdict, decide, policy},
+    gather::{GatherError, WriteError, cache::Key, horizon::AsOf, live, surroundings::Source},
     queue::Next,
     revoker::end::EndError,
 };
@@ -30,6 +31,8 @@ pub(super) use apply::delete_decisions;
 const MAKING_SURE: TimeDelta = TimeDelta::seconds(5);
 /// How long a replica without the Lease leaves a change to the holder before it looks itself.
 pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
+/// How old a request may be that was made a moment ago. Its creation is told in whole seconds.
+const MOMENT: TimeDelta = TimeDelta::seconds(3);
 /// Locks for people; two of them may share one.
 const LOCKS: usize = 256;
 
@@ -66,6 +69,8 @@ pub struct Requests {
     locks: Vec<Mutex<()>>,
     /// One undecided request of a person at a time where his requests are limited (invariant 27).
     people: Vec<Mutex<()>>,
+    /// Requests of which the next look lists the decisions as of now, whatever else is known: they were granted before it was done.
+    unsure: std::sync::Mutex<HashSet<Key>>,
     /// Since when something should have been taken away that the holder of the Lease left.
     due: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
 }
@@ -75,7 +80,7 @@ impl Requests {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let locks = || std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
-        Self { context, locks: locks(), people: locks(), due: std::sync::Mutex::default() }
+        Self { context, locks: locks(), people: locks(), unsure: std::sync::Mutex::default(), due: std::sync::Mutex::default() }
     }
 
     /// Brings one request to where it should be.
@@ -113,18 +118,36 @@ impl Requests {
         }
         let _turn = wait_for(self.turn(&found.facts)).await;
         let _turn_of_person = wait_for(self.turn_of_person(&found.facts)).await;
-        let snapshot = Box::pin(self.gather(&found.facts, Source::Cache)).await?;
+        let as_of = self.decisions_as_of(key, &found.facts);
+        let snapshot = Box::pin(self.gather(&found.facts, Source::Cache, as_of)).await?;
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
         // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
-        let (snapshot, verdict) = if may_rest_on_caches(&verdict) {
-            (snapshot, verdict)
+        let (snapshot, verdict, as_of) = if may_rest_on_caches(&verdict) {
+            (snapshot, verdict, as_of)
         } else {
-            let fresh = Box::pin(self.gather(&found.facts, Source::Server)).await?;
+            let fresh = Box::pin(self.gather(&found.facts, Source::Server, AsOf::Now)).await?;
             let verdict = decide(&fresh, &self.context.settings, self.context.now());
-            (fresh, verdict)
+            (fresh, verdict, AsOf::Now)
         };
+        let lists_later = verdict.binding == BindingAction::Create && as_of != AsOf::Now;
+        if lists_later {
+            self.lock_unsure().insert(key.clone());
+        } else if as_of == AsOf::Now {
+            self.lock_unsure().remove(key);
+        }
         let applied = self.apply(snapshot, verdict).await?;
-        self.report(&found.stored, &applied).await?;
+        if lists_later {
+            let report = async { self.report(&found.stored, &applied).await.map_err(RequestError::from) };
+            let decisions =
+                async { live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await.map_err(RequestError::from) };
+            let ((), decisions) = tokio::try_join!(report, decisions)?;
+            if !decisions.is_empty() {
+                return Ok(Next::In(Duration::ZERO));
+            }
+            self.lock_unsure().remove(key);
+        } else {
+            self.report(&found.stored, &applied).await?;
+        }
         if applied.verdict.state.is_terminal() {
             self.context.has_ended(key, &found.stored);
         }
@@ -143,12 +166,19 @@ impl Requests {
             Lookup::Unreadable(_) => return Ok(Next::Done),
         };
         let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
-        let snapshot = if strays { None } else { Some(Box::pin(self.gather(&facts, Source::Server)).await?) };
-        let verdict = snapshot.as_ref().map(|s| decide(s, &self.context.settings, self.context.now()));
-        let takes = verdict.as_ref().is_none_or(|verdict| verdict.binding == BindingAction::Remove);
-        if !takes {
-            self.lock_due().remove(key);
-            return self.remove_strays(key, &facts).await.map(|()| Next::Done);
+        let removes = |verdict: Option<&Verdict>| verdict.is_none_or(|verdict| verdict.binding == BindingAction::Remove);
+        let (mut snapshot, mut verdict) = (None, None);
+        if !strays {
+            // Mostly there is nothing to do, and the caches say so. They take nothing away.
+            for (source, as_of) in [(Source::Cache, self.context.seen.decisions.as_of()), (Source::Server, AsOf::Now)] {
+                let seen = Box::pin(self.gather(&facts, source, as_of)).await?;
+                verdict = Some(decide(&seen, &self.context.settings, self.context.now()));
+                snapshot = Some(seen);
+                if !removes(verdict.as_ref()) {
+                    self.lock_due().remove(key);
+                    return self.remove_strays(key, &facts).await.map(|()| Next::Done);
+                }
+            }
         }
         let due = *self.lock_due().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
         if let Some(wait) = self.context.revoker.wait(due) {
@@ -167,6 +197,33 @@ impl Requests {
         }
         self.lock_due().remove(key);
         Ok(Next::Done)
+    }
+
+    /// How new the list of a request's decisions must be.
+    ///
+    /// A list as of now may take a tenth of a second, and is what a grant rests on: nobody gets what was denied a while ago because
+    /// some cache is behind. Two looks need less. One that only goes on with a grant: what it does not know of comes by the watch, as
+    /// it would have without this look. And the first at a request that was made a moment ago and needs nobody: a Deny would have had to
+    /// come within that moment, in which it could as well have come after the grant; so the list as of now follows right behind.
+    fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
+        let age = self.context.now() - facts.object.created;
+        let new = facts.record.state.is_none()
+            && facts.object.spec.start_time.is_none()
+            && (TimeDelta::zero()..MOMENT).contains(&age)
+            && self.needs_nobody(facts);
+        let goes_on = facts.record.state == Some(State::Active);
+        if (new || goes_on) && !self.lock_unsure().contains(key) { self.context.seen.decisions.as_of() } else { AsOf::Now }
+    }
+
+    fn needs_nobody(&self, facts: &RequestFacts) -> bool {
+        let world = &self.context.world;
+        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name);
+        let policy = policy.and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        policy.as_ref().and_then(Lookup::found).is_some_and(|policy| policy::is_automatic(&policy.spec))
+    }
+
+    fn lock_unsure(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
+        self.unsure.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock_due(&self) -> std::sync::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
@@ -230,5 +287,6 @@ fn look_again(applied: &apply::Applied) -> Next {
 }
 
 fn may_rest_on_caches(verdict: &Verdict) -> bool {
-    verdict.state == State::Active
+    // That the time is up, the record and the clock say.
+    verdict.state == State::Active || (verdict.state == State::Expired && verdict.reason == Reason::TimeIsUp)
 }

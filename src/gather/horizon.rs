@@ -1,0 +1,85 @@
+//! How new an answer of the API server must be.
+//!
+//! A list as of now waits until the API server's own cache has caught up with the store, up to a tenth of a second since Kubernetes 1.31
+//! (KEP-2340). A list that is at least as new as something that this process has seen of the same kind comes at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kube::{
+    ResourceExt,
+    api::{ListParams, VersionMatch},
+};
+
+/// How new a list must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// Everything that was stored before the question.
+    Now,
+    /// At least as new as this `resourceVersion` of the same kind; 0: as the API server has it at hand.
+    AtLeast(u64),
+}
+
+impl AsOf {
+    /// As the API server has it at hand.
+    pub const AT_HAND: Self = Self::AtLeast(0);
+
+    /// A list of what these fields select, so new.
+    #[must_use]
+    pub fn list(self, fields: &str) -> ListParams {
+        let list = ListParams::default().fields(fields);
+        match self {
+            Self::Now => list,
+            Self::AtLeast(version) => list.at(&version.to_string()).matching(VersionMatch::NotOlderThan),
+        }
+    }
+}
+
+/// The newest `resourceVersion` of one kind that this process has seen or written.
+#[derive(Debug, Default)]
+pub struct Horizon(AtomicU64);
+
+/// A version that is no number: then only a list as of now is new enough.
+const UNKNOWN: u64 = u64::MAX;
+
+impl Horizon {
+    /// Notes the version of an object.
+    pub fn note<K: ResourceExt>(&self, object: &K) {
+        let version = object.resource_version().map_or(0, |version| version.parse().unwrap_or(UNKNOWN));
+        self.0.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// At least as new as everything that was noted.
+    #[must_use]
+    pub fn as_of(&self) -> AsOf {
+        match self.0.load(Ordering::Relaxed) {
+            UNKNOWN => AsOf::Now,
+            version => AsOf::AtLeast(version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+    use super::*;
+
+    fn object(version: &str) -> ConfigMap {
+        let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn a_list_is_as_new_as_the_newest_that_was_seen() {
+        let horizon = Horizon::default();
+        assert_eq!(horizon.as_of(), AsOf::AT_HAND);
+        for version in ["7", "12", "9"] {
+            horizon.note(&object(version));
+        }
+        let list = horizon.as_of().list("a=b");
+        assert_eq!((list.resource_version.as_deref(), list.version_match), (Some("12"), Some(VersionMatch::NotOlderThan)));
+        horizon.note(&object("twelve"));
+        assert_eq!(horizon.as_of(), AsOf::Now, "nothing is known of what it stands for");
+        assert_eq!(AsOf::Now.list("a=b").resource_version, None);
+    }
+}
