@@ -4,6 +4,7 @@ use stateright::{Model, Property};
 
 use crate::{
     call::{Call, Kind},
+    guards::Guard,
     properties,
     replica::Phase,
     setting::{Act, Setting},
@@ -35,7 +36,7 @@ pub enum Step {
     Relist(Who),
     /// A replica's watches of requests and decisions deliver.
     DeliverRequest(Who),
-    /// A replica that starts lists the bindings.
+    /// A replica lists all bindings.
     Sweep(Who, Call),
     /// A replica's worker on requests takes its next step.
     Request(Who, Call),
@@ -74,6 +75,9 @@ impl Protocol {
         if replica.phase == Phase::Starting {
             calls(Kind::Read, Step::Sweep);
             return;
+        }
+        if replica.sweeps {
+            calls(Kind::Read, Step::Sweep);
         }
         if world.request_is_due(who) {
             calls(world.next_call(who), Step::Request);
@@ -119,7 +123,7 @@ impl Model for Protocol {
         steps.extend(acts.map(|(number, act)| Step::Act(number, act)));
         for who in BOTH {
             let replica = world.replica(who);
-            if !replica.is_up() {
+            if !replica.is_up() && !(self.0.alone && who == Who::B) {
                 steps.push(Step::Restart(who));
             }
             if replica.paused {
@@ -143,9 +147,12 @@ impl Model for Protocol {
         match step {
             Step::Tick => {
                 world.now += 1;
+                let sweeps = setting.has(Guard::Sweep) && setting.sweep_every.is_some_and(|every| world.now.is_multiple_of(every));
                 for who in BOTH {
                     world.renew(who);
-                    world.replica_mut(who).index.iter_mut().for_each(|known| known.rests = false);
+                    let replica = world.replica_mut(who);
+                    replica.index.iter_mut().for_each(|known| known.rests = false);
+                    replica.sweeps |= sweeps && replica.phase == Phase::Running;
                 }
             }
             Step::Act(number, act) => world.act(setting, number, act),

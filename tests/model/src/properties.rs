@@ -102,6 +102,8 @@ fn is_settled(protocol: &Protocol, world: &World) -> bool {
         return true;
     }
     let grants = |request: &Request| world.bindings.iter().any(|b| b.ours && b.grants() && b.labelled && b.request == request.uid);
+    // What somebody's finalizer holds is emptied, and its end is not recorded: it is not gone.
+    let held = |request: &Request| world.bindings.iter().any(|b| b.there && b.deleting && !b.grants() && b.request == request.uid);
     world.requests.iter().all(|request| {
         let over = over(protocol, world, request).is_some_and(calm);
         let waits = world.deadline_of(&protocol.0, request).is_none();
@@ -110,6 +112,7 @@ fn is_settled(protocol: &Protocol, world: &World) -> bool {
             _ if ended => !grants(request),
             // Approved, in time and nothing against it: it is granted by now.
             State::Pending => waits && against(protocol, world, request).is_none(),
+            State::Active if held(request) => true,
             _ => grants(request) && !over && against(protocol, world, request).is_none(),
         }
     })

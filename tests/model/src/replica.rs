@@ -84,6 +84,8 @@ pub struct Replica {
     pub stirred: bool,
     /// What those watches showed.
     pub cached: Option<Cached>,
+    /// It is time to look through all bindings again.
+    pub sweeps: bool,
     /// When the request is due in the queue.
     pub look: Option<Time>,
     /// The binding whose next sight is no news (`expect` in `src/revoker/mod.rs`).
@@ -110,6 +112,7 @@ impl Replica {
             relist: false,
             stirred: false,
             cached: None,
+            sweeps: false,
             look: None,
             expected: None,
             work: None,
@@ -122,7 +125,7 @@ impl Replica {
     #[must_use]
     pub fn starting(setting: &Setting) -> Self {
         let reads = !setting.has(Guard::ReadRequest) || !setting.has(Guard::ReadDecisions);
-        let phase = if setting.has(Guard::FirstSweep) { Phase::Starting } else { Phase::Running };
+        let phase = if setting.has(Guard::Sweep) { Phase::Starting } else { Phase::Running };
         Self { phase, relist: true, stirred: true, cached: reads.then(Cached::default), ..Self::down() }
     }
 
@@ -161,6 +164,13 @@ impl Replica {
         self.index.iter().any(|known| known.name == name)
     }
 
+    /// Puts a binding into the index. It is by name: what has the name now takes the place of what had it.
+    pub fn note(&mut self, binding: Known) {
+        self.index.retain(|known| known.name != binding.name);
+        self.index.push(binding);
+        self.index.sort_by_key(|known| known.uid.0);
+    }
+
     /// Forgets a binding that is gone, unless another one has its name by now (`forget` in `src/revoker/index.rs`).
     pub fn forget(&mut self, uid: BindingUid) {
         self.index.retain(|known| known.uid != uid);
@@ -184,11 +194,8 @@ impl World {
     pub fn see(&mut self, who: Who, uid: BindingUid) {
         let Some(binding) = self.bindings.iter().find(|binding| binding.uid == uid).copied() else { return };
         let replica = self.replica_mut(who);
-        // The index is by name: what has the name now takes the place of what had it.
-        replica.index.retain(|known| known.name != binding.name);
         let Binding { name, deadline, .. } = binding;
-        replica.index.push(Known { uid, name, deadline, doubted: false, rests: false });
-        replica.index.sort_by_key(|known| known.uid.0);
+        replica.note(Known { uid, name, deadline, doubted: false, rests: false });
         if replica.expected == Some(binding.name) {
             replica.expected = None;
         } else {

@@ -4,6 +4,7 @@ use crate::{
     call::{Call, Kind},
     faults::Fault,
     guards::Guard,
+    replica::Known,
     revoker::{Ending, Outcome},
     rules::{self, Heard, Seen, Verdict},
     setting::Setting,
@@ -271,13 +272,16 @@ impl World {
             }
             Call::Refused | Call::Lost => false,
         };
-        // An answer tells whether the next sight of it is news.
-        if call == Call::Refused || (call == Call::Done && !made) {
+        let answered = matches!(call, Call::Done | Call::Refused);
+        if !(call == Call::Done && made) && (answered || setting.has(Guard::ExpectOnlyMade)) {
             self.replica_mut(who).expected = None;
         }
         match call {
             Call::Done if made => {
                 let uid = self.binding(name).map(|made| made.uid);
+                if let Some(uid) = uid.filter(|_| setting.has(Guard::NoteAtCreation)) {
+                    self.replica_mut(who).note(Known { uid, name, deadline, doubted: false, rests: false });
+                }
                 Rest::Work(Work::Reporting(case, Report { state: State::Active, expires: Some(deadline), binding: uid }))
             }
             Call::Done => Rest::Work(Work::Comparing(case, heard)),

@@ -192,7 +192,7 @@ impl World {
         self.swept(who, Some(ending.uid));
     }
 
-    /// The first sweep lists all bindings: the managed ones, and those without the label that have our name and a deadline (`sweep` in
+    /// A sweep lists all bindings: the managed ones, and those without the label that have our name and a deadline (`sweep` in
     /// `src/revoker/sweep.rs`).
     pub fn sweep(&mut self, setting: &Setting, who: Who, call: Call) {
         if call == Call::Refused {
@@ -201,6 +201,10 @@ impl World {
         let listed: Vec<_> = self.bindings.iter().filter(|binding| binding.there).copied().collect();
         for binding in &listed {
             self.see(who, binding.uid);
+        }
+        // Later ones leave what is overdue to the worker.
+        if std::mem::take(&mut self.replica_mut(who).sweeps) {
+            return;
         }
         let clock = setting.clock(who, self.now);
         let overdue = listed.iter().filter(|binding| i16::from(binding.deadline) <= clock).map(|binding| binding.uid).collect();

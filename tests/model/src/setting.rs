@@ -67,6 +67,10 @@ pub struct Setting {
     pub skew: (i8, i8),
     /// X of the invariants: how long, in ticks, a binding may outlive what allowed it while a replica is well.
     pub grace: Time,
+    /// There is no replica B.
+    pub alone: bool,
+    /// After how many ticks all bindings are looked through again; none: not within the horizon.
+    pub sweep_every: Option<Time>,
     /// The guard that is taken out.
     pub without: Option<Guard>,
 }
@@ -83,6 +87,8 @@ impl Setting {
             approval: false,
             skew: (0, 0),
             grace: 1,
+            alone: false,
+            sweep_every: None,
             without: None,
         }
     }

@@ -243,7 +243,7 @@ impl World {
             webhook: true,
             late: None,
             a: Replica::running(setting),
-            b: Replica::running(setting),
+            b: if setting.alone { Replica::down() } else { Replica::running(setting) },
             used: 0,
             stirred: 0,
             faults: Faults::default(),
