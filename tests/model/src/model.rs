@@ -91,7 +91,9 @@ impl Protocol {
     #[must_use]
     pub fn is_quiet(&self, world: &World) -> bool {
         let mut steps = Vec::new();
-        BOTH.into_iter().for_each(|who| self.due(world, who, &mut steps));
+        for who in BOTH {
+            self.due(world, who, &mut steps);
+        }
         steps.is_empty()
     }
 
@@ -115,7 +117,9 @@ impl Model for Protocol {
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        BOTH.into_iter().for_each(|who| self.due(world, who, steps));
+        for who in BOTH {
+            self.due(world, who, steps);
+        }
         if steps.is_empty() && world.now < self.0.horizon {
             steps.push(Step::Tick);
         }
@@ -123,7 +127,8 @@ impl Model for Protocol {
         steps.extend(acts.map(|(number, act)| Step::Act(number, act)));
         for who in BOTH {
             let replica = world.replica(who);
-            if !replica.is_up() && !(self.0.alone && who == Who::B) {
+            let exists = who == Who::A || !self.0.alone;
+            if exists && !replica.is_up() {
                 steps.push(Step::Restart(who));
             }
             if replica.paused {

@@ -10,7 +10,9 @@ use stateright::Property;
 use crate::{
     faults::Fault,
     model::Protocol,
-    world::{BOTH, Binding, Request, State, Time, Who, World},
+    rules::{self, Heard},
+    setting::Setting,
+    world::{BOTH, Binding, Decision, Request, State, Time, Verb, Who, World},
 };
 
 /// Invariant 1: a binding exists only for a request that has a right to it, until its deadline.
@@ -57,6 +59,25 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::sometimes(TIME_GOES_ON, |protocol: &Protocol, world: &World| world.now == protocol.0.horizon),
         Property::sometimes(SOMEBODY_GRANTS, |_, world: &World| world.bindings.iter().any(|binding| binding.ours)),
     ]
+}
+
+impl World {
+    /// The deadline of a request by all that was ever said of it.
+    #[must_use]
+    pub fn deadline_of(&self, setting: &Setting, request: &Request) -> Option<Time> {
+        let about: Vec<_> = self.decisions.iter().filter(|decision| decision.about == request.uid).collect();
+        let approved = about.iter().find(|decision| decision.verb == Verb::Approve).map(|decision| decision.at);
+        rules::deadline(setting, request, Heard { approved, against: None })
+    }
+
+    /// Since when something speaks against a request: a decision, its deletion, its recorded end.
+    #[must_use]
+    pub fn speaks_against(&self, request: &Request) -> Option<Time> {
+        let stored = self.request_of(request.uid)?;
+        let no = |decision: &&Decision| decision.about == request.uid && decision.verb != Verb::Approve;
+        let said = self.decisions.iter().filter(no).map(|decision| decision.at);
+        said.chain(stored.gone).chain(stored.ended).min()
+    }
 }
 
 /// Since when a request has no right to a binding by time and approval.
@@ -110,9 +131,9 @@ fn is_settled(protocol: &Protocol, world: &World) -> bool {
         let ended = request.gone.is_some() || request.state.is_terminal();
         match request.state {
             _ if ended => !grants(request),
+            State::Pending | State::Active if held(request) => true,
             // Approved, in time and nothing against it: it is granted by now.
             State::Pending => waits && against(protocol, world, request).is_none(),
-            State::Active if held(request) => true,
             _ => grants(request) && !over && against(protocol, world, request).is_none(),
         }
     })

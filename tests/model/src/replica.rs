@@ -65,6 +65,7 @@ pub struct Cached {
 
 /// A replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be so whatever the others are")]
 pub struct Replica {
     /// How far it has come.
     pub phase: Phase,

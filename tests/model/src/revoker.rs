@@ -88,7 +88,13 @@ impl Ending {
         let failed = call == Call::Refused;
         match self.next {
             Next::Look | Next::Get | Next::GetStripped | Next::GetEmptied if failed => Outcome::Failed,
-            Next::Look => if self.present(world).is_some() { Outcome::There } else { Outcome::Gone },
+            Next::Look => {
+                if self.present(world).is_some() {
+                    Outcome::There
+                } else {
+                    Outcome::Gone
+                }
+            }
             Next::Delete => {
                 let found = world.binding(self.name).filter(|found| found.uid == self.uid || !setting.has(Guard::DeleteByUid)).copied();
                 if let Some(found) = found.filter(|_| !failed) {

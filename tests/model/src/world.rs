@@ -146,6 +146,7 @@ pub enum Subjects {
 
 /// A `RoleBinding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be so whatever the others are")]
 pub struct Binding {
     /// UID.
     pub uid: BindingUid,

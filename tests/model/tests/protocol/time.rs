@@ -13,25 +13,25 @@ use stateright::Model;
 
 use super::scope;
 
-/// Goes through all worlds depth first; true marks those whose successors are all known.
+/// Goes through all worlds depth first; true marks those that were left for good.
 fn walk(setting: Setting) {
     let protocol = Protocol(setting);
     let mut done: HashMap<World, bool> = HashMap::new();
     let mut open: Vec<World> = protocol.init_states();
     while let Some(world) = open.last().cloned() {
-        if done.contains_key(&world) {
+        if let Some(left) = done.get_mut(&world) {
+            *left = true;
             open.pop();
-            done.insert(world, true);
             continue;
         }
         let next = protocol.next_states(&world);
         assert!(!next.is_empty() || world.now == protocol.0.horizon, "nothing happens any more: {world:?}");
         done.insert(world, false);
         for next in next {
-            match done.get(&next) {
-                None => open.push(next),
-                Some(true) => {}
-                Some(false) => panic!("a world comes back: {next:?}"),
+            let left = done.get(&next);
+            assert_ne!(left, Some(&false), "a world comes back: {next:?}");
+            if left.is_none() {
+                open.push(next);
             }
         }
     }
