@@ -3,6 +3,7 @@
 mod guards;
 mod time;
 mod whole;
+mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
 
