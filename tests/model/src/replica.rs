@@ -1,0 +1,322 @@
+//! One replica: what it remembers, what its watches have not delivered yet, and what it is in the middle of.
+
+use crate::{
+    guards::Guard,
+    request::Work,
+    revoker::Ending,
+    setting::Setting,
+    world::{Binding, BindingUid, Decision, Name, PATIENCE, Request, RequestUid, Time, Who, World},
+};
+
+/// How far a replica has come (`run` in `src/controller/mod.rs`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It does not run.
+    Down,
+    /// It runs and has not listed the bindings yet.
+    Starting,
+    /// It ends what was overdue in that list.
+    Sweeping(Vec<BindingUid>),
+    /// It does all its work.
+    Running,
+}
+
+/// How a watch shows a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sight {
+    /// ADDED or MODIFIED.
+    Applied,
+    /// DELETED, which also a binding is that lost its label.
+    Deleted,
+}
+
+/// An event of the watch of managed bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct News {
+    /// The binding.
+    pub uid: BindingUid,
+    /// What it says.
+    pub sight: Sight,
+}
+
+/// A binding in the index (`src/revoker/index.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// UID.
+    pub uid: BindingUid,
+    /// Name.
+    pub name: Name,
+    /// Deadline.
+    pub deadline: Time,
+    /// The watch no longer shows it, and nobody has asked the API server yet.
+    pub doubted: bool,
+    /// An attempt in this tick came to no end.
+    pub rests: bool,
+}
+
+/// What the watches of requests and decisions showed last. Kept only where a guard is out that makes anybody read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cached {
+    /// The request.
+    pub request: Option<Request>,
+    /// The decisions.
+    pub decisions: Vec<Decision>,
+}
+
+/// A replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be so whatever the others are")]
+pub struct Replica {
+    /// How far it has come.
+    pub phase: Phase,
+    /// It stands still.
+    pub paused: bool,
+    /// Its watches hang.
+    pub deaf: bool,
+    /// Until when it believes that it holds the Lease.
+    pub leads_until: Option<Time>,
+    /// The bindings that it knows of.
+    pub index: Vec<Known>,
+    /// Events of the watch of bindings that were not delivered yet.
+    pub news: Vec<News>,
+    /// The watch of bindings has to list again.
+    pub relist: bool,
+    /// The watches of requests and decisions have something to deliver.
+    pub stirred: bool,
+    /// What those watches showed.
+    pub cached: Option<Cached>,
+    /// It is time to look through all bindings again.
+    pub sweeps: bool,
+    /// When the request is due in the queue.
+    pub look: Option<Time>,
+    /// The binding whose next sight is no news (`expect` in `src/revoker/mod.rs`).
+    pub expected: Option<Name>,
+    /// What the worker on requests is in the middle of.
+    pub work: Option<Work>,
+    /// What the worker on bindings is in the middle of.
+    pub ending: Option<Ending>,
+    /// Since when it runs, hears and has seen no error. Read by properties only.
+    pub well_since: Time,
+}
+
+impl Replica {
+    /// One that does not run.
+    #[must_use]
+    pub const fn down() -> Self {
+        Self {
+            phase: Phase::Down,
+            paused: false,
+            deaf: false,
+            leads_until: None,
+            index: Vec::new(),
+            news: Vec::new(),
+            relist: false,
+            stirred: false,
+            cached: None,
+            sweeps: false,
+            look: None,
+            expected: None,
+            work: None,
+            ending: None,
+            well_since: 0,
+        }
+    }
+
+    /// One that starts.
+    #[must_use]
+    pub fn starting(setting: &Setting) -> Self {
+        let reads = !setting.has(Guard::ReadRequest) || !setting.has(Guard::ReadDecisions);
+        let phase = if setting.has(Guard::Sweep) { Phase::Starting } else { Phase::Running };
+        Self { phase, relist: true, stirred: true, cached: reads.then(Cached::default), ..Self::down() }
+    }
+
+    /// One that has started in an empty cluster.
+    #[must_use]
+    pub fn running(setting: &Setting) -> Self {
+        Self { phase: Phase::Running, relist: false, stirred: false, ..Self::starting(setting) }
+    }
+
+    /// True while it runs, however slowly.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.phase != Phase::Down
+    }
+
+    /// True while it can take a step.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.is_up() && !self.paused
+    }
+
+    /// True while nothing is wrong with it.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.phase == Phase::Running && !self.paused && !self.deaf
+    }
+
+    /// Has the request looked at no later than at this time (`add_at` in `src/queue.rs`).
+    pub fn look_at(&mut self, at: Time) {
+        self.look = Some(self.look.map_or(at, |before| before.min(at)));
+    }
+
+    /// True when it knows of a binding of this name.
+    #[must_use]
+    pub fn knows(&self, name: Name) -> bool {
+        self.index.iter().any(|known| known.name == name)
+    }
+
+    /// Puts a binding into the index. It is by name: what has the name now takes the place of what had it.
+    pub fn note(&mut self, binding: Known) {
+        self.index.retain(|known| known.name != binding.name);
+        self.index.push(binding);
+        self.index.sort_by_key(|known| known.uid.0);
+    }
+
+    /// Forgets a binding that is gone, unless another one has its name by now (`forget` in `src/revoker/index.rs`).
+    pub fn forget(&mut self, uid: BindingUid) {
+        self.index.retain(|known| known.uid != uid);
+    }
+
+    /// The API server's list of managed bindings that this replica lacks in its index or holds too much.
+    fn others(&self, listed: &[BindingUid]) -> Vec<Name> {
+        self.index.iter().filter(|known| !listed.contains(&known.uid)).map(|known| known.name).collect()
+    }
+}
+
+impl World {
+    /// Has the request looked at: at once by the holder of the Lease, by another replica when the holder had time for it (`request` of
+    /// `Queues` in `src/controller/mod.rs`).
+    pub fn hint(&mut self, who: Who) {
+        let at = self.now + if self.leads(who) { 0 } else { PATIENCE };
+        self.replica_mut(who).look_at(at);
+    }
+
+    /// A binding was seen (`seen` in `src/revoker/mod.rs`, `note` in `src/revoker/index.rs`).
+    pub fn see(&mut self, who: Who, uid: BindingUid) {
+        let Some(binding) = self.bindings.iter().find(|binding| binding.uid == uid).copied() else { return };
+        let replica = self.replica_mut(who);
+        let Binding { name, deadline, .. } = binding;
+        replica.note(Known { uid, name, deadline, doubted: false, rests: false });
+        if replica.expected == Some(binding.name) {
+            replica.expected = None;
+        } else {
+            self.hint(who);
+        }
+    }
+
+    /// A watch calls a binding deleted (`doubt` in `src/revoker/mod.rs`).
+    fn doubt(&mut self, setting: &Setting, who: Who, name: Name) {
+        if setting.has(Guard::LookAfterDeleted) {
+            for known in self.replica_mut(who).index.iter_mut().filter(|known| known.name == name) {
+                known.doubted = true;
+            }
+        } else if let Some(uid) = self.replica(who).index.iter().find(|known| known.name == name).map(|known| known.uid) {
+            self.gone(who, uid);
+        }
+    }
+
+    /// The next event of the watch of bindings arrives (`follow` in `src/revoker/mod.rs`).
+    pub fn deliver(&mut self, setting: &Setting, who: Who) {
+        let replica = self.replica_mut(who);
+        if replica.news.is_empty() {
+            return;
+        }
+        let News { uid, sight } = replica.news.remove(0);
+        match sight {
+            Sight::Applied => self.see(who, uid),
+            Sight::Deleted => {
+                if let Some(name) = self.bindings.iter().find(|binding| binding.uid == uid).map(|binding| binding.name) {
+                    self.doubt(setting, who, name);
+                }
+            }
+        }
+    }
+
+    /// The watch of bindings lists again (`Init` to `InitDone` of `follow` in `src/revoker/mod.rs`).
+    pub fn relist(&mut self, setting: &Setting, who: Who) {
+        let replica = self.replica_mut(who);
+        replica.relist = false;
+        replica.news.clear();
+        let listed: Vec<_> = self.bindings.iter().filter(|binding| binding.there && binding.labelled).map(|binding| binding.uid).collect();
+        for uid in &listed {
+            self.see(who, *uid);
+        }
+        for name in self.replica(who).others(&listed) {
+            self.doubt(setting, who, name);
+        }
+    }
+
+    /// The watches of requests and decisions deliver what they have (`Follower` in `src/controller/mod.rs`).
+    pub fn deliver_request(&mut self, who: Who) {
+        let cached = Cached {
+            request: self.request().copied(),
+            decisions: self.decisions.iter().filter(|decision| !decision.gone).copied().collect(),
+        };
+        let replica = self.replica_mut(who);
+        replica.stirred = false;
+        if let Some(before) = replica.cached.as_mut() {
+            *before = cached;
+        }
+        self.hint(who);
+    }
+
+    /// True when a replica may write the Lease now and does not hold it (`judge` in `src/controller/lease.rs`).
+    #[must_use]
+    pub fn may_take_lease(&self, who: Who) -> bool {
+        let replica = self.replica(who);
+        let free = match self.lease.holder {
+            None => true,
+            Some(holder) if holder == who => true,
+            Some(_) => self.now >= self.lease.renewed + crate::world::HELD,
+        };
+        free && !self.lease.broken && replica.phase == Phase::Running && replica.moves() && !self.leads(who)
+    }
+
+    /// A replica takes the Lease, and looks at everything (`round` in `src/controller/lease.rs`, `leadership` in
+    /// `src/controller/mod.rs`).
+    pub fn take_lease(&mut self, setting: &Setting, who: Who) {
+        if self.lease.holder != Some(who) {
+            self.lease.since = self.now;
+        }
+        self.lease.holder = Some(who);
+        self.lease.renewed = self.now;
+        self.believe(who);
+        if setting.has(Guard::LookAtTakeover) {
+            self.hint(who);
+        }
+    }
+
+    fn believe(&mut self, who: Who) {
+        let until = self.now + crate::world::BELIEVED;
+        self.replica_mut(who).leads_until = Some(until);
+    }
+
+    /// The rounds of the electors in a tick that begins: the holder renews, one who is not the holder any more sees it.
+    pub fn renew(&mut self, who: Who) {
+        let replica = self.replica(who);
+        let looks = replica.phase == Phase::Running && replica.moves() && !self.lease.broken;
+        if looks && self.lease.holder != Some(who) {
+            self.replica_mut(who).leads_until = None;
+        } else if looks && replica.leads_until.is_some() {
+            self.lease.renewed = self.now;
+            self.believe(who);
+        }
+        // A belief that is over is none.
+        if !self.leads(who) {
+            self.replica_mut(who).leads_until = None;
+        }
+    }
+
+    /// The bindings in a replica's index that name the request's name: all, since there is one name (`of_request` in
+    /// `src/revoker/index.rs`).
+    #[must_use]
+    pub fn known(&self, who: Who) -> Vec<(BindingUid, Name)> {
+        self.replica(who).index.iter().map(|known| (known.uid, known.name)).collect()
+    }
+
+    /// The request that a binding was made for.
+    #[must_use]
+    pub fn request_of_binding(&self, uid: BindingUid) -> Option<RequestUid> {
+        self.bindings.iter().find(|binding| binding.uid == uid).map(|binding| binding.request)
+    }
+}

@@ -1,0 +1,233 @@
+//! The end of one binding (`src/revoker/`), call by call, and what a replica ends by itself.
+
+use crate::{
+    call::{Call, Kind},
+    faults::Fault,
+    guards::Guard,
+    replica::{Known, Phase},
+    setting::Setting,
+    world::{Binding, BindingUid, Finalizer, Name, PATIENCE, Subjects, Time, Who, World},
+};
+
+/// The next call of `end` in `src/revoker/end.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// GET by name only, since the watch calls it deleted (`look` in `src/revoker/mod.rs`).
+    Look,
+    /// DELETE with the UID.
+    Delete,
+    /// GET by name.
+    Get,
+    /// PATCH that strips the finalizers.
+    Strip,
+    /// GET after that.
+    GetStripped,
+    /// PATCH that empties the subjects.
+    Empty,
+    /// GET after that.
+    GetEmptied,
+}
+
+/// A binding that is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ending {
+    /// Its UID.
+    pub uid: BindingUid,
+    /// Its name.
+    pub name: Name,
+    /// The delete was refused.
+    pub refused: bool,
+    /// The next call.
+    pub next: Next,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is more to do.
+    Goes(Ending),
+    /// It is gone.
+    Gone,
+    /// It is there and was only looked at.
+    There,
+    /// It is there, nobody has it, and it cannot be removed.
+    Emptied,
+    /// A call failed: try again.
+    Failed,
+    /// Nothing more can be done in this tick.
+    Stuck,
+}
+
+impl Ending {
+    /// The end of a binding.
+    #[must_use]
+    pub const fn of(uid: BindingUid, name: Name) -> Self {
+        Self { uid, name, refused: false, next: Next::Delete }
+    }
+
+    /// The kind of its next call.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self.next {
+            Next::Look | Next::Get | Next::GetStripped | Next::GetEmptied => Kind::Read,
+            Next::Delete | Next::Strip | Next::Empty => Kind::Write,
+        }
+    }
+
+    const fn then(self, next: Next) -> Outcome {
+        Outcome::Goes(Self { next, ..self })
+    }
+
+    /// `present` in `src/revoker/end.rs`: GET by name, and only if it is this one.
+    fn present(self, world: &World) -> Option<Binding> {
+        world.binding(self.name).filter(|binding| binding.uid == self.uid).copied()
+    }
+
+    /// The next call.
+    pub fn step(self, world: &mut World, setting: &Setting, call: Call) -> Outcome {
+        let failed = call == Call::Refused;
+        match self.next {
+            Next::Look | Next::Get | Next::GetStripped | Next::GetEmptied if failed => Outcome::Failed,
+            Next::Look => {
+                if self.present(world).is_some() {
+                    Outcome::There
+                } else {
+                    Outcome::Gone
+                }
+            }
+            Next::Delete => {
+                let found = world.binding(self.name).filter(|found| found.uid == self.uid || !setting.has(Guard::DeleteByUid)).copied();
+                if let Some(found) = found.filter(|_| !failed) {
+                    world.delete_binding(found.uid);
+                }
+                // A refusal is not the last word.
+                let refused = call != Call::Done;
+                if refused || setting.has(Guard::LookAfterDelete) { Self { refused, ..self }.then(Next::Get) } else { Outcome::Gone }
+            }
+            Next::Get => match self.present(world) {
+                None => Outcome::Gone,
+                Some(_) if !setting.has(Guard::StripOrEmpty) => Outcome::Stuck,
+                Some(held) if held.finalizer.is_some() => self.then(Next::Strip),
+                Some(_) => self.then(Next::Empty),
+            },
+            Next::Strip => {
+                let loose = self.present(world).is_some_and(|held| held.finalizer == Some(Finalizer::Loose));
+                if loose && !failed {
+                    world.change_binding(self.uid, |binding| binding.finalizer = None);
+                }
+                self.then(if loose && call == Call::Done { Next::GetStripped } else { Next::Empty })
+            }
+            Next::GetStripped => match self.present(world) {
+                None => Outcome::Gone,
+                Some(_) => self.then(Next::Empty),
+            },
+            Next::Empty => {
+                if self.present(world).is_some() && !failed {
+                    world.change_binding(self.uid, |binding| binding.subjects = Subjects::Nobody);
+                }
+                if call == Call::Done { self.then(Next::GetEmptied) } else { Outcome::Failed }
+            }
+            Next::GetEmptied => match self.present(world) {
+                None => Outcome::Gone,
+                Some(_) if self.refused => Outcome::Failed,
+                Some(_) => Outcome::Emptied,
+            },
+        }
+    }
+}
+
+impl World {
+    /// A replica takes a binding for gone (`gone` in `src/revoker/mod.rs`, `revoke` there).
+    pub fn gone(&mut self, who: Who, uid: BindingUid) {
+        self.believe_gone(uid);
+        self.replica_mut(who).forget(uid);
+        self.hint(who);
+    }
+
+    /// Nobody asks for it again.
+    pub fn believe_gone(&mut self, uid: BindingUid) {
+        if self.bindings.iter().any(|binding| binding.uid == uid && binding.grants()) {
+            self.faults.note(Fault::TakenForGone);
+        }
+    }
+
+    /// What the worker on bindings of a replica would begin now: what is doubted, and what is overdue when it is its turn (`work` in
+    /// `src/revoker/mod.rs`, `wait` in `src/revoker/turn.rs`).
+    #[must_use]
+    pub fn due(&self, setting: &Setting, who: Who) -> Option<Ending> {
+        let replica = self.replica(who);
+        if let Phase::Sweeping(overdue) = &replica.phase {
+            let first = overdue.first()?;
+            return self.bindings.iter().find(|binding| binding.uid == *first).map(|binding| Ending::of(binding.uid, binding.name));
+        }
+        let clock = setting.clock(who, self.now);
+        let turn = |deadline: Time| {
+            let due = i16::from(deadline);
+            self.leads(who) && clock >= due || setting.has(Guard::StandbyEnds) && clock >= due + i16::from(PATIENCE)
+        };
+        let begin = |known: &Known| {
+            let ending = Ending::of(known.uid, known.name);
+            if known.doubted { Some(Ending { next: Next::Look, ..ending }) } else { turn(known.deadline).then_some(ending) }
+        };
+        replica.index.iter().filter(|known| !known.rests).find_map(begin)
+    }
+
+    /// The worker on bindings makes its next call.
+    pub fn work_on_binding(&mut self, setting: &Setting, who: Who, call: Call) {
+        let Some(ending) = self.replica_mut(who).ending.take().or_else(|| self.due(setting, who)) else { return };
+        let outcome = ending.step(self, setting, call);
+        let mut rests = false;
+        match outcome {
+            Outcome::Goes(ending) => {
+                self.replica_mut(who).ending = Some(ending);
+                return;
+            }
+            Outcome::Gone => {
+                // `gone` takes the expectation of its next sight back.
+                self.replica_mut(who).expected.take_if(|name| *name == ending.name);
+                self.gone(who, ending.uid);
+            }
+            Outcome::There => self.hint(who),
+            Outcome::Failed => {}
+            Outcome::Emptied | Outcome::Stuck => rests = true,
+        }
+        for known in self.replica_mut(who).index.iter_mut().filter(|known| known.uid == ending.uid) {
+            known.doubted &= outcome == Outcome::Failed;
+            known.rests = rests;
+        }
+        self.swept(who, Some(ending.uid));
+    }
+
+    /// A sweep lists all bindings: the managed ones, and those without the label that have our name and a deadline (`sweep` in
+    /// `src/revoker/sweep.rs`).
+    pub fn sweep(&mut self, setting: &Setting, who: Who, call: Call) {
+        if call == Call::Refused {
+            return;
+        }
+        let listed: Vec<_> = self.bindings.iter().filter(|binding| binding.there).copied().collect();
+        for binding in &listed {
+            self.see(who, binding.uid);
+        }
+        // Later ones leave what is overdue to the worker.
+        if std::mem::take(&mut self.replica_mut(who).sweeps) {
+            return;
+        }
+        let clock = setting.clock(who, self.now);
+        let overdue = listed.iter().filter(|binding| i16::from(binding.deadline) <= clock).map(|binding| binding.uid).collect();
+        self.replica_mut(who).phase = Phase::Sweeping(overdue);
+        self.swept(who, None);
+    }
+
+    /// What is overdue was tried once: then all other work begins.
+    fn swept(&mut self, who: Who, tried: Option<BindingUid>) {
+        let now = self.now;
+        let replica = self.replica_mut(who);
+        let Phase::Sweeping(overdue) = &mut replica.phase else { return };
+        overdue.retain(|uid| Some(*uid) != tried);
+        if overdue.is_empty() {
+            replica.phase = Phase::Running;
+            replica.well_since = now;
+            self.stirred = now;
+        }
+    }
+}
