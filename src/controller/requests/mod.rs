@@ -20,8 +20,14 @@ use tracing::{debug, error, warn};
 use super::context::Context;
 use crate::{
     api::{Reason, State, request::ReviewState},
-    domain::{BindingAction, Lookup, RequestFacts, Verdict, decide, policy},
-    gather::{GatherError, WriteError, cache::Key, horizon::AsOf, live, surroundings::Source},
+    domain::{BindingAction, Lookup, Record, RequestFacts, Snapshot, Verdict, decide, policy},
+    gather::{
+        GatherError, WriteError,
+        cache::Key,
+        horizon::AsOf,
+        live::{self, StoredRequest},
+        surroundings::Source,
+    },
     queue::Next,
     revoker::end::EndError,
 };
@@ -98,8 +104,11 @@ impl Requests {
         }
     }
 
-    /// The holder's way: decide, apply, report.
+    /// The holder's way: gather, decide, apply, report.
     async fn lead(&self, key: &Key) -> Result<Next, RequestError> {
+        if let Some(done) = Box::pin(self.lead_at_once(key)).await? {
+            return Ok(done);
+        }
         let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found,
             Lookup::Absent => return self.without_request(key, None).await,
@@ -120,6 +129,35 @@ impl Requests {
         let _turn_of_person = wait_for(self.turn_of_person(&found.facts)).await;
         let as_of = self.decisions_as_of(key, &found.facts);
         let snapshot = Box::pin(self.gather(&found.facts, Source::Cache, as_of)).await?;
+        self.settle(key, &found, snapshot, as_of).await
+    }
+
+    /// The same for a request that needs nobody and was seen for the first time: what stands around it is read beside it, not after it.
+    /// None where it is another one than the watch told, or no such request.
+    async fn lead_at_once(&self, key: &Key) -> Result<Option<Next>, RequestError> {
+        let Some(Lookup::Found(told)) = self.context.requests.get(key).filter(|told| told.found().is_some_and(|told| self.is_new(told)))
+        else {
+            return Ok(None);
+        };
+        let as_of = self.decisions_as_of(key, &told);
+        if as_of == AsOf::Now {
+            return Ok(None);
+        }
+        let _turn = wait_for(self.turn(&told)).await;
+        let _turn_of_person = wait_for(self.turn_of_person(&told)).await;
+        let request = live::request(&self.context.client, &key.namespace, &key.name);
+        let (found, snapshot) = tokio::join!(request, Box::pin(self.gather(&told, Source::Cache, as_of)));
+        match found? {
+            Lookup::Found(found) if found.facts == *told => {
+                self.remove_strays(key, &found.facts).await?;
+                self.settle(key, &found, snapshot?, as_of).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Decides, applies and reports.
+    async fn settle(&self, key: &Key, found: &StoredRequest, snapshot: Snapshot, as_of: AsOf) -> Result<Next, RequestError> {
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
         // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
         let (snapshot, verdict, as_of) = if may_rest_on_caches(&verdict) {
@@ -137,11 +175,11 @@ impl Requests {
         }
         let applied = self.apply(snapshot, verdict).await?;
         if lists_later {
-            let report = async { self.report(&found.stored, &applied).await.map_err(RequestError::from) };
-            let decisions =
-                async { live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await.map_err(RequestError::from) };
-            let ((), decisions) = tokio::try_join!(report, decisions)?;
-            if !decisions.is_empty() {
+            let client = &self.context.client;
+            let (reported, decisions) =
+                tokio::join!(self.report(&found.stored, &applied), live::decisions(client, &key.namespace, &key.name, AsOf::Now));
+            reported?;
+            if !decisions?.is_empty() {
                 return Ok(Next::In(Duration::ZERO));
             }
             self.lock_unsure().remove(key);
@@ -206,13 +244,15 @@ impl Requests {
     /// it would have without this look. And the first at a request that was made a moment ago and needs nobody: a Deny would have had to
     /// come within that moment, in which it could as well have come after the grant; so the list as of now follows right behind.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
-        let age = self.context.now() - facts.object.created;
-        let new = facts.record.state.is_none()
-            && facts.object.spec.start_time.is_none()
-            && (TimeDelta::zero()..MOMENT).contains(&age)
-            && self.needs_nobody(facts);
         let goes_on = facts.record.state == Some(State::Active);
-        if (new || goes_on) && !self.lock_unsure().contains(key) { self.context.seen.decisions.as_of() } else { AsOf::Now }
+        if (goes_on || self.is_new(facts)) && !self.lock_unsure().contains(key) { self.context.seen.decisions.as_of() } else { AsOf::Now }
+    }
+
+    /// True for a request that was made a moment ago, that nobody has looked at yet, and that needs nobody's approval.
+    fn is_new(&self, facts: &RequestFacts) -> bool {
+        let age = self.context.now() - facts.object.created;
+        let untouched = facts.record == Record::default() && !facts.object.deleting && facts.object.spec.start_time.is_none();
+        untouched && (TimeDelta::zero()..MOMENT).contains(&age) && self.needs_nobody(facts)
     }
 
     fn needs_nobody(&self, facts: &RequestFacts) -> bool {
