@@ -1,2 +1,3 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::durations(data));
+
+jit_rbac_fuzz::fuzzed!("rules");

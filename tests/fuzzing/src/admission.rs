@@ -96,8 +96,8 @@ pub fn check(data: &[u8]) {
 
 /// Asks one webhook; its patch, if it made one.
 fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> Option<json_patch::Patch> {
-    let (status, bytes, calls) = cluster.ask(path, body);
-    for call in &calls {
+    let (status, bytes, made) = cluster.ask(path, body);
+    for call in &made {
         let (method, uri) = call.split_once(' ').unwrap_or_default();
         let place = uri.split('?').next().unwrap_or_default();
         assert!(method == "GET" || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews?", "it writes: {call}");
@@ -124,15 +124,15 @@ fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> 
     safe(response);
     match response.get("allowed") {
         Some(Value::Bool(true)) => {
-            let patch = response.get("patch")?;
+            let changes = response.get("patch")?;
             assert_eq!((path, response.get("patchType")), ("/mutate", Some(&"JSONPatch".into())));
-            let bytes: Vec<u8> = serde_json::from_value(patch.clone()).expect("a patch is bytes");
+            let bytes: Vec<u8> = serde_json::from_value(changes.clone()).expect("a patch is bytes");
             Some(serde_json::from_slice(&bytes).expect("a patch is a JSON patch"))
         }
         Some(Value::Bool(false)) => {
             assert!(response.get("patch").is_none(), "a refusal changes nothing");
-            let code = at("/response/status/code").and_then(Value::as_u64);
-            assert!(matches!(code, Some(403 | 422 | 503)), "{answer}");
+            let number = at("/response/status/code").and_then(Value::as_u64);
+            assert!(matches!(number, Some(403 | 422 | 503)), "{answer}");
             assert!(at("/response/status/message").and_then(Value::as_str).is_some_and(|message| message.contains(": ")), "{answer}");
             assert!(
                 at("/response/auditAnnotations/code")

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use jit_rbac::domain::{Lookup, Record, Snapshot, digest::Digest, role::Rules};
+use jit_rbac::domain::{
+    Lookup, Record, Snapshot,
+    digest::{Digest, hex},
+    role::Rules,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +23,9 @@ const VERSION: &str = "jitrbac.dev/digest/v1\n";
 /// How many places of each spec are changed.
 const PLACES: usize = 2;
 
+/// What makes something else of what would be granted.
+type Change = fn(&mut Snapshot);
+
 /// Everything that would be granted goes in, in one form, and nothing else does.
 pub fn check(data: &[u8]) {
     let world = World::read(&text(data));
@@ -30,7 +37,7 @@ pub fn check(data: &[u8]) {
         change(&mut w.snapshot.role, |role| {
             let rules = role.rules.rules().iter().rev().chain(role.rules.rules()).cloned();
             role.rules = Arc::new(Rules::new(rules));
-        })
+        });
     });
     same("what is not granted", &|w| {
         change(&mut w.snapshot.namespace, |namespace| namespace.labels.clear());
@@ -51,7 +58,6 @@ pub fn check(data: &[u8]) {
             world.with(|w| change(&mut w.snapshot.policy, |object| Arc::make_mut(object).spec = spec)).digest()
         });
     }
-    type Change = fn(&mut Snapshot);
     let others: [Change; 8] = [
         |s| s.request.object.uid.push('0'),
         |s| s.request.namespace.push('0'),
@@ -65,7 +71,7 @@ pub fn check(data: &[u8]) {
                 let mut more = role.rules.rules().first().cloned().unwrap_or_default();
                 more.verbs.push("one-more".to_owned());
                 role.rules = Arc::new(Rules::new(role.rules.rules().iter().cloned().chain([more])));
-            })
+            });
         },
     ];
     for (number, other) in others.into_iter().enumerate() {
@@ -99,8 +105,7 @@ fn by_hand(snapshot: &Snapshot) -> String {
 }
 
 fn hashed(version: &str, value: &Value) -> String {
-    let bytes = Sha256::new().chain_update(version).chain_update(sorted(value).to_string()).finalize();
-    format!("sha256:{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("sha256:{}", hex(&Sha256::new().chain_update(version).chain_update(sorted(value).to_string()).finalize()))
 }
 
 fn sorted(value: &Value) -> Value {

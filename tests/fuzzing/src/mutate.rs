@@ -190,12 +190,10 @@ fn changed_json(mut value: Value, words: &[&str], dice: &mut Dice) -> Value {
         (2, _) => *found = from_here,
         (3, _) => *found = word.into(),
         (4, _) => {
-            *found = vec![Value::Null, true.into(), false.into(), 0.into(), (-1).into(), 0.5.into(), "".into()].swap_remove(dice.below(7))
+            *found = vec![Value::Null, true.into(), false.into(), 0.into(), (-1).into(), 0.5.into(), "".into()].swap_remove(dice.below(7));
         }
-        _ => {
-            *found =
-                if dice.below(2) == 0 { Value::Array(vec![from_here]) } else { Value::Object([(word, from_here)].into_iter().collect()) }
-        }
+        _ if dice.below(2) == 0 => *found = Value::Array(vec![from_here]),
+        _ => *found = Value::Object([(word, from_here)].into_iter().collect()),
     }
     value
 }

@@ -193,7 +193,9 @@ fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
 fn turned(rules: &[Rule], all: &Rules) {
     let turned = rules.iter().rev().chain(rules).cloned().map(|mut rule| {
         let Rule { api_groups, resources, resource_names, non_resource_urls, verbs } = &mut rule;
-        [api_groups, resources, resource_names, non_resource_urls, verbs].into_iter().for_each(|list| list.reverse());
+        for list in [api_groups, resources, resource_names, non_resource_urls, verbs] {
+            list.reverse();
+        }
         rule
     });
     let turned = Rules::new(turned);

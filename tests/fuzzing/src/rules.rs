@@ -103,7 +103,7 @@ fn nothing_absent_grants(world: &World) {
         |s| s.request.object.spec.requester = None,
         |s| s.request.object.deleting = true,
         |s| s.guards = Guards::Watched(GuardFacts { hold: Some(not_proven("a policy is gone")), ..GuardFacts::default() }),
-        |s| s.request.namespace = "jit-system".to_owned(),
+        |s| "jit-system".clone_into(&mut s.request.namespace),
     ];
     for (number, change) in changes.into_iter().enumerate() {
         let poorer = world.with(|w| {

@@ -126,9 +126,9 @@ impl Week {
         let mut open = vec![false; MINUTES];
         for (number, day) in [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun].into_iter().enumerate() {
             if window.days.is_empty() || window.days.contains(&day) {
-                (from..to)
-                    .filter_map(|minute| Some((number * 24 * 60 + minute) % MINUTES))
-                    .for_each(|minute| open.get_mut(minute).into_iter().for_each(|open| *open = true));
+                for minute in from..to {
+                    *open.get_mut((number * 24 * 60 + minute) % MINUTES)? = true;
+                }
             }
         }
         Some(Self { zone, open, ends_grant: window.ends_grant })

@@ -4,6 +4,8 @@
 //! `MUTATIONS=1000000 cargo test -p fuzzing --test corpus` tries more, `SEED=7` others; both stand in for libFuzzer where there is no
 //! nightly toolchain.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "all of it is a test")]
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -83,7 +85,7 @@ macro_rules! replayed {
     };
 }
 
-replayed!(admission 300 canonical 1000 digest 150 durations 4000 patterns 150 risks 400 rules 300 windows 150);
+replayed!(admission 250 canonical 1000 digest 100 durations 4000 patterns 100 risks 300 rules 200 windows 100);
 
 #[test]
 fn the_corpus_stays_small_enough_to_be_read() {

@@ -5,7 +5,10 @@ use jit_rbac::api::{
     policy::{AuthenticationRule, Claim, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, Stage, TicketRule, Window},
 };
 
-use super::*;
+use super::{
+    ApprovalPolicySpec, Arc, Automatic, Lookup, MOST, RoleRef, Rule, Rules, Subject, SubjectKind, World, instant, line, list, pairs,
+    people, word,
+};
 
 /// Changes what was looked up by the pairs of a line; `absent` and `unreadable` are all there is to say then.
 fn looked_up<T>(lookup: &mut Lookup<T>, text: &str, mut change: impl FnMut(&mut T, &str, &str)) {

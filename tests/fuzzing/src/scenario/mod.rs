@@ -125,11 +125,17 @@ impl World {
                 _ => {}
             }
         }
-        said.into_iter().for_each(|said| world.hears(said));
+        for said in said {
+            world.hears(said);
+        }
         // What was granted before, if anything was, for binding and record to be like it or unlike it.
         let granted = world.decide();
-        binding.into_iter().for_each(|line| world.binding(line, &granted));
-        record.into_iter().for_each(|line| world.record(line, &granted));
+        if let Some(line) = binding {
+            world.binding(line, &granted);
+        }
+        if let Some(line) = record {
+            world.record(line, &granted);
+        }
         world
     }
 

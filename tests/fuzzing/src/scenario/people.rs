@@ -6,7 +6,10 @@ use jit_rbac::{
     domain::{Base, Peer},
 };
 
-use super::*;
+use super::{
+    ActivationDecisionSpec, Binding, Lookup, Record, RequestFacts, RequestRef, RoleActivationRequestSpec, Said, Stamp, Verb, World, at,
+    instant, line, list, object, pairs, people, stored, word,
+};
 
 /// Changes a stamp by one pair; false for a pair that is about something else.
 fn who(stamp: &mut Stamp, key: &str, value: &str) -> bool {

@@ -5,7 +5,7 @@ use jit_rbac::{
     domain::{BindingAction, BindingFacts, Grant, GuardFacts, Span, binding::BindingSubject, guards::not_proven},
 };
 
-use super::*;
+use super::{Binding, Guards, MOST, RequestFacts, RoleKind, RoleRef, Verdict, World, at, instant, pairs, people};
 
 /// The binding as a grant makes it.
 pub fn bound(grant: &Grant) -> BindingFacts {
