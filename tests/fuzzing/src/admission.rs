@@ -76,6 +76,10 @@ pub fn check(data: &[u8]) {
         one(cluster, "/validate", data, question.as_ref());
         let Some(patch) = one(cluster, "/mutate", data, question.as_ref()) else { return };
         let mut question = question.expect("who patches has read the question");
+        // Where metadata is left out there is nothing to write an author or an owner into; an API server always sends it.
+        if !question.pointer("/request/object/metadata").is_some_and(Value::is_object) {
+            return;
+        }
         let object = question.pointer_mut("/request/object").expect("a patch is for an object");
         json_patch::patch(object, &patch).expect("a patch can be applied");
         stamped(&question);
