@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{TimeDelta, Timelike};
+use chrono::{SubsecRound, TimeDelta, Timelike};
 use jit_rbac::{
     api::{
         Duration, Line, Reason, RoleActivationRequestSpec, Stamp, State, SubjectKind, Verb, eligibility::RoleKind,
         identity::SERVICE_ACCOUNT_PREFIX, names::binding_name,
     },
     domain::{
-        Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Snapshot, Verdict, decisions, duration, eligibility, guards::not_proven,
-        person, policy, windows,
+        Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, decisions, duration, eligibility,
+        guards::not_proven, person, policy, windows,
     },
 };
 
@@ -124,7 +124,7 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
         });
         no_gain(world, &after);
     };
-    let last = |w: &mut World, change: &dyn Fn(&mut jit_rbac::domain::Object<jit_rbac::api::ActivationDecisionSpec>)| {
+    let last = |w: &mut World, change: &dyn Fn(&mut Object<jit_rbac::api::ActivationDecisionSpec>)| {
         w.snapshot.decisions.last_mut().into_iter().for_each(change);
     };
     let stages = world.snapshot.policy.found().map(|policy| policy.spec.approval.stages.clone()).unwrap_or_default();
@@ -195,10 +195,22 @@ fn no_stricter_rule_grants(world: &World) {
     stricter(&|w| w.settings.system_namespaces.clear());
 }
 
-/// No decision makes the door panic, and what it refuses brings nobody nearer to a grant.
+/// Invariant 10: what the door refuses brings nobody nearer to a grant where it is stored all the same, but for what counts in its own
+/// stage, and for no more than was asked.
 fn at_the_door(world: &World) {
+    let now = world.now.trunc_subsecs(0);
+    let before = world.with(|w| {
+        // As admission sees it: whoever asks has shown that the guards are in force, and nothing is stored yet of what is said later.
+        (w.now, w.snapshot.guards) = (now, Guards::Unasked);
+        w.snapshot.decisions.retain(|said| said.created <= now);
+    });
     for decision in &world.snapshot.decisions {
-        let _ = decisions::review(&world.snapshot, decision, &world.settings, decision.created);
+        let said = Object { uid: "at-the-door".to_owned(), created: now, ..decision.clone() };
+        let Err(refusal) = decisions::review(&before.snapshot, &said, &before.settings, now) else { continue };
+        assert!(!refusal.message.is_empty());
+        if !matches!(refusal.reason, Reason::StageNotOpen | Reason::DurationTooLong) {
+            no_gain(&before, &before.with(|w| w.snapshot.decisions.push(said)));
+        }
     }
 }
 
