@@ -48,7 +48,7 @@ fuzz: tools ## Every fuzz target for SECONDS_EACH seconds (60): needs cargo-fuzz
 	@for target in $(notdir $(wildcard fuzz/corpus/*)); do \
 	  echo "== $$target"; mkdir -p "fuzz/found/$$target"; \
 	  $(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" -- \
-	    -max_total_time=$(SECONDS_EACH) -timeout=10 -max_len=8192 -print_final_stats=1; \
+	    -max_total_time=$(SECONDS_EACH) -timeout=60 -max_len=8192 -print_final_stats=1; \
 	done
 
 demo: plane ## The main job, start to end, in about a minute after the builds
