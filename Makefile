@@ -5,8 +5,10 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PLANE := target/debug/plane
+# How long `make fuzz` runs each target.
+SECONDS_EACH ?= 60
 
-.PHONY: help tools build plane crds refusals lint test bench demo up down run
+.PHONY: help tools build plane crds refusals lint test bench fuzz demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -32,10 +34,22 @@ refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check
+	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
 test: lint plane ## Everything: lints, rules, charts, journeys on a real API server
 	@$(CARGO) test --locked --workspace
+
+# What libFuzzer finds on its way goes to fuzz/found; fuzz/corpus is what people put there. Without a sanitizer: no code here is unsafe.
+fuzz: tools ## Every fuzz target for SECONDS_EACH seconds (60): needs cargo-fuzz, a nightly toolchain and a C++ compiler
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: install it with 'cargo install --locked cargo-fuzz'" >&2; exit 1; }
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { echo "a nightly toolchain is missing: install it with 'rustup toolchain install nightly --profile minimal'" >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo "C++ is missing, of which libFuzzer is made: install it so that 'c++' is on the PATH" >&2; exit 1; }
+	@for target in $(notdir $(wildcard fuzz/corpus/*)); do \
+	  echo "== $$target"; mkdir -p "fuzz/found/$$target"; \
+	  $(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" -- \
+	    -max_total_time=$(SECONDS_EACH) -timeout=60 -max_len=8192 -print_final_stats=1; \
+	done
 
 demo: plane ## The main job, start to end, in about a minute after the builds
 	@$(PLANE) demo

@@ -108,7 +108,8 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     let namespace = match &snapshot.namespace {
         Lookup::Found(namespace) => namespace,
         Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
-        Lookup::Unreadable(_) => return None,
+        // Nobody knows then whether it is covered, but whether anything is at this time.
+        Lookup::Unreadable(_) => return eligibility::in_time(eligibility, now).err(),
     };
     if let Binding::Present(found) = &snapshot.binding
         && found.annotations.get(crate::api::names::NAMESPACE_UID) != Some(&namespace.uid)

@@ -243,7 +243,9 @@ fn similar(name: &str) -> Vec<String> {
     let allowed = asked.chars().count().min(8) / 4;
     let near = |zone: &str| {
         let zone = zone.to_lowercase();
-        let away = distance(&asked, &zone);
+        // Each letter more or less is one step: most of the hundreds of zones need no closer look, and every decision asks.
+        let longer = asked.chars().count().abs_diff(zone.chars().count());
+        let away = if longer > allowed { longer } else { distance(&asked, &zone) };
         // `Oslo` is a city without its continent; a misspelt continent is another matter.
         let away = if city(&asked) == city(&zone) { away.min(allowed) } else { away };
         (away <= allowed).then_some(away)

@@ -117,6 +117,18 @@ fn what_cannot_be_read_ends_nothing() {
 }
 
 #[test]
+fn a_namespace_that_cannot_be_read_keeps_no_eligibility_alive() {
+    let unread = || world().granted().now(60).change(|w| w.snapshot.namespace = Lookup::Unreadable("bad field".to_owned()));
+    for (world, reason) in [
+        (unread().eligibility(|e| e.suspended = true), "EligibilitySuspended"),
+        // Nor would it be looked at again and again since that end.
+        (unread().eligibility(|e| e.end_time = Some(at(30))), "EligibilityOver"),
+    ] {
+        assert!(world.told().starts_with(&format!("Revoked {reason}: ")), "{}", world.told());
+    }
+}
+
+#[test]
 fn recreated_alike_is_as_good() {
     let world = world().granted().change(|w| {
         let Lookup::Found(eligibility) = &mut w.snapshot.eligibility else { panic!() };

@@ -1,0 +1,3 @@
+#![no_main]
+
+jit_rbac_fuzz::fuzzed!("admission");

@@ -1,0 +1,125 @@
+//! The canonical form that digests are made of: one form for one value, another one for every other value. The input is JSON.
+
+use jit_rbac::domain::digest::canonical;
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+use serde_json::{Map, Value};
+
+use crate::mutate::pointers;
+
+pub const WORDS: &[&str] = &[
+    "",
+    "a",
+    "b",
+    "aa",
+    "\"",
+    "\\",
+    "\n",
+    "\u{0}",
+    "\u{e9}",
+    "e\u{301}",
+    "null",
+    "{}",
+    "1",
+    "\u{1F44D}",
+    "\u{7f}",
+    "/",
+    "a,b",
+    "a\":1,\"b",
+];
+
+/// Most places of a value that are changed.
+const PLACES: usize = 64;
+
+/// A value without the members that are null; in a list null is a value.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, inner)| !inner.is_null())
+            .map(|(key, inner)| (key.clone(), without_nulls(inner)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+/// True for a value with a number that is not whole. No field of ours has one, and reading one may move its last digit.
+fn has_fractions(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().any(has_fractions),
+        Value::Array(items) => items.iter().any(has_fractions),
+        scalar => scalar.is_f64(),
+    }
+}
+
+/// A value whose members come in the opposite order.
+struct Backwards<'a>(&'a Value);
+
+impl Serialize for Backwards<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(map) => {
+                let mut out = serializer.serialize_map(Some(map.len()))?;
+                map.iter().rev().try_for_each(|(key, inner)| out.serialize_entry(key, &Backwards(inner)))?;
+                out.end()
+            }
+            Value::Array(items) => {
+                let mut out = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|inner| out.serialize_element(&Backwards(inner)))?;
+                out.end()
+            }
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+/// Members in order, without nulls and blanks, read back as the same value; and no change of any part leaves the form as it was.
+pub fn check(data: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+    let form = canonical(&value);
+    assert_eq!(canonical(&Backwards(&value)), form, "the order of members says nothing");
+    let plain = without_nulls(&value);
+    assert_eq!(canonical(&plain), form, "a member that is null is none");
+    if has_fractions(&value) {
+        return;
+    }
+    let read: Value = serde_json::from_slice(&form).expect("the form is JSON");
+    assert_eq!(read, plain, "and says the same");
+    assert_eq!(form, plain.to_string().into_bytes(), "in the way in which serde_json prints sorted members");
+    for place in pointers(&value).into_iter().take(PLACES) {
+        for changed in [changed(&value, &place, Change::Value), changed(&value, &place, Change::Less)] {
+            let same = without_nulls(&changed) == plain;
+            assert_eq!(canonical(&changed) == form, same, "changed at '{place}'");
+        }
+    }
+}
+
+enum Change {
+    Value,
+    Less,
+}
+
+/// A value with another one at one place, or with something taken away there.
+fn changed(value: &Value, place: &str, change: Change) -> Value {
+    let mut other = value.clone();
+    let Some(found) = other.pointer_mut(place) else { return other };
+    match (change, &mut *found) {
+        (Change::Value, Value::String(text)) => *found = text.parse::<u64>().map_or_else(|_| Value::from(format!("{text},")), Value::from),
+        (Change::Value, Value::Number(number)) => *found = number.to_string().into(),
+        (Change::Value, Value::Bool(yes)) => *found = (!*yes).into(),
+        (Change::Value, Value::Null) => *found = "null".into(),
+        (Change::Value, inner) => *found = Value::Array(vec![inner.take()]),
+        (Change::Less, Value::Object(map)) => {
+            let first = map.keys().next().cloned().unwrap_or_default();
+            map.remove(&first);
+        }
+        (Change::Less, Value::Array(items)) => drop(items.pop()),
+        (Change::Less, Value::String(text)) => drop(text.pop()),
+        (Change::Less, inner) => *inner = Value::Null,
+    }
+    other
+}

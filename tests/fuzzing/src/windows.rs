@@ -1,0 +1,225 @@
+//! Hours of a policy: lines `at <instant>`, `for <duration>` and `window <days> <from> <to> <zone> [ends]`, days as `Mon,Tue` or `daily`.
+//!
+//! The second opinion is a calendar of the minutes of a week that a window names; what a clock on the wall shows is looked up in it.
+
+use std::iter::successors;
+
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
+use jit_rbac::{
+    api::{
+        ApprovalPolicySpec, Duration, Reason,
+        policy::{Day, Window},
+    },
+    domain::{Object, windows},
+};
+
+use crate::{is_printable, text};
+
+pub const WORDS: &[&str] = &[
+    "at",
+    "for",
+    "window",
+    "daily",
+    "Mon",
+    "Tue,Wed",
+    "Fri",
+    "Sat",
+    "Sun",
+    "00:00",
+    "02:30",
+    "08:00",
+    "18:00",
+    "22:00",
+    "23:59",
+    "24:00",
+    "ends",
+    "UTC",
+    "Europe/Oslo",
+    "Africa/Cairo",
+    "Asia/Beirut",
+    "America/Havana",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "Pacific/Auckland",
+    "Africa/Casablanca",
+    "Antarctica/Troll",
+    "Etc/Unknown",
+    "Mars/Base",
+    "2026-03-29T01:00:00Z",
+    "2026-10-25T01:00:00Z",
+    "2011-12-30T10:00:00Z",
+    "2016-12-31T23:59:60Z",
+    "9999-12-31T23:59:59Z",
+    "-9999-01-01T00:00:00Z",
+    "1h",
+    "26h",
+    "24h",
+];
+
+/// Most windows; what the schema takes.
+const WINDOWS: usize = 16;
+/// Longest grant that is tried: walking through years would only make the check slow.
+const LONGEST: Duration = Duration::from_hours(30 * 24);
+const MINUTES: usize = 7 * 24 * 60;
+
+struct Input {
+    at: DateTime<Utc>,
+    lasting: Duration,
+    windows: Vec<Window>,
+}
+
+fn read(text: &str) -> Input {
+    let mut input = Input { at: "2026-11-02T10:00:00Z".parse().unwrap(), lasting: Duration::from_hours(8), windows: Vec::new() };
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["at", at] => input.at = at.parse().unwrap_or(input.at),
+            ["for", lasting] => input.lasting = lasting.parse().unwrap_or(input.lasting).min(LONGEST),
+            ["window", days, from, to, zone, rest @ ..] if input.windows.len() < WINDOWS => {
+                let Ok(time_zone) = (*zone).to_owned().try_into() else { continue };
+                let days = days.split(',').filter_map(|day| serde_json::from_value(day.into()).ok()).collect();
+                input.windows.push(Window {
+                    days,
+                    from: (*from).to_owned(),
+                    to: (*to).to_owned(),
+                    time_zone,
+                    ends_grant: rest == ["ends"],
+                });
+            }
+            _ => {}
+        }
+    }
+    input
+}
+
+/// A window as the minutes of a week, begun on Monday.
+struct Week {
+    zone: TimeZone,
+    open: Vec<bool>,
+    ends_grant: bool,
+}
+
+/// `08:00` as minutes of a day, in the form of the schema.
+fn minute(text: &str) -> Option<usize> {
+    let [a, b, b':', c, d] = text.as_bytes() else { return None };
+    let number = |tens: &u8, ones: &u8| {
+        [tens, ones].iter().all(|byte| byte.is_ascii_digit()).then(|| usize::from(tens - b'0') * 10 + usize::from(ones - b'0'))
+    };
+    let (hour, minute) = (number(a, b)?, number(c, d)?);
+    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+}
+
+impl Week {
+    /// None for a window that cannot be used.
+    fn of(window: &Window) -> Option<Self> {
+        let zone = TimeZoneDatabase::bundled().get(window.time_zone.as_str()).ok().filter(|zone| !zone.is_unknown())?;
+        let (from, to) = (minute(&window.from)?, minute(&window.to)?);
+        if from == to && from != 0 {
+            return None;
+        }
+        let to = if to <= from { to + 24 * 60 } else { to };
+        let mut open = vec![false; MINUTES];
+        for (number, day) in [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun].into_iter().enumerate() {
+            if window.days.is_empty() || window.days.contains(&day) {
+                for minute in from..to {
+                    *open.get_mut((number * 24 * 60 + minute) % MINUTES)? = true;
+                }
+            }
+        }
+        Some(Self { zone, open, ends_grant: window.ends_grant })
+    }
+
+    /// None beyond the calendar.
+    fn is_open(&self, at: DateTime<Utc>) -> Option<bool> {
+        let shown = self.zone.to_datetime(Timestamp::from_second(at.timestamp()).ok()?);
+        let number = |n: i8| usize::try_from(n).ok();
+        let minutes = (number(shown.weekday().to_monday_zero_offset())? * 24 + number(shown.hour())?) * 60 + number(shown.minute())?;
+        self.open.get(minutes).copied()
+    }
+}
+
+/// Instants from `from` on and before `to`, each minute at first and then less often, and around the changes of the clocks.
+fn between(weeks: &[Week], from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let step = TimeDelta::seconds(((to - from).num_seconds() / 40).max(60));
+    let whole = from.with_second(0).and_then(|at| at.with_nanosecond(0)).unwrap_or(from);
+    let walk = |step: TimeDelta, most| successors(Some(whole), move |at| at.checked_add_signed(step)).take(most);
+    let changes = weeks.iter().flat_map(|week| {
+        let start = Timestamp::from_second(from.timestamp()).unwrap_or(Timestamp::MIN);
+        week.zone.following(start).take(2).map(|change| change.timestamp().as_second()).collect::<Vec<_>>()
+    });
+    let around = changes
+        .flat_map(|at| [-3600, -1800, -1, 0, 1799, 1800, 3600].map(|away| at + away))
+        .filter_map(|at| DateTime::from_timestamp(at, 0));
+    let mut all: Vec<_> =
+        walk(step, 40).chain(walk(TimeDelta::minutes(1), 32)).chain(around).chain([from, to - TimeDelta::nanoseconds(1)]).collect();
+    all.retain(|at| from <= *at && *at < to);
+    all
+}
+
+/// What the product says of hours agrees with the calendar: when they are open, when they open next, where they end a grant.
+pub fn check(data: &[u8]) {
+    let Input { at, lasting, windows } = read(&text(data));
+    let all: Vec<Option<Week>> = windows.iter().map(Week::of).collect();
+    let usable = windows::check(&windows);
+    assert_eq!(usable.is_ok(), all.iter().all(Option::is_some), "{usable:?}");
+    if let Err(refusal) = usable {
+        assert!(refusal.reason == Reason::InvalidField && is_printable(&refusal.message), "{refusal}");
+    }
+    let weeks: Vec<Week> = all.into_iter().flatten().collect();
+    let is_open = |at: DateTime<Utc>| windows.is_empty() || weeks.iter().any(|week| week.is_open(at) == Some(true));
+    assert_eq!(windows::is_open(&windows, at), is_open(at), "open at {at}");
+
+    let next = windows::next_opening(&windows, at);
+    if Timestamp::from_second(at.timestamp()).is_err() && !windows.is_empty() {
+        return assert_eq!(
+            (next, windows::ends_at(&windows, at, at + TimeDelta::hours(1))),
+            (None, at),
+            "before and after all calendars it is closed"
+        );
+    }
+    let ahead = at.checked_add_signed(TimeDelta::days(20)).unwrap_or(at);
+    if let Some(next) = next {
+        assert!(next >= at && is_open(next), "{next} is an opening from {at} on");
+    }
+    for closed in between(&weeks, at, next.unwrap_or(ahead)) {
+        assert!(!is_open(closed), "open at {closed} already, and {next:?} is said to be the next opening");
+    }
+    let policy = Object {
+        name: "hours".to_owned(),
+        uid: String::new(),
+        created: at,
+        deleting: false,
+        generation: 1,
+        spec: ApprovalPolicySpec { windows: windows.clone(), ..ApprovalPolicySpec::default() },
+    };
+    match windows::start(&policy, at) {
+        Ok(()) => assert!(is_open(at)),
+        Err(refusal) => assert!(!is_open(at) && refusal.reason == Reason::OutsideHours && is_printable(&refusal.message), "{refusal}"),
+    }
+    ends(&windows, &weeks, at, at.checked_add_signed(TimeDelta::from(lasting)).unwrap_or(at));
+}
+
+fn ends(windows: &[Window], weeks: &[Week], start: DateTime<Utc>, end: DateTime<Utc>) {
+    let cut = windows::ends_at(windows, start, end);
+    if windows.is_empty() || end <= start {
+        return assert_eq!(cut, end, "without hours nothing is cut");
+    }
+    assert!(start <= cut && cut <= end, "from {start} to {end}, cut at {cut}");
+    let open: Vec<&Week> = weeks.iter().filter(|week| week.is_open(start) == Some(true)).collect();
+    if open.is_empty() {
+        return assert_eq!(cut, start, "nothing is left outside the hours");
+    }
+    if open.iter().any(|week| !week.ends_grant) {
+        return assert_eq!(cut, end, "hours that end no grant let it go on");
+    }
+    let goes_on = |at: DateTime<Utc>| weeks.iter().any(|week| week.ends_grant && week.is_open(at) == Some(true));
+    for at in between(weeks, start, cut) {
+        assert!(goes_on(at), "closed at {at} already, from {start} to {end}, cut at {cut}");
+    }
+    assert!(cut == end || !goes_on(cut), "still open at {cut}, where it is cut");
+}
