@@ -60,7 +60,7 @@ pub async fn holder(ground: &Ground) -> Result<usize, Error> {
 /// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
 /// made twice, and none said or had another end than the stored times give.
 pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
-    let requests = wait_for_ok("all requests to be at an end", Duration::from_secs(30), async || {
+    let requests = wait_for_ok("all requests to be at an end", Duration::from_secs(60), async || {
         let all = scene.list("rar").await.map_err(|error| error.to_string())?;
         let live = all.iter().find(|r| matches!(r["status"]["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Active")));
         live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))

@@ -12,12 +12,14 @@ mod audit;
 mod authors;
 mod beyond;
 mod bindings;
+mod calls;
 mod env;
 mod evidence;
 mod faults;
 mod floor;
 mod gate;
 mod grants;
+mod ground;
 mod guards;
 mod looks;
 mod people;
@@ -55,6 +57,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         authors::journeys(),
         beyond::journeys(),
         bindings::journeys(),
+        calls::journeys(),
         evidence::journeys(),
         faults::journeys(),
         replicas::journeys(),

@@ -81,6 +81,16 @@ impl Scene {
         })
     }
 
+    /// Waits until a request is or was granted.
+    pub async fn until_granted(&self, request: &str) -> Outcome {
+        let what = format!("request {}/{request} to be granted", self.name);
+        let granted = wait_for_ok(&what, SOON, async || {
+            let status = self.status(request).await.map_err(|error| error.to_string())?;
+            if status["grantedAt"].is_null() { Err(status.to_string()) } else { Ok(()) }
+        });
+        Ok(granted.await?)
+    }
+
     /// Merges a patch into a binding of the scene, as the admin.
     pub async fn patch_binding(&self, name: &str, patch: &Value) -> Result<Value, Error> {
         let api = self.api("rolebinding").ok_or("there are RoleBindings")?;
