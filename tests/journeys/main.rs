@@ -38,6 +38,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const AT_A_TIME: usize = 6;
 
 fn main() -> ExitCode {
+    if let Some(code) = faults::clock::replica() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_A_TIME);
     let env = Arc::new(Env::new());

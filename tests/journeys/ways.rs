@@ -58,6 +58,12 @@ impl Scene {
         Ok(serde_json::to_value(api.create(&PostParams::default(), &object).await?)?)
     }
 
+    /// The same, and waits until it is let in: where very many come at once, the webhook may need longer than the API server waits for it.
+    pub async fn let_in(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
+        let what = format!("the {kind} {} of {user} to be let in", object["metadata"]);
+        Ok(wait_for_ok(&what, SOON, async || self.write(user, kind, object).await.map_err(|error| error.to_string())).await?)
+    }
+
     /// Asks for the eligibility of a suffix; the request has the suffix as its name.
     pub async fn ask(&self, user: &str, suffix: &str, duration: &str) -> Result<Value, Error> {
         self.write(user, "rar", &self.request(suffix, &self.offered(suffix), duration)).await

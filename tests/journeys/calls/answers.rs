@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many lives there are at a time.
-const AT_ONCE: usize = 14;
+const AT_ONCE: usize = 24;
 /// Latest end of a grant, whatever becomes of one call of the holder: the other replica looks after it.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
 /// The fault that befalls a call in trouble that soon passes.
@@ -75,14 +75,14 @@ async fn all(scene: &Scene, lives: Vec<Life>, what: &str) -> Outcome {
     let requests: Vec<String> = lives.iter().map(|life| life.request.clone()).collect();
     offer(scene, Way::Approved, &requests).await?;
     let caller = calling(&scene.ground).await?;
-    let lived = futures::stream::iter(&lives).map(|life| lived(scene, &caller, life)).buffer_unordered(AT_ONCE);
-    let took: Vec<TimeDelta> = lived.try_collect().await?;
+    let living = futures::stream::iter(&lives).map(|life| live_through(scene, &caller, life)).buffer_unordered(AT_ONCE);
+    let took: Vec<TimeDelta> = living.try_collect().await?;
     measured(format!("slowest of {} grants from the asking on, {what}", took.len()), took.into_iter().max().unwrap_or_default());
     Ok(())
 }
 
 /// Lives one life, and says how long it took to the grant.
-async fn lived(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
+async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
     let (request, proxy) = (&life.request, scene.ground.proxy()?);
     let asked = Utc::now();
     let on_the_way = life.grant.as_ref().map(|(step, fault)| proxy.place(step.rule(caller, request, fault.clone())));

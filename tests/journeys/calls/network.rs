@@ -66,7 +66,9 @@ async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> 
     let cut = holder(ground).await?;
     until(first(&granted) - TimeDelta::milliseconds(300)).await?;
     let rule = proxy.place(Rule::every(fault).of(&format!("controller-{cut}")));
-    WATCHED.iter().for_each(|resource| proxy.cut(resource));
+    for resource in WATCHED {
+        proxy.cut(resource);
+    }
     end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, &format!("the holder's calls were {name}")).await?;
     let asked = Utc::now();
     scene.granted("dev", &meanwhile, "20s").await?;

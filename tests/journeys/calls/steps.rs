@@ -81,10 +81,10 @@ pub async fn offer(scene: &Scene, way: Way, requests: &[String]) -> Outcome {
 
 /// Brings a request on its way: asks, and has it approved where it needs that.
 pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Outcome {
-    scene.ask("dev", request, duration).await?;
+    scene.let_in("dev", "rar", &scene.request(request, &scene.offered(request), duration)).await?;
     if way == Way::Approved {
         let status = scene.until_state(request, "AwaitingApproval", SOON).await?;
-        scene.write("lead-1", "adec", &scene.decision(request, "Approve", status["digest"].as_str())).await?;
+        scene.let_in("lead-1", "adec", &scene.decision(request, "Approve", status["digest"].as_str())).await?;
     }
     Ok(())
 }

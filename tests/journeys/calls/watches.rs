@@ -40,7 +40,7 @@ pub async fn inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lo
     let mut calls = Calls::from_now(&scene)?;
     for (name, disorder) in [("twice", Disorder::Twice), ("swapped", Disorder::Swapped)] {
         let disturbed = disturb(&scene, disorder)?;
-        everything(&scene, &mut calls, name).await?;
+        Box::pin(everything(&scene, &mut calls, name)).await?;
         let met = disturbed.iter().map(Disturbed::met).sum::<usize>();
         ensure!(met > 20, "only {met} events were {name}");
     }
@@ -48,11 +48,13 @@ pub async fn inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lo
         loop {
             tokio::time::sleep(BREAK).await;
             let Ok(proxy) = scene.ground.proxy() else { return };
-            WATCHED.iter().for_each(|resource| proxy.cut(resource));
+            for resource in WATCHED {
+                proxy.cut(resource);
+            }
         }
     };
     tokio::select! {
-        outcome = everything(&scene, &mut calls, "cut") => outcome?,
+        outcome = Box::pin(everything(&scene, &mut calls, "cut")) => outcome?,
         () = breaking => {}
     }
     late(&scene).await?;
