@@ -82,8 +82,7 @@ fn main() -> ExitCode {
                 let identity = identity.unwrap_or_else(connect::identity);
                 info!(identity, "controller starts");
                 let setup = controller::Setup { config, expected, identity, clock, health, metrics };
-                Box::pin(controller::run(client, setup, stop)).await;
-                Ok(())
+                Box::pin(controller::run(client, setup, stop)).await.map_err(|error| error.to_string())
             })
         }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {

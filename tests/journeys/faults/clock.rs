@@ -56,7 +56,7 @@ pub fn replica() -> Option<ExitCode> {
         let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
         let Some(client) = connect::client("controller", &clock, &health, &stop).await else { return };
         let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
-        Box::pin(controller::run(client, setup, stop)).await;
+        Box::pin(controller::run(client, setup, stop)).await.expect("nobody puts the store back");
     });
     Some(ExitCode::SUCCESS)
 }

@@ -3,18 +3,20 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::wait_for;
 
-use super::{alone, kill_all, start_all, until};
+use super::{alone, start_all, until};
 use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Ground, Outcome, SOON, automatic, eligibility},
-    ways::text,
 };
 
 /// Latest end of what came due meanwhile, after the API server served again.
 const AFTER_THEIR_RETURN: TimeDelta = TimeDelta::seconds(4);
-/// The same where the operator is started together with what was put back.
+/// How soon the operator notices that an old copy was put back: each replica looks at the Lease every second or two.
+const NOTICED: TimeDelta = TimeDelta::seconds(8);
+/// Latest end of what the copy brought back and is over, after the start of the operator.
 const FROM_START: TimeDelta = TimeDelta::seconds(2);
 
 /// Kills the API server and stops etcd, does something meanwhile, and starts both; returns when they served again.
@@ -80,22 +82,28 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     let after = scene.granted("dev", "after", "10m").await?;
     ensure!(scene.get("rolebinding", &old.binding).await?.is_none(), "it is still there");
 
-    // The copy is put back, and with it what has ended. As is told, the operator starts anew with it.
+    // The copy is put back, and with it what has ended. Watches that ran before see nothing of it, so every controller ends, and is
+    // started anew, as a kubelet would.
     let mut calls = Calls::from_now(&scene)?;
     let back = without_both(ground, async |data| {
-        kill_all(ground);
         fs::remove_dir_all(data)?;
         copy(&saved, data)
     })
     .await?;
-    let there = scene.get("rolebinding", &old.binding).await?;
-    ensure!(there.is_some_and(|found| !text(&found["metadata"]["uid"]).is_empty()), "the copy has not brought the binding back");
+    for controller in ground.operator.controllers() {
+        let what = format!("{} to end", controller.name());
+        wait_for(&what, SOON, async || controller.pid().is_none().then_some(())).await?;
+        let log = controller.log_of_this_start()?;
+        ensure!(log.contains("put back to an older state"), "it does not say why it ended: {}", log.lines().last().unwrap_or_default());
+    }
     let started = Utc::now();
+    measured("controllers ended after an old copy of etcd's data was served", started - back);
+    ensure!(started - back < NOTICED, "they ended {} ms later", (started - back).num_milliseconds());
     for controller in ground.operator.controllers() {
         controller.start()?;
     }
     scene.until_gone(&old.binding, SOON).await?;
-    let took = calls.removed(&old.binding).await? - started.max(back);
+    let took = calls.removed(&old.binding).await? - started;
     measured("binding that an old copy of etcd brought back, removed after the start of the first replica", took);
     ensure!(took < FROM_START, "it was removed {} ms after the start", took.num_milliseconds());
     start_all(ground).await?;
