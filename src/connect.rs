@@ -1,14 +1,24 @@
 //! The way to the API server, and the way out.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::HeaderValue;
-use kube::{Client, Config};
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response, header::DATE};
+use kube::{Client, Config, client::ClientBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::{Service, layer::layer_fn};
 use tracing::{info, warn};
 
-use crate::observe::{errors::one_line, health::Health};
+use crate::{
+    clock::Clock,
+    observe::{errors::one_line, health::Health},
+};
 
 /// What a process lacks until the API server has answered once.
 pub const NEED: &str = "api-server";
@@ -20,18 +30,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
-/// longer and longer.
-pub async fn client(process: &str, health: &Health, stop: &CancellationToken) -> Option<Client> {
+/// longer and longer. `clock` hears what time it is there, from every answer.
+pub async fn client(process: &str, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
     tokio::select! {
-        client = reach(process, health) => Some(client),
+        client = reach(process, clock, health) => Some(client),
         () = stop.cancelled() => None,
     }
 }
 
-async fn reach(process: &str, health: &Health) -> Client {
+async fn reach(process: &str, clock: &Clock, health: &Health) -> Client {
     let mut pause = FIRST_PAUSE;
     loop {
-        match attempt(process).await {
+        match attempt(process, clock).await {
             Ok(client) => {
                 health.set(NEED, true);
                 return client;
@@ -45,7 +55,7 @@ async fn reach(process: &str, health: &Health) -> Client {
     }
 }
 
-async fn attempt(process: &str) -> Result<Client, String> {
+async fn attempt(process: &str, clock: &Clock) -> Result<Client, String> {
     let mut config = Config::infer().await.map_err(|error| {
         // Outside of a cluster nobody wants to hear that this is none.
         let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
@@ -55,7 +65,8 @@ async fn attempt(process: &str) -> Result<Client, String> {
     let agent = HeaderValue::from_str(&agent).map_err(|error| error.to_string())?;
     config.headers.push((http::header::USER_AGENT, agent));
     let server = config.cluster_url.to_string();
-    let client = Client::try_from(config).map_err(|error| one_line(&error))?;
+    let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
+    let client = ClientBuilder::try_from(config).map_err(|error| one_line(&error))?.with_layer(&listening).build();
     match tokio::time::timeout(ANSWER_WITHIN, client.apiserver_version()).await {
         Ok(Ok(version)) => {
             info!(server, version = version.git_version, "the API server answers");
@@ -64,6 +75,45 @@ async fn attempt(process: &str) -> Result<Client, String> {
         Ok(Err(error)) => Err(format!("{server}: {}", one_line(&error))),
         Err(_) => Err(format!("{server}: no answer within {ANSWER_WITHIN:?}")),
     }
+}
+
+/// Lets a clock hear what time it is at the API server.
+#[derive(Clone)]
+struct Listening<S> {
+    inner: S,
+    clock: Clock,
+}
+
+impl<S, B, A> Service<Request<B>> for Listening<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let clock = self.clock.clone();
+        let before = clock.own();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if let Some(servers) = said(answer.headers()) {
+                clock.heard(servers, before, clock.own());
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// When an answer was given, by the clock of who gave it.
+fn said(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|at| at.with_timezone(&Utc))
 }
 
 /// A name for this replica where nobody gave one: host and process.
@@ -85,4 +135,19 @@ pub async fn stop_on_signal(stop: CancellationToken) {
     }
     info!("asked to stop");
     stop.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t35_the_time_of_an_answer_is_read() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(said(&headers), None);
+        headers.insert(DATE, HeaderValue::from_static("Thu, 26 Nov 2026 01:52:53 GMT"));
+        assert_eq!(said(&headers), Some("2026-11-26T01:52:53Z".parse().unwrap()));
+        headers.insert(DATE, HeaderValue::from_static("yesterday"));
+        assert_eq!(said(&headers), None);
+    }
 }

@@ -77,16 +77,16 @@ fn main() -> ExitCode {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
             process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
                 let expected = expected?;
-                let Some(client) = connect::client("controller", &health, &stop).await else { return Ok(()) };
+                let clock = Clock::system();
+                let Some(client) = connect::client("controller", &clock, &health, &stop).await else { return Ok(()) };
                 let identity = identity.unwrap_or_else(connect::identity);
                 info!(identity, "controller starts");
-                let setup = controller::Setup { config, expected, identity, clock: Clock::system(), health, metrics };
-                Box::pin(controller::run(client, setup, stop)).await;
-                Ok(())
+                let setup = controller::Setup { config, expected, identity, clock, health, metrics };
+                Box::pin(controller::run(client, setup, stop)).await.map_err(|error| error.to_string())
             })
         }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
-            let Some(client) = connect::client("webhook", &health, &stop).await else { return Ok(()) };
+            let Some(client) = connect::client("webhook", &Clock::system(), &health, &stop).await else { return Ok(()) };
             info!("webhook starts");
             admission::run(client, config, address, health, metrics, stop).await.map_err(|error| error.to_string())
         }),

@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     api::names::GUARDS,
@@ -58,7 +58,26 @@ pub struct Elector {
 struct Seen {
     version: Option<String>,
     since: Option<Instant>,
+    highest: u64,
 }
+
+impl Seen {
+    /// Takes note of a version as the API server stores it now; false if it is lower than one before. That only happens when somebody
+    /// puts an old copy of the store back.
+    fn goes_on(&mut self, version: Option<&str>) -> bool {
+        // What is no number tells nothing.
+        let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return true };
+        let goes_on = version >= self.highest;
+        self.highest = version;
+        goes_on
+    }
+}
+
+/// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
+/// nothing of what there is: everything must be read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
+pub struct PutBack;
 
 /// What to do about a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +105,11 @@ impl Elector {
         (Self { identity, name, guards, until, leading }, Leadership { until: seen }, hint)
     }
 
-    /// Takes part until `stop`, then gives the Lease back.
-    pub async fn run(self, client: Client, namespace: &str, stop: CancellationToken) {
+    /// Takes part until `stop`, then gives the Lease back. Where the store was put back it cancels `stop` itself.
+    pub async fn run(self, client: Client, namespace: &str, stop: CancellationToken) -> Result<(), PutBack> {
         let api: Api<Lease> = Api::namespaced(client, namespace);
         let mut seen = Seen::default();
+        let mut outcome = Ok(());
         loop {
             let started = Instant::now();
             // A renewal that hangs must not outlive what it renews.
@@ -97,6 +117,11 @@ impl Elector {
             match round {
                 Ok(Ok(true)) => self.hold(started),
                 Ok(Ok(false)) => self.lose("somebody else holds the Lease"),
+                Ok(Err(LeaseError::PutBack(put_back))) => {
+                    error!(why = %put_back, "cannot go on");
+                    outcome = Err(put_back);
+                    stop.cancel();
+                }
                 Ok(Err(error)) => warn!(%error, "cannot renew the Lease"),
                 Err(_) => warn!("cannot renew the Lease: no answer"),
             }
@@ -118,6 +143,7 @@ impl Elector {
                 warn!(%error, "cannot give the Lease back");
             }
         }
+        outcome
     }
 
     fn hold(&self, since: Instant) {
@@ -159,8 +185,11 @@ impl Elector {
             }
             return Ok(created);
         };
+        if !seen.goes_on(found.metadata.resource_version.as_deref()) {
+            return Err(PutBack.into());
+        }
         if seen.version != found.metadata.resource_version || seen.since.is_none() {
-            *seen = Seen { version: found.metadata.resource_version.clone(), since: Some(Instant::now()) };
+            *seen = Seen { version: found.metadata.resource_version.clone(), since: Some(Instant::now()), ..*seen };
         }
         let still = seen.since.map(|since| since.elapsed()).unwrap_or_default();
         let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
@@ -220,6 +249,8 @@ enum LeaseError {
     Read(#[from] GatherError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    PutBack(#[from] PutBack),
 }
 
 /// A conflict means that somebody else was faster, which is no error.
@@ -234,6 +265,17 @@ fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t36_a_version_that_goes_back_is_an_old_copy() {
+        let mut seen = Seen::default();
+        for (version, goes_on) in
+            [(None, true), (Some("7"), true), (Some("7"), true), (Some("9"), true), (Some("8"), false), (Some("8"), true)]
+        {
+            assert_eq!(seen.goes_on(version), goes_on, "{version:?}");
+        }
+        assert!(seen.goes_on(Some("opaque")), "what is no number tells nothing");
+    }
 
     #[test]
     fn a_lease_is_taken_only_when_nobody_else_keeps_it_alive() {

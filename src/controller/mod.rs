@@ -20,7 +20,7 @@ use self::{
     context::{Context, Evidence, LiveRequest, Reviews, Seen},
     ended::EndedRequests,
     events::Events,
-    lease::Elector,
+    lease::{Elector, PutBack},
     requests::Requests,
 };
 use crate::{
@@ -106,8 +106,9 @@ pub struct Setup {
     pub metrics: Metrics,
 }
 
-/// Runs the controllers of this replica until `stop`.
-pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
+/// Runs the controllers of this replica until `stop`, or until an old copy of the API server's store was put back: then it must be
+/// started anew.
+pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), PutBack> {
     let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
     let (queues, workers) = queues(&clock);
@@ -183,7 +184,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
-        tokio::join!(
+        let (outcome, ..) = tokio::join!(
             elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
             guards.run(stop.clone()),
             follower.leadership(stop.clone()),
@@ -194,13 +195,18 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) {
             workers.ended.run(ENDED_AT_ONCE, stop.clone(), |key| ended.work(key)),
             workers.policies.run(REPORTS_AT_ONCE, stop.clone(), |key| policies::work(&context, key)),
         );
+        outcome
     };
-    tokio::select! {
-        () = follower.follow() => {}
-        () = work => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => warn!("some work did not end in time"),
-    }
+    let outcome = tokio::select! {
+        () = follower.follow() => Ok(()),
+        outcome = work => outcome,
+        () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {
+            warn!("some work did not end in time");
+            Ok(())
+        }
+    };
     let _ = revoking.await;
+    outcome
 }
 
 /// A request that is another one than before to those who must act: its own status writes are no news to the writer.

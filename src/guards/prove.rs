@@ -73,11 +73,11 @@ impl Guards {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.config.operator_namespace);
         let name = format!("{}-clock-", self.config.controller.lease);
         let lease = Lease { metadata: ObjectMeta { generate_name: Some(name), ..ObjectMeta::default() }, spec: None };
-        let before = self.clock.now();
+        let before = self.clock.own();
         let params = PostParams { dry_run: true, ..PostParams::default() };
         let made =
             write(|| "read the API server's clock".to_owned(), api.create(&params, &lease)).await.map_err(|error| one_line(&error))?;
-        let after = self.clock.now();
+        let after = self.clock.own();
         let at = made.metadata.creation_timestamp.as_ref().map(conditions::from_time).ok_or("the API server gave no time")?;
         Ok((at, Skew::new(at, before, after)))
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ensure,
-    env::{Env, Journey, Outcome, SOON, Scene, automatic, eligibility},
+    env::{Env, Journey, Outcome, SOON, Scene, Setting, automatic, eligibility},
     journeys,
     looks::refused,
 };
@@ -79,7 +79,7 @@ async fn t48_another_authorizer_answers_for_authors_and_its_rights_are_not_ours_
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), format!("{}\n{}\n", line("outsider", "*"), line("security", "jitrbac.dev")))?;
     let flags = vec!["--authorization-mode=ABAC".to_owned(), format!("--authorization-policy-file={}", file.path().display())];
-    let (ground, _permit) = env.ground_with(Value::Null, flags).await?;
+    let (ground, _permit) = env.ground_as(Setting { apiserver_flags: flags, ..Setting::default() }).await?;
     let scene = env.scene_on(&ground, "abac").await?;
     let policy = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": "abac"}, "spec": automatic()});
     let mut spec = eligibility("view");

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    path::Path,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -11,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Said, User, on_interrupt, standard_users, wait_for_ok};
+use control_plane::{ADMIN, Said, on_interrupt, wait_for_ok};
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams},
@@ -23,11 +22,8 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-use crate::{
-    audit::Inspector,
-    authors::{ALONE, AUTHORS},
-    bindings,
-};
+use crate::bindings;
+pub use crate::ground::{Ground, Setting};
 
 /// Why a journey failed, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -61,64 +57,6 @@ macro_rules! ensure {
             return Err(format!($($message)+).into());
         }
     };
-}
-
-/// A control plane with the operator on it.
-pub struct Ground {
-    /// The plane.
-    pub plane: Plane,
-    /// The operator's processes.
-    pub operator: Operator,
-    /// The admin's client, for looks that are repeated until something holds.
-    pub client: Client,
-    /// What is held against the API server's audit log in the end.
-    pub inspector: Inspector,
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        self.inspector.finish();
-    }
-}
-
-impl Ground {
-    /// Starts a plane, with more flags for its API server, and the operator, with more chart `values` than the usual ones, and lets
-    /// everybody make requests.
-    pub async fn start(values: Value, apiserver_flags: Vec<String>) -> Result<Self, Error> {
-        Self::start_unwatched(values, apiserver_flags, &[]).await
-    }
-
-    /// The same with an operator that does not watch over these policies.
-    pub async fn start_unwatched(values: Value, apiserver_flags: Vec<String>, unwatched: &[&str]) -> Result<Self, Error> {
-        let mut users = standard_users()?;
-        for author in AUTHORS.into_iter().chain(ALONE) {
-            users.push(User::new(author, [""; 0])?);
-        }
-        let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
-        options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
-        options.values = values;
-        options.unwatched = unwatched.iter().map(|name| (*name).to_owned()).collect();
-        let operator = Operator::start(plane.cluster(), plane.minder(), options).await?;
-        let groups = ["devs", "leads", "security", "system:serviceaccounts", "oidc:devs", "oidc:leads", "oidc:staff"]
-            .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
-        let users = ["outsider"].map(|u| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": u}));
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "journeys-requesters"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jit-rbac-requester"},
-            "subjects": groups.into_iter().chain(users).collect::<Vec<_>>(),
-        });
-        plane.apply(ADMIN, &binding.to_string()).await?.ok()?;
-        let client = plane.client(ADMIN).await?;
-        let inspector = Inspector::new(&client, plane.cluster()).await?;
-        Ok(Self { plane, operator, client, inspector })
-    }
-
-    /// kubectl, cluster and clients.
-    pub fn cluster(&self) -> &Cluster {
-        self.plane.cluster()
-    }
 }
 
 /// What all journeys share.
@@ -167,7 +105,7 @@ impl Env {
     /// The plane that journeys share. They must leave it, its operator and its policies as they are.
     pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Value::Null, Vec::new()).await?);
+            let ground = Arc::new(Ground::start(Setting::default()).await?);
             self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
             Ok::<_, Error>(ground)
         };
@@ -176,17 +114,13 @@ impl Env {
 
     /// A plane for one journey, which may do to it what it likes. At most a few exist at a time.
     pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
-        self.ground_with(values, Vec::new()).await
+        self.ground_as(Setting { values, ..Setting::default() }).await
     }
 
-    /// The same with more flags for the API server.
-    pub async fn ground_with(
-        &self,
-        values: Value,
-        apiserver_flags: Vec<String>,
-    ) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+    /// The same with what the journey needs besides.
+    pub async fn ground_as(&self, setting: Setting) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
         let permit = self.own.clone().acquire_owned().await?;
-        let ground = Arc::new(Ground::start(values, apiserver_flags).await?);
+        let ground = Arc::new(Ground::start(setting).await?);
         self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
         Ok((ground, permit))
     }
@@ -205,7 +139,7 @@ impl Env {
     /// takes the operator's processes away asks for it alone, everybody else for a share.
     pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start_unwatched(Value::Null, Vec::new(), &["jit-rbac-bindings"]).await?);
+            let ground = Arc::new(Ground::start(Setting { unwatched: &["jit-rbac-bindings"], ..Setting::default() }).await?);
             self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
             bindings::remove_policy(&ground).await?;
             Ok::<_, Error>(RwLock::new(ground))

@@ -1,8 +1,13 @@
 //! What fails around a grant: the operator's processes, its webhook, the API server.
 
 mod apiserver;
+pub mod clock;
+mod etcd;
+mod greeting;
 mod killed;
+mod many;
 mod random;
+mod record;
 mod webhook;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -18,8 +23,13 @@ use crate::{
     ways::{text, time},
 };
 use apiserver::*;
+use clock::*;
+use etcd::*;
+use greeting::*;
 use killed::*;
+use many::*;
 use random::*;
+use record::*;
 use webhook::*;
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -28,6 +38,12 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t34_kill_9_at_random_moments,
         t44_without_the_webhook_grants_end_and_nothing_else_waits,
         the_api_server_is_away_during_a_grant_and_at_a_start,
+        t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most,
+        t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data,
+        t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_grant,
+        t44_inv_14_a_webhook_with_a_wrong_or_expired_certificate_or_a_slow_one,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind,
     ]
 }
 
@@ -60,7 +76,7 @@ pub async fn holder(ground: &Ground) -> Result<usize, Error> {
 /// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
 /// made twice, and none said or had another end than the stored times give.
 pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
-    let requests = wait_for_ok("all requests to be at an end", Duration::from_secs(30), async || {
+    let requests = wait_for_ok("all requests to be at an end", Duration::from_mins(1), async || {
         let all = scene.list("rar").await.map_err(|error| error.to_string())?;
         let live = all.iter().find(|r| matches!(r["status"]["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Active")));
         live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))

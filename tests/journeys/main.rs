@@ -12,12 +12,14 @@ mod audit;
 mod authors;
 mod beyond;
 mod bindings;
+mod calls;
 mod env;
 mod evidence;
 mod faults;
 mod floor;
 mod gate;
 mod grants;
+mod ground;
 mod guards;
 mod looks;
 mod people;
@@ -36,6 +38,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const AT_A_TIME: usize = 6;
 
 fn main() -> ExitCode {
+    if let Some(code) = faults::clock::replica() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_A_TIME);
     let env = Arc::new(Env::new());
@@ -55,6 +60,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         authors::journeys(),
         beyond::journeys(),
         bindings::journeys(),
+        calls::journeys(),
         evidence::journeys(),
         faults::journeys(),
         replicas::journeys(),

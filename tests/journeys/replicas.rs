@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Latest end of a grant whose deadline the holder of the Lease does not live to see (api rule 9, with room for a busy machine).
-const BY_ANOTHER: TimeDelta = TimeDelta::milliseconds(1_500);
+pub const BY_ANOTHER: TimeDelta = TimeDelta::milliseconds(1_500);
 /// A Lease that nobody renews is free after six seconds, and the others look every second.
-const TAKEN_OVER: Duration = Duration::from_secs(12);
+pub const TAKEN_OVER: Duration = Duration::from_secs(12);
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
@@ -30,7 +30,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// Waits until another controller than this one holds the Lease, and returns its number.
-async fn another_holder(ground: &Ground, than: usize, limit: Duration) -> Result<usize, Error> {
+pub async fn another_holder(ground: &Ground, than: usize, limit: Duration) -> Result<usize, Error> {
     let other = wait_for_ok("another replica to hold the Lease", limit, async || match holder(ground).await {
         Ok(now) if now != than => Ok(now),
         Ok(now) => Err(format!("it is still {now}")),

@@ -58,6 +58,12 @@ impl Scene {
         Ok(serde_json::to_value(api.create(&PostParams::default(), &object).await?)?)
     }
 
+    /// The same, and waits until it is let in: where very many come at once, the webhook may need longer than the API server waits for it.
+    pub async fn let_in(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
+        let what = format!("the {kind} {} of {user} to be let in", object["metadata"]);
+        Ok(wait_for_ok(&what, SOON, async || self.write(user, kind, object).await.map_err(|error| error.to_string())).await?)
+    }
+
     /// Asks for the eligibility of a suffix; the request has the suffix as its name.
     pub async fn ask(&self, user: &str, suffix: &str, duration: &str) -> Result<Value, Error> {
         self.write(user, "rar", &self.request(suffix, &self.offered(suffix), duration)).await
@@ -79,6 +85,16 @@ impl Scene {
             binding: text(&status["bindingRef"]["name"]),
             deadline: time(&status["expiresAt"])?,
         })
+    }
+
+    /// Waits until a request is or was granted.
+    pub async fn until_granted(&self, request: &str) -> Outcome {
+        let what = format!("request {}/{request} to be granted", self.name);
+        let granted = wait_for_ok(&what, SOON, async || {
+            let status = self.status(request).await.map_err(|error| error.to_string())?;
+            if status["grantedAt"].is_null() { Err(status.to_string()) } else { Ok(()) }
+        });
+        Ok(granted.await?)
     }
 
     /// Merges a patch into a binding of the scene, as the admin.

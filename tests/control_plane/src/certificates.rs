@@ -1,13 +1,18 @@
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{ADMIN, Error, Result, issuer};
 
 /// The plane's certificate authority and what it signed, as files in one directory:
-/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `issuer`, `admin` and
-/// `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
+/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `issuer`, `proxy`, `admin`
+/// and `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
 /// and the key for ID tokens.
 pub(crate) fn write(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
@@ -21,6 +26,7 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     for (name, mut params) in [
         ("server", serving("kube-apiserver")?),
         ("issuer", serving("issuer")?),
+        ("proxy", serving("proxy")?),
         ("admin", named(ADMIN, Some("system:masters"))),
         ("controller-manager", named("system:kube-controller-manager", None)),
     ] {
@@ -36,6 +42,23 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     let key = KeyPair::generate()?;
     put(directory, "service-accounts.pub", &key.public_key_pem())?;
     put(directory, "service-accounts.key", &key.serialize_pem())
+}
+
+/// How a server of ours with the certificate `name` greets, in HTTP/1.1 only.
+pub(crate) fn tls(directory: &Path, name: &str) -> Result<ServerConfig> {
+    let failed = |why: &dyn std::fmt::Display| Error::State(format!("the certificate of the {name} cannot be used: {why}"));
+    let read = |kind: &str| {
+        let path = directory.join(format!("{name}.{kind}"));
+        fs::read(&path).map_err(Error::path("read", &path))
+    };
+    let certificate = CertificateDer::from_pem_slice(&read("crt")?).map_err(|error| failed(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(&read("key")?).map_err(|error| failed(&error))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|tls| tls.with_no_client_auth().with_single_cert(vec![certificate], key))
+        .map_err(|error| failed(&error))?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
 }
 
 /// The parameters of a certificate for a server on this machine.

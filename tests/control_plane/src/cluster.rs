@@ -104,6 +104,16 @@ impl Cluster {
         self.write_one(name, &json!({ "token": token }))
     }
 
+    /// A file for a bearer token whose bearer finds the API server elsewhere, such as behind a [`crate::Proxy`].
+    pub fn kubeconfig_through(&self, server: &str, name: &str, token: &str) -> Result<PathBuf> {
+        Self { server: server.to_owned(), ..self.clone() }.kubeconfig_for_token(name, token)
+    }
+
+    /// How to reach the API server as nobody: for who passes on what others say.
+    pub(crate) async fn without_credentials(&self) -> Result<kube::Config> {
+        config(self.config("nobody", &[("nobody".to_owned(), json!({}))])?).await
+    }
+
     /// A client for the admin or a user by name.
     pub async fn client(&self, user: &str) -> Result<kube::Client> {
         let credentials = self.credentials(user)?;
@@ -257,10 +267,13 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-async fn client(config: Value) -> Result<kube::Client> {
-    let kubeconfig: Kubeconfig = serde_json::from_value(config)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(kube::Client::try_from(config)?)
+async fn client(kubeconfig: Value) -> Result<kube::Client> {
+    Ok(kube::Client::try_from(config(kubeconfig).await?)?)
+}
+
+async fn config(kubeconfig: Value) -> Result<kube::Config> {
+    let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig)?;
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
 /// Runs a command to its end.

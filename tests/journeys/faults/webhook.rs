@@ -78,7 +78,7 @@ pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<
     Ok(())
 }
 
-async fn everything_else_goes_on(scene: &Scene, name: &str) -> Outcome {
+pub async fn everything_else_goes_on(scene: &Scene, name: &str) -> Outcome {
     let meta = json!({"name": name, "namespace": scene.name});
     let labels = json!({"app": "a"});
     let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}});

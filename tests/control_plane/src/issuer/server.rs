@@ -1,4 +1,3 @@
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +10,11 @@ use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PublicKeyData};
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
 use super::configuration::discovery_path;
 use super::sign_in::{KEY_ID, Provider, read_key};
-use crate::{Error, Result};
+use crate::{Error, Result, certificates};
 
 /// The server of the discovery documents and the key. It has a thread of its own, because a test may keep its runtime waiting
 /// while the API server asks. Dropping it ends it.
@@ -38,7 +33,7 @@ impl Issuer {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = format!("https://{}", listener.local_addr().map_err(failed)?);
         let router = router(&address, &read_key(pki)?)?;
-        let tls = RustlsConfig::from_config(Arc::new(tls(pki)?));
+        let tls = RustlsConfig::from_config(Arc::new(certificates::tls(pki, "issuer")?));
         let handle = Handle::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let serving = handle.clone();
@@ -95,20 +90,4 @@ fn keys(key: &KeyPair) -> Result<Value> {
     let (x, y) = point.split_at(32);
     let number = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     Ok(json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID, "x": number(x), "y": number(y)}]}))
-}
-
-fn tls(pki: &Path) -> Result<ServerConfig> {
-    let failed = |why: &dyn std::fmt::Display| Error::State(format!("the issuer's certificate cannot be used: {why}"));
-    let read = |name: &str| {
-        let path = pki.join(name);
-        fs::read(&path).map_err(Error::path("read", &path))
-    };
-    let certificate = CertificateDer::from_pem_slice(&read("issuer.crt")?).map_err(|error| failed(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(&read("issuer.key")?).map_err(|error| failed(&error))?;
-    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|tls| tls.with_no_client_auth().with_single_cert(vec![certificate], key))
-        .map_err(|error| failed(&error))?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
 }

@@ -22,6 +22,8 @@ pub(super) struct Installed {
     pub(super) config: PathBuf,
     /// The controllers' kubeconfig.
     pub(super) controller: PathBuf,
+    /// The controllers' token, which stands in it.
+    pub(super) controller_token: String,
     /// The webhook's kubeconfig.
     pub(super) webhook: PathBuf,
 }
@@ -44,10 +46,13 @@ pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &Opera
     fs::write(&config, file("config.json")?).map_err(Error::path("write", &config))?;
     let guards = directory.join("guards.json");
     fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
+    let (controller, webhook) = ("jit-rbac-controller", "jit-rbac-webhook");
+    let controller_token = token(cluster, controller).await?;
     Ok(Installed {
         config,
-        controller: kubeconfig(cluster, "jit-rbac-controller").await?,
-        webhook: kubeconfig(cluster, "jit-rbac-webhook").await?,
+        controller: cluster.kubeconfig_for_token(controller, &controller_token)?,
+        controller_token,
+        webhook: cluster.kubeconfig_for_token(webhook, &token(cluster, webhook).await?)?,
     })
 }
 
@@ -58,11 +63,11 @@ fn watched(guards: &str, unwatched: &[String]) -> Result<String> {
     Ok(serde_json::to_string(&all)?)
 }
 
-/// A kubeconfig with a fresh token of a `ServiceAccount`.
-async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
+/// A fresh token of a `ServiceAccount`.
+async fn token(cluster: &Cluster, account: &str) -> Result<String> {
     let args = ["create", "token", account, "--namespace", NAMESPACE, TOKEN_LIFE];
     let token = cluster.run(ADMIN, &args).await?.ok()?;
-    cluster.kubeconfig_for_token(account, token.trim())
+    Ok(token.trim().to_owned())
 }
 
 fn chart_values(options: &OperatorOptions, webhook_port: u16) -> Value {

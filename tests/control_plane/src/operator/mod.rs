@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::components::flag;
 use crate::ports::free_port;
 use crate::process::Spec;
-use crate::{Cluster, Error, Minder, ProcessRecord, Result};
+use crate::{Cluster, Error, Minder, ProcessRecord, Proxy, Result};
 use install::Installed;
 pub use server::Server;
 
@@ -45,6 +45,8 @@ pub struct OperatorOptions {
     pub unwatched: Vec<String>,
     /// The webhook's port, where it must be a certain one.
     pub webhook_port: Option<u16>,
+    /// What stands between the controllers and the API server.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 impl OperatorOptions {
@@ -61,6 +63,7 @@ impl OperatorOptions {
             values: Value::Null,
             unwatched: Vec::new(),
             webhook_port: None,
+            proxy: None,
         }
     }
 
@@ -106,7 +109,11 @@ impl Operator {
             .map(|number| {
                 let name = format!("controller-{number}");
                 let identity = flag("identity", &name);
-                start(&name, &installed.controller, vec!["controller".into(), identity])
+                let kubeconfig = match &options.proxy {
+                    None => installed.controller.clone(),
+                    Some(proxy) => cluster.kubeconfig_through(&proxy.address_for(&name), &name, &installed.controller_token)?,
+                };
+                start(&name, &kubeconfig, vec!["controller".into(), identity])
             })
             .collect::<Result<_>>()?;
         let operator = Self { webhook, controllers, webhook_port, minder: Arc::clone(minder) };

@@ -1,0 +1,101 @@
+//! A proxy between the controllers and the API server that can lose, delay, double and refuse calls, and disturb watches, by rule.
+//!
+//! Each controller reaches it under a path of its own, so that rules can tell them apart. Tokens, agents and answers pass unchanged.
+
+mod call;
+mod rules;
+mod server;
+mod streams;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+pub use call::Call;
+pub use rules::{Fault, InForce, Refusal, Rule};
+pub use streams::{Disorder, Disturbed};
+
+use crate::{Cluster, Error, Result, certificates};
+use rules::Standing;
+use server::Desk;
+use streams::Disturbance;
+
+/// The proxy. It has a thread of its own, because a test may keep its runtime waiting. Dropping it ends it.
+#[derive(Debug)]
+pub struct Proxy {
+    address: String,
+    desk: Arc<Desk>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts it before the API server of a plane. It can be asked as soon as this returns.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::io("the proxy cannot start")(error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = format!("https://{}", listener.local_addr().map_err(failed)?);
+        let tls = TlsAcceptor::from(Arc::new(certificates::tls(&cluster.pki(), "proxy")?));
+        let desk = Arc::new(Desk::new(&cluster.without_credentials().await?)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = desk.clone();
+        let serve = async move {
+            tokio::select! {
+                ended = server::serve(listener, tls, serving) => ended,
+                _ = stopped => Ok(()),
+            }
+        };
+        let thread = std::thread::spawn(move || {
+            if let Err(error) = runtime.block_on(serve) {
+                eprintln!("The proxy has ended: {error}");
+            }
+        });
+        Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where a process of this name finds the API server behind the proxy.
+    #[must_use]
+    pub fn address_for(&self, caller: &str) -> String {
+        format!("{}/{caller}", self.address)
+    }
+
+    /// Puts a rule in force. Where several cover a call, the oldest acts.
+    #[must_use]
+    pub fn place(&self, rule: Rule) -> InForce {
+        self.desk.place(Arc::new(Standing::new(rule)))
+    }
+
+    /// Disturbs the watches of a resource, of one caller or of all.
+    #[must_use]
+    pub fn disturb(&self, caller: Option<&str>, resource: &str, disorder: Disorder) -> Disturbed {
+        let standing = Arc::new(Disturbance::new(caller, resource, disorder));
+        self.desk.disturb(standing.clone());
+        Disturbed { standing }
+    }
+
+    /// Ends all running watches of a resource.
+    pub fn cut(&self, resource: &str) {
+        self.desk.cut(resource);
+    }
+
+    /// All calls so far, in the order in which they came in.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.desk.calls()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The thread may have ended already.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

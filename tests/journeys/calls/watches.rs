@@ -1,0 +1,167 @@
+//! Watches that tell things twice, in another order, late, or not at all, and watches that break off again and again (invariants 1, 9
+//! and 31).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{ADMIN, Disorder, Disturbed};
+use serde_json::json;
+
+use super::steps::{Way, bring, proxied};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    faults::until,
+};
+
+/// What the controllers watch around grants.
+pub const WATCHED: [&str; 8] = [
+    "roleactivationrequests",
+    "activationdecisions",
+    "rolebindings",
+    "roleeligibilities",
+    "approvalpolicies",
+    "namespaces",
+    "roles",
+    "clusterroles",
+];
+/// Latest end of a grant while watches are in disorder.
+const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_500);
+/// Latest end of a grant whose binding no replica has ever seen: the look at its request that only makes sure.
+const UNSEEN: TimeDelta = TimeDelta::milliseconds(6_500);
+/// How soon what was told late takes effect.
+const TOLD: TimeDelta = TimeDelta::seconds(3);
+/// How often watches break off.
+const BREAK: Duration = Duration::from_millis(300);
+
+pub async fn inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = proxied(&env, "watches").await?;
+    let mut calls = Calls::from_now(&scene)?;
+    for (name, disorder) in [("twice", Disorder::Twice), ("swapped", Disorder::Swapped)] {
+        let disturbed = disturb(&scene, disorder)?;
+        Box::pin(everything(&scene, &mut calls, name)).await?;
+        let met = disturbed.iter().map(Disturbed::met).sum::<usize>();
+        ensure!(met > 20, "only {met} events were {name}");
+    }
+    let breaking = async {
+        loop {
+            tokio::time::sleep(BREAK).await;
+            let Ok(proxy) = scene.ground.proxy() else { return };
+            for resource in WATCHED {
+                proxy.cut(resource);
+            }
+        }
+    };
+    tokio::select! {
+        outcome = Box::pin(everything(&scene, &mut calls, "cut")) => outcome?,
+        () = breaking => {}
+    }
+    late(&scene).await?;
+    unseen(&scene, &mut calls, "late", Disorder::Late).await?;
+    unseen(&scene, &mut calls, "lost", Disorder::Lost).await
+}
+
+fn disturb(scene: &Scene, disorder: Disorder) -> Result<Vec<Disturbed>, Error> {
+    let proxy = scene.ground.proxy()?;
+    Ok(WATCHED.iter().map(|resource| proxy.disturb(None, resource, disorder)).collect())
+}
+
+/// Everything that happens to grants, at once: each must come out as always.
+async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
+    let named = |what: &str| format!("{name}-{what}");
+    let all = ["expires", "back", "revoked", "suspended", "removed"].map(named);
+    scene.offers(&all.each_ref().map(String::as_str), &automatic(), &eligibility("edit")).await?;
+    let approved = named("approved");
+    scene.offers(&[approved.as_str()], &approved_by("leads", 1), &eligibility("edit")).await?;
+    let [expires, back, revoked, suspended, removed] = &all;
+    let ends = async |request: &str, way: Way| {
+        bring(scene, way, request, "6s").await?;
+        scene.until_granted(request).await?;
+        scene.ends_as(request, "Expired", &["TimeIsUp"], SOON).await
+    };
+    let decided = async |request: &str, who: &str, verb: &str, state: &str| {
+        let granted = scene.granted("dev", request, "10m").await?;
+        scene.write(who, "adec", &scene.decision(request, verb, None)).await?;
+        scene.ends_as(request, state, &[], SOON).await?;
+        scene.until_gone(&granted.binding, SOON).await
+    };
+    let withdrawn = async {
+        let granted = scene.granted("dev", suspended, "10m").await?;
+        suspend(scene, suspended).await?;
+        scene.ends_as(suspended, "Revoked", &["EligibilitySuspended"], SOON).await?;
+        scene.until_gone(&granted.binding, SOON).await
+    };
+    let taken = async {
+        let granted = scene.granted("dev", removed, "10m").await?;
+        scene.kubectl(ADMIN, &["delete", "rolebinding", &granted.binding, "-n", &scene.name]).await?.ok()?;
+        scene.ends_as(removed, "Revoked", &["BindingRemoved"], SOON).await
+    };
+    futures::try_join!(
+        ends(expires, Way::Automatic),
+        ends(&approved, Way::Approved),
+        decided(back, "dev", "Deactivate", "Deactivated"),
+        decided(revoked, "security", "Revoke", "Revoked"),
+        withdrawn,
+        taken,
+    )?;
+    for request in all.iter().chain([&approved]) {
+        let stored = scene.get("rar", request).await?.unwrap_or_default();
+        let binding = format!("jit-{}", stored["metadata"]["uid"].as_str().unwrap_or_default());
+        let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && crate::audit::is(e, "rolebindings", &binding))?.len();
+        ensure!(made <= 1, "the binding of {request} was made {made} times");
+        if stored["status"]["state"] == "Expired" {
+            let late = calls.removed(&binding).await? - crate::ways::time(&stored["status"]["expiresAt"])?;
+            measured(format!("grant ended after its deadline, watches {name}"), late);
+            ensure!(late >= TimeDelta::zero() && late < ON_TIME, "{request} ended {} ms after its deadline", late.num_milliseconds());
+        }
+    }
+    ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
+    Ok(())
+}
+
+async fn suspend(scene: &Scene, suffix: &str) -> Outcome {
+    let suspended = json!({"spec": {"suspended": true}}).to_string();
+    scene.kubectl(ADMIN, &["patch", "roleeligibility", &scene.offered(suffix), "--type=merge", "-p", &suspended]).await?.ok()?;
+    Ok(())
+}
+
+/// What is told late takes effect when it is told.
+async fn late(scene: &Scene) -> Outcome {
+    scene.offers(&["late-suspended", "late-back", "late-asked"], &automatic(), &eligibility("edit")).await?;
+    let suspended = scene.granted("dev", "late-suspended", "10m").await?;
+    let back = scene.granted("dev", "late-back", "10m").await?;
+    let disturbed = disturb(scene, Disorder::Late)?;
+    suspend(scene, "late-suspended").await?;
+    scene.write("dev", "adec", &scene.decision("late-back", "Deactivate", None)).await?;
+    scene.ask("dev", "late-asked", "10m").await?;
+    until(Utc::now() + TimeDelta::seconds(2)).await?;
+    ensure!(scene.status("late-asked").await?["state"].is_null(), "somebody told of a new request");
+    drop(disturbed);
+    let told = Utc::now();
+    for granted in [&suspended, &back] {
+        let gone = scene.until_gone(&granted.binding, SOON).await?;
+        measured("grant revoked after a watch told late why", gone - told);
+        ensure!(gone - told < TOLD, "it took {} ms", (gone - told).num_milliseconds());
+    }
+    scene.ends_as("late-suspended", "Revoked", &["EligibilitySuspended"], SOON).await?;
+    scene.ends_as("late-back", "Deactivated", &[], SOON).await?;
+    let granted = scene.running("late-asked").await?;
+    scene.write("dev", "adec", &scene.decision("late-asked", "Deactivate", None)).await?;
+    scene.until_gone(&granted.binding, SOON).await?;
+    Ok(())
+}
+
+/// No replica hears of a binding; its request is known, and says when it ends.
+async fn unseen(scene: &Scene, calls: &mut Calls, name: &str, disorder: Disorder) -> Outcome {
+    let request = format!("unseen-{name}");
+    scene.offers(&[request.as_str()], &automatic(), &eligibility("edit")).await?;
+    let disturbed = scene.ground.proxy()?.disturb(None, "rolebindings", disorder);
+    let granted = scene.granted("dev", &request, "4s").await?;
+    scene.ends_as(&request, "Expired", &["TimeIsUp"], SOON).await?;
+    let late = calls.removed(&granted.binding).await? - granted.deadline;
+    ensure!(disturbed.met() > 0, "nothing was {name}");
+    measured(format!("grant ended after its deadline, no replica has seen its binding ({name})"), late);
+    ensure!(late >= TimeDelta::zero() && late < UNSEEN, "it ended {} ms after its deadline", late.num_milliseconds());
+    Ok(())
+}
