@@ -24,7 +24,7 @@ use crate::{
 
 /// Latest end of what came due while the API server was away, after it served again.
 const AFTER_ITS_RETURN: TimeDelta = TimeDelta::seconds(4);
-const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
+const ON_TIME: TimeDelta = TimeDelta::seconds(3);
 
 /// Kills the API server, does something meanwhile, and starts it again; returns when it served again.
 async fn without_apiserver(ground: &Ground, meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<chrono::DateTime<Utc>, Error> {

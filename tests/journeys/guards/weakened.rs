@@ -17,7 +17,7 @@ use crate::{
 /// How soon after a guard's weakening a request is told.
 const NOTICED: Duration = Duration::from_secs(5);
 /// Latest end of a grant after its deadline.
-const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+const LATEST: TimeDelta = TimeDelta::seconds(3);
 
 /// A guard and what is done to it; nothing said: it is deleted.
 struct Case {
