@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use control_plane::{ADMIN, Disorder, Disturbed};
+use control_plane::{ADMIN, Disorder, Disturbed, Fault, Rule};
 use serde_json::json;
 
 use super::steps::{Way, bring, proxied};
@@ -58,6 +58,7 @@ pub async fn inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lo
         () = breaking => {}
     }
     late(&scene).await?;
+    beside_the_grant(&scene).await?;
     unseen(&scene, &mut calls, "late", Disorder::Late).await?;
     unseen(&scene, &mut calls, "lost", Disorder::Lost).await
 }
@@ -149,6 +150,22 @@ async fn late(scene: &Scene) -> Outcome {
     let granted = scene.running("late-asked").await?;
     scene.write("dev", "adec", &scene.decision("late-asked", "Deactivate", None)).await?;
     scene.until_gone(&granted.binding, SOON).await?;
+    Ok(())
+}
+
+/// Somebody gives back what is just being granted, and no watch tells of it: the list right behind the grant does (invariant 8).
+async fn beside_the_grant(scene: &Scene) -> Outcome {
+    scene.offers(&["beside"], &automatic(), &eligibility("edit")).await?;
+    let proxy = scene.ground.proxy()?;
+    let lost = proxy.disturb(None, "activationdecisions", Disorder::Lost);
+    let held = proxy.place(Rule::on("create", "rolebindings", Fault::Hold).about("beside"));
+    scene.ask("dev", "beside", "10m").await?;
+    held.until_hit(SOON).await?;
+    scene.write("dev", "adec", &scene.decision("beside", "Deactivate", None)).await?;
+    drop(held);
+    scene.ends_as("beside", "Deactivated", &[], SOON).await?;
+    ensure!(lost.met() > 0, "a watch told of the decision");
+    ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     Ok(())
 }
 
