@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many lives there are at a time.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 12;
 /// Latest end of a grant, whatever becomes of one call of the holder: the other replica looks after it.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
 /// The fault that befalls a call in trouble that soon passes.
