@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many lives there are at a time.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 12;
 /// Latest end of a grant, whatever becomes of one call of the holder: the other replica looks after it.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
 /// The fault that befalls a call in trouble that soon passes.
@@ -62,7 +62,7 @@ pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_doubled_delayed_or_r
         Fault::Answer(Refusal::INTERNAL),
     ];
     let mut calls = Calls::from_now(&scene)?;
-    all(&scene, lives("passing", &steps, &passing, "7s"), "one call lost, doubled, refused or late by 2 s").await?;
+    all(&scene, lives("passing", &steps, &passing, "12s"), "one call lost, doubled, refused or late by 2 s").await?;
     // A call that is never answered is given up after ten seconds, and people who share a lock wait for each other.
     all(&scene, lives("silent", &steps, &[Fault::Hold, Fault::HoldAnswer], "30s"), "one call never answered").await?;
     let late = nothing_lasts(&scene, &mut calls, LATEST).await?;
