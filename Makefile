@@ -8,10 +8,10 @@ PLANE := target/debug/plane
 # How long `make fuzz` runs each target.
 SECONDS_EACH ?= 60
 
-.PHONY: help tools build plane crds refusals lint test bench fuzz demo up down run
+.PHONY: help tools build plane crds refusals lint test test-faults bench fuzz demo up down run
 
 help: ## What there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
 
 tools:
 	@for tool in $(CARGO):Rust go:Go git:git openssl:openssl; do \
@@ -39,6 +39,9 @@ lint: tools ## Formatting and lints
 
 test: lint plane ## Everything: lints, rules, charts, journeys on a real API server
 	@$(CARGO) test --locked --workspace
+
+test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about ten minutes
+	@$(CARGO) test --locked --test journeys -- --ignored
 
 # What libFuzzer finds on its way goes to fuzz/found; fuzz/corpus is what people put there. Without a sanitizer: no code here is unsafe.
 fuzz: tools ## Every fuzz target for SECONDS_EACH seconds (60): needs cargo-fuzz, a nightly toolchain and a C++ compiler

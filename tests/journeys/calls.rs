@@ -12,11 +12,17 @@ use killed::*;
 use network::*;
 use watches::*;
 
-pub fn journeys() -> Vec<(&'static str, Journey)> {
+/// Those that go through every call of a grant's life: `make test-faults` runs them, since they take minutes each.
+pub fn long_journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         t33_t34_inv_31_kill_9_at_every_call_of_a_grant,
         t40_inv_31_the_holder_hangs_at_every_write_of_a_grant_and_goes_on_when_another_has_taken_over,
         t34_inv_15_inv_31_each_call_of_a_grant_is_lost_doubled_delayed_or_refused,
+    ]
+}
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
         t40_inv_24_inv_31_a_holder_cut_off_is_replaced_and_what_is_refused_is_tried_again,
         inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events,
     ]

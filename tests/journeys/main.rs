@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_A_TIME);
     let env = Arc::new(Env::new());
-    let trials = all().into_iter().map(|(name, journey)| trial(&env, name, journey)).collect();
+    let long = calls::long_journeys().into_iter().map(|(name, journey)| trial(&env, name, journey).with_ignored_flag(true));
+    let trials = all().into_iter().map(|(name, journey)| trial(&env, name, journey)).chain(long).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     env.end();
     // What can only be said once everything is over.

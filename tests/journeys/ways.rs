@@ -90,7 +90,8 @@ impl Scene {
     /// Waits until a request is or was granted.
     pub async fn until_granted(&self, request: &str) -> Outcome {
         let what = format!("request {}/{request} to be granted", self.name);
-        let granted = wait_for_ok(&what, SOON, async || {
+        // A call without an answer takes ten seconds, another holder seven, and strangers may share a lock.
+        let granted = wait_for_ok(&what, Duration::from_secs(90), async || {
             let status = self.status(request).await.map_err(|error| error.to_string())?;
             if status["grantedAt"].is_null() { Err(status.to_string()) } else { Ok(()) }
         });
