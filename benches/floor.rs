@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     Failure,
     figures::{Spread, ms},
-    ground::{Ground, namespace},
+    ground::{Ground, NAMESPACES, namespace},
     ours::AtOnce,
 };
 
@@ -142,7 +142,10 @@ pub async fn list(ground: &Ground) -> Result<f64, Failure> {
 /// Removes everything that the floor made.
 pub async fn clear(ground: &Ground) -> Result<(), Failure> {
     ground.plane.kubectl(ADMIN, &["delete", "crd", &format!("roleactivationrequests.{GROUP}")]).await?.ok()?;
-    ground.plane.kubectl(ADMIN, &["delete", "rolebindings", "--all-namespaces", "--selector=bench=floor"]).await?.ok()?;
+    for number in 0..NAMESPACES {
+        let api: Api<RoleBinding> = Api::namespaced(ground.admin.clone(), &namespace(number));
+        api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("bench=floor")).await?;
+    }
     let gone = async || (ground.bindings.there(|name| name.starts_with("floor-")) == 0).then_some(());
     Ok(control_plane::wait_for("the floor's bindings to be gone", Duration::from_mins(1), gone).await?)
 }

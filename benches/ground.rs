@@ -20,7 +20,7 @@ use crate::{Failure, process, sightings::Sightings};
 /// People who may activate, each with a token of his own.
 const PEOPLE: usize = 100;
 /// Namespaces in which they may.
-const NAMESPACES: usize = 100;
+pub const NAMESPACES: usize = 100;
 /// What a person may activate in one namespace at the same time: one request each.
 pub const OFFERS: usize = 10;
 /// How long the leader's CPU is looked at.
