@@ -16,6 +16,8 @@ use crate::{
     ground::{Ground, Place, offer},
 };
 
+/// A request that is sent later in a second than this may be stamped with the next one.
+const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
 /// Names of the two accounts of the product begin so.
 const OURS: &str = "system:serviceaccount:jit-system:";
 
@@ -175,8 +177,9 @@ async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(
     let all = deadlines.into_iter().map(|deadline| async move {
         let place = ground.place()?;
         // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
-        while Utc::now().nanosecond() > 950_000_000 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let passed = Duration::from_nanos(Utc::now().nanosecond().into());
+        if passed > LATE_IN_A_SECOND {
+            tokio::time::sleep(Duration::from_secs(1).saturating_sub(passed)).await;
         }
         let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
         let (_, binding) = ask(&place, &offer(place.offer), &format!("{left}s")).await?;

@@ -60,14 +60,14 @@ pub struct Context {
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
     /// How much of what is stored this replica has seen.
-    pub seen: Seen,
+    pub horizons: Horizons,
     /// Counts what is done.
     pub metrics: ControllerMetrics,
 }
 
 /// The newest of each kind that this replica has seen or written.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Horizons {
     /// Of requests.
     pub requests: Horizon,
     /// Of decisions.

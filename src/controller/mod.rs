@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    context::{Context, Evidence, LiveRequest, Reviews, Seen},
+    context::{Context, Evidence, Horizons, LiveRequest, Reviews},
     ended::EndedRequests,
     events::Events,
     lease::{Elector, PutBack},
@@ -163,7 +163,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         guards: guards.clone(),
         events,
         evidence: Evidence::default(),
-        seen: Seen::default(),
+        horizons: Horizons::default(),
         reviews,
         ended: queues.ended.clone(),
         metrics: counted,
@@ -272,7 +272,7 @@ impl Follower {
             self.context.requests.follow(
                 surroundings::watch(requests, live_requests),
                 |request| {
-                    self.context.seen.requests.note(&request);
+                    self.context.horizons.requests.note(&request);
                     live_request(request)
                 },
                 |key| self.request_changed(key),
@@ -308,7 +308,7 @@ impl Follower {
         while let Some(event) = events.next().await {
             let decision = match event {
                 Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => {
-                    self.context.seen.decisions.note(&guard);
+                    self.context.horizons.decisions.note(&guard);
                     guard.0.ok()
                 }
                 Ok(_) => None,

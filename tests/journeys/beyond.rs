@@ -7,7 +7,7 @@ use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
 use crate::{
-    ensure,
+    bindings, ensure,
     env::{Env, Journey, Outcome, SOON, Scene, Setting, automatic, eligibility},
     journeys,
     looks::refused,
@@ -51,11 +51,7 @@ async fn t19_t39_the_samples_of_the_documentation_keep_a_holder_from_keeping_wha
     sample(&scene, "no-copies-of-grants.yaml", &dry, "dev").await?;
     refused(scene.kubectl("dev", &copy).await?, &["to bind a role you need the verb bind on it"])?;
     // The proof of a guard is not taken by another's refusal: a probe is still answered by the policy that it asks.
-    let probe = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "probe", "namespace": namespace, "labels": {"jitrbac.dev/probe": "jit-rbac-bindings"}},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
-    });
+    let probe = bindings::probe(namespace, "admin");
     let asked = scene.ground.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await?;
     refused(asked, &["the label jitrbac.dev/probe asks the policy jit-rbac-bindings to refuse"])?;
     refused(scene.create("dev", &probe).await?, &["denied request"])?;

@@ -10,10 +10,11 @@ mod random;
 mod record;
 mod webhook;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use control_plane::{ADMIN, wait_for, wait_for_ok};
+use control_plane::{ADMIN, Process, wait_for, wait_for_ok};
+use tokio::process::Command;
 
 use crate::{
     audit::Calls,
@@ -65,12 +66,46 @@ pub fn kill_all(ground: &Ground) {
 
 /// The number of the controller that holds the Lease.
 pub async fn holder(ground: &Ground) -> Result<usize, Error> {
-    let holder = wait_for("somebody to hold the Lease", SOON, async || {
-        let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
-        let said = ground.cluster().run(ADMIN, &args).await.ok()?;
-        said.stdout.trim().strip_prefix("controller-")?.parse().ok()
-    });
-    Ok(holder.await?)
+    let number = async || in_the_lease(ground).await.ok()?.strip_prefix("controller-")?.parse().ok();
+    Ok(wait_for("somebody to hold the Lease", SOON, number).await?)
+}
+
+/// The name that stands in the Lease.
+pub async fn in_the_lease(ground: &Ground) -> Result<String, Error> {
+    let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
+    Ok(ground.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
+}
+
+/// Kills servers of the plane in this order, does something meanwhile, and starts them in the other order; returns when all served again.
+pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<DateTime<Utc>, Error> {
+    let from = Utc::now();
+    for server in servers {
+        server.kill();
+    }
+    meanwhile().await?;
+    for server in servers.iter().rev() {
+        server.start()?;
+    }
+    ground.plane.wait_until_ready().await?;
+    let back = Utc::now();
+    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    Ok(back)
+}
+
+/// A process of the operator that a person starts by hand, as the identity of this kubeconfig. Dropping it kills it. What it prints goes
+/// to `log`.
+pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
+    let file = std::fs::File::create(log)?;
+    let mut command = Command::new(program);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", ground.cluster().directory())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .kill_on_drop(true);
+    Ok(command)
 }
 
 /// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was

@@ -84,14 +84,8 @@ async fn just_before(granted: &[Granted]) -> Outcome {
 async fn ended_by_another(scene: &Scene, granted: &[Granted], calls: &mut Calls, how: &str) -> Outcome {
     for granted in granted {
         scene.until_gone(&granted.binding, SOON).await?;
-        let late = calls.removed(&granted.binding).await? - granted.deadline;
-        measured(format!("grant ended after its deadline by another replica, the holder was {how} before"), late);
-        ensure!(
-            late >= TimeDelta::zero() && late < BY_ANOTHER,
-            "{} ended {} ms after its deadline",
-            granted.request,
-            late.num_milliseconds()
-        );
+        let what = format!("grant ended after its deadline by another replica, the holder was {how} before");
+        calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
     }
     Ok(())
 }

@@ -173,6 +173,7 @@ impl Requests {
             self.end(&known.key, &known.uid).await?;
         }
         self.context.reviews.note(key.clone(), None);
+        self.lock_unsure().remove(key);
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
@@ -276,7 +277,7 @@ impl Requests {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
             Ok(written) => {
-                self.context.seen.requests.note(&written);
+                self.context.horizons.requests.note(&written);
                 Ok(true)
             }
             // There is nothing to report on.

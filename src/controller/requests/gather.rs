@@ -57,7 +57,7 @@ impl Requests {
         let mut listed = match (runs, binding) {
             (false, _) => {
                 // What this replica granted and reported a moment ago counts, so that two at once cannot both be granted (T51).
-                let as_of = if source == Source::Server { AsOf::Now } else { context.seen.requests.as_of() };
+                let as_of = if source == Source::Server { AsOf::Now } else { context.horizons.requests.as_of() };
                 beside::listed(&context.client, &context.world, facts, around, as_of).await?
             }
             // Somebody took it away before its time; maybe because what prolongs it ended.

@@ -68,6 +68,18 @@ pub enum RequestError {
     TooLate(DateTime<Utc>),
 }
 
+/// What is known of a request, and what follows from it.
+struct Judged {
+    snapshot: Snapshot,
+    verdict: Verdict,
+}
+
+impl Judged {
+    fn removes(&self) -> bool {
+        self.verdict.binding == BindingAction::Remove
+    }
+}
+
 /// Works on requests, one key at a time.
 pub struct Requests {
     context: Arc<Context>,
@@ -128,8 +140,8 @@ impl Requests {
         let _turn = wait_for(self.turn(&found.facts)).await;
         let _turn_of_person = wait_for(self.turn_of_person(&found.facts)).await;
         let as_of = self.decisions_as_of(key, &found.facts);
-        let snapshot = Box::pin(self.gather(&found.facts, Source::Cache, as_of)).await?;
-        self.settle(key, &found, snapshot, as_of).await
+        let judged = self.judge(&found.facts, Source::Cache, as_of).await?;
+        self.settle(key, &found, judged, as_of).await
     }
 
     /// The same for a request that needs nobody and was seen for the first time: what stands around it is read beside it, not after it.
@@ -146,27 +158,31 @@ impl Requests {
         let _turn = wait_for(self.turn(&told)).await;
         let _turn_of_person = wait_for(self.turn_of_person(&told)).await;
         let request = live::request(&self.context.client, &key.namespace, &key.name);
-        let (found, snapshot) = tokio::join!(request, Box::pin(self.gather(&told, Source::Cache, as_of)));
+        let (found, judged) = tokio::join!(request, self.judge(&told, Source::Cache, as_of));
         match found? {
             Lookup::Found(found) if found.facts == *told => {
                 self.remove_strays(key, &found.facts).await?;
-                self.settle(key, &found, snapshot?, as_of).await.map(Some)
+                self.settle(key, &found, judged?, as_of).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// Decides, applies and reports.
-    async fn settle(&self, key: &Key, found: &StoredRequest, snapshot: Snapshot, as_of: AsOf) -> Result<Next, RequestError> {
+    /// Gathers and decides.
+    async fn judge(&self, facts: &RequestFacts, source: Source, decisions: AsOf) -> Result<Judged, RequestError> {
+        let snapshot = Box::pin(self.gather(facts, source, decisions)).await?;
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
+        Ok(Judged { snapshot, verdict })
+    }
+
+    /// Applies and reports.
+    async fn settle(&self, key: &Key, found: &StoredRequest, mut judged: Judged, mut as_of: AsOf) -> Result<Next, RequestError> {
         // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
-        let (snapshot, verdict, as_of) = if may_rest_on_caches(&verdict) {
-            (snapshot, verdict, as_of)
-        } else {
-            let fresh = Box::pin(self.gather(&found.facts, Source::Server, AsOf::Now)).await?;
-            let verdict = decide(&fresh, &self.context.settings, self.context.now());
-            (fresh, verdict, AsOf::Now)
-        };
+        if !may_rest_on_caches(&judged.verdict) {
+            as_of = AsOf::Now;
+            judged = self.judge(&found.facts, Source::Server, as_of).await?;
+        }
+        let Judged { snapshot, verdict } = judged;
         let lists_later = verdict.binding == BindingAction::Create && as_of != AsOf::Now;
         if lists_later {
             self.lock_unsure().insert(key.clone());
@@ -204,31 +220,28 @@ impl Requests {
             Lookup::Unreadable(_) => return Ok(Next::Done),
         };
         let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
-        let removes = |verdict: Option<&Verdict>| verdict.is_none_or(|verdict| verdict.binding == BindingAction::Remove);
-        let (mut snapshot, mut verdict) = (None, None);
+        let mut judged = None;
         if !strays {
             // Mostly there is nothing to do, and the caches say so. They take nothing away.
-            for (source, as_of) in [(Source::Cache, self.context.seen.decisions.as_of()), (Source::Server, AsOf::Now)] {
-                let seen = Box::pin(self.gather(&facts, source, as_of)).await?;
-                verdict = Some(decide(&seen, &self.context.settings, self.context.now()));
-                snapshot = Some(seen);
-                if !removes(verdict.as_ref()) {
-                    self.lock_due().remove(key);
-                    return self.remove_strays(key, &facts).await.map(|()| Next::Done);
-                }
+            let mut found = self.judge(&facts, Source::Cache, self.context.horizons.decisions.as_of()).await?;
+            if found.removes() {
+                found = self.judge(&facts, Source::Server, AsOf::Now).await?;
             }
+            if !found.removes() {
+                self.lock_due().remove(key);
+                return self.remove_strays(key, &facts).await.map(|()| Next::Done);
+            }
+            judged = Some(found);
         }
         let due = *self.lock_due().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
         if let Some(wait) = self.context.revoker.wait(due) {
             return Ok(Next::In(wait));
         }
         debug!(request = %key, "taking away what the holder of the Lease did not");
-        match snapshot {
-            Some(snapshot) => {
+        match judged {
+            Some(Judged { snapshot, verdict }) => {
                 self.remove(&snapshot).await?;
-                if let Some(verdict) = &verdict {
-                    self.remove_links(&snapshot, verdict).await?;
-                }
+                self.remove_links(&snapshot, &verdict).await?;
             }
             None if facts.object.deleting => return self.without_request(key, None).await,
             None => self.remove_strays(key, &facts).await?,
@@ -245,7 +258,11 @@ impl Requests {
     /// come within that moment, in which it could as well have come after the grant; so the list as of now follows right behind.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
         let goes_on = facts.record.state == Some(State::Active);
-        if (goes_on || self.is_new(facts)) && !self.lock_unsure().contains(key) { self.context.seen.decisions.as_of() } else { AsOf::Now }
+        if (goes_on || self.is_new(facts)) && !self.lock_unsure().contains(key) {
+            self.context.horizons.decisions.as_of()
+        } else {
+            AsOf::Now
+        }
     }
 
     /// True for a request that was made a moment ago, that nobody has looked at yet, and that needs nobody's approval.

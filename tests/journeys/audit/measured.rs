@@ -5,7 +5,10 @@ use std::{sync::Mutex, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{AuditEvent, AuditLog, wait_for};
 
-use crate::env::{Error, Scene};
+use crate::{
+    ensure,
+    env::{Error, Outcome, Scene},
+};
 
 static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
 
@@ -48,6 +51,15 @@ impl Calls {
     pub async fn first(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<AuditEvent, Error> {
         let looked = wait_for(what, Duration::from_secs(5), async || self.so_far(&wanted).ok()?.into_iter().next());
         Ok(looked.await?)
+    }
+
+    /// Fails unless the binding ended no earlier than it should, and less than `within` later; notes how late it was.
+    pub async fn ended_on_time(&mut self, binding: &str, deadline: DateTime<Utc>, within: TimeDelta, what: &str) -> Outcome {
+        let late = self.removed(binding).await? - deadline;
+        measured(what, late);
+        ensure!(late >= TimeDelta::zero(), "{binding} ended {} ms before its deadline ({what})", -late.num_milliseconds());
+        ensure!(late < within, "{binding} ended {} ms after its deadline ({what})", late.num_milliseconds());
+        Ok(())
     }
 
     /// When the API server had removed the binding of this name, whoever asked for it.

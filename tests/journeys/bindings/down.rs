@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Latest removal of what is overdue after the start of the first replica, counted from the start of its process.
-const FROM_START: TimeDelta = TimeDelta::seconds(4);
+const FROM_START: TimeDelta = TimeDelta::milliseconds(1_500);
 
 /// What is done to a running grant, how long it was granted for, and how its request may end.
 struct Case {

@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use control_plane::wait_for;
 
-use super::{alone, start_all, until};
+use super::{alone, start_all, until, without};
 use crate::{
     audit::{Calls, measured},
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, automatic, eligibility},
+    env::{Env, Outcome, SOON, automatic, eligibility},
 };
 
 /// Latest end of what came due meanwhile, after the API server served again.
@@ -18,20 +18,6 @@ const AFTER_THEIR_RETURN: TimeDelta = TimeDelta::seconds(4);
 const NOTICED: TimeDelta = TimeDelta::seconds(8);
 /// Latest end of what the copy brought back and is over, after the start of the operator.
 const FROM_START: TimeDelta = TimeDelta::seconds(2);
-
-/// Kills the API server and stops etcd, does something meanwhile, and starts both; returns when they served again.
-async fn without_both(ground: &Ground, meanwhile: impl AsyncFnOnce(&Path) -> Outcome) -> Result<DateTime<Utc>, Error> {
-    let from = Utc::now();
-    ground.plane.apiserver().kill();
-    ground.plane.etcd().terminate(SOON).await?;
-    meanwhile(&ground.cluster().directory().join("etcd")).await?;
-    ground.plane.etcd().start()?;
-    ground.plane.apiserver().start()?;
-    ground.plane.wait_until_ready().await?;
-    let back = Utc::now();
-    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
-    Ok(back)
-}
 
 fn copy(from: &Path, to: &Path) -> Outcome {
     fs::create_dir_all(to)?;
@@ -55,15 +41,10 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
 
     // Both die, without warning, over the end of a grant.
     let dies = scene.granted("dev", "dies", "5s").await?;
-    let from = Utc::now();
+    let both = [ground.plane.apiserver(), ground.plane.etcd()];
+    let data = ground.cluster().directory().join("etcd");
     ground.plane.etcd().kill();
-    ground.plane.apiserver().kill();
-    until(dies.deadline + TimeDelta::seconds(1)).await?;
-    ground.plane.etcd().start()?;
-    ground.plane.apiserver().start()?;
-    ground.plane.wait_until_ready().await?;
-    let back = Utc::now();
-    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    let back = without(ground, &both, async || until(dies.deadline + TimeDelta::seconds(1)).await).await?;
     scene.until_gone(&dies.binding, SOON).await?;
     let took = calls.removed(&dies.binding).await? - back;
     measured("grant that came due while etcd and API server were dead, ended after their return", took.max(TimeDelta::zero()));
@@ -75,7 +56,7 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     let given_back = scene.granted("dev", "given-back", "10m").await?;
     let lasts = scene.granted("dev", "lasts", "10m").await?;
     let saved = ground.cluster().directory().join("etcd-before");
-    without_both(ground, async |data| copy(data, &saved)).await?;
+    without(ground, &both, async || copy(&data, &saved)).await?;
     scene.write("dev", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
     scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
     scene.ends_as("old", "Expired", &["TimeIsUp"], Duration::from_mins(1)).await?;
@@ -85,9 +66,9 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     // The copy is put back, and with it what has ended. Watches that ran before see nothing of it, so every controller ends, and is
     // started anew, as a kubelet would.
     let mut calls = Calls::from_now(&scene)?;
-    let back = without_both(ground, async |data| {
-        fs::remove_dir_all(data)?;
-        copy(&saved, data)
+    let back = without(ground, &both, async || {
+        fs::remove_dir_all(&data)?;
+        copy(&saved, &data)
     })
     .await?;
     for controller in ground.operator.controllers() {

@@ -13,8 +13,8 @@ use crate::{
     ways::{text, time},
 };
 
-/// Latest end of what is overdue, counted from the start of the first replica's process, on a machine that has much else to do.
-const FROM_START: TimeDelta = TimeDelta::seconds(3);
+/// Latest end of what is overdue, counted from the start of the first replica's process.
+const FROM_START: TimeDelta = TimeDelta::milliseconds(1_000);
 /// Latest end of any grant here: processes were gone for some seconds.
 const LATEST: TimeDelta = TimeDelta::seconds(15);
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{alone, kill_all, start_all};
 use crate::{
-    audit::{Calls, measured},
+    audit::Calls,
     ensure,
     env::{Env, Outcome, SOON, Scene, automatic, eligibility},
     guards::until_proven,
@@ -65,8 +65,7 @@ pub async fn t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_
     }
     scene.running("again").await?;
     scene.ends_as("runs", "Expired", &["TimeIsUp"], Duration::from_mins(1)).await?;
-    let late = calls.removed(&runs.binding).await? - runs.deadline;
-    measured("grant ended after its deadline, the guards' record was lost on the way", late);
-    ensure!(late >= TimeDelta::zero() && late < ON_TIME, "it ended {} ms after its deadline", late.num_milliseconds());
-    Ok(())
+    calls
+        .ended_on_time(&runs.binding, runs.deadline, ON_TIME, "grant ended after its deadline, the guards' record was lost on the way")
+        .await
 }
