@@ -12,7 +12,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
-    faults::until,
+    faults::{holder, start_all, until},
 };
 
 /// What the controllers watch around grants.
@@ -152,8 +152,15 @@ async fn late(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// Somebody gives back what is just being granted, and no watch tells of it: the list right behind the grant does (invariant 8).
+/// Somebody gives back what is just being granted, and no watch tells of it: the list right behind the grant does (invariant 8). The
+/// other replica, which would see it half a second later, is away.
 async fn beside_the_grant(scene: &Scene) -> Outcome {
+    let leads = holder(&scene.ground).await?;
+    for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {
+        if number != leads {
+            controller.kill();
+        }
+    }
     scene.offers(&["beside"], &automatic(), &eligibility("edit")).await?;
     let proxy = scene.ground.proxy()?;
     let lost = proxy.disturb(None, "activationdecisions", Disorder::Lost);
@@ -164,6 +171,7 @@ async fn beside_the_grant(scene: &Scene) -> Outcome {
     drop(held);
     scene.ends_as("beside", "Deactivated", &[], SOON).await?;
     ensure!(lost.met() > 0, "a watch told of the decision");
+    start_all(&scene.ground).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     Ok(())
 }
