@@ -4,6 +4,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::response::StatusSummary,
 };
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::gather::{GatherError, WriteError, cache::Key, read, write};
 /// How far a binding's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// GET by name shows none, or another UID: it grants nothing and never will.
+    /// There is none, or one with another UID: it grants nothing and never will.
     Gone,
     /// It is held by somebody's finalizer; its subjects are empty and it grants nothing (**T28**).
     Emptied,
@@ -29,15 +30,31 @@ pub enum EndError {
     Write(#[from] WriteError),
 }
 
+/// Who looks by GET whether a binding is gone, which must be known before its end is recorded (api rule 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The caller is about to record it: the look is part of the end.
+    Now,
+    /// The holder's look at the request, before it records. It suffices meanwhile that the delete was answered with a Status: as
+    /// long as a finalizer keeps an object, the answer is the object.
+    ByTheRecord,
+}
+
 /// Ends the binding with this UID. A delete alone proves nothing: a finalizer keeps the object, and RBAC goes on granting by it, so
 /// the finalizers are stripped, and where that is refused the subjects are taken out.
-pub async fn end(client: &Client, key: &Key, uid: &str) -> Result<Ended, EndError> {
+pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<Ended, EndError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.namespace);
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams::background().preconditions(only_this);
     // A refusal is not the last word: maybe it is gone, maybe it can be emptied. The look at it decides.
     let refused = match write(|| format!("delete RoleBinding '{key}'"), api.delete(&key.name, &delete)).await {
-        Ok(_) => None,
+        Ok(answer) => {
+            let removed = answer.right().is_some_and(|status| status.status == Some(StatusSummary::Success));
+            if removed && proof == Proof::ByTheRecord {
+                return Ok(Ended::Gone);
+            }
+            None
+        }
         Err(error) if error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict()) => None,
         Err(error) => Some(error),
     };

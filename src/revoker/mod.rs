@@ -10,7 +10,10 @@ pub mod turn;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,7 +36,7 @@ use crate::{
     observe::{errors::one_line, metrics::ControllerMetrics},
     queue::{Next, Pauses, Queue, Worker, queue},
 };
-use end::{Ended, end};
+use end::{Ended, Proof, end};
 use index::{Index, Known};
 
 /// Most bindings that are ended at the same time by one replica.
@@ -54,6 +57,8 @@ pub struct Revoker {
     worker: Mutex<Option<Worker<Key>>>,
     last_gone: Mutex<DateTime<Utc>>,
     expected: Mutex<HashSet<Key>>,
+    /// How many are being ended now.
+    ending: AtomicUsize,
     tell: Tell,
     metrics: ControllerMetrics,
 }
@@ -72,6 +77,7 @@ impl Revoker {
             worker: Mutex::new(Some(worker)),
             last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
             expected: Mutex::default(),
+            ending: AtomicUsize::default(),
             tell,
             metrics,
         }
@@ -132,7 +138,10 @@ impl Revoker {
                     self.seen(&binding);
                 }
                 // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
-                Ok(Event::Delete(binding)) => self.doubt(&key_of(&binding.metadata)),
+                Ok(Event::Delete(binding)) => {
+                    self.note_gone();
+                    self.doubt(&key_of(&binding.metadata));
+                }
                 Err(error) => warn!(what = "bindings", error = one_line(&error), "the watch was interrupted and goes on"),
             }
         }
@@ -162,18 +171,16 @@ impl Revoker {
 
     async fn work(&self, key: Key) -> Next {
         let Some(known) = self.index.get(&key) else { return Next::Done };
-        let now = self.clock.now();
-        if known.doubted {
-            return self.look(&known).await;
-        }
-        if now < known.deadline {
-            return Next::At(known.deadline);
-        }
-        let last_gone = *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) = turn::wait(*self.leading.borrow(), known.deadline, last_gone, now) {
+        let due = known.deadline <= self.clock.now();
+        // Also for a look at what a watch no longer shows: what is due, somebody else most likely removed, and he may have more to do.
+        if due && let Some(wait) = self.wait(known.deadline) {
             return Next::In(wait);
         }
-        self.end(&known).await
+        match (known.doubted, due) {
+            (true, _) => self.look(&known).await,
+            (false, true) => self.end(&known).await,
+            (false, false) => Next::At(known.deadline),
+        }
     }
 
     /// Asks the API server whether a binding that a watch calls deleted is really gone.
@@ -197,7 +204,10 @@ impl Revoker {
     }
 
     async fn end(&self, known: &Known) -> Next {
-        match self.attempt(&known.key, &known.uid).await {
+        self.ending.fetch_add(1, Ordering::Relaxed);
+        let ended = self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await;
+        self.ending.fetch_sub(1, Ordering::Relaxed);
+        match ended {
             Ok(Ended::Gone) => {
                 let late = self.clock.now().signed_duration_since(known.deadline);
                 self.metrics.removed(late);
@@ -217,12 +227,22 @@ impl Revoker {
     }
 
     /// One attempt to end a binding, counted where it fails.
-    async fn attempt(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
-        end(&self.client, key, uid).await.inspect_err(|_| self.metrics.revoke_failed())
+    async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, end::EndError> {
+        end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed())
+    }
+
+    /// True while bindings are ended whose time is up. What only writes down how it ended waits for that.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) > 0
+    }
+
+    fn note_gone(&self) {
+        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
     }
 
     fn gone(&self, known: &Known) {
-        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.note_gone();
         self.unexpect(&known.key);
         self.index.forget(known);
         (self.tell)(known);
@@ -237,9 +257,9 @@ impl Revoker {
 
     /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
-        let ended = self.attempt(key, uid).await?;
+        let ended = self.attempt(key, uid, Proof::Now).await?;
         if ended == Ended::Gone {
-            *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+            self.note_gone();
             if let Some(known) = self.index.get(key).filter(|known| known.uid == uid) {
                 self.index.forget(&known);
             }

@@ -8,7 +8,10 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, api::ListParams, core::PartialObjectMeta};
 use tracing::{info, warn};
 
-use super::{AT_ONCE, Revoker, end::Ended};
+use super::{
+    AT_ONCE, Revoker,
+    end::{Ended, Proof},
+};
 use crate::{
     api::names,
     domain::binding::deadline_of,
@@ -40,7 +43,7 @@ impl Revoker {
         }
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |known| async move {
-                match self.attempt(&known.key, &known.uid).await {
+                match self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await {
                     Ok(Ended::Gone) => {
                         let late = self.clock.now().signed_duration_since(known.deadline);
                         self.metrics.removed(late);

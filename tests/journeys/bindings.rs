@@ -33,10 +33,14 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t30_a_deleted_request_takes_its_binding_and_decisions_along,
         t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_none,
         t34_a_binding_deleted_by_hand_stays_deleted,
-        // Last: it waits for a garbage collector that hears of new kinds only every half a minute, and for everybody else here.
+        // Last: it waits for everybody else here.
         t56_whoever_does_not_hold_the_lease_removes_it_too,
-        t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica,
     ]
+}
+
+/// Those that say how late something may be.
+pub fn against_time() -> Vec<(&'static str, Journey)> {
+    journeys![t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica]
 }
 
 /// What the policy for managed bindings must refuse everybody: the guards' proof of it.

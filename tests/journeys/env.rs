@@ -38,7 +38,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub const AGGREGATED: &str = "journeys-aggregated";
 pub const GAINING: &str = "journeys-gaining";
 /// Planes that journeys of faults may have at the same time, beside the shared one.
-const OWN_PLANES: usize = 2;
+pub const OWN_PLANES: usize = 2;
 
 /// A list of journeys: `journeys![first, second]` for functions `async fn(Arc<Env>) -> Outcome`.
 #[macro_export]
@@ -119,7 +119,16 @@ impl Env {
 
     /// The same with what the journey needs besides.
     pub async fn ground_as(&self, setting: Setting) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
-        let permit = self.own.clone().acquire_owned().await?;
+        self.ground_of(setting, 1).await
+    }
+
+    /// The same for a journey that starts processes all the time: no other one has a plane of its own meanwhile.
+    pub async fn only_ground(&self) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.ground_of(Setting::default(), u32::try_from(OWN_PLANES)?).await
+    }
+
+    async fn ground_of(&self, setting: Setting, planes: u32) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        let permit = self.own.clone().acquire_many_owned(planes).await?;
         let ground = Arc::new(Ground::start(setting).await?);
         self.started.lock().expect("no journey panics with it").push(Arc::downgrade(&ground));
         Ok((ground, permit))

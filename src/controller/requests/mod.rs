@@ -37,6 +37,9 @@ pub(super) use apply::delete_decisions;
 const MAKING_SURE: TimeDelta = TimeDelta::seconds(5);
 /// How long a replica without the Lease leaves a change to the holder before it looks itself.
 pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
+/// How long the record of an end waits at most for others whose time is up, and how long until it looks whether it must.
+const OTHERS_FIRST: TimeDelta = TimeDelta::seconds(2);
+const OTHERS_MEANWHILE: Duration = Duration::from_millis(100);
 /// How old a request may be that was made a moment ago. Its creation is told in whole seconds.
 const MOMENT: TimeDelta = TimeDelta::seconds(3);
 /// Locks for people; two of them may share one.
@@ -103,6 +106,9 @@ impl Requests {
 
     /// Brings one request to where it should be.
     pub async fn work(&self, key: Key) -> Next {
+        if self.others_first(&key) {
+            return Next::In(OTHERS_MEANWHILE);
+        }
         let leading = self.context.leadership.held();
         let outcome = if leading { Box::pin(self.lead(&key)).await } else { Box::pin(self.stand_by(&key)).await };
         match outcome {
@@ -114,6 +120,16 @@ impl Requests {
                 Next::Retry
             }
         }
+    }
+
+    /// True where only the end of a grant is to be recorded while others have access for longer than they should.
+    fn others_first(&self, key: &Key) -> bool {
+        let Some(Lookup::Found(told)) = self.context.requests.get(key) else { return false };
+        let record = &told.record;
+        let since_its_end = record.expires_at.map(|end| self.context.now() - end);
+        let is_over =
+            record.state == Some(State::Active) && since_its_end.is_some_and(|since| (TimeDelta::zero()..OTHERS_FIRST).contains(&since));
+        is_over && self.context.revoker.is_ending() && self.context.revoker.index().of_request(key).is_empty()
     }
 
     /// The holder's way: gather, decide, apply, report.

@@ -1,14 +1,15 @@
 //! `kill -9` at moments that nobody chose, while many short grants come and go (T34).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{alone, nothing_lasts, start_all};
+use super::{all_alone, nothing_lasts_longer, start_all};
 use crate::{
     audit::{Calls, measured},
     ensure,
-    env::{Env, Ground, Outcome, Scene, automatic, eligibility},
+    env::{Env, Error, Ground, Outcome, Scene, automatic, eligibility},
+    replicas::BY_ANOTHER,
     ways::each,
 };
 
@@ -16,8 +17,8 @@ use crate::{
 const KILLING: TimeDelta = TimeDelta::seconds(15);
 /// The longest that nothing runs.
 const AWAY: u64 = 700;
-/// Latest end of a grant: nothing ran, a process started, on a busy machine.
-const LATEST: TimeDelta = TimeDelta::milliseconds(3_000);
+/// Latest end of a grant, counted from its deadline or the start of a process, in the first life of a process that lasts so long.
+const IN_A_LIFE: TimeDelta = BY_ANOTHER;
 /// People who ask again and again.
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
@@ -35,17 +36,18 @@ impl Random {
 }
 
 pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
-    let (scene, _permit) = alone(&env, "random").await?;
+    let (scene, _permit) = all_alone(&env, "random").await?;
     scene.offers(&OFFERS, &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let seed = u64::try_from(Utc::now().timestamp_micros()).unwrap_or(1) | 1;
     let until = Utc::now() + KILLING;
     let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| OFFERS.iter().map(move |offer| (*person, *offer))).collect();
     let asking = each(&lanes, |(person, offer)| ask_until(&scene, person, offer, until));
-    let (asked, kills) = futures::try_join!(asking, kill_until(&scene.ground, Random(seed), until))?;
+    let (asked, lives) = futures::try_join!(asking, kill_until(&scene.ground, Random(seed), until))?;
     start_all(&scene.ground).await?;
-    let asked: usize = asked.into_iter().sum();
-    let late = nothing_lasts(&scene, &mut calls, LATEST).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
+    let (asked, kills) = (asked.into_iter().sum::<usize>(), lives.ended.len());
+    let latest = |deadline| lives.latest_end(deadline) - deadline;
+    let late = nothing_lasts_longer(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
     ensure!(late.len() > OFFERS.len(), "only {} of {asked} requests were granted under {kills} kills", late.len());
     let worst = late.values().max().copied().unwrap_or_default();
     measured(format!("latest end of {} grants under {kills} kills, after its deadline", late.len()), worst);
@@ -53,7 +55,7 @@ pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
 }
 
 /// One person asks for one thing again and again, as soon as the one before is over.
-async fn ask_until(scene: &Scene, person: &str, offer: &str, until: chrono::DateTime<Utc>) -> Result<usize, crate::env::Error> {
+async fn ask_until(scene: &Scene, person: &str, offer: &str, until: DateTime<Utc>) -> Result<usize, Error> {
     let mut asked = 0;
     while Utc::now() < until {
         asked += 1;
@@ -64,22 +66,52 @@ async fn ask_until(scene: &Scene, person: &str, offer: &str, until: chrono::Date
     Ok(asked)
 }
 
+/// When processes started, and when they were killed.
+#[derive(Default)]
+struct Lives {
+    running: BTreeMap<usize, DateTime<Utc>>,
+    ended: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl Lives {
+    fn started(&mut self, number: usize) {
+        self.running.entry(number).or_insert_with(Utc::now);
+    }
+
+    fn killed(&mut self, number: usize) {
+        self.ended.extend(self.running.remove(&number).map(|from| (from, Utc::now())));
+    }
+
+    /// Until when somebody had all the time that he needs for what was due at `deadline`.
+    fn latest_end(&self, deadline: DateTime<Utc>) -> DateTime<Utc> {
+        let had_time = |(from, to): (DateTime<Utc>, Option<DateTime<Utc>>)| {
+            let by = from.max(deadline) + IN_A_LIFE;
+            to.is_none_or(|to| by <= to).then_some(by)
+        };
+        let ended = self.ended.iter().map(|(from, to)| (*from, Some(*to)));
+        let running = self.running.values().map(|from| (*from, None));
+        ended.chain(running).filter_map(had_time).min().unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
 /// Kills one controller or all, waits, and starts them again, over and over.
-async fn kill_until(ground: &Ground, mut random: Random, until: chrono::DateTime<Utc>) -> Result<usize, crate::env::Error> {
+async fn kill_until(ground: &Ground, mut random: Random, until: DateTime<Utc>) -> Result<Lives, Error> {
     let controllers = ground.operator.controllers();
-    let mut kills = 0;
+    let mut lives = Lives::default();
+    (0..controllers.len()).for_each(|number| lives.started(number));
     while Utc::now() < until {
         // The moments are the fault itself.
         tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
-        let spared = random.below(3);
-        for (number, controller) in (0..).zip(controllers) {
-            if number != spared {
-                controller.kill();
-                kills += 1;
-            }
+        let spared = usize::try_from(random.below(3))?;
+        for (number, controller) in controllers.iter().enumerate().filter(|(number, _)| *number != spared) {
+            lives.killed(number);
+            controller.kill();
         }
         tokio::time::sleep(Duration::from_millis(random.below(AWAY))).await;
-        controllers.iter().try_for_each(|controller| controller.start())?;
+        for (number, controller) in controllers.iter().enumerate() {
+            controller.start()?;
+            lives.started(number);
+        }
     }
-    Ok(kills)
+    Ok(lives)
 }
