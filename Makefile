@@ -8,7 +8,10 @@ PLANE := target/debug/plane
 # How long `make fuzz` runs each target.
 SECONDS_EACH ?= 60
 
-.PHONY: help tools build plane crds refusals lint test test-faults bench fuzz demo up down run
+# How long `make soak` goes on.
+SOAK_SECONDS ?= 600
+
+.PHONY: help tools build plane crds refusals lint test test-faults soak bench fuzz demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -42,6 +45,9 @@ test: lint plane ## Everything: lints, rules, charts, journeys on a real API ser
 
 test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about ten minutes
 	@$(CARGO) test --locked --test journeys -- --ignored
+
+soak: plane ## A random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED plays one again
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test journeys under_a_mixed_load_with_faults
 
 # What libFuzzer finds on its way goes to fuzz/found; fuzz/corpus is what people put there. Without a sanitizer: no code here is unsafe.
 fuzz: tools ## Every fuzz target for SECONDS_EACH seconds (60): needs cargo-fuzz, a nightly toolchain and a C++ compiler

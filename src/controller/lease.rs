@@ -59,9 +59,19 @@ struct Seen {
     version: Option<String>,
     since: Option<Instant>,
     highest: u64,
+    /// What it said about the guards when it was last read.
+    record: String,
 }
 
 impl Seen {
+    fn read(&mut self, lease: &Lease) {
+        let annotations = lease.metadata.annotations.as_ref();
+        self.record = annotations.and_then(|all| all.get(GUARDS)).cloned().unwrap_or_default();
+        if self.version != lease.metadata.resource_version || self.since.is_none() {
+            (self.version, self.since) = (lease.metadata.resource_version.clone(), Some(Instant::now()));
+        }
+    }
+
     /// Takes note of a version as the API server stores it now; false if it is lower than one before. That only happens when somebody
     /// puts an old copy of the store back.
     fn goes_on(&mut self, version: Option<&str>) -> bool {
@@ -171,8 +181,8 @@ impl Elector {
     async fn round(&self, api: &Api<Lease>, seen: &mut Seen) -> Result<bool, LeaseError> {
         let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
         let Some(found) = found else {
-            // A Lease that somebody deleted is not the first one.
-            let record = self.guards.record_of_new_lease(seen.version.is_some());
+            // A Lease that somebody deleted is not the first one, and whoever has read it still knows what it said.
+            let record = self.guards.record_of_new_lease(seen.version.is_some().then_some(seen.record.as_str()));
             let metadata = ObjectMeta {
                 name: Some(self.name.clone()),
                 annotations: Some([(GUARDS.to_owned(), record.clone())].into()),
@@ -188,9 +198,7 @@ impl Elector {
         if !seen.goes_on(found.metadata.resource_version.as_deref()) {
             return Err(PutBack.into());
         }
-        if seen.version != found.metadata.resource_version || seen.since.is_none() {
-            *seen = Seen { version: found.metadata.resource_version.clone(), since: Some(Instant::now()), ..*seen };
-        }
+        seen.read(&found);
         let still = seen.since.map(|since| since.elapsed()).unwrap_or_default();
         let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
         match judge(holder, &self.identity, still) {

@@ -149,10 +149,12 @@ impl Guards {
         self.lock().ledger.as_ref().map(Ledger::write)
     }
 
-    /// What a Lease that is made anew must say: on the first of an installation that nobody has granted yet.
+    /// What a Lease that is made anew must say: what this replica knows as its holder, or else what the Lease said that is no more when it
+    /// was last read; on the first of an installation that nobody has granted yet.
     #[must_use]
-    pub fn record_of_new_lease(&self, seen_before: bool) -> String {
-        self.record().unwrap_or_else(|| if seen_before { Ledger::lost() } else { Ledger::first() }.write())
+    pub fn record_of_new_lease(&self, last_read: Option<&str>) -> String {
+        let known = self.lock().ledger.clone();
+        known.unwrap_or_else(|| last_read.map_or_else(Ledger::first, |read| Ledger::read(Some(read)).unwrap_or_else(Ledger::lost))).write()
     }
 
     fn tell(&self) {

@@ -10,6 +10,8 @@ use crate::{env::Journey, journeys};
 use answers::*;
 use killed::*;
 use network::*;
+pub use steps::proxied;
+pub use watches::WATCHED;
 use watches::*;
 
 /// Those that go through every call of a grant's life: `make test-faults` runs them, since they take minutes each.

@@ -22,8 +22,8 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-use crate::bindings;
 pub use crate::ground::{Ground, Setting};
+use crate::{bindings, soak};
 
 /// Why a journey failed, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -96,7 +96,7 @@ impl Env {
     pub fn run(self: Arc<Self>, name: &str, journey: Journey) -> Outcome {
         let env = self.clone();
         // Most of it may be spent on waiting for one of the few planes.
-        let limit = Duration::from_mins(12);
+        let limit = Duration::from_mins(12) + Duration::from_secs(soak::seconds().unwrap_or_default());
         self.runtime.block_on(async move {
             tokio::time::timeout(limit, journey(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
         })

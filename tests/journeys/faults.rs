@@ -5,6 +5,7 @@ pub mod clock;
 mod etcd;
 mod greeting;
 mod killed;
+pub mod lives;
 mod many;
 mod random;
 mod record;

@@ -27,6 +27,7 @@ mod refusals;
 mod replicas;
 mod retention;
 mod settings;
+mod soak;
 mod ways;
 
 use std::{process::ExitCode, sync::Arc};
@@ -72,6 +73,7 @@ fn all() -> Vec<(&'static str, Journey)> {
         retention::journeys(),
         floor::journeys(),
         grants::journeys(),
+        guards::journeys(),
         people::journeys(),
         refusals::journeys(),
         settings::journeys(),
@@ -83,7 +85,7 @@ fn all() -> Vec<(&'static str, Journey)> {
 
 /// Journeys that say how late something may be.
 fn against_time() -> Vec<(&'static str, Journey)> {
-    [bindings::against_time(), calls::journeys(), guards::journeys(), replicas::journeys(), faults::journeys()]
+    [bindings::against_time(), calls::journeys(), replicas::journeys(), faults::journeys(), soak::journeys()]
         .into_iter()
         .flatten()
         .collect()

@@ -94,7 +94,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     let (scene, _permit) = alone(&env, "lease").await?;
     let ground = &scene.ground;
     let many = ["a", "b", "c", "d", "e", "f"];
-    scene.offers(&[&["given-back"], &many[..]].concat(), &automatic(), &eligibility("edit")).await?;
+    scene.offers(&[&["given-back", "remembered"], &many[..]].concat(), &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
 
     let first = holder(ground).await?;
@@ -125,6 +125,15 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     for name in many {
         scene.ends_as(name, "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
     }
+
+    // With the Lease its record of the guards goes. Whoever makes the new one has read it: nothing that was written before is in doubt.
+    let stopped = holder(ground).await?;
+    ground.operator.controller(stopped)?.stop()?;
+    scene.kubectl(ADMIN, &["delete", "lease", "jit-rbac-controller", "-n", "jit-system"]).await?.ok()?;
+    another_holder(ground, stopped, TAKEN_OVER).await?;
+    ground.operator.controller(stopped)?.resume()?;
+    scene.granted("dev", "remembered", "5s").await?;
+    scene.ends_as("remembered", "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
     nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
 }

@@ -31,7 +31,7 @@ use crate::{
         write,
     },
     queue::Next,
-    revoker::end::Ended,
+    revoker::{end::Ended, index::Known},
 };
 
 /// What a decision led to.
@@ -194,15 +194,19 @@ impl Requests {
 
     /// A managed binding that names this request and is not its own, or whose request is at an end, ends (api rule 8).
     pub(super) async fn remove_strays(&self, key: &Key, facts: &RequestFacts) -> Result<(), RequestError> {
-        let ended = facts.record.state.is_some_and(State::is_terminal);
-        let own = names::binding_name(&facts.object.uid);
-        for known in self.context.revoker.index().of_request(key) {
-            if ended || known.key.name != own {
-                warn!(binding = %known.key, request = %key, ended, "a binding without a live request of its own goes");
-                self.end(&known.key, &known.uid).await?;
-            }
+        for known in self.strays(key, facts) {
+            warn!(binding = %known.key, request = %key, state = ?facts.record.state, "a binding without a live request of its own goes");
+            self.end(&known.key, &known.uid).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn strays(&self, key: &Key, facts: &RequestFacts) -> Vec<Known> {
+        let ended = facts.record.state.is_some_and(State::is_terminal);
+        let own = names::binding_name(&facts.object.uid);
+        let mut known = self.context.revoker.index().of_request(key);
+        known.retain(|known| ended || known.key.name != own);
+        known
     }
 
     /// Writes the status, if it says anything new, and tells people.

@@ -230,19 +230,24 @@ impl Requests {
             self.lock_due().remove(key);
             return Ok(Next::Done);
         }
+        // Mostly there is nothing to do, and the caches say so. They take nothing away.
+        let as_of = self.context.horizons.decisions.as_of();
+        if let Some(Lookup::Found(told)) = self.context.requests.get(key)
+            && !is_over(&told)
+            && self.strays(key, &told).is_empty()
+            && !self.judge(&told, Source::Cache, as_of).await?.removes()
+        {
+            self.lock_due().remove(key);
+            return Ok(Next::Done);
+        }
         let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found.facts,
             Lookup::Absent => return self.without_request(key, None).await,
             Lookup::Unreadable(_) => return Ok(Next::Done),
         };
-        let strays = facts.object.deleting || facts.record.state.is_some_and(State::is_terminal);
         let mut judged = None;
-        if !strays {
-            // Mostly there is nothing to do, and the caches say so. They take nothing away.
-            let mut found = self.judge(&facts, Source::Cache, self.context.horizons.decisions.as_of()).await?;
-            if found.removes() {
-                found = self.judge(&facts, Source::Server, AsOf::Now).await?;
-            }
+        if !is_over(&facts) {
+            let found = self.judge(&facts, Source::Server, AsOf::Now).await?;
             if !found.removes() {
                 self.lock_due().remove(key);
                 return self.remove_strays(key, &facts).await.map(|()| Next::Done);
@@ -327,6 +332,11 @@ impl Requests {
         let requester = facts.object.spec.requester.as_ref()?;
         Some(self.context.settings.identities.normalise(requester.username.as_str()))
     }
+}
+
+/// True for a request that may have no binding, whatever else there is.
+fn is_over(facts: &RequestFacts) -> bool {
+    facts.object.deleting || facts.record.state.is_some_and(State::is_terminal)
 }
 
 /// One of the locks, always the same for the same thing.

@@ -1,10 +1,14 @@
 //! `kill -9` at moments that nobody chose, while many short grants come and go (T34).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{all_alone, nothing_lasts_longer, start_all};
+use super::{
+    all_alone,
+    lives::{Lives, Random},
+    nothing_lasts_longer, start_all,
+};
 use crate::{
     audit::{Calls, measured},
     ensure,
@@ -23,30 +27,18 @@ const IN_A_LIFE: TimeDelta = BY_ANOTHER;
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Numbers that nobody chose, from a seed that can be told.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = all_alone(&env, "random").await?;
     scene.offers(&OFFERS, &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
-    let seed = u64::try_from(Utc::now().timestamp_micros()).unwrap_or(1) | 1;
+    let seed = Random::seed();
     let until = Utc::now() + KILLING;
     let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| OFFERS.iter().map(move |offer| (*person, *offer))).collect();
     let asking = each(&lanes, |(person, offer)| ask_until(&scene, person, offer, until));
-    let (asked, lives) = futures::try_join!(asking, kill_until(&scene.ground, Random(seed), until))?;
+    let (asked, lives) = futures::try_join!(asking, kill_until(&scene.ground, Random::new(seed), until))?;
     start_all(&scene.ground).await?;
-    let (asked, kills) = (asked.into_iter().sum::<usize>(), lives.ended.len());
-    let latest = |deadline| lives.latest_end(deadline) - deadline;
+    let (asked, kills) = (asked.into_iter().sum::<usize>(), lives.ended());
+    let latest = |deadline| lives.latest_end(deadline, IN_A_LIFE) - deadline;
     let late = nothing_lasts_longer(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
     ensure!(late.len() > OFFERS.len(), "only {} of {asked} requests were granted under {kills} kills", late.len());
     let worst = late.values().max().copied().unwrap_or_default();
@@ -64,34 +56,6 @@ async fn ask_until(scene: &Scene, person: &str, offer: &str, until: DateTime<Utc
         scene.over(&name, Duration::from_secs(20)).await?;
     }
     Ok(asked)
-}
-
-/// When processes started, and when they were killed.
-#[derive(Default)]
-struct Lives {
-    running: BTreeMap<usize, DateTime<Utc>>,
-    ended: Vec<(DateTime<Utc>, DateTime<Utc>)>,
-}
-
-impl Lives {
-    fn started(&mut self, number: usize) {
-        self.running.entry(number).or_insert_with(Utc::now);
-    }
-
-    fn killed(&mut self, number: usize) {
-        self.ended.extend(self.running.remove(&number).map(|from| (from, Utc::now())));
-    }
-
-    /// Until when somebody had all the time that he needs for what was due at `deadline`.
-    fn latest_end(&self, deadline: DateTime<Utc>) -> DateTime<Utc> {
-        let had_time = |(from, to): (DateTime<Utc>, Option<DateTime<Utc>>)| {
-            let by = from.max(deadline) + IN_A_LIFE;
-            to.is_none_or(|to| by <= to).then_some(by)
-        };
-        let ended = self.ended.iter().map(|(from, to)| (*from, Some(*to)));
-        let running = self.running.values().map(|from| (*from, None));
-        ended.chain(running).filter_map(had_time).min().unwrap_or(DateTime::<Utc>::MAX_UTC)
-    }
 }
 
 /// Kills one controller or all, waits, and starts them again, over and over.

@@ -5,7 +5,7 @@
 pub enum Guard {
     /// What a watch calls deleted is asked for by name before anybody believes it (`look` in `src/revoker/mod.rs`).
     LookAfterDeleted,
-    /// A delete is believed only after a GET (`end` in `src/revoker/end.rs`).
+    /// A delete is believed only after a GET, or where the answer is that the object was removed (`end` in `src/revoker/end.rs`).
     LookAfterDelete,
     /// What a foreign finalizer holds is stripped of it, or emptied (`end` in `src/revoker/end.rs`).
     StripOrEmpty,

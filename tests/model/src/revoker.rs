@@ -37,6 +37,8 @@ pub struct Ending {
     pub name: Name,
     /// The delete was refused.
     pub refused: bool,
+    /// Whoever records the end looks whether it is gone (`Proof` in `src/revoker/end.rs`).
+    pub proven_by_record: bool,
     /// The next call.
     pub next: Next,
 }
@@ -59,10 +61,15 @@ pub enum Outcome {
 }
 
 impl Ending {
-    /// The end of a binding.
+    /// The end of a binding that somebody is about to record.
     #[must_use]
     pub const fn of(uid: BindingUid, name: Name) -> Self {
-        Self { uid, name, refused: false, next: Next::Delete }
+        Self { uid, name, refused: false, proven_by_record: false, next: Next::Delete }
+    }
+
+    /// The end of one whose time is up.
+    const fn of_due(uid: BindingUid, name: Name) -> Self {
+        Self { proven_by_record: true, ..Self::of(uid, name) }
     }
 
     /// The kind of its next call.
@@ -100,9 +107,15 @@ impl Ending {
                 if let Some(found) = found.filter(|_| !failed) {
                     world.delete_binding(found.uid);
                 }
-                // A refusal is not the last word.
+                // A refusal is not the last word. What a finalizer keeps, the API server answers with the object.
                 let refused = call != Call::Done;
-                if refused || setting.has(Guard::LookAfterDelete) { Self { refused, ..self }.then(Next::Get) } else { Outcome::Gone }
+                let removed =
+                    self.proven_by_record && found.is_some_and(|found| !world.bindings.iter().any(|b| b.uid == found.uid && b.there));
+                if refused || (setting.has(Guard::LookAfterDelete) && !removed) {
+                    Self { refused, ..self }.then(Next::Get)
+                } else {
+                    Outcome::Gone
+                }
             }
             Next::Get => match self.present(world) {
                 None => Outcome::Gone,
@@ -158,7 +171,7 @@ impl World {
         let replica = self.replica(who);
         if let Phase::Sweeping(overdue) = &replica.phase {
             let first = overdue.first()?;
-            return self.bindings.iter().find(|binding| binding.uid == *first).map(|binding| Ending::of(binding.uid, binding.name));
+            return self.bindings.iter().find(|binding| binding.uid == *first).map(|binding| Ending::of_due(binding.uid, binding.name));
         }
         let clock = setting.clock(who, self.now);
         let turn = |deadline: Time| {
@@ -166,8 +179,12 @@ impl World {
             self.leads(who) && clock >= due || setting.has(Guard::StandbyEnds) && clock >= due + i16::from(PATIENCE)
         };
         let begin = |known: &Known| {
-            let ending = Ending::of(known.uid, known.name);
-            if known.doubted { Some(Ending { next: Next::Look, ..ending }) } else { turn(known.deadline).then_some(ending) }
+            let ending = Ending::of_due(known.uid, known.name);
+            match (known.doubted, clock >= i16::from(known.deadline)) {
+                (_, true) if !turn(known.deadline) => None,
+                (true, _) => Some(Ending { next: Next::Look, ..ending }),
+                (false, due) => due.then_some(ending),
+            }
         };
         replica.index.iter().filter(|known| !known.rests).find_map(begin)
     }
