@@ -23,6 +23,9 @@ const PEOPLE: usize = 100;
 pub const NAMESPACES: usize = 100;
 /// What a person may activate in one namespace at the same time: one request each.
 pub const OFFERS: usize = 10;
+/// A while in which what came before may settle, and how many of them at most.
+const SETTLING: Duration = Duration::from_secs(5);
+const SETTLES: u32 = 12;
 /// How long the leader's CPU is looked at.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -137,9 +140,18 @@ impl Ground {
         process::memory(self.leader().await?)
     }
 
-    /// CPU of the leader while nothing happens, in percent of one.
+    /// CPU of the leader while nothing happens, in percent of one: as soon as it falls no more, since what came before is still recorded.
     pub async fn idle(&self) -> Result<f64, Failure> {
-        process::cpu(self.leader().await?, IDLE).await
+        let leader = self.leader().await?;
+        let mut before = f64::INFINITY;
+        for _ in 0..SETTLES {
+            let now = process::cpu(leader, SETTLING).await?;
+            if now > before * 0.9 {
+                break;
+            }
+            before = now;
+        }
+        process::cpu(leader, IDLE).await
     }
 
     /// Starts another replica than the leader anew: milliseconds until all bindings were looked through and have their timers.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod fields;
 #[cfg(test)]
+mod invariants;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod refusals;
