@@ -57,9 +57,9 @@ pub async fn t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_gran
     until_proven(ground, back).await?;
 
     scene.ends_as("forged", "Denied", &["WrittenUnguarded"], SOON).await?;
-    // The forged word counts for nothing.
-    let status = scene.status("approved").await?;
-    ensure!(status["state"] == "AwaitingApproval" && status["approvals"].as_array().is_none_or(Vec::is_empty), "it is {status}");
+    // The forged word counts for nothing, once it is known when the guards were away.
+    let status = scene.until_state("approved", "AwaitingApproval", SOON).await?;
+    ensure!(status["approvals"].as_array().is_none_or(Vec::is_empty), "it is {status}");
     // Nobody knows whose the eligibility and the policy are, until somebody writes them again.
     let planted = scene.offered("planted");
     for kind in ["roleeligibility", "approvalpolicy"] {
