@@ -73,7 +73,6 @@ fn all() -> Vec<(&'static str, Journey)> {
         retention::journeys(),
         floor::journeys(),
         grants::journeys(),
-        guards::journeys(),
         people::journeys(),
         refusals::journeys(),
         settings::journeys(),
@@ -85,7 +84,7 @@ fn all() -> Vec<(&'static str, Journey)> {
 
 /// Journeys that say how late something may be.
 fn against_time() -> Vec<(&'static str, Journey)> {
-    [bindings::against_time(), calls::journeys(), replicas::journeys(), faults::journeys(), soak::journeys()]
+    [bindings::against_time(), calls::journeys(), guards::journeys(), replicas::journeys(), faults::journeys(), soak::journeys()]
         .into_iter()
         .flatten()
         .collect()
