@@ -153,7 +153,7 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
     if snapshot.request.record.state == Some(State::Scheduled) && verdict.state == State::Denied {
         verdict.state = State::Revoked;
     }
-    match (&snapshot.binding, verdict.binding) {
+    let mut verdict = match (&snapshot.binding, verdict.binding) {
         // A binding that no report speaks of: made just before a crash, or by somebody else. Only what would be granted now may stay.
         (Binding::Present(found), BindingAction::Create) => match verdict.grant.as_ref().and_then(|grant| found.difference(grant)) {
             None => Verdict { binding: BindingAction::Keep, ..verdict },
@@ -168,7 +168,12 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
         (Binding::Present(_), _) => Verdict { binding: BindingAction::Remove, ..verdict },
         (Binding::Absent | Binding::Unread, BindingAction::Create) => held_back(snapshot, verdict),
         (Binding::Absent | Binding::Unread, _) => verdict,
+    };
+    // What was granted already rests on them.
+    if verdict.state != State::Active {
+        verdict.counted.retain(|counted| may_be_told(snapshot, counted.at));
     }
+    verdict
 }
 
 /// A grant while a guard is not proven: it waits. Whoever proves the guards says when to look again.
@@ -366,6 +371,15 @@ fn written_guarded(snapshot: &Snapshot, at: DateTime<Utc>) -> bool {
     match &snapshot.guards {
         Guards::Unasked => true,
         Guards::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
+    }
+}
+
+/// False for an approval that nobody knows yet to have been written while the guards were in force: nobody's name is recorded for what
+/// may be anybody's.
+fn may_be_told(snapshot: &Snapshot, at: DateTime<Utc>) -> bool {
+    match &snapshot.guards {
+        Guards::Watched(GuardFacts { hold: Some(_), certain, .. }) => certain.iter().any(|span| span.covers(at)),
+        Guards::Watched(_) | Guards::Unasked => true,
     }
 }
 

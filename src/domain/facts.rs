@@ -179,6 +179,9 @@ pub struct GuardFacts {
     pub hold: Option<Refusal>,
     /// When they were proven to be in force, oldest first, by the API server's clock.
     pub proven: Vec<Span>,
+    /// While something holds grants back: when they were in force for certain, whatever comes out. Of approvals from outside of it the
+    /// record says nothing yet.
+    pub certain: Vec<Span>,
     /// True when the present spec of the eligibility was written outside of that.
     pub eligibility_unproven: bool,
     /// True when the present spec of the policy was written outside of that.

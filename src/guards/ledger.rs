@@ -186,6 +186,14 @@ impl Ledger {
         closed.chain(self.since.map(|from| Span { from, until: None })).collect()
     }
 
+    /// The part of [`Self::spans`] that no later look can take back: what lasts is certain only until the last proof.
+    #[must_use]
+    pub fn certain(&self) -> Vec<Span> {
+        let mut ended = self.clone();
+        ended.end();
+        ended.spans()
+    }
+
     /// A proof found the guards as they were: the span goes on without a gap, also if nobody looked for a while. False when it does not.
     pub fn go_on(&mut self, proven: &Proven) -> bool {
         let goes_on = self.since.is_some() && self.guards == proven.guards;

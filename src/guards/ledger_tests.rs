@@ -140,6 +140,16 @@ fn the_record_stays_small() {
 }
 
 #[test]
+fn t42_what_lasts_is_certain_until_the_last_proof_only() {
+    let mut ledger = proven();
+    assert_eq!(ledger.certain(), [Span { from: at(1), until: Some(at(99)) }]);
+    assert!(ledger.lasts(), "to ask ends nothing");
+    ledger.begin(proof(200, 2, 90), &[], &Known::new()).unwrap();
+    assert!(ledger.go_on(&proof(300, 2, 100)));
+    assert_eq!(ledger.certain(), [Span { from: at(1), until: Some(at(99)) }, Span { from: at(201), until: Some(at(299)) }]);
+}
+
+#[test]
 fn a_span_shorter_than_a_second_is_none() {
     let mut ledger = Ledger::first();
     ledger.begin(proof(10, 1, 1), &[], &Known::new()).unwrap();

@@ -176,11 +176,15 @@ impl State {
                 GuardFacts {
                     hold: None,
                     proven: ledger.spans(),
+                    certain: Vec::new(),
                     eligibility_unproven: unproven(Kind::RoleEligibility, eligibility),
                     policy_unproven: unproven(Kind::ApprovalPolicy, policy),
                 }
             }
-            (hold, _) => GuardFacts { hold, ..GuardFacts::default() },
+            (hold, ledger) => {
+                let certain = ledger.as_ref().map(Ledger::certain).unwrap_or_default();
+                GuardFacts { hold, certain, ..GuardFacts::default() }
+            }
         }
     }
 

@@ -39,6 +39,22 @@ fn inv_21_while_a_guard_is_not_proven_nothing_new_is_granted_and_all_else_goes_o
 }
 
 #[test]
+fn t42_while_guards_are_not_proven_nobody_is_said_to_have_approved_what_may_be_anybodys() {
+    let waiting = || world().stages(vec![stage("lead", 2, &["group leads"])]).approves(&lead(1), 5);
+    let approved = || waiting().approves(&lead(2), 10);
+    let told = |world: &World| world.decide().counted.into_iter().map(|c| c.approver.username.to_string()).collect::<Vec<_>>();
+    assert_eq!(told(&watched(approved(), |_| ())), ["lead-1", "lead-2"]);
+    let held = |certain: Vec<Span>| watched(approved(), |g| (g.hold, g.proven, g.certain) = (Some(hold()), Vec::new(), certain));
+    assert!(told(&held(Vec::new())).is_empty());
+    assert_eq!(told(&held(vec![span(-1_000, Some(7))])), ["lead-1"]);
+    // What waits for more is told of in the same way.
+    assert!(told(&watched(waiting(), |g| g.hold = Some(hold()))).is_empty());
+    // A grant that was made, and not recorded yet, rests on them: whoever reports it says so.
+    let made = watched(approved().granted().record(|r| *r = Record::default()), |g| g.hold = Some(hold()));
+    assert_eq!((made.state(), told(&made)), (State::Active, vec!["lead-1".to_owned(), "lead-2".to_owned()]));
+}
+
+#[test]
 fn inv_14_t42_a_request_of_unguarded_times_never_leads_to_a_grant() {
     let told = "Denied WrittenUnguarded: the request was made at 2026-11-02T10:00:00Z, when the guards of jit-rbac were not proven to be in force, \
                 so it may be anybody's; make it again";

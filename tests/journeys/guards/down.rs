@@ -57,9 +57,11 @@ pub async fn t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_gran
     until_proven(ground, back).await?;
 
     scene.ends_as("forged", "Denied", &["WrittenUnguarded"], SOON).await?;
-    // The forged word counts for nothing, once it is known when the guards were away.
-    let status = scene.until_state("approved", "AwaitingApproval", SOON).await?;
-    ensure!(status["approvals"].as_array().is_none_or(Vec::is_empty), "it is {status}");
+    // The forged word counts for nothing, and nobody is ever said to have given it: not even while nobody knew when the guards were away.
+    for status in [scene.status("approved").await?, scene.until_state("approved", "AwaitingApproval", SOON).await?] {
+        let told = status["timeline"].to_string();
+        ensure!(status["approvals"].as_array().is_none_or(Vec::is_empty) && !told.contains("lead-1"), "it is {status}");
+    }
     // Nobody knows whose the eligibility and the policy are, until somebody writes them again.
     let planted = scene.offered("planted");
     for kind in ["roleeligibility", "approvalpolicy"] {
