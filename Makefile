@@ -43,7 +43,7 @@ lint: tools ## Formatting and lints
 test: lint plane ## Everything: lints, rules, charts, journeys on a real API server
 	@$(CARGO) test --locked --workspace
 
-test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about ten minutes
+test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about six minutes
 	@$(CARGO) test --locked --test journeys -- --ignored
 
 soak: plane ## A random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED plays one again

@@ -26,10 +26,15 @@ mod files {
 
     /// Every Markdown file in `directory` and below it, by name.
     pub fn pages(directory: &str) -> Vec<Page> {
+        files(directory, "md").iter().map(|path| page(path)).collect()
+    }
+
+    /// Every file of an extension in `directory` and below it, by name.
+    pub fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        collect(&root().join(directory), &mut found);
+        collect(&root().join(directory), extension, &mut found);
         found.sort();
-        found.iter().map(|path| page(path)).collect()
+        found
     }
 
     /// One Markdown file.
@@ -39,12 +44,12 @@ mod files {
         Page { path: path.to_string_lossy().into_owned(), text }
     }
 
-    fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    fn collect(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+                collect(&path, extension, found);
+            } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);
             }
         }

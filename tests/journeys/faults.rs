@@ -14,7 +14,7 @@ mod webhook;
 use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use control_plane::{ADMIN, Process, wait_for, wait_for_ok};
+use control_plane::{ADMIN, Process, wait_for};
 use tokio::process::Command;
 
 use crate::{
@@ -122,12 +122,7 @@ pub async fn nothing_lasts_longer(
     calls: &mut Calls,
     latest: impl Fn(DateTime<Utc>) -> TimeDelta,
 ) -> Result<BTreeMap<String, TimeDelta>, Error> {
-    let requests = wait_for_ok("all requests to be at an end", Duration::from_mins(1), async || {
-        let all = scene.list("rar").await.map_err(|error| error.to_string())?;
-        let live = all.iter().find(|r| matches!(r["status"]["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Active")));
-        live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
-    });
-    let requests = requests.await?;
+    let requests = scene.all_over(Duration::from_mins(1)).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     let mut late = BTreeMap::new();
     for request in requests {

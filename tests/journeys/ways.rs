@@ -121,13 +121,22 @@ impl Scene {
         let what = format!("request {}/{request} to end", self.name);
         let ended = wait_for(&what, limit, async || {
             let status = self.status(request).await.ok()?;
-            let live = matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"));
-            (!live).then_some(status)
+            (!is_live(&status)).then_some(status)
         });
         match ended.await {
             Ok(status) => Ok(status),
             Err(error) => Err(format!("{error}; its status is {}", self.status(request).await?).into()),
         }
+    }
+
+    /// Waits until every request of the scene is at an end, and returns them.
+    pub async fn all_over(&self, limit: Duration) -> Result<Vec<Value>, Error> {
+        let over = wait_for_ok("all requests to be at an end", limit, async || {
+            let all = self.list("rar").await.map_err(|error| error.to_string())?;
+            let live = all.iter().find(|request| is_live(&request["status"]));
+            live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
+        });
+        Ok(over.await?)
     }
 
     /// Waits until a request is at an end, and says that it ended so and why.
@@ -195,6 +204,11 @@ where
     F: Future<Output = Result<T, Error>> + 'a,
 {
     futures::future::try_join_all(cases.iter().map(run)).await
+}
+
+/// True for the status of a request that is not at an end.
+pub fn is_live(status: &Value) -> bool {
+    matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"))
 }
 
 /// A string out of JSON.

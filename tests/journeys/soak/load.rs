@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a call may be refused because of what is broken at the time.
-const BROKEN: Duration = Duration::from_mins(2);
+pub const BROKEN: Duration = Duration::from_mins(2);
 /// People who may ask.
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 /// How one request comes to its end.
@@ -162,19 +162,4 @@ impl One<'_> {
         });
         Ok(came.await?)
     }
-}
-
-/// Waits until every request is at an end and no binding is left.
-pub async fn all_over(scene: &Scene) -> Outcome {
-    let over = wait_for_ok("everything to be over", BROKEN, async || {
-        let requests = scene.list("rar").await.map_err(|error| error.to_string())?;
-        let live =
-            requests.iter().find(|r| matches!(r["status"]["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Active")));
-        let bindings = scene.bindings().await.map_err(|error| error.to_string())?;
-        match (live, bindings.first()) {
-            (None, None) => Ok(()),
-            (live, binding) => Err(format!("{live:?} {binding:?}")),
-        }
-    });
-    Ok(over.await?)
 }
