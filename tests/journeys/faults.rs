@@ -141,7 +141,7 @@ pub async fn nothing_lasts_longer(
         ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");
         let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
         ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
-        let removed = calls.removed(&binding).await?;
+        let removed = calls.was_removed(&binding).await?;
         let by = removed - deadline;
         ensure!(by >= TimeDelta::zero(), "{name} was ended {} ms before its deadline", -by.num_milliseconds());
         let latest = latest(deadline);

@@ -30,7 +30,10 @@ mod settings;
 mod soak;
 mod ways;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use env::{Env, Journey};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -40,6 +43,9 @@ const AT_A_TIME: usize = 6;
 /// Those that insist on a time come after the others, as many at a time as there are planes for them: what they prove is how late the
 /// operator is, not how busy the machine is with other journeys.
 const AGAINST_TIME_AT_A_TIME: usize = env::OWN_PLANES;
+
+/// What failed and why, said again at the end: who reads only the last lines of a long run shall find it there.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn main() -> ExitCode {
     if let Some(code) = faults::clock::replica() {
@@ -58,6 +64,9 @@ fn main() -> ExitCode {
     env.end();
     // What can only be said once everything is over.
     let broken = audit::conclude();
+    for failure in FAILED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("FAILED {failure}");
+    }
     if broken || conclusions.iter().any(libtest_mimic::Conclusion::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -92,5 +101,11 @@ fn against_time() -> Vec<(&'static str, Journey)> {
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {
     let env = env.clone();
-    Trial::test(name, move || env.clone().run(name, journey).map_err(|error| Failed::from(format!("{name}: {error}"))))
+    Trial::test(name, move || {
+        env.clone().run(name, journey).map_err(|error| {
+            let failure = format!("{name}: {error}");
+            FAILED.lock().unwrap_or_else(PoisonError::into_inner).push(failure.clone());
+            Failed::from(failure)
+        })
+    })
 }

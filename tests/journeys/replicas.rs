@@ -123,7 +123,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     };
     futures::try_join!(asking, deleting)?;
     for name in many {
-        scene.ends_as(name, "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
+        scene.ends_as(name, "Expired", &["TimeIsUp"], SOON).await?;
     }
 
     // With the Lease its record of the guards goes. Whoever makes the new one has read it: nothing that was written before is in doubt.
@@ -133,7 +133,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     another_holder(ground, stopped, TAKEN_OVER).await?;
     ground.operator.controller(stopped)?.resume()?;
     scene.granted("dev", "remembered", "5s").await?;
-    scene.ends_as("remembered", "Expired", &["TimeIsUp"], Duration::from_secs(20)).await?;
+    scene.ends_as("remembered", "Expired", &["TimeIsUp"], SOON).await?;
     nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
 }

@@ -64,14 +64,23 @@ impl Calls {
 
     /// When the API server had removed the binding of this name, whoever asked for it.
     pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+        self.removal(binding, |e| matches!(e.code(), 200 | 404)).await
+    }
+
+    /// The same of a binding that is known to be gone: of a call whose caller died on the way the log may never say that it came through.
+    pub async fn was_removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+        self.removal(binding, |_| true).await
+    }
+
+    async fn removal(&mut self, binding: &str, enough: impl Fn(&AuditEvent) -> bool) -> Result<DateTime<Utc>, Error> {
         let what = format!("RoleBinding {binding} to be deleted");
         let deletion = |e: &AuditEvent| e.verb == "delete" && is(e, "rolebindings", binding);
-        // Of a call whose caller died on the way the log may not say that it came through; then what came last is as late as it was.
-        let whole = self.first(&what, |e| deletion(e) && matches!(e.code(), 200 | 404)).await;
+        let seen = self.first(&what, |e| deletion(e) && enough(e)).await;
         let all = self.so_far(deletion)?;
+        // What came last is at least as late as what came through.
         match all.iter().find(|e| e.code() == 200).or(all.last()) {
             Some(event) => Ok(event.stage_timestamp),
-            None => whole.map(|event| event.stage_timestamp),
+            None => seen.map(|event| event.stage_timestamp),
         }
     }
 }

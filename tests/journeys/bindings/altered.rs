@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Calls, measured},
     ensure,
-    env::{Env, Error, Outcome, Scene, automatic, eligibility},
+    env::{Env, Error, Outcome, SOON, Scene, automatic, eligibility},
     ways::{Granted, each, stamp},
 };
 
@@ -131,7 +131,7 @@ pub async fn t27_labels_and_annotations_of_others_are_let_be(env: Arc<Env>) -> O
     let foreign = json!({"metadata": {"labels": {"team": "payments"}, "annotations": {"example.com/note": "seen"}}});
     let patched = scene.patch_binding(&granted.binding, &foreign).await?;
     ensure!(patched["metadata"]["labels"]["team"] == "payments", "the label was not taken: {patched}");
-    scene.ends_as("now", "Expired", &["TimeIsUp"], Duration::from_secs(10)).await?;
+    scene.ends_as("now", "Expired", &["TimeIsUp"], SOON).await?;
     let removed = calls.removed(&granted.binding).await?;
     ensure!(removed >= granted.deadline, "it was removed at {removed}, before its deadline {}", granted.deadline);
     Ok(())

@@ -1,6 +1,6 @@
 //! `kill -9` of every controller at each step of a grant's life (T33, T34).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 
@@ -118,6 +118,6 @@ async fn between_removal_and_record(scene: &Scene) -> Outcome {
     gate.remove(scene).await?;
     ensure!(scene.status("end").await?["state"] == "Active", "the end was recorded before the kill");
     start_all(&scene.ground).await?;
-    scene.ends_as("end", "Expired", &["TimeIsUp"], Duration::from_secs(15)).await?;
+    scene.ends_as("end", "Expired", &["TimeIsUp"], SOON).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Emergencies: at once and without anybody, never without policy, reason, bound and review.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -145,6 +145,6 @@ async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> 
     give_back(&scene, "crowd", "plain").await?;
     scene.create("security", &scene.decision("first", "Review", None)).await?.ok()?;
     until(&scene, "first", "to be reviewed", |status| status["review"]["state"] == "Done").await?;
-    let_in(&scene, "crowd", &emergency(&scene, "second", &offer, "5m"), Duration::from_secs(10)).await?;
+    let_in(&scene, "crowd", &emergency(&scene, "second", &offer, "5m"), SOON).await?;
     scene.until_state("second", "Active", SOON).await.map(drop)
 }
