@@ -256,12 +256,10 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
     let name = &spec.eligibility_ref.name;
     let eligibility = match &snapshot.eligibility {
         Lookup::Found(eligibility) => eligibility.as_ref(),
-        Lookup::Absent => {
-            return Err(Missing::Denied(Refusal::new(
-                Reason::EligibilityNotFound,
-                format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"),
-            )));
+        Lookup::Absent if snapshot.request.record.state == Some(State::Scheduled) => {
+            return Err(Missing::Denied(eligibility::removed(name)));
         }
+        Lookup::Absent => return Err(Missing::Denied(eligibility::not_found(name))),
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be read: {why}"))),
     };
     eligibility::check(&eligibility.spec, settings)

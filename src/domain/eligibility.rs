@@ -48,6 +48,18 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
     }
 }
 
+/// There is none of this name to ask for.
+#[must_use]
+pub fn not_found(name: &str) -> Refusal {
+    Refusal::new(Reason::EligibilityNotFound, format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"))
+}
+
+/// What was granted, or granted for later, rests on one that is there no more.
+#[must_use]
+pub fn removed(name: &str) -> Refusal {
+    Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' was removed"))
+}
+
 /// The account, if it is eligible at `at`: now, or at a start that lies ahead.
 pub fn eligible(
     requester: &Stamp,

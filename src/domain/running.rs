@@ -102,7 +102,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     let name = &request.object.spec.eligibility_ref.name;
     let eligibility = match &snapshot.eligibility {
         Lookup::Found(eligibility) => eligibility,
-        Lookup::Absent => return Some(Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' was removed"))),
+        Lookup::Absent => return Some(eligibility::removed(name)),
         Lookup::Unreadable(_) => return None,
     };
     let namespace = match &snapshot.namespace {

@@ -17,15 +17,14 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
-    core::PartialObjectMeta,
     runtime::watcher::{self, Event},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -41,6 +40,10 @@ use index::{Index, Known};
 
 /// Most bindings that are ended at the same time by one replica.
 const AT_ONCE: usize = 64;
+/// The same for another replica than the holder while bindings go: it helps and does not do everything a second time.
+const HELPING: usize = 4;
+/// How soon it sees whether it may help with the next.
+const HELP_AGAIN: Duration = Duration::from_millis(50);
 /// What fails is tried again soon: it is somebody's access.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
 
@@ -59,6 +62,7 @@ pub struct Revoker {
     expected: Mutex<HashSet<Key>>,
     /// How many are being ended now.
     ending: AtomicUsize,
+    helping: Semaphore,
     tell: Tell,
     metrics: ControllerMetrics,
 }
@@ -78,6 +82,7 @@ impl Revoker {
             last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
             expected: Mutex::default(),
             ending: AtomicUsize::default(),
+            helping: Semaphore::new(HELPING),
             tell,
             metrics,
         }
@@ -120,14 +125,15 @@ impl Revoker {
     }
 
     async fn follow(&self) {
-        let api: Api<PartialObjectMeta<RoleBinding>> = Api::all(self.client.clone());
+        // Whole: the API server encodes an object once for all who watch it, and its metadata alone anew for each of them.
+        let api: Api<RoleBinding> = Api::all(self.client.clone());
         let mut events = surroundings::watch(api, watcher::Config::default().labels(names::MANAGED_SELECTOR));
         let mut listed = Vec::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(binding)) => {
-                    listed.push(self.seen(&binding));
+                    listed.push(self.seen(&binding.metadata));
                 }
                 Ok(Event::InitDone) => {
                     for key in self.index.others(&listed) {
@@ -135,7 +141,7 @@ impl Revoker {
                     }
                 }
                 Ok(Event::Apply(binding)) => {
-                    self.seen(&binding);
+                    self.seen(&binding.metadata);
                 }
                 // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
                 Ok(Event::Delete(binding)) => {
@@ -148,10 +154,10 @@ impl Revoker {
     }
 
     /// Takes note of a managed binding and sets its timer.
-    pub fn seen(&self, binding: &PartialObjectMeta<RoleBinding>) -> Key {
-        let key = key_of(&binding.metadata);
+    pub fn seen(&self, binding: &ObjectMeta) -> Key {
+        let key = key_of(binding);
         let before = self.index.get(&key);
-        let known = self.index.note(&key, &binding.metadata, self.clock.now());
+        let known = self.index.note(&key, binding, self.clock.now());
         // Whoever writes another request's name on it must not hide it from its own.
         if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
             (self.tell)(&before);
@@ -173,9 +179,16 @@ impl Revoker {
         let Some(known) = self.index.get(&key) else { return Next::Done };
         let due = known.deadline <= self.clock.now();
         // Also for a look at what a watch no longer shows: what is due, somebody else most likely removed, and he may have more to do.
-        if due && let Some(wait) = self.wait(known.deadline) {
+        let patience = if known.doubted { turn::TO_LOOK } else { turn::TO_END };
+        if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
             return Next::In(wait);
         }
+        let _helps = if due && self.only_helps(known.deadline) {
+            let Ok(slot) = self.helping.try_acquire() else { return Next::In(HELP_AGAIN) };
+            Some(slot)
+        } else {
+            None
+        };
         match (known.doubted, due) {
             (true, _) => self.look(&known).await,
             (false, true) => self.end(&known).await,
@@ -251,8 +264,19 @@ impl Revoker {
     /// How long another replica than the holder of the Lease waits before it takes away what has been due since `due`; none: not at all.
     #[must_use]
     pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
-        let last_gone = *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner);
-        turn::wait(*self.leading.borrow(), due, last_gone, self.clock.now())
+        self.wait_at_most(due, turn::TO_END)
+    }
+
+    fn wait_at_most(&self, due: DateTime<Utc>, patience: TimeDelta) -> Option<Duration> {
+        turn::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
+    }
+
+    fn only_helps(&self, due: DateTime<Utc>) -> bool {
+        !*self.leading.borrow() && turn::others_go(due, self.last_gone(), self.clock.now())
+    }
+
+    fn last_gone(&self) -> DateTime<Utc> {
+        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.

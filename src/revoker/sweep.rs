@@ -32,7 +32,7 @@ impl Revoker {
             let list = read(|| "the RoleBindings".to_owned(), api.list_metadata(&page)).await?;
             for binding in list.items {
                 if is_ours(&binding) {
-                    let key = self.seen(&binding);
+                    let key = self.seen(&binding.metadata);
                     due.extend(self.index.get(&key).filter(|known| known.deadline <= self.clock.now()));
                 }
             }

@@ -7,22 +7,31 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// Another replica than the holder waits this long without seeing any managed binding go.
 const STANDSTILL: TimeDelta = TimeDelta::milliseconds(500);
 /// And never longer than this after the deadline, whatever else goes.
-const PATIENCE: TimeDelta = TimeDelta::seconds(1);
+pub const TO_END: TimeDelta = TimeDelta::seconds(1);
+/// The same for a look at what a watch calls deleted: the holder has looked by then, and while it ends many a question about each would
+/// only slow it.
+pub const TO_LOOK: TimeDelta = TimeDelta::seconds(3);
 /// The shortest wait, so that rounding never turns waiting into spinning.
 const SHORTEST: Duration = Duration::from_millis(5);
+
+/// True while managed bindings go, one at least every half second since `due`: somebody is at it.
+#[must_use]
+pub fn others_go(due: DateTime<Utc>, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(last_gone.max(due)) < STANDSTILL
+}
 
 /// How long to wait before acting on what has been due since `due`; none: act now.
 ///
 /// The holder of the Lease acts at once. Another replica acts when something is overdue and no managed binding has gone for half a
-/// second, or when it is a second overdue. Deleting twice is harmless; deleting from every replica at once is only wasteful.
+/// second, or when its `patience` is at an end. Deleting twice is harmless; deleting from every replica at once is only wasteful.
 #[must_use]
-pub fn wait(holder: bool, due: DateTime<Utc>, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+pub fn wait(holder: bool, due: DateTime<Utc>, patience: TimeDelta, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
     let overdue = now.signed_duration_since(due);
-    let still = now.signed_duration_since(last_gone.max(due));
-    if holder || overdue >= PATIENCE || still >= STANDSTILL {
+    if holder || overdue >= patience || !others_go(due, last_gone, now) {
         return None;
     }
-    let left = (PATIENCE - overdue).min(STANDSTILL - still);
+    let still = now.signed_duration_since(last_gone.max(due));
+    let left = (patience - overdue).min(STANDSTILL - still);
     Some(left.to_std().unwrap_or_default().max(SHORTEST))
 }
 
@@ -38,6 +47,7 @@ mod tests {
     fn the_holder_acts_at_once_and_others_after_a_standstill_or_a_second() {
         let ms = |wait: Option<Duration>| wait.map(|w| w.as_millis());
         let never = DateTime::<Utc>::MIN_UTC;
+        let wait = |holder, due, last_gone, now| wait(holder, due, TO_END, last_gone, now);
         assert_eq!(ms(wait(true, at(0), never, at(0))), None);
         assert_eq!(ms(wait(false, at(0), never, at(0))), Some(500));
         assert_eq!(ms(wait(false, at(0), never, at(499))), Some(5));
@@ -46,5 +56,15 @@ mod tests {
         assert_eq!(ms(wait(false, at(0), at(700), at(800))), Some(200));
         assert_eq!(ms(wait(false, at(0), at(999), at(1_000))), None, "a second is enough");
         assert_eq!(ms(wait(false, at(0), at(9_000), at(5_000))), None, "also with a clock that was set back");
+    }
+
+    #[test]
+    fn a_look_waits_while_others_go_and_three_seconds_at_most() {
+        let ms = |wait: Option<Duration>| wait.map(|w| w.as_millis());
+        let wait = |holder, last_gone, now| wait(holder, at(0), TO_LOOK, at(last_gone), at(now));
+        assert_eq!(ms(wait(true, 0, 0)), None);
+        assert_eq!(ms(wait(false, 1_400, 1_500)), Some(400));
+        assert_eq!(ms(wait(false, 0, 500)), None, "nothing goes any more");
+        assert_eq!(ms(wait(false, 2_999, 3_000)), None);
     }
 }

@@ -57,7 +57,7 @@ fn a_scheduled_one_is_checked_again_at_its_start() {
         assert_eq!(scheduled().says(verb, &lead(2), 20).told(), "Revoked RevokedByPerson: revoked by lead-2");
     }
     let gone = scheduled().change(|w| w.snapshot.eligibility = Lookup::Absent);
-    assert_eq!((gone.state(), gone.decide().reason), (State::Revoked, crate::api::Reason::EligibilityNotFound));
+    assert_eq!(gone.told(), "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed");
     let suspended = scheduled().eligibility(|e| e.suspended = true);
     assert_eq!(suspended.state(), State::Revoked);
     // Another policy is another thing to approve.

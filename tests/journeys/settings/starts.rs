@@ -84,7 +84,7 @@ async fn start_time_is_looked_at_again_when_anything_changes(env: Arc<Env>) -> O
     }
     scene.kubectl(ADMIN, &["delete", "roleeligibility", &removed]).await?.ok()?;
     edit(&scene, "roleeligibility", &suspended, &json!({"suspended": true})).await?;
-    for (name, reason) in [("removed", "EligibilityNotFound"), ("suspended", "EligibilitySuspended")] {
+    for (name, reason) in [("removed", "EligibilityRemoved"), ("suspended", "EligibilitySuspended")] {
         let status = scene.ends_as(name, "Revoked", &[reason], SOON).await?;
         ensure!(status["bindingRef"].is_null() && status["grantedAt"].is_null(), "{name}: something was granted: {status}");
     }
