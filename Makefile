@@ -10,8 +10,11 @@ SECONDS_EACH ?= 60
 
 # How long `make soak` goes on.
 SOAK_SECONDS ?= 600
+# What `make test-matrix` goes through: these minors of Kubernetes, or all where none is said; journeys with this in their name, or all.
+VERSIONS ?=
+FILTER ?=
 
-.PHONY: help tools build plane crds refusals lint test test-faults soak bench fuzz demo up down run
+.PHONY: help tools build plane crds refusals lint test test-faults test-matrix soak bench fuzz demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -45,6 +48,14 @@ test: lint plane ## Everything: lints, rules, charts, journeys on a real API ser
 
 test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about six minutes
 	@$(CARGO) test --locked --test journeys -- --ignored
+
+test-matrix: build ## The journeys on every minor of Kubernetes in turn; VERSIONS="1.34 1.37" and FILTER=t33 limit them
+	@versions="$(VERSIONS)"; [ -n "$$versions" ] || versions=$$($(PLANE) versions); failed=; \
+	for version in $$versions; do \
+	  echo "== Kubernetes $$version"; export KUBERNETES_VERSION="$$version"; \
+	  { $(PLANE) build && $(CARGO) test --locked --test journeys -- $(FILTER); } || failed+=" $$version"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed on Kubernetes$$failed" >&2; exit 1; }
 
 soak: plane ## A random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED plays one again
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test journeys under_a_mixed_load_with_faults

@@ -26,7 +26,7 @@ mod users;
 mod wait;
 
 pub use audit::{AuditEvent, AuditLog, AuditUser, ObjectReference, ResponseStatus};
-pub use binaries::Binaries;
+pub use binaries::{Binaries, Release};
 pub use cluster::{Cluster, Said};
 pub use error::{Error, Result};
 pub use interrupt::on_interrupt;

@@ -5,17 +5,18 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::cache;
+use super::release::Release;
+use super::{cache, modules};
 use crate::{Error, Result};
 
-/// The Kubernetes that is built; `go.mod` has the same one.
-pub(super) const KUBERNETES: &str = "v1.36.3";
 /// The Helm that is built.
 const HELM: &str = "v4.3.1";
 
 /// The sources of the Go binary, so that no checkout is needed when it is built.
-const SOURCES: [(&str, &str); 3] =
-    [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), ("main.go", include_str!("../../main.go"))];
+const SOURCES: [(&str, &str); 3] = [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), MAIN];
+const MAIN: (&str, &str) = ("main.go", include_str!("../../main.go"));
+/// What the binary of any other release than the usual one is made of. Its modules follow from the release and the template.
+const OTHER_SOURCES: [(&str, &str); 2] = [("template", modules::TEMPLATE), MAIN];
 /// The names that the one binary acts by.
 const NAMES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl; \
@@ -23,22 +24,26 @@ const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl; \
 /// Starts the names of directories that a build has not finished.
 const UNFINISHED: &str = ".unfinished-";
 
-/// The directory with the four programs, built if it is not in the cache.
-pub(super) fn kubernetes() -> Result<PathBuf> {
+/// The directory with the four programs of a release, built if it is not in the cache.
+pub(super) fn kubernetes(release: Release) -> Result<PathBuf> {
     let note = format!(
-        "Building Kubernetes {KUBERNETES} (etcd, kube-apiserver, kube-controller-manager, kubectl) \
+        "Building Kubernetes {release} (etcd, kube-apiserver, kube-controller-manager, kubectl) \
          from its Go modules: about 5 minutes on 2 cores, once a machine."
     );
     let version = "k8s.io/component-base/version.";
-    let (major, minor) = KUBERNETES.trim_start_matches('v').split_once('.').unwrap_or_default();
-    let minor = minor.split('.').next().unwrap_or_default();
-    let flags = format!("-s -w -X {version}gitVersion={KUBERNETES} -X {version}gitMajor={major} -X {version}gitMinor={minor}");
-    cached(&key(&SOURCES, &flags), &note, |directory| {
+    let minor = release.minor();
+    let flags = format!("-s -w -X {version}gitVersion={release} -X {version}gitMajor=1 -X {version}gitMinor={minor}");
+    let usual = release == Release::USUAL;
+    let sources = if usual { &SOURCES[..] } else { &OTHER_SOURCES[..] };
+    cached(&key(release, sources, &flags), &note, |directory| {
         let sources = directory.join("sources");
         fs::create_dir(&sources).map_err(Error::path("create", &sources))?;
-        for (name, text) in SOURCES {
+        for (name, text) in if usual { &SOURCES[..] } else { &[MAIN] } {
             let path = sources.join(name);
             fs::write(&path, text).map_err(Error::path("write", &path))?;
+        }
+        if !usual {
+            modules::write(release, &sources)?;
         }
         let binary = directory.join("kubernetes");
         run(go(&sources).args(["build", "-trimpath", "-ldflags", &flags, "-o"]).arg(&binary).arg("."))?;
@@ -46,7 +51,8 @@ pub(super) fn kubernetes() -> Result<PathBuf> {
             let path = directory.join(name);
             symlink("kubernetes", &path).map_err(Error::path("link", &path))?;
         }
-        fs::remove_dir_all(&sources).map_err(Error::path("remove", &sources))
+        // What was written for this build alone stays beside the binary, for who wants to know what that is made of.
+        if usual { fs::remove_dir_all(&sources).map_err(Error::path("remove", &sources)) } else { Ok(()) }
     })
 }
 
@@ -55,14 +61,14 @@ pub(super) fn helm() -> Result<PathBuf> {
     let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once a machine.");
     let directory = cached(&format!("helm-{HELM}"), &note, |directory| {
         let module = format!("helm.sh/helm/v4/cmd/helm@{HELM}");
-        run(go(directory).env("GOBIN", directory).args(["install", "-trimpath", "-ldflags", "-s -w", &module]))
+        run(go(directory).env("GOBIN", directory).args(["install", "-trimpath", "-ldflags", "-s -w", &module])).map(drop)
     })?;
     Ok(directory.join("helm"))
 }
 
 /// The directory of what is built from these sources with these flags: another
 /// name for any other sources, so that the cache never serves a stale binary.
-fn key(sources: &[(&str, &str)], flags: &str) -> String {
+fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
     let mut hash = Sha256::new();
     for (name, text) in sources {
         // Lengths keep two neighbours apart.
@@ -70,7 +76,7 @@ fn key(sources: &[(&str, &str)], flags: &str) -> String {
     }
     hash.update(flags);
     let short = hash.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("kubernetes-{KUBERNETES}-{short:016x}")
+    format!("kubernetes-{release}-{short:016x}")
 }
 
 /// The directory `name` of the cache, filled by `fill` if it does not exist.
@@ -122,20 +128,21 @@ fn remove_unfinished(cache: &Path) -> Result<()> {
     Ok(())
 }
 
-fn go(directory: &Path) -> Command {
+pub(super) fn go(directory: &Path) -> Command {
     let mut command = Command::new("go");
     // A Go workspace around us must not take part.
     command.current_dir(directory).env("CGO_ENABLED", "0").env("GOWORK", "off");
     command
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// What a command prints, once it has ended well.
+pub(super) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::Missing { tool: "go".to_owned(), install: INSTALL_GO },
         _ => Error::io("start go")(source),
     })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let text = String::from_utf8_lossy(&output.stderr);
@@ -149,23 +156,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_depends_on_every_source_and_on_the_flags() {
-        let base = key(&[("a", "1"), ("b", "2")], "-s");
-        assert!(base.starts_with("kubernetes-v"), "{base}");
-        assert_eq!(base, key(&[("a", "1"), ("b", "2")], "-s"));
+    fn the_key_depends_on_the_release_on_every_source_and_on_the_flags() {
+        let usual = |sources: &[(&str, &str)], flags| key(Release::USUAL, sources, flags);
+        let base = usual(&[("a", "1"), ("b", "2")], "-s");
+        assert!(base.starts_with("kubernetes-v1.36.3-"), "{base}");
+        assert_eq!(base, usual(&[("a", "1"), ("b", "2")], "-s"));
         for (sources, flags) in [
             ([("a", "1"), ("b", "3")], "-s"),
             ([("a", "1"), ("c", "2")], "-s"),
             ([("a", "12"), ("b", "")], "-s"),
             ([("a", "1"), ("b", "2")], "-w"),
         ] {
-            assert_ne!(base, key(&sources, flags));
+            assert_ne!(base, usual(&sources, flags));
         }
+        assert_ne!(base, key(Release::ALL[0], &[("a", "1"), ("b", "2")], "-s"));
     }
 
     #[test]
-    fn go_mod_names_the_version_that_is_said_to_be_built() {
+    fn go_mod_names_the_release_that_is_said_to_be_built() {
         let (_, go_mod) = SOURCES[0];
-        assert!(go_mod.contains(&format!("k8s.io/kubernetes {KUBERNETES}\n")));
+        assert!(go_mod.contains(&format!("k8s.io/kubernetes {}\n", Release::USUAL)));
     }
 }

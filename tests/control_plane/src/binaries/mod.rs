@@ -1,6 +1,8 @@
 //! Where the programs come from: the person's own, or built once and cached.
 
 mod build;
+mod modules;
+mod release;
 mod version;
 
 use std::env;
@@ -9,10 +11,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+pub use release::Release;
 pub(crate) use version::Version;
 
-/// The oldest API server that has everything the operator needs.
-const OLDEST_KUBERNETES: Version = Version { major: 1, minor: 33 };
 /// The oldest Helm that the charts are tried with.
 const OLDEST_HELM: Version = Version { major: 4, minor: 0 };
 
@@ -21,11 +22,11 @@ const OLDEST_HELM: Version = Version { major: 4, minor: 0 };
 pub struct Binaries {
     /// etcd.
     pub etcd: PathBuf,
-    /// kube-apiserver, 1.33 or later.
+    /// kube-apiserver, of the oldest minor in [`Release::ALL`] or later.
     pub kube_apiserver: PathBuf,
     /// kube-controller-manager of the API server's minor version.
     pub kube_controller_manager: PathBuf,
-    /// kubectl, 1.33 or later.
+    /// kubectl, of the oldest minor in [`Release::ALL`] or later.
     pub kubectl: PathBuf,
     /// Helm 4.
     pub helm: PathBuf,
@@ -33,14 +34,15 @@ pub struct Binaries {
 
 impl Binaries {
     /// Finds them in `$KUBEBUILDER_ASSETS`, then on `PATH`, then in the cache, and
-    /// builds what is still missing, which takes minutes and is said on stderr.
+    /// builds what is still missing, which takes minutes and is said on stderr. The
+    /// environment's `KUBERNETES_VERSION`, such as `1.34`, chooses the minor; then all three of Kubernetes' programs are of it.
     pub fn find() -> Result<Self> {
         let places: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
             .into_iter()
             .map(PathBuf::from)
             .chain(env::var_os("PATH").iter().flat_map(env::split_paths))
             .collect();
-        Self::find_in(&places)
+        Self::find_in(&places, Release::chosen()?)
     }
 
     /// The API server's version. It is asked each time: a tenth of a second.
@@ -49,24 +51,24 @@ impl Binaries {
             .ok_or_else(|| Error::State(format!("{} does not say its version", self.kube_apiserver.display())))
     }
 
-    fn find_in(places: &[PathBuf]) -> Result<Self> {
-        let helm = match version::first(places, "helm", &["version", "--short"], OLDEST_HELM) {
+    fn find_in(places: &[PathBuf], chosen: Option<Release>) -> Result<Self> {
+        let release = chosen.unwrap_or(Release::USUAL);
+        let helm = match version::first(places, "helm", &["version", "--short"], |found| found >= OLDEST_HELM) {
             Some((helm, _)) => helm,
             None => build::helm()?,
         };
-        if let Some(own) = Own::find(places) {
-            let built = if own.is_whole() { None } else { Some(build::kubernetes()?) };
-            if let Some(binaries) = own.complete(built.as_deref(), &helm) {
+        if let Some(own) = Own::find(places, chosen) {
+            let built = if own.is_whole() { None } else { Some(build::kubernetes(release)?) };
+            if let Some(binaries) = own.complete(built.as_deref(), release, &helm) {
                 return Ok(binaries);
             }
             eprintln!(
                 "The API server {} has no controller manager of its version beside it; \
-                 taking the built Kubernetes {} instead.",
-                own.apiserver.0.display(),
-                build::KUBERNETES
+                 taking the built Kubernetes {release} instead.",
+                own.apiserver.0.display()
             );
         }
-        let built = build::kubernetes()?;
+        let built = build::kubernetes(release)?;
         Ok(Self {
             etcd: built.join("etcd"),
             kube_apiserver: built.join("kube-apiserver"),
@@ -86,13 +88,15 @@ struct Own {
 }
 
 impl Own {
-    fn find(places: &[PathBuf]) -> Option<Self> {
+    fn find(places: &[PathBuf], chosen: Option<Release>) -> Option<Self> {
+        let [oldest, ..] = Release::ALL;
+        let suits = |found| chosen.map_or(found >= oldest.version(), |release| found == release.version());
         let version = &["--version"];
-        let apiserver = version::first(places, "kube-apiserver", version, OLDEST_KUBERNETES)?;
-        let controller_manager = version::first(places, "kube-controller-manager", version, OLDEST_KUBERNETES)
+        let apiserver = version::first(places, "kube-apiserver", version, suits)?;
+        let controller_manager = version::first(places, "kube-controller-manager", version, suits)
             .filter(|(_, found)| *found == apiserver.1)
             .map(|(path, _)| path);
-        let kubectl = version::first(places, "kubectl", &["version", "--client"], OLDEST_KUBERNETES).map(|(path, _)| path);
+        let kubectl = version::first(places, "kubectl", &["version", "--client"], suits).map(|(path, _)| path);
         Some(Self { etcd: version::which(places, "etcd")?, apiserver, controller_manager, kubectl })
     }
 
@@ -101,8 +105,8 @@ impl Own {
     }
 
     /// Fills the gaps from the built ones, as far as the versions go together.
-    fn complete(&self, built: Option<&Path>, helm: &Path) -> Option<Binaries> {
-        let same = Version::parse(build::KUBERNETES) == Some(self.apiserver.1);
+    fn complete(&self, built: Option<&Path>, release: Release, helm: &Path) -> Option<Binaries> {
+        let same = self.apiserver.1 == release.version();
         let from_built = |name: &str| built.map(|directory| directory.join(name));
         let controller_manager = self.controller_manager.clone();
         Some(Binaries {

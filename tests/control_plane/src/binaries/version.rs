@@ -28,11 +28,11 @@ pub(super) fn which(places: &[PathBuf], name: &str) -> Option<PathBuf> {
     places.iter().map(|place| place.join(name)).find(|path| path.is_file())
 }
 
-/// The first program of that name which is not too old, and its version.
-pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], oldest: Version) -> Option<(PathBuf, Version)> {
+/// The first program of that name whose version suits, and its version.
+pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], suits: impl Fn(Version) -> bool) -> Option<(PathBuf, Version)> {
     places.iter().map(|place| place.join(name)).find_map(|path| {
         let version = ask_version(&path, ask)?;
-        (version >= oldest).then_some((path, version))
+        suits(version).then_some((path, version))
     })
 }
 

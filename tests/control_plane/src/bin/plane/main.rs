@@ -13,16 +13,17 @@ mod up;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use control_plane::{Error, Result};
+use control_plane::{Error, Release, Result};
 
 const USAGE: &str = "\
 usage: plane <command>
 
-  build   find or build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm
-  up      start a plane with the operator and the examples, and leave it running
-  run     upgrade the chart and restart the operator on the plane that is up
-  demo    play the main job on a plane of its own
-  down    end the plane that is up and remove its files
+  build      find or build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm
+  versions   say which minors of Kubernetes there are for the environment's KUBERNETES_VERSION
+  up         start a plane with the operator and the examples, and leave it running
+  run        upgrade the chart and restart the operator on the plane that is up
+  demo       play the main job on a plane of its own
+  down       end the plane that is up and remove its files
 ";
 
 #[tokio::main]
@@ -32,6 +33,10 @@ async fn main() -> ExitCode {
     let done = match *words.as_slice() {
         ["build"] => build::build().await,
         ["demo"] => demo::demo().await,
+        ["versions"] => {
+            println!("{}", Release::ALL.map(Release::name).join(" "));
+            Ok(())
+        }
         ["up"] => up::up().await,
         ["run"] => run::run().await,
         ["down"] => down::down().await,
