@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
+    kubernetes,
     observe::{errors::one_line, health::Health},
 };
 
@@ -70,6 +71,10 @@ async fn attempt(process: &str, clock: &Clock) -> Result<Client, String> {
     match tokio::time::timeout(ANSWER_WITHIN, client.apiserver_version()).await {
         Ok(Ok(version)) => {
             info!(server, version = version.git_version, "the API server answers");
+            if let Some(why) = kubernetes::doubt(&version) {
+                let tried = format!("1.{} to 1.{}", kubernetes::OLDEST, kubernetes::NEWEST);
+                warn!(why, version = version.git_version, tried, "not tried on this Kubernetes");
+            }
             Ok(client)
         }
         Ok(Err(error)) => Err(format!("{server}: {}", one_line(&error))),

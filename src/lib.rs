@@ -11,6 +11,7 @@ pub mod controller;
 pub mod domain;
 pub mod gather;
 pub mod guards;
+pub mod kubernetes;
 pub mod observe;
 pub mod queue;
 pub mod revoker;

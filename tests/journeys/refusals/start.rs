@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use control_plane::{Cluster, wait_for, wait_for_ok};
+use control_plane::{ADMIN, Cluster, Release, wait_for, wait_for_ok};
+use jit_rbac::kubernetes;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -211,6 +212,18 @@ async fn ready_once_it_answers(process: &Started, port: u16, cluster: &Cluster) 
     let answers = at("INFO the API server answers")?;
     let needs = [at("need=\"api-server\" there=true")?, at("need=\"sweep\" there=true")?, at("need=\"caches\" there=true")?];
     ensure!(answers < needs[0] && needs.is_sorted(), "its lines are in another order: {lines:?}");
+    says_which_kubernetes(&lines, cluster).await
+}
+
+/// It logs the API server's version, and doubts it only where it was never tried.
+async fn says_which_kubernetes(lines: &[String], cluster: &Cluster) -> Outcome {
+    let version = cluster.client(ADMIN).await?.apiserver_version().await?;
+    let chosen = Release::chosen()?.map(|release| release.minor().to_string());
+    ensure!(chosen.is_none_or(|minor| version.minor == minor), "it runs on {version:?}");
+    let said = format!("version=\"{}\"", version.git_version);
+    ensure!(lines.iter().any(|line| line.contains("the API server answers") && line.contains(&said)), "it does not say {said}: {lines:?}");
+    let doubts = lines.iter().any(|line| line.contains("not tried on this Kubernetes"));
+    ensure!(doubts == kubernetes::doubt(&version).is_some(), "on {version:?} it says {lines:?}");
     Ok(())
 }
 

@@ -1,0 +1,52 @@
+//! Which Kubernetes the operator is tried on, and what it says of another one.
+
+use k8s_openapi::apimachinery::pkg::version::Info;
+
+/// The oldest minor version of Kubernetes 1 that all journeys are played on. An older API server refuses the admission policies:
+/// they are written with CEL's comprehensions of two variables.
+pub const OLDEST: u32 = 33;
+/// The newest one. Documentation, charts and `make test-matrix` say the same; `tests/docs` holds them to it.
+pub const NEWEST: u32 = 37;
+
+/// What a person should know about the API server's version; none where all journeys are played on it.
+#[must_use]
+pub fn doubt(version: &Info) -> Option<&'static str> {
+    let older = Some("it is older: it may refuse the admission policies, which need CEL that is newer");
+    match (number(&version.major), number(&version.minor)) {
+        (Some(1), Some(OLDEST..=NEWEST)) => None,
+        (Some(0), Some(_)) => older,
+        (Some(1), Some(minor)) if minor < OLDEST => older,
+        (Some(_), Some(_)) => Some("it is newer: nobody has tried it yet"),
+        _ => Some("it does not say which one it is"),
+    }
+}
+
+/// The number that a text begins with: some vendors call a minor version `33+`.
+fn number(text: &str) -> Option<u32> {
+    text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_tried_is_doubted() {
+        let doubt = |major: &str, minor: &str| doubt(&Info { major: major.to_owned(), minor: minor.to_owned(), ..Info::default() });
+        for minor in ["33", "36", "37", "33+", "37+"] {
+            assert_eq!(doubt("1", minor), None, "{minor}");
+        }
+        for (major, minor, says) in [
+            ("1", "32", "it is older"),
+            ("1", "9+", "it is older"),
+            ("0", "99", "it is older"),
+            ("1", "38", "it is newer"),
+            ("2", "0", "it is newer"),
+            ("", "", "it does not say"),
+            ("1", "", "it does not say"),
+            ("1", "+", "it does not say"),
+        ] {
+            assert!(doubt(major, minor).is_some_and(|doubt| doubt.starts_with(says)), "{major}.{minor}");
+        }
+    }
+}
