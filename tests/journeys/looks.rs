@@ -1,9 +1,9 @@
 //! Short looks at what people see: a status, its conditions, somebody with another name.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{collections::BTreeMap, ops::Deref, path::Path};
 
 use control_plane::{ADMIN, Said, SignIn, wait_for_ok};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     ensure,
@@ -97,6 +97,11 @@ impl Person {
         Ok(Self { username, kubeconfig: kubeconfig.display().to_string() })
     }
 
+    /// The same person with an extra of whomever he impersonates.
+    pub fn showing(&self, key: &str, value: &str) -> Result<Self, Error> {
+        Ok(Self { username: self.username.clone(), kubeconfig: showing(Path::new(&self.kubeconfig), key, value)? })
+    }
+
     /// kubectl with this token.
     pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
         let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
@@ -107,6 +112,15 @@ impl Person {
     pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
         self.kubectl(scene, &["create", "-f", "-"], &object.to_string()).await
     }
+}
+
+/// Another kubeconfig beside this one, with an extra of whomever its user impersonates: kubectl has a flag for it only since 1.35.
+pub fn showing(kubeconfig: &Path, key: &str, value: &str) -> Result<String, Error> {
+    let mut config: Value = serde_json::from_slice(&std::fs::read(kubeconfig)?)?;
+    config["users"][0]["user"]["as-user-extra"] = json!({ key: [value] });
+    let path = format!("{}-{}", kubeconfig.display(), key.replace('/', "-"));
+    std::fs::write(&path, config.to_string())?;
+    Ok(path)
 }
 
 /// A `ServiceAccount` with a token of its own.

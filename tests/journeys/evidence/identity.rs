@@ -10,7 +10,7 @@ use crate::{
     ensure,
     env::{Env, Journey, Outcome, SOON, approved_by, automatic},
     journeys,
-    looks::{Person, refused},
+    looks::{Person, refused, showing},
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
@@ -61,7 +61,7 @@ async fn t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextra
     };
     // Without validation, whose look at the schema would be refused first, and in fewer words.
     let as_ann = ["create", "--validate=false", "-f", "-", "--as=oidc:ann", "--as-uid=u-ann", "--as-group=oidc:devs"];
-    let with_extra = [&as_ann[..], &["--as-user-extra=jitrbac.dev/amr=mfa"]].concat();
+    let with_amr = mallory.showing(AMR, "mfa")?;
     let users = json!({"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]});
     let uids = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["uids"], "verbs": ["impersonate"]});
     scene.admin(&impersonator(json!([users, uids]))).await?;
@@ -73,7 +73,7 @@ async fn t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextra
         ],
     )?;
     refused(
-        mallory.kubectl(&scene, &with_extra, &request.to_string()).await?,
+        with_amr.kubectl(&scene, &as_ann, &request.to_string()).await?,
         &[r#"cannot impersonate resource "userextras/jitrbac.dev/amr""#],
     )?;
     ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
@@ -81,12 +81,11 @@ async fn t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextra
     // whatever evidence he likes. Who may do this is an authenticator.
     let extras = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/jitrbac.dev/amr"], "verbs": ["impersonate"]});
     scene.admin(&impersonator(json!([users, uids, extras]))).await?;
-    mallory.kubectl(&scene, &with_extra, &request.to_string()).await?.ok()?;
+    with_amr.kubectl(&scene, &as_ann, &request.to_string()).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
     // What he may write is what he may impersonate, and no other key.
-    let acr = [&as_ann[..], &["--as-user-extra=jitrbac.dev/acr=c1"]].concat();
     let says = format!(r#"cannot impersonate resource "userextras/{ACR}""#);
-    refused(mallory.kubectl(&scene, &acr, &scene.request("acr", &offer, "10m").to_string()).await?, &[&says])
+    refused(mallory.showing(ACR, "c1")?.kubectl(&scene, &as_ann, &scene.request("acr", &offer, "10m").to_string()).await?, &[&says])
 }
 
 async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Outcome {
@@ -153,7 +152,8 @@ async fn t12_an_account_of_the_same_name_does_not_inherit_what_is_pinned_to_a_ui
     // Another person, years later; and somebody who acts in her name without her uid.
     let second = SignIn { uid: format!("{}-2", scene.name), ..first.clone() };
     refused(Person::sign_in(&scene, &second)?.create(&scene, &request).await?, &[&says])?;
-    let nobody = ["create", "-f", "-", "--as=oidc:ann", "--as-group=oidc:staff", "--as-user-extra=jitrbac.dev/amr=mfa"];
+    let kubeconfig = showing(&scene.ground.cluster().kubeconfig_of(ADMIN)?, AMR, "mfa")?;
+    let nobody = ["create", "-f", "-", "--kubeconfig", &kubeconfig, "--as=oidc:ann", "--as-group=oidc:staff"];
     refused(scene.ground.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?, &[&says])?;
     ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
     let ann = Person::sign_in(&scene, &first)?;

@@ -61,8 +61,8 @@ pub(super) fn write(release: Release, directory: &Path) -> Result<()> {
 fn go_mod(release: Release, module: &Module) -> String {
     let version = release.of_staging();
     let staging = module.require.iter().filter(|required| required.version == OF_STAGING && required.path.starts_with("k8s.io/"));
-    let replace: String = staging.map(|required| format!("\t{0} => {0} {version}\n", required.path)).collect();
-    TEMPLATE.replace("{go}", &module.go).replace("{kubernetes}", &release.to_string()).replace("{replace}", &replace)
+    let lines: Vec<String> = staging.map(|required| format!("\t{0} => {0} {version}\n", required.path)).collect();
+    TEMPLATE.replace("{go}", &module.go).replace("{kubernetes}", &release.to_string()).replace("{replace}", &lines.concat())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Release {
         let wanted = name.strip_prefix('v').unwrap_or(name);
         let is = |release: &Self| wanted == release.name() || format!("v{wanted}") == release.to_string();
         Self::ALL.into_iter().find(is).ok_or_else(|| {
-            let known = Self::ALL.map(|release| release.name()).join(", ");
+            let known = Self::ALL.map(Self::name).join(", ");
             Error::State(format!("{VARIABLE} is {name}, but planes are built of {known}"))
         })
     }
