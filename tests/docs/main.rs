@@ -5,6 +5,8 @@ mod fields;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod refusals;
