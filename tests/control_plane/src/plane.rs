@@ -38,10 +38,14 @@ pub struct Options {
     /// An empty or absent directory for all files, removed at the end like a
     /// temporary one, which is the default.
     pub directory: Option<PathBuf>,
+    /// The directory stays at the end, however this process ends, and a plane that
+    /// was in it before goes on with what it had stored. Certificates, tokens and
+    /// ports are new each time.
+    pub keep: bool,
 }
 
 /// A running control plane. Dropping it ends it and removes its files, unless
-/// the environment has `KEEP=1`.
+/// they are to be kept or the environment has `KEEP=1`.
 #[derive(Debug)]
 pub struct Plane {
     // Ended in this order: those that need an other one first.
@@ -58,17 +62,17 @@ impl Plane {
     /// Starts a plane and waits until it serves, namespace `default` exists and
     /// `view`, `edit` and `admin` have their rules.
     pub async fn start(options: Options) -> Result<Self> {
-        let binaries = match options.binaries {
+        let binaries = match options.binaries.clone() {
             Some(binaries) => binaries,
             None => tokio::task::spawn_blocking(Binaries::find)
                 .await
                 .map_err(|error| Error::State(format!("looking for the programs: {error}")))??,
         };
-        let users = options.users.map_or_else(standard_users, Ok)?;
+        let users = options.users.clone().map_or_else(standard_users, Ok)?;
         let mut tries = 1;
         loop {
-            let directory = directory(options.directory.clone())?;
-            let started = Self::try_start(binaries.clone(), users.clone(), directory, &options.apiserver_flags).await;
+            let directory = directory(options.directory.clone(), options.keep)?;
+            let started = Self::try_start(binaries.clone(), users.clone(), directory, &options).await;
             match started {
                 Err(Error::Ended { tail, .. }) if tries < STARTS && tail.contains("address already in use") => {
                     tries += 1;
@@ -78,8 +82,8 @@ impl Plane {
         }
     }
 
-    async fn try_start(binaries: Binaries, users: Vec<User>, directory: PathBuf, apiserver_flags: &[String]) -> Result<Self> {
-        let keep = env::var_os("KEEP").is_some_and(|keep| keep == "1");
+    async fn try_start(binaries: Binaries, users: Vec<User>, directory: PathBuf, options: &Options) -> Result<Self> {
+        let keep = options.keep || env::var_os("KEEP").is_some_and(|keep| keep == "1");
         // From here on, whatever happens, nothing is left behind.
         let minder = Arc::new(Minder::start((!keep).then_some(&directory))?);
         if keep {
@@ -99,7 +103,7 @@ impl Plane {
 
         let binaries = &cluster.binaries;
         let etcd = Process::spawn(layout.etcd(binaries), &minder)?;
-        let apiserver = Process::spawn(layout.apiserver(binaries, apiserver_flags), &minder)?;
+        let apiserver = Process::spawn(layout.apiserver(binaries, &options.apiserver_flags), &minder)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
         let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
         let plane = Self { controller_manager, apiserver, etcd, cluster, _issuer: issuer, minder };
@@ -251,13 +255,13 @@ fn ended(processes: &[&Process], obstacle: String) -> Result<Result<()>, String>
     }
 }
 
-/// The directory for all files, for our eyes only: keys and tokens go there.
-fn directory(wanted: Option<PathBuf>) -> Result<PathBuf> {
+/// The directory for all files, for our eyes only: keys and tokens go there. Only one that is kept may have files already.
+fn directory(wanted: Option<PathBuf>, keep: bool) -> Result<PathBuf> {
     let directory = match wanted {
         // Not removed by its handle: the minder does that, after the last process.
         None => tempfile::Builder::new().prefix("jit-rbac-plane-").tempdir().map_err(Error::io("create a temporary directory"))?.keep(),
         Some(directory) => {
-            if fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
+            if !keep && fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
                 return Err(Error::State(format!("{} is not empty", directory.display())));
             }
             fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;

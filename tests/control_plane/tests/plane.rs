@@ -31,6 +31,25 @@ async fn two_planes_live_and_end_side_by_side() {
     }
 }
 
+/// With another certificate authority, other tokens and other ports.
+#[tokio::test]
+async fn a_plane_that_is_kept_goes_on_with_what_it_stored() {
+    let parent = tempfile::tempdir().unwrap();
+    let options = || Options { directory: Some(parent.path().join("plane")), keep: true, ..Options::default() };
+    let plane = Plane::start(options()).await.unwrap();
+    let records = plane.records().unwrap();
+    plane.apply(ADMIN, "{apiVersion: v1, kind: Namespace, metadata: {name: kept}}").await.unwrap().ok().unwrap();
+    plane.end();
+    assert!(!records.iter().any(control_plane::ProcessRecord::runs));
+    drop(plane);
+    let plane = Plane::start(options()).await.unwrap();
+    plane.kubectl(ADMIN, &["get", "namespace", "kept"]).await.unwrap().ok().unwrap();
+    people_are_who_they_say(&plane).await;
+    let records = plane.records().unwrap();
+    drop(plane);
+    assert!(!records.iter().any(control_plane::ProcessRecord::runs));
+}
+
 async fn people_are_who_they_say(plane: &Plane) {
     for (user, groups) in [
         (ADMIN, "[system:masters system:authenticated]"),

@@ -21,7 +21,7 @@ use crate::{Cluster, Error, Minder, ProcessRecord, Proxy, Result};
 use install::Installed;
 pub use server::Server;
 
-/// How long a process of the operator may take until it is ready.
+/// How long a process of the operator may take until it is ready, if nothing else is said.
 const READY: Duration = Duration::from_secs(30);
 
 /// What the operator is installed and started with.
@@ -47,6 +47,8 @@ pub struct OperatorOptions {
     pub webhook_port: Option<u16>,
     /// What stands between the controllers and the API server.
     pub proxy: Option<Arc<Proxy>>,
+    /// How long each process may take until it is ready; 30 s if nothing else is said.
+    pub ready_within: Duration,
 }
 
 impl OperatorOptions {
@@ -64,6 +66,7 @@ impl OperatorOptions {
             unwatched: Vec::new(),
             webhook_port: None,
             proxy: None,
+            ready_within: READY,
         }
     }
 
@@ -88,6 +91,7 @@ pub struct Operator {
     webhook: Server,
     controllers: Vec<Server>,
     webhook_port: u16,
+    ready_within: Duration,
     minder: Arc<Minder>,
 }
 
@@ -116,7 +120,7 @@ impl Operator {
                 start(&name, &kubeconfig, vec!["controller".into(), identity])
             })
             .collect::<Result<_>>()?;
-        let operator = Self { webhook, controllers, webhook_port, minder: Arc::clone(minder) };
+        let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, minder: Arc::clone(minder) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster).await?;
         Ok(operator)
@@ -125,9 +129,9 @@ impl Operator {
     /// Waits until every process says that it is ready. Fails at once, with the
     /// end of its log, if one of them has ended.
     pub async fn wait_until_ready(&self) -> Result<()> {
-        self.webhook.wait_until_ready(READY).await?;
+        self.webhook.wait_until_ready(self.ready_within).await?;
         for controller in &self.controllers {
-            controller.wait_until_ready(READY).await?;
+            controller.wait_until_ready(self.ready_within).await?;
         }
         Ok(())
     }
