@@ -14,7 +14,13 @@ SOAK_SECONDS ?= 600
 VERSIONS ?=
 FILTER ?=
 
-.PHONY: help tools build plane crds refusals lint test test-faults test-matrix soak bench fuzz demo up down run
+# What `make bench-scale` looks at, and after how many `make bench-leak` takes the memory.
+ACTIVE ?= 1000,5000,10000,25000,50000
+ENDED ?= 100000
+CAME_AND_WENT ?= 10000,100000
+
+.PHONY: help tools build plane crds refusals lint test test-faults test-matrix soak
+.PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
@@ -85,3 +91,13 @@ run: build ## Rebuild, and restart the operator on what `make up` started
 
 bench: plane ## How fast it is, beside the floor of a plain client on the same API server; in about ten minutes after the builds
 	@$(CARGO) bench --quiet --locked --bench bench
+
+# Its plane and figures stay in target/bench/scale: called again, it goes on where it was interrupted.
+bench-scale: plane ## Figures beside ACTIVE grants and ENDED requests, for hours; interrupted, it goes on when called again
+	@$(CARGO) bench --quiet --locked --bench bench -- scale --active $(ACTIVE) --ended $(ENDED)
+
+bench-leak: plane ## The leader's memory after CAME_AND_WENT grants, in one run of an hour and more
+	@$(CARGO) bench --quiet --locked --bench bench -- leak --came-and-went $(CAME_AND_WENT)
+
+bench-plot: tools ## Draw docs/performance.svg from what `make bench-scale` has measured
+	@$(CARGO) bench --quiet --locked --bench bench -- plot docs/performance.svg

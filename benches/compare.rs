@@ -1,32 +1,21 @@
-//! How fast the product is, held against the floor of the same API server in the same run.
-//!
-//! The floor is what a plain client needs that creates and deletes `RoleBinding`s itself, without rules, approval or record. `make bench`
-//! runs it; figures go to the screen and to `target/bench/report.json`.
+//! The product beside the floor of a plain client, on the same API server in the same run.
 
-mod figures;
-mod floor;
-mod ground;
-mod ours;
-mod process;
-mod report;
-mod sightings;
+use std::path::Path;
 
-use std::{error::Error, path::Path};
+use clap::Args;
 
-use clap::Parser;
-use figures::Spread;
-use ground::Ground;
-use report::{Goal, Report};
-
-/// Why a measurement could not be made.
-type Failure = Box<dyn Error + Send + Sync>;
+use crate::{
+    Failure,
+    figures::{self, Spread},
+    floor,
+    ground::{Ground, Setting},
+    ours,
+    report::{Goal, Report},
+};
 
 /// How much is measured.
-#[derive(Debug, Parser)]
-struct Options {
-    /// Cargo gives it to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+#[derive(Debug, Args)]
+pub struct Options {
     /// Activations of which the latency is taken, one after the other.
     #[arg(long, default_value_t = 400)]
     latency: usize,
@@ -44,19 +33,16 @@ struct Options {
     active: Vec<usize>,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let options = Options::parse();
+/// Measures both, and writes the list to `report.json` in this directory.
+pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut ground = Ground::start().await?;
-    let floor = floors(&ground, &options).await?;
-    ground.install().await?;
-    measure(&ground, &options, &floor, &mut report).await?;
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    let floor = floors(&ground, options).await?;
+    ground.install(Setting::default()).await?;
+    measure(&ground, options, &floor, &mut report).await?;
     report.write(&directory.join("report.json"))?;
-    report.print();
     ground.end();
-    if report.met() { Ok(()) } else { Err("a goal was missed".into()) }
+    Ok(report)
 }
 
 /// The floor's figures, taken before anything of the product is installed.
@@ -135,7 +121,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, report: &mu
         report.add(&format!("CPU of the leader, idle, {active} active"), "%", None, idle, goals.1);
         if number + 1 == options.active.len() {
             let floor = floor::list(ground).await?;
-            let ours = ground.start_up().await?;
+            let ours = ground.start_up().await?.took;
             report.add(&format!("start to the last timer armed, {active} active"), "ms", Some(floor), ours, Goal::None);
         }
     }

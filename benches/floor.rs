@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use crate::{
     Failure,
     figures::{Spread, ms},
-    ground::{Ground, NAMESPACES, namespace},
+    ground::Ground,
     ours::AtOnce,
+    places::{NAMESPACES, namespace},
 };
 
 /// Workers of a rate.

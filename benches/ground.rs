@@ -1,33 +1,31 @@
 //! The control plane that everything is measured on, with people and namespaces for thousands of activations at a time.
 
 use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use control_plane::{ADMIN, Operator, OperatorOptions, Options, Plane, User, standard_users, wait_for};
+use control_plane::{ADMIN, Operator, OperatorOptions, Options, Plane, Server, User, standard_users, wait_for};
 use jit_rbac::api::RoleActivationRequest;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::{Api, Client, core::PartialObjectMeta, runtime::watcher};
+use kube::{Api, Client, api::ListParams, core::PartialObjectMeta, runtime::watcher};
 use serde_json::{Value, json};
 
-use crate::{Failure, process, sightings::Sightings};
+use crate::{
+    Failure,
+    places::{NAMESPACES, OFFERS, PASSING, PEOPLE, Places, namespace, offer_name, person},
+    process,
+    sightings::Sightings,
+};
 
-/// People who may activate, each with a token of his own.
-const PEOPLE: usize = 100;
-/// Namespaces in which they may.
-pub const NAMESPACES: usize = 100;
-/// What a person may activate in one namespace at the same time: one request each.
-pub const OFFERS: usize = 10;
 /// A while in which what came before may settle, and how many of them at most.
 const SETTLING: Duration = Duration::from_secs(5);
 const SETTLES: u32 = 12;
 /// How long the leader's CPU is looked at.
 const IDLE: Duration = Duration::from_secs(20);
+/// How long the operator's processes may take until they are ready: they may find tens of thousands of grants, of which all are overdue.
+const READY: Duration = Duration::from_mins(10);
 
 /// A plane, and the operator once it is installed.
 pub struct Ground {
@@ -41,31 +39,51 @@ pub struct Ground {
     pub bindings: Arc<Sightings>,
     /// The requests that become active, once the product is installed.
     pub active: Option<Arc<Sightings>>,
-    people: Vec<Client>,
-    places: AtomicUsize,
+    /// Where people can activate something.
+    pub places: Places,
     operator: Option<Operator>,
 }
 
-/// Where somebody can activate something that he has not activated yet.
-pub struct Place {
-    /// His client.
-    pub client: Client,
-    /// His name.
-    pub person: String,
-    /// Where.
-    pub namespace: String,
-    /// Which of the offers.
-    pub offer: usize,
+/// A replica that was started beside the leader.
+pub struct StartUp {
+    /// Milliseconds until all bindings were looked through and have their timers.
+    pub took: f64,
+    /// Its resident memory in MiB then.
+    pub memory: f64,
+}
+
+/// How the product is installed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setting {
+    /// How long requests are kept after grants that pass; none: for ever, as those of all others.
+    pub retention: Option<&'static str>,
+    /// The webhook's port, where it was installed before: another one would be another guard.
+    pub webhook_port: Option<u16>,
 }
 
 impl Ground {
     /// A plane without the product, and namespaces on it.
     pub async fn start() -> Result<Self, Failure> {
+        Self::with(Options::default()).await
+    }
+
+    /// The same on a directory that stays, with everything that an earlier run left there.
+    pub async fn resume(directory: PathBuf) -> Result<Self, Failure> {
+        // Nobody reads the audit log here, and it would fill the disk.
+        let apiserver_flags = ["--audit-log-maxsize=100", "--audit-log-maxbackup=1"].map(str::to_owned).to_vec();
+        let ground = Self::with(Options { directory: Some(directory), keep: true, apiserver_flags, ..Options::default() }).await?;
+        // Of an installation that was interrupted: Helm takes it for one that goes on, and does nothing beside it.
+        let begun = "owner=helm,status in (pending-install,pending-upgrade)";
+        ground.plane.kubectl(ADMIN, &["delete", "secret", "-n", "jit-system", "-l", begun]).await?.ok()?;
+        Ok(ground)
+    }
+
+    async fn with(options: Options) -> Result<Self, Failure> {
         let mut users = standard_users()?;
         for number in 0..PEOPLE {
             users.push(User::new(&person(number), ["devs"])?);
         }
-        let plane = Plane::start(Options { users: Some(users), ..Options::default() }).await?;
+        let plane = Plane::start(Options { users: Some(users), ..options }).await?;
         let namespaces: Vec<Value> = (0..NAMESPACES)
             .map(|number| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace(number), "labels": {"bench": "yes"}}}))
             .collect();
@@ -77,13 +95,14 @@ impl Ground {
         }
         let lead = plane.client("lead-1").await?;
         let bindings = Sightings::follow(Api::<PartialObjectMeta<RoleBinding>>::all(admin.clone()), watcher::Config::default());
-        Ok(Self { plane, admin, lead, bindings, active: None, people, places: AtomicUsize::new(0), operator: None })
+        Ok(Self { plane, admin, lead, bindings, active: None, places: Places::new(people), operator: None })
     }
 
     /// Installs the product, two replicas and the webhook, and makes everybody eligible.
-    pub async fn install(&mut self) -> Result<(), Failure> {
+    pub async fn install(&mut self, setting: Setting) -> Result<(), Failure> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        (options.webhook_port, options.ready_within) = (setting.webhook_port, READY);
         self.operator = Some(Operator::start(self.plane.cluster(), self.plane.minder(), options).await?);
         let group = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name});
         let mut objects = vec![json!({
@@ -92,15 +111,22 @@ impl Ground {
             "subjects": [group("devs"), group("leads")],
         })];
         let stages = json!({"stages": [{"name": "leads", "approvers": {"groups": ["leads"]}, "required": 1}]});
-        for (name, approval) in [("automatic", json!({"automatic": {}})), ("approved", stages)] {
-            let spec = json!({"approval": approval, "eligibility": {"requireEnd": false}});
+        for (name, approval, retention) in [
+            ("automatic", json!({"automatic": {}}), None),
+            ("approved", stages, None),
+            ("passing", json!({"automatic": {}}), setting.retention),
+        ] {
+            let mut spec = json!({"approval": approval, "eligibility": {"requireEnd": false}});
+            if let (Some(retention), Some(spec)) = (retention, spec.as_object_mut()) {
+                spec.insert("retention".to_owned(), retention.into());
+            }
             objects.push(json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": spec}));
         }
-        let offers = (0..OFFERS).map(|number| (offer(number), "automatic")).chain([("approved".to_owned(), "approved")]);
-        for (name, policy) in offers {
+        let offers = (0..OFFERS).map(|number| (offer_name(number), "automatic"));
+        for (name, policy) in offers.chain([("approved".to_owned(), "approved"), (PASSING.to_owned(), "passing")]) {
             let spec = json!({
                 "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "view"},
-                "namespaces": {"selector": {"matchLabels": {"bench": "yes"}}}, "policyRef": {"name": policy}, "maxDuration": "4h",
+                "namespaces": {"selector": {"matchLabels": {"bench": "yes"}}}, "policyRef": {"name": policy}, "maxDuration": "24h",
             });
             objects
                 .push(json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name}, "spec": spec}));
@@ -113,26 +139,34 @@ impl Ground {
         Ok(())
     }
 
+    /// The port that the webhook was installed with.
+    pub fn webhook_port(&self) -> Option<u16> {
+        self.operator.as_ref().map(Operator::webhook_port)
+    }
+
     /// The requests that become active.
     pub fn active(&self) -> Result<&Sightings, Failure> {
         Ok(self.active.as_deref().ok_or("nothing is installed yet")?)
+    }
+
+    /// Goes through the requests of this selection, page by page, without what they say.
+    pub async fn each_request(&self, fields: &str, mut see: impl FnMut(PartialObjectMeta<RoleActivationRequest>)) -> Result<(), Failure> {
+        let api: Api<RoleActivationRequest> = Api::all(self.admin.clone());
+        let mut page = ListParams::default().fields(fields).limit(500);
+        loop {
+            let list = api.list_metadata(&page).await?;
+            list.items.into_iter().for_each(&mut see);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Looks no longer at a plane that is about to end.
     pub fn end(&self) {
         self.bindings.end();
         self.active.iter().for_each(|active| active.end());
-    }
-
-    /// A place of which nobody has asked for anything yet.
-    pub fn place(&self) -> Result<Place, Failure> {
-        let number = self.places.fetch_add(1, Ordering::Relaxed);
-        let (who, where_, offer) = (number % PEOPLE, number / PEOPLE, number / PEOPLE / NAMESPACES);
-        if offer >= OFFERS {
-            return Err("there are no more places".into());
-        }
-        let client = self.people.get(who).cloned().ok_or("nobody")?;
-        Ok(Place { client, person: person(who), namespace: namespace(where_), offer })
     }
 
     /// Resident memory of the leader in MiB.
@@ -154,23 +188,27 @@ impl Ground {
         process::cpu(leader, IDLE).await
     }
 
-    /// Starts another replica than the leader anew: milliseconds until all bindings were looked through and have their timers.
-    pub async fn start_up(&self) -> Result<f64, Failure> {
+    /// Starts another replica than the leader anew.
+    pub async fn start_up(&self) -> Result<StartUp, Failure> {
         let leader = self.holder().await?;
-        let operator = self.operator.as_ref().ok_or("nothing is installed yet")?;
-        let other = operator.controllers().iter().find(|server| server.name() != leader).ok_or("there is no other replica")?;
+        let other = self.controllers()?.iter().find(|server| server.name() != leader).ok_or("there is no other replica")?;
         other.kill();
         let start = Instant::now();
         other.start()?;
-        other.wait_until_ready(Duration::from_mins(2)).await?;
-        Ok(start.elapsed().as_secs_f64() * 1_000.0)
+        other.wait_until_ready(READY).await?;
+        let took = start.elapsed().as_secs_f64() * 1_000.0;
+        Ok(StartUp { took, memory: process::memory(other.pid().ok_or("the replica has ended")?)? })
     }
 
-    async fn leader(&self) -> Result<u32, Failure> {
+    /// The process that holds the Lease.
+    pub async fn leader(&self) -> Result<u32, Failure> {
         let leader = self.holder().await?;
-        let operator = self.operator.as_ref().ok_or("nothing is installed yet")?;
-        let server = operator.controllers().iter().find(|server| server.name() == leader).ok_or("nobody leads")?;
+        let server = self.controllers()?.iter().find(|server| server.name() == leader).ok_or("nobody leads")?;
         Ok(server.pid().ok_or("the leader does not run")?)
+    }
+
+    fn controllers(&self) -> Result<&[Server], Failure> {
+        Ok(self.operator.as_ref().ok_or("nothing is installed yet")?.controllers())
     }
 
     async fn holder(&self) -> Result<String, Failure> {
@@ -181,20 +219,6 @@ impl Ground {
         });
         Ok(holder.await?)
     }
-}
-
-/// Name of one of the offers.
-pub fn offer(number: usize) -> String {
-    format!("bench-{number}")
-}
-
-fn person(number: usize) -> String {
-    format!("bench-{number:03}")
-}
-
-/// Name of one of the namespaces; after the last the first comes again.
-pub fn namespace(number: usize) -> String {
-    format!("bench-{:03}", number % NAMESPACES)
 }
 
 async fn apply(plane: &Plane, objects: &[Value]) -> Result<(), Failure> {

@@ -8,14 +8,22 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jit_rbac::api::{ActivationDecision, RoleActivationRequest, names};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
     figures::{Spread, ms},
     floor::{WORKERS, a_second, spread},
-    ground::{Ground, Place, offer},
+    ground::Ground,
+    places::Place,
 };
 
+/// As long as the chart allows, so that what is active stays active while everything is measured.
+pub const LASTING: &str = "24h";
+/// How long what passes lasts: longer than a grant takes to be made, or there would be none.
+const PASSING: &str = "5s";
+/// How many of those are there at the same time.
+const PASSING_AT_ONCE: usize = 256;
 /// A request that is sent later in a second than this may be stamped with the next one.
 const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
 /// Names of the two accounts of the product begin so.
@@ -66,13 +74,23 @@ impl AtOnce {
 pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failure> {
     // Connections of a hundred people are nobody's figure.
     for _ in 0..100 {
-        activate(ground, &ground.place()?, "4h").await?;
+        activate(ground, &ground.places.lasting()?, LASTING).await?;
     }
+    one_by_one(ground, times, LASTING, || ground.places.lasting()).await
+}
+
+/// Automatic activations one after the other, each in the next place.
+pub async fn one_by_one(
+    ground: &Ground,
+    times: usize,
+    duration: &str,
+    place: impl Fn() -> Result<Place, Failure>,
+) -> Result<Automatic, Failure> {
     let (mut created_to_seen, mut asked_to_seen, mut create) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..times {
-        let place = ground.place()?;
+        let place = place()?;
         let start = Utc::now();
-        let name = ask(&place, &offer(place.offer), "4h").await?.1;
+        let name = ask(&place, duration).await?.1;
         let created = Utc::now();
         let came = ground.bindings.comes(&name).await?.came;
         create.push(ms(created - start));
@@ -87,8 +105,8 @@ pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failu
 pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     let mut samples = Vec::new();
     for _ in 0..times {
-        let place = ground.place()?;
-        let (request, binding) = ask(&place, "approved", "4h").await?;
+        let place = Place { offer: "approved".to_owned(), ..ground.places.lasting()? };
+        let (request, binding) = ask(&place, LASTING).await?;
         let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);
         let digest = wait_for("a request to wait for its approval", Duration::from_secs(30), async || {
             requests.get(&request).await.ok()?.status?.digest.filter(|digest| !digest.is_empty())
@@ -110,8 +128,7 @@ pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
     let mut log = ground.plane.cluster().audit_from_now()?;
     let start = Utc::now();
     let all = (0..times).map(async |_| {
-        let place = ground.place()?;
-        let (request, binding) = ask(&place, &offer(place.offer), "45s").await?;
+        let (request, binding) = ask(&ground.places.lasting()?, "45s").await?;
         ground.bindings.comes(&binding).await?;
         Ok::<_, Failure>((request, binding))
     });
@@ -151,23 +168,43 @@ pub async fn at_once(ground: &Ground, times: usize) -> Result<AtOnce, Failure> {
 
 /// Activates until so many are active.
 pub async fn fill(ground: &Ground, to: usize) -> Result<(), Failure> {
-    let missing = to.saturating_sub(ground.active()?.there(|_| true));
-    let all = (0..missing).map(async |_| activate(ground, &ground.place()?, "4h").await);
+    more(ground, to.saturating_sub(ground.active()?.there(|_| true))).await
+}
+
+/// Activates so many more.
+pub async fn more(ground: &Ground, times: usize) -> Result<(), Failure> {
+    let all = (0..times).map(async |_| activate(ground, &ground.places.lasting()?, LASTING).await);
     stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
     Ok(())
 }
 
+/// Grants of some seconds, to their recorded ends, many at a time. The names of their requests.
+pub async fn pass(ground: &Ground, times: usize) -> Result<Vec<String>, Failure> {
+    // As many ask at the same time as for a rate; what they have then ends by itself.
+    let turns = Semaphore::new(WORKERS);
+    let all = (0..times).map(async |_| {
+        let turn = turns.acquire().await?;
+        let (request, binding) = ask(&ground.places.passing()?, PASSING).await?;
+        ground.bindings.comes(&binding).await?;
+        drop(turn);
+        ground.bindings.goes(&binding).await?;
+        ground.active()?.goes(&request).await?;
+        Ok::<_, Failure>(request)
+    });
+    stream::iter(all).buffer_unordered(PASSING_AT_ONCE).try_collect().await
+}
+
 async fn activate(ground: &Ground, place: &Place, duration: &str) -> Result<(), Failure> {
-    let (request, _) = ask(place, &offer(place.offer), duration).await?;
+    let (request, _) = ask(place, duration).await?;
     ground.active()?.comes(&request).await?;
     Ok(())
 }
 
 /// Creates a request. Its name, and that of its binding to be.
-async fn ask(place: &Place, offer: &str, duration: &str) -> Result<(String, String), Failure> {
+async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure> {
     let request: RoleActivationRequest = serde_json::from_value(json!({
-        "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": format!("{}-", place.person)},
-        "spec": {"eligibilityRef": {"name": offer}, "duration": duration, "justification": "a measurement"},
+        "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": place.prefix()},
+        "spec": {"eligibilityRef": {"name": place.offer}, "duration": duration, "justification": "a measurement"},
     }))?;
     let api: Api<RoleActivationRequest> = Api::namespaced(place.client.clone(), &place.namespace);
     let made = api.create(&PostParams::default(), &request).await?;
@@ -177,14 +214,14 @@ async fn ask(place: &Place, offer: &str, duration: &str) -> Result<(String, Stri
 /// Makes a grant for each of these ends, and waits for them: deadlines, as the bindings say them, and ends.
 async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
     let all = deadlines.into_iter().map(|deadline| async move {
-        let place = ground.place()?;
+        let place = ground.places.passing()?;
         // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
         let passed = Duration::from_nanos(Utc::now().nanosecond().into());
         if passed > LATE_IN_A_SECOND {
             tokio::time::sleep(Duration::from_secs(1).saturating_sub(passed)).await;
         }
         let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
-        let (_, binding) = ask(&place, &offer(place.offer), &format!("{left}s")).await?;
+        let (_, binding) = ask(&place, &format!("{left}s")).await?;
         ground.bindings.comes(&binding).await?;
         Ok::<_, Failure>(binding)
     });

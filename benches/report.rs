@@ -57,13 +57,17 @@ struct Line {
 pub struct Report(Vec<Line>);
 
 impl Report {
-    /// Adds a figure, and the floor's where there is one.
+    /// Adds a figure that was just taken, and the floor's where there is one, and says so.
     pub fn add(&mut self, measure: &str, unit: &'static str, floor: Option<f64>, ours: f64, goal: Goal) {
+        self.list(measure, unit, floor, ours, goal);
+        self.0.last().iter().for_each(|line| eprintln!("  {}", line.text()));
+    }
+
+    /// Adds a figure that was said before.
+    pub fn list(&mut self, measure: &str, unit: &'static str, floor: Option<f64>, ours: f64, goal: Goal) {
         let ratio = floor.map(|floor| ours / floor);
         let met = goal.met(floor, ours);
-        let line = Line { measure: measure.to_owned(), unit, floor, ours, ratio, goal: goal.text(), met };
-        eprintln!("  {}", line.text());
-        self.0.push(line);
+        self.0.push(Line { measure: measure.to_owned(), unit, floor, ours, ratio, goal: goal.text(), met });
     }
 
     /// True when every goal is met.
@@ -91,7 +95,8 @@ impl Report {
 
 impl Line {
     fn text(&self) -> String {
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
+        let digits = |value: f64| if value.abs() < 10.0 { 2 } else { 1 };
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.*}", digits(value)));
         let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
         let missed = if self.met { "" } else { "  MISSED" };
         let Self { measure, unit, goal, .. } = self;

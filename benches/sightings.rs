@@ -35,6 +35,7 @@ pub struct Sight {
 #[derive(Debug)]
 pub struct Sightings {
     seen: Mutex<HashMap<String, Sight>>,
+    complete: watch::Sender<bool>,
     news: watch::Sender<()>,
     stop: CancellationToken,
 }
@@ -45,7 +46,12 @@ impl Sightings {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let sightings = Arc::new(Self { seen: Mutex::default(), news: watch::Sender::new(()), stop: CancellationToken::new() });
+        let sightings = Arc::new(Self {
+            seen: Mutex::default(),
+            complete: watch::Sender::new(false),
+            news: watch::Sender::new(()),
+            stop: CancellationToken::new(),
+        });
         let here = sightings.clone();
         tokio::spawn(async move {
             let mut events = Box::pin(watcher(api, config));
@@ -53,7 +59,8 @@ impl Sightings {
                 match event {
                     Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => here.came(&object),
                     Ok(watcher::Event::Delete(object)) => here.went(&object),
-                    Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                    Ok(watcher::Event::Init) => {}
+                    Ok(watcher::Event::InitDone) => drop(here.complete.send_replace(true)),
                     Err(error) => eprintln!("a watch of the measurement was interrupted: {error}"),
                 }
             }
@@ -85,6 +92,12 @@ impl Sightings {
             }
         });
         self.news.send_replace(());
+    }
+
+    /// Waits until everything has been seen that was there at the start.
+    pub async fn complete(&self) -> Result<(), Failure> {
+        self.complete.subscribe().wait_for(|complete| *complete).await?;
+        Ok(())
     }
 
     /// Waits until it has come.

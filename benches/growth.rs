@@ -1,0 +1,32 @@
+//! How a figure grows with a number: least squares through both, or through their logarithms.
+
+/// A straight line through points.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// What one more of the number adds.
+    pub slope: f64,
+    /// How much of the figure's spread the line explains; 1 is all of it.
+    pub r2: f64,
+}
+
+/// The line that is nearest to all points; none where they are all at one number.
+#[expect(clippy::cast_precision_loss, reason = "some points")]
+pub fn line(points: &[(f64, f64)]) -> Option<Line> {
+    let count = points.len() as f64;
+    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|point| of(point.0 - x, point.1 - y)).sum::<f64>();
+    let (xx, xy, yy) = (sum(&|dx, _| dx * dx), sum(&|dx, dy| dx * dy), sum(&|_, dy| dy * dy));
+    if points.len() < 2 || xx <= 0.0 {
+        return None;
+    }
+    // What does not change at all lies on its line.
+    let r2 = if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 };
+    Some(Line { slope: xy / xx, r2 })
+}
+
+/// `figure = factor * number ^ slope`: 0 does not grow, 1 doubles with the number. What is nothing has no logarithm and is left out.
+pub fn power(points: &[(f64, f64)]) -> Option<Line> {
+    let logarithms: Vec<_> = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
+    line(&logarithms)
+}

@@ -1,0 +1,77 @@
+//! Whether the leader keeps anything of grants that are over and forgotten: its memory after some of them, and after many more.
+
+use std::path::Path;
+
+use chrono::Utc;
+use clap::Args;
+use jit_rbac::api::RoleActivationRequest;
+use kube::{Api, core::PartialObjectMeta, runtime::watcher};
+
+use crate::{
+    Failure, figures,
+    ground::{Ground, Setting},
+    growth, ours,
+    report::{Goal, Report},
+    sightings::Sightings,
+};
+
+/// How many come and go before the next begin, so that none waits long for its deletion.
+const BATCH: usize = 1_000;
+/// How much more the memory may be at the end.
+const MORE: f64 = 1.1;
+
+/// How many come and go.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// After how many the memory is taken; all others are held against the first. The first should take longer than the six minutes for
+    /// which the controller remembers its Events.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    came_and_went: Vec<usize>,
+}
+
+/// Lets them come and go, and writes the list to `leak.json` in this directory.
+pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let mut ground = Ground::start().await?;
+    // The operator deletes the requests itself: that is the whole life of a grant.
+    ground.install(Setting { retention: Some("1s"), ..Setting::default() }).await?;
+    let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(ground.admin.clone());
+    let stored = Sightings::follow(stored, watcher::Config::default());
+    let (leader, start) = (ground.leader().await?, Utc::now());
+    let (mut gone, mut first, mut samples) = (0, None, Vec::new());
+    for after in &options.came_and_went {
+        while gone < *after {
+            let batch = BATCH.min(after - gone);
+            for request in ours::pass(&ground, batch).await? {
+                stored.goes(&request).await?;
+            }
+            gone += batch;
+            let memory = ground.memory().await?;
+            eprintln!("  {gone} came and went: {memory:.1} MiB");
+            if first.is_some() {
+                samples.push((thousands(gone), memory * 1_024.0));
+            }
+        }
+        ground.idle().await?;
+        if ground.leader().await? != leader {
+            return Err("another replica leads by now, and nobody knows what the first one kept".into());
+        }
+        let goal = if first.is_some() { Goal::AtMostFloor(MORE) } else { Goal::None };
+        let memory = ground.memory().await?;
+        report.add(&format!("memory of the leader after {after} that came and went"), "MiB", first, memory, goal);
+        report.add("the same: minutes since the start", "min", None, figures::since(start) / 60_000.0, Goal::None);
+        first.get_or_insert(memory);
+    }
+    if let Some(line) = growth::line(&samples) {
+        report.add("memory of the leader for a thousand more of them", "KiB", None, line.slope, Goal::None);
+    }
+    report.write(&directory.join("leak.json"))?;
+    stored.end();
+    ground.end();
+    Ok(report)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn thousands(number: usize) -> f64 {
+    number as f64 / 1_000.0
+}

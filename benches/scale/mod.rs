@@ -1,0 +1,126 @@
+//! What more and more active grants cost, beside a hundred thousand requests that have ended.
+//!
+//! The plane stays in `target/bench/scale`, and so does every figure as soon as it is taken: a run that was interrupted, however, goes on
+//! where it stopped.
+
+mod measures;
+pub mod plot;
+mod record;
+mod step;
+
+use std::path::Path;
+
+use clap::Args;
+use jit_rbac::gather::live;
+
+use self::{
+    measures::Measure,
+    record::{Held, Step},
+};
+use crate::{
+    Failure,
+    ground::{Ground, Setting},
+    growth, ours,
+    places::PASSING,
+    report::{Goal, Report},
+};
+
+/// How many are made before it is said how far it is.
+const CHUNK: usize = 1_000;
+/// Where memory has a goal: this many active, and this many ended at least.
+const GOAL_AT: (usize, usize) = (10_000, 100_000);
+/// The goal, in MiB.
+const GOAL: f64 = 150.0;
+
+/// How much is measured.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Numbers of active grants at which everything is looked at.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000, 25_000, 50_000])]
+    active: Vec<usize>,
+    /// Requests that have ended before.
+    #[arg(long, default_value_t = 100_000)]
+    ended: usize,
+    /// Activations, one after the other, and ends, ten a second, of which the latency is taken at each step.
+    #[arg(long, default_value_t = 200)]
+    latency: usize,
+}
+
+/// Measures what is not measured yet, and writes the list to `scale.json` and the picture to `scale.svg` in this directory.
+pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
+    let mut held = Held::open(&directory.join("scale"))?;
+    let mut active = options.active.clone();
+    active.sort_unstable();
+    let missing: Vec<usize> = active.iter().copied().filter(|active| !held.step(*active, options.ended).is_complete()).collect();
+    if !missing.is_empty() {
+        let ground = begin(&mut held, options.ended).await?;
+        for active in missing {
+            step::measure(&ground, &mut held, active, options).await?;
+        }
+        ground.end();
+    }
+    let steps: Vec<Step> = active.iter().map(|active| held.step(*active, options.ended)).collect();
+    plot::draw(&steps, &directory.join("scale.svg"))?;
+    let report = report(&steps);
+    report.write(&directory.join("scale.json"))?;
+    Ok(report)
+}
+
+/// The plane with everything that earlier runs left on it, and so many ended requests.
+async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
+    let mut ground = Ground::resume(held.plane()).await?;
+    ground.install(Setting { webhook_port: held.webhook_port(), ..Setting::default() }).await?;
+    held.set_webhook_port(ground.webhook_port())?;
+    ground.active()?.complete().await?;
+    ground.bindings.complete().await?;
+    let mut live = Vec::new();
+    ground.each_request(&live::live_states(), |request| live.push(request)).await?;
+    ground.places.take(live);
+    let mut there = 0;
+    ground.each_request(&live::ended_states(), |_| there += 1).await?;
+    eprintln!("{} are active, {there} have ended", lasting(&ground)?);
+    while there < ended {
+        there += ours::pass(&ground, CHUNK.min(ended - there)).await?.len();
+        eprintln!("{there} have ended");
+    }
+    held.begun(lasting(&ground)?);
+    Ok(ground)
+}
+
+/// How many are active, without those that are over in a minute.
+fn lasting(ground: &Ground) -> Result<usize, Failure> {
+    Ok(ground.active()?.there(|request| !request.contains(PASSING)))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some hundreds of thousands")]
+fn report(steps: &[Step]) -> Report {
+    let mut report = Report::default();
+    if let Some(step) = steps.first() {
+        report.list("requests that have ended, at least", "", None, step.ended as f64, Goal::None);
+    }
+    for measure in Measure::ALL {
+        let name = measure.name();
+        for step in steps {
+            let Some(figure) = step.figures.get(&measure) else { continue };
+            let Step { active, ended, .. } = step;
+            let has_goal = measure == Measure::LeaderMemory && *active == GOAL_AT.0 && *ended >= GOAL_AT.1;
+            let goal = if has_goal { Goal::AtMost(GOAL) } else { Goal::None };
+            report.list(&format!("{name}, {active} active"), measure.unit(), None, *figure, goal);
+        }
+        let points = points(steps, measure);
+        if let Some(power) = growth::power(&points) {
+            report.list(&format!("growth of {name}: exponent"), "", None, power.slope, Goal::None);
+            report.list(&format!("growth of {name}: r²"), "", None, power.r2, Goal::None);
+        }
+        if let Some(line) = growth::line(&points).filter(|_| measure.unit() == "MiB") {
+            report.list(&format!("{name}, for a thousand more"), "MiB", None, line.slope * 1_000.0, Goal::None);
+        }
+    }
+    report
+}
+
+/// A figure beside the number of active grants.
+#[expect(clippy::cast_precision_loss, reason = "some tens of thousands")]
+fn points(steps: &[Step], measure: Measure) -> Vec<(f64, f64)> {
+    steps.iter().filter_map(|step| Some((step.active as f64, *step.figures.get(&measure)?))).collect()
+}

@@ -1,0 +1,63 @@
+//! Everything that is looked at beside one number of active grants.
+
+use chrono::Utc;
+
+use super::{CHUNK, Options, lasting, measures::Measure, record::Held};
+use crate::{Failure, floor::a_second, ground::Ground, ours, process};
+
+/// How long the activations last of which the latency is taken: they are over before the ends are looked at.
+const SAMPLE: &str = "10s";
+/// Of fewer no rate is taken.
+const RATE_OF: usize = 500;
+
+/// Fills up to a number of active grants and takes what is missing. Each figure is noted at once.
+pub async fn measure(ground: &Ground, held: &mut Held, active: usize, options: &Options) -> Result<(), Failure> {
+    eprintln!("{active} active");
+    let rate = fill(ground, active).await?;
+    let ended = options.ended;
+    let known = held.step(active, ended).figures;
+    let is_missing = |measure| !known.contains_key(&measure);
+    if let Some(rate) = rate {
+        held.note(active, ended, &[(Measure::Rate, rate)])?;
+    }
+    if is_missing(Measure::LeaderMemory) {
+        // CPU first: it waits until nothing is left to be recorded.
+        let cpu = ground.idle().await?;
+        let memory = ground.memory().await?;
+        let of = |server: &control_plane::Process| process::memory(server.pid().ok_or("a server of the plane has ended")?);
+        let (apiserver, etcd) = (of(ground.plane.apiserver())?, of(ground.plane.etcd())?);
+        let figures =
+            [(Measure::IdleCpu, cpu), (Measure::LeaderMemory, memory), (Measure::ApiserverMemory, apiserver), (Measure::EtcdMemory, etcd)];
+        held.note(active, ended, &figures)?;
+    }
+    if is_missing(Measure::StartUp) {
+        let started = ground.start_up().await?;
+        held.note(active, ended, &[(Measure::StartUp, started.took), (Measure::StartedMemory, started.memory)])?;
+    }
+    if is_missing(Measure::CreatedToSeen) {
+        let taken = ours::one_by_one(ground, options.latency, SAMPLE, || ground.places.passing()).await?;
+        let figures = [(Measure::CreatedToSeen, taken.created_to_seen.at(0.5)), (Measure::AskedToSeen, taken.asked_to_seen.at(0.5))];
+        held.note(active, ended, &figures)?;
+    }
+    if is_missing(Measure::DeadlineToGone) {
+        let lateness = ours::lateness(ground, options.latency).await?;
+        held.note(active, ended, &[(Measure::DeadlineToGone, lateness.at(0.5))])?;
+    }
+    Ok(())
+}
+
+/// Activates until so many are active. The rate, if that were enough for one.
+async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
+    let (before, start) = (lasting(ground)?, Utc::now());
+    if before > to {
+        return Err(format!("{before} are active already: remove the directory of the measurement to begin with {to}").into());
+    }
+    let mut there = before;
+    while there < to {
+        ours::more(ground, CHUNK.min(to - there)).await?;
+        there = lasting(ground)?;
+        eprintln!("  {there} are active");
+    }
+    let filled = there - before;
+    Ok((filled >= RATE_OF).then(|| a_second(filled, start)))
+}
