@@ -14,7 +14,7 @@ pub const TO_LOOK: TimeDelta = TimeDelta::seconds(3);
 /// The shortest wait, so that rounding never turns waiting into spinning.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// True while managed bindings go, one at least every half second since `due`: somebody is at it.
+/// True until no managed binding has gone for half a second since `due`: somebody is at it, or may still come to it.
 #[must_use]
 pub fn others_go(due: DateTime<Utc>, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.signed_duration_since(last_gone.max(due)) < STANDSTILL
@@ -56,6 +56,13 @@ mod tests {
         assert_eq!(ms(wait(false, at(0), at(700), at(800))), Some(200));
         assert_eq!(ms(wait(false, at(0), at(999), at(1_000))), None, "a second is enough");
         assert_eq!(ms(wait(false, at(0), at(9_000), at(5_000))), None, "also with a clock that was set back");
+    }
+
+    #[test]
+    fn others_go_until_nothing_has_gone_for_half_a_second() {
+        assert!(others_go(at(0), at(1_400), at(1_899)), "another replica only helps");
+        assert!(!others_go(at(0), at(1_400), at(1_900)), "and does it all when nothing goes any more");
+        assert!(!others_go(at(0), DateTime::<Utc>::MIN_UTC, at(500)));
     }
 
     #[test]
