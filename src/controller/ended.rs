@@ -78,7 +78,8 @@ impl EndedRequests {
 
     /// Deletes one ended request, or says when to look again.
     pub async fn work(&self, key: Key) -> Next {
-        if !self.context.leadership.held() {
+        // Where nobody says how long to keep anything, nothing is read. Of a policy that says so since, the next round knows.
+        if !self.context.leadership.held() || self.shortest().is_none() {
             return Next::Done;
         }
         match self.look(&key).await {
@@ -113,9 +114,10 @@ impl EndedRequests {
 
     /// Has all looked at that may be due.
     async fn round(&self) -> Result<(), GatherError> {
-        let policies = &self.context.world.policies;
-        let Some(shortest) = policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min() else { return Ok(()) };
-        let shortest = TimeDelta::seconds(i64::from(shortest.as_secs()));
+        let Some(shortest) = self.shortest() else {
+            self.lock().until.clear();
+            return Ok(());
+        };
         let said = self.said();
         let known = {
             let mut known = self.lock();
@@ -256,6 +258,12 @@ impl EndedRequests {
 
     fn is_soon(&self, at: DateTime<Utc>) -> bool {
         at.signed_duration_since(self.context.now()) < SOON
+    }
+
+    /// The shortest time for which a policy keeps anything; none where none says how long.
+    fn shortest(&self) -> Option<TimeDelta> {
+        let policies = &self.context.world.policies;
+        policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min().map(TimeDelta::from)
     }
 
     /// What eligibilities and policies say of how long records are kept, as a hash.

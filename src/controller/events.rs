@@ -29,7 +29,7 @@ impl Events {
     pub fn new(client: Client, identity: &str) -> Self {
         let reporter = Reporter { controller: "jit-rbac".to_owned(), instance: Some(identity.to_owned()) };
         let (line, waiting) = mpsc::channel(IN_LINE);
-        tokio::spawn(send(Recorder::new(client, reporter), waiting));
+        tokio::spawn(send(client, reporter, waiting));
         Self(line)
     }
 
@@ -48,8 +48,11 @@ impl Events {
     }
 }
 
-async fn send(recorder: Recorder, mut waiting: mpsc::Receiver<(Event, ObjectReference)>) {
+async fn send(client: Client, reporter: Reporter, mut waiting: mpsc::Receiver<(Event, ObjectReference)>) {
     while let Some((event, about)) = waiting.recv().await {
+        // A recorder remembers for six minutes what it has sent, to count repetitions, and goes through all of it each time. Ours are told
+        // when something changes, so hardly one is like another.
+        let recorder = Recorder::new(client.clone(), reporter.clone());
         match tokio::time::timeout(LIMIT, recorder.publish(&event, &about)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "an Event was not taken"),
