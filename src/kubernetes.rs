@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-/// The oldest minor version of Kubernetes 1 that all journeys are played on. An older API server refuses the admission policies:
-/// they are written with CEL's comprehensions of two variables.
+/// The oldest minor version of Kubernetes 1 that `make test-matrix` plays the journeys on; `docs/testing.md` has what was seen. An older
+/// API server refuses the admission policies: they are written with CEL's comprehensions of two variables.
 pub const OLDEST: u32 = 33;
 /// The newest one. Documentation, charts and `make test-matrix` say the same; `tests/docs` holds them to it.
 pub const NEWEST: u32 = 37;
 
-/// What a person should know about the API server's version; none where all journeys are played on it.
+/// What a person should know about the API server's version; none within that range.
 #[must_use]
 pub fn doubt(version: &Info) -> Option<&'static str> {
     let older = Some("it is older: it may refuse the admission policies, which need CEL that is newer");

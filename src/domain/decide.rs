@@ -171,7 +171,7 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
     };
     // What was granted already rests on them.
     if verdict.state != State::Active {
-        verdict.counted.retain(|counted| may_be_told(snapshot, counted.at));
+        verdict.counted.retain(|counted| snapshot.guards.surely_held_at(counted.at));
     }
     verdict
 }
@@ -350,7 +350,7 @@ fn approved(
 ) -> Verdict {
     let request = &snapshot.request;
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
-    let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| written_guarded(snapshot, decision.created)).cloned().collect();
+    let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| snapshot.guards.held_at(decision.created)).cloned().collect();
     let progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
     let mut verdict = match progress.complete_at {
         None if now >= until => Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}", stamp(until))),
@@ -362,23 +362,6 @@ fn approved(
     verdict.digest = Some(digest);
     verdict.asked = Some(asked.duration);
     verdict
-}
-
-/// True for what was written while the guards were in force, as far as anybody watches them.
-fn written_guarded(snapshot: &Snapshot, at: DateTime<Utc>) -> bool {
-    match &snapshot.guards {
-        Guards::Unasked => true,
-        Guards::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
-    }
-}
-
-/// False for an approval that nobody knows yet to have been written while the guards were in force: nobody's name is recorded for what
-/// may be anybody's.
-fn may_be_told(snapshot: &Snapshot, at: DateTime<Utc>) -> bool {
-    match &snapshot.guards {
-        Guards::Watched(GuardFacts { hold: Some(_), certain, .. }) => certain.iter().any(|span| span.covers(at)),
-        Guards::Watched(_) | Guards::Unasked => true,
-    }
 }
 
 fn waiting(

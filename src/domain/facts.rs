@@ -172,6 +172,26 @@ pub enum Guards {
     Watched(GuardFacts),
 }
 
+impl Guards {
+    /// True when they were in force at this instant, as far as anybody watches them.
+    #[must_use]
+    pub fn held_at(&self, at: DateTime<Utc>) -> bool {
+        match self {
+            Self::Unasked => true,
+            Self::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
+        }
+    }
+
+    /// False while nobody knows yet whether they were: what was written then may be anybody's, and no name is recorded for it.
+    #[must_use]
+    pub fn surely_held_at(&self, at: DateTime<Utc>) -> bool {
+        match self {
+            Self::Watched(GuardFacts { hold: Some(_), certain, .. }) => certain.iter().any(|span| span.covers(at)),
+            Self::Watched(_) | Self::Unasked => true,
+        }
+    }
+}
+
 /// Since when the guards hold, and what was written while they did not (T41, T42, T55).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardFacts {
