@@ -23,8 +23,7 @@ const MORE: f64 = 1.1;
 /// How many come and go.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// After how many the memory is taken; all others are held against the first. The first should take longer than the six minutes for
-    /// which the controller remembers its Events.
+    /// After how many the memory is taken; all others are held against the first.
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     came_and_went: Vec<usize>,
 }
