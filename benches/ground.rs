@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control_plane::{ADMIN, Operator, OperatorOptions, Options, Plane, Server, User, standard_users, wait_for};
+use control_plane::{ADMIN, AuditEvent, Operator, OperatorOptions, Options, Plane, Server, User, standard_users, wait_for};
 use jit_rbac::api::RoleActivationRequest;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta, runtime::watcher};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
+    ours::OURS,
     places::{NAMESPACES, OFFERS, PASSING, PEOPLE, Places, namespace, offer_name, person},
     process,
     sightings::Sightings,
@@ -21,11 +22,16 @@ use crate::{
 
 /// A while in which what came before may settle, and how many of them at most.
 const SETTLING: Duration = Duration::from_secs(5);
-const SETTLES: u32 = 12;
+const SETTLES: u32 = 30;
 /// How long the leader's CPU is looked at.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long the operator's processes may take until they are ready: they may find tens of thousands of grants, of which all are overdue.
 const READY: Duration = Duration::from_mins(10);
+
+/// True for what the operator writes about something: neither its Lease nor the proof of a guard.
+fn tells(call: &AuditEvent) -> bool {
+    call.user.username.starts_with(OURS) && call.is_write() && call.resource() != "leases" && !call.request_uri.contains("dryRun")
+}
 
 /// A plane, and the operator once it is installed.
 pub struct Ground {
@@ -174,18 +180,17 @@ impl Ground {
         process::memory(self.leader().await?)
     }
 
-    /// CPU of the leader while nothing happens, in percent of one: as soon as it falls no more, since what came before is still recorded.
+    /// CPU of the leader while nothing happens, in percent of one: once it has written nothing for a while, since what came before is
+    /// still told in Events, one after the other.
     pub async fn idle(&self) -> Result<f64, Failure> {
-        let leader = self.leader().await?;
-        let mut before = f64::INFINITY;
         for _ in 0..SETTLES {
-            let now = process::cpu(leader, SETTLING).await?;
-            if now > before * 0.9 {
+            let mut log = self.plane.cluster().audit_from_now()?;
+            tokio::time::sleep(SETTLING).await;
+            if !log.read()?.iter().any(tells) {
                 break;
             }
-            before = now;
         }
-        process::cpu(leader, IDLE).await
+        process::cpu(self.leader().await?, IDLE).await
     }
 
     /// Starts another replica than the leader anew.

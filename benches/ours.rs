@@ -27,7 +27,7 @@ const PASSING_AT_ONCE: usize = 256;
 /// A request that is sent later in a second than this may be stamped with the next one.
 const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
 /// Names of the two accounts of the product begin so.
-const OURS: &str = "system:serviceaccount:jit-system:";
+pub const OURS: &str = "system:serviceaccount:jit-system:";
 
 /// What one automatic activation after the other took.
 pub struct Automatic {
