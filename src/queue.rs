@@ -4,7 +4,7 @@
 //! a step of the other one.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     future::Future,
     hash::Hash,
     time::Duration,
@@ -20,7 +20,8 @@ use tokio_util::{
 
 use crate::clock::Clock;
 
-/// The longest that a timer for a time of day is trusted before the clock is read again.
+/// How long a timer for times of day is trusted at most before the clock is read again. There is one for all of them: a timer a key would
+/// have thousands of them fire for nothing.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// What work on a key ended with.
@@ -61,13 +62,6 @@ impl Due {
         }
     }
 
-    fn nap(self, clock: &Clock) -> Duration {
-        match self {
-            Self::After(_) => self.left(clock),
-            Self::At(_) => self.left(clock).min(LONGEST_NAP),
-        }
-    }
-
     fn earlier(self, other: Self, clock: &Clock) -> Self {
         if other.left(clock) < self.left(clock) { other } else { self }
     }
@@ -105,13 +99,32 @@ impl<K> Queue<K> {
     }
 }
 
+/// What a key waits for.
+#[derive(Debug)]
+enum Waits {
+    /// The end of a pause.
+    Pause(delay_queue::Key, Instant),
+    /// A time of day.
+    Until(DateTime<Utc>),
+}
+
+impl Waits {
+    const fn due(&self) -> Due {
+        match self {
+            Self::Pause(_, at) => Due::After(*at),
+            Self::Until(at) => Due::At(*at),
+        }
+    }
+}
+
 /// The end of a queue at which work is done.
 #[derive(Debug)]
 pub struct Worker<K> {
     clock: Clock,
     incoming: mpsc::UnboundedReceiver<(K, Due)>,
-    waiting: DelayQueue<K>,
-    timers: HashMap<K, (delay_queue::Key, Due)>,
+    waiting: HashMap<K, Waits>,
+    pausing: DelayQueue<K>,
+    calendar: BTreeSet<(DateTime<Utc>, K)>,
     ready: VecDeque<K>,
     queued: HashSet<K>,
     busy: HashMap<K, Option<Due>>,
@@ -121,13 +134,14 @@ pub struct Worker<K> {
 
 /// Both ends of a new queue.
 #[must_use]
-pub fn queue<K: Clone + Eq + Hash>(clock: Clock, pauses: Pauses) -> (Queue<K>, Worker<K>) {
+pub fn queue<K: Clone + Hash + Ord>(clock: Clock, pauses: Pauses) -> (Queue<K>, Worker<K>) {
     let (sender, incoming) = mpsc::unbounded_channel();
     let worker = Worker {
         clock,
         incoming,
-        waiting: DelayQueue::new(),
-        timers: HashMap::new(),
+        waiting: HashMap::new(),
+        pausing: DelayQueue::new(),
+        calendar: BTreeSet::new(),
         ready: VecDeque::new(),
         queued: HashSet::new(),
         busy: HashMap::new(),
@@ -137,7 +151,7 @@ pub fn queue<K: Clone + Eq + Hash>(clock: Clock, pauses: Pauses) -> (Queue<K>, W
     (Queue(sender), worker)
 }
 
-impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
+impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     /// Works until `stop`, on at most `most` keys at a time, each no more than once at a time.
     pub async fn run<F: Future<Output = Next>>(mut self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
         let mut running = FuturesUnordered::new();
@@ -154,14 +168,18 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
                 let outcome = work(key.clone());
                 running.push(async move { (key, outcome.await) });
             }
+            let nap = self.nap();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some((key, next)) = running.next(), if !running.is_empty() => self.finished(&key, next),
                 Some((key, due)) = self.incoming.recv() => self.schedule(key, due),
-                Some(expired) = self.waiting.next(), if !self.waiting.is_empty() => {
-                    self.fired(expired.into_inner());
+                Some(expired) = self.pausing.next(), if !self.pausing.is_empty() => {
+                    let key = expired.into_inner();
+                    self.waiting.remove(&key);
+                    self.make_ready(key);
                 }
+                () = tokio::time::sleep(nap), if !self.calendar.is_empty() => self.read_the_clock(),
                 else => return,
             }
         }
@@ -175,22 +193,48 @@ impl<K: Clone + Eq + Hash + Unpin> Worker<K> {
         if self.queued.contains(&key) {
             return;
         }
-        if let Some((timer, before)) = self.timers.get_mut(&key) {
-            if due.left(&self.clock) < before.left(&self.clock) {
-                *before = due;
-                self.waiting.reset(timer, due.nap(&self.clock));
+        if let Some(before) = self.waiting.get(&key) {
+            if due.left(&self.clock) >= before.due().left(&self.clock) {
+                return;
             }
-        } else if due.left(&self.clock).is_zero() {
+            self.take_out(&key);
+        }
+        let left = due.left(&self.clock);
+        if left.is_zero() {
             self.make_ready(key);
-        } else {
-            let timer = self.waiting.insert(key.clone(), due.nap(&self.clock));
-            self.timers.insert(key, (timer, due));
+            return;
+        }
+        let waits = match due {
+            Due::After(at) => Waits::Pause(self.pausing.insert(key.clone(), left), at),
+            Due::At(at) => {
+                self.calendar.insert((at, key.clone()));
+                Waits::Until(at)
+            }
+        };
+        self.waiting.insert(key, waits);
+    }
+
+    fn take_out(&mut self, key: &K) {
+        match self.waiting.remove(key) {
+            Some(Waits::Pause(timer, _)) => _ = self.pausing.try_remove(&timer),
+            Some(Waits::Until(at)) => _ = self.calendar.remove(&(at, key.clone())),
+            None => {}
         }
     }
 
-    fn fired(&mut self, key: K) {
-        if let Some((_, due)) = self.timers.remove(&key) {
-            self.schedule(key, due);
+    /// How long until the clock must be read for the first time of day.
+    fn nap(&self) -> Duration {
+        self.calendar.first().map_or(LONGEST_NAP, |(at, _)| Due::At(*at).left(&self.clock).min(LONGEST_NAP))
+    }
+
+    /// Has everything worked on whose time of day has come, the earliest first.
+    fn read_the_clock(&mut self) {
+        let now = self.clock.now();
+        while self.calendar.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, key)) = self.calendar.pop_first()
+        {
+            self.waiting.remove(&key);
+            self.make_ready(key);
         }
     }
 
@@ -282,6 +326,33 @@ mod tests {
         };
         let _ = tokio::time::timeout(Duration::from_secs(90), worker.run(1, CancellationToken::new(), work)).await;
         assert_eq!(*seen.lock().unwrap(), Some(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins() {
+        let (start, day) = (Instant::now(), DateTime::<Utc>::UNIX_EPOCH);
+        let reads = Arc::new(Mutex::new(0_usize));
+        let counted = reads.clone();
+        let clock = Clock::from(move || {
+            *counted.lock().unwrap() += 1;
+            day + chrono::TimeDelta::milliseconds(i64::try_from(start.elapsed().as_millis()).unwrap())
+        });
+        let (queue, worker) = queue(clock, PAUSES);
+        let at = |seconds: i64| day + chrono::TimeDelta::seconds(seconds);
+        (1..=1_000).for_each(|key| queue.add_at(key, at(3_600 + key)));
+        // Earlier by the clock, earlier by a pause, and later, which changes nothing.
+        queue.add_at(7, at(100));
+        queue.add_in(8, Duration::from_secs(200));
+        queue.add_at(9, at(90_000));
+        let seen = Mutex::new(Vec::new());
+        let work = |key| {
+            seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+            async { Next::Done }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(3_603_500), worker.run(1, CancellationToken::new(), work)).await;
+        assert_eq!(*seen.lock().unwrap(), [(7, 100), (8, 200), (1, 3_601), (2, 3_602), (3, 3_603)]);
+        let reads = *reads.lock().unwrap();
+        assert!(reads < 2_000, "the clock was read {reads} times in an hour for a thousand keys");
     }
 
     #[tokio::test(start_paused = true)]
