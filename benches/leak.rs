@@ -37,13 +37,13 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(ground.admin.clone());
     let stored = Sightings::follow(stored, watcher::Config::default());
     let (leader, start) = (ground.leader().await?, Utc::now());
-    let (mut gone, mut first, mut samples) = (0, None, Vec::new());
+    let (mut gone, mut first, mut samples, mut before) = (0, None, Vec::new(), Vec::new());
     for after in &options.came_and_went {
         while gone < *after {
             let batch = BATCH.min(after - gone);
-            for request in ours::pass(&ground, batch).await? {
-                stored.goes(&request).await?;
-            }
+            let passed = ours::pass(&ground, batch).await?;
+            // The operator deletes a few at a time, and meanwhile the next thousand come.
+            all_gone(&stored, std::mem::replace(&mut before, passed)).await?;
             gone += batch;
             let memory = ground.memory().await?;
             eprintln!("  {gone} came and went: {memory:.1} MiB");
@@ -51,6 +51,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
                 samples.push((thousands(gone), memory * 1_024.0));
             }
         }
+        all_gone(&stored, std::mem::take(&mut before)).await?;
         ground.idle().await?;
         if ground.leader().await? != leader {
             return Err("another replica leads by now, and nobody knows what the first one kept".into());
@@ -68,6 +69,13 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     stored.end();
     ground.end();
     Ok(report)
+}
+
+async fn all_gone(stored: &Sightings, requests: Vec<String>) -> Result<(), Failure> {
+    for request in requests {
+        stored.goes(&request).await?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some thousands")]
