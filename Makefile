@@ -19,7 +19,7 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-.PHONY: help tools build plane crds refusals lint test test-faults test-matrix soak
+.PHONY: help tools build plane crds commands plugin refusals lint test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## What there is
@@ -39,6 +39,12 @@ plane: build
 crds: build ## Write crds/, the chart's copies and the schema of jit-access anew from the types
 	@for directory in crds charts/jit-rbac/files/crds; do mkdir -p "$$directory"; target/debug/jit-rbac crds --directory "$$directory"; done
 	@BLESS=1 $(CARGO) test --quiet --locked --test charts schema >/dev/null
+
+commands: build ## Write docs/commands.md anew from the plugin
+	@target/debug/kubectl-jit man --markdown >docs/commands.md
+
+plugin: tools ## Install kubectl jit where cargo puts programs
+	@$(CARGO) install --quiet --locked --path . --bin kubectl-jit
 
 refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys are told
 	@$(CARGO) test --quiet --locked --test journeys refused_ >/dev/null

@@ -9,7 +9,7 @@ use crate::{
     figures::{self, Spread},
     floor,
     ground::{Ground, Setting},
-    ours,
+    ours, plugin,
     report::{Goal, Report},
 };
 
@@ -125,6 +125,11 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, report: &mu
             report.add(&format!("start to the last timer armed, {active} active"), "ms", Some(floor), ours, Goal::None);
         }
     }
+    eprintln!("ours: the plugin");
+    let (plain, with_plugin) = plugin::roles(ground).await?;
+    let name = format!("kubectl jit roles over {} eligibilities; the floor is kubectl get", plugin::ELIGIBILITIES);
+    report.add(&name, "ms", Some(plain.at(0.5)), with_plugin.at(0.5), most(2.0));
+
     report.add("writes per automatic grant", "calls", None, rate.writes, Goal::AtMost(4.0));
     report.add("events per automatic grant", "calls", None, rate.events, Goal::None);
     Ok(())

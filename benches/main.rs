@@ -11,6 +11,7 @@ mod growth;
 mod leak;
 mod ours;
 mod places;
+mod plugin;
 mod process;
 mod report;
 mod scale;

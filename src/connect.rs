@@ -15,11 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, layer::layer_fn};
 use tracing::{info, warn};
 
-use crate::{
-    clock::Clock,
-    kubernetes,
-    observe::{errors::one_line, health::Health},
-};
+use crate::{clock::Clock, errors::one_line, kubernetes, observe::health::Health};
 
 /// What a process lacks until the API server has answered once.
 pub const NEED: &str = "api-server";

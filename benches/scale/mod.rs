@@ -11,7 +11,7 @@ mod step;
 use std::path::Path;
 
 use clap::Args;
-use jit_rbac::gather::live;
+use jit_rbac::api::selectors;
 
 use self::{
     measures::Measure,
@@ -74,10 +74,10 @@ async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     ground.active()?.complete().await?;
     ground.bindings.complete().await?;
     let mut live = Vec::new();
-    ground.each_request(&live::live_states(), |request| live.push(request)).await?;
+    ground.each_request(&selectors::live_states(), |request| live.push(request)).await?;
     ground.places.take(live);
     let mut there = 0;
-    ground.each_request(&live::ended_states(), |_| there += 1).await?;
+    ground.each_request(&selectors::ended_states(), |_| there += 1).await?;
     eprintln!("{} are active, {there} have ended", lasting(&ground)?);
     while there < ended {
         there += ours::pass(&ground, CHUNK.min(ended - there)).await?.len();

@@ -26,7 +26,7 @@ use super::{
     requests::{RequestError, delete_decisions},
 };
 use crate::{
-    api::{RoleActivationRequest, conditions, request::ReviewState},
+    api::{RoleActivationRequest, conditions, request::ReviewState, selectors},
     domain::{
         Lookup, RequestFacts, duration,
         retention::{Kept, Past, kept, retention},
@@ -128,7 +128,7 @@ impl EndedRequests {
         };
         let mut there = HashSet::new();
         let api: Api<RoleActivationRequest> = Api::all(self.context.client.clone());
-        let mut page = ListParams::default().fields(&live::ended_states()).limit(PAGE);
+        let mut page = ListParams::default().fields(&selectors::ended_states()).limit(PAGE);
         loop {
             let list = read(|| "the ended requests".to_owned(), api.list_metadata(&page)).await?;
             for meta in list.items.into_iter().map(|found| found.metadata) {
@@ -214,7 +214,7 @@ impl EndedRequests {
         let client = &self.context.client;
         let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), &facts.namespace);
         // Only under the same eligibility can one prolong another.
-        let live = format!("spec.eligibilityRef.name={},{}", facts.object.spec.eligibility_ref.name, live::live_states());
+        let live = format!("{},{}", selectors::under_eligibility(&facts.object.spec.eligibility_ref.name), selectors::live_states());
         let list = read(|| format!("the live requests in '{}'", facts.namespace), api.list(&ListParams::default().fields(&live))).await?;
         for guard in list.items {
             let Ok(request) = guard.0 else { return Ok(true) };

@@ -24,10 +24,11 @@ use self::{
     requests::Requests,
 };
 use crate::{
-    api::{ActivationDecision, RoleActivationRequest, Verb, eligibility::RoleKind, request::ReviewState},
+    api::{ActivationDecision, RoleActivationRequest, Verb, eligibility::RoleKind, request::ReviewState, selectors},
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts},
+    errors::one_line,
     gather::{
         cache::{Cache, Key},
         convert,
@@ -37,7 +38,6 @@ use crate::{
     },
     guards::{Guards, expected::Expected},
     observe::{
-        errors::one_line,
         health::Health,
         metrics::{ControllerMetrics, Metrics},
     },
@@ -263,7 +263,7 @@ struct Follower {
 impl Follower {
     async fn follow(&self) {
         let client = &self.context.client;
-        let live_requests = watcher::Config::default().fields(&live::live_states());
+        let live_requests = watcher::Config::default().fields(&selectors::live_states());
         let requests: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(

@@ -69,6 +69,17 @@ pub fn eligible(
     settings: &Settings,
     at: DateTime<Utc>,
 ) -> Result<Account, Refusal> {
+    let account = subject(requester, eligibility)?;
+    namespace::protected(&eligibility.spec, namespace_name, settings)?;
+    if !namespace::covers(&eligibility.spec, namespace_name, namespace) {
+        return Err(not_covered(eligibility, namespace_name));
+    }
+    in_time(eligibility, at)?;
+    Ok(account)
+}
+
+/// The account, if it is one of the subjects.
+pub fn subject(requester: &Stamp, eligibility: &Object<RoleEligibilitySpec>) -> Result<Account, Refusal> {
     let account = person::account(requester)?;
     let Object { name, spec, .. } = eligibility;
     if let Account::ServiceAccount { .. } = account
@@ -91,15 +102,17 @@ pub fn eligible(
             ),
         ));
     }
-    namespace::protected(spec, namespace_name, settings)?;
-    if !namespace::covers(spec, namespace_name, namespace) {
-        return Err(Refusal::new(
-            Reason::NamespaceNotCovered,
-            format!("namespace '{namespace_name}' is not covered by eligibility '{name}', which is for {}", scope_in_words(spec)),
-        ));
-    }
-    in_time(eligibility, at)?;
     Ok(account)
+}
+
+/// The refusal of a namespace that an eligibility does not cover.
+#[must_use]
+pub fn not_covered(eligibility: &Object<RoleEligibilitySpec>, namespace: &str) -> Refusal {
+    let Object { name, spec, .. } = eligibility;
+    Refusal::new(
+        Reason::NamespaceNotCovered,
+        format!("namespace '{namespace}' is not covered by eligibility '{name}', which is for {}", scope_in_words(spec)),
+    )
 }
 
 /// The refusal, if nobody can activate the eligibility at `at`: suspended, not begun or over.

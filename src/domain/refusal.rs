@@ -17,6 +17,14 @@ impl Refusal {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: printable(&message.into()) }
     }
+
+    /// The refusal that was written as `Reason: sentence`; none where a text does not begin with one of our reasons.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (word, message) = text.split_once(": ")?;
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == word)?;
+        Some(Self::new(*reason, message))
+    }
 }
 
 impl std::fmt::Display for Refusal {

@@ -36,15 +36,18 @@ fn last_line(text: &str) -> String {
 /// The refusal, if the request does not bring what the policy asks for: a justification, a ticket, a sign-in. An emergency brings all of
 /// it too.
 pub fn check(request: &RequestFacts, requester: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
-    let spec = &request.object.spec;
-    if let Some(rule) = policy.spec.requirements.as_ref().and_then(|r| r.justification.as_ref()) {
-        justification(spec, rule, &policy.name)?;
-    }
-    evidence::ticket(spec, policy)?;
+    justification(&request.object.spec, policy)?;
+    evidence::ticket(&request.object.spec, policy)?;
     evidence::check(requester, Party::Requester, request.object.created, policy)
 }
 
-fn justification(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &str) -> Result<(), Refusal> {
+/// The refusal, if the justification is not what the policy asks for.
+pub fn justification(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    let rule = policy.spec.requirements.as_ref().and_then(|rules| rules.justification.as_ref());
+    rule.map_or(Ok(()), |rule| fits(request, rule, &policy.name))
+}
+
+fn fits(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &str) -> Result<(), Refusal> {
     let text = request.justification.as_ref().map_or("", |line| line.as_str());
     let least = usize::try_from(rule.min_length.unwrap_or(1)).unwrap_or(0);
     // Blanks are no reason.

@@ -10,7 +10,7 @@ use kube::{Resource, runtime::watcher};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::observe::errors::one_line;
+use crate::errors::one_line;
 
 /// Where an object is: its namespace ("" for cluster-scoped kinds) and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

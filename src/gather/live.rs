@@ -6,27 +6,13 @@ use serde::de::DeserializeOwned;
 
 use super::{GatherError, convert, horizon::AsOf, read};
 use crate::{
-    api::{ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names, request::ReviewState},
+    api::{
+        ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names,
+        request::ReviewState,
+        selectors::{in_state, live_states, of_requester, on_request, under_eligibility},
+    },
     domain::{Binding, Lookup, Object, RequestFacts},
 };
-
-/// Selects the requests whose state is one of these. Field selectors know no "or", so the others are ruled out.
-fn in_state(wanted: impl Fn(State) -> bool) -> String {
-    let others = State::ALL.into_iter().filter(|state| !wanted(*state));
-    others.map(|state| format!("status.state!={state}")).collect::<Vec<_>>().join(",")
-}
-
-/// Selects the requests that are not at an end. One without a state is such a request.
-#[must_use]
-pub fn live_states() -> String {
-    in_state(|state| !state.is_terminal())
-}
-
-/// Selects the requests that are at an end, and those without a state.
-#[must_use]
-pub fn ended_states() -> String {
-    in_state(State::is_terminal)
-}
 
 /// A request as it is stored, with the facts of it.
 #[derive(Clone, Debug)]
@@ -63,7 +49,7 @@ pub async fn decisions(
     }
     let api: Api<DeserializeGuard<ActivationDecision>> = Api::namespaced(client.clone(), namespace);
     let what = || format!("the decisions on '{namespace}/{request}'");
-    let found = list(&api, what, &format!("spec.requestRef.name={request}"), as_of).await?;
+    let found = list(&api, what, &on_request(request), as_of).await?;
     let readable = found.into_iter().filter_map(|guard| guard.0.ok());
     Ok(readable.map(|decision| convert::object(&decision.metadata, decision.spec)).collect())
 }
@@ -103,11 +89,11 @@ impl Wanted<'_> {
 
     fn selector(&self) -> String {
         match self {
-            Self::Live { username, eligibility, .. } => format!("spec.eligibilityRef.name={eligibility},{}{}", live_states(), by(username)),
+            Self::Live { username, eligibility, .. } => format!("{},{}{}", under_eligibility(eligibility), live_states(), by(username)),
             Self::LiveOf(username) => format!("{}{}", live_states(), by(username)),
             Self::Ended { eligibility, .. } => {
                 let granted = in_state(|state| matches!(state, State::Expired | State::Deactivated | State::Revoked));
-                format!("spec.eligibilityRef.name={eligibility},{granted}")
+                format!("{},{granted}", under_eligibility(eligibility))
             }
             Self::Review(state) => format!("status.review.state={}", state.as_str()),
         }
@@ -116,7 +102,7 @@ impl Wanted<'_> {
 
 /// What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
 fn by(username: &str) -> String {
-    if username.contains([',', '=', '!', '\\']) { String::new() } else { format!(",spec.requester.username={username}") }
+    of_requester(username).map(|selector| format!(",{selector}")).unwrap_or_default()
 }
 
 /// Requests as the API server lists them. One that cannot be understood is left out.

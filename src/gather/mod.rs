@@ -11,7 +11,7 @@ pub mod surroundings;
 
 use std::{future::Future, time::Duration};
 
-use crate::observe::errors::one_line;
+use crate::errors::one_line;
 
 /// Longest that one call to the API server may take. The client retries some answers by itself; this bounds it all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);

@@ -14,7 +14,7 @@ use super::expected::GuardKind;
 use crate::{
     api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names},
     config::Config,
-    observe::errors::one_line,
+    errors::one_line,
 };
 
 /// Longest that one probe may take.

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     api::{ApprovalPolicy, RoleEligibility, conditions},
+    errors::one_line,
     gather::{GatherError, read, write},
-    observe::errors::one_line,
 };
 
 /// What was found of each guard.

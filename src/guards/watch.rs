@@ -5,7 +5,7 @@ use kube::{Api, Resource, api::DynamicObject, core::PartialObjectMeta, runtime::
 use tracing::debug;
 
 use super::{Guards, expected::Expected, ledger::Pair};
-use crate::{gather::surroundings::watch, observe::errors::one_line};
+use crate::{errors::one_line, gather::surroundings::watch};
 
 impl Guards {
     /// Watches for ever.

@@ -1,6 +1,5 @@
-//! What the operator tells about itself: health, metrics, logs, errors.
+//! What the operator tells about itself: health, metrics, logs.
 
-pub mod errors;
 pub mod health;
 pub mod logs;
 pub mod metrics;

@@ -31,8 +31,9 @@ use tracing::{info, warn};
 use crate::{
     api::names,
     clock::Clock,
+    errors::one_line,
     gather::{cache::Key, surroundings},
-    observe::{errors::one_line, metrics::ControllerMetrics},
+    observe::metrics::ControllerMetrics,
     queue::{Next, Pauses, Queue, Worker, queue},
 };
 use end::{Ended, Proof, end};

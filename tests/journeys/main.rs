@@ -23,11 +23,13 @@ mod ground;
 mod guards;
 mod looks;
 mod people;
+mod plugin;
 mod refusals;
 mod replicas;
 mod retention;
 mod settings;
 mod soak;
+mod transcripts;
 mod ways;
 
 use std::{
@@ -83,8 +85,10 @@ fn all() -> Vec<(&'static str, Journey)> {
         floor::journeys(),
         grants::journeys(),
         people::journeys(),
+        plugin::journeys(),
         refusals::journeys(),
         settings::journeys(),
+        transcripts::journeys(),
     ]
     .into_iter()
     .flatten()

@@ -141,6 +141,23 @@ impl Cluster {
         self.command(&self.binaries.kubectl, &self.kubeconfig_of(user)?)
     }
 
+    /// Another program as a user, with kubectl on its PATH: such as a plugin of kubectl.
+    pub fn program(&self, user: &str, program: &Path) -> Result<Command> {
+        let mut command = self.command(program, &self.kubeconfig_of(user)?)?;
+        let beside = [program, self.binaries.kubectl.as_path()].into_iter().filter_map(Path::parent);
+        let beside = beside.filter(|directory| !directory.as_os_str().is_empty()).map(Path::to_owned);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(beside.chain(std::env::split_paths(&path))).map_err(|error| Error::State(error.to_string()))?;
+        command.env("PATH", path).env("TZ", "UTC").env_remove("NO_COLOR").env("TERM", "xterm");
+        Ok(command)
+    }
+
+    /// Runs another program to its end as a user.
+    pub async fn run_program(&self, user: &str, program: &Path, args: &[&str], input: Option<&str>) -> Result<Said> {
+        let mut command = self.program(user, program)?;
+        run(command.args(args), input).await
+    }
+
     /// Helm as the admin, with caches of its own.
     pub fn helm(&self) -> Result<Command> {
         let mut command = self.command(&self.binaries.helm, &self.kubeconfig_of(ADMIN)?)?;

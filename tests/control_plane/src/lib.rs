@@ -18,6 +18,7 @@ mod issuer;
 mod minder;
 mod operator;
 mod plane;
+pub mod playground;
 mod ports;
 mod process;
 mod proxy;

@@ -6,7 +6,6 @@
 mod build;
 mod demo;
 mod down;
-mod playground;
 mod run;
 mod up;
 

@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State};
+use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, playground};
 
-use crate::{checkout, playground};
+use crate::checkout;
 
 /// Starts a plane with operator and examples, and leaves it running.
 pub(crate) async fn up() -> Result<()> {
@@ -10,7 +10,7 @@ pub(crate) async fn up() -> Result<()> {
     if let Some(state) = held.load()? {
         if state.runs() {
             eprintln!("A plane is up already; `make down` ends it, `make run` restarts the operator on it.");
-            say_where(&state.cluster.kubeconfig());
+            say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
             return Ok(());
         }
         eprintln!("Something of the plane that was up has ended; starting afresh.");
@@ -33,14 +33,17 @@ pub(crate) async fn up() -> Result<()> {
     operator.detach();
     plane.detach();
     eprintln!("Up. Logs are in {}; `make down` ends it all.", state.cluster.directory().display());
-    eprintln!("If you have no kubectl of your own: alias kubectl={}", quoted(&state.cluster.binaries().kubectl.display().to_string()));
-    say_where(&state.cluster.kubeconfig());
+    say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
     Ok(())
 }
 
-/// The one line for the shell: `eval "$(make up)"` works.
-fn say_where(kubeconfig: &Path) {
-    println!("export KUBECONFIG={}", quoted(&kubeconfig.display().to_string()));
+/// The one line for the shell: `eval "$(make up)"` works. Behind a kubectl of the person's own comes the built one, and the plugin as it
+/// was built beside this program.
+fn say_where(kubeconfig: &Path, kubectl: &Path) {
+    let this = std::env::current_exe().unwrap_or_default();
+    let directories = [kubectl, this.as_path()].into_iter().filter_map(Path::parent);
+    let path: Vec<String> = directories.map(|directory| quoted(&directory.display().to_string())).collect();
+    println!("export KUBECONFIG={} PATH=\"$PATH\":{}", quoted(&kubeconfig.display().to_string()), path.join(":"));
 }
 
 /// The path as a shell reads it; the usual ones need no quotes.

@@ -7,9 +7,9 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, on_interrupt};
+use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, on_interrupt, playground};
 
-use crate::{checkout, playground};
+use crate::checkout;
 use clockwork::Clockwork;
 use screen::Screen;
 

@@ -1,7 +1,10 @@
+//! What people find on the planes of `make up` and `make demo`: namespaces, roles, people, the examples.
+
 use std::path::Path;
 
-use control_plane::{ADMIN, Cluster, Error, Result};
 use serde_json::{Value, json};
+
+use crate::{ADMIN, Cluster, Error, Result};
 
 const NAMESPACES: &str = include_str!("namespaces.yaml");
 const REQUESTERS: &str = include_str!("requesters.yaml");
@@ -9,18 +12,18 @@ const REQUESTERS: &str = include_str!("requesters.yaml");
 const OF_ADMINS: [&str; 2] = ["ApprovalPolicy", "RoleEligibility"];
 
 /// Sets up namespaces with their roles.
-pub(crate) async fn namespaces(cluster: &Cluster) -> Result<()> {
+pub async fn namespaces(cluster: &Cluster) -> Result<()> {
     cluster.apply(ADMIN, NAMESPACES).await?.ok().map(drop)
 }
 
 /// Lets everybody of the playground ask and decide. With the chart `jit-access` this is not needed.
-pub(crate) async fn requesters(cluster: &Cluster) -> Result<()> {
+pub async fn requesters(cluster: &Cluster) -> Result<()> {
     cluster.apply(ADMIN, REQUESTERS).await?.ok().map(drop)
 }
 
 /// Applies the eligibilities and policies of a directory as the admin, and
 /// says so if one of them is not ready soon.
-pub(crate) async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> {
+pub async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> {
     if !directory.is_dir() {
         return Err(Error::State(format!("there are no examples in {}", directory.display())));
     }

@@ -1,0 +1,59 @@
+//! How long the plugin takes beside plain kubectl.
+
+use std::{path::Path, time::Instant};
+
+use control_plane::wait_for_ok;
+use serde_json::json;
+
+use crate::{Failure, figures::Spread, ground::Ground};
+
+/// Eligibilities besides those of the other measures.
+pub const ELIGIBILITIES: usize = 1_000;
+/// How often each is run.
+const TIMES: usize = 15;
+/// How long the operator may take to look at all of them.
+const SETTLED: std::time::Duration = std::time::Duration::from_mins(2);
+/// Eligibilities that are applied at a time.
+const AT_ONCE: usize = 200;
+
+/// Milliseconds of `kubectl get roleeligibilities`, and of `kubectl jit roles`, over a thousand of them that a person may activate.
+pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
+    let cluster = ground.plane.cluster();
+    let objects: Vec<_> = (0..ELIGIBILITIES)
+        .map(|number| {
+            json!({
+                "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": format!("many-{number:04}")},
+                "spec": {
+                    "subjects": [{"kind": "User", "name": "dev"}], "roleRef": {"kind": "ClusterRole", "name": "view"},
+                    "namespaces": {"names": [format!("bench-{:03}", number % 100)]}, "policyRef": {"name": "automatic"}, "maxDuration": "1h",
+                },
+            })
+        })
+        .collect();
+    for some in objects.chunks(AT_ONCE) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": some});
+        cluster.apply(control_plane::ADMIN, &list.to_string()).await?.ok()?;
+    }
+    let columns = ["get", "roleeligibilities", "-o", "jsonpath={range .items[*]}{.status.conditions[0].status}{'\\n'}{end}"];
+    wait_for_ok("all eligibilities to be looked at", SETTLED, async || {
+        let said = cluster.run("dev", &columns).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
+        let ready = said.lines().filter(|line| *line == "True").count();
+        if ready >= ELIGIBILITIES { Ok(()) } else { Err(format!("{ready} are ready")) }
+    })
+    .await?;
+    let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-jit"));
+    let (mut plain, mut ours) = (Vec::new(), Vec::new());
+    // In turn, so that whatever else the machine does meets both.
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        cluster.run("dev", &["get", "roleeligibilities"]).await?.ok()?;
+        plain.push(start.elapsed().as_secs_f64() * 1_000.0);
+        let start = Instant::now();
+        let said = cluster.run_program("dev", plugin, &["roles"], None).await?.ok()?;
+        ours.push(start.elapsed().as_secs_f64() * 1_000.0);
+        if said.lines().count() <= ELIGIBILITIES {
+            return Err("the plugin does not list all of them".into());
+        }
+    }
+    Ok((Spread::new(plain), Spread::new(ours)))
+}

@@ -1,0 +1,183 @@
+//! `kubectl jit approve NAME`: says yes to exactly what was shown.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use kube::ResourceExt;
+
+use crate::{
+    api::{self, RoleActivationRequest, RoleEligibility, State, Verb},
+    plugin::{
+        decide,
+        follow::follow_until,
+        manifest,
+        paint::Paint,
+        problem::{Exit, Problem},
+        prompt,
+        read::{full_name, requester, state},
+        session::Session,
+        words,
+    },
+};
+
+/// How long it is waited until an approval shows.
+const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Shows what would be granted, asks, and approves exactly that.
+///
+/// If request, policy or role change meanwhile, the approval does not count.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Names of requests, as NAME or NAMESPACE/NAME.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Said to the requester and kept.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Approve for a shorter time than was asked for.
+    #[arg(short, long, value_name = "TIME")]
+    duration: Option<api::Duration>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Approves them, one after the other.
+pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
+    let mut exit = Exit::Done;
+    for request in decide::each(session, &options.names).await? {
+        match one(options, session, &request).await {
+            Ok(one) => exit = exit.and(one),
+            Err(problem) if options.names.len() > 1 && !matches!(problem, Problem::BrokenOff) => {
+                session.screen.error(&format!("{}: {problem}", full_name(&request)));
+                exit = exit.and(problem.exit());
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(exit)
+}
+
+async fn one(options: &Options, session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
+    let name = full_name(request);
+    if state(request).is_terminal() {
+        session.screen.error(&format!("too late: {name} is {}", words::outcome(request, &session.screen.times)));
+        return Ok(Exit::of_state(state(request), request.status.as_ref().and_then(|status| status.reason)));
+    }
+    let Some(digest) = request.status.as_ref().and_then(|status| status.digest.clone()) else {
+        return Err(Problem::Api(format!(
+            "{name} has no digest yet, so there is nothing exact to approve: {}",
+            words::waits_for(request, &session.screen.times)
+        )));
+    };
+    // What nobody is asked about need not be shown to who wants no words.
+    if !options.yes || !session.flags.quiet {
+        let eligibility = session.eligibility(&request.spec.eligibility_ref.name).await?;
+        session.screen.present(&shown(session, request, eligibility.as_ref(), options.duration));
+    }
+    let question = format!("Approve {name}?");
+    if !options.yes && !prompt::agree(&session.screen, &question, &format!("nobody can be asked whether to approve {name}: say --yes"))? {
+        return Err(Problem::BrokenOff);
+    }
+    let mut decision = manifest::decision(request, Verb::Approve, options.message.as_deref())?;
+    decision.spec.digest = Some(digest);
+    decision.spec.duration = options.duration;
+    if let Err(problem) = decide::create(session, &decision).await {
+        return decide::said_before(session, request, problem);
+    }
+    tell(session, request).await
+}
+
+/// Waits until the approval shows, and says what it came to.
+async fn tell(session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
+    let me = session.me().await?.name().to_owned();
+    let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+    let counts = |request: &RoleActivationRequest| {
+        request.status.iter().flat_map(|status| &status.approvals).any(|approval| approval.approver.as_str() == me)
+            || state(request) != State::AwaitingApproval
+    };
+    let after = match follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("approved", counts), |_, _| ()).await {
+        Err(Problem::TimedOut(_)) => session.request(&namespace, &name).await?,
+        shows => shows?,
+    };
+    let screen = &session.screen;
+    let full = full_name(&after);
+    let said = match state(&after) {
+        State::AwaitingApproval if counts(&after) => format!("approved {full}: {}", words::waits_for(&after, &screen.times)),
+        State::AwaitingApproval => {
+            screen.warn(&format!("the approval of {full} does not count yet: {}", words::message(&after)));
+            return Ok(Exit::Done);
+        }
+        State::Active | State::Scheduled => format!("approved {full}: {}", words::outcome(&after, &screen.times)),
+        _ => {
+            screen.warn(&format!("the approval of {full} came too late: {}", words::outcome(&after, &screen.times)));
+            return Ok(Exit::of_state(state(&after), after.status.as_ref().and_then(|status| status.reason)));
+        }
+    };
+    screen.data(&screen.on_data(&said, Paint::Good));
+    Ok(Exit::Done)
+}
+
+/// Who gets what, where, until when, why and on what evidence.
+fn shown(
+    session: &Session,
+    request: &RoleActivationRequest,
+    eligibility: Option<&RoleEligibility>,
+    shorter: Option<api::Duration>,
+) -> String {
+    let screen = &session.screen;
+    let (spec, status) = (&request.spec, request.status.clone().unwrap_or_default());
+    let role = status.role.clone().unwrap_or_default();
+    let of_eligibility = eligibility.and_then(|eligibility| eligibility.status.as_ref()).and_then(|status| status.role.as_ref());
+    // Of a Role they stand on the request, of a ClusterRole on the eligibility.
+    let (rules, truncated) = if role.rules.is_empty() {
+        of_eligibility.map(|role| (role.rules.clone(), role.truncated)).unwrap_or_default()
+    } else {
+        (role.rules.clone(), role.truncated)
+    };
+    let asked = spec
+        .duration
+        .or_else(|| eligibility.and_then(|eligibility| eligibility.spec.default_duration.or(Some(eligibility.spec.max_duration))));
+    let asked = asked.map(|asked| asked.to_string()).unwrap_or_default();
+    let shorter = shorter.map(|shorter| format!(", shortened to {shorter}")).unwrap_or_default();
+    let ticket = spec.ticket.as_ref().map(|ticket| {
+        let system = ticket.system.as_ref().map(|system| format!("{system} ")).unwrap_or_default();
+        format!("{system}{}", ticket.number.as_ref().map(ToString::to_string).unwrap_or_default())
+    });
+    let stamp = spec.requester.clone().unwrap_or_default();
+    let evidence: Vec<String> = stamp.extra.iter().map(|(key, values)| format!("{key}={}", values.join(","))).collect();
+    let kind = role.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    let lines = [
+        ("Who", requester(request).to_owned()),
+        ("Groups", stamp.groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("Evidence", evidence.join("; ")),
+        ("Role", format!("{kind}{} (eligibility '{}')", role.name, spec.eligibility_ref.name)),
+        ("Namespace", request.namespace().unwrap_or_default()),
+        ("Duration", format!("{asked}{shorter}")),
+        ("Starts", spec.start_time.map_or_else(|| "when it is approved".to_owned(), |at| screen.times.clock(at))),
+        ("Extends", spec.base().unwrap_or_default().to_owned()),
+        ("Why", spec.justification.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("Ticket", ticket.unwrap_or_default()),
+        ("Approval", words::waits_for(request, &screen.times)),
+        ("Risks", role.risks.join(", ")),
+        ("Digest", status.digest.unwrap_or_default()),
+    ];
+    let mut said = format!("{}\n", screen.beside(&full_name(request), Paint::Strong));
+    for (title, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        let paint = if *title == "Risks" { Paint::Bad } else { Paint::Plain };
+        // Writing to a String cannot fail.
+        let _ = writeln!(said, "  {:<11}{}", format!("{title}:"), screen.beside(text, paint));
+    }
+    let _ = write!(said, "  Rules:");
+    for rule in &rules {
+        let _ = write!(said, "\n    {}", screen.beside(rule, Paint::Plain));
+    }
+    if truncated || rules.is_empty() {
+        let _ = write!(
+            said,
+            "\n    {}",
+            if rules.is_empty() { "not known: ask an admin before you approve" } else { "... and more than a status can hold" }
+        );
+    }
+    said
+}

@@ -1,0 +1,301 @@
+//! `kubectl jit completion`: completion through kubectl's own.
+//!
+//! kubectl runs `kubectl_complete-jit` from the PATH with the words so far (KEP-2379) and reads candidates as Cobra prints them: a value a
+//! line, with help behind a tab, and a last line with what the shell shall do. That file is a shim of two lines that calls `__complete`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command, Subcommand};
+use kube::{ResourceExt, config::Kubeconfig};
+
+use super::roles;
+use crate::{
+    api::{State, selectors},
+    plugin::{
+        flags::Flags,
+        problem::{Exit, Problem},
+        profiles,
+        read::{Scope, requester, state},
+        screen::{Manner, Screen},
+        session::Session,
+        words,
+    },
+};
+
+/// The shells shall complete no file names.
+const NO_FILES: &str = ":4";
+/// The shells shall complete file names.
+const FILES: &str = ":0";
+/// Name of the shim, as kubectl looks for it.
+const SHIM: &str = "kubectl_complete-jit";
+/// How long the cluster may take to say a name: somebody waits with his finger on the key.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Sets up completion in your shell.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Writes the file that kubectl looks for beside this program, or into another directory of the PATH.
+    Install {
+        /// The directory.
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
+    /// Prints what belongs into ~/.bashrc.
+    Bash,
+    /// Prints what belongs into ~/.zshrc.
+    Zsh,
+    /// Prints what belongs into ~/.config/fish/config.fish.
+    Fish,
+}
+
+/// Installs or prints.
+pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
+    match &options.what {
+        What::Install { directory } => install(directory.as_deref(), screen)?,
+        What::Bash => screen.data(&sourced("bash")),
+        What::Zsh => screen.data(&sourced("zsh")),
+        What::Fish => screen.data("kubectl completion fish | source"),
+    }
+    if !matches!(options.what, What::Install { .. }) && !on_path(SHIM) {
+        screen.next("kubectl jit completion install");
+    }
+    Ok(Exit::Done)
+}
+
+/// kubectl's own completion, of which ours is a part.
+fn sourced(shell: &str) -> String {
+    format!("source <(kubectl completion {shell})")
+}
+
+fn install(directory: Option<&Path>, screen: &Screen) -> Result<(), Problem> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let here = |what: String| move |source| Problem::Here { what, source };
+    let program = std::env::current_exe().map_err(here("cannot find this program".to_owned()))?;
+    let directory = directory.or_else(|| program.parent()).unwrap_or_else(|| Path::new("."));
+    let path = directory.join(SHIM);
+    let cannot = format!("cannot write {} (say another directory of the PATH with --directory)", path.display());
+    std::fs::write(&path, "#!/bin/sh\nexec kubectl jit __complete \"$@\"\n").map_err(here(cannot.clone()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(here(cannot))?;
+    screen.say(&format!("{} is written", path.display()));
+    if !on_path(SHIM) {
+        screen.warn(&format!("{} is not on the PATH, where kubectl looks for it", directory.display()));
+    }
+    screen.next("kubectl jit completion bash");
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+}
+
+/// Candidates for the last of these words, as kubectl reads them. It never fails: who cannot be reached has no names.
+pub async fn complete(command: &Command, words: &[String]) {
+    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
+    let (last, before) = words.split_last().map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
+    let place = Place::of(command, before);
+    let (found, directive) = candidates(&place, before, last).await;
+    let mut lines: Vec<String> = found
+        .iter()
+        .filter(|(value, _)| value.starts_with(last))
+        .map(|(value, help)| if help.is_empty() { value.clone() } else { format!("{value}\t{help}") })
+        .collect();
+    lines.push(directive.to_owned());
+    screen.data(&lines.join("\n"));
+}
+
+/// Where in the command line somebody is.
+struct Place<'a> {
+    command: &'a Command,
+    /// The flag whose value is being written.
+    flag: Option<String>,
+    /// Positional arguments before it.
+    given: Vec<String>,
+}
+
+impl<'a> Place<'a> {
+    fn of(root: &'a Command, words: &[String]) -> Self {
+        let mut place = Self { command: root, flag: None, given: Vec::new() };
+        for word in words {
+            if place.flag.take().is_some() {
+                continue;
+            }
+            if word.starts_with('-') {
+                place.flag = takes_value(place.command, root, word);
+            } else if let Some(command) = place.command.find_subcommand(word).filter(|_| place.given.is_empty()) {
+                place.command = command;
+            } else {
+                place.given.push(word.clone());
+            }
+        }
+        place
+    }
+
+    fn name(&self) -> &str {
+        self.command.get_name()
+    }
+}
+
+/// The flag's long name, if its value is the next word.
+fn takes_value(command: &Command, root: &Command, word: &str) -> Option<String> {
+    if word.contains('=') {
+        return None;
+    }
+    let all = command.get_arguments().chain(root.get_arguments());
+    let short = |arg: &clap::Arg| word.len() == 2 && arg.get_short() == word.chars().nth(1);
+    let long = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_long() == word.strip_prefix("--");
+    let found = all.into_iter().find(|arg| short(arg) || long(arg))?;
+    found.get_action().takes_values().then(|| found.get_long().unwrap_or_default().to_owned())
+}
+
+type Candidates = Vec<(String, String)>;
+
+async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candidates, &'static str) {
+    if let Some(flag) = &place.flag {
+        return of_flag(place, flag, words).await;
+    }
+    if last.starts_with('-') {
+        let all = place.command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let flags =
+            all.filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.get_help().map(ToString::to_string).unwrap_or_default())));
+        return (flags.collect(), NO_FILES);
+    }
+    if place.command.has_subcommands() {
+        let subs = place.command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        return (
+            subs.map(|sub| (sub.get_name().to_owned(), sub.get_about().map(ToString::to_string).unwrap_or_default())).collect(),
+            NO_FILES,
+        );
+    }
+    let names = match place.name() {
+        "activate" | "describe" | "can-i" => eligible(words).await,
+        "run" if place.given.is_empty() => eligible(words).await,
+        "approve" | "deny" => live(words, Whose::Others, |state| state == State::AwaitingApproval).await,
+        "revoke" => live(words, Whose::Others, |state| !state.is_terminal()).await,
+        "review" => live(words, Whose::Others, |_| true).await,
+        "deactivate" | "extend" => live(words, Whose::Mine, |state| !state.is_terminal()).await,
+        "get" | "status" | "wait" => live(words, Whose::Anybody, |_| true).await,
+        _ => None,
+    };
+    let mut names = names.unwrap_or_default();
+    names.retain(|(name, _)| !place.given.contains(name));
+    (names, NO_FILES)
+}
+
+async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates, &'static str) {
+    let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect::<Candidates>();
+    match flag {
+        "kubeconfig" | "filename" | "directory" | "certificate-authority" | "client-certificate" | "client-key" => {
+            return (Vec::new(), FILES);
+        }
+        "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag)), NO_FILES),
+        "namespace" => return (plain(namespaces(words).await.unwrap_or_default()), NO_FILES),
+        "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
+        "role" => return (eligible(words).await.unwrap_or_default(), NO_FILES),
+        _ => {}
+    }
+    let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+    let values = arg.map(clap::Arg::get_possible_values).unwrap_or_default();
+    (
+        values.iter().map(|value| (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default())).collect(),
+        NO_FILES,
+    )
+}
+
+fn of_kubeconfig(flag: &str) -> Vec<String> {
+    let Ok(kubeconfig) = Kubeconfig::read() else { return Vec::new() };
+    match flag {
+        "context" => kubeconfig.contexts.into_iter().map(|named| named.name).collect(),
+        "cluster" => kubeconfig.clusters.into_iter().map(|named| named.name).collect(),
+        _ => kubeconfig.auth_infos.into_iter().map(|named| named.name).collect(),
+    }
+}
+
+/// A session by the flags that stand in the words already.
+async fn session(words: &[String]) -> Option<Session> {
+    let mut flags = Flags { request_timeout: PATIENCE, ..Flags::default() };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), None),
+        };
+        let into = match name {
+            "--context" => &mut flags.context,
+            "--cluster" => &mut flags.cluster,
+            "--user" => &mut flags.user,
+            "--as" => &mut flags.act_as,
+            "-n" | "--namespace" => {
+                flags.namespaces.extend(value.or_else(|| words.next().cloned()));
+                continue;
+            }
+            "--kubeconfig" => {
+                flags.kubeconfig = value.or_else(|| words.next().cloned()).map(PathBuf::from);
+                continue;
+            }
+            _ => continue,
+        };
+        *into = value.or_else(|| words.next().cloned());
+    }
+    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
+    Session::open(flags, screen).await.ok()
+}
+
+async fn within<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+}
+
+/// What I am eligible for, with what it is.
+async fn eligible(words: &[String]) -> Option<Candidates> {
+    within(async {
+        let session = session(words).await?;
+        let (me, all) = tokio::join!(session.me(), session.eligibilities());
+        let (me, all) = (me.ok()?, all.ok()?);
+        let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
+        Some(mine.map(|eligibility| (eligibility.name_any(), words::role(&eligibility.spec.role_ref))).collect())
+    })
+    .await
+}
+
+/// The namespaces in which I could activate something: a requester can list no others.
+async fn namespaces(words: &[String]) -> Option<Vec<String>> {
+    within(async {
+        let session = session(words).await?;
+        let all = session.eligibilities().await.ok()?;
+        let mut names: Vec<String> = all
+            .into_iter()
+            .flat_map(|eligibility| eligibility.status.and_then(|status| status.namespaces).map(|found| found.names).unwrap_or_default())
+            .collect();
+        names.sort();
+        names.dedup();
+        Some(names)
+    })
+    .await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Mine,
+    Others,
+    Anybody,
+}
+
+/// Requests in the namespace of the words, with whose they are and how they stand.
+async fn live(words: &[String], whose: Whose, wanted: impl Fn(State) -> bool) -> Option<Candidates> {
+    within(async {
+        let session = session(words).await?;
+        let me = session.me().await.ok()?.name().to_owned();
+        let mut found = session.requests(&Scope::In(session.namespaces()), &selectors::in_state(&wanted)).await.ok()?;
+        found.retain(|request| {
+            let mine = requester(request) == me;
+            whose == Whose::Anybody || (whose == Whose::Mine) == mine
+        });
+        Some(found.iter().map(|request| (request.name_any(), format!("{}, {}", requester(request), state(request)))).collect())
+    })
+    .await
+}

@@ -1,0 +1,74 @@
+//! `kubectl jit deactivate`: gives access back, or takes a request back.
+
+use clap::Args;
+
+use crate::{
+    api::{RoleActivationRequest, Verb, selectors},
+    plugin::{
+        decide, manifest,
+        problem::{Exit, Problem},
+        read::{Scope, full_name},
+        session::Session,
+    },
+};
+
+/// Gives access back, or takes a request back.
+///
+/// It waits until the access is gone.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Names of requests; without one, the only live one in the namespace.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// All that are yours, in every namespace or in those of -n.
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Said beside it, such as what was found.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+/// Gives them back.
+pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
+    let requests = if options.names.is_empty() {
+        let scope = if options.all { Scope::wherever(session) } else { Scope::In(session.namespaces()) };
+        let live = session.my_requests(&scope, &selectors::live_states()).await?;
+        match live.as_slice() {
+            [] => {
+                session.screen.say(&format!("nothing of yours is active or asked for{}", scope.in_words()));
+                return Ok(Exit::Done);
+            }
+            [_, _, ..] if !options.all => {
+                let names: Vec<String> = live.iter().map(full_name).collect();
+                return Err(Problem::Usage(format!("there are several: {}; name one, or say --all", names.join(", "))));
+            }
+            _ => live,
+        }
+    } else {
+        decide::each(session, &options.names).await?
+    };
+    let mut exit = Exit::Done;
+    for request in &requests {
+        match ended(session, request, options.message.as_deref()).await {
+            Ok(ended) => decide::told(session, &ended, "given back"),
+            Err(problem) if requests.len() > 1 => {
+                session.screen.error(&format!("{}: {problem}", full_name(request)));
+                exit = exit.and(problem.exit());
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(exit)
+}
+
+/// Gives a request back, and returns when it is gone.
+pub async fn give_back(session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
+    let ended = ended(session, request, None).await?;
+    session.screen.say(&format!("{} given back", full_name(&ended)));
+    Ok(())
+}
+
+async fn ended(session: &Session, request: &RoleActivationRequest, message: Option<&str>) -> Result<RoleActivationRequest, Problem> {
+    decide::create(session, &manifest::decision(request, Verb::Deactivate, message)?).await?;
+    decide::until_ended(session, request).await
+}

@@ -1,0 +1,165 @@
+//! Waiting for a request to come to something, with what happens meanwhile in one line that changes.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::{
+    ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    paint::Paint,
+    problem::{Exit, Problem},
+    read::{full_name, state},
+    screen::Screen,
+    session::Session,
+    times::stopwatch,
+    words,
+};
+use crate::{
+    api::{RoleActivationRequest, State},
+    errors::one_line,
+};
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Goal {
+    /// It has an outcome: it is active, or at an end, or approved for later.
+    Settled,
+    /// It is active.
+    Active,
+    /// It is at an end.
+    Ended,
+}
+
+impl Goal {
+    /// True for a state after which nothing is left to wait for.
+    #[must_use]
+    pub const fn reached(self, state: State) -> bool {
+        match self {
+            Self::Settled => state.is_terminal() || matches!(state, State::Active | State::Scheduled),
+            Self::Active => state.is_terminal() || matches!(state, State::Active),
+            Self::Ended => state.is_terminal(),
+        }
+    }
+
+    /// How a command ends that waited for this and found the request like that.
+    #[must_use]
+    pub fn exit(self, request: &RoleActivationRequest) -> Exit {
+        let found = state(request);
+        let reason = request.status.as_ref().and_then(|status| status.reason);
+        match self {
+            // An end was what was wanted; only that somebody took it away is worth a code.
+            Self::Ended if matches!(found, State::Expired | State::Deactivated | State::Withdrawn) => Exit::Done,
+            Self::Settled | Self::Active | Self::Ended => Exit::of_state(found, reason),
+        }
+    }
+}
+
+/// Follows a request until `goal`, and returns it as it was then. `seen` hears of it whenever it has changed.
+///
+/// # Errors
+///
+/// It took longer than `limit`, it was deleted, or the API server says no. A watch that breaks off goes on by itself.
+pub async fn follow(
+    session: &Session,
+    place: (&str, &str),
+    limit: Option<Duration>,
+    goal: Goal,
+    seen: impl FnMut(&Screen, &RoleActivationRequest),
+) -> Result<RoleActivationRequest, Problem> {
+    follow_until(session, place, limit, (words::goal(goal), |request| goal.reached(state(request))), seen).await
+}
+
+/// The same until something else holds, which is said in words for who waits in vain.
+pub async fn follow_until(
+    session: &Session,
+    (namespace, name): (&str, &str),
+    limit: Option<Duration>,
+    (what, reached): (&str, impl Fn(&RoleActivationRequest) -> bool),
+    mut seen: impl FnMut(&Screen, &RoleActivationRequest),
+) -> Result<RoleActivationRequest, Problem> {
+    let api = session.api::<RoleActivationRequest>(namespace)?;
+    let mut changes = watcher::watch_object(api, name).default_backoff().boxed();
+    let begun = Instant::now();
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last: Option<RoleActivationRequest> = None;
+    let over = tokio::time::sleep(limit.unwrap_or(Duration::MAX));
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            change = changes.next() => match change {
+                Some(Ok(Some(request))) => {
+                    if last.as_ref().is_none_or(|before| before.resource_version() != request.resource_version()) {
+                        seen(&session.screen, &request);
+                    }
+                    if reached(&request) {
+                        session.screen.clear();
+                        return Ok(request);
+                    }
+                    last = Some(request);
+                }
+                Some(Ok(None)) => return Err(Problem::Absent(format!("request '{namespace}/{name}' is not there any more: somebody deleted it"))),
+                Some(Err(error)) => refused_for_good(&error).map_or(Ok(()), Err)?,
+                None => return Err(Problem::Api(format!("cannot watch request '{namespace}/{name}'"))),
+            },
+            _ = ticks.tick() => {
+                let waits = last.as_ref().map_or_else(|| "for the operator".to_owned(), |request| words::waits_for(request, &session.screen.times));
+                session.screen.progress(&format!("  waiting   {} {waits}", stopwatch(begun.elapsed())));
+            }
+            () = &mut over => {
+                session.screen.clear();
+                let now = last.as_ref().map_or_else(|| "nobody has looked at it yet".to_owned(), |request| format!("it is {}", state(request)));
+                let limit = limit.unwrap_or_default();
+                return Err(Problem::TimedOut(format!("request '{namespace}/{name}' is not {what} after {}s: {now}", limit.as_secs())));
+            }
+        }
+    }
+}
+
+/// What no other attempt changes.
+fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
+    let no = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 401 | 403)
+        }
+        _ => false,
+    };
+    no.then(|| Problem::Forbidden(format!("cannot watch requests: {}", one_line(error))))
+}
+
+/// One line for a state that a request has come to, as it stands below `activate` and `wait`.
+pub fn told(screen: &Screen, request: &RoleActivationRequest) {
+    let Some(status) = &request.status else { return };
+    let (mark, paint) = words::mark(state(request));
+    let line = match state(request) {
+        State::Pending => format!("  {mark} pending   {}", words::message(request)),
+        State::AwaitingApproval => format!("  {mark} approval  {}", words::waits_for(request, &screen.times)),
+        State::Scheduled => format!("  {mark} scheduled {}", words::message(request)),
+        _ => return,
+    };
+    let approvals = status.approvals.iter().map(|approval| {
+        let comment = approval.comment.as_ref().map(|comment| format!(": \"{comment}\"")).unwrap_or_default();
+        format!("  ✔ approved by {}{comment}", approval.approver)
+    });
+    for approval in approvals {
+        let approval = screen.beside(&approval, Paint::Good);
+        screen.say(&approval);
+    }
+    let line = screen.beside(&line, paint);
+    screen.say(&line);
+}
+
+/// What a request came to, in a line, and the one command that comes next.
+pub fn outcome(screen: &Screen, request: &RoleActivationRequest) {
+    let (mark, paint) = words::mark(state(request));
+    let line = screen.beside(&format!("{mark} {}: {}", full_name(request), words::outcome(request, &screen.times)), paint);
+    screen.say(&line);
+    if let Some(next) = words::next(request) {
+        screen.next(&next);
+    }
+}

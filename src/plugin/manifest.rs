@@ -1,0 +1,134 @@
+//! The objects that commands create.
+
+use kube::core::ObjectMeta;
+
+use super::problem::Problem;
+use crate::api::{
+    ActivationDecision, ActivationDecisionSpec, Duration, Line, RoleActivationRequest, RoleActivationRequestSpec, Verb,
+    decision::RequestRef, eligibility::NameRef, request::Ticket, text::LineError,
+};
+
+/// Longest beginning of a generated name: the API server adds five letters and cuts what is longer than 63.
+const MAX_GENERATED: usize = 58;
+
+/// What a person says when he asks for something, besides what and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// For how long.
+    pub duration: Option<Duration>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The ticket, as `NUMBER` or `SYSTEM:NUMBER`.
+    pub ticket: Option<String>,
+    /// From when on.
+    pub start: Option<chrono::DateTime<chrono::Utc>>,
+    /// Whether it is an emergency.
+    pub emergency: bool,
+}
+
+/// A request for an eligibility by `who`, who only appears in its name.
+pub fn request(eligibility: &str, namespace: &str, who: &str, said: &Said) -> Result<RoleActivationRequest, Problem> {
+    let spec = RoleActivationRequestSpec {
+        eligibility_ref: NameRef { name: eligibility.to_owned() },
+        duration: said.duration,
+        start_time: said.start,
+        emergency: said.emergency,
+        justification: said.reason.as_deref().map(|reason| line("the reason", reason)).transpose()?,
+        ticket: said.ticket.as_deref().map(ticket).transpose()?,
+        ..RoleActivationRequestSpec::default()
+    };
+    Ok(named(spec, namespace, &generated(eligibility, who)))
+}
+
+/// A request with this spec under a new name.
+#[must_use]
+pub fn named(spec: RoleActivationRequestSpec, namespace: &str, beginning: &str) -> RoleActivationRequest {
+    let metadata = ObjectMeta { generate_name: Some(beginning.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    RoleActivationRequest { metadata, spec, status: None }
+}
+
+/// The beginning of the name of a request: eligibility and person, as far as names can hold them.
+#[must_use]
+pub fn generated(eligibility: &str, who: &str) -> String {
+    // Of `oidc:ann@example.org` and `system:serviceaccount:a:b` the part that people would say.
+    let short = who.rsplit([':', '#']).next().unwrap_or_default().split('@').next().unwrap_or_default();
+    let plain = |text: &str| -> String {
+        let letters: String = text.to_lowercase().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+        letters.trim_matches('-').to_owned()
+    };
+    let (role, person) = (plain(eligibility), plain(short));
+    let whole = if person.is_empty() { role } else { format!("{role}-{person}") };
+    let cut: String = whole.chars().take(MAX_GENERATED - 1).collect();
+    format!("{}-", cut.trim_matches('-'))
+}
+
+/// A decision on a request.
+pub fn decision(request: &RoleActivationRequest, verb: Verb, comment: Option<&str>) -> Result<ActivationDecision, Problem> {
+    let name = request.metadata.name.clone().unwrap_or_default();
+    let beginning: String = name.chars().take(MAX_GENERATED - 1).collect();
+    let metadata = ObjectMeta {
+        generate_name: Some(format!("{}-", beginning.trim_end_matches(['-', '.']))),
+        namespace: request.metadata.namespace.clone(),
+        ..ObjectMeta::default()
+    };
+    let spec = ActivationDecisionSpec {
+        // The UID of what was looked at: a decision is never for another request that has the name by then (T3).
+        request_ref: RequestRef { name, uid: request.metadata.uid.clone(), requester: None },
+        decision: verb,
+        digest: None,
+        duration: None,
+        comment: comment.map(|comment| line("the message", comment)).transpose()?,
+        decider: None,
+    };
+    Ok(ActivationDecision { metadata, spec })
+}
+
+/// A text that people write, as the API takes it.
+pub fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Problem> {
+    Line::try_from(text.to_owned()).map_err(|error: LineError| Problem::Usage(format!("{what} {error}")))
+}
+
+fn ticket(text: &str) -> Result<Ticket, Problem> {
+    let (system, number) = match text.split_once(':') {
+        Some((system, number)) => (Some(system), number),
+        None => (None, text),
+    };
+    Ok(Ticket { system: system.map(|system| line("the ticket's system", system)).transpose()?, number: Some(line("the ticket", number)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::api::names::is_object_name;
+
+    #[test]
+    fn names_say_what_and_who() {
+        for (eligibility, who, name) in [
+            ("prod-debugger", "alice", "prod-debugger-alice-"),
+            ("edit", "oidc:Ann.Lee@example.org", "edit-ann-lee-"),
+            ("edit", "system:serviceaccount:ci:robot", "edit-robot-"),
+            ("edit", "日本", "edit-"),
+            ("a.b", "x", "a-b-x-"),
+        ] {
+            assert_eq!(generated(eligibility, who), name);
+        }
+        assert_eq!(generated(&"e".repeat(253), "ann").len(), MAX_GENERATED);
+    }
+
+    #[test]
+    fn a_ticket_may_name_its_system() {
+        let both = ticket("jira:INC-1").unwrap();
+        assert_eq!((both.system.unwrap().as_str(), both.number.unwrap().as_str()), ("jira", "INC-1"));
+        assert_eq!(ticket("INC-1").unwrap().system, None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_generated_name_is_one_whoever_asks_for_whatever(eligibility in "[a-z0-9][a-z0-9.-]{0,252}", who in any::<String>()) {
+            let name = generated(&eligibility, &who);
+            prop_assert!(is_object_name(&name) && name.len() <= MAX_GENERATED && name.ends_with('-'), "{name}");
+        }
+    }
+}

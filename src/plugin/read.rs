@@ -1,0 +1,233 @@
+//! What commands read: requests, decisions, eligibilities and policies, as the person may read them.
+
+use kube::{
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    core::{ClusterResourceScope, DeserializeGuard},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    problem::Problem,
+    session::{Session, valid_name},
+};
+use crate::{
+    api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors},
+    domain::{Object, RequestFacts},
+    gather::convert,
+};
+
+/// Objects a page.
+const PAGE: u32 = 500;
+
+/// Where a list looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere.
+    All,
+    /// In these namespaces.
+    In(Vec<String>),
+}
+
+impl Scope {
+    /// Everywhere with `-A`, else the namespaces of the flags.
+    #[must_use]
+    pub fn of(session: &Session, all: bool) -> Self {
+        if all { Self::All } else { Self::In(session.namespaces()) }
+    }
+
+    /// Everywhere unless the flags name a namespace: for who looks for his own things.
+    #[must_use]
+    pub fn wherever(session: &Session) -> Self {
+        if session.flags.namespaces.is_empty() { Self::All } else { Self::In(session.namespaces()) }
+    }
+
+    /// True where rows need a column that says where they are.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::In(namespaces) => namespaces.len() > 1,
+        }
+    }
+
+    /// ` in namespace 'payments'`, for what is not there.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::In(names) => format!(" in namespace '{}'", names.join("', '")),
+        }
+    }
+}
+
+impl Session {
+    /// Requests that these fields select, newest first.
+    pub async fn requests(&self, scope: &Scope, fields: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
+        self.requests_with(scope, fields, "").await
+    }
+
+    /// Requests that these fields and labels select, newest first.
+    pub async fn requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
+        let apis = match scope {
+            Scope::All => vec![Api::all(self.client.clone())],
+            Scope::In(names) => names.iter().map(|name| self.api(name)).collect::<Result<_, _>>()?,
+        };
+        let mut found = Vec::new();
+        for api in apis {
+            found.extend(self.pages::<RoleActivationRequest>(&api, (fields, labels), "list requests").await?);
+        }
+        found.sort_by(|a: &RoleActivationRequest, b| created(b).cmp(&created(a)).then_with(|| a.name_any().cmp(&b.name_any())));
+        Ok(found)
+    }
+
+    /// The requests of the person himself that also have these fields, newest first.
+    pub async fn my_requests(&self, scope: &Scope, fields: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
+        self.my_requests_with(scope, fields, "").await
+    }
+
+    /// The requests of the person himself that also have these fields and labels, newest first.
+    pub async fn my_requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
+        let me = self.me().await?.name().to_owned();
+        let mine = selectors::of_requester(&me).unwrap_or_default();
+        let both: Vec<&str> = [fields, &mine].into_iter().filter(|part| !part.is_empty()).collect();
+        let found = self.requests_with(scope, &both.join(","), labels).await?;
+        Ok(found.into_iter().filter(|request| requester(request) == me).collect())
+    }
+
+    /// One request.
+    pub async fn request(&self, namespace: &str, name: &str) -> Result<RoleActivationRequest, Problem> {
+        let name = plain_name(name);
+        valid_name("request", name)?;
+        let api: Api<RoleActivationRequest> = self.api(namespace)?;
+        let found = api.get_opt(name).await.map_err(|error| Problem::of(&format!("read request '{namespace}/{name}'"), &error))?;
+        found.ok_or_else(|| {
+            Problem::Absent(format!("there is no request '{name}' in namespace '{namespace}'; 'kubectl jit list -A' finds it elsewhere"))
+        })
+    }
+
+    /// The decisions on a request, oldest first.
+    pub async fn decisions(&self, namespace: &str, request: &str) -> Result<Vec<ActivationDecision>, Problem> {
+        let api = self.api(namespace)?;
+        let mut found = self.pages::<ActivationDecision>(&api, (&selectors::on_request(request), ""), "list decisions").await?;
+        found.sort_by_key(|decision| (created(decision), decision.name_any()));
+        Ok(found)
+    }
+
+    /// All eligibilities, by name.
+    pub async fn eligibilities(&self) -> Result<Vec<RoleEligibility>, Problem> {
+        let api = Api::all(self.client.clone());
+        let mut found = self.pages::<RoleEligibility>(&api, ("", ""), "list eligibilities").await?;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
+    /// One eligibility, if there is one of this name.
+    pub async fn eligibility(&self, name: &str) -> Result<Option<RoleEligibility>, Problem> {
+        self.cluster_object("eligibility", name).await
+    }
+
+    /// All policies, by name.
+    pub async fn policies(&self) -> Result<Vec<ApprovalPolicy>, Problem> {
+        let api = Api::all(self.client.clone());
+        let mut found = self.pages::<ApprovalPolicy>(&api, ("", ""), "list policies").await?;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
+    /// One policy, if there is one of this name.
+    pub async fn policy(&self, name: &str) -> Result<Option<ApprovalPolicy>, Problem> {
+        self.cluster_object("policy", name).await
+    }
+
+    async fn cluster_object<K>(&self, what: &str, name: &str) -> Result<Option<K>, Problem>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        valid_name(what, name)?;
+        let api: Api<K> = Api::all(self.client.clone());
+        api.get_opt(name).await.map_err(|error| Problem::of(&format!("read {what} '{name}'"), &error))
+    }
+
+    /// All objects in pages. One that cannot be understood is told and left out.
+    async fn pages<K>(&self, api: &Api<K>, (fields, labels): (&str, &str), what: &str) -> Result<Vec<K>, Problem>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let url = api.resource_url().to_owned();
+        let mut found = Vec::new();
+        let mut page = ListParams::default().fields(fields).labels(labels).limit(PAGE);
+        loop {
+            let request = kube::core::Request::new(&url).list(&page).map_err(|error| Problem::Api(format!("cannot {what}: {error}")))?;
+            let list = self.client.request::<kube::core::ObjectList<DeserializeGuard<K>>>(request).await;
+            let list = list.map_err(|error| Problem::of(what, &error))?;
+            for guard in list.items {
+                match guard.0 {
+                    Ok(object) => found.push(object),
+                    Err(invalid) => {
+                        let name = invalid.metadata.name.unwrap_or_default();
+                        self.screen.warn(&format!("{} '{name}' cannot be understood and is left out: {}", K::kind(&()), invalid.error));
+                    }
+                }
+            }
+            match list.metadata.continue_.filter(|more| !more.is_empty()) {
+                Some(more) => page = page.continue_token(&more),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// `name`, `rar/name` and `roleactivationrequest.jitrbac.dev/name` name the same request, as kubectl prints it.
+#[must_use]
+pub fn plain_name(text: &str) -> &str {
+    match text.split_once('/') {
+        Some((kind, name))
+            if ["rar", "roleactivationrequest", "roleactivationrequests"].contains(&kind.split('.').next().unwrap_or_default()) =>
+        {
+            name
+        }
+        _ => text,
+    }
+}
+
+/// The API server's time of an object's creation.
+pub fn created<K: Resource>(object: &K) -> chrono::DateTime<chrono::Utc> {
+    object.meta().creation_timestamp.as_ref().map(crate::api::conditions::from_time).unwrap_or_default()
+}
+
+/// Who made a request, as stamped.
+#[must_use]
+pub fn requester(request: &RoleActivationRequest) -> &str {
+    request.spec.requester.as_ref().map_or("", |stamp| stamp.username.as_str())
+}
+
+/// Where a request stands.
+#[must_use]
+pub fn state(request: &RoleActivationRequest) -> State {
+    request.status.as_ref().and_then(|status| status.state).unwrap_or_default()
+}
+
+/// Namespace and name of a request, as it is named to people: `payments/inc-4711`.
+#[must_use]
+pub fn full_name(request: &RoleActivationRequest) -> String {
+    format!("{}/{}", request.namespace().unwrap_or_default(), request.name_any())
+}
+
+/// An eligibility as the rules see it.
+#[must_use]
+pub fn eligibility_facts(eligibility: &RoleEligibility) -> Object<crate::api::RoleEligibilitySpec> {
+    convert::object(&eligibility.metadata, eligibility.spec.clone())
+}
+
+/// A policy as the rules see it.
+#[must_use]
+pub fn policy_facts(policy: &ApprovalPolicy) -> Object<crate::api::ApprovalPolicySpec> {
+    convert::object(&policy.metadata, policy.spec.clone())
+}
+
+/// A request as the rules see it.
+#[must_use]
+pub fn request_facts(request: &RoleActivationRequest) -> RequestFacts {
+    convert::request(request)
+}

@@ -1,0 +1,185 @@
+//! What is printed: data to standard output, everything else to standard error.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use clap::ValueEnum;
+
+use super::{
+    paint::{Paint, painted},
+    table::{Paper, Table, cut},
+    times::Times,
+};
+use crate::api::text::printable;
+
+/// When there is colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How things are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Manner {
+    /// When there is colour.
+    pub colour: Colour,
+    /// Nothing but data and errors.
+    pub quiet: bool,
+    /// Never ask, whatever this runs on.
+    pub silent: bool,
+    /// Times in UTC.
+    pub utc: bool,
+    /// Tables without the line of titles.
+    pub bare: bool,
+}
+
+/// The two streams and what is known of them.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+pub struct Screen {
+    /// How times are shown.
+    pub times: Times,
+    quiet: bool,
+    asks: bool,
+    colour: bool,
+    colour_beside: bool,
+    bare: bool,
+    width: Option<usize>,
+    width_beside: Option<usize>,
+    /// True while the last line of standard error is one that is written over.
+    live: AtomicBool,
+}
+
+impl Screen {
+    /// What this process prints on.
+    #[must_use]
+    pub fn new(manner: Manner) -> Self {
+        let (out, beside, input) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
+        let plain =
+            std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = |terminal: bool| match manner.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => terminal && !plain,
+        };
+        Self {
+            times: Times::new(manner.utc),
+            quiet: manner.quiet,
+            asks: input && beside && !manner.silent,
+            colour: colour(out),
+            colour_beside: colour(beside),
+            bare: manner.bare,
+            width: out.then(|| columns(terminal_size::terminal_size_of(std::io::stdout()))).flatten(),
+            width_beside: beside.then(|| columns(terminal_size::terminal_size_of(std::io::stderr()))).flatten(),
+            live: AtomicBool::new(false),
+        }
+    }
+
+    /// True where somebody can be asked.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// True where progress can be shown in one line that changes.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.width_beside.is_some() && !self.quiet
+    }
+
+    /// Data: a line or several. A reader who has gone away is no error.
+    pub fn data(&self, text: &str) {
+        self.clear();
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
+    }
+
+    /// A table as data; `nothing` is said beside it where it has no row.
+    pub fn table(&self, table: &Table, wide: bool, nothing: &str) {
+        if table.is_empty() {
+            self.say(nothing);
+            return;
+        }
+        let paper = Paper { width: self.width, colour: self.colour, wide, bare: self.bare };
+        self.data(&table.render(paper));
+    }
+
+    /// A text in the colours of standard output.
+    #[must_use]
+    pub fn on_data(&self, text: &str, paint: Paint) -> String {
+        painted(&printable(text), paint, self.colour)
+    }
+
+    /// A text in the colours of what stands beside the data.
+    #[must_use]
+    pub fn beside(&self, text: &str, paint: Paint) -> String {
+        painted(&printable(text), paint, self.colour_beside)
+    }
+
+    /// A message for whoever watches.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    /// What somebody is about to be asked about: shown however quiet it should be.
+    pub fn present(&self, text: &str) {
+        self.line(text);
+    }
+
+    /// The one command that comes next.
+    pub fn next(&self, command: &str) {
+        let line = format!("{} {}", self.beside("next:", Paint::Dim), printable(command));
+        self.say(&line);
+    }
+
+    /// Something to know, however quiet it should be.
+    pub fn warn(&self, text: &str) {
+        let line = format!("{} {}", self.beside("warning:", Paint::Waits), printable(text));
+        self.line(&line);
+    }
+
+    /// Why it did not work.
+    pub fn error(&self, text: &str) {
+        let line = format!("{} {}", self.beside("error:", Paint::Bad), printable(text));
+        self.line(&line);
+    }
+
+    /// A line that the next one is written over; on no terminal it is left out.
+    pub fn progress(&self, text: &str) {
+        let Some(width) = self.width_beside.filter(|_| !self.quiet) else { return };
+        let mut beside = std::io::stderr().lock();
+        let _ = write!(beside, "\r\x1b[K{}", cut(&printable(text), width.saturating_sub(1)));
+        let _ = beside.flush();
+        self.live.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes away the line that is written over.
+    pub fn clear(&self) {
+        if self.live.swap(false, Ordering::Relaxed) {
+            let mut beside = std::io::stderr().lock();
+            let _ = write!(beside, "\r\x1b[K");
+            let _ = beside.flush();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.clear();
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
+
+fn columns(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
+}

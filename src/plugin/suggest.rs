@@ -1,0 +1,41 @@
+//! An eligibility by what somebody typed, or what he may have meant.
+
+use kube::ResourceExt;
+
+use super::{commands::roles, problem::Problem, session::Session};
+use crate::{
+    api::{RoleEligibility, names},
+    domain::{Refusal, eligibility},
+};
+
+/// Most names that are suggested.
+const MOST: usize = 5;
+
+/// The eligibility of this name. No other one is ever taken instead: what somebody may have meant is only said.
+pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibility, Problem> {
+    let found = if names::is_object_name(name) { session.eligibility(name).await? } else { None };
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let refusal = eligibility::not_found(name);
+    let all = session.eligibilities().await.unwrap_or_default();
+    let me = session.me().await?;
+    let mine = || all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
+    let role = |eligibility: &&RoleEligibility| eligibility.spec.role_ref.name == name;
+    let near = |eligibility: &&RoleEligibility| {
+        !name.is_empty() && (eligibility.name_any().contains(name) || name.contains(&eligibility.name_any()))
+    };
+    let mut meant: Vec<String> = mine().filter(role).chain(mine().filter(near)).map(ResourceExt::name_any).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    meant.retain(|name| seen.insert(name.clone()));
+    let hint = if meant.is_empty() {
+        "'kubectl jit roles' lists yours".to_owned()
+    } else {
+        format!(
+            "did you mean {}? 'kubectl jit roles' lists yours",
+            meant.iter().take(MOST).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+        )
+    };
+    let first = refusal.message.split(';').next().unwrap_or_default().to_owned();
+    Err(Refusal::new(refusal.reason, format!("{first}; {hint}")).into())
+}

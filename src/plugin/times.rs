@@ -1,0 +1,116 @@
+//! Times as people read them: how long ago, how long still, and the clock on their wall.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// In which zone times are shown, and what time it is.
+#[derive(Clone, Debug)]
+pub struct Times {
+    zone: TimeZone,
+}
+
+impl Times {
+    /// In the zone of this machine (`TZ`, or its setting), or in UTC.
+    #[must_use]
+    pub fn new(utc: bool) -> Self {
+        Self { zone: if utc { TimeZone::UTC } else { TimeZone::system() } }
+    }
+
+    /// What time it is.
+    #[must_use]
+    #[allow(clippy::unused_self, reason = "whoever shows times asks them for the present one")]
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    /// An instant as `14:52 CEST`, with its date where that is another one than today's.
+    #[must_use]
+    pub fn clock(&self, at: DateTime<Utc>) -> String {
+        let (Some(local), Some(today)) = (self.local(at), self.local(self.now())) else { return at.to_rfc3339() };
+        let form = if local.date() == today.date() { "%H:%M %Z" } else { "%Y-%m-%d %H:%M %Z" };
+        local.strftime(form).to_string()
+    }
+
+    /// An instant with its seconds, for timelines.
+    #[must_use]
+    pub fn exact(&self, at: DateTime<Utc>) -> String {
+        self.local(at).map_or_else(|| at.to_rfc3339(), |local| local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
+    }
+
+    /// The end of something as `14:52 CEST (44m left)`.
+    #[must_use]
+    pub fn until(&self, at: DateTime<Utc>) -> String {
+        format!("{} ({} left)", self.clock(at), short(at.signed_duration_since(self.now())))
+    }
+
+    fn local(&self, at: DateTime<Utc>) -> Option<jiff::Zoned> {
+        Timestamp::from_second(at.timestamp()).ok().map(|at| at.to_zoned(self.zone.clone()))
+    }
+}
+
+/// A length of time as kubectl's AGE column prints it: `44m`, `5h3m`, `2d`. Less than none is none.
+#[must_use]
+pub fn short(length: TimeDelta) -> String {
+    let seconds = length.num_seconds().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let two = |large: i64, unit: &str, small: i64, lesser: &str| {
+        if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{lesser}") }
+    };
+    match () {
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => two(minutes, "m", seconds % 60, "s"),
+        () if minutes < 180 => format!("{minutes}m"),
+        () if hours < 8 => two(hours, "h", minutes % 60, "m"),
+        () if hours < 48 => format!("{hours}h"),
+        () if days < 8 => two(days, "d", hours % 24, "h"),
+        () if days < 730 => format!("{days}d"),
+        () if days < 365 * 8 => two(days / 365, "y", days % 365, "d"),
+        () => format!("{}y", days / 365),
+    }
+}
+
+/// Minutes and seconds, for what is being waited for: `0:42`.
+#[must_use]
+pub fn stopwatch(length: std::time::Duration) -> String {
+    let seconds = length.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_as_kubectl_prints_ages() {
+        for (seconds, shown) in [
+            (-5, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (125, "2m5s"),
+            (599, "9m59s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (18_180, "5h3m"),
+            (28_800, "8h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+            (180_000, "2d2h"),
+            (691_200, "8d"),
+            (63_072_000, "2y"),
+            (63_158_400, "2y1d"),
+            (315_360_000, "10y"),
+        ] {
+            assert_eq!(short(TimeDelta::seconds(seconds)), shown, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn an_instant_of_another_day_has_its_date() {
+        let times = Times::new(true);
+        assert_eq!(times.clock("2020-02-29T14:52:10Z".parse().unwrap()), "2020-02-29 14:52 UTC");
+        assert!(!times.clock(times.now()).contains('-'));
+        assert_eq!(times.exact("2020-02-29T14:52:10Z".parse().unwrap()), "2020-02-29 14:52:10 UTC");
+    }
+}

@@ -1,0 +1,184 @@
+//! Deciding and ending: pending, approve, deny, revoke, review, deactivate, wait, history.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{ended, made, offers};
+use crate::{
+    ensure,
+    env::{Env, Error, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    journeys,
+    looks::until,
+};
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it,
+        plugin_approve_is_honest_about_quorum_and_lateness,
+        plugin_deny_and_wait_tell_by_their_codes,
+        plugin_wait_tells_what_ended_before_its_use,
+        plugin_revoke_takes_away_by_name_user_and_role,
+        plugin_review_settles_an_emergency,
+        plugin_history_shows_what_ended,
+    ]
+}
+
+async fn asked(scene: &Scene, offer: &str) -> Result<String, Error> {
+    let name =
+        made(&ended(scene.jit("dev", &["activate", offer, "-d", "10m", "-r", "INC-7 look", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    Ok(name)
+}
+
+async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Arc<Env>) -> Outcome {
+    let (scene, _, lead) = offers(&env, "approve").await?;
+    let name = asked(&scene, &lead).await?;
+    ended(
+        scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?,
+        0,
+        &[&name, "dev", "0/1 group leads", "INC-7 look", "kubectl jit approve"],
+    )?;
+    ended(scene.jit("dev", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    ended(scene.jit("dev", &["pending"]).await?, 0, &[&name])?;
+    ended(
+        scene.jit("lead-1", &["approve", &name]).await?,
+        2,
+        &["say --yes", "Who:", "dev", "ServiceAccountTokens", "create,delete", "sha256:", "INC-7 look"],
+    )?;
+    ended(scene.jit("outsider", &["approve", &name, "--yes"]).await?, 5, &["NotAnApprover"])?;
+    ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["nobody approves his own request"])?;
+    ended(scene.jit("lead-1", &["approve", "no-such", "--yes"]).await?, 1, &["there is no request 'no-such'"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "a decision was made by who may not or was not asked");
+    ended(
+        scene.jit("lead-1", &["approve", &format!("{}/{name}", scene.name), "--yes", "-d", "5m", "-m", "be quick"]).await?,
+        0,
+        &["approved", "is active until"],
+    )?;
+    let decision = scene.list("adec").await?.pop().ok_or("there is no decision")?;
+    let status = scene.status(&name).await?;
+    ensure!(decision["spec"]["digest"] == status["digest"] && decision["spec"]["duration"] == "5m", "{decision}");
+    ensure!(decision["spec"]["comment"] == "be quick", "{decision}");
+    ended(
+        scene.jit("dev", &["get", &name]).await?,
+        0,
+        &["ActivationDecision", "Approve for 5m by lead-1", "\"be quick\"", "RoleBinding jit-", "timeline", "└──"],
+    )?;
+    Ok(())
+}
+
+async fn plugin_approve_is_honest_about_quorum_and_lateness(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quorum").await?;
+    let offer = scene.offer("two", approved_by("leads", 2), eligibility("view")).await?;
+    let name = asked(&scene, &offer).await?;
+    ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["1 of 2 needed in stage 'first'"])?;
+    ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["AlreadyApproved"])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 0, &["is active until"])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 5, &["RequestSettled"])?;
+    ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 6, &["too late", "Deactivated"])?;
+    let denied = asked(&scene, &offer).await?;
+    ended(scene.jit("lead-1", &["deny", &denied, "-m", "no"]).await?, 0, &[])?;
+    ended(scene.jit("lead-2", &["approve", &denied, "-y"]).await?, 3, &["too late", "DeniedByApprover"])?;
+    Ok(())
+}
+
+async fn plugin_deny_and_wait_tell_by_their_codes(env: Arc<Env>) -> Outcome {
+    let (scene, _, lead) = offers(&env, "deny").await?;
+    let name = asked(&scene, &lead).await?;
+    ended(scene.jit("lead-1", &["deny", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("outsider", &["deny", &name, "-m", "no"]).await?, 5, &["NotAnApprover"])?;
+    ended(scene.jit("dev", &["wait", &name, "--timeout", "1s"]).await?, 4, &["is not settled after 1s"])?;
+    // Somebody waits while it is denied.
+    let wait = ["wait", name.as_str()];
+    let waits = scene.jit("dev", &wait);
+    let denies = async {
+        ended(scene.jit("lead-1", &["deny", &name, "-m", "not today"]).await?, 0, &["denied: Denied"])?;
+        Ok::<_, Error>(())
+    };
+    let (waits, denied) = tokio::join!(waits, denies);
+    denied?;
+    ended(waits?, 3, &["Denied, DeniedByApprover", "not today"])?;
+    ended(scene.jit("dev", &["wait", &name, "--for=active"]).await?, 3, &[])?;
+    ended(scene.jit("dev", &["wait", "no-such"]).await?, 1, &["there is no request"])?;
+    ended(scene.jit("dev", &["wait", &name, "--for=nothing"]).await?, 2, &["settled, active, ended"])?;
+    Ok(())
+}
+
+async fn plugin_wait_tells_what_ended_before_its_use(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "over").await?;
+    let taken_back = asked(&scene, &lead).await?;
+    ended(scene.jit("dev-2", &["withdraw", &taken_back]).await?, 5, &["NotTheRequester"])?;
+    ended(scene.jit("dev", &["withdraw", &taken_back, "-m", "not needed"]).await?, 0, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["wait", &taken_back]).await?, 6, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["wait", &taken_back, "--for=ended"]).await?, 0, &[])?;
+    // Nobody decided in time.
+    let mut hurried = approved_by("leads", 1);
+    hurried["approval"]["timeout"] = json!("2s");
+    let hurried = scene.offer("hurried", hurried, eligibility("view")).await?;
+    ended(scene.jit("dev", &["activate", &hurried, "--wait"]).await?, 6, &["TimedOut"])?;
+    // A rule refuses it only when somebody decides.
+    let short = made(&ended(scene.jit("dev", &["activate", &own, "-d", "3s", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["get", &short, "--watch"]).await?, 0, &["Expired", "gone at"])?;
+    ended(scene.jit("dev", &["wait", &short]).await?, 6, &["Expired"])?;
+    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["nothing of yours is active"])?;
+    Ok(())
+}
+
+async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "revoke").await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev-2", &["revoke", &name, "-m", "mine"]).await?, 5, &["NotARevoker"])?;
+    ended(scene.jit("security", &["revoke", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("security", &["revoke", "-m", "x"]).await?, 2, &[])?;
+    ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &["revoked: Revoked"])?;
+    ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByPerson", "incident"])?;
+    // Everything of somebody, or under something, that is alive.
+    ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    asked(&scene, &lead).await?;
+    ended(scene.jit("dev-2", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left"]).await?, 2, &["say --yes"])?;
+    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left", "-y"]).await?, 0, &["revoked"])?;
+    let left = ended(scene.jit("security", &["list", "--active"]).await?, 0, &["dev-2"])?;
+    ensure!(left.lines().count() == 2, "more is left than dev-2 has: {left}");
+    ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["revoked"])?;
+    ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["nothing to revoke"])?;
+    scene.until_no_binding(SOON).await
+}
+
+async fn plugin_review_settles_an_emergency(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("review").await?;
+    let mut policy = approved_by("leads", 1);
+    policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}});
+    let offer = scene.offer("urgent", policy, eligibility("view")).await?;
+    ended(scene.jit("dev", &["activate", &offer, "--emergency"]).await?, 2, &["asks for a reason"])?;
+    let name = made(&ended(
+        scene.jit("dev", &["activate", &offer, "--emergency", "-r", "INC-1 all down", "--wait", "-o", "name"]).await?,
+        0,
+        &[],
+    )?)?;
+    ended(scene.jit("security", &["pending", "--mine-to-decide"]).await?, 0, &[&name, "review by group security"])?;
+    ended(scene.jit("lead-1", &["review", &name, "-m", "fine"]).await?, 5, &["NotAReviewer"])?;
+    ended(scene.jit("security", &["review", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("security", &["review", &name, "-m", "was right"]).await?, 0, &["reviewed by security: was right"])?;
+    ended(scene.jit("security", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    Ok(())
+}
+
+async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("history").await?;
+    let offer = scene.offer("self", automatic(), eligibility("view")).await?;
+    ended(scene.jit("dev", &["history"]).await?, 0, &["nothing has ended"])?;
+    let name = made(&ended(scene.jit("dev", &["activate", &offer, "-r", "=1+1, \"quoted\"", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
+    until(&scene, &name, "its end", |status| status["endedAt"].is_string()).await?;
+    ended(scene.jit("lead-1", &["history"]).await?, 0, &[&name, "dev", "Deactivated", "retention"])?;
+    ended(scene.jit("lead-1", &["history", "--of-user", "lead-1"]).await?, 0, &["nothing has ended"])?;
+    ended(scene.jit("lead-1", &["history", "--until", "1h"]).await?, 0, &["nothing has ended"])?;
+    let csv = ended(scene.jit("lead-1", &["history", "--since", "1h", "--role", &offer, "-o", "csv"]).await?, 0, &[])?;
+    ensure!(csv.lines().count() == 2 && csv.contains("\"'=1+1, \"\"quoted\"\"\""), "{csv}");
+    let json: Value = serde_json::from_str(&ended(scene.jit("lead-1", &["history", "-o", "json"]).await?, 0, &[])?)?;
+    ensure!(json["metadata"]["name"] == name.as_str(), "{json}");
+    ended(scene.jit("lead-1", &["history", "--since", "yesterday"]).await?, 2, &["neither a time"])?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Who I am and whether all is well: whoami, check, version, completion; and signing in again.
+
+use std::sync::Arc;
+
+use control_plane::ADMIN;
+use serde_json::{Value, json};
+
+use super::{ended, made, offers, plugin};
+use crate::{
+    ensure,
+    env::{Env, Journey, Outcome, automatic, eligibility},
+    journeys,
+};
+
+pub fn journeys() -> Vec<(&'static str, Journey)> {
+    journeys![
+        plugin_whoami_tells_who_i_am_and_what_i_hold,
+        plugin_check_tells_what_answers,
+        plugin_completion_has_live_names,
+        plugin_says_how_to_sign_in_again_and_tries_once_more,
+        plugin_says_what_is_wrong_with_the_kubeconfig,
+    ]
+}
+
+async fn plugin_whoami_tells_who_i_am_and_what_i_hold(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "whoami").await?;
+    ended(scene.jit("outsider", &["whoami"]).await?, 0, &["outsider", "u-outsider", "Active:      nothing", "you may not read bindings"])?;
+    ensure!(ended(scene.jit("outsider", &["whoami", "--prompt"]).await?, 0, &[])?.is_empty(), "there is a prompt without access");
+    let name = made(&ended(scene.jit("dev", &["activate", &own, "-d", "50m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["whoami"]).await?, 0, &["Groups:", "devs", &name, "view is active until", "get,list,watch"])?;
+    let prompt = ended(scene.jit("dev", &["whoami", "--prompt"]).await?, 0, &[])?;
+    // Other journeys activate things for him too; what ends first is shown.
+    ensure!(prompt.lines().count() == 1 && prompt.starts_with("jit:") && prompt.contains('('), "the prompt is {prompt}");
+    let who: Value = serde_json::from_str(&ended(scene.jit("dev", &["whoami", "-o", "json"]).await?, 0, &[])?)?;
+    ensure!(who["user"]["username"] == "dev", "{who}");
+    // Who may read bindings is told what is permanent.
+    ended(
+        scene.jit(ADMIN, &["whoami"]).await?,
+        0,
+        &["Permanent, cluster-wide", "ClusterRole cluster-admin by ClusterRoleBinding cluster-admin"],
+    )?;
+    Ok(())
+}
+
+async fn plugin_check_tells_what_answers(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("check").await?;
+    ended(
+        scene.jit("dev", &["check"]).await?,
+        0,
+        &[
+            "api server",
+            "agrees with the API server's",
+            "is served",
+            "you may ask and decide",
+            "refuses what it should",
+            "you may not read its Lease",
+        ],
+    )?;
+    ended(scene.jit(ADMIN, &["check", "--wait=10s"]).await?, 0, &["holds the Lease"])?;
+    let stranger = scene.jit(ADMIN, &["check", "--as", "stranger"]).await?;
+    ended(stranger, 1, &["you may not create roleactivationrequests", "chart jit-access"])?;
+    ended(scene.jit("dev", &["version"]).await?, 0, &["client", "server   v1.", "operator not known"])?;
+    ended(scene.jit_anywhere("dev", &["version", "--client", "-o", "json"]).await?, 0, &["\"client\": \""])?;
+    Ok(())
+}
+
+async fn plugin_completion_has_live_names(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "complete").await?;
+    let complete = async |user: &str, words: &[&str]| {
+        let all: Vec<&str> = ["__complete"].into_iter().chain(words.iter().copied()).collect();
+        ended(scene.jit_anywhere(user, &all).await?, 0, &[])
+    };
+    let said = complete("dev", &["activate", "-n", &scene.name, &scene.name]).await?;
+    ensure!(said.contains(&format!("{own}\tClusterRole view")) && said.contains(&lead) && said.ends_with(":4\n"), "{said}");
+    let said = complete("outsider", &["activate", ""]).await?;
+    ensure!(!said.contains(&own) && said.ends_with(":4\n"), "{said}");
+    let said = complete("dev", &["act"]).await?;
+    ensure!(said.starts_with("activate\t"), "{said}");
+    let said = complete("dev", &["activate", "--dur"]).await?;
+    ensure!(said.starts_with("--duration\t"), "{said}");
+    ensure!(complete("dev", &["list", "-o", "w"]).await?.starts_with("wide\t"), "no values of a flag");
+    ensure!(complete("dev", &["roles", "-n", &scene.name]).await?.contains(&scene.name), "no namespaces");
+    ensure!(complete("dev", &["lint", "-f", ""]).await? == ":0\n", "no files");
+    let name = made(&ended(scene.jit("dev", &["activate", &lead, "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", crate::env::SOON).await?;
+    ensure!(
+        complete("lead-1", &["approve", "-n", &scene.name, ""]).await?.contains(&format!("{name}\tdev, AwaitingApproval")),
+        "nothing to approve"
+    );
+    ensure!(!complete("dev", &["approve", "-n", &scene.name, ""]).await?.contains(&name), "his own is offered");
+    // The shim, through kubectl itself.
+    let bin = scene.ground.cluster().directory().join(format!("{}-bin", scene.name));
+    std::fs::create_dir_all(&bin)?;
+    let directory = bin.display().to_string();
+    ended(
+        scene.jit_anywhere("dev", &["completion", "install", "--directory", &directory]).await?,
+        0,
+        &["kubectl_complete-jit is written", "is not on the PATH"],
+    )?;
+    let kubectl = scene.ground.cluster().binaries().kubectl.clone();
+    let mut command = scene.ground.cluster().program("dev", plugin())?;
+    let path = command
+        .as_std()
+        .get_envs()
+        .find(|(name, _)| *name == "PATH")
+        .and_then(|(_, value)| value)
+        .map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    drop(command);
+    command = scene.ground.cluster().program("dev", &kubectl)?;
+    let said =
+        command.env("PATH", format!("{directory}:{path}")).args(["__complete", "jit", "activate", "-n", &scene.name, ""]).output().await?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure!(said.contains(&own), "kubectl does not complete: {said}");
+    Ok(())
+}
+
+async fn plugin_says_how_to_sign_in_again_and_tries_once_more(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("sign-in").await?;
+    let mut policy = automatic();
+    policy["requirements"] = json!({"authentication": {"claims": [{"key": "example.com/amr", "anyOf": ["mfa"]}]}});
+    let offer = scene.offer("mfa", policy, eligibility("view")).await?;
+    ended(
+        scene.jit("dev", &["activate", &offer]).await?,
+        5,
+        &["EvidenceMissing", "sign in again: get a new token into your kubeconfig", "docs/refusals/EvidenceMissing.md"],
+    )?;
+    super::nothing_asked(&scene).await
+}
+
+async fn plugin_says_what_is_wrong_with_the_kubeconfig(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("kubeconfig").await?;
+    ended(scene.jit("dev", &["roles", "--kubeconfig", "/no/such/file"]).await?, 1, &["cannot use the kubeconfig", "/no/such/file"])?;
+    ended(scene.jit("dev", &["roles", "--context", "nobody"]).await?, 1, &["cannot use the kubeconfig", "nobody"])?;
+    ended(scene.jit("dev", &["roles", "--server", "https://127.0.0.1:1"]).await?, 1, &["cannot"])?;
+    ended(scene.jit("dev", &["roles", "--token", "wrong"]).await?, 1, &["sign in again"])?;
+    ended(scene.jit("dev", &["roles", "--as-group", "x"]).await?, 2, &["--as"])?;
+    ended(scene.jit("dev", &["activate", "x", "-n", "../y"]).await?, 5, &["EligibilityNotFound"])?;
+    ended(scene.jit_anywhere("dev", &["list", "-n", "../y"]).await?, 2, &["is no name of a namespace"])?;
+    ended(scene.jit_anywhere("dev", &["no-such-command"]).await?, 2, &["unrecognized subcommand"])?;
+    ended(scene.jit_anywhere("dev", &["--help"]).await?, 0, &["kubectl jit", "activate"])?;
+    Ok(())
+}
