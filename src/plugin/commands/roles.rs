@@ -112,6 +112,9 @@ pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
     if eligibility.spec.namespaces.names.iter().any(|name| name == namespace) {
         return true;
     }
+    if eligibility.spec.namespaces.selector.is_none() {
+        return false;
+    }
     let Some(found) = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref()) else { return true };
     let complete = usize::try_from(found.count).is_ok_and(|count| count <= found.names.len());
     !complete || found.names.iter().any(|name| name == namespace)
