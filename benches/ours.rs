@@ -21,9 +21,9 @@ use crate::{
 /// As long as the chart allows, so that what is active stays active while everything is measured.
 pub const LASTING: &str = "24h";
 /// How long what passes lasts: longer than a grant takes to be made, or there would be none.
-const PASSING: &str = "5s";
+const PASSING: &str = "10s";
 /// How many of those are there at the same time.
-const PASSING_AT_ONCE: usize = 256;
+const PASSING_AT_ONCE: usize = 512;
 /// A request that is sent later in a second than this may be stamped with the next one.
 const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
 /// Names of the two accounts of the product begin so.
