@@ -24,7 +24,9 @@ use self::{
     requests::Requests,
 };
 use crate::{
-    api::{ActivationDecision, RoleActivationRequest, Verb, eligibility::RoleKind, request::ReviewState, selectors},
+    api::{
+        ActivationDecision, RoleActivationRequest, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState, selectors,
+    },
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts},
@@ -42,7 +44,7 @@ use crate::{
         metrics::{ControllerMetrics, Metrics},
     },
     queue::{Pauses, Queue, Worker, queue},
-    revoker::Revoker,
+    revoker::{Revoker, Sight, Tell, index::Known},
 };
 
 /// What a replica needs before it is ready.
@@ -116,11 +118,9 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let events = Events::new(client.clone(), &identity);
     let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
     let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
-    let tell = {
-        let (queues, leading) = (queues.clone(), leading.clone());
-        Arc::new(move |known: &crate::revoker::index::Known| queues.request(known.request.clone(), *leading.borrow()))
-    };
-    let revoker = Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell, counted.clone()));
+    let requests = Arc::new(Cache::reporting("requests", other_request));
+    let revoker =
+        Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell(&queues, &leading, &requests), counted.clone()));
     ControllerMetrics::looked_up(
         &metrics,
         {
@@ -157,7 +157,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         clock,
         settings: config.settings(),
         world,
-        requests: Arc::new(Cache::reporting("requests", other_request)),
+        requests,
         revoker: revoker.clone(),
         leadership,
         guards: guards.clone(),
@@ -215,6 +215,23 @@ fn other_request(before: &LiveRequest, now: &LiveRequest) -> bool {
         (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
         (before, now) => before != now,
     }
+}
+
+/// Has the request of a binding looked at when there is something new about it.
+fn tell(queues: &Queues, leading: &tokio::sync::watch::Receiver<bool>, requests: &Arc<Cache<LiveRequest>>) -> Tell {
+    let (queues, leading, requests) = (queues.clone(), leading.clone(), requests.clone());
+    Arc::new(move |known, sight| {
+        // Looking at each of thousands of grants every few minutes would cost more than all that is granted meanwhile.
+        if sight == Sight::News || !is_accounted_for(known, requests.get(&known.request).as_ref()) {
+            queues.request(known.request.clone(), *leading.borrow());
+        }
+    })
+}
+
+/// True for a binding that is its request's own, while that is active: nothing about it is new.
+fn is_accounted_for(known: &Known, request: Option<&LiveRequest>) -> bool {
+    let Some(Lookup::Found(facts)) = request else { return false };
+    facts.record.state == Some(State::Active) && !facts.object.deleting && binding_name(&facts.object.uid) == known.key.name
 }
 
 fn live_request(guard: DeserializeGuard<RoleActivationRequest>) -> LiveRequest {
@@ -419,5 +436,39 @@ impl Follower {
                 Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectMeta;
+
+    use super::*;
+    use crate::api::{RoleActivationRequestSpec, RoleActivationRequestStatus};
+
+    #[test]
+    fn a_swept_binding_is_looked_at_unless_it_is_that_of_an_active_request() {
+        let known = |name: &str| Known {
+            key: Key::new("payments", name),
+            uid: "b".to_owned(),
+            deadline: chrono::DateTime::UNIX_EPOCH,
+            request: Key::new("payments", "inc"),
+            doubted: false,
+        };
+        let request = |state, deleting: bool| {
+            let mut stored = RoleActivationRequest::new("inc", RoleActivationRequestSpec::default());
+            let gone = deleting.then(|| crate::api::conditions::to_time(chrono::DateTime::UNIX_EPOCH));
+            stored.metadata = ObjectMeta { uid: Some("r".to_owned()), deletion_timestamp: gone, ..stored.metadata };
+            stored.status = Some(RoleActivationRequestStatus { state, ..RoleActivationRequestStatus::default() });
+            Lookup::Found(Arc::new(convert::request(&stored)))
+        };
+        let (own, other) = (known(&binding_name("r")), known(&binding_name("another")));
+        assert!(is_accounted_for(&own, Some(&request(Some(State::Active), false))));
+        for state in State::ALL.into_iter().filter(|state| *state != State::Active).map(Some).chain([None]) {
+            assert!(!is_accounted_for(&own, Some(&request(state, false))), "{state:?}");
+        }
+        assert!(!is_accounted_for(&own, Some(&request(Some(State::Active), true))), "its request is going");
+        assert!(!is_accounted_for(&other, Some(&request(Some(State::Active), false))), "it names somebody else's request");
+        assert!(!is_accounted_for(&own, None) && !is_accounted_for(&own, Some(&Lookup::Unreadable("?".to_owned()))));
     }
 }

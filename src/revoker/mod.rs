@@ -49,7 +49,16 @@ const HELP_AGAIN: Duration = Duration::from_millis(50);
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
 
 /// What the revoker tells about a binding, for the record of its request.
-pub type Tell = Arc<dyn Fn(&Known) + Send + Sync>;
+pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
+
+/// How a binding came to be told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It appeared, changed or went.
+    News,
+    /// It is there, as somebody has seen who looked through all of them.
+    Swept,
+}
 
 /// Removes managed bindings at their deadlines.
 pub struct Revoker {
@@ -134,7 +143,7 @@ impl Revoker {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(binding)) => {
-                    listed.push(self.seen(&binding.metadata));
+                    listed.push(self.seen(&binding.metadata, Sight::News));
                 }
                 Ok(Event::InitDone) => {
                     for key in self.index.others(&listed) {
@@ -142,7 +151,7 @@ impl Revoker {
                     }
                 }
                 Ok(Event::Apply(binding)) => {
-                    self.seen(&binding.metadata);
+                    self.seen(&binding.metadata, Sight::News);
                 }
                 // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
                 Ok(Event::Delete(binding)) => {
@@ -155,17 +164,17 @@ impl Revoker {
     }
 
     /// Takes note of a managed binding and sets its timer.
-    pub fn seen(&self, binding: &ObjectMeta) -> Key {
+    pub fn seen(&self, binding: &ObjectMeta, sight: Sight) -> Key {
         let key = key_of(binding);
         let before = self.index.get(&key);
         let known = self.index.note(&key, binding, self.clock.now());
         // Whoever writes another request's name on it must not hide it from its own.
         if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
-            (self.tell)(&before);
+            (self.tell)(&before, Sight::News);
         }
         self.queue.add_at(key.clone(), known.deadline);
         if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
-            (self.tell)(&known);
+            (self.tell)(&known, sight);
         }
         key
     }
@@ -207,7 +216,7 @@ impl Revoker {
             Ok(false) => {
                 warn!(binding = %known.key, "a managed binding lost its label and still grants");
                 self.index.trust(&known.key);
-                (self.tell)(known);
+                (self.tell)(known, Sight::News);
                 Next::At(known.deadline)
             }
             Err(error) => {
@@ -259,7 +268,7 @@ impl Revoker {
         self.note_gone();
         self.unexpect(&known.key);
         self.index.forget(known);
-        (self.tell)(known);
+        (self.tell)(known, Sight::News);
     }
 
     /// How long another replica than the holder of the Lease waits before it takes away what has been due since `due`; none: not at all.

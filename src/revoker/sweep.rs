@@ -9,7 +9,7 @@ use kube::{Api, api::ListParams, core::PartialObjectMeta};
 use tracing::{info, warn};
 
 use super::{
-    AT_ONCE, Revoker,
+    AT_ONCE, Revoker, Sight,
     end::{Ended, Proof},
 };
 use crate::{
@@ -32,7 +32,7 @@ impl Revoker {
             let list = read(|| "the RoleBindings".to_owned(), api.list_metadata(&page)).await?;
             for binding in list.items {
                 if is_ours(&binding) {
-                    let key = self.seen(&binding.metadata);
+                    let key = self.seen(&binding.metadata, Sight::Swept);
                     due.extend(self.index.get(&key).filter(|known| known.deadline <= self.clock.now()));
                 }
             }

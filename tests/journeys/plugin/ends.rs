@@ -92,13 +92,13 @@ async fn plugin_deny_and_wait_tell_by_their_codes(env: Arc<Env>) -> Outcome {
     // Somebody waits while it is denied.
     let wait = ["wait", name.as_str()];
     let waits = scene.jit("dev", &wait);
-    let denies = async {
+    let said_no = async {
         ended(scene.jit("lead-1", &["deny", &name, "-m", "not today"]).await?, 0, &["denied: Denied"])?;
         Ok::<_, Error>(())
     };
-    let (waits, denied) = tokio::join!(waits, denies);
+    let (answer, denied) = tokio::join!(waits, said_no);
     denied?;
-    ended(waits?, 3, &["Denied, DeniedByApprover", "not today"])?;
+    ended(answer?, 3, &["Denied, DeniedByApprover", "not today"])?;
     ended(scene.jit("dev", &["wait", &name, "--for=active"]).await?, 3, &[])?;
     ended(scene.jit("dev", &["wait", "no-such"]).await?, 1, &["there is no request"])?;
     ended(scene.jit("dev", &["wait", &name, "--for=nothing"]).await?, 2, &["settled, active, ended"])?;
