@@ -20,7 +20,11 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     let refusal = eligibility::not_found(name);
     let all = session.eligibilities().await.unwrap_or_default();
     let me = session.me().await?;
-    let mine = || all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
+    // What holds in the namespace at hand comes first.
+    let namespace = session.namespaces().into_iter().next().unwrap_or_default();
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        all.iter().filter(|eligibility| roles::is_mine(me, eligibility)).partition(|eligibility| roles::covers(eligibility, &namespace));
+    let mine = || here.iter().chain(&elsewhere).copied();
     let role = |eligibility: &&RoleEligibility| eligibility.spec.role_ref.name == name;
     let near = |eligibility: &&RoleEligibility| {
         !name.is_empty() && (eligibility.name_any().contains(name) || name.contains(&eligibility.name_any()))

@@ -106,10 +106,17 @@ pub fn is_mine(me: &Me, eligibility: &RoleEligibility) -> bool {
     person::account(&me.stamp).is_ok_and(|account| person::is_subject(&me.stamp, &account, &eligibility.spec.subjects))
 }
 
+/// True when it can be activated in this namespace as far as its names and its status say.
+#[must_use]
+pub fn covers(eligibility: &RoleEligibility, namespace: &str) -> bool {
+    let found = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref());
+    eligibility.spec.namespaces.names.iter().chain(found.into_iter().flat_map(|found| &found.names)).any(|name| name == namespace)
+}
+
 /// False when it certainly cannot be activated in this namespace.
 #[must_use]
 pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
-    if eligibility.spec.namespaces.names.iter().any(|name| name == namespace) {
+    if covers(eligibility, namespace) {
         return true;
     }
     if eligibility.spec.namespaces.selector.is_none() {
@@ -117,7 +124,7 @@ pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
     }
     let Some(found) = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref()) else { return true };
     let complete = usize::try_from(found.count).is_ok_and(|count| count <= found.names.len());
-    !complete || found.names.iter().any(|name| name == namespace)
+    !complete
 }
 
 /// Whether it can be activated now, and what I have of it.
