@@ -160,6 +160,8 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
             while let Ok((key, due)) = self.incoming.try_recv() {
                 self.schedule(key, due);
             }
+            // At each turn, and not only when the timer below fires: each turn makes it anew, so other work could hold it up for ever.
+            self.read_the_clock();
             while running.len() < most
                 && let Some(key) = self.ready.pop_front()
             {
@@ -179,7 +181,8 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
                     self.waiting.remove(&key);
                     self.make_ready(key);
                 }
-                () = tokio::time::sleep(nap), if !self.calendar.is_empty() => self.read_the_clock(),
+                // The next turn reads the clock.
+                () = tokio::time::sleep(nap), if !self.calendar.is_empty() => {}
                 else => return,
             }
         }
@@ -353,6 +356,33 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), [(7, 100), (8, 200), (1, 3_601), (2, 3_602), (3, 3_603)]);
         let reads = *reads.lock().unwrap();
         assert!(reads < 2_000, "the clock was read {reads} times in an hour for a thousand keys");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
+        // Each look at this clock takes a millisecond: the timers of the runtime, which stand still, cannot help.
+        let looks = Mutex::new(0_i64);
+        let day = DateTime::<Utc>::UNIX_EPOCH;
+        let clock = Clock::from(move || {
+            let mut looks = looks.lock().unwrap();
+            *looks += 1;
+            day + chrono::TimeDelta::milliseconds(*looks)
+        });
+        let (queue, worker) = queue(clock, PAUSES);
+        let stop = CancellationToken::new();
+        queue.add("restless");
+        queue.add_at("due", day + chrono::TimeDelta::milliseconds(100));
+        let (ended, turns) = (Mutex::new(false), Mutex::new(0));
+        let work = |key: &'static str| {
+            *turns.lock().unwrap() += 1;
+            *ended.lock().unwrap() |= key == "due";
+            if *ended.lock().unwrap() || *turns.lock().unwrap() > 10_000 {
+                stop.cancel();
+            }
+            async { Next::In(Duration::ZERO) }
+        };
+        worker.run(4, stop.clone(), work).await;
+        assert!(*ended.lock().unwrap(), "it was still waiting after {} turns of other work", turns.lock().unwrap());
     }
 
     #[tokio::test(start_paused = true)]
