@@ -56,7 +56,7 @@ pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
 pub enum Sight {
     /// It appeared, changed or went.
     News,
-    /// It is there, as somebody has seen who looked through all of them.
+    /// It is there and the watch shows it, as somebody has seen who looked through all of them.
     Swept,
 }
 

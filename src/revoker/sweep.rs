@@ -32,7 +32,9 @@ impl Revoker {
             let list = read(|| "the RoleBindings".to_owned(), api.list_metadata(&page)).await?;
             for binding in list.items {
                 if is_ours(&binding) {
-                    let key = self.seen(&binding.metadata, Sight::Swept);
+                    // One without its label no watch shows: whatever is known of it may be old (T56).
+                    let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
+                    let key = self.seen(&binding.metadata, sight);
                     due.extend(self.index.get(&key).filter(|known| known.deadline <= self.clock.now()));
                 }
             }
