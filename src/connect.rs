@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, Response, header::DATE};
+use http::{HeaderValue, Request, Response};
 use kube::{Client, Config, client::ClientBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -104,17 +103,12 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            if let Some(servers) = said(answer.headers()) {
+            if let Some(servers) = kubernetes::time_of_answer(answer.headers()) {
                 clock.heard(servers, before, clock.own());
             }
             Ok(answer)
         })
     }
-}
-
-/// When an answer was given, by the clock of who gave it.
-fn said(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|at| at.with_timezone(&Utc))
 }
 
 /// A name for this replica where nobody gave one: host and process.
@@ -136,19 +130,4 @@ pub async fn stop_on_signal(stop: CancellationToken) {
     }
     info!("asked to stop");
     stop.cancel();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn t35_the_time_of_an_answer_is_read() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(said(&headers), None);
-        headers.insert(DATE, HeaderValue::from_static("Thu, 26 Nov 2026 01:52:53 GMT"));
-        assert_eq!(said(&headers), Some("2026-11-26T01:52:53Z".parse().unwrap()));
-        headers.insert(DATE, HeaderValue::from_static("yesterday"));
-        assert_eq!(said(&headers), None);
-    }
 }

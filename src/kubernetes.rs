@@ -1,5 +1,7 @@
-//! Which Kubernetes the operator is tried on, and what it says of another one.
+//! What every answer of an API server tells: which Kubernetes it is, and what time it is there.
 
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, header::DATE};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
 /// The oldest minor version of Kubernetes 1 that `make test-matrix` plays the journeys on; `docs/testing.md` has what was seen. An older
@@ -21,6 +23,12 @@ pub fn doubt(version: &Info) -> Option<&'static str> {
     }
 }
 
+/// When an answer was given, by the clock of the API server; none where it does not say.
+#[must_use]
+pub fn time_of_answer(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|at| at.with_timezone(&Utc))
+}
+
 /// The number that a text begins with: some vendors call a minor version `33+`.
 fn number(text: &str) -> Option<u32> {
     text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -28,7 +36,19 @@ fn number(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn t35_the_time_of_an_answer_is_read() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(time_of_answer(&headers), None);
+        headers.insert(DATE, HeaderValue::from_static("Thu, 26 Nov 2026 01:52:53 GMT"));
+        assert_eq!(time_of_answer(&headers), Some("2026-11-26T01:52:53Z".parse().unwrap()));
+        headers.insert(DATE, HeaderValue::from_static("yesterday"));
+        assert_eq!(time_of_answer(&headers), None);
+    }
 
     #[test]
     fn only_what_is_not_tried_is_doubted() {

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    coordination::v1::Lease,
-};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{ListParams, PostParams},
@@ -16,8 +13,9 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    api::{Reason, conditions, names::GROUP},
-    domain::Refusal,
+    api::{Reason, conditions, names::GROUP, text::printable},
+    domain::{Refusal, author::Question},
+    gather::access::{self, Access},
     kubernetes,
     plugin::{
         flags::Output,
@@ -143,12 +141,9 @@ async fn clock(session: &Session, before: DateTime<Utc>) -> Finding {
     let Ok(request) = http::Request::get("/version").body(Body::empty()) else { return unknown("cannot be asked") };
     let Ok(answer) = session.client.send(request).await else { return unknown("cannot be asked") };
     let after = session.screen.times.now();
-    let said = answer
-        .headers()
-        .get(http::header::DATE)
-        .and_then(|date| date.to_str().ok())
-        .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let Some(theirs) = said.map(|at| at.with_timezone(&Utc)) else { return unknown("the API server does not say what time it is") };
+    let Some(theirs) = kubernetes::time_of_answer(answer.headers()) else {
+        return unknown("the API server does not say what time it is");
+    };
     // Its second began at some time within the call.
     let difference = if theirs > after {
         theirs - after
@@ -199,31 +194,21 @@ async fn rights(session: &Session) -> Finding {
         Err(problem) => return Finding { what, health: Health::Unknown, said: problem.to_string() },
     };
     let asked = [
-        ("create", "roleactivationrequests", Some(namespace.clone())),
-        ("create", "activationdecisions", Some(namespace.clone())),
+        ("create", "roleactivationrequests", Some(namespace.as_str())),
+        ("create", "activationdecisions", Some(namespace.as_str())),
         ("list", "roleactivationrequests", None),
-        ("watch", "roleactivationrequests", Some(namespace.clone())),
+        ("watch", "roleactivationrequests", Some(namespace.as_str())),
         ("list", "roleeligibilities", None),
         ("list", "approvalpolicies", None),
     ];
     let mut missing = Vec::new();
     for (verb, resource, namespace) in asked {
-        let attributes = ResourceAttributes {
-            verb: Some(verb.to_owned()),
-            group: Some(GROUP.to_owned()),
-            resource: Some(resource.to_owned()),
-            namespace,
-            ..ResourceAttributes::default()
-        };
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(session.client.clone());
-        match api.create(&PostParams::default(), &review).await {
-            Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {}
-            Ok(_) => missing.push(format!("{verb} {resource}")),
-            Err(error) => return Finding { what, health: Health::Broken, said: Problem::of("ask what you may do", &error).to_string() },
+        let question = Question { verb, group: GROUP, resource, name: "", namespace };
+        match access::ask_of_us(&session.client, || format!("whether you may {verb} {resource}"), &question).await {
+            Ok(Access::Yes) => {}
+            Ok(Access::No) => missing.push(format!("{verb} {resource}")),
+            Ok(Access::Unclear(why)) => return Finding { what, health: Health::Unknown, said: printable(&why) },
+            Err(error) => return Finding { what, health: Health::Broken, said: error.to_string() },
         }
     }
     if missing.is_empty() {
