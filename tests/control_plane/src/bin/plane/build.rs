@@ -1,11 +1,8 @@
 use control_plane::{Binaries, Error, Result};
 
-/// Finds or builds the programs, and says where they are.
+/// Finds or builds the programs. What is built is told by who builds it; what is there already is no news.
 pub(crate) async fn build() -> Result<()> {
     let found = tokio::task::spawn_blocking(Binaries::find).await;
-    let found = found.map_err(|error| Error::State(format!("looking for the programs: {error}")))??;
-    for path in [found.etcd, found.kube_apiserver, found.kube_controller_manager, found.kubectl, found.helm] {
-        eprintln!("{}", path.display());
-    }
+    found.map_err(|error| Error::State(format!("looking for the programs: {error}")))??;
     Ok(())
 }
