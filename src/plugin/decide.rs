@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
@@ -52,7 +53,39 @@ pub fn said_before(session: &Session, request: &RoleActivationRequest, problem: 
     }
 }
 
-/// Several requests by name, or those that fit.
+/// Requests, and the word that is said to each of them.
+#[derive(Debug, Args)]
+pub struct Word {
+    /// Names of requests, as NAME or NAMESPACE/NAME.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Why, or what was found; the requester reads it, and it is kept.
+    #[arg(short, long, required = true, value_name = "TEXT")]
+    pub message: String,
+}
+
+/// Decides about each, one after the other. Of several, one about which it fails is told and keeps no other one; the exit code says so.
+/// Who breaks off breaks off with all of them.
+pub async fn about_each(
+    session: &Session,
+    requests: &[RoleActivationRequest],
+    decide: impl AsyncFn(&RoleActivationRequest) -> Result<Exit, Problem>,
+) -> Result<Exit, Problem> {
+    let mut exit = Exit::Done;
+    for request in requests {
+        match decide(request).await {
+            Ok(one) => exit = exit.and(one),
+            Err(problem) if requests.len() > 1 && !matches!(problem, Problem::BrokenOff) => {
+                session.screen.error(&format!("{}: {problem}", full_name(request)));
+                exit = exit.and(problem.exit());
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(exit)
+}
+
+/// Several requests by name.
 pub async fn each(session: &Session, names: &[String]) -> Result<Vec<RoleActivationRequest>, Problem> {
     let namespace = session.namespace()?;
     let mut found = Vec::new();

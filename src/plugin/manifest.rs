@@ -1,5 +1,6 @@
 //! The objects that commands create.
 
+use clap::Args;
 use kube::core::ObjectMeta;
 
 use super::problem::Problem;
@@ -10,6 +11,32 @@ use crate::api::{
 
 /// Longest beginning of a generated name: the API server adds five letters and cuts what is longer than 63.
 const MAX_GENERATED: usize = 58;
+
+/// The flags with which a person says what he wants, besides what and where.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Asked {
+    /// For how long at most, such as 45m or 1h30m; by default as the eligibility says.
+    #[arg(short, long, value_name = "TIME")]
+    pub duration: Option<Duration>,
+    /// Why: the justification that approvers and auditors read.
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The ticket, as NUMBER or SYSTEM:NUMBER.
+    #[arg(long, value_name = "TICKET")]
+    pub ticket: Option<String>,
+    /// Skip approval where the policy allows it; a review follows.
+    #[arg(long)]
+    pub emergency: bool,
+}
+
+impl Asked {
+    /// The same, with the start that was asked for.
+    #[must_use]
+    pub fn said(&self, start: Option<chrono::DateTime<chrono::Utc>>) -> Said {
+        let Self { duration, reason, ticket, emergency } = self.clone();
+        Said { duration, reason, ticket, start, emergency }
+    }
+}
 
 /// What a person says when he asks for something, besides what and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

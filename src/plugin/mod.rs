@@ -1,7 +1,7 @@
 //! `kubectl jit`: the way people use it.
 //!
 //! It uses what the API gives everybody: whatever it does, plain kubectl can do too. Rules are those of [`crate::domain`]; the operator's
-//! rooms are closed to it, but for the pure step from stored objects to facts.
+//! rooms are closed to it, but for what `gather` does for everybody: the step from stored objects to facts, and questions about rights.
 
 #![allow(clippy::doc_markdown, reason = "what stands at commands and flags is printed as their help, where backticks would be letters")]
 
@@ -94,6 +94,13 @@ pub fn command() -> clap::Command {
     // Usage lines and names of the subcommands are made by it.
     command.build();
     command
+}
+
+/// The flags in a command line that is not complete yet.
+fn flags_in(words: &[String]) -> Flags {
+    let all = std::iter::once("kubectl-jit").chain(words.iter().map(String::as_str));
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(all);
+    matches.ok().and_then(|matches| Flags::from_arg_matches(&matches).ok()).unwrap_or_default()
 }
 
 /// Runs the command line of this process.

@@ -116,8 +116,19 @@ impl Session {
 
     /// All eligibilities, by name.
     pub async fn eligibilities(&self) -> Result<Vec<RoleEligibility>, Problem> {
-        let api = Api::all(self.client.clone());
-        let mut found = self.pages::<RoleEligibility>(&api, ("", ""), "list eligibilities").await?;
+        self.all_by_name("list eligibilities").await
+    }
+
+    /// All policies, by name.
+    pub async fn policies(&self) -> Result<Vec<ApprovalPolicy>, Problem> {
+        self.all_by_name("list policies").await
+    }
+
+    async fn all_by_name<K>(&self, what: &str) -> Result<Vec<K>, Problem>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let mut found = self.pages::<K>(&Api::all(self.client.clone()), ("", ""), what).await?;
         found.sort_by_key(ResourceExt::name_any);
         Ok(found)
     }
@@ -125,14 +136,6 @@ impl Session {
     /// One eligibility, if there is one of this name.
     pub async fn eligibility(&self, name: &str) -> Result<Option<RoleEligibility>, Problem> {
         self.cluster_object("eligibility", name).await
-    }
-
-    /// All policies, by name.
-    pub async fn policies(&self) -> Result<Vec<ApprovalPolicy>, Problem> {
-        let api = Api::all(self.client.clone());
-        let mut found = self.pages::<ApprovalPolicy>(&api, ("", ""), "list policies").await?;
-        found.sort_by_key(ResourceExt::name_any);
-        Ok(found)
     }
 
     /// One policy, if there is one of this name.

@@ -65,6 +65,7 @@ fn row(arg: &Arg) -> String {
     let default: Vec<String> =
         arg.get_default_values().iter().filter(|_| takes).map(|value| value.to_string_lossy().into_owned()).collect();
     let default = if default.is_empty() { String::new() } else { format!(" Default: `{}`.", default.join(",")) };
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    format!("| `{name}` | {help}{values}{default} |").replace("||", "|")
+    // clap takes the last full stop away.
+    let help = arg.get_help().map(|help| format!("{}.", help.to_string().trim_end_matches('.'))).unwrap_or_default();
+    format!("| `{name}` | {help}{values}{default} |")
 }

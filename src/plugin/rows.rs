@@ -36,10 +36,9 @@ pub fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec
     let (found, status) = (state(request), request.status.as_ref());
     let (_, paint) = words::mark(found);
     let place = several.then(|| Cell::from(request.namespace().unwrap_or_default()));
-    let ticket = request.spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()).map(ToString::to_string);
     let cells: [Cell; 11] = [
         request.name_any().into(),
-        status.and_then(|status| status.role.as_ref()).map(|role| role.name.clone()).unwrap_or_default().into(),
+        words::role_name(request).into(),
         requester(request).into(),
         Cell::painted(found.as_str(), paint),
         words::left(request, times).into(),
@@ -47,8 +46,8 @@ pub fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec
         request.spec.eligibility_ref.name.as_str().into(),
         words::reason(request).into(),
         status.and_then(|status| status.approved_by.clone()).unwrap_or_default().into(),
-        ticket.unwrap_or_default().into(),
-        request.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+        words::ticket(request).into(),
+        words::justification(request).into(),
     ];
     place.into_iter().chain(cells).collect()
 }

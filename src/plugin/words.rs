@@ -84,9 +84,8 @@ pub fn ends(request: &RoleActivationRequest, times: &Times) -> String {
 /// Where a request stands, in a sentence.
 #[must_use]
 pub fn outcome(request: &RoleActivationRequest, times: &Times) -> String {
-    let role = request.status.as_ref().and_then(|status| status.role.as_ref()).map(|role| role.name.clone()).unwrap_or_default();
     match state(request) {
-        State::Active => format!("{role} is active {}", ends(request, times)),
+        State::Active => format!("{} is active {}", role_name(request), ends(request, times)),
         found => {
             let (reason, message) = (reason(request), message(request));
             let said = if reason.is_empty() { message } else { format!("{reason}: {message}") };
@@ -127,6 +126,30 @@ pub fn left(request: &RoleActivationRequest, times: &Times) -> String {
 #[must_use]
 pub fn role(role: &RoleRef) -> String {
     format!("{} {}", role.kind, role.name)
+}
+
+/// The same without a blank, for a column.
+#[must_use]
+pub fn role_column(role: &RoleRef) -> String {
+    format!("{}/{}", role.kind, role.name)
+}
+
+/// The name of the role that a request is for, as far as its status says.
+#[must_use]
+pub fn role_name(request: &RoleActivationRequest) -> &str {
+    request.status.as_ref().and_then(|status| status.role.as_ref()).map_or("", |role| role.name.as_str())
+}
+
+/// Why somebody asked.
+#[must_use]
+pub fn justification(request: &RoleActivationRequest) -> &str {
+    request.spec.justification.as_ref().map_or("", |why| why.as_str())
+}
+
+/// The number of a request's ticket.
+#[must_use]
+pub fn ticket(request: &RoleActivationRequest) -> &str {
+    request.spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()).map_or("", |number| number.as_str())
 }
 
 /// Who approves, for a column: `automatic`, or the stages as `leads(1) > security(2)`.

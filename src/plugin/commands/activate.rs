@@ -12,7 +12,7 @@ use crate::{
     plugin::{
         flags::{Form, Output, patience},
         follow::{self, Goal, follow},
-        manifest::{self, Said},
+        manifest::{self, Asked, Said},
         objects,
         paint::Paint,
         problem::{Exit, Problem},
@@ -35,21 +35,12 @@ pub struct Options {
     /// Names of eligibilities; '-' repeats your last request.
     #[arg(value_name = "ROLE")]
     pub roles: Vec<String>,
-    /// For how long, such as 45m or 1h30m; by default as the eligibility says.
-    #[arg(short, long, value_name = "TIME")]
-    pub duration: Option<api::Duration>,
-    /// Why: the justification that approvers and auditors read.
-    #[arg(short, long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The ticket, as NUMBER or SYSTEM:NUMBER.
-    #[arg(long, value_name = "TICKET")]
-    pub ticket: Option<String>,
+    /// What is wanted.
+    #[command(flatten)]
+    pub asked: Asked,
     /// Start later: a time such as 2026-12-01T08:00:00Z, or how long from now, such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
     pub start: Option<Start>,
-    /// Skip approval where the policy allows it; a review follows.
-    #[arg(long)]
-    pub emergency: bool,
     /// Roles, namespaces, duration and so on of a saved set; flags go before what it says.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -281,13 +272,14 @@ async fn wanted(options: &Options, session: &Session) -> Result<Vec<RoleActivati
     Ok(wanted)
 }
 
+/// What the flags say, and where they say nothing the set.
 fn said(options: &Options, profile: &Profile, session: &Session) -> Said {
+    let said = options.asked.said(options.start.map(|start| start.from(session.screen.times.now())));
     Said {
-        duration: options.duration.or(profile.duration),
-        reason: options.reason.clone().or_else(|| profile.reason.clone()),
-        ticket: options.ticket.clone().or_else(|| profile.ticket.clone()),
-        start: options.start.map(|start| start.from(session.screen.times.now())),
-        emergency: options.emergency,
+        duration: said.duration.or(profile.duration),
+        reason: said.reason.or_else(|| profile.reason.clone()),
+        ticket: said.ticket.or_else(|| profile.ticket.clone()),
+        ..said
     }
 }
 

@@ -44,18 +44,8 @@ pub struct Options {
 
 /// Approves them, one after the other.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let mut exit = Exit::Done;
-    for request in decide::each(session, &options.names).await? {
-        match one(options, session, &request).await {
-            Ok(one) => exit = exit.and(one),
-            Err(problem) if options.names.len() > 1 && !matches!(problem, Problem::BrokenOff) => {
-                session.screen.error(&format!("{}: {problem}", full_name(&request)));
-                exit = exit.and(problem.exit());
-            }
-            Err(problem) => return Err(problem),
-        }
-    }
-    Ok(exit)
+    let requests = decide::each(session, &options.names).await?;
+    decide::about_each(session, &requests, async |request| one(options, session, request).await).await
 }
 
 async fn one(options: &Options, session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
@@ -156,7 +146,7 @@ fn shown(
         ("Duration", format!("{asked}{shorter}")),
         ("Starts", spec.start_time.map_or_else(|| "when it is approved".to_owned(), |at| screen.times.clock(at))),
         ("Extends", spec.base().unwrap_or_default().to_owned()),
-        ("Why", spec.justification.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("Why", words::justification(request).to_owned()),
         ("Ticket", ticket.unwrap_or_default()),
         ("Approval", words::waits_for(request, &screen.times)),
         ("Risks", role.risks.join(", ")),

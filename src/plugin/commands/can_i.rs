@@ -22,7 +22,7 @@ use crate::{
     gather::convert,
     plugin::{
         flags::Output,
-        manifest::{self, Said},
+        manifest::{self, Asked},
         objects,
         paint::Paint,
         problem::{Exit, Problem},
@@ -44,21 +44,11 @@ pub struct Options {
     /// Name of the eligibility.
     #[arg(value_name = "ROLE")]
     name: String,
-    /// For how long.
-    #[arg(short, long, value_name = "TIME")]
-    duration: Option<api::Duration>,
+    #[command(flatten)]
+    asked: Asked,
     /// As if it were asked for at another time: a time such as 2026-12-01T08:00:00Z, or how long from now, such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
     at: Option<Start>,
-    /// With this reason.
-    #[arg(short, long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// With this ticket, as NUMBER or SYSTEM:NUMBER.
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
-    /// As an emergency.
-    #[arg(long)]
-    emergency: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -83,13 +73,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let stored_policy = session.policy(&found.spec.policy_ref.name).await?;
     let (me, namespace, now) = (session.me().await?, session.namespace()?, session.screen.times.now());
     let at = options.at.map_or(now, |start| start.from(now));
-    let said = Said {
-        duration: options.duration,
-        reason: options.reason.clone(),
-        ticket: options.ticket.clone(),
-        start: None,
-        emergency: options.emergency,
-    };
+    let said = options.asked.said(None);
     let wanted = manifest::request(&found.name_any(), &namespace, me.name(), &said)?;
     let Some(stored_policy) = stored_policy else {
         let refusal = Refusal::new(

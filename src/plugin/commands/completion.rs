@@ -218,30 +218,7 @@ fn of_kubeconfig(flag: &str) -> Vec<String> {
 
 /// A session by the flags that stand in the words already.
 async fn session(words: &[String]) -> Option<Session> {
-    let mut flags = Flags { request_timeout: PATIENCE, ..Flags::default() };
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word.as_str(), None),
-        };
-        let into = match name {
-            "--context" => &mut flags.context,
-            "--cluster" => &mut flags.cluster,
-            "--user" => &mut flags.user,
-            "--as" => &mut flags.act_as,
-            "-n" | "--namespace" => {
-                flags.namespaces.extend(value.or_else(|| words.next().cloned()));
-                continue;
-            }
-            "--kubeconfig" => {
-                flags.kubeconfig = value.or_else(|| words.next().cloned()).map(PathBuf::from);
-                continue;
-            }
-            _ => continue,
-        };
-        *into = value.or_else(|| words.next().cloned());
-    }
+    let flags = Flags { request_timeout: PATIENCE, ..crate::plugin::flags_in(words) };
     let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
     Session::open(flags, screen).await.ok()
 }

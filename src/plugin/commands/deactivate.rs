@@ -47,18 +47,11 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     } else {
         decide::each(session, &options.names).await?
     };
-    let mut exit = Exit::Done;
-    for request in &requests {
-        match ended(session, request, options.message.as_deref()).await {
-            Ok(ended) => decide::told(session, &ended, "given back"),
-            Err(problem) if requests.len() > 1 => {
-                session.screen.error(&format!("{}: {problem}", full_name(request)));
-                exit = exit.and(problem.exit());
-            }
-            Err(problem) => return Err(problem),
-        }
-    }
-    Ok(exit)
+    decide::about_each(session, &requests, async |request| {
+        decide::told(session, &ended(session, request, options.message.as_deref()).await?, "given back");
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 /// Gives a request back, and returns when it is gone.

@@ -114,7 +114,8 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
     if let Some(base) = spec.base() {
         nodes.push(Node::new(format!("prolongs {base}"), Paint::Plain));
     }
-    if let Some(ticket) = spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()) {
+    let ticket = words::ticket(request);
+    if !ticket.is_empty() {
         nodes.push(Node::new(format!("ticket {ticket}"), Paint::Plain));
     }
     if status.awaiting.is_some() {

@@ -140,14 +140,14 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let status = request.status.clone().unwrap_or_default();
         let cells: [Cell; 9] = [
             request.name_any().into(),
-            status.role.map(|role| role.name).unwrap_or_default().into(),
+            words::role_name(request).into(),
             requester(request).into(),
             Cell::painted(state(request).as_str(), words::mark(state(request)).1),
             held(request).map(short).unwrap_or_default().into(),
             status.ended_at.map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
             words::reason(request).into(),
             status.approved_by.unwrap_or_default().into(),
-            request.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            words::justification(request).into(),
         ];
         table.push(several.then(|| Cell::from(request.namespace().unwrap_or_default())).into_iter().chain(cells));
     }
@@ -187,13 +187,12 @@ fn csv(requests: &[RoleActivationRequest]) -> String {
     ];
     for request in requests {
         let status = request.status.clone().unwrap_or_default();
-        let ticket = request.spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()).map(ToString::to_string);
         let fields = [
             request.namespace().unwrap_or_default(),
             request.name_any(),
             requester(request).to_owned(),
             request.spec.eligibility_ref.name.clone(),
-            status.role.map(|role| role.name).unwrap_or_default(),
+            words::role_name(request).to_owned(),
             state(request).to_string(),
             words::reason(request).to_owned(),
             at(Some(created(request))),
@@ -201,8 +200,8 @@ fn csv(requests: &[RoleActivationRequest]) -> String {
             at(status.expires_at),
             at(status.ended_at),
             status.approved_by.unwrap_or_default(),
-            ticket.unwrap_or_default(),
-            request.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
+            words::ticket(request).to_owned(),
+            words::justification(request).to_owned(),
         ];
         lines.push(fields.iter().map(|text| field(text)).collect::<Vec<_>>().join(","));
     }

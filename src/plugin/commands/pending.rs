@@ -91,7 +91,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
             Cell::painted(needs, paint),
             role.risk_summary.into(),
             status.digest.unwrap_or_default().chars().take(23).collect::<String>().into(),
-            request.spec.justification.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            words::justification(request).into(),
         ]);
     }
     let whom = if options.mine_to_decide { "nothing waits for you" } else { "nothing waits for anybody" };

@@ -67,7 +67,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let (said, paint) = standing(eligibility, policy, &mine, now);
         table.push([
             eligibility.name_any().into(),
-            words::role(&eligibility.spec.role_ref).replace(' ', "/").into(),
+            words::role_column(&eligibility.spec.role_ref).into(),
             words::scope(eligibility, NAMED).into(),
             words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
             policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),

@@ -13,8 +13,9 @@ use super::{activate, deactivate};
 use crate::{
     api::{RoleActivationRequest, State},
     plugin::{
+        manifest::Asked,
         problem::{Exit, Problem},
-        read::state,
+        read::{full_name, state},
         session::Session,
     },
 };
@@ -30,18 +31,8 @@ pub struct Options {
     /// Name of the eligibility.
     #[arg(value_name = "ROLE")]
     role: String,
-    /// For how long at most, such as 45m.
-    #[arg(short, long, value_name = "TIME")]
-    duration: Option<crate::api::Duration>,
-    /// Why.
-    #[arg(short, long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// The ticket, as NUMBER or SYSTEM:NUMBER.
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
-    /// Skip approval where the policy allows it; a review follows.
-    #[arg(long)]
-    emergency: bool,
+    #[command(flatten)]
+    asked: Asked,
     /// How long to wait for the role, such as 10m; by default as long as it takes.
     #[arg(long, value_name = "TIME", value_parser = crate::plugin::flags::patience)]
     timeout: Option<std::time::Duration>,
@@ -54,18 +45,11 @@ pub struct Options {
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
     let (program, args) = options.command.split_first().ok_or_else(|| Problem::Usage("there is no command to run".to_owned()))?;
     session.namespace()?;
-    let asked = activate::Options {
-        roles: vec![options.role.clone()],
-        duration: options.duration,
-        reason: options.reason.clone(),
-        ticket: options.ticket.clone(),
-        emergency: options.emergency,
-        ..activate::Options::default()
-    };
-    let request = activate::one(&asked, session).await?;
-    session.screen.say(&format!("request {} created", crate::plugin::read::full_name(&request)));
     // From here on whatever ends this process gives it back first.
     let mut stops = Stops::new()?;
+    let asked = activate::Options { roles: vec![options.role.clone()], asked: options.asked.clone(), ..activate::Options::default() };
+    let request = activate::one(&asked, session).await?;
+    session.screen.say(&format!("request {} created", full_name(&request)));
     let usable = tokio::select! {
         usable = activate::until_usable(session, &request, options.timeout) => usable,
         () = stops.any() => Err(Problem::BrokenOff),

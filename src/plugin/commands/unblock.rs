@@ -17,6 +17,7 @@ use crate::{
     domain::{eligibility, role::Rule},
     plugin::{
         flags::Output,
+        manifest::Asked,
         objects,
         paint::Paint,
         problem::{Exit, Problem},
@@ -149,7 +150,7 @@ async fn offer(
             eligibility.status.as_ref().and_then(|status| status.role.as_ref()).map(|role| role.risk_summary.clone()).unwrap_or_default();
         table.push([
             eligibility.name_any().into(),
-            words::role(&eligibility.spec.role_ref).replace(' ', "/").into(),
+            words::role_column(&eligibility.spec.role_ref).into(),
             Cell::painted(word, paint),
             words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
             policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
@@ -166,7 +167,11 @@ async fn offer(
     let names: Vec<String> = eligibilities.iter().map(ResourceExt::name_any).collect();
     let chosen = prompt::choice(&session.screen, "Which shall be activated?", &names, "name one")?;
     session.flags.namespaces = vec![namespace.to_owned()];
-    let asked = activate::Options { roles: vec![chosen], reason: options.reason.clone(), ..activate::Options::default() };
+    let asked = activate::Options {
+        roles: vec![chosen],
+        asked: Asked { reason: options.reason.clone(), ..Asked::default() },
+        ..activate::Options::default()
+    };
     let exit = activate::run(&asked, session).await?;
     if exit != Exit::Done {
         return Ok(exit);

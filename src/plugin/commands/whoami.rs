@@ -110,7 +110,7 @@ fn prompt(session: &Session, active: &[RoleActivationRequest]) {
     let ends = |request: &&RoleActivationRequest| request.status.as_ref().and_then(|status| status.expires_at);
     let Some(first) = active.iter().min_by_key(ends) else { return };
     let left = ends(&first).map(|at| short(at.signed_duration_since(session.screen.times.now()))).unwrap_or_default();
-    let role = first.status.as_ref().and_then(|status| status.role.as_ref()).map(|role| role.name.clone()).unwrap_or_default();
+    let role = words::role_name(first);
     let more = if active.len() > 1 { format!("+{}", active.len() - 1) } else { String::new() };
     session
         .screen
