@@ -19,7 +19,7 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-.PHONY: help tools build plane crds commands plugin refusals lint test test-faults test-matrix soak
+.PHONY: help tools build plane crds commands plugin refusals transcripts lint test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## What there is
@@ -49,6 +49,9 @@ plugin: tools ## Install kubectl jit where cargo puts programs
 refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys are told
 	@$(CARGO) test --quiet --locked --test journeys refused_ >/dev/null
 	@sed -i '/^## /,$$d' docs/refusals/as-printed.md && cat target/tmp/refusals.md >>docs/refusals/as-printed.md
+
+transcripts: plane ## Write into README and docs what the commands that they show print now
+	@BLESS=1 $(CARGO) test --quiet --locked --test journeys the_sessions_in_the_documentation >/dev/null
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check

@@ -17,18 +17,18 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// Where the plane's API server puts the claims.
-const AMR: &str = "jitrbac.dev/amr";
+pub const AMR: &str = "jitrbac.dev/amr";
 const ACR: &str = "jitrbac.dev/acr";
 const AUTH_TIME: &str = "jitrbac.dev/auth-time";
 
 /// A policy that also asks how somebody signed in.
-fn asking(mut policy: Value, authentication: &Value) -> Value {
+pub fn asking(mut policy: Value, authentication: &Value) -> Value {
     policy["requirements"] = json!({"authentication": authentication});
     policy
 }
 
 /// The rule that most admins will write: a second factor.
-fn second_factor() -> Value {
+pub fn second_factor() -> Value {
     json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}]})
 }
 
@@ -41,7 +41,7 @@ fn debug_for(subjects: &Value) -> Value {
 }
 
 /// One for the people of the group `oidc:devs`.
-fn for_devs() -> Value {
+pub fn for_devs() -> Value {
     debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}]))
 }
 
@@ -51,7 +51,7 @@ async fn guarded(scene: &Scene) -> Result<String, Error> {
 }
 
 /// A sign-in of just now with password and second factor.
-fn with_mfa(name: &str, group: &str) -> SignIn {
+pub fn with_mfa(name: &str, group: &str) -> SignIn {
     SignIn { amr: vec!["pwd".to_owned(), "mfa".to_owned()], auth_time: Some(Utc::now()), ..SignIn::new(name, [group]) }
 }
 

@@ -4,6 +4,7 @@ mod ask;
 mod ends;
 mod people;
 mod shown;
+mod sign_in;
 
 use std::{path::Path, sync::Arc};
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    [ask::journeys(), ends::journeys(), people::journeys(), shown::journeys()].into_iter().flatten().collect()
+    [ask::journeys(), ends::journeys(), people::journeys(), shown::journeys(), sign_in::journeys()].into_iter().flatten().collect()
 }
 
 /// The plugin as it was built beside the operator.

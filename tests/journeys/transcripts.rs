@@ -2,22 +2,26 @@
 //!
 //! A block of console text below a line `<!-- played as dev -->` is a shell's session of that person. Lines that begin with `$ ` are typed (with
 //! what a here-document needs below them), the rest is what must be printed. Times, ages, digests and generated names are others each time:
-//! they are compared by their form, and a name that was generated in the text stands for the one that was generated now.
+//! they are compared by their form, and a name or digest of the text stands for what came in its place now.
+//!
+//! With `BLESS=1` (`make transcripts`) what was printed is written into the pages instead.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+mod page;
 
-use control_plane::playground;
-use regex::Regex;
-use serde_json::json;
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
+
+use control_plane::{ADMIN, Cluster, playground};
+use serde_json::{Value, json};
 
 use crate::{
     ensure,
-    env::{Env, Journey, Outcome},
+    env::{Env, Error, Journey, Outcome},
     journeys,
 };
+use page::{form, generated, steps};
 
-/// The pages that are played, each on the same plane after the one before it.
-const PAGES: [&str; 2] = ["docs/requester.md", "docs/approver.md"];
+/// Stories of pages that are played one after the other; each story begins with nothing asked.
+const STORIES: [&[&str]; 2] = [&["README.md"], &["docs/requester.md", "docs/approver.md"]];
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![the_sessions_in_the_documentation_are_what_happens]
@@ -29,94 +33,58 @@ async fn the_sessions_in_the_documentation_are_what_happens(env: Arc<Env>) -> Ou
     let (cluster, root) = (ground.cluster(), Path::new(env!("CARGO_MANIFEST_DIR")));
     playground::namespaces(cluster).await?;
     playground::examples(cluster, &root.join("examples")).await?;
-    let mut names = BTreeMap::new();
-    let mut played = 0;
-    for page in PAGES {
-        let text = std::fs::read_to_string(root.join(page))?;
-        for step in steps(&text) {
-            let typed = names.iter().fold(step.command.clone(), |typed, (then, now): (&String, &String)| typed.replace(then, now));
-            let mut command = cluster.program(&step.user, Path::new("sh"))?;
-            let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-jit")).parent().ok_or("the plugin is nowhere")?.display().to_string();
-            let script = format!("cd {}; PATH=\"{plugin}:$PATH\"; {{ {typed}\n}} 2>&1", root.display());
-            let said = command.args(["-c", &script]).output().await?;
-            let said = String::from_utf8_lossy(&said.stdout).into_owned();
-            learn(&step.expected, &said, &mut names);
-            let (wanted, got) = (form(&step.expected), form(&said));
-            ensure!(wanted == got, "{page}: '$ {}' printed\n{said}\ninstead of\n{}\n({got:?}\n {wanted:?})", step.command, step.expected);
-            played += 1;
+    let desk = cluster.directory().join("sessions");
+    fs::create_dir_all(&desk)?;
+    symlink(root.join("examples"), desk.join("examples"))?;
+    for story in STORIES {
+        let mut names = BTreeMap::new();
+        for name in story {
+            play(cluster, &desk, &root.join(name), &mut names).await.map_err(|error| format!("{name}: {error}"))?;
         }
+        let everything = ["delete", "roleactivationrequests,activationdecisions", "--all", "-A", "--timeout=30s"];
+        cluster.run(ADMIN, &everything).await?.ok()?;
     }
-    ensure!(played > 10, "only {played} commands were found");
     Ok(())
 }
 
-/// A command and what it must print.
-struct Step {
-    user: String,
-    command: String,
-    expected: String,
-}
-
-fn steps(page: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let (mut user, mut inside, mut here) = (None, false, None::<String>);
-    for line in page.lines() {
-        if let Some(name) = line.strip_prefix("<!-- played as ").and_then(|rest| rest.strip_suffix(" -->")) {
-            user = Some(name.to_owned());
-            continue;
-        }
-        match (inside, line) {
-            (false, "```console") => inside = user.is_some(),
-            (true, "```") => (inside, user) = (false, None),
-            (true, _) => {
-                let Some(user) = &user else { continue };
-                if let Some(end) = &here {
-                    let over = line == end;
-                    if let Some(step) = steps.last_mut() {
-                        step.command.push('\n');
-                        step.command.push_str(line);
-                    }
-                    if over {
-                        here = None;
-                    }
-                } else if let Some(command) = line.strip_prefix("$ ") {
-                    here = command.split_once("<<").map(|(_, end)| end.trim().to_owned());
-                    steps.push(Step { user: user.clone(), command: command.to_owned(), expected: String::new() });
-                } else if let Some(step) = steps.last_mut() {
-                    step.expected.push_str(line);
-                    step.expected.push('\n');
-                }
-            }
-            _ => {}
+/// Types what a page says and holds what is printed against it. `names`: what stands for what.
+async fn play(cluster: &Cluster, desk: &Path, page: &Path, names: &mut BTreeMap<String, String>) -> Outcome {
+    let text = fs::read_to_string(page)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let steps = steps(&text);
+    ensure!(steps.len() > 5, "only {} commands were found", steps.len());
+    let mut printed = Vec::new();
+    for step in &steps {
+        let typed = names.iter().fold(step.command.clone(), |typed, (then, now)| typed.replace(then, now));
+        let said = shell(cluster, desk, &step.user, &typed).await?;
+        let expected = lines.get(step.output.clone()).unwrap_or_default().join("\n");
+        names.extend(generated(&expected).into_iter().zip(generated(&said)));
+        if std::env::var_os("BLESS").is_none() {
+            let (wanted, got) = (form(&expected), form(&said));
+            ensure!(wanted == got, "'$ {}' printed\n{said}\ninstead of\n{expected}\n({got:?}\n {wanted:?})", step.command);
+        } else if form(&expected) != form(&said) {
+            printed.push((step.output.clone(), said));
         }
     }
-    steps
+    for (place, said) in printed.into_iter().rev() {
+        // The text's own names stay: later commands of the page use them.
+        let said = names.iter().fold(said, |said, (then, now)| said.replace(now, then));
+        lines.splice(place, said.trim_end().lines().map(str::to_owned));
+    }
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(page, lines.join("\n") + "\n")?;
+    }
+    Ok(())
 }
 
-/// What is another each time, in the order in which it is looked for.
-fn changing() -> Vec<(Regex, &'static str)> {
-    [
-        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
-        (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d(:\d\d)? UTC", "TIME"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
-        (r"sha256:[0-9a-f]{16,64}", "DIGEST"),
-        (r"-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-NAME"),
-        (r"\b\d+[smhd](\d+[smh])?\b", "AGE"),
-        (r"[ \t]+", " "),
-    ]
-    .into_iter()
-    .filter_map(|(pattern, word)| Some((Regex::new(pattern).ok()?, word)))
-    .collect()
-}
-
-fn form(text: &str) -> String {
-    let text = changing().iter().fold(text.to_owned(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned());
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
-}
-
-/// Which generated name of the text stands for which of now, by their places.
-fn learn(expected: &str, said: &str, names: &mut BTreeMap<String, String>) {
-    let Ok(generated) = Regex::new(r"[a-z0-9][a-z0-9-]*-[bcdfghjklmnpqrstvwxz2456789]{5}\b") else { return };
-    let all = |text: &str| generated.find_iter(text).map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-    names.extend(all(expected).into_iter().zip(all(said)));
+/// What a shell prints when somebody types this who has everybody's contexts, his own the current one.
+async fn shell(cluster: &Cluster, desk: &Path, user: &str, typed: &str) -> Result<String, Error> {
+    let mut config: Value = serde_json::from_slice(&fs::read(cluster.kubeconfig())?)?;
+    config["current-context"] = json!(user);
+    let kubeconfig = desk.join(format!("{user}.kubeconfig"));
+    fs::write(&kubeconfig, config.to_string())?;
+    let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-jit")).parent().ok_or("the plugin is nowhere")?.display().to_string();
+    let script = format!("cd '{}'; PATH=\"{plugin}:$PATH\"; {{ {typed}\n}} 2>&1", desk.display());
+    let said = cluster.program(user, Path::new("sh"))?.env("KUBECONFIG", &kubeconfig).args(["-c", &script]).output().await?;
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
 }

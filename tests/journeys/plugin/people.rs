@@ -1,14 +1,14 @@
-//! Who I am and whether all is well: whoami, check, version, completion; and signing in again.
+//! Who I am and whether all is well: whoami, check, version, completion.
 
 use std::sync::Arc;
 
 use control_plane::ADMIN;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{ended, made, offers, plugin};
 use crate::{
     ensure,
-    env::{Env, Journey, Outcome, automatic, eligibility},
+    env::{Env, Journey, Outcome},
     journeys,
 };
 
@@ -17,7 +17,6 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         plugin_whoami_tells_who_i_am_and_what_i_hold,
         plugin_check_tells_what_answers,
         plugin_completion_has_live_names,
-        plugin_says_how_to_sign_in_again_and_tries_once_more,
         plugin_says_what_is_wrong_with_the_kubeconfig,
     ]
 }
@@ -113,19 +112,6 @@ async fn plugin_completion_has_live_names(env: Arc<Env>) -> Outcome {
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     ensure!(said.contains(&own), "kubectl does not complete: {said}");
     Ok(())
-}
-
-async fn plugin_says_how_to_sign_in_again_and_tries_once_more(env: Arc<Env>) -> Outcome {
-    let scene = env.scene("sign-in").await?;
-    let mut policy = automatic();
-    policy["requirements"] = json!({"authentication": {"claims": [{"key": "example.com/amr", "anyOf": ["mfa"]}]}});
-    let offer = scene.offer("mfa", policy, eligibility("view")).await?;
-    ended(
-        scene.jit("dev", &["activate", &offer]).await?,
-        5,
-        &["EvidenceMissing", "sign in again: get a new token into your kubeconfig", "docs/refusals/EvidenceMissing.md"],
-    )?;
-    super::nothing_asked(&scene).await
 }
 
 async fn plugin_says_what_is_wrong_with_the_kubeconfig(env: Arc<Env>) -> Outcome {
