@@ -6,7 +6,11 @@ use clap::Args;
 use kube::ResourceExt;
 
 use crate::{
-    api::{self, RoleActivationRequest, RoleEligibility, State, Verb},
+    api::{
+        self, RoleActivationRequest, RoleEligibility, State, Verb,
+        eligibility::{RoleKind, RoleStatus},
+        text::printable,
+    },
     plugin::{
         decide,
         follow::follow_until,
@@ -63,7 +67,8 @@ async fn one(options: &Options, session: &Session, request: &RoleActivationReque
     // What nobody is asked about need not be shown to who wants no words.
     if !options.yes || !session.flags.quiet {
         let eligibility = session.eligibility(&request.spec.eligibility_ref.name).await?;
-        session.screen.present(&shown(session, request, eligibility.as_ref(), options.duration));
+        let rules = rules(request, eligibility.as_ref())?;
+        session.screen.present(&shown(session, request, eligibility.as_ref(), rules, options.duration));
     }
     let question = format!("Approve {name}?");
     if !options.yes && !prompt::agree(&session.screen, &question, &format!("nobody can be asked whether to approve {name}: say --yes"))? {
@@ -108,23 +113,37 @@ async fn tell(session: &Session, request: &RoleActivationRequest) -> Result<Exit
     Ok(Exit::Done)
 }
 
+/// The rules that the request's digest is about: of a Role they stand on the request, of a `ClusterRole` on the eligibility. There they may be
+/// older or newer than the digest for a moment, and nobody is shown other rules than he approves.
+fn rules<'a>(request: &'a RoleActivationRequest, eligibility: Option<&'a RoleEligibility>) -> Result<Option<&'a RoleStatus>, Problem> {
+    let Some(of_request) = request.status.as_ref().and_then(|status| status.role.as_ref()) else { return Ok(None) };
+    if !of_request.rules.is_empty() {
+        return Ok(Some(of_request));
+    }
+    let of_eligibility = eligibility.and_then(|eligibility| eligibility.status.as_ref()).and_then(|status| status.role.as_ref());
+    match of_eligibility {
+        Some(role) if role.rules_hash != of_request.rules_hash => Err(Problem::Api(format!(
+            "the rules of {} '{}' have just changed, and {} does not show yet which it is about: look again in a moment",
+            of_request.kind.unwrap_or(RoleKind::ClusterRole),
+            printable(&of_request.name),
+            full_name(request),
+        ))),
+        found => Ok(found),
+    }
+}
+
 /// Who gets what, where, until when, why and on what evidence.
 fn shown(
     session: &Session,
     request: &RoleActivationRequest,
     eligibility: Option<&RoleEligibility>,
+    rules: Option<&RoleStatus>,
     shorter: Option<api::Duration>,
 ) -> String {
     let screen = &session.screen;
     let (spec, status) = (&request.spec, request.status.clone().unwrap_or_default());
     let role = status.role.clone().unwrap_or_default();
-    let of_eligibility = eligibility.and_then(|eligibility| eligibility.status.as_ref()).and_then(|status| status.role.as_ref());
-    // Of a Role they stand on the request, of a ClusterRole on the eligibility.
-    let (rules, truncated) = if role.rules.is_empty() {
-        of_eligibility.map(|role| (role.rules.clone(), role.truncated)).unwrap_or_default()
-    } else {
-        (role.rules.clone(), role.truncated)
-    };
+    let (rules, truncated) = rules.map(|role| (role.rules.as_slice(), role.truncated)).unwrap_or_default();
     let asked = spec
         .duration
         .or_else(|| eligibility.and_then(|eligibility| eligibility.spec.default_duration.or(Some(eligibility.spec.max_duration))));
@@ -159,7 +178,7 @@ fn shown(
         let _ = writeln!(said, "  {:<11}{}", format!("{title}:"), screen.beside(text, paint));
     }
     let _ = write!(said, "  Rules:");
-    for rule in &rules {
+    for rule in rules {
         let _ = write!(said, "\n    {}", screen.beside(rule, Paint::Plain));
     }
     if truncated || rules.is_empty() {
@@ -170,4 +189,48 @@ fn shown(
         );
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(role: &Value) -> RoleActivationRequest {
+        serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": "inc-1", "namespace": "shop"},
+            "spec": {"eligibilityRef": {"name": "edit"}}, "status": {"role": role},
+        }))
+        .unwrap()
+    }
+
+    fn eligibility(role: &Value) -> RoleEligibility {
+        serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": "edit"},
+            "spec": {
+                "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "edit"},
+                "namespaces": {"names": ["shop"]}, "policyRef": {"name": "lead"}, "maxDuration": "1h",
+            },
+            "status": {"role": role},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_are_the_rules_that_the_digest_is_about() {
+        let cluster_role = |hash: &str, rules: &[&str]| json!({"kind": "ClusterRole", "name": "edit", "rulesHash": hash, "rules": rules});
+        let asked = request(&cluster_role("h1", &[]));
+        let offered = eligibility(&cluster_role("h1", &["get pods"]));
+        assert_eq!(rules(&asked, Some(&offered)).unwrap().unwrap().rules, ["get pods"]);
+
+        // The role was changed: the one status has the new rules, the other still the old ones.
+        let changed = eligibility(&cluster_role("h2", &["get pods", "* *"]));
+        let problem = rules(&asked, Some(&changed)).unwrap_err().to_string();
+        assert!(problem.contains("ClusterRole 'edit' have just changed") && problem.contains("look again"), "{problem}");
+
+        let of_a_role = request(&json!({"kind": "Role", "name": "debug", "rulesHash": "h3", "rules": ["get pods/log"]}));
+        assert_eq!(rules(&of_a_role, Some(&changed)).unwrap().unwrap().rules, ["get pods/log"]);
+        assert!(rules(&asked, None).unwrap().is_none(), "then it says that nobody knows");
+    }
 }
