@@ -49,8 +49,8 @@ const ROUND: Duration = Duration::from_hours(1);
 const SOON: TimeDelta = TimeDelta::hours(2);
 /// Pause before another attempt at a round that failed.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Requests that are listed at a time.
-const PAGE: u32 = 500;
+/// Requests that are listed at a time: few, so that no round over years of them makes this process larger for good.
+const PAGE: u32 = 100;
 /// Longest chain of prolongations that is followed; behind it a record is kept.
 const LONGEST_CHAIN: usize = 64;
 
@@ -183,7 +183,7 @@ impl EndedRequests {
         }
     }
 
-    /// How long a request is kept.
+    /// How long a request is kept. Caches do not tell whether another one prolongs it.
     async fn kept(&self, found: &StoredRequest, source: Source) -> Result<Kept, GatherError> {
         let (facts, status) = (&found.facts, found.stored.status.clone().unwrap_or_default());
         let reviewed = status.review.as_ref().is_some_and(|review| review.state == ReviewState::Done);
@@ -203,8 +203,10 @@ impl EndedRequests {
         };
         let policy = policy.found().map(|policy| &policy.spec);
         match kept(past, policy) {
-            // Asked for last: it costs most.
-            Kept::Until(at) if at <= self.context.now() => Ok(kept(Past { prolonged: self.prolonged(facts).await?, ..past }, policy)),
+            // Asked for last and once: it costs most, and caches alone never delete anything.
+            Kept::Until(at) if at <= self.context.now() && source == Source::Server => {
+                Ok(kept(Past { prolonged: self.prolonged(facts).await?, ..past }, policy))
+            }
             otherwise => Ok(otherwise),
         }
     }
