@@ -119,6 +119,9 @@ impl Flags {
         .filter_map(|(flag, value)| value.as_ref().map(|value| format!("{flag}={value}")))
         .collect();
         all.extend(self.act_as_groups.iter().map(|group| format!("--as-group={group}")));
+        if let [namespace] = self.namespaces.as_slice() {
+            all.push(format!("--namespace={namespace}"));
+        }
         all.extend(self.insecure_skip_tls_verify.then(|| "--insecure-skip-tls-verify".to_owned()));
         all
     }

@@ -38,6 +38,9 @@ pub struct Options {
     /// Only those under this eligibility.
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    /// At most so many, 0 for all; by default 100 in a table and all in other forms.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// In which form.
     #[arg(short, long, value_enum, default_value_t = Shape::Table, value_name = "FORM")]
     output: Shape,
@@ -71,6 +74,9 @@ impl Shape {
         }
     }
 }
+
+/// How many a table shows where nobody says.
+const SHOWN: usize = 100;
 
 /// A point in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +120,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             && options.since.is_none_or(|since| created(request) >= since.instant(now))
             && options.until.is_none_or(|until| created(request) < until.instant(now))
     });
+    let table = matches!(options.output, Shape::Table | Shape::Wide);
+    let left_out = cut(&mut found, options.limit.unwrap_or(if table { SHOWN } else { 0 }));
     if options.output == Shape::Csv {
         session.screen.data(&csv(&found));
         return Ok(Exit::Done);
@@ -152,8 +160,21 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         table.push(several.then(|| Cell::from(request.namespace().unwrap_or_default())).into_iter().chain(cells));
     }
     session.screen.table(&table, options.output == Shape::Wide, &format!("nothing has ended{}", scope.in_words()));
+    if left_out > 0 {
+        session.screen.say(&format!("and {left_out} older: --limit 0 lists all"));
+    }
     kept(session).await;
     Ok(Exit::Done)
+}
+
+/// Leaves at most so many, 0 for all; how many went.
+fn cut(found: &mut Vec<RoleActivationRequest>, limit: usize) -> usize {
+    if limit == 0 {
+        return 0;
+    }
+    let all = found.len();
+    found.truncate(limit);
+    all - found.len()
 }
 
 /// How long it was held: from the grant until the binding was gone.

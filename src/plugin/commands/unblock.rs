@@ -260,10 +260,11 @@ async fn played(command: &[String], session: &Session) -> Result<Option<String>,
     Ok((!said.status.success()).then_some(text))
 }
 
-/// kubectl as the person that this is for.
+/// kubectl as the person that this is for. Our flags stand first: what the command says itself goes before them, and behind the `--` of
+/// `exec` they would be words of the other command.
 fn kubectl(session: &Session, command: &[String]) -> Command {
     let mut kubectl = Command::new("kubectl");
-    kubectl.args(command).args(session.flags.for_kubectl());
+    kubectl.args(session.flags.for_kubectl()).args(command);
     kubectl
 }
 

@@ -234,6 +234,9 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     let said = ended(scene.jit_reading("dev", &["unblock"], Some(&writes)).await?, 0, &[&lead])?;
     ensure!(!said.contains(&own), "view deletes nothing: {said}");
     ended(scene.jit("dev", &["unblock", "--", "get", "configmaps", "-n", &scene.name]).await?, 0, &["is forbidden", &own])?;
+    // What the plugin was told, kubectl is told too, and not the program that kubectl runs.
+    let here = format!("in the namespace \"{}\"", scene.name);
+    ended(scene.jit("dev", &["unblock", "--", "exec", "pod/x", "--", "get", "pods"]).await?, 0, &["cannot get resource \"pods\"", &here])?;
     ended(
         scene.jit("outsider", &["unblock", "--", "get", "configmaps", "-n", &scene.name]).await?,
         5,

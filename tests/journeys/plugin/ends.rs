@@ -179,6 +179,12 @@ async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
     ensure!(csv.lines().count() == 2 && csv.contains("\"'=1+1, \"\"quoted\"\"\""), "{csv}");
     let json: Value = serde_json::from_str(&ended(scene.jit("lead-1", &["history", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(json["metadata"]["name"] == name.as_str(), "{json}");
+    let second = made(&ended(scene.jit("dev", &["activate", &offer, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["deactivate", &second]).await?, 0, &[])?;
+    until(&scene, &second, "its end", |status| status["endedAt"].is_string()).await?;
+    let one = ended(scene.jit("lead-1", &["history", "--limit", "1"]).await?, 0, &["and 1 older", "--limit 0"])?;
+    ensure!(one.contains(&second) != one.contains(&name), "{one}");
+    ended(scene.jit("lead-1", &["history", "--limit", "0"]).await?, 0, &[&name, &second])?;
     ended(scene.jit("lead-1", &["history", "--since", "yesterday"]).await?, 2, &["neither a time"])?;
     Ok(())
 }
