@@ -87,18 +87,19 @@ pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, 
     Ok(a_second(times, start))
 }
 
-/// What a script's timers do with bindings whose ends are spread over half a minute: from the deadline until it is seen to be gone.
-pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+/// What a script's timers do with bindings whose ends are spread over half a minute: from the deadline until it is seen to be gone. `what`
+/// tells the bindings of one measurement from those of another.
+pub async fn lateness(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
     let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
     let deadlines = (0..times).map(|number| from + spread(number)).collect();
-    let gone = end_all(ground, "spread", deadlines).await?;
+    let gone = end_all(ground, what, deadlines).await?;
     Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
 }
 
 /// The same with one deadline for all.
-pub async fn at_once(ground: &Ground, times: usize) -> Result<AtOnce, Failure> {
+pub async fn at_once(ground: &Ground, what: &str, times: usize) -> Result<AtOnce, Failure> {
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
-    let gone = end_all(ground, "at-once", vec![deadline; times]).await?;
+    let gone = end_all(ground, what, vec![deadline; times]).await?;
     Ok(AtOnce::new(&gone))
 }
 
