@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many come and go before the next begin, so that none waits long for its deletion.
-const BATCH: usize = 1_000;
+const BATCH: usize = 2_000;
 /// How much more the memory may be at the end.
 const MORE: f64 = 1.1;
 
@@ -42,7 +42,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
         while gone < *after {
             let batch = BATCH.min(after - gone);
             let passed = ours::pass(&ground, batch).await?;
-            // The operator deletes a few at a time, and meanwhile the next thousand come.
+            // The operator deletes a few at a time, and meanwhile the next come.
             all_gone(&stored, std::mem::replace(&mut before, passed)).await?;
             gone += batch;
             let memory = ground.memory().await?;
