@@ -87,7 +87,7 @@ pub fn run(options: &Options, screen: &crate::plugin::screen::Screen) -> Result<
             screen.data(&format!("{what}: {} {}", screen.on_data(&format!("{kind}:"), paint), screen.on_data(&text, Paint::Plain)));
         }
     }
-    screen.say(&format!("{looked} objects of {}, {wrong} errors, {odd} warnings", api::names::GROUP));
+    screen.say(&format!("objects of {}: {looked}, errors: {wrong}, warnings: {odd}", api::names::GROUP));
     Ok(if wrong > 0 || (options.strict && odd > 0) { Exit::Refused } else { Exit::Done })
 }
 
