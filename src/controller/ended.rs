@@ -49,7 +49,7 @@ const ROUND: Duration = Duration::from_hours(1);
 const SOON: TimeDelta = TimeDelta::hours(2);
 /// Pause before another attempt at a round that failed.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Requests that are listed at a time: few, so that no round over years of them makes this process larger for good.
+/// Requests that are listed at a time: few, so that a round over years of them needs little memory at once.
 const PAGE: u32 = 100;
 /// Longest chain of prolongations that is followed; behind it a record is kept.
 const LONGEST_CHAIN: usize = 64;
