@@ -22,13 +22,13 @@ const ACR: &str = "jitrbac.dev/acr";
 const AUTH_TIME: &str = "jitrbac.dev/auth-time";
 
 /// A policy that also asks how somebody signed in.
-pub fn asking(mut policy: Value, authentication: &Value) -> Value {
+fn asking(mut policy: Value, authentication: &Value) -> Value {
     policy["requirements"] = json!({"authentication": authentication});
     policy
 }
 
 /// The rule that most admins will write: a second factor.
-pub fn second_factor() -> Value {
+fn second_factor() -> Value {
     json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}]})
 }
 
@@ -41,12 +41,12 @@ fn debug_for(subjects: &Value) -> Value {
 }
 
 /// One for the people of the group `oidc:devs`.
-pub fn for_devs() -> Value {
+fn for_devs() -> Value {
     debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}]))
 }
 
 /// Policy and eligibility of a scene whose requester has to have shown a second factor.
-async fn guarded(scene: &Scene) -> Result<String, Error> {
+pub async fn guarded(scene: &Scene) -> Result<String, Error> {
     scene.offer("mfa", asking(automatic(), &second_factor()), for_devs()).await
 }
 

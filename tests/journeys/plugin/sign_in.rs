@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{ended, made, nothing_asked, plugin};
 use crate::{
     ensure,
-    env::{Env, Error, Journey, Outcome, Scene, automatic},
-    evidence::{AMR, asking, for_devs, second_factor, with_mfa},
+    env::{Env, Error, Journey, Outcome, Scene},
+    evidence::{AMR, guarded, with_mfa},
     journeys,
 };
 
@@ -23,10 +23,10 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     ]
 }
 
-/// The eligibility of a scene whose requester must have shown a second factor.
-async fn guarded(env: &Arc<Env>, name: &str) -> Result<(Scene, String), Error> {
+/// A scene with an eligibility whose requester must have shown a second factor.
+async fn scene(env: &Arc<Env>, name: &str) -> Result<(Scene, String), Error> {
     let scene = env.scene(name).await?;
-    let offer = scene.offer("mfa", asking(automatic(), &second_factor()), for_devs()).await?;
+    let offer = guarded(&scene).await?;
     Ok((scene, offer))
 }
 
@@ -81,7 +81,7 @@ fn with_password(name: &str) -> SignIn {
 }
 
 async fn plugin_says_how_to_sign_in_again_where_nothing_can_be_asked(env: Arc<Env>) -> Outcome {
-    let (scene, offer) = guarded(&env, "sign-in").await?;
+    let (scene, offer) = scene(&env, "sign-in").await?;
     let config = kubeconfig(&scene, &json!({"token": scene.ground.cluster().sign_in(&with_password("ann"))?}))?;
     let says = ["EvidenceMismatch", AMR, "sign in again: get a new token into your kubeconfig", "docs/refusals/EvidenceMismatch.md"];
     ended(jit(&scene, &config, &["activate", &offer]).await?, 5, &says)?;
@@ -89,7 +89,7 @@ async fn plugin_says_how_to_sign_in_again_where_nothing_can_be_asked(env: Arc<En
 }
 
 async fn plugin_asks_the_credential_plugin_again_and_tries_once_more(env: Arc<Env>) -> Outcome {
-    let (scene, offer) = guarded(&env, "sign-in-again").await?;
+    let (scene, offer) = scene(&env, "sign-in-again").await?;
     let config = credential_plugin(&scene, &[with_password("ann"), with_mfa("ann", "devs")])?;
     let says = ["EvidenceMismatch", "sign in again: kubelogin clean", "is active until"];
     let name = made(&ended(jit(&scene, &config, &["activate", &offer, "--wait", "-o", "name"]).await?, 0, &says)?)?;
@@ -101,7 +101,7 @@ async fn plugin_asks_the_credential_plugin_again_and_tries_once_more(env: Arc<En
 }
 
 async fn plugin_tries_no_more_than_once(env: Arc<Env>) -> Outcome {
-    let (scene, offer) = guarded(&env, "sign-in-once").await?;
+    let (scene, offer) = scene(&env, "sign-in-once").await?;
     let config = credential_plugin(&scene, &[with_password("ann")])?;
     let said = jit(&scene, &config, &["activate", &offer]).await?;
     ensure!(said.stderr.matches("sign in again:").count() == 1, "{}", said.stderr);
@@ -110,7 +110,7 @@ async fn plugin_tries_no_more_than_once(env: Arc<Env>) -> Outcome {
 }
 
 async fn plugin_takes_an_oidc_kubeconfig(env: Arc<Env>) -> Outcome {
-    let (scene, offer) = guarded(&env, "oidc").await?;
+    let (scene, offer) = scene(&env, "oidc").await?;
     let token = scene.ground.cluster().sign_in(&with_mfa("bob", "devs"))?;
     let provider =
         json!({"name": "oidc", "config": {"id-token": token, "client-id": "kubernetes", "idp-issuer-url": "https://issuer.example"}});
