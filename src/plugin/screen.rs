@@ -159,6 +159,8 @@ impl Screen {
     /// A line that the next one is written over; on no terminal it is left out.
     pub fn progress(&self, text: &str) {
         let Some(width) = self.width_beside.filter(|_| !self.quiet) else { return };
+        // As it is now: in a window that was made narrower meanwhile the line would wrap, and pile up.
+        let width = columns(terminal_size::terminal_size_of(std::io::stderr())).unwrap_or(width);
         let mut beside = std::io::stderr().lock();
         let _ = write!(beside, "\r\x1b[K{}", cut(&printable(text), width.saturating_sub(1)));
         let _ = beside.flush();
