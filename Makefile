@@ -19,14 +19,17 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-.PHONY: help tools build plane crds commands plugin refusals transcripts lint test test-faults test-matrix soak
+.PHONY: help rust tools build plane crds commands plugin refusals transcripts lint test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## What there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | column -t -s '	'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-tools:
-	@for tool in $(CARGO):Rust go:Go git:git openssl:openssl; do \
+# `cc` links what cargo builds, and compiles the C in some dependencies.
+rust: NEEDS := $(CARGO):Rust "cc:a C compiler (gcc or clang)"
+tools: NEEDS := $(CARGO):Rust "cc:a C compiler (gcc or clang)" go:Go git:git openssl:openssl
+rust tools:
+	@for tool in $(NEEDS); do \
 	  command -v "$${tool%%:*}" >/dev/null || { echo "$${tool##*:} is missing: install it so that '$${tool%%:*}' is on the PATH" >&2; exit 1; }; \
 	done
 
@@ -43,7 +46,7 @@ crds: build ## Write crds/, the chart's copies and the schema of jit-access anew
 commands: build ## Write docs/commands.md anew from the plugin
 	@target/debug/kubectl-jit man --markdown >docs/commands.md
 
-plugin: tools ## Install kubectl jit where cargo puts programs
+plugin: rust ## Install kubectl jit where cargo puts programs
 	@$(CARGO) install --quiet --locked --path . --bin kubectl-jit
 
 refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys are told

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     api::{Duration, identity::SERVICE_ACCOUNT_PREFIX},
@@ -43,13 +43,13 @@ pub struct Config {
     /// Longest grant of all.
     pub max_grant: Duration,
     /// How user names are compared.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub identity: Identity,
     /// Namespaces of the cluster itself in which grants are allowed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub system_namespaces: Vec<String>,
     /// Labels of namespaces that only some may change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub guarded_labels: LabelGuard,
 }
 
@@ -98,8 +98,10 @@ pub enum Certificate {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Identity {
     /// Prefixes that authenticators put before a name.
+    #[serde(deserialize_with = "or_default")]
     pub prefixes: Vec<String>,
     /// Other names of a person, by name.
+    #[serde(deserialize_with = "or_default")]
     pub aliases: BTreeMap<String, String>,
 }
 
@@ -108,9 +110,16 @@ pub struct Identity {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LabelGuard {
     /// Whole keys.
+    #[serde(deserialize_with = "or_default")]
     pub keys: Vec<String>,
     /// Beginnings of keys.
+    #[serde(deserialize_with = "or_default")]
     pub prefixes: Vec<String>,
+}
+
+/// A value that is null, as one that is not there: Helm makes that of a key with nothing behind it.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 impl Config {
@@ -137,5 +146,31 @@ impl Config {
     #[must_use]
     pub fn operator(&self) -> String {
         format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", self.operator_namespace, self.controller.service_account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_as_if_it_were_not_there() {
+        let config = json!({
+            "operatorNamespace": "jit-system",
+            "controller": {"serviceAccount": "controller", "lease": "lease"},
+            "webhook": {
+                "serviceAccount": "webhook", "certificate": {"directory": "/tls"},
+                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac",
+            },
+            "maxGrant": "24h",
+            "systemNamespaces": null,
+            "identity": {"prefixes": ["oidc:"], "aliases": null},
+            "guardedLabels": null,
+        });
+        let config: Config = serde_json::from_value(config).unwrap();
+        assert!(config.system_namespaces.is_empty() && config.guarded_labels.keys.is_empty());
+        assert_eq!((config.identity.prefixes, config.identity.aliases), (vec!["oidc:".to_owned()], BTreeMap::new()));
     }
 }

@@ -118,6 +118,9 @@ fn mistakes_in_specs_are_named_before_the_cluster_sees_them() {
         ("/policies/alone/approval/automatic", json!({"really": true}), "additional properties 'really' not allowed"),
         ("/policies/alone/revoker", json!({}), "additional properties 'revoker' not allowed"),
         ("/policies/alone/limits", json!({"maxActivePerUser": 0}), "minimum: got 0, want 1"),
+        // A key with nothing behind it.
+        ("/externalPolicies", Value::Null, "at '': missing property 'externalPolicies'"),
+        ("/eligibilities/one/endTime", Value::Null, "at '/eligibilities/one/endTime': got null, want string"),
     ] {
         let error = with(pointer, value);
         assert!(error.contains(said), "{pointer}: {error}");

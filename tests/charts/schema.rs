@@ -57,6 +57,7 @@ fn wanted() -> Value {
         "title": "Values of the chart jit-access",
         "type": "object",
         "additionalProperties": false,
+        "required": ["policies", "eligibilities", "externalPolicies", "requesterClusterRole", "commonLabels"],
         "properties": {
             "global": {"type": "object", "description": "Of a parent chart; not read here."},
             "policies": by_name("Specs of ApprovalPolicies by name.", "approvalpolicies"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::render::{file, operator, try_render};
+use crate::render::{file, operator, texts, try_render};
 
 #[test]
 fn mistakes_in_values_are_named() {
@@ -29,6 +29,15 @@ fn mistakes_in_values_are_named() {
         (json!({"guardedLabels": {"prefixes": [""]}}), "at '/guardedLabels/prefixes/0': '' does not match pattern"),
         (json!({"guardedLabels": {"labels": []}}), "additional properties 'labels' not allowed"),
         (json!({"logFormat": "xml"}), "at '/logFormat': value must be one of 'json', 'text'"),
+        // Keys with nothing behind them, which Helm drops.
+        (json!({"systemNamespaces": null}), "at '': missing property 'systemNamespaces'"),
+        (json!({"clusterControllers": null}), "at '': missing property 'clusterControllers'"),
+        (json!({"identity": {"prefixes": ["oidc:"], "aliases": null}}), "at '/identity': missing property 'aliases'"),
+        (json!({"bindableRoles": {"clusterRoles": ["edit"], "roles": null}}), "at '/bindableRoles': missing property 'roles'"),
+        (json!({"guardedLabels": {"keys": null}}), "at '/guardedLabels': missing property 'keys'"),
+        (json!({"webhook": {"timeoutSeconds": null}}), "at '/webhook': missing property 'timeoutSeconds'"),
+        (json!({"controller": {"podDisruptionBudget": null}}), "at '/controller': missing property 'podDisruptionBudget'"),
+        (json!({"identity": {"aliases": {"ann": null}}}), "at '/identity/aliases/ann': got null, want string"),
         (json!({"outOfCluster": {"enabled": true}}), "outOfCluster.enabled needs outOfCluster.webhookUrl"),
         (json!({"outOfCluster": {"webhookUrl": "http://x"}}), "at '/outOfCluster/webhookUrl': 'http://x' does not match pattern"),
         (json!({"outOfCluster": {"webhookUrl": "https://x/mutate"}}), "does not match pattern"),
@@ -51,6 +60,24 @@ fn a_parent_chart_may_have_globals_and_free_form_values_are_free() {
         "controller": {"resources": {"claims": [{"name": "x"}]}, "affinity": {"x": {"y": 1}}},
         "podSecurityContext": {"x": 1},
     }));
+}
+
+#[test]
+fn names_that_look_like_numbers_stay_names() {
+    let ours = try_render("4711", "jit-rbac", &json!({"fullnameOverride": "4711"})).unwrap();
+    assert!(ours.find("ValidatingWebhookConfiguration", "4711").is_some());
+    let one = json!({
+        "subjects": [{"kind": "User", "name": "ann"}], "roleRef": {"kind": "ClusterRole", "name": "view"},
+        "namespaces": {"names": ["payments"]}, "policyRef": {"name": "4711"}, "maxDuration": "1h",
+    });
+    let policies = json!({"4711": {"approval": {"automatic": {}}}});
+    let values = json!({"policies": policies, "eligibilities": {"1e5": one}, "requesterClusterRole": "4711"});
+    let access = try_render("4711", "jit-access", &values).unwrap();
+    assert!(access.find("ApprovalPolicy", "4711").is_some() && access.find("RoleEligibility", "1e5").is_some());
+    assert_eq!(access.only("ClusterRoleBinding")["roleRef"]["name"], "4711");
+    for object in ours.0.iter().chain(&access.0) {
+        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/instance"], "4711", "{}", object["kind"]);
+    }
 }
 
 /// Every path of the schema's own objects, and every path of the values.
@@ -80,6 +107,25 @@ fn the_schema_and_the_values_name_the_same_things() {
         for key in values.as_object().unwrap().keys() {
             assert!(known.contains(key), "{chart}: {key} is not in the schema");
         }
+    }
+}
+
+/// Helm drops a key with nothing behind it before it asks the schema, so only `required` names it.
+#[test]
+fn whatever_has_a_default_is_required() {
+    fn check(root: &Value, path: &str, schema: &Value, values: &Value) {
+        let schema = schema["$ref"].as_str().and_then(|reference| root.pointer(&reference[1..])).unwrap_or(schema);
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let Some(value) = values.get(key) else { continue };
+            let path = format!("{path}/{key}");
+            assert!(texts(&schema["required"]).contains(&key.as_str()), "{path} is not required");
+            check(root, &path, inner, value);
+        }
+    }
+    for chart in ["jit-rbac", "jit-access"] {
+        let schema: Value = serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
+        let values: Value = serde_saphyr::from_str(&file(&format!("charts/{chart}/values.yaml"))).unwrap();
+        check(&schema, chart, &schema, &values);
     }
 }
 

@@ -14,7 +14,7 @@ annotations:
 
 {{- define "jit-rbac.pod.scheduling" -}}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.nodeSelector }}
 nodeSelector:
@@ -81,7 +81,7 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
   name: {{ include (printf "jit-rbac.%s" .component) .root }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     {{- include "jit-rbac.labels" . | nindent 4 }}
 spec:
