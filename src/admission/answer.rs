@@ -5,12 +5,12 @@ use kube::core::{
     DynamicObject, Status,
     admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND},
 };
-use serde_json::Value;
 
 use crate::{
     api::{Reason, text::printable},
     domain::Refusal,
     gather::GatherError,
+    survey::{Survey, survey},
 };
 
 /// A write that the API server asks about.
@@ -20,6 +20,12 @@ pub type Asked = AdmissionRequest<DynamicObject>;
 const MAX_WARNING: usize = 256;
 /// Most warnings of one answer.
 const MAX_WARNINGS: usize = 8;
+/// Most JSON values of one question. By their schema no two objects of ours have a third of that, with everything that an API server adds.
+const MAX_VALUES: usize = 20_000;
+/// So many values of a question take one share of the desk; built, they are some hundred KiB.
+const VALUES_A_SHARE: usize = 1_000;
+/// So many bytes of a question take one share of the desk.
+const BYTES_A_SHARE: usize = 64 << 10;
 /// What an answer leaves in the API server's audit log, by keys before which the API server puts the webhook's name.
 pub mod audit {
     /// Why it was refused, in one word. The admission policies leave theirs under the same key.
@@ -185,26 +191,68 @@ pub enum Unread {
     },
 }
 
-/// The question that a body asks.
-pub fn question(body: &[u8]) -> Result<Asked, Unread> {
-    let no_review = |why: &str| Unread::NoReview(format!("this is no {META_KIND} of {META_API_VERSION_V1}: {}", printable(why)));
-    let error = match serde_json::from_slice::<AdmissionReview<DynamicObject>>(body) {
-        Ok(AdmissionReview { types, request: Some(asked), .. }) if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND => {
-            return Ok(asked);
+/// A body that has been gone through, and nothing of it has been built (T26): it is JSON, and has no more values than a question may have.
+#[derive(Debug)]
+pub struct Unopened<'a> {
+    body: &'a [u8],
+    survey: Survey,
+}
+
+impl<'a> Unopened<'a> {
+    /// Goes through `body`.
+    pub fn new(body: &'a [u8]) -> Result<Self, Unread> {
+        let survey = survey(body, &["request", "uid"]).map_err(|error| no_review(&error.to_string()))?;
+        let (values, unopened) = (survey.values, Self { body, survey });
+        if values > MAX_VALUES {
+            let why = format!("the question about this write has {values} JSON values, and at most {MAX_VALUES} are read");
+            return Err(unopened.refused(Answer::Malformed(why)));
         }
-        Ok(_) => return Err(no_review("it asks nothing, or is of another version")),
-        Err(error) => error,
-    };
-    let uid = serde_json::from_slice::<Value>(body).ok().and_then(|review| Some(review.get("request")?.get("uid")?.as_str()?.to_owned()));
-    match uid.filter(|uid| !uid.is_empty()) {
-        Some(uid) => Err(Unread::Question { uid, answer: Box::new(Answer::Malformed(format!("the object cannot be read: {error}"))) }),
-        None => Err(no_review(&error.to_string())),
+        Ok(unopened)
     }
+
+    /// How many shares of the desk its question takes.
+    #[must_use]
+    pub fn shares(&self) -> u32 {
+        let shares = 1 + (self.survey.values / VALUES_A_SHARE).max(self.body.len() / BYTES_A_SHARE);
+        u32::try_from(shares).unwrap_or(u32::MAX)
+    }
+
+    /// The question that it asks.
+    pub fn question(self) -> Result<Asked, Unread> {
+        match serde_json::from_slice::<AdmissionReview<DynamicObject>>(self.body) {
+            Ok(AdmissionReview { types, request: Some(asked), .. })
+                if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND =>
+            {
+                Ok(asked)
+            }
+            Ok(_) => Err(no_review("it asks nothing, or is of another version")),
+            Err(error) => Err(self.refused(Answer::Malformed(format!("the object cannot be read: {error}")))),
+        }
+    }
+
+    /// A no to the question, which is not read for it; without a UID there is nobody to say it to.
+    #[must_use]
+    pub fn refused(self, answer: Answer) -> Unread {
+        match self.survey.text.filter(|uid| !uid.is_empty()) {
+            Some(uid) => Unread::Question { uid, answer: Box::new(answer) },
+            None => no_review(&answer.refusal().map(|(_, why)| why).unwrap_or_default()),
+        }
+    }
+}
+
+fn no_review(why: &str) -> Unread {
+    Unread::NoReview(format!("this is no {META_KIND} of {META_API_VERSION_V1}: {}", printable(why)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    fn question(body: &[u8]) -> Result<Asked, Unread> {
+        Unopened::new(body)?.question()
+    }
 
     fn answered(answer: Answer) -> Value {
         serde_json::to_value(answer.into_review("u-1")).unwrap()["response"].clone()
@@ -263,5 +311,31 @@ mod tests {
         let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","operation":7}}"#;
         assert!(matches!(question(body.as_bytes()), Err(Unread::Question { uid, .. }) if uid == "u-1"));
         assert!(question(&b"[".repeat(100_000)).is_err(), "nested too deep");
+    }
+
+    /// An object with a list of so many numbers, and `fill` bytes of text.
+    fn long(values: usize, fill: usize) -> Vec<u8> {
+        let zeros = vec!["0"; values].join(",");
+        format!(r#"{{"request":{{"uid":"u-1","object":{{"text":"{}","zeros":[{zeros}]}}}}}}"#, "x".repeat(fill)).into_bytes()
+    }
+
+    #[test]
+    fn t26_a_question_of_more_values_than_any_object_has_is_refused_unread() {
+        // Besides the numbers: the whole, the request, its UID, the object, the text and the list.
+        let most = MAX_VALUES - 6;
+        assert!(Unopened::new(&long(most, 0)).is_ok());
+        let Err(Unread::Question { uid, answer }) = Unopened::new(&long(most + 1, 0)) else { panic!("it is taken") };
+        assert_eq!(uid, "u-1");
+        let why = "the question about this write has 20001 JSON values, and at most 20000 are read";
+        assert_eq!(answer.refusal(), Some((Reason::InvalidField, why.to_owned())));
+        let nobody = String::from_utf8(long(most + 1, 0)).unwrap().replace("u-1", "");
+        assert!(matches!(Unopened::new(nobody.as_bytes()), Err(Unread::NoReview(said)) if said.ends_with(why)));
+    }
+
+    #[test]
+    fn t26_a_great_question_takes_more_shares() {
+        let shares = |values, fill| Unopened::new(&long(values, fill)).unwrap().shares();
+        assert_eq!((shares(10, 0), shares(990, 0), shares(1_000, 0), shares(19_990, 0)), (1, 1, 2, 20));
+        assert_eq!((shares(10, 60_000), shares(10, 70_000), shares(10, 3_000_000)), (1, 2, 46));
     }
 }

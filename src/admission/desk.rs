@@ -7,7 +7,7 @@ use kube::{
     core::{DynamicObject, admission::Operation},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer::{Answer, Asked};
 use crate::{
@@ -17,8 +17,9 @@ use crate::{
     gather::surroundings::World,
 };
 
-/// Most questions that are examined at the same time; the others wait for their turn within their time (T26).
-const AT_ONCE: usize = 64;
+/// What is read and examined at the same time, in shares; the others wait for their turn within their time (T26). An ordinary question
+/// takes one share, a great one more, so that all of them together have a bound in memory and not only in number.
+const SHARES: u32 = 64;
 
 /// Which of the two webhooks asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +95,18 @@ impl Desk {
     /// Answers by what `world` knows and what `client` reads.
     #[must_use]
     pub fn new(client: Client, world: Arc<World>, config: &Config) -> Self {
-        Self { client, world, settings: config.settings(), operator: config.operator(), turns: Semaphore::new(AT_ONCE) }
+        let turns = Semaphore::new(usize::try_from(SHARES).unwrap_or(Semaphore::MAX_PERMITS));
+        Self { client, world, settings: config.settings(), operator: config.operator(), turns }
     }
 
-    /// The answer to one question. It takes as long as the API server does; the caller bounds it.
-    pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
+    /// The turn of a question of so many shares, from before it is read until it is answered. In the order in which they ask for it.
+    pub(super) async fn turn(&self, shares: u32) -> Option<SemaphorePermit<'_>> {
         // Nobody closes the semaphore; if it were, nobody would have to wait.
-        let _turn = self.turns.acquire().await;
+        self.turns.acquire_many(shares.clamp(1, SHARES)).await.ok()
+    }
+
+    /// The answer to one question, when it is its turn. It takes as long as the API server does; the caller bounds it.
+    pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
         let Some(kind) = Kind::of(asked) else {
             return Answer::Unexamined(format!("jit-rbac's webhook does not know '{}.{}'", asked.resource.resource, asked.resource.group));
         };

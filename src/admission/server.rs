@@ -8,43 +8,61 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
+    body::Body,
+    extract::{Request, State},
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
 };
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use futures::StreamExt;
 use kube::core::admission::Operation;
 use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
     AdmissionError,
-    answer::{Answer, Asked, Unread, question},
+    answer::{Answer, Asked, Unopened, Unread},
     desk::{Desk, Phase, UNKNOWN, kind_of},
 };
 use crate::{
     api::text::printable,
+    http_server::{HttpServer, Stay},
     observe::metrics::{AdmissionMetrics, Review},
 };
 
 /// Longest body: what the API server itself takes at most.
 const MAX_BODY: usize = 3 << 20;
+/// Longest body that is read beside any number of others. Few questions are longer, and those are read some at a time.
+const SHORT_BODY: usize = 64 << 10;
+/// Most longer bodies at a time. Short ones never wait for them: whoever sends a long one, and slowly, is in the way of his like only.
+const LONG_BODIES: usize = 4;
 /// Longest examination, below the five seconds after which the API server no longer listens.
 const EXAMINATION: Duration = Duration::from_secs(4);
 /// Longest stay of a request, with the reading of its body.
 const STAY: Duration = Duration::from_secs(6);
 /// How long running requests may take when the process ends.
 const GRACE: Duration = Duration::from_secs(5);
+/// Most connections at a time. An API server keeps up to 25 of them open for its next questions.
+const CONNECTIONS: usize = 256;
+/// Longest time from the opening of a connection to its first question.
+const FIRST: Duration = Duration::from_secs(5);
+/// How long a connection may idle. API servers close theirs after 90 seconds. Were it done here before, a question that is on its way in
+/// that moment would be lost, and somebody's write refused.
+const IDLE: Duration = Duration::from_secs(100);
 
 /// Who answers, and what is counted of it.
 #[derive(Clone)]
 struct Counter {
     desk: Arc<Desk>,
     metrics: AdmissionMetrics,
+    long_bodies: Arc<Semaphore>,
 }
 
 /// Both webhooks.
@@ -52,9 +70,8 @@ pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(bounded))
-        .with_state(Counter { desk, metrics })
+        .with_state(Counter { desk, metrics, long_bodies: Arc::new(Semaphore::new(LONG_BODIES)) })
 }
 
 /// Serves until `shutdown`; then what runs is finished.
@@ -64,21 +81,18 @@ pub async fn serve(
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<(), AdmissionError> {
+    let server = server(certificates, router)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(AdmissionError::Serve)?;
+    server.serve(listener, shutdown, GRACE).await;
+    Ok(())
+}
+
+fn server(certificates: Arc<dyn ResolvesServerCert>, router: Router) -> Result<HttpServer, AdmissionError> {
     let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
     let mut tls = tls.with_no_client_auth().with_cert_resolver(certificates);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let handle = Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(Arc::new(tls))).map_err(AdmissionError::Serve)?;
-    let server = server.handle(handle.clone()).serve(router.into_make_service());
-    let mut server = std::pin::pin!(server);
-    tokio::select! {
-        ended = &mut server => ended,
-        () = shutdown.cancelled() => {
-            handle.graceful_shutdown(Some(GRACE));
-            server.await
-        }
-    }
-    .map_err(AdmissionError::Serve)
+    let stay = Stay::Kept { first: FIRST, idle: IDLE };
+    Ok(HttpServer { connections: CONNECTIONS, stay, tls: Some(TlsAcceptor::from(Arc::new(tls))), router })
 }
 
 async fn bounded(request: Request, next: Next) -> Response {
@@ -88,30 +102,33 @@ async fn bounded(request: Request, next: Next) -> Response {
     response
 }
 
-async fn mutate(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn mutate(State(counter): State<Counter>, body: Body) -> Response {
     answer(&counter, Phase::Mutate, body).await
 }
 
-async fn validate(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn validate(State(counter): State<Counter>, body: Body) -> Response {
     answer(&counter, Phase::Validate, body).await
 }
 
-async fn answer(counter: &Counter, phase: Phase, body: Result<Bytes, BytesRejection>) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return rejection.into_response(),
+async fn answer(counter: &Counter, phase: Phase, body: Body) -> Response {
+    let (body, place) = match whole(body, &counter.long_bodies).await {
+        Ok(whole) => whole,
+        Err(refused) => return refused.into_response(),
     };
     let start = Instant::now();
+    let end = tokio::time::Instant::now() + EXAMINATION;
     let count = |kind, operation, answer: &Answer| {
         let code = answer.code();
         let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
         counter.metrics.answered(&review, code, start.elapsed());
     };
-    match question(&body) {
-        Ok(asked) => {
-            let examined = tokio::time::timeout(EXAMINATION, counter.desk.examine(phase, &asked)).await;
-            let answer =
-                examined.unwrap_or_else(|_| Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again")));
+    let question = question(&body, &counter.desk, end).await;
+    match question {
+        Ok((asked, _turn)) => {
+            // What has been read is no longer held twice.
+            drop((body, place));
+            let examined = timeout_at(end, counter.desk.examine(phase, &asked)).await;
+            let answer = examined.unwrap_or_else(|_| late());
             log(&asked, &answer);
             count(kind_of(&asked), word(&asked.operation), &answer);
             Json(answer.into_review(&asked.uid)).into_response()
@@ -122,6 +139,45 @@ async fn answer(counter: &Counter, phase: Phase, body: Result<Bytes, BytesReject
         }
         Err(Unread::NoReview(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     }
+}
+
+/// What is said about a body that is not taken.
+type Said = (StatusCode, String);
+
+/// All of a body, and the place of a long one.
+async fn whole(body: Body, long_bodies: &Semaphore) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Said> {
+    let mut whole: Vec<u8> = Vec::new();
+    let mut place = None;
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            let why = printable(&error.to_string());
+            (StatusCode::BAD_REQUEST, format!("the body cannot be read: {why}\n"))
+        })?;
+        let length = whole.len() + part.len();
+        if length > MAX_BODY {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes, and no more are read\n")));
+        }
+        if length > SHORT_BODY && place.is_none() {
+            // Nobody closes the semaphore; if it were, nobody would have to wait.
+            place = long_bodies.acquire().await.ok();
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok((whole, place))
+}
+
+/// The question of a body, when it is its turn, which has to be before `end`.
+async fn question<'a>(body: &[u8], desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Option<SemaphorePermit<'a>>), Unread> {
+    let unopened = Unopened::new(body)?;
+    let Ok(turn) = timeout_at(end, desk.turn(unopened.shares())).await else {
+        return Err(unopened.refused(late()));
+    };
+    Ok((unopened.question()?, turn))
+}
+
+fn late() -> Answer {
+    Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again"))
 }
 
 const fn word(operation: &Operation) -> &'static str {

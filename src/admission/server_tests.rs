@@ -17,6 +17,8 @@ use crate::{config::Config, gather::surroundings::World, observe::metrics::Metri
 
 #[path = "authored_tests.rs"]
 mod authored;
+#[path = "limits_tests.rs"]
+mod limits;
 
 const AT: &str = "2026-11-22T12:00:00Z";
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
@@ -419,12 +421,6 @@ async fn t26_no_question_makes_it_write() {
     for call in stored.calls.lock().unwrap().iter() {
         assert!(call.starts_with("GET /") || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", "{call}");
     }
-}
-
-#[tokio::test]
-async fn t26_a_body_has_a_bound() {
-    let (status, _) = cluster().ask("/mutate", vec![b' '; MAX_BODY + 1]).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 fn in_runtime<T>(future: impl Future<Output = T>) -> T {

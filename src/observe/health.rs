@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -14,9 +15,16 @@ use axum::{
     routing::get,
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::metrics::{self, Metrics};
+use crate::http_server::{HttpServer, Stay};
+
+/// Most connections at a time. A kubelet and those who scrape need one each.
+const CONNECTIONS: usize = 64;
+/// Longest stay of one: a kubelet waits for a second, and whoever scrapes for some.
+const STAY: Duration = Duration::from_secs(5);
 
 /// What must be true before a process is ready, by name.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +56,14 @@ impl Health {
     pub async fn serve(self, address: SocketAddr, metrics: Metrics) -> std::io::Result<()> {
         let listener = TcpListener::bind(address).await?;
         info!(address = %listener.local_addr()?, what = "health", "listening");
-        axum::serve(listener, self.router(metrics)).await
+        self.answer(listener, metrics).await;
+        Ok(())
+    }
+
+    async fn answer(self, listener: TcpListener, metrics: Metrics) {
+        let server = HttpServer { connections: CONNECTIONS, stay: Stay::Once(STAY), tls: None, router: self.router(metrics) };
+        // Nobody ends it: until its last moment a process says how it is.
+        server.serve(listener, CancellationToken::new(), Duration::ZERO).await;
     }
 
     fn router(self, metrics: Metrics) -> Router {
@@ -67,5 +82,53 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready, missing: {}\n", missing.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// Longer than anything here takes.
+    const EVER: Duration = Duration::from_secs(30);
+
+    fn open(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(EVER)).unwrap();
+        stream
+    }
+
+    fn probe(address: SocketAddr, path: &str) -> String {
+        let mut stream = open(address);
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn t26_a_probe_is_answered_while_others_take_every_place() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Health::needing(&["all"]);
+        let serving = tokio::spawn(health.clone().answer(listener, Metrics::default()));
+        let mut silent = Vec::new();
+        for (place, ready) in [(CONNECTIONS, false), (3, true)] {
+            for _ in 0..place {
+                let mut stream = open(address);
+                stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nx: ").unwrap();
+                silent.push(stream);
+            }
+            health.set("all", ready);
+            assert!(probe(address, "/livez").ends_with("\r\n\r\nok\n"));
+            assert_eq!(probe(address, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"), ready);
+            assert!(probe(address, "/metrics").contains("\njitrbac_build_info"));
+        }
+        serving.abort();
     }
 }
