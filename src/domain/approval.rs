@@ -47,6 +47,23 @@ pub struct Progress {
     pub awaiting: Option<Awaiting>,
     /// True when somebody approved what is no longer what would be granted.
     pub stale: bool,
+    /// The latest approval that does not count because the guards were not proven then, if there is one.
+    pub unguarded: Option<DateTime<Utc>>,
+}
+
+impl Progress {
+    /// Why less is approved than people have said, for messages; empty where all of it counts.
+    #[must_use]
+    pub fn why_less(&self) -> String {
+        let stale = if self.stale { "; an earlier approval was for what has changed since and no longer counts" } else { "" };
+        let unguarded = self.unguarded.map_or_else(String::new, |at| {
+            format!(
+                "; an approval of {} does not count, since the guards of jit-rbac were not proven to be in force then: approve again",
+                policy::stamp(at)
+            )
+        });
+        format!("{stale}{unguarded}")
+    }
 }
 
 /// The instant from which on nobody can approve any more.
@@ -93,7 +110,14 @@ pub fn progress(
 ) -> Progress {
     let until = deadline(request, Some(&policy.spec));
     if policy::is_automatic(&policy.spec) || emergency::skips(&request.object.spec, &policy.spec) {
-        return Progress { counted: Vec::new(), complete_at: Some(request.object.created), shortened: None, awaiting: None, stale: false };
+        return Progress {
+            counted: Vec::new(),
+            complete_at: Some(request.object.created),
+            shortened: None,
+            awaiting: None,
+            stale: false,
+            unguarded: None,
+        };
     }
     let stages = &policy.spec.approval.stages;
     let shortest = super::duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
@@ -128,7 +152,7 @@ pub fn progress(
         // No stage at all is no approval (T6).
         if !stages.is_empty() && count.open(stages).is_none() {
             let Count { counted, shortened, stale } = count;
-            return Progress { counted, complete_at: Some(at), shortened, awaiting: None, stale };
+            return Progress { counted, complete_at: Some(at), shortened, awaiting: None, stale, unguarded: None };
         }
     }
     let count = Count::of(&approves, requester, stages, identities);
@@ -139,7 +163,7 @@ pub fn progress(
         deadline: until,
         approvers: stage.approvers.clone(),
     });
-    Progress { counted: count.counted, complete_at: None, shortened: None, awaiting, stale: count.stale }
+    Progress { counted: count.counted, complete_at: None, shortened: None, awaiting, stale: count.stale, unguarded: None }
 }
 
 /// What some Approves come to, in the order of their times.

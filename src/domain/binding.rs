@@ -175,7 +175,10 @@ impl BindingFacts {
         if record.binding.as_ref().is_some_and(|binding| binding.uid != self.uid) {
             return Some("it was replaced by another of the same name".to_owned());
         }
-        checks.iter().find(|(key, value)| annotation(key) != *value).map(|(key, _)| format!("its annotation {key} was changed"))
+        let began = record.began.or(record.granted_at);
+        let start_moved = began.is_some_and(|began| self.began() != Some(began)).then_some(names::STARTED_AT);
+        let changed = checks.iter().find(|(key, value)| annotation(key) != *value).map(|(key, _)| *key).or(start_moved);
+        changed.map(|key| format!("its annotation {key} was changed"))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     start::{self, Term},
 };
 use crate::api::{
-    ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, Verb,
     eligibility::RoleRef,
     names::binding_name,
     request::{Awaiting, ReviewState, ReviewStatus},
@@ -330,14 +330,15 @@ fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: D
     let (request, identities) = (&snapshot.request, &settings.identities);
     let planned = start::planned(request);
     let account = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now.max(planned))?;
-    start::identity(requester, &account, request.object.created, planned, eligibility, policy)?;
+    let base = extension::base(snapshot, requester, identities, now);
+    let start = base.as_ref().ok().copied().flatten().map_or(planned, |(end, _)| end);
+    start::identity(requester, &account, request.object.created, start, eligibility, policy)?;
     let duration = duration::check(&request.object.spec, eligibility, policy, settings)?;
     emergency::check(known.beside(snapshot, settings), &account, duration)?;
     requirements::check(request, requester, policy)?;
     one_live::check(request, requester, &snapshot.peers, identities)?;
     limits::ahead(request, policy)?;
-    let base = extension::base(snapshot, requester, identities, now)?;
-    Ok(Asked { account, duration, base })
+    Ok(Asked { account, duration, base: base? })
 }
 
 fn approved(
@@ -351,9 +352,15 @@ fn approved(
     let request = &snapshot.request;
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
     let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| snapshot.guards.held_at(decision.created)).cloned().collect();
-    let progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
+    let mut progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
+    let dropped = |said: &Object<ActivationDecisionSpec>| said.spec.decision == Verb::Approve && approval::is_about(said, request);
+    progress.unguarded =
+        snapshot.decisions.iter().filter(|said| dropped(said) && !snapshot.guards.held_at(said.created)).map(|said| said.created).max();
     let mut verdict = match progress.complete_at {
-        None if now >= until => Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}", stamp(until))),
+        None if now >= until => {
+            let why = progress.why_less();
+            Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}{why}", stamp(until)))
+        }
         None => waiting(snapshot, known, asked, &progress, until, settings, now),
         Some(at) => granted(snapshot, known, asked, (at, progress.shortened), &digest, settings, now),
     };
@@ -375,8 +382,9 @@ fn waiting(
 ) -> Verdict {
     let Known { requester, eligibility, policy, .. } = known;
     let request = &snapshot.request;
+    let base_end = asked.base.map(|(end, _)| end);
     // A start lies at the approval at the earliest, which is now at the earliest.
-    let earliest = now.max(start::planned(request));
+    let earliest = now.max(base_end.unwrap_or_else(|| start::planned(request)));
     let refusal = limits::pending(known.beside(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
         // Whoever names his start can be told now that nobody could grant it.
@@ -390,19 +398,20 @@ fn waiting(
     let message = progress.awaiting.as_ref().map_or_else(
         || "no stage says who approves".to_owned(),
         |awaiting| {
-            let stale = if progress.stale { "; an earlier approval was for what has changed since and no longer counts" } else { "" };
             format!(
-                "stage '{}' has {} of {} approvals by {}, until {}{stale}",
+                "stage '{}' has {} of {} approvals by {}, until {}{}",
                 awaiting.stage,
                 awaiting.have,
                 awaiting.required,
                 person::in_words(&awaiting.approvers),
                 stamp(until),
+                progress.why_less(),
             )
         },
     );
-    let base_end = asked.base.map(|(end, _)| end);
-    let look_again = [eligibility.spec.end_time, base_end].into_iter().flatten().chain([until]).min();
+    // From when on the stamp is too old for a start.
+    let too_old = start::identity_lasts(requester, &asked.account, request.object.created, eligibility, policy);
+    let look_again = [eligibility.spec.end_time, base_end, too_old].into_iter().flatten().chain([until]).min();
     Verdict { look_again, ..Verdict::new(State::AwaitingApproval, Reason::WaitingForApproval, message) }
 }
 
@@ -421,7 +430,7 @@ fn granted(
     let wanted = shortened.map_or(asked.duration, |shorter| shorter.min(asked.duration));
     let made = start::planned(request).max(complete_at);
     let term = start::term(request, complete_at, wanted, asked.base, eligibility, policy).and_then(|term| {
-        start::identity(requester, &asked.account, request.object.created, made, eligibility, policy)?;
+        start::identity(requester, &asked.account, request.object.created, term.start, eligibility, policy)?;
         start::total(&term, &policy.spec, &policy.name, settings)?;
         limits::active(known.beside(snapshot, settings))?;
         if !emergency::skips(spec, &policy.spec) && spec.base().is_none() {
@@ -460,7 +469,7 @@ fn granted(
         requester: requester.username.to_string(),
         justification: spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
-    let review = emergency::review(request, Some(start), Some(&policy.spec), &snapshot.decisions, &settings.identities, now);
+    let review = emergency::review(request, Some(start), Some(&policy.spec), &snapshot.surely_decided(), &settings.identities, now);
     let look_again = look_at(deadline, eligibility, review.as_ref());
     let message = in_words(role, &request.namespace, deadline);
     Verdict {

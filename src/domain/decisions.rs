@@ -1,10 +1,11 @@
 //! What people may say to a request, and what of it ends the request.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    approval,
+    approval::{self, Counted},
     decide::{Verdict, decide},
+    digest::Digest,
     emergency, evidence,
     facts::{Object, Settings, Snapshot},
     person,
@@ -12,6 +13,9 @@ use super::{
     refusal::Refusal,
 };
 use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
+
+/// The operator records an approval within this time; holding back for proofs and takeovers included.
+const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);
 
 /// The requester's own word that he gives it back, if he said so.
 #[must_use]
@@ -208,10 +212,24 @@ fn approve(
     settings: &Settings,
 ) -> Result<(), Refusal> {
     let request = &snapshot.request;
-    if verdict.state.is_terminal() || verdict.state == State::Active || verdict.state == State::Scheduled {
+    // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Who asks
+    // at admission cannot tell: he must let it be given again.
+    let does_not_count = |counted: &Counted| {
+        decision.created.signed_duration_since(counted.at) > RECORDED_WITHIN
+            && !request.record.approvers.contains(&counted.approver.username)
+    };
+    let granted = matches!(verdict.state, State::Active | State::Scheduled);
+    if granted && request.record.state.is_none_or(|state| state == State::AwaitingApproval) && verdict.counted.iter().any(does_not_count) {
+        return enough_by_count(snapshot, decision, who, verdict);
+    }
+    if verdict.state.is_terminal() || granted {
+        // Where nobody has recorded it yet, the object does not say why.
+        let recorded = granted || request.record.state.is_some_and(State::is_terminal);
+        let told = recorded || matches!(verdict.reason, Reason::DeniedByApprover | Reason::TakenBack | Reason::ApprovalTimedOut);
+        let why = if told { String::new() } else { format!(" ({}: {})", verdict.reason, verdict.message) };
         return Err(Refusal::new(
             Reason::RequestSettled,
-            format!("request '{}' is {} already: there is nothing left to approve", request.object.name, verdict.state),
+            format!("request '{}' is {} already: there is nothing left to approve{why}", request.object.name, verdict.state),
         ));
     }
     let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {
@@ -221,28 +239,9 @@ fn approve(
         ));
     };
     let stages = &policy.spec.approval.stages;
-    let Some(stage) = approval::stage_of(stages, who) else {
-        return Err(Refusal::new(
-            Reason::NotAnApprover,
-            format!(
-                "'{}' may not approve under policy '{}': approvers are {}",
-                who.username,
-                policy.name,
-                approvers_in_words(&policy.spec)
-            ),
-        ));
-    };
-    let shown = decision.spec.digest.as_deref().unwrap_or_default();
-    if !digest.is_shown_as(shown) {
-        return Err(Refusal::new(
-            Reason::DigestStale,
-            format!(
-                "the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew",
-                request.object.name
-            ),
-        ));
-    }
-    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who)) {
+    let Some(stage) = approval::stage_of(stages, who) else { return Err(not_an_approver(who, policy)) };
+    is_fresh(snapshot, decision, digest)?;
+    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who) && !does_not_count(c)) {
         return Err(Refusal::new(
             Reason::AlreadyApproved,
             format!(
@@ -254,7 +253,8 @@ fn approve(
         ));
     }
     let open = stages.iter().position(|s| s.name == awaiting.stage);
-    if open != Some(stage) {
+    // Without an approval that does not count its stage is open still.
+    if open != Some(stage) && !verdict.counted.iter().any(does_not_count) {
         let mine = stages.get(stage).map(|s| s.name.to_string()).unwrap_or_default();
         return Err(Refusal::new(
             Reason::StageNotOpen,
@@ -272,6 +272,43 @@ fn approve(
         check_shortening(shorter, asked, policy)?;
     }
     leads_nowhere(snapshot, decision, settings)
+}
+
+/// An Approve of what enough people have approved by what is stored, though not all of it counts: taken from those who may approve, with
+/// all that it must say.
+fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
+    let (Some(policy), Some(digest)) = (snapshot.policy.found(), &verdict.digest) else {
+        return Err(Refusal::new(Reason::RequestNotReady, "the policy that says who may approve cannot be read"));
+    };
+    if approval::stage_of(&policy.spec.approval.stages, who).is_none() {
+        return Err(not_an_approver(who, policy));
+    }
+    is_fresh(snapshot, decision, digest)?;
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+        return Err(comment_missing(&policy.name));
+    }
+    evidence::check(who, Party::Approver, decision.created, policy)
+}
+
+fn not_an_approver(who: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Refusal {
+    Refusal::new(
+        Reason::NotAnApprover,
+        format!("'{}' may not approve under policy '{}': approvers are {}", who.username, policy.name, approvers_in_words(&policy.spec)),
+    )
+}
+
+fn is_fresh(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, digest: &Digest) -> Result<(), Refusal> {
+    let shown = decision.spec.digest.as_deref().unwrap_or_default();
+    if digest.is_shown_as(shown) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::DigestStale,
+        format!(
+            "the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew",
+            snapshot.request.object.name
+        ),
+    ))
 }
 
 /// The refusal of an Approve that would complete the approval of what cannot be granted now, such as outside of the hours: taken, it would

@@ -67,7 +67,8 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         ));
     }
     let overdue = |peer: &&Peer| {
-        let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done);
+        // What was never granted owes nothing, whatever its status says.
+        let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done && peer.record.granted_at.is_some());
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
     match beside.his().find(overdue) {
@@ -118,10 +119,16 @@ pub fn review(
     let requester = request.object.spec.requester.as_ref()?;
     let start = granted_at.filter(|_| request.object.spec.emergency)?;
     let people = policy.and_then(reviewers).or(before.map(|review| &review.reviewers)).cloned().unwrap_or_default();
-    let within =
-        policy.and_then(|policy| policy.emergency.as_ref()).and_then(|emergency| emergency.review_within).unwrap_or(DEFAULT_REVIEW);
-    let fresh = start.checked_add_signed(TimeDelta::from(within)).unwrap_or(start);
-    let deadline = before.map_or(fresh, |review| review.deadline.min(fresh));
+    let within = policy
+        .and_then(|policy| policy.emergency.as_ref())
+        .map(|emergency| TimeDelta::from(emergency.review_within.unwrap_or(DEFAULT_REVIEW)));
+    let deadline = match (before.map(|review| review.deadline), within) {
+        (Some(owed), None) => owed,
+        (owed, within) => {
+            let fresh = start.checked_add_signed(within.unwrap_or_else(|| DEFAULT_REVIEW.into())).unwrap_or(start);
+            owed.map_or(fresh, |owed| owed.min(fresh))
+        }
+    };
     let valid = |decision: &&Object<ActivationDecisionSpec>| {
         decision.spec.decision == Verb::Review
             && approval::is_about(decision, request)

@@ -63,42 +63,59 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
 
 /// The refusal of what runs, once the other end of its chain ended before its time.
 #[must_use]
-pub fn broken(snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Refusal> {
+pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<Refusal> {
     let early = |state: Option<State>| matches!(state, Some(State::Deactivated | State::Revoked));
     let ended = |name: &str, word: &str| Some(Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time")));
     if let Some(name) = snapshot.request.object.spec.base() {
+        let still_its_base = |base: &Base| is_link(&base.request, &snapshot.request, identities);
         match &snapshot.base {
-            Some(Lookup::Found(base)) if early(base.request.record.state) => return ended(name, "it prolongs"),
-            // Before its own time begins it stands on its base alone.
-            Some(Lookup::Absent) if snapshot.request.record.granted_at.is_none_or(|start| now < start) => {
+            Some(Lookup::Found(base)) if still_its_base(base) => {
+                if early(base.request.record.state) {
+                    return ended(name, "it prolongs");
+                }
+            }
+            // Before its own time begins it stands on its base alone. Another request may have the name by now.
+            Some(Lookup::Absent | Lookup::Found(_)) if snapshot.request.record.granted_at.is_none_or(|start| now < start) => {
                 return ended(name, "it prolongs");
             }
             _ => {}
         }
     }
-    prolonging(&snapshot.request, &snapshot.peers)
+    prolonging(&snapshot.request, &snapshot.peers, identities)
         .find(|peer| early(peer.record.state))
         .and_then(|peer| ended(&peer.object.name, "prolongs it"))
 }
 
 /// The names of the other bindings of the chain, which end together with this one before its time.
 #[must_use]
-pub fn links(snapshot: &Snapshot) -> Vec<String> {
+pub fn links(snapshot: &Snapshot, identities: &Identities) -> Vec<String> {
     let live = |state: Option<State>| state == Some(State::Active);
     let base = match &snapshot.base {
-        Some(Lookup::Found(base)) if live(base.request.record.state) => Some(binding_name(&base.request.object.uid)),
+        Some(Lookup::Found(base)) if live(base.request.record.state) && is_link(&base.request, &snapshot.request, identities) => {
+            Some(binding_name(&base.request.object.uid))
+        }
         _ => None,
     };
-    let later =
-        prolonging(&snapshot.request, &snapshot.peers).filter(|peer| live(peer.record.state)).map(|peer| binding_name(&peer.object.uid));
-    base.into_iter().chain(later).collect()
+    let later = prolonging(&snapshot.request, &snapshot.peers, identities).filter(|peer| live(peer.record.state));
+    base.into_iter().chain(later.map(|peer| binding_name(&peer.object.uid))).collect()
 }
 
-fn prolonging<'a>(request: &'a RequestFacts, peers: &'a [Peer]) -> impl Iterator<Item = &'a Peer> {
-    peers.iter().filter(|peer| peer.namespace == request.namespace && peer.object.spec.base() == Some(request.object.name.as_str())).filter(
-        |peer| {
-            // One that is older names another request, which had this name before.
-            peer.object.created >= request.object.created && peer.object.uid != request.object.uid
-        },
-    )
+/// True where `base` is what `later` was granted upon: of the same person under the same eligibility, and not younger. A request that has
+/// taken the name of one that was deleted is another one, and maybe somebody else's.
+fn is_link(base: &RequestFacts, later: &RequestFacts, identities: &Identities) -> bool {
+    let (Some(his), Some(whose)) = (&base.object.spec.requester, &later.object.spec.requester) else { return false };
+    base.object.created <= later.object.created
+        && base.object.spec.eligibility_ref == later.object.spec.eligibility_ref
+        && identities.same(his, whose)
+}
+
+fn prolonging<'a>(request: &'a RequestFacts, peers: &'a [Peer], identities: &'a Identities) -> impl Iterator<Item = &'a Peer> {
+    let named = |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.base() == Some(request.object.name.as_str());
+    peers.iter().filter(named).filter(move |peer| {
+        // One that is older names another request, which had this name before.
+        peer.object.created >= request.object.created
+            && peer.object.uid != request.object.uid
+            && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref
+            && request.object.spec.requester.as_ref().is_some_and(|whose| identities.same(&peer.requester, whose))
+    })
 }

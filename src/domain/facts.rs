@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{binding::Binding, namespace::GuardedLabels, person::Identities, refusal::Refusal};
 use crate::api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     eligibility::{RoleKind, RoleRef},
     request::{BindingRef, ReviewStatus},
 };
@@ -86,6 +86,8 @@ pub struct Record {
     pub ended_at: Option<DateTime<Utc>>,
     /// Review that was reported.
     pub review: Option<ReviewStatus>,
+    /// User names of those whose approvals were reported to count.
+    pub approvers: Vec<Line<256>>,
 }
 
 /// A namespace.
@@ -162,6 +164,14 @@ pub struct Snapshot {
     pub guards: Guards,
 }
 
+impl Snapshot {
+    /// The decisions that were certainly written by those whose names they bear: while the guards were in force.
+    #[must_use]
+    pub fn surely_decided(&self) -> Vec<Object<ActivationDecisionSpec>> {
+        self.guards.surely_decided(&self.decisions)
+    }
+}
+
 /// What is known of the guards: the admission policies, webhook configurations and schemas without which what is stored may be
 /// anybody's word (api "Guards").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +190,12 @@ impl Guards {
             Self::Unasked => true,
             Self::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
         }
+    }
+
+    /// Those of `decisions` that were certainly written by whom they name.
+    #[must_use]
+    pub fn surely_decided(&self, decisions: &[Object<ActivationDecisionSpec>]) -> Vec<Object<ActivationDecisionSpec>> {
+        decisions.iter().filter(|said| self.held_at(said.created) && self.surely_held_at(said.created)).cloned().collect()
     }
 
     /// False while nobody knows yet whether they were: what was written then may be anybody's, and no name is recorded for it.

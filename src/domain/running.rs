@@ -1,6 +1,6 @@
 //! From the grant on: until when it runs, and what ends it before its time (api rules 5, 10, 11 and 13).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     binding::Binding,
@@ -13,6 +13,10 @@ use super::{
     start::{self, Term},
 };
 use crate::api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
+
+/// By how much the clocks of two replicas may differ that are both believed, and some more. Another replica's end at the deadline comes
+/// that much too early for this one.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
 /// A request whose grant was recorded.
 pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
@@ -28,14 +32,14 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
         (a, b) => a.or(b),
     };
     let policy = snapshot.policy.found().map(|policy| &policy.spec);
-    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.decisions, &settings.identities, now);
+    let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.surely_decided(), &settings.identities, now);
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
         let message =
             deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
         return Verdict { review, ..Verdict::new(State::Expired, Reason::TimeIsUp, message) };
     };
     if let Some(end) = ended(snapshot, settings, deadline, now) {
-        return Verdict { links: extension::links(snapshot), review, ..end };
+        return Verdict { links: extension::links(snapshot, &settings.identities), review, ..end };
     }
     let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility, review.as_ref()));
     let granted = record
@@ -72,7 +76,9 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         let message = format!("revoked {}", decisions::in_words(decision));
         return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
     }
-    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now).or_else(|| extension::broken(snapshot, now)) {
+    if let Some(refusal) =
+        withdrawn(snapshot, requester, settings, deadline, now).or_else(|| extension::broken(snapshot, &settings.identities, now))
+    {
         return Some(revoked(refusal));
     }
     if role_changed(snapshot) == Some(OnRoleChange::Revoke) {
@@ -84,6 +90,8 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     let name = binding_name(&request.object.uid);
     match &snapshot.binding {
         Binding::Unread => None,
+        // Most likely another replica ended it, by a clock that is ahead of this one: then the deadline says so soon, and no chain breaks.
+        Binding::Absent if deadline.signed_duration_since(now) <= CLOCKS => None,
         Binding::Absent => {
             Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time"))))
         }

@@ -103,6 +103,23 @@ fn whole(length: TimeDelta) -> Duration {
     Duration::from_secs(u32::try_from(length.num_seconds().max(0)).unwrap_or(u32::MAX))
 }
 
+/// From when on a start would be too late for the groups in the stamp; none where they do not matter.
+#[must_use]
+pub fn identity_lasts(
+    requester: &Stamp,
+    account: &Account,
+    made: DateTime<Utc>,
+    eligibility: &Object<RoleEligibilitySpec>,
+    policy: &Object<ApprovalPolicySpec>,
+) -> Option<DateTime<Utc>> {
+    let oldest = limits(&policy.spec).max_identity_age.unwrap_or(DEFAULT_IDENTITY_AGE);
+    let by_name: Vec<_> = eligibility.spec.subjects.iter().filter(|subject| subject.kind != SubjectKind::Group).cloned().collect();
+    if person::is_subject(requester, account, &by_name) {
+        return None;
+    }
+    made.checked_add_signed(TimeDelta::from(oldest))?.checked_add_signed(TimeDelta::seconds(1))
+}
+
 /// The refusal, if at the start the groups in the stamp are too old to count and nothing else makes the requester eligible (T54): who
 /// left a group in the meantime would otherwise start by it.
 pub fn identity(
@@ -114,11 +131,9 @@ pub fn identity(
     policy: &Object<ApprovalPolicySpec>,
 ) -> Result<(), Refusal> {
     let oldest = limits(&policy.spec).max_identity_age.unwrap_or(DEFAULT_IDENTITY_AGE);
-    if start.signed_duration_since(made) <= TimeDelta::from(oldest) {
-        return Ok(());
-    }
-    let by_name: Vec<_> = eligibility.spec.subjects.iter().filter(|subject| subject.kind != SubjectKind::Group).cloned().collect();
-    if person::is_subject(requester, account, &by_name) {
+    if start.signed_duration_since(made) <= TimeDelta::from(oldest)
+        || identity_lasts(requester, account, made, eligibility, policy).is_none_or(|until| start < until)
+    {
         return Ok(());
     }
     Err(Refusal::new(

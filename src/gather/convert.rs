@@ -68,6 +68,7 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
             rules_hash,
             ended_at: status.ended_at,
             review: status.review,
+            approvers: status.approvals.into_iter().map(|approval| approval.approver).collect(),
         },
     }
 }

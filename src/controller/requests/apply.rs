@@ -95,6 +95,8 @@ impl Requests {
                             reason: Reason::BindingRefused,
                             message,
                             grant: None,
+                            // Nothing was granted, so there is nothing to review.
+                            review: None,
                             look_again: None,
                             ..verdict
                         };
@@ -254,6 +256,8 @@ impl Requests {
         let said = live::decisions(&self.context.client, &facts.namespace, &facts.object.name, AsOf::Now).await?;
         let policy = around.policy.found().map(|policy| &policy.spec);
         let now = self.context.now();
+        let guards = self.context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
+        let said = guards.surely_decided(&said);
         let review = emergency::review(facts, facts.record.granted_at, policy, &said, &self.context.settings.identities, now);
         self.context.reviews.note(Key::new(&facts.namespace, &facts.object.name), review.as_ref().map(|review| review.state));
         let Some(review) = review else { return Ok(Next::Done) };

@@ -96,6 +96,9 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
         });
     });
     assert_eq!((after(&recorded, 59).deadline, after(&recorded, 60).state), (at(60), ReviewState::Overdue), "it never moves later");
+    let mut later = recorded.clone().record(|r| r.review.as_mut().unwrap().deadline = at(200_000));
+    later.snapshot.policy = Lookup::Absent;
+    assert_eq!(after(&later, 90_000).deadline, at(200_000), "nor earlier, because the policy is away for a moment");
     let without = recorded.change(|w| w.snapshot.policy = Lookup::Absent);
     assert_eq!(after(&without, 60).state, ReviewState::Overdue);
     assert_eq!(after(&without.says(Verb::Review, &person("sec-9", &[]), 70), 71).state, ReviewState::Done);
@@ -120,6 +123,7 @@ fn an_overdue_review_refuses_the_next_emergency() {
     let before = |state: ReviewState, deadline: i64, who: Stamp| {
         let mut peer = peer("inc-4000", "a", at(-90_000), who, Some(State::Expired));
         peer.namespace = "shop".to_owned();
+        peer.record.granted_at = Some(at(-90_000));
         peer.record.review = Some(ReviewStatus {
             state,
             deadline: at(deadline),
@@ -140,6 +144,8 @@ fn an_overdue_review_refuses_the_next_emergency() {
     assert_eq!(before(ReviewState::Done, -5, dev()).state(), State::Active);
     assert_eq!(before(ReviewState::Overdue, -5, lead(1)).state(), State::Active, "somebody else's");
     assert_eq!(before(ReviewState::Overdue, -5, dev()).request(|r| r.emergency = false).state(), State::AwaitingApproval);
+    let never_granted = before(ReviewState::Overdue, -5, dev()).change(|w| w.snapshot.peers[0].record.granted_at = None);
+    assert_eq!(never_granted.state(), State::Active, "nobody could review it");
 }
 
 #[test]

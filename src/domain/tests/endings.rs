@@ -157,8 +157,11 @@ fn what_admins_take_away() {
 fn inv_17_a_lost_start_does_not_keep_what_is_no_longer_allowed() {
     let shorter = || world().granted().eligibility(|e| e.max_duration = lasting("30m"));
     for granted_at in [None, Some(at(2_600)), Some(at(2_700)), Some(at(9_999)), Some(at(-9_999))] {
-        let world = shorter().record(|r| r.granted_at = granted_at);
         let plausible = granted_at == Some(at(2_600));
+        let began = granted_at.filter(|_| plausible).unwrap_or(at(0));
+        let world = shorter()
+            .record(|r| r.granted_at = granted_at)
+            .binding(|b| drop(b.annotations.insert("jitrbac.dev/started-at".to_owned(), crate::domain::policy::stamp(began))));
         assert_eq!(world.state() == State::Active, plausible, "{granted_at:?}");
     }
 }

@@ -152,6 +152,45 @@ fn whatever_ends_one_before_its_time_ends_the_whole_chain() {
 }
 
 #[test]
+fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
+    let running = |change: &dyn Fn(&mut RequestFacts)| {
+        prolonging().granted().change(|w| {
+            let mut base = base();
+            change(&mut base.request);
+            w.snapshot.base = Some(Lookup::Found(Box::new(base)));
+        })
+    };
+    let others: [&dyn Fn(&mut RequestFacts); 3] =
+        [&|other| other.object.created = at(1), &|other| other.object.spec.requester = Some(lead(1)), &|other| {
+            other.object.spec.eligibility_ref.name = "other".to_owned()
+        }];
+    for another in others {
+        // Its end is nobody's in this chain, once the time of the base is up; and it never ends with this one.
+        let ended = running(&|other| {
+            another(other);
+            other.record.state = Some(State::Deactivated);
+        });
+        assert_eq!((ended.clone().now(899).state(), ended.now(900).state()), (State::Revoked, State::Active));
+        let back = running(another).says(Verb::Deactivate, &dev(), 50).now(51).decide();
+        assert_eq!((back.state, back.links), (State::Deactivated, Vec::new()));
+    }
+    let longer = |who: Stamp| {
+        let mut longer = peer("inc-4711", REQUEST_UID, at(0), who, Some(State::Deactivated));
+        longer.object.spec.extends = Some(Extends { name: "inc-4710".to_owned() });
+        let base = base();
+        world().change(|w| (w.snapshot.request, w.snapshot.binding, w.snapshot.peers) = (base.request, base.binding, vec![longer]))
+    };
+    assert_eq!((longer(dev()).state(), longer(lead(1)).state()), (State::Revoked, State::Active), "somebody else's names it in vain");
+}
+
+#[test]
+fn t54_the_groups_of_an_extension_must_be_fresh_at_the_end_of_its_base() {
+    let aged = |age: &str| prolonging().policy(|p| p.limits = Some(Limits { max_identity_age: Some(lasting(age)), ..Limits::default() }));
+    assert_eq!(aged("15m").state(), State::Active);
+    assert!(aged("14m59s").refusal().starts_with("IdentityTooOld: 'dev' is eligible by a group, as it was seen at 2026-11-02T10:00:00Z"));
+}
+
+#[test]
 fn one_extension_at_a_time_beside_its_base() {
     let base = peer("inc-4710", "a", at(-1_800), dev(), Some(State::Active));
     assert_eq!(prolonging().change(|w| w.snapshot.peers.push(base.clone())).state(), State::Active);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    api::Reason,
+    api::{Reason, request::ReviewState},
     domain::{GuardFacts, Refusal, Span},
 };
 
@@ -83,6 +83,57 @@ fn t42_an_approval_of_unguarded_times_does_not_count_and_a_no_always_does() {
     );
     assert_eq!(watched(two_eyes().says(Verb::Deny, &lead(1), 15).now(30), gap).state(), State::Denied);
     assert_eq!(watched(two_eyes().says(Verb::Deactivate, &dev(), 15).now(30), gap).state(), State::Withdrawn);
+}
+
+#[test]
+fn t42_an_approval_of_unguarded_times_can_be_given_again() {
+    let stages = || vec![stage("lead", 1, &["group leads"]), stage("security", 1, &["group security"])];
+    let gap = |g: &mut GuardFacts| g.proven = vec![span(-1_000, Some(9)), span(20, None)];
+    for world in [two_eyes(), world().stages(vec![stage("lead", 2, &["group leads"])]), world().stages(stages())] {
+        // The controller does not count it, and says so.
+        let waiting = watched(world.approves(&lead(1), 15).now(60), gap);
+        assert!(
+            waiting.told().ends_with(
+                "; an approval of 2026-11-02T10:00:15Z does not count, since the guards of jit-rbac were not proven to be in force then: approve again"
+            ),
+            "{}",
+            waiting.told()
+        );
+        // Who asks at admission counts it, as long as nobody has had the time to record it.
+        let door = waiting.clone().apply(&waiting.decide()).change(|w| w.snapshot.guards = Guards::Unasked);
+        assert!(door.door(&door.decision(Verb::Approve, &lead(1), 45)).is_err());
+        for who in [lead(1), lead(2)] {
+            assert_eq!(door.door(&door.decision(Verb::Approve, &who, 60)), Ok(None), "{}", who.username);
+        }
+        assert!(door.door(&door.decision(Verb::Approve, &person("mallory", &[]), 60)).unwrap_err().starts_with("NotAnApprover: "));
+        let mut another = door.decision(Verb::Approve, &lead(1), 60);
+        another.spec.digest = Some("sha256:00000000000000000000".to_owned());
+        assert!(door.door(&another).unwrap_err().starts_with("DigestStale: "));
+        // Given again, it counts.
+        let again = waiting.approves(&lead(1), 60).now(61).decide();
+        assert!(again.counted.iter().any(|counted| counted.at == at(60)), "{again:?}");
+    }
+}
+
+#[test]
+fn inv_14_a_review_of_unguarded_times_does_not_count() {
+    let urgent = || {
+        let allowed = crate::api::policy::Emergency {
+            allowed: true,
+            reviewers: Some(people(&["group security"])),
+            ..crate::api::policy::Emergency::default()
+        };
+        two_eyes().policy(|p| p.emergency = Some(allowed)).request(|r| r.emergency = true)
+    };
+    let reviewed = |seconds: i64, change: fn(&mut GuardFacts)| {
+        let said = urgent().granted().says(Verb::Review, &person("sec-1", &["security"]), seconds).now(60);
+        watched(said, change).decide().review.unwrap().state
+    };
+    let gap = |g: &mut GuardFacts| g.proven = vec![span(-1_000, Some(9)), span(20, None)];
+    assert_eq!((reviewed(9, gap), reviewed(15, gap), reviewed(20, gap)), (ReviewState::Done, ReviewState::Owed, ReviewState::Done));
+    // While nobody knows, only what is certain counts.
+    let held = |g: &mut GuardFacts| (g.hold, g.proven, g.certain) = (Some(hold()), Vec::new(), vec![span(-1_000, Some(9))]);
+    assert_eq!((reviewed(9, held), reviewed(15, held)), (ReviewState::Done, ReviewState::Owed));
 }
 
 #[test]

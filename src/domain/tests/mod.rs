@@ -313,12 +313,16 @@ impl World {
         world.record(|r| {
             r.state = Some(verdict.state);
             r.reason = Some(verdict.reason);
+            if !verdict.counted.is_empty() {
+                r.approvers = verdict.counted.iter().map(|counted| counted.approver.username.clone()).collect();
+            }
             if let Some(digest) = &verdict.digest {
                 r.digest = Some(digest.to_string());
             }
             if let Some(grant) = &verdict.grant {
                 r.rules_hash = rules.clone();
                 r.granted_at = Some(grant.start);
+                r.began = (grant.began < grant.start).then_some(grant.began);
                 r.expires_at = Some(grant.deadline);
                 r.role = Some(grant.role.clone());
                 r.binding = bound;

@@ -123,6 +123,14 @@ fn t54_at_a_start_long_after_the_stamp_groups_no_longer_count() {
 }
 
 #[test]
+fn t54_while_it_waits_it_is_looked_at_when_the_stamp_becomes_too_old() {
+    let slow = limited(two_eyes(), |l| l.max_identity_age = Some(lasting("1h")));
+    assert_eq!(slow.decide().look_again, Some(at(3_601)));
+    let by_name = slow.eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")));
+    assert_eq!(by_name.decide().look_again, Some(at(86_400)), "that of a name does not");
+}
+
+#[test]
 fn hours_are_asked_at_the_start() {
     let hours = |from: &str, to: &str, ends: bool| world().policy(|p| p.windows = vec![window(from, to, ends)]);
     assert_eq!(hours("09:00", "12:00", false).state(), State::Active);

@@ -25,6 +25,9 @@ fn differences() -> Vec<Change> {
         ("its annotation jitrbac.dev/requester", |b| unset(b, "requester")),
         ("its annotation jitrbac.dev/justification", |b| set(b, "justification", "something nicer")),
         ("its annotation jitrbac.dev/justification", |b| unset(b, "justification")),
+        // A chain's longest length counts from it.
+        ("its annotation jitrbac.dev/started-at", |b| set(b, "started-at", "2026-11-02T10:30:00Z")),
+        ("its annotation jitrbac.dev/started-at", |b| unset(b, "started-at")),
     ]
 }
 
@@ -133,6 +136,15 @@ fn a_removed_binding_stays_removed() {
     let recorded = removed.clone().apply(&removed.decide());
     assert_eq!((recorded.state(), recorded.decide().grant), (State::Revoked, None));
     assert_eq!(removed.now(2_700).state(), State::Expired, "at its time it would have gone anyway");
+}
+
+#[test]
+fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired() {
+    let gone = |seconds| world().granted().change(|w| w.snapshot.binding = Binding::Absent).now(seconds);
+    assert_eq!(gone(2_694).state(), State::Revoked);
+    let early = gone(2_695).decide();
+    assert_eq!((early.state, early.binding, early.look_again), (State::Active, BindingAction::Keep, Some(at(2_700))));
+    assert_eq!(gone(2_700).told(), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:00Z");
 }
 
 #[test]

@@ -246,6 +246,7 @@ impl Cluster {
             record.ended_at = verdict.state.is_terminal().then_some(now);
             if let Some(grant) = &verdict.grant {
                 record.granted_at = Some(grant.start);
+                record.began = (grant.began < grant.start).then_some(grant.began);
                 record.expires_at = Some(grant.deadline);
                 record.digest = Some(grant.digest.clone());
                 record.role = Some(grant.role.clone());

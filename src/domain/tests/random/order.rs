@@ -151,6 +151,9 @@ proptest! {
             decision.spec.digest = digest.as_ref().map(ToString::to_string).filter(|_| decision.spec.digest.is_some());
             decision.created = decision.created.min(world.now);
         }
+        // What counts was recorded: what was not may be given again.
+        let counted = world.decide().counted;
+        let world = world.record(|r| r.approvers = counted.into_iter().map(|counted| counted.approver.username).collect());
         let seconds = (world.now - world.snapshot.request.object.created).num_seconds();
         let who = if pick { Some(who) } else { said.who.clone() };
         let after = world.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
