@@ -25,19 +25,29 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// Who asks again when the API server is overloaded or away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskAgain {
+    /// Whoever called, by pauses of his own: the queues know what is urgent. Beneath them the client would wait without a word, longer and
+    /// longer, up to minutes.
+    Caller,
+    /// The client, as long as the call may take: an admission answers once.
+    Client,
+}
+
 /// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
 /// longer and longer. `clock` hears what time it is there, from every answer.
-pub async fn client(process: &str, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
+pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
     tokio::select! {
-        client = reach(process, clock, health) => Some(client),
+        client = reach(process, again, clock, health) => Some(client),
         () = stop.cancelled() => None,
     }
 }
 
-async fn reach(process: &str, clock: &Clock, health: &Health) -> Client {
+async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -> Client {
     let mut pause = FIRST_PAUSE;
     loop {
-        match attempt(process, clock).await {
+        match attempt(process, again, clock).await {
             Ok(client) => {
                 health.set(NEED, true);
                 return client;
@@ -51,7 +61,7 @@ async fn reach(process: &str, clock: &Clock, health: &Health) -> Client {
     }
 }
 
-async fn attempt(process: &str, clock: &Clock) -> Result<Client, String> {
+async fn attempt(process: &str, again: AskAgain, clock: &Clock) -> Result<Client, String> {
     let mut config = Config::infer().await.map_err(|error| {
         // Outside of a cluster nobody wants to hear that this is none.
         let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
@@ -60,6 +70,7 @@ async fn attempt(process: &str, clock: &Clock) -> Result<Client, String> {
     let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_str(&agent).map_err(|error| error.to_string())?;
     config.headers.push((http::header::USER_AGENT, agent));
+    config.default_retry = again == AskAgain::Client;
     let server = config.cluster_url.to_string();
     let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
     let client = ClientBuilder::try_from(config).map_err(|error| one_line(&error))?.with_layer(&listening).build();

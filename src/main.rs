@@ -13,7 +13,8 @@ use jit_rbac::{
     admission, api,
     clock::Clock,
     config::Config,
-    connect, controller, guards,
+    connect::{self, AskAgain},
+    controller, guards,
     observe::{
         health::Health,
         logs::{self, Format},
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
             process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
                 let expected = expected?;
                 let clock = Clock::system();
-                let Some(client) = connect::client("controller", &clock, &health, &stop).await else { return Ok(()) };
+                let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return Ok(()) };
                 let identity = identity.unwrap_or_else(connect::identity);
                 info!(identity, "controller starts");
                 let setup = controller::Setup { config, expected, identity, clock, health, metrics };
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
             })
         }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
-            let Some(client) = connect::client("webhook", &Clock::system(), &health, &stop).await else { return Ok(()) };
+            let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else { return Ok(()) };
             info!("webhook starts");
             admission::run(client, config, address, health, metrics, stop).await.map_err(|error| error.to_string())
         }),

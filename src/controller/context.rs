@@ -88,6 +88,11 @@ impl Reviews {
         }
     }
 
+    /// Forgets all: another replica knew better meanwhile, and they are listed anew.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// How many there are in each state.
     #[must_use]
     pub fn count(&self) -> Vec<(String, i64)> {

@@ -13,8 +13,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::{
     context::{Context, Evidence, Horizons, LiveRequest, Reviews},
@@ -171,7 +172,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     });
 
     // What takes access away starts first and stops last, and nothing below is waited for before it.
-    let revoking = tokio::spawn({
+    let mut revoking = tokio::spawn({
         let (revoker, stop) = (revoker.clone(), stop.clone());
         async move { revoker.run(stop).await }
     });
@@ -198,6 +199,11 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         outcome
     };
     let outcome = tokio::select! {
+        // Everything else runs in this task, so that a panic of it ends the process; this one must not end alone either.
+        () = ends_alone(&mut revoking, &stop) => {
+            error!("nothing takes access away any more: this replica ends, to be started anew");
+            Ok(())
+        }
         () = follower.follow() => Ok(()),
         outcome = work => outcome,
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {
@@ -205,8 +211,18 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
             Ok(())
         }
     };
-    let _ = revoking.await;
+    if !revoking.is_finished() {
+        let _ = revoking.await;
+    }
     outcome
+}
+
+/// Returns when a task has ended that should go on until `stop`.
+async fn ends_alone(task: &mut JoinHandle<()>, stop: &CancellationToken) {
+    let _ = task.await;
+    if stop.is_cancelled() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// A request that is another one than before to those who must act: its own status writes are no news to the writer.
@@ -407,15 +423,19 @@ impl Follower {
     async fn leadership(&self, stop: CancellationToken) {
         let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
-            tokio::select! {
-                changed = leading.changed() => if changed.is_err() { return },
-                changed = guards.changed() => if changed.is_err() { return },
+            let takes_over = tokio::select! {
+                changed = leading.changed() => if changed.is_err() { return } else { true },
+                changed = guards.changed() => if changed.is_err() { return } else { false },
                 () = stop.cancelled() => return,
-            }
+            };
             if *leading.borrow_and_update() {
-                self.requests_of(|_| true);
-                for known in self.context.revoker.index().all() {
-                    self.request(known.request);
+                // Guards end no grant: to look at thousands that run would only keep those waiting who wait for them.
+                self.requests_of(|facts| takes_over || facts.record.state != Some(State::Active));
+                if takes_over {
+                    self.context.reviews.forget();
+                    for known in self.context.revoker.index().all() {
+                        self.request(known.request);
+                    }
                 }
                 for name in self.eligibility_names(|_| true) {
                     self.queues.eligibilities.add(Key::cluster(name));

@@ -13,7 +13,7 @@ use std::{future::Future, time::Duration};
 
 use crate::errors::one_line;
 
-/// Longest that one call to the API server may take. The client retries some answers by itself; this bounds it all.
+/// Longest that one call to the API server may take. Where the client asks again by itself, this bounds it all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why something could not be read. Nothing is granted, and nothing revoked, because of it: who gathers tries again.

@@ -268,10 +268,17 @@ impl Backoff for Pauses {
     }
 }
 
+/// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
+/// connection nobody closes, is believed to be silent only: some seconds longer than this.
+const WATCH_SECONDS: u32 = 30;
+
 /// All events of a kind, with growing pauses after errors and without the fields that nobody here reads.
 pub fn watch<K>(api: Api<K>, config: watcher::Config) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(api, config).backoff(Pauses { next: Pauses::FIRST }).modify(|object| object.meta_mut().managed_fields = None).boxed()
+    watcher(api, config.timeout(WATCH_SECONDS))
+        .backoff(Pauses { next: Pauses::FIRST })
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .boxed()
 }

@@ -74,8 +74,12 @@ impl Guards {
 
     fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
         let mut state = self.lock();
-        let before = state.ledger.clone();
+        let (before, held) = (state.ledger.clone(), state.hold().is_some());
         let step = state.looked(found, proven, known);
+        // What was judged meanwhile waits, also where nobody was told that grants were held back, as after a takeover.
+        if held && state.hold().is_none() {
+            self.tell();
+        }
         if state.ledger.as_ref().is_some_and(|now| before.is_some_and(|before| before.lasts() != now.lasts())) {
             self.unsaved.notify_one();
         }
@@ -104,7 +108,7 @@ impl Guards {
     /// Says once what changed for grants: in the log, and as an Event on the Lease.
     fn report(&self, told: &mut Option<Refusal>) {
         let hold = self.lock().hold();
-        if hold == *told {
+        if says_the_same(hold.as_ref(), told.as_ref()) {
             return;
         }
         if let Some(refusal) = &hold {
@@ -117,6 +121,14 @@ impl Guards {
         }
         *told = hold;
         self.tell();
+    }
+}
+
+/// True where it is no news. By how much a clock is off changes all the time.
+fn says_the_same(hold: Option<&Refusal>, told: Option<&Refusal>) -> bool {
+    match (hold, told) {
+        (Some(hold), Some(told)) if hold.reason == Reason::ClockSkewed => told.reason == Reason::ClockSkewed,
+        (hold, told) => hold == told,
     }
 }
 

@@ -146,7 +146,7 @@ impl Revoker {
                     listed.push(self.seen(&binding.metadata, Sight::News));
                 }
                 Ok(Event::InitDone) => {
-                    for key in self.index.others(&listed) {
+                    for key in self.index.others(&std::mem::take(&mut listed)) {
                         self.doubt(&key);
                     }
                 }

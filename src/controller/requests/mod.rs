@@ -20,7 +20,7 @@ use tracing::{debug, error, warn};
 use super::context::Context;
 use crate::{
     api::{Reason, State, request::ReviewState},
-    domain::{BindingAction, Lookup, Record, RequestFacts, Snapshot, Verdict, decide, policy},
+    domain::{Binding, BindingAction, Lookup, Record, RequestFacts, Snapshot, Verdict, decide, policy},
     gather::{
         GatherError, WriteError,
         cache::Key,
@@ -40,6 +40,8 @@ pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
 /// How long the record of an end waits at most for others whose time is up, and how long until it looks whether it must.
 const OTHERS_FIRST: TimeDelta = TimeDelta::seconds(2);
 const OTHERS_MEANWHILE: Duration = Duration::from_millis(100);
+/// How soon an end is tried again that failed: it is somebody's access, and must not wait longer the longer it fails.
+const END_AGAIN: Duration = Duration::from_secs(1);
 /// How old a request may be that was made a moment ago. Its creation is told in whole seconds.
 const MOMENT: TimeDelta = TimeDelta::seconds(3);
 /// Locks for people; two of them may share one.
@@ -115,6 +117,10 @@ impl Requests {
             Ok(next) => next,
             Err(RequestError::NotLeading) => Next::Done,
             Err(RequestError::TooLate(deadline)) => Next::At(deadline),
+            Err(RequestError::End(error)) => {
+                warn!(request = %key, %error, "its binding cannot be ended yet");
+                Next::In(END_AGAIN)
+            }
             Err(error) => {
                 warn!(request = %key, %error, "the request must wait");
                 Next::Retry
@@ -153,8 +159,15 @@ impl Requests {
         if found.facts.record.state.is_some_and(State::is_terminal) {
             return self.review(&found).await;
         }
-        let _turn = wait_for(self.turn(&found.facts)).await;
-        let _turn_of_person = wait_for(self.turn_of_person(&found.facts)).await;
+        let (_turn, waited) = wait_for(self.turn(&found.facts)).await;
+        let (_turn_of_person, waited_for_him) = wait_for(self.turn_of_person(&found.facts)).await;
+        if waited || waited_for_him {
+            // Meanwhile it may have been purged, or another replica may have decided it.
+            match live::request(&self.context.client, &key.namespace, &key.name).await? {
+                Lookup::Found(again) if again.facts == found.facts => {}
+                _ => return Ok(Next::In(Duration::ZERO)),
+            }
+        }
         let as_of = self.decisions_as_of(key, &found.facts);
         let judged = self.judge(&found.facts, Source::Cache, as_of).await?;
         self.settle(key, &found, judged, as_of).await
@@ -346,10 +359,12 @@ fn slot<'l>(locks: &'l [Mutex<()>], of: &impl Hash) -> Option<&'l Mutex<()>> {
     locks.get(usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default())
 }
 
-async fn wait_for(lock: Option<&Mutex<()>>) -> Option<MutexGuard<'_, ()>> {
-    match lock {
-        Some(lock) => Some(lock.lock().await),
-        None => None,
+/// The lock, and whether somebody else had it before.
+async fn wait_for(lock: Option<&Mutex<()>>) -> (Option<MutexGuard<'_, ()>>, bool) {
+    let Some(lock) = lock else { return (None, false) };
+    match lock.try_lock() {
+        Ok(guard) => (Some(guard), false),
+        Err(_) => (Some(lock.lock().await), true),
     }
 }
 
@@ -364,7 +379,10 @@ fn look_again(applied: &apply::Applied) -> Next {
     }
     match applied.verdict.look_again {
         None => Next::Done,
-        Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline => Next::At(at + MAKING_SURE),
+        // Where it went a moment too early nobody tells of its end.
+        Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline && applied.snapshot.binding != Binding::Absent => {
+            Next::At(at + MAKING_SURE)
+        }
         Some(at) => Next::At(at),
     }
 }

@@ -51,7 +51,7 @@ pub fn replica() -> Option<ExitCode> {
         tokio::spawn(connect::stop_on_signal(stop.clone()));
         let health = Health::needing(&[&controller::NEEDS[..], &[connect::NEED]].concat());
         let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
-        let Some(client) = connect::client("controller", &clock, &health, &stop).await else { return };
+        let Some(client) = connect::client("controller", connect::AskAgain::Caller, &clock, &health, &stop).await else { return };
         let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
         Box::pin(controller::run(client, setup, stop)).await.expect("nobody puts the store back");
     });
