@@ -8,9 +8,11 @@ use kube::{Api, ResourceExt, api::PostParams};
 use super::{
     commands::FIELD_MANAGER,
     follow::{Goal, follow},
+    paint::Paint,
     problem::{Exit, Problem},
-    read::{full_name, state},
+    read::{full_name, placed, state},
     session::Session,
+    words,
 };
 use crate::api::{ActivationDecision, Reason, RoleActivationRequest};
 
@@ -26,20 +28,43 @@ pub async fn create(session: &Session, decision: &ActivationDecision) -> Result<
     api.create(&how, decision).await.map(|_| ()).map_err(|error| Problem::of(&what, &error))
 }
 
-/// Waits until a request is at its end. That it takes longer than usual is said, and is no failure: the decision stands.
-pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> Result<RoleActivationRequest, Problem> {
+/// Waits until a decision that takes access away is carried out. None, and a warning, where it is not after a while.
+pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> Result<Option<RoleActivationRequest>, Problem> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
-    let ended = follow(session, (&namespace, &name), Some(SHOWS_WITHIN), Goal::Ended, |_, _| ()).await;
-    match ended {
-        Err(Problem::TimedOut(_)) => {
-            session.screen.warn(&format!(
-                "the decision on {} is made, and the operator has not carried it out yet: 'kubectl jit check' says more",
-                full_name(request)
-            ));
-            session.request(&namespace, &name).await
-        }
-        ended => ended,
+    let ended = match follow(session, (&namespace, &name), Some(SHOWS_WITHIN), Goal::Ended, |_, _| ()).await {
+        Err(Problem::TimedOut(_)) => session.request(&namespace, &name).await?,
+        ended => ended?,
+    };
+    if state(&ended).is_terminal() {
+        return Ok(Some(ended));
     }
+    session.screen.warn(&format!(
+        "the decision on {} is made, and the operator has not carried it out yet: it is still {}; 'kubectl jit check' says more",
+        full_name(&ended),
+        state(&ended)
+    ));
+    Ok(None)
+}
+
+/// Tells in a line what a request has become, and how the command ends. What may still grant access is no success: the decision
+/// stands, but a script must not go on as if it were carried out.
+pub fn told(session: &Session, ended: Option<RoleActivationRequest>, done: &str) -> Exit {
+    let Some(ended) = ended else { return Exit::TimedOut };
+    line(session, &format!("{} {done}: {}", full_name(&ended), state(&ended)));
+    Exit::Done
+}
+
+/// True for a request that is at an end already, which is said: there is nothing to take away.
+pub fn is_over(session: &Session, request: &RoleActivationRequest) -> bool {
+    let over = state(request).is_terminal();
+    if over {
+        line(session, &format!("{} is over already: {}", full_name(request), words::outcome(request, &session.screen.times)));
+    }
+    over
+}
+
+fn line(session: &Session, text: &str) {
+    session.screen.data(&session.screen.on_data(text, Paint::Plain));
 }
 
 /// What saying it twice comes to: the same thing again is done already, and anything else about what is decided is an error.
@@ -85,22 +110,20 @@ pub async fn about_each(
     Ok(exit)
 }
 
-/// Several requests by name.
-pub async fn each(session: &Session, names: &[String]) -> Result<Vec<RoleActivationRequest>, Problem> {
+/// Several requests by name. Of several, one that is not found is told and keeps no other one; the exit code says so.
+pub async fn each(session: &Session, names: &[String]) -> Result<(Vec<RoleActivationRequest>, Exit), Problem> {
     let namespace = session.namespace()?;
-    let mut found = Vec::new();
+    let (mut found, mut exit) = (Vec::new(), Exit::Done);
     for name in names {
-        // As tables and messages name it.
-        let (place, name) = match name.split_once('/') {
-            Some((place, name)) if super::read::plain_name(&format!("{place}/{name}")).contains('/') => (place.to_owned(), name),
-            _ => (namespace.clone(), name.as_str()),
-        };
-        found.push(session.request(&place, name).await?);
+        let (place, name) = placed(name, &namespace);
+        match session.request(&place, name).await {
+            Ok(request) => found.push(request),
+            Err(problem) if names.len() > 1 => {
+                session.screen.error(&problem.to_string());
+                exit = exit.and(problem.exit());
+            }
+            Err(problem) => return Err(problem),
+        }
     }
-    Ok(found)
-}
-
-/// Tells in a line what a request has become.
-pub fn told(session: &Session, request: &RoleActivationRequest, done: &str) {
-    session.screen.data(&session.screen.on_data(&format!("{} {done}: {}", full_name(request), state(request)), super::paint::Paint::Plain));
+    Ok((found, exit))
 }

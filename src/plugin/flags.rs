@@ -100,31 +100,49 @@ impl Flags {
     /// The same flags for a kubectl that is run for the same person.
     #[must_use]
     pub fn for_kubectl(&self) -> Vec<String> {
-        let file = self.kubeconfig.as_ref().map(|path| path.display().to_string());
-        let mut all: Vec<String> = [
-            ("--kubeconfig", &file),
-            ("--context", &self.context),
-            ("--cluster", &self.cluster),
-            ("--user", &self.user),
-            ("--as", &self.act_as),
-            ("--as-uid", &self.act_as_uid),
+        let mut all = self.cluster_and_person();
+        let secret = [
             ("--token", &self.token),
-            ("--server", &self.server),
             ("--certificate-authority", &self.certificate_authority),
             ("--client-certificate", &self.client_certificate),
             ("--client-key", &self.client_key),
             ("--tls-server-name", &self.tls_server_name),
-        ]
-        .into_iter()
-        .filter_map(|(flag, value)| value.as_ref().map(|value| format!("{flag}={value}")))
-        .collect();
-        all.extend(self.act_as_groups.iter().map(|group| format!("--as-group={group}")));
+        ];
+        all.extend(secret.into_iter().filter_map(|(flag, value)| value.as_ref().map(|value| format!("{flag}={value}"))));
         if let [namespace] = self.namespaces.as_slice() {
             all.push(format!("--namespace={namespace}"));
         }
         all.extend(self.insecure_skip_tls_verify.then(|| "--insecure-skip-tls-verify".to_owned()));
         all
     }
+
+    /// Those that say which cluster and which person this is about, for a command that somebody may copy: without them it would be about
+    /// another one. No token.
+    #[must_use]
+    pub fn cluster_and_person(&self) -> Vec<String> {
+        let file = self.kubeconfig.as_ref().map(|path| path.display().to_string());
+        let mut all: Vec<String> = [
+            ("--kubeconfig", &file),
+            ("--context", &self.context),
+            ("--cluster", &self.cluster),
+            ("--user", &self.user),
+            ("--server", &self.server),
+            ("--as", &self.act_as),
+            ("--as-uid", &self.act_as_uid),
+        ]
+        .into_iter()
+        .filter_map(|(flag, value)| value.as_ref().map(|value| format!("{flag}={value}")))
+        .collect();
+        all.extend(self.act_as_groups.iter().map(|group| format!("--as-group={group}")));
+        all
+    }
+}
+
+/// A word of a command line as a shell takes it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./:@%+,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// In which form data is printed.
@@ -181,6 +199,16 @@ pub fn patience(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_to_copy_is_about_the_same_cluster_and_person_and_holds_no_token() {
+        let some = |text: &str| Some(text.to_owned());
+        let flags = Flags { context: some("prod eu"), act_as: some("ann"), token: some("secret"), ..Flags::default() };
+        let words: Vec<String> = flags.cluster_and_person().iter().map(|word| quoted(word)).collect();
+        assert_eq!(words, ["'--context=prod eu'", "--as=ann"]);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert!(flags.for_kubectl().contains(&"--token=secret".to_owned()));
+    }
 
     #[test]
     fn times_are_as_kubectl_takes_them() {

@@ -87,6 +87,8 @@ pub async fn follow_until(
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<RoleActivationRequest> = None;
+    // Since when the API server has not answered.
+    let mut silent = None;
     let over = tokio::time::sleep(limit.unwrap_or(Duration::MAX));
     tokio::pin!(over);
     loop {
@@ -94,6 +96,7 @@ pub async fn follow_until(
             biased;
             change = changes.next() => match change {
                 Some(Ok(Some(request))) => {
+                    silent = None;
                     if last.as_ref().is_none_or(|before| before.resource_version() != request.resource_version()) {
                         seen(&session.screen, &request);
                     }
@@ -104,11 +107,18 @@ pub async fn follow_until(
                     last = Some(request);
                 }
                 Some(Ok(None)) => return Err(Problem::Absent(format!("request '{namespace}/{name}' is not there any more: somebody deleted it"))),
-                Some(Err(error)) => refused_for_good(&error).map_or(Ok(()), Err)?,
+                Some(Err(error)) => {
+                    refused_for_good(&error).map_or(Ok(()), Err)?;
+                    interrupted(&session.screen, &mut silent, &error);
+                }
                 None => return Err(Problem::Api(format!("cannot watch request '{namespace}/{name}'"))),
             },
             _ = ticks.tick() => {
-                let waits = last.as_ref().map_or_else(|| "for the operator".to_owned(), |request| words::waits_for(request, &session.screen.times));
+                let waits = match (&silent, &last) {
+                    (Some(_), _) => "for the API server".to_owned(),
+                    (None, Some(request)) => words::waits_for(request, &session.screen.times),
+                    (None, None) => "for the operator".to_owned(),
+                };
                 session.screen.progress(&format!("  waiting   {} {waits}", stopwatch(begun.elapsed())));
             }
             () = &mut over => {
@@ -121,8 +131,16 @@ pub async fn follow_until(
     }
 }
 
+/// Says once, and again only after it has answered, that the API server does not: who waits must not believe that nothing happens.
+pub fn interrupted(screen: &Screen, silent: &mut Option<Instant>, error: &watcher::Error) {
+    if silent.is_none() {
+        *silent = Some(Instant::now());
+        screen.warn(&format!("the API server does not say what happens, and is asked again and again: {}", one_line(error)));
+    }
+}
+
 /// What no other attempt changes.
-fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
+pub fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
     let no = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
             matches!(status.code, 401 | 403)
@@ -134,17 +152,26 @@ fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
 
 /// One line for a state that a request has come to, as it stands below `activate` and `wait`.
 pub fn told(screen: &Screen, request: &RoleActivationRequest) {
+    told_of(screen, request, "");
+}
+
+/// The same where several are waited for: it says of which.
+pub fn told_of_several(screen: &Screen, request: &RoleActivationRequest) {
+    told_of(screen, request, &format!("{}: ", full_name(request)));
+}
+
+fn told_of(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
     let Some(status) = &request.status else { return };
     let (mark, paint) = words::mark(state(request));
     let line = match state(request) {
-        State::Pending => format!("  {mark} pending   {}", words::message(request)),
-        State::AwaitingApproval => format!("  {mark} approval  {}", words::waits_for(request, &screen.times)),
-        State::Scheduled => format!("  {mark} scheduled {}", words::message(request)),
+        State::Pending => format!("  {mark} pending   {whose}{}", words::message(request)),
+        State::AwaitingApproval => format!("  {mark} approval  {whose}{}", words::waits_for(request, &screen.times)),
+        State::Scheduled => format!("  {mark} scheduled {whose}{}", words::message(request)),
         _ => return,
     };
     let approvals = status.approvals.iter().map(|approval| {
         let comment = approval.comment.as_ref().map(|comment| format!(": \"{comment}\"")).unwrap_or_default();
-        format!("  ✔ approved by {}{comment}", approval.approver)
+        format!("  ✔ {whose}approved by {}{comment}", approval.approver)
     });
     for approval in approvals {
         let approval = screen.beside(&approval, Paint::Good);
@@ -155,11 +182,12 @@ pub fn told(screen: &Screen, request: &RoleActivationRequest) {
 }
 
 /// What a request came to, in a line, and the one command that comes next.
-pub fn outcome(screen: &Screen, request: &RoleActivationRequest) {
+pub fn outcome(session: &Session, request: &RoleActivationRequest) {
+    let screen = &session.screen;
     let (mark, paint) = words::mark(state(request));
     let line = screen.beside(&format!("{mark} {}: {}", full_name(request), words::outcome(request, &screen.times)), paint);
     screen.say(&line);
     if let Some(next) = words::next(request) {
-        screen.next(&next);
+        session.next(&next);
     }
 }

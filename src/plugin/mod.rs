@@ -124,16 +124,16 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    runtime.block_on(carry_out(cli, screen)).into()
+    let exit = runtime.block_on(carry_out(cli, screen));
+    // Nobody waits for a credential plugin that took too long.
+    runtime.shutdown_background();
+    exit.into()
 }
 
 async fn carry_out(cli: Cli, screen: Screen) -> Exit {
     let beside = Screen::new(cli.flags.manner());
-    let prompt = matches!(&cli.command, Command::Whoami(options) if options.is_prompt());
     match dispatch(cli, screen).await {
         Ok(exit) => exit,
-        // Whatever is wrong, a shell's prompt stays as it is.
-        Err(_) if prompt => Exit::Done,
         Err(problem) => {
             beside.error(&problem.to_string());
             if let Some(reason) = problem.reason() {
@@ -152,6 +152,10 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
         Command::Completion(options) => return completion::run(&options, &screen),
         Command::Man(options) => return man::run(&options, &self::command(), &screen),
         Command::Version(options) if options.client => return version::client(&options, &screen),
+        Command::Whoami(options) if options.is_prompt() => {
+            whoami::prompt(flags, screen).await;
+            return Ok(Exit::Done);
+        }
         Command::Complete { words } => {
             completion::complete(&self::command(), &words).await;
             return Ok(Exit::Done);
@@ -159,28 +163,34 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
         other => other,
     };
     let mut session = Session::open(flags, screen).await?;
+    let ended = play(command, &mut session).await;
+    let printed = session.screen.end();
+    ended.and_then(|exit| printed.map(|()| exit))
+}
+
+async fn play(command: Command, session: &mut Session) -> Result<Exit, Problem> {
     match command {
-        Command::Roles(options) => roles::run(&options, &session).await,
-        Command::Describe(options) => describe::run(&options, &session).await,
-        Command::CanI(options) => can_i::run(&options, &session).await,
-        Command::Activate(options) => activate::run(&options, &mut session).await,
-        Command::Run(options) => run::run(&options, &mut session).await,
-        Command::Status(options) => status::run(&options, &session).await,
-        Command::Wait(options) => wait::run(&options, &session).await,
-        Command::Get(options) => get::run(&options, &session).await,
-        Command::List(options) => list::run(&options, &session).await,
-        Command::Pending(options) => pending::run(&options, &session).await,
-        Command::Approve(options) => approve::run(&options, &session).await,
-        Command::Deny(options) => deny::run(&options, &session).await,
-        Command::Extend(options) => extend::run(&options, &mut session).await,
-        Command::Deactivate(options) => deactivate::run(&options, &session).await,
-        Command::Revoke(options) => revoke::run(&options, &session).await,
-        Command::Review(options) => review::run(&options, &session).await,
-        Command::History(options) => history::run(&options, &session).await,
-        Command::Whoami(options) => whoami::run(&options, &session).await,
-        Command::Unblock(options) => unblock::run(&options, &mut session).await,
-        Command::Check(options) => check::run(&options, &session).await,
-        Command::Version(options) => version::run(&options, &session).await,
+        Command::Roles(options) => roles::run(&options, session).await,
+        Command::Describe(options) => describe::run(&options, session).await,
+        Command::CanI(options) => can_i::run(&options, session).await,
+        Command::Activate(options) => activate::run(&options, session).await,
+        Command::Run(options) => run::run(&options, session).await,
+        Command::Status(options) => status::run(&options, session).await,
+        Command::Wait(options) => wait::run(&options, session).await,
+        Command::Get(options) => get::run(&options, session).await,
+        Command::List(options) => list::run(&options, session).await,
+        Command::Pending(options) => pending::run(&options, session).await,
+        Command::Approve(options) => approve::run(&options, session).await,
+        Command::Deny(options) => deny::run(&options, session).await,
+        Command::Extend(options) => extend::run(&options, session).await,
+        Command::Deactivate(options) => deactivate::run(&options, session).await,
+        Command::Revoke(options) => revoke::run(&options, session).await,
+        Command::Review(options) => review::run(&options, session).await,
+        Command::History(options) => history::run(&options, session).await,
+        Command::Whoami(options) => whoami::run(&options, session).await,
+        Command::Unblock(options) => unblock::run(&options, session).await,
+        Command::Check(options) => check::run(&options, session).await,
+        Command::Version(options) => version::run(&options, session).await,
         // Done above.
         Command::Lint(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
     }

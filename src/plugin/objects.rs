@@ -4,10 +4,28 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{flags::Form, problem::Problem};
+use super::{flags::Form, problem::Problem, screen::Screen};
 use crate::api::text::is_forbidden;
 
-/// Objects in a form for programs; none in a form for people, which each command makes itself. One object stands by itself, several in a List.
+/// Prints what a command lists in a form for programs, always as a List, as kubectl does; false in a form for people, which each command
+/// makes itself.
+pub fn listed<K>(screen: &Screen, objects: &[K], form: Form) -> Result<bool, Problem>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let text = match form {
+        // Nothing has no name, not an empty one.
+        Form::Name if objects.is_empty() => return Ok(true),
+        Form::Name => printed(objects, form)?,
+        _ => data(&list(values_of(objects)?), form)?,
+    };
+    if let Some(text) = &text {
+        screen.data(text);
+    }
+    Ok(text.is_some())
+}
+
+/// What a command has made, in a form for programs; none in a form for people. One object stands by itself, several in a List.
 pub fn printed<K>(objects: &[K], form: Form) -> Result<Option<String>, Problem>
 where
     K: Resource<DynamicType = ()> + Serialize,
@@ -15,8 +33,10 @@ where
     if form == Form::Name {
         return Ok(Some(objects.iter().map(|object| name_of(object)).collect::<Vec<_>>().join("\n")));
     }
-    let values = objects.iter().map(|object| value_of(object)).collect::<Result<Vec<_>, _>>()?;
-    data(&list(values), form)
+    match objects {
+        [one] => data(&value_of(one)?, form),
+        several => data(&list(values_of(several)?), form),
+    }
 }
 
 /// One object in a form for programs.
@@ -40,8 +60,12 @@ pub fn data(value: &Value, form: Form) -> Result<Option<String>, Problem> {
     }
 }
 
-fn list(mut values: Vec<Value>) -> Value {
-    if values.len() == 1 { values.remove(0) } else { json!({"apiVersion": "v1", "kind": "List", "items": values}) }
+fn list(values: Vec<Value>) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": values})
+}
+
+fn values_of<K: Resource<DynamicType = ()> + Serialize>(objects: &[K]) -> Result<Vec<Value>, Problem> {
+    objects.iter().map(|object| value_of(object)).collect()
 }
 
 fn value_of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Value, Problem> {

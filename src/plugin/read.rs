@@ -51,6 +51,15 @@ impl Scope {
         }
     }
 
+    /// How many lists, and watches, it takes.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        match self {
+            Self::All => 1,
+            Self::In(namespaces) => namespaces.len(),
+        }
+    }
+
     /// ` in namespace 'payments'`, for what is not there.
     #[must_use]
     pub fn in_words(&self) -> String {
@@ -191,6 +200,15 @@ pub fn plain_name(text: &str) -> &str {
             name
         }
         _ => text,
+    }
+}
+
+/// Namespace and name of what is named as tables and messages do: NAMESPACE/NAME, or NAME in this namespace.
+#[must_use]
+pub fn placed<'n>(text: &'n str, namespace: &str) -> (String, &'n str) {
+    match plain_name(text).split_once('/') {
+        Some((place, name)) => (place.to_owned(), name),
+        None => (namespace.to_owned(), plain_name(text)),
     }
 }
 

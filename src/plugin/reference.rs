@@ -59,7 +59,13 @@ fn row(arg: &Arg) -> String {
         (Some(short), None) => format!("-{short}"),
         (None, None) => String::new(),
     };
-    let name = [name, if takes { value } else { String::new() }].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let name = match takes {
+        false => name,
+        // `--wait 5m` would take 5m for something else.
+        true if arg.is_require_equals_set() => format!("{name}[={value}]"),
+        true if name.is_empty() => value,
+        true => format!("{name} {value}"),
+    };
     let values: Vec<String> = arg.get_possible_values().iter().filter(|_| takes).map(|value| format!("`{}`", value.get_name())).collect();
     let values = if values.is_empty() { String::new() } else { format!(" One of {}.", values.join(", ")) };
     let default: Vec<String> =

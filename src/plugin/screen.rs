@@ -1,15 +1,19 @@
 //! What is printed: data to standard output, everything else to standard error.
 
 use std::{
-    io::{IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    io::{ErrorKind, IsTerminal, Write},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::ValueEnum;
 
 use super::{
     paint::{Paint, painted},
-    table::{Paper, Table, cut},
+    problem::Problem,
+    table::{Paper, Table, cut, wrapped},
     times::Times,
 };
 use crate::api::text::printable;
@@ -57,6 +61,8 @@ pub struct Screen {
     width_beside: Option<usize>,
     /// True while the last line of standard error is one that is written over.
     live: AtomicBool,
+    /// Why data could not be printed, where it could not.
+    unwritten: Mutex<Option<std::io::Error>>,
 }
 
 impl Screen {
@@ -81,6 +87,7 @@ impl Screen {
             width: out.then(|| columns(terminal_size::terminal_size_of(std::io::stdout()))).flatten(),
             width_beside: beside.then(|| columns(terminal_size::terminal_size_of(std::io::stderr()))).flatten(),
             live: AtomicBool::new(false),
+            unwritten: Mutex::default(),
         }
     }
 
@@ -96,12 +103,34 @@ impl Screen {
         self.width_beside.is_some() && !self.quiet
     }
 
-    /// Data: a line or several. A reader who has gone away is no error.
+    /// Data: a line or several. What cannot be printed is told in the end, by [`Screen::end`].
     pub fn data(&self, text: &str) {
         self.clear();
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}");
-        let _ = out.flush();
+        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+            self.lock_unwritten().get_or_insert(error);
+        }
+    }
+
+    /// False where nobody reads what is printed any more: what goes on for ever may stop then.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.lock_unwritten().is_none()
+    }
+
+    /// Whether all data was printed. A reader who has gone away, as `head` does, is no error; a disk that is full is one: half a list must
+    /// not look like a whole one.
+    pub fn end(&self) -> Result<(), Problem> {
+        match self.lock_unwritten().take() {
+            Some(source) if source.kind() != ErrorKind::BrokenPipe => {
+                Err(Problem::Here { what: "cannot print everything".to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lock_unwritten(&self) -> MutexGuard<'_, Option<std::io::Error>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A table as data; `nothing` is said beside it where it has no row.
@@ -124,6 +153,19 @@ impl Screen {
     #[must_use]
     pub fn beside(&self, text: &str, paint: Paint) -> String {
         painted(&printable(text), paint, self.colour_beside)
+    }
+
+    /// The same behind a title: all lines of it stand as far in as the first, so that no text, with blanks enough to reach the edge of the
+    /// screen, can look like a line of ours (T13).
+    #[must_use]
+    pub fn beside_indented(&self, text: &str, paint: Paint, indent: usize) -> String {
+        let text = printable(text);
+        let lines = match self.width_beside {
+            Some(width) => wrapped(&text, width.saturating_sub(indent)),
+            None => vec![text],
+        };
+        let lines: Vec<String> = lines.iter().map(|line| painted(line, paint, self.colour_beside)).collect();
+        lines.join(&format!("\n{:indent$}", ""))
     }
 
     /// A message for whoever watches.

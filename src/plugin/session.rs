@@ -1,17 +1,24 @@
 //! The way to the API server as the person who runs the command.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use kube::{
     Api, Client, Config,
     api::PostParams,
-    config::{AuthInfo, ExecConfig, KubeConfigOptions, Kubeconfig},
+    config::{
+        AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo,
+        NamedCluster, NamedContext,
+    },
 };
 use tokio::sync::OnceCell;
 
-use super::{flags::Flags, problem::Problem, screen::Screen};
+use super::{
+    flags::{Flags, quoted},
+    problem::Problem,
+    screen::Screen,
+};
 use crate::{
     api::{Line, Stamp, names},
     errors::one_line,
@@ -71,16 +78,35 @@ impl Session {
             return Err(Problem::Usage("--as-group and --as-uid go with --as".to_owned()));
         }
         let config = config(&flags).await?;
+        Self::with(config, flags, screen).await
+    }
+
+    /// A session of which nobody is asked anything, such as for a new sign-in: nobody expects a question from a shell's prompt.
+    pub async fn open_unasked(flags: Flags, screen: Screen) -> Result<Self, Problem> {
+        let mut config = config(&flags).await?;
+        if let Some(exec) = &mut config.auth_info.exec {
+            exec.interactive_mode = Some(ExecInteractiveMode::Never);
+        }
+        Self::with(config, flags, screen).await
+    }
+
+    async fn with(config: Config, flags: Flags, screen: Screen) -> Result<Self, Problem> {
         let (namespace, server, exec) = (config.default_namespace.clone(), config.cluster_url.to_string(), config.auth_info.exec.clone());
-        let client = connect(config)?;
+        let client = connect(config).await?;
         Ok(Self { client, screen, flags, namespace, server, exec, me: OnceCell::new() })
     }
 
     /// Signs in anew: the kubeconfig is read again and its credential plugin asked again.
     pub async fn sign_in_again(&mut self) -> Result<(), Problem> {
-        self.client = connect(config(&self.flags).await?)?;
+        self.client = connect(config(&self.flags).await?).await?;
         self.me = OnceCell::new();
         Ok(())
+    }
+
+    /// Tells the one command that comes next, for the same cluster and person.
+    pub fn next(&self, command: &str) {
+        let flags: Vec<String> = self.flags.cluster_and_person().iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        self.screen.next(&format!("{command}{}", flags.concat()));
     }
 
     /// The address of the API server.
@@ -152,27 +178,29 @@ pub fn valid_name(what: &str, name: &str) -> Result<(), Problem> {
     Err(Problem::Usage(format!("'{shown}' is no name of a {what}: lower case letters, digits, '-' and '.'")))
 }
 
-fn connect(config: Config) -> Result<Client, Problem> {
-    Client::try_from(config).map_err(|error| Problem::Kubeconfig(one_line(&error)))
+/// It runs the kubeconfig's credential plugin, which may take as long as a sign-in does. On a thread of its own, so that who has waited
+/// long enough can go on.
+async fn connect(config: Config) -> Result<Client, Problem> {
+    let connected = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+    let connected = connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))?;
+    connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))
 }
 
 async fn config(flags: &Flags) -> Result<Config, Problem> {
     let options = KubeConfigOptions { context: flags.context.clone(), cluster: flags.cluster.clone(), user: flags.user.clone() };
-    let broken = |error: &kube::config::KubeconfigError| Problem::Kubeconfig(one_line(error));
-    let kubeconfig = match &flags.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path).map_err(|error| broken(&error)),
-        None => Kubeconfig::read().map_err(|error| broken(&error)),
+    let broken = |error: &KubeconfigError| Problem::Kubeconfig(one_line(error));
+    let loaded = match kubeconfig(flags).map_err(|error| broken(&error))? {
+        Some(found) => Config::from_custom_kubeconfig(with_files(found, flags), &options).await.map_err(|error| broken(&error)),
+        // Without any file, as kubectl: what the flags say, or the pod's own account.
+        None if flags.server.is_some() => {
+            Config::from_custom_kubeconfig(with_files(bare(flags), flags), &options).await.map_err(|error| broken(&error))
+        }
+        None if flags.context.is_none() && flags.cluster.is_none() && flags.user.is_none() => Config::incluster().map_err(|_| {
+            Problem::Kubeconfig("there is none: neither --kubeconfig, $KUBECONFIG nor ~/.kube/config names a file".to_owned())
+        }),
+        None => Err(Problem::Kubeconfig("there is none in which the context, cluster or user could be".to_owned())),
     };
-    let loaded = match kubeconfig {
-        Ok(kubeconfig) => Config::from_custom_kubeconfig(with_files(kubeconfig, flags), &options).await.map_err(|error| broken(&error)),
-        Err(problem) => Err(problem),
-    };
-    let mut config = match loaded {
-        Ok(config) => config,
-        // In a pod there is none, as for kubectl.
-        Err(problem) if flags.kubeconfig.is_none() && flags.context.is_none() => Config::incluster().map_err(|_| problem)?,
-        Err(problem) => return Err(problem),
-    };
+    let mut config = loaded?;
     if let Some(server) = &flags.server {
         config.cluster_url = server.parse().map_err(|_| Problem::Usage(format!("--server '{server}' is no address")))?;
     }
@@ -187,6 +215,48 @@ async fn config(flags: &Flags) -> Result<Config, Problem> {
     }
     identify(&mut config.auth_info, flags);
     Ok(config)
+}
+
+/// The kubeconfig; none where no file of it is there. Of those in $KUBECONFIG the ones that are not there are left out, as kubectl does;
+/// one that cannot be read or understood is an error, and never leads to another identity than was asked for.
+fn kubeconfig(flags: &Flags) -> Result<Option<Kubeconfig>, KubeconfigError> {
+    if let Some(path) = &flags.kubeconfig {
+        return Kubeconfig::read_from(path).map(Some);
+    }
+    let named = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
+    let mut files: Vec<PathBuf> = named.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty()).collect();
+    if files.is_empty() {
+        files.extend(std::env::home_dir().map(|home| home.join(".kube").join("config")));
+    }
+    let mut found: Option<Kubeconfig> = None;
+    for file in files.iter().filter(|file| file.exists()) {
+        let next = Kubeconfig::read_from(file)?;
+        found = Some(match found {
+            Some(before) => before.merge(next)?,
+            None => next,
+        });
+    }
+    Ok(found)
+}
+
+/// A kubeconfig for what flags alone say.
+fn bare(flags: &Flags) -> Kubeconfig {
+    let name = "flags".to_owned();
+    Kubeconfig {
+        current_context: Some(name.clone()),
+        clusters: vec![NamedCluster {
+            name: name.clone(),
+            cluster: Some(Cluster { server: flags.server.clone(), ..Cluster::default() }),
+            ..NamedCluster::default()
+        }],
+        auth_infos: vec![NamedAuthInfo { name: name.clone(), auth_info: Some(AuthInfo::default()), ..NamedAuthInfo::default() }],
+        contexts: vec![NamedContext {
+            name: name.clone(),
+            context: Some(Context { cluster: name.clone(), user: Some(name), ..Context::default() }),
+            ..NamedContext::default()
+        }],
+        ..Kubeconfig::default()
+    }
 }
 
 /// Files that flags name, where the kubeconfig would.

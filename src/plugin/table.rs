@@ -182,6 +182,24 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
+/// `text` in lines of this many columns at most; a narrower screen than twenty shows what does not fit as it likes.
+#[must_use]
+pub fn wrapped(text: &str, to: usize) -> Vec<String> {
+    let to = to.max(20);
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for letter in text.chars() {
+        let columns = letter.width().unwrap_or(0);
+        if used + columns > to {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        line.push(letter);
+        used += columns;
+    }
+    lines.push(line);
+    lines
+}
+
 /// A text of at most so many columns, with a mark where it was cut.
 #[must_use]
 pub fn cut(text: &str, to: usize) -> String {

@@ -19,6 +19,7 @@ use crate::{
         profiles::{self, Profile},
         prompt,
         read::{Scope, full_name, plain_name},
+        screen::Screen,
         session::Session,
         sign_in, suggest, words,
     },
@@ -148,7 +149,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     if options.dry_run.is_some() {
         return dry(session, &made, options.output).map(|()| exit);
     }
-    follow_up(session, &made, options.waiting, options.output).await.map(|(waited, _)| exit.and(waited))
+    follow_up(session, &made, options.waiting, options.output).await.map(|waited| exit.and(waited))
 }
 
 /// What the API server would have made.
@@ -165,37 +166,51 @@ fn dry(session: &Session, made: &[RoleActivationRequest], output: Output) -> Res
     Ok(())
 }
 
-/// Tells what was made, waits for it where that is wanted, and prints it as it is then.
-pub async fn follow_up(
-    session: &Session,
-    made: &[RoleActivationRequest],
-    waiting: Waiting,
-    output: Output,
-) -> Result<(Exit, Vec<RoleActivationRequest>), Problem> {
-    let (mut exit, mut last) = (Exit::Done, made.to_vec());
-    if waiting.applies(session) {
-        last.clear();
-        for request in made {
-            session.screen.say(&format!("request {} created", full_name(request)));
-            let ended = until_usable(session, request, waiting.timeout).await?;
-            exit = exit.and(Goal::Settled.exit(&ended));
-            last.push(ended);
+/// Tells what was made, waits for it where that is wanted, and prints it as it is then. Of several, one that comes to nothing in time is
+/// told and hides no other one.
+pub async fn follow_up(session: &Session, made: &[RoleActivationRequest], waiting: Waiting, output: Output) -> Result<Exit, Problem> {
+    if !waiting.applies(session) {
+        match objects::printed(made, output.output)? {
+            Some(text) => session.screen.data(&text),
+            None => made.iter().for_each(|request| {
+                session.screen.data(&session.screen.on_data(&format!("request {} created", full_name(request)), Paint::Plain));
+            }),
         }
-        if let Some(text) = objects::printed(&last, output.output)? {
-            session.screen.data(&text);
+        if let Some(next) = made.last().and_then(words::next) {
+            session.next(&next);
         }
-        return Ok((exit, last));
+        return Ok(Exit::Done);
     }
-    match objects::printed(made, output.output)? {
-        Some(text) => session.screen.data(&text),
-        None => made.iter().for_each(|request| {
-            session.screen.data(&session.screen.on_data(&format!("request {} created", full_name(request)), Paint::Plain));
-        }),
+    // All are named before anything is waited for: what is active meanwhile must not be unknown to who breaks off.
+    for request in made {
+        session.screen.say(&format!("request {} created", full_name(request)));
     }
-    if let Some(next) = made.last().and_then(words::next) {
-        session.screen.next(&next);
+    let seen = if made.len() > 1 { follow::told_of_several } else { follow::told };
+    let waits = made.iter().map(|request| until_usable(session, request, waiting.timeout, seen));
+    let (mut exit, mut last, mut problems) = (Exit::Done, Vec::new(), Vec::new());
+    for (request, ended) in made.iter().zip(futures::future::join_all(waits).await) {
+        match ended {
+            Ok(ended) => {
+                exit = exit.and(Goal::Settled.exit(&ended));
+                last.push(ended);
+            }
+            Err(problem) => {
+                exit = exit.and(problem.exit());
+                last.push(request.clone());
+                problems.push(problem);
+            }
+        }
     }
-    Ok((exit, last))
+    if let Some(text) = objects::printed(&last, output.output)? {
+        session.screen.data(&text);
+    }
+    if made.len() == 1
+        && let Some(problem) = problems.pop()
+    {
+        return Err(problem);
+    }
+    problems.iter().for_each(|problem| session.screen.error(&problem.to_string()));
+    Ok(exit)
 }
 
 /// Asks for exactly one thing, and waits for nothing.
@@ -210,10 +225,11 @@ pub async fn until_usable(
     session: &Session,
     request: &RoleActivationRequest,
     limit: Option<Duration>,
+    seen: fn(&Screen, &RoleActivationRequest),
 ) -> Result<RoleActivationRequest, Problem> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
-    let ended = follow(session, (&namespace, &name), limit, Goal::Settled, follow::told).await?;
-    follow::outcome(&session.screen, &ended);
+    let ended = follow(session, (&namespace, &name), limit, Goal::Settled, seen).await?;
+    follow::outcome(session, &ended);
     Ok(ended)
 }
 

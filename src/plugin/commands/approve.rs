@@ -48,8 +48,8 @@ pub struct Options {
 
 /// Approves them, one after the other.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let requests = decide::each(session, &options.names).await?;
-    decide::about_each(session, &requests, async |request| one(options, session, request).await).await
+    let (requests, missing) = decide::each(session, &options.names).await?;
+    decide::about_each(session, &requests, async |request| one(options, session, request).await).await.map(|exit| missing.and(exit))
 }
 
 async fn one(options: &Options, session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
@@ -153,6 +153,11 @@ fn shown(
         let system = ticket.system.as_ref().map(|system| format!("{system} ")).unwrap_or_default();
         format!("{system}{}", ticket.number.as_ref().map(ToString::to_string).unwrap_or_default())
     });
+    let starts = match (spec.start_time, spec.base()) {
+        (Some(at), _) => screen.times.clock(at),
+        (None, Some(base)) => format!("when {base} ends"),
+        (None, None) => "when it is approved".to_owned(),
+    };
     let stamp = spec.requester.clone().unwrap_or_default();
     let evidence: Vec<String> = stamp.extra.iter().map(|(key, values)| format!("{key}={}", values.join(","))).collect();
     let kind = role.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
@@ -163,7 +168,7 @@ fn shown(
         ("Role", format!("{kind}{} (eligibility '{}')", role.name, spec.eligibility_ref.name)),
         ("Namespace", request.namespace().unwrap_or_default()),
         ("Duration", format!("{asked}{shorter}")),
-        ("Starts", spec.start_time.map_or_else(|| "when it is approved".to_owned(), |at| screen.times.clock(at))),
+        ("Starts", starts),
         ("Extends", spec.base().unwrap_or_default().to_owned()),
         ("Why", words::justification(request).to_owned()),
         ("Ticket", ticket.unwrap_or_default()),
@@ -175,11 +180,11 @@ fn shown(
     for (title, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
         let paint = if *title == "Risks" { Paint::Bad } else { Paint::Plain };
         // Writing to a String cannot fail.
-        let _ = writeln!(said, "  {:<11}{}", format!("{title}:"), screen.beside(text, paint));
+        let _ = writeln!(said, "  {:<11}{}", format!("{title}:"), screen.beside_indented(text, paint, 13));
     }
     let _ = write!(said, "  Rules:");
     for rule in rules {
-        let _ = write!(said, "\n    {}", screen.beside(rule, Paint::Plain));
+        let _ = write!(said, "\n    {}", screen.beside_indented(rule, Paint::Plain, 6));
     }
     if truncated || rules.is_empty() {
         let _ = write!(

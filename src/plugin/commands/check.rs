@@ -106,38 +106,37 @@ fn print(options: &Options, session: &Session, findings: &[Finding]) -> Result<(
 }
 
 async fn look(session: &Session) -> Vec<Finding> {
-    let server = api_server(session).await;
+    let (server, ahead) = api_server(session).await;
     // Without it nothing else says anything.
     if server.iter().any(|finding| finding.health == Health::Broken) {
         return server;
     }
-    let (kinds, rights, webhook, lease) = tokio::join!(kinds(session), rights(session), webhook(session), leader(session));
+    let (kinds, rights, webhook, lease) = tokio::join!(kinds(session), rights(session), webhook(session), leader(session, ahead));
     server.into_iter().chain([kinds, rights, webhook, lease]).collect()
 }
 
-async fn api_server(session: &Session) -> Vec<Finding> {
+/// How it answers, and by how much its clock is ahead of this machine's.
+async fn api_server(session: &Session) -> (Vec<Finding>, TimeDelta) {
     let before = session.screen.times.now();
     let version = session.client.apiserver_version().await;
     let version = match version {
         Ok(version) => version,
         Err(error) => {
-            return vec![Finding {
-                what: "api server",
-                health: Health::Broken,
-                said: Problem::of(&format!("reach {}", session.server()), &error).to_string(),
-            }];
+            let said = Problem::of(&format!("reach {}", session.server()), &error).to_string();
+            return (vec![Finding { what: "api server", health: Health::Broken, said }], TimeDelta::zero());
         }
     };
     let (health, said) = match kubernetes::doubt(&version) {
         None => (Health::Well, format!("{} at {}", version.git_version, session.server())),
         Some(why) => (Health::Unknown, format!("{}: {why}", version.git_version)),
     };
-    vec![Finding { what: "api server", health, said }, clock(session, before).await]
+    let (clock, ahead) = clock(session, before).await;
+    (vec![Finding { what: "api server", health, said }, clock], ahead)
 }
 
 /// The API server's clock against this machine's: `--start` and the time left are shown by ours, and decided by its.
-async fn clock(session: &Session, before: DateTime<Utc>) -> Finding {
-    let unknown = |said: &str| Finding { what: "clock", health: Health::Unknown, said: said.to_owned() };
+async fn clock(session: &Session, before: DateTime<Utc>) -> (Finding, TimeDelta) {
+    let unknown = |said: &str| (Finding { what: "clock", health: Health::Unknown, said: said.to_owned() }, TimeDelta::zero());
     let Ok(request) = http::Request::get("/version").body(Body::empty()) else { return unknown("cannot be asked") };
     let Ok(answer) = session.client.send(request).await else { return unknown("cannot be asked") };
     let after = session.screen.times.now();
@@ -145,21 +144,18 @@ async fn clock(session: &Session, before: DateTime<Utc>) -> Finding {
         return unknown("the API server does not say what time it is");
     };
     // Its second began at some time within the call.
-    let difference = if theirs > after {
+    let ahead = if theirs > after {
         theirs - after
     } else if theirs < before - TimeDelta::seconds(1) {
-        before - theirs
+        theirs - before
     } else {
         TimeDelta::zero()
     };
-    if difference <= SKEW {
-        return Finding { what: "clock", health: Health::Well, said: "agrees with the API server's".to_owned() };
+    if ahead.abs() <= SKEW {
+        return (Finding { what: "clock", health: Health::Well, said: "agrees with the API server's".to_owned() }, ahead);
     }
-    Finding {
-        what: "clock",
-        health: Health::Unknown,
-        said: format!("differs from the API server's by {}: times that are left are shown wrong here", short(difference)),
-    }
+    let said = format!("differs from the API server's by {}: times that are left are shown wrong here", short(ahead.abs()));
+    (Finding { what: "clock", health: Health::Unknown, said }, ahead)
 }
 
 async fn kinds(session: &Session) -> Finding {
@@ -214,7 +210,13 @@ async fn rights(session: &Session) -> Finding {
     if missing.is_empty() {
         return Finding { what, health: Health::Well, said: format!("you may ask and decide in namespace '{namespace}'") };
     }
-    let said = format!("you may not {}: an admin must bind you to the ClusterRole for requesters (chart jit-access)", missing.join(", "));
+    let missing = missing.join(", ");
+    // Who defines eligibilities need not be eligible for anything himself.
+    let defines = Question { verb: "update", group: GROUP, resource: "roleeligibilities", name: "", namespace: None };
+    if let Ok(Access::Yes) = access::ask_of_us(&session.client, || "whether you may update roleeligibilities".to_owned(), &defines).await {
+        return Finding { what, health: Health::Unknown, said: format!("as an admin; to activate something yourself you lack: {missing}") };
+    }
+    let said = format!("you may not {missing}: an admin must bind you to the ClusterRole for requesters (chart jit-access)");
     Finding { what, health: Health::Broken, said }
 }
 
@@ -245,12 +247,18 @@ async fn webhook(session: &Session) -> Finding {
     }
 }
 
-/// Who holds the Lease, where that may be read.
-async fn leader(session: &Session) -> Finding {
+/// Who holds the Lease, where that may be read; the API server's clock is `ahead` of ours.
+async fn leader(session: &Session, ahead: TimeDelta) -> Finding {
     let what = "operator";
     let api: Api<Lease> = Api::all(session.client.clone());
-    let unknown = || Finding { what, health: Health::Unknown, said: "you may not read its Lease; admins may".to_owned() };
-    let Ok(leases) = api.list(&ListParams::default()).await else { return unknown() };
+    let leases = match api.list(&ListParams::default()).await.map_err(|error| Problem::of("read its Lease", &error)) {
+        Ok(leases) => leases,
+        Err(Problem::Forbidden(_)) => {
+            let said = "you may not read its Lease; a cluster-admin may, or who may list Leases".to_owned();
+            return Finding { what, health: Health::Unknown, said };
+        }
+        Err(problem) => return Finding { what, health: Health::Unknown, said: problem.to_string() },
+    };
     // The one that holds the record of the guards.
     let ours =
         leases.items.into_iter().find(|lease| lease.metadata.annotations.iter().flatten().any(|(key, _)| key == crate::api::names::GUARDS));
@@ -259,7 +267,7 @@ async fn leader(session: &Session) -> Finding {
     };
     let holder = spec.holder_identity.unwrap_or_default();
     let renewed = spec.renew_time.map(|time| conditions::from_time(&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time.0)));
-    let silent = renewed.map_or(TimeDelta::MAX, |at| session.screen.times.now().signed_duration_since(at));
+    let silent = renewed.map_or(TimeDelta::MAX, |at| (session.screen.times.now() + ahead).signed_duration_since(at));
     if holder.is_empty() || silent > STALE {
         return Finding {
             what,

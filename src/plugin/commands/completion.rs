@@ -220,7 +220,7 @@ fn of_kubeconfig(flag: &str) -> Vec<String> {
 async fn session(words: &[String]) -> Option<Session> {
     let flags = Flags { request_timeout: PATIENCE, ..crate::plugin::flags_in(words) };
     let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
-    Session::open(flags, screen).await.ok()
+    Session::open_unasked(flags, screen).await.ok()
 }
 
 async fn within<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {

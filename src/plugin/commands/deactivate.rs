@@ -30,7 +30,7 @@ pub struct Options {
 
 /// Gives them back.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let requests = if options.names.is_empty() {
+    let (requests, missing) = if options.names.is_empty() {
         let scope = if options.all { Scope::wherever(session) } else { Scope::In(session.namespaces()) };
         let live = session.my_requests(&scope, &selectors::live_states()).await?;
         match live.as_slice() {
@@ -42,26 +42,33 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
                 let names: Vec<String> = live.iter().map(full_name).collect();
                 return Err(Problem::Usage(format!("there are several: {}; name one, or say --all", names.join(", "))));
             }
-            _ => live,
+            _ => (live, Exit::Done),
         }
     } else {
         decide::each(session, &options.names).await?
     };
-    decide::about_each(session, &requests, async |request| {
-        decide::told(session, &ended(session, request, options.message.as_deref()).await?, "given back");
-        Ok(Exit::Done)
-    })
-    .await
+    let given = decide::about_each(session, &requests, async |request| {
+        if decide::is_over(session, request) {
+            return Ok(Exit::Done);
+        }
+        Ok(decide::told(session, ended(session, request, options.message.as_deref()).await?, "given back"))
+    });
+    given.await.map(|exit| missing.and(exit))
 }
 
-/// Gives a request back, and returns when it is gone.
+/// Gives a request back, and returns when it is gone, or when it should be and is not, of which it warns.
 pub async fn give_back(session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
-    let ended = ended(session, request, None).await?;
-    session.screen.say(&format!("{} given back", full_name(&ended)));
+    if let Some(ended) = ended(session, request, None).await? {
+        session.screen.say(&format!("{} given back", full_name(&ended)));
+    }
     Ok(())
 }
 
-async fn ended(session: &Session, request: &RoleActivationRequest, message: Option<&str>) -> Result<RoleActivationRequest, Problem> {
+async fn ended(
+    session: &Session,
+    request: &RoleActivationRequest,
+    message: Option<&str>,
+) -> Result<Option<RoleActivationRequest>, Problem> {
     decide::create(session, &manifest::decision(request, Verb::Deactivate, message)?).await?;
     decide::until_ended(session, request).await
 }

@@ -24,11 +24,13 @@ pub struct Options {
 /// Denies them.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let Word { names, message } = &options.word;
-    let requests = decide::each(session, names).await?;
-    decide::about_each(session, &requests, async |request| {
+    let (requests, missing) = decide::each(session, names).await?;
+    let decided = decide::about_each(session, &requests, async |request| {
+        if decide::is_over(session, request) {
+            return Ok(Exit::Done);
+        }
         decide::create(session, &manifest::decision(request, Verb::Deny, Some(message))?).await?;
-        decide::told(session, &decide::until_ended(session, request).await?, "denied");
-        Ok(Exit::Done)
-    })
-    .await
+        Ok(decide::told(session, decide::until_ended(session, request).await?, "denied"))
+    });
+    decided.await.map(|exit| missing.and(exit))
 }

@@ -87,7 +87,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     }
     screen.data(&format!("{said}Rules:"));
     roles::rules(session, &eligibility);
-    screen.next(&format!("kubectl jit can-i {}", eligibility.name_any()));
+    session.next(&format!("kubectl jit can-i {}", eligibility.name_any()));
     Ok(Exit::Done)
 }
 

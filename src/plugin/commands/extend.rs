@@ -10,7 +10,7 @@ use crate::{
         flags::Output,
         manifest,
         problem::{Exit, Problem},
-        read::{Scope, full_name, state},
+        read::{Scope, full_name, placed, state},
         session::Session,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 /// meanwhile.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the request; without one, your only active one in the namespace.
+    /// Name of the request, as NAME or NAMESPACE/NAME; without one, your only active one in the namespace.
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// For how much longer; by default as the eligibility says.
@@ -42,7 +42,10 @@ pub struct Options {
 /// Asks for it.
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
     let base = match &options.name {
-        Some(name) => session.request(&session.namespace()?, name).await?,
+        Some(name) => {
+            let (namespace, name) = placed(name, &session.namespace()?);
+            session.request(&namespace, name).await?
+        }
         None => only_active(session).await?,
     };
     let said = manifest::Said {
@@ -57,7 +60,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     next.spec.justification = next.spec.justification.take().or_else(|| base.spec.justification.clone());
     next.spec.ticket = next.spec.ticket.take().or_else(|| base.spec.ticket.clone());
     let made = activate::create(session, &next, false).await?;
-    activate::follow_up(session, &[made], options.waiting, options.output).await.map(|(exit, _)| exit)
+    activate::follow_up(session, &[made], options.waiting, options.output).await
 }
 
 async fn only_active(session: &Session) -> Result<RoleActivationRequest, Problem> {

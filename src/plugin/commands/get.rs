@@ -12,7 +12,7 @@ use crate::{
         objects,
         paint::Paint,
         problem::{Exit, Problem},
-        read::{created, requester, state},
+        read::{created, placed, requester, state},
         screen::Screen,
         session::Session,
         times::short,
@@ -25,7 +25,7 @@ use crate::{
 /// With what belongs to it: eligibility, approval, decisions, binding, timeline.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the request.
+    /// Name of the request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: String,
     /// Print it again whenever it changes; ends when the request is at an end, and says in its exit code how.
@@ -42,14 +42,14 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
 
 /// Shows one request, for `get` and `status NAME`.
 pub async fn one(session: &Session, name: &str, watch: bool, output: Output) -> Result<Exit, Problem> {
-    let namespace = session.namespace()?;
+    let (namespace, name) = placed(name, &session.namespace()?);
     let request = session.request(&namespace, name).await?;
     print(session, &request, output).await?;
     if !watch {
         return Ok(Exit::Done);
     }
     let mut last = request;
-    while !state(&last).is_terminal() {
+    while !state(&last).is_terminal() && session.screen.is_read() {
         let before = last.resource_version();
         let changed = |request: &RoleActivationRequest| request.resource_version() != before || state(request).is_terminal();
         last = follow_until(session, (&namespace, &last.name_any()), None, ("changed", changed), |_, _| ()).await?;

@@ -126,8 +126,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         session.screen.data(&csv(&found));
         return Ok(Exit::Done);
     }
-    if let Some(text) = objects::printed(&found, options.output.form())? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &found, options.output.form())? {
         return Ok(Exit::Done);
     }
     let several = scope.is_several();

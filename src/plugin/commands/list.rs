@@ -63,8 +63,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         session.requests_with(&scope, &fields, labels).await?
     };
     found.retain(|request| wanted(state(request)) && options.of_user.as_deref().is_none_or(|user| requester(request) == user));
-    if let Some(text) = objects::printed(&found, options.output.output)? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &found, options.output.output)? {
         return Ok(Exit::Done);
     }
     let mut table = rows::table(scope.is_several());

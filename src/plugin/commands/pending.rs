@@ -12,7 +12,7 @@ use crate::{
         paint::Paint,
         problem::{Exit, Problem},
         read::{Scope, created, requester, state},
-        session::Session,
+        session::{Me, Session},
         table::{Cell, Column, Table},
         times::short,
         watching::{self, Left},
@@ -38,16 +38,22 @@ pub struct Options {
     output: Output,
 }
 
+impl Options {
+    fn scope(&self, session: &Session) -> Scope {
+        if self.all_namespaces { Scope::All } else { Scope::wherever(session) }
+    }
+}
+
 /// Lists them.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     if options.watch {
-        return watching::again_and_again(session, async || list(options, session).await).await;
+        return watching::again_and_again(session, &options.scope(session), async || list(options, session).await).await;
     }
     list(options, session).await.map(|_| Exit::Done)
 }
 
 async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
-    let scope = if options.all_namespaces { Scope::All } else { Scope::wherever(session) };
+    let scope = options.scope(session);
     let awaiting = selectors::in_state(|state| state == State::AwaitingApproval);
     let owed = |review: ReviewState| format!("status.review.state={}", review.as_str());
     let (owed, overdue) = (owed(ReviewState::Owed), owed(ReviewState::Overdue));
@@ -60,8 +66,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
         let me = &session.me().await?.stamp;
         found.retain(|request| may_decide(request, me));
     }
-    if let Some(text) = objects::printed(&found, options.output.output)? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &found, options.output.output)? {
         return Ok(Left::Something);
     }
     let mut table = Table::new([
@@ -86,7 +91,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
             request.name_any().into(),
             requester(request).into(),
             role.name.into(),
-            request.spec.duration.map(|length| length.to_string()).unwrap_or_default().into(),
+            request.spec.duration.map_or_else(|| "default".to_owned(), |length| length.to_string()).into(),
             short(times.now().signed_duration_since(created(request))).into(),
             Cell::painted(needs, paint),
             role.risk_summary.into(),
@@ -96,8 +101,10 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
     }
     let whom = if options.mine_to_decide { "nothing waits for you" } else { "nothing waits for anybody" };
     session.screen.table(&table, options.output.is_wide(), &format!("{whom}{}", scope.in_words()));
-    if let Some(first) = found.iter().find(|request| state(request) == State::AwaitingApproval) {
-        session.screen.next(&format!("kubectl jit approve {} -n {}", first.name_any(), first.namespace().unwrap_or_default()));
+    // Nobody is asked about his own.
+    let me = if found.is_empty() { None } else { session.me().await.ok().map(Me::name) };
+    if let Some(first) = found.iter().find(|request| state(request) == State::AwaitingApproval && Some(requester(request)) != me) {
+        session.next(&format!("kubectl jit approve {} -n {}", first.name_any(), first.namespace().unwrap_or_default()));
     }
     Ok(Left::Something)
 }

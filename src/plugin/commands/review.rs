@@ -34,16 +34,16 @@ pub struct Options {
 /// Reviews them.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let Word { names, message } = &options.word;
-    let requests = decide::each(session, names).await?;
-    decide::about_each(session, &requests, async |request| {
+    let (requests, missing) = decide::each(session, names).await?;
+    let reviewed = decide::about_each(session, &requests, async |request| {
         decide::create(session, &manifest::decision(request, Verb::Review, Some(message))?).await?;
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
         let review = review(&after).map(emergency::in_words).unwrap_or_default();
         session.screen.data(&session.screen.on_data(&format!("{}: {review}", full_name(&after)), Paint::Plain));
         Ok(Exit::Done)
-    })
-    .await
+    });
+    reviewed.await.map(|exit| missing.and(exit))
 }
 
 fn review(request: &RoleActivationRequest) -> Option<&ReviewStatus> {

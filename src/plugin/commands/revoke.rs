@@ -38,10 +38,12 @@ pub struct Options {
 
 /// Revokes them. One that cannot be revoked keeps no other one.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let requests = if options.names.is_empty() { of(options, session).await? } else { decide::each(session, &options.names).await? };
+    let (mut requests, missing) =
+        if options.names.is_empty() { (of(options, session).await?, Exit::Done) } else { decide::each(session, &options.names).await? };
+    requests.retain(|request| !decide::is_over(session, request));
     if requests.is_empty() {
         session.screen.say("there is nothing to revoke");
-        return Ok(Exit::Done);
+        return Ok(missing);
     }
     if options.names.is_empty() && !options.yes {
         let names: Vec<String> = requests.iter().map(|request| format!("{} of {}", full_name(request), requester(request))).collect();
@@ -57,15 +59,19 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     }
     // Everything is said first, so that nothing waits for the end of something else.
     let said = session.each(requests, async |request| (revoke(options, session, &request).await, request)).await;
-    let mut exit = Exit::Done;
-    for (decided, request) in said {
-        match decided {
-            Ok(()) => decide::told(session, &decide::until_ended(session, &request).await?, "revoked"),
+    let ended = session.each(said, async |(said, request)| match said {
+        Ok(()) => (decide::until_ended(session, &request).await, request),
+        Err(problem) => (Err(problem), request),
+    });
+    let mut exit = missing;
+    for (ended, request) in ended.await {
+        exit = exit.and(match ended {
+            Ok(ended) => decide::told(session, ended, "revoked"),
             Err(problem) => {
                 session.screen.error(&format!("{}: {problem}", full_name(&request)));
-                exit = exit.and(problem.exit());
+                problem.exit()
             }
-        }
+        });
     }
     Ok(exit)
 }

@@ -45,8 +45,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let (me, mut eligibilities, policies, mine) = (me?, eligibilities?, policies?, mine.unwrap_or_default());
     let wanted = session.flags.namespaces.clone();
     eligibilities.retain(|eligibility| (options.all || is_mine(me, eligibility)) && wanted.iter().all(|name| may_cover(eligibility, name)));
-    if let Some(text) = objects::printed(&eligibilities, options.output.output)? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &eligibilities, options.output.output)? {
         return Ok(Exit::Done);
     }
     let mut table = Table::new([

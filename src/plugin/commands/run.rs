@@ -51,7 +51,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     let request = activate::one(&asked, session).await?;
     session.screen.say(&format!("request {} created", full_name(&request)));
     let usable = tokio::select! {
-        usable = activate::until_usable(session, &request, options.timeout) => usable,
+        usable = activate::until_usable(session, &request, options.timeout, crate::plugin::follow::told) => usable,
         () = stops.any() => Err(Problem::BrokenOff),
     };
     let usable = match usable {
@@ -64,20 +64,39 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     if state(&usable) != State::Active {
         return Ok(crate::plugin::follow::Goal::Active.exit(&usable));
     }
-    let ended = play(program, args, &usable, &mut stops).await;
+    let ended = play(session, (program, args), &usable, &mut stops).await;
     give_back(session, &request).await;
     ended
 }
 
-async fn play(program: &str, args: &[String], request: &RoleActivationRequest, stops: &mut Stops) -> Result<Exit, Problem> {
+async fn play(
+    session: &Session,
+    (program, args): (&str, &[String]),
+    request: &RoleActivationRequest,
+    stops: &mut Stops,
+) -> Result<Exit, Problem> {
     let here = |source| Problem::Here { what: format!("cannot run '{program}'"), source };
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(path) = &session.flags.kubeconfig {
+        command.env("KUBECONFIG", path);
+    }
+    // What a kubeconfig alone does not say, the command must be told by whoever writes it.
+    let flags = session.flags.for_kubectl();
+    let untold: Vec<&str> =
+        flags.iter().filter_map(|flag| flag.split('=').next()).filter(|flag| !matches!(*flag, "--kubeconfig" | "--namespace")).collect();
+    if !untold.is_empty() {
+        session
+            .screen
+            .warn(&format!("'{program}' does not hear of {}: where it talks to a cluster, give it the same itself", untold.join(", ")));
+    }
+    let mut child = command
         .args(args)
         .env("JIT_REQUEST", request.name_any())
         .env("JIT_NAMESPACE", request.namespace().unwrap_or_default())
         .stdin(Stdio::inherit())
         .spawn()
         .map_err(here)?;
+    let mut told_to_end = false;
     loop {
         tokio::select! {
             ended = child.wait() => {
@@ -87,9 +106,16 @@ async fn play(program: &str, args: &[String], request: &RoleActivationRequest, s
                 let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
                 return Ok(Exit::Of(u8::try_from(code).unwrap_or(1)));
             }
-            // A terminal sends Ctrl-C to the command too, which decides for itself; who ends this process ends the command.
+            // A terminal sends Ctrl-C to the command too, which decides for itself; who ends this process ends the command, which may
+            // clean up behind itself until it is told a second time.
             kind = stops.next() => if kind != SignalKind::interrupt() {
-                let _ = child.start_kill();
+                match child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
+                    Some(pid) if !told_to_end => {
+                        told_to_end = true;
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                    }
+                    _ => drop(child.start_kill()),
+                }
             },
         }
     }

@@ -21,7 +21,7 @@ use crate::{
 /// With the time that is left; in every namespace or in those of -n.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    /// Only this request.
+    /// Only this request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print it again whenever it changes; ends when nothing is left.
@@ -37,7 +37,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         return super::get::one(session, name, options.watch, options.output).await;
     }
     if options.watch {
-        return watching::again_and_again(session, async || list(options, session).await).await;
+        return watching::again_and_again(session, &Scope::wherever(session), async || list(options, session).await).await;
     }
     list(options, session).await.map(|_| Exit::Done)
 }
@@ -46,8 +46,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
     let scope = Scope::wherever(session);
     let found = session.my_requests(&scope, &selectors::live_states()).await?;
     let left = if found.is_empty() { Left::Nothing } else { Left::Something };
-    if let Some(text) = objects::printed(&found, options.output.output)? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &found, options.output.output)? {
         return Ok(left);
     }
     let mut table = rows::table(true);
@@ -61,7 +60,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
         None => found.first().and_then(words::next),
     };
     if let Some(next) = next {
-        session.screen.next(&next);
+        session.next(&next);
     }
     Ok(left)
 }

@@ -33,8 +33,9 @@ use crate::{
 ///
 /// It reads the error, or runs a kubectl command and reads its error, and says what you could activate: the least powerful first.
 ///
-///   kubectl get deploy -n payments 2>&1 | kubectl jit unblock
-///   kubectl jit unblock -- get deploy -n payments
+/// To read it: kubectl get deploy -n payments 2>&1 | kubectl jit unblock
+///
+/// To run it: kubectl jit unblock -- get deploy -n payments
 #[derive(Debug, Args)]
 pub struct Options {
     /// Why, for what is activated here.
@@ -130,8 +131,7 @@ async fn offer(
     offers: &[(Allows, RoleEligibility)],
 ) -> Result<Exit, Problem> {
     let eligibilities: Vec<RoleEligibility> = offers.iter().map(|(_, eligibility)| eligibility.clone()).collect();
-    if let Some(text) = objects::printed(&eligibilities, options.output.output)? {
-        session.screen.data(&text);
+    if objects::listed(&session.screen, &eligibilities, options.output.output)? {
         return Ok(Exit::Done);
     }
     let policies = session.policies().await?;
@@ -161,7 +161,7 @@ async fn offer(
     session.screen.table(&table, options.output.is_wide(), "");
     let first = offers.first().map(|(_, eligibility)| eligibility.name_any()).unwrap_or_default();
     if options.command.is_empty() || !session.screen.asks() {
-        session.screen.next(&format!("kubectl jit activate {first} -n {namespace}"));
+        session.next(&format!("kubectl jit activate {first} -n {namespace}"));
         return Ok(Exit::Done);
     }
     let names: Vec<String> = eligibilities.iter().map(ResourceExt::name_any).collect();

@@ -10,7 +10,7 @@ use crate::plugin::{
     follow::{self, Goal, follow},
     objects,
     problem::{Exit, Problem},
-    read::state,
+    read::{placed, state},
     session::Session,
 };
 
@@ -19,7 +19,7 @@ use crate::plugin::{
 /// It returns on every outcome, and the exit code says which.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the request.
+    /// Name of the request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: String,
     /// What to wait for.
@@ -34,9 +34,9 @@ pub struct Options {
 
 /// Waits for it.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let namespace = session.namespace()?;
+    let (namespace, name) = placed(&options.name, &session.namespace()?);
     // A name that is none is told at once, and not waited for.
-    let request = session.request(&namespace, &options.name).await?;
+    let request = session.request(&namespace, name).await?;
     let name = request.name_any();
     let ended = if options.goal.reached(state(&request)) {
         request
@@ -46,7 +46,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     if let Some(text) = objects::printed_one(&ended, options.output.output)? {
         session.screen.data(&text);
     } else {
-        follow::outcome(&session.screen, &ended);
+        follow::outcome(session, &ended);
     }
     Ok(options.goal.exit(&ended))
 }

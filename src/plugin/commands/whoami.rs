@@ -18,11 +18,12 @@ use crate::{
     domain::role::Rule,
     gather::convert,
     plugin::{
-        flags::Output,
+        flags::{Flags, Output},
         objects,
         paint::Paint,
         problem::{Exit, Problem},
         read::{Scope, full_name, state},
+        screen::Screen,
         session::{Me, Session},
         times::short,
         words,
@@ -56,13 +57,6 @@ impl Options {
 
 /// Shows it.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    if options.prompt {
-        // A prompt that prints errors is worse than one that says nothing.
-        if let Ok(Ok(active)) = tokio::time::timeout(PROMPTLY, active(session)).await {
-            prompt(session, &active);
-        }
-        return Ok(Exit::Done);
-    }
     let me = session.me().await?;
     if !options.output.is_table() {
         let value = json!({"user": me.info, "active": active(session).await.unwrap_or_default().iter().map(full_name).collect::<Vec<_>>()});
@@ -104,8 +98,17 @@ async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem
     Ok(active)
 }
 
+/// Prints it for a shell's prompt. One that prints errors, asks for a sign-in or waits is worse than one that says nothing.
+pub async fn prompt(flags: Flags, screen: Screen) {
+    let looked = tokio::time::timeout(PROMPTLY, async {
+        let session = Session::open_unasked(flags, screen).await?;
+        active(&session).await.map(|active| short_word(&session, &active))
+    });
+    let _ = looked.await;
+}
+
 /// `jit:edit@payments(44m)`, and `+2` where there are more.
-fn prompt(session: &Session, active: &[RoleActivationRequest]) {
+fn short_word(session: &Session, active: &[RoleActivationRequest]) {
     // What ends first is what somebody should know.
     let ends = |request: &&RoleActivationRequest| request.status.as_ref().and_then(|status| status.expires_at);
     let Some(first) = active.iter().min_by_key(ends) else { return };

@@ -19,6 +19,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         plugin_deny_and_wait_tell_by_their_codes,
         plugin_wait_tells_what_ended_before_its_use,
         plugin_revoke_takes_away_by_name_user_and_role,
+        plugin_takes_nothing_for_done_that_still_grants,
         plugin_review_settles_an_emergency,
         plugin_history_shows_what_ended,
     ]
@@ -133,6 +134,15 @@ async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcom
     ended(scene.jit("security", &["revoke", "-m", "x"]).await?, 2, &[])?;
     ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &["revoked: Revoked"])?;
     ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByPerson", "incident"])?;
+    // What is over is said to be so, and nobody is said to have taken it away.
+    let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["is over already: Revoked"])?;
+    ensure!(!over.contains("revoked:"), "{over}");
+    ended(scene.jit("lead-1", &["deny", &name, "-m", "once more"]).await?, 0, &["is over already: Revoked"])?;
+    // A name that is none keeps no other one.
+    let another = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    let place = format!("{}/{another}", scene.name);
+    let said = scene.jit("security", &["revoke", "no-such", &place, "-m", "both"]).await?;
+    ended(said, 1, &["there is no request 'no-such'", &format!("{place} revoked: Revoked")])?;
     // Everything of somebody, or under something, that is alive.
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     asked(&scene, &lead).await?;
@@ -143,6 +153,29 @@ async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcom
     ensure!(left.lines().count() == 2, "more is left than dev-2 has: {left}");
     ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["revoked"])?;
     ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["nothing to revoke"])?;
+    scene.until_no_binding(SOON).await
+}
+
+/// Nobody carries the decision out: then it is no success, whatever the command takes away.
+async fn plugin_takes_nothing_for_done_that_still_grants(env: Arc<Env>) -> Outcome {
+    let (ground, _permit) = env.own_ground(json!({})).await?;
+    let scene = env.scene_on(&ground, "kept").await?;
+    let own = scene.offer("self", automatic(), eligibility("view")).await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    for controller in 0..2 {
+        ground.operator.controller(controller)?.kill();
+    }
+    let says = [format!("the decision on {}/{name} is made", scene.name), "it is still Active".to_owned()];
+    let says: Vec<&str> = says.iter().map(String::as_str).collect();
+    let (back, taken) = tokio::join!(scene.jit("dev", &["deactivate", &name]), scene.jit("security", &["revoke", &name, "-m", "incident"]));
+    for said in [back?, taken?] {
+        let said = ended(said, 4, &says)?;
+        ensure!(said.is_empty(), "it says that it is done: {said}");
+    }
+    for controller in 0..2 {
+        ground.operator.controller(controller)?.start()?;
+    }
+    // It was said, and is carried out by whoever comes.
     scene.until_no_binding(SOON).await
 }
 
@@ -178,7 +211,7 @@ async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
     let csv = ended(scene.jit("lead-1", &["history", "--since", "1h", "--role", &offer, "-o", "csv"]).await?, 0, &[])?;
     ensure!(csv.lines().count() == 2 && csv.contains("\"'=1+1, \"\"quoted\"\"\""), "{csv}");
     let json: Value = serde_json::from_str(&ended(scene.jit("lead-1", &["history", "-o", "json"]).await?, 0, &[])?)?;
-    ensure!(json["metadata"]["name"] == name.as_str(), "{json}");
+    ensure!(json["kind"] == "List" && json["items"][0]["metadata"]["name"] == name.as_str(), "one is no list: {json}");
     let second = made(&ended(scene.jit("dev", &["activate", &offer, "--wait", "-o", "name"]).await?, 0, &[])?)?;
     ended(scene.jit("dev", &["deactivate", &second]).await?, 0, &[])?;
     until(&scene, &second, "its end", |status| status["endedAt"].is_string()).await?;
