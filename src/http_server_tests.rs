@@ -125,12 +125,12 @@ async fn t26_who_is_being_answered_goes_last() {
 
 #[tokio::test(start_paused = true)]
 async fn t26_a_connection_that_is_kept_is_closed_when_nothing_happens_on_it() {
-    let (first, idle, little) = (Duration::from_secs(5), Duration::from_secs(100), Duration::from_secs(1));
+    let (almost, first, idle, little) = (Duration::from_secs(4), Duration::from_secs(5), Duration::from_secs(100), Duration::from_secs(1));
     let stay = Stay::Kept { first, idle };
     let (silent, asking) = (Seat::new(&Arc::default()), Seat::new(&Arc::default()));
     assert!(timeout(first + little, stay.over(&silent, silent.last())).await.is_ok());
     let mut over = pin!(stay.over(&asking, asking.last()));
-    assert!(timeout(first - little, over.as_mut()).await.is_err());
+    assert!(timeout(almost, over.as_mut()).await.is_err());
     for state in [IS_ANSWERED, WAITS] {
         asking.note(state);
         assert!(timeout(idle, over.as_mut()).await.is_err());

@@ -21,7 +21,7 @@ use self::{
     context::{Context, Evidence, Horizons, LiveRequest, Reviews},
     ended::EndedRequests,
     events::Events,
-    lease::{Elector, PutBack},
+    lease::{Elector, Leadership, PutBack},
     requests::Requests,
 };
 use crate::{
@@ -122,37 +122,8 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let requests = Arc::new(Cache::reporting("requests", other_request));
     let revoker =
         Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell(&queues, &leading, &requests), counted.clone()));
-    ControllerMetrics::looked_up(
-        &metrics,
-        {
-            let revoker = revoker.clone();
-            move || revoker.index().count()
-        },
-        {
-            let (revoker, clock) = (revoker.clone(), clock.clone());
-            move || revoker.index().overdue(clock.now())
-        },
-        {
-            let leadership = leadership.clone();
-            move || leadership.held()
-        },
-    );
     let reviews = Arc::new(Reviews::default());
-    ControllerMetrics::watched(
-        &metrics,
-        {
-            let guards = guards.clone();
-            move || guards.states()
-        },
-        {
-            let guards = guards.clone();
-            move || guards.skew()
-        },
-        {
-            let reviews = reviews.clone();
-            move || reviews.count()
-        },
-    );
+    show(&metrics, &clock, &revoker, &leadership, &guards, &reviews);
     let context = Arc::new(Context {
         client: client.clone(),
         clock,
@@ -215,6 +186,40 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let _ = revoking.await;
     }
     outcome
+}
+
+/// Has what this replica knows looked up whenever somebody scrapes.
+fn show(metrics: &Metrics, clock: &Clock, revoker: &Arc<Revoker>, leadership: &Leadership, guards: &Arc<Guards>, reviews: &Arc<Reviews>) {
+    ControllerMetrics::looked_up(
+        metrics,
+        {
+            let revoker = revoker.clone();
+            move || revoker.index().count()
+        },
+        {
+            let (revoker, clock) = (revoker.clone(), clock.clone());
+            move || revoker.index().overdue(clock.now())
+        },
+        {
+            let leadership = leadership.clone();
+            move || leadership.held()
+        },
+    );
+    ControllerMetrics::watched(
+        metrics,
+        {
+            let guards = guards.clone();
+            move || guards.states()
+        },
+        {
+            let guards = guards.clone();
+            move || guards.skew()
+        },
+        {
+            let reviews = reviews.clone();
+            move || reviews.count()
+        },
+    );
 }
 
 /// Returns when a task has ended that should go on until `stop`.

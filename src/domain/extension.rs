@@ -69,11 +69,8 @@ pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) 
     if let Some(name) = snapshot.request.object.spec.base() {
         let still_its_base = |base: &Base| is_link(&base.request, &snapshot.request, identities);
         match &snapshot.base {
-            Some(Lookup::Found(base)) if still_its_base(base) => {
-                if early(base.request.record.state) {
-                    return ended(name, "it prolongs");
-                }
-            }
+            Some(Lookup::Found(base)) if still_its_base(base) && early(base.request.record.state) => return ended(name, "it prolongs"),
+            Some(Lookup::Found(base)) if still_its_base(base) => {}
             // Before its own time begins it stands on its base alone. Another request may have the name by now.
             Some(Lookup::Absent | Lookup::Found(_)) if snapshot.request.record.granted_at.is_none_or(|start| now < start) => {
                 return ended(name, "it prolongs");

@@ -132,7 +132,7 @@ pub fn main() -> ExitCode {
 
 async fn carry_out(cli: Cli, screen: Screen) -> Exit {
     let beside = Screen::new(cli.flags.manner());
-    match dispatch(cli, screen).await {
+    match Box::pin(dispatch(cli, screen)).await {
         Ok(exit) => exit,
         Err(problem) => {
             beside.error(&problem.to_string());

@@ -17,7 +17,7 @@ where
         // Nothing has no name, not an empty one.
         Form::Name if objects.is_empty() => return Ok(true),
         Form::Name => printed(objects, form)?,
-        _ => data(&list(values_of(objects)?), form)?,
+        _ => data(&list(&values_of(objects)?), form)?,
     };
     if let Some(text) = &text {
         screen.data(text);
@@ -35,7 +35,7 @@ where
     }
     match objects {
         [one] => data(&value_of(one)?, form),
-        several => data(&list(values_of(several)?), form),
+        several => data(&list(&values_of(several)?), form),
     }
 }
 
@@ -60,7 +60,7 @@ pub fn data(value: &Value, form: Form) -> Result<Option<String>, Problem> {
     }
 }
 
-fn list(values: Vec<Value>) -> Value {
+fn list(values: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": values})
 }
 

@@ -162,7 +162,7 @@ fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
     };
     let others: [&dyn Fn(&mut RequestFacts); 3] =
         [&|other| other.object.created = at(1), &|other| other.object.spec.requester = Some(lead(1)), &|other| {
-            other.object.spec.eligibility_ref.name = "other".to_owned()
+            other.object.spec.eligibility_ref.name = "other".to_owned();
         }];
     for another in others {
         // Its end is nobody's in this chain, once the time of the base is up; and it never ends with this one.

@@ -209,7 +209,9 @@ pub async fn follow_up(session: &Session, made: &[RoleActivationRequest], waitin
     {
         return Err(problem);
     }
-    problems.iter().for_each(|problem| session.screen.error(&problem.to_string()));
+    for problem in &problems {
+        session.screen.error(&problem.to_string());
+    }
     Ok(exit)
 }
 

@@ -167,7 +167,8 @@ async fn plugin_takes_nothing_for_done_that_still_grants(env: Arc<Env>) -> Outco
     }
     let says = [format!("the decision on {}/{name} is made", scene.name), "it is still Active".to_owned()];
     let says: Vec<&str> = says.iter().map(String::as_str).collect();
-    let (back, taken) = tokio::join!(scene.jit("dev", &["deactivate", &name]), scene.jit("security", &["revoke", &name, "-m", "incident"]));
+    let (deactivate, revoke) = (["deactivate", name.as_str()], ["revoke", name.as_str(), "-m", "incident"]);
+    let (back, taken) = tokio::join!(scene.jit("dev", &deactivate), scene.jit("security", &revoke));
     for said in [back?, taken?] {
         let said = ended(said, 4, &says)?;
         ensure!(said.is_empty(), "it says that it is done: {said}");
