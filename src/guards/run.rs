@@ -155,3 +155,57 @@ fn say(begun: &Begun) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http::{Request, Response};
+    use kube::{Client, client::Body};
+    use serde_json::json;
+
+    use super::{super::ledger::Ledger, *};
+    use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World, guards::state_tests};
+
+    /// The guards of a replica that reaches nobody.
+    fn guards() -> Guards {
+        let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let client = Client::new(service, "default");
+        let config: Config = serde_json::from_value(json!({
+            "operatorNamespace": "jit-system",
+            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
+            "webhook": {"serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
+                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac"},
+            "maxGrant": "24h",
+        }))
+        .unwrap();
+        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        Guards::new(client, Clock::system(), config, Vec::new(), world, events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t42_what_waits_for_a_proof_is_looked_at_after_it_also_when_nobody_was_told_that_it_waits() {
+        let (guards, before) = (guards(), state_tests::proven().await);
+        guards.take_over(before.ledger.as_ref().map(Ledger::write).as_deref());
+        // A request that is judged now waits, and nothing was reported yet.
+        assert!(guards.hold().is_some());
+        let news = guards.news();
+        let (found, proven) = state_tests::holds(5);
+        assert_eq!(guards.looked(found, &proven, Known::new()), Step::Rest);
+        assert!(guards.hold().is_none() && news.has_changed().unwrap(), "nobody would look at it again");
+        // Another proof is no news.
+        let news = guards.news();
+        let (found, proven) = state_tests::holds(15);
+        guards.looked(found, &proven, Known::new());
+        assert!(!news.has_changed().unwrap());
+    }
+
+    #[test]
+    fn t35_by_how_much_a_clock_is_off_is_no_news() {
+        let skewed = |message: &str| Refusal::new(Reason::ClockSkewed, message);
+        let missing = |message: &str| Refusal::new(Reason::GuardsNotProven, message);
+        assert!(says_the_same(Some(&skewed("11 s")), Some(&skewed("12 s"))) && says_the_same(None, None));
+        assert!(!says_the_same(Some(&skewed("11 s")), None) && !says_the_same(None, Some(&skewed("11 s"))));
+        assert!(!says_the_same(Some(&missing("a")), Some(&missing("b"))) && !says_the_same(Some(&missing("a")), Some(&skewed("a"))));
+    }
+}

@@ -22,11 +22,22 @@ fn guard(generation: i64) -> Option<Pair> {
     Some(Pair { uid: "g".to_owned(), generation })
 }
 
-fn look(state: &mut State, seconds: i64, pair: Option<Pair>, finding: Finding) -> Step {
+type Found = BTreeMap<String, (Option<Pair>, Finding)>;
+
+fn seen(seconds: i64, pair: Option<Pair>, finding: Finding) -> (Found, Proven) {
     let guards = pair.clone().map(|pair| ("guard".to_owned(), pair)).into_iter().collect();
     let versions = [(Kind::RoleEligibility, 10), (Kind::ApprovalPolicy, 10)].into();
-    let found: BTreeMap<_, _> = [("guard".to_owned(), (pair, finding))].into();
-    state.looked(found, &Proven { guards, at: at(seconds), versions }, Known::new())
+    ([("guard".to_owned(), (pair, finding))].into(), Proven { guards, at: at(seconds), versions })
+}
+
+/// A look at the guard of [`proven`] that finds it in force.
+pub(super) fn holds(seconds: i64) -> (Found, Proven) {
+    seen(seconds, guard(1), Finding::Holds)
+}
+
+fn look(state: &mut State, seconds: i64, pair: Option<Pair>, finding: Finding) -> Step {
+    let (found, proven) = seen(seconds, pair, finding);
+    state.looked(found, &proven, Known::new())
 }
 
 fn begin(state: &mut State, seconds: i64, generation: i64, exists: &[Stored]) -> bool {
@@ -40,7 +51,7 @@ fn reason(state: &State) -> Option<Reason> {
 }
 
 /// A holder that has proven its one guard in generation 1.
-async fn proven() -> State {
+pub(super) async fn proven() -> State {
     let mut state = State::default();
     state.see("guard", guard(1));
     advance(Duration::from_secs(3)).await;

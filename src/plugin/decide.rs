@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use super::{
     commands::FIELD_MANAGER,
     follow::{Goal, follow},
+    manifest,
     paint::Paint,
     problem::{Exit, Problem},
     read::{full_name, placed, state},
@@ -25,7 +26,8 @@ pub async fn create(session: &Session, decision: &ActivationDecision) -> Result<
     let api: Api<ActivationDecision> = session.api(&namespace)?;
     let how = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let what = format!("{} '{namespace}/{}'", decision.spec.decision.as_str().to_lowercase(), decision.spec.request_ref.name);
-    api.create(&how, decision).await.map(|_| ()).map_err(|error| Problem::of(&what, &error))
+    let stored = api.create(&how, decision).await.map_err(|error| Problem::of(&what, &error))?;
+    manifest::is_stored_decision(decision, &stored)
 }
 
 /// Waits until a decision that takes access away is carried out. None, and a warning, where it is not after a while.

@@ -2,11 +2,15 @@
 
 use clap::Args;
 use kube::core::ObjectMeta;
+use serde::Serialize;
 
 use super::problem::Problem;
 use crate::api::{
     ActivationDecision, ActivationDecisionSpec, Duration, Line, RoleActivationRequest, RoleActivationRequestSpec, Verb,
-    decision::RequestRef, eligibility::NameRef, request::Ticket, text::LineError,
+    decision::RequestRef,
+    eligibility::NameRef,
+    request::Ticket,
+    text::{LineError, printable},
 };
 
 /// Longest beginning of a generated name: the API server adds five letters and cuts what is longer than 63.
@@ -110,6 +114,41 @@ pub fn decision(request: &RoleActivationRequest, verb: Verb, comment: Option<&st
     Ok(ActivationDecision { metadata, spec })
 }
 
+/// The complaint about a request that was stored otherwise than it was sent. Whatever changes objects at admission may change what somebody
+/// says in his name, and no policy of the API server can see that (T1); who sent it can.
+pub fn is_stored(sent: &RoleActivationRequest, stored: &RoleActivationRequest) -> Result<(), Problem> {
+    let unstamped = RoleActivationRequestSpec { requester: sent.spec.requester.clone(), ..stored.spec.clone() };
+    same("request", &stored.metadata, &sent.spec, &unstamped)
+}
+
+/// The same about a decision.
+pub fn is_stored_decision(sent: &ActivationDecision, stored: &ActivationDecision) -> Result<(), Problem> {
+    let mut unstamped = ActivationDecisionSpec { decider: sent.spec.decider.clone(), ..stored.spec.clone() };
+    unstamped.request_ref.requester.clone_from(&sent.spec.request_ref.requester);
+    if sent.spec.request_ref.uid.is_none() {
+        unstamped.request_ref.uid = None;
+    }
+    same("decision", &stored.metadata, &sent.spec, &unstamped)
+}
+
+fn same<S: PartialEq + Serialize>(what: &str, meta: &ObjectMeta, sent: &S, stored: &S) -> Result<(), Problem> {
+    if sent == stored {
+        return Ok(());
+    }
+    let member = |spec: &S, name: &str| serde_json::to_value(spec).ok().and_then(|spec| spec.get(name).cloned()).unwrap_or_default();
+    let names = [sent, stored].map(|spec| serde_json::to_value(spec).ok().and_then(|spec| spec.as_object().cloned()).unwrap_or_default());
+    let changed = names.iter().flat_map(|members| members.keys()).find(|name| member(sent, name) != member(stored, name));
+    let changed = changed.cloned().unwrap_or_default();
+    Err(Problem::Api(printable(&format!(
+        "the cluster has stored another {what} than was sent, '{}/{}': spec.{changed} is {}, and {} was sent. Something changes what people \
+         say in their names: take it back at once and tell an admin",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+        member(stored, &changed),
+        member(sent, &changed),
+    ))))
+}
+
 /// A text that people write, as the API takes it.
 pub fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Problem> {
     Line::try_from(text.to_owned()).map_err(|error: LineError| Problem::Usage(format!("{what} {error}")))
@@ -142,6 +181,31 @@ mod tests {
             assert_eq!(generated(eligibility, who), name);
         }
         assert_eq!(generated(&"e".repeat(253), "ann").len(), MAX_GENERATED);
+    }
+
+    #[test]
+    fn t01_what_is_stored_otherwise_than_it_was_sent_is_told() {
+        let said = Said { duration: Some("1h".parse().unwrap()), ..Said::default() };
+        let sent = request("edit", "shop", "ann", &said).unwrap();
+        let mut stored = sent.clone();
+        (stored.metadata.name, stored.spec.requester) = (Some("edit-ann-1".to_owned()), Some(crate::api::Stamp::default()));
+        assert!(is_stored(&sent, &stored).is_ok(), "the stamp is not ours to say");
+        stored.spec.duration = Some("8h".parse().unwrap());
+        assert!(is_stored(&sent, &stored).unwrap_err().to_string().starts_with(
+            "the cluster has stored another request than was sent, 'shop/edit-ann-1': spec.duration is \"8h\", and \"1h\" was sent."
+        ));
+        let sent = decision(&stored, Verb::Deny, Some("no")).unwrap();
+        let mut stored = sent.clone();
+        stored.spec.decider = Some(crate::api::Stamp::default());
+        stored.spec.request_ref.requester = Some(line("who", "ann").unwrap());
+        assert!(is_stored_decision(&sent, &stored).is_ok());
+        let mut approve = stored.clone();
+        approve.spec.decision = Verb::Approve;
+        let mut another = stored.clone();
+        another.spec.request_ref.name = "other".to_owned();
+        for (changed, field) in [(approve, "spec.decision"), (another, "spec.requestRef")] {
+            assert!(is_stored_decision(&sent, &changed).unwrap_err().to_string().contains(field));
+        }
     }
 
     #[test]

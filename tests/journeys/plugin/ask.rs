@@ -153,14 +153,6 @@ async fn plugin_activate_again_and_several_at_once(env: Arc<Env>) -> Outcome {
     let again = jit(&["activate", "--profile", "morning", "-r", "again", "--wait"]).await?;
     ensure!(again.status.success(), "the set is not taken: {}", String::from_utf8_lossy(&again.stderr));
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &[])?;
-    // Of several, one that nobody decides in time hides no other one: all are named, and the other one is there.
-    let slow = scene.offer("slow", crate::env::approved_by("leads", 1), eligibility("edit")).await?;
-    let said = scene.jit("dev", &["activate", &slow, &one, "-d", "10m", "--timeout", "5s", "-o", "name"]).await?;
-    let text = format!("{}{}", said.stdout, said.stderr);
-    let names = said.stdout.lines().filter(|line| line.starts_with("roleactivationrequest")).count();
-    ensure!(said.status.code() == Some(4) && names == 2 && text.contains("is active until"), "{text}");
-    ensure!(text.matches("created").count() == 2 && text.contains("is not settled after 5s"), "{text}");
-    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &["Withdrawn", "Deactivated"])?;
     let unknown = jit(&["activate", "--profile", "evening"]).await?;
     ensure!(
         unknown.status.code() == Some(2) && String::from_utf8_lossy(&unknown.stderr).contains("there are morning"),
@@ -176,6 +168,15 @@ async fn plugin_activate_again_and_several_at_once(env: Arc<Env>) -> Outcome {
     let fresh = made(&ended(scene.jit_reading("dev", &["activate", "-f", "-", "-o", "name", "--wait"], Some(&manifest)).await?, 0, &[])?)?;
     ensure!(fresh.starts_with("applied-") && fresh != "applied-", "it is called {fresh}");
     ended(scene.jit_reading("dev", &["activate", "-f", "-"], Some("kind: Pod")).await?, 2, &["has no RoleActivationRequest"])?;
+    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &[])?;
+    // Of several, one that nobody decides in time hides no other one: all are named, and the other one is there.
+    let slow = scene.offer("slow", crate::env::approved_by("leads", 1), eligibility("edit")).await?;
+    let said = scene.jit("dev", &["activate", &slow, &one, "-d", "10m", "--timeout", "5s", "-o", "name"]).await?;
+    let text = format!("{}{}", said.stdout, said.stderr);
+    let names = said.stdout.lines().filter(|line| line.starts_with("roleactivationrequest")).count();
+    ensure!(said.status.code() == Some(4) && names == 2 && text.contains("is active until"), "{text}");
+    ensure!(text.matches("created").count() == 2 && text.contains("is not settled after 5s"), "{text}");
+    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &["Withdrawn", "Deactivated"])?;
     Ok(())
 }
 
