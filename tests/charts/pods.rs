@@ -207,5 +207,12 @@ fn t26_a_network_policy_opens_the_webhooks_port_only() {
         assert_eq!(texts(&policy["policyTypes"]), ["Ingress", "Egress"]);
         assert_eq!(policy["egress"][1]["to"], from);
     }
+    let scrapers = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]);
+    let scraped = operator(&json!({"networkPolicy": {"enabled": true, "metricsFrom": scrapers}}));
+    for name in DEPLOYMENTS {
+        let doors = &scraped.get("NetworkPolicy", name)["spec"]["ingress"];
+        let health = items(doors).iter().find(|door| door["ports"][0]["port"] == "health").expect("a door for who scrapes");
+        assert_eq!(health["from"], scrapers, "{name}");
+    }
     assert!(default().all("NetworkPolicy").is_empty());
 }
