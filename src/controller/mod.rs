@@ -428,12 +428,14 @@ impl Follower {
     async fn leadership(&self, stop: CancellationToken) {
         let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
+            // A change of the Lease first, and only that marks it as seen: news of guards must not swallow it.
             let takes_over = tokio::select! {
+                biased;
                 changed = leading.changed() => if changed.is_err() { return } else { true },
                 changed = guards.changed() => if changed.is_err() { return } else { false },
                 () = stop.cancelled() => return,
             };
-            if *leading.borrow_and_update() {
+            if *leading.borrow() {
                 // Guards end no grant: to look at thousands that run would only keep those waiting who wait for them.
                 self.requests_of(|facts| takes_over || facts.record.state != Some(State::Active));
                 if takes_over {
