@@ -150,25 +150,30 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(crate) mod tests {
+    use serde_json::{Value, json};
 
     use super::*;
 
-    #[test]
-    fn null_is_as_if_it_were_not_there() {
-        let config = json!({
+    /// The least that a configuration says.
+    pub(crate) fn least() -> Value {
+        json!({
             "operatorNamespace": "jit-system",
-            "controller": {"serviceAccount": "controller", "lease": "lease"},
+            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
             "webhook": {
-                "serviceAccount": "webhook", "certificate": {"directory": "/tls"},
+                "serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
                 "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac",
             },
             "maxGrant": "24h",
-            "systemNamespaces": null,
-            "identity": {"prefixes": ["oidc:"], "aliases": null},
-            "guardedLabels": null,
-        });
+        })
+    }
+
+    #[test]
+    fn null_is_as_if_it_were_not_there() {
+        let mut config = least();
+        config["systemNamespaces"] = Value::Null;
+        config["identity"] = json!({"prefixes": ["oidc:"], "aliases": null});
+        config["guardedLabels"] = Value::Null;
         let config: Config = serde_json::from_value(config).unwrap();
         assert!(config.system_namespaces.is_empty() && config.guarded_labels.keys.is_empty());
         assert_eq!((config.identity.prefixes, config.identity.aliases), (vec!["oidc:".to_owned()], BTreeMap::new()));

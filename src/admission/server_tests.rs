@@ -81,14 +81,7 @@ impl Stored {
     }
 
     fn router(&self) -> Router {
-        let config: Config = serde_json::from_value(json!({
-            "operatorNamespace": "jit-system",
-            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
-            "webhook": {"serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
-                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac"},
-            "maxGrant": "24h",
-        }))
-        .unwrap();
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
         let client = self.client();
         router(
             Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config)),

@@ -162,7 +162,6 @@ mod tests {
 
     use http::{Request, Response};
     use kube::{Client, client::Body};
-    use serde_json::json;
 
     use super::{super::ledger::Ledger, *};
     use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World, guards::state_tests};
@@ -171,14 +170,7 @@ mod tests {
     fn guards() -> Guards {
         let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
         let client = Client::new(service, "default");
-        let config: Config = serde_json::from_value(json!({
-            "operatorNamespace": "jit-system",
-            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
-            "webhook": {"serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
-                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac"},
-            "maxGrant": "24h",
-        }))
-        .unwrap();
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
         let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
         Guards::new(client, Clock::system(), config, Vec::new(), world, events)
     }
