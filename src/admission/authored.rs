@@ -17,7 +17,7 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Refusal, author, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, author, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
         access::{Access, ask, attributes},
@@ -31,8 +31,10 @@ use crate::{
 const MAX_NAMED: usize = 4;
 
 impl Desk {
-    /// An eligibility is taken when it can be used as it is written, its policy is content with it, and both the operator
-    /// and its author may bind its role.
+    /// An eligibility is accepted when it can be used as it is written, its policy is content with it, and both the operator
+    /// and its author may bind its role. Of a suspended one only the author is checked, and the rest is a warning: a withdrawal is not
+    /// refused for what a policy, a role or the chart's values have become since. To end the suspension is a change of the spec, which
+    /// meets every check.
     pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
         if keeps_spec(write) {
             return Ok(Answer::allowed());
@@ -41,22 +43,34 @@ impl Desk {
             Ok(stored) => stored,
             Err(answer) => return Ok(answer),
         };
-        let spec = &stored.spec;
-        if let Err(refusal) = authored_by(write).and_then(|()| eligibility::check(spec, &self.settings)) {
+        if let Err(refusal) = authored_by(write) {
+            return Ok(refusal.into());
+        }
+        let object = convert::object(&stored.metadata, stored.spec);
+        let answer = self.check_eligibility(write, &object).await?;
+        let (true, Answer::Refused(refusal)) = (object.spec.suspended, &answer) else { return Ok(answer) };
+        Ok(self
+            .author_of_eligibility(write, &object)
+            .await?
+            .unwrap_or_else(|| Answer::warned([format!("once it is no longer suspended, it cannot be used: {refusal}")])))
+    }
+
+    async fn check_eligibility(&self, write: &Write<'_>, object: &Object<RoleEligibilitySpec>) -> Result<Answer, GatherError> {
+        let spec = &object.spec;
+        if let Err(refusal) = eligibility::check(spec, &self.settings) {
             return Ok(refusal.into());
         }
         if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
             return Ok(answer);
         }
-        let object = convert::object(&stored.metadata, spec.clone());
-        if let Some(answer) = self.author_of_eligibility(write, &object).await? {
+        if let Some(answer) = self.author_of_eligibility(write, object).await? {
             return Ok(answer);
         }
         let mut found = self.policy_of(&object.spec, Source::Cache).await?;
-        if found.found().is_none_or(|found| policy::check_eligibility(&object, found).is_err()) {
+        if found.found().is_none_or(|found| policy::check_eligibility(object, found).is_err()) {
             found = self.policy_of(&object.spec, Source::Server).await?;
         }
-        if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(&object, found)) {
+        if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(object, found)) {
             return Ok(refusal.into());
         }
         if let Err(refusal) = self.risks(spec).await? {

@@ -14,11 +14,14 @@ pub const APPROVED: &str = "Approved";
 pub const ACTIVE: &str = "Active";
 /// The request has an outcome: it is active or at an end. One wait for it returns on every outcome.
 pub const SETTLED: &str = "Settled";
-/// A request: the access is usable now. An eligibility or policy: it can be used.
+/// A request: the access is usable now; absent once a grant has ended or was never wanted any more, because kstatus reads False as
+/// "in progress". An eligibility or policy: it is valid as it is written, and nothing is left to do for it.
 pub const READY: &str = "Ready";
-/// kstatus: something still happens by itself or waits for people.
+/// An eligibility: it can be activated now.
+pub const USABLE: &str = "Usable";
+/// kstatus: something still happens by itself or waits for people or other objects.
 pub const RECONCILING: &str = "Reconciling";
-/// kstatus: it failed.
+/// kstatus: it failed, or cannot work as it is written.
 pub const STALLED: &str = "Stalled";
 
 /// A policy: every key in which it looks for evidence has been seen in somebody's stamp.
@@ -37,6 +40,12 @@ pub fn to_time(at: DateTime<Utc>) -> Time {
 #[must_use]
 pub fn from_time(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.0.as_second(), 0).unwrap_or_default()
+}
+
+/// The condition of this type, if the object has it.
+#[must_use]
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// The value of one condition.

@@ -28,7 +28,8 @@ use super::{duration::Duration, identity::Subject, text::Line};
     printcolumn(name = "POLICY", type_ = "string", json_path = ".spec.policyRef.name"),
     printcolumn(name = "MAX", type_ = "string", json_path = ".spec.maxDuration"),
     printcolumn(name = "READY", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "REASON", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "USABLE", type_ = "string", json_path = r#".status.conditions[?(@.type=="Usable")].status"#),
+    printcolumn(name = "REASON", type_ = "string", json_path = r#".status.conditions[?(@.type=="Usable")].reason"#),
     printcolumn(name = "RISKS", type_ = "string", json_path = ".status.role.riskSummary", priority = 1),
     printcolumn(name = "NAMESPACES", type_ = "integer", json_path = ".status.namespaces.count", priority = 1),
     printcolumn(name = "ENDS", type_ = "string", json_path = ".spec.endTime", priority = 1),
@@ -245,7 +246,7 @@ pub struct RoleEligibilityStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// Ready: it is valid as it is written. Usable: it can be activated now. Reconciling and Stalled for tools that follow kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

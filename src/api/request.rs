@@ -197,7 +197,7 @@ pub struct RoleActivationRequestStatus {
     /// Why, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<crate::api::reason::Reason>,
-    /// Approved, Active, Settled, Ready, Reconciling, Stalled.
+    /// Active, with why in its message; Approved, Settled, Reconciling, Stalled; Ready until a grant has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

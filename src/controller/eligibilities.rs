@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{
-        Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus,
+        Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus, conditions,
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
     },
     domain::{Lookup, Object, Refusal, author, eligibility, namespace, policy, risks},
@@ -45,15 +45,15 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
     let generation = stored.metadata.generation;
     let object = convert::object(&stored.metadata, stored.spec.clone());
     let role = cluster_role(context, &object.spec.role_ref).await?;
-    let judged = judge(context, &object, &role).await?;
+    let standing = eligibility::standing(&object, check(context, &object, &role).await?, context.now());
     let status = RoleEligibilityStatus {
         observed_generation: generation,
-        conditions: ready::conditions(&before.conditions, judged, generation, context.now()),
+        conditions: conditions::merge(&before.conditions, &ready::of_eligibility(&standing), generation, context.now()),
         role: Some(role_status(&object.spec.role_ref, &role)),
         namespaces: Some(namespaces(context, &object.spec)),
     };
     ready::report(&context.client, &stored, &before, &status).await?;
-    // Ready says "over" and "not begun" without anybody touching the object.
+    // Usable says "over" and "not begun" without anybody touching the object.
     let spec = &object.spec;
     let ahead = [spec.start_time, spec.end_time].into_iter().flatten().filter(|at| *at > context.now()).min();
     Ok(ahead.map_or(Next::Done, Next::At))
@@ -69,12 +69,12 @@ async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterR
     }
 }
 
-/// Whether anybody could activate it: the same checks that a request meets, those of a person and a namespace aside.
-async fn judge(
+/// Whether it can be used at all: the same checks that a request meets, those of a person, a namespace and a time aside.
+async fn check(
     context: &Arc<Context>,
     object: &Object<RoleEligibilitySpec>,
     role: &ClusterRole,
-) -> Result<Result<String, Refusal>, ReportError> {
+) -> Result<Result<(), Refusal>, ReportError> {
     let name = &object.spec.policy_ref.name;
     let found = context.world.policy(name, Source::Cache).await?;
     let checked = context.guards.check_eligibility(object);
@@ -98,13 +98,10 @@ async fn judge(
         Some(Lookup::Found(found)) => risks::check(&object.spec.role_ref, &found.rules, &object.spec.accept_risks),
         None => Ok(()),
     });
-    if checked.is_err() {
-        return Ok(checked.map(|()| String::new()));
-    }
-    if !may_bind(context, &object.spec.role_ref).await? {
+    if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
         return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
     }
-    Ok(eligibility::in_time(object, context.now()).map(|()| "it can be activated".to_owned()))
+    Ok(checked)
 }
 
 /// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).

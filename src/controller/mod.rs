@@ -4,6 +4,8 @@ pub mod context;
 mod eligibilities;
 mod ended;
 pub mod events;
+#[cfg(test)]
+mod kstatus_tests;
 pub mod lease;
 mod policies;
 mod ready;

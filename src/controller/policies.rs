@@ -37,8 +37,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     let before = stored.status.clone().unwrap_or_default();
     let generation = stored.metadata.generation;
     let unguarded = context.guards.check_policy(&convert::object(&stored.metadata, ()));
-    let judged = unguarded.and_then(|()| policy::check(&stored.spec, &context.settings)).map(|()| "it can be used".to_owned());
-    let mut sets = vec![ready::ready(judged)];
+    let mut sets = ready::of_policy(&unguarded.and_then(|()| policy::check(&stored.spec, &context.settings)));
     sets.extend(evidence_seen(context, &stored.spec, &before));
     let status = ApprovalPolicyStatus {
         observed_generation: generation,

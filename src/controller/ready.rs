@@ -1,9 +1,8 @@
-//! Reports on eligibilities and policies: the Ready condition, and how a status is written.
+//! Reports on eligibilities and policies: their conditions, and how a status is written.
 
 use std::fmt::Debug;
 
-use chrono::{DateTime, Utc};
-use k8s_openapi::{ClusterResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::ClusterResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -15,9 +14,12 @@ use super::context::FIELD_MANAGER;
 use crate::{
     api::{
         Reason,
-        conditions::{self, READY, Set},
+        conditions::{READY, RECONCILING, STALLED, Set, USABLE},
     },
-    domain::Refusal,
+    domain::{
+        Refusal,
+        eligibility::{Progress, Standing},
+    },
     gather::{GatherError, WriteError, write},
 };
 
@@ -32,19 +34,36 @@ pub enum ReportError {
     Write(#[from] WriteError),
 }
 
-/// The condition for a judgement: usable, with a sentence, or not, with the reason.
+/// The conditions of an eligibility.
 #[must_use]
-pub fn ready(judged: Result<String, Refusal>) -> Set {
+pub fn of_eligibility(standing: &Standing) -> Vec<Set> {
+    let ready = judged(READY, &standing.ready, "it is valid as it is written");
+    let usable = judged(USABLE, &standing.usable, "it can be activated");
+    let [reconciling, stalled] = progress(&ready, standing.progress);
+    vec![ready, usable, reconciling, stalled]
+}
+
+/// The conditions of a policy that was checked. It waits for no other object.
+#[must_use]
+pub fn of_policy(checked: &Result<(), Refusal>) -> Vec<Set> {
+    let ready = judged(READY, checked, "it can be used");
+    let [reconciling, stalled] = progress(&ready, if checked.is_ok() { Progress::Settled } else { Progress::Stalled });
+    vec![ready, reconciling, stalled]
+}
+
+fn judged(kind: &'static str, judged: &Result<(), Refusal>, message: &str) -> Set {
     match judged {
-        Ok(message) => Set { kind: READY, status: Some(true), reason: Reason::Valid, message },
-        Err(refusal) => Set { kind: READY, status: Some(false), reason: refusal.reason, message: refusal.message },
+        Ok(()) => Set { kind, status: Some(true), reason: Reason::Valid, message: message.to_owned() },
+        Err(refusal) => Set { kind, status: Some(false), reason: refusal.reason, message: refusal.message.clone() },
     }
 }
 
-/// The conditions of an object that has no other.
-#[must_use]
-pub fn conditions(before: &[Condition], judged: Result<String, Refusal>, generation: Option<i64>, now: DateTime<Utc>) -> Vec<Condition> {
-    conditions::merge(before, &[ready(judged)], generation, now)
+/// kstatus prints the message of the condition that is True.
+fn progress(ready: &Set, progress: Progress) -> [Set; 2] {
+    [(RECONCILING, Progress::Waits), (STALLED, Progress::Stalled)].map(|(kind, when)| {
+        let is = progress == when;
+        Set { kind, status: Some(is), reason: ready.reason, message: if is { ready.message.clone() } else { String::new() } }
+    })
 }
 
 /// Writes a status where it says something new. The UID keeps it off another object that took the name meanwhile; an object that went

@@ -69,7 +69,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             state,
             reason,

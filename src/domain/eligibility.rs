@@ -136,6 +136,51 @@ pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> 
     Ok(())
 }
 
+/// Where an eligibility stands, whoever asks and in whichever namespace.
+#[derive(Debug)]
+pub struct Standing {
+    /// Whether it is valid as it is written. One that was withdrawn asks for nothing, so nothing is wrong with it.
+    pub ready: Result<(), Refusal>,
+    /// Whether it can be activated now.
+    pub usable: Result<(), Refusal>,
+    /// What is left to do for it.
+    pub progress: Progress,
+}
+
+/// What is left to do for an object, in the terms of kstatus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing: "current".
+    Settled,
+    /// It waits for another object, which may still be applied: "in progress".
+    Waits,
+    /// It cannot work as it is written: "failed".
+    Stalled,
+}
+
+/// Where an eligibility stands at `now`. `checked` is whether it can be used, its times and its suspension aside.
+///
+/// An eligibility that is suspended or over is settled whatever `checked` says: a health check that waited for it, or called it failed,
+/// would make a deployment tool take the withdrawal back.
+#[must_use]
+pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), Refusal>, now: DateTime<Utc>) -> Standing {
+    let in_time = in_time(eligibility, now);
+    match (in_time, checked) {
+        (Err(withdrawn), checked) if withdrawn.reason != Reason::EligibilityNotBegun => {
+            let besides = checked.err().map(|refusal| format!("; besides, {refusal}")).unwrap_or_default();
+            let usable = Err(Refusal::new(withdrawn.reason, format!("{}{besides}", withdrawn.message)));
+            Standing { ready: Ok(()), usable, progress: Progress::Settled }
+        }
+        (usable, Ok(())) => Standing { ready: Ok(()), usable, progress: Progress::Settled },
+        (_, Err(refusal)) => {
+            // Policy, role and eligibility are applied in any order: what another object can still bring is waited for.
+            let others = [Reason::PolicyNotFound, Reason::PolicyNotReady, Reason::RoleNotFound, Reason::Unreadable];
+            let progress = if others.contains(&refusal.reason) { Progress::Waits } else { Progress::Stalled };
+            Standing { ready: Err(refusal.clone()), usable: Err(refusal), progress }
+        }
+    }
+}
+
 /// The refusal of a role that the operator may not bind (T25).
 #[must_use]
 pub fn not_bindable(role: &RoleRef) -> Refusal {

@@ -1,5 +1,6 @@
 //! Requests in words: where one stands, what it waits for, what comes next.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
@@ -35,12 +36,18 @@ pub const fn goal(goal: Goal) -> &'static str {
     }
 }
 
-/// Why a request is as it is: what its condition Ready says.
+/// Why a request is as it is: what its condition Active says. Records of older versions say it in Ready.
 #[must_use]
 pub fn message(request: &RoleActivationRequest) -> String {
-    let conditions = request.status.iter().flat_map(|status| &status.conditions);
-    let ready = conditions.into_iter().find(|condition| condition.type_ == conditions::READY);
-    ready.map(|condition| condition.message.clone()).unwrap_or_default()
+    let conditions = request.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let said = [conditions::ACTIVE, conditions::READY].into_iter().filter_map(|kind| conditions::find(conditions, kind));
+    said.map(|condition| condition.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
+}
+
+/// What the operator says of an eligibility: whether it is valid as it is written.
+#[must_use]
+pub fn ready(eligibility: &RoleEligibility) -> Option<&Condition> {
+    conditions::find(&eligibility.status.as_ref()?.conditions, conditions::READY)
 }
 
 /// Why, in one word.

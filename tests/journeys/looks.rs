@@ -29,14 +29,14 @@ pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
         ensure!(condition["observedGeneration"] == status["observedGeneration"], "{condition} is about another generation");
         all.insert(text(&condition["type"]), text(&condition["status"]));
     }
-    ensure!(!says(status).is_empty(), "the condition Ready says nothing: {status}");
+    ensure!(!says(status).is_empty(), "the condition Active says nothing: {status}");
     Ok(all)
 }
 
-/// What the condition Ready says: why somebody has access, or why not.
+/// What the condition Active says: why somebody has access, or why not.
 pub fn says(status: &Value) -> &str {
-    let ready = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Ready");
-    ready.and_then(|condition| condition["message"].as_str()).unwrap_or_default()
+    let active = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Active");
+    active.and_then(|condition| condition["message"].as_str()).unwrap_or_default()
 }
 
 /// Waits until a condition of a cluster-scoped object has this status and reason, and returns what it says.

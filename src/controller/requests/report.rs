@@ -86,7 +86,7 @@ pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestS
     timeless(a) == timeless(b)
 }
 
-fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
+pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
     let state = verdict.state;
     let approved_before = before.conditions.iter().any(|c| c.type_ == APPROVED && c.status == "True");
     let active = state == State::Active;
@@ -102,15 +102,13 @@ fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Ve
         (false, _) => verdict.message.clone(),
     };
     let set = |kind, status, message: &str| Set { kind, status: Some(status), reason: verdict.reason, message: message.to_owned() };
-    // What is told once need not be told six times: the rest have the reason only.
-    vec![
-        set(READY, active, &verdict.message),
-        set(APPROVED, approved, &approval),
-        set(ACTIVE, active, ""),
-        set(SETTLED, !waits, ""),
-        set(RECONCILING, waits, ""),
-        set(STALLED, failed, ""),
-    ]
+    let if_true = |kind, status: bool| set(kind, status, if status { &verdict.message } else { "" });
+    // kstatus reads Ready=False as "in progress", unless Stalled is True: what has ended as it should has no Ready. Why a request is as it
+    // is always stands in Active, and in the condition that kstatus prints.
+    let ready = (active || waits || failed).then(|| set(READY, active, &verdict.message));
+    let first = [Some(set(ACTIVE, active, &verdict.message)), ready].into_iter().flatten();
+    let others = [set(APPROVED, approved, &approval), set(SETTLED, !waits, ""), if_true(RECONCILING, waits), if_true(STALLED, failed)];
+    first.chain(others).collect()
 }
 
 fn role(snapshot: &Snapshot) -> Option<RoleStatus> {

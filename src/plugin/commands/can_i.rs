@@ -7,10 +7,7 @@ use serde_json::json;
 
 use super::activate::{Start, start};
 use crate::{
-    api::{
-        self, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, conditions, duration::LONGEST,
-        policy::Party,
-    },
+    api::{self, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party},
     domain::{
         Object, Peer, Record, Refusal, RequestFacts, Settings, duration, eligibility, emergency, evidence,
         limits::{self, Beside},
@@ -300,9 +297,8 @@ impl Case {
 
     /// What the operator says of the role: a requester can read none.
     fn ready(&self) -> Answer {
-        let ready = self.stored.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == conditions::READY);
         let role = words::role(&self.eligibility.spec.role_ref);
-        match ready {
+        match words::ready(&self.stored) {
             Some(condition) if condition.status == "False" => {
                 let reason = api::Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason).copied();
                 Answer::Fail(Refusal::new(reason.unwrap_or(api::Reason::EligibilityNotReady), condition.message.clone()))

@@ -4,7 +4,7 @@ use clap::Args;
 use kube::ResourceExt;
 
 use crate::{
-    api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, conditions, eligibility::RoleKind, selectors},
+    api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors},
     domain::{eligibility, person},
     plugin::{
         flags::Output,
@@ -147,8 +147,7 @@ fn standing(
     if let Err(refusal) = eligibility::in_time(&eligibility_facts(eligibility), now) {
         return (refusal.reason.to_string(), Paint::Dim);
     }
-    let ready = eligibility.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == conditions::READY);
-    match ready {
+    match words::ready(eligibility) {
         Some(condition) if condition.status == "False" => (condition.reason.clone(), Paint::Bad),
         _ => ("Eligible".to_owned(), Paint::Plain),
     }
