@@ -77,7 +77,7 @@ pub async fn run(
     listener.set_nonblocking(true).map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
 
-    let world = Arc::new(World::new(client.clone()));
+    let world = Arc::new(World::for_admission(client.clone()));
     let served = Arc::new(Served::default());
     let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
     let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk, AdmissionMetrics::registered(&metrics)), shutdown);

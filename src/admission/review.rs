@@ -13,7 +13,7 @@ use crate::{
     domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, Verdict, decide::decide, decisions},
     gather::{
         GatherError,
-        beside::{self, Bindings},
+        beside::{self, Bindings, From},
         convert,
         horizon::AsOf,
         live,
@@ -94,8 +94,12 @@ impl Desk {
         let name = &request.object.spec.eligibility_ref.name;
         let around = self.world.surroundings(name, &request.namespace, source);
         let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
-        let as_of = if source == Source::Cache { AsOf::AT_HAND } else { AsOf::Now };
-        let peers = beside::listed(&self.client, &self.world, &request, &around, as_of).await?;
+        // What a cache has not seen yet, the controller has before it grants.
+        let from = match source {
+            Source::Cache => From::Caches(&self.settings.identities, 0, AsOf::AT_HAND),
+            Source::Server => From::Lists(AsOf::Now),
+        };
+        let peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
         Ok(Snapshot {
             peers,
             base,

@@ -8,16 +8,16 @@ use std::{
 use chrono::{DateTime, Utc};
 use kube::Client;
 
-use super::{events::Events, lease::Leadership};
+use super::{events::Events, known::Known, lease::Leadership};
 use crate::{
     api::{RoleActivationRequest, request::ReviewState},
     clock::Clock,
     config::Config,
-    domain::{Lookup, RequestFacts, Settings},
+    domain::Settings,
     gather::{
         cache::{Cache, Key},
         horizon::Horizon,
-        surroundings::World,
+        surroundings::{LiveRequest, World},
     },
     guards::Guards,
     observe::metrics::ControllerMetrics,
@@ -27,9 +27,6 @@ use crate::{
 
 /// Field manager of all that the controller writes.
 pub const FIELD_MANAGER: &str = "jit-rbac";
-
-/// A request that is not at an end, as far as it can be read.
-pub type LiveRequest = Lookup<Arc<RequestFacts>>;
 
 /// Shared by the controllers of one replica.
 pub struct Context {
@@ -59,19 +56,12 @@ pub struct Context {
     pub reviews: Arc<Reviews>,
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
-    /// How much of what is stored this replica has seen.
-    pub horizons: Horizons,
+    /// The newest decision that this replica has observed.
+    pub decisions: Horizon,
+    /// What the caches must know before a grant may rest on them.
+    pub known: Known,
     /// Counts what is done.
     pub metrics: ControllerMetrics,
-}
-
-/// The newest of each kind that this replica has seen or written.
-#[derive(Debug, Default)]
-pub struct Horizons {
-    /// Of requests.
-    pub requests: Horizon,
-    /// Of decisions.
-    pub decisions: Horizon,
 }
 
 /// Emergencies whose review is not done, as far as this replica has looked at them.

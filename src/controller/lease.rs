@@ -1,6 +1,12 @@
 //! The Lease that says which replica grants. Revocation never asks for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -34,6 +40,7 @@ const BELIEVED: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Leadership {
     until: watch::Receiver<Option<Instant>>,
+    terms: Arc<AtomicU64>,
 }
 
 impl Leadership {
@@ -41,6 +48,13 @@ impl Leadership {
     #[must_use]
     pub fn held(&self) -> bool {
         self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The number of this replica's term, while it holds the Lease for certain: another one whenever somebody else could have held it
+    /// in between.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        self.held().then(|| self.terms.load(Ordering::Acquire))
     }
 }
 
@@ -51,6 +65,7 @@ pub struct Elector {
     guards: Arc<Guards>,
     until: watch::Sender<Option<Instant>>,
     leading: watch::Sender<bool>,
+    terms: Arc<AtomicU64>,
 }
 
 /// What this replica saw of somebody else's Lease, and since when it has not changed.
@@ -112,7 +127,8 @@ impl Elector {
     pub fn new(identity: String, name: String, guards: Arc<Guards>) -> (Self, Leadership, watch::Receiver<bool>) {
         let (until, seen) = watch::channel(None);
         let (leading, hint) = watch::channel(false);
-        (Self { identity, name, guards, until, leading }, Leadership { until: seen }, hint)
+        let terms = Arc::<AtomicU64>::default();
+        (Self { identity, name, guards, until, leading, terms: terms.clone() }, Leadership { until: seen, terms }, hint)
     }
 
     /// Takes part until `stop`, then gives the Lease back. Where the store was put back it cancels `stop` itself.
@@ -157,9 +173,12 @@ impl Elector {
     }
 
     fn hold(&self, since: Instant) {
-        let before = self.until.send_replace(Some(since + BELIEVED));
         // What came in after the time was over, and before it was renewed, was left alone: to the followers that is a new term.
-        let lapsed = before.is_none_or(|until| until <= Instant::now());
+        let lapsed = self.until.borrow().is_none_or(|until| until <= Instant::now());
+        if lapsed {
+            self.terms.fetch_add(1, Ordering::AcqRel);
+        }
+        self.until.send_replace(Some(since + BELIEVED));
         let was_leading = *self.leading.borrow();
         if lapsed || !was_leading {
             self.leading.send_replace(true);

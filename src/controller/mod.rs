@@ -4,6 +4,7 @@ pub mod context;
 mod eligibilities;
 mod ended;
 pub mod events;
+pub mod known;
 #[cfg(test)]
 mod kstatus_tests;
 pub mod lease;
@@ -20,26 +21,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::{
-    context::{Context, Evidence, Horizons, LiveRequest, Reviews},
+    context::{Context, Evidence, Reviews},
     ended::EndedRequests,
     events::Events,
     lease::{Elector, Leadership, PutBack},
     requests::Requests,
 };
 use crate::{
-    api::{
-        ActivationDecision, RoleActivationRequest, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState, selectors,
-    },
+    api::{ActivationDecision, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState},
     clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts},
     errors::one_line,
     gather::{
         cache::{Cache, Key},
-        convert,
-        horizon::AsOf,
+        horizon::{AsOf, Horizon},
         live,
-        surroundings::{self, Change, World},
+        surroundings::{self, Change, LiveRequest, World},
     },
     guards::{Guards, expected::Expected},
     observe::{
@@ -121,7 +119,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let events = Events::new(client.clone(), &identity);
     let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
     let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
-    let requests = Arc::new(Cache::reporting("requests", other_request));
+    let requests = world.requests.clone();
     let revoker =
         Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell(&queues, &leading, &requests), counted.clone()));
     let reviews = Arc::new(Reviews::default());
@@ -137,7 +135,8 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         guards: guards.clone(),
         events,
         evidence: Evidence::default(),
-        horizons: Horizons::default(),
+        decisions: Horizon::default(),
+        known: known::Known::default(),
         reviews,
         ended: queues.ended.clone(),
         metrics: counted,
@@ -153,7 +152,6 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let work = async {
         first_sweep(&revoker, &health).await;
         context.world.synced().await;
-        context.requests.synced().await;
         health.set("caches", true);
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
@@ -232,14 +230,6 @@ async fn ends_alone(task: &mut JoinHandle<()>, stop: &CancellationToken) {
     }
 }
 
-/// A request that is another one than before to those who must act: its own status writes are no news to the writer.
-fn other_request(before: &LiveRequest, now: &LiveRequest) -> bool {
-    match (before, now) {
-        (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
-        (before, now) => before != now,
-    }
-}
-
 /// Has the request of a binding looked at when there is something new about it.
 fn tell(queues: &Queues, leading: &tokio::sync::watch::Receiver<bool>, requests: &Arc<Cache<LiveRequest>>) -> Tell {
     let (queues, leading, requests) = (queues.clone(), leading.clone(), requests.clone());
@@ -255,13 +245,6 @@ fn tell(queues: &Queues, leading: &tokio::sync::watch::Receiver<bool>, requests:
 fn is_accounted_for(known: &Known, request: Option<&LiveRequest>) -> bool {
     let Some(Lookup::Found(facts)) = request else { return false };
     facts.record.state == Some(State::Active) && !facts.object.deleting && binding_name(&facts.object.uid) == known.key.name
-}
-
-fn live_request(guard: DeserializeGuard<RoleActivationRequest>) -> LiveRequest {
-    match guard {
-        DeserializeGuard(Ok(stored)) => Lookup::Found(Arc::new(convert::request(&stored))),
-        DeserializeGuard(Err(invalid)) => Lookup::Unreadable(invalid.error),
-    }
 }
 
 async fn first_sweep(revoker: &Revoker, health: &Health) {
@@ -303,20 +286,10 @@ struct Follower {
 impl Follower {
     async fn follow(&self) {
         let client = &self.context.client;
-        let live_requests = watcher::Config::default().fields(&selectors::live_states());
-        let requests: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
         let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
         tokio::join!(
             self.context.guards.follow(),
             self.context.world.follow(|change| self.changed(&change)),
-            self.context.requests.follow(
-                surroundings::watch(requests, live_requests),
-                |request| {
-                    self.context.horizons.requests.note(&request);
-                    live_request(request)
-                },
-                |key| self.request_changed(key),
-            ),
             self.decisions(surroundings::watch(decisions, watcher::Config::default())),
         );
     }
@@ -348,7 +321,7 @@ impl Follower {
         while let Some(event) = events.next().await {
             let decision = match event {
                 Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => {
-                    self.context.horizons.decisions.note(&guard);
+                    self.context.decisions.note(&guard);
                     guard.0.ok()
                 }
                 Ok(_) => None,
@@ -376,6 +349,7 @@ impl Follower {
                 self.queues.eligibilities.add(key.clone());
                 self.requests_of(|facts| facts.object.spec.eligibility_ref.name == key.name);
             }
+            Change::Request(key) => self.request_changed(key.clone()),
             Change::Policy(key) => {
                 self.queues.policies.add(key.clone());
                 self.eligibilities_with(|spec| spec.policy_ref.name == key.name, Duration::ZERO);
@@ -473,7 +447,8 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
-    use crate::api::{RoleActivationRequestSpec, RoleActivationRequestStatus};
+    use crate::api::{RoleActivationRequest, RoleActivationRequestSpec, RoleActivationRequestStatus};
+    use crate::gather::convert;
 
     #[test]
     fn a_swept_binding_is_looked_at_unless_it_is_that_of_an_active_request() {

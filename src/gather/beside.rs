@@ -1,18 +1,23 @@
 //! What stands beside a request: others of the same person, and the activation that it prolongs.
 //!
-//! Only what the policy's limits ask for is read: most policies have none, and a list costs as much as a grant.
+//! Only what the policy's limits ask for is read, from caches where they know enough: a list costs as much as a grant, and more with every
+//! completed request.
+
+use std::collections::HashSet;
 
 use kube::Client;
 
 use super::{
-    GatherError, convert,
+    GatherError,
+    cache::Key,
+    convert,
     horizon::AsOf,
     live::{self, Wanted},
-    surroundings::{Surroundings, World},
+    surroundings::{Eligibility, LiveRequest, Surroundings, World},
 };
 use crate::{
     api::{State, names::binding_name, request::ReviewState},
-    domain::{Base, Binding, Lookup, Peer, RequestFacts},
+    domain::{Base, Binding, Lookup, Peer, RequestFacts, person::Identities},
 };
 
 /// Whether bindings may be read: the webhook may not.
@@ -24,28 +29,109 @@ pub enum Bindings {
     Closed,
 }
 
-/// The other requests that matter to this one, as the API server lists them.
-pub async fn listed(
+/// Where the requests beside one are looked for. Lists take the longer the more completed requests there are; the caches do not.
+#[derive(Clone, Copy, Debug)]
+pub enum From<'a> {
+    /// The API server lists them, so new.
+    Lists(AsOf),
+    /// The caches, where they know all that was stored up to this `resourceVersion`; lists for what they do not know.
+    Caches(&'a Identities, u64, AsOf),
+}
+
+/// The other requests that matter to this one: those of the same person.
+pub async fn others(
     client: &Client,
     world: &World,
     facts: &RequestFacts,
     around: &Surroundings,
-    as_of: AsOf,
+    from: From<'_>,
 ) -> Result<Vec<Peer>, GatherError> {
     let spec = &facts.object.spec;
     let Some(requester) = &spec.requester else { return Ok(Vec::new()) };
     let (namespace, username, eligibility) = (facts.namespace.as_str(), requester.username.as_str(), spec.eligibility_ref.name.as_str());
-    let limits = around.policy.found().and_then(|policy| policy.spec.limits.clone()).unwrap_or_default();
-    let everywhere = limits.max_active_per_user.is_some() || limits.max_pending_per_user.is_some();
-    let mut wanted = vec![if everywhere { Wanted::LiveOf(username) } else { Wanted::Live { namespace, username, eligibility } }];
-    if limits.cooldown.is_some_and(|pause| !pause.is_zero()) {
+    let limits = around.policy.found().and_then(|policy| policy.spec.limits.as_ref());
+    let cools_down = limits.and_then(|limits| limits.cooldown).is_some_and(|pause| !pause.is_zero());
+    let everywhere = counting_policy(around).is_some();
+    let (live, ended, as_of) = match from {
+        From::Lists(as_of) => (None, None, as_of),
+        From::Caches(identities, version, as_of) => {
+            let cached = cached(world, identities, facts, counting_policy(around));
+            let live = cached.known.is_some_and(|known| known >= version).then_some(cached.requests);
+            (live, if cools_down { world.last_ends.under(eligibility, namespace, version) } else { None }, as_of)
+        }
+    };
+    let mut wanted = Vec::new();
+    if live.is_none() {
+        wanted.push(if everywhere { Wanted::LiveOf(username) } else { Wanted::Live { namespace, username, eligibility } });
+    }
+    if cools_down && ended.is_none() {
         wanted.push(Wanted::Ended { namespace, eligibility });
     }
     if spec.emergency {
         wanted.extend([Wanted::Review(ReviewState::Owed), Wanted::Review(ReviewState::Overdue)]);
     }
     let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
-    Ok(peers(world, lists.into_iter().flatten(), facts))
+    let known = live.into_iter().chain(ended).flatten();
+    Ok(peers(world, known.chain(lists.into_iter().flatten()), facts))
+}
+
+/// Active and pending requests, as the cache knows them.
+#[derive(Debug)]
+pub struct Cached {
+    /// The requests.
+    pub requests: Vec<RequestFacts>,
+    /// The `resourceVersion` up to which none is missing; none where one may be.
+    pub known: Option<u64>,
+}
+
+/// The other active and pending requests of the same person, in any spelling of their name: under the same eligibility in the same
+/// namespace and, where a policy's limits count them, under `policy` in every namespace.
+#[must_use]
+pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, policy: Option<&str>) -> Cached {
+    // First, so that the cache is never believed to know more than it does.
+    let observed = Some(world.requests.observed()).filter(|_| world.requests.is_synced());
+    let written = world.written.after(observed.unwrap_or_default());
+    let under: HashSet<String> = match policy {
+        None => HashSet::new(),
+        Some(policy) => {
+            let names = |key: &Key, found: &Eligibility| (found.found()?.spec.policy_ref.name == policy).then(|| key.name.clone());
+            world.eligibilities.pick(names).into_iter().collect()
+        }
+    };
+    let requester = facts.object.spec.requester.as_ref();
+    let matters = |other: &RequestFacts| {
+        let named = &other.object.spec.eligibility_ref;
+        let near = other.namespace == facts.namespace && *named == facts.object.spec.eligibility_ref;
+        let person = || Some(identities.same(other.object.spec.requester.as_ref()?, requester?));
+        (near || under.contains(&named.name)) && other.object.uid != facts.object.uid && person().unwrap_or(false)
+    };
+    let mut unreadable = false;
+    let mut pick = |_: &Key, other: &LiveRequest| match other {
+        Lookup::Found(other) => matters(other).then(|| RequestFacts::clone(other)),
+        // It may be this person's.
+        Lookup::Absent | Lookup::Unreadable(_) => {
+            unreadable = true;
+            None
+        }
+    };
+    let mut requests = match policy {
+        None => world.requests.pick_in(&facts.namespace, &mut pick),
+        Some(_) => world.requests.pick(&mut pick),
+    };
+    let known = observed.filter(|_| written.is_some() && !unreadable);
+    for later in written.into_iter().flatten().filter(matters) {
+        requests.retain(|other| other.object.uid != later.object.uid);
+        requests.push(later);
+    }
+    Cached { requests, known }
+}
+
+/// The policy, where it limits how many requests a person may have under it.
+#[must_use]
+pub fn counting_policy(around: &Surroundings) -> Option<&str> {
+    let policy = around.policy.found()?;
+    let limits = policy.spec.limits.as_ref()?;
+    limits.max_active_per_user.or(limits.max_pending_per_user).map(|_| policy.name.as_str())
 }
 
 /// Requests as peers of this one, each once.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Stream, StreamExt};
@@ -54,6 +57,7 @@ pub struct Cache<F> {
     matters: fn(&F, &F) -> bool,
     facts: RwLock<ByNamespace<F>>,
     synced: watch::Sender<bool>,
+    observed: AtomicU64,
 }
 
 impl<F: Clone + PartialEq> Cache<F> {
@@ -66,7 +70,14 @@ impl<F: Clone + PartialEq> Cache<F> {
     /// An empty cache that reports a change only where it `matters`.
     #[must_use]
     pub fn reporting(what: &'static str, matters: fn(&F, &F) -> bool) -> Self {
-        Self { what, matters, facts: RwLock::default(), synced: watch::Sender::new(false) }
+        Self { what, matters, facts: RwLock::default(), synced: watch::Sender::new(false), observed: AtomicU64::new(0) }
+    }
+
+    /// The `resourceVersion` up to which the watch has certainly delivered all events: that of the last object it delivered. Zero
+    /// before the first list is complete, and where versions are not numbers.
+    #[must_use]
+    pub fn observed(&self) -> u64 {
+        self.observed.load(Ordering::Acquire)
     }
 
     /// The facts of one object, if it was seen.
@@ -85,6 +96,12 @@ impl<F: Clone + PartialEq> Cache<F> {
         self.read().get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
+    /// True once everything that existed at the start has been seen.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Returns when everything that existed at the start has been seen.
     pub async fn synced(&self) {
         // The sender lives in `self`, so the channel cannot close while somebody waits here.
@@ -100,27 +117,37 @@ impl<F: Clone + PartialEq> Cache<F> {
         changed: impl Fn(Key),
     ) {
         let mut listed = ByNamespace::new();
+        let mut newest = 0;
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::Init) => {
+                    listed.clear();
+                    newest = 0;
+                }
                 Ok(watcher::Event::InitApply(object)) => {
+                    newest = newest.max(version(&object));
                     let key = Key::of(&object);
                     listed.entry(key.namespace.clone()).or_default().insert(key, facts(object));
                 }
                 Ok(watcher::Event::InitDone) => {
-                    self.replace(std::mem::take(&mut listed)).into_iter().for_each(&changed);
+                    let others = self.replace(std::mem::take(&mut listed));
+                    self.observed.store(newest, Ordering::Release);
+                    others.into_iter().for_each(&changed);
                     self.synced.send_replace(true);
                 }
                 Ok(watcher::Event::Apply(object)) => {
-                    let key = Key::of(&object);
-                    if self.insert(key.clone(), facts(object)) {
+                    let (key, version) = (Key::of(&object), version(&object));
+                    let matters = self.insert(key.clone(), facts(object));
+                    self.observed.store(version, Ordering::Release);
+                    if matters {
                         changed(key);
                     }
                 }
                 Ok(watcher::Event::Delete(object)) => {
-                    let key = Key::of(&object);
+                    let (key, version) = (Key::of(&object), version(&object));
                     self.remove(&key);
+                    self.observed.store(version, Ordering::Release);
                     changed(key);
                 }
                 Err(error) => warn!(what = self.what, error = one_line(&error), "the watch was interrupted and goes on"),
@@ -164,4 +191,9 @@ impl<F: Clone + PartialEq> Cache<F> {
     fn write(&self) -> RwLockWriteGuard<'_, ByNamespace<F>> {
         self.facts.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The `resourceVersion` of an object; 0 where it is not a number.
+pub(super) fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }

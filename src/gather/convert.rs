@@ -73,6 +73,20 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
     }
 }
 
+/// A request without what only a decision about itself reads: its reasons, its evidence, the groups of its requester.
+#[must_use]
+pub fn slim(mut request: RequestFacts) -> RequestFacts {
+    let spec = &mut request.object.spec;
+    (spec.justification, spec.ticket) = (None, None);
+    if let Some(requester) = &mut spec.requester {
+        (requester.groups, requester.extra) = Default::default();
+    }
+    let record = &mut request.record;
+    (record.role, record.digest, record.rules_hash) = (None, None, None);
+    record.approvers = Vec::new();
+    request
+}
+
 /// A request as one of the others beside the one that is decided; `policy` is what its eligibility names.
 #[must_use]
 pub fn peer(request: RequestFacts, policy: Option<String>) -> Option<Peer> {

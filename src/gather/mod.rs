@@ -5,9 +5,11 @@ pub mod beside;
 pub mod cache;
 pub mod convert;
 pub mod horizon;
+pub mod last_ends;
 pub mod live;
 pub mod offers;
 pub mod surroundings;
+pub mod written;
 
 use std::{future::Future, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use futures::StreamExt;
 use k8s_openapi::api::{
     core::v1::Namespace,
@@ -16,22 +17,27 @@ use serde::de::DeserializeOwned;
 
 use super::{
     GatherError,
-    cache::{Cache, Key},
-    convert, read,
+    cache::{self, Cache, Key},
+    convert,
+    last_ends::LastEnds,
+    read,
+    written::Written,
 };
 use crate::{
     api::{
-        ApprovalPolicy, ApprovalPolicySpec, RoleEligibility, RoleEligibilitySpec,
+        ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
         eligibility::{RoleKind, RoleRef},
-        names,
+        names, selectors,
     },
-    domain::{Lookup, NamespaceFacts, Object, RoleFacts},
+    domain::{Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, duration},
 };
 
 /// An eligibility as the rules see it.
 pub type Eligibility = Lookup<Arc<Object<RoleEligibilitySpec>>>;
 /// A policy as the rules see it.
 pub type Policy = Lookup<Arc<Object<ApprovalPolicySpec>>>;
+/// A request that is active or pending, as far as it can be read.
+pub type LiveRequest = Lookup<Arc<RequestFacts>>;
 
 /// What a decision about a request in one namespace under one eligibility rests on.
 #[derive(Clone, Debug)]
@@ -68,11 +74,14 @@ pub enum Change {
     ClusterRole(Key),
     /// A Role.
     Role(Key),
+    /// A request that is active or pending, or was until now.
+    Request(Key),
 }
 
-/// Caches of eligibilities, policies, namespaces and roles.
+/// Caches of eligibilities, policies, namespaces, roles, and the requests that limits look at.
 pub struct World {
     client: Client,
+    kept: fn(RequestFacts) -> RequestFacts,
     /// All eligibilities.
     pub eligibilities: Cache<Eligibility>,
     /// All policies.
@@ -83,6 +92,12 @@ pub struct World {
     pub cluster_roles: Cache<RoleFacts>,
     /// All Roles.
     pub roles: Cache<RoleFacts>,
+    /// The requests that are active or pending.
+    pub requests: Arc<Cache<LiveRequest>>,
+    /// The last ends of grants, for cooldowns.
+    pub last_ends: LastEnds,
+    /// What this process wrote of requests a moment ago.
+    pub written: Written,
 }
 
 impl World {
@@ -91,12 +106,29 @@ impl World {
     pub fn new(client: Client) -> Self {
         Self {
             client,
+            kept: std::convert::identity,
             eligibilities: Cache::new("eligibilities"),
             policies: Cache::new("policies"),
             namespaces: Cache::new("namespaces"),
             cluster_roles: Cache::new("clusterroles"),
             roles: Cache::new("roles"),
+            requests: Arc::new(Cache::reporting("requests", is_another)),
+            last_ends: LastEnds::default(),
+            written: Written::default(),
         }
+    }
+
+    /// The same, with only as much of each request as the decision about another one reads.
+    #[must_use]
+    pub fn for_admission(client: Client) -> Self {
+        Self { kept: convert::slim, ..Self::new(client) }
+    }
+
+    /// Takes note of a request that this process has just written.
+    pub fn wrote(&self, request: &RoleActivationRequest) {
+        let facts = convert::request(request);
+        self.last_ends.note(&facts);
+        self.written.note(cache::version(request), facts);
     }
 
     /// Keeps the caches current for ever and reports what changes.
@@ -111,8 +143,15 @@ impl World {
                 }
             ),
             self.policies.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<ApprovalPolicy>, |key| {
+                self.last_ends.set_longest_cooldown(self.longest_cooldown());
                 changed(Change::Policy(key));
             }),
+            self.requests.follow(
+                watch(Api::all(client.clone()), watcher::Config::default().fields(&selectors::live_states())),
+                |guard| self.live_request(guard),
+                |key| changed(Change::Request(key)),
+            ),
+            self.last_ends.follow(client),
             self.namespaces.follow(
                 watch(Api::all(client.clone()), watcher::Config::default()),
                 |namespace: PartialObjectMeta<Namespace>| convert::namespace(&namespace.metadata),
@@ -142,8 +181,22 @@ impl World {
             self.policies.synced(),
             self.namespaces.synced(),
             self.cluster_roles.synced(),
-            self.roles.synced()
+            self.roles.synced(),
+            self.requests.synced(),
         );
+    }
+
+    fn live_request(&self, guard: DeserializeGuard<RoleActivationRequest>) -> LiveRequest {
+        match guard {
+            DeserializeGuard(Ok(stored)) => Lookup::Found(Arc::new((self.kept)(convert::request(&stored)))),
+            DeserializeGuard(Err(invalid)) => Lookup::Unreadable(invalid.error),
+        }
+    }
+
+    /// The longest cooldown of any policy; none where no policy has one.
+    fn longest_cooldown(&self) -> Option<TimeDelta> {
+        let cooldown = |policy: &Policy| duration::limits(&policy.found()?.spec).cooldown.filter(|pause| !pause.is_zero());
+        self.policies.pick(|_, policy| cooldown(policy)).into_iter().max().map(TimeDelta::from)
     }
 
     /// One eligibility.
@@ -229,6 +282,14 @@ fn cached<F: Clone + PartialEq>(cache: &Cache<F>, key: &Key, source: Source) -> 
     match source {
         Source::Cache => cache.get(key),
         Source::Server => None,
+    }
+}
+
+/// A request that is another one than before to those who must act: a report on it is not news to its writer.
+fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
+    match (before, now) {
+        (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
+        (before, now) => before != now,
     }
 }
 

@@ -24,6 +24,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         an_automatic_grant_costs_four_writes,
         waiting_costs_one_status_more_and_each_stage_one,
+        f02_a_request_under_limits_and_a_cooldown_lists_no_requests,
         nothing_is_read_or_written_while_nothing_happens,
         inv_28_the_last_look_sees_what_is_wrong,
         t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all,

@@ -285,12 +285,15 @@ impl Requests {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
             Ok(written) => {
-                self.context.horizons.requests.note(&written);
+                self.context.world.wrote(&written);
                 Ok(true)
             }
             // There is nothing to report on.
             Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.context.known.forget();
+                Err(error)
+            }
         }
     }
 }

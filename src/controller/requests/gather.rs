@@ -1,13 +1,14 @@
 //! Everything that one decision rests on.
 
+use std::collections::HashSet;
+
 use super::{RequestError, Requests};
 use crate::{
     api::{State, names::binding_name},
-    controller::context::LiveRequest,
     domain::{Binding, Peer, RequestFacts, Snapshot},
     gather::{
         GatherError,
-        beside::{self, Bindings},
+        beside::{self, Bindings, From},
         cache::Key,
         horizon::AsOf,
         live::{self, Wanted},
@@ -41,8 +42,7 @@ impl Requests {
         })
     }
 
-    /// The requests beside this one: those under the same user name as the API server lists them, those of other spellings as the cache
-    /// has seen them. What runs already needs to know of its chain only.
+    /// The other requests of the same person. What runs already needs to know of its chain only.
     async fn peers(
         &self,
         facts: &RequestFacts,
@@ -51,39 +51,33 @@ impl Requests {
         source: Source,
     ) -> Result<Vec<Peer>, GatherError> {
         let context = &self.context;
-        let spec = &facts.object.spec;
+        let (world, client) = (&context.world, &context.client);
+        let identities = &context.settings.identities;
         let runs = facts.record.state == Some(State::Active);
         let time_is_up = facts.record.expires_at.is_some_and(|end| end <= context.now());
-        let mut listed = match (runs, binding) {
-            (false, _) => {
-                // What this replica granted and reported a moment ago counts, so that two at once cannot both be granted (T51).
-                let as_of = if source == Source::Server { AsOf::Now } else { context.horizons.requests.as_of() };
-                beside::listed(&context.client, &context.world, facts, around, as_of).await?
+        if runs {
+            let mut requests = Vec::new();
+            if !time_is_up && *binding == Binding::Absent {
+                // Somebody took it away before its time; maybe because what prolongs it ended.
+                let wanted = Wanted::Ended { namespace: &facts.namespace, eligibility: &facts.object.spec.eligibility_ref.name };
+                requests = live::requests(client, wanted, AsOf::Now).await?;
             }
-            // Somebody took it away before its time; maybe because what prolongs it ended.
-            (true, Binding::Absent) if !time_is_up => {
-                let wanted = Wanted::Ended { namespace: &facts.namespace, eligibility: &spec.eligibility_ref.name };
-                beside::peers(&context.world, live::requests(&context.client, wanted, AsOf::Now).await?, facts)
-            }
-            (true, _) => Vec::new(),
-        };
-        // The list is newer than the cache for the user name that it is about.
-        let newer = |other: &RequestFacts| {
-            !runs && other.object.spec.requester.as_ref().map(|r| &r.username) == spec.requester.as_ref().map(|r| &r.username)
-        };
-        let near = |other: &RequestFacts| other.namespace == facts.namespace && other.object.spec.eligibility_ref == spec.eligibility_ref;
-        let limits = around.policy.found().and_then(|policy| policy.spec.limits.as_ref());
-        let limited = !runs && limits.is_some_and(|limits| limits.max_active_per_user.or(limits.max_pending_per_user).is_some());
-        let cached = if limited {
-            let policy = around.policy.found().map(|policy| policy.name.as_str());
-            let under = |other: &RequestFacts| context.world.policy_of(&other.object.spec.eligibility_ref.name).as_deref() == policy;
-            context.requests.pick(|_, other| copy(other, |other| (near(other) || under(other)) && !newer(other)))
-        } else {
-            context.requests.pick_in(&facts.namespace, |_, other| copy(other, |other| near(other) && !newer(other)))
-        };
-        let known: std::collections::HashSet<String> = listed.iter().map(|peer| peer.object.uid.clone()).collect();
-        listed.extend(beside::peers(&context.world, cached, facts).into_iter().filter(|peer| !known.contains(&peer.object.uid)));
-        Ok(listed)
+            requests.extend(beside::cached(world, identities, facts, None).requests);
+            return Ok(beside::peers(world, requests, facts));
+        }
+        let version = if source == Source::Cache { context.known.since(client, &context.leadership).await? } else { None };
+        let from = version.map_or(From::Lists(AsOf::Now), |version| From::Caches(identities, version, AsOf::Now));
+        let mut peers = beside::others(client, world, facts, around, from).await?;
+        if let From::Lists(_) = from {
+            // Lists are by user name: of other spellings the cache knows.
+            let listed: HashSet<String> = peers.iter().map(|peer| peer.object.uid.clone()).collect();
+            let spelled = beside::cached(world, identities, facts, beside::counting_policy(around)).requests;
+            let username = facts.object.spec.requester.as_ref().map(|requester| &requester.username);
+            let other = |request: &RequestFacts| request.object.spec.requester.as_ref().map(|requester| &requester.username) != username;
+            let spelled = beside::peers(world, spelled.into_iter().filter(other), facts);
+            peers.extend(spelled.into_iter().filter(|peer| !listed.contains(&peer.object.uid)));
+        }
+        Ok(peers)
     }
 
     async fn binding(&self, facts: &RequestFacts, source: Source) -> Result<Binding, GatherError> {
@@ -93,8 +87,4 @@ impl Requests {
             || self.context.revoker.index().get(&Key::new(&facts.namespace, &name)).is_some();
         if hinted { live::binding(&self.context.client, &facts.namespace, &name).await } else { Ok(Binding::Unread) }
     }
-}
-
-fn copy(cached: &LiveRequest, wanted: impl Fn(&RequestFacts) -> bool) -> Option<RequestFacts> {
-    cached.found().filter(|facts| wanted(facts)).map(|facts| RequestFacts::clone(facts))
 }

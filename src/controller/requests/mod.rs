@@ -244,7 +244,7 @@ impl Requests {
             return Ok(Next::Done);
         }
         // Mostly there is nothing to do, and the caches say so. They take nothing away.
-        let as_of = self.context.horizons.decisions.as_of();
+        let as_of = self.context.decisions.as_of();
         if let Some(Lookup::Found(told)) = self.context.requests.get(key)
             && !is_over(&told)
             && self.strays(key, &told).is_empty()
@@ -292,11 +292,7 @@ impl Requests {
     /// come within that moment, in which it could as well have come after the grant; so the list as of now follows right behind.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
         let goes_on = facts.record.state == Some(State::Active);
-        if (goes_on || self.is_new(facts)) && !self.lock_unsure().contains(key) {
-            self.context.horizons.decisions.as_of()
-        } else {
-            AsOf::Now
-        }
+        if (goes_on || self.is_new(facts)) && !self.lock_unsure().contains(key) { self.context.decisions.as_of() } else { AsOf::Now }
     }
 
     /// True for a request that was made a moment ago, that nobody has looked at yet, and that needs nobody's approval.

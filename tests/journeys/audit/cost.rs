@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use control_plane::AuditEvent;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CONTROLLER, Calls, WEBHOOK, inspector, rules::Rules};
 use crate::{
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
     faults::until,
+    looks::refused,
 };
 
 /// The writes of the operator in the scene's namespace that changed something, Events and Leases aside.
@@ -85,6 +86,31 @@ pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> 
     two.running("two").await?;
     two.ends_as("two", "Expired", &["TimeIsUp"], SOON).await?;
     expect(&two, &mut calls, "a grant after two stages", &[REPORTED, REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await
+}
+
+/// A list of requests takes the longer the more of them have been completed: no activation may need one.
+pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Arc<Env>) -> Outcome {
+    // Of a list of somebody's requests everywhere nobody can tell whom it was for.
+    let (ground, _permit) = env.own_ground(Value::Null).await?;
+    let scene = env.scene_on(&ground, "history").await?;
+    let mut policy = automatic();
+    policy["limits"] = json!({"maxActivePerUser": 5, "maxPendingPerUser": 5, "cooldown": "2h"});
+    let lists = |e: &AuditEvent| is_the_operator(e) && e.verb == "list" && e.resource() == "roleactivationrequests";
+    let mut calls = Calls::from_now(&scene)?;
+    scene.offers(&["before", "first", "second"], &policy, &eligibility("edit")).await?;
+    // The first of a term asks how much the caches must know, and the ends are listed once a policy has a cooldown.
+    scene.granted("dev", "before", "2s").await?;
+    scene.ends_as("before", "Expired", &["TimeIsUp"], SOON).await?;
+    ensure!(!calls.so_far(lists)?.is_empty(), "such lists are in the log");
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "first", "10m").await?;
+    scene.granted("dev-2", "second", "10m").await?;
+    let listed = calls.so_far(lists)?;
+    let listed: Vec<_> = listed.iter().map(|e| format!("{} {}", e.user.username, e.request_uri)).collect();
+    ensure!(listed.is_empty(), "the operator listed requests: {listed:#?}");
+    // What the lists were for holds without them.
+    let again = scene.create("dev", &scene.request("again", &scene.offered("before"), "10m")).await?;
+    refused(again, &["CoolingDown: the grant 'before' ended at 2"])
 }
 
 /// A grant that runs and a request that waits cost nothing by themselves.
