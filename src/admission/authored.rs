@@ -3,13 +3,15 @@
 //! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: a chart or a repository applies
 //! policy, role and eligibility in any order, and nothing is granted before all are there.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 use kube::ResourceExt;
 
 use super::{
     answer::Answer,
+    author::stamped,
     desk::{Desk, Write},
-    stamp,
 };
 use crate::{
     api::{
@@ -17,7 +19,7 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Object, Refusal, author, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, RoleFacts, author, checked::AuthorCheck, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
         access::{Access, ask, attributes},
@@ -36,26 +38,36 @@ impl Desk {
     /// refused for what a policy, a role or the chart's values have become since. To end the suspension is a change of the spec, which
     /// meets every check.
     pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
-        if keeps_spec(write) {
+        let kept = write.kept_spec().is_some();
+        if kept && !adds_finalizers(write) {
             return Ok(Answer::allowed());
         }
         let stored: RoleEligibility = match write.typed() {
             Ok(stored) => stored,
             Err(answer) => return Ok(answer),
         };
-        if let Err(refusal) = authored_by(write) {
-            return Ok(refusal.into());
-        }
         let object = convert::object(&stored.metadata, stored.spec);
-        let answer = self.check_eligibility(write, &object).await?;
+        if kept {
+            return Ok(for_finalizers(self.author_of_eligibility(write, &object, None).await?));
+        }
+        let stamp = match authored_by(write) {
+            Ok(stamp) => stamp,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let answer = self.check_eligibility(write, &object, &stamp).await?;
         let (true, Answer::Refused(refusal)) = (object.spec.suspended, &answer) else { return Ok(answer) };
         Ok(self
-            .author_of_eligibility(write, &object)
+            .author_of_eligibility(write, &object, Some(&stamp))
             .await?
             .unwrap_or_else(|| Answer::warned([format!("once it is no longer suspended, it cannot be used: {refusal}")])))
     }
 
-    async fn check_eligibility(&self, write: &Write<'_>, object: &Object<RoleEligibilitySpec>) -> Result<Answer, GatherError> {
+    async fn check_eligibility(
+        &self,
+        write: &Write<'_>,
+        object: &Object<RoleEligibilitySpec>,
+        stamp: &AuthorCheck,
+    ) -> Result<Answer, GatherError> {
         let spec = &object.spec;
         if let Err(refusal) = eligibility::check(spec, &self.settings) {
             return Ok(refusal.into());
@@ -63,7 +75,7 @@ impl Desk {
         if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
             return Ok(answer);
         }
-        if let Some(answer) = self.author_of_eligibility(write, object).await? {
+        if let Some(answer) = self.author_of_eligibility(write, object, Some(stamp)).await? {
             return Ok(answer);
         }
         let mut found = self.policy_of(&object.spec, Source::Cache).await?;
@@ -84,18 +96,24 @@ impl Desk {
     /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
     /// eligibilities that it makes unusable.
     pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
-        if keeps_spec(write) {
-            return Ok(Answer::allowed());
+        if write.kept_spec().is_some() {
+            let name = write.object.metadata.name.as_deref().unwrap_or_default();
+            return Ok(if adds_finalizers(write) {
+                for_finalizers(self.author_of_policy(write, name, 0, None).await?)
+            } else {
+                Answer::allowed()
+            });
         }
         let stored: ApprovalPolicy = match write.typed() {
             Ok(stored) => stored,
             Err(answer) => return Ok(answer),
         };
-        if let Err(refusal) = authored_by(write).and_then(|()| policy::check(&stored.spec, &self.settings)) {
-            return Ok(refusal.into());
-        }
+        let stamp = match authored_by(write).and_then(|stamp| policy::check(&stored.spec, &self.settings).map(|()| stamp)) {
+            Ok(stamp) => stamp,
+            Err(refusal) => return Ok(refusal.into()),
+        };
         let object = convert::object(&stored.metadata, stored.spec);
-        if let Some(answer) = self.author_of_policy(write, &object.name).await? {
+        if let Some(answer) = self.author_of_policy(write, &object.name, object.generation, Some(&stamp)).await? {
             return Ok(answer);
         }
         let mut broken = self.world.eligibilities.pick(|_, found| {
@@ -124,6 +142,9 @@ impl Desk {
                 Some(format!("policy '{name}' cannot be used: {refusal}"))
             }
             Lookup::Absent => Some(format!("{}: policy '{name}' does not exist yet; {nothing}", Reason::PolicyNotFound)),
+            Lookup::Deleting(deletion) => {
+                Some(format!("{}: policy '{name}' {deletion}; nothing can be activated until it is written anew", Reason::PolicyNotFound))
+            }
             Lookup::Unreadable(why) => Some(format!("policy '{name}' must be written again, it cannot be read: {why}; {nothing}")),
         }
     }
@@ -135,7 +156,10 @@ impl Desk {
             let found = self.world.role(role, "", Source::Cache).await?;
             return Ok(found.found().map_or(Ok(()), |found| risks::check(role, &found.rules, &spec.accept_risks)));
         }
-        let named = self.world.roles.pick(|key, found| (key.name == role.name).then(|| (key.namespace.clone(), found.clone())));
+        let named = |key: &Key, found: &Lookup<RoleFacts>| {
+            found.found().filter(|_| key.name == role.name).map(|found| (key.namespace.clone(), found.clone()))
+        };
+        let named = self.world.roles.pick(named);
         let covered =
             |name: &str| self.world.namespaces.get(&Key::cluster(name)).is_some_and(|facts| namespace::covers(spec, name, &facts));
         let mut roles = named.into_iter().filter(|(namespace, _)| covered(namespace));
@@ -150,10 +174,12 @@ impl Desk {
         if role.kind == RoleKind::Role {
             return Ok(None);
         }
-        let absent = self.world.role(role, "", Source::Cache).await?.found().is_none();
-        Ok(absent.then(|| {
-            format!("{}: {} '{}' does not exist yet; nothing can be activated until then", Reason::RoleNotFound, role.kind, role.name)
-        }))
+        let why = match self.world.role(role, "", Source::Cache).await? {
+            Lookup::Found(_) => return Ok(None),
+            Lookup::Absent | Lookup::Unreadable(_) => "does not exist yet; nothing can be activated until then".to_owned(),
+            Lookup::Deleting(deletion) => format!("{deletion}; nothing can be activated until it is made anew"),
+        };
+        Ok(Some(format!("{}: {} '{}' {why}", Reason::RoleNotFound, role.kind, role.name)))
     }
 
     /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
@@ -180,16 +206,29 @@ fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> Subject
     }
 }
 
-/// True for an update that leaves the spec alone: labels and migrations of storage are nobody's grant.
-fn keeps_spec(write: &Write<'_>) -> bool {
-    write.old.is_some_and(|old| stamp::same_spec(write.object, old))
+/// True for a write that adds a finalizer. It keeps an object stored after its deletion, so it takes what the spec takes (T28).
+fn adds_finalizers(write: &Write<'_>) -> bool {
+    let before: HashSet<&String> = write.old.iter().flat_map(|old| old.metadata.finalizers.iter().flatten()).collect();
+    write.object.metadata.finalizers.iter().flatten().any(|finalizer| !before.contains(finalizer))
 }
 
-/// The refusal, unless the recorded author is who writes: what a later webhook overwrote (T1).
-fn authored_by(write: &Write<'_>) -> Result<(), Refusal> {
+/// The answer to a write that adds finalizers, from that of the author's check.
+fn for_finalizers(checked: Option<Answer>) -> Answer {
+    match checked {
+        None => Answer::allowed(),
+        Some(Answer::Refused(Refusal { reason, message })) => {
+            Refusal::new(reason, format!("a finalizer takes the same right as the spec (metadata.finalizers): {message}")).into()
+        }
+        Some(other) => other,
+    }
+}
+
+/// What the check of the author rests on, as it is stamped; the refusal, unless the recorded author is who writes: what a later webhook
+/// overwrote (T1).
+fn authored_by(write: &Write<'_>) -> Result<AuthorCheck, Refusal> {
     let author = write.object.annotations().get(names::AUTHOR).map_or("", String::as_str);
     if author == write.username() && !author.is_empty() {
-        return Ok(());
+        return stamped(write.object);
     }
     Err(Refusal::new(
         Reason::StampMissing,

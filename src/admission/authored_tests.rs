@@ -79,3 +79,167 @@ async fn t16_inv_22_a_policy_is_written_by_who_may_bind_what_is_activated_under_
     let away = Stored { away: true, ..Stored::default() };
     assert_eq!(away.refused("admin", &policy(1)).await, "Unreadable");
 }
+
+#[tokio::test]
+async fn f52_a_finalizer_takes_the_same_right_as_the_spec() {
+    let held = |mut object: Value, finalizers: &[&str]| {
+        object["metadata"]["finalizers"] = json!(finalizers);
+        object
+    };
+    for (object, mighty, weak) in [(eligibility("edit"), ["admin", "local-1"], "nobody"), (policy(1), ["boss", "local-1"], "nobody")] {
+        let old = cluster().write("admin", &object, None).await.unwrap().0;
+        let added = held(old.clone(), &["example.com/keep"]);
+        let message = cluster().write(weak, &added, Some(&old)).await.unwrap_err();
+        assert!(message.starts_with("AuthorMayNotBind: a finalizer takes the same right as the spec"), "{message}");
+        for user in mighty {
+            let (stored, _) = cluster().write(user, &added, Some(&old)).await.unwrap();
+            assert_eq!(stored["metadata"]["annotations"]["jitrbac.dev/author"], "admin", "the author stays");
+        }
+        let both = held(old.clone(), &["example.com/keep", "example.com/more"]);
+        assert!(cluster().write(weak, &both, Some(&added)).await.is_err(), "one more");
+        // To take one away, or to change labels beside it, takes no right of ours.
+        for less in [old.clone(), added.clone()] {
+            assert!(cluster().write(weak, &less, Some(&added)).await.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn f07_what_is_being_deleted_is_refused_at_admission() {
+    let going = |path: &str, mut object: Value| {
+        object["metadata"]["deletionTimestamp"] = json!(AT);
+        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+        let stored = cluster();
+        stored.objects.lock().unwrap().iter_mut().filter(|(at, _)| at == path).for_each(|(_, found)| *found = object.clone());
+        stored
+    };
+    let (eligibilities, policies) =
+        ("/apis/jitrbac.dev/v1alpha1/roleeligibilities/oncall", "/apis/jitrbac.dev/v1alpha1/approvalpolicies/two-eyes");
+    let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/edit";
+    let edit = json!({"metadata": {"name": "edit", "uid": "e"}, "rules": []});
+    for (stored, reason) in [
+        (going(eligibilities, eligibility("edit")), "EligibilityNotFound: eligibility 'oncall'"),
+        (going(policies, policy(1)), "PolicyNotFound: eligibility 'oncall'"),
+        (going(role, edit.clone()), "RoleNotFound: eligibility 'oncall'"),
+    ] {
+        let message = stored.write("dev", &request("inc-1"), None).await.unwrap_err();
+        assert!(message.starts_with(reason) && message.contains("is being deleted") && message.contains("'example.com/keep'"), "{message}");
+    }
+    for (stored, reason) in [(going(policies, policy(1)), "PolicyNotFound: "), (going(role, edit), "RoleNotFound: ")] {
+        let (_, warnings) = stored.write("admin", &eligibility("edit"), None).await.unwrap();
+        assert!(warnings.iter().any(|warning| warning.starts_with(reason) && warning.contains("is being deleted")), "{warnings:?}");
+    }
+}
+
+/// What the stored object says of its author's check.
+fn check_of(stored: &Value) -> Value {
+    serde_json::from_str(stored["metadata"]["annotations"]["jitrbac.dev/author-check"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn f53_f76_what_the_check_rests_on_is_stamped() {
+    let role = |more: Value| {
+        let mut role = json!({"kind": "ClusterRole", "name": "edit"});
+        role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        role
+    };
+    let seen = json!({"uid": "two-eyes", "generation": 0});
+    let stamped = |user: &'static str, object: Value| async move { check_of(&cluster().write(user, &object, None).await.unwrap().0) };
+    let expected = json!({"generation": 1, "policy": seen, "roles": [role(json!({"everywhere": true}))]});
+    assert_eq!(stamped("admin", eligibility("edit")).await, expected);
+    let here = role(json!({"namespaces": {"payments": "n"}}));
+    assert_eq!(stamped("local-1", eligibility("edit")).await, json!({"generation": 1, "policy": seen, "roles": [here]}));
+    assert_eq!(stamped("boss", policy(1)).await, json!({"generation": 1, "administers": true}));
+    assert_eq!(stamped("local-1", policy(1)).await, json!({"generation": 1, "roles": [here]}));
+    assert_eq!(check_of(&Stored::default().write("nobody", &policy(1), None).await.unwrap().0), json!({"generation": 1}));
+    let unnamed = json!({"metadata": {"name": "", "generateName": "two-"}, "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "spec": policy(1)["spec"]});
+    assert!(cluster().write("nobody", &unnamed, None).await.is_ok(), "a name may come later");
+    // A change of the spec is checked anew, any other write keeps what was recorded.
+    let mut old = cluster().write("local-1", &eligibility("edit"), None).await.unwrap().0;
+    old["metadata"]["generation"] = json!(4);
+    let mut forged = old.clone();
+    forged["metadata"]["annotations"]["jitrbac.dev/author-check"] = json!(r#"{"generation":4}"#);
+    let (kept, _) = cluster().write("nobody", &forged, Some(&old)).await.unwrap();
+    assert_eq!(check_of(&kept), check_of(&old));
+    forged["spec"]["maxDuration"] = json!("2h");
+    assert_eq!(check_of(&cluster().write("local-1", &forged, Some(&old)).await.unwrap().0)["generation"], 5);
+}
+
+#[tokio::test]
+async fn f53_f76_a_stamp_that_the_check_does_not_bear_out_is_refused() {
+    let (eligible, _) = cluster().write("local-1", &eligibility("edit"), None).await.unwrap();
+    let (approval, _) = cluster().write("local-1", &policy(1), None).await.unwrap();
+    let forged = |object: &Value, change: &dyn Fn(&mut Value)| {
+        let (mut object, mut check) = (object.clone(), check_of(object));
+        change(&mut check);
+        object["metadata"]["annotations"]["jitrbac.dev/author-check"] = json!(check.to_string());
+        object
+    };
+    let changes: [(&Value, &dyn Fn(&mut Value)); 8] = [
+        (&eligible, &|check| check["generation"] = json!(2)),
+        (&eligible, &|check| check["policy"] = json!({"uid": "two-eyes", "generation": 1})),
+        (&eligible, &|check| drop(check.as_object_mut().unwrap().remove("policy"))),
+        (&eligible, &|check| check["roles"][0]["everywhere"] = json!(true)),
+        (&eligible, &|check| check["roles"][0]["namespaces"]["payments"] = json!("another")),
+        (&eligible, &|check| check["roles"][0]["namespaces"]["shop"] = json!("more")),
+        (&eligible, &|check| check["roles"][0]["name"] = json!("view")),
+        (&approval, &|check| check["administers"] = json!(true)),
+    ];
+    for (object, change) in changes {
+        let forged = forged(object, change);
+        let (_, answer) = cluster().ask("/validate", review("local-1", &forged, None).to_string()).await;
+        assert_eq!(answer["response"]["auditAnnotations"]["code"], "Unexamined", "{forged}");
+        let said = answer["response"]["status"]["message"].as_str().unwrap();
+        assert!(said.contains("changed at this moment") && said.contains("try again"), "{said}");
+    }
+    let mut missing = eligible.clone();
+    missing["metadata"]["annotations"].as_object_mut().unwrap().remove("jitrbac.dev/author-check");
+    let (_, answer) = cluster().ask("/validate", review("local-1", &missing, None).to_string()).await;
+    assert_eq!(answer["response"]["auditAnnotations"]["code"], "StampMissing");
+    let (_, answer) = cluster().ask("/validate", review("local-1", &eligible, None).to_string()).await;
+    assert_eq!(answer["response"]["allowed"], true, "as it was stamped");
+}
+
+#[tokio::test]
+async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission() {
+    let (stored, _) = cluster().write("local-1", &eligibility("edit"), None).await.unwrap();
+    let with = |uid: &str| {
+        let cluster = cluster();
+        cluster.objects.lock().unwrap()[0].1 = stored.clone();
+        cluster.objects.lock().unwrap()[2].1["metadata"]["uid"] = json!(uid);
+        cluster
+    };
+    assert!(with("n").write("dev", &request("inc-1"), None).await.is_ok());
+    let message = with("anew").write("dev", &request("inc-1"), None).await.unwrap_err();
+    assert!(message.starts_with("AuthorMayNotBind: namespace 'payments' was deleted and made anew"), "{message}");
+}
+
+/// An eligibility of an admin and a change of its policy by somebody who may bind nothing, each checked before the other was stored.
+#[tokio::test]
+async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_again() {
+    let automatic = || {
+        let mut automatic = policy(1);
+        automatic["spec"] = json!({"approval": {"automatic": {}}});
+        automatic
+    };
+    let eligibilities = "/apis/jitrbac.dev/v1alpha1/roleeligibilities/oncall";
+    let before = || {
+        let stored = cluster();
+        stored.objects.lock().unwrap().retain(|(at, _)| at != eligibilities);
+        stored
+    };
+    let old = policy(1);
+    let (eligible, _) = before().write("admin", &eligibility("edit"), None).await.unwrap();
+    let (loosened, _) = before().write("nobody", &automatic(), Some(&old)).await.unwrap();
+    let now = |policy: &Value| {
+        let stored = before().with(eligibilities, eligible.clone());
+        stored.objects.lock().unwrap()[0].1 = policy.clone();
+        stored
+    };
+    assert!(now(&old).write("dev", &request("inc-1"), None).await.is_ok(), "as the admin's check read it");
+    let message = now(&loosened).write("dev", &request("inc-1"), None).await.unwrap_err();
+    assert!(message.starts_with("AuthorMayNotBind: policy 'two-eyes' and eligibility 'oncall' were written at the same time"), "{message}");
+    assert!(now(&old).write("nobody", &automatic(), Some(&old)).await.is_err(), "after the eligibility nobody may");
+    let (theirs, _) = now(&old).write("admin", &automatic(), Some(&old)).await.unwrap();
+    assert!(now(&theirs).write("dev", &request("inc-1"), None).await.is_ok(), "an edit by who may breaks nothing");
+}

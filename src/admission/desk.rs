@@ -9,7 +9,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::answer::{Answer, Asked};
+use super::{
+    answer::{Answer, Asked},
+    stamp,
+};
 use crate::{
     api::{names, text::printable},
     config::Config,
@@ -130,7 +133,8 @@ impl Desk {
         let answer = match (phase, kind) {
             (Phase::Mutate, Kind::Request) => Box::pin(self.stamp_request(&write)).await,
             (Phase::Mutate, Kind::Decision) => Box::pin(self.stamp_decision(&write)).await,
-            (Phase::Mutate, Kind::Eligibility | Kind::Policy) => Ok(write.stamp_author()),
+            (Phase::Mutate, Kind::Eligibility) => Box::pin(self.stamp_author_of_eligibility(&write)).await,
+            (Phase::Mutate, Kind::Policy) => Box::pin(self.stamp_author_of_policy(&write)).await,
             (Phase::Validate, Kind::Request) => Box::pin(self.review_request(&write)).await,
             (Phase::Validate, Kind::Decision) => Box::pin(self.review_decision(&write)).await,
             (Phase::Validate, Kind::Eligibility) => Box::pin(self.review_eligibility(&write)).await,
@@ -160,6 +164,11 @@ impl<'a> Write<'a> {
     /// User name of whoever writes.
     pub fn username(&self) -> &'a str {
         self.asked.user_info.username.as_deref().unwrap_or_default()
+    }
+
+    /// The object before an update that leaves the spec alone: labels and migrations of storage are nobody's grant.
+    pub fn kept_spec(&self) -> Option<&'a DynamicObject> {
+        self.old.filter(|old| stamp::same_spec(self.object, old))
     }
 
     /// The object as one of its kind.

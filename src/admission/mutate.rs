@@ -17,14 +17,23 @@ use crate::{
     },
 };
 
-impl Write<'_> {
-    /// Stamps the author of an eligibility or a policy.
-    pub(super) fn stamp_author(&self) -> Answer {
-        Answer::patched(stamp::author(self.object, self.old, self.username()))
-    }
-}
-
 impl Desk {
+    /// Stamps the author of an eligibility and what their check rests on. A write that keeps the spec keeps both.
+    pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        Ok(Answer::patched(match write.kept_spec() {
+            Some(old) => stamp::same_author(write.object, old),
+            None => stamp::author(write.object, write.username(), &self.stamp_of_eligibility(write).await?),
+        }))
+    }
+
+    /// The same of a policy.
+    pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        Ok(Answer::patched(match write.kept_spec() {
+            Some(old) => stamp::same_author(write.object, old),
+            None => stamp::author(write.object, write.username(), &self.stamp_of_policy(write).await?),
+        }))
+    }
+
     /// Stamps the requester. On a change the stored stamp stays, never the updater's.
     pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
         if write.old.is_some() {
@@ -69,7 +78,7 @@ impl Desk {
     pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, GatherError> {
         Ok(match live::request(&self.client, namespace, name).await? {
             Lookup::Found(request) => Ok(request),
-            Lookup::Absent => Err(Refusal::new(
+            Lookup::Absent | Lookup::Deleting(_) => Err(Refusal::new(
                 Reason::RequestNotFound,
                 format!(
                     "there is no request '{name}' in namespace '{namespace}'; 'kubectl get roleactivationrequests -n {namespace}' lists them"

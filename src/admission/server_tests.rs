@@ -116,6 +116,9 @@ impl Stored {
             warnings.extend(serde_json::from_value::<Vec<String>>(response["warnings"].clone()).unwrap_or_default());
             object["metadata"]["creationTimestamp"] = json!(AT);
             object["metadata"]["uid"] = json!("new");
+            let before = old.map(|old| (&old["spec"], old["metadata"]["generation"].as_i64().unwrap_or_default()));
+            let generation = before.map_or(1, |(spec, generation)| if *spec == object["spec"] { generation } else { generation + 1 });
+            object["metadata"]["generation"] = json!(generation);
         }
         Ok((object, warnings))
     }

@@ -14,7 +14,7 @@ use crate::{
         identity::{MAX_STAMPED_GROUPS, PrincipalName},
         names,
     },
-    domain::{Refusal, RequestFacts},
+    domain::{Refusal, RequestFacts, checked::AuthorCheck},
 };
 
 /// Key of `userInfo.extra` that ties what somebody does to one of his credentials; always stamped.
@@ -179,21 +179,36 @@ pub fn decision(object: &DynamicObject, stamp: Value, request: &RequestFacts) ->
     ])
 }
 
-/// Writes the author where the spec is new or changed, and otherwise puts back who was recorded.
+/// Writes the author of a spec that is new or changed, and what their check rests on.
 #[must_use]
-pub fn author(object: &DynamicObject, old: Option<&DynamicObject>, username: &str) -> Patch {
-    let recorded = |object: &DynamicObject| object.metadata.annotations.as_ref().and_then(|all| all.get(names::AUTHOR)).cloned();
-    let kept = old.filter(|old| same_spec(object, old));
-    let due = kept.map_or_else(|| Some(username.to_owned()), recorded);
-    if recorded(object) == due {
-        return Patch::default();
+pub fn author(object: &DynamicObject, username: &str, check: &AuthorCheck) -> Patch {
+    annotated(object, [(names::AUTHOR, Some(username.to_owned())), (names::AUTHOR_CHECK, Some(check.write()))])
+}
+
+/// Puts back who and what was recorded for a spec that stays.
+#[must_use]
+pub fn same_author(object: &DynamicObject, old: &DynamicObject) -> Patch {
+    annotated(object, [names::AUTHOR, names::AUTHOR_CHECK].map(|key| (key, recorded(old, key).cloned())))
+}
+
+fn recorded<'o>(object: &'o DynamicObject, key: &str) -> Option<&'o String> {
+    object.metadata.annotations.as_ref()?.get(key)
+}
+
+/// Makes the annotations what is due.
+fn annotated<const N: usize>(object: &DynamicObject, due: [(&str, Option<String>); N]) -> Patch {
+    let mut patch = Vec::new();
+    if object.metadata.annotations.is_none() && due.iter().any(|(_, value)| value.is_some()) {
+        patch.push(add(["metadata", "annotations"], json!({})));
     }
-    let annotation = ["metadata", "annotations", names::AUTHOR];
-    Patch(vec![match (due, &object.metadata.annotations) {
-        (Some(author), Some(_)) => add(annotation, author.into()),
-        (Some(author), None) => add(["metadata", "annotations"], json!({names::AUTHOR: author})),
-        (None, _) => PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(annotation) }),
-    }])
+    for (key, value) in due.into_iter().filter(|(key, value)| recorded(object, key) != value.as_ref()) {
+        let annotation = ["metadata", "annotations", key];
+        patch.push(match value {
+            Some(value) => add(annotation, value.into()),
+            None => PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(annotation) }),
+        });
+    }
+    Patch(patch)
 }
 
 /// True when nothing of the spec differs.

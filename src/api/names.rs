@@ -28,6 +28,9 @@ pub const JUSTIFICATION: &str = "jitrbac.dev/justification";
 /// On an eligibility or a policy: who wrote its present spec, stamped at admission.
 pub const AUTHOR: &str = "jitrbac.dev/author";
 
+/// On an eligibility or a policy: what the check of that author rested on, stamped at admission; see [`crate::domain::checked`].
+pub const AUTHOR_CHECK: &str = "jitrbac.dev/author-check";
+
 /// On an object of a dry run: the policy that must refuse it, which proves that the policy is in force.
 pub const PROBE_LABEL: &str = "jitrbac.dev/probe";
 /// On the Lease: when the guards were proven, and what was written while they were not.

@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     api::{
-        Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus, conditions,
+        ApprovalPolicySpec, Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus, conditions,
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
+        names,
     },
-    domain::{Lookup, Object, Refusal, author, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, author, checked, eligibility, namespace, policy, risks},
     gather::{
         access::{self, Access},
         cache::Key,
@@ -45,10 +46,15 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
     let generation = stored.metadata.generation;
     let object = convert::object(&stored.metadata, stored.spec.clone());
     let role = cluster_role(context, &object.spec.role_ref).await?;
-    let standing = eligibility::standing(&object, check(context, &object, &role).await?, context.now());
+    let checked = match convert::deletion(&stored.metadata) {
+        Some(deletion) => Err(Refusal::new(Reason::EligibilityRemoved, format!("the eligibility {deletion}"))),
+        None => check(context, &object, &role).await?,
+    };
+    let note = checked.as_ref().ok().cloned().flatten();
+    let standing = eligibility::standing(&object, checked.map(drop), context.now());
     let status = RoleEligibilityStatus {
         observed_generation: generation,
-        conditions: conditions::merge(&before.conditions, &ready::of_eligibility(&standing), generation, context.now()),
+        conditions: conditions::merge(&before.conditions, &ready::of_eligibility(&standing, note.as_deref()), generation, context.now()),
         role: Some(role_status(&object.spec.role_ref, &role)),
         namespaces: Some(namespaces(context, &object.spec)),
     };
@@ -69,12 +75,12 @@ async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterR
     }
 }
 
-/// Whether it can be used at all: the same checks that a request meets, those of a person, a namespace and a time aside.
+/// Whether it can be used at all, with what is to be told of it then: the same checks that a request meets, those of a person, a namespace and a time aside.
 async fn check(
     context: &Arc<Context>,
     object: &Object<RoleEligibilitySpec>,
     role: &ClusterRole,
-) -> Result<Result<(), Refusal>, ReportError> {
+) -> Result<Result<Option<String>, Refusal>, ReportError> {
     let name = &object.spec.policy_ref.name;
     let found = context.world.policy(name, Source::Cache).await?;
     let checked = context.guards.check_eligibility(object);
@@ -86,11 +92,15 @@ async fn check(
             .map_err(|refusal| Refusal::new(Reason::PolicyNotReady, format!("policy '{name}' cannot be used: {refusal}")))
             .and_then(|()| policy::check_eligibility(object, found)),
         Lookup::Absent => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' does not exist"))),
+        Lookup::Deleting(deletion) => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' {deletion}"))),
         Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("policy '{name}' cannot be read: {why}"))),
     });
     let checked = checked.and_then(|()| match role {
         Some(Lookup::Absent) => {
             Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name)))
+        }
+        Some(Lookup::Deleting(deletion)) => {
+            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' {deletion}", object.spec.role_ref.name)))
         }
         Some(Lookup::Unreadable(why)) => {
             Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name)))
@@ -101,7 +111,33 @@ async fn check(
     if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
         return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
     }
-    Ok(checked)
+    let Some(policy) = found.found() else { return Ok(checked.map(|()| None)) };
+    Ok(checked.and_then(|()| checked_somewhere(context, object, policy)))
+}
+
+/// What is to be told of an eligibility that can be activated; the refusal, where the authors' checks stand in none of its namespaces.
+fn checked_somewhere(
+    context: &Context,
+    object: &Object<RoleEligibilitySpec>,
+    policy: &Object<ApprovalPolicySpec>,
+) -> Result<Option<String>, Refusal> {
+    let checked = context.world.namespaces.pick(|key, facts| {
+        let covered = namespace::covers(&object.spec, &key.name, facts) && !facts.terminating;
+        covered.then(|| (key.name.clone(), checked::stands(object, policy, &key.name, facts).err()))
+    });
+    let all = checked.len();
+    let mut refused: Vec<_> = checked.into_iter().filter_map(|(name, refusal)| Some((name, refusal?))).collect();
+    refused.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    match (refused.len(), refused.into_iter().next()) {
+        (many, Some((_, refusal))) if many == all => Err(refusal),
+        (_, Some((_, refusal))) => Ok(Some(format!("it can be activated, but not everywhere: {}", refusal.message))),
+        (_, None) if object.is_unrecorded() => Ok(Some(format!(
+            "it can be activated; its spec is older than the annotation {}, so a namespace that is made anew needs no new check of the author: \
+             change any field to have it recorded",
+            names::AUTHOR_CHECK
+        ))),
+        (_, None) => Ok(None),
+    }
 }
 
 /// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).

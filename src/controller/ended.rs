@@ -229,7 +229,7 @@ impl EndedRequests {
                 }
                 base = match live::request(client, &facts.namespace, &name).await? {
                     Lookup::Found(found) => found.stored.spec.base().map(str::to_owned),
-                    Lookup::Absent => None,
+                    Lookup::Absent | Lookup::Deleting(_) => None,
                     Lookup::Unreadable(_) => return Ok(true),
                 };
             }

@@ -100,7 +100,15 @@ fn eligibility(changes: &[(&str, Value)]) -> Object<RoleEligibilitySpec> {
         spec[*field] = value.clone();
     }
     let spec = serde_json::from_value(spec).expect("a spec");
-    Object { name: "oncall".to_owned(), uid: "uid".to_owned(), created: DateTime::UNIX_EPOCH, deleting: false, generation: 3, spec }
+    Object {
+        name: "oncall".to_owned(),
+        uid: "uid".to_owned(),
+        created: DateTime::UNIX_EPOCH,
+        deleting: false,
+        generation: 3,
+        checked: None,
+        spec,
+    }
 }
 
 #[test]
@@ -134,7 +142,7 @@ fn f26_f59_eligibilities_are_settled_wherever_nothing_is_left_to_do() {
         let case = format!("{changes:?} {checked:?}");
         let broken = checked.is_err();
         let standing = standing(&eligibility(&changes), checked, now);
-        let sets = ready::of_eligibility(&standing);
+        let sets = ready::of_eligibility(&standing, None);
         let (is, message) = of(&sets);
         assert_eq!((word(&sets, "Ready").as_str(), word(&sets, "Usable").as_str(), is), (ready, usable, expected), "{case}");
         assert!(is == "Current" || message == "what is wrong", "{case}: {message}");

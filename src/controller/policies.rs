@@ -12,7 +12,7 @@ use crate::{
         ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
         conditions::{self, EVIDENCE_SEEN, Set},
     },
-    domain::{evidence, policy},
+    domain::{Refusal, evidence, policy},
     gather::{cache::Key, convert, read},
     queue::Next,
 };
@@ -37,7 +37,11 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     let before = stored.status.clone().unwrap_or_default();
     let generation = stored.metadata.generation;
     let unguarded = context.guards.check_policy(&convert::object(&stored.metadata, ()));
-    let mut sets = ready::of_policy(&unguarded.and_then(|()| policy::check(&stored.spec, &context.settings)));
+    let removed = || match convert::deletion(&stored.metadata) {
+        Some(deletion) => Err(Refusal::new(Reason::PolicyRemoved, format!("the policy {deletion}"))),
+        None => Ok(()),
+    };
+    let mut sets = ready::of_policy(&removed().and(unguarded).and_then(|()| policy::check(&stored.spec, &context.settings)));
     sets.extend(evidence_seen(context, &stored.spec, &before));
     let status = ApprovalPolicyStatus {
         observed_generation: generation,

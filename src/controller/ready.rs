@@ -34,11 +34,11 @@ pub enum ReportError {
     Write(#[from] WriteError),
 }
 
-/// The conditions of an eligibility.
+/// The conditions of an eligibility; `note` is what is to be told of one that can be activated.
 #[must_use]
-pub fn of_eligibility(standing: &Standing) -> Vec<Set> {
+pub fn of_eligibility(standing: &Standing, note: Option<&str>) -> Vec<Set> {
     let ready = judged(READY, &standing.ready, "it is valid as it is written");
-    let usable = judged(USABLE, &standing.usable, "it can be activated");
+    let usable = judged(USABLE, &standing.usable, note.unwrap_or("it can be activated"));
     let [reconciling, stalled] = progress(&ready, standing.progress);
     vec![ready, usable, reconciling, stalled]
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     approval::{self, Counted, Progress},
     binding::{Binding, BindingSubject, Grant},
-    decisions,
+    checked, decisions,
     digest::Digest,
     duration, eligibility, emergency, extension,
     facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
@@ -260,6 +260,10 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
             return Err(Missing::Denied(eligibility::removed(name)));
         }
         Lookup::Absent => return Err(Missing::Denied(eligibility::not_found(name))),
+        Lookup::Deleting(deletion) if snapshot.request.record.state == Some(State::Scheduled) => {
+            return Err(Missing::Denied(eligibility::removal(name, deletion)));
+        }
+        Lookup::Deleting(deletion) => return Err(Missing::Denied(eligibility::deleting(name, deletion))),
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be read: {why}"))),
     };
     eligibility::check(&eligibility.spec, settings)
@@ -273,6 +277,9 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
                 format!("eligibility '{name}' names the policy '{policy_name}', which does not exist"),
             ));
         }
+        Lookup::Deleting(deletion) => {
+            return Err(waits(Reason::PolicyNotFound, format!("eligibility '{name}' names the policy '{policy_name}', which {deletion}")));
+        }
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("policy '{policy_name}' cannot be read: {why}"))),
     };
     policy::check(&policy.spec, settings)
@@ -281,7 +288,7 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
         .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
     let namespace = match &snapshot.namespace {
         Lookup::Found(namespace) if !namespace.terminating => namespace,
-        Lookup::Found(_) | Lookup::Absent => {
+        Lookup::Found(_) | Lookup::Absent | Lookup::Deleting(_) => {
             return Err(Missing::Denied(Refusal::new(
                 Reason::NamespaceTerminating,
                 format!("namespace '{}' is going away: nothing can be activated in it", snapshot.request.namespace),
@@ -291,6 +298,7 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
             return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace)));
         }
     };
+    checked::stands(eligibility, policy, &snapshot.request.namespace, namespace).map_err(Missing::Waits)?;
     let role = &eligibility.spec.role_ref;
     let place = if role.kind == crate::api::eligibility::RoleKind::Role {
         format!(" in namespace '{}'", snapshot.request.namespace)
@@ -308,6 +316,9 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
             Reason::RoleNotFound,
             format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name),
         )),
+        Lookup::Deleting(deletion) => {
+            Err(waits(Reason::RoleNotFound, format!("eligibility '{name}' is for the {} '{}', which {deletion}", role.kind, role.name)))
+        }
         Lookup::Unreadable(why) => Err(waits(Reason::Unreadable, format!("{} '{}' cannot be read: {why}", role.kind, role.name))),
     }
 }
@@ -351,7 +362,7 @@ fn approved(
 ) -> Verdict {
     let request = &snapshot.request;
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
-    let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| snapshot.guards.held_at(decision.created)).cloned().collect();
+    let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| counts(snapshot, decision)).cloned().collect();
     let mut progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
     let dropped = |said: &Object<ActivationDecisionSpec>| said.spec.decision == Verb::Approve && approval::is_about(said, request);
     progress.unguarded =
@@ -369,6 +380,11 @@ fn approved(
     verdict.digest = Some(digest);
     verdict.asked = Some(asked.duration);
     verdict
+}
+
+/// False for what may be anybody's word, and for an Approve that is being deleted. A denial counts until it is gone.
+fn counts(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>) -> bool {
+    snapshot.guards.held_at(decision.created) && !(decision.deleting && decision.spec.decision == Verb::Approve)
 }
 
 fn waiting(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    facts::{NamespaceFacts, Object, Settings},
+    facts::{Deletion, NamespaceFacts, Object, Settings},
     namespace,
     person::{self, Account},
     policy::{self, stamp},
@@ -52,6 +52,18 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
 #[must_use]
 pub fn not_found(name: &str) -> Refusal {
     Refusal::new(Reason::EligibilityNotFound, format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"))
+}
+
+/// The one of this name is being deleted.
+#[must_use]
+pub fn deleting(name: &str, deletion: &Deletion) -> Refusal {
+    Refusal::new(Reason::EligibilityNotFound, format!("eligibility '{name}' {deletion}; 'kubectl get roleeligibilities' lists the others"))
+}
+
+/// What was granted, or granted for later, rests on one that is being deleted.
+#[must_use]
+pub fn removal(name: &str, deletion: &Deletion) -> Refusal {
+    Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' {deletion}"))
 }
 
 /// What was granted, or granted for later, rests on one that is there no more.

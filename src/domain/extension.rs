@@ -24,7 +24,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     let base = match &snapshot.base {
         Some(Lookup::Found(base)) => base,
         Some(Lookup::Unreadable(why)) => return refuse(format!("which cannot be read: {why}")),
-        Some(Lookup::Absent) | None => {
+        Some(Lookup::Absent | Lookup::Deleting(_)) | None => {
             return refuse(format!("and there is no such request in namespace '{}'; ask for a new activation", snapshot.request.namespace));
         }
     };
@@ -72,7 +72,9 @@ pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) 
             Some(Lookup::Found(base)) if still_its_base(base) && early(base.request.record.state) => return ended(name, "it prolongs"),
             Some(Lookup::Found(base)) if still_its_base(base) => {}
             // Before its own time begins it stands on its base alone. Another request may have the name by now.
-            Some(Lookup::Absent | Lookup::Found(_)) if snapshot.request.record.granted_at.is_none_or(|start| now < start) => {
+            Some(Lookup::Absent | Lookup::Deleting(_) | Lookup::Found(_))
+                if snapshot.request.record.granted_at.is_none_or(|start| now < start) =>
+            {
                 return ended(name, "it prolongs");
             }
             _ => {}

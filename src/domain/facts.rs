@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::{binding::Binding, namespace::GuardedLabels, person::Identities, refusal::Refusal};
+use super::{binding::Binding, checked::AuthorCheck, namespace::GuardedLabels, person::Identities, refusal::Refusal};
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     eligibility::{RoleKind, RoleRef},
     request::{BindingRef, ReviewStatus},
+    text::printable,
 };
 
 /// The result of looking an object up. An error on the way is none of these: who gathers stops there and tries again, so that
@@ -19,6 +20,8 @@ pub enum Lookup<T> {
     Found(T),
     /// The API server says that there is none.
     Absent,
+    /// It is stored and being deleted, which counts as removed: how long its finalizers keep it is anybody's choice (T28).
+    Deleting(Deletion),
     /// It is there and cannot be understood, for this reason.
     Unreadable(String),
 }
@@ -28,7 +31,42 @@ impl<T> Lookup<T> {
     pub const fn found(&self) -> Option<&T> {
         match self {
             Self::Found(object) => Some(object),
-            Self::Absent | Self::Unreadable(_) => None,
+            Self::Absent | Self::Deleting(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The deletion of an object that somebody asked for and that is not done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// The first of the finalizers that keep the object stored.
+    finalizers: Vec<String>,
+    /// How many there are besides those.
+    more: usize,
+}
+
+impl Deletion {
+    /// Most finalizers that are named.
+    const MAX_NAMED: usize = 4;
+
+    /// The deletion of an object with these finalizers.
+    #[must_use]
+    pub fn held_by(finalizers: &[String]) -> Self {
+        let named: Vec<_> = finalizers.iter().take(Self::MAX_NAMED).map(|name| printable(name)).collect();
+        Self { more: finalizers.len() - named.len(), finalizers: named }
+    }
+}
+
+impl std::fmt::Display for Deletion {
+    /// The predicate of a sentence whose subject is the object.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named: Vec<_> = self.finalizers.iter().map(|name| format!("'{name}'")).collect();
+        match (named.as_slice(), self.more) {
+            ([], _) => f.write_str("is being deleted, which counts as removed"),
+            (named, 0) => write!(f, "is being deleted, which counts as removed; held by metadata.finalizers {}", named.join(", ")),
+            (named, more) => {
+                write!(f, "is being deleted, which counts as removed; held by metadata.finalizers {} and {more} more", named.join(", "))
+            }
         }
     }
 }
@@ -46,6 +84,8 @@ pub struct Object<S> {
     pub deleting: bool,
     /// The API server's count of the changes of its spec.
     pub generation: i64,
+    /// Of an eligibility or a policy: what the check of its author rested on, as far as that is recorded.
+    pub checked: Option<Arc<AuthorCheck>>,
     /// What it says.
     pub spec: S,
 }

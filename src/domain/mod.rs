@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod author;
 pub mod binding;
+pub mod checked;
 pub mod decide;
 pub mod decisions;
 pub mod digest;
@@ -36,6 +37,6 @@ mod tests;
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::{BindingAction, Verdict, decide};
 pub use facts::{
-    Base, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span,
+    Base, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span,
 };
 pub use refusal::Refusal;

@@ -111,10 +111,14 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     let eligibility = match &snapshot.eligibility {
         Lookup::Found(eligibility) => eligibility,
         Lookup::Absent => return Some(eligibility::removed(name)),
+        Lookup::Deleting(deletion) => return Some(eligibility::removal(name, deletion)),
         Lookup::Unreadable(_) => return None,
     };
     let namespace = match &snapshot.namespace {
-        Lookup::Found(namespace) => namespace,
+        Lookup::Found(namespace) if !namespace.terminating => namespace,
+        Lookup::Found(_) | Lookup::Deleting(_) => {
+            return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is going away", request.namespace)));
+        }
         Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
         // Nobody knows then whether it is covered, but whether anything is at this time.
         Lookup::Unreadable(_) => return eligibility::in_time(eligibility, now).err(),
@@ -144,12 +148,18 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     }
     match &snapshot.role {
         Lookup::Absent => return Some(Refusal::new(Reason::RoleRemoved, format!("the {} '{}' was removed", now_for.kind, now_for.name))),
+        Lookup::Deleting(deletion) => {
+            return Some(Refusal::new(Reason::RoleRemoved, format!("the {} '{}' {deletion}", now_for.kind, now_for.name)));
+        }
         Lookup::Found(_) | Lookup::Unreadable(_) => {}
     }
     let policy = match &snapshot.policy {
         Lookup::Found(policy) => policy,
         Lookup::Absent => {
             return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' was removed", eligibility.spec.policy_ref.name)));
+        }
+        Lookup::Deleting(deletion) => {
+            return Some(Refusal::new(Reason::PolicyRemoved, format!("policy '{}' {deletion}", eligibility.spec.policy_ref.name)));
         }
         Lookup::Unreadable(_) => return None,
     };

@@ -109,7 +109,7 @@ pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, poli
     let mut pick = |_: &Key, other: &LiveRequest| match other {
         Lookup::Found(other) => matters(other).then(|| RequestFacts::clone(other)),
         // It may be this person's.
-        Lookup::Absent | Lookup::Unreadable(_) => {
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => {
             unreadable = true;
             None
         }
@@ -157,7 +157,7 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
 pub async fn base(client: &Client, facts: &RequestFacts, bindings: Bindings) -> Result<Option<Lookup<Box<Base>>>, GatherError> {
     let Some(name) = facts.object.spec.base() else { return Ok(None) };
     Ok(Some(match live::request(client, &facts.namespace, name).await? {
-        Lookup::Absent => Lookup::Absent,
+        Lookup::Absent | Lookup::Deleting(_) => Lookup::Absent,
         Lookup::Unreadable(why) => Lookup::Unreadable(why),
         Lookup::Found(found) => {
             let reads = bindings == Bindings::Readable && found.facts.record.state == Some(State::Active);

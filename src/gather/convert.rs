@@ -16,8 +16,9 @@ use crate::{
         text::printable,
     },
     domain::{
-        BindingFacts, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
+        BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
         binding::BindingSubject,
+        checked::AuthorCheck,
         role::{Rule, Rules},
     },
 };
@@ -25,14 +26,24 @@ use crate::{
 /// Metadata and spec of a stored object.
 #[must_use]
 pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
+    let generation = meta.generation.unwrap_or_default();
+    let checked = meta.annotations.as_ref().and_then(|all| all.get(names::AUTHOR_CHECK));
     Object {
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
         created: meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
-        generation: meta.generation.unwrap_or_default(),
+        generation,
+        checked: checked.map(|text| Arc::new(AuthorCheck::read(text, generation))),
         spec,
     }
+}
+
+/// The deletion of an object, if somebody asked for it: it counts as removed, whatever else it says.
+#[must_use]
+pub fn deletion(meta: &ObjectMeta) -> Option<Deletion> {
+    meta.deletion_timestamp.as_ref()?;
+    Some(Deletion::held_by(meta.finalizers.as_deref().unwrap_or_default()))
 }
 
 /// An object of our own kinds, which a client may have stored under another schema.
@@ -41,6 +52,10 @@ where
     K: HasSpec + kube::Resource,
     K::Spec: Clone,
 {
+    let meta = guard.0.as_ref().map_or_else(|invalid| &invalid.metadata, kube::Resource::meta);
+    if let Some(deletion) = deletion(meta) {
+        return Lookup::Deleting(deletion);
+    }
     match guard.0 {
         Ok(stored) => Lookup::Found(Arc::new(object(stored.meta(), stored.spec().clone()))),
         Err(invalid) => Lookup::Unreadable(printable(&invalid.error)),
@@ -106,7 +121,10 @@ pub fn namespace(meta: &ObjectMeta) -> NamespaceFacts {
 
 /// A role, from its metadata and rules.
 #[must_use]
-pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) -> RoleFacts {
+pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) -> Lookup<RoleFacts> {
+    if let Some(deletion) = deletion(meta) {
+        return Lookup::Deleting(deletion);
+    }
     let rules = rules.into_iter().flatten().map(|rule| Rule {
         api_groups: rule.api_groups.clone().unwrap_or_default(),
         resources: rule.resources.clone().unwrap_or_default(),
@@ -114,12 +132,12 @@ pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) 
         non_resource_urls: rule.non_resource_urls.clone().unwrap_or_default(),
         verbs: rule.verbs.clone(),
     });
-    RoleFacts {
+    Lookup::Found(RoleFacts {
         kind,
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
         rules: Arc::new(Rules::new(rules)),
-    }
+    })
 }
 
 /// A binding, as far as the rules look at it.

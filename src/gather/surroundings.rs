@@ -89,9 +89,9 @@ pub struct World {
     /// All namespaces.
     pub namespaces: Cache<NamespaceFacts>,
     /// All `ClusterRole`s.
-    pub cluster_roles: Cache<RoleFacts>,
+    pub cluster_roles: Cache<Lookup<RoleFacts>>,
     /// All Roles.
-    pub roles: Cache<RoleFacts>,
+    pub roles: Cache<Lookup<RoleFacts>>,
     /// The requests that are active or pending.
     pub requests: Arc<Cache<LiveRequest>>,
     /// The last ends of grants, for cooldowns.
@@ -263,7 +263,7 @@ impl World {
                 found => found,
             },
         };
-        Ok(found.map_or(Lookup::Absent, Lookup::Found))
+        Ok(found.unwrap_or(Lookup::Absent))
     }
 
     /// Everything around a request in `namespace` under `eligibility`.
@@ -293,11 +293,11 @@ fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     }
 }
 
-fn cluster_role(role: &ClusterRole) -> RoleFacts {
+fn cluster_role(role: &ClusterRole) -> Lookup<RoleFacts> {
     convert::role(RoleKind::ClusterRole, &role.metadata, role.rules.as_ref())
 }
 
-fn namespaced_role(role: &Role) -> RoleFacts {
+fn namespaced_role(role: &Role) -> Lookup<RoleFacts> {
     convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref())
 }
 

@@ -42,6 +42,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         activations::t53_the_operator_makes_no_requests_and_no_decisions,
         admins::t1_the_author_is_whoever_changed_the_spec,
         admins::t11_system_names_are_never_eligible_and_never_approve,
+        admins::f52_a_finalizer_on_an_eligibility_takes_the_right_to_bind,
         admins::the_largest_policy_and_eligibility_fit_the_cost_limits,
         authors::t15_inv_23_the_floor_alone_refuses_the_same_but_for_what_it_cannot_ask,
         bindings::t25_the_operator_binds_no_role_that_is_not_listed_though_it_holds_it,

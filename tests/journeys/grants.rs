@@ -1,5 +1,6 @@
 //! The life of a grant, as a requester, an approver and a revoker see it.
 
+mod deleting;
 mod endings;
 mod shown;
 
@@ -26,6 +27,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         a_generated_name_makes_a_request_of_its_own,
         t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it,
     ];
+    all.extend(deleting::journeys());
     all.extend(endings::journeys());
     all.extend(shown::journeys());
     all

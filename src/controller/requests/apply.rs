@@ -186,7 +186,7 @@ impl Requests {
             // one of the same name has another UID.
             None if decisions.is_empty() => {}
             None => match live::request(&self.context.client, &key.namespace, &key.name).await? {
-                Lookup::Absent => {}
+                Lookup::Absent | Lookup::Deleting(_) => {}
                 Lookup::Found(_) | Lookup::Unreadable(_) => return Ok(Next::In(Duration::ZERO)),
             },
         }

@@ -145,7 +145,7 @@ impl Requests {
         }
         let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found,
-            Lookup::Absent => return self.without_request(key, None).await,
+            Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await,
             Lookup::Unreadable(why) => {
                 error!(request = %key, why, "the request cannot be read: no grant");
                 return Ok(Next::Done);
@@ -255,7 +255,7 @@ impl Requests {
         }
         let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found.facts,
-            Lookup::Absent => return self.without_request(key, None).await,
+            Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await,
             Lookup::Unreadable(_) => return Ok(Next::Done),
         };
         let mut judged = None;

@@ -115,7 +115,7 @@ fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
     match &snapshot.role {
         // Requesters can read neither roles nor rules: a ClusterRole's stand on the eligibility, a Role's only here.
         Lookup::Found(role) => Some(role.rules.status(role.kind, &role.name, role.kind == RoleKind::Role)),
-        Lookup::Absent | Lookup::Unreadable(_) => snapshot.eligibility.found().map(|eligibility| {
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => snapshot.eligibility.found().map(|eligibility| {
             let role = &eligibility.spec.role_ref;
             RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() }
         }),

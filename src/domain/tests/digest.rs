@@ -113,7 +113,7 @@ fn t03_t17_t37_other_objects_are_another_digest() {
 fn found<T>(lookup: &mut Lookup<T>) -> &mut T {
     match lookup {
         Lookup::Found(object) => object,
-        Lookup::Absent | Lookup::Unreadable(_) => panic!("it is not there"),
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => panic!("it is not there"),
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`World`] is a small world in which `dev` of the group `devs` is granted what he asks for. A test changes what matters to it.
 
 mod approval;
+mod checked;
+mod deleting;
 mod digest;
 mod door;
 mod eligibility;
@@ -30,8 +32,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Binding, BindingAction, BindingFacts, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings,
-    Snapshot, Verdict, decide, decisions,
+    Binding, BindingAction, BindingFacts, Deletion, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
+    Settings, Snapshot, Verdict, decide, decisions,
     digest::Digest,
     namespace::GuardedLabels,
     person::Identities,
@@ -104,7 +106,7 @@ fn subject(kind: SubjectKind, name: &str) -> Subject {
 }
 
 fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
-    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, spec }
+    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, spec }
 }
 
 fn rule(verbs: &[&str], resources: &[&str]) -> Rule {

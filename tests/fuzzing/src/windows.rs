@@ -195,6 +195,7 @@ pub fn check(data: &[u8]) {
         created: at,
         deleting: false,
         generation: 1,
+        checked: None,
         spec: ApprovalPolicySpec { windows: windows.clone(), ..ApprovalPolicySpec::default() },
     };
     match windows::start(&policy, at) {

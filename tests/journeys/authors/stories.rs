@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Lets `who` write eligibilities and policies in this scene; to bind roles he must be given.
-async fn may_write(scene: &Scene, who: &str) -> Outcome {
+pub async fn may_write(scene: &Scene, who: &str) -> Outcome {
     let bind = json!({"rules": [{
         "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"],
     }]});
@@ -29,7 +29,7 @@ async fn may_write(scene: &Scene, who: &str) -> Outcome {
 }
 
 /// Gives or takes the right to bind `view` in a namespace.
-async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome {
+pub async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome {
     let name = format!("{}-bind", scene.name);
     if give {
         return scene.admin(&[binding(&name, Some(namespace), &name, &[user(who)])]).await;
@@ -38,7 +38,7 @@ async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome 
     Ok(())
 }
 
-fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
+pub fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
     let mut spec = eligibility("view");
     spec["namespaces"] = namespaces.clone();
     spec["policyRef"] = json!({"name": policy});

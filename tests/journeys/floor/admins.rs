@@ -32,6 +32,8 @@ pub async fn t1_the_author_is_whoever_changed_the_spec(floor: &Floor) -> Outcome
         refused("a forged signature", patch(ADMIN, signed("ann", &change)).await, policy, "is 'ann', but you are 'admin'")?;
         let said = "changes only with it";
         refused("a signature alone", patch(ADMIN, json!({"metadata": {"annotations": {author: ADMIN}}})).await, policy, said)?;
+        let check = |value: Value| json!({"metadata": {"annotations": {"jitrbac.dev/author-check": value}}});
+        refused("the record of a check alone", patch(ADMIN, check(json!("{}"))).await, policy, said)?;
         refused("no signature any more", patch(STAR, json!({"metadata": {"annotations": {author: null}}})).await, policy, said)?;
         passes("a change under one's own name", patch(ADMIN, signed(ADMIN, &change)).await)?;
     }
@@ -79,6 +81,29 @@ pub async fn t11_system_names_are_never_eligible_and_never_approve(floor: &Floor
     let mut object = eligibility(ADMIN, "t11-account");
     object["spec"]["subjects"] = json!([{"kind": "ServiceAccount", "namespace": "shop", "name": "bot"}]);
     passes("a ServiceAccount as such", floor.create(ADMIN, &object).await).map(drop)
+}
+
+/// Without the webhook: who may write an eligibility and may not bind its role puts nothing on it that keeps it stored.
+pub async fn f52_a_finalizer_on_an_eligibility_takes_the_right_to_bind(floor: &Floor) -> Outcome {
+    let author = "author-none";
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "f52-author"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jit-rbac-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": author}],
+    });
+    let given = floor.cluster().apply(ADMIN, &binding.to_string()).await.map_err(|error| error.to_string())?;
+    given.ok().map_err(|error| error.to_string())?;
+    passes("an eligibility", floor.create(STAR, &eligibility(STAR, "f52")).await)?;
+    let patch = async |who: &str, patch: Value| floor.patch(who, "RoleEligibility", "", "f52", patch).await;
+    let finalizers = |left: &[&str]| json!({"metadata": {"finalizers": left}});
+    // RBAC may need a moment to see the binding; a label shows that it has.
+    let label = async || patch(author, json!({"metadata": {"labels": {"by": "author"}}})).await.map(drop).map_err(|(_, said)| said);
+    control_plane::wait_for_ok("the author to be let write", std::time::Duration::from_secs(20), label).await.map_err(|e| e.to_string())?;
+    let answer = patch(author, finalizers(&["example.com/keep"])).await;
+    refused("a finalizer by an author who may not bind", answer, "eligibilities", "may not make anybody eligible")?;
+    passes("the same by one who may", patch(STAR, finalizers(&["example.com/keep"])).await)?;
+    passes("a label beside it", patch(author, json!({"metadata": {"labels": {"by": "them"}}})).await)?;
+    passes("one taken away", patch(author, finalizers(&[])).await).map(drop)
 }
 
 /// A policy whose expressions cost too much would refuse everything.

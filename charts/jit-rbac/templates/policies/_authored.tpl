@@ -16,6 +16,11 @@ variables:
   # Labels, annotations and the like are anybody's whom RBAC lets; who wrote the spec stays recorded.
   - name: sameSpec
     expression: variables.updating && dyn(object).spec == dyn(oldObject).spec
+  # A finalizer keeps an object stored after its deletion, so it takes what the spec takes.
+  - name: addsFinalizers
+    expression: |-
+      object.metadata.?finalizers.orValue([]).exists(f,
+        !variables.updating || !(f in oldObject.metadata.?finalizers.orValue([])))
   - name: author
     expression: object.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
   {{- .variables | nindent 2 }}
@@ -42,6 +47,16 @@ variables:
       "the annotation jitrbac.dev/author is '" + variables.author + "', but you are '" + request.userInfo.?username.orValue('') +
       "': leave it out, it is written for you at each change of spec"
     message: "the annotation jitrbac.dev/author is not your user name: leave it out, it is written for you at each change of spec"
+  # What it says, the webhook alone can hold against the cluster; here it stays with the spec that it is about.
+  - expression: |-
+      !variables.sameSpec ||
+      object.metadata.?annotations[?'jitrbac.dev/author-check'].orValue('') ==
+        oldObject.metadata.?annotations[?'jitrbac.dev/author-check'].orValue('')
+    reason: Forbidden
+    code: AuthorForged
+    message: >-
+      the annotation jitrbac.dev/author-check says what the check of the present spec's author rests on and changes only with it;
+      leave it as it is
   - expression: |-
       !variables.sameSpec ||
       variables.author == oldObject.metadata.?annotations[?'jitrbac.dev/author'].orValue('')

@@ -153,6 +153,7 @@ pub fn lookup<S: Strategy>(found: S) -> impl Strategy<Value = Lookup<S::Value>> 
     (found, 0..100_u8).prop_map(|(found, dice)| match dice {
         0 => Lookup::Absent,
         1 => Lookup::Unreadable("bad field".to_owned()),
+        2 => Lookup::Deleting(Deletion::held_by(&["example.com/keep".to_owned()])),
         _ => Lookup::Found(found),
     })
 }

@@ -88,7 +88,7 @@ pub fn worlds() -> impl Strategy<Value = World> {
             {
                 facts.terminating = true;
             }
-            if matches!(terminating, Lookup::Absent | Lookup::Unreadable(_)) {
+            if !matches!(terminating, Lookup::Found(_)) {
                 snapshot.namespace = map(terminating, |_| panic!("it is not there"));
             }
             snapshot.request.object.spec = request;
@@ -171,6 +171,7 @@ fn map<A, B>(lookup: Lookup<A>, found: impl FnOnce(A) -> B) -> Lookup<B> {
     match lookup {
         Lookup::Found(a) => Lookup::Found(found(a)),
         Lookup::Absent => Lookup::Absent,
+        Lookup::Deleting(deletion) => Lookup::Deleting(deletion),
         Lookup::Unreadable(why) => Lookup::Unreadable(why),
     }
 }

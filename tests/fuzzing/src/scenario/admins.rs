@@ -6,18 +6,19 @@ use jit_rbac::api::{
 };
 
 use super::{
-    ApprovalPolicySpec, Arc, Automatic, Lookup, MOST, RoleRef, Rule, Rules, Subject, SubjectKind, World, instant, line, list, pairs,
-    people, word,
+    ApprovalPolicySpec, Arc, Automatic, Deletion, Lookup, MOST, RoleRef, Rule, Rules, Subject, SubjectKind, World, instant, line, list,
+    pairs, people, word,
 };
 
-/// Changes what was looked up by the pairs of a line; `absent` and `unreadable` are all there is to say then.
+/// Changes what was looked up by the pairs of a line; `absent`, `deleting` and `unreadable` are all there is to say then.
 fn looked_up<T>(lookup: &mut Lookup<T>, text: &str, mut change: impl FnMut(&mut T, &str, &str)) {
     for (key, value) in pairs(text) {
         match (key, &mut *lookup) {
             ("absent", _) => *lookup = Lookup::Absent,
+            ("deleting", _) => *lookup = Lookup::Deleting(Deletion::held_by(&[value.to_owned()])),
             ("unreadable", _) => *lookup = Lookup::Unreadable("bad field".to_owned()),
             (_, Lookup::Found(found)) => change(found, key, value),
-            (_, Lookup::Absent | Lookup::Unreadable(_)) => {}
+            (_, Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_)) => {}
         }
     }
 }

@@ -22,7 +22,7 @@ use jit_rbac::{
         policy::{Approval, Automatic},
     },
     domain::{
-        Binding, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Verdict, decide,
+        Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Verdict, decide,
         digest::Digest,
         namespace::GuardedLabels,
         person::Identities,
@@ -86,7 +86,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
-    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, spec }
+    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, spec }
 }
 
 /// The pairs of a line.

@@ -1,0 +1,86 @@
+//! Being deleted is being removed: a finalizer keeps an object stored for as long as somebody likes, and must keep no access (T28).
+
+use super::*;
+
+fn held<T>() -> Lookup<T> {
+    Lookup::Deleting(Deletion::held_by(&["example.com/keep".to_owned()]))
+}
+
+const HELD: &str = "is being deleted, which counts as removed; held by metadata.finalizers 'example.com/keep'";
+
+#[test]
+fn f07_f52_f60_what_is_being_deleted_grants_nothing() {
+    for (world, told) in [
+        (
+            two_eyes().change(|w| w.snapshot.eligibility = held()),
+            format!("Denied EligibilityNotFound: eligibility 'payments-oncall' {HELD}; 'kubectl get roleeligibilities' lists the others"),
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.policy = held()),
+            format!("Pending PolicyNotFound: eligibility 'payments-oncall' names the policy 'two-eyes', which {HELD}"),
+        ),
+        (
+            two_eyes().change(|w| w.snapshot.role = held()),
+            format!("Pending RoleNotFound: eligibility 'payments-oncall' is for the ClusterRole 'edit', which {HELD}"),
+        ),
+    ] {
+        assert_eq!(world.told(), told);
+        assert!(world.refusal().starts_with(told.split_once(' ').unwrap().1), "admission says the same: {}", world.refusal());
+    }
+}
+
+#[test]
+fn f07_a_start_that_lies_ahead_does_not_come() {
+    let scheduled = || {
+        let world = world().request(|r| r.start_time = Some(at(600)));
+        let verdict = world.decide();
+        assert_eq!(verdict.state, State::Scheduled);
+        world.apply(&verdict).now(600)
+    };
+    assert_eq!(scheduled().state(), State::Active);
+    let told = scheduled().change(|w| w.snapshot.eligibility = held()).told();
+    assert_eq!(told, format!("Revoked EligibilityRemoved: eligibility 'payments-oncall' {HELD}"));
+    for world in [scheduled().change(|w| w.snapshot.policy = held()), scheduled().change(|w| w.snapshot.role = held())] {
+        assert_eq!((world.state(), world.decide().binding), (State::Pending, BindingAction::Keep), "{}", world.told());
+    }
+}
+
+#[test]
+fn f07_f52_f60_what_runs_ends_as_if_it_were_gone() {
+    let going = |w: &mut World| {
+        if let Lookup::Found(namespace) = &mut w.snapshot.namespace {
+            namespace.terminating = true;
+        }
+    };
+    for (world, told) in [
+        (
+            world().granted().change(|w| w.snapshot.eligibility = held()),
+            format!("Revoked EligibilityRemoved: eligibility 'payments-oncall' {HELD}"),
+        ),
+        (world().granted().change(|w| w.snapshot.policy = held()), format!("Revoked PolicyRemoved: policy 'two-eyes' {HELD}")),
+        (world().granted().change(|w| w.snapshot.role = held()), format!("Revoked RoleRemoved: the ClusterRole 'edit' {HELD}")),
+        (world().granted().change(going), "Revoked NamespaceTerminating: namespace 'payments' is going away".to_owned()),
+    ] {
+        assert_eq!(world.told(), told);
+        assert_eq!(world.decide().binding, BindingAction::Remove);
+    }
+}
+
+#[test]
+fn f07_an_approval_that_is_being_deleted_does_not_count_and_a_denial_does() {
+    let approved = two_eyes().approves(&lead(1), 5).now(6);
+    assert_eq!(approved.state(), State::Active);
+    let going = |w: &mut World| w.snapshot.decisions.iter_mut().for_each(|said| said.deleting = true);
+    assert_eq!(approved.change(going).state(), State::AwaitingApproval);
+    assert_eq!(two_eyes().says(Verb::Deny, &lead(1), 5).change(going).state(), State::Denied);
+}
+
+#[test]
+fn f07_the_message_names_what_holds_it_and_is_bounded() {
+    let said = |finalizers: &[&str]| Deletion::held_by(&finalizers.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string();
+    assert_eq!(said(&[]), "is being deleted, which counts as removed");
+    let many: Vec<_> = (0..10).map(|number| format!("f-{number}")).collect();
+    let many = said(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(many.ends_with("'f-0', 'f-1', 'f-2', 'f-3' and 6 more"), "{many}");
+    assert!(!said(&["a\nb"]).contains('\n'));
+}
