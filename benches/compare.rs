@@ -9,12 +9,16 @@ use crate::{
     figures::{self, Spread},
     floor,
     ground::{Ground, Setting},
-    ours, plugin,
-    report::{Goal, Report},
+    guarded::{self, Guarded},
+    history, ours,
+    places::{LIMITED, offer_name},
+    plugin,
+    report::{Baseline, Goal, Report},
 };
 
 /// How much is measured.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Activations of which the latency is taken, one after the other.
     #[arg(long, default_value_t = 400)]
@@ -31,6 +35,12 @@ pub struct Options {
     /// Numbers of active grants at which memory, CPU and start-up are looked at.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000])]
     active: Vec<usize>,
+    /// Number of active grants beside which a replica is started while others end.
+    #[arg(long, default_value_t = 25_000)]
+    start_at: usize,
+    /// Completed requests beside which an activation is compared with one beside none.
+    #[arg(long, default_value_t = 100_000)]
+    completed: usize,
 }
 
 /// Measures both, and writes the list to `report.json` in this directory.
@@ -38,8 +48,11 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     let mut report = Report::default();
     let mut ground = Ground::start().await?;
     let floor = floors(&ground, options).await?;
+    eprintln!("guarded: a plain client under the policies");
+    let guarded = guarded::measure(options.latency, options.rate, options.spread, options.at_once).await?;
     ground.install(Setting::default()).await?;
-    measure(&ground, options, &floor, &mut report).await?;
+    measure(&ground, options, &floor, &guarded, &mut report).await?;
+    beside_many(&ground, options, &floor, &mut report).await?;
     report.write(&directory.join("report.json"))?;
     ground.end();
     Ok(report)
@@ -69,55 +82,51 @@ async fn floors(ground: &Ground, options: &Options) -> Result<Floors, Failure> {
     Ok(Floors { latency, create, spread, at_once, one_write, three_writes })
 }
 
-async fn measure(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
-    let most = |ratio| Goal::AtMostFloor(ratio);
-    report.add("memory of the leader, nothing active", "MiB", None, ground.memory().await?, Goal::None);
+async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &Guarded, report: &mut Report) -> Result<(), Failure> {
+    let most = Goal::AtMostFloor;
+    report.add("memory of the leader, nothing active", "MiB", Baseline::NONE, ground.memory().await?, Goal::None);
 
     eprintln!("ours: latency");
     let automatic = ours::automatic(ground, options.latency).await?;
+    let binding = |q| Baseline::both(floor.latency.at(q), guarded.latency.at(q));
     for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
-        let name = format!("request created to binding seen, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.latency.at(q)), automatic.created_to_seen.at(q), goal);
+        let name = format!("request created to binding observed, {}", figures::name(q));
+        report.add(&name, "ms", binding(q), automatic.created_to_seen.at(q), goal);
     }
     for q in [0.5, 0.99] {
         let name = format!("the same from the call that creates it, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.latency.at(q)), automatic.asked_to_seen.at(q), Goal::None);
+        report.add(&name, "ms", binding(q), automatic.asked_to_seen.at(q), Goal::None);
     }
-    for q in [0.5, 0.99] {
+    for (q, goal) in [(0.5, most(2.5)), (0.99, Goal::None)] {
         let name = format!("creation of a request, with admission, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.create.at(q)), automatic.create.at(q), Goal::None);
+        report.add(&name, "ms", Baseline::both(floor.create.at(q), guarded.create.at(q)), automatic.create.at(q), goal);
     }
     let approved = ours::approved(ground, options.latency).await?;
     for q in [0.5, 0.99] {
-        let name = format!("approval created to binding seen, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.latency.at(q)), approved.at(q), Goal::None);
+        let name = format!("approval created to binding observed, {}", figures::name(q));
+        report.add(&name, "ms", binding(q), approved.at(q), Goal::None);
     }
 
     eprintln!("ours: rate and writes");
     let rate = ours::rate(ground, options.rate).await?;
-    report.add("activations per second, 16 at once", "1/s", Some(floor.three_writes), rate.a_second, Goal::AtLeast(150.0, 0.6));
-    report.add("the same, beside one write each", "1/s", Some(floor.one_write), rate.a_second, Goal::None);
+    let name = "activations per second, 16 at once";
+    report.add(name, "1/s", Baseline::both(floor.three_writes, guarded.rate), rate.a_second, Goal::AtLeastGuarded(0.6));
+    report.add("the same, beside one write each", "1/s", Baseline::floor(floor.one_write), rate.a_second, Goal::None);
+    writes("16 at once", &rate.cost, report);
 
     eprintln!("ours: ends");
     let spread = ours::lateness(ground, options.spread).await?;
     for q in [0.5, 0.99] {
-        let name = format!("deadline to binding gone, spread, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.spread.at(q)), spread.at(q), most(1.2));
+        let name = format!("deadline to binding gone, ten a second, {}", figures::name(q));
+        report.add(&name, "ms", Baseline::both(floor.spread.at(q), guarded.spread.at(q)), spread.at(q), Goal::AtMostGuarded(1.3));
     }
-    // What of it is the API server's own under policies, which a plain client's deletes go through as well, once nothing is recorded any more.
-    ground.idle().await?;
-    let guarded = floor::lateness(ground, "spread-guarded", options.spread).await?;
-    for q in [0.5, 0.99] {
-        let name = format!("the same of a plain client under the policies, {}", figures::name(q));
-        report.add(&name, "ms", Some(floor.spread.at(q)), guarded.at(q), Goal::None);
-    }
-    let plain = floor::at_once(ground, "at-once-guarded", options.at_once).await?;
     let at_once = ours::at_once(ground, options.at_once).await?;
     let name = format!("{} grants end in one second: first to last gone", options.at_once);
-    report.add(&name, "ms", Some(floor.at_once.first_to_last), at_once.first_to_last, most(1.2));
-    report.add("the same: deadline to last gone", "ms", Some(floor.at_once.to_last), at_once.to_last, Goal::None);
-    let name = "the same of a plain client under the policies: first to last gone";
-    report.add(name, "ms", Some(floor.at_once.first_to_last), plain.first_to_last, Goal::None);
+    let baseline = Baseline::both(floor.at_once.first_to_last, guarded.at_once.first_to_last);
+    report.add(&name, "ms", baseline, at_once.ends.first_to_last, Goal::AtMostGuarded(1.3));
+    let baseline = Baseline::both(floor.at_once.to_last, guarded.at_once.to_last);
+    report.add("the same: deadline to last gone", "ms", baseline, at_once.ends.to_last, Goal::None);
+    writes("all ending in one second", &at_once.cost, report);
 
     for (number, active) in options.active.iter().enumerate() {
         eprintln!("ours: {active} active");
@@ -127,20 +136,50 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, report: &mu
             5_000 => (Goal::AtMost(60.0), Goal::AtMost(1.0)),
             _ => (Goal::None, Goal::None),
         };
-        report.add(&format!("memory of the leader, {active} active"), "MiB", None, ground.memory().await?, goals.0);
-        report.add(&format!("CPU of the leader, idle, {active} active"), "%", None, idle, goals.1);
+        report.add(&format!("memory of the leader, {active} active"), "MiB", Baseline::NONE, ground.memory().await?, goals.0);
+        report.add(&format!("CPU of the leader, idle, {active} active"), "%", Baseline::NONE, idle, goals.1);
         if number + 1 == options.active.len() {
-            let floor = floor::list(ground).await?;
+            let list = floor::list(ground).await?;
             let ours = ground.start_up().await?.took;
-            report.add(&format!("start to the last timer armed, {active} active"), "ms", Some(floor), ours, Goal::None);
+            report.add(&format!("start to the last timer armed, {active} active"), "ms", Baseline::floor(list), ours, Goal::None);
+            let cost = ours::cost_of(ground, options.spread).await?;
+            writes(&format!("beside {active} active"), &cost, report);
         }
     }
     eprintln!("ours: the plugin");
     let (plain, with_plugin) = plugin::roles(ground).await?;
     let name = format!("kubectl jit roles over {} eligibilities; the floor is kubectl get", plugin::ELIGIBILITIES);
-    report.add(&name, "ms", Some(plain.at(0.5)), with_plugin.at(0.5), most(2.0));
+    report.add(&name, "ms", Baseline::floor(plain.at(0.5)), with_plugin.at(0.5), most(2.0));
+    Ok(())
+}
 
-    report.add("writes per automatic grant", "calls", None, rate.writes, Goal::AtMost(4.0));
-    report.add("events per automatic grant", "calls", None, rate.events, Goal::None);
+/// Four writes and one Event are what an automatic grant and its end need.
+fn writes(when: &str, cost: &ours::Cost, report: &mut Report) {
+    report.add(&format!("writes per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.writes, Goal::AtMost(4.0));
+    report.add(&format!("Events per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.events, Goal::AtMost(1.0));
+}
+
+/// What must not grow with what there is: an activation with the requests that have been completed, an end with the grants that run.
+async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
+    eprintln!("ours: {} completed requests", options.completed);
+    let offers = [("automatic", offer_name(0)), ("with limits and a cooldown", LIMITED.to_owned())];
+    let mut before = Vec::new();
+    for (_, offer) in &offers {
+        before.push(ours::under(ground, options.latency, offer).await?);
+    }
+    history::add(ground, options.completed).await?;
+    for ((name, offer), before) in offers.iter().zip(before) {
+        let after = ours::under(ground, options.latency, offer).await?;
+        let name = format!("call to binding observed, {name}, {} completed, p50; the floor is none", options.completed);
+        report.add(&name, "ms", Baseline::floor(before.asked_to_seen.at(0.5)), after.asked_to_seen.at(0.5), Goal::AtMostFloor(1.3));
+    }
+
+    eprintln!("ours: {} active", options.start_at);
+    ours::fill(ground, options.start_at).await?;
+    ground.settle().await?;
+    let (ends, start) = tokio::join!(ours::lateness(ground, options.spread), ground.start_up());
+    start?;
+    let name = format!("latest end while a replica starts beside {} active; the floor is p99", options.start_at);
+    report.add(&name, "ms", Baseline::floor(floor.spread.at(0.99)), ends?.at(1.0), Goal::AtMostFloor(2.0));
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::{
 /// Workers of a rate.
 pub const WORKERS: usize = 16;
 /// Deletions at the same time, as many as the product allows itself.
-const DELETIONS: usize = 64;
+pub const DELETIONS: usize = 64;
 /// The group of what is like our requests, without anything of ours around it.
 const GROUP: &str = "floor.example.com";
 
@@ -192,11 +192,11 @@ fn request(name: &str) -> Result<DynamicObject, Failure> {
 }
 
 /// About what a grant writes.
-fn status() -> Value {
+pub fn status() -> Value {
     let now = Utc::now();
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Granted", "message": "granted until the time is up", "lastTransitionTime": now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "observedGeneration": 1});
     json!({
-        "state": "Active", "reason": "Granted", "message": "granted until the time is up", "observedGeneration": 1,
+        "state": "Active", "reason": "Granted", "observedGeneration": 1,
         "digest": "v1:".to_owned() + &"0".repeat(64),
         "conditions": [condition("Ready", "True"), condition("Settled", "True"), condition("Reconciling", "False"), condition("Stalled", "False")],
     })

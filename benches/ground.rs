@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Failure,
     ours::OURS,
-    places::{NAMESPACES, OFFERS, PASSING, PEOPLE, Places, namespace, offer_name, person},
+    places::{LIMITED, NAMESPACES, OFFERS, PASSING, PEOPLE, Places, namespace, offer_name, person},
     process,
     sightings::Sightings,
 };
@@ -117,19 +117,23 @@ impl Ground {
             "subjects": [group("devs"), group("leads")],
         })];
         let stages = json!({"stages": [{"name": "leads", "approvers": {"groups": ["leads"]}, "required": 1}]});
-        for (name, approval, retention) in [
-            ("automatic", json!({"automatic": {}}), None),
-            ("approved", stages, None),
-            ("passing", json!({"automatic": {}}), setting.retention),
+        let limits = json!({"maxActivePerUser": 1000, "maxPendingPerUser": 1000, "cooldown": "1h"});
+        for (name, approval, limits, retention) in [
+            ("automatic", json!({"automatic": {}}), json!({}), None),
+            ("approved", stages, json!({}), None),
+            ("limited", json!({"automatic": {}}), limits, None),
+            ("passing", json!({"automatic": {}}), json!({}), setting.retention),
         ] {
-            let mut spec = json!({"approval": approval, "eligibility": {"requireEnd": false}});
+            let mut spec = json!({"approval": approval, "limits": limits, "eligibility": {"requireEnd": false}});
             if let (Some(retention), Some(spec)) = (retention, spec.as_object_mut()) {
                 spec.insert("retention".to_owned(), retention.into());
             }
             objects.push(json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": spec}));
         }
         let offers = (0..OFFERS).map(|number| (offer_name(number), "automatic"));
-        for (name, policy) in offers.chain([("approved".to_owned(), "approved"), (PASSING.to_owned(), "passing")]) {
+        for (name, policy) in
+            offers.chain([("approved".to_owned(), "approved"), (LIMITED.to_owned(), "limited"), (PASSING.to_owned(), "passing")])
+        {
             let spec = json!({
                 "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "view"},
                 "namespaces": {"selector": {"matchLabels": {"bench": "yes"}}}, "policyRef": {"name": policy}, "maxDuration": "24h",
@@ -142,6 +146,15 @@ impl Ground {
         self.plane.kubectl(ADMIN, &wait).await?.ok()?;
         let requests = Api::<PartialObjectMeta<RoleActivationRequest>>::all(self.admin.clone());
         self.active = Some(Sightings::follow(requests, watcher::Config::default().fields("status.state=Active")));
+        Ok(())
+    }
+
+    /// Ends the product's processes and takes its webhooks away; the policies stay.
+    pub async fn stop_the_product(&mut self) -> Result<(), Failure> {
+        self.operator = None;
+        for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+            self.plane.kubectl(ADMIN, &["delete", kind, "jit-rbac"]).await?.ok()?;
+        }
         Ok(())
     }
 
@@ -183,6 +196,12 @@ impl Ground {
     /// CPU of the leader while nothing happens, in percent of one: once it has written nothing for a while, since what came before is
     /// still told in Events, one after the other.
     pub async fn idle(&self) -> Result<f64, Failure> {
+        self.settle().await?;
+        process::cpu(self.leader().await?, IDLE).await
+    }
+
+    /// Waits until the operator has written nothing for a while.
+    pub async fn settle(&self) -> Result<(), Failure> {
         for _ in 0..SETTLES {
             let mut log = self.plane.cluster().audit_from_now()?;
             tokio::time::sleep(SETTLING).await;
@@ -190,7 +209,7 @@ impl Ground {
                 break;
             }
         }
-        process::cpu(self.leader().await?, IDLE).await
+        Ok(())
     }
 
     /// Starts another replica than the leader anew.

@@ -11,7 +11,7 @@ use crate::{
     Failure, figures,
     ground::{Ground, Setting},
     growth, ours,
-    report::{Goal, Report},
+    report::{Baseline, Goal, Report},
     sightings::Sightings,
 };
 
@@ -58,12 +58,18 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
         }
         let goal = if first.is_some() { Goal::AtMostFloor(MORE) } else { Goal::None };
         let memory = ground.memory().await?;
-        report.add(&format!("memory of the leader after {after} that came and went"), "MiB", first, memory, goal);
-        report.add("the same: minutes since the start", "min", None, figures::since(start) / 60_000.0, Goal::None);
+        report.add(
+            &format!("memory of the leader after {after} that came and went"),
+            "MiB",
+            first.map_or(Baseline::NONE, Baseline::floor),
+            memory,
+            goal,
+        );
+        report.add("the same: minutes since the start", "min", Baseline::NONE, figures::since(start) / 60_000.0, Goal::None);
         first.get_or_insert(memory);
     }
     if let Some(line) = growth::line(&samples) {
-        report.add("memory of the leader for a thousand more of them", "KiB", None, line.slope, Goal::None);
+        report.add("memory of the leader for a thousand more of them", "KiB", Baseline::NONE, line.slope, Goal::None);
     }
     report.write(&directory.join("leak.json"))?;
     stored.end();

@@ -8,6 +8,8 @@ mod figures;
 mod floor;
 mod ground;
 mod growth;
+mod guarded;
+mod history;
 mod leak;
 mod ours;
 mod places;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
-use control_plane::{AuditEvent, wait_for};
+use control_plane::{AuditEvent, AuditLog, wait_for};
 use futures::{StreamExt, TryStreamExt, stream};
 use jit_rbac::api::{ActivationDecision, RoleActivationRequest, names};
 use kube::{Api, ResourceExt, api::PostParams};
@@ -39,14 +39,42 @@ pub struct Automatic {
     pub create: Spread,
 }
 
-/// A rate, and what each activation cost.
+/// A rate.
 pub struct Rate {
     /// Activations in a second, until the last one's status says that it is active.
     pub a_second: f64,
-    /// Writes of the product for the whole life of one, Events and the Lease aside.
+    /// What each of them cost.
+    pub cost: Cost,
+}
+
+/// Calls of the product for the whole life of one grant.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    /// Writes, Events and the Lease aside.
     pub writes: f64,
-    /// Events of the product.
+    /// Events.
     pub events: f64,
+}
+
+impl Cost {
+    /// By what the API server has logged, for so many grants.
+    fn new(log: &mut AuditLog, times: usize) -> Result<Self, Failure> {
+        let calls: Vec<AuditEvent> =
+            log.read()?.into_iter().filter(|call| call.user.username.starts_with(OURS) && call.is_write()).collect();
+        let of = |wanted: &dyn Fn(&AuditEvent) -> bool| share(calls.iter().filter(|call| wanted(call)).count(), times);
+        let ours = |call: &AuditEvent| {
+            matches!(call.resource().as_str(), "rolebindings" | "roleactivationrequests" | "roleactivationrequests/status")
+        };
+        Ok(Self { writes: of(&|call| ours(call) && !call.request_uri.contains("dryRun")), events: of(&|call| call.resource() == "events") })
+    }
+}
+
+/// Grants that end in the same second, and what each of them cost.
+pub struct Together {
+    /// When they were gone.
+    pub ends: AtOnce,
+    /// What each cost.
+    pub cost: Cost,
 }
 
 /// Grants with one deadline.
@@ -141,10 +169,19 @@ pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
         ground.bindings.goes(binding).await?;
         ground.active()?.goes(request).await?;
     }
-    let calls: Vec<AuditEvent> = log.read()?.into_iter().filter(|call| call.user.username.starts_with(OURS) && call.is_write()).collect();
-    let of = |wanted: &dyn Fn(&str) -> bool| share(calls.iter().filter(|call| wanted(&call.resource())).count(), times);
-    let writes = of(&|resource| matches!(resource, "rolebindings" | "roleactivationrequests" | "roleactivationrequests/status"));
-    Ok(Rate { a_second, writes, events: of(&|resource| resource == "events") })
+    Ok(Rate { a_second, cost: Cost::new(&mut log, times)? })
+}
+
+/// What so many grants cost, one after the other, to their ends.
+pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
+    let mut log = ground.plane.cluster().audit_from_now()?;
+    pass(ground, times).await?;
+    Cost::new(&mut log, times)
+}
+
+/// Automatic activations under one offer, one after the other.
+pub async fn under(ground: &Ground, times: usize, offer: &str) -> Result<Automatic, Failure> {
+    one_by_one(ground, times, LASTING, || Ok(Place { offer: offer.to_owned(), ..ground.places.lasting()? })).await
 }
 
 /// Grants whose ends are spread: from the deadline until it is seen to be gone.
@@ -155,15 +192,22 @@ pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> 
 }
 
 /// Grants with one deadline.
-pub async fn at_once(ground: &Ground, times: usize) -> Result<AtOnce, Failure> {
+pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure> {
     // All must be there before the first ends: on a slow machine twenty come in a second.
     let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
-    let mut gone = end_all(ground, vec![deadline; times + times / 10]).await?;
+    let (mut log, made) = (ground.plane.cluster().audit_from_now()?, times + times / 10);
+    let mut gone = end_all(ground, vec![deadline; made]).await?;
+    // The records of the ends follow.
+    ground.settle().await?;
+    let cost = Cost::new(&mut log, made)?;
     // A creation that was stamped a second later than it was sent ends a second later.
     gone.retain(|(at, _)| *at == deadline);
     gone.truncate(times);
-    if gone.len() < times { Err(format!("only {} of {times} end in the same second", gone.len()).into()) } else { Ok(AtOnce::new(&gone)) }
+    if gone.len() < times {
+        return Err(format!("only {} of {times} end in the same second", gone.len()).into());
+    }
+    Ok(Together { ends: AtOnce::new(&gone), cost })
 }
 
 /// Activates until so many are active.

@@ -22,6 +22,9 @@ pub const OFFERS: usize = 10;
 /// What is activated for seconds: by the time its places are used again, what was there is over.
 pub const PASSING: &str = "bench-passing";
 
+/// What is activated under a policy with limits for each person and a cooldown.
+pub const LIMITED: &str = "bench-limited";
+
 /// Where somebody can activate something that he has not activated yet.
 pub struct Place {
     /// His client.
@@ -82,10 +85,14 @@ impl Places {
         self.place(self.passing.fetch_add(1, Ordering::Relaxed), PASSING.to_owned())
     }
 
+    /// The client of one of the people.
+    pub fn person(&self, number: usize) -> Result<Client, Failure> {
+        Ok(self.people.get(number).cloned().ok_or("nobody")?)
+    }
+
     fn place(&self, number: usize, offer: String) -> Result<Place, Failure> {
         let who = number % PEOPLE;
-        let client = self.people.get(who).cloned().ok_or("nobody")?;
-        Ok(Place { client, person: person(who), namespace: namespace(number / PEOPLE), offer })
+        Ok(Place { client: self.person(who)?, person: person(who), namespace: namespace(number / PEOPLE), offer })
     }
 }
 

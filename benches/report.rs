@@ -9,14 +9,16 @@ use crate::Failure;
 /// What a figure should be.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
-    /// It is only told.
+    /// It is only reported.
     None,
     /// At most so many times the floor.
     AtMostFloor(f64),
+    /// At most so many times the plain client under the policies.
+    AtMostGuarded(f64),
+    /// At least this part of the plain client under the policies.
+    AtLeastGuarded(f64),
     /// At most this.
     AtMost(f64),
-    /// At least this, and at least this part of the floor.
-    AtLeast(f64, f64),
 }
 
 impl Goal {
@@ -24,19 +26,45 @@ impl Goal {
         match self {
             Self::None => String::new(),
             Self::AtMostFloor(ratio) => format!("<= {ratio} x floor"),
+            Self::AtMostGuarded(ratio) => format!("<= {ratio} x guarded"),
+            Self::AtLeastGuarded(ratio) => format!(">= {ratio} x guarded"),
             Self::AtMost(most) => format!("<= {most}"),
-            Self::AtLeast(least, ratio) => format!(">= {least} and >= {ratio} x floor"),
         }
     }
 
-    fn met(self, floor: Option<f64>, ours: f64) -> bool {
-        let ratio = floor.map_or(f64::NAN, |floor| ours / floor);
+    fn met(self, baseline: Baseline, ours: f64) -> bool {
+        let ratio = |of: Option<f64>| of.map_or(f64::NAN, |of| ours / of);
         match self {
             Self::None => true,
-            Self::AtMostFloor(most) => ratio <= most,
+            Self::AtMostFloor(most) => ratio(baseline.floor) <= most,
+            Self::AtMostGuarded(most) => ratio(baseline.guarded) <= most,
+            Self::AtLeastGuarded(part) => ratio(baseline.guarded) >= part,
             Self::AtMost(most) => ours <= most,
-            Self::AtLeast(least, part) => ours >= least && ratio >= part,
         }
+    }
+}
+
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Baseline {
+    /// A plain client on the bare API server.
+    pub floor: Option<f64>,
+    /// A plain client under the policies, making the same writes.
+    pub guarded: Option<f64>,
+}
+
+impl Baseline {
+    /// There is nothing to hold it against.
+    pub const NONE: Self = Self { floor: None, guarded: None };
+
+    /// Only the bare floor.
+    pub const fn floor(floor: f64) -> Self {
+        Self { floor: Some(floor), guarded: None }
+    }
+
+    /// Both.
+    pub const fn both(floor: f64, guarded: f64) -> Self {
+        Self { floor: Some(floor), guarded: Some(guarded) }
     }
 }
 
@@ -46,8 +74,10 @@ struct Line {
     measure: String,
     unit: &'static str,
     floor: Option<f64>,
+    guarded: Option<f64>,
     ours: f64,
     ratio: Option<f64>,
+    guarded_ratio: Option<f64>,
     goal: String,
     met: bool,
 }
@@ -57,17 +87,18 @@ struct Line {
 pub struct Report(Vec<Line>);
 
 impl Report {
-    /// Adds a figure that was just taken, and the floor's where there is one, and says so.
-    pub fn add(&mut self, measure: &str, unit: &'static str, floor: Option<f64>, ours: f64, goal: Goal) {
-        self.list(measure, unit, floor, ours, goal);
+    /// Adds a figure that was just taken, beside what it is held against, and prints it.
+    pub fn add(&mut self, measure: &str, unit: &'static str, baseline: Baseline, ours: f64, goal: Goal) {
+        self.list(measure, unit, baseline, ours, goal);
         self.0.last().iter().for_each(|line| eprintln!("  {}", line.text()));
     }
 
     /// Adds a figure that was said before.
-    pub fn list(&mut self, measure: &str, unit: &'static str, floor: Option<f64>, ours: f64, goal: Goal) {
-        let ratio = floor.map(|floor| ours / floor);
-        let met = goal.met(floor, ours);
-        self.0.push(Line { measure: measure.to_owned(), unit, floor, ours, ratio, goal: goal.text(), met });
+    pub fn list(&mut self, measure: &str, unit: &'static str, baseline: Baseline, ours: f64, goal: Goal) {
+        let Baseline { floor, guarded } = baseline;
+        let ratio = |of: Option<f64>| of.map(|of| ours / of);
+        let (ratio, guarded_ratio, met) = (ratio(floor), ratio(guarded), goal.met(baseline, ours));
+        self.0.push(Line { measure: measure.to_owned(), unit, floor, guarded, ours, ratio, guarded_ratio, goal: goal.text(), met });
     }
 
     /// True when every goal is met.
@@ -86,7 +117,7 @@ impl Report {
 
     /// Prints the table.
     pub fn print(&self) {
-        println!("{:<58} {:<6} {:>9} {:>9} {:>6}  goal", "measure", "unit", "floor", "ours", "ratio");
+        println!("{:<70} {:<6} {:>9} {:>9} {:>9} {:>7} {:>9}  goal", "measure", "unit", "floor", "guarded", "ours", "/ floor", "/ guarded");
         for line in &self.0 {
             println!("{}", line.text());
         }
@@ -97,10 +128,17 @@ impl Line {
     fn text(&self) -> String {
         let digits = |value: f64| if value.abs() < 10.0 { 2 } else { 1 };
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.*}", digits(value)));
-        let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let ratio = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
         let missed = if self.met { "" } else { "  MISSED" };
         let Self { measure, unit, goal, .. } = self;
-        let text = format!("{measure:<58} {unit:<6} {:>9} {:>9} {ratio:>6}  {goal}{missed}", number(self.floor), number(Some(self.ours)));
+        let text = format!(
+            "{measure:<70} {unit:<6} {:>9} {:>9} {:>9} {:>7} {:>9}  {goal}{missed}",
+            number(self.floor),
+            number(self.guarded),
+            number(Some(self.ours)),
+            ratio(self.ratio),
+            ratio(self.guarded_ratio),
+        );
         text.trim_end().to_owned()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     ground::{Ground, Setting},
     growth, ours,
     places::PASSING,
-    report::{Goal, Report},
+    report::{Baseline, Goal, Report},
 };
 
 /// How many are made before it is said how far it is.
@@ -96,7 +96,7 @@ fn lasting(ground: &Ground) -> Result<usize, Failure> {
 fn report(steps: &[Step]) -> Report {
     let mut report = Report::default();
     if let Some(step) = steps.first() {
-        report.list("requests that have ended, at least", "", None, step.ended as f64, Goal::None);
+        report.list("requests that have ended, at least", "", Baseline::NONE, step.ended as f64, Goal::None);
     }
     for measure in Measure::ALL {
         let name = measure.name();
@@ -105,15 +105,15 @@ fn report(steps: &[Step]) -> Report {
             let Step { active, ended, .. } = step;
             let has_goal = measure == Measure::LeaderMemory && *active == GOAL_AT.0 && *ended >= GOAL_AT.1;
             let goal = if has_goal { Goal::AtMost(GOAL) } else { Goal::None };
-            report.list(&format!("{name}, {active} active"), measure.unit(), None, *figure, goal);
+            report.list(&format!("{name}, {active} active"), measure.unit(), Baseline::NONE, *figure, goal);
         }
         let points = points(steps, measure);
         if let Some(power) = growth::power(&points) {
-            report.list(&format!("growth of {name}: exponent"), "", None, power.slope, Goal::None);
-            report.list(&format!("growth of {name}: r²"), "", None, power.r2, Goal::None);
+            report.list(&format!("growth of {name}: exponent"), "", Baseline::NONE, power.slope, Goal::None);
+            report.list(&format!("growth of {name}: r²"), "", Baseline::NONE, power.r2, Goal::None);
         }
         if let Some(line) = growth::line(&points).filter(|_| measure.unit() == "MiB") {
-            report.list(&format!("{name}, for a thousand more"), "MiB", None, line.slope * 1_000.0, Goal::None);
+            report.list(&format!("{name}, for a thousand more"), "MiB", Baseline::NONE, line.slope * 1_000.0, Goal::None);
         }
     }
     report

@@ -43,6 +43,11 @@ impl Layout {
         format!("https://127.0.0.1:{}", self.apiserver_port)
     }
 
+    /// Where etcd listens.
+    pub(crate) fn etcd_address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_port)
+    }
+
     /// Writes what the API server reads besides certificates.
     pub(crate) fn write_files(&self, users: &[User], authentication: &Value) -> Result<()> {
         let tokens: String = users.iter().map(User::token_line).collect();
@@ -57,7 +62,7 @@ impl Layout {
     }
 
     pub(crate) fn etcd(&self, binaries: &Binaries) -> Spec {
-        let client = format!("http://127.0.0.1:{}", self.etcd_port);
+        let client = self.etcd_address();
         let peer = format!("http://127.0.0.1:{}", self.etcd_peer_port);
         self.spec(
             "etcd",
@@ -84,7 +89,7 @@ impl Layout {
             "kube-apiserver",
             &binaries.kube_apiserver,
             [
-                flag("etcd-servers", format!("http://127.0.0.1:{}", self.etcd_port)),
+                flag("etcd-servers", self.etcd_address()),
                 flag("bind-address", "127.0.0.1"),
                 flag("secure-port", self.apiserver_port.to_string()),
                 flag("tls-cert-file", pki.join("server.crt")),

@@ -52,6 +52,7 @@ pub struct Plane {
     controller_manager: Process,
     apiserver: Process,
     etcd: Process,
+    etcd_address: String,
     cluster: Cluster,
     // The API server fetches keys from it whenever it meets one that it does not know.
     _issuer: Issuer,
@@ -106,7 +107,7 @@ impl Plane {
         let apiserver = Process::spawn(layout.apiserver(binaries, &options.apiserver_flags), &minder)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
         let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
-        let plane = Self { controller_manager, apiserver, etcd, cluster, _issuer: issuer, minder };
+        let plane = Self { controller_manager, apiserver, etcd, etcd_address: layout.etcd_address(), cluster, _issuer: issuer, minder };
         plane.wait_until_ready().await?;
         Ok(plane)
     }
@@ -141,6 +142,12 @@ impl Plane {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Where etcd listens, without TLS, on loopback.
+    #[must_use]
+    pub fn etcd_address(&self) -> String {
+        self.etcd_address.clone()
     }
 
     /// etcd, to be killed, stopped and started.

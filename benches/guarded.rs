@@ -1,0 +1,178 @@
+//! The baseline under the product's own policies: a plain client that makes the same writes as an automatic grant, with the identities that
+//! the policies ask for, and decides nothing. Nothing of the product runs beside it: neither webhook nor controllers.
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use control_plane::ADMIN;
+use futures::{StreamExt, TryStreamExt, stream};
+use jit_rbac::api::{RoleActivationRequest, names};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::{
+    Failure,
+    figures::{Spread, ms, since},
+    floor::{DELETIONS, WORKERS, a_second, spread, status},
+    ground::{Ground, Setting},
+    ours::AtOnce,
+    places::{PEOPLE, namespace, offer_name, person},
+};
+
+/// Connections of a hundred people are nobody's figure.
+const WARM: usize = 100;
+
+/// What a plain client under the policies takes.
+pub struct Guarded {
+    /// The creation of a request that carries its stamp already.
+    pub create: Spread,
+    /// From a binding's creation to its being observed.
+    pub latency: Spread,
+    /// Grants in a second, by the three writes of an automatic one.
+    pub rate: f64,
+    /// From the deadline to the binding's end, ten a second, with the record of it.
+    pub spread: Spread,
+    /// The same with one deadline for all.
+    pub at_once: AtOnce,
+}
+
+/// Measures it on a control plane of its own.
+pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: usize) -> Result<Guarded, Failure> {
+    let mut ground = Ground::start().await?;
+    ground.install(Setting::default()).await?;
+    ground.stop_the_product().await?;
+    let client = PlainClient::new(&ground).await?;
+    for number in 0..WARM {
+        client.grant(number, Utc::now() + TimeDelta::hours(1)).await?;
+    }
+    let (mut create, mut to_binding) = (Vec::new(), Vec::new());
+    for number in 0..latency {
+        let start = Utc::now();
+        let request = client.ask(number).await?;
+        create.push(since(start));
+        let start = Utc::now();
+        let binding = client.bind(&request, Utc::now() + TimeDelta::hours(1)).await?;
+        to_binding.push(ms(ground.bindings.comes(&binding).await?.came - start));
+    }
+    let start = Utc::now();
+    let all = (0..rate).map(async |number| client.grant(number, Utc::now() + TimeDelta::hours(1)).await);
+    stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
+    let rate = a_second(rate, start);
+
+    let ends = |from: DateTime<Utc>| (0..spread_ends).map(move |number| from + spread(number)).collect();
+    let spread_out = client.end_all(|from| ends(from)).await?;
+    let together = client.end_all(|from| vec![from; at_once]).await?;
+    ground.end();
+    Ok(Guarded {
+        create: Spread::new(create),
+        latency: Spread::new(to_binding),
+        rate,
+        spread: Spread::new(spread_out.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()),
+        at_once: AtOnce::new(&together),
+    })
+}
+
+/// A client with the people's and the operator's credentials.
+struct PlainClient<'g> {
+    ground: &'g Ground,
+    operator: Client,
+}
+
+impl<'g> PlainClient<'g> {
+    async fn new(ground: &'g Ground) -> Result<Self, Failure> {
+        let args = ["create", "token", "jit-rbac-controller", "-n", "jit-system"];
+        let token = ground.plane.kubectl(ADMIN, &args).await?.ok()?;
+        Ok(Self { ground, operator: ground.plane.cluster().client_for_token(token.trim()).await? })
+    }
+
+    /// A person's request, with the stamp that the policies ask for.
+    async fn ask(&self, number: usize) -> Result<RoleActivationRequest, Failure> {
+        let who = person(number % PEOPLE);
+        let request: RoleActivationRequest = serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": format!("{who}-plain-")},
+            "spec": {
+                "eligibilityRef": {"name": offer_name(0)}, "duration": "1h", "justification": "a measurement",
+                "requester": {"username": who, "uid": format!("u-{who}"), "groups": ["devs"]},
+            },
+        }))?;
+        let client = self.ground.places.person(number % PEOPLE)?;
+        let api: Api<RoleActivationRequest> = Api::namespaced(client, &namespace(number));
+        Ok(api.create(&PostParams::default(), &request).await?)
+    }
+
+    /// The binding of a request. Its name.
+    async fn bind(&self, request: &RoleActivationRequest, deadline: DateTime<Utc>) -> Result<String, Failure> {
+        let (name, uid) = (request.name_any(), request.uid().unwrap_or_default());
+        let who = request.spec.requester.as_ref().map(|requester| requester.username.as_str().to_owned()).unwrap_or_default();
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {
+                "name": names::binding_name(&uid), "labels": {names::MANAGED_LABEL: names::MANAGED_VALUE},
+                "annotations": {
+                    names::EXPIRES_AT: instant(deadline), names::STARTED_AT: instant(Utc::now()), names::REQUEST: name,
+                    names::NAMESPACE_UID: "6f0d2f5e-6a0b-4c3a-9d57-0c3c9d0c1d7e", names::DIGEST: "v1:".to_owned() + &"0".repeat(64),
+                    names::REQUESTER: who, names::JUSTIFICATION: "a measurement",
+                },
+                "ownerReferences": [{"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "name": name, "uid": uid}],
+            },
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": who}],
+        }))?;
+        let api: Api<RoleBinding> = Api::namespaced(self.operator.clone(), &request.namespace().unwrap_or_default());
+        Ok(api.create(&PostParams::default(), &binding).await?.name_any())
+    }
+
+    /// The report on a request, as the product writes it.
+    async fn report(&self, request: &RoleActivationRequest, status: &Value) -> Result<(), Failure> {
+        let api: Api<RoleActivationRequest> = Api::namespaced(self.operator.clone(), &request.namespace().unwrap_or_default());
+        let patch = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "status": status});
+        api.patch_status(&request.name_any(), &PatchParams::apply("jit-rbac").force(), &Patch::Apply(patch)).await?;
+        Ok(())
+    }
+
+    /// All three writes. The request and the name of its binding.
+    async fn grant(&self, number: usize, deadline: DateTime<Utc>) -> Result<(RoleActivationRequest, String), Failure> {
+        let request = self.ask(number).await?;
+        let binding = self.bind(&request, deadline).await?;
+        self.report(&request, &status()).await?;
+        Ok((request, binding))
+    }
+
+    /// Makes grants with these deadlines, and at each deletes the binding and records it: deadlines and ends.
+    async fn end_all(
+        &self,
+        deadlines: impl Fn(DateTime<Utc>) -> Vec<DateTime<Utc>>,
+    ) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+        // All must be there before the first ends.
+        let many = deadlines(Utc::now()).len();
+        let ahead = TimeDelta::seconds(10 + i64::try_from(many / 40)?);
+        let deadlines = deadlines(Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead);
+        let make = deadlines
+            .into_iter()
+            .enumerate()
+            .map(async |(number, deadline)| Ok::<_, Failure>((self.grant(number, deadline).await?, deadline)));
+        let made: Vec<_> = stream::iter(make).buffer_unordered(WORKERS).try_collect().await?;
+        let turns = Semaphore::new(DELETIONS);
+        let ended = json!({"state": "Expired", "reason": "TimeIsUp", "observedGeneration": 1});
+        let ends = made.iter().map(|((request, binding), deadline)| {
+            let (turns, ended) = (&turns, &ended);
+            async move {
+                tokio::time::sleep((*deadline - Utc::now()).to_std().unwrap_or_default()).await;
+                let api: Api<RoleBinding> = Api::namespaced(self.operator.clone(), &request.namespace().unwrap_or_default());
+                let turn = turns.acquire().await?;
+                api.delete(binding, &DeleteParams::default()).await?;
+                drop(turn);
+                let gone = self.ground.bindings.goes(binding).await?.1;
+                let turn = turns.acquire().await?;
+                self.report(request, ended).await?;
+                drop(turn);
+                Ok::<_, Failure>((*deadline, gone))
+            }
+        });
+        futures::future::try_join_all(ends).await
+    }
+}

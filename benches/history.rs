@@ -1,0 +1,90 @@
+//! Years of completed requests, put into the store as they would lie there.
+//!
+//! To make a hundred thousand of them by asking takes most of an hour. Each is a copy of one that the product has completed, under another
+//! name and UID, written to etcd itself; the API server and everybody who watches it observe them as any others.
+
+use axum::body::{Body, to_bytes};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{Method, Request, header::CONTENT_TYPE};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use jit_rbac::api::RoleActivationRequest;
+use kube::Api;
+use serde_json::{Value, json};
+
+use crate::{
+    Failure,
+    ground::Ground,
+    ours,
+    places::{NAMESPACES, PEOPLE, namespace, person},
+};
+
+/// Writes of one transaction: as many as etcd takes.
+const TOGETHER: usize = 100;
+/// Where the API server keeps our requests.
+const PREFIX: &str = "/registry/jitrbac.dev/roleactivationrequests";
+
+/// Adds so many completed requests, of all people in all namespaces.
+pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
+    let template = completed(ground).await?;
+    let etcd = Etcd { address: ground.plane.etcd_address(), client: Client::builder(TokioExecutor::new()).build_http() };
+    let numbers: Vec<usize> = (0..times).collect();
+    for together in numbers.chunks(TOGETHER) {
+        let puts: Vec<Value> = together.iter().map(|number| put(&template, *number)).collect();
+        etcd.write(&json!({ "success": puts })).await?;
+    }
+    let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
+    let observed = async || {
+        let list = api.list_metadata(&kube::api::ListParams::default().limit(1)).await.ok()?;
+        let there = usize::try_from(list.metadata.remaining_item_count.unwrap_or_default()).ok()?;
+        (there + 1 >= times).then_some(())
+    };
+    Ok(control_plane::wait_for("the completed requests to be served", std::time::Duration::from_mins(2), observed).await?)
+}
+
+/// One that the product has completed, as it is stored.
+async fn completed(ground: &Ground) -> Result<Value, Failure> {
+    let name = ours::pass(ground, 1).await?.pop().ok_or("nothing has passed")?;
+    let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
+    let found = api.list(&kube::api::ListParams::default().fields(&format!("metadata.name={name}"))).await?;
+    let mut stored = serde_json::to_value(found.items.first().ok_or("it is gone")?)?;
+    if let Some(metadata) = stored.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    Ok(stored)
+}
+
+fn put(template: &Value, number: usize) -> Value {
+    let (who, namespace) = (person(number % PEOPLE), namespace(number / PEOPLE % NAMESPACES));
+    let name = format!("{who}-past-{number}");
+    let mut object = template.clone();
+    object["metadata"]["name"] = json!(name);
+    object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["uid"] = json!(format!("00000000-0000-4000-8000-{number:012x}"));
+    object["spec"]["requester"]["username"] = json!(who);
+    object["spec"]["requester"]["uid"] = json!(format!("u-{who}"));
+    // Over for a day, so that no cooldown is in the way.
+    object["status"]["endedAt"] =
+        json!((chrono::Utc::now() - chrono::TimeDelta::days(1)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    let encode = |text: String| BASE64_STANDARD.encode(text);
+    json!({"requestPut": {"key": encode(format!("{PREFIX}/{namespace}/{name}")), "value": encode(object.to_string() + "\n")}})
+}
+
+/// etcd's JSON gateway.
+struct Etcd {
+    address: String,
+    client: Client<hyper_util::client::legacy::connect::HttpConnector, Body>,
+}
+
+impl Etcd {
+    async fn write(&self, transaction: &Value) -> Result<(), Failure> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}/v3/kv/txn", self.address))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(transaction.to_string()))?;
+        let response = self.client.request(request).await?;
+        let status = response.status();
+        let said = to_bytes(Body::new(response.into_body()), 1 << 20).await?;
+        if status.is_success() { Ok(()) } else { Err(format!("etcd says {status}: {}", String::from_utf8_lossy(&said)).into()) }
+    }
+}
