@@ -14,6 +14,7 @@ pub mod gather;
 pub mod guards;
 mod http_server;
 pub mod kubernetes;
+mod listen;
 pub mod observe;
 pub mod plugin;
 pub mod queue;

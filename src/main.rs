@@ -46,8 +46,8 @@ enum Command {
     Webhook {
         #[command(flatten)]
         common: Common,
-        /// Where to serve admission reviews.
-        #[arg(long, default_value = "0.0.0.0:9443")]
+        /// Address to serve admission reviews on. `[::]` is every address, IPv4 and IPv6.
+        #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
     },
     /// Prints the custom resource definitions.
@@ -63,8 +63,8 @@ struct Common {
     /// The configuration that the chart renders.
     #[arg(long, default_value = "/etc/jit-rbac/config.json")]
     config: PathBuf,
-    /// Where to serve /livez, /readyz and /metrics.
-    #[arg(long, default_value = "0.0.0.0:8081")]
+    /// Address to serve /livez, /readyz and /metrics on. `[::]` is every address, IPv4 and IPv6.
+    #[arg(long, default_value = "[::]:8081")]
     health_address: SocketAddr,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -16,10 +16,7 @@ pub mod server;
 pub mod stamp;
 mod validity;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use kube::Client;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +25,7 @@ use tracing::info;
 use crate::{
     config::Config,
     gather::surroundings::World,
+    listen::listen,
     observe::{
         health::Health,
         metrics::{AdmissionMetrics, Metrics},
@@ -73,7 +71,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), AdmissionError> {
     let cannot = |source| AdmissionError::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(cannot)?;
+    let listener = listen(address).map_err(cannot)?;
     listener.set_nonblocking(true).map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
 

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::metrics::{self, Metrics};
-use crate::http_server::{HttpServer, Stay};
+use crate::{
+    http_server::{HttpServer, Stay},
+    listen::listen,
+};
 
 /// Most connections at a time. A kubelet and those who scrape need one each.
 const CONNECTIONS: usize = 64;
@@ -54,7 +57,9 @@ impl Health {
 
     /// Serves all paths until the process ends.
     pub async fn serve(self, address: SocketAddr, metrics: Metrics) -> std::io::Result<()> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = listen(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         info!(address = %listener.local_addr()?, what = "health", "listening");
         self.answer(listener, metrics).await;
         Ok(())
