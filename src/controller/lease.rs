@@ -76,6 +76,8 @@ struct Seen {
     highest: u64,
     /// What it said about the guards when it was last read.
     record: String,
+    /// It was renewed while this replica looked on, so its holder lives.
+    renewed: bool,
 }
 
 impl Seen {
@@ -83,6 +85,7 @@ impl Seen {
         let annotations = lease.metadata.annotations.as_ref();
         self.record = annotations.and_then(|all| all.get(GUARDS)).cloned().unwrap_or_default();
         if self.version != lease.metadata.resource_version || self.since.is_none() {
+            self.renewed |= self.since.is_some();
             (self.version, self.since) = (lease.metadata.resource_version.clone(), Some(Instant::now()));
         }
     }
@@ -142,7 +145,12 @@ impl Elector {
             let round = tokio::time::timeout(BELIEVED, self.round(&api, &mut seen)).await;
             match round {
                 Ok(Ok(true)) => self.hold(started),
-                Ok(Ok(false)) => self.lose("somebody else holds the Lease"),
+                Ok(Ok(false)) => {
+                    self.lose("somebody else holds the Lease");
+                    if seen.renewed {
+                        self.guards.follow_holder();
+                    }
+                }
                 Ok(Err(LeaseError::PutBack(put_back))) => {
                     error!(why = %put_back, "cannot go on");
                     outcome = Err(put_back);
@@ -302,6 +310,19 @@ mod tests {
             assert_eq!(seen.goes_on(version), goes_on, "{version:?}");
         }
         assert!(seen.goes_on(Some("opaque")), "what is no number tells nothing");
+    }
+
+    #[test]
+    fn f68_a_holder_lives_that_renews_the_lease() {
+        let lease = |version: &str| Lease {
+            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            spec: None,
+        };
+        let mut seen = Seen::default();
+        for (version, renewed) in [("7", false), ("7", false), ("8", true), ("8", true)] {
+            seen.read(&lease(version));
+            assert_eq!(seen.renewed, renewed, "{version}");
+        }
     }
 
     #[test]

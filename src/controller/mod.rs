@@ -49,7 +49,9 @@ use crate::{
 };
 
 /// What a replica needs before it is ready.
-pub const NEEDS: [&str; 2] = ["sweep", "caches"];
+pub const NEEDS: [&str; 3] = ["sweep", "caches", GUARDS];
+/// What readiness calls it that requests can be decided.
+const GUARDS: &str = "guards";
 
 /// Most requests that are worked on at a time.
 const REQUESTS_AT_ONCE: usize = 32;
@@ -159,6 +161,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let (outcome, ..) = tokio::join!(
             elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
             guards.run(stop.clone()),
+            show_readiness(&guards, &health, stop.clone()),
             follower.leadership(stop.clone()),
             sweep_now_and_then(&revoker, stop.clone()),
             workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
@@ -254,6 +257,19 @@ async fn first_sweep(revoker: &Revoker, health: &Health) {
     }
     info!(bindings = revoker.index().all().len(), "first sweep done: nothing overdue is left");
     health.set("sweep", true);
+}
+
+/// Keeps readiness at what the guards say of it.
+async fn show_readiness(guards: &Guards, health: &Health, stop: CancellationToken) {
+    let mut can_judge = guards.can_judge();
+    loop {
+        let now = *can_judge.borrow_and_update();
+        health.set(GUARDS, now);
+        tokio::select! {
+            changed = can_judge.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {

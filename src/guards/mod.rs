@@ -53,6 +53,8 @@ pub struct Guards {
     unsaved: Notify,
     /// Counts when waiting requests, eligibilities and policies must be looked at again.
     news: channel::Sender<u64>,
+    /// Whether requests can be decided, as readiness understands it.
+    can_judge: channel::Sender<bool>,
 }
 
 impl Guards {
@@ -70,6 +72,7 @@ impl Guards {
             wanted: Notify::new(),
             unsaved: Notify::new(),
             news: channel::Sender::new(0),
+            can_judge: channel::Sender::new(false),
         }
     }
 
@@ -135,12 +138,32 @@ impl Guards {
             Ledger::lost()
         });
         self.lock().take_over(ledger);
+        self.show();
         self.wanted.notify_one();
+    }
+
+    /// Another replica, which lives, holds the Lease.
+    pub fn follow_holder(&self) {
+        self.lock().follow();
+        self.show();
     }
 
     /// This replica holds the Lease no longer.
     pub fn release(&self) {
         self.lock().release();
+        self.show();
+    }
+
+    /// Whether a request can be decided: true once another replica is seen to renew the Lease, or this one holds it and has proven the guards. Guards
+    /// that are weakened later do not make it false again.
+    #[must_use]
+    pub fn can_judge(&self) -> channel::Receiver<bool> {
+        self.can_judge.subscribe()
+    }
+
+    fn show(&self) {
+        let now = self.lock().can_judge();
+        self.can_judge.send_if_modified(|shown| std::mem::replace(shown, now) != now);
     }
 
     /// What the Lease must say; none while this replica has not read what it says.

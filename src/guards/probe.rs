@@ -25,6 +25,9 @@ const NAME: &str = "jit-rbac-probe";
 /// What is wrong with a policy that says what it must and does not refuse.
 pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
 
+/// What is wrong with a guard that was changed; what differs follows.
+pub const DIFFERS: &str = "does not say what it must";
+
 /// What came of looking at one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {

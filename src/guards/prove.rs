@@ -17,7 +17,7 @@ use super::{
     compare::difference,
     expected::Expected,
     ledger::{Kind, Known, Pair, Stored},
-    probe::{self, Finding},
+    probe::{self, DIFFERS, Finding},
     skew::Skew,
     watch::pair,
 };
@@ -56,8 +56,7 @@ impl Guards {
                 if let Some(fields) = says.as_object_mut() {
                     fields.remove("status");
                 }
-                let finding = difference(&guard.says, &says)
-                    .map_or(Finding::Holds, |what| Finding::Weak(format!("does not say what it must: {what}")));
+                let finding = difference(&guard.says, &says).map_or(Finding::Holds, |what| Finding::Weak(format!("{DIFFERS}: {what}")));
                 (pair(&stored.metadata), finding)
             }
         }

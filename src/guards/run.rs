@@ -83,6 +83,8 @@ impl Guards {
         if state.ledger.as_ref().is_some_and(|now| before.is_some_and(|before| before.lasts() != now.lasts())) {
             self.unsaved.notify_one();
         }
+        drop(state);
+        self.show();
         step
     }
 
@@ -98,6 +100,7 @@ impl Guards {
             }
         };
         let begun = self.lock().begin(Proven { at, versions, ..proven }, &exists);
+        self.show();
         if let Some(begun) = begun {
             say(&begun);
             self.unsaved.notify_one();

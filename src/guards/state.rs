@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     ledger::{Kind, Known, Ledger, Pair, Proven, Stored, TooMany},
-    probe::{Finding, NOT_IN_FORCE},
+    probe::{DIFFERS, Finding, NOT_IN_FORCE},
     skew::Skew,
 };
 use crate::domain::{GuardFacts, Refusal, guards};
@@ -36,6 +36,10 @@ pub(super) struct State {
     too_many: Option<TooMany>,
     /// The clock.
     pub(super) skew: Option<Skew>,
+    /// This replica knows who holds the Lease: itself or another one.
+    knows_holder: bool,
+    /// This replica has proven all guards as the holder of the Lease, now or before.
+    has_proven: bool,
 }
 
 /// What to do after a look.
@@ -50,8 +54,14 @@ pub(super) enum Step {
 impl State {
     pub(super) fn take_over(&mut self, ledger: Ledger) {
         self.ledger = Some(ledger);
+        self.knows_holder = true;
         self.proven = None;
         self.known.clear();
+    }
+
+    /// Another replica holds the Lease.
+    pub(super) fn follow(&mut self) {
+        self.knows_holder = true;
     }
 
     pub(super) fn release(&mut self) {
@@ -96,6 +106,7 @@ impl State {
         }
         if ledger.go_on(proven) {
             self.proven = Some(Instant::now());
+            self.has_proven = true;
             self.known = known;
             return Step::Rest;
         }
@@ -121,6 +132,7 @@ impl State {
         self.too_many = begun.err();
         begun.ok()?;
         self.proven = Some(Instant::now());
+        self.has_proven = true;
         self.known = exists.iter().map(|stored| (stored.pair.uid.clone(), stored.pair.generation)).collect();
         let names = |kind: Kind| -> Vec<String> {
             let quarantined = ledger.quarantined().iter().filter(|q| q.kind == kind).map(|q| q.name.clone());
@@ -130,18 +142,25 @@ impl State {
         Some(Begun { first, eligibilities: names(Kind::RoleEligibility), policies: names(Kind::ApprovalPolicy) })
     }
 
+    /// Whether a request can be decided, as readiness understands it: another replica holds the Lease, or this one holds it and has proven the
+    /// guards once. Guards that are weakened later are told by a condition and a metric. A replica that were not ready then would
+    /// hold up the very upgrade that puts them back.
+    pub(super) fn can_judge(&self) -> bool {
+        self.knows_holder && (self.ledger.is_none() || self.has_proven)
+    }
+
     /// Why nothing may be granted.
     pub(super) fn hold(&self) -> Option<Refusal> {
         let not_proven = |what: &str| Some(guards::not_proven(what));
         let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
         // A policy that does not refuse is told when nothing tells why it does not, such as that its binding is missing.
         let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
-            Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}"))),
+            Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}. {}", cure(key, why)))),
             _ => None,
         });
         let weak = weak.min_by_key(|(only_silent, _)| *only_silent).map(|(_, weak)| weak);
         if let Some(weak) = weak {
-            return not_proven(&format!("{weak}. An admin puts it back by `helm upgrade`"));
+            return not_proven(&weak);
         }
         if let Some(too_many) = &self.too_many {
             return not_proven(&too_many.to_string());
@@ -199,6 +218,20 @@ impl State {
         };
         Err(guards::written_unguarded(&format!("{what} '{name}'")))
     }
+}
+
+/// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
+/// object goes first; but a CRD would take every record with it.
+fn cure(key: &str, why: &str) -> String {
+    let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
+    let upgrade = "'helm upgrade' with the values of the release";
+    if kind == "CustomResourceDefinition" {
+        return format!("An admin restores it: run {upgrade}, with --server-side=true --force-conflicts");
+    }
+    if !why.starts_with(DIFFERS) {
+        return format!("An admin restores it: run {upgrade}");
+    }
+    format!("An admin restores it: run 'kubectl delete {} {name}', then {upgrade}", kind.to_lowercase())
 }
 
 /// What the begin of proven time meant for what exists.

@@ -61,6 +61,53 @@ pub(super) async fn proven() -> State {
     state
 }
 
+/// Helm's upgrade alone takes nothing away that somebody added, and stops at what somebody changed: tried with Helm 4.
+#[tokio::test(start_paused = true)]
+async fn f61_a_hold_says_how_the_guard_is_restored() {
+    for (key, why, cure) in [
+        (
+            "ValidatingWebhookConfiguration jit-rbac",
+            "does not say what it must: .webhooks[0].namespaceSelector is set and should not be",
+            "run 'kubectl delete validatingwebhookconfiguration jit-rbac', then 'helm upgrade' with the values of the release",
+        ),
+        ("ValidatingAdmissionPolicy jit-rbac-status", "is missing", "run 'helm upgrade' with the values of the release"),
+        ("ValidatingAdmissionPolicy jit-rbac-status", "is being deleted", "run 'helm upgrade' with the values of the release"),
+        (
+            "CustomResourceDefinition roleeligibilities.jitrbac.dev",
+            "does not say what it must: .spec.x is missing",
+            "run 'helm upgrade' with the values of the release, with --server-side=true --force-conflicts",
+        ),
+    ] {
+        let mut state = proven().await;
+        let found = [(key.to_owned(), (guard(2), Finding::Weak(why.to_owned())))].into();
+        state.looked(found, &holds(1).1, Known::new());
+        let message = state.hold().unwrap().message;
+        assert!(message.contains(&format!(": {key} {why}. An admin restores it: {cure}. ")), "{message}");
+        assert!(!message.contains("delete customresource"), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f68_a_replica_is_ready_when_requests_can_be_decided_and_stays_so() {
+    let mut state = State::default();
+    assert!(!state.can_judge(), "nobody knows who holds the Lease");
+    state.follow();
+    assert!(state.can_judge(), "another one decides");
+    state.take_over(Ledger::first());
+    assert!(!state.can_judge(), "it decides and has proven nothing");
+    assert_eq!(look(&mut state, 0, guard(1), Finding::Holds), Step::Rest);
+    advance(Duration::from_secs(3)).await;
+    look(&mut state, 3, guard(1), Finding::Weak("is missing".to_owned()));
+    assert!(!state.can_judge(), "what it looked at is weak");
+    assert_eq!(look(&mut state, 4, guard(1), Finding::Holds), Step::Begin);
+    assert!(begin(&mut state, 4, 1, &[]) && state.can_judge());
+    look(&mut state, 5, guard(2), Finding::Weak("is missing".to_owned()));
+    assert!(state.hold().is_some() && state.can_judge(), "a guard that is weakened later makes no replica unready");
+    state.release();
+    state.take_over(Ledger::first());
+    assert!(state.can_judge(), "it has proven them before");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_granted_and_nothing_denied_before_all_is_known() {
     let mut state = State::default();

@@ -3,14 +3,16 @@
 mod down;
 mod weakened;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use control_plane::{ADMIN, wait_for_ok};
+use control_plane::{ADMIN, Server, wait_for_ok};
 use serde_json::{Value, json};
 
 use crate::{
-    env::{Error, Ground, Journey, Outcome, Scene},
+    ensure,
+    env::{Env, Error, Ground, Journey, Outcome, Scene, automatic, eligibility},
+    faults::{alone, kill_all, start_all},
     journeys,
     ways::time,
 };
@@ -22,7 +24,34 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else,
         t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else,
         t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_granted,
+        f68_controllers_are_ready_when_they_can_judge,
     ]
+}
+
+/// `helm install --wait` returns when every pod is ready: then the holder of the Lease has proven the guards.
+async fn f68_controllers_are_ready_when_they_can_judge(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "ready").await?;
+    let ground = &scene.ground;
+    // Killed, they leave a Lease that nobody holds and that looks as if somebody did.
+    kill_all(ground);
+    start_all(ground).await?;
+    let proven = |controller: &Server| controller.log_of_this_start().is_ok_and(|log| log.contains("all guards are proven"));
+    ensure!(ground.operator.controllers().iter().any(|controller| proven(controller)), "all are ready, and none has proven the guards");
+    scene.offers(&["first"], &automatic(), &eligibility("view")).await?;
+    scene.granted("dev", "first", "10m").await?;
+
+    // A guard that is weakened later makes none unready: an upgrade must get by.
+    let guard = Guard::save(ground, "validatingadmissionpolicybinding", "jit-rbac-status").await?;
+    guard.delete(ground).await?;
+    wait_for_ok("grants to be held back", PROVEN, async || match record(ground).await?["since"].is_null() {
+        true => Ok(()),
+        false => Err("they are not".to_owned()),
+    })
+    .await?;
+    for controller in ground.operator.controllers() {
+        ensure!(controller.ready().await.is_ok(), "{} is not ready any more: {:?}", controller.name(), controller.ready().await);
+    }
+    guard.put_back(ground).await
 }
 
 /// How long the operator may take to prove what was put back.
