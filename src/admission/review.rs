@@ -129,13 +129,13 @@ fn arriving(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// The answer to an update of what cannot be changed; none for a creation. What changes nothing of the spec passes: the policies in
-/// the API server look after the metadata.
+/// The answer to an update of what cannot be changed; none for a creation. A write that changes nothing passes, such as
+/// `kubectl apply --server-side` of what is stored.
 fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
     if write.asked.operation == Operation::Create {
         return None;
     }
-    let same = write.old.is_some_and(|old| stamp::same_spec(write.object, old));
+    let same = write.old.is_some_and(|old| stamp::same_spec(write.object, old) && stamp::same_metadata(write.object, old));
     Some(if same { Answer::allowed() } else { Refusal::new(Reason::InvalidField, sentence).into() })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
 use k8s_openapi::{api::authentication::v1::UserInfo, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{Resource, core::DynamicObject};
+use kube::{Resource, api::ObjectMeta, core::DynamicObject};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -215,6 +215,23 @@ fn annotated<const N: usize>(object: &DynamicObject, due: [(&str, Option<String>
 #[must_use]
 pub fn same_spec(object: &DynamicObject, old: &DynamicObject) -> bool {
     object.data.get("spec") == old.data.get("spec")
+}
+
+/// True when nothing of the metadata differs, but for what the API server itself keeps there and for finalizers that go while the object
+/// is being deleted.
+#[must_use]
+pub fn same_metadata(object: &DynamicObject, old: &DynamicObject) -> bool {
+    let lasting = |metadata: &ObjectMeta| ObjectMeta {
+        managed_fields: None,
+        resource_version: None,
+        generation: None,
+        finalizers: None,
+        ..metadata.clone()
+    };
+    let finalizers = |metadata: &ObjectMeta| metadata.finalizers.clone().unwrap_or_default();
+    let (now, before) = (finalizers(&object.metadata), finalizers(&old.metadata));
+    let fewer = || old.metadata.deletion_timestamp.is_some() && now.iter().all(|finalizer| before.contains(finalizer));
+    lasting(&object.metadata) == lasting(&old.metadata) && (now == before || fewer())
 }
 
 fn spec(object: &DynamicObject) -> Option<&Map<String, Value>> {

@@ -217,3 +217,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn f29_metadata_is_the_same_but_for_what_the_api_server_keeps() {
+    let with = |metadata: &Value| {
+        let mut whole = json!({"name": "x", "namespace": "payments", "uid": "u", "labels": {"a": "b"}, "finalizers": ["a.b/c"], "resourceVersion": "1"});
+        whole.as_object_mut().unwrap().extend(metadata.as_object().cloned().unwrap());
+        object(json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": whole}))
+    };
+    let old = with(&json!({}));
+    for (metadata, same) in [
+        (json!({}), true),
+        (json!({"resourceVersion": "2", "generation": 2, "managedFields": [{"manager": "helm", "operation": "Apply"}]}), true),
+        (json!({"labels": {"a": "c"}}), false),
+        (json!({"labels": null}), false),
+        (json!({"annotations": {"a": "b"}}), false),
+        (json!({"finalizers": []}), false),
+        (json!({"finalizers": ["a.b/c", "d.e/f"]}), false),
+        (json!({"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}), false),
+        (json!({"generateName": "x-"}), false),
+    ] {
+        assert_eq!(same_metadata(&with(&metadata), &old), same, "{metadata}");
+    }
+    let deleting = json!({"deletionTimestamp": "2026-01-01T12:00:00Z"});
+    let fewer = with(&json!({"deletionTimestamp": "2026-01-01T12:00:00Z", "finalizers": []}));
+    assert!(same_metadata(&fewer, &with(&deleting)), "finalizers may go while it is being deleted");
+}

@@ -83,6 +83,73 @@ fn nothing_named_nothing_bound() {
     assert_eq!(named.only("ClusterRoleBinding")["roleRef"]["name"], "mine");
 }
 
+/// Who is bound where: the binding's role and the names of its subjects, by namespace; "" is the whole cluster.
+fn bound(rendered: &Rendered) -> Vec<(String, String, Vec<String>)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let each = |binding: &&Value| {
+        let names = items(&binding["subjects"]).iter().map(|subject| text(&subject["name"])).collect();
+        (text(&binding["metadata"]["namespace"]), text(&binding["roleRef"]["name"]), names)
+    };
+    [rendered.all("ClusterRoleBinding"), rendered.all("RoleBinding")].concat().iter().map(each).collect()
+}
+
+#[test]
+fn f22_requesters_may_be_bound_in_their_namespaces_alone() {
+    let user = |name: &str| json!([{"kind": "User", "name": name}]);
+    let mut one = eligibility(&user("bob"), "alone");
+    one["namespaces"] = json!({"names": ["payments", "shop"]});
+    let mut two = eligibility(&user("eve"), "two-eyes");
+    two["namespaces"] = json!({"names": ["shop"]});
+    let mut values = json!({
+        "requesterBindings": "Namespaces", "policies": two_policies(), "eligibilities": {"one": one, "two": two},
+    });
+    let rendered = access(&values).unwrap();
+    let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let row = |namespace: &str, role: &str, all: &[&str]| (namespace.to_owned(), role.to_owned(), names(all));
+    assert_eq!(
+        bound(&rendered),
+        [
+            row("", "jit-rbac-eligibility-viewer", &["audit", "leads", "security", "bot", "ann", "bob", "eve", "zoe"]),
+            row("payments", "jit-rbac-requester", &["security", "bob", "zoe"]),
+            row("shop", "jit-rbac-requester", &["audit", "leads", "security", "bot", "ann", "bob", "eve", "zoe"]),
+        ]
+    );
+    values["eligibilities"]["two"]["namespaces"] = json!({"selector": {"matchLabels": {"a": "b"}}});
+    let said = access(&values).err().unwrap();
+    assert!(said.contains("eligibilities.two.namespaces.selector") && said.contains("set requesterBindings: Cluster"), "{said}");
+    values["requesterBindings"] = json!("Cluster");
+    assert_eq!(bound(&access(&values).unwrap()).len(), 1);
+}
+
+#[test]
+fn f44_null_takes_an_entry_away() {
+    let one = eligibility(&json!([{"kind": "User", "name": "bob"}]), "alone");
+    let mut values = json!({
+        "policies": two_policies(), "eligibilities": {"one": one, "gone": null},
+    });
+    let rendered = access(&values).unwrap();
+    assert!(rendered.find("RoleEligibility", "one").is_some() && rendered.all("RoleEligibility").len() == 1);
+    values["policies"]["two-eyes"] = Value::Null;
+    let rendered = access(&values).unwrap();
+    assert_eq!(rendered.all("ApprovalPolicy").len(), 1);
+    assert_eq!(bound(&rendered)[0].2, ["security", "bob", "zoe"], "nobody of a policy that is not there");
+    values["policies"]["alone"] = Value::Null;
+    let said = access(&values).err().unwrap();
+    assert!(said.contains("there is no policy \"alone\" in this release (policies: none)"), "{said}");
+}
+
+#[test]
+fn f44_a_binding_of_another_role_has_another_name() {
+    let name = |role: &str| {
+        let values = json!({"policies": two_policies(), "requesterClusterRole": role});
+        access(&values).unwrap().only("ClusterRoleBinding")["metadata"]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(name("jit-rbac-requester"), "jit-access-jit-rbac-requester");
+    assert_eq!(name("system:mine"), "jit-access-system:mine");
+    let (long, other) = (name(&"a".repeat(253)), name(&format!("{}b", "a".repeat(252))));
+    assert!(long.len() == 253 && long != other, "{long}");
+}
+
 #[test]
 fn an_eligibility_needs_a_policy_that_is_known() {
     let one = json!({"one": eligibility(&json!([{"kind": "Group", "name": "devs"}]), "elsewhere")});

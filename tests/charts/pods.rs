@@ -3,7 +3,7 @@
 use jit_rbac::{api::Duration, config::Config};
 use serde_json::{Value, json};
 
-use crate::render::{default, every, items, operator, out_of_cluster, texts};
+use crate::render::{Rendered, default, every, items, operator, out_of_cluster, texts, try_render};
 
 const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 
@@ -34,10 +34,10 @@ fn t24_pods_satisfy_the_restricted_standard() {
 fn processes_are_started_as_the_program_reads_it() {
     let args = |name: &str| default().get("Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     let config = "--config=/etc/jit-rbac/config/config.json";
-    let health = "--health-address=0.0.0.0:8080";
+    let health = "--health-address=[::]:8080";
     let log = "--log-format=json";
     assert_eq!(args(DEPLOYMENTS[0]), json!(["controller", config, health, log]));
-    assert_eq!(args(DEPLOYMENTS[1]), json!(["webhook", config, "--address=0.0.0.0:9443", health, log]));
+    assert_eq!(args(DEPLOYMENTS[1]), json!(["webhook", config, "--address=[::]:9443", health, log]));
     for name in DEPLOYMENTS {
         let deployment = default().get("Deployment", name);
         let pod = &deployment["spec"]["template"]["spec"];
@@ -166,6 +166,42 @@ fn what_admins_add_arrives() {
 }
 
 #[test]
+fn f70_annotations_for_all_objects_arrive_on_each_and_change_no_guard() {
+    let values = json!({"commonAnnotations": {"owner": "platform"}, "webhook": {"certManager": {"enabled": true}}});
+    let rendered = operator(&values);
+    for object in &rendered.0 {
+        let annotations = &object["metadata"]["annotations"];
+        assert_eq!(annotations["owner"], "platform", "{} {}", object["kind"], object["metadata"]["name"]);
+        match object["kind"].as_str().unwrap() {
+            "CustomResourceDefinition" => assert_eq!(annotations["helm.sh/resource-policy"], "keep"),
+            "ValidatingWebhookConfiguration" => assert!(annotations["cert-manager.io/inject-ca-from"].is_string()),
+            _ => {}
+        }
+    }
+    let guards = |rendered: &Rendered| rendered.get("ConfigMap", "jit-rbac-config")["data"]["guards.json"].clone();
+    assert_eq!(guards(&rendered), guards(&operator(&json!({"webhook": {"certManager": {"enabled": true}}}))));
+    let access = try_render(
+        "access",
+        "jit-access",
+        &json!({
+            "commonAnnotations": {"owner": "platform"}, "policies": {"a": {"approval": {"automatic": {}}, "revokers": {"users": ["ann"]}}},
+        }),
+    );
+    for object in access.unwrap().0 {
+        assert_eq!(object["metadata"]["annotations"]["owner"], "platform", "{}", object["kind"]);
+    }
+}
+
+#[test]
+fn f70_openshift_may_assign_the_ids() {
+    let rendered = operator(&json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}));
+    for name in DEPLOYMENTS {
+        let context = &rendered.get("Deployment", name)["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(*context, json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}), "{name}");
+    }
+}
+
+#[test]
 fn a_pod_monitor_finds_the_port_of_both_processes() {
     assert!(default().all("PodMonitor").is_empty());
     let rendered = operator(&json!({"metrics": {"podMonitor": {
@@ -196,8 +232,8 @@ fn a_pod_monitor_finds_the_port_of_both_processes() {
 }
 
 #[test]
-fn t26_a_network_policy_opens_the_webhooks_port_only() {
-    let rendered = operator(&json!({"networkPolicy": {"enabled": true, "apiServerCIDRs": ["10.0.0.1/32"]}}));
+fn t26_f45_a_network_policy_opens_the_webhooks_port_only() {
+    let rendered = operator(&json!({"networkPolicy": {"enabled": true, "webhookFromCIDRs": ["10.0.0.1/32"]}}));
     let from = json!([{"ipBlock": {"cidr": "10.0.0.1/32"}}]);
     let controller = &rendered.get("NetworkPolicy", DEPLOYMENTS[0])["spec"];
     let webhook = &rendered.get("NetworkPolicy", DEPLOYMENTS[1])["spec"];
@@ -205,7 +241,14 @@ fn t26_a_network_policy_opens_the_webhooks_port_only() {
     assert_eq!(webhook["ingress"][1], json!({"ports": [{"port": "webhook", "protocol": "TCP"}], "from": from}));
     for policy in [controller, webhook] {
         assert_eq!(texts(&policy["policyTypes"]), ["Ingress", "Egress"]);
-        assert_eq!(policy["egress"][1]["to"], from);
+        // Who may call is no limit of where the pods may connect: a controller that is cut off ends no grant.
+        assert_eq!(policy["egress"][1]["to"], Value::Null);
+    }
+    let limited = operator(&json!({"networkPolicy": {"enabled": true, "egressCIDRs": ["10.0.0.2/32"]}}));
+    for name in DEPLOYMENTS {
+        let policy = &limited.get("NetworkPolicy", name)["spec"];
+        assert_eq!(policy["egress"][1]["to"], json!([{"ipBlock": {"cidr": "10.0.0.2/32"}}]), "{name}");
+        assert!(items(&policy["ingress"]).iter().all(|door| door["from"] == Value::Null), "{name}");
     }
     let scrapers = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]);
     let scraped = operator(&json!({"networkPolicy": {"enabled": true, "metricsFrom": scrapers}}));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts};
+use crate::render::{NAMESPACE, Rendered, default, every, items, operator, texts, try_render};
 
 fn roles(rendered: &Rendered) -> Vec<&Value> {
     [rendered.all("Role"), rendered.all("ClusterRole")].concat()
@@ -174,9 +174,34 @@ fn t24_two_identities_each_with_its_own_roles_and_no_token_lying_about() {
 #[test]
 fn t31_people_create_and_read_but_change_nothing() {
     let requester = rights(default().get("ClusterRole", "jit-rbac-requester"));
-    let wanted: BTreeSet<_> = each(&READ, &KINDS).union(&each(&["create"], &KINDS[2..])).cloned().collect();
+    // `patch` is what server-side apply takes; that it changes nothing is an end-to-end test.
+    let wanted: BTreeSet<_> = each(&READ, &KINDS).union(&each(&["create", "patch"], &KINDS[2..])).cloned().collect();
     assert_eq!(requester, wanted);
+    assert_eq!(rights(default().get("ClusterRole", "jit-rbac-eligibility-viewer")), each(&READ, &KINDS[..2]));
     assert_eq!(rights(default().get("ClusterRole", "jit-rbac-viewer")), each(&READ, &KINDS));
+}
+
+#[test]
+fn f36_the_roles_for_people_have_one_name_in_every_release() {
+    for (release, values) in [("mine", json!({})), ("jit-rbac", json!({"fullnameOverride": "other"}))] {
+        let rendered = try_render(release, "jit-rbac", &values).unwrap();
+        for name in ["requester", "eligibility-viewer", "viewer", "admin"] {
+            rendered.get("ClusterRole", &format!("jit-rbac-{name}"));
+        }
+        let operators: Vec<_> = rendered
+            .all("ClusterRole")
+            .into_iter()
+            .filter(|role| role["metadata"]["labels"]["app.kubernetes.io/component"].is_string())
+            .collect();
+        assert_eq!(operators.len(), 2, "{release}");
+        for role in operators {
+            assert!(!role["metadata"]["name"].as_str().unwrap().starts_with("jit-rbac-"), "{release}: {}", role["metadata"]["name"]);
+        }
+    }
+    let access =
+        try_render("access", "jit-access", &json!({"policies": {"a": {"approval": {"automatic": {}}, "revokers": {"users": ["ann"]}}}}))
+            .unwrap();
+    default().get("ClusterRole", access.only("ClusterRoleBinding")["roleRef"]["name"].as_str().unwrap());
 }
 
 #[test]

@@ -51,26 +51,35 @@ fn pattern(schema: &Value) -> Option<&str> {
 /// The whole schema.
 fn wanted() -> Value {
     let name = json!({"maxLength": 253, "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"});
-    let by_name = |what: &str, plural: &str| json!({"description": what, "type": "object", "propertyNames": name, "additionalProperties": spec(plural)});
+    // Null takes away what an earlier values file has, as everywhere in Helm.
+    let by_name = |what: &str, plural: &str| {
+        let mut spec = spec(plural);
+        spec["type"] = json!(["object", "null"]);
+        json!({"description": what, "type": "object", "propertyNames": name, "additionalProperties": spec})
+    };
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart jit-access",
         "type": "object",
         "additionalProperties": false,
-        "required": ["policies", "eligibilities", "externalPolicies", "requesterClusterRole", "commonLabels"],
+        "required": [
+            "policies", "eligibilities", "externalPolicies", "requesterClusterRole", "requesterBindings", "commonLabels", "commonAnnotations",
+        ],
         "properties": {
-            "global": {"type": "object", "description": "Of a parent chart; not read here."},
+            "global": {"type": "object", "description": "Values of a parent chart; not used here."},
             "policies": by_name("Specs of ApprovalPolicies by name.", "approvalpolicies"),
             "eligibilities": by_name("Specs of RoleEligibilities by name.", "roleeligibilities"),
             "externalPolicies": {
-                "description": "Names of policies that somebody else installs.",
+                "description": "Names of policies that are installed elsewhere.",
                 "type": "array", "uniqueItems": true, "items": {"type": "string", "minLength": 1},
             },
             "requesterClusterRole": {
-                "description": "The ClusterRole that lets people write requests and decisions; empty: none is bound.",
+                "description": "ClusterRole that lets people create requests and decisions; empty: nothing is bound.",
                 "type": "string",
             },
+            "requesterBindings": {"description": "Where requesterClusterRole is bound.", "enum": ["Cluster", "Namespaces"]},
             "commonLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "commonAnnotations": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     })
 }

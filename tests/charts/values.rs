@@ -38,6 +38,10 @@ fn mistakes_in_values_are_named() {
         (json!({"webhook": {"timeoutSeconds": null}}), "at '/webhook': missing property 'timeoutSeconds'"),
         (json!({"controller": {"podDisruptionBudget": null}}), "at '/controller': missing property 'podDisruptionBudget'"),
         (json!({"identity": {"aliases": {"ann": null}}}), "at '/identity/aliases/ann': got null, want string"),
+        (
+            json!({"networkPolicy": {"enabled": true, "apiServerCIDRs": ["10.0.0.1/32"]}}),
+            "list who may call the webhook in networkPolicy.webhookFromCIDRs, and, only if you want to limit it, where the pods may connect in networkPolicy.egressCIDRs",
+        ),
         (json!({"outOfCluster": {"enabled": true}}), "outOfCluster.enabled needs outOfCluster.webhookUrl"),
         (json!({"outOfCluster": {"webhookUrl": "http://x"}}), "at '/outOfCluster/webhookUrl': 'http://x' does not match pattern"),
         (json!({"outOfCluster": {"webhookUrl": "https://x/mutate"}}), "does not match pattern"),
@@ -129,19 +133,48 @@ fn whatever_has_a_default_is_required() {
     }
 }
 
-#[test]
-fn every_value_at_the_top_is_explained() {
-    for chart in ["jit-rbac", "jit-access"] {
-        let text = file(&format!("charts/{chart}/values.yaml"));
-        let lines: Vec<_> = text.lines().collect();
-        for (number, line) in lines.iter().enumerate() {
-            let top = line.starts_with(|first: char| first.is_ascii_lowercase());
-            // A comment above it, or above one of the values in it; securityContext is explained with its neighbour.
-            let explained = number > 0 && lines[number - 1].starts_with('#')
-                || lines[number + 1..].iter().take_while(|next| next.starts_with(' ')).any(|next| next.trim().starts_with("# --"));
-            assert!(!top || explained || line.starts_with("securityContext"), "{chart}: {line}");
+/// The keys of values.yaml without a description, each by its path. Free-form values, which the schema does not look into, need one only as a
+/// whole.
+fn undescribed(text: &str, schema: &Value) -> Vec<String> {
+    let mut path: Vec<(usize, &str)> = Vec::new();
+    let mut described = false;
+    let mut faults = Vec::new();
+    for line in text.lines() {
+        let (indent, line) = (line.len() - line.trim_start().len(), line.trim());
+        if line.starts_with('#') {
+            described |= line.starts_with("# -- ");
+            continue;
         }
+        let Some((key, _)) = line.split_once(':').filter(|(key, _)| key.chars().all(char::is_alphanumeric)) else {
+            described = false;
+            continue;
+        };
+        path.retain(|(outer, _)| *outer < indent);
+        path.push((indent, key));
+        let mut here = Some(schema);
+        for (_, key) in &path {
+            here = here.and_then(|here| here["properties"].get(key));
+            here = here.map(|here| here["$ref"].as_str().and_then(|reference| schema.pointer(&reference[1..])).unwrap_or(here));
+        }
+        // An object whose keys are described may do without.
+        let holds_others = here.is_some_and(|here| here["properties"].is_object());
+        if here.is_some() && !described && !holds_others {
+            faults.push(path.iter().map(|(_, key)| *key).collect::<Vec<_>>().join("."));
+        }
+        described = false;
     }
+    faults
+}
+
+#[test]
+fn every_value_has_a_description() {
+    for chart in ["jit-rbac", "jit-access"] {
+        let schema: Value = serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
+        let faults = undescribed(&file(&format!("charts/{chart}/values.yaml")), &schema);
+        assert!(faults.is_empty(), "{chart}: these have no description, a line that begins with `# -- `: {faults:?}");
+    }
+    let schema = json!({"properties": {"a": {"properties": {"b": {}, "c": {}}}, "d": {"type": "object"}}});
+    assert_eq!(undescribed("a:\n  # -- What b is.\n  b: 1\n  c: 1\nd:\n  free: 1\n", &schema), ["a.c", "d"]);
 }
 
 #[test]

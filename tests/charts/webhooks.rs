@@ -101,6 +101,18 @@ fn an_upgrade_leaves_certificates_alone() {
 }
 
 #[test]
+fn f47_annotations_of_the_configurations_are_a_value() {
+    let annotations = json!({"admissions.enforcer/disabled": "true"});
+    for configuration in configurations(&operator(&json!({"webhook": {"annotations": annotations}}))) {
+        assert_eq!(configuration["metadata"]["annotations"], annotations);
+    }
+    for configuration in configurations(&operator(&json!({"webhook": {"annotations": annotations, "certManager": {"enabled": true}}}))) {
+        assert_eq!(configuration["metadata"]["annotations"]["admissions.enforcer/disabled"], "true");
+        assert!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"].is_string());
+    }
+}
+
+#[test]
 fn cert_managers_ca_outlives_its_leaves_and_is_injected() {
     let rendered = operator(&json!({"webhook": {"certManager": {"enabled": true}}}));
     let leaf = rendered.get("Certificate", "jit-rbac-webhook-certificate");

@@ -1,10 +1,13 @@
 //! The chart `jit-access`, installed by real Helm: who is named may ask, and nobody else.
 
+mod chart;
+
 use std::{path::Path, sync::Arc};
 
 use control_plane::ADMIN;
 use serde_json::{Value, json};
 
+use self::chart::*;
 use crate::{
     ensure,
     env::{self, Env, Error, Journey, Outcome, SOON, Scene, eligibility},
@@ -19,6 +22,9 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         f26_helm_waits_for_what_is_being_worked_on_and_for_nothing_else,
         f59_a_suspension_is_never_rolled_back_by_a_health_check,
         f26_helm_takes_a_request_that_has_ended_for_settled,
+        f22_requesters_who_are_bound_in_namespaces_read_no_other_ones,
+        f29_requests_and_decisions_are_applied_on_the_server,
+        f44_a_values_file_takes_away_and_the_role_may_change,
     ]
 }
 
@@ -69,7 +75,7 @@ async fn an_admin_says_with_helm_who_may_have_what(env: Arc<Env>) -> Outcome {
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("rel/{}", scene.name)]).await?.ok()?;
 
     let binding =
-        scene.kubectl(ADMIN, &["get", "clusterrolebinding", &format!("{}-jit-access-requester", scene.name), "-o", "json"]).await?.ok()?;
+        scene.kubectl(ADMIN, &["get", "clusterrolebinding", &format!("{}-jit-access-jit-rbac-requester", scene.name), "-o", "json"]).await?.ok()?;
     let binding: Value = serde_json::from_str(&binding)?;
     let subjects = binding["subjects"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<&str> = subjects.iter().filter_map(|s| s["name"].as_str()).collect();

@@ -37,6 +37,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         activations::t4_nobody_approves_his_own_request,
         activations::t10_anonymous_people_neither_ask_nor_decide,
         activations::t31_metadata_is_no_lever,
+        activations::f29_a_record_is_applied_again_by_its_maker_alone,
         activations::t43_labels_of_object_and_namespace_exempt_nobody,
         activations::t46_a_dry_run_is_answered_alike_and_leaves_nothing,
         activations::t53_the_operator_makes_no_requests_and_no_decisions,
@@ -64,5 +65,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         subresources::t22_status_is_the_operators,
         subresources::t23_whatever_discovery_shows_is_guarded,
         upgrade::an_upgrade_takes_nothing_back_that_the_webhook_wrote,
+        upgrade::f61_what_somebody_added_to_a_guard_goes_with_the_guard,
+        upgrade::f69_the_chart_takes_over_kinds_that_are_there,
     ]
 }

@@ -23,6 +23,22 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{/*
+Labels and annotations of an object: (dict "root" $ "component" "controller" "labels" (dict ...) "annotations" (dict ...)). All but
+`root` may be left out.
+*/}}
+{{- define "jit-rbac.marks" -}}
+labels:
+  {{- include "jit-rbac.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "jit-rbac.selector" -}}
 app.kubernetes.io/name: jit-rbac
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -108,7 +124,33 @@ metadata. `probe` is the policy's name in this chart, by which the controller kn
 {{- fail "webhook.certManager.enabled and outOfCluster.enabled do not go together: cert-manager's certificate is mounted into a pod" -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.networkPolicy.apiServerCIDRs -}}
+{{- fail "networkPolicy.apiServerCIDRs limited two things and is replaced by two values: list who may call the webhook in networkPolicy.webhookFromCIDRs, and, only if you want to limit it, where the pods may connect in networkPolicy.egressCIDRs" -}}
+{{- end -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease" "default") -}}
 {{- fail (printf "jit-rbac needs a namespace of its own, not %s: nothing may ever be granted where it runs. Install it with --namespace jit-system --create-namespace" .Release.Namespace) -}}
+{{- end -}}
+{{- include "jit-rbac.alone" . -}}
+{{- end -}}
+
+{{/*
+Refuses a second release in one cluster: each webhook would stamp what the other one's policies refuse. Where Helm does not reach a
+cluster, as in `helm template`, there is nothing to look up; then the ClusterRoles, whose names are fixed, belong to the first release.
+*/}}
+{{- define "jit-rbac.alone" -}}
+{{- $mine := include "jit-rbac.fullname" . -}}
+{{- range $kind := list "MutatingWebhookConfiguration" "ValidatingWebhookConfiguration" -}}
+{{- range $other := default list (lookup "admissionregistration.k8s.io/v1" $kind "" "").items -}}
+{{- $names := list -}}
+{{- range default list $other.webhooks -}}{{- $names = append $names .name -}}{{- end -}}
+{{- $annotations := default dict $other.metadata.annotations -}}
+{{- $release := get $annotations "meta.helm.sh/release-name" -}}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" -}}
+{{- $own := or (eq $other.metadata.name $mine) (and (eq $release $.Release.Name) (eq $namespace $.Release.Namespace)) -}}
+{{- if and (has "activations.jitrbac.dev" $names) (not $own) -}}
+{{- $whose := ternary (printf "release '%s' in namespace '%s'" $release $namespace) "something else than Helm" (ne $release "") -}}
+{{- fail (printf "jit-rbac is already installed in this cluster: there is the %s '%s' of %s, and two installations refuse each other's requests. Upgrade that one, or uninstall it first" $kind $other.metadata.name $whose) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -82,8 +82,7 @@ kind: PodDisruptionBudget
 metadata:
   name: {{ include (printf "jit-rbac.%s" .component) .root }}
   namespace: {{ .root.Release.Namespace | quote }}
-  labels:
-    {{- include "jit-rbac.labels" . | nindent 4 }}
+  {{- include "jit-rbac.marks" . | nindent 2 }}
 spec:
   maxUnavailable: {{ .values.podDisruptionBudget.maxUnavailable }}
   # A pod that is not ready protects nobody: it may always be evicted.

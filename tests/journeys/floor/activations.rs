@@ -161,6 +161,7 @@ pub async fn t31_metadata_is_no_lever(floor: &Floor) -> Outcome {
                 json!({"annotations": {"a": "b"}}),
                 json!({"finalizers": ["a.example/b"]}),
                 json!({"ownerReferences": owner}),
+                json!({"generateName": "other-"}),
             ] {
                 let answer = floor.patch(who, kind, &namespace, name(object), json!({"metadata": metadata})).await;
                 refused(&format!("{metadata} by {who}"), answer, policy, "stay as they were created")?;
@@ -171,6 +172,42 @@ pub async fn t31_metadata_is_no_lever(floor: &Floor) -> Outcome {
     let stripped =
         floor.patch(STAR, "ActivationDecision", &namespace, name(&decided), json!({"metadata": {"ownerReferences": null}})).await;
     refused("a decision without its owner", stripped, "decisions", "stay as they were created")
+}
+
+/// Whoever may request may apply what is stored, and each apply adds a field manager: without a bound anybody could let anybody's record grow.
+pub async fn f29_a_record_is_applied_again_by_its_maker_alone(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    let decided = passes("a decision", floor.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
+    for (maker, policy, stored) in [("dev", "requests", &asked), ("lead-1", "decisions", &decided)] {
+        let mut again = stored.clone();
+        for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "generateName"] {
+            again["metadata"].as_object_mut().expect("metadata").remove(field);
+        }
+        for number in 0..7 {
+            passes("its maker applies it", floor.server_side_apply(maker, &again, &format!("tool-{number}")).await)?;
+        }
+        passes("the same again", floor.server_side_apply(maker, &again, "tool-0").await)?;
+        for (who, manager) in [(maker, "tool-7"), (STAR, "another"), (TENANT, "another")] {
+            let said = floor.server_side_apply(who, &again, manager).await;
+            refused("one more field manager", said, policy, "only the person who made")?;
+        }
+        let after = passes("the record", floor.get(text(&stored["kind"]), &namespace, name(stored)).await)?;
+        for field in ["spec", "metadata/labels", "metadata/annotations", "metadata/ownerReferences", "metadata/uid", "metadata/generation"]
+        {
+            if after.pointer(&format!("/{field}")) != stored.pointer(&format!("/{field}")) {
+                return Err(format!("{field} has changed: {after}"));
+            }
+        }
+        again["metadata"]["labels"] = json!({"a": "c"});
+        let said = floor.server_side_apply(maker, &again, "tool-0").await;
+        refused("a label by server-side apply", said, policy, "stay as they were created")?;
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 pub async fn t43_labels_of_object_and_namespace_exempt_nobody(floor: &Floor) -> Outcome {

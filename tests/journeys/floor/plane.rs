@@ -208,6 +208,12 @@ impl Floor {
         answer(self.api(who, kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// Applies an object on the server as somebody, as this field manager.
+    pub async fn server_side_apply(&self, who: &str, object: &Value, manager: &str) -> Answer {
+        let [kind, namespace] = [&object["kind"], &object["metadata"]["namespace"]].map(|value| value.as_str().unwrap_or_default());
+        answer(self.api(who, kind, namespace).patch(name(object), &PatchParams::apply(manager), &Patch::Apply(object)).await)
+    }
+
     /// Merges `patch` into an object's status as somebody.
     pub async fn patch_status(&self, who: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Answer {
         answer(self.api(who, kind, namespace).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)

@@ -24,6 +24,15 @@ variables:
     expression: request.userInfo.?groups.orValue([])
   - name: extra
     expression: request.userInfo.?extra.orValue({})
+  # Old and new metadata without what the API server itself keeps there, for UPDATE. Written so that fields of later versions count too.
+  - name: lasting
+    expression: |-
+      [dyn(oldObject), dyn(object)].map(o, o.metadata.transformMap(k, v,
+        !(k in ['managedFields', 'resourceVersion', 'generation', 'finalizers']), v))
+  - name: sameRecord
+    expression: variables.lasting[0] == variables.lasting[1] && variables.sameFinalizers
+  - name: managers
+    expression: "[dyn(oldObject), dyn(object)].map(o, size(o.metadata.?managedFields.orValue([])))"
   - name: strangeGroups
     expression: variables.stamp.?groups.orValue([]).filter(g, !(g in variables.groups))
   {{- with .variables }}
@@ -84,12 +93,20 @@ variables:
     reason: Forbidden
     code: Immutable
     message: a {{ .one }} cannot be changed; create another one
-  - expression: "!variables.updating || variables.operator || (variables.sameMetadata && variables.sameFinalizers)"
+  - expression: "!variables.updating || variables.operator || variables.sameRecord"
     reason: Forbidden
     code: Immutable
     message: >-
       labels, annotations, owners and finalizers of a {{ .one }} stay as they were created: they belong to the record.
       Create another one if you need other ones
+  # Everybody who may request may apply what is stored, which changes nothing but the list of those who do. That list has no bound of its own.
+  - expression: |-
+      !variables.updating || variables.operator || variables.managers[1] <= variables.managers[0] || (variables.managers[1] <= 8 &&
+        request.userInfo.username == dyn(oldObject).spec.?{{ .stamp }}.orValue({}).?username.orValue(''))
+    reason: Forbidden
+    code: Immutable
+    message: >-
+      only the person who made a {{ .one }} may apply it again, with at most 8 field managers; use the field manager of the first time
   # Asked for the whole cluster on purpose: `*` in one namespace contains every verb there, and its holder could remove a
   # refusal before it counts.
   - expression: |-

@@ -17,8 +17,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
   name: {{ include "jit-rbac.policy.name" . }}
-  labels:
-    {{- include "jit-rbac.labels" (dict "root" .root) | nindent 4 }}
+  {{- include "jit-rbac.marks" (dict "root" .root) | nindent 2 }}
 {{- end -}}
 
 {{- define "jit-rbac.policy.binding" -}}
@@ -27,8 +26,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
   name: {{ include "jit-rbac.policy.name" . }}
-  labels:
-    {{- include "jit-rbac.labels" (dict "root" .root) | nindent 4 }}
+  {{- include "jit-rbac.marks" (dict "root" .root) | nindent 2 }}
 spec:
   policyName: {{ include "jit-rbac.policy.name" . }}
   # Not Audit as well: the API server's audit log has the refusal anyhow, and two failed expressions of one write would each
