@@ -10,7 +10,7 @@ const FOLDER: &str = "docs/refusals";
 /// Pages of the folder that are about no single reason.
 const OTHERS: [&str; 2] = ["README", "as-printed"];
 /// The form of a page, in this order.
-const HEADINGS: [&str; 4] = ["## When it is said", "## As it is printed", "## What you can do", "## What an admin can do"];
+const HEADINGS: [&str; 4] = ["## When it happens", "## Example", "## What you can do", "## What an admin can do"];
 /// Says that the example is still to come.
 const TO_COME: &str = "<!-- example -->";
 const LINES: std::ops::RangeInclusive<usize> = 15..=40;

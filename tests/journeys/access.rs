@@ -74,8 +74,10 @@ async fn an_admin_says_with_helm_who_may_have_what(env: Arc<Env>) -> Outcome {
     ensure!(done, "{said}");
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("rel/{}", scene.name)]).await?.ok()?;
 
-    let binding =
-        scene.kubectl(ADMIN, &["get", "clusterrolebinding", &format!("{}-jit-access-jit-rbac-requester", scene.name), "-o", "json"]).await?.ok()?;
+    let binding = scene
+        .kubectl(ADMIN, &["get", "clusterrolebinding", &format!("{}-jit-access-jit-rbac-requester", scene.name), "-o", "json"])
+        .await?
+        .ok()?;
     let binding: Value = serde_json::from_str(&binding)?;
     let subjects = binding["subjects"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<&str> = subjects.iter().filter_map(|s| s["name"].as_str()).collect();

@@ -399,7 +399,9 @@ fn resource(kind: &str) -> ApiResource {
     let (group, version) = match kind {
         "RoleActivationRequest" | "ActivationDecision" | "RoleEligibility" | "ApprovalPolicy" => ("jitrbac.dev", "v1alpha1"),
         "Role" | "RoleBinding" => (RBAC, "v1"),
-        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1"),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" | "ValidatingAdmissionPolicy" => {
+            ("admissionregistration.k8s.io", "v1")
+        }
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
         _ => ("", "v1"),
     };
