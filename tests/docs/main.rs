@@ -1,6 +1,8 @@
 //! The documentation against the product: what it promises about reasons, fields and files must be so. It needs no control plane.
 
 #[cfg(test)]
+mod charts;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod fields;

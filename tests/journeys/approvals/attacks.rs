@@ -44,10 +44,7 @@ async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Out
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
-    refused(
-        scene.create("dev", &approve).await?,
-        &["nobody approves his own request; ask one of the approvers that its status.awaiting names"],
-    )?;
+    refused(scene.create("dev", &approve).await?, &["nobody approves their own request; ask one of the approvers in its status.awaiting"])?;
     let own = |name: &str| format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself; somebody else must");
     // The same account under another name, and other spellings of the same name; all of them in the approvers' group.
     for (name, uid) in [("dev-at-home", "u-dev"), ("DEV", ""), ("\u{ff44}\u{ff45}\u{ff56}", "u-other")] {
@@ -55,7 +52,7 @@ async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Out
         refused(guise.create(&scene, &approve).await?, &[&own(name)])?;
     }
     ensure!(scene.status("now").await?["awaiting"]["have"] == 0, "one of them counts");
-    ensure!(!scene.can("dev", "create", "deployments").await?, "dev approved his own request");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "dev approved their own request");
     // Somebody else, whom nothing links to him.
     Guise { name: "lead-9", uid: "u-lead-9", groups: &["leads"] }.create(&scene, &approve).await?.ok()?;
     scene.until_state("now", "Active", SOON).await.map(drop)

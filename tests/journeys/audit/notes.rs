@@ -47,7 +47,7 @@ pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env:
     let status = scene.until_state("waits", "AwaitingApproval", SOON).await?;
     let mut calls = Calls::from_now(&scene)?;
     let own = scene.decision("waits", "Approve", status["digest"].as_str());
-    ensure!(scene.write("dev", "adec", &own).await.is_err(), "nobody approves his own request");
+    ensure!(scene.write("dev", "adec", &own).await.is_err(), "nobody approves their own request");
     noted(&scene, &mut calls, "dev", "activationdecisions", 403, &[("jit-rbac-decisions/code", "OwnRequest")]).await?;
     let planted = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",

@@ -104,7 +104,7 @@ pub async fn t4_nobody_approves_his_own_request(floor: &Floor) -> Outcome {
         "his own approval",
         floor.create("dev", &decision("dev", &asked, "Approve")).await,
         "decisions",
-        "nobody approves his own request",
+        "nobody approves their own request",
     )
 }
 

@@ -48,7 +48,7 @@ async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Ar
         &["say --yes", "Who:", "dev", "ServiceAccountTokens", "create,delete", "sha256:", "INC-7 look"],
     )?;
     ended(scene.jit("outsider", &["approve", &name, "--yes"]).await?, 5, &["NotAnApprover"])?;
-    ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["nobody approves his own request"])?;
+    ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["nobody approves their own request"])?;
     ended(scene.jit("lead-1", &["approve", "no-such", "--yes"]).await?, 1, &["there is no request 'no-such'"])?;
     ensure!(scene.list("adec").await?.is_empty(), "a decision was made by who may not or was not asked");
     ended(

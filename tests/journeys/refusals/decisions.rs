@@ -47,7 +47,7 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     approve["spec"]["digest"] = json!(digest);
 
     let mut book = Book::new(&scene, "Decisions")?;
-    let says = "nobody approves his own request; ask one of the approvers that its status.awaiting names";
+    let says = "nobody approves their own request; ask one of the approvers in its status.awaiting";
     book.apply("Approving one's own request", "dev", approve.clone(), &[], Policy("decisions", says)).await?;
     let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety')";
     book.apply("Approving as somebody who is no approver", "outsider", approve.clone(), &[], Webhook(says)).await?;

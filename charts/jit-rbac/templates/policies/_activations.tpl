@@ -1,5 +1,5 @@
 {{/*
-Requests and decisions, which a person writes once and which carry who he is.
+Requests and decisions, which a person creates once and which record who that is.
 (dict "root" $ "name" "requests" "one" "request" "resource" "roleactivationrequests" "stamp" "requester")
 */}}
 {{- define "jit-rbac.policy.activation.spec" -}}

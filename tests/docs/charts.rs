@@ -1,0 +1,86 @@
+//! What the documentation says of the charts.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::files::{page, pages, root};
+
+fn text(path: &str) -> String {
+    page(&root().join(path)).text
+}
+
+/// What stays active without an operator stays for ever, so everybody is told before they uninstall it.
+#[test]
+fn f06_revoking_comes_before_uninstalling() {
+    let revoke = "kubectl delete rolebindings --all-namespaces --selector jitrbac.dev/managed=true";
+    for path in ["README.md", "docs/operator.md"] {
+        let text = text(path);
+        let (first, then) = (text.find(revoke), text.find("helm uninstall jit-rbac --namespace"));
+        assert!(first.is_some() && first < then, "{path} does not say it in this order");
+    }
+    let notes = text("charts/jit-rbac/templates/NOTES.txt");
+    assert!(notes.lines().take(5).any(|line| line.contains(revoke)), "the notes say it too late");
+}
+
+/// The value at a path of values.yaml.
+fn is_value(values: &Value, path: &str) -> bool {
+    let mut here = values;
+    for key in path.split('.') {
+        match here.get(key) {
+            Some(inner) => here = inner,
+            // Free-form values have keys that values.yaml does not have.
+            None => return here.as_object().is_some_and(serde_json::Map::is_empty) && !std::ptr::eq(here, values),
+        }
+    }
+    true
+}
+
+#[test]
+fn f45_every_value_that_is_named_is_one() {
+    let values =
+        ["jit-rbac", "jit-access"].map(|chart| serde_saphyr::from_str::<Value>(&text(&format!("charts/{chart}/values.yaml"))).unwrap());
+    let tops: BTreeSet<&str> = values.iter().flat_map(|values| values.as_object().unwrap().keys()).map(String::as_str).collect();
+    let mut all = pages("docs");
+    all.push(page(std::path::Path::new("README.md")));
+    let (mut seen, mut faults) = (0, Vec::new());
+    for page in &all {
+        for code in page.text.split('`').skip(1).step_by(2) {
+            let path = code.split(['=', ':', ' ']).next().unwrap_or_default();
+            let Some((top, _)) = path.split_once('.').filter(|(top, _)| tops.contains(top)) else { continue };
+            // Commands and fields of our kinds begin alike: `policies.alone` is an example.
+            if ["policies", "eligibilities"].contains(&top) {
+                continue;
+            }
+            seen += 1;
+            if !values.iter().any(|values| is_value(values, path)) {
+                faults.push(format!("{}: `{code}` is no value of a chart", page.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(seen > 10, "the values were not found: {seen}");
+}
+
+/// What people lose or cannot know, and where they would look for it.
+#[test]
+fn f22_f37_f72_the_limits_have_their_sections() {
+    let limits = text("docs/what-cannot-be-known.md");
+    for heading in [
+        "## People who share one user name are one person",
+        "## What requesters can read",
+        "## Records are deleted with their namespace",
+        "## After a restore from a backup",
+    ] {
+        assert!(limits.contains(&format!("\n{heading}\n")), "{heading}");
+    }
+}
+
+/// RBAC alone would let a stolen token bind what the operator holds itself; that the policy does not is an end-to-end test.
+#[test]
+fn f23_the_roles_of_a_stolen_token_are_those_of_the_policy() {
+    let policy = text("charts/jit-rbac/templates/policies/bindings.yaml");
+    assert!(policy.contains("RoleNotBindable"));
+    let said = text("docs/what-cannot-be-known.md").replace('\n', " ");
+    assert!(said.contains("it also refuses the roles whose rules the operator holds itself"), "{said}");
+}
