@@ -60,17 +60,13 @@ fn bundles(configuration: &Value) -> Vec<Value> {
 /// The cure that messages and documentation name for a guard to which somebody added something: `helm upgrade` alone leaves it.
 pub async fn f61_what_somebody_added_to_a_guard_goes_with_the_guard(_: &Floor) -> Outcome {
     let floor = Floor::with_webhooks().await?;
-    for (kind, field, added) in [
-        ("ValidatingWebhookConfiguration", "/webhooks/0/namespaceSelector", json!({"matchLabels": {"a": "b"}})),
-        (
-            "ValidatingAdmissionPolicy",
-            "/spec/matchConstraints/excludeResourceRules",
-            json!([{"apiGroups": ["x"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["y"]}]),
-        ),
+    for (kind, field, at, added) in [
+        ("ValidatingWebhookConfiguration", "/webhooks/0/namespaceSelector", "", json!({"matchLabels": {"a": "b"}})),
+        ("ValidatingAdmissionPolicy", "/spec/matchConditions", "/-", json!({"name": "added", "expression": "true"})),
     ] {
         let name = if kind.ends_with("Policy") { "jit-rbac-status" } else { RELEASE };
         let before = passes("the guard", floor.get(kind, "", name).await)?;
-        let add = json!([{"op": "add", "path": field, "value": added}]);
+        let add = json!([{"op": "add", "path": format!("{field}{at}"), "value": added}]);
         passes("an addition", floor.json_patch(ADMIN, kind, "", name, add).await)?;
         helm(floor.cluster(), &["--server-side=true", "--force-conflicts"]).await?;
         let kept = passes("the guard", floor.get(kind, "", name).await)?;
