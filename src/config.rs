@@ -51,6 +51,18 @@ pub struct Config {
     /// Labels of namespaces that only some may change.
     #[serde(default, deserialize_with = "or_default")]
     pub guarded_labels: LabelGuard,
+    /// How the guards are proven.
+    #[serde(default, deserialize_with = "or_default")]
+    pub guards: Proof,
+}
+
+/// How the guards are proven.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Proof {
+    /// Names of policies and webhooks of others that may refuse a probe before the guard that it asks.
+    #[serde(deserialize_with = "or_default")]
+    pub may_answer_first: Vec<String>,
 }
 
 /// Names of the controller's objects in the operator's namespace.

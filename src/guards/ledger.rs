@@ -14,8 +14,11 @@ use crate::domain::Span;
 const VERSION: u32 = 1;
 /// Most closed spans that are kept. What was created before the oldest must be made again.
 const MOST_SPANS: usize = 32;
-/// Most quarantined objects that fit into the annotation beside all else.
+/// Most quarantined objects that are remembered.
 const MOST_QUARANTINED: usize = 1_000;
+/// Most bytes of the record: the API server takes 256 KiB of annotations altogether, and a Lease that it refuses has no holder. Names may
+/// have 253 characters.
+const MOST_BYTES: usize = 200_000;
 
 /// The kinds whose present spec can have been written unguarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,6 +71,13 @@ struct Closed {
     until: DateTime<Utc>,
 }
 
+/// When every policy last refused a probe, and the last writes before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    at: DateTime<Utc>,
+    versions: BTreeMap<Kind, u64>,
+}
+
 /// UIDs and generations as a replica saw them when it last verified the guards.
 pub type Known = HashMap<String, i64>;
 
@@ -85,8 +95,8 @@ pub struct Proven {
 /// Why proven time cannot begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} eligibilities and policies were written while the guards were not proven, more than the {MOST_QUARANTINED} that can be \
-     remembered: delete those that nobody knows, or write the others anew from where you keep them after deleting them"
+    "{0} eligibilities and policies were written while the guards were not proven, more than can be remembered ({MOST_QUARANTINED}, in \
+     {MOST_BYTES} bytes with their names): delete those that nobody knows, or write the others anew from where you keep them after deleting them"
 )]
 pub struct TooMany(usize);
 
@@ -108,6 +118,9 @@ pub struct Ledger {
     guards: BTreeMap<String, Pair>,
     /// The last writes before then. What has a higher number was written later.
     versions: BTreeMap<Kind, u64>,
+    /// When every policy last refused a probe, if that was before `verified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
     #[serde(default)]
     spans: Vec<Closed>,
     #[serde(default)]
@@ -131,6 +144,7 @@ impl Ledger {
             verified: None,
             guards: BTreeMap::new(),
             versions: BTreeMap::new(),
+            asked: None,
             spans: Vec::new(),
             quarantined: Vec::new(),
         }
@@ -200,13 +214,32 @@ impl Ledger {
         if goes_on {
             self.verified = self.verified.max(Some(proven.at));
             self.versions.clone_from(&proven.versions);
+            self.asked = None;
         }
         goes_on
+    }
+
+    /// The same of a look that compared all guards and asked none to refuse. That they still do is known from the last probe only.
+    pub fn go_on_unasked(&mut self, proven: &Proven) -> bool {
+        let at = self.verified.unwrap_or(proven.at);
+        let asked = self.asked.take().unwrap_or_else(|| Asked { at, versions: self.versions.clone() });
+        let goes_on = self.go_on(proven);
+        self.asked = Some(asked);
+        goes_on
+    }
+
+    /// A guard says what it must and let a probe through: nobody knows since when, so the span ended when all last refused one.
+    pub fn end_unasked(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            (self.verified, self.versions) = (Some(asked.at), asked.versions);
+        }
+        self.end();
     }
 
     /// A guard is not what it was, or does not refuse: the span ended when all were last proven. What was created in that very second
     /// may have come after, so the second does not count.
     pub fn end(&mut self) {
+        self.asked = None;
         let Some(from) = self.since.take() else { return };
         let until = self.verified.unwrap_or(from) - TimeDelta::seconds(1);
         if from <= until {
@@ -232,19 +265,22 @@ impl Ledger {
             .filter(|stored| late(stored) || still(stored))
             .map(|stored| Quarantined { kind: stored.kind, name: stored.name.clone(), pair: stored.pair.clone() })
             .collect();
-        if quarantined.len() > MOST_QUARANTINED {
-            return Err(TooMany(quarantined.len()));
-        }
-        *self = Self {
+        let count = quarantined.len();
+        let begun = Self {
             version: VERSION,
             first: false,
             since: Some(proven.at + TimeDelta::seconds(1)),
             verified: Some(proven.at),
             guards: proven.guards,
             versions: proven.versions,
-            spans: std::mem::take(&mut self.spans),
+            asked: None,
+            spans: self.spans.clone(),
             quarantined,
         };
+        if count > MOST_QUARANTINED || begun.write().len() > MOST_BYTES {
+            return Err(TooMany(count));
+        }
+        *self = begun;
         Ok(())
     }
 }

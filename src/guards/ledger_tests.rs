@@ -156,3 +156,42 @@ fn a_span_shorter_than_a_second_is_none() {
     ledger.end();
     assert!(ledger.spans().is_empty());
 }
+
+#[test]
+fn f14_a_record_that_the_api_server_would_not_take_lets_nothing_begin() {
+    let mut ledger = proven();
+    let named = |count: usize| -> Vec<_> {
+        let name = |n: usize| format!("{n:04}-{}", "e".repeat(248));
+        (0..count).map(|n| Stored { name: name(n), ..eligibility(&format!("00000000-0000-0000-0000-{n:012}"), 1, 60) }).collect()
+    };
+    let refused = ledger.begin(proof(200, 2, 70), &named(1_000), &Known::new()).unwrap_err().to_string();
+    assert!(refused.contains("1000 eligibilities and policies"), "{refused}");
+    assert!(!ledger.lasts(), "nothing is proven then, and nothing granted");
+    assert!(ledger.write().len() < 200_000);
+    // So it is read by another replica, and so it goes on once there are fewer.
+    let mut ledger = again(&ledger);
+    ledger.begin(proof(300, 2, 70), &named(400), &Known::new()).unwrap();
+    assert!(ledger.write().len() < 200_000, "{}", ledger.write().len());
+    assert!(ledger.is_quarantined(Kind::RoleEligibility, "00000000-0000-0000-0000-000000000399", 1));
+}
+
+#[test]
+fn f38_a_guard_that_lets_a_probe_through_may_have_done_so_since_the_last_one() {
+    let mut ledger = proven();
+    assert!(ledger.go_on_unasked(&proof(110, 1, 60)) && ledger.go_on_unasked(&proof(120, 1, 70)));
+    // A change that is seen came after the last look.
+    let mut changed = again(&ledger);
+    changed.end();
+    assert!(covers(&changed, 119) && !covers(&changed, 120));
+    // That a guard refuses nothing may have been so before.
+    let mut silent = again(&ledger);
+    silent.end_unasked();
+    assert!(covers(&silent, 99) && !covers(&silent, 100));
+    let exists = [eligibility("a", 1, 50), eligibility("b", 1, 55), eligibility("c", 1, 65)];
+    silent.begin(proof(130, 1, 80), &exists, &Known::new()).unwrap();
+    assert_eq!(uids(&silent), ["b", "c"], "what was written after the last probe");
+    // After a probe that all refused nothing before it is in doubt.
+    assert!(ledger.go_on(&proof(130, 1, 80)));
+    ledger.end_unasked();
+    assert!(covers(&ledger, 129) && !covers(&ledger, 130));
+}

@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod expected;
+pub mod harmless;
 pub mod ledger;
 mod probe;
 mod prove;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{api::Reason, domain::Refusal};
 
-/// How often all guards are proven while they hold.
+/// How often all guards are compared while they hold.
 const AGAIN: Duration = Duration::from_secs(10);
 /// How often while they do not and something has just changed.
 const SOON: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ impl Guards {
     }
 
     async fn round(&self) {
-        let known = self.known();
+        let (known, asks) = (self.known(), self.lock().must_ask());
         let (time, versions) = tokio::join!(self.servers_time(), self.versions());
         let (at, versions) = match (time, versions) {
             (Ok((at, skew)), Ok(versions)) => {
@@ -61,10 +61,12 @@ impl Guards {
             }
             (Err(why), _) | (_, Err(why)) => {
                 warn!(why, "the guards cannot be proven");
+                // What came of it before may be otherwise when the API server answers again.
+                self.lock().interrupted();
                 return;
             }
         };
-        let found = self.look().await;
+        let found = self.look(asks).await;
         let proven = Proven { guards: pairs(&found), at, versions };
         let step = self.looked(found, &proven, known);
         if step == Step::Begin {
@@ -161,10 +163,17 @@ fn say(begun: &Begun) {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::Arc};
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     use http::{Request, Response};
     use kube::{Client, client::Body};
+    use serde_json::json;
 
     use super::{super::ledger::Ledger, *};
     use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World, guards::state_tests};
@@ -176,6 +185,72 @@ mod tests {
         let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
         let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
         Guards::new(client, Clock::system(), config, Vec::new(), world, events)
+    }
+
+    /// Guards with one policy, on an API server that refuses its probe, and how often it was asked to: by probes, and in all.
+    fn counted() -> (Guards, Arc<[AtomicUsize; 2]>) {
+        let count: Arc<[AtomicUsize; 2]> = Arc::default();
+        let counts = count.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let probes = *request.method() == http::Method::POST && path.ends_with("/roleactivationrequests");
+            counts[0].fetch_add(usize::from(probes), Ordering::Relaxed);
+            counts[1].fetch_add(1, Ordering::Relaxed);
+            let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let refusal = "ValidatingAdmissionPolicy 'policy' with binding 'policy' denied request: the label jitrbac.dev/probe asks the policy policy to refuse";
+            let (code, answer) = if probes {
+                (403, json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": refusal}))
+            } else if path.ends_with("/leases") {
+                (201, json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"creationTimestamp": now}}))
+            } else if path.ends_with("/policy") {
+                let kind = "ValidatingAdmissionPolicy";
+                (
+                    200,
+                    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "policy", "uid": "p", "generation": 1}, "spec": {}}),
+                )
+            } else {
+                (
+                    200,
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "7"}, "items": []}),
+                )
+            };
+            async move { Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()) }
+        });
+        let client = Client::new(service, "default");
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
+        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        let policy = json!([{"kind": "ValidatingAdmissionPolicy", "name": "policy", "says": {"spec": {}}, "probe": "requests"}]);
+        let expected = serde_json::from_value(policy).unwrap();
+        (Guards::new(client, Clock::system(), config, expected, world, events), count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f38_an_idle_hour_costs_few_refused_calls_and_a_change_one_at_once() {
+        let (guards, counts) = counted();
+        guards.take_over(Some(&Ledger::first().write()));
+        let stop = CancellationToken::new();
+        let probes = || counts[0].load(Ordering::Relaxed);
+        let day = async {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            assert!(guards.hold().is_none(), "{:?}", guards.hold());
+            let (before, all) = (probes(), counts[1].load(Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            assert!(guards.hold().is_none(), "{:?}", guards.hold());
+            let (asked, all) = (probes() - before, counts[1].load(Ordering::Relaxed) - all);
+            assert!((10..=15).contains(&asked), "each policy was asked to refuse {asked} times in an hour, of {all} calls in all");
+            // What a watch tells, and that one broke off, is proven with the next look.
+            let before = probes();
+            guards.lock().interrupted();
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            assert_eq!(probes() - before, 1, "a watch broke off");
+            assert!(guards.lock().see("ValidatingAdmissionPolicy policy", None));
+            guards.wanted.notify_one();
+            assert!(guards.hold().is_some());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(probes() - before, 2, "a guard changed");
+            stop.cancel();
+        };
+        tokio::join!(guards.run(stop.clone()), day);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,8 @@ use crate::domain::{GuardFacts, Refusal, guards};
 
 /// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often policies are asked to refuse while nothing changes. What they say is compared much more often.
+const ASKED: Duration = Duration::from_mins(5);
 /// How long all guards must have been left alone before a span begins: API servers look for changed policies once a second, and what
 /// one of them proves the next one should know too.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -32,6 +34,10 @@ pub(super) struct State {
     proven: Option<Instant>,
     /// Eligibilities and policies at that time.
     known: Known,
+    /// When every policy last refused a probe, and eligibilities and policies then.
+    asked: Option<(Instant, Known)>,
+    /// Something happened after which only a probe tells whether policies refuse.
+    restless: bool,
     /// More was written unguarded than can be remembered.
     too_many: Option<TooMany>,
     /// The clock.
@@ -56,6 +62,7 @@ impl State {
         self.ledger = Some(ledger);
         self.knows_holder = true;
         self.proven = None;
+        self.asked = None;
         self.known.clear();
     }
 
@@ -79,7 +86,21 @@ impl State {
         }
         self.seen.insert(key.to_owned(), pair);
         self.changed = Some(Instant::now());
+        self.restless = true;
         true
+    }
+
+    /// A watch broke off: the API server may be another one by now, or was started anew with other flags.
+    pub(super) const fn interrupted(&mut self) {
+        self.restless = true;
+    }
+
+    /// True when the next look must ask policies to refuse; false where what they say is enough, since nothing has changed since they did.
+    pub(super) fn must_ask(&mut self) -> bool {
+        let lasts = self.ledger.as_ref().is_some_and(Ledger::lasts);
+        let recent = self.asked.as_ref().is_some_and(|(at, _)| at.elapsed() < ASKED);
+        let held = self.findings.values().all(|finding| *finding == Finding::Holds);
+        std::mem::take(&mut self.restless) || !lasts || !recent || !held
     }
 
     /// True when this guard held at the last look and has not changed since.
@@ -90,13 +111,27 @@ impl State {
 
     /// Takes in what a look found. The proof is of all guards or of none.
     pub(super) fn looked(&mut self, found: BTreeMap<String, (Option<Pair>, Finding)>, proven: &Proven, known: Known) -> Step {
-        self.findings = found.iter().map(|(key, (_, finding))| (key.clone(), finding.clone())).collect();
+        let asked = found.values().all(|(_, finding)| *finding != Finding::NotAsked);
+        let findings = found.iter().map(|(key, (pair, finding))| {
+            let refused =
+                *finding == Finding::NotAsked && self.findings.get(key) == Some(&Finding::Holds) && self.seen.get(key) == Some(pair);
+            (key.clone(), if refused { Finding::Holds } else { finding.clone() })
+        });
+        self.findings = findings.collect();
         for (key, (pair, finding)) in found {
             if !matches!(finding, Finding::Unknown(_)) {
                 self.see(&key, pair);
             }
         }
         let Some(ledger) = self.ledger.as_mut() else { return Step::Rest };
+        let is_silent = |finding: &Finding| matches!(finding, Finding::Weak(why) if why == NOT_IN_FORCE);
+        if self.findings.values().any(is_silent) {
+            ledger.end_unasked();
+            if let Some((_, known)) = self.asked.take() {
+                self.known = known;
+            }
+            return Step::Rest;
+        }
         if self.findings.values().any(|finding| matches!(finding, Finding::Weak(_))) {
             ledger.end();
             return Step::Rest;
@@ -104,14 +139,18 @@ impl State {
         if self.findings.is_empty() || self.findings.values().any(|finding| *finding != Finding::Holds) {
             return Step::Rest;
         }
-        if ledger.go_on(proven) {
+        let goes_on = if asked { ledger.go_on(proven) } else { ledger.go_on_unasked(proven) };
+        if goes_on {
             self.proven = Some(Instant::now());
             self.has_proven = true;
+            if asked {
+                self.asked = Some((Instant::now(), known.clone()));
+            }
             self.known = known;
             return Step::Rest;
         }
         ledger.end();
-        if self.settled() { Step::Begin } else { Step::Rest }
+        if asked && self.settled() { Step::Begin } else { Step::Rest }
     }
 
     fn settled(&self) -> bool {
@@ -134,6 +173,7 @@ impl State {
         self.proven = Some(Instant::now());
         self.has_proven = true;
         self.known = exists.iter().map(|stored| (stored.pair.uid.clone(), stored.pair.generation)).collect();
+        self.asked = Some((Instant::now(), self.known.clone()));
         let names = |kind: Kind| -> Vec<String> {
             let quarantined = ledger.quarantined().iter().filter(|q| q.kind == kind).map(|q| q.name.clone());
             let all = exists.iter().filter(|stored| stored.kind == kind).map(|stored| stored.name.clone());

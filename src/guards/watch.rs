@@ -36,6 +36,7 @@ impl Guards {
                 Err(error) => {
                     // One line for each guard would drown the others; that nothing can be proven is told otherwise.
                     debug!(what = key, error = one_line(&error), "the watch was interrupted and goes on");
+                    self.lock().interrupted();
                     continue;
                 }
             };

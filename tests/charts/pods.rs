@@ -78,6 +78,7 @@ fn both_processes_read_this_configuration() {
         "maxGrant": "24h", "systemNamespaces": [],
         "identity": {"prefixes": [], "aliases": {}},
         "guardedLabels": {"keys": [], "prefixes": ["reach.jitrbac.dev/"]},
+        "guards": {"mayAnswerFirst": []},
     });
     assert_eq!(config(json!({})), wanted);
     assert!("24h".parse::<Duration>().is_ok());
@@ -87,6 +88,14 @@ fn both_processes_read_this_configuration() {
     let identity = json!({"prefixes": ["oidc:"], "aliases": {"ann-admin": "ann"}});
     let set = config(json!({"maxGrant": "1h30m", "identity": identity}));
     assert_eq!((&set["maxGrant"], &set["identity"]), (&json!("1h30m"), &identity));
+}
+
+#[test]
+fn f08_the_chart_names_whom_a_probe_may_be_answered_by() {
+    let rendered = operator(&json!({"guards": {"mayAnswerFirst": ["require-labels", "validate.example.com"]}}));
+    let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["config.json"].as_str().unwrap().to_owned();
+    let config: Config = serde_json::from_str(&text).unwrap();
+    assert_eq!(config.guards.may_answer_first, ["require-labels", "validate.example.com"]);
 }
 
 #[test]

@@ -117,7 +117,7 @@ async fn refused_configurations_are_told_why(env: Arc<Env>) -> Outcome {
         (
             "A configuration with a field that there is not",
             ["--config", "config.json"],
-            "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels` at line 1 column 12\n",
+            "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels`, `guards` at line 1 column 12\n",
         ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_jit-rbac")).current_dir(&directory).arg("controller").args(args).output().await?;
