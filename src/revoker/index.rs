@@ -1,7 +1,7 @@
 //! The managed bindings that a replica knows of.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -33,17 +33,21 @@ pub struct Index(Mutex<All>);
 struct All {
     by_key: HashMap<Key, Known>,
     by_request: HashMap<Key, HashSet<Key>>,
+    /// In the order in which they end.
+    by_deadline: BTreeSet<(DateTime<Utc>, Key)>,
 }
 
 impl All {
     fn insert(&mut self, known: Known) {
         self.remove(&known.key);
         self.by_request.entry(known.request.clone()).or_default().insert(known.key.clone());
+        self.by_deadline.insert((known.deadline, known.key.clone()));
         self.by_key.insert(known.key.clone(), known);
     }
 
     fn remove(&mut self, key: &Key) {
         let Some(known) = self.by_key.remove(key) else { return };
+        self.by_deadline.remove(&(known.deadline, known.key.clone()));
         if let Some(keys) = self.by_request.get_mut(&known.request) {
             keys.remove(key);
             if keys.is_empty() {
@@ -58,11 +62,13 @@ impl Index {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end.
+    /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end. So is one
+    /// that somebody deleted: as long as a finalizer or a dependent keeps it, RBAC goes on granting by it.
     pub fn note(&self, key: &Key, meta: &ObjectMeta, now: DateTime<Utc>) -> Known {
         let empty = std::collections::BTreeMap::new();
         let annotations = meta.annotations.as_ref().unwrap_or(&empty);
         let deadline = deadline_of(annotations).unwrap_or(now);
+        let deadline = if meta.deletion_timestamp.is_some() { deadline.min(now) } else { deadline };
         let request = annotations.get(names::REQUEST).cloned().unwrap_or_default();
         let uid = meta.uid.clone().unwrap_or_default();
         self.with(|all| {
@@ -109,7 +115,13 @@ impl Index {
     /// How many should have been gone before `now`.
     #[must_use]
     pub fn overdue(&self, now: DateTime<Utc>) -> usize {
-        self.with(|all| all.by_key.values().filter(|known| known.deadline < now).count())
+        self.with(|all| all.by_deadline.iter().take_while(|(deadline, _)| *deadline < now).count())
+    }
+
+    /// The one that ends after `many` others, and its deadline.
+    #[must_use]
+    pub fn after(&self, many: usize) -> Option<(DateTime<Utc>, Key)> {
+        self.with(|all| all.by_deadline.iter().nth(many).cloned())
     }
 
     /// Those that are not among `listed`.
@@ -147,6 +159,31 @@ impl Index {
 mod tests {
     use super::*;
 
+    #[test]
+    fn f74_a_binding_that_is_being_deleted_is_due_now() {
+        let index = Index::default();
+        let now: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().unwrap();
+        let noted = |expires: &str, deleted: bool| {
+            let annotations = [(names::EXPIRES_AT.to_owned(), expires.to_owned())].into();
+            let deletion_timestamp = deleted.then(|| crate::api::conditions::to_time(now));
+            let meta =
+                ObjectMeta { uid: Some("1".to_owned()), annotations: Some(annotations), deletion_timestamp, ..ObjectMeta::default() };
+            index.note(&Key::new("payments", "a"), &meta, now).deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        };
+        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T14:00:00Z");
+        assert_eq!(noted("2026-11-01T14:00:00Z", true), "2026-11-01T12:00:00Z");
+        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T12:00:00Z", "an older event takes nothing back");
+        let late = Index::default();
+        let annotations = [(names::EXPIRES_AT.to_owned(), "2026-11-01T11:00:00Z".to_owned())].into();
+        let meta = ObjectMeta {
+            annotations: Some(annotations),
+            deletion_timestamp: Some(crate::api::conditions::to_time(now)),
+            ..ObjectMeta::default()
+        };
+        let deadline = late.note(&Key::new("payments", "b"), &meta, now).deadline;
+        assert_eq!(deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "2026-11-01T11:00:00Z", "never later than its deadline");
+    }
+
     fn noted(index: &Index, name: &str, uid: &str, request: &str) -> Known {
         let annotations = [(names::REQUEST.to_owned(), request.to_owned())].into();
         let meta = ObjectMeta { uid: Some(uid.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
@@ -172,5 +209,26 @@ mod tests {
         assert_eq!(names("inc"), ["b"], "another one has its name by now");
         index.forget(&new);
         assert!(names("inc").is_empty() && index.count() == 1);
+    }
+
+    #[test]
+    fn bindings_stand_in_the_order_of_their_ends() {
+        let index = Index::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let noted = |name: &str, second| {
+            let annotations = [(names::EXPIRES_AT.to_owned(), at(second).to_rfc3339())].into();
+            let meta = ObjectMeta { uid: Some(name.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
+            index.note(&Key::new("payments", name), &meta, DateTime::UNIX_EPOCH)
+        };
+        let later = noted("later", 30);
+        noted("first", 10);
+        noted("second", 20);
+        let after = |many| index.after(many).map(|(_, key)| key.name);
+        assert_eq!([after(0), after(1), after(2), after(3)], [Some("first".into()), Some("second".into()), Some("later".into()), None]);
+        assert_eq!((index.overdue(at(20)), index.overdue(at(21))), (1, 2));
+        noted("later", 5);
+        assert_eq!((after(0), after(3)), (Some("later".into()), None), "it ends earlier than was known");
+        index.forget(&later);
+        assert_eq!((after(0), index.overdue(at(40))), (Some("first".into()), 2));
     }
 }

@@ -4,6 +4,7 @@
 //! only says who goes first.
 
 pub mod end;
+mod front;
 pub mod index;
 pub mod sweep;
 pub mod turn;
@@ -37,12 +38,15 @@ use crate::{
     queue::{Next, Pauses, Queue, Worker, queue},
 };
 use end::{Ended, Proof, end};
+use front::Front;
 use index::{Index, Known};
 
 /// Most bindings that are ended at the same time by one replica.
 const AT_ONCE: usize = 64;
 /// The same for another replica than the holder while bindings go: it helps and does not do everything a second time.
 const HELPING: usize = 4;
+/// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
+const FRONT: usize = 4 * AT_ONCE;
 /// How soon it sees whether it may help with the next.
 const HELP_AGAIN: Duration = Duration::from_millis(50);
 /// What fails is tried again soon: it is somebody's access.
@@ -73,6 +77,7 @@ pub struct Revoker {
     /// How many are being ended now.
     ending: AtomicUsize,
     helping: Semaphore,
+    front: Front,
     tell: Tell,
     metrics: ControllerMetrics,
 }
@@ -93,6 +98,7 @@ impl Revoker {
             expected: Mutex::default(),
             ending: AtomicUsize::default(),
             helping: Semaphore::new(HELPING),
+            front: Front::default(),
             tell,
             metrics,
         }
@@ -194,6 +200,9 @@ impl Revoker {
             return Next::In(wait);
         }
         let _helps = if due && self.only_helps(known.deadline) {
+            if self.front.is_the_holders(&known, &self.index, self.clock.now()) {
+                return Next::In(HELP_AGAIN);
+            }
             let Ok(slot) = self.helping.try_acquire() else { return Next::In(HELP_AGAIN) };
             Some(slot)
         } else {
@@ -267,6 +276,7 @@ impl Revoker {
     fn gone(&self, known: &Known) {
         self.note_gone();
         self.unexpect(&known.key);
+        self.front.forget(&known.key);
         self.index.forget(known);
         (self.tell)(known, Sight::News);
     }
