@@ -4,7 +4,7 @@
 //! a step of the other one.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     future::Future,
     hash::Hash,
     time::Duration,
@@ -23,6 +23,35 @@ use crate::clock::Clock;
 /// How long a timer for times of day is trusted at most before the clock is read again. There is one for all of them: a timer a key would
 /// have thousands of them fire for nothing.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// Which workers a key is for. One lane that is full never holds up the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// What anybody can ask for.
+    Ordinary,
+    /// What takes access away.
+    Urgent,
+}
+
+const LANES: usize = 2;
+
+/// Most keys of each lane that are worked on at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of [`Lane::Ordinary`].
+    pub ordinary: usize,
+    /// Of [`Lane::Urgent`].
+    pub urgent: usize,
+}
+
+impl Limits {
+    const fn of(self, lane: Lane) -> usize {
+        match lane {
+            Lane::Ordinary => self.ordinary,
+            Lane::Urgent => self.urgent,
+        }
+    }
+}
 
 /// What work on a key ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +154,9 @@ pub struct Worker<K> {
     waiting: HashMap<K, Waits>,
     pausing: DelayQueue<K>,
     calendar: BTreeSet<(DateTime<Utc>, K)>,
-    ready: VecDeque<K>,
-    queued: HashSet<K>,
-    busy: HashMap<K, Option<Due>>,
+    ready: [VecDeque<K>; LANES],
+    queued: HashMap<K, Lane>,
+    busy: HashMap<K, (Lane, Option<Due>)>,
     failures: HashMap<K, u32>,
     pauses: Pauses,
 }
@@ -142,8 +171,8 @@ pub fn queue<K: Clone + Hash + Ord>(clock: Clock, pauses: Pauses) -> (Queue<K>, 
         waiting: HashMap::new(),
         pausing: DelayQueue::new(),
         calendar: BTreeSet::new(),
-        ready: VecDeque::new(),
-        queued: HashSet::new(),
+        ready: std::array::from_fn(|_| VecDeque::new()),
+        queued: HashMap::new(),
         busy: HashMap::new(),
         failures: HashMap::new(),
         pauses,
@@ -153,33 +182,45 @@ pub fn queue<K: Clone + Hash + Ord>(clock: Clock, pauses: Pauses) -> (Queue<K>, 
 
 impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     /// Works until `stop`, on at most `most` keys at a time, each no more than once at a time.
-    pub async fn run<F: Future<Output = Next>>(mut self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
+    pub async fn run<F: Future<Output = Next>>(self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
+        self.run_in_lanes(Limits { ordinary: most, urgent: 0 }, stop, |_| Lane::Ordinary, work).await;
+    }
+
+    /// The same with workers for each lane. `lane` tells a key's when it becomes due and whenever it is added.
+    pub async fn run_in_lanes<F: Future<Output = Next>>(
+        mut self,
+        most: Limits,
+        stop: CancellationToken,
+        lane: impl Fn(&K) -> Lane,
+        work: impl Fn(K) -> F,
+    ) {
         let mut running = FuturesUnordered::new();
         loop {
             // All that has come in is looked at before any work starts, so that what was added twice is worked on once.
             while let Ok((key, due)) = self.incoming.try_recv() {
-                self.schedule(key, due);
+                self.schedule(key, due, &lane);
             }
             // At each turn, and not only when the timer below fires: each turn makes it anew, so other work could hold it up for ever.
-            self.read_the_clock();
-            while running.len() < most
-                && let Some(key) = self.ready.pop_front()
-            {
-                self.queued.remove(&key);
-                self.busy.insert(key.clone(), None);
-                let outcome = work(key.clone());
-                running.push(async move { (key, outcome.await) });
+            self.read_the_clock(&lane);
+            for of in [Lane::Urgent, Lane::Ordinary] {
+                while self.busy_in(of) < most.of(of)
+                    && let Some(key) = self.next_in(of)
+                {
+                    self.busy.insert(key.clone(), (of, None));
+                    let outcome = work(key.clone());
+                    running.push(async move { (key, outcome.await) });
+                }
             }
             let nap = self.nap();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some((key, next)) = running.next(), if !running.is_empty() => self.finished(&key, next),
-                Some((key, due)) = self.incoming.recv() => self.schedule(key, due),
+                Some((key, next)) = running.next(), if !running.is_empty() => self.finished(&key, next, &lane),
+                Some((key, due)) = self.incoming.recv() => self.schedule(key, due, &lane),
                 Some(expired) = self.pausing.next(), if !self.pausing.is_empty() => {
                     let key = expired.into_inner();
                     self.waiting.remove(&key);
-                    self.make_ready(key);
+                    self.make_ready(key, &lane);
                 }
                 // The next turn reads the clock.
                 () = tokio::time::sleep(nap), if !self.calendar.is_empty() => {}
@@ -188,12 +229,29 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
         }
     }
 
-    fn schedule(&mut self, key: K, due: Due) {
-        if let Some(again) = self.busy.get_mut(&key) {
+    fn busy_in(&self, lane: Lane) -> usize {
+        self.busy.values().filter(|(of, _)| *of == lane).count()
+    }
+
+    fn next_in(&mut self, lane: Lane) -> Option<K> {
+        loop {
+            let key = self.ready.get_mut(lane as usize)?.pop_front()?;
+            // One that has changed lanes since is in the line of the other.
+            if self.queued.get(&key) == Some(&lane) {
+                self.queued.remove(&key);
+                return Some(key);
+            }
+        }
+    }
+
+    fn schedule(&mut self, key: K, due: Due, lane: &impl Fn(&K) -> Lane) {
+        if let Some((_, again)) = self.busy.get_mut(&key) {
             *again = Some(again.map_or(due, |other| other.earlier(due, &self.clock)));
             return;
         }
-        if self.queued.contains(&key) {
+        if self.queued.contains_key(&key) {
+            // It may have become urgent while it was in line.
+            self.make_ready(key, lane);
             return;
         }
         if let Some(before) = self.waiting.get(&key) {
@@ -204,7 +262,7 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
         }
         let left = due.left(&self.clock);
         if left.is_zero() {
-            self.make_ready(key);
+            self.make_ready(key, lane);
             return;
         }
         let waits = match due {
@@ -231,24 +289,27 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     }
 
     /// Has everything worked on whose time of day has come, the earliest first.
-    fn read_the_clock(&mut self) {
+    fn read_the_clock(&mut self, lane: &impl Fn(&K) -> Lane) {
         let now = self.clock.now();
         while self.calendar.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, key)) = self.calendar.pop_first()
         {
             self.waiting.remove(&key);
-            self.make_ready(key);
+            self.make_ready(key, lane);
         }
     }
 
-    fn make_ready(&mut self, key: K) {
-        if self.queued.insert(key.clone()) {
-            self.ready.push_back(key);
+    fn make_ready(&mut self, key: K, lane: &impl Fn(&K) -> Lane) {
+        let now = lane(&key);
+        if self.queued.insert(key.clone(), now) != Some(now)
+            && let Some(line) = self.ready.get_mut(now as usize)
+        {
+            line.push_back(key);
         }
     }
 
-    fn finished(&mut self, key: &K, next: Next) {
-        let again = self.busy.remove(key).flatten();
+    fn finished(&mut self, key: &K, next: Next, lane: &impl Fn(&K) -> Lane) {
+        let again = self.busy.remove(key).and_then(|(_, again)| again);
         let own = match next {
             Next::Done => None,
             Next::In(pause) => Some(Due::After(Instant::now() + pause)),
@@ -264,7 +325,7 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
             self.failures.remove(key);
         }
         for due in [own, again].into_iter().flatten() {
-            self.schedule(key.clone(), due);
+            self.schedule(key.clone(), due, lane);
         }
     }
 }
@@ -383,6 +444,38 @@ mod tests {
         };
         worker.run(4, stop.clone(), work).await;
         assert!(*ended.lock().unwrap(), "it was still waiting after {} turns of other work", turns.lock().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f16_work_that_hangs_in_one_lane_never_holds_up_the_other() {
+        let (queue, worker) = queue(Clock::system(), PAUSES);
+        let start = Instant::now();
+        let (granted, seen) = (Mutex::new(false), Mutex::new(Vec::new()));
+        for key in ["hangs-1", "hangs-2", "hangs-3", "becomes-urgent", "revoked"] {
+            queue.add(key);
+        }
+        let lane = |key: &&str| match *key {
+            "revoked" => Lane::Urgent,
+            "becomes-urgent" if *granted.lock().unwrap() => Lane::Urgent,
+            _ => Lane::Ordinary,
+        };
+        let work = |key: &'static str| {
+            seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+            if key == "revoked" {
+                *granted.lock().unwrap() = true;
+                queue.add("becomes-urgent");
+            }
+            async move {
+                if key.starts_with("hangs") {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                Next::Done
+            }
+        };
+        let limits = Limits { ordinary: 2, urgent: 1 };
+        let _ = tokio::time::timeout(Duration::from_secs(61), worker.run_in_lanes(limits, CancellationToken::new(), lane, work)).await;
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(seen, [("revoked", 0), ("hangs-1", 0), ("hangs-2", 0), ("becomes-urgent", 0), ("hangs-3", 60)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,6 +36,9 @@ pub const PROBE_LABEL: &str = "jitrbac.dev/probe";
 /// On the Lease: when the guards were proven, and what was written while they were not.
 pub const GUARDS: &str = "jitrbac.dev/guards";
 
+/// By this the program knows the chart's rule on `maxGrant` among the refusals of a managed binding.
+pub const ABOVE_MAX_GRANT: &str = "(chart value maxGrant)";
+
 /// Every managed binding is named `jit-<uid of its request>`.
 pub const BINDING_PREFIX: &str = "jit-";
 

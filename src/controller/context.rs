@@ -54,6 +54,8 @@ pub struct Context {
     pub evidence: Evidence,
     /// Reviews that are owed.
     pub reviews: Arc<Reviews>,
+    /// Requests to be worked on: those whose turn has come.
+    pub waiting: Queue<Key>,
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
     /// The newest decision that this replica has observed.

@@ -134,6 +134,20 @@ impl Elector {
         (Self { identity, name, guards, until, leading, terms: terms.clone() }, Leadership { until: seen, terms }, hint)
     }
 
+    /// The same in a task of its own, so that no other work of this process delays a renewal. It must not end alone: then it cancels `stop`.
+    pub async fn run_in_task(self, client: Client, namespace: String, stop: CancellationToken) -> Result<(), PutBack> {
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move { self.run(client, &namespace, stop).await }
+        });
+        let outcome = task.await;
+        if !stop.is_cancelled() {
+            error!("the election has ended: this replica ends, to be started anew");
+            stop.cancel();
+        }
+        outcome.unwrap_or(Ok(()))
+    }
+
     /// Takes part until `stop`, then gives the Lease back. Where the store was put back it cancels `stop` itself.
     pub async fn run(self, client: Client, namespace: &str, stop: CancellationToken) -> Result<(), PutBack> {
         let api: Api<Lease> = Api::namespaced(client, namespace);
@@ -299,7 +313,64 @@ fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn f05_a_replica_whose_work_never_rests_renews_its_lease() {
+        // An API server that knows nothing but one Lease, and counts how often it was renewed.
+        let (stored, renewals) = (Arc::new(Mutex::new(None::<Value>)), Arc::new(AtomicUsize::new(0)));
+        let service = {
+            let (stored, renewals) = (stored.clone(), renewals.clone());
+            tower::service_fn(move |request: Request<Body>| {
+                let (stored, renewals) = (stored.clone(), renewals.clone());
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let written: Option<Value> = body.collect_bytes().await.ok().and_then(|body| serde_json::from_slice(&body).ok());
+                    let mut stored = stored.lock().unwrap();
+                    if let Some(mut lease) = written.filter(|_| parts.method != Method::GET) {
+                        let writes = renewals.fetch_add(usize::from(parts.method == Method::PUT), Ordering::Relaxed);
+                        lease["metadata"]["resourceVersion"] = json!((writes + 10).to_string());
+                        *stored = Some(lease);
+                    }
+                    let missing = json!({"kind": "Status", "status": "Failure", "message": "none", "reason": "NotFound", "code": 404});
+                    let code = if stored.is_some() { 200 } else { 404 };
+                    let answer = stored.clone().unwrap_or(missing).to_string();
+                    Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(answer.into_bytes())).unwrap())
+                }
+            })
+        };
+        let client = Client::new(service, "default");
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
+        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        let guards = Arc::new(Guards::new(client.clone(), Clock::system(), config, Vec::new(), world, events));
+        let (elector, leadership, _leading) = Elector::new("me".to_owned(), "lease".to_owned(), guards);
+        let stop = CancellationToken::new();
+        let busy = async {
+            let since = Instant::now();
+            while renewals.load(Ordering::Relaxed) < 2 && since.elapsed() < Duration::from_secs(30) {
+                std::thread::yield_now();
+            }
+            let held = leadership.held();
+            stop.cancel();
+            held
+        };
+        let (outcome, held) = tokio::join!(elector.run_in_task(client, "default".to_owned(), stop.clone()), busy);
+        assert_eq!(outcome, Ok(()));
+        assert!(held, "it was renewed {} times", renewals.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn t36_a_version_that_goes_back_is_an_old_copy() {

@@ -11,6 +11,7 @@ pub mod lease;
 mod policies;
 mod ready;
 pub mod requests;
+mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +45,7 @@ use crate::{
         health::Health,
         metrics::{ControllerMetrics, Metrics},
     },
-    queue::{Pauses, Queue, Worker, queue},
+    queue::{Lane, Limits, Pauses, Queue, Worker, queue},
     revoker::{Revoker, Sight, Tell, index::Known},
 };
 
@@ -53,8 +54,9 @@ pub const NEEDS: [&str; 3] = ["sweep", "caches", GUARDS];
 /// What readiness calls it that requests can be decided.
 const GUARDS: &str = "guards";
 
-/// Most requests that are worked on at a time.
-const REQUESTS_AT_ONCE: usize = 32;
+/// Most requests that are worked on at a time. Those that have a grant, which may have to end, have workers of their own: whatever is asked
+/// for meanwhile never delays a revocation.
+const REQUESTS_AT_ONCE: Limits = Limits { ordinary: 32, urgent: 16 };
 /// Most eligibilities, and most policies, that are worked on at a time.
 const REPORTS_AT_ONCE: usize = 4;
 /// Most ended requests that are looked at a time. Each mostly waits for lists as of now: of four at a time eighteen a second went.
@@ -140,6 +142,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         decisions: Horizon::default(),
         known: known::Known::default(),
         reviews,
+        waiting: queues.requests.clone(),
         ended: queues.ended.clone(),
         metrics: counted,
         config,
@@ -158,13 +161,15 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
+        let electing = elector.run_in_task(client.clone(), context.config.operator_namespace.clone(), stop.clone());
+        let lane = |key: &Key| lane(&context, key);
         let (outcome, ..) = tokio::join!(
-            elector.run(client.clone(), &context.config.operator_namespace, stop.clone()),
+            electing,
             guards.run(stop.clone()),
             show_readiness(&guards, &health, stop.clone()),
             follower.leadership(stop.clone()),
             sweep_now_and_then(&revoker, stop.clone()),
-            workers.requests.run(REQUESTS_AT_ONCE, stop.clone(), |key| requests.work(key)),
+            workers.requests.run_in_lanes(REQUESTS_AT_ONCE, stop.clone(), lane, |key| requests.work(key)),
             workers.eligibilities.run(REPORTS_AT_ONCE, stop.clone(), |key| eligibilities::work(&context, key)),
             ended.rounds(leading.clone(), stop.clone()),
             workers.ended.run(ENDED_AT_ONCE, stop.clone(), |key| ended.work(key)),
@@ -223,6 +228,12 @@ fn show(metrics: &Metrics, clock: &Clock, revoker: &Arc<Revoker>, leadership: &L
             move || reviews.count()
         },
     );
+}
+
+/// A request that has a grant, or whose binding is known, may have to end at once.
+fn lane(context: &Context, key: &Key) -> Lane {
+    let active = matches!(context.requests.get(key), Some(Lookup::Found(facts)) if facts.record.state == Some(State::Active));
+    if active || !context.revoker.index().of_request(key).is_empty() { Lane::Urgent } else { Lane::Ordinary }
 }
 
 /// Returns when a task has ended that should go on until `stop`.

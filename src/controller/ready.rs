@@ -10,7 +10,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::context::FIELD_MANAGER;
+use super::{context::FIELD_MANAGER, status};
 use crate::{
     api::{
         Reason,
@@ -66,30 +66,29 @@ fn progress(ready: &Set, progress: Progress) -> [Set; 2] {
     })
 }
 
-/// Writes a status where it says something new. The UID keeps it off another object that took the name meanwhile; an object that went
-/// away needs none.
+/// Writes a status where it says something new: all of it, so that nothing stays that an earlier report said. It is written on what was
+/// read, and on no other object that took the name meanwhile; an object that went away needs none.
 ///
 /// # Errors
 ///
-/// The API server said no, or nothing.
-pub async fn report<K, S>(client: &Client, stored: &K, before: &S, status: &S) -> Result<(), WriteError>
+/// The API server refused it, as where somebody else was faster, or did not answer.
+pub async fn report<K, S>(client: &Client, stored: &K, before: &S, wanted: &S) -> Result<(), WriteError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
     S: Serialize,
 {
-    if same(before, status) {
+    if same(before, wanted) {
         return Ok(());
     }
     let name = stored.name_any();
+    let meta = stored.meta();
     let patch = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {"name": name, "uid": stored.meta().uid},
-        "status": status,
+        "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+        "status": status::patch(before, wanted),
     });
     let api: Api<K> = Api::all(client.clone());
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    forgive(write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Apply(patch))).await)
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    forgive(write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Merge(patch))).await)
 }
 
 /// True when two statuses say the same. Transition times move only with what they are about.
@@ -101,7 +100,7 @@ fn same<T: Serialize>(a: &T, b: &T) -> bool {
 fn forgive<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
     match written {
         Ok(_) => Ok(()),
-        Err(error) if error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict()) => Ok(()),
+        Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -8,9 +8,10 @@ use super::{
     facts::{Record, RequestFacts},
     person::Account,
     policy::stamp,
+    refusal::Refusal,
 };
 use crate::api::{
-    Stamp,
+    Reason, Stamp,
     eligibility::{RoleKind, RoleRef},
     names,
 };
@@ -180,6 +181,21 @@ impl BindingFacts {
         let changed = checks.iter().find(|(key, value)| annotation(key) != *value).map(|(key, _)| *key).or(start_moved);
         changed.map(|key| format!("its annotation {key} was changed"))
     }
+}
+
+/// The API server forbids the binding, and trying again does not change that.
+#[must_use]
+pub fn refused(why: &str) -> Refusal {
+    Refusal::new(Reason::BindingRefused, format!("the API server refused the RoleBinding: {why}"))
+}
+
+/// The binding could not be created yet, and the grant would last until `deadline`.
+#[must_use]
+pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
+    Refusal::new(
+        Reason::BindingRefused,
+        format!("the RoleBinding could not be created yet: {why}; this is tried again until {}", stamp(deadline)),
+    )
 }
 
 /// The deadline among the annotations of a managed binding.

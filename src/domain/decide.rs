@@ -91,6 +91,12 @@ impl Verdict {
         Self::new(state, refusal.reason, refusal.message)
     }
 
+    /// The same verdict, if a refusal stands in the way of what it says.
+    #[must_use]
+    pub fn because(self, state: State, refusal: Refusal) -> Self {
+        Self { state, reason: refusal.reason, message: refusal.message, ..self }
+    }
+
     pub(super) fn by(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
         self

@@ -266,6 +266,25 @@ impl World {
         Ok(found.unwrap_or(Lookup::Absent))
     }
 
+    /// Everything around a request in `namespace` under `eligibility`, as the API server stores it now. The caches tell no more than what to
+    /// ask for, so that all of it is asked for at once; where they were wrong about that, it is asked for again.
+    pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<Surroundings, GatherError> {
+        let told = self.eligibilities.get(&Key::cluster(eligibility));
+        if let Some(told) = told.as_ref().and_then(Lookup::found) {
+            let (policy, role) = (&told.spec.policy_ref, &told.spec.role_ref);
+            let (found, namespace, policy_found, role_found) = tokio::try_join!(
+                self.eligibility(eligibility, Source::Server),
+                self.namespace(namespace, Source::Server),
+                self.policy(&policy.name, Source::Server),
+                self.role(role, namespace, Source::Server),
+            )?;
+            if found.found().is_some_and(|found| found.spec.policy_ref == *policy && found.spec.role_ref == *role) {
+                return Ok(Surroundings { namespace, eligibility: found, policy: policy_found, role: role_found });
+            }
+        }
+        self.surroundings(eligibility, namespace, Source::Server).await
+    }
+
     /// Everything around a request in `namespace` under `eligibility`.
     pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, GatherError> {
         let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;

@@ -176,6 +176,9 @@ fn t41_ca_bundles_are_written_by_the_webhook_or_by_the_injector() {
 fn t53_what_binds_the_operator_comes_from_the_values() {
     let text = operator(&json!({"maxGrant": "90m"})).get("ValidatingAdmissionPolicy", "jit-rbac-bindings").to_string();
     assert!(text.contains("duration('90m')") && text.contains("within 90m (chart value maxGrant)"), "{text}");
+    // By this the program knows that the refusal passes.
+    assert!(text.contains(jit_rbac::api::names::ABOVE_MAX_GRANT), "{text}");
+    assert!(text.contains("duration('90m') + duration('5s')"), "f04: clocks differ by a little: {text}");
     let text = policy("bindings").to_string();
     for part in [names::MANAGED_LABEL, names::EXPIRES_AT, "duration('24h')", "kube-system", "kube-public", "kube-node-lease", NAMESPACE] {
         assert!(text.contains(part), "{part}");

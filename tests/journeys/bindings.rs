@@ -28,6 +28,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t28_a_finalizer_holds_no_access,
         t28_where_finalizers_cannot_be_stripped_the_subjects_go,
         t29_a_second_owner_keeps_no_binding,
+        f74_a_binding_that_is_being_deleted_grants_nothing,
+        f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it,
         t32_a_squatted_name_is_never_adopted,
         t53_a_managed_binding_that_nobody_asked_for_goes,
         t30_a_deleted_request_takes_its_binding_and_decisions_along,

@@ -1,16 +1,20 @@
 //! What goes wrong between the controllers and the API server, call by call: a proxy stands there.
 
 mod answers;
+mod fair;
 mod killed;
 mod network;
 mod steps;
+mod stored;
 mod watches;
 
 use crate::{env::Journey, journeys};
 use answers::*;
+use fair::*;
 use killed::*;
 use network::*;
 pub use steps::proxied;
+use stored::*;
 pub use watches::WATCHED;
 use watches::*;
 
@@ -27,5 +31,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         t40_inv_24_inv_31_a_holder_cut_off_is_replaced_and_what_is_refused_is_tried_again,
         inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events,
+        f03_a_grant_rests_on_what_is_stored_whatever_the_caches_missed,
+        f16_f64_nobody_waits_for_somebody_else_and_what_fails_is_told,
     ]
 }

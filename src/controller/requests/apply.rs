@@ -20,8 +20,8 @@ use crate::{
         ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
         request::{BindingRef, ReviewState},
     },
-    controller::context::FIELD_MANAGER,
-    domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, decide, emergency},
+    controller::{context::FIELD_MANAGER, status},
+    domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
     gather::{
         WriteError,
         cache::Key,
@@ -39,8 +39,18 @@ pub(super) struct Applied {
     pub(super) snapshot: Snapshot,
     pub(super) verdict: Verdict,
     pub(super) binding: Option<BindingRef>,
+    /// True where the grant failed and is tried again, after pauses that grow.
+    pub(super) retry: bool,
 }
 
+impl Applied {
+    const fn new(snapshot: Snapshot, verdict: Verdict, binding: Option<BindingRef>) -> Self {
+        Self { snapshot, verdict, binding, retry: false }
+    }
+}
+
+/// How the API server says that a namespace is being deleted, among the causes of a refusal.
+const TERMINATING: &str = "NamespaceTerminating";
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// What must be left of a grant when it is made: longer than the call usually takes. At its deadline the rules say that it came too late.
 const LEAST: TimeDelta = TimeDelta::milliseconds(200);
@@ -56,15 +66,15 @@ impl Requests {
                     }
                     _ => None,
                 };
-                Ok(Applied { snapshot, verdict, binding })
+                Ok(Applied::new(snapshot, verdict, binding))
             }
             BindingAction::Remove => {
                 self.remove(&snapshot).await?;
                 self.remove_links(&snapshot, &verdict).await?;
-                Ok(Applied { snapshot, verdict, binding: None })
+                Ok(Applied::new(snapshot, verdict, None))
             }
             BindingAction::Create => {
-                let Some(grant) = &verdict.grant else { return Ok(Applied { snapshot, verdict, binding: None }) };
+                let Some(grant) = &verdict.grant else { return Ok(Applied::new(snapshot, verdict, None)) };
                 if self.context.now() + LEAST >= grant.deadline {
                     return Err(RequestError::TooLate(grant.deadline));
                 }
@@ -72,7 +82,7 @@ impl Requests {
                     Created::Made(binding) => {
                         self.context.metrics.granted();
                         info!(request = %key_of(&snapshot), user = grant.requester, role = grant.role.name, until = %grant.deadline, "granted");
-                        Ok(Applied { snapshot, verdict, binding: Some(binding) })
+                        Ok(Applied::new(snapshot, verdict, Some(binding)))
                     }
                     Created::Exists => {
                         // Made by us just before a crash, or by somebody else: with the binding in hand the rules tell.
@@ -86,21 +96,20 @@ impl Requests {
                         Box::pin(self.apply(snapshot, verdict)).await
                     }
                     // The API server's clock says so first.
-                    Created::Refused(_) if self.context.now() + LEAST >= grant.deadline => Err(RequestError::TooLate(grant.deadline)),
+                    Created::Refused(_) | Created::NotNow(_) if self.context.now() + LEAST >= grant.deadline => {
+                        Err(RequestError::TooLate(grant.deadline))
+                    }
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
-                        let message = format!("the API server refused the RoleBinding: {why}");
-                        let verdict = Verdict {
-                            state: State::Failed,
-                            reason: Reason::BindingRefused,
-                            message,
-                            grant: None,
-                            // Nothing was granted, so there is nothing to review.
-                            review: None,
-                            look_again: None,
-                            ..verdict
-                        };
-                        Ok(Applied { snapshot, verdict, binding: None })
+                        // Nothing was granted, so there is nothing to review.
+                        let failed = Verdict { grant: None, review: None, look_again: None, ..verdict };
+                        Ok(Applied::new(snapshot, failed.because(State::Failed, binding::refused(&why)), None))
+                    }
+                    Created::NotNow(why) => {
+                        warn!(request = %key_of(&snapshot), why, "the binding cannot be created yet");
+                        let refusal = binding::not_now(&why, grant.deadline);
+                        let waits = Verdict { grant: None, review: None, ..verdict };
+                        Ok(Applied { retry: true, ..Applied::new(snapshot, waits.because(State::Pending, refusal), None) })
                     }
                 }
             }
@@ -124,13 +133,12 @@ impl Requests {
             }
             Err(error) => {
                 self.context.revoker.unexpect(&key);
-                match error.answer() {
-                    Some(status) if status.is_already_exists() => Ok(Created::Exists),
-                    Some(status) if status.is_forbidden() || status.is_invalid() || status.is_not_found() => {
-                        Ok(Created::Refused(status.message.clone()))
-                    }
-                    _ => Err(error.into()),
-                }
+                Ok(match error.answer() {
+                    Some(status) if status.is_already_exists() => Created::Exists,
+                    Some(status) if is_final(status) => Created::Refused(status.message.clone()),
+                    Some(status) => Created::NotNow(format!("{} ({})", status.message, status.code)),
+                    None => Created::NotNow(error.to_string()),
+                })
             }
         }
     }
@@ -213,13 +221,15 @@ impl Requests {
 
     /// Writes the status, if it says anything new, and tells people.
     pub(super) async fn report(&self, stored: &RoleActivationRequest, applied: &Applied) -> Result<(), WriteError> {
-        let Applied { snapshot, verdict, binding } = applied;
+        let Applied { snapshot, verdict, binding, retry } = applied;
         let before = stored.status.clone().unwrap_or_default();
         if let Some(review) = &verdict.review {
             self.context.reviews.note(key_of(snapshot), Some(review.state));
         }
         let status = report::status(&before, snapshot, verdict, binding.clone(), stored.metadata.generation, self.context.now());
-        if report::says_the_same(&before, &status) {
+        // What is tried again was said once. Each attempt may fail in other words, and none of them is worth a write.
+        let said = *retry && (before.state, before.reason) == (status.state, status.reason);
+        if said || report::says_the_same(&before, &status) {
             return Ok(());
         }
         if !self.write_status(stored, &status).await? {
@@ -230,14 +240,15 @@ impl Requests {
             self.context.metrics.reported(verdict.state, verdict.reason);
         }
         if before.state != status.state || (before.reason != status.reason && verdict.reason == Reason::RoleChanged) {
-            let about = stored.object_ref(&());
-            self.context.events.tell(
-                about,
-                report::is_warning(verdict.state, verdict.reason),
-                verdict.reason,
-                verdict.state.as_str(),
-                &verdict.message,
-            );
+            if !report::was_told(&before, verdict) {
+                self.context.events.tell(
+                    stored.object_ref(&()),
+                    report::is_warning(verdict.state, verdict.reason),
+                    verdict.reason,
+                    verdict.state.as_str(),
+                    &verdict.message,
+                );
+            }
             if verdict.state != State::Active {
                 info!(request = %key, state = %verdict.state, reason = %verdict.reason, why = verdict.message, "decided");
             }
@@ -276,14 +287,13 @@ impl Requests {
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &namespace);
         // The UID keeps the report off another request that took the name meanwhile, the version off a newer report: a replica that
         // hung between its decision and its report must not put its old "Active" over an end that another one has recorded.
+        let before = stored.status.clone().unwrap_or_default();
         let patch = json!({
-            "apiVersion": RoleActivationRequest::api_version(&()),
-            "kind": RoleActivationRequest::kind(&()),
-            "metadata": {"name": name, "namespace": namespace, "uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
-            "status": status,
+            "metadata": {"uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
+            "status": status::patch(&before, status),
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Apply(patch))).await {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Merge(patch))).await {
             Ok(written) => {
                 self.context.world.wrote(&written);
                 Ok(true)
@@ -325,7 +335,19 @@ fn key_of(snapshot: &Snapshot) -> Key {
 enum Created {
     Made(BindingRef),
     Exists,
+    /// For good: somebody must change something first.
     Refused(String),
+    /// For now: it may be created later, or was and nobody knows.
+    NotNow(String),
+}
+
+/// True for a refusal that trying again does not change: the operator may not bind the role, or a policy or webhook forbids the binding.
+/// The chart's `maxGrant` is held against the API server's clock, which may be behind this one; quotas are raised; a namespace may come back.
+fn is_final(status: &kube::core::Status) -> bool {
+    let passes =
+        [names::ABOVE_MAX_GRANT, "exceeded quota", "status unknown for quota", "insufficient quota", "because it is being terminated"];
+    let terminating = status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == TERMINATING));
+    status.is_invalid() || (status.is_forbidden() && !terminating && !passes.iter().any(|text| status.message.contains(text)))
 }
 
 /// The binding of a grant: label, owner, deadline and all the rest in the one call that creates it.
@@ -355,5 +377,40 @@ fn role_binding(grant: &Grant) -> RoleBinding {
             name: subject.name.clone(),
             namespace: subject.namespace.clone(),
         }]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{Status, response::StatusDetails};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn f04_what_only_stands_in_the_way_for_now_is_tried_again() {
+        let status = |code: u16, reason: &str, message: &str, cause: &str| {
+            let details: StatusDetails = serde_json::from_value(json!({"causes": [{"reason": cause, "message": message}]})).unwrap();
+            Status { code, reason: reason.to_owned(), message: message.to_owned(), details: Some(details), ..Status::default() }
+        };
+        let policy = "ValidatingAdmissionPolicy 'jit-rbac-bindings' with binding 'jit-rbac-bindings' denied request: ";
+        let above =
+            "jitrbac.dev/expires-at is 2026-11-02T12:00:06Z, but a grant made at 2026-11-01T12:00:00Z must end after that and within 24h";
+        for (is_refused, code, reason, message, cause) in [
+            (false, 403, "Forbidden", format!("{policy}{above} {}", names::ABOVE_MAX_GRANT), ""),
+            (false, 403, "Forbidden", "exceeded quota: small, requested: count/rolebindings=1, used: 5, limited: 5".to_owned(), ""),
+            (false, 403, "Forbidden", "status unknown for quota: small, resources: count/rolebindings".to_owned(), ""),
+            (false, 403, "Forbidden", "unable to create new content in namespace a because it is being terminated".to_owned(), ""),
+            (false, 403, "Forbidden", "in other words".to_owned(), "NamespaceTerminating"),
+            (false, 404, "NotFound", "namespaces \"a\" not found".to_owned(), ""),
+            (false, 500, "InternalError", "etcd is away".to_owned(), ""),
+            (false, 429, "TooManyRequests", "later".to_owned(), ""),
+            (true, 403, "Forbidden", "user \"o\" is attempting to grant RBAC permissions not currently held".to_owned(), ""),
+            (true, 403, "Forbidden", format!("{policy}the ClusterRole admin is not in the chart's value bindableRoles"), ""),
+            (true, 403, "Forbidden", "admission webhook \"a.example\" denied the request: no".to_owned(), ""),
+            (true, 422, "Invalid", "roleRef is wrong".to_owned(), ""),
+        ] {
+            assert_eq!(is_final(&status(code, reason, &message, cause)), is_refused, "{message}");
+        }
     }
 }

@@ -17,16 +17,22 @@ use crate::{
 };
 
 impl Requests {
-    /// The snapshot of a request. Its decisions, and the requests beside it, are always listed anew; what surrounds it may come from
-    /// caches. Its binding is read unless nothing hints at one: then creating it will tell.
+    /// The snapshot of a request. Its decisions, and the requests beside it, are always listed anew. Its binding is read unless nothing
+    /// hints at one: then creating it will tell. Only what surrounds a grant that runs may come from caches.
     pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, decisions: AsOf) -> Result<Snapshot, RequestError> {
         let context = &self.context;
         let object = &facts.object;
-        let around = context.world.surroundings(&object.spec.eligibility_ref.name, &facts.namespace, source);
+        let runs = facts.record.state == Some(State::Active);
+        let told = if runs { source } else { Source::Cache };
+        let around = context.world.surroundings(&object.spec.eligibility_ref.name, &facts.namespace, told);
         let decisions = live::decisions(&context.client, &facts.namespace, &object.name, decisions);
         let base = beside::base(&context.client, facts, Bindings::Readable);
-        let (around, decisions, base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
-        let peers = self.peers(facts, &around, &binding, source).await?;
+        let (mut around, decisions, base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
+        let peers = if runs {
+            self.peers(facts, &around, &binding, source).await?
+        } else {
+            self.peers_and_afresh(facts, &mut around, &binding, source).await?
+        };
         let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
         Ok(Snapshot {
             request: facts.clone(),
@@ -40,6 +46,26 @@ impl Requests {
             binding,
             guards,
         })
+    }
+
+    /// The requests beside one that may be granted and, with the last list before the grant, what surrounds it as it is stored now: a grant
+    /// rests on that, never on what a cache has missed.
+    async fn peers_and_afresh(
+        &self,
+        facts: &RequestFacts,
+        around: &mut Surroundings,
+        binding: &Binding,
+        source: Source,
+    ) -> Result<Vec<Peer>, GatherError> {
+        let eligibility = &facts.object.spec.eligibility_ref.name;
+        let (peers, stored) =
+            tokio::try_join!(self.peers(facts, around, binding, source), self.context.world.afresh(eligibility, &facts.namespace))?;
+        let told = std::mem::replace(around, stored);
+        // Which of them count is for eligibility and policy to say.
+        if told.eligibility == around.eligibility && told.policy == around.policy {
+            return Ok(peers);
+        }
+        self.peers(facts, around, binding, source).await
     }
 
     /// The other requests of the same person. What runs already needs to know of its chain only.

@@ -5,22 +5,22 @@
 mod apply;
 mod gather;
 pub mod report;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, error, warn};
 
+use self::turns::{Turn, Turns};
 use super::context::Context;
 use crate::{
-    api::{Reason, State, request::ReviewState},
-    domain::{Binding, BindingAction, Lookup, Record, RequestFacts, Snapshot, Verdict, decide, policy},
+    api::{ApprovalPolicySpec, Reason, State, request::ReviewState},
+    domain::{Binding, BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, policy},
     gather::{
         GatherError, WriteError,
         cache::Key,
@@ -44,8 +44,6 @@ const OTHERS_MEANWHILE: Duration = Duration::from_millis(100);
 const END_AGAIN: Duration = Duration::from_secs(1);
 /// How old a request may be that was made a moment ago. Its creation is told in whole seconds.
 const MOMENT: TimeDelta = TimeDelta::seconds(3);
-/// Locks for people; two of them may share one.
-const LOCKS: usize = 256;
 
 /// Why a request could not be worked on. It is tried again; nothing is granted meanwhile.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +87,9 @@ impl Judged {
 pub struct Requests {
     context: Arc<Context>,
     /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
-    locks: Vec<Mutex<()>>,
-    /// One undecided request of a person at a time where his requests are limited (invariant 27).
-    people: Vec<Mutex<()>>,
+    turns: Turns<(String, String, String)>,
+    /// One undecided request of a person at a time where their requests are limited (invariant 27).
+    people: Turns<String>,
     /// Requests of which the next look lists the decisions as of now, whatever else is known: they were granted before it was done.
     unsure: std::sync::Mutex<HashSet<Key>>,
     /// Since when something should have been taken away that the holder of the Lease left.
@@ -102,8 +100,8 @@ impl Requests {
     /// Works with what `context` holds.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        let locks = || std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
-        Self { context, locks: locks(), people: locks(), unsure: std::sync::Mutex::default(), due: std::sync::Mutex::default() }
+        let (turns, people) = (Turns::new(context.waiting.clone()), Turns::new(context.waiting.clone()));
+        Self { context, turns, people, unsure: std::sync::Mutex::default(), due: std::sync::Mutex::default() }
     }
 
     /// Brings one request to where it should be.
@@ -143,6 +141,12 @@ impl Requests {
         if let Some(done) = Box::pin(self.lead_at_once(key)).await? {
             return Ok(done);
         }
+        // What the cache says of it is enough to see that it must wait, and costs no call.
+        if let Some(Lookup::Found(told)) = self.context.requests.get(key)
+            && (self.turns.must_wait(self.turn(&told).as_ref(), key) || self.people.must_wait(self.turn_of_person(&told).as_ref(), key))
+        {
+            return Ok(Next::In(turns::AT_LEAST));
+        }
         let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found,
             Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await,
@@ -159,18 +163,11 @@ impl Requests {
         if found.facts.record.state.is_some_and(State::is_terminal) {
             return self.review(&found).await;
         }
-        let (_turn, waited) = wait_for(self.turn(&found.facts)).await;
-        let (_turn_of_person, waited_for_him) = wait_for(self.turn_of_person(&found.facts)).await;
-        if waited || waited_for_him {
-            // Meanwhile it may have been purged, or another replica may have decided it.
-            match live::request(&self.context.client, &key.namespace, &key.name).await? {
-                Lookup::Found(again) if again.facts == found.facts => {}
-                _ => return Ok(Next::In(Duration::ZERO)),
-            }
-        }
+        let Some(_turn) = self.turns.take(self.turn(&found.facts), key) else { return Ok(Next::In(turns::AT_LEAST)) };
+        let Some(person) = self.people.take(self.turn_of_person(&found.facts), key) else { return Ok(Next::In(turns::AT_LEAST)) };
         let as_of = self.decisions_as_of(key, &found.facts);
         let judged = self.judge(&found.facts, Source::Cache, as_of).await?;
-        self.settle(key, &found, judged, as_of).await
+        self.settle(key, &found, judged, as_of, person).await
     }
 
     /// The same for a request that needs nobody and was seen for the first time: what stands around it is read beside it, not after it.
@@ -184,14 +181,14 @@ impl Requests {
         if as_of == AsOf::Now {
             return Ok(None);
         }
-        let _turn = wait_for(self.turn(&told)).await;
-        let _turn_of_person = wait_for(self.turn_of_person(&told)).await;
+        let Some(_turn) = self.turns.take(self.turn(&told), key) else { return Ok(Some(Next::In(turns::AT_LEAST))) };
+        let Some(person) = self.people.take(self.turn_of_person(&told), key) else { return Ok(Some(Next::In(turns::AT_LEAST))) };
         let request = live::request(&self.context.client, &key.namespace, &key.name);
         let (found, judged) = tokio::join!(request, self.judge(&told, Source::Cache, as_of));
         match found? {
             Lookup::Found(found) if found.facts == *told => {
                 self.remove_strays(key, &found.facts).await?;
-                self.settle(key, &found, judged?, as_of).await.map(Some)
+                self.settle(key, &found, judged?, as_of, person).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -205,10 +202,27 @@ impl Requests {
     }
 
     /// Applies and reports.
-    async fn settle(&self, key: &Key, found: &StoredRequest, mut judged: Judged, mut as_of: AsOf) -> Result<Next, RequestError> {
-        // A grant, and what runs on, may rest on caches, since whatever they missed revokes it as soon as they see it. A "no" may not.
+    async fn settle(
+        &self,
+        key: &Key,
+        found: &StoredRequest,
+        mut judged: Judged,
+        mut as_of: AsOf,
+        mut person: Turn<'_, String>,
+    ) -> Result<Next, RequestError> {
+        // What runs on may rest on caches, since whatever they missed revokes it as soon as they see it. A denial may not, and a grant rests
+        // on what was read just now.
         if !may_rest_on_caches(&judged.verdict) {
             as_of = AsOf::Now;
+            judged = self.judge(&found.facts, Source::Server, as_of).await?;
+        }
+        // The policy limits what a person may have, and the cache did not say so: what was listed without their turn may be more by now.
+        if judged.verdict.binding == BindingAction::Create
+            && !person.has_name()
+            && is_limited(judged.snapshot.policy.found().map(AsRef::as_ref))
+        {
+            let Some(turn) = self.people.take(self.person(&found.facts), key) else { return Ok(Next::In(turns::AT_LEAST)) };
+            person = turn;
             judged = self.judge(&found.facts, Source::Server, as_of).await?;
         }
         let Judged { snapshot, verdict } = judged;
@@ -231,10 +245,11 @@ impl Requests {
         } else {
             self.report(&found.stored, &applied).await?;
         }
+        drop(person);
         if applied.verdict.state.is_terminal() {
             self.context.has_ended(key, &found.stored);
         }
-        Ok(look_again(&applied))
+        Ok(if applied.retry { Next::Retry } else { look_again(&applied) })
     }
 
     /// The way of the others: take away what the holder should have taken away.
@@ -319,22 +334,19 @@ impl Requests {
 
     /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell
     /// each other why they ended.
-    fn turn(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
-        let person = self.person(facts)?;
-        slot(&self.locks, &(&facts.namespace, &facts.object.spec.eligibility_ref.name, person))
+    fn turn(&self, facts: &RequestFacts) -> Option<(String, String, String)> {
+        Some((facts.namespace.clone(), facts.object.spec.eligibility_ref.name.clone(), self.person(facts)?))
     }
 
-    /// The turn among all requests of a person, where the policy limits how many he may have. A running grant never waits for it: nothing
-    /// else of his may delay its end.
-    fn turn_of_person(&self, facts: &RequestFacts) -> Option<&Mutex<()>> {
+    /// The turn among all requests of a person, where the policy limits how many they may have. A running grant never waits for it: no
+    /// other request of that person may delay its end.
+    fn turn_of_person(&self, facts: &RequestFacts) -> Option<String> {
         if facts.record.state == Some(State::Active) {
             return None;
         }
         let world = &self.context.world;
         let policy = world.policies.get(&Key::cluster(world.policy_of(&facts.object.spec.eligibility_ref.name)?))?;
-        let limits = policy.found()?.spec.limits.as_ref()?;
-        limits.max_active_per_user.or(limits.max_pending_per_user)?;
-        slot(&self.people, &self.person(facts)?)
+        if is_limited(policy.found().map(AsRef::as_ref)) { self.person(facts) } else { None }
     }
 
     fn person(&self, facts: &RequestFacts) -> Option<String> {
@@ -348,20 +360,10 @@ fn is_over(facts: &RequestFacts) -> bool {
     facts.object.deleting || facts.record.state.is_some_and(State::is_terminal)
 }
 
-/// One of the locks, always the same for the same thing.
-fn slot<'l>(locks: &'l [Mutex<()>], of: &impl Hash) -> Option<&'l Mutex<()>> {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    locks.get(usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default())
-}
-
-/// The lock, and whether somebody else had it before.
-async fn wait_for(lock: Option<&Mutex<()>>) -> (Option<MutexGuard<'_, ()>>, bool) {
-    let Some(lock) = lock else { return (None, false) };
-    match lock.try_lock() {
-        Ok(guard) => (Some(guard), false),
-        Err(_) => (Some(lock.lock().await), true),
-    }
+/// True where a policy limits how many requests a person may have.
+fn is_limited(policy: Option<&Object<ApprovalPolicySpec>>) -> bool {
+    let limits = policy.and_then(|policy| policy.spec.limits.as_ref());
+    limits.is_some_and(|limits| limits.max_active_per_user.or(limits.max_pending_per_user).is_some())
 }
 
 /// When to look without being told. At the deadline of a grant the revoker acts and tells; that look only makes sure.

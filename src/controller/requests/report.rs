@@ -180,12 +180,24 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
 }
 
+/// True where the Event of the grant has told the end, too: nobody approved it, and it ends as planned.
+#[must_use]
+pub fn was_told(before: &RoleActivationRequestStatus, verdict: &Verdict) -> bool {
+    let planned = (before.state, verdict.state, verdict.reason) == (Some(State::Active), State::Expired, Reason::TimeIsUp);
+    planned && before.approvals.is_empty() && verdict.review.is_none()
+}
+
 /// The reasons of a request's condition that are worth a warning in its Events.
 #[must_use]
 pub fn is_warning(state: State, reason: Reason) -> bool {
     matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)
         || matches!(
             reason,
-            Reason::BindingAltered | Reason::BindingRemoved | Reason::RoleChanged | Reason::GuardsNotProven | Reason::ClockSkewed
+            Reason::BindingAltered
+                | Reason::BindingRemoved
+                | Reason::RoleChanged
+                | Reason::GuardsNotProven
+                | Reason::ClockSkewed
+                | Reason::BindingRefused
         )
 }

@@ -143,3 +143,69 @@ pub async fn t29_a_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
     scene.ends_as("expires", "Expired", &["TimeIsUp"], SOON).await?;
     Ok(())
 }
+
+/// Somebody deletes a binding, and what it owns keeps it: it grants nothing any more, long before its deadline.
+pub async fn f74_a_binding_that_is_being_deleted_grants_nothing(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "foreground").await?;
+    scene.offers(&["behind", "held"], &automatic(), &eligibility("edit")).await?;
+    let behind = scene.granted("dev", "behind", "30m").await?;
+    let stored = scene.get("rolebinding", &behind.binding).await?.unwrap_or_default();
+    let owner = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "name": behind.binding, "uid": stored["metadata"]["uid"],
+        "blockOwnerDeletion": true,
+    });
+    let dependent = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "dependent", "namespace": scene.name, "ownerReferences": [owner], "finalizers": ["example.com/hold"]},
+    });
+    scene.write(ADMIN, "configmap", &dependent).await?;
+    scene
+        .kubectl(ADMIN, &["delete", "rolebinding", &behind.binding, "-n", &scene.name, "--cascade=foreground", "--wait=false"])
+        .await?
+        .ok()?;
+    let deleted = chrono::Utc::now();
+    let gone = scene.until_gone(&behind.binding, SOON).await?;
+    measured("a binding deleted in the foreground is gone", gone - deleted);
+    ensure!((gone - deleted).to_std().unwrap_or_default() < LATE, "it granted for {} ms more", (gone - deleted).num_milliseconds());
+    scene.ends_as("behind", "Revoked", &["BindingRemoved"], SOON).await?;
+
+    let held = scene.granted("dev", "held", "30m").await?;
+    scene.patch_binding(&held.binding, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
+    scene.kubectl(ADMIN, &["delete", "rolebinding", &held.binding, "-n", &scene.name, "--wait=false"]).await?.ok()?;
+    scene.until_gone(&held.binding, LATE).await?;
+    scene.ends_as("held", "Revoked", &["BindingRemoved"], SOON).await?;
+    scene
+        .kubectl(
+            ADMIN,
+            &["patch", "configmap", "dependent", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#],
+        )
+        .await?
+        .ok()?;
+    Ok(())
+}
+
+/// A quota lets no further RoleBinding be: the request says so, and is granted once it does.
+pub async fn f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quota").await?;
+    scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": scene.name},
+        "spec": {"hard": {"count/rolebindings.rbac.authorization.k8s.io": "0"}},
+    });
+    scene.admin(&[quota]).await?;
+    let args = ["create", "rolebinding", "probe", "--clusterrole=view", "--user=nobody", "--dry-run=server", "-n", scene.name.as_str()];
+    control_plane::wait_for_ok("the quota to be in force", SOON, async || match scene.kubectl(ADMIN, &args).await {
+        Ok(said) if said.stderr.contains("quota") => Ok(()),
+        Ok(said) => Err(said.stderr),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+    scene.ask("dev", "waits", "10m").await?;
+    let status = scene.until_state("waits", "Pending", SOON).await?;
+    let said = crate::looks::says(&status);
+    ensure!(status["reason"] == "BindingRefused" && said.contains("quota") && said.contains("tried again until"), "it says {said}");
+    scene.kubectl(ADMIN, &["delete", "resourcequota", "none", "-n", &scene.name]).await?.ok()?;
+    scene.running("waits").await?;
+    Ok(())
+}

@@ -136,6 +136,7 @@ pub async fn t53_the_operator_makes_only_bindings_that_end(floor: &Floor) -> Out
         refused(protected, floor.create(OPERATOR, &granted(protected, 3600)).await, "bindings", &said)?;
     }
     passes("a grant of a day", floor.create(OPERATOR, &granted(&namespace, day - 5)).await)?;
+    passes("f04: one of a day by a clock that is two seconds ahead", floor.create(OPERATOR, &granted(&namespace, day + 2)).await)?;
     let account = made("/subjects", json!([{"kind": "ServiceAccount", "namespace": "shop", "name": "bot"}]));
     passes("a grant to a ServiceAccount", floor.create(OPERATOR, &account).await).map(drop)
 }

@@ -19,6 +19,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         conditions_say_what_kstatus_expects_in_every_state,
         kubectl_lists_selects_and_describes,
         events_tell_what_became_of_a_request,
+        f83_the_longest_name_has_events_and_no_status_is_left_over,
     ]
 }
 
@@ -200,4 +201,32 @@ async fn events_tell_what_became_of_a_request(env: Arc<Env>) -> Outcome {
     let who = told.await?;
     ensure!(who == "jit-rbac", "{who} tells them");
     Ok(())
+}
+
+/// A request with the longest name there is, whose managed fields somebody has reset: its Events come, and its status says what is so.
+async fn f83_the_longest_name_has_events_and_no_status_is_left_over(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("longest").await?;
+    let offer = scene.offer("waits", approved_by("leads", 1), eligibility("view")).await?;
+    let name = "a".repeat(253);
+    scene.write("dev", "rar", &scene.request(&name, &offer, "10m")).await?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    let reset = r#"[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]"#;
+    scene.kubectl(ADMIN, &["patch", "rar", &name, "-n", &scene.name, "--type=json", "-p", reset]).await?.ok()?;
+    let stored = scene.get("rar", &name).await?.unwrap_or_default();
+    ensure!(stored["metadata"]["managedFields"].as_array().is_none_or(Vec::is_empty), "they are {}", stored["metadata"]["managedFields"]);
+    let digest = stored["status"]["digest"].as_str();
+    let mut approval = scene.decision(&name, "Approve", digest);
+    approval["metadata"]["generateName"] = json!("approve-");
+    scene.write("lead-1", "adec", &approval).await?;
+    let status = scene.until_state(&name, "Active", SOON).await?;
+    ensure!(status["awaiting"].is_null(), "it awaits {}", status["awaiting"]);
+    let look = ["get", "events", "-n", &scene.name, "-o", "json"];
+    let told = wait_for_ok("the Events of a request with a long name", SOON, async || {
+        let said = scene.kubectl(ADMIN, &look).await.and_then(|said| Ok(said.ok()?)).map_err(|error| error.to_string())?;
+        let events: Value = serde_json::from_str(&said).map_err(|error| error.to_string())?;
+        let about = events["items"].as_array().into_iter().flatten().filter(|event| event["involvedObject"]["name"] == name.as_str());
+        let told: Vec<&str> = about.filter_map(|event| event["reason"].as_str()).collect();
+        if told.contains(&"WaitingForApproval") && told.contains(&"Granted") { Ok(()) } else { Err(format!("{told:?}")) }
+    });
+    Ok(told.await?)
 }
