@@ -194,13 +194,16 @@ impl Revoker {
     async fn work(&self, key: Key) -> Next {
         let Some(known) = self.index.get(&key) else { return Next::Done };
         let due = known.deadline <= self.clock.now();
+        if due && !*self.leading.borrow() {
+            self.front.look(&self.index, self.clock.now());
+        }
         // Also for a look at what a watch no longer shows: what is due, somebody else most likely removed, and he may have more to do.
         let patience = if known.doubted { turn::TO_LOOK } else { turn::TO_END };
         if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
             return Next::In(wait);
         }
         let _helps = if due && self.only_helps(known.deadline) {
-            if self.front.is_the_holders(&known, &self.index, self.clock.now()) {
+            if self.front.is_the_holders(&known, self.clock.now()) {
                 return Next::In(HELP_AGAIN);
             }
             let Ok(slot) = self.helping.try_acquire() else { return Next::In(HELP_AGAIN) };
