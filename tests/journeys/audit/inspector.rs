@@ -101,8 +101,12 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
     let refused = event.code() == 403;
     // Creation in a namespace that is going away is refused to everybody, and so is a grant whose time is up while the call is on its
     // way. Nobody can know either in time.
-    let excused =
-        ["because it is being terminated", "must end after that and within", &format!("ValidatingAdmissionPolicy '{STANDS_IN_THE_WAY}")];
+    let excused = [
+        "because it is being terminated",
+        "must end after that and within",
+        &format!("ValidatingAdmissionPolicy '{STANDS_IN_THE_WAY}"),
+        &format!("exceeded quota: {STANDS_IN_THE_WAY}"),
+    ];
     let excused = excused.iter().any(|why| message.contains(*why));
     // By these it proves that the policies are in force.
     let probe = event.request_uri.contains("dryRun=All") && message.contains("the label jitrbac.dev/probe asks the policy");

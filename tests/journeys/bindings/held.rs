@@ -15,6 +15,9 @@ use crate::{
 /// Latest end of access after the deadline, with room for a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
+/// A quota that stands in the way of a grant, by the beginning of its name.
+const QUOTA: &str = "journey-quota";
+
 /// Waits until a grant's binding is gone, not before its deadline and not much after.
 async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
     let gone = scene.until_gone(&granted.binding, SOON).await?;
@@ -189,14 +192,18 @@ pub async fn f74_a_binding_that_is_being_deleted_grants_nothing(env: Arc<Env>) -
 pub async fn f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quota").await?;
     scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;
+    let none = json!({"count/rolebindings.rbac.authorization.k8s.io": "0"});
     let quota = json!({
-        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": scene.name},
-        "spec": {"hard": {"count/rolebindings.rbac.authorization.k8s.io": "0"}},
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": QUOTA, "namespace": scene.name}, "spec": {"hard": none},
     });
     scene.admin(&[quota]).await?;
+    // What the quota controller would find out; this plane has none.
+    let counted = json!({"status": {"hard": none, "used": none}}).to_string();
+    let args = ["patch", "resourcequota", QUOTA, "-n", &scene.name, "--subresource=status", "--type=merge", "-p", &counted];
+    scene.kubectl(ADMIN, &args).await?.ok()?;
     let args = ["create", "rolebinding", "probe", "--clusterrole=view", "--user=nobody", "--dry-run=server", "-n", scene.name.as_str()];
     control_plane::wait_for_ok("the quota to be in force", SOON, async || match scene.kubectl(ADMIN, &args).await {
-        Ok(said) if said.stderr.contains("quota") => Ok(()),
+        Ok(said) if said.stderr.contains("exceeded quota") => Ok(()),
         Ok(said) => Err(said.stderr),
         Err(error) => Err(error.to_string()),
     })
@@ -205,7 +212,7 @@ pub async fn f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it(env
     let status = scene.until_state("waits", "Pending", SOON).await?;
     let said = crate::looks::says(&status);
     ensure!(status["reason"] == "BindingRefused" && said.contains("quota") && said.contains("tried again until"), "it says {said}");
-    scene.kubectl(ADMIN, &["delete", "resourcequota", "none", "-n", &scene.name]).await?.ok()?;
+    scene.kubectl(ADMIN, &["delete", "resourcequota", QUOTA, "-n", &scene.name]).await?.ok()?;
     scene.running("waits").await?;
     Ok(())
 }
