@@ -76,7 +76,7 @@ fn refused(status: &Status, policy: &str, may_answer_first: &[String]) -> Option
     let said = one_line(&kube::Error::Api(Box::new(status.clone())));
     Some(Finding::Unknown(format!(
         "could not be asked to refuse: {said}. Where another policy or webhook answers first, let it pass objects labelled {}, or name it in \
-         the chart value guards.mayAnswerFirst",
+         the chart value admissionGuards.mayAnswerFirst",
         names::PROBE_LABEL
     )))
 }
@@ -212,7 +212,7 @@ mod tests {
         for said in [policy, webhook] {
             assert_eq!(refused(&status(said, &[]), POLICY, &first), None, "{said}");
             let Some(Finding::Unknown(why)) = refused(&status(said, &[]), POLICY, &[]) else { panic!("{said}") };
-            assert!(why.contains(said) && why.contains("guards.mayAnswerFirst"), "{why}");
+            assert!(why.contains(said) && why.contains("admissionGuards.mayAnswerFirst"), "{why}");
         }
         let stranger = "ValidatingAdmissionPolicy 'labels-too' with binding 'all' denied request: no";
         assert!(matches!(refused(&status(stranger, &[]), POLICY, &first), Some(Finding::Unknown(_))));

@@ -92,7 +92,7 @@ fn both_processes_read_this_configuration() {
 
 #[test]
 fn f08_the_chart_names_whom_a_probe_may_be_answered_by() {
-    let rendered = operator(&json!({"guards": {"mayAnswerFirst": ["require-labels", "validate.example.com"]}}));
+    let rendered = operator(&json!({"admissionGuards": {"mayAnswerFirst": ["require-labels", "validate.example.com"]}}));
     let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["config.json"].as_str().unwrap().to_owned();
     let config: Config = serde_json::from_str(&text).unwrap();
     assert_eq!(config.guards.may_answer_first, ["require-labels", "validate.example.com"]);

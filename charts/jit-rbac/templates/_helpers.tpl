@@ -75,7 +75,7 @@ app.kubernetes.io/component: {{ . }}
   "systemNamespaces" .Values.systemNamespaces
   "identity" (dict "prefixes" .Values.identity.prefixes "aliases" .Values.identity.aliases)
   "guardedLabels" (dict "keys" .Values.guardedLabels.keys "prefixes" .Values.guardedLabels.prefixes)
-  "guards" (dict "mayAnswerFirst" .Values.guards.mayAnswerFirst)
+  "guards" (dict "mayAnswerFirst" .Values.admissionGuards.mayAnswerFirst)
 | toPrettyJson -}}
 {{- end -}}
 
