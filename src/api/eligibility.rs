@@ -86,6 +86,11 @@ pub(super) fn is_false(value: &bool) -> bool {
     !*value
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
 /// Which role an eligibility is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -274,10 +279,14 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 80))]
     pub rules_hash: String,
-    /// The first [`MAX_SHOWN_RULES`] rules, one a line in the form `verbs resources (names)`.
+    /// The riskiest 64 rules, the riskiest first, one a line in the form `verbs resources (names)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 512)))]
     pub rules: Vec<String>,
+    /// Number of rules of the role, shown or not; absent where none is shown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub rule_count: i64,
     /// True when there are more rules, or longer ones, than shown.
     #[serde(default, skip_serializing_if = "is_false")]
     pub truncated: bool,

@@ -18,6 +18,14 @@ macro_rules! reasons {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
+
+            /// The page of `docs/refusals` about it, in Markdown: what it means, when it appears, what to do.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self {
+                    $(Self::$name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/refusals/", stringify!($name), ".md")),)*
+                }
+            }
         }
     };
 }

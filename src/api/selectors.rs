@@ -1,6 +1,6 @@
 //! Field selectors over requests, as lists and watches of them are limited.
 
-use super::request::State;
+use super::request::{ReviewState, State};
 
 /// Selects the requests whose state is one of these. Field selectors know no "or", so the others are ruled out.
 pub fn in_state(wanted: impl Fn(State) -> bool) -> String {
@@ -25,6 +25,12 @@ pub fn ended_states() -> String {
 #[must_use]
 pub fn of_requester(username: &str) -> Option<String> {
     (!username.contains([',', '=', '!', '\\'])).then(|| format!("spec.requester.username={username}"))
+}
+
+/// Selects the requests whose review stands so.
+#[must_use]
+pub fn in_review(state: ReviewState) -> String {
+    format!("status.review.state={}", state.as_str())
 }
 
 /// Selects the requests under one eligibility.

@@ -201,6 +201,26 @@ pub fn classify(rules: &Rules) -> BTreeSet<Risk> {
     findings(rules).into_iter().map(|finding| finding.risk).collect()
 }
 
+/// The classes that one rule is in.
+#[must_use]
+pub fn classes(rule: &Rule) -> BTreeSet<Risk> {
+    let reached = REACHES.iter().filter(|reach| reach.within(rule).is_some()).map(|reach| reach.risk);
+    let told = TELLING.iter().filter(|(_, verb)| told(rule, verb).is_some()).map(|(risk, _)| *risk);
+    reached.chain(told).chain(everything(rule).map(|_| Risk::Wildcard)).collect()
+}
+
+/// Sorts rules so that the riskiest come first: by their gravest class, then by how many classes they are in, then by wildcards. Of those
+/// in no class, what writes comes before what reads.
+pub fn riskiest_first(rules: &mut [&Rule]) {
+    rules.sort_by_cached_key(|rule| {
+        let classes = classes(rule);
+        let words = rule.verbs.iter().chain(&rule.resources).chain(&rule.api_groups);
+        let wild = words.filter(|word| word.contains('*')).count();
+        let reads = rule.verbs.iter().all(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
+        (classes.is_empty(), classes.first().copied(), std::cmp::Reverse(classes.len()), std::cmp::Reverse(wild), reads)
+    });
+}
+
 /// Every class of a role, each once, with what makes it so.
 #[must_use]
 pub fn findings(rules: &Rules) -> Vec<Finding> {

@@ -57,16 +57,21 @@ impl Rules {
         &self.rules
     }
 
-    /// What a status shows of them.
+    /// What a status shows of them: the riskiest rules first, so that no number of harmless ones pushes them out of sight (T18).
     #[must_use]
     pub fn status(&self, kind: crate::api::eligibility::RoleKind, name: &str, with_rules: bool) -> RoleStatus {
-        let lines: Vec<String> = self.rules.iter().map(Rule::in_words).collect();
+        let mut ordered: Vec<&Rule> = self.rules.iter().collect();
+        if with_rules {
+            super::risks::riskiest_first(&mut ordered);
+        }
+        let lines: Vec<String> = ordered.into_iter().map(Rule::in_words).collect();
         let risks: Vec<String> = super::risks::classify(self).into_iter().map(|risk| risk.as_str().to_owned()).collect();
         let too_long = |line: &String| line.chars().count() > MAX_SHOWN_RULE;
         RoleStatus {
             kind: Some(kind),
             name: name.to_owned(),
             rules_hash: self.hash.clone(),
+            rule_count: if with_rules { i64::try_from(lines.len()).unwrap_or(i64::MAX) } else { 0 },
             truncated: with_rules && (lines.len() > MAX_SHOWN_RULES || lines.iter().any(too_long)),
             rules: lines
                 .into_iter()

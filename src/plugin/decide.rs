@@ -1,7 +1,5 @@
 //! Decisions: made for exactly the request that was looked at, and followed until they show.
 
-use std::time::Duration;
-
 use clap::Args;
 use kube::{Api, ResourceExt, api::PostParams};
 
@@ -11,20 +9,30 @@ use super::{
     manifest,
     paint::Paint,
     problem::{Exit, Problem},
+    prompt,
     read::{full_name, placed, state},
     session::Session,
     words,
 };
-use crate::api::{ActivationDecision, Reason, RoleActivationRequest};
+use crate::api::{ActivationDecision, Duration, Reason, RoleActivationRequest, Verb};
 
 /// How long a decision may take to show before somebody is told that it does not.
-const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Creates a decision.
 pub async fn create(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
+    send(session, decision, false).await
+}
+
+/// Whether a decision would be accepted, by a server-side dry run: nobody is asked about what is refused afterwards.
+pub async fn would_be_accepted(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
+    send(session, decision, true).await
+}
+
+async fn send(session: &Session, decision: &ActivationDecision, dry_run: bool) -> Result<(), Problem> {
     let namespace = decision.namespace().unwrap_or_default();
     let api: Api<ActivationDecision> = session.api(&namespace)?;
-    let how = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let how = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let what = format!("{} '{namespace}/{}'", decision.spec.decision.as_str().to_lowercase(), decision.spec.request_ref.name);
     let stored = api.create(&how, decision).await.map_err(|error| Problem::of(&what, &error))?;
     manifest::is_stored_decision(decision, &stored)
@@ -69,6 +77,19 @@ fn line(session: &Session, text: &str) {
     session.screen.data(&session.screen.on_data(text, Paint::Plain));
 }
 
+/// For how long a request would be granted: `asked`, or less where somebody whose approval counts has shortened it.
+pub async fn shortened(session: &Session, request: &RoleActivationRequest, asked: Option<Duration>) -> Result<Option<Duration>, Problem> {
+    let Some(status) = request.status.as_ref().filter(|status| !status.approvals.is_empty()) else { return Ok(asked) };
+    let decisions = session.decisions(&request.namespace().unwrap_or_default(), &request.name_any()).await?;
+    let counts = |decision: &&ActivationDecision| {
+        let who = decision.spec.decider.as_ref().map(|stamp| stamp.username.as_str());
+        decision.spec.decision == Verb::Approve
+            && decision.spec.request_ref.uid == request.uid()
+            && status.approvals.iter().any(|approval| Some(approval.approver.as_str()) == who)
+    };
+    Ok(decisions.iter().filter(counts).filter_map(|decision| decision.spec.duration).chain(asked).min())
+}
+
 /// What saying it twice comes to: the same thing again is done already, and anything else about what is decided is an error.
 pub fn said_before(session: &Session, request: &RoleActivationRequest, problem: Problem) -> Result<Exit, Problem> {
     match problem.reason() {
@@ -87,8 +108,16 @@ pub struct Word {
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
     /// Why, or what was found; the requester reads it, and it is kept.
-    #[arg(short, long, required = true, value_name = "TEXT")]
-    pub message: String,
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// What is said beside a decision: as given, or as somebody at a terminal answers. Elsewhere it must be given.
+pub fn message(session: &Session, given: Option<&str>, question: &str) -> Result<String, Problem> {
+    match given.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => Ok(text.to_owned()),
+        None => prompt::text(&session.screen, question, "a message is required; the requester reads it", "-m/--message"),
+    }
 }
 
 /// Decides about each, one after the other. Of several, one about which it fails is told and keeps no other one; the exit code says so.

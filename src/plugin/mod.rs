@@ -8,6 +8,7 @@
 pub mod commands;
 mod decide;
 mod files;
+mod filter;
 mod flags;
 mod follow;
 mod manifest;
@@ -33,8 +34,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
-    activate, approve, can_i, check, completion, deactivate, deny, describe, extend, get, history, lint, list, man, pending, review,
-    revoke, roles, run, status, unblock, version, wait, whoami,
+    activate, approve, can_i, check, completion, deactivate, deny, describe, explain, extend, get, history, lint, list, man, pending,
+    review, revoke, roles, run, status, unblock, version, wait, whoami,
 };
 use flags::Flags;
 pub use problem::Exit;
@@ -76,6 +77,7 @@ enum Command {
     Whoami(whoami::Options),
     Unblock(unblock::Options),
     Check(check::Options),
+    Explain(explain::Options),
     Lint(lint::Options),
     Completion(completion::Options),
     Version(version::Options),
@@ -137,7 +139,7 @@ async fn carry_out(cli: Cli, screen: Screen) -> Exit {
         Err(problem) => {
             beside.error(&problem.to_string());
             if let Some(reason) = problem.reason() {
-                beside.say(&beside.beside(&format!("  docs/refusals/{reason}.md says more"), paint::Paint::Dim));
+                beside.say(&beside.beside(&format!("  {}", explain::hint(reason)), paint::Paint::Dim));
             }
             problem.exit()
         }
@@ -149,6 +151,7 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
     // What needs no cluster asks none.
     let command = match command {
         Command::Lint(options) => return lint::run(&options, &screen),
+        Command::Explain(options) => return explain::run(&options, &screen),
         Command::Completion(options) => return completion::run(&options, &screen),
         Command::Man(options) => return man::run(&options, &self::command(), &screen),
         Command::Version(options) if options.client => return version::client(&options, &screen),
@@ -192,6 +195,6 @@ async fn play(command: Command, session: &mut Session) -> Result<Exit, Problem> 
         Command::Check(options) => check::run(&options, session).await,
         Command::Version(options) => version::run(&options, session).await,
         // Done above.
-        Command::Lint(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
+        Command::Lint(_) | Command::Explain(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{
     problem::Problem,
     session::{Session, valid_name},
+    suggest::is_near,
 };
 use crate::{
     api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors},
@@ -19,6 +20,9 @@ use crate::{
 
 /// Objects a page.
 const PAGE: u32 = 500;
+
+/// Most requests that are named where another one was meant.
+const NAMED: usize = 5;
 
 /// Where a list looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,9 +114,27 @@ impl Session {
         valid_name("request", name)?;
         let api: Api<RoleActivationRequest> = self.api(namespace)?;
         let found = api.get_opt(name).await.map_err(|error| Problem::of(&format!("read request '{namespace}/{name}'"), &error))?;
-        found.ok_or_else(|| {
-            Problem::Absent(format!("there is no request '{name}' in namespace '{namespace}'; 'kubectl jit list -A' finds it elsewhere"))
-        })
+        match found {
+            Some(found) => Ok(found),
+            None => Err(self.no_request(namespace, name).await),
+        }
+    }
+
+    /// Why there is no request of this name: somebody may have typed the role, the eligibility or the requester as tables show them.
+    async fn no_request(&self, namespace: &str, name: &str) -> Problem {
+        let live = self.requests(&Scope::In(vec![namespace.to_owned()]), &selectors::live_states()).await.unwrap_or_default();
+        let meant = |request: &&RoleActivationRequest| {
+            let role = request.status.as_ref().and_then(|status| status.role.as_ref()).map_or("", |role| role.name.as_str());
+            let names = [role, &request.spec.eligibility_ref.name, requester(request)];
+            names.contains(&name) || is_near(&request.name_any(), name)
+        };
+        let meant: Vec<String> = live.iter().filter(meant).take(NAMED).map(|request| format!("'{}'", request.name_any())).collect();
+        let hint = if meant.is_empty() {
+            "'kubectl jit list -A' finds it elsewhere".to_owned()
+        } else {
+            format!("did you mean {}? 'kubectl jit list -A' lists all", meant.join(", "))
+        };
+        Problem::Absent(format!("there is no request '{name}' in namespace '{namespace}'; {hint}"))
     }
 
     /// The decisions on a request, oldest first.

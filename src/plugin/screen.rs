@@ -91,6 +91,19 @@ impl Screen {
         }
     }
 
+    /// Columns of standard output; none where it is no terminal.
+    #[must_use]
+    pub const fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Columns and lines of the terminal that questions appear on; none where it is no terminal.
+    #[must_use]
+    pub fn size_beside(&self) -> Option<(usize, usize)> {
+        let lines = terminal_size::terminal_size_of(std::io::stderr()).map(|(_, height)| usize::from(height.0));
+        Some((self.width_beside?, lines?))
+    }
+
     /// True where somebody can be asked.
     #[must_use]
     pub const fn asks(&self) -> bool {

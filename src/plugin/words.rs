@@ -1,5 +1,6 @@
 //! Requests in words: where one stands, what it waits for, what comes next.
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequest, RoleEligibility, State, conditions, eligibility::RoleRef},
-    domain::{person, policy},
+    domain::{person, policy, risks, role::Rule},
 };
 
 /// The sign and the colour of a state.
@@ -113,19 +114,57 @@ pub fn next(request: &RoleActivationRequest) -> Option<String> {
     }
 }
 
-/// How much time is left or was, for a column: `44m` while it runs.
+/// How much time of access is left, for a column: `44m` while it is active.
 #[must_use]
 pub fn left(request: &RoleActivationRequest, times: &Times) -> String {
-    let status = request.status.as_ref();
-    match state(request) {
-        State::Active => {
-            status.and_then(|status| status.expires_at).map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
+    let ends = request.status.as_ref().and_then(|status| status.expires_at).filter(|_| state(request) == State::Active);
+    ends.map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
+}
+
+/// The start that a request asks for, while it lies ahead.
+#[must_use]
+pub fn starts(request: &RoleActivationRequest) -> Option<DateTime<Utc>> {
+    let ahead = matches!(state(request), State::Pending | State::AwaitingApproval | State::Scheduled);
+    request.spec.start_time.filter(|_| ahead)
+}
+
+/// For how long a request would be granted: what it asks for, else the eligibility's default within what the policy allows. None where
+/// the eligibility is not known.
+#[must_use]
+pub fn asked(
+    request: &RoleActivationRequest,
+    eligibility: Option<&RoleEligibility>,
+    policy: Option<&ApprovalPolicySpec>,
+) -> Option<Duration> {
+    request.spec.duration.or_else(|| {
+        let eligibility = eligibility?;
+        let longest = longest(eligibility, policy);
+        Some(eligibility.spec.default_duration.map_or(longest, |length| length.min(longest)))
+    })
+}
+
+/// Rules in words, the riskiest first; one that cannot be read, such as one that was cut, comes before all others.
+#[must_use]
+pub fn riskiest_first(rules: &[String]) -> Vec<&str> {
+    let (mut unread, mut read) = (Vec::new(), Vec::new());
+    for words in rules {
+        match Rule::from_words(words) {
+            Some(rule) => read.push((rule, words.as_str())),
+            None => unread.push(words.as_str()),
         }
-        State::AwaitingApproval => {
-            let deadline = status.and_then(|status| status.awaiting.as_ref()).map(|awaiting| awaiting.deadline);
-            deadline.map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
-        }
-        _ => String::new(),
+    }
+    let mut order: Vec<&Rule> = read.iter().map(|(rule, _)| rule).collect();
+    risks::riskiest_first(&mut order);
+    unread.extend(order.into_iter().filter_map(|rule| read.iter().find(|(other, _)| std::ptr::eq(other, rule)).map(|(_, words)| *words)));
+    unread
+}
+
+/// The risks of an eligibility's role, for a column. What a namespaced Role allows is not on the eligibility: that is unknown, not none.
+#[must_use]
+pub fn risks(eligibility: &RoleEligibility) -> String {
+    match eligibility.status.as_ref().and_then(|status| status.role.as_ref()) {
+        Some(role) if !role.rules_hash.is_empty() => role.risk_summary.clone(),
+        _ => "unknown".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ mod ends;
 mod people;
 mod shown;
 mod sign_in;
+mod terminal;
 mod watched;
 
 use std::{path::Path, sync::Arc};
@@ -17,10 +18,18 @@ use crate::{
 };
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
-    [ask::journeys(), ends::journeys(), people::journeys(), shown::journeys(), sign_in::journeys(), watched::journeys()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        ask::journeys(),
+        ends::journeys(),
+        people::journeys(),
+        shown::journeys(),
+        sign_in::journeys(),
+        terminal::journeys(),
+        watched::journeys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The plugin as it was built beside the operator.

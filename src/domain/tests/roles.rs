@@ -45,3 +45,17 @@ fn a_status_shows_so_many_rules() {
     assert_eq!(shown(&long, true), (1, true));
     assert_eq!(long.status(RoleKind::Role, "debug", true).rules[0].chars().count(), MAX_SHOWN_RULE);
 }
+
+#[test]
+fn f77_the_riskiest_rules_are_shown_first_and_all_are_counted() {
+    let harmless = (0..200).map(|i| rule(&["get"], &[&format!("a{i:03}")]));
+    let last = Rule { verbs: words(&["*"]), api_groups: words(&["*"]), resources: words(&["*"]), ..Rule::default() };
+    let exec = Rule { verbs: words(&["create"]), api_groups: words(&[""]), resources: words(&["pods/exec"]), ..Rule::default() };
+    let write = rule(&["delete"], &["zzz"]);
+    let rules = Rules::new(harmless.chain([write.clone(), exec.clone(), last.clone()]));
+    let status = rules.status(RoleKind::Role, "debug", true);
+    assert_eq!(status.rules[..3], [last.in_words(), exec.in_words(), write.in_words()]);
+    assert_eq!((status.rules.len(), status.rule_count, status.truncated), (MAX_SHOWN_RULES, 203, true));
+    // The hash is of all of them in an order of its own.
+    assert_eq!(status.rules_hash, rules.hash());
+}

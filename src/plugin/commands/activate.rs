@@ -1,4 +1,4 @@
-//! `kubectl jit activate ROLE`: asks for what one is eligible for, and waits until it is there.
+//! `kubectl jit activate ELIGIBILITY`: asks for what one is eligible for, and waits until it is there.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 pub struct Options {
     /// Names of eligibilities; '-' repeats your last request.
-    #[arg(value_name = "ROLE")]
+    #[arg(value_name = "ELIGIBILITY")]
     pub roles: Vec<String>,
     /// What is wanted.
     #[command(flatten)]
@@ -339,7 +339,7 @@ fn placed(session: &Session, eligibility: &RoleEligibility, namespaces: &[String
 
 /// The role that somebody chooses who named none.
 async fn asked_role(session: &Session) -> Result<String, Problem> {
-    let otherwise = "name what to activate: kubectl jit activate ROLE; 'kubectl jit roles' lists yours";
+    let otherwise = "name what to activate: kubectl jit activate ELIGIBILITY; 'kubectl jit roles' lists yours";
     if !session.screen.asks() {
         return Err(Problem::Usage(otherwise.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! `kubectl jit can-i ROLE`: every rule, by the same code that the operator decides with, and nothing is created.
+//! `kubectl jit can-i ELIGIBILITY`: every rule, by the same code that the operator decides with, and nothing is created.
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
-    #[arg(value_name = "ROLE")]
+    #[arg(value_name = "ELIGIBILITY")]
     name: String,
     #[command(flatten)]
     asked: Asked,

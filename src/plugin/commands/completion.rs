@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command, Subcommand};
 use kube::{ResourceExt, config::Kubeconfig};
 
-use super::roles;
+use super::{explain, roles};
 use crate::{
-    api::{State, selectors},
+    api::{Reason, RoleActivationRequest, State, request::ReviewState, selectors},
     plugin::{
         flags::Flags,
         problem::{Exit, Problem},
@@ -175,11 +175,14 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
     let names = match place.name() {
         "activate" | "describe" | "can-i" => eligible(words).await,
         "run" if place.given.is_empty() => eligible(words).await,
-        "approve" | "deny" => live(words, Whose::Others, |state| state == State::AwaitingApproval).await,
-        "revoke" => live(words, Whose::Others, |state| !state.is_terminal()).await,
-        "review" => live(words, Whose::Others, |_| true).await,
-        "deactivate" | "extend" => live(words, Whose::Mine, |state| !state.is_terminal()).await,
-        "get" | "status" | "wait" => live(words, Whose::Anybody, |_| true).await,
+        "approve" | "deny" => live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)]).await,
+        "revoke" => live(words, Whose::Others, &[selectors::live_states()]).await,
+        "review" => live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review)).await,
+        "deactivate" | "extend" => live(words, Whose::Mine, &[selectors::live_states()]).await,
+        "get" | "status" | "wait" => live(words, Whose::Anybody, &[String::new()]).await,
+        "explain" if place.given.is_empty() => {
+            Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
+        }
         _ => None,
     };
     let mut names = names.unwrap_or_default();
@@ -196,7 +199,8 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
         "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag)), NO_FILES),
         "namespace" => return (plain(namespaces(words).await.unwrap_or_default()), NO_FILES),
         "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
-        "role" => return (eligible(words).await.unwrap_or_default(), NO_FILES),
+        "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
+        "of-user" => return (users(words).await.unwrap_or_default(), NO_FILES),
         _ => {}
     }
     let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
@@ -262,17 +266,55 @@ enum Whose {
     Anybody,
 }
 
-/// Requests in the namespace of the words, with whose they are and how they stand.
-async fn live(words: &[String], whose: Whose, wanted: impl Fn(State) -> bool) -> Option<Candidates> {
+/// Every eligibility, or the role of each, by the flag that names it: whoever looks at requests of others need not be eligible themselves.
+async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
+    within(async {
+        let all = session(words).await?.eligibilities().await.ok()?;
+        let mut found: Candidates = match flag {
+            "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
+            _ => all.iter().map(|one| (one.name_any(), words::role(&one.spec.role_ref))).collect(),
+        };
+        found.sort();
+        found.dedup_by(|a, b| a.0 == b.0);
+        Some(found)
+    })
+    .await
+}
+
+/// Who has requests, where the words say, or anywhere.
+async fn users(words: &[String]) -> Option<Candidates> {
+    within(async {
+        let session = session(words).await?;
+        let mut names: Vec<String> =
+            session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
+        names.sort();
+        names.dedup();
+        Some(names.into_iter().map(|name| (name, String::new())).collect())
+    })
+    .await
+}
+
+/// Requests that one of these fields selects, with whose they are and how they stand. Without -n those of others are offered from every namespace, as NAMESPACE/NAME where
+/// that is another one than the context's: whoever decides looks everywhere.
+async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
     within(async {
         let session = session(words).await?;
         let me = session.me().await.ok()?.name().to_owned();
-        let mut found = session.requests(&Scope::In(session.namespaces()), &selectors::in_state(&wanted)).await.ok()?;
+        let here = session.namespaces();
+        let scope = if whose == Whose::Others { Scope::wherever(&session) } else { Scope::In(here.clone()) };
+        let mut found = Vec::new();
+        for fields in fields {
+            found.extend(session.requests(&scope, fields).await.ok()?);
+        }
         found.retain(|request| {
             let mine = requester(request) == me;
             whose == Whose::Anybody || (whose == Whose::Mine) == mine
         });
-        Some(found.iter().map(|request| (request.name_any(), format!("{}, {}", requester(request), state(request)))).collect())
+        let name = |request: &RoleActivationRequest| match request.namespace() {
+            Some(namespace) if !here.contains(&namespace) => format!("{namespace}/{}", request.name_any()),
+            _ => request.name_any(),
+        };
+        Some(found.iter().map(|request| (name(request), format!("{}, {}", requester(request), state(request)))).collect())
     })
     .await
 }

@@ -12,12 +12,12 @@ use crate::{
     },
 };
 
-/// Gives access back, or takes a request back.
+/// Ends your access early, or withdraws a pending request.
 ///
 /// It waits until the access is gone.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Names of requests; without one, the only live one in the namespace.
+    /// Names of requests, as NAME or NAMESPACE/NAME; without one, your only active or pending one in the namespace.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All that are yours, in every namespace or in those of -n.
@@ -28,6 +28,9 @@ pub struct Options {
     message: Option<String>,
 }
 
+/// Most requests in other namespaces that are named.
+const NAMED: usize = 5;
+
 /// Gives them back.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (requests, missing) = if options.names.is_empty() {
@@ -35,12 +38,19 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let live = session.my_requests(&scope, &selectors::live_states()).await?;
         match live.as_slice() {
             [] => {
-                session.screen.say(&format!("nothing of yours is active or asked for{}", scope.in_words()));
+                session.screen.say(&format!(
+                    "nothing of yours is active or pending{}{}",
+                    scope.in_words(),
+                    elsewhere(session, &scope).await
+                ));
                 return Ok(Exit::Done);
             }
             [_, _, ..] if !options.all => {
                 let names: Vec<String> = live.iter().map(full_name).collect();
-                return Err(Problem::Usage(format!("there are several: {}; name one, or say --all", names.join(", "))));
+                return Err(Problem::Usage(format!(
+                    "there are several active or pending requests of yours: {}; name one, or use --all",
+                    names.join(", ")
+                )));
             }
             _ => (live, Exit::Done),
         }
@@ -54,6 +64,21 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         Ok(decide::told(session, ended(session, request, options.message.as_deref()).await?, "given back"))
     });
     given.await.map(|exit| missing.and(exit))
+}
+
+/// What the person has in other namespaces, for who looks into the wrong one.
+async fn elsewhere(session: &Session, scope: &Scope) -> String {
+    if *scope == Scope::All {
+        return String::new();
+    }
+    let live = session.my_requests(&Scope::All, &selectors::live_states()).await.unwrap_or_default();
+    let names: Vec<String> = live.iter().take(NAMED).map(full_name).collect();
+    let more = live.len().saturating_sub(NAMED);
+    match (names.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; elsewhere: {}", names.join(", ")),
+        (false, more) => format!("; elsewhere: {} and {more} more", names.join(", ")),
+    }
 }
 
 /// Gives a request back, and returns when it is gone, or when it should be and is not, of which it warns.

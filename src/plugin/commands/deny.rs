@@ -1,4 +1,4 @@
-//! `kubectl jit deny NAME`: says no.
+//! `kubectl jit deny NAME`: refuses a request.
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use crate::{
         decide::{self, Word},
         manifest,
         problem::{Exit, Problem},
+        read::full_name,
         session::Session,
     },
 };
@@ -29,7 +30,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         if decide::is_over(session, request) {
             return Ok(Exit::Done);
         }
-        decide::create(session, &manifest::decision(request, Verb::Deny, Some(message))?).await?;
+        let message = decide::message(session, message.as_deref(), &format!("Why is {} denied?", full_name(request)))?;
+        decide::create(session, &manifest::decision(request, Verb::Deny, Some(&message))?).await?;
         Ok(decide::told(session, decide::until_ended(session, request).await?, "denied"))
     });
     decided.await.map(|exit| missing.and(exit))

@@ -1,4 +1,4 @@
-//! `kubectl jit describe ROLE`: what an eligibility gives and asks for.
+//! `kubectl jit describe ELIGIBILITY`: what an eligibility gives and asks for.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
-    #[arg(value_name = "ROLE")]
+    #[arg(value_name = "ELIGIBILITY")]
     name: String,
     #[command(flatten)]
     output: Output,

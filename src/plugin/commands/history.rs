@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use crate::{
     api::{RoleActivationRequest, selectors},
     plugin::{
+        filter::{Filter, Found, Listed},
         flags::Form,
         objects,
         problem::{Exit, Problem},
@@ -32,12 +33,8 @@ pub struct Options {
     /// Only what was asked for before then.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
     until: Option<Ago>,
-    /// Only those of this user.
-    #[arg(long, value_name = "USER")]
-    of_user: Option<String>,
-    /// Only those under this eligibility.
-    #[arg(long, value_name = "ROLE")]
-    role: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// At most so many, 0 for all; by default 100 in a table and all in other forms.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -109,24 +106,26 @@ impl Ago {
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let scope = Scope::of(session, options.all_namespaces);
     let now = session.screen.times.now();
-    if let Some(role) = &options.role {
-        crate::plugin::session::valid_name("eligibility", role)?;
-    }
-    let under = options.role.as_deref().map(|role| format!(",{}", selectors::under_eligibility(role))).unwrap_or_default();
-    let mut found = session.requests(&scope, &format!("{}{under}", selectors::ended_states())).await?;
-    found.retain(|request| {
+    let wanted = |request: &RoleActivationRequest| {
         state(request).is_terminal()
-            && options.of_user.as_deref().is_none_or(|user| requester(request) == user)
             && options.since.is_none_or(|since| created(request) >= since.instant(now))
             && options.until.is_none_or(|until| created(request) < until.instant(now))
-    });
+    };
+    let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "request that has ended" };
+    let Found { requests: mut found, unmatched } = options.filter.requests(session, listed, wanted).await?;
     let table = matches!(options.output, Shape::Table | Shape::Wide);
     let left_out = cut(&mut found, options.limit.unwrap_or(if table { SHOWN } else { 0 }));
-    if options.output == Shape::Csv {
+    // Programs get their empty list all the same.
+    let printed = if options.output == Shape::Csv {
         session.screen.data(&csv(&found));
-        return Ok(Exit::Done);
+        true
+    } else {
+        objects::listed(&session.screen, &found, options.output.form())?
+    };
+    if let Some(problem) = unmatched {
+        return Err(problem);
     }
-    if objects::listed(&session.screen, &found, options.output.form())? {
+    if printed {
         return Ok(Exit::Done);
     }
     let several = scope.is_several();

@@ -3,12 +3,13 @@
 use clap::Args;
 
 use crate::{
-    api::{State, selectors},
+    api::{RoleActivationRequest, State, selectors},
     plugin::{
+        filter::{Filter, Found, Listed},
         flags::Output,
         objects,
         problem::{Exit, Problem},
-        read::{Scope, requester, state},
+        read::{Scope, state},
         rows,
         session::Session,
     },
@@ -24,23 +25,31 @@ pub struct Options {
     /// Only your own.
     #[arg(long)]
     mine: bool,
-    /// Only what is not decided yet.
+    /// Only requests that are not decided yet.
     #[arg(long)]
     pending: bool,
-    /// Only what is active.
+    /// Only requests that are active.
     #[arg(long)]
     active: bool,
-    /// Only those of this user.
-    #[arg(long, value_name = "USER")]
-    of_user: Option<String>,
-    /// Only those under this eligibility.
-    #[arg(long, value_name = "ROLE")]
-    role: Option<String>,
-    /// Only those with these labels, as kubectl takes them.
+    #[command(flatten)]
+    filter: Filter,
+    /// Only requests with these labels, as kubectl takes them.
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
     #[command(flatten)]
     output: Output,
+}
+
+impl Options {
+    /// What a request of the list is called.
+    const fn called(&self) -> &'static str {
+        match (self.pending, self.active) {
+            (true, true) => "active or pending request",
+            (true, false) => "pending request",
+            (false, true) => "active request",
+            (false, false) => "request",
+        }
+    }
 }
 
 /// Lists them.
@@ -50,26 +59,23 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let undecided = matches!(found, State::Pending | State::AwaitingApproval);
         !(options.pending || options.active) || (options.pending && undecided) || (options.active && found == State::Active)
     };
-    let states = if options.pending || options.active { selectors::in_state(wanted) } else { String::new() };
-    let under = options.role.as_deref().map(selectors::under_eligibility).unwrap_or_default();
-    let fields = [states, under].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",");
-    if let Some(role) = &options.role {
-        crate::plugin::session::valid_name("eligibility", role)?;
-    }
-    let labels = options.selector.as_deref().unwrap_or_default();
-    let mut found = if options.mine {
-        session.my_requests_with(&scope, &fields, labels).await?
-    } else {
-        session.requests_with(&scope, &fields, labels).await?
+    let listed = Listed {
+        scope: &scope,
+        fields: &if options.pending || options.active { selectors::in_state(wanted) } else { String::new() },
+        labels: options.selector.as_deref().unwrap_or_default(),
+        mine: options.mine,
+        called: options.called(),
     };
-    found.retain(|request| wanted(state(request)) && options.of_user.as_deref().is_none_or(|user| requester(request) == user));
-    if objects::listed(&session.screen, &found, options.output.output)? {
-        return Ok(Exit::Done);
+    let kept = |request: &RoleActivationRequest| wanted(state(request));
+    let Found { requests, unmatched } = options.filter.requests(session, listed, kept).await?;
+    // Programs get their empty list all the same.
+    let printed = objects::listed(&session.screen, &requests, options.output.output)?;
+    if let Some(problem) = unmatched {
+        return Err(problem);
     }
-    let mut table = rows::table(scope.is_several());
-    for request in &found {
-        table.push(rows::row(request, scope.is_several(), &session.screen.times));
+    if !printed {
+        let nothing = format!("there is no {}{}", options.called(), scope.in_words());
+        session.screen.table(&rows::table_of(&requests, scope.is_several(), &session.screen.times), options.output.is_wide(), &nothing);
     }
-    session.screen.table(&table, options.output.is_wide(), &format!("there are no such requests{}", scope.in_words()));
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ pub mod completion;
 pub mod deactivate;
 pub mod deny;
 pub mod describe;
+pub mod explain;
 pub mod extend;
 pub mod get;
 pub mod history;

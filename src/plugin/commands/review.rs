@@ -22,7 +22,7 @@ use crate::{
 
 const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Says that an emergency was looked at.
+/// Records the review of an emergency activation.
 ///
 /// Until somebody does, its requester gets no other emergency once the review is overdue.
 #[derive(Debug, Args)]
@@ -36,7 +36,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let Word { names, message } = &options.word;
     let (requests, missing) = decide::each(session, names).await?;
     let reviewed = decide::about_each(session, &requests, async |request| {
-        decide::create(session, &manifest::decision(request, Verb::Review, Some(message))?).await?;
+        let message = decide::message(session, message.as_deref(), &format!("What did the review of {} find?", full_name(request)))?;
+        decide::create(session, &manifest::decision(request, Verb::Review, Some(&message))?).await?;
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
         let review = review(&after).map(emergency::in_words).unwrap_or_default();

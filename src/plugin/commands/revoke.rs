@@ -1,40 +1,43 @@
-//! `kubectl jit revoke`: takes access away.
+//! `kubectl jit revoke`: ends access.
 
 use clap::Args;
 
 use crate::{
     api::{RoleActivationRequest, Verb, selectors},
     plugin::{
-        decide, manifest,
+        decide,
+        filter::{Filter, Found, Listed},
+        manifest,
         paint::Paint,
         problem::{Exit, Problem},
         prompt,
-        read::{Scope, full_name, requester},
+        read::{Scope, full_name, requester, state},
         session::Session,
+        words,
     },
 };
 
-/// Takes access away.
+/// Ends access of others.
 ///
-/// What is active, scheduled or waiting: by name, or everything of a user or an eligibility.
+/// Requests that are active, scheduled or pending: by name, or everything of a user, under an eligibility or for a role, in every namespace
+/// or in those of -n. Of several filters, all must hold.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Names of requests, as NAME or NAMESPACE/NAME.
-    #[arg(value_name = "NAME", required_unless_present_any = ["of_user", "role"])]
+    #[arg(value_name = "NAME", required_unless_present_any = FILTERS, conflicts_with_all = FILTERS)]
     names: Vec<String>,
-    /// Why: said to the requester and kept.
-    #[arg(short, long, required = true, value_name = "TEXT")]
-    message: String,
-    /// Everything of this user, in every namespace or in those of -n. Beside --role: what is of both.
-    #[arg(long, value_name = "USER", conflicts_with = "names")]
-    of_user: Option<String>,
-    /// Everything under this eligibility, in every namespace or in those of -n.
-    #[arg(long, value_name = "ROLE", conflicts_with = "names")]
-    role: Option<String>,
+    /// Why; the requester reads it, and it is kept.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// Do not ask, where names were not given.
     #[arg(short, long)]
     yes: bool,
 }
+
+/// The flags that may stand instead of names.
+const FILTERS: [&str; 3] = ["of_user", "eligibility", "role"];
 
 /// Revokes them. One that cannot be revoked keeps no other one.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
@@ -45,20 +48,23 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         session.screen.say("there is nothing to revoke");
         return Ok(missing);
     }
+    let message = decide::message(session, options.message.as_deref(), "Why are they revoked?")?;
     if options.names.is_empty() && !options.yes {
-        let names: Vec<String> = requests.iter().map(|request| format!("{} of {}", full_name(request), requester(request))).collect();
-        let names: Vec<String> = names.iter().map(|name| session.screen.beside(name, Paint::Plain)).collect();
-        session.screen.present(&format!("  {}", names.join("\n  ")));
-        if !prompt::agree(
-            &session.screen,
-            &format!("Revoke these {}?", names.len()),
-            "nobody can be asked whether to revoke them: say --yes",
-        )? {
-            return Err(Problem::BrokenOff);
+        let line = |request: &RoleActivationRequest| {
+            format!("{}: {}, {}, {}", full_name(request), requester(request), words::role_name(request), state(request))
+        };
+        let lines: Vec<String> = requests.iter().map(|request| session.screen.beside(&line(request), Paint::Plain)).collect();
+        session.screen.present(&format!("  {}", lines.join("\n  ")));
+        let count = requests.len();
+        let them = if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
+        let otherwise = format!("stdin is not a terminal: pass --yes to revoke {them}");
+        if !prompt::agree(&session.screen, &format!("Revoke {them}?"), &otherwise)? {
+            session.screen.say("Cancelled; nothing was revoked.");
+            return Ok(Exit::Failed);
         }
     }
     // Everything is said first, so that nothing waits for the end of something else.
-    let said = session.each(requests, async |request| (revoke(options, session, &request).await, request)).await;
+    let said = session.each(requests, async |request| (revoke(&message, session, &request).await, request)).await;
     let ended = session.each(said, async |(said, request)| match said {
         Ok(()) => (decide::until_ended(session, &request).await, request),
         Err(problem) => (Err(problem), request),
@@ -76,13 +82,14 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     Ok(exit)
 }
 
-async fn revoke(options: &Options, session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
-    decide::create(session, &manifest::decision(request, Verb::Revoke, Some(&options.message))?).await
+async fn revoke(message: &str, session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
+    decide::create(session, &manifest::decision(request, Verb::Revoke, Some(message))?).await
 }
 
+/// What the filters select. Where they select nothing, somebody may have mistyped a name, and believes that access has ended.
 async fn of(options: &Options, session: &Session) -> Result<Vec<RoleActivationRequest>, Problem> {
-    let mut live = session.requests(&Scope::wherever(session), &selectors::live_states()).await?;
-    live.retain(|request| options.of_user.as_deref().is_none_or(|user| requester(request) == user));
-    live.retain(|request| options.role.as_ref().is_none_or(|role| request.spec.eligibility_ref.name == *role));
-    Ok(live)
+    let (scope, live) = (Scope::wherever(session), selectors::live_states());
+    let listed = Listed { scope: &scope, fields: &live, labels: "", mine: false, called: "active or pending request" };
+    let Found { requests, unmatched } = options.filter.requests(session, listed, |request| !state(request).is_terminal()).await?;
+    unmatched.map_or(Ok(requests), Err)
 }

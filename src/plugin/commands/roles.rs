@@ -4,7 +4,7 @@ use clap::Args;
 use kube::ResourceExt;
 
 use crate::{
-    api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors},
+    api::{ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors},
     domain::{eligibility, person},
     plugin::{
         flags::Output,
@@ -26,7 +26,7 @@ const NAMED: usize = 3;
 /// Everything that names you or a group of yours; with -n only what can be activated there.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Also what others are eligible for.
+    /// Also eligibilities of others; their STATE is NotASubject.
     #[arg(short = 'A', long)]
     all: bool,
     /// Print the rules of each role below it.
@@ -44,7 +44,10 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     // Who may not list requests may still see what he is eligible for.
     let (me, mut eligibilities, policies, mine) = (me?, eligibilities?, policies?, mine.unwrap_or_default());
     let wanted = session.flags.namespaces.clone();
-    eligibilities.retain(|eligibility| (options.all || is_mine(me, eligibility)) && wanted.iter().all(|name| may_cover(eligibility, name)));
+    eligibilities.retain(|eligibility| options.all || is_mine(me, eligibility));
+    let (mut eligibilities, elsewhere): (Vec<_>, Vec<_>) =
+        eligibilities.into_iter().partition(|eligibility| wanted.iter().all(|name| may_cover(eligibility, name)));
+    eligibilities.sort_by_key(ResourceExt::name_any);
     if objects::listed(&session.screen, &eligibilities, options.output.output)? {
         return Ok(Exit::Done);
     }
@@ -63,7 +66,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let now = session.screen.times.now();
     for eligibility in &eligibilities {
         let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
-        let (said, paint) = standing(eligibility, policy, &mine, now);
+        let (said, paint) = standing(me, eligibility, policy, &mine, now);
         table.push([
             eligibility.name_any().into(),
             words::role_column(&eligibility.spec.role_ref).into(),
@@ -73,23 +76,11 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             policy.map(|policy| words::requires(&policy.spec)).unwrap_or_default().into(),
             Cell::painted(said, paint),
             eligibility.spec.end_time.map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
-            eligibility
-                .status
-                .as_ref()
-                .and_then(|status| status.role.as_ref())
-                .map(|role| role.risk_summary.clone())
-                .unwrap_or_default()
-                .into(),
+            words::risks(eligibility).into(),
             eligibility.spec.description.as_ref().map(ToString::to_string).unwrap_or_default().into(),
         ]);
     }
-    let whose = if options.all {
-        "there are no eligibilities"
-    } else {
-        "you are eligible for nothing; 'kubectl jit roles -A' lists what others are eligible for"
-    };
-    let place = if wanted.is_empty() { String::new() } else { format!(" in namespace '{}'", wanted.join("', '")) };
-    session.screen.table(&table, options.output.is_wide(), &format!("{whose}{place}"));
+    session.screen.table(&table, options.output.is_wide(), &nothing(options, &wanted, &elsewhere));
     if options.show_rules {
         for eligibility in &eligibilities {
             session.screen.data(&format!("\n{}", session.screen.on_data(&eligibility.name_any(), Paint::Strong)));
@@ -126,8 +117,25 @@ pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
     !complete
 }
 
-/// Whether it can be activated now, and what I have of it.
+/// What is said where nothing is listed: where else there is something, or whom to ask.
+fn nothing(options: &Options, wanted: &[String], elsewhere: &[RoleEligibility]) -> String {
+    let whose = if options.all { "there is no eligibility" } else { "you are eligible for nothing" };
+    let place = if wanted.is_empty() { String::new() } else { format!(" in namespace '{}'", wanted.join("', '")) };
+    if elsewhere.is_empty() {
+        let hint = if options.all { "" } else { "; 'kubectl jit roles --all' lists eligibilities of others" };
+        return format!("{whose}{place}{hint}");
+    }
+    let one = |eligibility: &RoleEligibility| format!("'{}' ({})", eligibility.name_any(), words::scope(eligibility, NAMED));
+    let mut named: Vec<String> = elsewhere.iter().take(NAMED).map(one).collect();
+    if elsewhere.len() > NAMED {
+        named.push(format!("and {} more", elsewhere.len() - NAMED));
+    }
+    format!("{whose}{place}; elsewhere: {}", named.join(", "))
+}
+
+/// Whether I can activate it now, and what I have of it.
 fn standing(
+    me: &Me,
     eligibility: &RoleEligibility,
     policy: Option<&ApprovalPolicy>,
     mine: &[RoleActivationRequest],
@@ -141,8 +149,11 @@ fn standing(
     if let Some(waiting) = under().next() {
         return (state(waiting).to_string(), Paint::Waits);
     }
+    if !is_mine(me, eligibility) {
+        return (Reason::NotASubject.to_string(), Paint::Dim);
+    }
     if policy.is_none() {
-        return ("PolicyNotFound".to_owned(), Paint::Bad);
+        return (Reason::PolicyNotFound.to_string(), Paint::Bad);
     }
     if let Err(refusal) = eligibility::in_time(&eligibility_facts(eligibility), now) {
         return (refusal.reason.to_string(), Paint::Dim);
@@ -158,11 +169,14 @@ pub fn rules(session: &Session, eligibility: &RoleEligibility) {
     let role = eligibility.status.as_ref().and_then(|status| status.role.as_ref());
     match role {
         Some(role) if !role.rules.is_empty() => {
-            for rule in &role.rules {
+            for rule in words::riskiest_first(&role.rules) {
                 session.screen.data(&session.screen.on_data(&format!("  {rule}"), Paint::Plain));
             }
-            if role.truncated {
-                session.screen.data("  ... and more than a status can hold");
+            let more = usize::try_from(role.rule_count).unwrap_or(0).saturating_sub(role.rules.len());
+            match (more, role.truncated) {
+                (0, false) => {}
+                (0, true) => session.screen.data("  ... and more, or longer rules, than a status can hold"),
+                (more, _) => session.screen.data(&format!("  ... and {more} more that a status cannot hold")),
             }
         }
         _ if eligibility.spec.role_ref.kind == RoleKind::Role => {

@@ -1,4 +1,4 @@
-//! `kubectl jit run ROLE -- COMMAND`: access for as long as a command takes.
+//! `kubectl jit run ELIGIBILITY -- COMMAND`: access for as long as a command takes.
 
 use std::process::Stdio;
 
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
-    #[arg(value_name = "ROLE")]
+    #[arg(value_name = "ELIGIBILITY")]
     role: String,
     #[command(flatten)]
     asked: Asked,

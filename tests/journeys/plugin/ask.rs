@@ -96,7 +96,7 @@ async fn plugin_can_i_says_each_rule_and_creates_nothing(env: Arc<Env>) -> Outco
 async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "activate").await?;
     ended(scene.jit("dev", &["activate", &own, "--dry-run=server"]).await?, 0, &["would be created (server dry run)"])?;
-    ended(scene.jit("dev", &["activate", &own, "-d", "5h"]).await?, 5, &["DurationTooLong", "docs/refusals/DurationTooLong.md"])?;
+    ended(scene.jit("dev", &["activate", &own, "-d", "5h"]).await?, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
     ended(scene.jit("outsider", &["activate", &own]).await?, 5, &["NotASubject"])?;
     ended(scene.jit("dev", &["activate"]).await?, 2, &["name what to activate"])?;
     ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is no duration"])?;

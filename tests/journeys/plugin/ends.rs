@@ -19,6 +19,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         plugin_deny_and_wait_tell_by_their_codes,
         plugin_wait_tells_what_ended_before_its_use,
         plugin_revoke_takes_away_by_name_user_and_role,
+        f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is,
+        f31_plugin_pending_tells_how_long_and_asks_nobody_twice,
         plugin_takes_nothing_for_done_that_still_grants,
         plugin_review_settles_an_emergency,
         plugin_history_shows_what_ended,
@@ -45,7 +47,7 @@ async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Ar
     ended(
         scene.jit("lead-1", &["approve", &name]).await?,
         2,
-        &["say --yes", "Who:", "dev", "ServiceAccountTokens", "create,delete", "sha256:", "INC-7 look"],
+        &["pass --yes", "Who:", "dev", "ServiceAccountTokens", "create,delete", "sha256:", "INC-7 look"],
     )?;
     ended(scene.jit("outsider", &["approve", &name, "--yes"]).await?, 5, &["NotAnApprover"])?;
     ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["nobody approves their own request"])?;
@@ -147,13 +149,90 @@ async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcom
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     asked(&scene, &lead).await?;
     ended(scene.jit("dev-2", &["activate", &own, "--wait"]).await?, 0, &[])?;
-    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left"]).await?, 2, &["say --yes"])?;
+    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left"]).await?, 2, &["pass --yes"])?;
     ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left", "-y"]).await?, 0, &["revoked"])?;
     let left = ended(scene.jit("security", &["list", "--active"]).await?, 0, &["dev-2"])?;
     ensure!(left.lines().count() == 2, "more is left than dev-2 has: {left}");
-    ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["revoked"])?;
-    ended(scene.jit("security", &["revoke", "--role", &own, "-m", "role is broken", "--yes"]).await?, 0, &["nothing to revoke"])?;
+    let all_of = ["revoke", "--eligibility", own.as_str(), "-m", "role is broken", "--yes"];
+    ended(scene.jit("security", &all_of).await?, 0, &["revoked"])?;
+    let none = format!("no active or pending request under eligibility '{own}' in namespace '{}'; there is no", scene.name);
+    ended(scene.jit("security", &all_of).await?, 1, &[&none])?;
     scene.until_no_binding(SOON).await
+}
+
+/// The two words of the tables are the two flags, everywhere; a mistyped name never looks like "all is revoked".
+async fn f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "filters").await?;
+    ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    let waits = asked(&scene, &lead).await?;
+    let security = async |args: &[&str]| scene.jit("security", args).await;
+    // The column ROLE shows `view`; the eligibility is called otherwise.
+    let says = ["no active or pending request for role 'edti'", "'edit' (1)", "'view' (1)"];
+    ended(security(&["revoke", "--role", "edti", "-m", "incident", "--yes"]).await?, 1, &says)?;
+    ended(security(&["revoke", "--of-user", "Dev", "-m", "incident", "--yes"]).await?, 1, &["of user 'Dev'", "'dev' (2)"])?;
+    let hint = format!("--eligibility {own}");
+    ended(security(&["revoke", "--role", &own, "-m", "incident", "--yes"]).await?, 1, &["for role", &hint])?;
+    ended(security(&["revoke", "--eligibility", "view", "-m", "incident", "--yes"]).await?, 1, &["--role view"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "something was revoked");
+    // The same of all that list.
+    for command in [vec!["list"], vec!["pending"], vec!["list", "--active"]] {
+        let with = |flag, value| [command.as_slice(), &[flag, value]].concat();
+        ended(security(&with("--role", "edti")).await?, 1, &["for role 'edti'; there are: "])?;
+        ended(security(&with("--of-user", "Dev")).await?, 1, &["of user 'Dev'; there are: 'dev'"])?;
+        let empty: Value = serde_json::from_str(&ended(security(&with("--role=edti", "-ojson")).await?, 1, &[])?)?;
+        ensure!(empty["items"] == json!([]), "programs get {empty}");
+    }
+    ended(scene.jit("dev", &["status", "--role", "edti"]).await?, 1, &["for role 'edti'"])?;
+    let status = ended(scene.jit("dev", &["status", "--role", "edit"]).await?, 0, &[&waits])?;
+    ensure!(status.lines().count() == 2, "{status}");
+    let listed = ended(security(&["list", "--role", "ClusterRole/view"]).await?, 0, &[&own])?;
+    ensure!(listed.lines().count() == 2, "{listed}");
+    // Where a request is named, the role, the eligibility and the requester lead to it.
+    for word in ["edit", lead.as_str()] {
+        ended(scene.jit("lead-1", &["deny", word, "-m", "no"]).await?, 1, &["there is no request", &format!("did you mean '{waits}'?")])?;
+    }
+    ended(security(&["revoke", "--role", "edit", "--of-user", "dev", "-m", "incident", "--yes"]).await?, 0, &[&waits])?;
+    ended(security(&["revoke", "--role", "view", "-m", "incident", "--yes"]).await?, 0, &["revoked: Revoked"])?;
+    scene.until_no_binding(SOON).await
+}
+
+async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("mine-to-decide").await?;
+    let mut policy = approved_by("leads", 2);
+    policy["approval"]["requireComment"] = json!(true);
+    let offer = scene.offer("two", policy, eligibility("view")).await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &offer, "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    // Nobody said for how long: it is what the eligibility says.
+    let listed = ended(scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?, 0, &[&format!("kubectl jit approve {name}")])?;
+    ensure!(listed.contains(" 1h ") && !listed.contains("default"), "{listed}");
+    // What is refused is refused before anything is shown and asked.
+    let refused = scene.jit("lead-1", &["approve", &name, "-d", "3h"]).await?;
+    ensure!(!refused.stderr.contains("Who:"), "{}", refused.stderr);
+    ended(refused, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
+    let refused = scene.jit("dev", &["approve", &name]).await?;
+    ensure!(!refused.stderr.contains("Who:"), "{}", refused.stderr);
+    ended(refused, 5, &["approve"])?;
+    ended(scene.jit("lead-1", &["approve", &name, "--yes"]).await?, 2, &["requires a comment", "-m/--message"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "something was decided");
+    ended(scene.jit("lead-1", &["approve", &name, "--yes", "-d", "20m", "-m", "ok"]).await?, 0, &["20m, shortened from 1h", "1 of 2"])?;
+    ended(scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    let said = scene.jit("lead-1", &["pending"]).await?;
+    ensure!(said.stdout.contains(" 20m ") && !said.stderr.contains("kubectl jit approve"), "{}{}", said.stdout, said.stderr);
+    ended(scene.jit("lead-2", &["pending", "--mine-to-decide"]).await?, 0, &[&name])?;
+    // A start that lies ahead is shown where requests are listed.
+    let own = scene.offer("self", automatic(), eligibility("view")).await?;
+    let later = made(&ended(scene.jit("dev", &["activate", &own, "--start", "2h", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&later, "Scheduled", SOON).await?;
+    for args in [vec!["status"], vec!["list"], vec!["status", "-A"]] {
+        ended(scene.jit("dev", &args).await?, 0, &["STARTS"])?;
+    }
+    // Roles of others are not mine, and what is elsewhere is said to be there.
+    let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
+    let ours = all.lines().filter(|line| line.starts_with(&own));
+    ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotASubject")), "{all}");
+    ended(scene.jit_anywhere("dev", &["roles", "-n", "no-such-place"]).await?, 0, &["in namespace 'no-such-place'; elsewhere: "])?;
+    Ok(())
 }
 
 /// Nobody carries the decision out: then it is no success, whatever the command takes away.
@@ -207,9 +286,9 @@ async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
     ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
     until(&scene, &name, "its end", |status| status["endedAt"].is_string()).await?;
     ended(scene.jit("lead-1", &["history"]).await?, 0, &[&name, "dev", "Deactivated", "retention"])?;
-    ended(scene.jit("lead-1", &["history", "--of-user", "lead-1"]).await?, 0, &["nothing has ended"])?;
+    ended(scene.jit("lead-1", &["history", "--of-user", "lead-1"]).await?, 1, &["of user 'lead-1'", "there are: 'dev' (1)"])?;
     ended(scene.jit("lead-1", &["history", "--until", "1h"]).await?, 0, &["nothing has ended"])?;
-    let csv = ended(scene.jit("lead-1", &["history", "--since", "1h", "--role", &offer, "-o", "csv"]).await?, 0, &[])?;
+    let csv = ended(scene.jit("lead-1", &["history", "--since", "1h", "--eligibility", &offer, "-o", "csv"]).await?, 0, &[])?;
     ensure!(csv.lines().count() == 2 && csv.contains("\"'=1+1, \"\"quoted\"\"\""), "{csv}");
     let json: Value = serde_json::from_str(&ended(scene.jit("lead-1", &["history", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(json["kind"] == "List" && json["items"][0]["metadata"]["name"] == name.as_str(), "one is no list: {json}");

@@ -17,6 +17,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         plugin_whoami_tells_who_i_am_and_what_i_hold,
         plugin_check_tells_what_answers,
         plugin_completion_has_live_names,
+        f24_plugin_explains_a_reason_without_a_cluster,
         plugin_says_what_is_wrong_with_the_kubeconfig,
     ]
 }
@@ -111,6 +112,22 @@ async fn plugin_completion_has_live_names(env: Arc<Env>) -> Outcome {
         command.env("PATH", format!("{directory}:{path}")).args(["__complete", "jit", "activate", "-n", &scene.name, ""]).output().await?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     ensure!(said.contains(&own), "kubectl does not complete: {said}");
+    Ok(())
+}
+
+async fn f24_plugin_explains_a_reason_without_a_cluster(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("explain").await?;
+    let explain = async |args: &[&str]| {
+        let args: Vec<&str> = ["explain", "--kubeconfig", "/no/such/file"].iter().chain(args).copied().collect();
+        scene.jit_anywhere("dev", &args).await
+    };
+    let said = ended(explain(&["DurationTooLong"]).await?, 0, &["What you can do", "What an admin can do"])?;
+    ensure!(said.starts_with("DurationTooLong\n") && !said.contains("```") && !said.contains("]("), "{said}");
+    ended(explain(&["NotAnApprover: 'dev' may not approve"]).await?, 0, &["NotAnApprover"])?;
+    ended(explain(&["DuratoinTooLong"]).await?, 2, &["unknown reason 'DuratoinTooLong'", "did you mean 'DurationTooLong'?"])?;
+    ended(explain(&[]).await?, 0, &["REASON", "DurationTooLong", "GuardsNotProven"])?;
+    let data: Value = serde_json::from_str(&ended(explain(&["OwnRequest", "-o", "json"]).await?, 0, &[])?)?;
+    ensure!(data[0]["reason"] == "OwnRequest" && data[0]["sections"].as_array().is_some_and(|all| all.len() > 3), "{data}");
     Ok(())
 }
 
