@@ -248,7 +248,7 @@ mod tests {
                 "for role 'pay'; there are: 'edit' (2), 'view' (1); 'pay' is an eligibility: --eligibility pay",
             ),
             (filter(None, Some("edit"), None), "under eligibility 'edit'; there are: 'pay' (2), 'see' (1); 'edit' is a role: --role edit"),
-            (filter(Some("ann"), None, Some("edit")), "of user 'ann' for role 'edit'; there are: 'ann' 'view' (1), 'dev' 'edit' (2)"),
+            (filter(Some("ann"), None, Some("edit")), "of user 'ann' for role 'edit'; there are: 'dev' 'edit' (2), 'ann' 'view' (1)"),
         ] {
             assert_eq!(said(&filter, &all, &roles), format!("no active or pending request {sentence}"));
         }

@@ -1,7 +1,8 @@
 //! `kubectl jit`: the way people use it.
 //!
 //! It uses what the API gives everybody: whatever it does, plain kubectl can do too. Rules are those of [`crate::domain`]; the operator's
-//! rooms are closed to it, but for what `gather` does for everybody: the step from stored objects to facts, and questions about rights.
+//! rooms are closed to it, but for what `gather` does for everybody: the step from stored objects to facts, and questions about rights; and
+//! for the form of the record that the guards keep on the Lease, which `check` reads.
 
 #![allow(clippy::doc_markdown, reason = "what stands at commands and flags is printed as their help, where backticks would be letters")]
 
@@ -20,6 +21,7 @@ mod prompt;
 mod read;
 pub mod reference;
 mod rows;
+mod schema;
 mod screen;
 mod session;
 mod sign_in;
@@ -28,6 +30,7 @@ mod table;
 mod times;
 mod watching;
 mod words;
+mod yaml;
 
 use std::process::ExitCode;
 

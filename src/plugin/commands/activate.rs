@@ -25,12 +25,13 @@ use crate::{
     },
 };
 
-/// Asks for roles that you are eligible for, and waits until they are active.
+/// Activates roles that you are eligible for, and waits until they are active.
 ///
 /// In the namespaces of -n; it waits on a terminal, elsewhere with --wait.
 ///
-/// Several roles and namespaces take one reason: each role is asked for in each namespace. What a policy asks for and was not given is asked
-/// on a terminal, and is an error elsewhere.
+/// Several eligibilities and namespaces take one reason: each is requested in each namespace. All are tried first by a server-side dry run,
+/// and if one would be refused nothing is requested. What a policy requires and was not given is asked on a terminal, and is an error
+/// elsewhere.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Options {
     /// Names of eligibilities; '-' repeats your last request.
@@ -133,23 +134,51 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
         }
         return Ok(Exit::Done);
     }
+    if options.dry_run.is_some() {
+        let (would_be, exit) = create_each(session, &wanted, true).await?;
+        return dry(session, &would_be, options.output).map(|()| exit);
+    }
+    // Of several either all are requested or none: what somebody needs together is of no use in part, and pages approvers for nothing.
+    if wanted.len() > 1 {
+        let (accepted, exit) = create_each(session, &wanted, true).await?;
+        let refused = wanted.len() - accepted.len();
+        if refused > 0 {
+            session.screen.error(&format!("nothing was requested, since {refused} of {} requests would be refused", wanted.len()));
+            return Ok(exit);
+        }
+        let names: Vec<String> = wanted.iter().map(which).collect();
+        session.screen.say(&format!("requesting {}", session.screen.beside(&names.join(", "), Paint::Plain)));
+    }
+    let (made, exit) = create_each(session, &wanted, false).await?;
+    follow_up(session, &made, options.waiting, options.output).await.map(|waited| exit.and(waited))
+}
+
+/// Creates them, or tries by a server-side dry run. Of several, one that is refused is told and keeps no other one.
+async fn create_each(
+    session: &mut Session,
+    wanted: &[RoleActivationRequest],
+    dry_run: bool,
+) -> Result<(Vec<RoleActivationRequest>, Exit), Problem> {
     let (mut made, mut exit) = (Vec::new(), Exit::Done);
-    for request in &wanted {
-        match create(session, request, options.dry_run == Some(DryRun::Server)).await {
+    for request in wanted {
+        match create(session, request, dry_run).await {
             Ok(request) => made.push(request),
-            // What was asked for beside it is still wanted.
             Err(problem) if wanted.len() > 1 => {
-                let which = format!("{} in {}", request.spec.eligibility_ref.name, request.namespace().unwrap_or_default());
-                session.screen.error(&format!("{which}: {problem}"));
+                session.screen.error(&format!("{}: {problem}", which(request)));
+                if let Some(reason) = problem.reason() {
+                    session.screen.say(&session.screen.beside(&format!("  {}", super::explain::hint(reason)), Paint::Dim));
+                }
                 exit = exit.and(problem.exit());
             }
             Err(problem) => return Err(problem),
         }
     }
-    if options.dry_run.is_some() {
-        return dry(session, &made, options.output).map(|()| exit);
-    }
-    follow_up(session, &made, options.waiting, options.output).await.map(|waited| exit.and(waited))
+    Ok((made, exit))
+}
+
+/// A request that has no name yet.
+fn which(request: &RoleActivationRequest) -> String {
+    format!("{} in {}", request.spec.eligibility_ref.name, request.namespace().unwrap_or_default())
 }
 
 /// What the API server would have made.

@@ -1,21 +1,32 @@
-//! `kubectl jit check`: whether everything that an activation needs answers.
+//! `kubectl jit check`: whether everything that an activation needs is in order.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::{ConfigMap, Event},
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{
     Api,
-    api::{ListParams, PostParams},
+    api::{DynamicObject, ListParams, PostParams},
     client::Body,
 };
 use serde_json::json;
 
 use crate::{
-    api::{Reason, conditions, names::GROUP, text::printable},
+    api::{
+        Reason, State, conditions,
+        names::{self, GROUP},
+        text::printable,
+    },
     domain::{Refusal, author::Question},
     gather::access::{self, Access},
+    guards::{compare, expected::Expected, ledger::Ledger},
     kubernetes,
     plugin::{
         flags::Output,
@@ -23,25 +34,33 @@ use crate::{
         objects,
         paint::Paint,
         problem::{Exit, Problem},
+        read::{Scope, full_name},
         session::Session,
         table::{Cell, Column, Table},
         times::short,
+        words,
     },
 };
 
 /// A clock that differs by more than this is told.
 const SKEW: TimeDelta = TimeDelta::seconds(5);
-/// A Lease that nobody has renewed for so long has no holder.
-const STALE: TimeDelta = TimeDelta::seconds(15);
+/// How long a Lease is valid that does not say so.
+const VALID: TimeDelta = TimeDelta::seconds(15);
+/// Guards that were not proven again for so long are not: the holder of the Lease proves them every ten seconds, and stops granting when for
+/// thirty it cannot.
+const UNPROVEN: TimeDelta = TimeDelta::seconds(60);
+/// Most guards, and most objects that are not used, that are named.
+const NAMED: usize = 5;
 /// Pause between two looks with --wait.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Looks whether everything that an activation needs answers.
+/// Checks that jit-rbac is healthy: whether everything that an activation needs is in order.
 ///
-/// The API server, the four kinds, your rights, the webhook, the operator; and whether clocks agree.
+/// The API server and its clock, the four kinds, your rights, the webhook, the operator, and the admission guards, without which nothing is
+/// granted. What you may not read is unknown. Exit code 1 says that something is broken.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Look again until everything is well, for at most so long; without a time, two minutes.
+    /// Check again until nothing is broken, for at most this long; without a time, two minutes.
     #[arg(long, value_name = "TIME", value_parser = crate::plugin::flags::patience, num_args = 0..=1, default_missing_value = "2m", require_equals = true)]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -111,8 +130,8 @@ async fn look(session: &Session) -> Vec<Finding> {
     if server.iter().any(|finding| finding.health == Health::Broken) {
         return server;
     }
-    let (kinds, rights, webhook, lease) = tokio::join!(kinds(session), rights(session), webhook(session), leader(session, ahead));
-    server.into_iter().chain([kinds, rights, webhook, lease]).collect()
+    let (kinds, rights, webhook, operator) = tokio::join!(kinds(session), rights(session), webhook(session), operator(session, ahead));
+    server.into_iter().chain([kinds, rights, webhook]).chain(operator).collect()
 }
 
 /// How it answers, and by how much its clock is ahead of this machine's.
@@ -247,36 +266,212 @@ async fn webhook(session: &Session) -> Finding {
     }
 }
 
-/// Who holds the Lease, where that may be read; the API server's clock is `ahead` of ours.
-async fn leader(session: &Session, ahead: TimeDelta) -> Finding {
-    let what = "operator";
+/// The operator and its guards, by its Lease, where that may be read; the API server's clock is `ahead` of ours.
+async fn operator(session: &Session, ahead: TimeDelta) -> Vec<Finding> {
     let api: Api<Lease> = Api::all(session.client.clone());
     let leases = match api.list(&ListParams::default()).await.map_err(|error| Problem::of("read its Lease", &error)) {
         Ok(leases) => leases,
-        Err(Problem::Forbidden(_)) => {
-            let said = "you may not read its Lease; a cluster-admin may, or who may list Leases".to_owned();
-            return Finding { what, health: Health::Unknown, said };
+        Err(problem) => {
+            let said = match problem {
+                Problem::Forbidden(_) => "needs permission to list Leases (ask a cluster admin)".to_owned(),
+                other => other.to_string(),
+            };
+            let guards =
+                held_back(session).await.unwrap_or_else(|| Finding { what: "guards", health: Health::Unknown, said: said.clone() });
+            return vec![Finding { what: "operator", health: Health::Unknown, said }, guards];
         }
-        Err(problem) => return Finding { what, health: Health::Unknown, said: problem.to_string() },
     };
     // The one that holds the record of the guards.
-    let ours =
-        leases.items.into_iter().find(|lease| lease.metadata.annotations.iter().flatten().any(|(key, _)| key == crate::api::names::GUARDS));
-    let Some(spec) = ours.and_then(|lease| lease.spec) else {
-        return Finding { what, health: Health::Broken, said: "there is no Lease of it: has it ever run?".to_owned() };
+    let record = |lease: &Lease| lease.metadata.annotations.as_ref().and_then(|all| all.get(names::GUARDS)).cloned();
+    let Some(lease) = leases.items.into_iter().find(|lease| record(lease).is_some()) else {
+        let said = "no controller has ever run: there is no Lease with the record of its guards".to_owned();
+        return vec![Finding { what: "operator", health: Health::Broken, said }];
     };
-    let holder = spec.holder_identity.unwrap_or_default();
-    let renewed = spec.renew_time.map(|time| conditions::from_time(&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time.0)));
-    let silent = renewed.map_or(TimeDelta::MAX, |at| (session.screen.times.now() + ahead).signed_duration_since(at));
-    if holder.is_empty() || silent > STALE {
-        return Finding {
-            what,
-            health: Health::Broken,
-            said: format!(
-                "no replica holds the Lease, for {}: nothing is granted; what ends is still ended by any replica that runs",
-                short(silent.min(TimeDelta::days(3650)))
-            ),
-        };
+    let now = session.screen.times.now() + ahead;
+    let spec = lease.spec.clone().unwrap_or_default();
+    let told = told(session, &lease).await;
+    let altered = altered(session, lease.metadata.namespace.as_deref().unwrap_or_default()).await;
+    vec![leader(&spec, now), guards(record(&lease).as_deref(), now, told, &altered)]
+}
+
+/// Who holds the Lease, and whether it is still valid by what it says itself.
+fn leader(spec: &LeaseSpec, now: DateTime<Utc>) -> Finding {
+    let what = "operator";
+    let holder = spec.holder_identity.clone().unwrap_or_default();
+    let renewed = spec.renew_time.as_ref().map(|time| conditions::from_time(&Time(time.0)));
+    let silent = renewed.map_or(TimeDelta::MAX, |at| now.signed_duration_since(at));
+    let valid = spec.lease_duration_seconds.map_or(VALID, |seconds| TimeDelta::seconds(seconds.into()));
+    if holder.is_empty() || silent > valid {
+        let silent = short(silent.min(TimeDelta::days(3650)));
+        let said = format!(
+            "no controller has held the Lease for {silent}: new grants are on hold; expired grants are still removed by any running replica"
+        );
+        return Finding { what, health: Health::Broken, said };
     }
-    Finding { what, health: Health::Well, said: format!("'{holder}' holds the Lease") }
+    Finding { what, health: Health::Well, said: format!("'{holder}' holds the Lease, which is valid for {} at a time", short(valid)) }
+}
+
+/// Whether the guards are proven, by the record that the holder of the Lease keeps there. `told`: what it last said of them in an Event;
+/// `altered`: those that are not as the chart renders them.
+fn guards(record: Option<&str>, now: DateTime<Utc>, told: Option<(Reason, String)>, altered: &[String]) -> Finding {
+    let what = "guards";
+    let broken = |why: String| {
+        let more = if altered.is_empty() { String::new() } else { format!("; not as the chart renders them: {}", listed(altered)) };
+        Finding { what, health: Health::Broken, said: format!("new grants are on hold: {why}{more}") }
+    };
+    let Some(ledger) = Ledger::read(record) else {
+        return broken("their record on the Lease cannot be read; was it written by another version?".to_owned());
+    };
+    let held = told.filter(|(reason, _)| *reason != Reason::GuardsProven);
+    let Some(since) = ledger.spans().last().filter(|_| ledger.lasts()).map(|span| span.from) else {
+        let why = held.map_or_else(
+            || {
+                "the admission guards are not proven; the controller's log says why, and 'kubectl jit explain GuardsNotProven' what to do"
+                    .to_owned()
+            },
+            |(_, message)| message,
+        );
+        return broken(why);
+    };
+    if let Some((Reason::ClockSkewed, message)) = held {
+        return broken(message);
+    }
+    // What lasts is certain until the second before the last proof.
+    let last = ledger.certain().last().and_then(|span| span.until).unwrap_or(since);
+    let ago = now.signed_duration_since(last);
+    if ago > UNPROVEN {
+        return broken(format!("the admission guards were last proven {} ago", short(ago)));
+    }
+    if !altered.is_empty() {
+        return broken("the admission guards have changed and are being proven".to_owned());
+    }
+    let unused: Vec<String> = ledger.quarantined().iter().map(|one| format!("{:?} '{}'", one.kind, one.name)).collect();
+    if !unused.is_empty() {
+        let said = format!(
+            "proven, but not used, since they were written while the guards were not proven: {}; 'kubectl jit explain WrittenUnguarded' says more",
+            listed(&unused)
+        );
+        return Finding { what, health: Health::Broken, said };
+    }
+    Finding { what, health: Health::Well, said: format!("proven to be in force for {}", short(now.signed_duration_since(since))) }
+}
+
+/// The first few of them, and how many there are more.
+fn listed(all: &[String]) -> String {
+    let mut named: Vec<String> = all.iter().take(NAMED).map(|one| printable(one)).collect();
+    if all.len() > NAMED {
+        named.push(format!("and {} more", all.len() - NAMED));
+    }
+    named.join(", ")
+}
+
+/// What the controller last said of grants in an Event on its Lease; none where there is none any more, or it may not be read.
+async fn told(session: &Session, lease: &Lease) -> Option<(Reason, String)> {
+    let (namespace, name) = (lease.metadata.namespace.as_deref()?, lease.metadata.name.as_deref()?);
+    let about = ListParams::default().fields(&format!("involvedObject.kind=Lease,involvedObject.name={name}")).limit(500);
+    let events = session.api::<Event>(namespace).ok()?.list(&about).await.ok()?;
+    let at = |event: &Event| event.event_time.as_ref().map(|time| time.0).or_else(|| event.last_timestamp.as_ref().map(|time| time.0));
+    let last = events.items.into_iter().max_by_key(at)?;
+    let reason = Reason::ALL.iter().find(|reason| last.reason.as_deref() == Some(reason.as_str()))?;
+    Some((*reason, printable(&last.message.unwrap_or_default())))
+}
+
+/// The policies and webhook configurations that are not as the chart renders them, each with what is wrong and what to do; none where that
+/// may not be read. CRDs are left out: this program may be of another version than the operator.
+async fn altered(session: &Session, namespace: &str) -> Vec<String> {
+    let Ok(api) = session.api::<ConfigMap>(namespace) else { return Vec::new() };
+    let Ok(maps) = api.list(&ListParams::default().limit(500)).await else { return Vec::new() };
+    let rendered = maps.items.into_iter().find_map(|map| map.data?.remove("guards.json"));
+    let Some(Ok(expected)) = rendered.map(|text| serde_json::from_str::<Vec<Expected>>(&text)) else { return Vec::new() };
+    let found = session
+        .each(expected, async |guard| {
+            let api: Api<DynamicObject> = Api::all_with(session.client.clone(), &guard.kind.resource());
+            let why = match api.get_opt(&guard.name).await {
+                Ok(Some(stored)) => compare::difference(&guard.says, &stored.data)?,
+                Ok(None) => "is missing: 'helm upgrade' makes it again".to_owned(),
+                // Who may not read it cannot tell.
+                Err(_) => return None,
+            };
+            Some(format!("{} {why}", guard.key()))
+        })
+        .await;
+    found.into_iter().flatten().collect()
+}
+
+/// The same for who may read no Lease: requests that wait say that grants are on hold.
+async fn held_back(session: &Session) -> Option<Finding> {
+    let pending = crate::api::selectors::in_state(|state| state == State::Pending);
+    let requests = session.requests(&Scope::All, &pending).await.ok()?;
+    let held = |reason: Reason| matches!(reason, Reason::GuardsNotProven | Reason::ClockSkewed);
+    let waits = requests.iter().find(|request| request.status.as_ref().and_then(|status| status.reason).is_some_and(held))?;
+    Some(Finding { what: "guards", health: Health::Broken, said: format!("{} waits: {}", full_name(waits), words::message(waits)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::guards::ledger::{Kind, Known, Pair, Proven, Stored};
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn record(first: bool, exists: &[Stored]) -> String {
+        let mut ledger = if first { Ledger::first() } else { Ledger::lost() };
+        let proven = Proven { guards: BTreeMap::new(), at: at("2030-01-01T00:00:00Z"), versions: BTreeMap::new() };
+        ledger.begin(proven, exists, &Known::new()).unwrap();
+        ledger.write()
+    }
+
+    #[test]
+    fn f27_guards_that_are_not_proven_are_broken_and_say_what_is_missing() {
+        let now = at("2030-01-01T00:00:20Z");
+        let proven = record(true, &[]);
+        let well = guards(Some(&proven), now, None, &[]);
+        assert_eq!((well.health, well.said.as_str()), (Health::Well, "proven to be in force for 19s"));
+        let not_proven = Ledger::lost().write();
+        let why = || Some((Reason::GuardsNotProven, "ValidatingAdmissionPolicyBinding x is missing".to_owned()));
+        let changed = ["ValidatingWebhookConfiguration y .webhooks[0].z is set and should not be".to_owned()];
+        for (finding, says) in [
+            (guards(None, now, None, &[]), "cannot be read"),
+            (guards(Some("{}"), now, None, &[]), "cannot be read"),
+            (guards(Some(&not_proven), now, None, &[]), "kubectl jit explain GuardsNotProven"),
+            (guards(Some(&not_proven), now, why(), &[]), "ValidatingAdmissionPolicyBinding x is missing"),
+            (guards(Some(&not_proven), now, None, &changed), ".webhooks[0].z is set and should not be"),
+            (guards(Some(&proven), now, None, &changed), "ValidatingWebhookConfiguration y"),
+            (guards(Some(&proven), now + TimeDelta::minutes(5), None, &[]), "were last proven 5m"),
+            (guards(Some(&proven), now, Some((Reason::ClockSkewed, "the clocks differ".to_owned())), &[]), "the clocks differ"),
+        ] {
+            assert!(finding.health == Health::Broken && finding.said.contains(says), "'{says}' is not in: {}", finding.said);
+            assert!(finding.said.starts_with("new grants are on hold: "), "{}", finding.said);
+        }
+        // An old complaint is no complaint.
+        assert_eq!(guards(Some(&proven), now, why(), &[]).health, Health::Well);
+        let late = Stored {
+            kind: Kind::RoleEligibility,
+            name: "payments".to_owned(),
+            pair: Pair { uid: "u".to_owned(), generation: 1 },
+            version: 7,
+        };
+        let unused = guards(Some(&record(false, &[late])), now, None, &[]);
+        assert!(unused.health == Health::Broken && unused.said.contains("RoleEligibility 'payments'"), "{}", unused.said);
+    }
+
+    #[test]
+    fn f27_a_lease_is_valid_for_as_long_as_it_says() {
+        let lease = |seconds: Option<i32>| LeaseSpec {
+            holder_identity: Some("controller-1".to_owned()),
+            renew_time: serde_json::from_value(json!("2030-01-01T00:00:00.000000Z")).unwrap(),
+            lease_duration_seconds: seconds,
+            ..LeaseSpec::default()
+        };
+        let health = |seconds, now: &str| leader(&lease(seconds), at(now)).health;
+        assert_eq!(health(Some(6), "2030-01-01T00:00:06Z"), Health::Well);
+        assert_eq!(health(Some(6), "2030-01-01T00:00:07Z"), Health::Broken);
+        assert_eq!(health(None, "2030-01-01T00:00:14Z"), Health::Well);
+        let nobody = LeaseSpec { holder_identity: None, ..lease(Some(6)) };
+        assert_eq!(leader(&nobody, at("2030-01-01T00:00:01Z")).health, Health::Broken);
+    }
 }

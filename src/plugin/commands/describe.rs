@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Shows what an eligibility gives and asks for.
+/// Shows an eligibility: what it allows and what it requires.
 ///
 /// The role with its rules and risks, where and how long, who approves, what a request needs.
 #[derive(Debug, Args)]
@@ -42,28 +42,15 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let me = session.me().await?;
     let screen = &session.screen;
     let spec = &eligibility.spec;
+    let longest = words::longest(&eligibility, policy.as_ref().map(|policy| &policy.spec));
     let mut lines = vec![
         ("Name", eligibility.name_any()),
         ("Role", words::role(&spec.role_ref)),
         ("Description", text(spec.description.as_ref())),
         ("Namespaces", words::scope(&eligibility, usize::MAX)),
-        (
-            "You",
-            if roles::is_mine(me, &eligibility) {
-                format!("{} are eligible", me.name())
-            } else {
-                format!("{} are not eligible", me.name())
-            },
-        ),
-        ("Eligible", subjects(&eligibility)),
-        (
-            "Duration",
-            format!(
-                "{} by default, {} at most",
-                spec.default_duration.unwrap_or(spec.max_duration),
-                words::longest(&eligibility, policy.as_ref().map(|policy| &policy.spec))
-            ),
-        ),
+        ("Eligible", format!("{} ({})", if roles::is_mine(me, &eligibility) { "yes" } else { "no" }, me.name())),
+        ("Subjects", subjects(&eligibility)),
+        ("Duration", format!("{} by default, {longest} at most", spec.default_duration.map_or(longest, |length| length.min(longest)))),
         ("From", spec.start_time.map(|at| screen.times.clock(at)).unwrap_or_default()),
         ("Until", spec.end_time.map(|at| screen.times.clock(at)).unwrap_or_default()),
         ("Suspended", if spec.suspended { "yes: nothing can be activated".to_owned() } else { String::new() }),
@@ -73,8 +60,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         Some(policy) => lines.extend(asked_by(&policy.spec)),
         None => lines.push(("", "the policy does not exist: nothing can be activated".to_owned())),
     }
-    let risks = eligibility.status.as_ref().and_then(|status| status.role.as_ref()).map(|role| role.risks.join(", ")).unwrap_or_default();
-    lines.push(("Risks", risks));
+    let risks = words::risks(&eligibility);
+    lines.push(("Risks", if risks.is_empty() { "none known".to_owned() } else { risks.replace(',', ", ") }));
     let mut said = String::new();
     for (title, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
         // Writing to a String cannot fail.

@@ -86,7 +86,9 @@ fn reason(text: &str) -> Result<Reason, Problem> {
     }
     let lower = word.to_lowercase();
     // A part of a reason counts, too, and its beginning with a letter mistyped.
-    let begins = |reason: &str| (lower.len() - 1..=lower.len() + 1).any(|to| reason.get(..to).is_some_and(|part| is_near(part, &lower)));
+    let begins = |reason: &str| {
+        lower.len() > 5 && (lower.len() - 1..=lower.len() + 1).any(|to| reason.get(..to).is_some_and(|part| is_near(part, &lower)))
+    };
     let within = |reason: &str| lower.len() > 3 && (reason.to_lowercase().contains(&lower) || begins(reason));
     let close: Vec<&str> =
         Reason::ALL.iter().map(|reason| reason.as_str()).filter(|reason| is_near(reason, word) || within(reason)).collect();

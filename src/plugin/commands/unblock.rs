@@ -7,14 +7,16 @@ use std::{
 };
 
 use clap::Args;
+use k8s_openapi::api::rbac::v1::Role;
 use kube::ResourceExt;
 use regex::Regex;
 use tokio::process::Command;
 
 use super::{activate, roles};
 use crate::{
-    api::{RoleEligibility, eligibility::RoleKind},
-    domain::{eligibility, role::Rule},
+    api::{RoleEligibility, eligibility::RoleKind, names},
+    domain::{eligibility, risks, role::Rule},
+    gather::convert,
     plugin::{
         flags::Output,
         manifest::Asked,
@@ -31,7 +33,8 @@ use crate::{
 
 /// Finds the role that a Forbidden error asks for.
 ///
-/// It reads the error, or runs a kubectl command and reads its error, and says what you could activate: the least powerful first.
+/// It reads the error, or runs a kubectl command and reads its error, and says what you could activate: the least powerful first, and last
+/// what cannot be compared, since you may not read its rules.
 ///
 /// To read it: kubectl get deploy -n payments 2>&1 | kubectl jit unblock
 ///
@@ -93,8 +96,21 @@ impl Blocked {
 enum Allows {
     Yes,
     /// Its rules cannot be read, or not all of them.
-    Maybe,
+    Unknown,
 }
+
+/// An eligibility that would let somebody do what was forbidden, or may.
+#[derive(Debug)]
+struct Offer {
+    eligibility: RoleEligibility,
+    allows: Allows,
+    /// None: nobody here knows.
+    power: Option<Power>,
+    risks: String,
+}
+
+/// How much a role allows: how many risks outlive a grant, how many there are, wildcards, how many verbs on how many resources.
+type Power = (usize, usize, usize, usize);
 
 /// Reads the error, and offers.
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
@@ -115,7 +131,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     let offers = offers(session, &blocked, namespace).await?;
     if offers.is_empty() {
         let message = format!(
-            "nothing that you are eligible for in namespace '{namespace}' would let you {}; 'kubectl jit roles -A' lists what others are eligible for",
+            "nothing that you are eligible for in namespace '{namespace}' would let you {}; 'kubectl jit roles --all' lists eligibilities of others",
             blocked.in_words()
         );
         return Err(Problem::Refused { reason: None, message });
@@ -123,14 +139,8 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     offer(options, session, &blocked, namespace, &offers).await
 }
 
-async fn offer(
-    options: &Options,
-    session: &mut Session,
-    blocked: &Blocked,
-    namespace: &str,
-    offers: &[(Allows, RoleEligibility)],
-) -> Result<Exit, Problem> {
-    let eligibilities: Vec<RoleEligibility> = offers.iter().map(|(_, eligibility)| eligibility.clone()).collect();
+async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, namespace: &str, offers: &[Offer]) -> Result<Exit, Problem> {
+    let eligibilities: Vec<RoleEligibility> = offers.iter().map(|offer| offer.eligibility.clone()).collect();
     if objects::listed(&session.screen, &eligibilities, options.output.output)? {
         return Ok(Exit::Done);
     }
@@ -143,23 +153,21 @@ async fn offer(
         Column::new("APPROVAL").free(),
         Column::new("RISKS").free(),
     ]);
-    for (allows, eligibility) in offers {
+    for Offer { eligibility, allows, risks, .. } in offers {
         let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
-        let (word, paint) = if *allows == Allows::Yes { ("yes", Paint::Good) } else { ("maybe", Paint::Waits) };
-        let risks =
-            eligibility.status.as_ref().and_then(|status| status.role.as_ref()).map(|role| role.risk_summary.clone()).unwrap_or_default();
+        let (word, paint) = if *allows == Allows::Yes { ("yes", Paint::Good) } else { ("unknown", Paint::Waits) };
         table.push([
             eligibility.name_any().into(),
             words::role_column(&eligibility.spec.role_ref).into(),
             Cell::painted(word, paint),
             words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
             policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
-            risks.into(),
+            risks.as_str().into(),
         ]);
     }
     session.screen.say(&format!("to {} in namespace '{namespace}':", session.screen.beside(&blocked.in_words(), Paint::Strong)));
     session.screen.table(&table, options.output.is_wide(), "");
-    let first = offers.first().map(|(_, eligibility)| eligibility.name_any()).unwrap_or_default();
+    let first = offers.first().map(|offer| offer.eligibility.name_any()).unwrap_or_default();
     if options.command.is_empty() || !session.screen.asks() {
         session.next(&format!("kubectl jit activate {first} -n {namespace}"));
         return Ok(Exit::Done);
@@ -182,44 +190,72 @@ async fn offer(
 }
 
 /// What I am eligible for that would allow it, the least powerful first.
-async fn offers(session: &Session, blocked: &Blocked, namespace: &str) -> Result<Vec<(Allows, RoleEligibility)>, Problem> {
+async fn offers(session: &Session, blocked: &Blocked, namespace: &str) -> Result<Vec<Offer>, Problem> {
     let (me, all) = tokio::join!(session.me(), session.eligibilities());
     let (me, now) = (me?, session.screen.times.now());
-    let mut offers: Vec<(Allows, RoleEligibility)> = all?
+    let mine: Vec<RoleEligibility> = all?
         .into_iter()
         .filter(|eligibility| roles::is_mine(me, eligibility) && roles::may_cover(eligibility, namespace))
         .filter(|eligibility| eligibility::in_time(&eligibility_facts(eligibility), now).is_ok())
-        .filter_map(|eligibility| Some((allows(&eligibility, blocked)?, eligibility)))
         .collect();
-    offers.sort_by_cached_key(|(allows, eligibility)| (*allows, power(eligibility), eligibility.name_any()));
+    let read = session.each(mine, async |eligibility| (of_role(session, &eligibility, namespace).await, eligibility)).await;
+    let mut offers: Vec<Offer> = read.into_iter().filter_map(|(rules, eligibility)| weighed(eligibility, rules, blocked)).collect();
+    offers.sort_by_cached_key(order);
     Ok(offers)
 }
 
-fn parsed(eligibility: &RoleEligibility) -> (Vec<Rule>, bool) {
-    let role = eligibility.status.as_ref().and_then(|status| status.role.as_ref());
-    let Some(role) = role else { return (Vec::new(), false) };
-    let rules: Vec<Rule> = role.rules.iter().filter_map(|words| Rule::from_words(words)).collect();
-    let complete = !role.truncated && rules.len() == role.rules.len();
-    (rules, complete && eligibility.spec.role_ref.kind == RoleKind::ClusterRole)
+/// Those that certainly help come first, and among them the least powerful; then those of which more is known.
+fn order(offer: &Offer) -> (Allows, bool, Option<Power>, String) {
+    (offer.allows, offer.power.is_none(), offer.power, offer.eligibility.name_any())
 }
 
-fn allows(eligibility: &RoleEligibility, blocked: &Blocked) -> Option<Allows> {
-    let (rules, complete) = parsed(eligibility);
-    let name = blocked.name.as_deref();
-    if rules.iter().any(|rule| rule.allows(&blocked.verb, &blocked.group, &blocked.resource, name)) {
-        return Some(Allows::Yes);
+/// The rules of a Role in this namespace, which no eligibility shows; none where I may not read it.
+async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &str) -> Option<Vec<Rule>> {
+    let named = &eligibility.spec.role_ref;
+    if named.kind != RoleKind::Role || !names::is_role_name(&named.name) {
+        return None;
     }
-    (!complete).then_some(Allows::Maybe)
+    let role = session.api::<Role>(namespace).ok()?.get_opt(&named.name).await.ok()??;
+    Some(convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref()).rules.rules().to_vec())
 }
 
-/// How much a role allows: the risks that it has, then wildcards, then how many verbs on how many resources.
-fn power(eligibility: &RoleEligibility) -> (usize, usize, usize) {
-    let risks = eligibility.status.as_ref().and_then(|status| status.role.as_ref()).map_or(0, |role| role.risks.len());
-    let (rules, _) = parsed(eligibility);
+/// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.
+fn weighed(eligibility: RoleEligibility, read: Option<Vec<Rule>>, blocked: &Blocked) -> Option<Offer> {
+    let of_status = || {
+        let role = eligibility.status.as_ref()?.role.as_ref().filter(|role| !role.rules_hash.is_empty())?;
+        let rules: Vec<Rule> = role.rules.iter().filter_map(|words| Rule::from_words(words)).collect();
+        let complete = !role.truncated && rules.len() == role.rules.len();
+        let risks = risks::Risk::ALL.iter().copied().filter(|risk| role.risks.iter().any(|named| named == risk.as_str()));
+        Some((rules, complete, risks.collect::<Vec<_>>()))
+    };
+    let known = match read {
+        Some(rules) => {
+            let mut all: Vec<risks::Risk> = rules.iter().flat_map(risks::classes).collect();
+            all.sort();
+            all.dedup();
+            Some((rules, true, all))
+        }
+        None => of_status(),
+    };
+    let Some((rules, complete, risks)) = known else {
+        return Some(Offer { eligibility, allows: Allows::Unknown, power: None, risks: "unknown".to_owned() });
+    };
+    let name = blocked.name.as_deref();
+    let allows = match rules.iter().any(|rule| rule.allows(&blocked.verb, &blocked.group, &blocked.resource, name)) {
+        true => Allows::Yes,
+        false if complete => return None,
+        false => Allows::Unknown,
+    };
+    let risks_in_words = risks.iter().map(|risk| risk.as_str()).collect::<Vec<_>>().join(",");
+    Some(Offer { eligibility, allows, power: Some(power(&rules, &risks)), risks: risks_in_words })
+}
+
+fn power(rules: &[Rule], risks: &[risks::Risk]) -> Power {
+    let lasting = risks.iter().filter(|risk| risk.lasting().is_some()).count();
     let wild =
         rules.iter().flat_map(|rule| rule.verbs.iter().chain(&rule.resources).chain(&rule.api_groups)).filter(|word| *word == "*").count();
     let reach = rules.iter().map(|rule| rule.verbs.len() * rule.resources.len()).sum();
-    (risks, wild, reach)
+    (lasting, risks.len(), wild, reach)
 }
 
 /// What comes on standard input. It is shown again: the pipe has swallowed it.
@@ -291,5 +327,58 @@ mod tests {
             assert_eq!(read(text), Some((words.to_owned(), namespace.map(ToOwned::to_owned))), "{text}");
         }
         assert_eq!(read("error: the server doesn't have a resource type \"x\""), None);
+    }
+
+    #[test]
+    fn f32_the_least_powerful_comes_first_and_unknown_is_not_none() {
+        let eligibility = |name: &str, kind: &str, role: Option<serde_json::Value>| -> RoleEligibility {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name},
+                "spec": {
+                    "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": kind, "name": name},
+                    "namespaces": {"names": ["shop"]}, "policyRef": {"name": "p"}, "maxDuration": "1h",
+                },
+                "status": role.map(|role| serde_json::json!({"role": role})),
+            }))
+            .unwrap()
+        };
+        let status = |rules: &[&str], risks: &[&str]| serde_json::json!({"rulesHash": "h", "rules": rules, "risks": risks, "riskSummary": risks.join(",")});
+        let blocked = Blocked {
+            verb: "get".to_owned(),
+            group: String::new(),
+            resource: "pods".to_owned(),
+            name: None,
+            namespace: Some("shop".to_owned()),
+        };
+        let read = |words: &str| Some(vec![Rule::from_words(words).unwrap()]);
+        let admin = eligibility("admin", "ClusterRole", Some(status(&["* *.*"], &["Escalation", "Impersonation"])));
+        let edit =
+            eligibility("edit", "ClusterRole", Some(status(&["get,list,create pods"], &["Secrets", "WorkloadExec", "WorkloadCreate"])));
+        let wide = eligibility("wide", "ClusterRole", Some(status(&["get,list,watch pods,configmaps"], &[])));
+        let other = eligibility("other", "ClusterRole", Some(status(&["get configmaps"], &[])));
+        let mut offers: Vec<Offer> = [
+            weighed(admin, None, &blocked),
+            weighed(edit, None, &blocked),
+            weighed(eligibility("hidden", "Role", Some(serde_json::json!({"kind": "Role", "name": "hidden"}))), None, &blocked),
+            weighed(wide, None, &blocked),
+            weighed(eligibility("debug", "Role", None), read("get,list pods"), &blocked),
+            weighed(other, None, &blocked),
+            weighed(eligibility("useless", "Role", None), read("get secrets"), &blocked),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        offers.sort_by_cached_key(order);
+        let shown: Vec<(String, bool, &str)> =
+            offers.iter().map(|offer| (offer.eligibility.name_any(), offer.allows == Allows::Yes, offer.risks.as_str())).collect();
+        let shown: Vec<(&str, bool, &str)> = shown.iter().map(|(name, yes, risks)| (name.as_str(), *yes, *risks)).collect();
+        let expected = [
+            ("debug", true, ""),
+            ("wide", true, ""),
+            ("edit", true, "Secrets,WorkloadExec,WorkloadCreate"),
+            ("admin", true, "Escalation,Impersonation"),
+            ("hidden", false, "unknown"),
+        ];
+        assert_eq!(shown, expected);
     }
 }

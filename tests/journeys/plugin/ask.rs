@@ -21,6 +21,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         plugin_run_gives_back_however_it_ends,
         plugin_extend_goes_on_without_a_gap,
         plugin_unblock_finds_the_least_powerful_role,
+        f32_plugin_unblock_offers_the_fitting_namespaced_role_and_says_what_is_unknown,
+        f66_plugin_activates_all_that_is_asked_for_or_nothing,
     ]
 }
 
@@ -46,9 +48,16 @@ async fn plugin_roles_and_describe_show_what_i_am_eligible_for(env: Arc<Env>) ->
     ended(
         scene.jit("dev", &["describe", &lead]).await?,
         0,
-        &["ClusterRole edit", "dev are eligible", "stage 'first': 1 of group leads", "ServiceAccountTokens", "1h at most", "Group devs"],
+        &[
+            "ClusterRole edit",
+            "Eligible:    yes (dev)",
+            "stage 'first': 1 of group leads",
+            "ServiceAccountTokens",
+            "1h at most",
+            "Group devs",
+        ],
     )?;
-    ended(scene.jit("outsider", &["describe", &lead]).await?, 0, &["outsider are not eligible"])?;
+    ended(scene.jit("outsider", &["describe", &lead]).await?, 0, &["Eligible:    no (outsider)"])?;
     // The name of the role is what people remember; no other one is ever taken for it.
     ended(scene.jit("dev", &["describe", "edit"]).await?, 5, &["EligibilityNotFound", "did you mean", &lead])?;
     ended(scene.jit("dev", &["describe", "../secrets"]).await?, 5, &["EligibilityNotFound"])?;
@@ -255,5 +264,54 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     ended(scene.jit_reading("dev", &["unblock"], Some(&cluster)).await?, 5, &["whole cluster"])?;
     ended(scene.jit_reading("dev", &["unblock"], Some("connection refused")).await?, 2, &["no Forbidden error"])?;
     ended(scene.jit("dev", &["unblock", "--", "version", "--client"]).await?, 0, &[])?;
+    Ok(())
+}
+
+async fn f32_plugin_unblock_offers_the_fitting_namespaced_role_and_says_what_is_unknown(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "least").await?;
+    let mut debug = eligibility("debug");
+    debug["roleRef"]["kind"] = json!("Role");
+    let debug = scene.offer("debug", automatic(), debug).await?;
+    let error = scene.kubectl("dev", &["get", "pods", "-n", &scene.name]).await?.refused()?;
+    let said = ended(scene.jit_reading("dev", &["unblock"], Some(&error)).await?, 0, &[&format!("kubectl jit activate {own} ")])?;
+    let row = |said: &str, name: &str| said.lines().find(|line| line.starts_with(name)).map(ToOwned::to_owned).unwrap_or_default();
+    ensure!(row(&said, &debug).matches("unknown").count() == 2, "what nobody told is told to be none: {said}");
+    let wide = ended(scene.jit("dev", &["roles", "-o", "wide"]).await?, 0, &[])?;
+    ensure!(row(&wide, &debug).contains("unknown"), "{wide}");
+    // Who may read the Role knows that it is enough.
+    let reads = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reads-roles", "namespace": scene.name},
+        "rules": [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["get"]}],
+    });
+    let bound = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reads-roles", "namespace": scene.name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads-roles"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "dev"}],
+    });
+    scene.admin(&[reads, bound]).await?;
+    control_plane::wait_for("the right to read roles", SOON, async || {
+        scene.can("dev", "get", "roles").await.unwrap_or(false).then_some(())
+    })
+    .await?;
+    let said = ended(scene.jit_reading("dev", &["unblock"], Some(&error)).await?, 0, &[&format!("kubectl jit activate {debug} ")])?;
+    ensure!(row(&said, &debug).contains(" yes ") && !row(&said, &debug).contains("unknown"), "{said}");
+    ensure!(said.find(&debug) < said.find(&own), "the least powerful does not come first: {said}");
+    Ok(())
+}
+
+async fn f66_plugin_activates_all_that_is_asked_for_or_nothing(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "together").await?;
+    // One is too long for one of the two.
+    let mut brief = eligibility("view");
+    brief["maxDuration"] = json!("5m");
+    let brief = scene.offer("brief", automatic(), brief).await?;
+    let both = ["activate", own.as_str(), brief.as_str(), "-d", "10m", "--no-wait"];
+    let says = [format!("{brief} in {}: DurationTooLong", scene.name), "nothing was requested, since 1 of 2".to_owned()];
+    let says: Vec<&str> = says.iter().map(String::as_str).collect();
+    ended(scene.jit("dev", &both).await?, 5, &says)?;
+    nothing_asked(&scene).await?;
+    let says = [format!("requesting {own} in {0}, {lead} in {0}", scene.name)];
+    ended(scene.jit("dev", &["activate", &own, &lead, "-d", "10m", "--no-wait"]).await?, 0, &[&says[0], "created"])?;
+    ensure!(scene.list("rar").await?.len() == 2, "not both were requested");
     Ok(())
 }

@@ -177,8 +177,8 @@ async fn f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_the
     // The same of all that list.
     for command in [vec!["list"], vec!["pending"], vec!["list", "--active"]] {
         let with = |flag, value| [command.as_slice(), &[flag, value]].concat();
-        ended(security(&with("--role", "edti")).await?, 1, &["for role 'edti'; there are: "])?;
-        ended(security(&with("--of-user", "Dev")).await?, 1, &["of user 'Dev'; there are: 'dev'"])?;
+        ended(security(&with("--role", "edti")).await?, 1, &["for role 'edti' in namespace", "; there are: "])?;
+        ended(security(&with("--of-user", "Dev")).await?, 1, &["of user 'Dev' in namespace", "; there are: 'dev'"])?;
         let empty: Value = serde_json::from_str(&ended(security(&with("--role=edti", "-ojson")).await?, 1, &[])?)?;
         ensure!(empty["items"] == json!([]), "programs get {empty}");
     }

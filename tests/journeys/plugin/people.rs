@@ -9,6 +9,7 @@ use super::{ended, made, offers, plugin};
 use crate::{
     ensure,
     env::{Env, Journey, Outcome},
+    faults::alone,
     journeys,
 };
 
@@ -16,6 +17,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         plugin_whoami_tells_who_i_am_and_what_i_hold,
         plugin_check_tells_what_answers,
+        f27_plugin_check_says_which_guard_keeps_grants_back,
+        f34_plugin_lint_reads_directories_and_says_where_it_is_wrong,
         plugin_completion_has_live_names,
         f24_plugin_explains_a_reason_without_a_cluster,
         plugin_says_what_is_wrong_with_the_kubeconfig,
@@ -53,14 +56,54 @@ async fn plugin_check_tells_what_answers(env: Arc<Env>) -> Outcome {
             "is served",
             "you may ask and decide",
             "refuses what it should",
-            "you may not read its Lease",
+            "needs permission to list Leases",
         ],
     )?;
-    ended(scene.jit(ADMIN, &["check", "--wait=10s"]).await?, 0, &["holds the Lease"])?;
+    ended(scene.jit(ADMIN, &["check", "--wait=10s"]).await?, 0, &["holds the Lease", "valid for 6s", "proven to be in force"])?;
     let stranger = scene.jit(ADMIN, &["check", "--as", "stranger"]).await?;
     ended(stranger, 1, &["you may not create roleactivationrequests", "chart jit-access"])?;
     ended(scene.jit("dev", &["version"]).await?, 0, &["client", "server   v1.", "operator not known"])?;
     ended(scene.jit_anywhere("dev", &["version", "--client", "-o", "json"]).await?, 0, &["\"client\": \""])?;
+    Ok(())
+}
+
+async fn f27_plugin_check_says_which_guard_keeps_grants_back(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "check-guards").await?;
+    ended(scene.jit(ADMIN, &["check", "--wait=20s"]).await?, 0, &["proven to be in force"])?;
+    // Something in the cluster adds a field to a webhook configuration (F61).
+    let patch = r#"[{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchLabels": {"added": "by-somebody"}}}]"#;
+    let change = ["patch", "validatingwebhookconfiguration", "jit-rbac", "--type=json", "-p", patch];
+    scene.kubectl(ADMIN, &change).await?.ok()?;
+    let says = ["guards", "broken", "new grants are on hold", "ValidatingWebhookConfiguration jit-rbac", "namespaceSelector"];
+    ended(scene.jit(ADMIN, &["check"]).await?, 1, &says)?;
+    scene.kubectl(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-requests"]).await?.ok()?;
+    ended(scene.jit(ADMIN, &["check"]).await?, 1, &["ValidatingAdmissionPolicyBinding jit-rbac-requests"])?;
+    Ok(())
+}
+
+async fn f34_plugin_lint_reads_directories_and_says_where_it_is_wrong(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("lint").await?;
+    let access = scene.ground.cluster().directory().join(format!("{}-access", scene.name));
+    let below = access.join("eligibilities");
+    std::fs::create_dir_all(&below)?;
+    let text = "apiVersion: jitrbac.dev/v1alpha1\nkind: RoleEligibility\nmetadata: {name: pay}\nspec:\n  subjects:\n  - {kind: Grup, name: devs}\n  \
+        roleRef: {kind: ClusterRole, name: edit}\n  namespaces: {names: [pay]}\n  policyRef: {name: p}\n  maxDuration: 3 hours\n";
+    std::fs::write(below.join("pay.yaml"), text)?;
+    let lint = async |path: &str, more: &[&str]| {
+        let args: Vec<&str> = ["lint", "-f", path].iter().chain(more).copied().collect();
+        scene.jit_anywhere("dev", &args).await
+    };
+    let directory = access.display().to_string();
+    ended(lint(&directory, &[]).await?, 1, &["nothing was checked", "-R", "eligibilities"])?;
+    let says = [
+        "pay.yaml:6: RoleEligibility 'pay': error: spec.subjects[0].kind: 'Grup' is not one of",
+        "pay.yaml:10: RoleEligibility 'pay': error: spec.maxDuration: '3 hours'",
+        "errors: 2",
+    ];
+    ended(lint(&directory, &["-R"]).await?, 5, &says)?;
+    std::fs::write(below.join("broken.yaml"), "a\t: b: c\n")?;
+    let said = ended(lint(&directory, &["-R"]).await?, 5, &["broken.yaml: error: ", "line 1", "errors: 3"])?;
+    ensure!(!said.contains('\u{fffd}'), "{said}");
     Ok(())
 }
 
