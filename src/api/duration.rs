@@ -18,9 +18,9 @@ pub struct Duration {
 /// The longest that can be written: 99,999 hours.
 pub const LONGEST: Duration = Duration { seconds: 99_999 * 3600 };
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{0}' is no duration: write hours, minutes and seconds such as 45m, 1h30m or 90s, at most 99999h")]
+#[error("'{0}' is not a valid duration: use h, m and s, for example 24h, 1h30m or 90s, at most 99999h")]
 pub struct DurationError(String);
 
 impl Duration {

@@ -14,7 +14,7 @@ use super::{
     session::Session,
     words,
 };
-use crate::api::{ActivationDecision, Duration, Reason, RoleActivationRequest, Verb};
+use crate::api::{ActivationDecision, Duration, Reason, RoleActivationRequest, State, Verb};
 
 /// How long a decision may take to show before somebody is told that it does not.
 const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
@@ -60,7 +60,8 @@ pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> 
 /// stands, but a script must not go on as if it were carried out.
 pub fn told(session: &Session, ended: Option<RoleActivationRequest>, done: &str) -> Exit {
     let Some(ended) = ended else { return Exit::TimedOut };
-    line(session, &format!("{} {done}: {}", full_name(&ended), state(&ended)));
+    let why = if done == "revoked" && state(&ended) == State::Denied { ", since it was not granted yet" } else { "" };
+    line(session, &format!("{} {done}: {}{why}", full_name(&ended), state(&ended)));
     Exit::Done
 }
 
@@ -145,8 +146,13 @@ pub async fn about_each(
 pub async fn each(session: &Session, names: &[String]) -> Result<(Vec<RoleActivationRequest>, Exit), Problem> {
     let namespace = session.namespace()?;
     let (mut found, mut exit) = (Vec::new(), Exit::Done);
+    let mut seen = std::collections::BTreeSet::new();
     for name in names {
         let (place, name) = placed(name, &namespace);
+        // A name that is given twice is decided about once.
+        if !seen.insert((place.clone(), name.to_owned())) {
+            continue;
+        }
         match session.request(&place, name).await {
             Ok(request) => found.push(request),
             Err(problem) if names.len() > 1 => {

@@ -25,7 +25,7 @@ pub struct Flags {
     /// The user of the kubeconfig.
     #[arg(long, global = true, value_name = "NAME", help_heading = KUBECTL)]
     pub user: Option<String>,
-    /// The namespace; given again, several, where a command can do that. By default that of the context.
+    /// The namespace; defaults to the context's. Repeat it for several, where a command supports that.
     #[arg(short, long = "namespace", global = true, value_name = "NAMESPACE", help_heading = KUBECTL)]
     pub namespaces: Vec<String>,
     /// Act as this user; needs the right to impersonate.
@@ -58,23 +58,23 @@ pub struct Flags {
     /// Do not check the API server's certificate.
     #[arg(long, global = true, help_heading = KUBECTL)]
     pub insecure_skip_tls_verify: bool,
-    /// How long one call may take, such as 10s; 0: as long as it likes.
+    /// How long one call may take, such as 10s; 0: no limit.
     #[arg(long, global = true, value_name = "TIME", default_value = "0", value_parser = request_timeout, help_heading = KUBECTL)]
     pub request_timeout: Duration,
 
-    /// When there is colour; NO_COLOR is heeded too.
+    /// Colorize output; honors NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", help_heading = PRINTING)]
     pub color: Colour,
     /// No colour.
     #[arg(long, global = true, help_heading = PRINTING)]
     pub no_color: bool,
-    /// Nothing but data and errors.
+    /// Print nothing but data and errors.
     #[arg(short, long, global = true, help_heading = PRINTING)]
     pub quiet: bool,
     /// Times in UTC instead of this machine's zone.
     #[arg(long, global = true, help_heading = PRINTING)]
     pub utc: bool,
-    /// Never ask; what is missing is an error.
+    /// Never ask for input; what is missing is an error.
     #[arg(long, global = true, env = "KUBECTL_JIT_NON_INTERACTIVE", value_parser = clap::builder::FalseyValueParser::new(), help_heading = PRINTING)]
     pub non_interactive: bool,
     /// Tables without the line of titles.

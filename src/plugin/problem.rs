@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use kube::core::Status;
 
 use crate::{
-    api::{Reason, State, text::printable},
+    api::{Reason, State, names::GROUP, text::printable},
     domain::Refusal,
     errors::one_line,
 };
@@ -170,6 +170,10 @@ impl Problem {
             },
             (_, 401) => Self::Api(format!("cannot {what}: the API server does not know you (401): sign in again")),
             (None, 403) => Self::Forbidden(format!("cannot {what}: {message}")),
+            // The API server's own words are about a webhook that nobody has heard of.
+            _ if message.contains("failed calling webhook") && message.contains(GROUP) => {
+                Self::Api(format!("cannot {what}: jit-rbac does not answer; 'kubectl jit check' says what is wrong ({message})"))
+            }
             (None, 404) => Self::Absent(format!("cannot {what}: {message}")),
             // The schema says which field it is.
             (None, 422) => Self::Refused { reason: None, message: field_errors(status).unwrap_or(message) },
@@ -209,6 +213,8 @@ mod tests {
         let said =
             answer(422, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: nobody approves his own request");
         assert_eq!((said.to_string().as_str(), said.exit()), ("nobody approves his own request", Exit::Refused));
+        let down = answer(500, "Internal error occurred: failed calling webhook \"activations.jitrbac.dev\": context deadline exceeded");
+        assert!(down.to_string().contains("jit-rbac does not answer; 'kubectl jit check' says"), "{down}");
         assert_eq!(answer(403, "rar is forbidden: User \"x\" cannot create").exit(), Exit::Failed);
         assert_eq!(answer(503, "admission webhook \"x\" denied the request: Unreadable: try again").exit(), Exit::Failed);
     }

@@ -14,6 +14,23 @@ pub fn text(screen: &Screen, question: &str, help: &str, flag: &str) -> Result<S
     answer(Text::new(question).with_help_message(&help).prompt())
 }
 
+/// The same until `check` accepts it: what is refused later is said before anything else is asked.
+pub fn text_that(
+    screen: &Screen,
+    question: &str,
+    help: &str,
+    flag: &str,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<String, Problem> {
+    loop {
+        let given = text(screen, question, help, flag)?;
+        match check(&given) {
+            Ok(()) => return Ok(given),
+            Err(why) => screen.warn(&why),
+        }
+    }
+}
+
 /// One of several.
 pub fn choice(screen: &Screen, question: &str, options: &[String], otherwise: &str) -> Result<String, Problem> {
     if !screen.asks() || options.is_empty() {

@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use super::{
+    paint::Paint,
     read::{created, requester, state},
     table::{Cell, Column, Table},
     times::{Times, short},
@@ -10,11 +11,14 @@ use super::{
 };
 use crate::api::RoleActivationRequest;
 
-/// Requests as a table; with a column for namespaces where they are of several, and one for starts where one lies ahead.
+/// Requests as a table; with a column for namespaces where they are of several, one for starts where one lies ahead, and one for emergencies
+/// where there is one.
 #[must_use]
 pub fn table_of(requests: &[RoleActivationRequest], several: bool, times: &Times) -> Table {
     let ahead = requests.iter().any(|request| words::starts(request).is_some());
     let place = several.then_some(Column::new("NAMESPACE"));
+    let urgent =
+        if requests.iter().any(|request| request.spec.emergency) { Column::new("EMERGENCY") } else { Column::new("EMERGENCY").wide() };
     let starts = if ahead { Column::new("STARTS") } else { Column::new("STARTS").wide() };
     let columns = [
         Column::new("NAME"),
@@ -24,6 +28,7 @@ pub fn table_of(requests: &[RoleActivationRequest], several: bool, times: &Times
         starts,
         Column::new("LEFT"),
         Column::new("AGE"),
+        urgent,
         Column::new("DECIDE-BY").wide(),
         Column::new("ELIGIBILITY").wide(),
         Column::new("REASON").wide(),
@@ -43,7 +48,7 @@ fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec<Cel
     let (_, paint) = words::mark(found);
     let place = several.then(|| Cell::from(request.namespace().unwrap_or_default()));
     let decide_by = status.and_then(|status| status.awaiting.as_ref()).map(|awaiting| times.clock(awaiting.deadline));
-    let cells: [Cell; 13] = [
+    let cells: [Cell; 14] = [
         request.name_any().into(),
         words::role_name(request).into(),
         requester(request).into(),
@@ -51,6 +56,7 @@ fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec<Cel
         words::starts(request).map(|at| times.clock(at)).unwrap_or_default().into(),
         words::left(request, times).into(),
         short(times.now().signed_duration_since(created(request))).into(),
+        Cell::painted(if request.spec.emergency { "yes" } else { "" }, Paint::Bad),
         decide_by.unwrap_or_default().into(),
         request.spec.eligibility_ref.name.as_str().into(),
         words::reason(request).into(),

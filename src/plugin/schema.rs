@@ -193,7 +193,7 @@ mod tests {
             "spec.list[1].y is no field that the API server would keep",
             "spec.labels.l must be a text, not 1",
             "spec.at 'now' is not a time such as 2026-12-01T08:00:00Z",
-            "spec.max '3 hours' is no duration: write hours, minutes and seconds such as 45m, 1h30m or 90s, at most 99999h",
+            "spec.max '3 hours' is not a valid duration: use h, m and s, for example 24h, 1h30m or 90s, at most 99999h",
             "spec.line must be one line",
             "spec.knid is no field that the API server would keep; did you mean 'kind'?",
         ]

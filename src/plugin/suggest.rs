@@ -13,6 +13,7 @@ const MOST: usize = 5;
 
 /// The eligibility of this name. No other one is ever taken instead: what somebody may have meant is only said.
 pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibility, Problem> {
+    let name = plain_name(name);
     let found = if names::is_object_name(name) { session.eligibility(name).await? } else { None };
     if let Some(found) = found {
         return Ok(found);
@@ -43,6 +44,13 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     };
     let first = refusal.message.split(';').next().unwrap_or_default().to_owned();
     Err(Refusal::new(refusal.reason, format!("{first}; {hint}")).into())
+}
+
+/// `name`, `rel/name` and `roleeligibility.jitrbac.dev/name` name the same eligibility, as `-o name` prints it.
+#[must_use]
+pub fn plain_name(text: &str) -> &str {
+    let kinds = ["rel", "roleeligibility", "roleeligibilities"];
+    text.split_once('/').filter(|(kind, _)| kinds.contains(&kind.split('.').next().unwrap_or_default())).map_or(text, |(_, name)| name)
 }
 
 /// True when one of two names is the other one with a letter or two mistyped, left out or swapped.
@@ -77,6 +85,14 @@ fn distance(one: &[char], other: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_eligibility_is_named_as_it_is_printed() {
+        for text in ["pay", "rel/pay", "roleeligibility.jitrbac.dev/pay"] {
+            assert_eq!(plain_name(text), "pay");
+        }
+        assert_eq!(plain_name("rar/pay"), "rar/pay");
+    }
 
     #[test]
     fn mistyped_names_are_near() {

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
-    api::{self, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility},
-    domain::eligibility as rule,
+    api::{self, ApprovalPolicy, RoleActivationRequest, RoleEligibility},
+    domain::{eligibility as rule, evidence, requirements},
     plugin::{
         flags::{Form, Output, patience},
         follow::{self, Goal, follow},
@@ -18,7 +18,7 @@ use crate::{
         problem::{Exit, Problem},
         profiles::{self, Profile},
         prompt,
-        read::{Scope, full_name, plain_name},
+        read::{Scope, full_name, plain_name, policy_facts},
         screen::Screen,
         session::Session,
         sign_in, suggest, words,
@@ -43,10 +43,10 @@ pub struct Options {
     /// Start later: a time such as 2026-12-01T08:00:00Z, or how long from now, such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
     pub start: Option<Start>,
-    /// Roles, namespaces, duration and so on of a saved set; flags go before what it says.
+    /// Use a saved set of eligibilities, namespaces, duration and so on; flags override it.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Save what was asked for as a set under this name.
+    /// Save what is requested as a set under this name.
     #[arg(long, value_name = "NAME")]
     pub save_profile: Option<String>,
     /// Ask again as this manifest did ('-': standard input), under a new name.
@@ -66,10 +66,10 @@ pub struct Options {
 /// Whether and how long a command waits.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Waiting {
-    /// Wait until it is active or refused, also where nobody watches.
+    /// Wait for the outcome, also when this is not run on a terminal.
     #[arg(long, overrides_with = "no_wait")]
     pub wait: bool,
-    /// Return as soon as it is asked for.
+    /// Return as soon as the request is created.
     #[arg(long, overrides_with = "wait")]
     pub no_wait: bool,
     /// How long to wait, such as 10m; by default as long as it takes.
@@ -215,9 +215,21 @@ pub async fn follow_up(session: &Session, made: &[RoleActivationRequest], waitin
         session.screen.say(&format!("request {} created", full_name(request)));
     }
     let seen = if made.len() > 1 { follow::told_of_several } else { follow::told };
-    let waits = made.iter().map(|request| until_usable(session, request, waiting.timeout, seen));
+    let waits = futures::future::join_all(made.iter().map(|request| until_usable(session, request, waiting.timeout, seen)));
     let (mut exit, mut last, mut problems) = (Exit::Done, Vec::new(), Vec::new());
-    for (request, ended) in made.iter().zip(futures::future::join_all(waits).await) {
+    let waited = tokio::select! {
+        waited = waits => waited,
+        // The requests go on without whoever stops waiting, and so do the questions to approvers.
+        _ = tokio::signal::ctrl_c() => {
+            session.screen.clear();
+            session.screen.warn("not waiting any longer; what was requested is not withdrawn by that");
+            made.iter().for_each(|request| {
+                session.next(&format!("kubectl jit deactivate {} -n {}", request.name_any(), request.namespace().unwrap_or_default()));
+            });
+            return Err(Problem::BrokenOff);
+        }
+    };
+    for (request, ended) in made.iter().zip(waited) {
         match ended {
             Ok(ended) => {
                 exit = exit.and(Goal::Settled.exit(&ended));
@@ -303,7 +315,7 @@ async fn wanted(options: &Options, session: &Session) -> Result<Vec<RoleActivati
     for role in &roles {
         let eligibility = suggest::eligibility(session, role).await?;
         let policy = session.policy(&eligibility.spec.policy_ref.name).await?;
-        complete(session, &mut said, &eligibility, policy.as_ref().map(|policy| &policy.spec))?;
+        complete(session, &mut said, &eligibility, policy.as_ref())?;
         offers.push(eligibility);
     }
     if let Some(name) = &options.save_profile {
@@ -332,24 +344,28 @@ fn said(options: &Options, profile: &Profile, session: &Session) -> Said {
 }
 
 /// Asks for what the policy wants and nobody has said.
-fn complete(session: &Session, said: &mut Said, eligibility: &RoleEligibility, policy: Option<&ApprovalPolicySpec>) -> Result<(), Problem> {
-    let Some(policy) = policy else { return Ok(()) };
-    let rules = policy.requirements.clone().unwrap_or_default();
+fn complete(session: &Session, said: &mut Said, eligibility: &RoleEligibility, policy: Option<&ApprovalPolicy>) -> Result<(), Problem> {
+    let Some(policy) = policy.map(policy_facts) else { return Ok(()) };
+    let rules = policy.spec.requirements.clone().unwrap_or_default();
+    let spec = |said: Said| manifest::request(&eligibility.name_any(), "default", "", &said).map(|request| request.spec);
     let name = &eligibility.spec.policy_ref.name;
     let needs_reason = rules.justification.as_ref().is_some_and(|rule| rule.min_length != Some(0)) || said.emergency;
     if needs_reason && said.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
         let least = rules.justification.as_ref().and_then(|rule| rule.min_length).unwrap_or(1);
-        said.reason = Some(prompt::text(
-            &session.screen,
-            "Why?",
-            &format!("policy '{name}' asks for a reason of at least {least} characters"),
-            "-r/--reason",
-        )?);
+        let help = format!("policy '{name}' asks for a reason of at least {least} characters");
+        said.reason = Some(prompt::text_that(&session.screen, "Why?", &help, "-r/--reason", |text| {
+            let spec = spec(Said { reason: Some(text.to_owned()), ..Said::default() }).map_err(|problem| problem.to_string())?;
+            requirements::justification(&spec, &policy).map_err(|refusal| refusal.message)
+        })?);
     }
     if rules.ticket.as_ref().is_some_and(|rule| rule.required) && said.ticket.is_none() {
         let pattern = rules.ticket.and_then(|rule| rule.pattern).filter(|pattern| !pattern.is_empty());
         let form = pattern.map(|pattern| format!(" that matches {pattern}")).unwrap_or_default();
-        said.ticket = Some(prompt::text(&session.screen, "Ticket?", &format!("policy '{name}' asks for a ticket{form}"), "--ticket")?);
+        let help = format!("policy '{name}' asks for a ticket{form}");
+        said.ticket = Some(prompt::text_that(&session.screen, "Ticket?", &help, "--ticket", |text| {
+            let spec = spec(Said { ticket: Some(text.to_owned()), ..Said::default() }).map_err(|problem| problem.to_string())?;
+            evidence::ticket(&spec, &policy).map_err(|refusal| refusal.message)
+        })?);
     }
     Ok(())
 }

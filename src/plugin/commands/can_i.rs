@@ -31,11 +31,11 @@ use crate::{
     },
 };
 
-/// Says of each rule whether it lets you activate a role.
+/// Checks, rule by rule, whether you could activate a role.
 ///
-/// Now or at another time, by the code that the operator decides with; nothing is created. Exit code 5 says that a rule does not.
+/// Now or at another time, by the code that the operator decides with; nothing is created. Exit code 5 says that a rule refuses it.
 ///
-/// What would be granted now is asked of the API server too, by a dry run, when everything is given that the policy asks for.
+/// Where everything is given that the policy requires, the API server is asked too, by a dry run.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
@@ -104,7 +104,7 @@ async fn asked(session: &Session, wanted: &RoleActivationRequest) -> Result<Answ
     let api = session.api::<RoleActivationRequest>(&wanted.namespace().unwrap_or_default())?;
     let how = kube::api::PostParams { dry_run: true, field_manager: Some(super::FIELD_MANAGER.to_owned()) };
     match api.create(&how, wanted).await.map_err(|error| Problem::of("ask the API server", &error)) {
-        Ok(_) => Ok(Answer::Pass("would take the request (server dry run)".to_owned())),
+        Ok(_) => Ok(Answer::Pass("would accept the request (server dry run)".to_owned())),
         Err(Problem::Refused { reason, message }) => Ok(Answer::Fail(Refusal::new(reason.unwrap_or(api::Reason::InvalidField), message))),
         Err(other) => Err(other),
     }
@@ -251,12 +251,12 @@ impl Case {
                 rule: "one at a time",
                 said: said(
                     one_live::check(&self.request, &self.who, &self.peers, &self.settings.identities),
-                    "nothing of yours is live there",
+                    "no other request of yours for this role and namespace",
                 ),
             },
         ];
         if let Ok(account) = &account {
-            lines.push(Line { rule: "identity", said: said(self.identity(account), "fresh enough") });
+            lines.push(Line { rule: "identity", said: said(self.identity(account), "group membership is recent enough") });
             if spec.emergency {
                 let asked = asked.unwrap_or(self.eligibility.spec.max_duration);
                 lines.push(Line { rule: "emergency", said: said(emergency::check(beside, account, asked), "allowed; a review follows") });
@@ -265,7 +265,7 @@ impl Case {
         if limits.max_active_per_user.is_some() || limits.max_pending_per_user.is_some() || limits.max_schedule_ahead.is_some() {
             let within =
                 limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(beside)).and_then(|()| limits::active(beside));
-            lines.push(Line { rule: "limits", said: said(within, "within them") });
+            lines.push(Line { rule: "limits", said: said(within, "within the limits") });
         }
         if limits.cooldown.is_some_and(|pause| !pause.is_zero()) && !skips {
             lines.push(Line { rule: "cooldown", said: said(limits::cooldown(beside, self.at), "over") });

@@ -112,7 +112,13 @@ fn print(options: &Options, session: &Session, findings: &[Finding]) -> Result<(
     if !options.output.is_table() {
         let value: Vec<_> =
             findings.iter().map(|finding| json!({"what": finding.what, "health": word(finding.health).0, "says": finding.said})).collect();
-        session.screen.data(&objects::data(&json!(value), options.output.output)?.unwrap_or_default());
+        // A name is that of what is not in order.
+        let names =
+            || findings.iter().filter(|finding| finding.health != Health::Well).map(|finding| finding.what).collect::<Vec<_>>().join("\n");
+        let text = objects::data(&json!(value), options.output.output)?.unwrap_or_else(names);
+        if !text.is_empty() {
+            session.screen.data(&text);
+        }
         return Ok(());
     }
     let mut table = Table::new([Column::new("WHAT"), Column::new("HEALTH"), Column::new("SAYS")]);
@@ -387,7 +393,13 @@ async fn altered(session: &Session, namespace: &str) -> Vec<String> {
         .each(expected, async |guard| {
             let api: Api<DynamicObject> = Api::all_with(session.client.clone(), &guard.kind.resource());
             let why = match api.get_opt(&guard.name).await {
-                Ok(Some(stored)) => compare::difference(&guard.says, &stored.data)?,
+                Ok(Some(mut stored)) => {
+                    // What the API server thinks of a policy is no part of what it says.
+                    if let Some(fields) = stored.data.as_object_mut() {
+                        fields.remove("status");
+                    }
+                    compare::difference(&guard.says, &stored.data)?
+                }
                 Ok(None) => "is missing: 'helm upgrade' makes it again".to_owned(),
                 // Who may not read it cannot tell.
                 Err(_) => return None,

@@ -10,7 +10,7 @@ use kube::{ResourceExt, config::Kubeconfig};
 
 use super::{explain, roles};
 use crate::{
-    api::{Reason, RoleActivationRequest, State, request::ReviewState, selectors},
+    api::{Reason, RoleActivationRequest, RoleEligibility, State, request::ReviewState, selectors},
     plugin::{
         flags::Flags,
         problem::{Exit, Problem},
@@ -197,7 +197,7 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
             return (Vec::new(), FILES);
         }
         "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag)), NO_FILES),
-        "namespace" => return (plain(namespaces(words).await.unwrap_or_default()), NO_FILES),
+        "namespace" => return (plain(namespaces(place, words).await.unwrap_or_default()), NO_FILES),
         "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
         "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
         "of-user" => return (users(words).await.unwrap_or_default(), NO_FILES),
@@ -243,11 +243,16 @@ async fn eligible(words: &[String]) -> Option<Candidates> {
     .await
 }
 
-/// The namespaces in which I could activate something: a requester can list no others.
-async fn namespaces(words: &[String]) -> Option<Vec<String>> {
+/// The namespaces of eligibilities: a requester can list no others. Where something is to be activated, those in which I could activate it.
+async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
     within(async {
         let session = session(words).await?;
-        let all = session.eligibilities().await.ok()?;
+        let mut all = session.eligibilities().await.ok()?;
+        if ["activate", "run", "can-i"].contains(&place.name()) {
+            let me = session.me().await.ok()?;
+            let given = |eligibility: &RoleEligibility| place.given.is_empty() || place.given.contains(&eligibility.name_any());
+            all.retain(|eligibility| roles::is_mine(me, eligibility) && given(eligibility));
+        }
         let mut names: Vec<String> = all
             .into_iter()
             .flat_map(|eligibility| eligibility.status.and_then(|status| status.namespaces).map(|found| found.names).unwrap_or_default())

@@ -299,7 +299,7 @@ mod tests {
         let found = said(text);
         let has = |part: &str| assert!(found.iter().any(|line| line.contains(part)), "no '{part}': {found:#?}");
         has("f:9: RoleEligibility 'pay' (document 2): spec.subjects[0].kind: 'Grup' is not one of");
-        has("f:13: RoleEligibility 'pay' (document 2): spec.maxDuration: '3 hours' is no duration");
+        has("f:13: RoleEligibility 'pay' (document 2): spec.maxDuration: '3 hours' is not a valid duration");
         has("f:14: RoleEligibility 'pay' (document 2): spec.endTiem: is no field that the API server would keep; did you mean 'endTime'?");
         assert_eq!(found.len(), 3, "{found:#?}");
     }

@@ -216,7 +216,7 @@ async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &s
         return None;
     }
     let role = session.api::<Role>(namespace).ok()?.get_opt(&named.name).await.ok()??;
-    Some(convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref()).rules.rules().to_vec())
+    convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref()).found().map(|role| role.rules.rules().to_vec())
 }
 
 /// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.

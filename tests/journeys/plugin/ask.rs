@@ -108,7 +108,7 @@ async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
     ended(scene.jit("dev", &["activate", &own, "-d", "5h"]).await?, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
     ended(scene.jit("outsider", &["activate", &own]).await?, 5, &["NotASubject"])?;
     ended(scene.jit("dev", &["activate"]).await?, 2, &["name what to activate"])?;
-    ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is no duration"])?;
+    ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is not a valid duration"])?;
     ended(scene.jit("dev", &["activate", &own, "-r", "two\nlines"]).await?, 2, &["U+000A"])?;
     nothing_asked(&scene).await?;
     // What is printed is what plain kubectl takes.
