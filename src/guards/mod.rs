@@ -30,6 +30,7 @@ use self::{
     ledger::{Kind, Ledger},
     state::State,
 };
+pub use self::{probe::DIFFERS, state::cure};
 use crate::{
     api::{ApprovalPolicySpec, RoleEligibilitySpec},
     clock::Clock,

@@ -262,7 +262,8 @@ impl State {
 
 /// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
 /// object goes first; but a CRD would take every record with it.
-fn cure(key: &str, why: &str) -> String {
+#[must_use]
+pub fn cure(key: &str, why: &str) -> String {
     let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
     let upgrade = "'helm upgrade' with the values of the release";
     if kind == "CustomResourceDefinition" {

@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{Refusal, author::Question},
     gather::access::{self, Access},
-    guards::{compare, expected::Expected, ledger::Ledger},
+    guards::{DIFFERS, compare, cure, expected::Expected, ledger::Ledger},
     kubernetes,
     plugin::{
         flags::Output,
@@ -398,13 +398,14 @@ async fn altered(session: &Session, namespace: &str) -> Vec<String> {
                     if let Some(fields) = stored.data.as_object_mut() {
                         fields.remove("status");
                     }
-                    compare::difference(&guard.says, &stored.data)?
+                    format!("{DIFFERS}: {}", compare::difference(&guard.says, &stored.data)?)
                 }
-                Ok(None) => "is missing: 'helm upgrade' makes it again".to_owned(),
+                Ok(None) => "is missing".to_owned(),
                 // Who may not read it cannot tell.
                 Err(_) => return None,
             };
-            Some(format!("{} {why}", guard.key()))
+            let key = guard.key();
+            Some(format!("{key} {why}. {}", cure(&key, &why)))
         })
         .await;
     found.into_iter().flatten().collect()
