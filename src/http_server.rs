@@ -4,7 +4,9 @@
 //! take grants away.
 
 use std::{
+    collections::HashMap,
     io::ErrorKind,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -94,6 +96,17 @@ impl Seat {
     }
 }
 
+/// Where a request comes from. Among requests it is an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub IpAddr);
+
+/// A connection that has a place.
+struct Taken {
+    peer: Peer,
+    seat: Arc<Seat>,
+    task: AbortHandle,
+}
+
 /// Who serves, and in which bounds.
 pub struct HttpServer {
     /// Most connections at a time.
@@ -109,21 +122,21 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves until `shutdown`; then what runs has `grace` to end.
     ///
-    /// Where all places are taken, the newest connection gets the place of the one on which nothing has happened for longest. Were it
-    /// closed or made to wait, whoever keeps all places taken would keep away the kubelet's probes, and the kubelet would end the process.
-    /// As it is, he would have to take all of them again within the few milliseconds that a probe needs.
+    /// Where all places are taken, the newest connection gets a place of the address that has most of them: that on which nothing has
+    /// happened for longest. Were it closed or made to wait, whoever keeps all places taken would keep away the API server and the
+    /// kubelet's probes, and the kubelet would end the process. As it is, one address takes places from itself alone.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
         let server = Arc::new(self);
         let events = Arc::new(AtomicU64::new(0));
-        let mut taken: Vec<(Arc<Seat>, AbortHandle)> = Vec::new();
+        let mut taken: Vec<Taken> = Vec::new();
         let mut tasks = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.cancelled() => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok((stream, address)) => (stream, Peer(address.ip().to_canonical())),
                 // Who is gone already is no reason to let others wait.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
                 Err(_) => {
@@ -132,29 +145,29 @@ impl HttpServer {
                 }
             };
             while tasks.try_join_next().is_some() {}
-            taken.retain(|(_, task)| !task.is_finished());
+            taken.retain(|taken| !taken.task.is_finished());
             if taken.len() >= server.connections {
                 make_room(&mut taken);
             }
             let seat = Arc::new(Seat::new(&events));
-            let task = tasks.spawn(Arc::clone(&server).attend(stream, Arc::clone(&seat), shutdown.clone()));
-            taken.push((seat, task));
+            let task = tasks.spawn(Arc::clone(&server).attend(stream, peer, Arc::clone(&seat), shutdown.clone()));
+            taken.push(Taken { peer, seat, task });
         }
         drop(listener);
         // What has not ended by then is cut off, together with the set of tasks.
         let _ = timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, seat: Arc<Seat>, shutdown: CancellationToken) {
+    async fn attend(self: Arc<Self>, stream: TcpStream, peer: Peer, seat: Arc<Seat>, shutdown: CancellationToken) {
         let (opened, keep) = (seat.last(), matches!(self.stay, Stay::Kept { .. }));
         let served = async {
             let (router, seat) = (self.router.clone(), Arc::clone(&seat));
             match &self.tls {
-                None => answer(stream, router, seat, keep, shutdown).await,
+                None => answer(stream, peer, router, seat, keep, shutdown).await,
                 Some(tls) => {
                     // TLS itself tells the other side what is wrong with its handshake.
                     if let Ok(stream) = tls.accept(stream).await {
-                        answer(stream, router, seat, keep, shutdown).await;
+                        answer(stream, peer, router, seat, keep, shutdown).await;
                     }
                 }
             }
@@ -166,21 +179,27 @@ impl HttpServer {
     }
 }
 
-/// Closes the connection on which nothing has happened for longest, and one with a request that is being answered only if all have one.
-fn make_room(taken: &mut Vec<(Arc<Seat>, AbortHandle)>) {
-    let longest = taken.iter().enumerate().min_by_key(|(_, (seat, _))| seat.last()).map(|(place, _)| place);
-    if let Some(place) = longest {
-        let (_, task) = taken.swap_remove(place);
-        task.abort();
+/// Closes a connection of the addresses that have most of them: that on which nothing has happened for longest, and one with a request
+/// that is being answered only if all of theirs have one.
+fn make_room(taken: &mut Vec<Taken>) {
+    let mut of_peer: HashMap<Peer, usize> = HashMap::new();
+    for connection in taken.iter() {
+        *of_peer.entry(connection.peer).or_default() += 1;
+    }
+    let most = of_peer.values().copied().max();
+    let theirs = taken.iter().enumerate().filter(|(_, connection)| of_peer.get(&connection.peer).copied() == most);
+    if let Some((place, _)) = theirs.min_by_key(|(_, connection)| connection.seat.last()) {
+        taken.swap_remove(place).task.abort();
     }
 }
 
 /// Answers what is asked on one connection, until either side has had enough.
-async fn answer<I>(stream: I, router: Router, seat: Arc<Seat>, keep: bool, shutdown: CancellationToken)
+async fn answer<I>(stream: I, peer: Peer, router: Router, seat: Arc<Seat>, keep: bool, shutdown: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (router, seat) = (router.clone(), Arc::clone(&seat));
         async move {
             seat.note(IS_ANSWERED);

@@ -174,3 +174,34 @@ async fn one_connection_asks_many_times_or_once() {
         assert_eq!(answered, answers, "{stay:?}");
     }
 }
+
+/// A connection from another loopback address, with a head that does not end yet.
+async fn silent_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((std::net::IpAddr::from(address), 0).into()).unwrap();
+    let stream = socket.connect(to).await.unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(EVER)).unwrap();
+    let mut stream = stream;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ").unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f51_many_connections_of_one_address_take_no_place_of_another() {
+    let served = serve(8, Stay::Kept { first: EVER, idle: EVER }).await;
+    // They are the oldest, and nothing has happened on them since.
+    let mut others = Vec::new();
+    for last in 1..=3 {
+        others.push(silent_from([127, 0, 0, last], served.address).await);
+    }
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(silent_from([127, 0, 0, 66], served.address).await);
+    }
+    assert_eq!(rest(flood.remove(0)), "", "the flood takes its own places");
+    for mut other in others {
+        other.write_all(b"y\r\nconnection: close\r\n\r\n").unwrap();
+        assert!(says(other, "here\n"), "it was cut off");
+    }
+}

@@ -9,114 +9,129 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 pub struct Survey {
     /// How many values: every text, number, list, object and so on, the outermost one too.
     pub values: usize,
-    /// The text at the path that was asked for, if there is one.
+    /// The text at the first path that was asked for, if there is one.
     pub text: Option<String>,
 }
 
-/// Goes through all of `json`. It fails where `serde_json` could not read it as a value: that would be for nothing.
-///
-/// Where an object has a member twice, the last one counts, as for `serde_json`.
-pub fn survey(json: &[u8], path: &[&str]) -> serde_json::Result<Survey> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let survey = Walk(Some(path)).deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(survey)
+/// The same with the text at one path.
+#[cfg(test)]
+fn survey(json: &[u8], path: &[&str]) -> serde_json::Result<Survey> {
+    let (values, [text]) = surveyed(json, [Some(path)])?;
+    Ok(Survey { values, text })
 }
 
-/// A look at one value, with the rest of the path if it leads through it.
-#[derive(Clone, Copy)]
-struct Walk<'p>(Option<&'p [&'p str]>);
+/// Goes through all of `json` and finds the texts at two paths. It fails where `serde_json` could not read it as a value: that would be for
+/// nothing.
+///
+/// Where an object has a member twice, the last one counts, as for `serde_json`.
+pub fn survey_two(json: &[u8], path: &[&str], second: &[&str]) -> serde_json::Result<(Survey, Option<String>)> {
+    let (values, [text, second]) = surveyed(json, [Some(path), Some(second)])?;
+    Ok((Survey { values, text }, second))
+}
 
-impl Walk<'_> {
-    /// A value with nothing in it, where a text may be the one that was asked for.
-    fn single(self, text: Option<&str>) -> Survey {
-        let here = self.0.is_some_and(<[&str]>::is_empty);
-        Survey { values: 1, text: text.filter(|_| here).map(ToOwned::to_owned) }
+/// How many values there are, and the texts that were asked for.
+type Found<const N: usize> = (usize, [Option<String>; N]);
+
+fn surveyed<const N: usize>(json: &[u8], paths: [Option<&[&str]>; N]) -> serde_json::Result<Found<N>> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let found = Walk(paths).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(found)
+}
+
+/// A look at one value, with the rest of each path that leads through it.
+#[derive(Clone, Copy)]
+struct Walk<'p, const N: usize>([Option<&'p [&'p str]>; N]);
+
+impl<const N: usize> Walk<'_, N> {
+    /// A value with nothing in it, where a text may be one that was asked for.
+    fn single(self, text: Option<&str>) -> Found<N> {
+        (1, self.0.map(|path| text.filter(|_| path.is_some_and(<[&str]>::is_empty)).map(ToOwned::to_owned)))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = Survey;
+impl<'de, const N: usize> DeserializeSeed<'de> for Walk<'_, N> {
+    type Value = Found<N>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Survey, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<N>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = Survey;
+impl<'de, const N: usize> Visitor<'de> for Walk<'_, N> {
+    type Value = Found<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Survey, E> {
+    fn visit_bool<E>(self, _: bool) -> Result<Found<N>, E> {
         Ok(self.single(None))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Survey, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Found<N>, E> {
         Ok(self.single(None))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Survey, E> {
+    fn visit_u64<E>(self, _: u64) -> Result<Found<N>, E> {
         Ok(self.single(None))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Survey, E> {
+    fn visit_f64<E>(self, _: f64) -> Result<Found<N>, E> {
         Ok(self.single(None))
     }
 
-    fn visit_unit<E>(self) -> Result<Survey, E> {
+    fn visit_unit<E>(self) -> Result<Found<N>, E> {
         Ok(self.single(None))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Survey, E> {
+    fn visit_str<E>(self, text: &str) -> Result<Found<N>, E> {
         Ok(self.single(Some(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Survey, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Found<N>, A::Error> {
         let mut values = 1;
-        while let Some(item) = items.next_element_seed(Walk(None))? {
-            values += item.values;
+        while let Some((item, _)) = items.next_element_seed(Walk([None; N]))? {
+            values += item;
         }
-        Ok(Survey { values, text: None })
+        Ok((values, [const { None }; N]))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Survey, A::Error> {
-        let (next, rest) = self.0.and_then(<[&str]>::split_first).unzip();
-        let mut found = Survey { values: 1, text: None };
-        while let Some(leads_on) = members.next_key_seed(Named(next.copied()))? {
-            let member = members.next_value_seed(Walk(rest.filter(|_| leads_on)))?;
-            found.values += member.values;
-            if leads_on {
-                found.text = member.text;
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Found<N>, A::Error> {
+        let ways = self.0.map(|path| path.and_then(<[&str]>::split_first));
+        let (mut values, mut texts) = (1, [const { None }; N]);
+        while let Some(leads_on) = members.next_key_seed(Named(ways.map(|way| way.map(|(next, _)| *next))))? {
+            let mut rest = ways.map(|way| way.map(|(_, rest)| rest));
+            rest.iter_mut().zip(leads_on).filter(|(_, leads_on)| !leads_on).for_each(|(rest, _)| *rest = None);
+            let (more, found) = members.next_value_seed(Walk(rest))?;
+            values += more;
+            texts.iter_mut().zip(found).zip(leads_on).filter(|(_, leads_on)| *leads_on).for_each(|((text, found), _)| *text = found);
         }
-        Ok(found)
+        Ok((values, texts))
     }
 }
 
-/// Whether a member has this name.
+/// Whether a member has each of these names.
 #[derive(Clone, Copy)]
-struct Named<'p>(Option<&'p str>);
+struct Named<'p, const N: usize>([Option<&'p str>; N]);
 
-impl<'de> DeserializeSeed<'de> for Named<'_> {
-    type Value = bool;
+impl<'de, const N: usize> DeserializeSeed<'de> for Named<'_, N> {
+    type Value = [bool; N];
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<[bool; N], D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Named<'_> {
-    type Value = bool;
+impl<const N: usize> Visitor<'_> for Named<'_, N> {
+    type Value = [bool; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(self.0 == Some(name))
+    fn visit_str<E>(self, name: &str) -> Result<[bool; N], E> {
+        Ok(self.0.map(|wanted| wanted == Some(name)))
     }
 }
 
@@ -156,6 +171,16 @@ mod tests {
             let expected = Survey { values, text: text.map(ToOwned::to_owned) };
             assert_eq!(survey(json.as_bytes(), &PATH).unwrap(), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn two_texts_are_found_at_once() {
+        let found = |json: &str| survey_two(json.as_bytes(), &PATH, &["request", "resource", "resource"]).unwrap();
+        let (survey, second) = found(r#"{"request": {"uid": "u-1", "resource": {"group": "g", "resource": "roles"}}}"#);
+        assert_eq!((survey.values, survey.text.as_deref(), second.as_deref()), (6, Some("u-1"), Some("roles")));
+        let (survey, second) = found(r#"{"request": {"resource": {"resource": "a"}, "resource": {"resource": "b"}}}"#);
+        assert_eq!((survey.text, second.as_deref()), (None, Some("b")));
+        assert_eq!(found(r#"{"request": {"resource": "roles"}}"#).1, None);
     }
 
     #[test]

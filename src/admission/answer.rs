@@ -6,11 +6,12 @@ use kube::core::{
     admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND},
 };
 
+use super::desk::Class;
 use crate::{
     api::{Reason, text::printable},
     domain::Refusal,
     gather::GatherError,
-    survey::{Survey, survey},
+    survey::{Survey, survey_two},
 };
 
 /// A write that the API server asks about.
@@ -22,10 +23,10 @@ const MAX_WARNING: usize = 256;
 const MAX_WARNINGS: usize = 8;
 /// Most JSON values of one question. By their schema no two objects of ours have a third of that, with everything that an API server adds.
 const MAX_VALUES: usize = 20_000;
-/// So many values of a question take one share of the desk; built, they are some hundred KiB.
-const VALUES_A_SHARE: usize = 1_000;
-/// So many bytes of a question take one share of the desk.
-const BYTES_A_SHARE: usize = 64 << 10;
+/// So many values of a review take one permit; built, they are some hundred KiB.
+const VALUES_A_PERMIT: usize = 1_000;
+/// So many bytes of a review take one permit.
+const BYTES_A_PERMIT: usize = 64 << 10;
 /// What an answer leaves in the API server's audit log, by keys before which the API server puts the webhook's name.
 pub mod audit {
     /// Why it was refused, in one word. The admission policies leave theirs under the same key.
@@ -196,13 +197,16 @@ pub enum Unread {
 pub struct Unopened<'a> {
     body: &'a [u8],
     survey: Survey,
+    class: Class,
 }
 
 impl<'a> Unopened<'a> {
     /// Goes through `body`.
     pub fn new(body: &'a [u8]) -> Result<Self, Unread> {
-        let survey = survey(body, &["request", "uid"]).map_err(|error| no_review(&error.to_string()))?;
-        let (values, unopened) = (survey.values, Self { body, survey });
+        let found = survey_two(body, &["request", "uid"], &["request", "resource", "resource"]);
+        let (survey, resource) = found.map_err(|error| no_review(&error.to_string()))?;
+        let class = Class::of(resource.as_deref().unwrap_or_default());
+        let (values, unopened) = (survey.values, Self { body, survey, class });
         if values > MAX_VALUES {
             let why = format!("the question about this write has {values} JSON values, and at most {MAX_VALUES} are read");
             return Err(unopened.refused(Answer::Malformed(why)));
@@ -210,11 +214,16 @@ impl<'a> Unopened<'a> {
         Ok(unopened)
     }
 
-    /// How many shares of the desk its question takes.
+    /// How many permits it takes.
     #[must_use]
-    pub fn shares(&self) -> u32 {
-        let shares = 1 + (self.survey.values / VALUES_A_SHARE).max(self.body.len() / BYTES_A_SHARE);
-        u32::try_from(shares).unwrap_or(u32::MAX)
+    pub fn permits(&self) -> u32 {
+        let permits = 1 + (self.survey.values / VALUES_A_PERMIT).max(self.body.len() / BYTES_A_PERMIT);
+        u32::try_from(permits).unwrap_or(u32::MAX)
+    }
+
+    /// Whose permits it takes.
+    pub(super) const fn class(&self) -> Class {
+        self.class
     }
 
     /// The question that it asks.
@@ -333,8 +342,8 @@ mod tests {
     }
 
     #[test]
-    fn t26_a_great_question_takes_more_shares() {
-        let shares = |values, fill| Unopened::new(&long(values, fill)).unwrap().shares();
+    fn t26_a_great_question_takes_more_permits() {
+        let shares = |values, fill| Unopened::new(&long(values, fill)).unwrap().permits();
         assert_eq!((shares(10, 0), shares(990, 0), shares(1_000, 0), shares(19_990, 0)), (1, 1, 2, 20));
         assert_eq!((shares(10, 60_000), shares(10, 70_000), shares(10, 3_000_000)), (1, 2, 46));
     }

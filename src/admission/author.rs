@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Most questions about one write that are on their way at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// The UIDs of namespaces by name, of those that exist.
 type Uids = BTreeMap<String, String>;
@@ -203,6 +203,8 @@ impl Desk {
             resource_attributes: Some(attributes(question)),
             ..SubjectAccessReviewSpec::default()
         };
+        // Nobody closes the semaphore; if it were, nobody would have to wait.
+        let _permit = self.questions.acquire().await;
         let what = || format!("whether '{}' may {} {} '{}'", write.username(), question.verb, question.resource, question.name);
         ask(&self.client, what, spec).await
     }

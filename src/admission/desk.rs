@@ -7,10 +7,11 @@ use kube::{
     core::{DynamicObject, admission::Operation},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::{
     answer::{Answer, Asked},
+    fair::{Fair, Permits},
     stamp,
 };
 use crate::{
@@ -18,11 +19,19 @@ use crate::{
     config::Config,
     domain::Settings,
     gather::surroundings::World,
+    http_server::Peer,
 };
 
-/// What is read and examined at the same time, in shares; the others wait for their turn within their time (T26). An ordinary question
-/// takes one share, a great one more, so that all of them together have a bound in memory and not only in number.
-const SHARES: u32 = 64;
+/// Permits for what is read and examined at the same time; the others wait within their time (T26). An ordinary review takes one
+/// permit, a large one more, so that all of them together have a bound in memory and not only in number. One address may have half of them.
+const PERMITS: u32 = 128;
+/// Permits for reviews of what admins write. They ask the API server about rights up to hundreds of times, so they have permits of their
+/// own: whoever sends many of them keeps no request and no decision waiting.
+const AUTHORS_PERMITS: u32 = 32;
+/// Most permits that one review takes.
+const MOST_PERMITS: u32 = 16;
+/// Most questions about rights that are on their way to the API server at the same time, whoever writes.
+pub(super) const QUESTIONS: usize = 16;
 
 /// Which of the two webhooks asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +40,25 @@ pub enum Phase {
     Mutate,
     /// The validating one: may the object be stored?
     Validate,
+}
+
+/// Whose permits a review takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Requests and decisions, and what is none of ours.
+    People,
+    /// Eligibilities and policies.
+    Authors,
+}
+
+impl Class {
+    /// The class of a resource in the plural.
+    pub fn of(resource: &str) -> Self {
+        match resource {
+            "roleeligibilities" | "approvalpolicies" => Self::Authors,
+            _ => Self::People,
+        }
+    }
 }
 
 /// One of our kinds.
@@ -91,21 +119,34 @@ pub struct Desk {
     pub(super) settings: Settings,
     /// User name of the controller, whose right to bind a role counts.
     pub(super) operator: String,
-    turns: Semaphore,
+    people: Fair,
+    authors: Fair,
+    /// One for each question about rights that is on its way.
+    pub(super) questions: Semaphore,
 }
 
 impl Desk {
     /// Answers by what `world` knows and what `client` reads.
     #[must_use]
     pub fn new(client: Client, world: Arc<World>, config: &Config) -> Self {
-        let turns = Semaphore::new(usize::try_from(SHARES).unwrap_or(Semaphore::MAX_PERMITS));
-        Self { client, world, settings: config.settings(), operator: config.operator(), turns }
+        Self {
+            client,
+            world,
+            settings: config.settings(),
+            operator: config.operator(),
+            people: Fair::new(PERMITS, PERMITS / 2),
+            authors: Fair::new(AUTHORS_PERMITS, AUTHORS_PERMITS / 2),
+            questions: Semaphore::new(QUESTIONS),
+        }
     }
 
-    /// The turn of a question of so many shares, from before it is read until it is answered. In the order in which they ask for it.
-    pub(super) async fn turn(&self, shares: u32) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes the semaphore; if it were, nobody would have to wait.
-        self.turns.acquire_many(shares.clamp(1, SHARES)).await.ok()
+    /// The permits of a review of this class and size, from before it is read until it is answered.
+    pub(super) async fn permits(&self, class: Class, peer: Option<Peer>, permits: u32) -> Permits<'_> {
+        let fair = match class {
+            Class::People => &self.people,
+            Class::Authors => &self.authors,
+        };
+        fair.acquire(peer, permits.min(MOST_PERMITS)).await
     }
 
     /// The answer to one question, when it is its turn. It takes as long as the API server does; the caller bounds it.

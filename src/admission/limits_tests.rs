@@ -119,3 +119,119 @@ async fn t26_a_question_is_answered_over_tls_while_others_take_every_place() {
     drop(silent);
     serving.abort();
 }
+
+fn from(address: [u8; 4]) -> Peer {
+    Peer(std::net::IpAddr::from(address))
+}
+
+/// Asks as the pod with this address.
+async fn ask_from(router: &Router, address: [u8; 4], path: &str, body: String) -> Value {
+    let mut request = HttpRequest::post(path).header("content-type", "application/json").body(Body::from(body)).unwrap();
+    request.extensions_mut().insert(from(address));
+    let response = router.clone().oneshot(request).await.unwrap();
+    serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.unwrap()).unwrap_or_default()
+}
+
+const ATTACKER: [u8; 4] = [10, 0, 0, 66];
+const API_SERVER: [u8; 4] = [10, 0, 0, 1];
+
+#[tokio::test]
+async fn f51_forged_reviews_of_authors_keep_no_request_waiting() {
+    let held = Arc::new(Held::default());
+    let stored = Stored { held: Some(Arc::clone(&held)), ..cluster() };
+    let router = stored.router();
+    let names: Vec<String> = (0..256).map(|number| format!("n-{number}")).collect();
+    let mut forged = eligibility("edit");
+    forged["spec"]["namespaces"] = json!({"names": names});
+    forged["metadata"]["annotations"] = json!({"jitrbac.dev/author": "boss", "jitrbac.dev/author-check": "{}"});
+    let forged = review("boss", &forged, None).to_string();
+    let flood: Vec<_> = (0..200)
+        .map(|number| {
+            let (router, forged, path) = (router.clone(), forged.clone(), if number % 2 == 0 { "/validate" } else { "/mutate" });
+            tokio::spawn(async move { ask_from(&router, ATTACKER, path, forged).await })
+        })
+        .collect();
+    held.until(crate::admission::desk::QUESTIONS).await;
+    let asked = review("dev", &request("inc-1"), None).to_string();
+    for address in [API_SERVER, ATTACKER] {
+        let answer = tokio::time::timeout(EXAMINATION / 2, ask_from(&router, address, "/mutate", asked.clone())).await;
+        assert_eq!(answer.expect("a request waits for what is asked about authors")["response"]["allowed"], true);
+    }
+    held.go.cancel();
+    for forged in flood {
+        assert_eq!(forged.await.unwrap()["response"]["uid"], "q-1");
+    }
+    let most = held.most.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(most, crate::admission::desk::QUESTIONS, "so many questions about rights are on their way at most");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_f51_large_reviews_of_one_address_leave_permits_for_the_others() {
+    let desk = cluster().desk();
+    let patience = Duration::from_secs(60);
+    for class in [Class::People, Class::Authors] {
+        let mut taken = Vec::new();
+        while let Ok(permits) = tokio::time::timeout(patience, desk.permits(class, Some(from(ATTACKER)), 49)).await {
+            taken.push(permits);
+            assert!(taken.len() < 100, "there is no bound");
+        }
+        for _ in 0..8 {
+            let permits = tokio::time::timeout(patience, desk.permits(class, Some(from(API_SERVER)), 1)).await;
+            taken.push(permits.expect("the others wait for one address"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f51_long_bodies_of_one_address_keep_no_long_one_of_another_waiting() {
+    let router = cluster().router();
+    let post = |address: [u8; 4], body: Body| {
+        let mut request = HttpRequest::post("/validate").header("content-type", "application/json").body(body).unwrap();
+        request.extensions_mut().insert(from(address));
+        router.clone().oneshot(request)
+    };
+    let begun: Vec<_> = (0..LONG_BODIES).map(|_| CancellationToken::new()).collect();
+    let held: Vec<_> = begun.iter().map(|begun| tokio::spawn(post(ATTACKER, endless(begun.clone())))).collect();
+    for begun in begun.iter().take(LONG_BODIES_OF_ONE.try_into().unwrap()) {
+        begun.cancelled().await;
+    }
+    let long = format!("{}{}", review("dev", &request("inc-1"), None), " ".repeat(2 * SHORT_BODY));
+    let answered = tokio::time::timeout(STAY / 2, post(API_SERVER, Body::from(long))).await;
+    assert_eq!(answered.expect("somebody else's long body waits").unwrap().status(), StatusCode::OK);
+    for held in held {
+        assert_eq!(held.await.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    }
+}
+
+#[tokio::test]
+async fn f51_a_question_that_names_two_resources_is_refused() {
+    let mut asked = review("dev", &request("inc-1"), None);
+    asked["request"]["resource"]["resource"] = json!("roleeligibilities");
+    let twice = asked.to_string().replacen("\"resource\":", "\"resource\":{\"resource\":\"x\"},\"resource\":", 1);
+    let (status, answer) = cluster().ask("/validate", twice).await;
+    assert!(well_formed(status, &answer), "{status} {answer}");
+}
+
+#[tokio::test]
+async fn f82_the_log_names_nobody_whom_a_caller_only_claims_to_be() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let forged = review("boss", &request("inc-1"), None).to_string();
+    ask_from(&cluster().router(), ATTACKER, "/validate", forged).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("refused claimed_user=\"boss\"") && text.contains("peer=\"10.0.0.66\""), "{text}");
+    assert!(!text.contains(" user="), "{text}");
+}

@@ -10,6 +10,7 @@ pub mod authority;
 mod bundle;
 pub mod certificates;
 pub mod desk;
+mod fair;
 mod mutate;
 mod review;
 pub mod server;

@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -18,10 +18,7 @@ use axum::{
 use futures::StreamExt;
 use kube::core::admission::Operation;
 use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout_at,
-};
+use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -29,11 +26,12 @@ use tracing::info;
 use super::{
     AdmissionError,
     answer::{Answer, Asked, Unopened, Unread},
-    desk::{Desk, Phase, UNKNOWN, kind_of},
+    desk::{Class, Desk, Phase, UNKNOWN, kind_of},
+    fair::{Fair, Permits},
 };
 use crate::{
     api::text::printable,
-    http_server::{HttpServer, Stay},
+    http_server::{HttpServer, Peer, Stay},
     observe::metrics::{AdmissionMetrics, Review},
 };
 
@@ -41,8 +39,10 @@ use crate::{
 const MAX_BODY: usize = 3 << 20;
 /// Longest body that is read beside any number of others. Few questions are longer, and those are read some at a time.
 const SHORT_BODY: usize = 64 << 10;
-/// Most longer bodies at a time. Short ones never wait for them: whoever sends a long one, and slowly, is in the way of his like only.
-const LONG_BODIES: usize = 4;
+/// Most longer bodies at a time, and most of one address. Short ones never wait for them, and whoever sends long ones, and slowly, is in
+/// nobody else's way.
+const LONG_BODIES: u32 = 8;
+const LONG_BODIES_OF_ONE: u32 = 4;
 /// Longest examination, below the five seconds after which the API server no longer listens.
 const EXAMINATION: Duration = Duration::from_secs(4);
 /// Longest stay of a request, with the reading of its body.
@@ -62,7 +62,7 @@ const IDLE: Duration = Duration::from_secs(100);
 struct Counter {
     desk: Arc<Desk>,
     metrics: AdmissionMetrics,
-    long_bodies: Arc<Semaphore>,
+    long_bodies: Arc<Fair>,
 }
 
 /// Both webhooks.
@@ -71,7 +71,7 @@ pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
         .layer(middleware::from_fn(bounded))
-        .with_state(Counter { desk, metrics, long_bodies: Arc::new(Semaphore::new(LONG_BODIES)) })
+        .with_state(Counter { desk, metrics, long_bodies: Arc::new(Fair::new(LONG_BODIES, LONG_BODIES_OF_ONE)) })
 }
 
 /// Serves until `shutdown`; then what runs is finished.
@@ -102,16 +102,16 @@ async fn bounded(request: Request, next: Next) -> Response {
     response
 }
 
-async fn mutate(State(counter): State<Counter>, body: Body) -> Response {
-    answer(&counter, Phase::Mutate, body).await
+async fn mutate(State(counter): State<Counter>, peer: Option<Extension<Peer>>, body: Body) -> Response {
+    answer(&counter, Phase::Mutate, peer.map(|Extension(peer)| peer), body).await
 }
 
-async fn validate(State(counter): State<Counter>, body: Body) -> Response {
-    answer(&counter, Phase::Validate, body).await
+async fn validate(State(counter): State<Counter>, peer: Option<Extension<Peer>>, body: Body) -> Response {
+    answer(&counter, Phase::Validate, peer.map(|Extension(peer)| peer), body).await
 }
 
-async fn answer(counter: &Counter, phase: Phase, body: Body) -> Response {
-    let (body, place) = match whole(body, &counter.long_bodies).await {
+async fn answer(counter: &Counter, phase: Phase, peer: Option<Peer>, body: Body) -> Response {
+    let (body, place) = match whole(body, peer, &counter.long_bodies).await {
         Ok(whole) => whole,
         Err(refused) => return refused.into_response(),
     };
@@ -122,14 +122,14 @@ async fn answer(counter: &Counter, phase: Phase, body: Body) -> Response {
         let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
         counter.metrics.answered(&review, code, start.elapsed());
     };
-    let question = question(&body, &counter.desk, end).await;
+    let question = question(&body, peer, &counter.desk, end).await;
     match question {
-        Ok((asked, _turn)) => {
+        Ok((asked, _permits)) => {
             // What has been read is no longer held twice.
             drop((body, place));
             let examined = timeout_at(end, counter.desk.examine(phase, &asked)).await;
             let answer = examined.unwrap_or_else(|_| late());
-            log(&asked, &answer);
+            log(&asked, peer, &answer);
             count(kind_of(&asked), word(&asked.operation), &answer);
             Json(answer.into_review(&asked.uid)).into_response()
         }
@@ -144,8 +144,8 @@ async fn answer(counter: &Counter, phase: Phase, body: Body) -> Response {
 /// What is said about a body that is not taken.
 type Said = (StatusCode, String);
 
-/// All of a body, and the place of a long one.
-async fn whole(body: Body, long_bodies: &Semaphore) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Said> {
+/// All of a body, and the permit of a long one.
+async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Vec<u8>, Option<Permits<'_>>), Said> {
     let mut whole: Vec<u8> = Vec::new();
     let mut place = None;
     let mut parts = body.into_data_stream();
@@ -159,21 +159,26 @@ async fn whole(body: Body, long_bodies: &Semaphore) -> Result<(Vec<u8>, Option<S
             return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes, and no more are read\n")));
         }
         if length > SHORT_BODY && place.is_none() {
-            // Nobody closes the semaphore; if it were, nobody would have to wait.
-            place = long_bodies.acquire().await.ok();
+            place = Some(long_bodies.acquire(peer, 1).await);
         }
         whole.extend_from_slice(&part);
     }
     Ok((whole, place))
 }
 
-/// The question of a body, when it is its turn, which has to be before `end`.
-async fn question<'a>(body: &[u8], desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Option<SemaphorePermit<'a>>), Unread> {
+/// The question of a body, once there are permits for it, which has to be before `end`.
+async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Permits<'a>), Unread> {
     let unopened = Unopened::new(body)?;
-    let Ok(turn) = timeout_at(end, desk.turn(unopened.shares())).await else {
+    let class = unopened.class();
+    let Ok(permits) = timeout_at(end, desk.permits(class, peer, unopened.permits())).await else {
         return Err(unopened.refused(late()));
     };
-    Ok((unopened.question()?, turn))
+    let asked = unopened.question()?;
+    if Class::of(&asked.resource.resource) != class {
+        let answer = Box::new(Answer::Malformed("the question names two resources".to_owned()));
+        return Err(Unread::Question { uid: asked.uid, answer });
+    }
+    Ok((asked, permits))
 }
 
 fn late() -> Answer {
@@ -190,18 +195,20 @@ const fn word(operation: &Operation) -> &'static str {
 }
 
 /// One line for each refusal. What people wrote is a field, printable and quoted: it cannot pass for a line or a field of ours (T13).
-fn log(asked: &Asked, answer: &Answer) {
+/// Nobody authenticates to the webhook, so the user is whom the caller claims to ask for; the audit log of the API server knows.
+fn log(asked: &Asked, peer: Option<Peer>, answer: &Answer) {
     let Some((reason, message)) = answer.refusal() else { return };
     let generated = asked.object.as_ref().and_then(|object| object.metadata.generate_name.clone());
     let name = if asked.name.is_empty() { generated.unwrap_or_default() } else { asked.name.clone() };
     let namespace = asked.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     info!(
-        user = printable(asked.user_info.username.as_deref().unwrap_or_default()),
+        claimed_user = printable(asked.user_info.username.as_deref().unwrap_or_default()),
         kind = printable(&asked.kind.kind),
         object = printable(&namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"))),
         reason = reason.as_str(),
         why = message.as_str(),
         dry_run = asked.dry_run,
+        peer = peer.map(|Peer(address)| address.to_string()),
         "refused"
     );
 }

@@ -29,6 +29,8 @@ struct Stored {
     objects: Arc<Mutex<Vec<(String, Value)>>>,
     calls: Arc<Mutex<Vec<String>>>,
     away: bool,
+    /// Where questions about rights wait, and how many do.
+    held: Option<Arc<Held>>,
     scraped: Metrics,
     counted: Arc<OnceLock<AdmissionMetrics>>,
 }
@@ -70,6 +72,9 @@ impl Stored {
             let stored = stored.clone();
             async move {
                 let (parts, body) = request.into_parts();
+                if let Some(held) = stored.held.as_ref().filter(|_| parts.uri.path().ends_with("/subjectaccessreviews")) {
+                    held.wait().await;
+                }
                 let bytes = body.collect_bytes().await.unwrap();
                 let body = serde_json::from_slice(&bytes).unwrap_or_default();
                 let (code, answer) = stored.answer(&parts.method, parts.uri.path(), &body);
@@ -80,13 +85,14 @@ impl Stored {
         Client::new(service, "default")
     }
 
-    fn router(&self) -> Router {
+    fn desk(&self) -> Arc<Desk> {
         let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
         let client = self.client();
-        router(
-            Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config)),
-            self.counted.get_or_init(|| AdmissionMetrics::registered(&self.scraped)).clone(),
-        )
+        Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config))
+    }
+
+    fn router(&self) -> Router {
+        router(self.desk(), self.counted.get_or_init(|| AdmissionMetrics::registered(&self.scraped)).clone())
     }
 
     async fn ask(&self, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
@@ -126,6 +132,36 @@ impl Stored {
     async fn refused(&self, user: &str, object: &Value) -> String {
         let message = self.write(user, object, None).await.unwrap_err();
         message.split(':').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Questions that wait until `go` is cancelled.
+#[derive(Default)]
+struct Held {
+    go: CancellationToken,
+    now: std::sync::atomic::AtomicUsize,
+    most: std::sync::atomic::AtomicUsize,
+    changed: tokio::sync::Notify,
+}
+
+impl Held {
+    async fn wait(&self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let now = self.now.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(now, SeqCst);
+        self.changed.notify_waiters();
+        self.go.cancelled().await;
+        self.now.fetch_sub(1, SeqCst);
+    }
+
+    async fn until(&self, many: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.now.load(std::sync::atomic::Ordering::SeqCst) >= many {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 

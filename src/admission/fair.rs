@@ -1,0 +1,106 @@
+//! Permits that are shared by those who ask: nobody can keep them all from the others (T26).
+//!
+//! Callers are told apart by their address, since nobody authenticates to the webhook. Who has many addresses can take more than one part,
+//! but the bound of all holds for them too.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use crate::http_server::Peer;
+
+/// So many permits for all, of which one address may have a part.
+#[derive(Debug)]
+pub(super) struct Fair {
+    all: Semaphore,
+    part: u32,
+    peers: Mutex<HashMap<Peer, Weak<Semaphore>>>,
+}
+
+/// Permits; they come back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permits<'f> {
+    _all: Option<SemaphorePermit<'f>>,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Fair {
+    /// `permits` for all, of which one address has `part` at most.
+    pub fn new(permits: u32, part: u32) -> Self {
+        Self { all: Semaphore::new(size(permits)), part: part.min(permits), peers: Mutex::default() }
+    }
+
+    /// So many permits, or as many as one address may have. Who waits for the permits of their own address keeps nobody else waiting; the
+    /// others have theirs in the order in which they ask.
+    pub async fn acquire(&self, peer: Option<Peer>, permits: u32) -> Permits<'_> {
+        let permits = permits.clamp(1, self.part);
+        // Nobody closes the semaphores; if one were, nobody would have to wait.
+        let own = match peer {
+            Some(peer) => self.own(peer).acquire_many_owned(permits).await.ok(),
+            None => None,
+        };
+        Permits { _all: self.all.acquire_many(permits).await.ok(), _own: own }
+    }
+
+    fn own(&self, peer: Peer) -> Arc<Semaphore> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = peers.get(&peer).and_then(Weak::upgrade) {
+            return own;
+        }
+        // As many are left as there are connections at most.
+        peers.retain(|_, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(size(self.part)));
+        peers.insert(peer, Arc::downgrade(&own));
+        own
+    }
+}
+
+fn size(permits: u32) -> usize {
+    usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn peer(number: u8) -> Option<Peer> {
+        Some(Peer(Ipv4Addr::new(10, 0, 0, number).into()))
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn f09_f51_one_address_keeps_nobody_else_waiting() {
+        let fair = Fair::new(8, 4);
+        let all_of_one = [fair.acquire(peer(1), 3).await, fair.acquire(peer(1), 1).await];
+        assert!(timeout(LONG, fair.acquire(peer(1), 1)).await.is_err(), "it has its part");
+        let waiting: Vec<_> = (0..100).map(|_| Box::pin(fair.acquire(peer(1), 4))).collect();
+        let mut waiting = futures::future::join_all(waiting);
+        assert!(timeout(LONG, &mut waiting).await.is_err());
+        let other = timeout(LONG, fair.acquire(peer(2), 4)).await;
+        assert!(other.is_ok(), "however many of the first wait");
+        assert!(timeout(LONG, fair.acquire(peer(3), 1)).await.is_err(), "there is a bound for all");
+        drop(other);
+        assert!(timeout(LONG, fair.acquire(peer(3), 4)).await.is_ok());
+        drop(all_of_one);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f09_what_is_asked_for_has_a_cap() {
+        let fair = Fair::new(8, 4);
+        let most = timeout(LONG, fair.acquire(peer(1), 49)).await;
+        assert!(most.is_ok(), "more than its part is its part");
+        assert!(timeout(LONG, fair.acquire(None, 4)).await.is_ok(), "and leaves the rest");
+        drop(most);
+        assert!(timeout(LONG, fair.acquire(peer(1), 4)).await.is_ok(), "they come back");
+        fair.acquire(peer(2), 1).await;
+        assert_eq!(fair.peers.lock().unwrap().len(), 1, "who has none is forgotten");
+    }
+}
