@@ -156,17 +156,17 @@ impl Desk {
             let found = self.world.role(role, "", Source::Cache).await?;
             return Ok(found.found().map_or(Ok(()), |found| risks::check(role, &found.rules, &spec.accept_risks)));
         }
-        let named = |key: &Key, found: &Lookup<RoleFacts>| {
-            found.found().filter(|_| key.name == role.name).map(|found| (key.namespace.clone(), found.clone()))
+        let mut outcome = Ok(());
+        let check = |namespace: &str, found: &RoleFacts| {
+            let covered =
+                self.world.namespaces.get(&Key::cluster(namespace)).is_some_and(|facts| namespace::covers(spec, namespace, &facts));
+            if covered && outcome.is_ok() {
+                let refusal = |refusal: Refusal| Refusal::new(refusal.reason, format!("in namespace '{namespace}' {}", refusal.message));
+                outcome = risks::check(role, &found.rules, &spec.accept_risks).map_err(refusal);
+            }
         };
-        let named = self.world.roles.pick(named);
-        let covered =
-            |name: &str| self.world.namespaces.get(&Key::cluster(name)).is_some_and(|facts| namespace::covers(spec, name, &facts));
-        let mut roles = named.into_iter().filter(|(namespace, _)| covered(namespace));
-        Ok(roles.try_for_each(|(namespace, found)| {
-            let refusal = |refusal: Refusal| Refusal::new(refusal.reason, format!("in namespace '{namespace}' {}", refusal.message));
-            risks::check(role, &found.rules, &spec.accept_risks).map_err(refusal)
-        }))
+        self.world.roles_named(&role.name, check).await?;
+        Ok(outcome)
     }
 
     /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.

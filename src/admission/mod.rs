@@ -25,7 +25,10 @@ use tracing::info;
 
 use crate::{
     config::Config,
-    gather::surroundings::World,
+    gather::{
+        surroundings::World,
+        watches::{self, PutBack},
+    },
     listen::listen,
     observe::{
         health::Health,
@@ -38,7 +41,7 @@ use desk::Desk;
 /// What readiness calls the caches.
 pub const CACHES: &str = "caches";
 /// Everything that must be there before the webhook is ready.
-pub const NEEDS: [&str; 2] = [CACHES, certificates::NEED];
+pub const NEEDS: [&str; 3] = [CACHES, certificates::NEED, watches::NEED];
 
 /// Why the webhook ended.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,9 @@ pub enum AdmissionError {
     /// A watch ended, which goes on for ever.
     #[error("a watch ended")]
     WatchEnded,
+    /// An old copy of the API server's store was restored.
+    #[error(transparent)]
+    PutBack(#[from] PutBack),
 }
 
 /// Runs the webhook until `shutdown`. It listens at once; connections fail until there is a certificate, and `health` says so.
@@ -77,6 +83,8 @@ pub async fn run(
     let local = listener.local_addr().map_err(cannot)?;
 
     let world = Arc::new(World::for_admission(client.clone()));
+    world.watches.show(&metrics);
+    let watches = world.watches.clone();
     let served = Arc::new(Served::default());
     let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
     let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk, AdmissionMetrics::registered(&metrics)), shutdown);
@@ -92,5 +100,8 @@ pub async fn run(
         () = world.follow(|_| {}) => Err(AdmissionError::WatchEnded),
         () = certificates::keep(client, &config, &served, &health) => Ok(()),
         () = synced => Ok(()),
+        () = watches.tell(&health) => Ok(()),
+        // What it knows may be of what no longer is, as with the controllers: they see it by the Lease, which is none of its business.
+        () = watches.went_back() => Err(PutBack.into()),
     }
 }

@@ -92,7 +92,7 @@ fn is_zero(value: &i64) -> bool {
 }
 
 /// Which role an eligibility is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleRef {
     /// `ClusterRole` or Role.
@@ -105,7 +105,7 @@ pub struct RoleRef {
 }
 
 /// Kind of a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RoleKind {
     /// A `ClusterRole`, granted in one namespace.
     ClusterRole,

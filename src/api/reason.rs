@@ -88,6 +88,8 @@ reasons! {
     RoleNotFound,
     /// The chart's `bindableRoles` does not list the role.
     RoleNotBindable,
+    /// The role's rules are too long to be read.
+    RoleTooLarge,
     /// An object could not be read as what it should be.
     Unreadable,
 

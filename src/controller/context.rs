@@ -3,14 +3,16 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use kube::Client;
+use tokio::time::Instant;
 
 use super::{events::Events, known::Known, lease::Leadership};
 use crate::{
-    api::{RoleActivationRequest, request::ReviewState},
+    api::{RoleActivationRequest, eligibility::RoleRef, request::ReviewState},
     clock::Clock,
     config::Config,
     domain::Settings,
@@ -52,6 +54,8 @@ pub struct Context {
     pub events: Events,
     /// Keys of `userInfo.extra` that somebody has shown.
     pub evidence: Evidence,
+    /// Roles that may be bound.
+    pub bindable: Bindable,
     /// Reviews that are owed.
     pub reviews: Arc<Reviews>,
     /// Requests to be worked on: those whose turn has come.
@@ -94,21 +98,74 @@ impl Reviews {
     }
 }
 
-/// Keys of `userInfo.extra` that were seen in stamps since the start of this process.
+/// Most keys that are remembered.
+const MOST_KEYS: usize = 1_000;
+/// Longest key that is remembered: policies ask for no longer ones.
+const MAX_KEY: usize = 253;
+
+/// Keys of `userInfo.extra` that were seen in stamps since the start of this process. Who authenticates people, or may impersonate, makes
+/// as many as they like; then those are kept that policies ask for.
 #[derive(Debug, Default)]
 pub struct Evidence(Mutex<BTreeSet<String>>);
 
 impl Evidence {
-    /// Notes keys; true if one of them is new.
-    pub fn note<'k>(&self, keys: impl Iterator<Item = &'k str>) -> bool {
+    /// Notes keys; true if one of them is new. `asked_for` gives the keys that policies ask for, where there are too many.
+    pub fn note<'k>(&self, keys: impl Iterator<Item = &'k str>, asked_for: impl Fn() -> BTreeSet<String>) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.fold(false, |new, key| if seen.contains(key) { new } else { seen.insert(key.to_owned()) })
+        let mut new = false;
+        for key in keys.filter(|key| key.len() <= MAX_KEY) {
+            if seen.contains(key) {
+                continue;
+            }
+            if seen.len() >= MOST_KEYS {
+                let wanted = asked_for();
+                if !wanted.contains(key) {
+                    continue;
+                }
+                seen.retain(|key| wanted.contains(key));
+                if seen.len() >= MOST_KEYS {
+                    continue;
+                }
+            }
+            new |= seen.insert(key.to_owned());
+        }
+        new
     }
 
     /// True for a key that was seen.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+}
+
+/// Roles that this process may bind, as the API server said a moment ago. Nothing is granted because of it: whether a binding may be
+/// made, the API server tells when it is.
+#[derive(Debug, Default)]
+pub struct Bindable(Mutex<HashMap<RoleRef, Instant>>);
+
+impl Bindable {
+    /// How long an answer counts.
+    const COUNTS: Duration = Duration::from_mins(1);
+    /// Most answers that are remembered.
+    const MOST: usize = 1_000;
+
+    /// True where the API server has said so a moment ago. What it denied is asked again each time.
+    #[must_use]
+    pub fn has(&self, role: &RoleRef) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(role).is_some_and(|said| said.elapsed() < Self::COUNTS)
+    }
+
+    /// Notes that it said so now.
+    pub fn note(&self, role: &RoleRef) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MOST {
+            known.retain(|_, said| said.elapsed() < Self::COUNTS);
+        }
+        if known.len() < Self::MOST {
+            known.insert(role.clone(), Instant::now());
+        }
     }
 }
 
@@ -125,5 +182,37 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::eligibility::RoleKind;
+
+    #[test]
+    fn f20_keys_without_end_take_no_room_from_those_that_policies_ask_for() {
+        let evidence = Evidence::default();
+        let asked_for = || BTreeSet::from(["amr".to_owned(), "acr".to_owned()]);
+        assert!(evidence.note(["amr"].into_iter(), asked_for) && !evidence.note(["amr"].into_iter(), asked_for));
+        for number in 0..5 * MOST_KEYS {
+            evidence.note([format!("key-{number}").as_str(), "x".repeat(MAX_KEY + 1).as_str()].into_iter(), asked_for);
+        }
+        assert_eq!(evidence.0.lock().unwrap().len(), MOST_KEYS);
+        assert!(evidence.note(["acr"].into_iter(), asked_for), "it is asked for");
+        assert!(evidence.has("amr") && evidence.has("acr") && !evidence.has("other"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f17_what_may_be_bound_is_asked_once_a_minute() {
+        let bindable = Bindable::default();
+        let role = |number: usize| RoleRef { kind: RoleKind::ClusterRole, name: format!("role-{number}") };
+        assert!(!bindable.has(&role(0)));
+        bindable.note(&role(0));
+        assert!(bindable.has(&role(0)) && !bindable.has(&RoleRef { kind: RoleKind::Role, ..role(0) }));
+        tokio::time::advance(Bindable::COUNTS).await;
+        assert!(!bindable.has(&role(0)));
+        (0..3 * Bindable::MOST).for_each(|number| bindable.note(&role(number)));
+        assert_eq!(bindable.0.lock().unwrap().len(), Bindable::MOST);
     }
 }

@@ -142,8 +142,15 @@ fn checked_somewhere(
 
 /// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).
 async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
+    if context.bindable.has(role) {
+        return Ok(true);
+    }
     let what = || format!("whether {} '{}' may be bound", role.kind, role.name);
-    Ok(access::ask_of_us(&context.client, what, &author::bind(role, None)).await? == Access::Yes)
+    let may = access::ask_of_us(&context.client, what, &author::bind(role, None)).await? == Access::Yes;
+    if may {
+        context.bindable.note(role);
+    }
+    Ok(may)
 }
 
 fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {

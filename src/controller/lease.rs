@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     api::names::GUARDS,
-    gather::{GatherError, WriteError, read, write},
+    gather::{GatherError, WriteError, read, watches::PutBack, write},
     guards::Guards,
 };
 
@@ -100,12 +100,6 @@ impl Seen {
         goes_on
     }
 }
-
-/// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
-/// nothing of what there is: everything must be read anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
-pub struct PutBack;
 
 /// What to do about a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

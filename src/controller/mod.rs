@@ -15,30 +15,32 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
+use kube::{Api, Client};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::{
-    context::{Context, Evidence, Reviews},
+    context::{Bindable, Context, Evidence, Reviews},
     ended::EndedRequests,
     events::Events,
-    lease::{Elector, Leadership, PutBack},
+    lease::{Elector, Leadership},
     requests::Requests,
 };
 use crate::{
-    api::{ActivationDecision, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState},
+    api::{ActivationDecision, ApprovalPolicySpec, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState},
     clock::Clock,
     config::Config,
-    domain::{Lookup, RequestFacts},
-    errors::one_line,
+    domain::{Lookup, RequestFacts, evidence, namespace},
     gather::{
-        cache::{Cache, Key},
+        self,
+        cache::{Cache, Changed, Key},
         horizon::{AsOf, Horizon},
+        kept::DecisionMark,
         live,
-        surroundings::{self, Change, LiveRequest, World},
+        surroundings::{Change, LiveRequest, World},
+        watch::Event,
+        watches::{self, PutBack},
     },
     guards::{Guards, expected::Expected},
     observe::{
@@ -50,7 +52,7 @@ use crate::{
 };
 
 /// What a replica needs before it is ready.
-pub const NEEDS: [&str; 3] = ["sweep", "caches", GUARDS];
+pub const NEEDS: [&str; 4] = ["sweep", "caches", watches::NEED, GUARDS];
 /// What readiness calls it that requests can be decided.
 const GUARDS: &str = "guards";
 
@@ -124,8 +126,16 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
     let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
     let requests = world.requests.clone();
-    let revoker =
-        Arc::new(Revoker::new(client.clone(), clock.clone(), leading.clone(), tell(&queues, &leading, &requests), counted.clone()));
+    let watches = world.watches.clone();
+    let revoker = Arc::new(Revoker::new(
+        client.clone(),
+        clock.clone(),
+        leading.clone(),
+        tell(&queues, &leading, &requests),
+        watches.clone(),
+        counted.clone(),
+    ));
+    watches.show(&metrics);
     let reviews = Arc::new(Reviews::default());
     show(&metrics, &clock, &revoker, &leadership, &guards, &reviews);
     let context = Arc::new(Context {
@@ -139,6 +149,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         guards: guards.clone(),
         events,
         evidence: Evidence::default(),
+        bindable: Bindable::default(),
         decisions: Horizon::default(),
         known: known::Known::default(),
         reviews,
@@ -184,6 +195,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
             Ok(())
         }
         () = follower.follow() => Ok(()),
+        () = watches.tell(&health) => Ok(()),
         outcome = work => outcome,
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {
             warn!("some work did not end in time");
@@ -312,13 +324,8 @@ struct Follower {
 
 impl Follower {
     async fn follow(&self) {
-        let client = &self.context.client;
-        let decisions: Api<DeserializeGuard<ActivationDecision>> = Api::all(client.clone());
-        tokio::join!(
-            self.context.guards.follow(),
-            self.context.world.follow(|change| self.changed(&change)),
-            self.decisions(surroundings::watch(decisions, watcher::Config::default())),
-        );
+        let context = &self.context;
+        tokio::join!(context.guards.follow(), context.world.follow(|change| self.changed(&change)), self.decisions());
     }
 
     fn request(&self, key: Key) {
@@ -336,36 +343,46 @@ impl Follower {
     fn note_evidence(&self, key: &Key) {
         let Some(Lookup::Found(facts)) = self.context.requests.get(key) else { return };
         let shown = facts.object.spec.requester.iter().flat_map(|requester| requester.extra.keys());
-        if self.context.evidence.note(shown.map(String::as_str)) {
+        let asked_for = || {
+            let keys = |policy: &ApprovalPolicySpec| evidence::keys(policy).into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let keys = self.context.world.policies.pick(|_, found| found.found().map(|policy| keys(&policy.spec)));
+            keys.into_iter().flatten().collect()
+        };
+        if self.context.evidence.note(shown.map(String::as_str), asked_for) {
             for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
                 self.queues.policies.add(key);
             }
         }
     }
 
-    async fn decisions(&self, events: impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<ActivationDecision>>>>) {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            let decision = match event {
-                Ok(watcher::Event::Apply(guard) | watcher::Event::InitApply(guard)) => {
-                    self.context.decisions.note(&guard);
-                    guard.0.ok()
-                }
-                Ok(_) => None,
-                Err(error) => {
-                    warn!(what = "decisions", error = one_line(&error), "the watch was interrupted and goes on");
-                    None
-                }
-            };
-            let Some(decision) = decision else { continue };
-            let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
-            // Decisions on what ended long ago are kept too, and need no look, but for reviews.
-            if decision.spec.decision == Verb::Review
-                || self.context.requests.get(&key).is_some()
-                || !self.context.revoker.index().of_request(&key).is_empty()
-            {
-                self.request(key);
+    /// Of decisions nothing is kept: each is listed with its request's when that is decided.
+    async fn decisions(&self) {
+        let context = &self.context;
+        let api: Api<ActivationDecision> = Api::all(context.client.clone());
+        let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
+        gather::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
+            Event::Apply(decision) | Event::InitApply(decision) => {
+                horizon.note_version(decision.metadata.resource_version.as_deref());
+                self.decided(decision);
             }
+            Event::Init(another_store) if another_store => {
+                horizon.distrust();
+                context.known.forget();
+            }
+            Event::InitDone(version) => horizon.trust(version),
+            Event::Init(_) | Event::Delete(_) => {}
+        })
+        .await;
+    }
+
+    fn decided(&self, decision: DecisionMark) {
+        let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
+        // Decisions on what ended long ago are kept too, and need no look, but for reviews.
+        if decision.spec.decision == Verb::Review.as_str()
+            || self.context.requests.get(&key).is_some()
+            || !self.context.revoker.index().of_request(&key).is_empty()
+        {
+            self.request(key);
         }
     }
 
@@ -376,7 +393,6 @@ impl Follower {
                 self.queues.eligibilities.add(key.clone());
                 self.requests_of(|facts| facts.object.spec.eligibility_ref.name == key.name);
             }
-            Change::Request(key) => self.request_changed(key.clone()),
             Change::Policy(key) => {
                 self.queues.policies.add(key.clone());
                 self.eligibilities_with(|spec| spec.policy_ref.name == key.name, Duration::ZERO);
@@ -388,12 +404,12 @@ impl Follower {
                 let named = self.eligibility_names(|spec| spec.role_ref.kind == RoleKind::Role && spec.role_ref.name == key.name);
                 self.requests_in(&key.namespace, |facts| named.contains(&facts.object.spec.eligibility_ref.name));
             }
-            Change::Namespace(key) => {
-                // Only by its name or by a selector can it be one of an eligibility's.
-                let may_cover = |spec: &crate::api::RoleEligibilitySpec| {
-                    spec.namespaces.selector.is_some() || spec.namespaces.names.contains(&key.name)
-                };
-                for name in self.eligibility_names(may_cover) {
+            Change::Request(key) => self.request_changed(key.clone()),
+            Change::Namespace(change) => {
+                let Changed { key, before, now } = change.as_ref();
+                let changes =
+                    |spec: &crate::api::RoleEligibilitySpec| namespace::coverage_changes(spec, &key.name, before.as_ref(), now.as_ref());
+                for name in self.eligibility_names(changes) {
                     self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
                 }
                 self.requests_in(&key.name, |_| true);

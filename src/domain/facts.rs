@@ -137,6 +137,8 @@ pub struct NamespaceFacts {
     pub uid: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// True where it has more labels than are read: then no selector selects it.
+    pub labels_too_long: bool,
     /// True once it is going away.
     pub terminating: bool,
 }

@@ -72,6 +72,13 @@ pub fn covers(spec: &RoleEligibilitySpec, name: &str, namespace: &NamespaceFacts
     spec.namespaces.names.iter().any(|n| n == name) || spec.namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace))
 }
 
+/// True when a change of a namespace takes it into what the eligibility covers, or out of it.
+#[must_use]
+pub fn coverage_changes(spec: &RoleEligibilitySpec, name: &str, before: Option<&NamespaceFacts>, now: Option<&NamespaceFacts>) -> bool {
+    let covered = |facts: Option<&NamespaceFacts>| facts.is_some_and(|facts| covers(spec, name, facts));
+    covered(before) != covered(now)
+}
+
 /// A selector as kubectl writes it: `team=payments, tier in (web, db)`.
 #[must_use]
 pub fn in_words(selector: &Selector) -> String {
@@ -116,6 +123,7 @@ pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String>
 fn selects(selector: &Selector, namespace: &NamespaceFacts) -> bool {
     let empty = selector.match_labels.is_empty() && selector.match_expressions.is_empty();
     !empty
+        && !namespace.labels_too_long
         && selector.match_labels.iter().all(|(k, v)| namespace.labels.get(k) == Some(v))
         && selector.match_expressions.iter().all(|r| holds(r, namespace))
 }
@@ -144,6 +152,40 @@ mod tests {
             identities: crate::domain::person::Identities::default(),
             system_namespaces: Vec::new(),
             guarded_labels: GuardedLabels { keys: vec!["team".to_owned()], prefixes: vec!["reach.jitrbac.dev/".to_owned()] },
+        }
+    }
+
+    #[test]
+    fn f17_only_a_change_of_what_is_covered_counts() {
+        let spec = |names: &[&str], team: Option<&str>| -> RoleEligibilitySpec {
+            let selector = team.map(|team| serde_json::json!({"matchLabels": {"team": team}}));
+            serde_json::from_value(serde_json::json!({
+                "subjects": [], "roleRef": {"kind": "ClusterRole", "name": "view"}, "policyRef": {"name": "p"}, "maxDuration": "1h",
+                "namespaces": {"names": names, "selector": selector},
+            }))
+            .unwrap()
+        };
+        let facts = |labels: &[(&str, &str)], labels_too_long| NamespaceFacts {
+            uid: "u".to_owned(),
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            labels_too_long,
+            terminating: false,
+        };
+        let (web, db, flooded) =
+            (facts(&[("team", "web")], false), facts(&[("team", "db"), ("x", "y")], false), facts(&[("team", "web")], true));
+        for (spec, before, now, changes) in [
+            (spec(&[], Some("web")), None, Some(&web), true),
+            (spec(&[], Some("web")), Some(&web), None, true),
+            (spec(&[], Some("web")), Some(&web), Some(&web), false),
+            (spec(&[], Some("web")), Some(&web), Some(&db), true),
+            (spec(&[], Some("cache")), Some(&web), Some(&db), false),
+            (spec(&[], Some("cache")), None, Some(&db), false),
+            (spec(&[], Some("web")), Some(&web), Some(&flooded), true),
+            (spec(&["a"], Some("web")), Some(&web), Some(&db), false),
+            (spec(&["a"], None), None, Some(&db), true),
+            (spec(&["b"], None), None, Some(&db), false),
+        ] {
+            assert_eq!(coverage_changes(&spec, "a", before, now), changes, "{:?}: {before:?} {now:?}", spec.namespaces);
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     refusal::Refusal,
-    role::{Rule, Rules},
+    role::{self, Rule, Rules},
 };
 use crate::api::{
     Reason,
@@ -195,9 +195,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The classes of a role.
+/// The classes of a role: all of them where its rules could not be read.
 #[must_use]
 pub fn classify(rules: &Rules) -> BTreeSet<Risk> {
+    if rules.bytes_beyond().is_some() {
+        return Risk::ALL.iter().copied().collect();
+    }
     findings(rules).into_iter().map(|finding| finding.risk).collect()
 }
 
@@ -290,8 +293,10 @@ pub fn unaccepted(risks: &BTreeSet<Risk>, accepted: &[RiskClass]) -> Vec<RiskCla
     risks.iter().filter_map(|risk| risk.lasting()).filter(|class| !accepted.contains(class)).collect()
 }
 
-/// The refusal, if a role has a class that outlives a grant and that is not accepted, with the rule that makes it so.
+/// The refusal, if a role has a class that outlives a grant and that is not accepted, with the rule that makes it so. What a role allows
+/// that is too large to be read, nobody can accept.
 pub fn check(role: &RoleRef, rules: &Rules, accepted: &[RiskClass]) -> Result<(), Refusal> {
+    role::check_size(role, rules)?;
     let open = |finding: &Finding| finding.risk.lasting().is_some_and(|class| !accepted.contains(&class));
     let findings: Vec<Finding> = findings(rules).into_iter().filter(open).collect();
     if findings.is_empty() {

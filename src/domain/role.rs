@@ -4,10 +4,16 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+use super::refusal::Refusal;
 use crate::api::{
-    eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RoleStatus},
+    Reason,
+    eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RoleRef, RoleStatus},
     text::printable,
 };
+
+/// Most bytes of a role's rules, as the API server writes them. What is longer is not read, and the role is not granted: one object of
+/// 1.5 MB can hold so many short names that they take ten times that in memory, and anybody may make some who is admin of a namespace.
+pub const MAX_RULES: usize = 256 << 10;
 
 /// One rule of a role: what RBAC's `PolicyRule` says, each list sorted and without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -29,6 +35,7 @@ pub struct Rule {
 pub struct Rules {
     rules: Vec<Rule>,
     hash: String,
+    too_long: Option<usize>,
 }
 
 impl Rules {
@@ -42,10 +49,34 @@ impl Rules {
         hasher.update(b"jitrbac.dev/rules/v1\n");
         hasher.update(super::digest::canonical(&rules));
         let hash = format!("sha256:{}", super::digest::hex(&hasher.finalize()));
-        Self { rules, hash }
+        Self { rules, hash, too_long: None }
     }
 
-    /// SHA-256 over the sorted rules, with its prefix.
+    /// Rules that were not read, since they have so many bytes. They are no other rules than those that anybody knows.
+    #[must_use]
+    pub fn too_long(bytes: usize) -> Self {
+        Self { rules: Vec::new(), hash: format!("unread:{bytes}"), too_long: Some(bytes) }
+    }
+
+    /// How many bytes they have, if those are too many to be read.
+    #[must_use]
+    pub const fn bytes_beyond(&self) -> Option<usize> {
+        self.too_long
+    }
+
+    /// About how many bytes they take in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// A text's place in its list, and the least that is set aside for its letters.
+        const TEXT: usize = size_of::<String>() + 32;
+        let texts = |rule: &Rule| {
+            let lists = [&rule.api_groups, &rule.resources, &rule.resource_names, &rule.non_resource_urls, &rule.verbs];
+            lists.into_iter().flatten().map(|text| TEXT + text.len()).sum::<usize>()
+        };
+        size_of::<Self>() + self.rules.iter().map(|rule| size_of::<Rule>() + texts(rule)).sum::<usize>()
+    }
+
+    /// SHA-256 over the sorted rules, with its prefix; of rules that were not read something that is no such hash.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
@@ -72,7 +103,7 @@ impl Rules {
             name: name.to_owned(),
             rules_hash: self.hash.clone(),
             rule_count: if with_rules { i64::try_from(lines.len()).unwrap_or(i64::MAX) } else { 0 },
-            truncated: with_rules && (lines.len() > MAX_SHOWN_RULES || lines.iter().any(too_long)),
+            truncated: with_rules && (self.too_long.is_some() || lines.len() > MAX_SHOWN_RULES || lines.iter().any(too_long)),
             rules: lines
                 .into_iter()
                 .take(if with_rules { MAX_SHOWN_RULES } else { 0 })
@@ -82,6 +113,19 @@ impl Rules {
             risks,
         }
     }
+}
+
+/// The refusal of a role whose rules are too long to be read.
+pub fn check_size(role: &RoleRef, rules: &Rules) -> Result<(), Refusal> {
+    let Some(bytes) = rules.bytes_beyond() else { return Ok(()) };
+    Err(Refusal::new(
+        Reason::RoleTooLarge,
+        format!(
+            "the rules of {} '{}' have {bytes} bytes, and a role that can be activated has {MAX_RULES} at most; shorten them, such as by \
+             fewer resourceNames, or divide them between several roles",
+            role.kind, role.name
+        ),
+    ))
 }
 
 fn sorted(mut rule: Rule) -> Rule {
@@ -180,6 +224,22 @@ mod tests {
             non_resource_urls: Vec::new(),
             verbs: list(verbs),
         }
+    }
+
+    #[test]
+    fn f73_rules_that_were_not_read_are_granted_to_nobody_and_say_why() {
+        let role = RoleRef { kind: crate::api::eligibility::RoleKind::Role, name: "debug".to_owned() };
+        let unread = Rules::too_long(1_048_900);
+        let refusal = check_size(&role, &unread).unwrap_err();
+        assert_eq!(refusal.reason, Reason::RoleTooLarge);
+        assert!(refusal.message.contains("Role 'debug' have 1048900 bytes") && refusal.message.contains("262144 at most"), "{refusal}");
+        assert_eq!(super::super::risks::check(&role, &unread, &[]).unwrap_err(), refusal);
+        assert!(check_size(&role, &Rules::new([rule(&["get"], &[""], &["pods"], &[])])).is_ok());
+        // Unread counts as all there is, and as another one than before.
+        assert_eq!(super::super::risks::classify(&unread).len(), super::super::risks::Risk::ALL.len());
+        assert!(unread != Rules::default() && unread.hash() != Rules::default().hash() && unread.hash() != Rules::too_long(7).hash());
+        let status = unread.status(role.kind, &role.name, true);
+        assert!(status.truncated && status.rules.is_empty() && status.risks.len() > 5, "{status:?}");
     }
 
     #[test]

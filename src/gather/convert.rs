@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::core::{DeserializeGuard, object::HasSpec};
 
+use super::kept::{Limited, StoredNamespace, StoredRole};
 use crate::{
     api::{
         RoleActivationRequest, conditions,
@@ -109,35 +110,45 @@ pub fn peer(request: RequestFacts, policy: Option<String>) -> Option<Peer> {
     Some(Peer { namespace: request.namespace, requester, policy, object: request.object, record: request.record })
 }
 
-/// A namespace, from its metadata.
+/// A namespace.
 #[must_use]
-pub fn namespace(meta: &ObjectMeta) -> NamespaceFacts {
+pub fn namespace(stored: StoredNamespace) -> NamespaceFacts {
+    let meta = stored.metadata;
     NamespaceFacts {
-        uid: meta.uid.clone().unwrap_or_default(),
-        labels: meta.labels.clone().unwrap_or_default(),
         terminating: meta.deletion_timestamp.is_some(),
+        uid: meta.uid.unwrap_or_default(),
+        labels: meta.labels.unwrap_or_default(),
+        labels_too_long: stored.labels_too_long,
     }
 }
 
-/// A role, from its metadata and rules.
+/// A role of a kind.
 #[must_use]
-pub fn role(kind: RoleKind, meta: &ObjectMeta, rules: Option<&Vec<PolicyRule>>) -> Lookup<RoleFacts> {
-    if let Some(deletion) = deletion(meta) {
+pub fn role(kind: RoleKind, stored: StoredRole) -> Lookup<RoleFacts> {
+    if let Some(deletion) = deletion(&stored.metadata) {
         return Lookup::Deleting(deletion);
     }
-    let rules = rules.into_iter().flatten().map(|rule| Rule {
-        api_groups: rule.api_groups.clone().unwrap_or_default(),
-        resources: rule.resources.clone().unwrap_or_default(),
-        resource_names: rule.resource_names.clone().unwrap_or_default(),
-        non_resource_urls: rule.non_resource_urls.clone().unwrap_or_default(),
-        verbs: rule.verbs.clone(),
-    });
+    let rules = match stored.rules {
+        Some(Limited::Beyond(bytes)) => Rules::too_long(bytes),
+        Some(Limited::Within(rules)) => Rules::new(rules.into_iter().map(rule)),
+        None => Rules::new([]),
+    };
     Lookup::Found(RoleFacts {
         kind,
-        name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        rules: Arc::new(Rules::new(rules)),
+        name: stored.metadata.name.unwrap_or_default(),
+        uid: stored.metadata.uid.unwrap_or_default(),
+        rules: Arc::new(rules),
     })
+}
+
+fn rule(stored: PolicyRule) -> Rule {
+    Rule {
+        api_groups: stored.api_groups.unwrap_or_default(),
+        resources: stored.resources.unwrap_or_default(),
+        resource_names: stored.resource_names.unwrap_or_default(),
+        non_resource_urls: stored.non_resource_urls.unwrap_or_default(),
+        verbs: stored.verbs,
+    }
 }
 
 /// A binding, as far as the rules look at it.

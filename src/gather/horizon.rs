@@ -3,7 +3,7 @@
 //! A list as of now waits until the API server's own cache has caught up with the store, up to a tenth of a second since Kubernetes 1.31
 //! (KEP-2340). A list that is at least as new as something that this process has seen of the same kind comes at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::{
     ResourceExt,
@@ -36,24 +36,54 @@ impl AsOf {
 
 /// The newest `resourceVersion` of one kind that this process has seen or written.
 #[derive(Debug, Default)]
-pub struct Horizon(AtomicU64);
+pub struct Horizon(Mutex<Newest>);
+
+#[derive(Debug, Default)]
+struct Newest {
+    version: u64,
+    /// What was noted before may be of another store: only a list as of now is new enough.
+    distrusted: bool,
+}
 
 /// A version that is no number: then only a list as of now is new enough.
 const UNKNOWN: u64 = u64::MAX;
 
 impl Horizon {
+    fn lock(&self) -> MutexGuard<'_, Newest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes the version of an object.
     pub fn note<K: ResourceExt>(&self, object: &K) {
-        let version = object.resource_version().map_or(0, |version| version.parse().unwrap_or(UNKNOWN));
-        self.0.fetch_max(version, Ordering::Relaxed);
+        self.note_version(object.meta().resource_version.as_deref());
+    }
+
+    /// Notes a version.
+    pub fn note_version(&self, version: Option<&str>) {
+        let version = version.map_or(0, |version| version.parse().unwrap_or(UNKNOWN));
+        let mut newest = self.lock();
+        newest.version = newest.version.max(version);
+    }
+
+    /// What was noted may be of another store.
+    pub fn distrust(&self) {
+        *self.lock() = Newest { version: 0, distrusted: true };
+    }
+
+    /// A list of everything, made after [`Horizon::distrust`], shows this version. What was noted in between counts too.
+    pub fn trust(&self, version: Option<u64>) {
+        let mut newest = self.lock();
+        if newest.distrusted {
+            *newest = Newest { version: newest.version.max(version.unwrap_or(UNKNOWN)), distrusted: false };
+        }
     }
 
     /// At least as new as everything that was noted.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
-        match self.0.load(Ordering::Relaxed) {
-            UNKNOWN => AsOf::Now,
-            version => AsOf::AtLeast(version),
+        match *self.lock() {
+            Newest { version: UNKNOWN, .. } | Newest { distrusted: true, .. } => AsOf::Now,
+            Newest { version, .. } => AsOf::AtLeast(version),
         }
     }
 }
@@ -81,5 +111,18 @@ mod tests {
         horizon.note(&object("twelve"));
         assert_eq!(horizon.as_of(), AsOf::Now, "nothing is known of what it stands for");
         assert_eq!(AsOf::Now.list("a=b").resource_version, None);
+    }
+
+    #[test]
+    fn f41_versions_of_another_store_are_forgotten() {
+        let horizon = Horizon::default();
+        horizon.note(&object("1000000"));
+        horizon.distrust();
+        assert_eq!(horizon.as_of(), AsOf::Now);
+        horizon.note(&object("9"));
+        horizon.trust(Some(8));
+        assert_eq!(horizon.as_of(), AsOf::AtLeast(9));
+        horizon.trust(Some(70));
+        assert_eq!(horizon.as_of(), AsOf::AtLeast(9), "nobody distrusts it");
     }
 }

@@ -12,16 +12,18 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{Stream, StreamExt};
-use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
-use tokio::sync::watch;
-use tracing::warn;
+use kube::{Client, core::DeserializeGuard};
+use tokio::sync::watch as channel;
 
-use super::{cache, convert, surroundings};
+use super::{
+    cache, convert,
+    kept::Kept,
+    watch::{self, Event, Source},
+    watches::{Place, Watches},
+};
 use crate::{
     api::{RoleActivationRequest, State},
     domain::{Record, RequestFacts},
-    errors::one_line,
 };
 
 /// How much longer than the longest cooldown an end is remembered: a grant starts at the instant that completed its approval, which may
@@ -29,17 +31,15 @@ use crate::{
 const SLACK: TimeDelta = TimeDelta::days(31);
 /// Most ends that are remembered. With more the requests are listed instead.
 const MOST: usize = 50_000;
-/// Requests that are listed at a time: few, since each may be large and only its end is kept.
-const PAGE: u32 = 100;
 
 /// An eligibility in a namespace.
-type Place = (String, String);
+type Scope = (String, String);
 
 /// The last ends.
 #[derive(Debug)]
 pub struct LastEnds {
     /// The longest cooldown of any policy, while there is one.
-    longest: watch::Sender<Option<TimeDelta>>,
+    longest: channel::Sender<Option<TimeDelta>>,
     /// True while every end that can matter is known.
     complete: AtomicBool,
     observed: AtomicU64,
@@ -49,7 +49,7 @@ pub struct LastEnds {
 #[derive(Debug, Default)]
 struct Ends {
     /// By place and user name.
-    last: HashMap<Place, HashMap<String, RequestFacts>>,
+    last: HashMap<Scope, HashMap<String, RequestFacts>>,
     count: usize,
     newest: DateTime<Utc>,
     /// True where not every end is known: there are too many, or a request could not be read.
@@ -58,7 +58,7 @@ struct Ends {
 
 impl Default for LastEnds {
     fn default() -> Self {
-        Self { longest: watch::Sender::new(None), complete: AtomicBool::new(false), observed: AtomicU64::new(0), ends: Mutex::default() }
+        Self { longest: channel::Sender::new(None), complete: AtomicBool::new(false), observed: AtomicU64::new(0), ends: Mutex::default() }
     }
 }
 
@@ -91,7 +91,7 @@ impl LastEnds {
     }
 
     /// Follows the requests while a policy has a cooldown. It never returns.
-    pub async fn follow(&self, client: &Client) {
+    pub async fn follow(&self, client: &Client, watches: &Watches, source: Source) {
         let mut longest = self.longest.subscribe();
         loop {
             let known = *longest.borrow_and_update();
@@ -104,10 +104,9 @@ impl LastEnds {
                 }
                 continue;
             };
-            let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::all(client.clone());
-            let events = surroundings::watch(api, watcher::Config::default().page_size(PAGE));
+            let place = watches.place("completed requests");
             tokio::select! {
-                () = self.fold(events, cooldown) => {}
+                () = self.fold(client, source.clone(), &place, cooldown) => {}
                 // What was too old to be kept may count now.
                 _ = longest.wait_for(|now| now.is_none_or(|now| now > cooldown)) => {}
             }
@@ -115,38 +114,36 @@ impl LastEnds {
         }
     }
 
-    async fn fold(
-        &self,
-        events: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<RoleActivationRequest>>>>,
-        cooldown: TimeDelta,
-    ) {
-        let (mut listed, mut newest) = (Ends::default(), 0);
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(watcher::Event::Init) => (listed, newest) = (Ends::default(), 0),
-                Ok(watcher::Event::InitApply(object)) => {
-                    newest = newest.max(cache::version(&object));
-                    listed.take(object, cooldown);
+    async fn fold(&self, client: &Client, source: Source, place: &Place, cooldown: TimeDelta) {
+        let mut listed = Ends::default();
+        watch::run(client, source, place, |event| self.observe(event, &mut listed, cooldown)).await;
+    }
+
+    fn observe(&self, event: Event<DeserializeGuard<RoleActivationRequest>>, listed: &mut Ends, cooldown: TimeDelta) {
+        match event {
+            Event::Init(another_store) => {
+                *listed = Ends::default();
+                if another_store {
+                    self.complete.store(false, Ordering::Release);
                 }
-                Ok(watcher::Event::InitDone) => {
-                    self.replace(std::mem::take(&mut listed), cooldown);
-                    self.observed.store(newest, Ordering::Release);
-                    self.complete.store(true, Ordering::Release);
+            }
+            Event::InitApply(object) => listed.take(object, cooldown),
+            Event::InitDone(version) => {
+                self.replace(std::mem::take(listed), cooldown);
+                self.observed.store(version.unwrap_or_default(), Ordering::Release);
+                self.complete.store(true, Ordering::Release);
+            }
+            Event::Apply(object) => {
+                let version = cache::version(object.meta());
+                self.lock().take(object, cooldown);
+                self.observed.store(version, Ordering::Release);
+            }
+            Event::Delete(object) => {
+                let version = cache::version(object.meta());
+                if let DeserializeGuard(Ok(request)) = object {
+                    self.lock().remove(&convert::request(&request));
                 }
-                Ok(watcher::Event::Apply(object)) => {
-                    let version = cache::version(&object);
-                    self.lock().take(object, cooldown);
-                    self.observed.store(version, Ordering::Release);
-                }
-                Ok(watcher::Event::Delete(object)) => {
-                    let version = cache::version(&object);
-                    if let DeserializeGuard(Ok(request)) = object {
-                        self.lock().remove(&convert::request(&request));
-                    }
-                    self.observed.store(version, Ordering::Release);
-                }
-                Err(error) => warn!(what = "completed requests", error = one_line(&error), "the watch was interrupted and goes on"),
+                self.observed.store(version, Ordering::Release);
             }
         }
     }
@@ -239,7 +236,6 @@ fn remembered(request: &RequestFacts) -> RequestFacts {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
     use serde_json::{Value, json};
 
     use super::*;
@@ -262,16 +258,19 @@ mod tests {
         serde_json::from_value(json!({"metadata": meta, "spec": 7})).unwrap()
     }
 
-    fn listed(objects: Vec<DeserializeGuard<RoleActivationRequest>>) -> Vec<watcher::Event<DeserializeGuard<RoleActivationRequest>>> {
-        let objects = objects.into_iter().map(watcher::Event::InitApply);
-        [watcher::Event::Init].into_iter().chain(objects).chain([watcher::Event::InitDone]).collect()
+    type Events = Vec<Event<DeserializeGuard<RoleActivationRequest>>>;
+
+    fn listed(objects: Vec<DeserializeGuard<RoleActivationRequest>>) -> Events {
+        let newest = objects.iter().map(|object| cache::version(object.meta())).max();
+        let objects = objects.into_iter().map(Event::InitApply);
+        [Event::Init(false)].into_iter().chain(objects).chain([Event::InitDone(newest)]).collect()
     }
 
     /// What is known after these events, by the names of the requests.
-    async fn after(events: Vec<watcher::Event<DeserializeGuard<RoleActivationRequest>>>, version: u64) -> (LastEnds, Option<Vec<String>>) {
-        let ends = LastEnds::default();
+    fn after(events: Events, version: u64) -> (LastEnds, Option<Vec<String>>) {
+        let (ends, mut listed) = (LastEnds::default(), Ends::default());
         ends.set_longest_cooldown(Some(COOLDOWN));
-        ends.fold(stream::iter(events.into_iter().map(Ok)), COOLDOWN).await;
+        events.into_iter().for_each(|event| ends.observe(event, &mut listed, COOLDOWN));
         let found = names(&ends, version);
         (ends, found)
     }
@@ -282,15 +281,15 @@ mod tests {
         Some(names)
     }
 
-    #[tokio::test]
-    async fn f02_of_each_person_the_last_end_is_kept_and_nothing_else() {
+    #[test]
+    fn f02_of_each_person_the_last_end_is_kept_and_nothing_else() {
         let mut events = listed(vec![
             stored(1, "a1", "ann", Some("2026-03-01T10:00:00Z")),
             stored(2, "a2", "ann", Some("2026-03-01T12:00:00Z")),
             stored(3, "a3", "ann", Some("2026-03-01T11:00:00Z")),
             stored(4, "waits", "bob", None),
         ]);
-        let (ends, found) = after(events.clone(), 4).await;
+        let (ends, found) = after(events.clone(), 4);
         assert_eq!(found, Some(vec!["a2".to_owned()]));
         let kept = ends.under("edit", "payments", 0).unwrap().remove(0);
         assert_eq!(
@@ -301,15 +300,15 @@ mod tests {
         assert_eq!(ends.under("view", "payments", 0).map(|found| found.len()), Some(0));
         assert_eq!(names(&ends, 5), None, "what was stored at 5 may have ended a grant");
 
-        events.push(watcher::Event::Apply(stored(9, "b", "bob", Some("2026-03-01T12:30:00Z"))));
-        assert_eq!(after(events.clone(), 9).await.1, Some(vec!["a2".to_owned(), "b".to_owned()]));
-        events.push(watcher::Event::Delete(stored(10, "a2", "ann", Some("2026-03-01T12:00:00Z"))));
-        assert_eq!(after(events, 10).await.1, Some(vec!["b".to_owned()]), "a purged record holds nobody off");
+        events.push(Event::Apply(stored(9, "b", "bob", Some("2026-03-01T12:30:00Z"))));
+        assert_eq!(after(events.clone(), 9).1, Some(vec!["a2".to_owned(), "b".to_owned()]));
+        events.push(Event::Delete(stored(10, "a2", "ann", Some("2026-03-01T12:00:00Z"))));
+        assert_eq!(after(events, 10).1, Some(vec!["b".to_owned()]), "a purged record holds nobody off");
     }
 
-    #[tokio::test]
-    async fn f02_an_end_that_this_process_recorded_counts_before_it_is_delivered() {
-        let (ends, _) = after(listed(vec![stored(1, "a1", "ann", Some("2026-03-01T10:00:00Z"))]), 1).await;
+    #[test]
+    fn f02_an_end_that_this_process_recorded_counts_before_it_is_delivered() {
+        let (ends, _) = after(listed(vec![stored(1, "a1", "ann", Some("2026-03-01T10:00:00Z"))]), 1);
         let DeserializeGuard(Ok(written)) = stored(7, "a2", "ann", Some("2026-03-01T10:30:00Z")) else { panic!("it is readable") };
         ends.note(&convert::request(&written));
         assert_eq!(names(&ends, 1), Some(vec!["a2".to_owned()]));
@@ -318,18 +317,18 @@ mod tests {
         assert_eq!(names(&ends, 1), Some(vec!["a2".to_owned()]));
     }
 
-    #[tokio::test]
-    async fn f02_what_is_not_all_known_is_no_answer() {
+    #[test]
+    fn f02_what_is_not_all_known_is_no_answer() {
         assert_eq!(names(&LastEnds::default(), 0), None, "nothing is listed yet");
-        assert_eq!(after(listed(vec![unreadable(3)]), 3).await.1, None, "it may have ended a moment ago");
+        assert_eq!(after(listed(vec![unreadable(3)]), 3).1, None, "it may have ended a moment ago");
         let many = (0..=MOST).map(|n| stored(1, &n.to_string(), &format!("u{n}"), Some("2026-03-01T10:00:00Z"))).collect();
-        assert_eq!(after(listed(many), 1).await.1, None, "too many to remember");
+        assert_eq!(after(listed(many), 1).1, None, "too many to remember");
     }
 
-    #[tokio::test]
-    async fn f02_what_is_too_old_to_matter_makes_room() {
+    #[test]
+    fn f02_what_is_too_old_to_matter_makes_room() {
         let old = (0..MOST).map(|n| stored(1, &format!("o{n}"), &format!("u{n}"), Some("2025-03-01T10:00:00Z")));
         let events = listed(old.chain([stored(2, "new", "ann", Some("2026-03-01T10:00:00Z"))]).collect());
-        assert_eq!(after(events, 2).await.1, Some(vec!["new".to_owned()]));
+        assert_eq!(after(events, 2).1, Some(vec!["new".to_owned()]));
     }
 }

@@ -5,10 +5,15 @@ pub mod beside;
 pub mod cache;
 pub mod convert;
 pub mod horizon;
+pub mod kept;
 pub mod last_ends;
 pub mod live;
 pub mod offers;
+pub mod sieve;
+pub mod stream;
 pub mod surroundings;
+pub mod watch;
+pub mod watches;
 pub mod written;
 
 use std::{future::Future, time::Duration};

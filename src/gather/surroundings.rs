@@ -1,26 +1,29 @@
 //! What stands around a request: eligibility, policy, namespace and role, from a cache or from the API server.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
-use futures::StreamExt;
 use k8s_openapi::api::{
     core::v1::Namespace,
     rbac::v1::{ClusterRole, Role},
 };
 use kube::{
     Api, Client, Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{WatchStreamExt, utils::Backoff, watcher},
+    api::ListParams,
+    core::{DeserializeGuard, Request as Path},
 };
-use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, watch as channel};
 
 use super::{
     GatherError,
-    cache::{self, Cache, Key},
+    cache::{self, Cache, Changed, Key},
     convert,
+    kept::{Kept, StoredNamespace, StoredRole},
     last_ends::LastEnds,
     read,
+    stream::{self, Form},
+    watch::Source as Watched,
+    watches::Watches,
     written::Written,
 };
 use crate::{
@@ -69,7 +72,7 @@ pub enum Change {
     /// A policy.
     Policy(Key),
     /// A namespace.
-    Namespace(Key),
+    Namespace(Box<Changed<NamespaceFacts>>),
     /// A `ClusterRole`.
     ClusterRole(Key),
     /// A Role.
@@ -78,19 +81,30 @@ pub enum Change {
     Request(Key),
 }
 
+/// Room for the roles of each kind that eligibilities name, in bytes. Whoever may write Roles in many namespaces can fill it; then those
+/// that do not fit are read anew for each decision.
+const ROOM_FOR_ROLES: usize = 16 << 20;
+/// Most roles that are read from the API server at a time: one takes some megabytes while its rules are read.
+const ROLES_AT_ONCE: usize = 4;
+
 /// Caches of eligibilities, policies, namespaces, roles, and the requests that limits look at.
 pub struct World {
     client: Client,
+    /// How current the watches are that fill them.
+    pub watches: Watches,
     kept: fn(RequestFacts) -> RequestFacts,
+    /// Has the watches of our own kinds begun anew.
+    anew: channel::Sender<u64>,
+    reading: Semaphore,
     /// All eligibilities.
     pub eligibilities: Cache<Eligibility>,
     /// All policies.
     pub policies: Cache<Policy>,
     /// All namespaces.
     pub namespaces: Cache<NamespaceFacts>,
-    /// All `ClusterRole`s.
+    /// The `ClusterRole`s that eligibilities name, as far as there is room for them.
     pub cluster_roles: Cache<Lookup<RoleFacts>>,
-    /// All Roles.
+    /// Roles likewise.
     pub roles: Cache<Lookup<RoleFacts>>,
     /// The requests that are active or pending.
     pub requests: Arc<Cache<LiveRequest>>,
@@ -104,14 +118,19 @@ impl World {
     /// Empty caches; [`World::follow`] fills them.
     #[must_use]
     pub fn new(client: Client) -> Self {
+        let weigh: fn(&Lookup<RoleFacts>) -> usize =
+            |role| role.found().map_or(0, |role| role.name.len() + role.uid.len() + role.rules.weight());
         Self {
             client,
             kept: std::convert::identity,
+            watches: Watches::default(),
+            anew: channel::Sender::new(0),
+            reading: Semaphore::new(ROLES_AT_ONCE),
             eligibilities: Cache::new("eligibilities"),
             policies: Cache::new("policies"),
             namespaces: Cache::new("namespaces"),
-            cluster_roles: Cache::new("clusterroles"),
-            roles: Cache::new("roles"),
+            cluster_roles: Cache::new("clusterroles").within((ROOM_FOR_ROLES, weigh)),
+            roles: Cache::new("roles").within((ROOM_FOR_ROLES, weigh)),
             requests: Arc::new(Cache::reporting("requests", is_another)),
             last_ends: LastEnds::default(),
             written: Written::default(),
@@ -128,50 +147,88 @@ impl World {
     pub fn wrote(&self, request: &RoleActivationRequest) {
         let facts = convert::request(request);
         self.last_ends.note(&facts);
-        self.written.note(cache::version(request), facts);
+        self.written.note(cache::version(&request.metadata), facts);
+    }
+
+    /// Has everything of our own kinds listed anew: it may have come from another server than the cluster's own (T57).
+    pub fn list_anew(&self) {
+        self.anew.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// All objects of one of our own kinds, which are listed anew when [`World::list_anew`] asks for it.
+    #[must_use]
+    pub fn ours<K: Resource<DynamicType = ()>>(&self, api: &Api<K>) -> Watched {
+        Watched::all(api, &()).anew(self.anew.subscribe())
     }
 
     /// Keeps the caches current for ever and reports what changes.
     pub async fn follow(&self, changed: impl Fn(Change)) {
-        let client = &self.client;
+        let (client, changed) = (&self.client, &changed);
+        let on = (client, &self.watches);
+        let eligibilities: Api<RoleEligibility> = Api::all(client.clone());
+        let policies: Api<ApprovalPolicy> = Api::all(client.clone());
+        let requests: Api<RoleActivationRequest> = Api::all(client.clone());
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let cluster_roles: Api<ClusterRole> = Api::all(client.clone());
+        let roles: Api<Role> = Api::all(client.clone());
         tokio::join!(
             self.eligibilities.follow(
-                watch(Api::all(client.clone()), watcher::Config::default()),
-                convert::guarded::<RoleEligibility>,
-                |key| {
-                    changed(Change::Eligibility(key));
-                }
+                on,
+                self.ours(&eligibilities),
+                |stored: DeserializeGuard<RoleEligibility>| Some(convert::guarded(stored)),
+                |change| changed(Change::Eligibility(change.key)),
             ),
-            self.policies.follow(watch(Api::all(client.clone()), watcher::Config::default()), convert::guarded::<ApprovalPolicy>, |key| {
-                self.last_ends.set_longest_cooldown(self.longest_cooldown());
-                changed(Change::Policy(key));
-            }),
+            self.policies.follow(
+                on,
+                self.ours(&policies),
+                |stored: DeserializeGuard<ApprovalPolicy>| Some(convert::guarded(stored)),
+                |change| {
+                    self.last_ends.set_longest_cooldown(self.longest_cooldown());
+                    changed(Change::Policy(change.key));
+                },
+            ),
             self.requests.follow(
-                watch(Api::all(client.clone()), watcher::Config::default().fields(&selectors::live_states())),
-                |guard| self.live_request(guard),
-                |key| changed(Change::Request(key)),
+                on,
+                self.ours(&requests).fields(&selectors::live_states()),
+                |stored: DeserializeGuard<RoleActivationRequest>| Some(self.live_request(stored)),
+                |change| changed(Change::Request(change.key)),
             ),
-            self.last_ends.follow(client),
+            self.last_ends.follow(client, &self.watches, self.ours(&requests)),
             self.namespaces.follow(
-                watch(Api::all(client.clone()), watcher::Config::default()),
-                |namespace: PartialObjectMeta<Namespace>| convert::namespace(&namespace.metadata),
-                |key| changed(Change::Namespace(key)),
+                on,
+                Watched::all(&namespaces, &()),
+                |stored: StoredNamespace| Some(convert::namespace(stored)),
+                |change| changed(Change::Namespace(Box::new(change))),
             ),
-            self.cluster_roles.follow(
-                watch(Api::all(client.clone()), watcher::Config::default()),
-                |role: ClusterRole| cluster_role(&role),
-                |key| {
-                    changed(Change::ClusterRole(key));
-                }
-            ),
-            self.roles.follow(
-                watch(Api::all(client.clone()), watcher::Config::default()),
-                |role: Role| namespaced_role(&role),
-                |key| {
-                    changed(Change::Role(key));
-                }
-            ),
+            async {
+                // Which roles matter, the eligibilities say.
+                self.eligibilities.synced().await;
+                tokio::join!(
+                    self.cluster_roles.follow(
+                        on,
+                        Watched::all(&cluster_roles, &()),
+                        |stored: StoredRole| self.named_role(RoleKind::ClusterRole, stored),
+                        |change| changed(Change::ClusterRole(change.key)),
+                    ),
+                    self.roles.follow(
+                        on,
+                        Watched::all(&roles, &()),
+                        |stored: StoredRole| self.named_role(RoleKind::Role, stored),
+                        |change| changed(Change::Role(change.key)),
+                    ),
+                );
+            },
         );
+    }
+
+    /// A role that an eligibility names; nothing of any other.
+    fn named_role(&self, kind: RoleKind, stored: StoredRole) -> Option<Lookup<RoleFacts>> {
+        let name = stored.metadata.name.as_deref().unwrap_or_default();
+        let names = |found: &Eligibility| match found {
+            Lookup::Found(eligibility) => eligibility.spec.role_ref.kind == kind && eligibility.spec.role_ref.name == name,
+            Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => false,
+        };
+        self.eligibilities.any(|_, found| names(found)).then(|| convert::role(kind, stored))
     }
 
     /// Returns when all caches have seen everything that existed at the start.
@@ -224,14 +281,16 @@ impl World {
 
     async fn own<K>(&self, what: &str, name: &str) -> Result<Option<DeserializeGuard<K>>, GatherError>
     where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>,
+        DeserializeGuard<K>: Kept,
     {
         // kube puts a name into the path as it is: what is no name must not lead anywhere else.
         if !names::is_object_name(name) {
             return Ok(None);
         }
-        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
-        read(|| format!("{what} '{name}'"), api.get_opt(name)).await
+        let api: Api<K> = Api::all(self.client.clone());
+        let path = Path::new(api.resource_url());
+        read(|| format!("{what} '{name}'"), stream::get(&self.client, &path, name)).await
     }
 
     /// One namespace.
@@ -240,8 +299,9 @@ impl World {
             return Ok(Lookup::Found(found));
         }
         let api: Api<Namespace> = Api::all(self.client.clone());
-        let found = read(|| format!("namespace '{name}'"), api.get_metadata_opt(name)).await?;
-        Ok(found.map_or(Lookup::Absent, |found| Lookup::Found(convert::namespace(&found.metadata))))
+        let path = Path::new(api.resource_url());
+        let found: Option<StoredNamespace> = read(|| format!("namespace '{name}'"), stream::get(&self.client, &path, name)).await?;
+        Ok(found.map_or(Lookup::Absent, |found| Lookup::Found(convert::namespace(found))))
     }
 
     /// The role that an eligibility means in a namespace.
@@ -249,21 +309,55 @@ impl World {
         if !names::is_role_name(&role.name) {
             return Ok(Lookup::Absent);
         }
-        let what = || format!("{} '{}'", role.kind, role.name);
-        let found = match role.kind {
-            RoleKind::ClusterRole => match cached(&self.cluster_roles, &Key::cluster(&role.name), source) {
-                None => read(what, Api::<ClusterRole>::all(self.client.clone()).get_opt(&role.name)).await?.as_ref().map(cluster_role),
-                found => found,
-            },
-            RoleKind::Role => match cached(&self.roles, &Key::new(namespace, &role.name), source) {
-                None => read(what, Api::<Role>::namespaced(self.client.clone(), namespace).get_opt(&role.name))
-                    .await?
-                    .as_ref()
-                    .map(namespaced_role),
-                found => found,
-            },
+        let (cache, key, path) = match role.kind {
+            RoleKind::ClusterRole => {
+                let api: Api<ClusterRole> = Api::all(self.client.clone());
+                (&self.cluster_roles, Key::cluster(&role.name), Path::new(api.resource_url()))
+            }
+            RoleKind::Role => {
+                let api: Api<Role> = Api::namespaced(self.client.clone(), namespace);
+                (&self.roles, Key::new(namespace, &role.name), Path::new(api.resource_url()))
+            }
         };
-        Ok(found.unwrap_or(Lookup::Absent))
+        if let Some(found) = cached(cache, &key, source) {
+            return Ok(found);
+        }
+        let changes = cache.changes();
+        let _turn = self.reading.acquire().await;
+        let what = || format!("{} '{}'", role.kind, role.name);
+        let found: Option<StoredRole> = read(what, stream::get(&self.client, &path, &role.name)).await?;
+        let Some(found) = found.map(|found| convert::role(role.kind, found)) else { return Ok(Lookup::Absent) };
+        if source == Source::Cache {
+            cache.fill(key, found.clone(), changes);
+        }
+        Ok(found)
+    }
+
+    /// Calls `each` with the Roles of this name in all namespaces, as the API server lists them: no cache has those that no eligibility
+    /// names yet.
+    pub async fn roles_named(&self, name: &str, mut each: impl FnMut(&str, &RoleFacts)) -> Result<(), GatherError> {
+        /// Roles that are listed at a time.
+        const PAGE: u32 = 100;
+        if !names::is_role_name(name) {
+            return Ok(());
+        }
+        let api: Api<Role> = Api::all(self.client.clone());
+        let path = Path::new(api.resource_url());
+        let mut params = ListParams::default().fields(&format!("metadata.name={name}")).limit(PAGE);
+        let _turn = self.reading.acquire().await;
+        loop {
+            let found = |stored: StoredRole| {
+                let namespace = stored.metadata.namespace.clone().unwrap_or_default();
+                if let Lookup::Found(role) = convert::role(RoleKind::Role, stored) {
+                    each(&namespace, &role);
+                }
+            };
+            let page = stream::page(&self.client, &path, &params, Form::Whole, found);
+            match read(|| format!("the Roles '{name}'"), page).await?.next.filter(|next| !next.is_empty()) {
+                Some(next) => params.continue_token = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Everything around a request in `namespace` under `eligibility`, as the API server stores it now. The caches tell no more than what to
@@ -310,55 +404,4 @@ fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
         (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
         (before, now) => before != now,
     }
-}
-
-fn cluster_role(role: &ClusterRole) -> Lookup<RoleFacts> {
-    convert::role(RoleKind::ClusterRole, &role.metadata, role.rules.as_ref())
-}
-
-fn namespaced_role(role: &Role) -> Lookup<RoleFacts> {
-    convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref())
-}
-
-/// Pauses between attempts to watch: doubled from the first to the longest, and back to the first after a success. While a watch is
-/// away, decisions and edits are not seen, so they are much shorter than kube's own.
-struct Pauses {
-    next: Duration,
-}
-
-impl Pauses {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(4);
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(Self::LONGEST);
-        // Up to a quarter more, so that not all watches of all replicas come at once.
-        Some(pause + pause.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0))
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.next = Self::FIRST;
-    }
-}
-
-/// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
-/// connection nobody closes, is believed to be silent only: some seconds longer than this.
-const WATCH_SECONDS: u32 = 30;
-
-/// All events of a kind, with growing pauses after errors and without the fields that nobody here reads.
-pub fn watch<K>(api: Api<K>, config: watcher::Config) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>>
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
-{
-    watcher(api, config.timeout(WATCH_SECONDS))
-        .backoff(Pauses { next: Pauses::FIRST })
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .boxed()
 }

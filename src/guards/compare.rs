@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::api::text::printable;
+
 /// What the API server may have stored beside what was written: its defaults, which weaken nothing.
 fn is_default(key: &str, value: &Value) -> bool {
     match key {
@@ -21,6 +23,14 @@ fn is_default(key: &str, value: &Value) -> bool {
 #[must_use]
 pub fn difference(expected: &Value, stored: &Value) -> Option<String> {
     at("", expected, stored)
+}
+
+/// Who serves our kinds instead of the API server, by a stored APIService; none where it serves them itself.
+#[must_use]
+pub fn served_by(stored: &Value) -> Option<String> {
+    let service = stored.pointer("/spec/service").filter(|service| !service.is_null())?;
+    let text = |field: &str| service.get(field).and_then(Value::as_str).unwrap_or_default();
+    Some(printable(&format!("the Service '{}/{}'", text("namespace"), text("name"))))
 }
 
 fn at(path: &str, expected: &Value, stored: &Value) -> Option<String> {
@@ -51,6 +61,16 @@ fn at(path: &str, expected: &Value, stored: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t57_f50_an_api_service_that_names_a_service_is_no_longer_the_api_servers() {
+        let local = json!({"spec": {"group": "jitrbac.dev", "version": "v1alpha1", "groupPriorityMinimum": 1000, "versionPriority": 100}});
+        assert_eq!(served_by(&local), None);
+        assert_eq!(served_by(&json!({"spec": {"service": null}})), None);
+        let other = json!({"spec": {"service": {"namespace": "evil", "name": "it", "port": 443}}});
+        assert_eq!(served_by(&other).unwrap(), "the Service 'evil/it'");
+        assert_eq!(served_by(&json!({"spec": {"service": "?"}})).unwrap(), "the Service '/'");
+    }
 
     #[test]
     fn defaults_pass_and_everything_else_is_named() {

@@ -3,11 +3,14 @@
 
 use std::path::Path;
 
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::{
+    Resource,
+    core::{ApiResource, GroupVersionKind},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::{crds, names};
+use crate::api::{RoleActivationRequest, crds, names};
 
 /// Why the expectations cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,8 @@ pub enum GuardKind {
     ValidatingWebhookConfiguration,
     /// Schema of one of our kinds.
     CustomResourceDefinition,
+    /// Who serves our kinds: the API server itself, and no server behind it.
+    APIService,
 }
 
 impl GuardKind {
@@ -73,6 +78,7 @@ impl GuardKind {
                 ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
             }
             Self::CustomResourceDefinition => ("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions"),
+            Self::APIService => ("apiregistration.k8s.io", "APIService", "apiservices"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
     }
@@ -92,7 +98,7 @@ pub struct Expected {
     pub kind: GuardKind,
     /// Name.
     pub name: String,
-    /// All of it but metadata and status.
+    /// All of it but metadata and status; null of what is judged otherwise.
     pub says: Value,
     /// Of a policy: its name in the chart, which says how to prove it.
     #[serde(default)]
@@ -117,7 +123,15 @@ pub fn read(config: &Path) -> Result<Vec<Expected>, ExpectedError> {
         return Err(ExpectedError::Empty { path: shown() });
     }
     all.extend(crds()?);
+    all.push(api_service());
     Ok(all)
+}
+
+/// Who must serve our kinds. The API server writes the object itself, from the CRDs; of what it says only who serves them matters.
+#[must_use]
+pub fn api_service() -> Expected {
+    let name = format!("{}.{}", RoleActivationRequest::version(&()), names::GROUP);
+    Expected { kind: GuardKind::APIService, name, says: Value::Null, probe: None }
 }
 
 /// The CRDs as they must be stored.

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Guards,
-    compare::difference,
-    expected::Expected,
+    compare::{difference, served_by},
+    expected::{Expected, GuardKind},
     harmless,
     ledger::{Kind, Known, Pair, Stored},
     probe::{self, DIFFERS, Finding},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{ApprovalPolicy, RoleEligibility, conditions},
-    domain::namespace::SYSTEM_NAMESPACES,
+    domain::{Refusal, namespace::SYSTEM_NAMESPACES},
     errors::one_line,
     gather::{GatherError, read, write},
 };
@@ -53,6 +53,11 @@ impl Guards {
             Err(error) => (None, Finding::Unknown(one_line(&error))),
             Ok(None) => (None, Finding::Weak("is missing".to_owned())),
             Ok(Some(stored)) if stored.metadata.deletion_timestamp.is_some() => (None, Finding::Weak("is being deleted".to_owned())),
+            Ok(Some(stored)) if guard.kind == GuardKind::APIService => {
+                let finding = served_by(&stored.data)
+                    .map_or(Finding::Holds, |who| Finding::Weak(format!("lets {who} answer for our kinds instead of the API server")));
+                (pair(guard.kind, &stored.metadata), finding)
+            }
             Ok(Some(stored)) => {
                 let mut says = stored.data;
                 if let Some(fields) = says.as_object_mut() {
@@ -60,9 +65,22 @@ impl Guards {
                 }
                 harmless::set_aside(&guard.says, &mut says, |namespace| self.is_never_granted_in(namespace));
                 let finding = difference(&guard.says, &says).map_or(Finding::Holds, |what| Finding::Weak(format!("{DIFFERS}: {what}")));
-                (pair(&stored.metadata), finding)
+                (pair(guard.kind, &stored.metadata), finding)
             }
         }
+    }
+
+    /// Why nothing may be granted, with a new look at who serves our kinds: whatever a decision rests on that was read before was read
+    /// from the API server itself, if nobody has written this object since all guards were proven (T57).
+    pub async fn confirm(&self) -> Result<Option<Refusal>, GatherError> {
+        for guard in self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService) {
+            let resource = guard.kind.resource();
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let found = read(|| guard.key(), api.get_metadata_opt(&guard.name)).await?;
+            let seen = found.and_then(|found| pair(guard.kind, &found.metadata));
+            self.saw(guard, seen);
+        }
+        Ok(self.hold())
     }
 
     async fn prove_guard(&self, guard: &Expected, asks: bool) -> Option<Finding> {

@@ -77,7 +77,11 @@ impl Guards {
     fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
         let mut state = self.lock();
         let (before, held) = (state.ledger.clone(), state.hold().is_some());
+        let served = state.served_otherwise;
         let step = state.looked(found, proven, known);
+        if state.served_otherwise != served {
+            self.world.list_anew();
+        }
         // What was judged meanwhile waits, also where nobody was told that grants were held back, as after a takeover.
         if held && state.hold().is_none() {
             self.tell();

@@ -18,6 +18,8 @@ const ASKED: Duration = Duration::from_mins(5);
 /// How long all guards must have been left alone before a span begins: API servers look for changed policies once a second, and what
 /// one of them proves the next one should know too.
 const SETTLED: Duration = Duration::from_secs(2);
+/// The same of who serves our kinds: longer than any answer takes that may have come from another server (T57).
+const SERVED: Duration = Duration::from_secs(12);
 
 /// One replica's knowledge.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub(super) struct State {
     seen: BTreeMap<String, Option<Pair>>,
     /// When that last changed.
     changed: Option<Instant>,
+    /// When it last changed who serves our kinds, as far as this replica saw.
+    pub(super) served_otherwise: Option<Instant>,
     /// What the last look found.
     findings: BTreeMap<String, Finding>,
     /// When this holder last proved them all.
@@ -46,6 +50,27 @@ pub(super) struct State {
     knows_holder: bool,
     /// This replica has proven all guards as the holder of the Lease, now or before.
     has_proven: bool,
+}
+
+/// What it means that a guard was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing: it was known to be so, or to be newer.
+    Known,
+    /// It was seen for the first time.
+    First,
+    /// It is another one than before.
+    Changed,
+}
+
+impl Seen {
+    pub(super) fn is_news(self) -> bool {
+        self != Self::Known
+    }
+
+    pub(super) fn is_change(self) -> bool {
+        self == Self::Changed
+    }
 }
 
 /// What to do after a look.
@@ -77,17 +102,23 @@ impl State {
         self.findings.clear();
     }
 
-    /// A guard was seen to be so. True when that is news.
-    pub(super) fn see(&mut self, key: &str, pair: Option<Pair>) -> bool {
+    /// A guard was seen to be so.
+    pub(super) fn see(&mut self, key: &str, pair: Option<Pair>) -> Seen {
         // Watches tell in order, but later than a look that was made meanwhile.
         let older = matches!((self.seen.get(key), &pair), (Some(Some(before)), Some(now)) if before.uid == now.uid && now.generation < before.generation);
         if older || self.seen.get(key) == Some(&pair) {
-            return false;
+            return Seen::Known;
         }
-        self.seen.insert(key.to_owned(), pair);
+        let first = self.seen.insert(key.to_owned(), pair).is_none();
         self.changed = Some(Instant::now());
         self.restless = true;
-        true
+        if first {
+            return Seen::First;
+        }
+        if key.starts_with(API_SERVICE) {
+            self.served_otherwise = self.changed;
+        }
+        Seen::Changed
     }
 
     /// A watch broke off: the API server may be another one by now, or was started anew with other flags.
@@ -154,12 +185,12 @@ impl State {
     }
 
     fn settled(&self) -> bool {
-        self.changed.is_some_and(|at| at.elapsed() >= SETTLED)
+        self.changed.is_some_and(|at| at.elapsed() >= SETTLED) && self.served_otherwise.is_none_or(|at| at.elapsed() >= SERVED)
     }
 
     /// True while changes are recent, so that it is worth looking again soon.
     pub(super) fn is_moving(&self) -> bool {
-        self.changed.is_none_or(|at| at.elapsed() < 5 * SETTLED)
+        self.changed.is_none_or(|at| at.elapsed() < SERVED + SETTLED)
     }
 
     /// Lets proven time begin, unless something changed meanwhile. What is quarantined by it, or taken as it is by a first one.
@@ -260,12 +291,19 @@ impl State {
     }
 }
 
+/// How the keys of guards begin that say who serves our kinds.
+const API_SERVICE: &str = "APIService ";
+
 /// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
 /// object goes first; but a CRD would take every record with it.
 #[must_use]
 pub fn cure(key: &str, why: &str) -> String {
     let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
     let upgrade = "'helm upgrade' with the values of the release";
+    if key.starts_with(API_SERVICE) {
+        // It is the API server's own, which makes it anew.
+        return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server makes it anew");
+    }
     if kind == "CustomResourceDefinition" {
         return format!("An admin restores it: run {upgrade}, with --server-side=true --force-conflicts");
     }

@@ -136,12 +136,12 @@ async fn t41_a_change_holds_before_anybody_has_looked() {
     for seen in [None, guard(2), Some(Pair { uid: "other".to_owned(), generation: 1 })] {
         let mut state = proven().await;
         assert!(state.holds("guard"));
-        assert!(state.see("guard", seen.clone()), "it is worth a look");
+        assert!(state.see("guard", seen.clone()).is_news(), "it is worth a look");
         assert_eq!(reason(&state), Some(Reason::GuardsNotProven), "{seen:?}");
         assert!(!state.holds("guard"));
     }
     let mut state = proven().await;
-    assert!(!state.see("guard", guard(1)) && !state.see("guard", guard(0)), "old news");
+    assert!(!state.see("guard", guard(1)).is_news() && !state.see("guard", guard(0)).is_news(), "old news");
     assert_eq!(reason(&state), None);
 }
 
@@ -227,4 +227,39 @@ async fn t35_a_wrong_clock_holds_and_is_no_gap() {
     assert_eq!(reason(&state), Some(Reason::ClockSkewed));
     state.skew = Some(Skew::new(at(0), at(1), at(1)));
     assert_eq!(reason(&state), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answer_takes() {
+    let mut state = proven().await;
+    // The first sight of it is no change.
+    let served = |version| Some(Pair { uid: "served".to_owned(), generation: version });
+    assert!(!state.see("APIService v1alpha1.jitrbac.dev", served(7)).is_change());
+    advance(Duration::from_secs(3)).await;
+    let with = |version, finding: Finding| -> Found {
+        [("guard".to_owned(), (guard(1), Finding::Holds)), ("APIService v1alpha1.jitrbac.dev".to_owned(), (served(version), finding))]
+            .into()
+    };
+    let look = |state: &mut State, version, finding| {
+        let found = with(version, finding);
+        let guards = found.iter().filter_map(|(key, (pair, _))| Some((key.clone(), pair.clone()?))).collect();
+        let proven = Proven { guards, at: at(50), versions: [].into() };
+        state.looked(found, &proven, Known::new())
+    };
+    assert_eq!(look(&mut state, 7, Finding::Holds), Step::Begin);
+    let weak = Finding::Weak("lets the Service 'a/b' answer for our kinds instead of the API server".to_owned());
+    assert_eq!(look(&mut state, 8, weak), Step::Rest);
+    let hold = state.hold().unwrap();
+    assert!(
+        hold.message.contains("the Service 'a/b' answer") && hold.message.contains("'kubectl delete apiservice v1alpha1.jitrbac.dev'"),
+        "{hold}"
+    );
+    // It is local again: written a second time, and never more than a moment old.
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(look(&mut state, 9, Finding::Holds), Step::Rest);
+    advance(Duration::from_secs(11)).await;
+    assert_eq!(look(&mut state, 9, Finding::Holds), Step::Rest, "an answer of another server may still be on its way");
+    assert!(state.is_moving() && state.hold().is_some());
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(look(&mut state, 9, Finding::Holds), Step::Begin);
 }

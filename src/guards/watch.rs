@@ -1,11 +1,20 @@
 //! Watches over all guards, each by its name and by metadata alone: a change of what it says moves its generation.
 
-use futures::{StreamExt, future::join_all};
-use kube::{Api, Resource, api::DynamicObject, core::PartialObjectMeta, runtime::watcher};
-use tracing::debug;
+use futures::future::join_all;
+use kube::{
+    Api,
+    api::{DynamicObject, ObjectMeta},
+};
 
-use super::{Guards, expected::Expected, ledger::Pair};
-use crate::{errors::one_line, gather::surroundings::watch};
+use super::{
+    Guards,
+    expected::{Expected, GuardKind},
+    ledger::Pair,
+};
+use crate::gather::{
+    kept::BareMeta,
+    watch::{Event, Source, run},
+};
 
 impl Guards {
     /// Watches for ever.
@@ -14,41 +23,53 @@ impl Guards {
     }
 
     async fn follow_one(&self, guard: &Expected) {
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &guard.kind.resource());
-        let only = watcher::Config::default().fields(&format!("metadata.name={}", guard.name));
-        let mut events = std::pin::pin!(watch(api, only));
-        let key = guard.key();
+        let resource = guard.kind.resource();
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let only = Source::all(&api, &resource).name(&guard.name);
+        let place = self.world.watches.place("guards");
         let mut listed = None;
-        while let Some(event) = events.next().await {
-            let pair = |object: &PartialObjectMeta<DynamicObject>| pair(object.meta());
+        run(&self.client, only, &place, |event: Event<BareMeta>| {
             let seen = match event {
-                Ok(watcher::Event::Init) => {
+                Event::Init(_) => {
                     listed = None;
-                    continue;
+                    return;
                 }
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed = pair(&object);
-                    continue;
+                Event::InitApply(object) => {
+                    listed = pair(guard.kind, &object.metadata);
+                    return;
                 }
-                Ok(watcher::Event::InitDone) => listed.take(),
-                Ok(watcher::Event::Apply(object)) => pair(&object),
-                Ok(watcher::Event::Delete(_)) => None,
-                Err(error) => {
-                    // One line for each guard would drown the others; that nothing can be proven is told otherwise.
-                    debug!(what = key, error = one_line(&error), "the watch was interrupted and goes on");
+                Event::Interrupted => {
                     self.lock().interrupted();
-                    continue;
+                    return;
                 }
+                Event::InitDone(_) => listed.take(),
+                Event::Apply(object) => pair(guard.kind, &object.metadata),
+                Event::Delete(_) => None,
             };
-            if self.lock().see(&key, seen) {
-                self.wanted.notify_one();
-            }
+            self.saw(guard, seen);
+        })
+        .await;
+    }
+
+    /// A guard was seen to be so.
+    pub(super) fn saw(&self, guard: &Expected, seen: Option<Pair>) {
+        let seen = self.lock().see(&guard.key(), seen);
+        if seen.is_change() && guard.kind == GuardKind::APIService {
+            // Another server may have answered in the API server's place.
+            self.world.list_anew();
+        }
+        if seen.is_news() {
+            self.wanted.notify_one();
         }
     }
 }
 
-/// UID and generation; none of what is going away.
-pub(super) fn pair(meta: &kube::core::ObjectMeta) -> Option<Pair> {
+/// UID and generation; none of what is going away. An APIService has no generation: each write of it counts.
+pub(super) fn pair(kind: GuardKind, meta: &ObjectMeta) -> Option<Pair> {
     let there = meta.deletion_timestamp.is_none();
-    there.then(|| Pair { uid: meta.uid.clone().unwrap_or_default(), generation: meta.generation.unwrap_or_default() })
+    let generation = match kind {
+        GuardKind::APIService => meta.resource_version.as_deref().and_then(|version| version.parse().ok()),
+        _ => meta.generation,
+    };
+    there.then(|| Pair { uid: meta.uid.clone().unwrap_or_default(), generation: generation.unwrap_or_default() })
 }

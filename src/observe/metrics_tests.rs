@@ -14,6 +14,13 @@ fn everything() -> Metrics {
     let controller = ControllerMetrics::registered(&metrics);
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
     ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
+    let watches = crate::gather::watches::Watches::default();
+    watches.show(&metrics);
+    let place = watches.place("requests");
+    place.stale(false);
+    place.current();
+    // It stays.
+    std::mem::forget(place);
     controller.granted();
     controller.reported(State::Expired, Reason::TimeIsUp);
     controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
@@ -80,7 +87,7 @@ fn a_scrape_says_what_happened() {
 /// Every value is a word of ours: who can ask can neither make series without end nor read who asked.
 #[test]
 fn no_label_can_hold_a_name_of_anybody() {
-    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard"];
+    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard", "watch"];
     for (name, family) in families(&everything().text()) {
         assert!(family.labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {:?}", family.labels);
     }

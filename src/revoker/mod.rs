@@ -19,12 +19,8 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::StreamExt;
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client,
-    runtime::watcher::{self, Event},
-};
+use kube::{Api, Client};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -32,8 +28,13 @@ use tracing::{info, warn};
 use crate::{
     api::names,
     clock::Clock,
-    errors::one_line,
-    gather::{cache::Key, surroundings},
+    gather::{
+        self,
+        cache::Key,
+        kept::BindingMark,
+        watch::{Event, Source},
+        watches::Watches,
+    },
     observe::metrics::ControllerMetrics,
     queue::{Next, Pauses, Queue, Worker, queue},
 };
@@ -79,13 +80,21 @@ pub struct Revoker {
     helping: Semaphore,
     front: Front,
     tell: Tell,
+    watches: Watches,
     metrics: ControllerMetrics,
 }
 
 impl Revoker {
     /// A revoker that calls `tell` for each binding that appears, changes or goes.
     #[must_use]
-    pub fn new(client: Client, clock: Clock, leading: watch::Receiver<bool>, tell: Tell, metrics: ControllerMetrics) -> Self {
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        leading: watch::Receiver<bool>,
+        tell: Tell,
+        watches: Watches,
+        metrics: ControllerMetrics,
+    ) -> Self {
         let (queue, worker) = queue(clock.clone(), PAUSES);
         Self {
             client,
@@ -100,6 +109,7 @@ impl Revoker {
             helping: Semaphore::new(HELPING),
             front: Front::default(),
             tell,
+            watches,
             metrics,
         }
     }
@@ -117,7 +127,7 @@ impl Revoker {
 
     /// It was created. As long as no watch has shown it, only this answer tells of it, and whoever takes it away must find it.
     pub fn made(&self, binding: &RoleBinding) {
-        let key = key_of(&binding.metadata);
+        let key = Key::of(&binding.metadata);
         let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if unseen {
             let known = self.index.note(&key, &binding.metadata, self.clock.now());
@@ -143,35 +153,34 @@ impl Revoker {
     async fn follow(&self) {
         // Whole: the API server encodes an object once for all who watch it, and its metadata alone anew for each of them.
         let api: Api<RoleBinding> = Api::all(self.client.clone());
-        let mut events = surroundings::watch(api, watcher::Config::default().labels(names::MANAGED_SELECTOR));
+        let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR);
+        let place = self.watches.place("bindings");
         let mut listed = Vec::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listed.clear(),
-                Ok(Event::InitApply(binding)) => {
-                    listed.push(self.seen(&binding.metadata, Sight::News));
-                }
-                Ok(Event::InitDone) => {
-                    for key in self.index.others(&std::mem::take(&mut listed)) {
-                        self.doubt(&key);
-                    }
-                }
-                Ok(Event::Apply(binding)) => {
-                    self.seen(&binding.metadata, Sight::News);
-                }
-                // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
-                Ok(Event::Delete(binding)) => {
-                    self.note_gone();
-                    self.doubt(&key_of(&binding.metadata));
-                }
-                Err(error) => warn!(what = "bindings", error = one_line(&error), "the watch was interrupted and goes on"),
+        gather::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
+            Event::Init(_) => listed.clear(),
+            Event::InitApply(binding) => {
+                listed.push(self.seen(&binding.metadata, Sight::News));
             }
-        }
+            Event::InitDone(_) => {
+                for key in self.index.others(&std::mem::take(&mut listed)) {
+                    self.doubt(&key);
+                }
+            }
+            Event::Apply(binding) => {
+                self.seen(&binding.metadata, Sight::News);
+            }
+            // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
+            Event::Delete(binding) => {
+                self.note_gone();
+                self.doubt(&Key::of(&binding.metadata));
+            }
+        })
+        .await;
     }
 
     /// Takes note of a managed binding and sets its timer.
     pub fn seen(&self, binding: &ObjectMeta, sight: Sight) -> Key {
-        let key = key_of(binding);
+        let key = Key::of(binding);
         let before = self.index.get(&key);
         let known = self.index.note(&key, binding, self.clock.now());
         // Whoever writes another request's name on it must not hide it from its own.
@@ -313,8 +322,4 @@ impl Revoker {
         }
         Ok(ended)
     }
-}
-
-fn key_of(meta: &ObjectMeta) -> Key {
-    Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

@@ -96,6 +96,7 @@ fn t25_the_controller_may_do_this_and_no_more() {
         "mutatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac".to_owned(),
         "validatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac".to_owned(),
         format!("customresourcedefinitions.apiextensions.k8s.io {}", KINDS.join(",")),
+        "apiservices.apiregistration.k8s.io v1alpha1.jitrbac.dev".to_owned(),
     ];
     let wanted: BTreeSet<_> = [
         bindings,

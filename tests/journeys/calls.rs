@@ -33,5 +33,6 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events,
         f03_a_grant_rests_on_what_is_stored_whatever_the_caches_missed,
         f16_f64_nobody_waits_for_somebody_else_and_what_fails_is_told,
+        f41_watches_that_go_on_ahead_of_the_store_are_found_out_and_begun_anew,
     ]
 }

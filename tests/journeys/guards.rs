@@ -23,6 +23,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else,
         t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else,
+        t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_is_again,
         t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_granted,
         f68_controllers_are_ready_when_they_can_judge,
     ]

@@ -117,6 +117,10 @@ impl Requests {
     }
 
     async fn create(&self, grant: &Grant) -> Result<Created, RequestError> {
+        // Whatever the decision rests on was read from the API server itself, and not from a server in its place (T57).
+        if let Some(hold) = self.context.guards.confirm().await? {
+            return Err(RequestError::Unconfirmed(hold));
+        }
         // The last thing before the one write that widens access.
         if !self.context.leadership.held() {
             return Err(RequestError::NotLeading);

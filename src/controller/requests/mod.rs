@@ -20,7 +20,7 @@ use self::turns::{Turn, Turns};
 use super::context::Context;
 use crate::{
     api::{ApprovalPolicySpec, Reason, State, request::ReviewState},
-    domain::{Binding, BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, policy},
+    domain::{Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Verdict, decide, policy},
     gather::{
         GatherError, WriteError,
         cache::Key,
@@ -66,6 +66,9 @@ pub enum RequestError {
     /// The Lease went away between the decision and the grant.
     #[error("this replica lost the Lease before it could grant")]
     NotLeading,
+    /// The guards are no longer proven, as the last look before the grant shows.
+    #[error("{0}")]
+    Unconfirmed(Refusal),
     /// The grant would end as soon as it is made.
     #[error("the grant would be over before it is made")]
     TooLate(DateTime<Utc>),

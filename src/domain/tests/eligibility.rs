@@ -210,7 +210,7 @@ fn t43_selectors_as_in_kubernetes_but_never_everything_by_omission() {
     };
     let covered = |selector: Selector, team: Option<&str>| {
         let labels = team.map(|team| ("team".to_owned(), team.to_owned())).into_iter().collect();
-        let namespace = NamespaceFacts { uid: String::new(), labels, terminating: false };
+        let namespace = NamespaceFacts { uid: String::new(), labels, labels_too_long: false, terminating: false };
         let mut spec = None;
         let _ = world().eligibility(|e| {
             e.namespaces = Namespaces { names: Vec::new(), selector: Some(selector) };

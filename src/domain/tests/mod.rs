@@ -192,6 +192,7 @@ fn world() -> World {
             namespace: Lookup::Found(NamespaceFacts {
                 uid: "namespace-uid".to_owned(),
                 labels: [("team".to_owned(), "payments".to_owned())].into(),
+                labels_too_long: false,
                 terminating: false,
             }),
             eligibility: Lookup::Found(Arc::new(object("payments-oncall", "eligibility-uid", at(-86_400), eligibility))),

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use control_plane::{ADMIN, Disorder, Disturbed, Fault, Rule};
+use control_plane::{ADMIN, Disorder, Disturbed, Fault, Rule, wait_for};
 use serde_json::json;
 
 use super::steps::{Way, bring, proxied};
@@ -117,6 +117,42 @@ async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
         }
     }
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
+    Ok(())
+}
+
+/// How soon a request is decided that comes when the watches bring nothing.
+const FOUND_OUT: TimeDelta = TimeDelta::seconds(12);
+
+pub async fn f41_watches_that_go_on_ahead_of_the_store_are_found_out_and_begun_anew(env: Arc<Env>) -> Outcome {
+    const AHEAD: [(&str, &str); 2] = [("roleactivationrequests", "requests"), ("activationdecisions", "decisions")];
+    let (scene, _permit) = proxied(&env, "ahead").await?;
+    scene.offers(&["before", "after", "later"], &automatic(), &eligibility("view")).await?;
+    let proxy = scene.ground.proxy()?;
+    // As when another server answered for a while: versions of its own, and then it is gone.
+    let ahead: Vec<Disturbed> = AHEAD.iter().map(|(resource, _)| proxy.disturb(None, resource, Disorder::Ahead)).collect();
+    scene.granted("dev", "before", "10m").await?;
+    scene.write("dev", "adec", &scene.decision("before", "Deactivate", None)).await?;
+    wait_for("events of both kinds", SOON, async || ahead.iter().all(|disturbed| disturbed.met() > 1).then_some(())).await?;
+    drop(ahead);
+    AHEAD.iter().for_each(|(resource, _)| proxy.cut(resource));
+    for (request, what) in [("after", "request decided after its watch went on ahead of the store"), ("later", "and the next one")] {
+        let asked = Utc::now();
+        scene.granted("dev", request, "10m").await?;
+        let took = Utc::now() - asked;
+        measured(what, took);
+        ensure!(took < FOUND_OUT, "{request} was decided after {} ms", took.num_milliseconds());
+    }
+    // Decisions are heard of again, too.
+    scene.write("dev", "adec", &scene.decision("later", "Deactivate", None)).await?;
+    scene.ends_as("later", "Deactivated", &[], SOON).await?;
+    for controller in scene.ground.operator.controllers() {
+        for (_, watch) in AHEAD {
+            let series = format!("jitrbac_watch_restarts_total{{watch=\"{watch}\"}}");
+            let restarts = async || controller.metric(&series).await.ok().filter(|count| *count >= 1.0);
+            wait_for(&format!("{} to count {watch}", controller.name()), SOON, restarts).await?;
+        }
+        controller.wait_until_ready(SOON).await?;
+    }
     Ok(())
 }
 

@@ -33,6 +33,41 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
+/// How soon the webhook notices that an old copy was restored: its watches break off, and are compared with what is stored.
+const WEBHOOK_NOTICED: TimeDelta = TimeDelta::seconds(15);
+
+pub async fn f18_a_webhook_ends_itself_after_an_old_copy_of_etcds_data_was_restored(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "blind").await?;
+    let ground = &scene.ground;
+    let both = [ground.plane.apiserver(), ground.plane.etcd()];
+    let data = ground.cluster().directory().join("etcd");
+    let saved = ground.cluster().directory().join("etcd-before");
+    without(ground, &both, async || copy(&data, &saved)).await?;
+    // What the webhook knows now is not in the copy.
+    scene.offers(&["lost"], &automatic(), &eligibility("view")).await?;
+    scene.granted("dev", "lost", "10m").await?;
+    let back = without(ground, &both, async || {
+        fs::remove_dir_all(&data)?;
+        copy(&saved, &data)
+    })
+    .await?;
+    let webhook = ground.operator.webhook();
+    wait_for("the webhook to end", SOON, async || webhook.pid().is_none().then_some(())).await?;
+    let ended = Utc::now() - back;
+    measured("webhook ended after an old copy of etcd's data was served", ended);
+    ensure!(ended < WEBHOOK_NOTICED, "it ended {} ms later", ended.num_milliseconds());
+    let log = webhook.log_of_this_start()?;
+    ensure!(log.contains("put back to an older state"), "it does not say why it ended: {}", log.lines().last().unwrap_or_default());
+    // Started anew, as a kubelet would, everything is as the copy has it.
+    webhook.start()?;
+    webhook.wait_until_ready(SOON).await?;
+    start_all(ground).await?;
+    scene.create_namespace(&scene.name).await?;
+    scene.offers(&["anew"], &automatic(), &eligibility("view")).await?;
+    scene.granted("dev", "anew", "10m").await?;
+    Ok(())
+}
+
 pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "etcd").await?;
     let ground = &scene.ground;

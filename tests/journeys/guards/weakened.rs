@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
+use control_plane::ADMIN;
 use serde_json::{Value, json};
 
 use super::{Guard, stamped, until_proven, until_verified};
@@ -11,6 +12,7 @@ use crate::{
     ensure,
     env::{Env, Outcome, SOON, automatic, eligibility},
     faults::alone,
+    ground::Setting,
     ways::text,
 };
 
@@ -75,6 +77,60 @@ pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grant
         crd("activationdecisions"),
     ];
     weaken_each(&env, "schemas", cases).await
+}
+
+/// The APIService of our kinds, and one that lets another server answer for them.
+const SERVED_BY: &str = "v1alpha1.jitrbac.dev";
+
+pub async fn t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_is_again(env: Arc<Env>) -> Outcome {
+    // The operator does not watch the policy that refuses this, so that nothing but the APIService tells.
+    let (ground, _permit) = env.ground_as(Setting { unwatched: &["jit-rbac-guards"], ..Setting::default() }).await?;
+    let scene = env.scene_on(&ground, "served").await?;
+    scene.offers(&["lasts", "ends", "after"], &automatic(), &eligibility("view")).await?;
+    until_verified(&ground).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let lasts = scene.granted("dev", "lasts", "30m").await?;
+    // Without this label the API server no longer puts back what it made.
+    let elsewhere = json!({
+        "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
+        "spec": {"service": {"namespace": scene.name, "name": "elsewhere", "port": 443}},
+    })
+    .to_string();
+    let point = ["patch", "apiservice", SERVED_BY, "--type=merge", "-p", &elsewhere];
+    let said = ground.cluster().run(ADMIN, &point).await?;
+    ensure!(!said.status.success() && said.stderr.contains("must be served by the API server itself"), "it says: {}", said.stderr);
+    // Any other change goes, and grants wait for a proof.
+    let labelled = Utc::now();
+    ground.cluster().run(ADMIN, &["label", "apiservice", SERVED_BY, "a=b"]).await?.ok()?;
+    until_proven(&ground, labelled).await?;
+
+    let ends = scene.granted("dev", "ends", "20s").await?;
+    ground.cluster().run(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-guards"]).await?.ok()?;
+    control_plane::wait_for_ok("the APIService to name a Service", SOON, async || {
+        let said = ground.cluster().run(ADMIN, &point).await.map_err(|error| error.to_string())?;
+        if said.status.success() { Ok(()) } else { Err(said.stderr) }
+    })
+    .await?;
+    let weak = Utc::now();
+    let what = format!("apiservice {SERVED_BY} lets the service '{}/elsewhere' answer", scene.name);
+    control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
+        let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
+        let said = logs.lines().rfind(|line| line.contains("grants are held back")).unwrap_or_default().to_lowercase();
+        if said.contains(&what) { Ok(()) } else { Err(format!("it last said: {said}")) }
+    })
+    .await?;
+    measured("new grants stopped after another server was to answer", Utc::now() - weak);
+    calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was to answer").await?;
+
+    // The admin deletes it, as the message says, and the API server makes it anew.
+    let held = Utc::now();
+    ground.cluster().run(ADMIN, &["delete", "apiservice", SERVED_BY]).await?.ok()?;
+    until_proven(&ground, held).await?;
+    let served = async || scene.granted("dev", "after", "10m").await.map_err(|error| error.to_string());
+    control_plane::wait_for_ok("a grant", SOON, served).await?;
+    measured("new grants went on after the API server answered again", Utc::now() - held);
+    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding is gone");
+    Ok(())
 }
 
 async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {

@@ -89,7 +89,7 @@ impl Cluster {
             cluster.eligibilities.insert(name.to_owned(), Arc::new(object(name, &format!("{name}-0"), at(-9), spec)));
         }
         for name in ["payments", "shop"] {
-            let facts = NamespaceFacts { uid: format!("{name}-uid"), labels: BTreeMap::new(), terminating: false };
+            let facts = NamespaceFacts { uid: format!("{name}-uid"), labels: BTreeMap::new(), labels_too_long: false, terminating: false };
             cluster.namespaces.insert(name.to_owned(), facts);
         }
         cluster

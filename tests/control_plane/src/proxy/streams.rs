@@ -27,6 +27,8 @@ pub enum Disorder {
     Late,
     /// It never comes.
     Lost,
+    /// It bears a version that the store is far from having.
+    Ahead,
 }
 
 /// A disorder in force. Dropping it takes it back.
@@ -68,6 +70,20 @@ impl Drop for Disturbed {
     fn drop(&mut self) {
         self.standing.over.send_replace(true);
     }
+}
+
+/// The event with a version that is so much higher.
+fn ahead(line: &[u8]) -> Bytes {
+    const BY: u64 = 1_000_000_000;
+    let raised = || {
+        let mut event: Value = serde_json::from_slice(line).ok()?;
+        let version = event.pointer_mut("/object/metadata/resourceVersion")?;
+        *version = (version.as_str()?.parse::<u64>().ok()? + BY).to_string().into();
+        let mut text = serde_json::to_vec(&event).ok()?;
+        text.push(b'\n');
+        Some(text.into())
+    };
+    raised().unwrap_or_else(|| Bytes::copy_from_slice(line))
 }
 
 type Out = mpsc::UnboundedSender<Bytes>;
@@ -128,6 +144,7 @@ impl Stream {
                 self.send(line);
             }
             Disorder::Lost => {}
+            Disorder::Ahead => self.send(ahead(&line)),
             Disorder::Late => held.push_back(line),
             Disorder::Swapped => match held.pop_front() {
                 Some(before) if uid(&before) != uid(&line) => {

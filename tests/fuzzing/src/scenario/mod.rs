@@ -177,6 +177,7 @@ impl World {
                 namespace: Lookup::Found(NamespaceFacts {
                     uid: "namespace-uid".to_owned(),
                     labels: [("team".to_owned(), "payments".to_owned())].into(),
+                    labels_too_long: false,
                     terminating: false,
                 }),
                 eligibility: Lookup::Found(Arc::new(object("payments-oncall", "eligibility-uid", at(-86_400), eligibility))),

@@ -1,0 +1,534 @@
+//! Takes from a JSON text, as it arrives, only the parts that somebody wants.
+//!
+//! An object of the API server has up to 1.5 MB, most of it in places that no rule reads: labels, annotations, managed fields, rules of
+//! roles that nobody offers. A list of such objects, or a single one that is parsed as a whole, takes many times that. Here an object
+//! takes no more room than the parts that are kept, and each of these has a limit (T26).
+
+/// What is kept of a value.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep {
+    /// The whole value, if its text has at most this many bytes. Otherwise the number of its bytes takes its place.
+    UpTo(usize),
+    /// The same, but an empty text takes the place of what is longer.
+    Text(usize),
+    /// The same, but an empty list takes the place of what is longer.
+    List(usize),
+    /// Of an object the members whose names begin so, as long as they have at most this many bytes together. Of those that have more
+    /// an empty text is left.
+    Beginning(&'static str, usize),
+    /// Of an object these members, and nothing of the others. A value of another type is kept as it is, up to a few bytes.
+    Members(&'static [(&'static str, Keep)]),
+    /// Of a list each item, which is handed out by itself as soon as it is complete. Only the outermost list can be handed out so.
+    Each(&'static Keep),
+    /// Of an answer to a list: so much of each item, handed out by itself, and how the list goes on.
+    ListOf(&'static Keep),
+    /// Of a line of a watch: its type, and so much of its object.
+    LineOf(&'static Keep),
+}
+
+/// Limit of a name, a version or another short text, in bytes.
+pub const SHORT: usize = 4 << 10;
+/// How a list goes on: the token has the name of an object in it.
+const LIST_META: Keep = Keep::Members(&[("resourceVersion", Keep::Text(SHORT)), ("continue", Keep::Text(SHORT))]);
+
+/// Something that is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'t> {
+    /// An item of the list under [`Keep::Each`].
+    Item(&'t [u8]),
+    /// A whole text, without the items that were handed out.
+    Whole(&'t [u8]),
+}
+
+/// The text is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text is no JSON")]
+pub struct Broken;
+
+/// Longest name of a member that can be wanted, in bytes.
+const MAX_NAME: usize = 64;
+/// Most bytes of a value where [`Keep`] says another type.
+const MAX_OTHER: usize = 256;
+
+/// Reads texts that follow each other, in pieces of any length.
+#[derive(Debug)]
+pub struct Sieve {
+    keep: Keep,
+    at: At,
+    open: Vec<Open>,
+    kept: Vec<u8>,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum At {
+    /// A value, of which this is kept.
+    Value(Option<Keep>),
+    /// The first item of a list, or its end.
+    FirstItem,
+    /// What follows an item.
+    AfterItem,
+    /// A member or the end of an object.
+    Member,
+    /// The name of a member, so far.
+    Name(Vec<u8>, bool),
+    /// The colon behind a name; then a value, of which this is kept.
+    Colon(Option<Keep>),
+    /// The rest of a value that is taken or left as a whole.
+    Within(Within),
+}
+
+/// An object or list that is looked into.
+#[derive(Debug)]
+enum Open {
+    Object { members: Members, written: bool },
+    List { each: &'static Keep, start: usize },
+}
+
+/// Which members of an object are kept.
+#[derive(Clone, Copy, Debug)]
+enum Members {
+    These(&'static [(&'static str, Keep)]),
+    /// Those that begin so, and the bytes that are left for their values.
+    Beginning(&'static str, usize),
+    OfList(&'static Keep),
+    OfLine(&'static Keep),
+}
+
+/// A value that is not looked into.
+#[derive(Debug)]
+struct Within {
+    /// Where it begins in what is kept, and its limit; none: it is left out.
+    kept: Option<(usize, usize)>,
+    /// What takes its place if it is too long; none: its length.
+    instead: Option<&'static str>,
+    length: usize,
+    depth: usize,
+    kind: Kind,
+    escaped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Text,
+    Nested,
+}
+
+impl Sieve {
+    /// Keeps so much of each text.
+    #[must_use]
+    pub const fn new(keep: Keep) -> Self {
+        Self { keep, at: At::Value(Some(keep)), open: Vec::new(), kept: Vec::new() }
+    }
+
+    /// Reads a piece and hands out what is complete with it.
+    ///
+    /// # Errors
+    ///
+    /// The text is no JSON. What follows cannot be read any more.
+    pub fn read(&mut self, mut piece: &[u8], found: &mut impl FnMut(Part<'_>)) -> Result<(), Broken> {
+        while let Some((&byte, rest)) = piece.split_first() {
+            // What is left out or copied goes in strides.
+            if let At::Within(within) = &mut self.at {
+                let (taken, done) = within.take(piece, &mut self.kept);
+                piece = piece.get(taken..).unwrap_or_default();
+                if done {
+                    self.value_ends(found);
+                }
+                continue;
+            }
+            piece = rest;
+            self.step(byte, found)?;
+        }
+        Ok(())
+    }
+
+    /// The text is over. A number or word at its very end is complete only now.
+    ///
+    /// # Errors
+    ///
+    /// The text ends in the middle of a value.
+    pub fn end(&mut self, found: &mut impl FnMut(Part<'_>)) -> Result<(), Broken> {
+        if let At::Within(Within { kind: Kind::Word, .. }) = self.at
+            && self.open.is_empty()
+        {
+            self.value_ends(found);
+        }
+        if self.open.is_empty() && matches!(self.at, At::Value(_)) { Ok(()) } else { Err(Broken) }
+    }
+
+    fn step(&mut self, byte: u8, found: &mut impl FnMut(Part<'_>)) -> Result<(), Broken> {
+        let space = byte.is_ascii_whitespace();
+        match &mut self.at {
+            At::Within(_) => return Err(Broken),
+            At::Name(name, escaped) => match (byte, *escaped) {
+                (b'"', false) => {
+                    let wanted = self.wanted();
+                    self.at = At::Colon(wanted);
+                }
+                _ => {
+                    *escaped = byte == b'\\' && !*escaped;
+                    if name.len() <= MAX_NAME {
+                        name.push(byte);
+                    }
+                }
+            },
+            _ if space => {}
+            At::Value(keep) => {
+                let keep = *keep;
+                self.value_begins(byte, keep)?;
+            }
+            At::FirstItem if byte == b']' => self.closes(found),
+            At::FirstItem => self.item_begins(byte)?,
+            At::AfterItem => match byte {
+                b',' => self.at = At::Value(self.each()),
+                b']' => self.closes(found),
+                _ => return Err(Broken),
+            },
+            At::Member => match byte {
+                b'"' => self.at = At::Name(Vec::new(), false),
+                b',' => {}
+                b'}' => self.closes(found),
+                _ => return Err(Broken),
+            },
+            At::Colon(keep) if byte == b':' => {
+                let keep = *keep;
+                self.at = At::Value(keep);
+            }
+            At::Colon(_) => return Err(Broken),
+        }
+        Ok(())
+    }
+
+    /// What is kept of the member whose name was read; its name is written down.
+    fn wanted(&mut self) -> Option<Keep> {
+        let At::Name(name, _) = &self.at else { return None };
+        let Some(Open::Object { members, written }) = self.open.last_mut() else { return None };
+        let keep = match members {
+            Members::These(members) => members.iter().find(|(member, _)| member.as_bytes() == name.as_slice())?.1,
+            Members::Beginning(begin, room) => {
+                let plain = name.len() <= MAX_NAME && name.starts_with(begin.as_bytes()) && !name.contains(&b'\\');
+                // The name counts too: members without a value must not be without end.
+                *room = room.checked_sub(name.len()).filter(|_| plain)?;
+                Keep::Text(*room)
+            }
+            Members::OfList(item) => match name.as_slice() {
+                b"metadata" => LIST_META,
+                b"items" => Keep::Each(item),
+                _ => return None,
+            },
+            Members::OfLine(object) => match name.as_slice() {
+                b"type" => Keep::Text(SHORT),
+                b"object" => **object,
+                _ => return None,
+            },
+        };
+        if std::mem::replace(written, true) {
+            self.kept.push(b',');
+        }
+        self.kept.push(b'"');
+        self.kept.extend_from_slice(name);
+        self.kept.extend_from_slice(b"\":");
+        Some(keep)
+    }
+
+    fn each(&self) -> Option<Keep> {
+        match self.open.last() {
+            Some(Open::List { each, .. }) => Some(**each),
+            _ => None,
+        }
+    }
+
+    fn item_begins(&mut self, byte: u8) -> Result<(), Broken> {
+        self.value_begins(byte, self.each())
+    }
+
+    fn value_begins(&mut self, byte: u8, keep: Option<Keep>) -> Result<(), Broken> {
+        let members = match (keep, byte) {
+            (Some(Keep::Members(members)), b'{') => Some(Members::These(members)),
+            (Some(Keep::Beginning(begin, room)), b'{') => Some(Members::Beginning(begin, room)),
+            (Some(Keep::ListOf(item)), b'{') => Some(Members::OfList(item)),
+            (Some(Keep::LineOf(object)), b'{') => Some(Members::OfLine(object)),
+            (Some(Keep::Each(each)), b'[') => {
+                self.kept.push(b'[');
+                self.open.push(Open::List { each, start: self.kept.len() });
+                self.at = At::FirstItem;
+                return Ok(());
+            }
+            _ => None,
+        };
+        if let Some(members) = members {
+            self.kept.push(b'{');
+            self.open.push(Open::Object { members, written: false });
+            self.at = At::Member;
+            return Ok(());
+        }
+        let kind = match byte {
+            b'"' => Kind::Text,
+            b'{' | b'[' => Kind::Nested,
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => Kind::Word,
+            _ => return Err(Broken),
+        };
+        let limit = keep.map(|keep| if let Keep::UpTo(limit) | Keep::Text(limit) | Keep::List(limit) = keep { limit } else { MAX_OTHER });
+        let mut within = Within {
+            kept: limit.map(|limit| (self.kept.len(), limit)),
+            instead: match keep {
+                Some(Keep::Text(_)) => Some("\"\""),
+                Some(Keep::List(_)) => Some("[]"),
+                _ => None,
+            },
+            length: 0,
+            depth: usize::from(kind == Kind::Nested),
+            kind,
+            escaped: false,
+        };
+        within.copy(&[byte], &mut self.kept);
+        self.at = At::Within(within);
+        Ok(())
+    }
+
+    fn value_ends(&mut self, found: &mut impl FnMut(Part<'_>)) {
+        if let At::Within(Within { kept: Some((start, limit)), instead, length, .. }) = &self.at {
+            if length > limit {
+                self.kept.truncate(*start);
+                let instead = instead.map_or_else(|| length.to_string(), str::to_owned);
+                self.kept.extend_from_slice(instead.as_bytes());
+            }
+            let took = self.kept.len() - start;
+            if let Some(Open::Object { members: Members::Beginning(_, room), .. }) = self.open.last_mut() {
+                *room = room.saturating_sub(took);
+            }
+        }
+        self.complete(found);
+    }
+
+    fn closes(&mut self, found: &mut impl FnMut(Part<'_>)) {
+        match self.open.pop() {
+            Some(Open::Object { .. }) => self.kept.push(b'}'),
+            Some(Open::List { .. }) => self.kept.push(b']'),
+            None => {}
+        }
+        self.complete(found);
+    }
+
+    /// A value is complete.
+    fn complete(&mut self, found: &mut impl FnMut(Part<'_>)) {
+        match self.open.last() {
+            Some(Open::Object { .. }) => self.at = At::Member,
+            Some(Open::List { start, .. }) => {
+                found(Part::Item(self.kept.get(*start..).unwrap_or_default()));
+                self.kept.truncate(*start);
+                self.at = At::AfterItem;
+            }
+            None => {
+                found(Part::Whole(&self.kept));
+                self.kept.clear();
+                self.at = At::Value(Some(self.keep));
+            }
+        }
+    }
+}
+
+impl Within {
+    /// Takes as much of `piece` as belongs to the value: how many bytes, and whether the value is complete.
+    fn take(&mut self, piece: &[u8], kept: &mut Vec<u8>) -> (usize, bool) {
+        let mut in_text = self.kind == Kind::Text;
+        for (place, byte) in piece.iter().enumerate() {
+            if in_text {
+                match (*byte, self.escaped) {
+                    (_, true) => self.escaped = false,
+                    (b'\\', false) => self.escaped = true,
+                    (b'"', false) => {
+                        if self.depth == 0 {
+                            return self.ends(piece, place + 1, kept);
+                        }
+                        (in_text, self.kind) = (false, Kind::Nested);
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            match (byte, self.kind) {
+                (b'"', _) => (in_text, self.kind) = (true, Kind::Text),
+                (b'{' | b'[', _) => self.depth = self.depth.saturating_add(1),
+                // What ends a word belongs to what it stands in.
+                (b'}' | b']' | b',', Kind::Word) => return self.ends(piece, place, kept),
+                (byte, Kind::Word) if byte.is_ascii_whitespace() => return self.ends(piece, place, kept),
+                (b'}' | b']', _) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return self.ends(piece, place + 1, kept);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.copy(piece, kept);
+        (piece.len(), false)
+    }
+
+    fn ends(&mut self, piece: &[u8], count: usize, kept: &mut Vec<u8>) -> (usize, bool) {
+        self.copy(piece.get(..count).unwrap_or_default(), kept);
+        (count, true)
+    }
+
+    /// Keeps bytes as long as the value is within its limit.
+    fn copy(&mut self, bytes: &[u8], kept: &mut Vec<u8>) {
+        self.length = self.length.saturating_add(bytes.len());
+        let Some((start, limit)) = self.kept else { return };
+        if self.length <= limit {
+            kept.extend_from_slice(bytes);
+        } else {
+            kept.truncate(start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const OBJECT: Keep = Keep::Members(&[
+        ("metadata", Keep::Members(&[("name", Keep::UpTo(40)), ("uid", Keep::UpTo(40))])),
+        ("spec", Keep::UpTo(60)),
+        ("rules", Keep::UpTo(20)),
+    ]);
+    const LIST: Keep = Keep::ListOf(&OBJECT);
+
+    /// What comes out of a text that arrives in pieces of this length.
+    fn sift(keep: Keep, text: &str, pieces: usize) -> Result<(Vec<String>, Vec<String>), Broken> {
+        let (mut items, mut wholes) = (Vec::new(), Vec::new());
+        let mut found = |part: Part<'_>| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            match part {
+                Part::Item(item) => items.push(text(item)),
+                Part::Whole(whole) => wholes.push(text(whole)),
+            }
+        };
+        let mut sieve = Sieve::new(keep);
+        for piece in text.as_bytes().chunks(pieces.max(1)) {
+            sieve.read(piece, &mut found)?;
+        }
+        sieve.end(&mut found)?;
+        Ok((items, wholes))
+    }
+
+    #[test]
+    fn f48_only_what_is_wanted_is_kept_however_it_arrives() {
+        let text = r#" {"kind":"L", "metadata": {"resourceVersion":"7","x":[1,{"name":"no"}]}, "items":[
+            {"metadata":{"labels":{"name":"no","a":"}]\""},"name":"a\"b","managedFields":[{"f":{}}]},"spec":{"x":[1,2]},"status":"{"},
+            {"metadata":null,"spec":-1.5e3,"rules":[{"verbs":["get","list","watch"]}]}, {}, 7 ],"more":true}
+            {"items":[],"metadata":{}} "#;
+        for pieces in 1..40 {
+            let (items, wholes) = sift(LIST, text, pieces).unwrap();
+            let expected =
+                [r#"{"metadata":{"name":"a\"b"},"spec":{"x":[1,2]}}"#, r#"{"metadata":null,"spec":-1.5e3,"rules":34}"#, "{}", "7"];
+            assert_eq!(items, expected, "{pieces}");
+            assert_eq!(wholes, [r#"{"metadata":{"resourceVersion":"7"},"items":[]}"#, r#"{"items":[],"metadata":{}}"#]);
+        }
+    }
+
+    #[test]
+    fn f73_what_is_too_long_leaves_its_length_and_takes_no_room() {
+        let names = (0..150_000).map(|n| format!("\"{n:x}\"")).collect::<Vec<_>>().join(",");
+        let rules = format!("[{{\"resourceNames\":[{names}]}}]");
+        let text = format!("{{\"metadata\":{{\"labels\":{{\"a\":\"{}\"}},\"name\":\"r\"}},\"rules\":{rules}}}", "x".repeat(1 << 20));
+        let mut sieve = Sieve::new(OBJECT);
+        let mut whole = Vec::new();
+        for piece in text.as_bytes().chunks(16 << 10) {
+            sieve
+                .read(piece, &mut |part| {
+                    if let Part::Whole(kept) = part {
+                        whole = kept.to_vec()
+                    }
+                })
+                .unwrap();
+            assert!(sieve.kept.capacity() < 1 << 10, "{} bytes are kept", sieve.kept.capacity());
+        }
+        assert_eq!(String::from_utf8(whole).unwrap(), format!("{{\"metadata\":{{\"name\":\"r\"}},\"rules\":{}}}", rules.len()));
+    }
+
+    #[test]
+    fn a_line_of_a_watch_keeps_its_type_and_its_object() {
+        let text = r#"{"type":"ADDED","object":{"metadata":{"name":"a","labels":{"b":"c"}},"x":1}}
+            {"type":"BOOKMARK","object":{"metadata":{"uid":"7"}}}"#;
+        let expected =
+            [r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#, r#"{"type":"BOOKMARK","object":{"metadata":{"uid":"7"}}}"#];
+        assert_eq!(sift(Keep::LineOf(&OBJECT), text, 5).unwrap().1, expected);
+    }
+
+    #[test]
+    fn f48_members_with_a_beginning_share_their_room() {
+        const SOME: Keep = Keep::Members(&[("list", Keep::List(5)), ("annotations", Keep::Beginning("jit/", 20)), ("name", Keep::Text(5))]);
+        let text = r#"{"list":["a","b"],"annotations":{"a":"b","jit/a":"123","jit/b":"much too long","other":{},"jit/c":"","jit/d":"1"},"name":"longer"}"#;
+        for pieces in 1..9 {
+            assert_eq!(sift(SOME, text, pieces).unwrap().1, [r#"{"list":[],"annotations":{"jit/a":"123","jit/b":""},"name":""}"#]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told() {
+        for text in ["{", "[1", "}", "{]", "\"a", "{\"a\"}", "{\"items\":[1 2]}", "{\"items\":[1}", ":", "{\"metadata\":{\"name\":\"a\""] {
+            assert_eq!(sift(LIST, text, 3), Err(Broken), "{text}");
+        }
+        assert_eq!(sift(LIST, "7", 1).unwrap().1, ["7"]);
+        assert_eq!(sift(LIST, "", 1).unwrap().1.len(), 0);
+    }
+
+    /// What should be kept, taken from the whole value.
+    fn pick(value: &Value) -> Value {
+        let Value::Object(members) = value else { return value.clone() };
+        let kept = members.iter().filter_map(|(name, value)| match name.as_str() {
+            "metadata" => Some((name.clone(), {
+                let Value::Object(meta) = value else { return Some((name.clone(), value.clone())) };
+                Value::Object(
+                    meta.iter().filter(|(name, _)| ["name", "uid"].contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect(),
+                )
+            })),
+            "spec" | "rules" => Some((name.clone(), value.clone())),
+            _ => None,
+        });
+        Value::Object(kept.collect())
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i16>().prop_map(Value::from),
+            "[a\"\\\\{}\\[\\]:, é]{0,6}".prop_map(Value::from),
+        ];
+        let name = "name|uid|spec|rules|metadata|labels|[a\"\\\\]{0,2}";
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_reader_of_whole_values(values in prop::collection::vec(any_value(), 0..4), pieces in 1_usize..30) {
+            const ALL: Keep = Keep::Members(&[
+                ("metadata", Keep::Members(&[("name", Keep::UpTo(9_999)), ("uid", Keep::UpTo(9_999))])),
+                ("spec", Keep::UpTo(9_999)),
+                ("rules", Keep::UpTo(9_999)),
+            ]);
+            const LIST: Keep = Keep::Members(&[("items", Keep::Each(&ALL))]);
+            let text = json!({"items": values, "kind": "L"}).to_string();
+            let (items, _) = sift(LIST, &text, pieces).unwrap();
+            let items: Vec<Value> = items.iter().map(|item| serde_json::from_str(item).unwrap()).collect();
+            prop_assert_eq!(items, values.iter().map(pick).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in r#"[\[\]{}:,"a1\\ ]{0,40}"#, pieces in 1_usize..9) {
+            let _ = sift(LIST, &text, pieces);
+        }
+    }
+}

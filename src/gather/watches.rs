@@ -1,0 +1,230 @@
+//! How current the watches of this process are.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
+use tokio::{sync::watch as channel, time::Instant};
+
+use crate::observe::{health::Health, metrics::Metrics};
+
+/// What readiness calls it that no watch is known to bring nothing.
+pub const NEED: &str = "watches";
+
+/// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
+/// nothing of what there is: everything must be read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
+pub struct PutBack;
+
+/// All watches of a process. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Watches(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    all: Mutex<All>,
+    restarts: Family<Watched, Counter>,
+    /// Counts changes of what readiness is told.
+    news: channel::Sender<u64>,
+    went_back: channel::Sender<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Watched {
+    watch: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    next: u64,
+    watches: BTreeMap<u64, State>,
+}
+
+#[derive(Debug)]
+struct State {
+    what: &'static str,
+    current: Option<Instant>,
+    stale: bool,
+}
+
+/// One watch among them. It counts until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    watches: Watches,
+    number: u64,
+    what: &'static str,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            all: Mutex::default(),
+            restarts: Family::default(),
+            news: channel::Sender::new(0),
+            went_back: channel::Sender::new(false),
+        }))
+    }
+}
+
+impl Watches {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a watch of `what`, such as `roles`. Several watches may be of the same.
+    #[must_use]
+    pub fn place(&self, what: &'static str) -> Place {
+        let mut all = self.lock();
+        let number = all.next;
+        all.next += 1;
+        all.watches.insert(number, State { what, current: None, stale: false });
+        drop(self.0.restarts.get_or_create(&Watched { watch: what }));
+        Place { watches: self.clone(), number, what }
+    }
+
+    /// What is watched of which at least one watch is known to bring nothing.
+    #[must_use]
+    pub fn stale(&self) -> Vec<&'static str> {
+        let mut stale: Vec<_> = self.lock().watches.values().filter(|state| state.stale).map(|state| state.what).collect();
+        stale.dedup();
+        stale
+    }
+
+    /// For each that is watched, how many seconds ago its watch was last shown to be current: the longest ago of several. What was never
+    /// current is not told.
+    #[must_use]
+    pub fn ages(&self) -> Vec<(String, i64)> {
+        let mut ages: BTreeMap<&'static str, i64> = BTreeMap::new();
+        for state in self.lock().watches.values() {
+            let Some(current) = state.current else { continue };
+            let age = i64::try_from(current.elapsed().as_secs()).unwrap_or(i64::MAX);
+            let oldest = ages.entry(state.what).or_default();
+            *oldest = age.max(*oldest);
+        }
+        ages.into_iter().map(|(what, age)| (what.to_owned(), age)).collect()
+    }
+
+    /// Has the numbers served by `metrics`.
+    pub fn show(&self, metrics: &Metrics) {
+        let ages = self.clone();
+        metrics.each_at_scrape(
+            ("watch_age_seconds", "watch"),
+            "How long ago the watch was last shown to be current, by what it brought or by a list",
+            move || ages.ages(),
+        );
+        metrics.register("watch_restarts", "Watches that brought nothing any more and were begun anew", self.0.restarts.clone());
+    }
+
+    /// Tells readiness for ever whether a watch is known to bring nothing.
+    pub async fn tell(&self, health: &Health) {
+        let mut news = self.0.news.subscribe();
+        loop {
+            health.set(NEED, self.stale().is_empty());
+            if news.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Returns when a watch of what only the API server itself can serve was ahead of the store: an older copy of that was restored.
+    pub async fn went_back(&self) {
+        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        let _ = self.0.went_back.subscribe().wait_for(|went_back| *went_back).await;
+    }
+}
+
+impl Place {
+    /// What is watched.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The watch has brought something, or a list has shown that there is nothing to bring.
+    pub fn current(&self) {
+        let changed = self.watches.lock().watches.get_mut(&self.number).is_some_and(|state| {
+            state.current = Some(Instant::now());
+            std::mem::take(&mut state.stale)
+        });
+        if changed {
+            self.watches.0.news.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// It is known to bring nothing; `went_back` where that tells of the API server's whole store.
+    pub fn stale(&self, went_back: bool) {
+        if let Some(state) = self.watches.lock().watches.get_mut(&self.number) {
+            state.stale = true;
+        }
+        self.watches.0.restarts.get_or_create(&Watched { watch: self.what }).inc();
+        self.watches.0.news.send_modify(|count| *count = count.wrapping_add(1));
+        if went_back {
+            self.watches.0.went_back.send_replace(true);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.watches.lock().watches.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f41_a_stale_watch_is_seen_in_metrics_and_readiness_until_it_is_current() {
+        let (watches, metrics, health) = (Watches::default(), Metrics::default(), Health::needing(&[NEED]));
+        watches.show(&metrics);
+        let (requests, one, other) = (watches.place("requests"), watches.place("guards"), watches.place("guards"));
+        assert!(watches.ages().is_empty(), "nothing was current yet");
+        for place in [&requests, &one, &other] {
+            place.current();
+        }
+        let telling = {
+            let (watches, health) = (watches.clone(), health.clone());
+            tokio::spawn(async move { watches.tell(&health).await })
+        };
+        tokio::time::advance(Duration::from_secs(7)).await;
+        requests.current();
+        one.current();
+        let text = metrics.text();
+        assert!(
+            text.contains("watch_age_seconds{watch=\"guards\"} 7") && text.contains("watch_age_seconds{watch=\"requests\"} 0"),
+            "{text}"
+        );
+        tokio::task::yield_now().await;
+        assert!(health.missing().is_empty());
+        requests.stale(false);
+        tokio::task::yield_now().await;
+        assert_eq!((health.missing(), watches.stale()), (vec![NEED], vec!["requests"]));
+        assert!(
+            metrics.text().contains("watch_restarts_total{watch=\"requests\"} 1")
+                && metrics.text().contains("watch_restarts_total{watch=\"guards\"} 0")
+        );
+        requests.current();
+        tokio::task::yield_now().await;
+        assert!(health.missing().is_empty());
+        telling.abort();
+    }
+
+    #[tokio::test]
+    async fn f18_that_the_store_went_back_is_told_once_a_watch_of_the_api_server_shows_it() {
+        let watches = Watches::default();
+        let (ours, theirs) = (watches.place("requests"), watches.place("namespaces"));
+        ours.stale(false);
+        assert!(tokio::time::timeout(Duration::from_millis(20), watches.went_back()).await.is_err());
+        theirs.stale(true);
+        watches.went_back().await;
+    }
+}
