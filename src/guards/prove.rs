@@ -47,6 +47,12 @@ impl Guards {
         join_all(looks).await.into_iter().collect()
     }
 
+    /// Reads who serves our kinds, and nothing else.
+    pub(super) async fn look_at_who_serves(&self) -> Found {
+        let served = self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService);
+        join_all(served.map(async |guard| (guard.key(), self.read_guard(guard).await))).await.into_iter().collect()
+    }
+
     async fn read_guard(&self, guard: &Expected) -> (Option<Pair>, Finding) {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &guard.kind.resource());
         match read(|| guard.key(), api.get_opt(&guard.name)).await {

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::{
     Guards,
     ledger::{Kind, Known, Pair, Proven},
+    probe::Finding,
     prove::Found,
     state::{Begun, Step},
 };
@@ -63,6 +64,11 @@ impl Guards {
                 warn!(why, "the guards cannot be proven");
                 // What came of it before may be otherwise when the API server answers again.
                 self.lock().interrupted();
+                // Where another server is to answer for our kinds and does not, that is why.
+                let served = self.look_at_who_serves().await;
+                if served.values().any(|(_, finding)| matches!(finding, Finding::Weak(_))) {
+                    self.looked(served, &Proven::default(), known);
+                }
                 return;
             }
         };
