@@ -187,8 +187,10 @@ pub async fn f48_f73_grants_end_on_time_within_the_charts_memory_while_roles_and
     for (server, ..) in &started {
         server.wait_until_ready(SOON).await?;
     }
+    until(runs.deadline).await?;
     calls.ended_on_time(&runs.binding, runs.deadline, LATEST, "grant ended after its deadline, replicas started anew in a flood").await?;
     let asked = scene.granted("dev", "asked", "8s").await?;
+    until(asked.deadline).await?;
     calls.ended_on_time(&asked.binding, asked.deadline, LATEST, "grant ended after its deadline, in a flood").await?;
     until(Utc::now() + LIVES).await?;
 
