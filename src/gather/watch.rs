@@ -143,6 +143,8 @@ enum Anew {
     Ahead { version: u64, store: u64 },
     /// It has not come to `goal`, where the store was long ago.
     Silent { version: u64, goal: u64 },
+    /// The API server was away, and may have come back with another store.
+    Away,
     /// Somebody asked for it.
     Asked,
 }
@@ -155,7 +157,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         if let Some(anew) = &mut source.anew {
             anew.borrow_and_update();
         }
-        told(Event::Init(matches!(why, Some(Anew::Ahead { .. } | Anew::Asked))));
+        told(Event::Init(matches!(why, Some(Anew::Ahead { .. } | Anew::Away | Anew::Asked))));
         let mut missed = false;
         let listed = list(client, &source, |object: K| {
             missed |= why.is_some_and(|why| was_missed(why, object.meta()));
@@ -191,7 +193,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
             Anew::Silent { version, goal } => {
                 debug!(what = place.what(), version, goal, "the watch does not come as far as the store: it is begun anew");
             }
-            Anew::Asked | Anew::Expired => {}
+            Anew::Asked | Anew::Away | Anew::Expired => {}
         }
         why = Some(anew);
     }
@@ -252,9 +254,12 @@ async fn follow<K: Kept>(
     let mut pauses = Pauses::default();
     let mut progress = Progress { goal: None, compare_at: Instant::now() + source.silent, compared_at: None };
     let mut comparing: Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)> = None;
+    let mut away = false;
     loop {
         let begun = Instant::now();
         let (mut lines, mut until) = match stream::open(client, source.path.watch(&source.watch(), version)).await {
+            // What it has now may have come by other ways than from what it had then, whatever the versions say.
+            Ok(_) if away => return Anew::Away,
             Ok(answer) => {
                 pauses.reset();
                 (Some(Lines::new(answer)), begun + Duration::from_secs(WATCH_SECONDS.into()) + MARGIN)
@@ -263,6 +268,7 @@ async fn follow<K: Kept>(
             Err(error) => {
                 source.interrupted(place, &error);
                 progress.compare_soon();
+                away |= !matches!(error, kube::Error::Api(_));
                 (None, Instant::now() + pauses.next())
             }
         };

@@ -43,7 +43,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most,
         t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data,
         t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_grant,
-        f18_a_webhook_ends_itself_after_an_old_copy_of_etcds_data_was_restored,
+        f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has,
         f48_f73_grants_end_on_time_within_the_charts_memory_while_roles_and_decisions_flood_the_cluster,
         t44_inv_14_a_webhook_with_a_wrong_or_expired_certificate_or_a_slow_one,
         t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead,
