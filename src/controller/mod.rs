@@ -370,7 +370,7 @@ impl Follower {
                 context.known.forget();
             }
             Event::InitDone(version) => horizon.trust(version),
-            Event::Init(_) | Event::Delete(_) => {}
+            Event::Init(_) | Event::Delete(_) | Event::Interrupted => {}
         })
         .await;
     }

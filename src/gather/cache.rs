@@ -201,6 +201,7 @@ impl<F: Clone + PartialEq> Cache<F> {
                     changed(Changed { key, before, now: None });
                 }
             }
+            Event::Interrupted => {}
         })
         .await;
     }

@@ -145,6 +145,7 @@ impl LastEnds {
                 }
                 self.observed.store(version, Ordering::Release);
             }
+            Event::Interrupted => {}
         }
     }
 

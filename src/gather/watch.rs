@@ -56,6 +56,8 @@ pub enum Event<K> {
     Apply(K),
     /// An object is gone, or the selector selects it no longer.
     Delete(K),
+    /// The watch broke off; what follows goes on where it ended, or begins with a list.
+    Interrupted,
 }
 
 /// What is watched.
@@ -168,6 +170,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
             Ok(version) => version,
             Err(error) => {
                 source.interrupted(place, &error);
+                told(Event::Interrupted);
                 tokio::time::sleep(pauses.next()).await;
                 continue;
             }
@@ -267,6 +270,7 @@ async fn follow<K: Kept>(
             Err(kube::Error::Api(status)) if status.code == GONE => return Anew::Expired,
             Err(error) => {
                 source.interrupted(place, &error);
+                told(Event::Interrupted);
                 progress.compare_soon();
                 away |= !matches!(error, kube::Error::Api(_));
                 (None, Instant::now() + pauses.next())
@@ -330,6 +334,7 @@ async fn follow<K: Kept>(
             if failed.is_some() || ended {
                 if let Some(error) = failed {
                     source.interrupted(place, &error);
+                    told(Event::Interrupted);
                     progress.compare_soon();
                 }
                 (lines, until) = (None, Instant::now() + pauses.next());

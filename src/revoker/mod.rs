@@ -174,6 +174,7 @@ impl Revoker {
                 self.note_gone();
                 self.doubt(&Key::of(&binding.metadata));
             }
+            Event::Interrupted => {}
         })
         .await;
     }
