@@ -11,7 +11,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Outcome, SOON, automatic, eligibility},
-    faults::alone,
+    faults::{alone, until},
     ground::Setting,
     ways::text,
 };
@@ -120,6 +120,7 @@ pub async fn t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_
     })
     .await?;
     measured("new grants stopped after another server was to answer", Utc::now() - weak);
+    until(ends.deadline).await?;
     calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was to answer").await?;
 
     // The admin deletes it, as the message says, and the API server makes it anew.
