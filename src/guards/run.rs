@@ -253,7 +253,7 @@ mod tests {
             guards.lock().interrupted();
             tokio::time::sleep(Duration::from_secs(11)).await;
             assert_eq!(probes() - before, 1, "a watch broke off");
-            assert!(guards.lock().see("ValidatingAdmissionPolicy policy", None));
+            assert!(guards.lock().see("ValidatingAdmissionPolicy policy", None).is_news());
             guards.wanted.notify_one();
             assert!(guards.hold().is_some());
             tokio::time::sleep(Duration::from_millis(100)).await;
