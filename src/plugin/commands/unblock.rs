@@ -16,7 +16,10 @@ use super::{activate, roles};
 use crate::{
     api::{RoleEligibility, eligibility::RoleKind, names},
     domain::{eligibility, risks, role::Rule},
-    gather::convert,
+    gather::{
+        convert,
+        kept::{Limited, StoredRole},
+    },
     plugin::{
         flags::Output,
         manifest::Asked,
@@ -216,7 +219,8 @@ async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &s
         return None;
     }
     let role = session.api::<Role>(namespace).ok()?.get_opt(&named.name).await.ok()??;
-    convert::role(RoleKind::Role, &role.metadata, role.rules.as_ref()).found().map(|role| role.rules.rules().to_vec())
+    let role = StoredRole { metadata: role.metadata, rules: role.rules.map(Limited::Within) };
+    convert::role(RoleKind::Role, role).found().map(|role| role.rules.rules().to_vec())
 }
 
 /// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.
