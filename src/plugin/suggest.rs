@@ -70,12 +70,12 @@ fn distance(one: &[char], other: &[char]) -> usize {
         let mut row = vec![i + 1];
         for (j, right) in other.iter().enumerate() {
             let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX - 1);
-            let mut least = (at(&last, j) + usize::from(left != right)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            let mut cost = (at(&last, j) + usize::from(left != right)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
             let swapped = i > 0 && j > 0 && one.get(i - 1) == Some(right) && other.get(j - 1) == Some(left);
             if swapped {
-                least = least.min(at(&before, j - 1) + 1);
+                cost = cost.min(at(&before, j - 1) + 1);
             }
-            row.push(least);
+            row.push(cost);
         }
         before = std::mem::replace(&mut last, row);
     }

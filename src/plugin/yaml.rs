@@ -57,7 +57,7 @@ pub fn documents(text: &str) -> Result<Vec<Located>, String> {
     })?;
     let located = |node: Spanned<Node>| {
         let mut lines = BTreeMap::new();
-        let value = node.value.into_value(String::new(), node.referenced.line(), &mut lines);
+        let value = node.value.into_value("", node.referenced.line(), &mut lines);
         Located { value, lines }
     };
     Ok(nodes.into_iter().map(located).collect())
@@ -71,18 +71,19 @@ enum Node {
 }
 
 impl Node {
-    fn into_value(self, path: String, line: u64, lines: &mut BTreeMap<String, u64>) -> Value {
-        lines.insert(path.clone(), line);
+    fn into_value(self, path: &str, line: u64, lines: &mut BTreeMap<String, u64>) -> Value {
+        lines.insert(path.to_owned(), line);
         match self {
             Self::Scalar(value) => value,
             Self::List(items) => {
-                let item = |(i, item): (usize, Spanned<Self>)| item.value.into_value(format!("{path}[{i}]"), item.referenced.line(), lines);
+                let item =
+                    |(i, item): (usize, Spanned<Self>)| item.value.into_value(&format!("{path}[{i}]"), item.referenced.line(), lines);
                 Value::Array(items.into_iter().enumerate().map(item).collect())
             }
             Self::Map(members) => {
                 let dot = if path.is_empty() { "" } else { "." };
                 let member = |(name, member): (String, Spanned<Self>)| {
-                    let value = member.value.into_value(format!("{path}{dot}{name}"), member.referenced.line(), lines);
+                    let value = member.value.into_value(&format!("{path}{dot}{name}"), member.referenced.line(), lines);
                     (name, value)
                 };
                 Value::Object(members.into_iter().map(member).collect())

@@ -223,9 +223,9 @@ pub async fn follow_up(session: &Session, made: &[RoleActivationRequest], waitin
         _ = tokio::signal::ctrl_c() => {
             session.screen.clear();
             session.screen.warn("not waiting any longer; what was requested is not withdrawn by that");
-            made.iter().for_each(|request| {
+            for request in made {
                 session.next(&format!("kubectl jit deactivate {} -n {}", request.name_any(), request.namespace().unwrap_or_default()));
-            });
+            }
             return Err(Problem::BrokenOff);
         }
     };

@@ -202,9 +202,11 @@ impl Card<'_> {
             let _ = write!(facts, "\n  {:<11}{}", format!("{title}:"), screen.beside_indented(text, paint, 13));
         }
         let room = size.map(|(columns, lines)| (columns, lines.saturating_sub(facts.lines().count() + 1 + QUESTION).max(LEAST_RULES)));
-        let rules: String =
-            rule_lines(rules, room).iter().map(|line| format!("\n    {}", screen.beside_indented(line, Paint::Plain, 4))).collect();
-        format!("{}\n  Rules:{rules}{facts}", screen.beside(&full_name(self.request), Paint::Strong))
+        let mut shown = String::new();
+        for line in rule_lines(rules, room) {
+            let _ = write!(shown, "\n    {}", screen.beside_indented(&line, Paint::Plain, 4));
+        }
+        format!("{}\n  Rules:{shown}{facts}", screen.beside(&full_name(self.request), Paint::Strong))
     }
 
     fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {

@@ -154,7 +154,7 @@ fn plain(text: &str) -> String {
         };
         plain.push_str(words);
         if !Reason::ALL.iter().any(|reason| target.strip_suffix(".md") == Some(reason.as_str())) {
-            plain.push_str(&format!(" (docs/{})", target.trim_start_matches("../")));
+            plain.extend([" (docs/", target.trim_start_matches("../"), ")"]);
         }
         rest = after;
     }
