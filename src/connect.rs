@@ -1,20 +1,28 @@
 //! The way to the API server, and the way out.
 
 use std::{
-    error::Error,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use kube::{Client, Config, client::ClientBuilder};
+use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, layer::layer_fn};
 use tracing::{info, warn};
 
-use crate::{clock::Clock, errors::one_line, kubernetes, observe::health::Health};
+use crate::{
+    client::{
+        self, Stdin,
+        kubeconfig::{self, Target, Wanted},
+    },
+    clock::Clock,
+    errors::one_line,
+    kubernetes,
+    observe::health::Health,
+};
 
 /// What a process lacks until the API server has answered once.
 pub const NEED: &str = "api-server";
@@ -62,18 +70,17 @@ async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -
 }
 
 async fn attempt(process: &str, again: AskAgain, clock: &Clock) -> Result<Client, String> {
-    let mut config = Config::infer().await.map_err(|error| {
-        // Outside of a cluster nobody wants to hear that this is none.
-        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        error.source().filter(|_| !in_cluster).map_or_else(|| one_line(&error), one_line)
-    })?;
+    let mut target = target()?;
     let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_str(&agent).map_err(|error| error.to_string())?;
-    config.headers.push((http::header::USER_AGENT, agent));
-    config.default_retry = again == AskAgain::Client;
-    let server = config.cluster_url.to_string();
+    target.config.headers.push((http::header::USER_AGENT, agent));
+    target.config.default_retry = again == AskAgain::Client;
+    let server = target.config.cluster_url.to_string();
+    // A credential plugin may take its time.
+    let built = tokio::task::spawn_blocking(move || client::builder(target, Stdin::Log)).await;
+    let built = built.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
-    let client = ClientBuilder::try_from(config).map_err(|error| one_line(&error))?.with_layer(&listening).build();
+    let client = built.with_layer(&listening).build();
     match tokio::time::timeout(ANSWER_WITHIN, client.apiserver_version()).await {
         Ok(Ok(version)) => {
             info!(server, version = version.git_version, "the API server answers");
@@ -83,8 +90,26 @@ async fn attempt(process: &str, again: AskAgain, clock: &Clock) -> Result<Client
             }
             Ok(client)
         }
+        Ok(Err(error @ kube::Error::Service(_))) => Err(one_line(&error)),
         Ok(Err(error)) => Err(format!("{server}: {}", one_line(&error))),
         Err(_) => Err(format!("{server}: no answer within {ANSWER_WITHIN:?}")),
+    }
+}
+
+/// The kubeconfig's current context where there is a kubeconfig, as outside of a cluster; else the pod's own account. Within a cluster no
+/// proxy is asked: what the environment of a pod says is meant for the world outside.
+fn target() -> Result<Target, String> {
+    if let Some(found) = kubeconfig::files()? {
+        return kubeconfig::resolve(&found, Wanted::default());
+    }
+    match Config::incluster() {
+        Ok(config) => Ok(Target { config, exec: None }),
+        // Outside of a cluster nobody wants to hear that this is none.
+        Err(error) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Err(one_line(&error)),
+        Err(_) => {
+            let looked: Vec<String> = kubeconfig::paths().iter().map(|path| path.display().to_string()).collect();
+            Err(format!("there is no kubeconfig ({}), and this is no pod", looked.join(", ")))
+        }
     }
 }
 

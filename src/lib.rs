@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connect;
@@ -18,5 +19,6 @@ mod listen;
 pub mod observe;
 pub mod plugin;
 pub mod queue;
+pub mod redact;
 pub mod revoker;
 mod survey;

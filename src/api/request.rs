@@ -216,9 +216,12 @@ pub struct RoleActivationRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub approved_by: Option<String>,
-    /// Start of the grant.
+    /// When it was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_at: Option<DateTime<Utc>>,
+    /// From when on its duration counts, where it extends another activation: the end of that one. Otherwise it counts from `grantedAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends_from: Option<DateTime<Utc>>,
     /// Start of the first activation of the chain, where this one prolongs another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,

@@ -61,28 +61,33 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     Ok(Some((end, began.unwrap_or(request.object.created).min(end))))
 }
 
-/// The refusal of what runs, once the other end of its chain ended before its time.
+/// How what runs ends, once the other end of its chain ended before its time: in the same state. What its requester gave back was not
+/// revoked.
 #[must_use]
-pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<Refusal> {
-    let early = |state: Option<State>| matches!(state, Some(State::Deactivated | State::Revoked));
-    let ended = |name: &str, word: &str| Some(Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time")));
+pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<(State, Refusal)> {
+    let early = |state: Option<State>| state.filter(|state| matches!(state, State::Deactivated | State::Revoked));
+    let ended = |state: State, name: &str, word: &str| {
+        Some((state, Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time"))))
+    };
     if let Some(name) = snapshot.request.object.spec.base() {
         let still_its_base = |base: &Base| is_link(&base.request, &snapshot.request, identities);
         match &snapshot.base {
-            Some(Lookup::Found(base)) if still_its_base(base) && early(base.request.record.state) => return ended(name, "it prolongs"),
-            Some(Lookup::Found(base)) if still_its_base(base) => {}
+            Some(Lookup::Found(base)) if still_its_base(base) => {
+                if let Some(state) = early(base.request.record.state) {
+                    return ended(state, name, "it prolongs");
+                }
+            }
             // Before its own time begins it stands on its base alone. Another request may have the name by now.
             Some(Lookup::Absent | Lookup::Deleting(_) | Lookup::Found(_))
                 if snapshot.request.record.granted_at.is_none_or(|start| now < start) =>
             {
-                return ended(name, "it prolongs");
+                return ended(State::Revoked, name, "it prolongs");
             }
             _ => {}
         }
     }
     prolonging(&snapshot.request, &snapshot.peers, identities)
-        .find(|peer| early(peer.record.state))
-        .and_then(|peer| ended(&peer.object.name, "prolongs it"))
+        .find_map(|peer| early(peer.record.state).and_then(|state| ended(state, &peer.object.name, "prolongs it")))
 }
 
 /// The names of the other bindings of the chain, which end together with this one before its time.

@@ -106,7 +106,7 @@ pub struct RequestFacts {
 pub struct Record {
     /// State that was reported last.
     pub state: Option<State>,
-    /// Start that was reported.
+    /// Start of its own term that was reported: of an extension it is the end of what it extends.
     pub granted_at: Option<DateTime<Utc>>,
     /// Start of the chain that was reported, where another activation is prolonged.
     pub began: Option<DateTime<Utc>>,

@@ -76,10 +76,11 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         let message = format!("revoked {}", decisions::in_words(decision));
         return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
     }
-    if let Some(refusal) =
-        withdrawn(snapshot, requester, settings, deadline, now).or_else(|| extension::broken(snapshot, &settings.identities, now))
-    {
+    if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now) {
         return Some(revoked(refusal));
+    }
+    if let Some((state, refusal)) = extension::broken(snapshot, &settings.identities, now) {
+        return Some(Verdict::refused(state, refusal));
     }
     if role_changed(snapshot) == Some(OnRoleChange::Revoke) {
         let role = snapshot.role.found().map(|role| format!("{} '{}'", role.kind, role.name)).unwrap_or_default();

@@ -75,7 +75,8 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
         record: Record {
             state: status.state,
             reason: status.reason,
-            granted_at: status.granted_at,
+            // What was written before there was such a field has the start of its own term here.
+            granted_at: status.extends_from.or(status.granted_at),
             began: status.started_at,
             expires_at: status.expires_at,
             digest: status.digest,

@@ -37,6 +37,9 @@ pub struct Flags {
     /// Act as the user with this UID.
     #[arg(long = "as-uid", global = true, value_name = "UID", help_heading = KUBECTL)]
     pub act_as_uid: Option<String>,
+    /// Act with this extra of a user, as KEY=VALUE; can be given again, also for several values of a key.
+    #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", value_parser = user_extra, help_heading = KUBECTL)]
+    pub act_as_extra: Vec<(String, String)>,
     /// Bearer token instead of the kubeconfig's credentials.
     #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true, help_heading = KUBECTL)]
     pub token: Option<String>,
@@ -134,6 +137,7 @@ impl Flags {
         .filter_map(|(flag, value)| value.as_ref().map(|value| format!("{flag}={value}")))
         .collect();
         all.extend(self.act_as_groups.iter().map(|group| format!("--as-group={group}")));
+        all.extend(self.act_as_extra.iter().map(|(key, value)| format!("--as-user-extra={key}={value}")));
         all
     }
 }
@@ -183,6 +187,14 @@ impl Output {
     }
 }
 
+/// An extra of an impersonated user.
+fn user_extra(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, such as reason=incident".to_owned()),
+    }
+}
+
 /// A length of time in Go's syntax, or plain seconds as `--request-timeout` of kubectl takes them.
 pub fn request_timeout(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
@@ -208,6 +220,15 @@ mod tests {
         assert_eq!(words, ["'--context=prod eu'", "--as=ann"]);
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert!(flags.for_kubectl().contains(&"--token=secret".to_owned()));
+    }
+
+    #[test]
+    fn f72_an_extra_is_a_key_and_a_value() {
+        assert_eq!(user_extra("a.example/b=c=d"), Ok(("a.example/b".to_owned(), "c=d".to_owned())));
+        assert_eq!(user_extra("a="), Ok(("a".to_owned(), String::new())));
+        assert!(user_extra("a").is_err() && user_extra("=b").is_err());
+        let flags = Flags { act_as_extra: vec![("a".to_owned(), "b c".to_owned())], ..Flags::default() };
+        assert_eq!(flags.cluster_and_person(), ["--as-user-extra=a=b c"]);
     }
 
     #[test]

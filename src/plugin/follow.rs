@@ -123,9 +123,15 @@ pub async fn follow_until(
             }
             () = &mut over => {
                 session.screen.clear();
-                let now = last.as_ref().map_or_else(|| "nobody has looked at it yet".to_owned(), |request| format!("it is {}", state(request)));
+                let found = last.as_ref().map(state).unwrap_or_default();
+                let why = last.as_ref().map(words::message).filter(|why| found == State::Pending && !why.is_empty()).map(|why| format!(" ({why})")).unwrap_or_default();
+                // Nobody but the operator can bring it further then.
+                let hint = if found == State::Pending { "; 'kubectl jit check' says whether jit-rbac works" } else { "" };
                 let limit = limit.unwrap_or_default();
-                return Err(Problem::TimedOut(format!("request '{namespace}/{name}' is not {what} after {}s: {now}", limit.as_secs())));
+                return Err(Problem::TimedOut(format!(
+                    "request '{namespace}/{name}' is not {what} after {}s: it is still {found}{why}{hint}",
+                    limit.as_secs()
+                )));
             }
         }
     }
@@ -181,12 +187,38 @@ fn told_of(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
     screen.say(&line);
 }
 
-/// What a request came to, in a line, and the one command that comes next.
-pub fn outcome(session: &Session, request: &RoleActivationRequest) {
+/// How a shell ends what Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+/// Says what remains where somebody waits no longer: the requests stay, and approvers go on being asked.
+pub async fn broken_off(session: &Session, requests: &[RoleActivationRequest]) -> Exit {
+    session.screen.clear();
+    for request in requests {
+        let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+        let now = tokio::select! {
+            now = session.request(&namespace, &name) => now.unwrap_or_else(|_| request.clone()),
+            // Whoever says it twice does not wait for an answer.
+            _ = tokio::signal::ctrl_c() => request.clone(),
+        };
+        let what = if state(&now) == State::Active { "deactivate it" } else { "withdraw it" };
+        let line = format!("{} is still {}; to {what}: kubectl jit deactivate {name} -n {namespace}", full_name(&now), state(&now));
+        let over = format!("{} has ended: {}", full_name(&now), words::outcome(&now, &session.screen.times));
+        session.screen.say(if state(&now).is_terminal() { &over } else { &line });
+    }
+    Exit::Of(INTERRUPTED)
+}
+
+/// What a request came to, in a line.
+pub fn result(session: &Session, request: &RoleActivationRequest) {
     let screen = &session.screen;
     let (mark, paint) = words::mark(state(request));
     let line = screen.beside(&format!("{mark} {}: {}", full_name(request), words::outcome(request, &screen.times)), paint);
     screen.say(&line);
+}
+
+/// The same, and the one command that comes next.
+pub fn outcome(session: &Session, request: &RoleActivationRequest) {
+    result(session, request);
     if let Some(next) = words::next(request) {
         session.next(&next);
     }

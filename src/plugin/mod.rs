@@ -6,7 +6,10 @@
 
 #![allow(clippy::doc_markdown, reason = "what stands at commands and flags is printed as their help, where backticks would be letters")]
 
+mod access_ends;
+mod chains;
 pub mod commands;
+mod csv;
 mod decide;
 mod files;
 mod filter;
@@ -108,10 +111,19 @@ fn flags_in(words: &[String]) -> Flags {
     matches.ok().and_then(|matches| Flags::from_arg_matches(&matches).ok()).unwrap_or_default()
 }
 
+/// The words that are to be completed. All of them: flags among them are about those words, and not about completion.
+fn completing() -> Option<Cli> {
+    let mut args = std::env::args_os().skip(1);
+    args.next().filter(|first| first == "__complete")?;
+    let words = args.map(|word| word.to_string_lossy().into_owned()).collect();
+    Some(Cli { flags: Flags::default(), command: Command::Complete { words } })
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let parsed = || Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match completing().map_or_else(parsed, Ok) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

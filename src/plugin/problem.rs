@@ -106,6 +106,9 @@ pub enum Problem {
     /// No kubeconfig that can be used.
     #[error("cannot use the kubeconfig: {0}")]
     Kubeconfig(String),
+    /// The credential plugin gave no credential.
+    #[error("cannot sign in: {0}")]
+    SignIn(String),
     /// The API server cannot be reached, or answers with an error.
     #[error("{0}")]
     Api(String),
@@ -137,7 +140,13 @@ impl Problem {
             Self::Usage(_) => Exit::Usage,
             Self::Refused { .. } => Exit::Refused,
             Self::TimedOut(_) => Exit::TimedOut,
-            Self::Forbidden(_) | Self::Absent(_) | Self::Kubeconfig(_) | Self::Api(_) | Self::Here { .. } | Self::BrokenOff => Exit::Failed,
+            Self::Forbidden(_)
+            | Self::Absent(_)
+            | Self::Kubeconfig(_)
+            | Self::SignIn(_)
+            | Self::Api(_)
+            | Self::Here { .. }
+            | Self::BrokenOff => Exit::Failed,
         }
     }
 
@@ -168,7 +177,17 @@ impl Problem {
                 Some(Refusal { reason, message }) => Self::Refused { reason: Some(reason), message },
                 None => Self::Refused { reason: None, message: said.to_owned() },
             },
+            // An API server that speaks TLS, as Go's HTTP server says it.
+            (None, 400) if message.contains("HTTP request to an HTTPS server") => Self::Api(format!(
+                "cannot {what}: the server speaks TLS, and its address says http, or no scheme at all: write it with https://"
+            )),
+            (_, 500 | 503) if message.contains("failed calling webhook") && message.contains("jitrbac.dev") => Self::Api(format!(
+                "cannot {what}: jit-rbac does not answer, and nothing is decided meanwhile; 'kubectl jit check' says more ({message})"
+            )),
             (_, 401) => Self::Api(format!("cannot {what}: the API server does not know you (401): sign in again")),
+            (None, 403) if message.contains("jitrbac.dev") => {
+                Self::Forbidden(format!("cannot {what}: {message}; 'kubectl jit check' says which rights are missing"))
+            }
             (None, 403) => Self::Forbidden(format!("cannot {what}: {message}")),
             // The API server's own words are about a webhook that nobody has heard of.
             _ if message.contains("failed calling webhook") && message.contains(GROUP) => {

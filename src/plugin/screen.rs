@@ -16,7 +16,7 @@ use super::{
     table::{Paper, Table, cut, wrapped},
     times::Times,
 };
-use crate::api::text::printable;
+use crate::{api::text::printable, redact::redacted};
 
 /// When there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -201,13 +201,20 @@ impl Screen {
 
     /// Something to know, however quiet it should be.
     pub fn warn(&self, text: &str) {
-        let line = format!("{} {}", self.beside("warning:", Paint::Waits), printable(text));
+        let line = format!("{} {}", self.beside("warning:", Paint::Waits), printable(&redacted(text)));
+        self.line(&line);
+    }
+
+    /// The same while another program writes to the terminal, maybe in the middle of a line.
+    pub fn notice(&self, text: &str) {
+        let begin = if self.width_beside.is_some() { "\n" } else { "" };
+        let line = format!("{begin}{} {}", self.beside("warning:", Paint::Waits), printable(&redacted(text)));
         self.line(&line);
     }
 
     /// Why it did not work.
     pub fn error(&self, text: &str) {
-        let line = format!("{} {}", self.beside("error:", Paint::Bad), printable(text));
+        let line = format!("{} {}", self.beside("error:", Paint::Bad), printable(&redacted(text)));
         self.line(&line);
     }
 

@@ -1,16 +1,14 @@
 //! The way to the API server as the person who runs the command.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use kube::{
     Api, Client, Config,
     api::PostParams,
-    config::{
-        AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo,
-        NamedCluster, NamedContext,
-    },
+    client::ClientBuilder,
+    config::{AuthInfo, ExecConfig, Kubeconfig},
 };
 use tokio::sync::OnceCell;
 
@@ -21,6 +19,10 @@ use super::{
 };
 use crate::{
     api::{Line, Stamp, names},
+    client::{
+        self, ClientError, Stdin, address,
+        kubeconfig::{self, Target, Wanted},
+    },
     errors::one_line,
 };
 
@@ -72,33 +74,36 @@ impl Me {
 }
 
 impl Session {
-    /// A session by the flags. Nothing is sent yet.
+    /// A session by the flags. Nothing is sent yet, but the credential plugin is run.
     pub async fn open(flags: Flags, screen: Screen) -> Result<Self, Problem> {
-        if flags.act_as.is_none() && !(flags.act_as_groups.is_empty() && flags.act_as_uid.is_none()) {
-            return Err(Problem::Usage("--as-group and --as-uid go with --as".to_owned()));
-        }
-        let config = config(&flags).await?;
-        Self::with(config, flags, screen).await
+        let target = target(&flags)?;
+        Self::with(target, flags, screen).await
     }
 
-    /// A session of which nobody is asked anything, such as for a new sign-in: nobody expects a question from a shell's prompt.
+    /// A session of which nobody is asked anything, such as for a new sign-in: nobody expects a question from a shell's prompt. Nor may it
+    /// use a refresh token up, which a sign-in that is broken off would do: credential plugins run only where the person has said that
+    /// they may.
     pub async fn open_unasked(flags: Flags, screen: Screen) -> Result<Self, Problem> {
-        let mut config = config(&flags).await?;
-        if let Some(exec) = &mut config.auth_info.exec {
-            exec.interactive_mode = Some(ExecInteractiveMode::Never);
+        let mut target = target(&flags)?;
+        if target.exec.is_some() && !may_run_unasked() {
+            return Err(Problem::Kubeconfig(format!("the credential plugin is not run for this, unless ${RUN_UNASKED} is true")));
         }
-        Self::with(config, flags, screen).await
+        if let Some(provider) = &mut target.config.auth_info.auth_provider {
+            provider.config.remove("refresh-token");
+        }
+        Self::with(target, Flags { non_interactive: true, ..flags }, screen).await
     }
 
-    async fn with(config: Config, flags: Flags, screen: Screen) -> Result<Self, Problem> {
-        let (namespace, server, exec) = (config.default_namespace.clone(), config.cluster_url.to_string(), config.auth_info.exec.clone());
-        let client = connect(config).await?;
+    async fn with(target: Target, flags: Flags, screen: Screen) -> Result<Self, Problem> {
+        let (namespace, server) = (target.config.default_namespace.clone(), address::shown(&target.config.cluster_url));
+        let exec = target.exec.clone();
+        let client = connect(target, stdin(&flags)).await?;
         Ok(Self { client, screen, flags, namespace, server, exec, me: OnceCell::new() })
     }
 
     /// Signs in anew: the kubeconfig is read again and its credential plugin asked again.
     pub async fn sign_in_again(&mut self) -> Result<(), Problem> {
-        self.client = connect(config(&self.flags).await?).await?;
+        self.client = connect(target(&self.flags)?, stdin(&self.flags)).await?;
         self.me = OnceCell::new();
         Ok(())
     }
@@ -178,34 +183,57 @@ pub fn valid_name(what: &str, name: &str) -> Result<(), Problem> {
     Err(Problem::Usage(format!("'{shown}' is no name of a {what}: lower case letters, digits, '-' and '.'")))
 }
 
-/// It runs the kubeconfig's credential plugin, which may take as long as a sign-in does. On a thread of its own, so that who has waited
-/// long enough can go on.
-async fn connect(config: Config) -> Result<Client, Problem> {
-    let connected = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
-    let connected = connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))?;
-    connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))
+/// Says that completion and a shell's prompt may run the credential plugin.
+const RUN_UNASKED: &str = "KUBECTL_JIT_RUN_CREDENTIAL_PLUGIN";
+
+fn may_run_unasked() -> bool {
+    std::env::var(RUN_UNASKED).is_ok_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes"))
 }
 
-async fn config(flags: &Flags) -> Result<Config, Problem> {
-    let options = KubeConfigOptions { context: flags.context.clone(), cluster: flags.cluster.clone(), user: flags.user.clone() };
-    let broken = |error: &KubeconfigError| Problem::Kubeconfig(one_line(error));
-    let loaded = match kubeconfig(flags).map_err(|error| broken(&error))? {
-        Some(found) => Config::from_custom_kubeconfig(with_files(found, flags), &options).await.map_err(|error| broken(&error)),
-        // Without any file, as kubectl: what the flags say, or the pod's own account.
-        None if flags.server.is_some() => {
-            Config::from_custom_kubeconfig(with_files(bare(flags), flags), &options).await.map_err(|error| broken(&error))
-        }
-        None if flags.context.is_none() && flags.cluster.is_none() && flags.user.is_none() => Config::incluster().map_err(|_| {
-            Problem::Kubeconfig("there is none: neither --kubeconfig, $KUBECONFIG nor ~/.kube/config names a file".to_owned())
-        }),
-        None => Err(Problem::Kubeconfig("there is none in which the context, cluster or user could be".to_owned())),
+/// Who is there for the questions of a credential plugin.
+fn stdin(flags: &Flags) -> Stdin {
+    if !flags.non_interactive && std::io::stdin().is_terminal() { Stdin::Person } else { Stdin::Nobody }
+}
+
+/// It runs the kubeconfig's credential plugin, which may take as long as a sign-in does. On a thread of its own, so that who has waited
+/// long enough can go on.
+async fn connect(target: Target, stdin: Stdin) -> Result<Client, Problem> {
+    let connected = tokio::task::spawn_blocking(move || client::builder(target, stdin).map(ClientBuilder::build)).await;
+    let connected = connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))?;
+    connected.map_err(|error| match error {
+        ClientError::Credential(error) => Problem::SignIn(error.to_string()),
+        ClientError::Config(why) => Problem::Kubeconfig(why),
+    })
+}
+
+fn target(flags: &Flags) -> Result<Target, Problem> {
+    let wanted = Wanted {
+        context: flags.context.as_deref(),
+        cluster: flags.cluster.as_deref(),
+        user: flags.user.as_deref(),
+        server: flags.server.as_deref(),
+        insecure: flags.insecure_skip_tls_verify,
+        tls_server_name: flags.tls_server_name.as_deref(),
+        certificate_authority: flags.certificate_authority.as_deref(),
+        client_certificate: flags.client_certificate.as_deref(),
+        client_key: flags.client_key.as_deref(),
+        token: flags.token.as_deref(),
     };
-    let mut config = loaded?;
-    if let Some(server) = &flags.server {
-        config.cluster_url = server.parse().map_err(|_| Problem::Usage(format!("--server '{server}' is no address")))?;
-    }
-    config.accept_invalid_certs |= flags.insecure_skip_tls_verify;
-    config.tls_server_name = flags.tls_server_name.clone().or(config.tls_server_name);
+    let found = match &flags.kubeconfig {
+        Some(path) => kubeconfig::file_at(path).map(Some),
+        None => kubeconfig::files(),
+    };
+    let mut target = match found.map_err(Problem::Kubeconfig)? {
+        Some(found) => kubeconfig::resolve(&found, wanted).map_err(Problem::Kubeconfig)?,
+        // Without any file, as kubectl: what the flags say, or the pod's own account.
+        None if flags.server.is_some() => kubeconfig::resolve(&Kubeconfig::default(), wanted).map_err(Problem::Kubeconfig)?,
+        None => {
+            let named = flags.context.is_some() || flags.cluster.is_some() || flags.user.is_some();
+            let pod = if named { None } else { Config::incluster().ok() };
+            Target { config: pod.ok_or_else(nowhere)?, exec: None }
+        }
+    };
+    let config = &mut target.config;
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = (!flags.request_timeout.is_zero()).then_some(flags.request_timeout);
     config.reset_reader_on_write = true;
@@ -213,81 +241,32 @@ async fn config(flags: &Flags) -> Result<Config, Problem> {
     if let Ok(agent) = http::HeaderValue::from_str(&agent) {
         config.headers.push((http::header::USER_AGENT, agent));
     }
-    identify(&mut config.auth_info, flags);
-    Ok(config)
+    impersonate(&mut config.auth_info, flags)?;
+    Ok(target)
 }
 
-/// The kubeconfig; none where no file of it is there. Of those in $KUBECONFIG the ones that are not there are left out, as kubectl does;
-/// one that cannot be read or understood is an error, and never leads to another identity than was asked for.
-fn kubeconfig(flags: &Flags) -> Result<Option<Kubeconfig>, KubeconfigError> {
-    if let Some(path) = &flags.kubeconfig {
-        return Kubeconfig::read_from(path).map(Some);
-    }
-    let named = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
-    let mut files: Vec<PathBuf> = named.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty()).collect();
-    if files.is_empty() {
-        files.extend(std::env::home_dir().map(|home| home.join(".kube").join("config")));
-    }
-    let mut found: Option<Kubeconfig> = None;
-    for file in files.iter().filter(|file| file.exists()) {
-        let next = Kubeconfig::read_from(file)?;
-        found = Some(match found {
-            Some(before) => before.merge(next)?,
-            None => next,
-        });
-    }
-    Ok(found)
+/// No kubeconfig is where one is looked for.
+fn nowhere() -> Problem {
+    let looked: Vec<String> = kubeconfig::paths().iter().map(|path| format!("'{}'", path.display())).collect();
+    let named = if std::env::var_os("KUBECONFIG").is_some_and(|paths| !paths.is_empty()) { "$KUBECONFIG names " } else { "" };
+    Problem::Kubeconfig(format!("{named}{}: no such file; name one with --kubeconfig or $KUBECONFIG", looked.join(", ")))
 }
 
-/// A kubeconfig for what flags alone say.
-fn bare(flags: &Flags) -> Kubeconfig {
-    let name = "flags".to_owned();
-    Kubeconfig {
-        current_context: Some(name.clone()),
-        clusters: vec![NamedCluster {
-            name: name.clone(),
-            cluster: Some(Cluster { server: flags.server.clone(), ..Cluster::default() }),
-            ..NamedCluster::default()
-        }],
-        auth_infos: vec![NamedAuthInfo { name: name.clone(), auth_info: Some(AuthInfo::default()), ..NamedAuthInfo::default() }],
-        contexts: vec![NamedContext {
-            name: name.clone(),
-            context: Some(Context { cluster: name.clone(), user: Some(name), ..Context::default() }),
-            ..NamedContext::default()
-        }],
-        ..Kubeconfig::default()
-    }
-}
-
-/// Files that flags name, where the kubeconfig would.
-fn with_files(mut kubeconfig: Kubeconfig, flags: &Flags) -> Kubeconfig {
-    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        if let Some(file) = &flags.certificate_authority {
-            cluster.certificate_authority = Some(file.clone());
-            cluster.certificate_authority_data = None;
+/// In whose name calls are made, where flags say so.
+fn impersonate(auth: &mut AuthInfo, flags: &Flags) -> Result<(), Problem> {
+    let Some(user) = &flags.act_as else {
+        if flags.act_as_groups.is_empty() && flags.act_as_uid.is_none() && flags.act_as_extra.is_empty() {
+            return Ok(());
         }
+        return Err(Problem::Usage("--as-group, --as-uid and --as-user-extra need --as".to_owned()));
+    };
+    let mut extra: HashMap<String, Vec<String>> = HashMap::new();
+    for (key, value) in &flags.act_as_extra {
+        extra.entry(key.clone()).or_default().push(value.clone());
     }
-    for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        if let Some(file) = &flags.client_certificate {
-            user.client_certificate = Some(file.clone());
-            user.client_certificate_data = None;
-        }
-        if let Some(file) = &flags.client_key {
-            user.client_key = Some(file.clone());
-            user.client_key_data = None;
-        }
-    }
-    kubeconfig
-}
-
-/// Whom the calls are from. A token goes before everything that the kubeconfig says.
-fn identify(auth: &mut AuthInfo, flags: &Flags) {
-    if let Some(token) = &flags.token {
-        *auth = AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() };
-    }
-    if flags.act_as.is_some() {
-        auth.impersonate.clone_from(&flags.act_as);
-        auth.impersonate_groups = (!flags.act_as_groups.is_empty()).then(|| flags.act_as_groups.clone());
-        auth.impersonate_uid.clone_from(&flags.act_as_uid);
-    }
+    auth.impersonate = Some(user.clone());
+    auth.impersonate_groups = (!flags.act_as_groups.is_empty()).then(|| flags.act_as_groups.clone());
+    auth.impersonate_uid.clone_from(&flags.act_as_uid);
+    auth.impersonate_user_extra = (!extra.is_empty()).then_some(extra);
+    Ok(())
 }

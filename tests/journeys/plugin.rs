@@ -1,8 +1,10 @@
 //! `kubectl jit`, each command as the right user and as a wrong one, with no rights but those of a requester.
 
 mod ask;
+mod credentials;
 mod ends;
 mod people;
+mod runs;
 mod shown;
 mod sign_in;
 mod terminal;
@@ -20,8 +22,10 @@ use crate::{
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     [
         ask::journeys(),
+        credentials::journeys(),
         ends::journeys(),
         people::journeys(),
+        runs::journeys(),
         shown::journeys(),
         sign_in::journeys(),
         terminal::journeys(),

@@ -85,7 +85,14 @@ async fn give_back(scene: &Scene, user: &str, request: &str) -> Outcome {
 
 /// Start and end of a grant as its status has them.
 fn term(status: &Value) -> Result<(DateTime<Utc>, DateTime<Utc>), Error> {
-    Ok((time(&status["grantedAt"])?, time(&status["expiresAt"])?))
+    // Of an extension the end of what it extends, from which its duration counts.
+    let from = if status["extendsFrom"].is_null() { &status["grantedAt"] } else { &status["extendsFrom"] };
+    Ok((time(from)?, time(&status["expiresAt"])?))
+}
+
+/// Whether something was granted before it ended.
+fn granted_before_its_end(status: &Value) -> Result<bool, Error> {
+    Ok(time(&status["grantedAt"])? <= time(&status["endedAt"])?)
 }
 
 /// Merges settings into the policy of an offer, as the admin.

@@ -1,6 +1,6 @@
 //! What a request's status says, from the verdict and from what it said before.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{
@@ -32,6 +32,10 @@ pub fn status(
     let names: Vec<String> = verdict.counted.iter().map(|c| c.approver.username.to_string()).collect();
     // From the grant on the report of how it came about stands still.
     let settled = granted_before || state.is_terminal();
+    let extension = verdict.grant.as_ref().filter(|g| g.began < g.start);
+    // What extends another one is granted before its own term begins.
+    let granted = verdict.grant.as_ref().map(|g| if extension.is_some() { g.start.min(whole_seconds(now)) } else { g.start });
+    let granted_at = granted.or(before.granted_at);
     RoleActivationRequestStatus {
         observed_generation: generation,
         state: Some(state),
@@ -41,10 +45,11 @@ pub fn status(
         awaiting: verdict.awaiting.clone(),
         role: if granted_before { before.role.clone() } else { role(snapshot).or_else(|| before.role.clone()) },
         approved_by: if settled && names.is_empty() { before.approved_by.clone() } else { (!names.is_empty()).then(|| names.join(",")) },
-        granted_at: verdict.grant.as_ref().map(|g| g.start).or(before.granted_at),
-        started_at: verdict.grant.as_ref().filter(|g| g.began < g.start).map(|g| g.began).or(before.started_at),
+        granted_at,
+        extends_from: extension.map(|g| g.start).or(before.extends_from),
+        started_at: extension.map(|g| g.began).or(before.started_at),
         expires_at: verdict.grant.as_ref().map(|g| g.deadline).or(before.expires_at),
-        ended_at: if state.is_terminal() { before.ended_at.or(Some(whole_seconds(now))) } else { None },
+        ended_at: if state.is_terminal() { before.ended_at.or(Some(ended_at(granted_at, now))) } else { None },
         binding_ref: binding.or_else(|| before.binding_ref.clone()),
         approvals: if settled && verdict.counted.is_empty() {
             before.approvals.clone()
@@ -174,6 +179,15 @@ fn entry(time: DateTime<Utc>, actor: &str, event: &str, message: &str) -> Timeli
 fn line<const MAX: usize>(text: &str) -> Line<MAX> {
     let shown: String = printable(text).chars().take(MAX).collect();
     Line::try_from(shown).unwrap_or_default()
+}
+
+/// By how much the clock of this replica may be behind the API server's, which says when something is granted.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+
+/// The end, by this replica's clock, and not before the grant by a clock that is ahead of it.
+fn ended_at(granted_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let ended = whole_seconds(now);
+    granted_at.filter(|granted| *granted > ended && granted.signed_duration_since(ended) <= CLOCKS).unwrap_or(ended)
 }
 
 fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {

@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, Subcommand};
-use kube::{ResourceExt, config::Kubeconfig};
+use kube::ResourceExt;
 
 use super::{explain, roles};
 use crate::{
     api::{Reason, RoleActivationRequest, RoleEligibility, State, request::ReviewState, selectors},
+    client::kubeconfig,
     plugin::{
         flags::Flags,
         problem::{Exit, Problem},
@@ -196,7 +197,7 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
         "kubeconfig" | "filename" | "directory" | "certificate-authority" | "client-certificate" | "client-key" => {
             return (Vec::new(), FILES);
         }
-        "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag)), NO_FILES),
+        "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag, words)), NO_FILES),
         "namespace" => return (plain(namespaces(place, words).await.unwrap_or_default()), NO_FILES),
         "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
         "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
@@ -211,8 +212,12 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
     )
 }
 
-fn of_kubeconfig(flag: &str) -> Vec<String> {
-    let Ok(kubeconfig) = Kubeconfig::read() else { return Vec::new() };
+fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
+    let found = match crate::plugin::flags_in(words).kubeconfig {
+        Some(path) => kubeconfig::file_at(&path).map(Some),
+        None => kubeconfig::files(),
+    };
+    let Ok(Some(kubeconfig)) = found else { return Vec::new() };
     match flag {
         "context" => kubeconfig.contexts.into_iter().map(|named| named.name).collect(),
         "cluster" => kubeconfig.clusters.into_iter().map(|named| named.name).collect(),

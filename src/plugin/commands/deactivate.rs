@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     api::{RoleActivationRequest, Verb, selectors},
     plugin::{
-        decide, manifest,
+        chains, decide, manifest,
         problem::{Exit, Problem},
         read::{Scope, full_name},
         session::Session,
@@ -45,14 +45,15 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
                 ));
                 return Ok(Exit::Done);
             }
-            [_, _, ..] if !options.all => {
+            [_, _, ..] if !options.all && chains::folded(live.clone()).len() > 1 => {
                 let names: Vec<String> = live.iter().map(full_name).collect();
                 return Err(Problem::Usage(format!(
                     "there are several active or pending requests of yours: {}; name one, or use --all",
                     names.join(", ")
                 )));
             }
-            _ => (live, Exit::Done),
+            // What ends one request of a chain ends all of it.
+            _ => (chains::folded(live).iter().map(|chain| chain.last().clone()).collect(), Exit::Done),
         }
     } else {
         decide::each(session, &options.names).await?

@@ -7,6 +7,7 @@ use super::activate::{self, Waiting};
 use crate::{
     api::{self, RoleActivationRequest, State, request::Extends},
     plugin::{
+        chains,
         flags::Output,
         manifest,
         problem::{Exit, Problem},
@@ -44,7 +45,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     let base = match &options.name {
         Some(name) => {
             let (namespace, name) = placed(name, &session.namespace()?);
-            session.request(&namespace, name).await?
+            last_of(session, session.request(&namespace, name).await?).await?
         }
         None => only_active(session).await?,
     };
@@ -63,16 +64,24 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     activate::follow_up(session, &[made], options.waiting, options.output).await
 }
 
+/// The end of the chain is what can be extended: where the request was extended already, it is that extension.
+async fn last_of(session: &Session, named: RoleActivationRequest) -> Result<RoleActivationRequest, Problem> {
+    let Some(last) = session.extensions_of(&named, true).await?.pop() else { return Ok(named) };
+    session.screen.say(&format!("{} is extended by {} already, which is extended now", full_name(&named), full_name(&last)));
+    Ok(last)
+}
+
 async fn only_active(session: &Session) -> Result<RoleActivationRequest, Problem> {
     let scope = Scope::In(session.namespaces());
     let mut active = session.my_requests(&scope, &api::selectors::in_state(|state| state == State::Active)).await?;
     active.retain(|request| state(request) == State::Active);
-    // The end of a chain is what can be prolonged.
-    let prolonged: Vec<String> = active.iter().filter_map(|request| request.spec.base().map(ToOwned::to_owned)).collect();
-    active.retain(|request| !prolonged.contains(&request.name_any()));
-    match active.len() {
-        1 => Ok(active.remove(0)),
-        0 => Err(Problem::Absent(format!("nothing of yours is active{}", scope.in_words()))),
-        _ => Err(Problem::Usage(format!("there are several: {}; name one", active.iter().map(full_name).collect::<Vec<_>>().join(", ")))),
+    let mut chains = chains::folded(active);
+    match (chains.pop(), chains.is_empty()) {
+        (Some(only), true) => Ok(only.last().clone()),
+        (None, _) => Err(Problem::Absent(format!("nothing of yours is active{}", scope.in_words()))),
+        (Some(one), false) => {
+            let names: Vec<String> = chains.iter().chain([&one]).map(|chain| full_name(chain.last())).collect();
+            Err(Problem::Usage(format!("more than one is active: {}; name one", names.join(", "))))
+        }
     }
 }

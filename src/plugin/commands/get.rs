@@ -68,7 +68,8 @@ async fn print(session: &Session, request: &RoleActivationRequest, output: Outpu
     }
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
     let decisions = session.decisions(&namespace, &name).await?;
-    session.screen.data(&tree(&session.screen, request, &decisions));
+    let extensions = session.extensions_of(request, false).await?;
+    session.screen.data(&tree(&session.screen, request, &decisions, &extensions));
     Ok(())
 }
 
@@ -94,10 +95,26 @@ impl Node {
     }
 }
 
-fn tree(screen: &Screen, request: &RoleActivationRequest, decisions: &[ActivationDecision]) -> String {
+fn tree(
+    screen: &Screen,
+    request: &RoleActivationRequest,
+    decisions: &[ActivationDecision],
+    extensions: &[RoleActivationRequest],
+) -> String {
     let (mark, paint) = words::mark(state(request));
-    let mut root = Node::new(format!("{mark} {} {}", request.name_any(), words::outcome(request, &screen.times)), paint);
+    let emergency = if request.spec.emergency { " EMERGENCY" } else { "" };
+    let running = extensions.iter().filter(|later| state(later) == State::Active);
+    let longest = running.filter_map(|later| later.status.as_ref()?.expires_at).max();
+    let longer = longest.map(|at| format!(", with its extension until {}", screen.times.until(at))).unwrap_or_default();
+    let text = format!("{mark} {}{emergency} {}{longer}", request.name_any(), words::outcome(request, &screen.times));
+    let mut root = Node::new(text, paint);
     root.below = children(screen, request, decisions);
+    let place = root.below.iter().position(|node| node.text == "timeline").unwrap_or(root.below.len());
+    let extended = extensions.iter().map(|later| {
+        let (mark, paint) = words::mark(state(later));
+        Node::new(format!("{mark} extended by {}: {}", later.name_any(), words::outcome(later, &screen.times)), paint)
+    });
+    root.below.splice(place..place, extended);
     let mut lines = Vec::new();
     root.lines(screen, "", "", &mut lines);
     lines.join("\n")
@@ -112,7 +129,7 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
         Node::new(format!("RoleEligibility {}", spec.eligibility_ref.name), Paint::Plain),
     ];
     if let Some(base) = spec.base() {
-        nodes.push(Node::new(format!("prolongs {base}"), Paint::Plain));
+        nodes.push(Node::new(format!("extends {base}"), Paint::Plain));
     }
     let ticket = words::ticket(request);
     if !ticket.is_empty() {

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use crate::{
     api::{RoleActivationRequest, selectors},
     plugin::{
+        chains, csv,
         filter::{Filter, Found, Listed},
         flags::Form,
         objects,
@@ -27,10 +28,10 @@ pub struct Options {
     /// In all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only what was asked for since then: a time, or how long ago, such as 24h.
+    /// Only what has ended since then: a time, or how long ago, such as 24h.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
     since: Option<Ago>,
-    /// Only what was asked for before then.
+    /// Only what ended before then.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
     until: Option<Ago>,
     #[command(flatten)]
@@ -108,8 +109,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let now = session.screen.times.now();
     let wanted = |request: &RoleActivationRequest| {
         state(request).is_terminal()
-            && options.since.is_none_or(|since| created(request) >= since.instant(now))
-            && options.until.is_none_or(|until| created(request) < until.instant(now))
+            && options.since.is_none_or(|since| ended(request) >= since.instant(now))
+            && options.until.is_none_or(|until| ended(request) < until.instant(now))
     };
     let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "request that has ended" };
     let Found { requests: mut found, unmatched } = options.filter.requests(session, listed, wanted).await?;
@@ -117,7 +118,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let left_out = cut(&mut found, options.limit.unwrap_or(if table { SHOWN } else { 0 }));
     // Programs get their empty list all the same.
     let printed = if options.output == Shape::Csv {
-        session.screen.data(&csv(&found));
+        session.screen.data(&csv::lines(&found));
         true
     } else {
         objects::listed(&session.screen, &found, options.output.form())?
@@ -138,21 +139,28 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         Column::new("HELD"),
         Column::new("ENDED"),
         Column::new("REASON").wide(),
+        Column::new("EXTENSIONS").wide(),
         Column::new("APPROVED-BY").wide().free(),
+        Column::new("EMERGENCY").wide(),
         Column::new("JUSTIFICATION").free(),
     ];
     let mut table = Table::new(place.into_iter().chain(columns));
-    for request in &found {
-        let status = request.status.clone().unwrap_or_default();
-        let cells: [Cell; 9] = [
+    // One row an access: what extends it belongs to it.
+    for chain in chains::folded(found) {
+        let (request, deciding) = (&chain.first, chain.deciding());
+        let approved_by = request.status.as_ref().and_then(|status| status.approved_by.clone());
+        let extensions = Some(chain.extensions.len()).filter(|count| *count > 0);
+        let cells: [Cell; 11] = [
             request.name_any().into(),
             words::role_name(request).into(),
             requester(request).into(),
-            Cell::painted(state(request).as_str(), words::mark(state(request)).1),
-            held(request).map(short).unwrap_or_default().into(),
-            status.ended_at.map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
-            words::reason(request).into(),
-            status.approved_by.unwrap_or_default().into(),
+            Cell::painted(state(deciding).as_str(), words::mark(state(deciding)).1),
+            chain.held().map(short).unwrap_or_default().into(),
+            chain.ended_at().map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
+            words::reason(deciding).into(),
+            extensions.map(|count| count.to_string()).unwrap_or_default().into(),
+            approved_by.unwrap_or_default().into(),
+            if request.spec.emergency { "yes" } else { "" }.into(),
             words::justification(request).into(),
         ];
         table.push(several.then(|| Cell::from(request.namespace().unwrap_or_default())).into_iter().chain(cells));
@@ -175,10 +183,9 @@ fn cut(found: &mut Vec<RoleActivationRequest>, limit: usize) -> usize {
     all - found.len()
 }
 
-/// How long it was held: from the grant until the binding was gone.
-fn held(request: &RoleActivationRequest) -> Option<TimeDelta> {
-    let status = request.status.as_ref()?;
-    Some(status.ended_at?.signed_duration_since(status.granted_at?))
+/// When it ended; what ended without a record of the time counts from when it was made.
+fn ended(request: &RoleActivationRequest) -> DateTime<Utc> {
+    request.status.as_ref().and_then(|status| status.ended_at).unwrap_or_else(|| created(request))
 }
 
 /// Says beyond what there can be no history.
@@ -191,51 +198,4 @@ async fn kept(session: &Session) {
     };
     let said = session.screen.beside(&said, crate::plugin::paint::Paint::Dim);
     session.screen.say(&said);
-}
-
-/// The history as RFC 4180 has it. A text that a spreadsheet would take for a formula gets a quote before it.
-fn csv(requests: &[RoleActivationRequest]) -> String {
-    let field = |text: &str| {
-        let text = crate::api::text::printable(text);
-        let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
-        if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-    };
-    let at = |time: Option<DateTime<Utc>>| time.map(crate::domain::policy::stamp).unwrap_or_default();
-    let mut lines = vec![
-        "namespace,name,user,eligibility,role,state,reason,requested,granted,expires,ended,approved_by,ticket,justification".to_owned(),
-    ];
-    for request in requests {
-        let status = request.status.clone().unwrap_or_default();
-        let fields = [
-            request.namespace().unwrap_or_default(),
-            request.name_any(),
-            requester(request).to_owned(),
-            request.spec.eligibility_ref.name.clone(),
-            words::role_name(request).to_owned(),
-            state(request).to_string(),
-            words::reason(request).to_owned(),
-            at(Some(created(request))),
-            at(status.granted_at),
-            at(status.expires_at),
-            at(status.ended_at),
-            status.approved_by.unwrap_or_default(),
-            words::ticket(request).to_owned(),
-            words::justification(request).to_owned(),
-        ];
-        lines.push(fields.iter().map(|text| field(text)).collect::<Vec<_>>().join(","));
-    }
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn t13_a_spreadsheet_runs_nothing_that_somebody_wrote() {
-        let mut request = RoleActivationRequest::new("x", crate::api::RoleActivationRequestSpec::default());
-        request.spec.justification = crate::api::Line::try_from("=HYPERLINK(\"http://evil\",\"x\")".to_owned()).ok();
-        let said = csv(&[request]);
-        assert!(said.ends_with(r#","'=HYPERLINK(""http://evil"",""x"")""#), "{said}");
-    }
 }

@@ -41,7 +41,10 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let ended = if options.goal.reached(state(&request)) {
         request
     } else {
-        follow(session, (&namespace, &name), options.timeout, options.goal, follow::told).await?
+        tokio::select! {
+            ended = follow(session, (&namespace, &name), options.timeout, options.goal, follow::told) => ended?,
+            _ = tokio::signal::ctrl_c() => return Ok(follow::broken_off(session, &[request]).await),
+        }
     };
     if let Some(text) = objects::printed_one(&ended, options.output.output)? {
         session.screen.data(&text);

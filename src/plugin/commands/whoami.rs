@@ -18,6 +18,7 @@ use crate::{
     domain::role::Rule,
     gather::convert,
     plugin::{
+        chains,
         flags::{Flags, Output},
         objects,
         paint::Paint,
@@ -89,7 +90,35 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         }
     }
     screen.data(&said);
+    if let Some(why) = shared(me.name(), me.info.groups.as_deref().unwrap_or_default()) {
+        screen.warn(&format!("{why}: jit-rbac cannot tell people apart who share a user name, so they could approve their own requests"));
+    }
     permanent(session, me).await
+}
+
+/// User names that installers write into kubeconfigs, which people then pass on.
+const SHARED: [&str; 12] = [
+    "admin",
+    "clusterAdmin",
+    "clusterUser",
+    "docker-desktop",
+    "docker-for-desktop",
+    "kube-admin",
+    "kubernetes-admin",
+    "kubernetes-super-admin",
+    "masterclient",
+    "minikube-user",
+    "system:admin",
+    "system:kube-controller-manager",
+];
+
+/// Why a user name may be one that many people share.
+fn shared(name: &str, groups: &[String]) -> Option<String> {
+    if SHARED.contains(&name) {
+        return Some(format!("'{name}' is a user name that installers write, and many people may use it"));
+    }
+    let masters = groups.iter().any(|group| group == "system:masters");
+    masters.then(|| format!("'{name}' is in system:masters, whose credentials are often passed on"))
 }
 
 async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem> {
@@ -102,22 +131,20 @@ async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem
 pub async fn prompt(flags: Flags, screen: Screen) {
     let looked = tokio::time::timeout(PROMPTLY, async {
         let session = Session::open_unasked(flags, screen).await?;
-        active(&session).await.map(|active| short_word(&session, &active))
+        active(&session).await.map(|active| short_word(&session, active))
     });
     let _ = looked.await;
 }
 
 /// `jit:edit@payments(44m)`, and `+2` where there are more.
-fn short_word(session: &Session, active: &[RoleActivationRequest]) {
+fn short_word(session: &Session, active: Vec<RoleActivationRequest>) {
+    let chains = chains::folded(active);
     // What ends first is what somebody should know.
-    let ends = |request: &&RoleActivationRequest| request.status.as_ref().and_then(|status| status.expires_at);
-    let Some(first) = active.iter().min_by_key(ends) else { return };
-    let left = ends(&first).map(|at| short(at.signed_duration_since(session.screen.times.now()))).unwrap_or_default();
-    let role = words::role_name(first);
-    let more = if active.len() > 1 { format!("+{}", active.len() - 1) } else { String::new() };
-    session
-        .screen
-        .data(&session.screen.on_data(&format!("jit:{role}@{}({left}){more}", first.namespace().unwrap_or_default()), Paint::Plain));
+    let Some(first) = chains.iter().min_by_key(|chain| chain.expires_at()) else { return };
+    let left = first.expires_at().map(|at| short(at.signed_duration_since(session.screen.times.now()))).unwrap_or_default();
+    let (role, namespace) = (words::role_name(&first.first), first.first.namespace().unwrap_or_default());
+    let more = if chains.len() > 1 { format!("+{}", chains.len() - 1) } else { String::new() };
+    session.screen.data(&session.screen.on_data(&format!("jit:{role}@{namespace}({left}){more}"), Paint::Plain));
 }
 
 /// What the person holds without any activation: by his bindings where he may read them, else by what the API server says he may do.
@@ -189,4 +216,17 @@ async fn rules(session: &Session, namespace: &str) -> Result<Vec<String>, Proble
         rule.in_words()
     });
     Ok(rules.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f72_a_name_that_many_may_share_is_said() {
+        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(shared("kubernetes-admin", &[]).is_some());
+        assert!(shared("ann", &groups(&["devs", "system:masters"])).is_some());
+        assert_eq!(shared("ann", &groups(&["devs", "system:authenticated"])), None);
+    }
 }

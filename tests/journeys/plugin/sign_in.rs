@@ -31,7 +31,7 @@ async fn scene(env: &Arc<Env>, name: &str) -> Result<(Scene, String), Error> {
 }
 
 /// A directory of this scene for what people have on their machines.
-fn machine(scene: &Scene) -> Result<PathBuf, Error> {
+pub fn machine(scene: &Scene) -> Result<PathBuf, Error> {
     let directory = scene.ground.cluster().directory().join("machines").join(&scene.name);
     fs::create_dir_all(&directory)?;
     Ok(directory)

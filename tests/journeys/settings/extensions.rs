@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use control_plane::wait_for_ok;
 use serde_json::{Value, json};
 
-use super::{comes_to, edit, give_back, set, term, with};
+use super::{comes_to, edit, give_back, granted_before_its_end, set, term, with};
 use crate::{
     ensure,
     env::{Env, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility},
@@ -112,7 +112,10 @@ async fn extends_ends_together_with_its_base(env: Arc<Env>) -> Outcome {
         scene.create("dev", &scene.decision(ends, "Deactivate", None)).await?.ok()?;
         let first = scene.ends_as(ends, "Deactivated", &["GivenBack"], SOON).await?;
         ensure!(did(&first, "dev", "Deactivated"), "nobody is named: {first}");
-        let second = scene.ends_as(goes, "Revoked", &["ChainEnded"], SOON).await?;
+        let second = scene.ends_as(goes, "Deactivated", &["ChainEnded"], SOON).await?;
+        for status in [&first, &second] {
+            ensure!(granted_before_its_end(status)?, "the times do not add up: {status}");
+        }
         ensure!(says(&second) == told.replace("NAME", ends), "the {other} says {}", says(&second));
         ensure!(
             !scene.may("dev", "create", "apps", "deployments").await?,

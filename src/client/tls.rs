@@ -1,0 +1,113 @@
+//! What certificates and keys can be, and why some cannot.
+
+use std::error::Error;
+
+use kube::client::RustlsTlsError;
+use rustls::{
+    CertificateError, OtherError,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use super::way::causes;
+
+/// The object identifier of the curve P-521, as it stands in keys and certificates.
+const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+const NO_P521: &str = "jit-rbac supports RSA, ECDSA on P-256 and P-384, and Ed25519";
+
+/// The certificates in a PEM bundle.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with it.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let found: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(pem)
+        .map(|found| found.map(|der| der.to_vec()).map_err(|_| "it is not valid PEM".to_owned()))
+        .collect::<Result<_, _>>()?;
+    if found.is_empty() { Err("it holds no certificate in PEM".to_owned()) } else { Ok(found) }
+}
+
+/// True for a key or certificate with a key on P-521.
+#[must_use]
+pub fn is_p521(der: &[u8]) -> bool {
+    der.windows(P521.len()).any(|window| window == P521)
+}
+
+/// A sentence for keys and certificates that no client can be made with.
+#[must_use]
+pub fn of_config(error: &kube::Error) -> Option<String> {
+    let kube::Error::RustlsTls(error) = error else { return None };
+    Some(match error {
+        RustlsTlsError::InvalidPrivateKey(_) => format!("the client key cannot be used: {NO_P521}"),
+        RustlsTlsError::InvalidIdentityPem(_) => "the client certificate or its key is not valid PEM".to_owned(),
+        RustlsTlsError::MissingPrivateKey => "the client certificate has no key in PKCS #8, PKCS #1 or SEC 1".to_owned(),
+        RustlsTlsError::MissingCertificate => "the client key has no certificate".to_owned(),
+        RustlsTlsError::UnknownPrivateKeyFormat => "the client key is in no known format: PKCS #8, PKCS #1 or SEC 1 in PEM".to_owned(),
+        RustlsTlsError::AddRootCertificate(_) => {
+            "a certificate authority cannot be used: it is not a valid X.509 v3 certificate".to_owned()
+        }
+        RustlsTlsError::InvalidServerName(_) => "tls-server-name is not a valid host name or IP address".to_owned(),
+        RustlsTlsError::NoValidNativeRootCA(_) => return None,
+    })
+}
+
+/// A sentence for a handshake that failed; none for another error.
+#[must_use]
+pub fn of_handshake(error: &(dyn Error + 'static)) -> Option<String> {
+    let error = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(why) => of_certificate(why),
+        // With a server key on a curve that neither names, the server ends it.
+        rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
+            format!("the server found no common way to encrypt, as with a serving key on P-521: {NO_P521}")
+        }
+        other => format!("TLS: {other}"),
+    })
+}
+
+fn of_certificate(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate is signed by an unknown authority: check certificate-authority in the kubeconfig".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            format!("the server's certificate is signed with an algorithm that is not supported, such as ECDSA on P-521: {NO_P521}")
+        }
+        CertificateError::Other(OtherError(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the server presents a CA certificate as its own, which kubectl accepts and jit-rbac does not: give the server a certificate \
+             that the authority has signed"
+                .to_owned()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "the server's certificate is for {}, not for '{}': --tls-server-name says which name it must have",
+            presented.join(", "),
+            expected.to_str()
+        ),
+        other => format!("the server's certificate is not valid: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f63_what_a_handshake_ends_with_is_a_clear_sentence() {
+        let wrapped = |error: rustls::Error| std::io::Error::other(std::io::Error::other(error));
+        for (error, says) in [
+            (rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer), "unknown authority"),
+            (
+                rustls::Error::InvalidCertificate(CertificateError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: Vec::new(),
+                    supported_algorithms: Vec::new(),
+                }),
+                "P-521",
+            ),
+            (rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure), "P-521"),
+        ] {
+            let said = of_handshake(&wrapped(error)).unwrap_or_default();
+            assert!(said.contains(says), "{said}");
+        }
+        assert_eq!(of_handshake(&std::io::Error::other("else")), None);
+    }
+}

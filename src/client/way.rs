@@ -1,0 +1,202 @@
+//! What stands around every call: the credential that a plugin gave, renewed when it must be, and errors that say which server it was.
+
+use std::{
+    error::Error,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context as Task, Poll, ready},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
+use tower::{BoxError, Service};
+
+use super::{
+    address,
+    credentials::{Credential, CredentialError, Plugin},
+    tls,
+};
+use crate::errors::one_line;
+
+/// Where calls go.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) server: Uri,
+    pub(super) proxied: bool,
+}
+
+/// A call that did not reach the API server, or no answer came back.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(String);
+
+impl Context {
+    fn explained(&self, error: &(dyn Error + 'static)) -> Unreachable {
+        let server = address::shown(&self.server);
+        let through = if self.proxied { " (through a proxy)" } else { "" };
+        let refused = causes(error)
+            .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused));
+        Unreachable(match tls::of_handshake(error) {
+            Some(why) => format!("cannot connect to the server {server}{through}: {why}"),
+            None if refused => {
+                format!("the connection to the server {server} was refused{through}: is it the right address, and is the server running?")
+            }
+            None => format!("cannot connect to the server {server}{through}: {}", one_line(error)),
+        })
+    }
+}
+
+/// An error and what lies behind it. An I/O error hides what it was made of from `source`.
+pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let current = next?;
+        let within = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match within {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => current.source(),
+        };
+        Some(current)
+    })
+}
+
+/// A bearer token that a credential plugin gave.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    plugin: Arc<Plugin>,
+    held: Arc<Mutex<Held>>,
+    /// The API server does not accept it any more.
+    refused: Arc<AtomicBool>,
+    /// Why there was no newer one.
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+/// How long after a failure the plugin is not run again.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
+
+struct Held {
+    header: HeaderValue,
+    expires: Option<DateTime<Utc>>,
+}
+
+impl Held {
+    fn of(token: &str, expires: Option<DateTime<Utc>>) -> Result<Self, CredentialError> {
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| CredentialError::Unfit)?;
+        header.set_sensitive(true);
+        Ok(Self { header, expires })
+    }
+}
+
+impl Bearer {
+    pub(super) fn new(plugin: Plugin, token: &str, expires: Option<DateTime<Utc>>) -> Result<Self, CredentialError> {
+        let held = Held::of(token, expires)?;
+        Ok(Self { plugin: Arc::new(plugin), held: Arc::new(Mutex::new(held)), refused: Arc::default(), failed: Arc::default() })
+    }
+
+    /// True where another one is needed before the next call.
+    fn is_due(&self) -> bool {
+        let expires = self.held.lock().unwrap_or_else(PoisonError::into_inner).expires;
+        self.refused.load(Ordering::Relaxed) || expires.is_some_and(|at| at <= Utc::now())
+    }
+
+    fn renew(&self) -> Renewal {
+        let plugin = self.plugin.clone();
+        Box::pin(async move {
+            let run = tokio::task::spawn_blocking(move || plugin.run()).await;
+            run.unwrap_or(Err(CredentialError::Interrupted))
+        })
+    }
+
+    fn hold(&self, credential: &Credential) -> Result<(), CredentialError> {
+        // One that has expired already is used once, and not asked for again and again.
+        let expires = credential.expires.filter(|at| *at > Utc::now());
+        let fresh = Held::of(credential.token.as_deref().unwrap_or_default(), expires)?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// Takes what a renewal came to. A failure must not end the client: the call goes out as before, and if it is refused, it says why.
+    fn renewed(&self, outcome: Result<Credential, CredentialError>) {
+        let failed = outcome.and_then(|credential| self.hold(&credential)).err();
+        if let Some(error) = &failed {
+            tracing::warn!(%error, "cannot renew the credential");
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).expires = Utc::now().checked_add_signed(PAUSE);
+        }
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(|error| error.to_string());
+        self.refused.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes that the API server did not accept it; why there is no newer one, if it was tried.
+    fn not_accepted(&self) -> Option<String> {
+        let why = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.refused.store(why.is_none(), Ordering::Relaxed);
+        why
+    }
+
+    fn header(&self) -> HeaderValue {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).header.clone()
+    }
+}
+
+type Renewal = BoxFuture<'static, Result<Credential, CredentialError>>;
+
+/// The outermost part of a client.
+pub struct Way<S> {
+    inner: S,
+    bearer: Option<Bearer>,
+    renewal: Option<Renewal>,
+    context: Arc<Context>,
+}
+
+impl<S> Way<S> {
+    pub(super) const fn new(inner: S, bearer: Option<Bearer>, context: Arc<Context>) -> Self {
+        Self { inner, bearer, renewal: None, context }
+    }
+}
+
+impl<S, B, A> Service<Request<B>> for Way<S>
+where
+    S: Service<Request<B>, Response = Response<A>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
+        if let Some(bearer) = &self.bearer {
+            if self.renewal.is_none() && bearer.is_due() {
+                self.renewal = Some(bearer.renew());
+            }
+            if let Some(renewal) = &mut self.renewal {
+                let outcome = ready!(renewal.as_mut().poll(task));
+                self.renewal = None;
+                bearer.renewed(outcome);
+            }
+        }
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(bearer) = &self.bearer {
+            request.headers_mut().insert(AUTHORIZATION, bearer.header());
+        }
+        let (bearer, context) = (self.bearer.clone(), self.context.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) => {
+                    let refused = bearer.filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
+                    match refused.and_then(|bearer| bearer.not_accepted()) {
+                        Some(why) => Err(Unreachable(format!("the credential is not accepted any more: {why}")).into()),
+                        None => Ok(answer),
+                    }
+                }
+                Err(error) => Err(context.explained(error.as_ref()).into()),
+            }
+        })
+    }
+}
