@@ -8,6 +8,7 @@ mod authors;
 mod bindings;
 mod deletion;
 mod guards;
+mod largest;
 mod plane;
 mod subresources;
 mod upgrade;
@@ -53,6 +54,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         bindings::t53_the_operator_makes_only_bindings_that_end,
         bindings::t53_the_operator_changes_a_grant_only_towards_its_end,
         bindings::t53_the_operator_lets_other_bindings_be,
+        deletion::f58_the_operator_deletes_completed_requests_only,
         deletion::t28_a_finalizer_is_refused_and_never_holds_a_grant,
         deletion::t30_foreground_and_orphan_deletion_end,
         deletion::t31_a_records_finalizers_go_only_while_it_is_being_deleted,
@@ -62,6 +64,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         guards::t41_the_webhook_writes_its_ca_bundle_and_nothing_else,
         guards::t41_every_policy_refuses_its_probe_to_everybody,
         guards::t44_the_secret_and_no_other_is_the_webhooks,
+        largest::f75_guarded_labels_are_found_among_many,
+        largest::f75_no_policy_takes_much_longer_for_the_largest_object,
         subresources::t22_status_is_the_operators,
         subresources::t23_whatever_discovery_shows_is_guarded,
         upgrade::an_upgrade_takes_nothing_back_that_the_webhook_wrote,

@@ -17,6 +17,41 @@ const BEFORE: &str = "floor-before";
 /// What [`before_the_policies`] makes, by an annotation that says what is wrong with it.
 const WRONG: [&str; 4] = ["finalizers", "no-label", "group", "probe"];
 
+/// A request is completed, as the operator reports it.
+async fn completed(floor: &Floor, namespace: &str, request: &str) -> Outcome {
+    let status = json!({"status": {"state": "Expired"}});
+    passes("an end", floor.patch_status(OPERATOR, REQUEST, namespace, request, status).await).map(drop)
+}
+
+/// A stolen token of the operator removes no record of what is active or pending.
+pub async fn f58_the_operator_deletes_completed_requests_only(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let delete = async |name: &str| floor.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
+    let status = async |state: &str| floor.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
+    floor.request("dev", &namespace, "asked").await?;
+    let said = "the operator deletes completed requests only, and asked is none";
+    refused("a request that nobody has looked at", delete("asked").await, "requests", said)?;
+    for state in ["Pending", "AwaitingApproval", "Scheduled", "Active"] {
+        passes(state, status(state).await)?;
+        refused(state, delete("asked").await, "requests", said)?;
+    }
+    refused("all of them", floor.delete_all(OPERATOR, REQUEST, &namespace).await, "requests", said)?;
+    for state in ["Denied", "TimedOut", "Withdrawn", "Expired", "Deactivated", "Revoked", "Failed"] {
+        passes(state, status(state).await)?;
+        let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        passes(state, floor.delete(OPERATOR, REQUEST, &namespace, "asked", &dry).await)?;
+    }
+    passes("a completed one", delete("asked").await)?;
+    // What goes anyhow.
+    floor.request("dev", &namespace, "going").await?;
+    passes("a finalizer", floor.patch(OPERATOR, REQUEST, &namespace, "going", finalizers(&["a.example/a"])).await)?;
+    passes("its deletion by an admin", floor.delete(ADMIN, REQUEST, &namespace, "going", &DeleteParams::default()).await)?;
+    passes("one that is being deleted", delete("going").await)?;
+    passes("the end of the namespace", floor.delete(ADMIN, "Namespace", "", &namespace, &DeleteParams::default()).await)?;
+    passes("no finalizer on it", floor.patch(STAR, REQUEST, &namespace, "going", finalizers(&[])).await)?;
+    floor.gone("Namespace", "", &namespace).await
+}
+
 /// Makes bindings that no policy would let through, each with a foreign finalizer.
 pub async fn before_the_policies(floor: &Floor) -> Outcome {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BEFORE}});
@@ -117,6 +152,9 @@ pub async fn t31_a_records_finalizers_go_only_while_it_is_being_deleted(floor: &
         let patch = async |who: &str, patch: Value| -> Answer { floor.patch(who, kind, &namespace, name(object), patch).await };
         let said = "stay as they were created";
         passes("finalizers, as only the operator can put them there", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
+        if kind == REQUEST {
+            completed(floor, &namespace, name(object)).await?;
+        }
         refused("one taken away too early", patch(STAR, finalizers(&["a.example/a"])).await, policy, said)?;
         passes("its end", floor.delete(OPERATOR, kind, &namespace, name(object), &DeleteParams::default()).await)?;
         let more = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}});
@@ -152,6 +190,9 @@ pub async fn t52_records_are_deleted_by_those_who_may_purge(floor: &Floor) -> Ou
             let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
             refused("in a dry run", floor.delete(who, kind, &namespace, name(object), &dry).await, policy, said)?;
             refused(&format!("every {kind} by {who}"), floor.delete_all(who, kind, &namespace).await, policy, said)?;
+        }
+        if kind == REQUEST {
+            completed(floor, &namespace, name(object)).await?;
         }
         passes("by the operator", floor.delete(OPERATOR, kind, &namespace, name(object), &DeleteParams::default()).await)?;
     }
