@@ -19,7 +19,7 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Object, Refusal, RoleFacts, author, checked::AuthorCheck, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, RoleFacts, author, checked::AuthorCheck, duration, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
         access::{Access, ask, attributes},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Most eligibilities that a warning about a policy names.
 const MAX_NAMED: usize = 4;
+/// Most eligibilities with durations that a policy does not allow.
+const LASTING_NAMED: usize = 3;
 
 impl Desk {
     /// An eligibility is accepted when it can be used as it is written, its policy is content with it, and both the operator
@@ -90,7 +92,8 @@ impl Desk {
         }
         let role = self.missing_role(&spec.role_ref).await?;
         let reach = spec.namespaces.selector.as_ref().and_then(|selector| namespace::reach_warning(selector, &self.settings));
-        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role).chain(reach)))
+        let lasting = found.found().and_then(|found| duration::warning(object, found));
+        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role).chain(reach).chain(lasting)))
     }
 
     /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
@@ -116,18 +119,23 @@ impl Desk {
         if let Some(answer) = self.author_of_policy(write, &object.name, object.generation, Some(&stamp)).await? {
             return Ok(answer);
         }
+        let mut lasting = Vec::new();
         let mut broken = self.world.eligibilities.pick(|_, found| {
             let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
-            let refusal = policy::check_eligibility(eligibility, &object).err()?;
-            Some((
-                eligibility.name.clone(),
-                format!("eligibility '{}' cannot be used under this policy any more: {refusal}", eligibility.name),
-            ))
+            let name = &eligibility.name;
+            let Err(refusal) = policy::check_eligibility(eligibility, &object) else {
+                lasting.extend(duration::warning(eligibility, &object).map(|warning| format!("eligibility '{name}': {warning}")));
+                return None;
+            };
+            Some((name.clone(), format!("eligibility '{name}' cannot be used under this policy any more: {refusal}")))
         });
+        lasting.sort_unstable();
+        lasting.truncate(LASTING_NAMED);
         broken.sort_unstable();
         let more = broken.len().saturating_sub(MAX_NAMED);
         let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
-        Ok(Answer::warned(named.chain((more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more")))))
+        let more = (more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"));
+        Ok(Answer::warned(named.chain(more).chain(lasting)))
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {

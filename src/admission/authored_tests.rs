@@ -243,3 +243,17 @@ async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_aga
     let (theirs, _) = now(&old).write("admin", &automatic(), Some(&old)).await.unwrap();
     assert!(now(&theirs).write("dev", &request("inc-1"), None).await.is_ok(), "an edit by who may breaks nothing");
 }
+
+#[tokio::test]
+async fn f28_durations_that_the_policy_does_not_allow_are_told() {
+    let mut short = policy(1);
+    short["spec"]["limits"] = json!({"maxDuration": "2h"});
+    let stored = cluster();
+    stored.objects.lock().unwrap()[1].1 = short.clone();
+    let (_, warnings) = stored.write("admin", &eligibility("edit"), None).await.unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h)"), "{warnings:?}");
+    let mut silent = request("inc-1");
+    silent["spec"].as_object_mut().unwrap().remove("duration");
+    assert!(stored.write("dev", &silent, None).await.is_ok(), "two hours are granted");
+}

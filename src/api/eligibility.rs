@@ -46,12 +46,14 @@ pub struct RoleEligibilitySpec {
     #[schemars(length(min = 1, max = 256))]
     pub subjects: Vec<Subject>,
     /// The role that is granted. A `Role` is looked up in the namespace of the request.
+    // Here and not on the type: the rules of its fields are found by their position.
+    #[schemars(transform = super::identity::rbac_group)]
     pub role_ref: RoleRef,
     /// Where it may be activated: the union of names and selector.
     pub namespaces: Namespaces,
     /// The policy that says what an activation needs. Required: nothing is approved by omission.
     pub policy_ref: NameRef,
-    /// Duration of a request that names none; absent: `maxDuration`.
+    /// Duration of a request that names none; absent: `maxDuration`. Never more than the policy allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_duration: Option<Duration>,
     /// Longest activation.

@@ -59,9 +59,25 @@ pub enum SubjectKind {
     ServiceAccount,
 }
 
+/// The API group that RBAC's own subjects and references have. It is accepted and says nothing: it is no field here, so that with and
+/// without it a spec means the same and has the same digest.
+pub(super) fn rbac_group(schema: &mut schemars::Schema) {
+    let group = schemars::json_schema!({
+        "description": "As in RBAC's own objects; it may be left out.",
+        "type": "string",
+        "enum": ["", "rbac.authorization.k8s.io"],
+    });
+    if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        properties.insert("apiGroup".to_owned(), group.into());
+    }
+}
+
 /// Somebody who is eligible, in the shape of an RBAC subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rbac_group)]
+#[x_kube(validation = Rule::new("self.kind == 'ServiceAccount' && has(self.apiGroup) ? self.apiGroup == '' : true")
+    .message("a ServiceAccount is of the core group; leave `apiGroup` out"))]
 #[x_kube(validation = Rule::new("self.kind == 'ServiceAccount' ? has(self.namespace) : !has(self.namespace)")
     .message("a ServiceAccount needs `namespace`; a User or Group may not have it"))]
 #[x_kube(validation = Rule::new("self.kind == 'Group' ? !has(self.uid) : true").message("only a User or ServiceAccount has a `uid`"))]

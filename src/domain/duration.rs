@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{
+    emergency,
     facts::{Object, Settings},
     refusal::Refusal,
 };
@@ -14,10 +15,47 @@ pub fn limits(policy: &ApprovalPolicySpec) -> Limits {
     policy.limits.clone().unwrap_or_default()
 }
 
-/// The duration that a request asks for: its own, or the eligibility's default, or the eligibility's maximum.
+/// The longest activation that eligibility, policy and chart allow together; for an emergency also what the policy allows one.
 #[must_use]
-pub fn asked(request: &RoleActivationRequestSpec, eligibility: &RoleEligibilitySpec) -> Duration {
-    request.duration.or(eligibility.default_duration).unwrap_or(eligibility.max_duration)
+pub fn longest(eligibility: &RoleEligibilitySpec, policy: &ApprovalPolicySpec, settings: &Settings, emergency: bool) -> Duration {
+    let in_emergency = if emergency { emergency::allowed(policy).and_then(|allowed| allowed.max_duration) } else { None };
+    let bounds = [limits(policy).max_duration, Some(settings.max_grant), in_emergency];
+    bounds.into_iter().flatten().fold(eligibility.max_duration, Duration::min)
+}
+
+/// The duration that a request asks for: its own, or else the eligibility's default, or else its maximum. What a request does not name is
+/// never longer than is allowed, so that it is not refused for what its author did not write.
+#[must_use]
+pub fn asked(
+    request: &RoleActivationRequestSpec,
+    eligibility: &RoleEligibilitySpec,
+    policy: &ApprovalPolicySpec,
+    settings: &Settings,
+) -> Duration {
+    let longest = longest(eligibility, policy, settings, request.emergency);
+    request.duration.unwrap_or_else(|| eligibility.default_duration.unwrap_or(longest).min(longest))
+}
+
+/// What the author of an eligibility or a policy should know: durations of the eligibility that the policy does not allow.
+#[must_use]
+pub fn warning(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<ApprovalPolicySpec>) -> Option<String> {
+    let (spec, limits) = (&eligibility.spec, limits(&policy.spec));
+    if let Some(longest) = limits.max_duration.filter(|longest| spec.max_duration > *longest) {
+        let default = spec.default_duration.filter(|default| *default > longest).map(|default| format!(", spec.defaultDuration {default}"));
+        return Some(format!(
+            "spec.maxDuration {}{} above policy '{}' (spec.limits.maxDuration {longest}): at most {longest} is granted, also where a request names none",
+            spec.max_duration,
+            default.map_or_else(|| " is".to_owned(), |default| format!("{default} are")),
+            policy.name
+        ));
+    }
+    let default = spec.default_duration?;
+    limits.min_duration.filter(|shortest| default < *shortest).map(|shortest| {
+        format!(
+            "spec.defaultDuration {default} is below policy '{}' (spec.limits.minDuration {shortest}): a request that names no duration is refused",
+            policy.name
+        )
+    })
 }
 
 /// The asked duration, if eligibility, policy and chart allow it. It is never cut silently.
@@ -27,7 +65,7 @@ pub fn check(
     policy: &Object<ApprovalPolicySpec>,
     settings: &Settings,
 ) -> Result<Duration, Refusal> {
-    let asked = asked(request, &eligibility.spec);
+    let asked = asked(request, &eligibility.spec, &policy.spec, settings);
     let limits = limits(&policy.spec);
     if asked > eligibility.spec.max_duration {
         return Err(too_long(asked, eligibility.spec.max_duration, &format!("eligibility '{}' (spec.maxDuration)", eligibility.name)));

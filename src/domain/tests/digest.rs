@@ -110,6 +110,22 @@ fn t03_t17_t37_other_objects_are_another_digest() {
     assert_eq!(same.digest(), digest);
 }
 
+#[test]
+fn f67_rbacs_api_group_is_accepted_and_means_nothing() {
+    let spec = |group: &str| {
+        let spec = serde_json::to_value(&world().snapshot.eligibility.found().unwrap().spec).unwrap();
+        let mut spec = spec;
+        spec["roleRef"]["apiGroup"] = group.into();
+        spec["subjects"][0]["apiGroup"] = group.into();
+        serde_json::from_value::<RoleEligibilitySpec>(spec).unwrap()
+    };
+    for group in ["", "rbac.authorization.k8s.io"] {
+        let with = world().eligibility(|e| *e = spec(group));
+        assert_eq!(with.digest(), world().digest());
+        assert_eq!(world().granted().eligibility(|e| *e = spec(group)).state(), State::Active, "what runs goes on");
+    }
+}
+
 fn found<T>(lookup: &mut Lookup<T>) -> &mut T {
     match lookup {
         Lookup::Found(object) => object,

@@ -83,7 +83,62 @@ fn the_default_holds_where_nothing_is_asked() {
     assert_eq!(silent().decide().asked, Some(lasting("4h")));
     assert_eq!(silent().eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("1h")));
     assert_eq!(asks("2h").eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("2h")));
-    assert!(limits(silent(), None, Some("1h")).refusal().starts_with("DurationTooLong"), "the default is not cut silently either");
+}
+
+#[test]
+fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
+    let silent = || world().request(|r| r.duration = None);
+    assert_eq!(limits(silent(), None, Some("1h")).decide().asked, Some(lasting("1h")));
+    let default = |default: &str| silent().eligibility(|e| e.default_duration = Some(lasting(default)));
+    assert_eq!(limits(default("2h"), None, Some("1h")).decide().asked, Some(lasting("1h")));
+    assert_eq!(limits(default("30m"), None, Some("1h")).decide().asked, Some(lasting("30m")));
+    assert_eq!(silent().change(|w| w.settings.max_grant = lasting("24h")).decide().asked, Some(lasting("4h")));
+    let emergency = || {
+        silent().request(|r| r.emergency = true).policy(|p| {
+            p.emergency = Some(crate::api::policy::Emergency {
+                allowed: true,
+                max_duration: Some(lasting("20m")),
+                reviewers: Some(people(&["group security"])),
+                ..crate::api::policy::Emergency::default()
+            });
+        })
+    };
+    assert_eq!((emergency().state(), emergency().decide().asked), (State::Active, Some(lasting("20m"))));
+    // What is named is refused and not cut.
+    assert!(limits(asks("2h"), None, Some("1h")).refusal().starts_with("DurationTooLong: duration 2h was asked for, at most 1h"));
+    assert!(limits(default("1m"), Some("5m"), None).refusal().starts_with("DurationTooShort: "), "nor is it made longer");
+}
+
+#[test]
+fn f28_durations_that_the_policy_does_not_allow_are_told() {
+    let told = |world: World| {
+        let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { panic!() };
+        duration::warning(eligibility, policy)
+    };
+    let default = |default: &str| world().eligibility(|e| e.default_duration = Some(lasting(default)));
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        told(limits(world(), None, Some("2h"))),
+        said(
+            "spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, also where a request names none"
+        )
+    );
+    assert_eq!(
+        told(limits(default("3h"), None, Some("2h"))),
+        said(
+            "spec.maxDuration 4h, spec.defaultDuration 3h are above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, also \
+             where a request names none"
+        )
+    );
+    assert_eq!(
+        told(limits(default("1m"), Some("5m"), None)),
+        said(
+            "spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that names no duration is refused"
+        )
+    );
+    for world in [world(), default("3h"), limits(world(), Some("5m"), Some("4h")), limits(default("5m"), Some("5m"), Some("8h"))] {
+        assert_eq!(told(world), None);
+    }
 }
 
 #[test]

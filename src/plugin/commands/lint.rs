@@ -193,7 +193,10 @@ impl World {
         let mut faults = Vec::new();
         wrong(&mut faults, eligibility::check(&facts.spec, settings));
         match self.policy(&facts.spec.policy_ref.name) {
-            Some(policy) => wrong(&mut faults, policy::check_eligibility(&facts, policy)),
+            Some(policy) => {
+                wrong(&mut faults, policy::check_eligibility(&facts, policy));
+                faults.extend(duration::warning(&facts, policy).map(Fault::Odd));
+            }
             None => faults.push(Fault::Odd(format!(
                 "{}: there is no policy '{}' in these files",
                 Reason::PolicyNotFound,

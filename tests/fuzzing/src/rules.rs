@@ -239,7 +239,7 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     );
     assert!(!eligibility.spec.suspended);
     // Invariant 3: from stored times, never longer than asked and allowed, never past any end.
-    let asked = duration::asked(spec, &eligibility.spec);
+    let asked = duration::asked(spec, &eligibility.spec, &policy.spec, &world.settings);
     let limits = duration::limits(&policy.spec);
     let allowed = [Some(eligibility.spec.max_duration), limits.max_duration, Some(world.settings.max_grant)];
     assert!(allowed.into_iter().flatten().all(|longest| asked <= longest), "{asked} of {allowed:?}");

@@ -125,7 +125,9 @@ proptest! {
             return Ok(());
         }
         // A request that names no duration asks for the eligibility's own, which may come to lie within the policy's.
-        let asked = world.snapshot.eligibility.found().map(|e| duration::asked(&world.snapshot.request.object.spec, &e.spec));
+        let (eligibility, policy) = (world.snapshot.eligibility.found(), world.snapshot.policy.found());
+        let spec = &world.snapshot.request.object.spec;
+        let asked = eligibility.zip(policy).map(|(e, p)| duration::asked(spec, &e.spec, &p.spec, &world.settings));
         let world = world.request(|r| r.duration = asked);
         let before = world.decide();
         let tightened = tighten(world.clone(), how, which, seconds);
