@@ -9,11 +9,12 @@ pub mod known;
 mod kstatus_tests;
 pub mod lease;
 mod policies;
+mod quiet;
 mod ready;
 pub mod requests;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
@@ -127,11 +128,12 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
     let requests = world.requests.clone();
     let watches = world.watches.clone();
+    let (begun, has_begun) = tokio::sync::watch::channel(false);
     let revoker = Arc::new(Revoker::new(
         client.clone(),
         clock.clone(),
         leading.clone(),
-        tell(&queues, &leading, &requests),
+        tell(&queues, &leading, &requests, has_begun),
         watches.clone(),
         counted.clone(),
     ));
@@ -164,11 +166,13 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let (revoker, stop) = (revoker.clone(), stop.clone());
         async move { revoker.run(stop).await }
     });
-    let follower = Follower { context: context.clone(), queues: queues.clone(), leading: leading.clone() };
+    let follower =
+        Follower { context: context.clone(), queues: queues.clone(), leading: leading.clone(), turns: quiet::Turns::default(), begun };
     let work = async {
         first_sweep(&revoker, &health).await;
         context.world.synced().await;
         health.set("caches", true);
+        follower.begin();
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
@@ -257,9 +261,17 @@ async fn ends_alone(task: &mut JoinHandle<()>, stop: &CancellationToken) {
 }
 
 /// Has the request of a binding looked at when there is something new about it.
-fn tell(queues: &Queues, leading: &tokio::sync::watch::Receiver<bool>, requests: &Arc<Cache<LiveRequest>>) -> Tell {
+fn tell(
+    queues: &Queues,
+    leading: &tokio::sync::watch::Receiver<bool>,
+    requests: &Arc<Cache<LiveRequest>>,
+    begun: tokio::sync::watch::Receiver<bool>,
+) -> Tell {
     let (queues, leading, requests) = (queues.clone(), leading.clone(), requests.clone());
     Arc::new(move |known, sight| {
+        if !*begun.borrow() {
+            return;
+        }
         // Looking at each of thousands of grants every few minutes would cost more than all that is granted meanwhile.
         if sight == Sight::News || !is_accounted_for(known, requests.get(&known.request).as_ref()) {
             queues.request(known.request.clone(), *leading.borrow());
@@ -320,6 +332,9 @@ struct Follower {
     context: Arc<Context>,
     queues: Queues,
     leading: tokio::sync::watch::Receiver<bool>,
+    turns: quiet::Turns,
+    /// True once this replica has looked through what there was at its start.
+    begun: tokio::sync::watch::Sender<bool>,
 }
 
 impl Follower {
@@ -329,7 +344,10 @@ impl Follower {
     }
 
     fn request(&self, key: Key) {
-        self.queues.request(key, *self.leading.borrow());
+        // What comes before is looked through at once, and not one after the other.
+        if *self.begun.borrow() {
+            self.queues.request(key, *self.leading.borrow());
+        }
     }
 
     /// A request changed, and with it what prolongs it.
@@ -358,6 +376,8 @@ impl Follower {
     /// Of decisions nothing is kept: each is listed with its request's when that is decided.
     async fn decisions(&self) {
         let context = &self.context;
+        // Whether there is something to look at, only complete lists of requests and bindings say.
+        let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
         let api: Api<ActivationDecision> = Api::all(context.client.clone());
         let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
         gather::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
@@ -456,11 +476,13 @@ impl Follower {
             };
             if *leading.borrow() {
                 // Guards end no grant: to look at thousands that run would only keep those waiting who wait for them.
-                self.requests_of(|facts| takes_over || facts.record.state != Some(State::Active));
+                self.requests_of(|facts| facts.record.state != Some(State::Active));
                 if takes_over {
                     self.context.reviews.forget();
-                    for known in self.context.revoker.index().all() {
-                        self.request(known.request);
+                    // Where something may be due at once, the others in turn.
+                    for key in self.grants() {
+                        let pause = if self.is_quiet(&key) { self.turns.next() } else { Duration::ZERO };
+                        self.queues.requests.add_in(key, pause);
                     }
                 }
                 for name in self.eligibility_names(|_| true) {
@@ -472,6 +494,27 @@ impl Follower {
                 self.reviews().await;
             }
         }
+    }
+
+    /// A replica that has just started has everything looked at of which something may be due. The rest the holder has looked at, and
+    /// whoever becomes the holder will.
+    fn begin(&self) {
+        self.begun.send_replace(true);
+        for key in self.grants().into_iter().filter(|key| !self.is_quiet(key)) {
+            self.request(key);
+        }
+    }
+
+    /// The requests that are active, and those that a binding names.
+    fn grants(&self) -> HashSet<Key> {
+        let active = |key: &Key, facts: &LiveRequest| facts.found().filter(|f| f.record.state == Some(State::Active)).map(|_| key.clone());
+        let bindings = self.context.revoker.index().all().into_iter().map(|known| known.request);
+        self.context.requests.pick(active).into_iter().chain(bindings).collect()
+    }
+
+    fn is_quiet(&self, key: &Key) -> bool {
+        let found = self.context.requests.get(key);
+        found.as_ref().and_then(Lookup::found).is_some_and(|facts| quiet::is_quiet(&self.context, key, facts))
     }
 
     /// Has the requests looked at that ended and owe a review: no cache holds them.

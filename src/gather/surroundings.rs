@@ -379,6 +379,20 @@ impl World {
         self.surroundings(eligibility, namespace, Source::Server).await
     }
 
+    /// Everything around a request, where the caches know all of it.
+    #[must_use]
+    pub fn known_surroundings(&self, eligibility: &str, namespace: &str) -> Option<Surroundings> {
+        let eligibility = self.eligibilities.get(&Key::cluster(eligibility))?;
+        let spec = &eligibility.found()?.spec;
+        let policy = self.policies.get(&Key::cluster(&spec.policy_ref.name))?;
+        let role = match spec.role_ref.kind {
+            RoleKind::ClusterRole => self.cluster_roles.get(&Key::cluster(&spec.role_ref.name))?,
+            RoleKind::Role => self.roles.get(&Key::new(namespace, &spec.role_ref.name))?,
+        };
+        let namespace = Lookup::Found(self.namespaces.get(&Key::cluster(namespace))?);
+        Some(Surroundings { namespace, eligibility, policy, role })
+    }
+
     /// Everything around a request in `namespace` under `eligibility`.
     pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, GatherError> {
         let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;

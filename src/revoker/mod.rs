@@ -155,13 +155,16 @@ impl Revoker {
         let api: Api<RoleBinding> = Api::all(self.client.clone());
         let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR);
         let place = self.watches.place("bindings");
-        let mut listed = Vec::new();
+        let (mut listed, mut first) = (Vec::new(), true);
         gather::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
             Event::Init(_) => listed.clear(),
             Event::InitApply(binding) => {
-                listed.push(self.seen(&binding.metadata, Sight::News));
+                // What the first sweep has seen as well is no news of the first list.
+                let swept = first && self.index.get(&Key::of(&binding.metadata)).is_some();
+                listed.push(self.seen(&binding.metadata, if swept { Sight::Swept } else { Sight::News }));
             }
             Event::InitDone(_) => {
+                first = false;
                 for key in self.index.others(&std::mem::take(&mut listed)) {
                     self.doubt(&key);
                 }

@@ -26,6 +26,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted,
         t40_two_holders_grant_once_and_bring_nothing_back,
         inv_02_nothing_is_granted_before_the_first_sweep,
+        f02_a_replica_that_starts_asks_nothing_about_grants_that_just_run,
     ]
 }
 
@@ -232,4 +233,41 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
         made.request_received_timestamp
     );
     gate.remove(&scene).await
+}
+
+/// Beside tens of thousands of grants, questions about each of them would make the API server end others late.
+pub async fn f02_a_replica_that_starts_asks_nothing_about_grants_that_just_run(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "start").await?;
+    let ground = &scene.ground;
+    let many = ["a", "b", "c", "d"];
+    scene.offers(&[&many[..], &["back", "suspended"]].concat(), &automatic(), &eligibility("edit")).await?;
+    let granted = each(&[&many[..], &["back", "suspended"]].concat(), |name| scene.granted("dev", name, "1h")).await?;
+    let other = 1 - holder(ground).await?;
+    ground.operator.controller(other)?.kill();
+    let mut calls = Calls::from_now(&scene)?;
+    ground.operator.controller(other)?.start()?;
+    ground.operator.controller(other)?.wait_until_ready(SOON).await?;
+    // It helps with what ends, so it has looked at everything before this is gone.
+    scene.write("dev", "adec", &scene.decision("a", "Deactivate", None)).await?;
+    scene.ends_as("a", "Deactivated", &[], SOON).await?;
+    let about = |e: &control_plane::AuditEvent| {
+        let named = |g: &Granted| {
+            let request = [format!("/roleactivationrequests/{}", g.request), format!("requestRef.name%3D{}", g.request)];
+            e.request_uri.contains(&g.binding) || request.iter().any(|part| e.request_uri.contains(part))
+        };
+        let here = e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
+        let asks = here && e.user.username == audit::CONTROLLER && matches!(e.verb.as_str(), "get" | "list");
+        asks && granted.iter().filter(|g| g.request != "a").any(named)
+    };
+    let asked: Vec<_> = calls.so_far(about)?.iter().map(|e| format!("{} {}", e.verb, e.request_uri)).collect();
+    ensure!(asked.is_empty(), "it asked about grants that just run: {asked:#?}");
+
+    // What happens while nobody runs is acted on by whoever starts.
+    kill_all(ground);
+    scene.write("dev", "adec", &scene.decision("back", "Deactivate", None)).await?;
+    let suspend = ["patch", "rel", &scene.offered("suspended"), "--type=merge", "-p", r#"{"spec":{"suspended":true}}"#];
+    scene.kubectl(ADMIN, &suspend).await?.ok()?;
+    start_all(ground).await?;
+    scene.ends_as("back", "Deactivated", &[], SOON).await?;
+    scene.ends_as("suspended", "Revoked", &["EligibilitySuspended"], SOON).await.map(drop)
 }
