@@ -1,6 +1,6 @@
 //! Where a question goes: by kind and operation to those who stamp and those who review.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{
     Client, Resource,
@@ -17,7 +17,10 @@ use super::{
 use crate::{
     api::{names, text::printable},
     config::Config,
-    domain::Settings,
+    domain::{
+        Refusal, Settings,
+        size::{self, Size},
+    },
     gather::surroundings::World,
     http_server::Peer,
 };
@@ -32,6 +35,9 @@ const AUTHORS_PERMITS: u32 = 32;
 const MOST_PERMITS: u32 = 16;
 /// Most questions about rights that are on their way to the API server at the same time, whoever writes.
 pub(super) const QUESTIONS: usize = 16;
+
+/// Lists of decisions that are read at the same time. Each of them is held until the answer is known.
+const LISTS: usize = 8;
 
 /// Which of the two webhooks asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +129,8 @@ pub struct Desk {
     authors: Fair,
     /// One for each question about rights that is on its way.
     pub(super) questions: Semaphore,
+    /// For lists of decisions, the longest that admission reads.
+    pub(super) lists: Semaphore,
 }
 
 impl Desk {
@@ -137,6 +145,7 @@ impl Desk {
             people: Fair::new(PERMITS, PERMITS / 2),
             authors: Fair::new(AUTHORS_PERMITS, AUTHORS_PERMITS / 2),
             questions: Semaphore::new(QUESTIONS),
+            lists: Semaphore::new(LISTS),
         }
     }
 
@@ -170,6 +179,9 @@ impl Desk {
             (Operation::Update, Some(old)) => Write { asked, object, old: Some(old) },
             _ => Write { asked, object, old: None },
         };
+        if let Err(refusal) = write.size(kind) {
+            return refusal.into();
+        }
         // On the heap: each of them holds several calls to the API server at once.
         let answer = match (phase, kind) {
             (Phase::Mutate, Kind::Request) => Box::pin(self.stamp_request(&write)).await,
@@ -212,11 +224,54 @@ impl<'a> Write<'a> {
         self.old.filter(|old| stamp::same_spec(self.object, old))
     }
 
+    /// The refusal of an object that is too large for its kind.
+    fn size(&self, kind: Kind) -> Result<(), Refusal> {
+        let most = match kind {
+            Kind::Request | Kind::Decision => size::OF_A_RECORD,
+            Kind::Eligibility | Kind::Policy => size::OF_A_RULE,
+        };
+        let before = self.old.map(measured);
+        measured(self.object).within(&most, before.as_ref(), kind.as_str())
+    }
+
     /// The object as one of its kind.
     pub fn typed<K: Resource + DeserializeOwned>(&self) -> Result<K, Answer> {
         self.object.clone().try_parse().map_err(|error| {
             let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Answer::Malformed(format!("the object cannot be read: {}", printable(&why)))
         })
+    }
+}
+
+/// What an object takes, with all that the API server has written into it so far.
+fn measured(object: &DynamicObject) -> Size {
+    let meta = &object.metadata;
+    let annotations = meta.annotations.iter().flatten();
+    let mut bytes = Counter::default();
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut bytes, object);
+    Size {
+        labels: meta.labels.as_ref().map_or(0, BTreeMap::len),
+        annotations: meta.annotations.as_ref().map_or(0, BTreeMap::len),
+        annotation_text: annotations.map(|(_, value)| value.chars().count()).sum(),
+        owners: meta.owner_references.as_ref().map_or(0, Vec::len),
+        finalizers: meta.finalizers.as_ref().map_or(0, Vec::len),
+        managers: meta.managed_fields.as_ref().map_or(0, Vec::len),
+        bytes: bytes.0,
+    }
+}
+
+/// Counts what is written to it.
+#[derive(Default)]
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

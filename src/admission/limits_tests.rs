@@ -46,11 +46,13 @@ async fn t26_many_small_values_are_refused_unread() {
 
 #[tokio::test]
 async fn a_great_object_is_examined_like_a_small_one() {
-    let mut great = request("inc-1");
-    great["metadata"]["labels"] = (0..4_000).map(|number| (format!("l-{number}"), json!("x".repeat(60)))).collect::<Value>();
+    let mut great = eligibility("edit");
+    let name = |number: usize| json!({"kind": "User", "name": format!("{}{number}", "u".repeat(250))});
+    great["spec"]["subjects"] = (0..256).map(name).collect();
+    great["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(200_000)});
     assert!(great.to_string().len() > 4 * SHORT_BODY);
-    assert!(cluster().write("dev", &great, None).await.is_ok());
-    assert_eq!(cluster().refused("outsider", &great).await, "NotASubject");
+    assert!(cluster().write("admin", &great, None).await.is_ok());
+    assert_eq!(cluster().refused("outsider", &great).await, "AuthorMayNotBind");
 }
 
 /// A body that never ends. `begun` is cancelled when it is asked for more than a short one has.

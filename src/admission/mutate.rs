@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{Reason, Stamp, names},
-    domain::{Lookup, Refusal, person},
+    domain::{Lookup, Refusal, decisions, person},
     gather::{
         GatherError, live,
         live::StoredRequest,
@@ -62,6 +62,11 @@ impl Desk {
             Ok(request) => request,
             Err(refusal) => return Ok(refusal.into()),
         };
+        // A decision is for the object that was looked at, and is never moved to a later one of the same name (T3).
+        let named = write.object.data.pointer("/spec/requestRef/uid").and_then(serde_json::Value::as_str).filter(|uid| !uid.is_empty());
+        if let Some(uid) = named.filter(|uid| *uid != request.facts.object.uid) {
+            return Ok(decisions::another_request(&request.facts, Some(uid)).into());
+        }
         let user = &write.asked.user_info;
         let everything = stamp::everything(user);
         let himself = request.facts.object.spec.requester.as_ref().is_some_and(|requester| requester.username.as_str() == write.username());

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     api::{ActivationDecision, Reason, RoleActivationRequest},
-    domain::{Binding, Guards, Record, Refusal, RequestFacts, Snapshot, Verdict, decide::decide, decisions},
+    domain::{Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, bounds, decide::decide, decisions},
     gather::{
         GatherError,
         beside::{self, Bindings, From},
+        cache::Key,
         convert,
         horizon::AsOf,
         live,
@@ -73,14 +74,23 @@ impl Desk {
         if let Err(refusal) = belongs(&decision, &request) {
             return Ok(refusal.into());
         }
-        let (said, mut snapshot) = tokio::try_join!(
-            live::decisions(&self.client, write.namespace(), &request.object.name, AsOf::Now),
+        let decision = convert::object(&decision.metadata, decision.spec);
+        // Whoever repeats what can have no effect causes no further reads.
+        if let Err(refusal) = decisions::review_alone(&request, &decision, &self.settings) {
+            return Ok(refusal.into());
+        }
+        // The cached policy tells how many there can be: as many are read, and one more tells that there are too many.
+        let policy = self.world.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
+        let policy = policy.and_then(|key| self.world.policies.get(&key));
+        let most = bounds::most_decisions(policy.as_ref().and_then(Lookup::found).map(|policy| &policy.spec));
+        let Some(_place) = self.lists.acquire().await.ok() else { return Ok(Answer::unclear("what was decided", "this replica ends")) };
+        let ((said, unread), mut snapshot) = tokio::try_join!(
+            live::decisions(&self.client, &request, AsOf::Now, Some(most)),
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
-        snapshot.decisions = said;
-        let decision = convert::object(&decision.metadata, decision.spec);
+        (snapshot.decisions, snapshot.unread) = (said, unread);
         Ok(match decisions::review(&snapshot, &decision, &self.settings, decision.created) {
-            Ok(note) => Answer::warned(note).noting([
+            Ok(()) => Answer::allowed().noting([
                 (audit::REQUEST_UID, request.object.uid),
                 (audit::DECISION, decision.spec.decision.as_str().to_owned()),
                 (audit::DIGEST, decision.spec.digest.unwrap_or_default()),
@@ -108,6 +118,7 @@ impl Desk {
             policy: around.policy,
             role: around.role,
             decisions: Vec::new(),
+            unread: Unread::default(),
             binding: Binding::Unread,
             guards: Guards::Unasked,
             request,

@@ -309,6 +309,73 @@ async fn t4_decisions_are_answered_by_the_rules() {
 }
 
 #[tokio::test]
+async fn f80_a_decision_about_an_earlier_request_of_the_name_is_refused_and_never_rewritten() {
+    for (verb, user) in [("Deny", "lead-1"), ("Approve", "lead-1"), ("Revoke", "lead-1"), ("Deactivate", "dev")] {
+        let mut about = decision(verb);
+        about["spec"]["requestRef"]["uid"] = json!("inc-0");
+        let (_, answer) = with_request().ask("/mutate", review(user, &about, None).to_string()).await;
+        let message = "AnotherRequest: the decision is about request 'inc-1' with UID inc-0, and the present one has UID inc-1; look at it and decide again";
+        assert_eq!((&answer["response"]["allowed"], &answer["response"]["status"]["message"]), (&json!(false), &json!(message)), "{verb}");
+        assert!(answer["response"].get("patch").is_none(), "{verb}");
+        for uid in [json!("inc-1"), json!(""), json!(null)] {
+            about["spec"]["requestRef"]["uid"] = uid;
+            let (_, answer) = with_request().ask("/mutate", review(user, &about, None).to_string()).await;
+            assert_eq!(answer["response"]["allowed"], true, "{verb} {about}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn f48_objects_with_more_than_is_of_use_are_refused_in_both_phases_and_grow_no_further() {
+    let many = |number: usize| (0..number).map(|n| (format!("k{n}"), Value::from("v"))).collect::<serde_json::Map<_, _>>();
+    let writers = |number: usize, fields: usize| -> Value {
+        let fields: Value = json!({"f:spec": (0..fields).map(|n| (format!("f:k{n}"), json!({}))).collect::<serde_json::Map<_, _>>()});
+        let one = |n: usize| json!({"manager": format!("m{n}"), "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        (0..number).map(one).collect()
+    };
+    let blown: [(&str, Value, Value); 5] = [
+        ("/metadata/labels", many(32).into(), many(65).into()),
+        ("/metadata/annotations", many(32).into(), many(65).into()),
+        ("/metadata/annotations", json!({"a": "x".repeat(16 << 10)}), json!({"a": "x".repeat((256 << 10) + 1)})),
+        ("/metadata/managedFields", writers(16, 1), writers(33, 1)),
+        ("/metadata/managedFields", writers(1, 4_000), writers(7, 10_000)),
+    ];
+    for (object, user) in [(request("inc-2"), "dev"), (decision("Deny"), "lead-1"), (eligibility("edit"), "admin"), (policy(1), "lead-1")] {
+        for (place, fits, too_much) in &blown {
+            let with = |value: &Value| {
+                let mut object = object.clone();
+                let (parent, key) = place.rsplit_once('/').unwrap();
+                object.pointer_mut(parent).unwrap()[key] = value.clone();
+                object
+            };
+            let cluster = if object["kind"] == "ActivationDecision" { with_request() } else { cluster() };
+            let written = cluster.write(user, &with(fits), None).await;
+            assert!(written.is_ok(), "{place} of {}: {written:?}", object["kind"]);
+            for path in ["/mutate", "/validate"] {
+                let code = async |old: Option<&Value>, new: &Value| {
+                    let (_, answer) = cluster.ask(path, review(user, new, old).to_string()).await;
+                    answer["response"]["auditAnnotations"]["code"].clone()
+                };
+                assert_eq!(code(None, &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
+                assert_eq!(code(Some(&with(fits)), &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
+                assert_eq!(code(Some(&with(too_much)), &with(too_much)).await, Value::Null, "what is stored may stay");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn f01_a_decision_on_what_has_ended_causes_no_list() {
+    let ended = with_request();
+    ended.objects.lock().unwrap().last_mut().unwrap().1["status"] = json!({"state": "Deactivated"});
+    for (verb, user) in [("Deactivate", "dev"), ("Deny", "lead-1"), ("Revoke", "lead-1"), ("Review", "lead-1")] {
+        ended.write(user, &decision(verb), None).await.unwrap_err();
+    }
+    let calls = ended.calls.lock().unwrap();
+    assert!(!calls.iter().any(|call| call.ends_with("/activationdecisions") || call.ends_with("/roleactivationrequests")), "{calls:?}");
+}
+
+#[tokio::test]
 async fn t5_one_person_approves_once() {
     let stored = with_request();
     stored.objects.lock().unwrap()[1].1 = policy(2);

@@ -23,6 +23,8 @@ pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const MAX_EXTRA: usize = 16;
 /// Longest value of `extra`, in characters.
 const MAX_EXTRA_VALUE: usize = 1024;
+/// Most bytes of all groups in a stamp, and most of all values of `extra`: a stamp is part of an object whose size has a bound.
+const MAX_TEXT: usize = 24 << 10;
 
 /// Which of a user's groups and extra attributes go into his stamp: those that eligibilities and policies name. Near is what the
 /// write itself refers to; it goes first when there are too many.
@@ -80,7 +82,9 @@ impl<'u> Chosen<'u> {
             stamp.insert("uid".to_owned(), uid.into());
         }
         let others = self.far.groups.difference(&self.near.groups);
-        let groups: Vec<&str> = self.near.groups.iter().chain(others).copied().take(MAX_STAMPED_GROUPS).collect();
+        let mut room = MAX_TEXT;
+        let fits = |group: &&str| takes(&mut room, group);
+        let groups: Vec<&str> = self.near.groups.iter().chain(others).copied().filter(fits).take(MAX_STAMPED_GROUPS).collect();
         if !groups.is_empty() {
             stamp.insert("groups".to_owned(), groups.into());
         }
@@ -93,18 +97,29 @@ impl<'u> Chosen<'u> {
 
     fn extra(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut extra = BTreeMap::new();
+        let mut room = MAX_TEXT;
         let named = self.near.keys.iter().chain(&self.far.keys).map(String::as_str);
         for key in std::iter::once(CREDENTIAL_ID).chain(named) {
             let values = self.user.extra.as_ref().and_then(|all| all.get(key));
             // A value is stamped whole or not at all: part of one is not what the API server vouched for.
             let fitting = values.into_iter().flatten().map(String::as_str).filter(|value| value.chars().count() <= MAX_EXTRA_VALUE);
-            let fitting: Vec<&str> = fitting.take(MAX_EXTRA).collect();
-            if !fitting.is_empty() && extra.len() < MAX_EXTRA {
+            if extra.len() >= MAX_EXTRA {
+                break;
+            }
+            let fitting: Vec<&str> = fitting.filter(|value| takes(&mut room, value)).take(MAX_EXTRA).collect();
+            if !fitting.is_empty() {
                 extra.insert(key, fitting);
             }
         }
         extra
     }
+}
+
+/// Takes room for a text; false where there is not enough.
+fn takes(room: &mut usize, text: &str) -> bool {
+    let left = room.checked_sub(text.len());
+    *room = left.unwrap_or(*room);
+    left.is_some()
 }
 
 /// The user with every group that a stamp could hold, to ask the rules about him. None if the name itself is none.

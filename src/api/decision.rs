@@ -37,11 +37,11 @@ pub struct ActivationDecisionSpec {
     pub request_ref: RequestRef,
     /// What is decided.
     pub decision: Verb,
-    /// For Approve: the request's `status.digest` as the approver saw it, or 16 and more of its hex digits.
+    /// For Approve: the request's `status.digest` as the approver saw it, with all of its 64 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
-    #[x_kube(validation = Rule::new("self.matches('^((sha256:)?[0-9a-f]{16,64})?$')")
-        .message("must be the request's status.digest, or at least its first 16 hex digits"))]
+    #[x_kube(validation = Rule::new("self.matches('^((sha256:)?[0-9a-f]{64})?$')")
+        .message("must be the request's whole status.digest: sha256: and 64 hex digits"))]
     pub digest: Option<String>,
     /// For Approve: a shorter duration than the one asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -82,7 +82,7 @@ pub struct Approval {
     pub automatic: Option<Automatic>,
     /// Stages in order; one opens when the one before it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5))]
+    #[schemars(length(max = MAX_STAGES))]
     pub stages: Vec<Stage>,
     /// How long people have to decide; absent: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +91,11 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_comment: bool,
 }
+
+/// Most stages of a policy.
+pub const MAX_STAGES: usize = 5;
+/// Most people that a stage may ask for.
+pub const MAX_REQUIRED: usize = 16;
 
 /// Approval without anybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,7 +114,7 @@ pub struct Stage {
     pub approvers: People,
     /// How many different people; absent: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 16))]
+    #[schemars(range(min = 1, max = MAX_REQUIRED))]
     pub required: Option<i32>,
 }
 
@@ -205,7 +210,7 @@ pub enum Party {
     Approver,
 }
 
-/// Bounds of an activation. What is absent does not bound.
+/// Bounds of an activation. What is absent does not bound, unless its field says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.minDuration) || !has(self.maxDuration) || duration(self.minDuration) <= duration(self.maxDuration)")
@@ -220,7 +225,7 @@ pub struct Limits {
     /// Longest activation with its extensions; absent: the chart's `maxGrant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_total_duration: Option<Duration>,
-    /// How far ahead a start may be scheduled.
+    /// How far ahead a start may be scheduled; absent: 168h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_schedule_ahead: Option<Duration>,
     /// A stamp older than this at the start counts by user name only, no longer by group; absent: 24h.

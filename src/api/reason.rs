@@ -108,6 +108,8 @@ reasons! {
     AlreadyRequested,
     /// A field's value cannot be used.
     InvalidField,
+    /// The object has more labels, annotations or bytes than are of use.
+    ObjectTooLarge,
 
     // Evidence and hours.
     /// No ticket, though the policy asks for one.
@@ -174,8 +176,10 @@ reasons! {
     AlreadyApproved,
     /// An earlier stage is not complete.
     StageNotOpen,
-    /// The request is decided.
+    /// The request is decided, or the decision would change nothing.
     RequestSettled,
+    /// The request has more decisions than can be of use.
+    TooManyDecisions,
     /// The request cannot be approved as it stands.
     RequestNotReady,
     /// The request is not what the approver saw.

@@ -13,6 +13,7 @@ use super::{
     duration::Duration,
     eligibility::{NameRef, RoleStatus, is_false},
     identity::{People, Stamp},
+    policy::{MAX_REQUIRED, MAX_STAGES},
     text::Line,
 };
 
@@ -214,7 +215,7 @@ pub struct RoleActivationRequestStatus {
     pub role: Option<RoleStatus>,
     /// Who approved, for the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8192))]
+    #[schemars(length(max = MAX_APPROVED_BY))]
     pub approved_by: Option<String>,
     /// When it was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,7 +237,7 @@ pub struct RoleActivationRequestStatus {
     pub binding_ref: Option<BindingRef>,
     /// Approvals that count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = MAX_APPROVALS))]
     pub approvals: Vec<ApprovalRecord>,
     /// The review that an emergency owes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,6 +248,10 @@ pub struct RoleActivationRequestStatus {
     pub timeline: Vec<TimelineEntry>,
 }
 
+/// Most approvals that count: as many as a policy can ask for.
+pub const MAX_APPROVALS: usize = MAX_STAGES * MAX_REQUIRED;
+/// Longest list of approvers for the column, in characters: their names and the commas between them.
+pub const MAX_APPROVED_BY: usize = MAX_APPROVALS * (256 + 1) - 1;
 /// Most entries of a timeline.
 pub const MAX_TIMELINE: usize = 64;
 

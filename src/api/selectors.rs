@@ -20,11 +20,21 @@ pub fn ended_states() -> String {
     in_state(State::is_terminal)
 }
 
-/// Selects the requests of one user name; none where the name would end the value early and cannot be part of a selector. Then whoever
-/// asks compares the requests of everybody.
+/// Selects the requests of one user name.
 #[must_use]
-pub fn of_requester(username: &str) -> Option<String> {
-    (!username.contains([',', '=', '!', '\\'])).then(|| format!("spec.requester.username={username}"))
+pub fn of_requester(username: &str) -> String {
+    format!("spec.requester.username={}", escaped(username))
+}
+
+/// A value as Kubernetes' `fields.EscapeValue` writes it, so that what is a separator in a selector is part of the value.
+fn escaped(value: &str) -> String {
+    value.chars().fold(String::with_capacity(value.len()), |mut escaped, c| {
+        if matches!(c, '\\' | ',' | '=') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        escaped
+    })
 }
 
 /// Selects the requests whose review stands so.
@@ -43,4 +53,23 @@ pub fn under_eligibility(name: &str) -> String {
 #[must_use]
 pub fn on_request(name: &str) -> String {
     format!("spec.requestRef.name={name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f11_every_user_name_selects_its_own_requests() {
+        for (username, selector) in [
+            ("ann", "ann"),
+            ("oidc:ann@example.org", "oidc:ann@example.org"),
+            ("cn=ann,ou=people,dc=example", r"cn\=ann\,ou\=people\,dc\=example"),
+            (r"CORP\ann", r"CORP\\ann"),
+            (r"a\,status.state=Active", r"a\\\,status.state\=Active"),
+            ("a!b == c!=d", r"a!b \=\= c!\=d"),
+        ] {
+            assert_eq!(of_requester(username), format!("spec.requester.username={selector}"));
+        }
+    }
 }

@@ -241,7 +241,6 @@ impl EndedRequests {
     async fn delete(&self, key: &Key, found: &StoredRequest) -> Result<(), RequestError> {
         let meta = &found.stored.metadata;
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        let decisions = live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await?;
         let only_this = Preconditions { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() };
         let params = DeleteParams::background().preconditions(only_this);
         match write(|| format!("delete request '{key}'"), api.delete(&key.name, &params)).await {
@@ -253,8 +252,11 @@ impl EndedRequests {
             Err(error) => return Err(error.into()),
         }
         // The garbage collector would do it, and does where this replica ends here.
-        let mine = decisions.into_iter().filter(|decision| decision.spec.request_ref.uid.as_deref() == meta.uid.as_deref());
-        delete_decisions(&self.context.client, &key.namespace, mine).await?;
+        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, AsOf::Now, None);
+        while let Some(page) = pages.next().await? {
+            let mine = page.iter().filter(|decision| decision.request_uid() == meta.uid.as_deref());
+            delete_decisions(&self.context.client, &key.namespace, mine).await?;
+        }
         Ok(())
     }
 

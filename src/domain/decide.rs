@@ -1,6 +1,6 @@
 //! The state machine: from everything that is stored to what a request is and what becomes of its binding.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     approval::{self, Counted, Progress},
@@ -114,6 +114,9 @@ impl Verdict {
     }
 }
 
+/// How soon a request is looked at again of which a decision could not be read.
+const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
 /// Decides one request. Total and without memory: the same snapshot and the same time give the same verdict.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
@@ -221,6 +224,11 @@ fn unguarded(snapshot: &Snapshot) -> Result<(), Missing> {
     Ok(())
 }
 
+/// The refusal of a request of which a decision cannot be read: it may be a denial.
+fn all_read(snapshot: &Snapshot) -> Result<(), Missing> {
+    snapshot.unread.refusal().map_or(Ok(()), |refusal| Err(Missing::Waits(refusal)))
+}
+
 fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let request = &snapshot.request;
     let Some(requester) = &request.object.spec.requester else {
@@ -239,7 +247,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         return Verdict::new(state, reason, format!("{word} {}", decisions::in_words(decision))).by(decisions::decider(decision));
     }
     let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
-    let known = match unguarded(snapshot).and_then(|()| known(snapshot, requester, settings)) {
+    let known = match unguarded(snapshot).and_then(|()| all_read(snapshot)).and_then(|()| known(snapshot, requester, settings)) {
         Ok(known) => known,
         Err(Missing::Denied(refusal)) => return Verdict::refused(State::Denied, refusal),
         Err(Missing::Waits(refusal)) if now >= until => {
@@ -249,7 +257,11 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
                 format!("nothing could be decided until {}: {}", stamp(until), refusal.message),
             );
         }
-        Err(Missing::Waits(refusal)) => return Verdict { look_again: Some(until), ..Verdict::refused(State::Pending, refusal) },
+        Err(Missing::Waits(refusal)) => {
+            // Of a decision that was removed no watch tells.
+            let soon = now.checked_add_signed(UNREAD_AGAIN).filter(|_| snapshot.unread.refusal().is_some());
+            return Verdict { look_again: Some(soon.map_or(until, |soon| soon.min(until))), ..Verdict::refused(State::Pending, refusal) };
+        }
     };
     match asked_for(snapshot, &known, settings, now) {
         Ok(asked) => approved(snapshot, &known, &asked, until, settings, now),

@@ -1,39 +1,51 @@
 //! What people may say to a request, and what of it ends the request.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
     approval::{self, Counted},
+    bounds,
     decide::{Verdict, decide},
     digest::Digest,
     emergency, evidence,
-    facts::{Object, Settings, Snapshot},
+    facts::{Object, RequestFacts, Settings, Snapshot},
     person,
     policy::stamp,
     refusal::Refusal,
 };
 use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
 
-/// The operator records an approval within this time; holding back for proofs and takeovers included.
-const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);
-
 /// The requester's own word that he gives it back, if he said so.
 #[must_use]
 pub fn deactivation<'a>(snapshot: &'a Snapshot, requester: &Stamp, settings: &Settings) -> Option<&'a Object<ActivationDecisionSpec>> {
-    first(snapshot, |d| {
-        d.spec.decision == Verb::Deactivate && d.spec.decider.as_ref().is_some_and(|who| settings.identities.same(who, requester))
-    })
+    first(snapshot, |d| is_deactivation(d, requester, settings))
 }
 
 /// The first valid word against the request: a Deny of somebody who may approve in any stage, or a Revoke of an approver or revoker.
 #[must_use]
 pub fn veto<'a>(snapshot: &'a Snapshot, policy: &ApprovalPolicySpec) -> Option<&'a Object<ActivationDecisionSpec>> {
-    first(snapshot, |d| {
-        d.spec.decider.as_ref().is_some_and(|who| match d.spec.decision {
-            Verb::Deny => may_approve(policy, who),
-            Verb::Revoke => may_revoke(policy, who),
-            Verb::Approve | Verb::Review | Verb::Deactivate => false,
-        })
+    first(snapshot, |d| is_veto(d, policy))
+}
+
+fn is_veto(decision: &Object<ActivationDecisionSpec>, policy: &ApprovalPolicySpec) -> bool {
+    decision.spec.decider.as_ref().is_some_and(|who| match decision.spec.decision {
+        Verb::Deny => may_approve(policy, who),
+        Verb::Revoke => may_revoke(policy, who),
+        Verb::Approve | Verb::Review | Verb::Deactivate => false,
+    })
+}
+
+fn is_deactivation(decision: &Object<ActivationDecisionSpec>, requester: &Stamp, settings: &Settings) -> bool {
+    decision.spec.decision == Verb::Deactivate && decision.spec.decider.as_ref().is_some_and(|who| settings.identities.same(who, requester))
+}
+
+/// The decisions that end the request, by whomever: valid vetoes and the requester's own deactivation.
+pub fn against<'a>(snapshot: &'a Snapshot, settings: &'a Settings) -> impl Iterator<Item = &'a Object<ActivationDecisionSpec>> {
+    let (requester, policy) = (snapshot.request.object.spec.requester.as_ref(), snapshot.policy.found().map(|policy| &policy.spec));
+    snapshot.decisions.iter().filter(move |decision| {
+        approval::is_about(decision, &snapshot.request)
+            && (policy.is_some_and(|policy| is_veto(decision, policy))
+                || requester.is_some_and(|requester| is_deactivation(decision, requester, settings)))
     })
 }
 
@@ -63,16 +75,8 @@ pub fn in_words(decision: &Object<ActivationDecisionSpec>) -> String {
     format!("by {}{comment}", decider(decision))
 }
 
-/// Whether a decision is taken, with a note where it is taken and changes nothing. The counting asks the same questions again.
-///
-/// `decision` is the object as it would be stored, with its stamp; `now` is its own creation time.
-pub fn review(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, Refusal> {
-    let request = &snapshot.request;
+/// The refusal of a decision that the request alone refuses, whatever else is stored: no look at anything else is needed for it.
+pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
         return Err(Refusal::new(
             Reason::StampMissing,
@@ -80,57 +84,83 @@ pub fn review(
         ));
     };
     person::account(who)?;
+    let name = &request.object.name;
     if !approval::is_about(decision, request) {
-        return Err(Refusal::new(
-            Reason::AnotherRequest,
-            format!(
-                "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
-                request.object.name,
-                decision.spec.request_ref.uid.as_deref().unwrap_or("none"),
-                request.object.uid,
-            ),
-        ));
+        return Err(another_request(request, decision.spec.request_ref.uid.as_deref()));
     }
     let himself = settings.identities.same(who, requester);
-    let verdict = decide(snapshot, settings, now);
     match decision.spec.decision {
         Verb::Deactivate if !himself => Err(Refusal::new(
             Reason::NotTheRequester,
-            format!("only '{}' can deactivate request '{}'; approvers and revokers use Revoke", requester.username, request.object.name),
+            format!("only '{}' can deactivate request '{name}'; approvers and revokers use Revoke", requester.username),
         )),
-        Verb::Deactivate => Ok(at_an_end(&verdict)),
         Verb::Approve if himself => Err(Refusal::new(
             Reason::OwnRequest,
-            format!("'{}' made request '{}' and cannot approve it himself; somebody else must", who.username, request.object.name),
+            format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
         )),
-        Verb::Deny | Verb::Revoke if himself => Err(Refusal::new(
+        Verb::Deny | Verb::Revoke if himself => {
+            Err(Refusal::new(Reason::OwnRequest, format!("request '{name}' is your own: use the decision Deactivate to give it back")))
+        }
+        Verb::Review if himself => Err(Refusal::new(
             Reason::OwnRequest,
-            format!("request '{}' is your own: use the decision Deactivate to give it back", request.object.name),
+            format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
         )),
-        Verb::Approve => approve(snapshot, decision, who, &verdict, settings).map(|()| None),
-        Verb::Deny | Verb::Revoke => against(snapshot, decision, who, &verdict),
-        Verb::Review => review_emergency(snapshot, who, himself),
+        Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
+            Reason::NothingToReview,
+            format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
+        )),
+        verb => bounds::recorded_end(request, verb),
     }
 }
 
-/// A review is taken of what was granted in an emergency, from a reviewer who is somebody else.
-fn review_emergency(snapshot: &Snapshot, who: &Stamp, himself: bool) -> Result<Option<String>, Refusal> {
+/// The refusal of a decision about an earlier request of the same name.
+#[must_use]
+pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
+    Refusal::new(
+        Reason::AnotherRequest,
+        format!(
+            "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
+            request.object.name,
+            uid.unwrap_or("none"),
+            request.object.uid,
+        ),
+    )
+}
+
+/// The refusal of a decision that may not be made or would have no effect. The counting asks the same questions again.
+///
+/// `decision` is the object as it would be stored, with its stamp; `now` is its own creation time.
+pub fn review(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    review_alone(&snapshot.request, decision, settings)?;
+    let Some(who) = &decision.spec.decider else { return Ok(()) };
+    match decision.spec.decision {
+        Verb::Deactivate => bounds::against_again(snapshot, decision, who, settings),
+        Verb::Approve => approve(snapshot, decision, who, &decide(snapshot, settings, now), settings),
+        Verb::Deny | Verb::Revoke => {
+            deny_or_revoke(snapshot, decision, who, &decide(snapshot, settings, now))?;
+            bounds::against_again(snapshot, decision, who, settings)
+        }
+        Verb::Review => review_emergency(snapshot, decision, who, settings),
+    }
+}
+
+/// A review is accepted of what was granted in an emergency, from a reviewer, until one is recorded.
+fn review_emergency(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    who: &Stamp,
+    settings: &Settings,
+) -> Result<(), Refusal> {
     let request = &snapshot.request;
     let name = &request.object.name;
-    if himself {
-        return Err(Refusal::new(
-            Reason::OwnRequest,
-            format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
-        ));
-    }
-    if !request.object.spec.emergency || request.record.granted_at.is_none() {
-        return Err(Refusal::new(
-            Reason::NothingToReview,
-            format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
-        ));
-    }
     let before = request.record.review.as_ref();
-    let people = snapshot.policy.found().and_then(|policy| emergency::reviewers(&policy.spec)).or(before.map(|review| &review.reviewers));
+    let policy = snapshot.policy.found().map(|policy| &policy.spec);
+    let people = policy.and_then(emergency::reviewers).or(before.map(|review| &review.reviewers));
     if !people.is_some_and(|people| person::is_listed(who, people)) {
         let reviewers = people.map_or_else(|| "nobody".to_owned(), person::in_words);
         return Err(Refusal::new(
@@ -141,20 +171,20 @@ fn review_emergency(snapshot: &Snapshot, who: &Stamp, himself: bool) -> Result<O
             ),
         ));
     }
-    let done = before.filter(|review| review.state == ReviewState::Done);
-    Ok(done.map(|review| format!("the request is reviewed already: {}; nothing changes", emergency::in_words(review))))
+    // One that nobody has recorded for so long does not count, since the guards were not proven when it was made (T42).
+    let recent: Vec<_> = snapshot.decisions.iter().filter(|earlier| !bounds::should_be_recorded(earlier, decision)).cloned().collect();
+    let review = emergency::review(request, request.record.granted_at, policy, &recent, &settings.identities, decision.created);
+    if let Some(done) = review.filter(|review| review.state == ReviewState::Done) {
+        return Err(Refusal::new(
+            Reason::RequestSettled,
+            format!("request '{name}' is already {}: another Review would have no effect", emergency::in_words(&done)),
+        ));
+    }
+    bounds::room(snapshot, decision.spec.decision, who, settings)
 }
 
-fn at_an_end(verdict: &Verdict) -> Option<String> {
-    verdict.state.is_terminal().then(|| format!("the request is at an end already ({}): nothing changes", verdict.state))
-}
-
-fn against(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    who: &Stamp,
-    verdict: &Verdict,
-) -> Result<Option<String>, Refusal> {
+/// The refusal of a Deny or a Revoke by somebody who may not, or without the comment that the policy asks for.
+fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
     let Some(policy) = snapshot.policy.found() else {
         return Err(Refusal::new(
             Reason::PolicyNotFound,
@@ -188,7 +218,7 @@ fn against(
     {
         return Err(comment_missing(&policy.name));
     }
-    Ok(at_an_end(verdict))
+    Ok(())
 }
 
 fn comment_missing(policy: &str) -> Refusal {
@@ -215,11 +245,12 @@ fn approve(
     // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Who asks
     // at admission cannot tell: he must let it be given again.
     let does_not_count = |counted: &Counted| {
-        decision.created.signed_duration_since(counted.at) > RECORDED_WITHIN
+        decision.created.signed_duration_since(counted.at) > bounds::RECORDED_WITHIN
             && !request.record.approvers.contains(&counted.approver.username)
     };
     let granted = matches!(verdict.state, State::Active | State::Scheduled);
     if granted && request.record.state.is_none_or(|state| state == State::AwaitingApproval) && verdict.counted.iter().any(does_not_count) {
+        bounds::room(snapshot, decision.spec.decision, who, settings)?;
         return enough_by_count(snapshot, decision, who, verdict);
     }
     if verdict.state.is_terminal() || granted {
@@ -240,6 +271,7 @@ fn approve(
     };
     let stages = &policy.spec.approval.stages;
     let Some(stage) = approval::stage_of(stages, who) else { return Err(not_an_approver(who, policy)) };
+    bounds::room(snapshot, decision.spec.decision, who, settings)?;
     is_fresh(snapshot, decision, digest)?;
     if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who) && !does_not_count(c)) {
         return Err(Refusal::new(

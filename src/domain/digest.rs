@@ -46,12 +46,11 @@ impl Digest {
         &self.0
     }
 
-    /// True when `shown` is this digest or a beginning of its hex digits, 16 or more.
+    /// True when `shown` is this digest, with or without `sha256:`. A part of its digits is not enough: whoever writes the role could look
+    /// for another one that begins with them.
     #[must_use]
     pub fn is_shown_as(&self, shown: &str) -> bool {
-        let strip = |text: &str| text.strip_prefix("sha256:").map_or_else(|| text.to_owned(), ToOwned::to_owned);
-        let shown = strip(shown);
-        shown.len() >= 16 && strip(&self.0).starts_with(&shown)
+        shown == self.0 || self.0.strip_prefix("sha256:") == Some(shown)
     }
 }
 

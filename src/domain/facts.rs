@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{binding::Binding, checked::AuthorCheck, namespace::GuardedLabels, person::Identities, refusal::Refusal};
 use crate::api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Verb,
     eligibility::{RoleKind, RoleRef},
     request::{BindingRef, ReviewStatus},
     text::printable,
@@ -181,6 +181,62 @@ pub struct Base {
     pub binding: Binding,
 }
 
+/// A stored decision on the request that cannot be understood, as after a change of its schema. It counts against the grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its name.
+    pub name: String,
+    /// What it decides, where that can be told.
+    pub decision: Option<Verb>,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+impl Unreadable {
+    /// True unless it is certain that it takes nothing away.
+    #[must_use]
+    pub fn may_end(&self) -> bool {
+        !matches!(self.decision, Some(Verb::Approve | Verb::Review))
+    }
+}
+
+/// What of the decisions on a request was not read, or could not be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Decisions that cannot be understood; the first few.
+    pub unreadable: Vec<Unreadable>,
+    /// True where there are more than anybody reads.
+    pub more: bool,
+}
+
+impl Unread {
+    /// Why nothing may be granted beside it; none where all was read.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let first = self.unreadable.first().map(|first| (first.name.as_str(), first.why.as_str()));
+        self.because(first)
+    }
+
+    /// Why what runs may not go on beside it: something of it may be a Deny, a Revoke or a Deactivate.
+    #[must_use]
+    pub fn ends(&self) -> Option<Refusal> {
+        let first = self.unreadable.iter().find(|unreadable| unreadable.may_end());
+        self.because(first.map(|first| (first.name.as_str(), first.why.as_str())))
+    }
+
+    fn because(&self, unreadable: Option<(&str, &str)>) -> Option<Refusal> {
+        let message = match unreadable {
+            Some((name, why)) => format!(
+                "decision '{name}' on this request cannot be read, and it may be one against it: {why}; an admin can remove it, which takes the verb \
+                 purge"
+            ),
+            None if self.more => "this request has more decisions than are read, and some may be against it; ask anew".to_owned(),
+            None => return None,
+        };
+        Some(Refusal::new(Reason::Unreadable, message))
+    }
+}
+
 /// Everything that a decision about one request rests on.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -196,6 +252,8 @@ pub struct Snapshot {
     pub role: Lookup<RoleFacts>,
     /// The decisions that name the request.
     pub decisions: Vec<Object<ActivationDecisionSpec>>,
+    /// What of the decisions is not among them.
+    pub unread: Unread,
     /// Requests beside it.
     pub peers: Vec<Peer>,
     /// The activation that it prolongs; none where it prolongs none.

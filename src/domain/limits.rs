@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     start,
 };
-use crate::api::{ApprovalPolicySpec, Reason, Stamp, State};
+use crate::api::{ApprovalPolicySpec, Duration, Reason, Stamp, State};
 
 /// A request under its policy, beside the other requests of whoever made it.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +49,18 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// How far ahead a start may be scheduled where a policy does not say.
+pub const DEFAULT_SCHEDULE_AHEAD: Duration = Duration::from_hours(7 * 24);
+
+/// A limit of the policy; none where it has none. What is stored past the schema and is no count allows none.
 fn count(limit: Option<i32>) -> Option<usize> {
-    limit.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok())
+    limit.map(|limit| usize::try_from(limit).unwrap_or(0))
 }
 
 /// The refusal of a start too far ahead.
 pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
-    let Some(longest) = duration::limits(&policy.spec).max_schedule_ahead else { return Ok(()) };
+    let stated = duration::limits(&policy.spec).max_schedule_ahead;
+    let longest = stated.unwrap_or(DEFAULT_SCHEDULE_AHEAD);
     let (created, planned) = (request.object.created, start::planned(request));
     if planned.signed_duration_since(created) <= TimeDelta::from(longest) {
         return Ok(());
@@ -64,10 +69,11 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
     Err(Refusal::new(
         Reason::StartTooFarAhead,
         format!(
-            "a start at {} was asked for; policy '{}' allows one at most {longest} ahead, which is {} now (spec.limits.maxScheduleAhead)",
+            "a start at {} was asked for; policy '{}' allows one at most {longest} ahead, which is {} now (spec.limits.maxScheduleAhead{})",
             stamp(planned),
             policy.name,
-            stamp(latest)
+            stamp(latest),
+            if stated.is_none() { ", which it does not set" } else { "" },
         ),
     ))
 }

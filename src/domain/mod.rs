@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod author;
 pub mod binding;
+pub mod bounds;
 pub mod checked;
 pub mod decide;
 pub mod decisions;
@@ -16,6 +17,7 @@ pub mod emergency;
 pub mod evidence;
 pub mod extension;
 pub mod facts;
+pub mod fold;
 pub mod guards;
 pub mod limits;
 pub mod namespace;
@@ -28,6 +30,7 @@ pub mod retention;
 pub mod risks;
 pub mod role;
 mod running;
+pub mod size;
 pub mod start;
 pub mod windows;
 
@@ -38,5 +41,6 @@ pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::{BindingAction, Verdict, decide};
 pub use facts::{
     Base, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span,
+    Unread, Unreadable,
 };
 pub use refusal::Refusal;

@@ -76,6 +76,9 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         let message = format!("revoked {}", decisions::in_words(decision));
         return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
     }
+    if let Some(refusal) = snapshot.unread.ends() {
+        return Some(revoked(refusal));
+    }
     if let Some(refusal) = withdrawn(snapshot, requester, settings, deadline, now) {
         return Some(revoked(refusal));
     }

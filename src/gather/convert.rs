@@ -11,7 +11,7 @@ use kube::core::{DeserializeGuard, object::HasSpec};
 use super::kept::{Limited, StoredNamespace, StoredRole};
 use crate::{
     api::{
-        RoleActivationRequest, conditions,
+        RoleActivationRequest, RoleActivationRequestStatus, conditions,
         eligibility::{RoleKind, RoleRef},
         names,
         text::printable,
@@ -66,27 +66,32 @@ where
 /// A request with what its status says.
 #[must_use]
 pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
-    let status = stored.status.clone().unwrap_or_default();
-    let rules_hash = status.role.as_ref().map(|role| role.rules_hash.clone()).filter(|hash| !hash.is_empty());
-    let role = status.role.and_then(|role| role.kind.map(|kind| RoleRef { kind, name: role.name }));
     RequestFacts {
         namespace: stored.metadata.namespace.clone().unwrap_or_default(),
         object: object(&stored.metadata, stored.spec.clone()),
-        record: Record {
-            state: status.state,
-            reason: status.reason,
-            // What was written before there was such a field has the start of its own term here.
-            granted_at: status.extends_from.or(status.granted_at),
-            began: status.started_at,
-            expires_at: status.expires_at,
-            digest: status.digest,
-            binding: status.binding_ref,
-            role,
-            rules_hash,
-            ended_at: status.ended_at,
-            review: status.review,
-            approvers: status.approvals.into_iter().map(|approval| approval.approver).collect(),
-        },
+        record: record(stored.status.clone().unwrap_or_default()),
+    }
+}
+
+/// What a status says.
+#[must_use]
+pub fn record(status: RoleActivationRequestStatus) -> Record {
+    let rules_hash = status.role.as_ref().map(|role| role.rules_hash.clone()).filter(|hash| !hash.is_empty());
+    let role = status.role.and_then(|role| role.kind.map(|kind| RoleRef { kind, name: role.name }));
+    Record {
+        state: status.state,
+        reason: status.reason,
+        // What was written before there was such a field has the start of its own term here.
+        granted_at: status.extends_from.or(status.granted_at),
+        began: status.started_at,
+        expires_at: status.expires_at,
+        digest: status.digest,
+        binding: status.binding_ref,
+        role,
+        rules_hash,
+        ended_at: status.ended_at,
+        review: status.review,
+        approvers: status.approvals.into_iter().map(|approval| approval.approver).collect(),
     }
 }
 

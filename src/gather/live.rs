@@ -1,17 +1,16 @@
 //! Reads from the API server and no cache of ours: a request, its decisions, the requests beside it, its binding.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::{Api, Client, core::DeserializeGuard};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, Resource, core::DeserializeGuard};
 
-use super::{GatherError, convert, horizon::AsOf, read};
+use super::{GatherError, convert, horizon::AsOf, pages::Pages, read};
 use crate::{
     api::{
         ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names,
         request::ReviewState,
         selectors::{in_state, live_states, of_requester, on_request, under_eligibility},
     },
-    domain::{Binding, Lookup, Object, RequestFacts},
+    domain::{Binding, Lookup, Object, RequestFacts, Unread, fold::Fold},
 };
 
 /// A request as it is stored, with the facts of it.
@@ -37,21 +36,39 @@ pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Loo
     })
 }
 
-/// All decisions that name a request. One that cannot be understood says nothing and is left out.
-pub async fn decisions(
-    client: &Client,
-    namespace: &str,
-    request: &str,
-    as_of: AsOf,
-) -> Result<Vec<Object<ActivationDecisionSpec>>, GatherError> {
-    if !names::is_object_name(request) {
-        return Ok(Vec::new());
+/// The decisions that name a request, as far as they can matter to it, read page by page. Of no more than `most` if that says so.
+pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, GatherError> {
+    let (namespace, name) = (&request.namespace, &request.object.name);
+    let mut fold = Fold::new(&request.object.uid);
+    if !names::is_object_name(name) {
+        return Ok(fold.done());
     }
-    let api: Api<DeserializeGuard<ActivationDecision>> = Api::namespaced(client.clone(), namespace);
-    let what = || format!("the decisions on '{namespace}/{request}'");
-    let found = list(&api, what, &on_request(request), as_of).await?;
-    let readable = found.into_iter().filter_map(|guard| guard.0.ok());
-    Ok(readable.map(|decision| convert::object(&decision.metadata, decision.spec)).collect())
+    let mut pages = decision_pages(client, namespace, name, as_of, most.map(|most| most + 1));
+    let mut read = 0;
+    while let Some(page) = pages.next().await? {
+        for stored in page {
+            read += 1;
+            if most.is_some_and(|most| read > most) {
+                fold.more();
+                return Ok(fold.done());
+            }
+            match stored.decision() {
+                Ok(decision) => fold.add(decision),
+                Err(unreadable) if stored.may_be_about(&request.object.uid) => fold.add_unreadable(unreadable),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(fold.done())
+}
+
+/// Decisions as far as they can matter, and what of them is not among these.
+pub type Said = (Vec<Object<ActivationDecisionSpec>>, Unread);
+
+/// The stored decisions that name a request, in pages.
+pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, as_of: AsOf, first: Option<usize>) -> Pages<'c> {
+    let path = ActivationDecision::url_path(&(), Some(namespace));
+    Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), as_of, first)
 }
 
 /// What a list of requests is limited to.
@@ -87,10 +104,20 @@ impl Wanted<'_> {
         }
     }
 
+    /// The user name of everything in the list, where it is of one.
+    const fn username(&self) -> Option<&str> {
+        match self {
+            Self::Live { username, .. } | Self::LiveOf(username) => Some(username),
+            Self::Ended { .. } | Self::Review(_) => None,
+        }
+    }
+
     fn selector(&self) -> String {
         match self {
-            Self::Live { username, eligibility, .. } => format!("{},{}{}", under_eligibility(eligibility), live_states(), by(username)),
-            Self::LiveOf(username) => format!("{}{}", live_states(), by(username)),
+            Self::Live { username, eligibility, .. } => {
+                format!("{},{},{}", under_eligibility(eligibility), live_states(), of_requester(username))
+            }
+            Self::LiveOf(username) => format!("{},{}", live_states(), of_requester(username)),
             Self::Ended { eligibility, .. } => {
                 let granted = in_state(|state| matches!(state, State::Expired | State::Deactivated | State::Revoked));
                 format!("{},{granted}", under_eligibility(eligibility))
@@ -100,37 +127,20 @@ impl Wanted<'_> {
     }
 }
 
-/// What would end the value early cannot be part of a selector; then the requests of everybody are compared by the rules.
-fn by(username: &str) -> String {
-    of_requester(username).map(|selector| format!(",{selector}")).unwrap_or_default()
-}
-
-/// Requests as the API server lists them. One that cannot be understood is left out.
+/// Requests as the API server lists them, read page by page. What cannot be understood of one counts against whoever asks.
 pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, GatherError> {
     if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
         && !names::is_object_name(eligibility)
     {
         return Ok(Vec::new());
     }
-    let api: Api<DeserializeGuard<RoleActivationRequest>> = match wanted.namespace() {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let found = list(&api, || format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of).await?;
-    Ok(found.into_iter().filter_map(|guard| guard.0.ok()).map(|stored| convert::request(&stored)).collect())
-}
-
-/// What these fields select, so new. Where the API server is behind of what this process has seen, as after an old copy of its store
-/// was put back, it says so after a while (504), and what it has counts.
-async fn list<K>(api: &Api<K>, what: impl Fn() -> String, fields: &str, as_of: AsOf) -> Result<Vec<K>, GatherError>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let found = match read(&what, api.list(&as_of.list(fields))).await {
-        Err(error) if as_of != AsOf::Now && error.code() == Some(504) => read(&what, api.list(&AsOf::Now.list(fields))).await,
-        answered => answered,
-    };
-    Ok(found?.items)
+    let path = RoleActivationRequest::url_path(&(), wanted.namespace());
+    let mut pages = Pages::new(client, path, format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of, None);
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await? {
+        found.extend(page.into_iter().map(|stored| stored.request(wanted.username())));
+    }
+    Ok(found)
 }
 
 /// The binding of this name.

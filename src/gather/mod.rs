@@ -9,6 +9,7 @@ pub mod kept;
 pub mod last_ends;
 pub mod live;
 pub mod offers;
+pub mod pages;
 pub mod sieve;
 pub mod stream;
 pub mod surroundings;

@@ -38,6 +38,17 @@ async fn send(session: &Session, decision: &ActivationDecision, dry_run: bool) -
     manifest::is_stored_decision(decision, &stored)
 }
 
+/// Creates a decision unless an earlier one has the same effect: then it only remains to wait for that.
+pub async fn create_unless_settled(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
+    match create(session, decision).await {
+        Err(problem) if problem.reason() == Some(Reason::RequestSettled) => {
+            session.screen.say(&problem.to_string());
+            Ok(())
+        }
+        created => created,
+    }
+}
+
 /// Waits until a decision that takes access away is carried out. None, and a warning, where it is not after a while.
 pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> Result<Option<RoleActivationRequest>, Problem> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());

@@ -102,7 +102,7 @@ impl Session {
     /// The requests of the person himself that also have these fields and labels, newest first.
     pub async fn my_requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
         let me = self.me().await?.name().to_owned();
-        let mine = selectors::of_requester(&me).unwrap_or_default();
+        let mine = selectors::of_requester(&me);
         let both: Vec<&str> = [fields, &mine].into_iter().filter(|part| !part.is_empty()).collect();
         let found = self.requests_with(scope, &both.join(","), labels).await?;
         Ok(found.into_iter().filter(|request| requester(request) == me).collect())

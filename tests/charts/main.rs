@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod crds;
 #[cfg(test)]
 mod guards;

@@ -74,14 +74,16 @@ async fn one_approver_starts_the_clock(env: Arc<Env>) -> Outcome {
             &[&format!("NotAnApprover: '{who}' may not approve under policy '{offer}'")],
         )?;
     }
-    refused(
-        scene.create("lead-1", &scene.decision("now", "Approve", Some(&hex[..15]))).await?,
-        &["spec.digest: Invalid value", "at least its first 16 hex digits"],
-    )?;
-    refused(scene.create("lead-1", &scene.decision("now", "Approve", Some(&format!("{}0", &hex[1..16])))).await?, &["DigestStale: "])?;
+    for part in [&hex[..15], &hex[..16], &hex[..63], &full[..70]] {
+        refused(
+            scene.create("lead-1", &scene.decision("now", "Approve", Some(part))).await?,
+            &["spec.digest: Invalid value", "must be the request's whole status.digest: sha256: and 64 hex digits"],
+        )?;
+    }
+    refused(scene.create("lead-1", &scene.decision("now", "Approve", Some(&format!("{}0", &hex[1..])))).await?, &["DigestStale: "])?;
     refused(scene.create("lead-1", &scene.decision("now", "Approve", None)).await?, &["Approve needs `digest`"])?;
-    // Sixteen digits are enough.
-    scene.create("lead-1", &scene.decision("now", "Approve", Some(&hex[..16]))).await?.ok()?;
+    // The prefix may be left out.
+    scene.create("lead-1", &scene.decision("now", "Approve", Some(&hex))).await?.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
     ensure!(scene.can("dev", "create", "deployments").await?, "dev may not create deployments after the approval");
     let decision = scene.list("adec").await?.pop().ok_or("there is no decision")?;

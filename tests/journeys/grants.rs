@@ -111,14 +111,12 @@ async fn the_requester_gives_a_grant_back(env: Arc<Env>) -> Outcome {
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
     ensure!(status["reason"] == "GivenBack" && did(&status, "dev", "Deactivated"), "nobody is named: {status}");
     ensure!(says(&status) == "given back by dev: \"seen\"", "it says {}", says(&status));
-    // Once more changes nothing, and says so.
-    let again = scene.create("dev", &scene.decision("now", "Deactivate", None)).await?;
-    ensure!(
-        again.stderr.contains("Warning: the request is at an end already (Deactivated): nothing changes"),
-        "it says {:?}",
-        again.stderr
-    );
-    again.ok()?;
+    // Once more would change nothing: it is refused, and nothing is stored.
+    refused(
+        scene.create("dev", &scene.decision("now", "Deactivate", None)).await?,
+        &["RequestSettled: request 'now' has already ended (Deactivated): the decision Deactivate would have no effect"],
+    )?;
+    ensure!(scene.list("adec").await?.len() == 1, "another decision is stored");
     scene.until_no_binding(SOON).await
 }
 

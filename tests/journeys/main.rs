@@ -16,6 +16,7 @@ mod calls;
 mod env;
 mod evidence;
 mod faults;
+mod flood;
 mod floor;
 mod gate;
 mod grants;
@@ -97,10 +98,18 @@ fn all() -> Vec<(&'static str, Journey)> {
 
 /// Journeys that say how late something may be.
 fn against_time() -> Vec<(&'static str, Journey)> {
-    [bindings::against_time(), calls::journeys(), guards::journeys(), replicas::journeys(), faults::journeys(), soak::journeys()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        bindings::against_time(),
+        calls::journeys(),
+        guards::journeys(),
+        replicas::journeys(),
+        faults::journeys(),
+        flood::journeys(),
+        soak::journeys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn trial(env: &Arc<Env>, name: &'static str, journey: Journey) -> Trial {

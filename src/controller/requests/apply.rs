@@ -17,16 +17,17 @@ use tracing::{info, warn};
 use super::{RequestError, Requests, report};
 use crate::{
     api::{
-        ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
+        ActivationDecision, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
         request::{BindingRef, ReviewState},
     },
     controller::{context::FIELD_MANAGER, status},
-    domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
+    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
     gather::{
         WriteError,
         cache::Key,
         horizon::AsOf,
         live::{self, StoredRequest},
+        pages::Stored,
         surroundings::Source,
         write,
     },
@@ -191,18 +192,20 @@ impl Requests {
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
-        let mut decisions = live::decisions(&self.context.client, &key.namespace, &key.name, AsOf::Now).await?;
-        match going {
-            Some(going) => decisions.retain(|decision| decision.spec.request_ref.uid.as_deref() == Some(going.object.uid.as_str())),
-            // They were listed before this look: if there is still no request, they are about one that will never come back. A new
-            // one of the same name has another UID.
-            None if decisions.is_empty() => {}
-            None => match live::request(&self.context.client, &key.namespace, &key.name).await? {
-                Lookup::Absent | Lookup::Deleting(_) => {}
-                Lookup::Found(_) | Lookup::Unreadable(_) => return Ok(Next::In(Duration::ZERO)),
-            },
+        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, AsOf::Now, None);
+        while let Some(mut page) = pages.next().await? {
+            match going {
+                Some(going) => page.retain(|decision| decision.request_uid() == Some(going.object.uid.as_str())),
+                // They were listed before this look: if there is still no request, they are about one that will never come back. A new
+                // one of the same name has another UID.
+                None if page.is_empty() => {}
+                None => match live::request(&self.context.client, &key.namespace, &key.name).await? {
+                    Lookup::Absent | Lookup::Deleting(_) => {}
+                    Lookup::Found(_) | Lookup::Unreadable(_) => return Ok(Next::In(Duration::ZERO)),
+                },
+            }
+            delete_decisions(&self.context.client, &key.namespace, &page).await?;
         }
-        delete_decisions(&self.context.client, &key.namespace, decisions).await?;
         Ok(Next::Done)
     }
 
@@ -268,7 +271,7 @@ impl Requests {
             return Ok(Next::Done);
         }
         let around = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, Source::Cache).await?;
-        let said = live::decisions(&self.context.client, &facts.namespace, &facts.object.name, AsOf::Now).await?;
+        let (said, _) = live::decisions(&self.context.client, facts, AsOf::Now, None).await?;
         let policy = around.policy.found().map(|policy| &policy.spec);
         let now = self.context.now();
         let guards = self.context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
@@ -316,13 +319,13 @@ impl Requests {
 pub(in crate::controller) async fn delete_decisions(
     client: &Client,
     namespace: &str,
-    decisions: impl IntoIterator<Item = Object<ActivationDecisionSpec>>,
+    decisions: impl IntoIterator<Item = &Stored>,
 ) -> Result<(), WriteError> {
     let api: Api<ActivationDecision> = Api::namespaced(client.clone(), namespace);
-    for decision in decisions {
-        let only_this = Preconditions { uid: Some(decision.uid.clone()), resource_version: None };
+    for (name, uid) in decisions.into_iter().map(Stored::identity) {
+        let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::default().preconditions(only_this);
-        let deleted = write(|| format!("delete decision '{namespace}/{}'", decision.name), api.delete(&decision.name, &params)).await;
+        let deleted = write(|| format!("delete decision '{namespace}/{name}'"), api.delete(name, &params)).await;
         if let Err(error) = deleted
             && !error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict())
         {

@@ -25,9 +25,9 @@ impl Requests {
         let runs = facts.record.state == Some(State::Active);
         let told = if runs { source } else { Source::Cache };
         let around = context.world.surroundings(&object.spec.eligibility_ref.name, &facts.namespace, told);
-        let decisions = live::decisions(&context.client, &facts.namespace, &object.name, decisions);
+        let decisions = live::decisions(&context.client, facts, decisions, None);
         let base = beside::base(&context.client, facts, Bindings::Readable);
-        let (mut around, decisions, base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
+        let (mut around, (decisions, unread), base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
         let peers = if runs {
             self.peers(facts, &around, &binding, source).await?
         } else {
@@ -41,6 +41,7 @@ impl Requests {
             policy: around.policy,
             role: around.role,
             decisions,
+            unread,
             peers,
             base,
             binding,

@@ -20,7 +20,7 @@ use self::turns::{Turn, Turns};
 use super::context::Context;
 use crate::{
     api::{ApprovalPolicySpec, Reason, State, request::ReviewState},
-    domain::{Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Verdict, decide, policy},
+    domain::{Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, decide, policy},
     gather::{
         GatherError, WriteError,
         cache::Key,
@@ -239,9 +239,10 @@ impl Requests {
         if lists_later {
             let client = &self.context.client;
             let (reported, decisions) =
-                tokio::join!(self.report(&found.stored, &applied), live::decisions(client, &key.namespace, &key.name, AsOf::Now));
+                tokio::join!(self.report(&found.stored, &applied), live::decisions(client, &found.facts, AsOf::Now, None));
             reported?;
-            if !decisions?.is_empty() {
+            let (decisions, unread) = decisions?;
+            if !decisions.is_empty() || unread != Unread::default() {
                 return Ok(Next::In(Duration::ZERO));
             }
             self.lock_unsure().remove(key);

@@ -125,3 +125,16 @@ fn a_pause_after_a_grant() {
     let none = limited(super::world(), Limits { cooldown: Some(lasting("0s")), ..Limits::default() });
     assert_eq!(beside(none, [ended(State::Expired, -1)]).state(), State::Active);
 }
+
+#[test]
+fn f19_a_limit_of_none_allows_none() {
+    for none in [0, -1, i32::MIN] {
+        let world = limited(world(), Limits { max_active_per_user: Some(none), ..Limits::default() });
+        let message = "TooManyActive: 'dev' has 0 of at most 0 activations under policy 'two-eyes' already (spec.limits.maxActivePerUser)";
+        assert!(world.refusal().starts_with(message), "{none}: {}", world.refusal());
+        let waits = limited(two_eyes(), Limits { max_pending_per_user: Some(none), ..Limits::default() });
+        let message =
+            "TooManyPending: 'dev' has 0 of at most 0 undecided requests under policy 'two-eyes' already (spec.limits.maxPendingPerUser)";
+        assert!(waits.refusal().starts_with(message), "{none}: {}", waits.refusal());
+    }
+}

@@ -3,6 +3,7 @@
 //! [`World`] is a small world in which `dev` of the group `devs` is granted what he asks for. A test changes what matters to it.
 
 mod approval;
+mod bounded;
 mod checked;
 mod deleting;
 mod digest;
@@ -33,7 +34,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Binding, BindingAction, BindingFacts, Deletion, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
-    Settings, Snapshot, Verdict, decide, decisions,
+    Settings, Snapshot, Unread, Verdict, decide, decisions,
     digest::Digest,
     namespace::GuardedLabels,
     person::Identities,
@@ -199,6 +200,7 @@ fn world() -> World {
             policy: Lookup::Found(Arc::new(object("two-eyes", "policy-uid", at(-86_400), policy))),
             role: Lookup::Found(role),
             decisions: Vec::new(),
+            unread: Unread::default(),
             peers: Vec::new(),
             base: None,
             binding: Binding::Absent,
@@ -388,7 +390,7 @@ impl World {
     }
 
     /// What the person reads whose decision is refused.
-    fn door(&self, decision: &Object<ActivationDecisionSpec>) -> Result<Option<String>, String> {
+    fn door(&self, decision: &Object<ActivationDecisionSpec>) -> Result<(), String> {
         decisions::review(&self.snapshot, decision, &self.settings, decision.created).map_err(|refusal| refusal.to_string())
     }
 }

@@ -92,8 +92,9 @@ fn how_far_ahead() {
          2026-11-02T11:00:00Z now (spec.limits.maxScheduleAhead)"
     );
     assert_eq!(within(-1).state(), State::Active);
+    let month = |world: World| limited(world, |l| l.max_schedule_ahead = Some(lasting("720h")));
     assert_eq!(
-        starting(20 * 86_400)
+        month(starting(20 * 86_400))
             .request(|r| r.requester = Some(dev()))
             .eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")))
             .state(),
@@ -160,6 +161,18 @@ fn hours_are_asked_at_the_start() {
         "{refusal}"
     );
     let inside = waits().decision(Verb::Approve, &lead(1), 3_600);
-    assert_eq!(waits().now(3_600).door(&inside), Ok(None));
+    assert_eq!(waits().now(3_600).door(&inside), Ok(()));
     assert_eq!(waits().request(|r| r.start_time = Some(at(60))).state(), State::Denied, "a start that is named can be judged now");
+}
+
+#[test]
+fn f81_without_a_limit_a_start_lies_a_week_ahead_at_most() {
+    let by_name = |seconds: i64| starting(seconds).eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")));
+    assert_eq!(by_name(7 * 86_400).state(), State::Scheduled);
+    let message = "StartTooFarAhead: a start at 2026-11-09T10:00:01Z was asked for; policy 'two-eyes' allows one at most 168h ahead, which is \
+                   2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
+    assert_eq!(by_name(7 * 86_400 + 1).refusal(), message);
+    let far = by_name(0).request(|r| r.start_time = Some("9999-12-31T00:00:00Z".parse().unwrap())).eligibility(|e| e.end_time = None);
+    let far = far.policy(|p| p.eligibility = Some(crate::api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));
+    assert!(far.refusal().starts_with("StartTooFarAhead: "), "{}", far.refusal());
 }

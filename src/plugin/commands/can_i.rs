@@ -262,7 +262,11 @@ impl Case {
                 lines.push(Line { rule: "emergency", said: said(emergency::check(beside, account, asked), "allowed; a review follows") });
             }
         }
-        if limits.max_active_per_user.is_some() || limits.max_pending_per_user.is_some() || limits.max_schedule_ahead.is_some() {
+        if limits.max_active_per_user.is_some()
+            || limits.max_pending_per_user.is_some()
+            || limits.max_schedule_ahead.is_some()
+            || spec.start_time.is_some()
+        {
             let within =
                 limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(beside)).and_then(|()| limits::active(beside));
             lines.push(Line { rule: "limits", said: said(within, "within the limits") });

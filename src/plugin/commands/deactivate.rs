@@ -95,6 +95,6 @@ async fn ended(
     request: &RoleActivationRequest,
     message: Option<&str>,
 ) -> Result<Option<RoleActivationRequest>, Problem> {
-    decide::create(session, &manifest::decision(request, Verb::Deactivate, message)?).await?;
+    decide::create_unless_settled(session, &manifest::decision(request, Verb::Deactivate, message)?).await?;
     decide::until_ended(session, request).await
 }

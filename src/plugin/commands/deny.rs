@@ -31,7 +31,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             return Ok(Exit::Done);
         }
         let message = decide::message(session, message.as_deref(), &format!("Why is {} denied?", full_name(request)))?;
-        decide::create(session, &manifest::decision(request, Verb::Deny, Some(&message))?).await?;
+        decide::create_unless_settled(session, &manifest::decision(request, Verb::Deny, Some(&message))?).await?;
         Ok(decide::told(session, decide::until_ended(session, request).await?, "denied"))
     });
     decided.await.map(|exit| missing.and(exit))

@@ -37,7 +37,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let (requests, missing) = decide::each(session, names).await?;
     let reviewed = decide::about_each(session, &requests, async |request| {
         let message = decide::message(session, message.as_deref(), &format!("What did the review of {} find?", full_name(request)))?;
-        decide::create(session, &manifest::decision(request, Verb::Review, Some(&message))?).await?;
+        decide::create_unless_settled(session, &manifest::decision(request, Verb::Review, Some(&message))?).await?;
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
         let review = review(&after).map(emergency::in_words).unwrap_or_default();

@@ -83,7 +83,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
 }
 
 async fn revoke(message: &str, session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
-    decide::create(session, &manifest::decision(request, Verb::Revoke, Some(message))?).await
+    decide::create_unless_settled(session, &manifest::decision(request, Verb::Revoke, Some(message))?).await
 }
 
 /// What the filters select. Where they select nothing, somebody may have mistyped a name, and believes that access has ended.

@@ -259,3 +259,48 @@ pub async fn t53_the_operator_makes_no_requests_and_no_decisions(floor: &Floor) 
     }
     Ok(())
 }
+
+/// Labels or annotations: so many, each with so many characters.
+fn many(number: usize, length: usize) -> Value {
+    (0..number).map(|n| (format!("k{n}"), Value::from("x".repeat(length)))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Field managers: so many.
+fn managers(number: usize) -> Value {
+    let one = |n: usize| {
+        json!({
+            "manager": format!("m{n}"), "operation": "Apply", "apiVersion": "jitrbac.dev/v1alpha1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:duration": {}}}, "time": "2026-11-02T10:00:00Z",
+        })
+    };
+    (0..number).map(one).collect()
+}
+
+pub async fn f48_records_carry_a_bounded_weight_of_metadata(floor: &Floor) -> Outcome {
+    let namespace = floor.namespace().await?;
+    let asked = floor.request("dev", &namespace, "asked").await?;
+    for (who, policy, made) in
+        [("dev", "requests", request("dev", &namespace, "heavy")), ("lead-1", "decisions", decision("lead-1", &asked, "Deny"))]
+    {
+        for (pointer, value, said) in [
+            ("/metadata/labels", many(33, 1), "it has 33 labels (at most 32)"),
+            // More than ever passes the webhook: the policy's own cost is no way around it.
+            ("/metadata/labels", many(20_000, 60), "it has 20000 labels (at most 32)"),
+            ("/metadata/annotations", many(33, 1), "33 annotations (at most 32, with 16384 characters)"),
+            ("/metadata/annotations", many(1, 16_385), "1 annotations (at most 32, with 16384 characters)"),
+            ("/metadata/annotations", many(30_000, 1), "30000 annotations (at most 32, with 16384 characters)"),
+            ("/metadata/managedFields", managers(17), "entries in managedFields (at most 16)"),
+        ] {
+            refused(said, floor.create(who, &with(made.clone(), pointer, value)).await, policy, said)?;
+        }
+        let full = with(with(made, "/metadata/labels", many(32, 63)), "/metadata/annotations", many(32, 512));
+        passes("as much as is allowed", floor.create(who, &full).await)?;
+    }
+    // Whoever may write the metadata of what is stored adds no weight to it, though the labels stay as they are.
+    let grow = json!([{"op": "replace", "path": "/metadata/managedFields", "value": managers(17)}]);
+    for who in [ADMIN, STAR, TENANT] {
+        let answer = floor.json_patch(who, "RoleActivationRequest", &namespace, "asked", grow.clone()).await;
+        refused("managers by a patch", answer, "requests", "entries in managedFields (at most 16)")?;
+    }
+    passes("a write that changes nothing", floor.write_back(ADMIN, "RoleActivationRequest", &namespace, "asked").await).map(drop)
+}

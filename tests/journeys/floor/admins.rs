@@ -123,3 +123,37 @@ pub async fn the_largest_policy_and_eligibility_fit_the_cost_limits(floor: &Floo
     passes("the largest eligibility", floor.create(ADMIN, &object).await)?;
     passes("the same again", floor.write_back(ADMIN, "RoleEligibility", "", "largest").await).map(drop)
 }
+
+pub async fn f48_rules_carry_a_bounded_weight_of_metadata(floor: &Floor) -> Outcome {
+    let many = |number: usize| (0..number).map(|n| (format!("k{n}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    let owners = |number: usize| -> Value {
+        (0..number).map(|n| json!({"apiVersion": "v1", "kind": "Namespace", "name": format!("n{n}"), "uid": format!("u{n}")})).collect()
+    };
+    for (kind, policy, made) in [
+        ("RoleEligibility", "eligibilities", eligibility(ADMIN, "f48-heavy")),
+        ("ApprovalPolicy", "approval-policies", approval_policy(ADMIN, "f48-heavy")),
+    ] {
+        let with = |key: &str, value: Value| {
+            let mut object = made.clone();
+            object["metadata"][key] = value;
+            object
+        };
+        let mut noted = many(30_000);
+        noted.insert("jitrbac.dev/author".to_owned(), made["metadata"]["annotations"]["jitrbac.dev/author"].clone());
+        for (key, value, said) in [
+            ("labels", many(65).into(), "it has 65 labels (at most 64)"),
+            ("labels", many(30_000).into(), "it has 30000 labels (at most 64)"),
+            ("annotations", noted.into(), "30001 annotations (at most 64, with 262144 characters)"),
+            ("ownerReferences", owners(17), "17 owners (at most 16)"),
+            ("finalizers", (0..17).map(|n| json!(format!("a.example/f{n}"))).collect(), "17 finalizers (at most 16)"),
+        ] {
+            refused(said, floor.create(ADMIN, &with(key, value)).await, policy, said)?;
+        }
+        passes("as many as are allowed", floor.create(ADMIN, &with("labels", many(64).into())).await)?;
+        // By a write of the metadata alone, too.
+        let answer = floor.patch(ADMIN, kind, "", "f48-heavy", json!({"metadata": {"labels": {"one-more": "v"}}})).await;
+        refused("one label more", answer, policy, "it has 65 labels (at most 64)")?;
+        passes("the same again", floor.write_back(ADMIN, kind, "", "f48-heavy").await)?;
+    }
+    Ok(())
+}

@@ -61,13 +61,19 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
         Schema("spec: Invalid value: Approve needs `digest`: the request's status.digest as you saw it"),
     )
     .await?;
-    let says = "spec.digest: Invalid value: \"6a7ff\": must be the request's status.digest, or at least its first 16 hex digits";
-    book.apply("Approving with too short a digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff"))], Schema(says)).await?;
+    let says = "spec.digest: Invalid value: \"6a7ff\": must be the request's whole status.digest: sha256: and 64 hex digits";
+    book.apply("Approving with a part of the digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff"))], Schema(says)).await?;
     let says = format!(
-        "DigestStale: the digest '6a7ff3c2e1b09d48' is not that of what would be granted now, {digest}; look at request 'inc-4711' again and decide anew"
+        "DigestStale: the digest '6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48' is not that of what would be granted now, {digest}; look at request 'inc-4711' again and decide anew"
     );
-    book.apply("Approving with another digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff3c2e1b09d48"))], Webhook(&says))
-        .await?;
+    book.apply(
+        "Approving with another digest",
+        "lead-1",
+        approve.clone(),
+        &[("spec.digest", json!("6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48"))],
+        Webhook(&says),
+    )
+    .await?;
     let says = "CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
     book.apply("Approving without comment", "lead-1", approve.clone(), &[("spec.comment", Value::Null)], Webhook(says)).await?;
     let says = "DurationTooLong: duration 1h is longer than the 45m that was asked for; an approver can only shorten it";

@@ -43,6 +43,7 @@ variables:
 
 {{- define "jit-rbac.policy.activation.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
+  {{- include "jit-rbac.policy.size" (dict "one" .one "labels" 32 "annotations" 32 "text" 16384 "owners" 1 "finalizers" 16 "managers" 16) | nindent 2 }}
   - expression: "!(variables.creating && variables.operator) || variables.probing"
     reason: Forbidden
     code: OperatorMakesNone

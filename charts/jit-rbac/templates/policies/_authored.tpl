@@ -11,6 +11,7 @@ matchConstraints:
       resources: [{{ .resource }}]
 variables:
   {{- include "jit-rbac.policy.variables" . | nindent 2 }}
+  {{- include "jit-rbac.policy.metadata" . | nindent 2 }}
   - name: spec
     expression: dyn(object).spec
   # Labels, annotations and the like are anybody's whom RBAC lets; who wrote the spec stays recorded.
@@ -22,13 +23,14 @@ variables:
       object.metadata.?finalizers.orValue([]).exists(f,
         !variables.updating || !(f in oldObject.metadata.?finalizers.orValue([])))
   - name: author
-    expression: object.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
+    expression: variables.annotations[?'jitrbac.dev/author'].orValue('')
   {{- .variables | nindent 2 }}
 {{ include "jit-rbac.policy.checks" (include "jit-rbac.policy.authored.checks" .) }}
 {{- end -}}
 
 {{- define "jit-rbac.policy.authored.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
+  {{- include "jit-rbac.policy.size" (dict "one" .one "labels" 64 "annotations" 64 "text" 262144 "owners" 16 "finalizers" 16 "managers" 32) | nindent 2 }}
   # The operator makes none of these itself, but proves the policies with a dry run.
   - expression: "!variables.operator || request.?dryRun.orValue(false)"
     reason: Forbidden

@@ -56,6 +56,8 @@ spec:
   expression: object.metadata.?ownerReferences.orValue([])
 - name: finalizers
   expression: object.metadata.?finalizers.orValue([])
+- name: managers
+  expression: dyn(object).metadata.?managedFields.orValue([])
 # Only for UPDATE.
 - name: sameMetadata
   expression: |-
@@ -116,4 +118,35 @@ must be refused, and it is refused to everybody, the operator too. What is store
   code: Probe
   message: >-
     the label jitrbac.dev/probe asks the policy {{ $name }} to refuse, which proves that it is in force; take the label off
+{{- end -}}
+
+{{/*
+How much metadata an object may have: (dict "one" "request" "labels" 32 ...). Whoever may write one could otherwise fill the memory of all
+who read it. Counts come first, so that no write costs the API server more than they allow. What is stored already may stay as large as
+it is: it can be deleted and migrated. The webhook measures the object as a whole.
+*/}}
+{{- define "jit-rbac.policy.size" -}}
+- expression: |-
+    variables.deleting || (
+      (size(variables.labels) <= {{ .labels }} ||
+        (variables.updating && size(variables.labels) <= size(oldObject.metadata.?labels.orValue({})))) &&
+      (size(variables.owners) <= {{ .owners }} ||
+        (variables.updating && size(variables.owners) <= size(oldObject.metadata.?ownerReferences.orValue([])))) &&
+      (size(variables.finalizers) <= {{ .finalizers }} ||
+        (variables.updating && size(variables.finalizers) <= size(oldObject.metadata.?finalizers.orValue([])))) &&
+      (size(variables.managers) <= {{ .managers }} ||
+        (variables.updating && size(variables.managers) <= size(dyn(oldObject).metadata.?managedFields.orValue([])))) &&
+      ((size(variables.annotations) <= {{ .annotations }} &&
+          variables.annotations.map(k, size(variables.annotations[k])).sum() <= {{ .text }}) ||
+        (variables.updating && variables.annotations == oldObject.metadata.?annotations.orValue({}))))
+  reason: Forbidden
+  code: ObjectTooLarge
+  messageExpression: |-
+    "the metadata is too large: it has " + string(size(variables.labels)) + " labels (at most {{ .labels }}), " +
+    string(size(variables.annotations)) + " annotations (at most {{ .annotations }}, with {{ .text }} characters), " +
+    string(size(variables.owners)) + " owners (at most {{ .owners }}), " + string(size(variables.finalizers)) +
+    " finalizers (at most {{ .finalizers }}) and " + string(size(variables.managers)) + " entries in managedFields (at most {{ .managers }})"
+  message: >-
+    the {{ .one }} has too much metadata: at most {{ .labels }} labels, {{ .annotations }} annotations with {{ .text }} characters,
+    {{ .owners }} owners, {{ .finalizers }} finalizers and {{ .managers }} entries in managedFields
 {{- end -}}

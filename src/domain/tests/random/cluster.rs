@@ -198,6 +198,7 @@ impl Cluster {
             role: self.role.clone().filter(|_| eligibility.is_some()).map_or(Lookup::Absent, Lookup::Found),
             eligibility: eligibility.map_or(Lookup::Absent, Lookup::Found),
             decisions: stored.decisions.clone(),
+            unread: Unread::default(),
             peers: peers.collect(),
             base,
             binding: self.binding(facts),

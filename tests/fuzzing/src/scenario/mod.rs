@@ -22,7 +22,8 @@ use jit_rbac::{
         policy::{Approval, Automatic},
     },
     domain::{
-        Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Verdict, decide,
+        Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Unread, Verdict,
+        decide,
         digest::Digest,
         namespace::GuardedLabels,
         person::Identities,
@@ -184,6 +185,7 @@ impl World {
                 policy: Lookup::Found(Arc::new(object("two-eyes", "policy-uid", at(-86_400), policy))),
                 role: Lookup::Found(RoleFacts { kind: RoleKind::ClusterRole, name: "edit".to_owned(), uid: "role-uid".to_owned(), rules }),
                 decisions: Vec::new(),
+                unread: Unread::default(),
                 peers: Vec::new(),
                 base: None,
                 binding: Binding::Absent,

@@ -1,0 +1,117 @@
+//! How many decisions on one request are stored: what would have no effect is refused, and so is more than any policy can use.
+//!
+//! Every decision is kept as long as its request, and every look at the request reads them. Without a bound one eligible person could fill
+//! the memory of the webhook (T45). What takes access away is never refused for a number, only where somebody took it away already.
+
+use chrono::TimeDelta;
+
+use super::{
+    approval, decisions,
+    facts::{Object, RequestFacts, Settings, Snapshot},
+    policy::{self, stamp},
+    refusal::Refusal,
+};
+use crate::api::{
+    ActivationDecisionSpec, ApprovalPolicySpec, Reason, Stamp, Verb,
+    policy::{MAX_REQUIRED, MAX_STAGES},
+};
+
+/// Most decisions on one request before another Approve or Review is refused, where the policy asks for few approvals.
+pub const LEAST_DECISIONS: usize = 64;
+/// Most decisions Approve and Review of one person on one request: one, and one more after each change of policy, role or eligibility.
+pub const MAX_OF_ONE: usize = 16;
+/// So many people's word against a request is enough: another one would change nothing.
+pub const MAX_AGAINST: usize = 8;
+
+/// Most decisions on one request under this policy before another Approve or Review is refused: three times as many as it asks for, since an
+/// approval must be given again after a change of what is approved, and some that do not count.
+#[must_use]
+pub fn most_decisions(policy: Option<&ApprovalPolicySpec>) -> usize {
+    let stages = policy.into_iter().flat_map(|policy| policy.approval.stages.iter().take(MAX_STAGES));
+    let needed: usize = stages.map(|stage| policy::required(stage).min(MAX_REQUIRED)).sum();
+    LEAST_DECISIONS.max(3 * needed + 16)
+}
+
+/// The refusal of a decision on a request whose end is recorded: nothing can come of it. A review of it still can.
+pub fn recorded_end(request: &RequestFacts, decision: Verb) -> Result<(), Refusal> {
+    let Some(state) = request.record.state.filter(|state| state.is_terminal()) else { return Ok(()) };
+    let name = &request.object.name;
+    match decision {
+        Verb::Review => Ok(()),
+        Verb::Approve => Err(settled(format!("request '{name}' is {state} already: there is nothing left to approve"))),
+        Verb::Deny | Verb::Revoke | Verb::Deactivate => {
+            Err(settled(format!("request '{name}' has already ended ({state}): the decision {decision} would have no effect")))
+        }
+    }
+}
+
+fn settled(message: String) -> Refusal {
+    Refusal::new(Reason::RequestSettled, message)
+}
+
+/// The refusal of a decision against a request, if this person or many others have already made one that counts. It ends the request,
+/// however long the operator takes to carry it out.
+pub fn against_again(
+    snapshot: &Snapshot,
+    decision: &Object<ActivationDecisionSpec>,
+    who: &Stamp,
+    settings: &Settings,
+) -> Result<(), Refusal> {
+    let name = &snapshot.request.object.name;
+    let counting = || decisions::against(snapshot, settings);
+    let by_the_same = |earlier: &&Object<ActivationDecisionSpec>| {
+        earlier.spec.decider.as_ref().is_some_and(|decider| settings.identities.same(decider, who))
+    };
+    if let Some(earlier) = counting().find(by_the_same) {
+        return Err(settled(format!(
+            "'{}' has already made the decision {} on request '{name}', at {}: it counts, and {} would have no effect; wait until it is carried out",
+            decisions::decider(earlier),
+            earlier.spec.decision,
+            stamp(earlier.created),
+            decision.spec.decision,
+        )));
+    }
+    let many = counting().take(MAX_AGAINST).count();
+    if many < MAX_AGAINST {
+        return Ok(());
+    }
+    Err(settled(format!(
+        "{many} decisions that end request '{name}' have already been made: {} would have no effect; wait until they are carried out",
+        decision.spec.decision
+    )))
+}
+
+/// The refusal of an Approve or a Review, if the request has as many as are ever of use.
+pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Settings) -> Result<(), Refusal> {
+    let request = &snapshot.request;
+    let refuse = |why: String| Err(Refusal::new(Reason::TooManyDecisions, why));
+    let name = &request.object.name;
+    let mut his = snapshot.decisions.iter().filter(|earlier| {
+        matches!(earlier.spec.decision, Verb::Approve | Verb::Review)
+            && approval::is_about(earlier, request)
+            && earlier.spec.decider.as_ref().is_some_and(|decider| settings.identities.same(decider, who))
+    });
+    if his.nth(MAX_OF_ONE - 1).is_some() {
+        return refuse(format!(
+            "'{}' has made {MAX_OF_ONE} of at most {MAX_OF_ONE} decisions Approve and Review on request '{name}'; have it made anew",
+            who.username
+        ));
+    }
+    let most = most_decisions(snapshot.policy.found().map(|policy| &policy.spec));
+    let stored = snapshot.decisions.iter().filter(|earlier| approval::is_about(earlier, request)).count();
+    if stored < most && !snapshot.unread.more {
+        return Ok(());
+    }
+    refuse(format!(
+        "request '{name}' has {most} or more decisions, and no further {decision} is stored; end it with Deny, Revoke or Deactivate, and have it made \
+         anew"
+    ))
+}
+
+/// True where time alone tells that an earlier decision was recorded by now, or does not count.
+pub(super) fn should_be_recorded(earlier: &Object<ActivationDecisionSpec>, decision: &Object<ActivationDecisionSpec>) -> bool {
+    decision.created.signed_duration_since(earlier.created) > RECORDED_WITHIN
+}
+
+/// The operator records a decision within this time; holding back for proofs and takeovers included.
+pub(super) const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);

@@ -1,0 +1,83 @@
+//! How large an object of ours may be, with its metadata: everybody who may write one could otherwise fill the memory of whoever reads it
+//! (T45). The admission policies bound what they can count; admission measures the whole object.
+
+use super::refusal::Refusal;
+use crate::api::Reason;
+
+/// What an object takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Number of labels.
+    pub labels: usize,
+    /// Number of annotations.
+    pub annotations: usize,
+    /// Characters of all values of annotations.
+    pub annotation_text: usize,
+    /// Number of owners.
+    pub owners: usize,
+    /// Number of finalizers.
+    pub finalizers: usize,
+    /// Number of entries in `managedFields`, one for each writer.
+    pub managers: usize,
+    /// Bytes of all of it as JSON.
+    pub bytes: usize,
+}
+
+/// Of a request or a decision: what kubectl, GitOps and admission add, several times over. What people say is bounded by the schema.
+pub const OF_A_RECORD: Size =
+    Size { labels: 32, annotations: 32, annotation_text: 16 << 10, owners: 1, finalizers: 16, managers: 16, bytes: 128 << 10 };
+
+/// Of an eligibility or a policy: as much as their schemas allow, once more in the annotation of `kubectl apply`.
+pub const OF_A_RULE: Size =
+    Size { labels: 64, annotations: 64, annotation_text: 256 << 10, owners: 16, finalizers: 16, managers: 32, bytes: 768 << 10 };
+
+impl Size {
+    /// The refusal of an object that is larger than `most` in some way; of a change, only where it is also larger than `before`: what is
+    /// stored already can still be deleted and migrated.
+    pub fn within(&self, most: &Self, before: Option<&Self>, kind: &str) -> Result<(), Refusal> {
+        let of =
+            |size: &Self| [size.labels, size.annotations, size.annotation_text, size.owners, size.finalizers, size.managers, size.bytes];
+        let what = [
+            "labels",
+            "annotations",
+            "characters in annotations",
+            "owner references",
+            "finalizers",
+            "entries in metadata.managedFields",
+            "bytes as JSON",
+        ];
+        let grown = of(&before.copied().unwrap_or_default());
+        let found = of(self).into_iter().zip(of(most)).zip(grown).zip(what);
+        let mut above = found.filter(|(((has, most), before), _)| has > most && has > before);
+        let Some((((has, most), _), what)) = above.next() else { return Ok(()) };
+        Err(Refusal::new(Reason::ObjectTooLarge, format!("the {kind} has {has} {what}, at most {most} are allowed; write it with less")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f48_every_measure_has_a_bound_and_what_is_stored_already_may_stay() {
+        type Measure = fn(&mut Size) -> &mut usize;
+        let measures: [(Measure, &str); 7] = [
+            (|size| &mut size.labels, "has 33 labels, at most 32 are allowed"),
+            (|size| &mut size.annotations, "has 33 annotations, at most 32 are allowed"),
+            (|size| &mut size.annotation_text, "has 16385 characters in annotations, at most 16384 are allowed"),
+            (|size| &mut size.owners, "has 2 owner references, at most 1 are allowed"),
+            (|size| &mut size.finalizers, "has 17 finalizers, at most 16 are allowed"),
+            (|size| &mut size.managers, "has 17 entries in metadata.managedFields, at most 16 are allowed"),
+            (|size| &mut size.bytes, "has 131073 bytes as JSON, at most 131072 are allowed"),
+        ];
+        assert_eq!(OF_A_RECORD.within(&OF_A_RECORD, None, "ActivationDecision"), Ok(()));
+        for (measure, says) in measures {
+            let mut size = OF_A_RECORD;
+            *measure(&mut size) += 1;
+            let refusal = size.within(&OF_A_RECORD, Some(&OF_A_RECORD), "ActivationDecision").unwrap_err();
+            assert_eq!(refusal.to_string(), format!("ObjectTooLarge: the ActivationDecision {says}; write it with less"));
+            assert_eq!(size.within(&OF_A_RECORD, None, "ActivationDecision"), Err(refusal));
+            assert_eq!(size.within(&OF_A_RECORD, Some(&size), "ActivationDecision"), Ok(()), "it was as large before");
+        }
+    }
+}
