@@ -13,7 +13,7 @@ use super::{
 use crate::api::{
     ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
     identity::SERVICE_ACCOUNT_PREFIX,
-    policy::{EligibilityRules, Stage},
+    policy::{EligibilityRules, MAX_REQUIRED, MAX_STAGES, Stage},
 };
 
 /// How long people have to decide when a policy does not say.
@@ -45,6 +45,13 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
         return Err(Refusal::new(
             Reason::InvalidField,
             "spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose",
+        ));
+    }
+    // The status of a request holds so many approvals; a grant that needs more could not be recorded.
+    if approval.stages.len() > MAX_STAGES {
+        return Err(Refusal::new(
+            Reason::InvalidField,
+            format!("spec.approval.stages has {} stages, at most {MAX_STAGES} are allowed; leave some out", approval.stages.len()),
         ));
     }
     let mut names = BTreeSet::new();
@@ -123,6 +130,12 @@ fn check_stage(stage: &Stage) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::InvalidField, format!("{field} are empty; name at least one user or group")));
     }
     check_people(&stage.approvers, &field)?;
+    if required(stage) > MAX_REQUIRED {
+        return Err(Refusal::new(
+            Reason::InvalidField,
+            format!("stage '{}' requires {} people, at most {MAX_REQUIRED} are allowed; lower `required`", stage.name, required(stage)),
+        ));
+    }
     let mut users: Vec<_> = stage.approvers.users.iter().collect();
     users.sort_unstable();
     users.dedup();

@@ -143,7 +143,11 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
             others.push(request);
         }
     }
-    let policy = |request: &RequestFacts| world.policy_of(&request.object.spec.eligibility_ref.name);
+    // One whose eligibility cannot be read may be under the policy that asks.
+    let policy = |request: &RequestFacts| {
+        let name = Some(&request.object.spec.eligibility_ref.name).filter(|name| !name.is_empty());
+        world.policy_of(name.unwrap_or(&facts.object.spec.eligibility_ref.name))
+    };
     others
         .into_iter()
         .filter_map(|request| {

@@ -112,6 +112,14 @@ impl Wanted<'_> {
         }
     }
 
+    /// The eligibility of everything in the list, where it is of one.
+    const fn eligibility(&self) -> Option<&str> {
+        match self {
+            Self::Live { eligibility, .. } | Self::Ended { eligibility, .. } => Some(eligibility),
+            Self::LiveOf(_) | Self::Review(_) => None,
+        }
+    }
+
     fn selector(&self) -> String {
         match self {
             Self::Live { username, eligibility, .. } => {
@@ -138,7 +146,7 @@ pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Resul
     let mut pages = Pages::new(client, path, format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of, None);
     let mut found = Vec::new();
     while let Some(page) = pages.next().await? {
-        found.extend(page.into_iter().map(|stored| stored.request(wanted.username())));
+        found.extend(page.into_iter().map(|stored| stored.request(wanted.username(), wanted.eligibility())));
     }
     Ok(found)
 }

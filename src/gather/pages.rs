@@ -137,13 +137,13 @@ impl Stored {
         }
     }
 
-    /// The request. Of one that cannot be understood as a whole, each part that can; one that stands in a list of the requests of `username` is
-    /// that person's. Without a state it counts as one that nobody has decided.
+    /// The request. Of one that cannot be understood as a whole, each part that can; one that is in a list of the requests of `username`, or
+    /// under `eligibility`, is that. Without a state it counts as one that nobody has decided.
     #[must_use]
-    pub fn request(&self, username: Option<&str>) -> RequestFacts {
+    pub fn request(&self, username: Option<&str>, eligibility: Option<&str>) -> RequestFacts {
         let meta = self.meta();
         let namespace = meta.namespace.clone().unwrap_or_default();
-        let spec = RoleActivationRequestSpec::deserialize(&self.spec).unwrap_or_else(|_| self.spec_in_parts(username));
+        let spec = RoleActivationRequestSpec::deserialize(&self.spec).unwrap_or_else(|_| self.spec_in_parts(username, eligibility));
         let status = if self.status.is_null() {
             RoleActivationRequestStatus::default()
         } else {
@@ -152,11 +152,12 @@ impl Stored {
         RequestFacts { namespace, object: convert::object(&meta, spec), record: convert::record(status) }
     }
 
-    fn spec_in_parts(&self, username: Option<&str>) -> RoleActivationRequestSpec {
+    fn spec_in_parts(&self, username: Option<&str>, eligibility: Option<&str>) -> RoleActivationRequestSpec {
         let line = |text: &str| Line::try_from(text.to_owned()).ok();
         let stamp = part::<Stamp>(&self.spec, "requester").or_else(|| Some(Stamp { username: line(username?)?, ..Stamp::default() }));
         RoleActivationRequestSpec {
-            eligibility_ref: part::<NameRef>(&self.spec, "eligibilityRef").unwrap_or_default(),
+            eligibility_ref: part::<NameRef>(&self.spec, "eligibilityRef")
+                .unwrap_or_else(|| NameRef { name: eligibility.unwrap_or_default().to_owned() }),
             extends: part::<Extends>(&self.spec, "extends"),
             requester: stamp,
             ..RoleActivationRequestSpec::default()

@@ -37,6 +37,18 @@ fn t06_nobody_needed_is_said_on_purpose() {
 }
 
 #[test]
+fn f10_no_more_approvals_are_asked_for_than_a_status_holds() {
+    let stages = |number: usize, required: i32| {
+        move |p: &mut ApprovalPolicySpec| {
+            p.approval.stages = (0..number).map(|n| stage(&format!("s-{n}"), required, &["group leads"])).collect();
+        }
+    };
+    assert_eq!(check(stages(5, 16)), "usable");
+    assert_eq!(check(stages(6, 1)), "InvalidField: spec.approval.stages has 6 stages, at most 5 are allowed; leave some out");
+    assert_eq!(check(stages(1, 17)), "InvalidField: stage 's-0' requires 17 people, at most 16 are allowed; lower `required`");
+}
+
+#[test]
 fn a_quorum_can_be_reached() {
     let impossible = "QuorumImpossible: stage 'lead' requires 3 people and names 2; name more users or a group, or lower `required`";
     assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2"])]), impossible);
