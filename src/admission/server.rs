@@ -18,7 +18,10 @@ use axum::{
 use futures::StreamExt;
 use kube::core::admission::Operation;
 use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
-use tokio::time::timeout_at;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::timeout_at,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -168,17 +171,24 @@ async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Ve
 
 /// The question of a body, once there are permits for it, which has to be before `end`.
 async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Permits<'a>), Unread> {
-    let unopened = Unopened::new(body)?;
+    let unopened = beside_others(body, || Unopened::new(body))?;
     let class = unopened.class();
     let Ok(permits) = timeout_at(end, desk.permits(class, peer, unopened.permits())).await else {
         return Err(unopened.refused(late()));
     };
-    let asked = unopened.question()?;
+    let asked = beside_others(body, || unopened.question())?;
     if Class::of(&asked.resource.resource) != class {
         let answer = Box::new(Answer::Malformed("the question names two resources".to_owned()));
         return Err(Unread::Question { uid: asked.uid, answer });
     }
     Ok((asked, permits))
+}
+
+/// Works through a body. A long one takes a while, and as many of them as there are processors would keep all others waiting: then this
+/// thread goes on with it alone.
+fn beside_others<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
+    let may_block = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if body.len() > SHORT_BODY && may_block { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn late() -> Answer {

@@ -329,7 +329,8 @@ async fn f80_a_decision_about_an_earlier_request_of_the_name_is_refused_and_neve
 async fn f48_objects_with_more_than_is_of_use_are_refused_in_both_phases_and_grow_no_further() {
     let many = |number: usize| (0..number).map(|n| (format!("k{n}"), Value::from("v"))).collect::<serde_json::Map<_, _>>();
     let writers = |number: usize, fields: usize| -> Value {
-        let fields: Value = json!({"f:spec": (0..fields).map(|n| (format!("f:{}{n}", "k".repeat(100)), json!({}))).collect::<serde_json::Map<_, _>>()});
+        let fields: Value =
+            json!({"f:spec": (0..fields).map(|n| (format!("f:{}{n}", "k".repeat(100)), json!({}))).collect::<serde_json::Map<_, _>>()});
         let one = |n: usize| json!({"manager": format!("m{n}"), "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
         (0..number).map(one).collect()
     };
