@@ -72,7 +72,8 @@ pub async fn others(
     }
     let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
     let known = live.into_iter().chain(ended).flatten();
-    Ok(peers(world, known.chain(lists.into_iter().flatten()), facts))
+    // The lists first: what is remembered of an end says nothing of the review that an emergency owes.
+    Ok(peers(world, lists.into_iter().flatten().chain(known), facts))
 }
 
 /// Active and pending requests, as the cache knows them.
