@@ -107,7 +107,7 @@ impl Session {
     pub async fn extensions_of(&self, request: &RoleActivationRequest, only_active: bool) -> Result<Vec<RoleActivationRequest>, Problem> {
         let scope = Scope::In(vec![request.namespace().unwrap_or_default()]);
         let mut fields = vec![selectors::under_eligibility(&request.spec.eligibility_ref.name)];
-        fields.extend(selectors::of_requester(requester(request)));
+        fields.push(selectors::of_requester(requester(request)));
         let all = self.requests(&scope, &fields.join(",")).await?;
         let counts = |later: &RoleActivationRequest| was_granted(later) && (!only_active || state(later) == State::Active);
         let mut found: Vec<RoleActivationRequest> = Vec::new();
