@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use crate::{
     api::{State, names::binding_name},
-    domain::{Binding, BindingAction, RequestFacts, Snapshot, decide::decide},
+    domain::{Binding, BindingAction, RequestFacts, Snapshot, Unread, decide::decide},
     gather::cache::Key,
 };
 
@@ -45,6 +45,7 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
         policy: around.policy,
         role: around.role,
         decisions: Vec::new(),
+        unread: Unread::default(),
         peers: Vec::new(),
         base: None,
         binding: Binding::Unread,
