@@ -281,6 +281,10 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 80))]
     pub rules_hash: String,
+    /// SHA-256 over what the rules allow, however they are written: a role that changes without another of these allows the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 80))]
+    pub access_hash: String,
     /// The riskiest 64 rules, the riskiest first, one a line in the form `verbs resources (names)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 512)))]

@@ -55,7 +55,8 @@ pub struct ApprovalPolicySpec {
     /// What an eligibility under this policy must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eligibility: Option<EligibilityRules>,
-    /// What happens when the role's rules change while it is active; absent: Report.
+    /// What happens when the role comes to allow something else while it is active; absent: Revoke where that outlives a grant and the
+    /// eligibility's `acceptRisks` does not list it, Report otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_role_change: Option<OnRoleChange>,
     /// How long an ended request and its decisions are kept; absent: for ever.
@@ -315,7 +316,7 @@ pub struct EligibilityRules {
     pub require_justification: bool,
 }
 
-/// What happens when a role's rules change while it is active.
+/// What happens when a role comes to allow something else while it is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRoleChange {
     /// The request says so.

@@ -122,6 +122,8 @@ pub struct Record {
     pub reason: Option<Reason>,
     /// Hash of the role's rules that was reported.
     pub rules_hash: Option<String>,
+    /// Hash over what those rules allow; records of older versions have none.
+    pub access_hash: Option<String>,
     /// End that was reported.
     pub ended_at: Option<DateTime<Utc>>,
     /// Review that was reported.

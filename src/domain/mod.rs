@@ -3,6 +3,7 @@
 //! This room knows no Kubernetes client, no runtime and no clock: what was read comes in as [`facts`], the time as a parameter.
 //! Admission and controllers call the same functions, so that what `kubectl apply` answers is what would happen.
 
+mod access;
 pub mod approval;
 pub mod author;
 pub mod binding;

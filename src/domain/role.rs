@@ -35,6 +35,7 @@ pub struct Rule {
 pub struct Rules {
     rules: Vec<Rule>,
     hash: String,
+    access_hash: String,
     too_long: Option<usize>,
 }
 
@@ -49,13 +50,15 @@ impl Rules {
         hasher.update(b"jitrbac.dev/rules/v1\n");
         hasher.update(super::digest::canonical(&rules));
         let hash = format!("sha256:{}", super::digest::hex(&hasher.finalize()));
-        Self { rules, hash, too_long: None }
+        let access_hash = super::access::hash(&rules).unwrap_or_else(|| hash.clone());
+        Self { rules, hash, access_hash, too_long: None }
     }
 
     /// Rules that were not read, since they have so many bytes. They are no other rules than those that anybody knows.
     #[must_use]
     pub fn too_long(bytes: usize) -> Self {
-        Self { rules: Vec::new(), hash: format!("unread:{bytes}"), too_long: Some(bytes) }
+        let hash = format!("unread:{bytes}");
+        Self { rules: Vec::new(), access_hash: hash.clone(), hash, too_long: Some(bytes) }
     }
 
     /// How many bytes they have, if those are too many to be read.
@@ -82,6 +85,12 @@ impl Rules {
         &self.hash
     }
 
+    /// SHA-256 over what the rules allow, however they are written.
+    #[must_use]
+    pub fn access_hash(&self) -> &str {
+        &self.access_hash
+    }
+
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -102,6 +111,7 @@ impl Rules {
             kind: Some(kind),
             name: name.to_owned(),
             rules_hash: self.hash.clone(),
+            access_hash: self.access_hash.clone(),
             rule_count: if with_rules { i64::try_from(lines.len()).unwrap_or(i64::MAX) } else { 0 },
             truncated: with_rules && (self.too_long.is_some() || lines.len() > MAX_SHOWN_RULES || lines.iter().any(too_long)),
             rules: lines

@@ -10,6 +10,7 @@ use super::{
     person::{self, Account},
     policy::stamp,
     refusal::Refusal,
+    risks,
     start::{self, Term},
 };
 use crate::api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
@@ -46,19 +47,49 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
         .role
         .as_ref()
         .map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
-    let (reason, message) = match role_changed(snapshot) {
-        None => (Reason::Granted, granted),
-        Some(_) => (Reason::RoleChanged, format!("{granted}; the role's rules have changed since it was granted")),
+    let (reason, message) = if role_changed(snapshot) {
+        (Reason::RoleChanged, format!("{granted}; the role's rules have changed since it was granted"))
+    } else {
+        (Reason::Granted, granted)
     };
     Verdict { review, look_again: Some(look_again), ..Verdict::new(State::Active, reason, message) }
 }
 
-/// What the policy says about a role whose rules are no longer those that were granted (T17); none where they are. What was granted and
-/// is not recorded counts as changed.
-fn role_changed(snapshot: &Snapshot) -> Option<OnRoleChange> {
-    let (role, policy) = (snapshot.role.found()?, snapshot.policy.found()?);
-    let same = snapshot.request.record.rules_hash.as_deref() == Some(role.rules.hash());
-    (!same).then(|| policy.spec.on_role_change.unwrap_or(OnRoleChange::Report))
+/// True when the role allows something else than what was granted (T17). What was granted and is not recorded counts as changed; records
+/// of older versions are held against the rules as they are written.
+fn role_changed(snapshot: &Snapshot) -> bool {
+    let (record, Some(role)) = (&snapshot.request.record, snapshot.role.found()) else { return false };
+    match &record.access_hash {
+        Some(granted) => granted != role.rules.access_hash(),
+        None => record.rules_hash.as_deref() != Some(role.rules.hash()),
+    }
+}
+
+/// The refusal of a role that allows something else now, where the policy ends its grants then. A policy that says nothing ends them where
+/// the role has come to allow what outlives a grant and what the eligibility's author has not accepted (T18).
+fn role_no_longer_granted(snapshot: &Snapshot) -> Option<Refusal> {
+    let (role, policy, eligibility) = (snapshot.role.found()?, snapshot.policy.found()?, snapshot.eligibility.found()?);
+    if !role_changed(snapshot) {
+        return None;
+    }
+    let message = match policy.spec.on_role_change {
+        Some(OnRoleChange::Report) => return None,
+        Some(OnRoleChange::Revoke) => {
+            format!(
+                "the rules of the {} '{}' changed, and policy '{}' says Revoke then (spec.onRoleChange)",
+                role.kind, role.name, policy.name
+            )
+        }
+        None => {
+            let refusal = risks::check(&eligibility.spec.role_ref, &role.rules, &eligibility.spec.accept_risks).err()?;
+            format!(
+                "the rules of the {} '{}' changed while it was active, and eligibility '{}' does not accept them: {} (policy '{}' may say \
+                 otherwise in spec.onRoleChange)",
+                role.kind, role.name, eligibility.name, refusal.message, policy.name
+            )
+        }
+    };
+    Some(Refusal::new(Reason::RoleChanged, message))
 }
 
 /// What ends a running grant before its time, if anything does.
@@ -85,11 +116,8 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     if let Some((state, refusal)) = extension::broken(snapshot, &settings.identities, now) {
         return Some(Verdict::refused(state, refusal));
     }
-    if role_changed(snapshot) == Some(OnRoleChange::Revoke) {
-        let role = snapshot.role.found().map(|role| format!("{} '{}'", role.kind, role.name)).unwrap_or_default();
-        let policy = snapshot.policy.found().map_or("", |policy| policy.name.as_str());
-        let message = format!("the rules of the {role} changed, and policy '{policy}' says Revoke then (spec.onRoleChange)");
-        return Some(revoked(Refusal::new(Reason::RoleChanged, message)));
+    if let Some(refusal) = role_no_longer_granted(snapshot) {
+        return Some(revoked(refusal));
     }
     let name = binding_name(&request.object.uid);
     match &snapshot.binding {

@@ -76,6 +76,7 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
 /// What a status says.
 #[must_use]
 pub fn record(status: RoleActivationRequestStatus) -> Record {
+    let access_hash = status.role.as_ref().map(|role| role.access_hash.clone()).filter(|hash| !hash.is_empty());
     let rules_hash = status.role.as_ref().map(|role| role.rules_hash.clone()).filter(|hash| !hash.is_empty());
     let role = status.role.and_then(|role| role.kind.map(|kind| RoleRef { kind, name: role.name }));
     Record {
@@ -89,6 +90,7 @@ pub fn record(status: RoleActivationRequestStatus) -> Record {
         binding: status.binding_ref,
         role,
         rules_hash,
+        access_hash,
         ended_at: status.ended_at,
         review: status.review,
         approvers: status.approvals.into_iter().map(|approval| approval.approver).collect(),

@@ -315,6 +315,7 @@ impl World {
             Binding::Absent | Binding::Unread => None,
         };
         let rules = world.snapshot.role.found().map(|role| role.rules.hash().to_owned());
+        let access = world.snapshot.role.found().map(|role| role.rules.access_hash().to_owned());
         world.record(|r| {
             r.state = Some(verdict.state);
             r.reason = Some(verdict.reason);
@@ -326,6 +327,7 @@ impl World {
             }
             if let Some(grant) = &verdict.grant {
                 r.rules_hash = rules.clone();
+                r.access_hash = access.clone();
                 r.granted_at = Some(grant.start);
                 r.began = (grant.began < grant.start).then_some(grant.began);
                 r.expires_at = Some(grant.deadline);

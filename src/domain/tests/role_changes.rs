@@ -41,7 +41,7 @@ fn t17_while_it_is_active_the_policy_says_what_becomes_of_it() {
     let same = world().policy(|p| p.on_role_change = Some(OnRoleChange::Revoke)).granted();
     assert_eq!(same.state(), State::Active);
     // Who takes the record away gains nothing.
-    assert_eq!(same.clone().record(|r| r.rules_hash = None).state(), State::Revoked);
+    assert_eq!(same.clone().record(|r| (r.rules_hash, r.access_hash) = (None, None)).state(), State::Revoked);
     // The order of rules, and a role made anew with the same, are no change.
     let anew = same.change(|w| {
         if let Lookup::Found(role) = &mut w.snapshot.role {
@@ -75,10 +75,55 @@ fn t18_a_role_that_gains_a_risk_is_granted_no_more_until_its_author_accepts_it()
     assert_eq!(risky.state(), State::Pending, "it waits for the author");
     assert_eq!(risky.clone().eligibility(|e| e.accept_risks = vec![RiskClass::ServiceAccountTokens]).state(), State::Active);
     assert_eq!(risky.eligibility(|e| e.accept_risks = vec![RiskClass::Impersonation]).state(), State::Pending);
-    assert_eq!(widened(world().granted(), tokens()).state(), State::Active, "what runs is the policy's affair");
+    let reported = world().policy(|p| p.on_role_change = Some(OnRoleChange::Report)).granted();
+    assert_eq!(widened(reported, tokens()).state(), State::Active, "what runs is the policy's affair, where it says so");
     let status = widened(world(), tokens()).snapshot.role.found().unwrap().rules.status(RoleKind::ClusterRole, "edit", true);
     assert_eq!(
         (status.risks, status.risk_summary.as_str()),
         (vec!["ServiceAccountTokens".to_owned(), "WorkloadCreate".to_owned()], "ServiceAccountTokens,WorkloadCreate")
     );
+}
+
+#[test]
+fn f57_what_runs_ends_when_its_role_gains_what_outlives_a_grant_and_nobody_accepted_it() {
+    assert_eq!(
+        widened(world().granted(), tokens()).told(),
+        "Revoked RoleChanged: the rules of the ClusterRole 'edit' changed while it was active, and eligibility 'payments-oncall' does not accept \
+         them: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose \
+         a role without it, or add ServiceAccountTokens to spec.acceptRisks (policy 'two-eyes' may say otherwise in spec.onRoleChange)"
+    );
+    let accepted = world().eligibility(|e| e.accept_risks = vec![RiskClass::ServiceAccountTokens]);
+    assert_eq!(widened(accepted.clone().granted(), tokens()).state(), State::Active);
+    // Strong and not lasting: reported only.
+    assert_eq!(widened(world().granted(), harmless()).state(), State::Active);
+    let exec = Rule {
+        api_groups: vec![String::new()],
+        resources: vec!["pods/exec".to_owned()],
+        verbs: vec!["create".to_owned()],
+        ..Rule::default()
+    };
+    assert_eq!(widened(world().granted(), exec).state(), State::Active);
+    // A class that the author stops to accept ends nothing by itself, but does once the role changes.
+    let no_longer = widened(accepted, tokens()).granted().eligibility(|e| e.accept_risks.clear());
+    assert_eq!(no_longer.state(), State::Active);
+    assert_eq!(widened(no_longer, harmless()).state(), State::Revoked);
+}
+
+#[test]
+fn f65_a_rule_that_adds_nothing_ends_nothing() {
+    let revoke = world().policy(|p| p.on_role_change = Some(OnRoleChange::Revoke)).granted();
+    for (more, state) in [
+        (rule(&["get"], &["deployments"]), State::Active),
+        (rule(&["patch"], &["deployments"]), State::Active),
+        (Rule { resource_names: vec!["web".to_owned()], ..rule(&["get"], &["statefulsets"]) }, State::Active),
+        (rule(&["get"], &["daemonsets"]), State::Revoked),
+        (rule(&["patch"], &["statefulsets"]), State::Revoked),
+    ] {
+        let changed = widened(revoke.clone(), more.clone());
+        assert_eq!(changed.state(), state, "{more:?}");
+        // A grant that an older version recorded is held against the rules as they are written.
+        assert_eq!(widened(revoke.clone().record(|r| r.access_hash = None), more).state(), State::Revoked);
+    }
+    let upgraded = revoke.record(|r| r.access_hash = None);
+    assert_eq!(upgraded.state(), State::Active, "an upgrade ends nothing");
 }

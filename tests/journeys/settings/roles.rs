@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{comes_to, edit, set};
 use crate::{
     ensure,
-    env::{AGGREGATED, Env, GAINING, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility, risks},
+    env::{AGGREGATED, Env, Error, GAINING, Journey, Outcome, SOON, Scene, approved_by, automatic, eligibility, risks},
     journeys,
     looks::{did, refused, says, until, until_condition},
 };
@@ -17,6 +17,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![
         t17_on_role_change_of_a_namespaced_role,
         t17_on_role_change_of_an_aggregated_cluster_role,
+        f57_a_grant_ends_whose_role_gains_what_outlives_it,
         t39_accept_risks_is_asked_for_what_outlives_a_grant,
         t18_accept_risks_is_asked_again_when_a_role_gains_one,
     ]
@@ -83,8 +84,38 @@ async fn t17_on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outc
     })
     .await?;
     three(&scene, &json!({"kind": "ClusterRole", "name": AGGREGATED})).await?;
+    // F65: a part that adds nothing is another role to read and the same one to hold.
+    let field = |name: &str| format!("jsonpath={{.status.role.{name}}}");
+    let rel = format!("{}-revoke", scene.name);
+    let shown = async |name: &str| Ok::<_, Error>(scene.kubectl(ADMIN, &["get", "rel", &rel, "-o", &field(name)]).await?.ok()?);
+    let (rules, access) = (shown("rulesHash").await?, shown("accessHash").await?);
+    let mut nothing = part("part-0", "pods");
+    nothing["rules"][0]["resourceNames"] = json!(["web"]);
+    scene.admin(&[nothing]).await?;
+    wait_for_ok("the eligibility to show other rules", SOON, async || {
+        let now = shown("rulesHash").await.map_err(|error| error.to_string())?;
+        if now == rules { Err(now) } else { Ok(()) }
+    })
+    .await?;
+    ensure!(!access.is_empty() && shown("accessHash").await? == access, "another access by a part that adds nothing");
+    let status = scene.status("revoke").await?;
+    ensure!(status["state"] == "Active" && status["reason"] == "Granted", "a part that adds nothing made it {status}");
     scene.admin(&[part("part-2", "events")]).await?;
     changed(&scene, &format!("ClusterRole '{AGGREGATED}'")).await
+}
+
+async fn f57_a_grant_ends_whose_role_gains_what_outlives_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("gains").await?;
+    three(&scene, &json!({"kind": "Role", "name": "debug"})).await?;
+    let tokens = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}}]"#;
+    scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=json", "-p", tokens]).await?.ok()?;
+    let status = scene.ends_as("silent", "Revoked", &["RoleChanged"], SOON).await?;
+    let told = format!("eligibility '{}-silent' does not accept them: Role 'debug' can create serviceaccounts/token", scene.name);
+    ensure!(says(&status).contains(&told), "it says {}", says(&status));
+    scene.ends_as("revoke", "Revoked", &["RoleChanged"], SOON).await?;
+    let status = until(&scene, "report", "to say that the role changed", |status| status["reason"] == "RoleChanged").await?;
+    ensure!(status["state"] == "Active", "where the policy says Report it is {}", status["state"]);
+    Ok(())
 }
 
 async fn t39_accept_risks_is_asked_for_what_outlives_a_grant(env: Arc<Env>) -> Outcome {

@@ -239,6 +239,7 @@ impl Cluster {
         }
         let bound = self.bindings.get(&key).map(|found| BindingRef { name: key.1.clone(), uid: found.uid.clone() });
         let rules = self.role.as_ref().map(|role| role.rules.hash().to_owned());
+        let access = self.role.as_ref().map(|role| role.rules.access_hash().to_owned());
         let record = &mut self.requests.get_mut(number)?.facts.record;
         if recorded {
             record.state = Some(verdict.state);
@@ -252,6 +253,7 @@ impl Cluster {
                 record.digest = Some(grant.digest.clone());
                 record.role = Some(grant.role.clone());
                 record.rules_hash = rules;
+                record.access_hash = access;
                 record.binding = bound;
             }
         }

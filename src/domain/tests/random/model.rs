@@ -167,7 +167,7 @@ impl Seen {
     /// Remembers a grant.
     pub fn granted(&mut self, cluster: &Cluster, grant: &Grant) {
         let key = (grant.namespace.clone(), grant.name.clone());
-        let rules = cluster.role.as_ref().map(|role| role.rules.hash().to_owned()).unwrap_or_default();
+        let rules = cluster.role.as_ref().map(|role| role.rules.access_hash().to_owned()).unwrap_or_default();
         self.rules.insert(key, rules);
     }
 
@@ -216,7 +216,7 @@ impl Seen {
             }
             let policy = cluster.policy.as_ref().map(|policy| &policy.spec);
             if policy.is_some_and(|p| p.on_role_change == Some(OnRoleChange::Revoke))
-                && self.rules.get(&key) != cluster.role.as_ref().map(|role| role.rules.hash().to_owned()).as_ref()
+                && self.rules.get(&key) != cluster.role.as_ref().map(|role| role.rules.access_hash().to_owned()).as_ref()
             {
                 return wrong("for a role that changed");
             }
