@@ -148,7 +148,7 @@ impl Config {
         Settings {
             operator_namespace: self.operator_namespace.clone(),
             max_grant: self.max_grant,
-            identities: Identities { prefixes: self.identity.prefixes.clone(), aliases: self.identity.aliases.clone() },
+            identities: Identities::new(&self.identity.prefixes, &self.identity.aliases),
             system_namespaces: self.system_namespaces.clone(),
             guarded_labels: GuardedLabels { keys: self.guarded_labels.keys.clone(), prefixes: self.guarded_labels.prefixes.clone() },
         }

@@ -40,6 +40,31 @@ pub fn is_forbidden(c: char) -> bool {
     )
 }
 
+/// True for a character that shows nothing where it stands among others: Unicode's `Default_Ignorable_Code_Point`
+/// (`DerivedCoreProperties.txt`, Unicode 17), which reserves what is not assigned yet, and letters and symbols that are blank.
+#[must_use]
+pub const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        // The blank pattern of Braille, the null note head.
+        | '\u{2800}' | '\u{1d159}')
+}
+
+/// The characters of a text that somebody can see, and the blanks between them.
+#[must_use]
+pub fn visible_length(text: &str) -> usize {
+    let shown: String = text.chars().filter(|c| !is_invisible(*c) && !is_forbidden(*c)).collect();
+    shown.trim().chars().count()
+}
+
+/// True for a text in which nobody sees anything.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    visible_length(text) == 0
+}
+
 /// `text` with every forbidden character replaced, for texts that others wrote and we must show.
 #[must_use]
 pub fn printable(text: &str) -> String {
@@ -51,6 +76,12 @@ impl<const MAX: usize> Line<MAX> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True where nobody sees anything.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        is_blank(&self.0)
     }
 
     /// True without any character.
@@ -131,7 +162,44 @@ mod tests {
         assert_eq!(Line::<3>::try_from("abcd".to_owned()), Err(LineError::TooLong { asked: 4, allowed: 3 }));
     }
 
+    #[test]
+    fn f54_what_nobody_sees_does_not_count() {
+        for text in [
+            "",
+            "   ",
+            "\u{17b4}\u{17b4}\u{17b5}",
+            "\u{ffa0}\u{ffa0}",
+            "\u{3164}",
+            "\u{115f}\u{1160}",
+            "\u{e0100}\u{e01ef}",
+            "\u{2800}\u{2800}",
+            "\u{34f}",
+            "\u{fe0f}",
+            "\u{180b}",
+            "\u{200b}",
+            "\u{3000}",
+            "\u{a0} \u{2003}",
+            "\u{3164} \u{3164}",
+            "\u{1d159}",
+            "\u{2065}",
+            "\u{e0080}",
+        ] {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for (text, length) in
+            [("a b", 3), (" a\u{3164}\u{3164}\u{3164}b ", 2), ("\u{2800}checkout\u{2800}", 8), ("❤\u{fe0f}", 1), ("សួស្តី", 6), ("日本", 2)]
+        {
+            assert_eq!(visible_length(text), length, "{text:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn f54_visible_text_is_never_blank(text in "[a-z0-9à-ÿα-ωа-яא-ת一-龥가-힣]{1,20}", hidden in "[\u{3164}\u{ffa0} \u{17b4}]{0,4}") {
+            prop_assert_eq!(visible_length(&format!("{hidden}{text}{hidden}")), text.chars().count());
+            prop_assert!(is_blank(&hidden));
+        }
+
         #[test]
         fn inv_26_what_is_printable_is_a_line(text in any::<String>()) {
             let shown = printable(&text);

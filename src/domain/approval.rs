@@ -122,7 +122,7 @@ pub fn progress(
     let stages = &policy.spec.approval.stages;
     let shortest = super::duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
     let complete = |d: &ActivationDecisionSpec| {
-        let comment = d.comment.as_ref().is_some_and(|c| !c.as_str().trim().is_empty());
+        let comment = d.comment.as_ref().is_some_and(|c| !c.is_blank());
         (comment || !policy.spec.approval.require_comment) && d.duration.is_none_or(|shorter| shorter >= shortest)
     };
     let evident = |decision: &Object<ActivationDecisionSpec>, approver: &Stamp| {

@@ -13,7 +13,9 @@ use super::{
     policy::stamp,
     refusal::Refusal,
 };
-use crate::api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
+use crate::api::{
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, Stamp, State, Verb, policy::Party, request::ReviewState,
+};
 
 /// The requester's own word that he gives it back, if he said so.
 #[must_use]
@@ -89,6 +91,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         return Err(another_request(request, decision.spec.request_ref.uid.as_deref()));
     }
     let himself = settings.identities.same(who, requester);
+    let looks_alike = !himself && settings.identities.alike(who, requester);
     match decision.spec.decision {
         Verb::Deactivate if !himself => Err(Refusal::new(
             Reason::NotTheRequester,
@@ -97,6 +100,15 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         Verb::Approve if himself => Err(Refusal::new(
             Reason::OwnRequest,
             format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
+        )),
+        Verb::Approve | Verb::Review if looks_alike => Err(Refusal::new(
+            Reason::OwnRequest,
+            format!(
+                "'{}' looks like '{}', who made request '{name}', and counts as the same person; somebody else must {}",
+                who.username,
+                requester.username,
+                decision.spec.decision.as_str().to_lowercase()
+            ),
         )),
         Verb::Deny | Verb::Revoke if himself => {
             Err(Refusal::new(Reason::OwnRequest, format!("request '{name}' is your own: use the decision Deactivate to give it back")))
@@ -163,10 +175,11 @@ fn review_emergency(
     let people = policy.and_then(emergency::reviewers).or(before.map(|review| &review.reviewers));
     if !people.is_some_and(|people| person::is_listed(who, people)) {
         let reviewers = people.map_or_else(|| "nobody".to_owned(), person::in_words);
+        let hints = why_not_listed(who, people.into_iter());
         return Err(Refusal::new(
             Reason::NotAReviewer,
             format!(
-                "'{}' may not review request '{name}': reviewers are {reviewers} (spec.emergency.reviewers of the policy)",
+                "'{}' may not review request '{name}': reviewers are {reviewers} (spec.emergency.reviewers of the policy){hints}",
                 who.username
             ),
         ));
@@ -194,6 +207,8 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
     let revoke = decision.spec.decision == Verb::Revoke;
     let allowed = if revoke { may_revoke(&policy.spec, who) } else { may_approve(&policy.spec, who) };
     if !allowed {
+        let revokers = policy.spec.revokers.iter().filter(|_| revoke);
+        let hints = why_not_listed(who, approvers(&policy.spec).chain(revokers));
         let (reason, people) = if revoke {
             let revokers = policy.spec.revokers.as_ref().map_or_else(|| "nobody".to_owned(), person::in_words);
             (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
@@ -203,7 +218,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         return Err(Refusal::new(
             reason,
             format!(
-                "'{}' may not {} under policy '{}': {people}",
+                "'{}' may not {} under policy '{}': {people}{hints}",
                 who.username,
                 decision.spec.decision.as_str().to_lowercase(),
                 policy.name
@@ -211,11 +226,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         ));
     }
     let waiting = verdict.state == State::AwaitingApproval;
-    if waiting
-        && !revoke
-        && policy.spec.approval.require_comment
-        && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty())
-    {
+    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
         return Err(comment_missing(&policy.name));
     }
     Ok(())
@@ -226,6 +237,15 @@ fn comment_missing(policy: &str) -> Refusal {
         Reason::CommentMissing,
         format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"),
     )
+}
+
+fn approvers(policy: &ApprovalPolicySpec) -> impl Iterator<Item = &People> {
+    policy.approval.stages.iter().map(|stage| &stage.approvers)
+}
+
+fn why_not_listed<'a>(who: &Stamp, people: impl Iterator<Item = &'a People>) -> String {
+    let people: Vec<&People> = people.collect();
+    person::why_not_listed(who, people.iter().flat_map(|people| &people.users), people.iter().flat_map(|people| &people.groups))
 }
 
 fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
@@ -273,14 +293,19 @@ fn approve(
     let Some(stage) = approval::stage_of(stages, who) else { return Err(not_an_approver(who, policy)) };
     bounds::room(snapshot, decision.spec.decision, who, settings)?;
     is_fresh(snapshot, decision, digest)?;
-    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.same(&c.approver, who) && !does_not_count(c)) {
+    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.alike(&c.approver, who) && !does_not_count(c)) {
         return Err(Refusal::new(
             Reason::AlreadyApproved,
             format!(
-                "'{}' approved request '{}' at {}; somebody else must approve too",
+                "'{}' approved request '{}' at {}{}; somebody else must approve too",
                 before.approver.username,
                 request.object.name,
-                stamp(before.at)
+                stamp(before.at),
+                if settings.identities.same(&before.approver, who) {
+                    String::new()
+                } else {
+                    format!(", and '{}' looks alike", who.username)
+                },
             ),
         ));
     }
@@ -296,7 +321,7 @@ fn approve(
             ),
         ));
     }
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)?;
@@ -316,7 +341,7 @@ fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec
         return Err(not_an_approver(who, policy));
     }
     is_fresh(snapshot, decision, digest)?;
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.as_str().trim().is_empty()) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)
@@ -325,7 +350,13 @@ fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec
 fn not_an_approver(who: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Refusal {
     Refusal::new(
         Reason::NotAnApprover,
-        format!("'{}' may not approve under policy '{}': approvers are {}", who.username, policy.name, approvers_in_words(&policy.spec)),
+        format!(
+            "'{}' may not approve under policy '{}': approvers are {}{}",
+            who.username,
+            policy.name,
+            approvers_in_words(&policy.spec),
+            why_not_listed(who, approvers(&policy.spec))
+        ),
     )
 }
 

@@ -106,10 +106,12 @@ pub fn subject(requester: &Stamp, eligibility: &Object<RoleEligibilitySpec>) -> 
         ));
     }
     if !person::is_subject(requester, &account, &spec.subjects) {
+        let of = |kind| spec.subjects.iter().filter(move |subject| subject.kind == kind).map(|subject| &subject.name);
+        let hints = person::why_not_listed(requester, of(SubjectKind::User), of(SubjectKind::Group));
         return Err(Refusal::new(
             Reason::NotASubject,
             format!(
-                "'{}' is not among the subjects of eligibility '{name}', neither by name nor by a group; ask an admin, or see 'kubectl get roleeligibilities'",
+                "'{}' is not among the subjects of eligibility '{name}', neither by name nor by a group{hints}; ask an admin, or see 'kubectl get roleeligibilities'",
                 requester.username
             ),
         ));

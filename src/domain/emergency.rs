@@ -50,7 +50,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
             format!("'{}' is a ServiceAccount: an emergency skips approval, and a ServiceAccount never goes without", requester.username),
         ));
     }
-    if spec.justification.as_ref().is_none_or(|text| text.as_str().trim().is_empty()) {
+    if spec.justification.as_ref().is_none_or(|text| text.is_blank()) {
         return Err(Refusal::new(
             Reason::JustificationMissing,
             "an emergency needs a reason for those who review it; write one in spec.justification",
@@ -132,7 +132,7 @@ pub fn review(
     let valid = |decision: &&Object<ActivationDecisionSpec>| {
         decision.spec.decision == Verb::Review
             && approval::is_about(decision, request)
-            && decision.spec.decider.as_ref().is_some_and(|who| person::is_listed(who, &people) && !identities.same(who, requester))
+            && decision.spec.decider.as_ref().is_some_and(|who| person::is_listed(who, &people) && !identities.alike(who, requester))
     };
     let first = decisions.iter().filter(valid).min_by_key(|decision| (decision.created, decision.uid.as_str()));
     let state = match first {

@@ -16,6 +16,7 @@ use super::{
 use crate::api::{
     ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, Stamp,
     policy::{AuthenticationRule, Claim, MaxAge, Party, TicketRule},
+    text::is_blank,
 };
 
 /// How far in the future a sign-in may lie: clocks that are kept differ by less, and seconds are rounded. Whoever meets this because
@@ -188,8 +189,8 @@ pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolic
     let system = given.system.as_ref().map_or("", |system| system.as_str());
     let number = given.number.as_ref().map_or("", |number| number.as_str());
     let name = &policy.name;
-    if number.trim().is_empty() {
-        if !rule.required && system.trim().is_empty() {
+    if is_blank(number) {
+        if !rule.required && is_blank(system) {
             return Ok(());
         }
         return Err(Refusal::new(

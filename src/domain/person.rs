@@ -5,41 +5,72 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::refusal::Refusal;
-use crate::api::{People, Reason, Stamp, Subject, SubjectKind, identity::SERVICE_ACCOUNT_PREFIX};
+use crate::api::{
+    People, Reason, Stamp, Subject, SubjectKind,
+    identity::{PrincipalName, SERVICE_ACCOUNT_PREFIX},
+    text::{is_blank, is_invisible},
+};
 
 /// How user names of one human are recognised as one: the chart's `identity.prefixes` and `identity.aliases`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identities {
-    /// Prefixes that the cluster's authenticators put before a user name, such as `oidc:`.
-    pub prefixes: Vec<String>,
-    /// Other names of a person, by name.
-    pub aliases: BTreeMap<String, String>,
+    /// Prefixes that the cluster's authenticators put before a user name, such as `oidc:`, folded.
+    prefixes: Vec<String>,
+    /// The least of all names that aliases link, by each of them.
+    least: BTreeMap<String, String>,
+    /// How those names look, by the least of them.
+    looks: BTreeMap<String, BTreeSet<Look>>,
+}
+
+/// How a name looks: letters of other scripts replaced by the Latin ones that look the same (UTS 39), in one case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Look {
+    skeleton: String,
+    upper_case: bool,
+    /// Names of ASCII letters only are never taken for each other: `user1` and `userl` are two people.
+    ascii: bool,
 }
 
 impl Identities {
-    /// The name under which all spellings of one human meet: without prefix, NFKC, in one case, the least of all names that aliases
-    /// link to it (T4). An alias holds in both directions, in any spelling and over any number of steps.
+    /// From what the chart says. An alias holds in both directions, in any spelling and over any number of steps.
+    #[must_use]
+    pub fn new(prefixes: &[String], aliases: &BTreeMap<String, String>) -> Self {
+        let prefixes = prefixes.iter().map(|prefix| fold(prefix)).filter(|prefix| !prefix.is_empty()).collect();
+        let mut known = Self { prefixes, ..Self::default() };
+        let mut groups: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        let mut group_of: BTreeMap<String, usize> = BTreeMap::new();
+        for (number, pair) in aliases.iter().enumerate() {
+            let mut joined = BTreeSet::from([known.plain(pair.0), known.plain(pair.1)]);
+            let met: BTreeSet<usize> = joined.iter().filter_map(|name| group_of.get(name).copied()).collect();
+            for group in met.iter().filter_map(|group| groups.remove(group)) {
+                let (smaller, mut larger) = if group.len() < joined.len() { (group, joined) } else { (joined, group) };
+                larger.extend(smaller);
+                joined = larger;
+            }
+            group_of.extend(joined.iter().map(|name| (name.clone(), number)));
+            groups.insert(number, joined);
+        }
+        for group in groups.into_values() {
+            let Some(least) = group.first().cloned() else { continue };
+            known.looks.insert(least.clone(), group.iter().flat_map(|name| looks(name)).collect());
+            known.least.extend(group.into_iter().map(|name| (name, least.clone())));
+        }
+        known
+    }
+
+    /// The name under which all spellings of one human meet: without prefix and invisible characters, NFKC, in one case, the least of all
+    /// names that aliases link to it (T4).
     #[must_use]
     pub fn normalise(&self, username: &str) -> String {
-        let mut names = BTreeSet::from([self.plain(username)]);
-        let mut before = 0;
-        while names.len() > before {
-            before = names.len();
-            for (name, other) in &self.aliases {
-                let pair = [self.plain(name), self.plain(other)];
-                if pair.iter().any(|name| names.contains(name)) {
-                    names.extend(pair);
-                }
-            }
-        }
-        names.pop_first().unwrap_or_default()
+        let name = self.plain(username);
+        self.least.get(&name).cloned().unwrap_or(name)
     }
 
     fn plain(&self, username: &str) -> String {
         let mut name = fold(username);
         let bare = |name: &str| {
-            let prefixes = self.prefixes.iter().map(|prefix| fold(prefix)).filter(|prefix| !prefix.is_empty());
-            prefixes.filter_map(|prefix| name.strip_prefix(prefix.as_str()).map(ToOwned::to_owned)).min_by_key(String::len)
+            let rests = self.prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix.as_str()).map(ToOwned::to_owned));
+            rests.min_by_key(String::len)
         };
         while let Some(rest) = bare(&name) {
             name = rest;
@@ -53,17 +84,35 @@ impl Identities {
         same_uid(a, b) || self.normalise(a.username.as_str()) == self.normalise(b.username.as_str())
     }
 
+    /// True for two identities that are the same, or that nobody can tell apart by looking at their names: letters of another script can
+    /// look alike. This is for what two people are needed for, and never gives anybody what belongs to another.
+    #[must_use]
+    pub fn alike(&self, a: &Stamp, b: &Stamp) -> bool {
+        if self.same(a, b) {
+            return true;
+        }
+        let (a, b) = (self.looks(&self.normalise(a.username.as_str())), self.looks(&self.normalise(b.username.as_str())));
+        a.iter().any(|a| b.iter().any(|b| (a.upper_case, &a.skeleton) == (b.upper_case, &b.skeleton) && !(a.ascii && b.ascii)))
+    }
+
+    fn looks(&self, normalised: &str) -> BTreeSet<Look> {
+        self.looks.get(normalised).cloned().unwrap_or_else(|| looks(normalised).into())
+    }
+
     /// `stamps` sorted into people: the result has for each stamp the number of its person. Identities that are linked by any
-    /// chain of same UIDs and names are one person, whatever their order.
+    /// chain of same UIDs, names and looks are one person, whatever their order.
     #[must_use]
     pub fn people(&self, stamps: &[&Stamp]) -> Vec<usize> {
         let mut person: Vec<usize> = (0..stamps.len()).collect();
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut uids: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut seen: BTreeMap<(bool, String), Alike> = BTreeMap::new();
         for (i, stamp) in stamps.iter().enumerate() {
-            let name = *names.entry(self.normalise(stamp.username.as_str())).or_insert(i);
-            let uid = stamp.uid.as_ref().filter(|uid| !uid.is_empty()).map(|uid| *uids.entry(uid.as_str()).or_insert(i));
-            for earlier in [Some(name), uid].into_iter().flatten() {
+            let normalised = self.normalise(stamp.username.as_str());
+            let mut earlier: Vec<usize> = self.looks(&normalised).into_iter().flat_map(|look| Alike::note(&mut seen, look, i)).collect();
+            earlier.push(*names.entry(normalised).or_insert(i));
+            earlier.extend(stamp.uid.as_ref().filter(|uid| !uid.is_empty()).map(|uid| *uids.entry(uid.as_str()).or_insert(i)));
+            for earlier in earlier {
                 let (from, to) = (person.get(i).copied(), person.get(earlier).copied());
                 if let (Some(from), Some(to)) = (from, to)
                     && from != to
@@ -76,9 +125,48 @@ impl Identities {
     }
 }
 
-/// NFKC in one case. Upper case first, because some letters have two lower case forms; twice, because each step can undo another.
+/// The stamps of one look.
+#[derive(Default)]
+struct Alike {
+    /// Those of ASCII letters only that nothing has linked so far.
+    ascii: Vec<usize>,
+    /// One of another script, which stands for all that are linked.
+    other: Option<usize>,
+}
+
+impl Alike {
+    /// Notes a stamp, and returns the earlier ones that it is linked with.
+    fn note(seen: &mut BTreeMap<(bool, String), Self>, look: Look, stamp: usize) -> Vec<usize> {
+        let alike = seen.entry((look.upper_case, look.skeleton)).or_default();
+        if look.ascii {
+            if alike.other.is_none() {
+                alike.ascii.push(stamp);
+            }
+            return alike.other.into_iter().collect();
+        }
+        let linked = std::mem::take(&mut alike.ascii).into_iter().chain(alike.other).collect();
+        alike.other = Some(stamp);
+        linked
+    }
+}
+
+/// How a normalised name looks in either case: a letter can have a look-alike in one of them only.
+fn looks(name: &str) -> [Look; 2] {
+    let upper: String = name.chars().flat_map(char::to_uppercase).collect();
+    [(name, false), (upper.as_str(), true)].map(|(text, upper_case)| Look {
+        skeleton: unicode_security::confusable_detection::skeleton(text).collect(),
+        upper_case,
+        ascii: name.is_ascii(),
+    })
+}
+
+/// NFKC in one case, without characters that are not seen. Upper case first, because some letters have two lower case forms; twice,
+/// because each step can undo another.
 fn fold(text: &str) -> String {
-    let once = |text: &str| text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect::<String>();
+    let once = |text: &str| {
+        let shown = text.nfkc().filter(|c| !is_invisible(*c));
+        shown.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().filter(|c| !is_invisible(*c)).collect::<String>()
+    };
     once(&once(text))
 }
 
@@ -112,7 +200,7 @@ pub fn account(stamp: &Stamp) -> Result<Account, Refusal> {
             _ => Err(Refusal::new(Reason::SystemUser, format!("'{username}' is no well-formed ServiceAccount name"))),
         };
     }
-    if username.trim().is_empty() {
+    if is_blank(username) {
         return Err(Refusal::new(Reason::SystemUser, "a request needs a user, and this one has no user name"));
     }
     if username.starts_with("system:") {
@@ -163,4 +251,44 @@ pub fn in_words(people: &People) -> String {
         (false, 0) => listed,
         (false, more) => format!("{listed} and {more} more"),
     }
+}
+
+/// What may explain that somebody is not listed, to be added to the refusal: a name that is spelt another way, groups that the sign-in does
+/// not show, ids that stand for people.
+#[must_use]
+pub fn why_not_listed<'a>(
+    who: &Stamp,
+    users: impl Iterator<Item = &'a PrincipalName>,
+    groups: impl Iterator<Item = &'a PrincipalName>,
+) -> String {
+    let (users, groups): (Vec<_>, Vec<_>) = (users.collect(), groups.collect());
+    let mine = |listed: &[&'a PrincipalName], own: &PrincipalName| {
+        listed
+            .iter()
+            .find(|listed| **listed != own && fold(listed.as_str()) == fold(own.as_str()))
+            .map(|listed| (own.clone(), (*listed).clone()))
+    };
+    let near = mine(&users, &who.username).or_else(|| who.groups.iter().find_map(|group| mine(&groups, group)));
+    let mut hints = String::new();
+    if let Some((own, listed)) = near {
+        hints.push_str(&format!("; '{listed}' is listed, which is spelt another way than '{own}' (upper and lower case count)"));
+    } else if !groups.is_empty() && account(who) == Ok(Account::User) {
+        let shown = groups.iter().take(MOST_SHOWN).map(|group| format!("'{group}'")).collect::<Vec<_>>().join(", ");
+        let more = if groups.len() > MOST_SHOWN { ", ..." } else { "" };
+        hints.push_str(&format!("; the sign-in shows none of the groups {shown}{more} ('kubectl auth whoami' lists those that it shows)"));
+    }
+    if let Some(id) = users.into_iter().chain(groups).chain([&who.username]).find(|name| is_id(name.as_str())) {
+        hints.push_str(&format!("; '{id}' is an id, which the identity provider shows in place of a name"));
+    }
+    hints
+}
+
+/// Most groups that a hint names.
+const MOST_SHOWN: usize = 4;
+
+/// True for a name that ends in a UUID, which is how some identity providers show people and groups.
+fn is_id(name: &str) -> bool {
+    let digits: Vec<char> = name.chars().rev().take(36).collect();
+    digits.len() == 36
+        && digits.iter().rev().enumerate().all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { *c == '-' } else { c.is_ascii_hexdigit() })
 }

@@ -197,7 +197,7 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         }
     }
     if policy.spec.eligibility.as_ref().is_some_and(|rules| rules.require_justification)
-        && spec.justification.as_ref().is_none_or(|text| text.as_str().trim().is_empty())
+        && spec.justification.as_ref().is_none_or(|text| text.is_blank())
     {
         return Err(Refusal::new(
             Reason::ReasonRequired,

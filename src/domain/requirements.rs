@@ -10,6 +10,7 @@ use super::{
 use crate::api::{
     ApprovalPolicySpec, Reason, RoleActivationRequestSpec, Stamp,
     policy::{JustificationRule, Party},
+    text::visible_length,
 };
 
 /// Most memory that a compiled pattern may take, in bytes. The engine itself never backtracks (T14).
@@ -50,8 +51,8 @@ pub fn justification(request: &RoleActivationRequestSpec, policy: &Object<Approv
 fn fits(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &str) -> Result<(), Refusal> {
     let text = request.justification.as_ref().map_or("", |line| line.as_str());
     let least = usize::try_from(rule.min_length.unwrap_or(1)).unwrap_or(0);
-    // Blanks are no reason.
-    let length = text.trim().chars().count();
+    // Blanks and what nobody sees are no reason.
+    let length = visible_length(text);
     if length == 0 && least > 0 {
         return Err(Refusal::new(
             Reason::JustificationMissing,

@@ -78,7 +78,7 @@ fn t05_a_person_counts_once_and_only_in_his_first_stage() {
     assert_eq!(alone.decide().awaiting.unwrap().stage.as_str(), "security");
     // Two user names of one human, each listed in another stage.
     let mut aliased = two_stages();
-    aliased.settings.identities.aliases = [("sec-1".to_owned(), "lead-1".to_owned())].into();
+    aliased.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
     let aliased = aliased.approves(&person("sec-1", &[]), 5).approves(&lead(1), 10);
     assert_eq!(who(&aliased), (names(&["lead-1"]), None));
     assert_eq!(who(&aliased.approves(&person("sec-2", &["security"]), 20)), (names(&["lead-1", "sec-2"]), Some(at(20))));
@@ -113,8 +113,7 @@ fn t04_service_accounts_approve_only_by_name() {
 
 #[test]
 fn t04_nobody_approves_his_own_request() {
-    let identities =
-        Identities { prefixes: vec!["oidc:".to_owned(), "cert:".to_owned()], aliases: [("dev-admin".to_owned(), "dev".to_owned())].into() };
+    let identities = Identities::new(&["oidc:".to_owned(), "cert:".to_owned()], &[("dev-admin".to_owned(), "dev".to_owned())].into());
     let himself = |requester: &Stamp, approver: &Stamp| {
         let mut world = two_eyes().requester(requester.clone());
         world.settings.identities = identities.clone();
@@ -260,7 +259,7 @@ fn approvers_shorten_and_the_least_holds() {
 fn t34_what_is_said_later_moves_no_start_and_no_end() {
     // lead-1 is listed in the second stage by his other name; his approval there completed the second stage.
     let mut world = two_stages();
-    world.settings.identities.aliases = [("sec-1".to_owned(), "lead-1".to_owned())].into();
+    world.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
     let complete = world.approves(&person("sec-1", &[]), 10).approves(&lead(2), 20);
     let grant = complete.clone().now(20).grant();
     // Were he moved to the first stage now, the second would be complete at 40 only, and the end later.

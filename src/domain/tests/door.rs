@@ -76,20 +76,23 @@ fn t05_approving_twice() {
 #[test]
 fn t06_no_approver() {
     let world = with_revokers();
-    let message =
-        |verb: &str| format!("NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead')");
+    let message = |verb: &str| {
+        format!(
+            "NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)"
+        )
+    };
     refused(&world, &world.decision(Verb::Approve, &security(), 5), &message("approve"));
     refused(&world, &world.decision(Verb::Deny, &security(), 5), &message("deny"));
     let mallory = person("mallory", &[]);
     refused(
         &world,
         &world.decision(Verb::Revoke, &mallory, 5),
-        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers group security",
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers group security; the sign-in shows none of the groups 'leads', 'security' ('kubectl auth whoami' lists those that it shows)",
     );
     refused(
         &two_eyes(),
         &two_eyes().decision(Verb::Revoke, &mallory, 5),
-        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers nobody",
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers nobody; the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)",
     );
     let automatic = super::world();
     refused(

@@ -43,7 +43,7 @@ fn t12_only_subjects_are_eligible() {
     }
     refused(
         &world().requester(person("mallory", &["guests"])),
-        "NotASubject: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or \
+        "NotASubject: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or \
          see 'kubectl get roleeligibilities'",
     );
 }

@@ -112,7 +112,7 @@ fn who_reviews_is_told_what_is_wrong() {
     assert_eq!(door(&dev()), Err("OwnRequest: 'dev' made request 'inc-4711' and cannot review it himself; somebody else must".to_owned()));
     assert_eq!(
         door(&lead(1)),
-        Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy)".to_owned())
+        Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)".to_owned())
     );
     let ended = granted.clone().now(1_801);
     assert_eq!(ended.door(&ended.decision(Verb::Review, &security(), 1_801)), Ok(()), "mostly it comes afterwards");

@@ -3,13 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::Reason;
 use crate::domain::person::{account, in_words, is_listed};
 
 fn identities(prefixes: &[&str], aliases: &[(&str, &str)]) -> Identities {
-    Identities {
-        prefixes: prefixes.iter().map(ToString::to_string).collect(),
-        aliases: aliases.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
-    }
+    let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+    Identities::new(&prefixes, &aliases.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
 }
 
 #[test]
@@ -156,5 +155,119 @@ proptest! {
         let known = account(&person(&name, &[]));
         prop_assert!(!name.starts_with("system:") || name.starts_with("system:serviceaccount:") || known.is_err());
         prop_assert!(!name.is_empty() || known.is_err());
+    }
+}
+
+#[test]
+fn f78_names_that_look_alike_count_as_one_person() {
+    let plain = Identities::default();
+    let aliased = identities(&["oidc:"], &[("alice-admin", "alice")]);
+    for (identities, one, other, same, alike) in [
+        // Nobody sees these characters.
+        (&plain, "alice", "al\u{3164}ice", true, true),
+        (&plain, "alice", "alice\u{fe0f}", true, true),
+        (&plain, "alice", "\u{ffa0}alice\u{e0100}", true, true),
+        (&plain, "alice", "alice\u{2800}", true, true),
+        // Other letters of the same look: not the same account, and for approval the same person.
+        (&plain, "alice", "\u{430}lice", false, true),
+        (&plain, "alice", "\u{430}li\u{441}\u{435}", false, true),
+        (&plain, "bob", "\u{412}\u{41e}\u{412}", false, true),
+        (&plain, "alice@corp.example", "alice@\u{441}orp.example", false, true),
+        (&plain, "scope", "\u{455}\u{441}\u{43e}\u{440}\u{435}", false, true),
+        (&aliased, "alice", "oidc:\u{430}lice-admin", false, true),
+        (&aliased, "alice-admin", "\u{430}lice", false, true),
+        // Letters of one alphabet that differ are two people, and so are names of other scripts.
+        (&plain, "user1", "userl", false, false),
+        (&plain, "burn", "bum", false, false),
+        (&plain, "o0", "oo", false, false),
+        (&plain, "\u{438}\u{432}\u{430}\u{43d}", "ivan", false, false),
+        (&plain, "åsa", "asa", false, false),
+        (&plain, "müller", "muller", false, false),
+        (&plain, "alice", "bob", false, false),
+    ] {
+        let (a, b) = (person(one, &[]), person(other, &[]));
+        assert_eq!((identities.same(&a, &b), identities.alike(&a, &b)), (same, alike), "{one} {other}");
+        assert_eq!(identities.alike(&b, &a), alike, "{other} {one}");
+        let people = identities.people(&[&a, &b]);
+        assert_eq!(people[0] == people[1], alike, "{one} {other}");
+    }
+    // A look-alike links those that it could be taken for.
+    let people = plain.people(&[&person("user1", &[]), &person("userl", &[]), &person("us\u{435}rl", &[])]);
+    assert_eq!(people.iter().collect::<std::collections::BTreeSet<_>>().len(), 1);
+}
+
+#[test]
+fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_quorum() {
+    let double = person("d\u{435}v", &["leads"]);
+    let world = two_eyes().approves(&double, 5).now(6);
+    assert_eq!(world.state(), State::AwaitingApproval, "it does not count");
+    let approve = two_eyes().decision(Verb::Approve, &double, 5);
+    let refusal = crate::domain::decisions::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "OwnRequest: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
+    );
+    // Nor is anybody's request ended or given back by whoever looks like them.
+    let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
+    let refusal = crate::domain::decisions::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotTheRequester);
+    let two = || two_eyes().policy(|p| p.approval.stages[0].required = Some(2));
+    let twice = two().approves(&lead(1), 5).approves(&person("le\u{430}d-1", &["leads"]), 6).now(7);
+    assert_eq!(twice.state(), State::AwaitingApproval);
+    assert_eq!(two().approves(&lead(1), 5).approves(&lead(2), 6).now(7).state(), State::Active);
+}
+
+#[test]
+fn f05_aliases_are_linked_once_and_not_at_each_comparison() {
+    // A chain of aliases, each of which links the next: followed anew at each comparison, this takes hours.
+    let aliases = (0..3_000).map(|i| (format!("name-{i:04}"), format!("name-{:04}", i + 1))).collect();
+    let identities = Identities::new(&["oidc:".to_owned()], &aliases);
+    for i in 0..=3_000 {
+        assert_eq!(identities.normalise(&format!("OIDC:Name-{i:04}")), "name-0000");
+    }
+    assert_eq!(identities.normalise("name-3001"), "name-3001");
+}
+
+#[test]
+fn f71_a_refusal_says_what_may_explain_it() {
+    let id = "0b1e6cf5-3a35-4d4e-9a0e-6f0c5a3b2d11";
+    for (who, subjects, says) in [
+        (
+            person("Dev", &[]),
+            vec![subject(SubjectKind::User, "dev")],
+            "'dev' is listed, which is spelt another way than 'Dev' (upper and lower case count)",
+        ),
+        (person("ops", &["Devs"]), vec![subject(SubjectKind::Group, "devs")], "'devs' is listed, which is spelt another way than 'Devs'"),
+        (
+            person("ops", &[]),
+            vec![subject(SubjectKind::Group, "devs"), subject(SubjectKind::Group, "leads")],
+            "the sign-in shows none of the groups 'devs', 'leads' ('kubectl auth whoami' lists those that it shows)",
+        ),
+        (
+            person("ops", &[]),
+            vec![subject(SubjectKind::User, id)],
+            "'0b1e6cf5-3a35-4d4e-9a0e-6f0c5a3b2d11' is an id, which the identity provider shows",
+        ),
+        (
+            person(&format!("oidc:{id}"), &[]),
+            vec![subject(SubjectKind::User, "dev")],
+            "is an id, which the identity provider shows in place of a name",
+        ),
+    ] {
+        let refusal = world().requester(who.clone()).eligibility(|e| e.subjects = subjects).refusal();
+        assert!(refusal.starts_with("NotASubject: ") && refusal.contains(says), "{who:?}: {refusal}");
+    }
+    let plain = world().requester(person("ops", &[])).eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "dev")]).refusal();
+    assert!(plain.contains("neither by name nor by a group; ask an admin"), "{plain}");
+    // Approvers, revokers and reviewers alike.
+    let said = |verb, who: &Stamp| {
+        let world = two_eyes();
+        crate::domain::decisions::review(&world.snapshot, &world.decision(verb, who, 5), &world.settings, at(6)).unwrap_err().to_string()
+    };
+    for verb in [Verb::Approve, Verb::Deny, Verb::Revoke] {
+        let refusal = said(verb, &person("lead-1", &["Leads"]));
+        assert!(refusal.contains("'leads' is listed, which is spelt another way than 'Leads'"), "{refusal}");
+        let refusal = said(verb, &person("lead-1", &[]));
+        assert!(refusal.contains("the sign-in shows none of the groups 'leads'"), "{refusal}");
     }
 }

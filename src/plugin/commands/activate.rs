@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
-    api::{self, ApprovalPolicy, RoleActivationRequest, RoleEligibility},
+    api::{self, ApprovalPolicy, RoleActivationRequest, RoleEligibility, text::is_blank},
     domain::{eligibility as rule, evidence, requirements},
     plugin::{
         flags::{Form, Output, patience},
@@ -350,7 +350,7 @@ fn complete(session: &Session, said: &mut Said, eligibility: &RoleEligibility, p
     let spec = |said: Said| manifest::request(&eligibility.name_any(), "default", "", &said).map(|request| request.spec);
     let name = &eligibility.spec.policy_ref.name;
     let needs_reason = rules.justification.as_ref().is_some_and(|rule| rule.min_length != Some(0)) || said.emergency;
-    if needs_reason && said.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
+    if needs_reason && said.reason.as_deref().is_none_or(is_blank) {
         let least = rules.justification.as_ref().and_then(|rule| rule.min_length).unwrap_or(1);
         let help = format!("policy '{name}' asks for a reason of at least {least} characters");
         said.reason = Some(prompt::text_that(&session.screen, "Why?", &help, "-r/--reason", |text| {

@@ -114,7 +114,7 @@ pub fn check(data: &[u8]) {
         }
         let Some((request, policy)) = asked(&pattern, &text) else { continue };
         let answer = requirements::check(&request, &NOBODY, &policy).map_err(|refusal| refusal.reason);
-        let expected = match (matches || pattern.is_empty(), text.trim().is_empty()) {
+        let expected = match (matches || pattern.is_empty(), jit_rbac::api::text::is_blank(&text)) {
             (false, _) => Err(Reason::JustificationMismatch),
             (true, true) => Err(Reason::TicketMissing),
             (true, false) => Ok(()),

@@ -49,7 +49,7 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     let mut book = Book::new(&scene, "Decisions")?;
     let says = "nobody approves their own request; ask one of the approvers in its status.awaiting";
     book.apply("Approving one's own request", "dev", approve.clone(), &[], Policy("decisions", says)).await?;
-    let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety')";
+    let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Approving as somebody who is no approver", "outsider", approve.clone(), &[], Webhook(says)).await?;
     let says = "StageNotOpen: 'security' approves in stage 'safety', and stage 'leads' is open now (0 of 2)";
     book.apply("Approving before it is one's turn", "security", approve.clone(), &[], Webhook(says)).await?;
@@ -103,13 +103,13 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
 
     let own = "OwnRequest: request 'inc-4711' is your own: use the decision Deactivate to give it back";
     book.apply("Denying one's own request", "dev", decision("Deny"), &[], Webhook(own)).await?;
-    let says = "NotAnApprover: 'outsider' may not deny under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety')";
+    let says = "NotAnApprover: 'outsider' may not deny under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Denying as nobody", "outsider", decision("Deny"), &[], Webhook(says)).await?;
     let says = "CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
     book.apply("Denying without comment", "lead-2", decision("Deny"), &[("spec.comment", Value::Null)], Webhook(says)).await?;
     let says = "spec: Invalid value: only Approve may have a `duration`, to shorten the request's";
     book.apply("Denying for a while", "lead-2", decision("Deny"), &[("spec.duration", json!("5m"))], Schema(says)).await?;
-    let says = "NotARevoker: 'outsider' may not revoke under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'), revokers group oncall";
+    let says = "NotARevoker: 'outsider' may not revoke under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'), revokers group oncall; the sign-in shows none of the groups 'leads', 'oncall' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Revoking as nobody", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
     let says = "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke";
     book.apply("Deactivating somebody else's", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;

@@ -126,8 +126,7 @@ async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     set(&mut first, emergency.0, emergency.1.clone());
     scene.create("lead-2", &first).await?.ok()?;
     until(scene, "inc-4715", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
-    let says =
-        "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy)";
+    let says = "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Reviewing as somebody who is no reviewer", "lead-1", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
     let says = "OwnRequest: 'lead-2' made request 'inc-4715' and cannot review it himself; somebody else must";
     book.apply("Reviewing one's own emergency", "lead-2", decision("inc-4715", "Review"), &[], Webhook(says)).await?;

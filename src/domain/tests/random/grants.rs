@@ -8,7 +8,7 @@ use crate::domain::approval;
 /// `name` of the few that there are, as one person writes it.
 fn same_name(world: &World, name: &str) -> String {
     let name = name.to_lowercase();
-    if world.settings.identities.prefixes.is_empty() {
+    if world.settings.identities == Identities::default() {
         return name;
     }
     let name = name.strip_prefix("oidc:").unwrap_or(&name);

@@ -272,7 +272,7 @@ pub fn settings() -> impl Strategy<Value = Settings> {
         operator_namespace: "jit-system".to_owned(),
         max_grant: lasting(max_grant),
         identities: if linked {
-            Identities { prefixes: vec!["oidc:".to_owned()], aliases: [("ann-admin".to_owned(), "ann".to_owned())].into() }
+            Identities::new(&["oidc:".to_owned()], &[("ann-admin".to_owned(), "ann".to_owned())].into())
         } else {
             Identities::default()
         },

@@ -1,8 +1,13 @@
 //! What admins write: eligibilities, policies, roles, namespaces, and the chart's values.
 
-use jit_rbac::api::{
-    eligibility::{Operator, Requirement, RiskClass, Selector},
-    policy::{AuthenticationRule, Claim, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, Stage, TicketRule, Window},
+use std::collections::BTreeMap;
+
+use jit_rbac::{
+    api::{
+        eligibility::{Operator, Requirement, RiskClass, Selector},
+        policy::{AuthenticationRule, Claim, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, Stage, TicketRule, Window},
+    },
+    domain::person::Identities,
 };
 
 use super::{
@@ -30,19 +35,21 @@ fn names(text: &str) -> Vec<String> {
 impl World {
     pub(super) fn settings(&mut self, text: &str) {
         let settings = &mut self.settings;
+        let (mut prefixes, mut aliases) = (Vec::new(), BTreeMap::new());
         for (key, value) in pairs(text) {
             match key {
                 "max-grant" => settings.max_grant = value.parse().unwrap_or(settings.max_grant),
-                "prefix" if settings.identities.prefixes.len() < MOST => settings.identities.prefixes.push(value.to_owned()),
-                "alias" if settings.identities.aliases.len() < MOST => {
+                "prefix" if prefixes.len() < MOST => prefixes.push(value.to_owned()),
+                "alias" if aliases.len() < MOST => {
                     let (name, other) = value.split_once(',').unwrap_or((value, ""));
-                    settings.identities.aliases.insert(name.to_owned(), other.to_owned());
+                    aliases.insert(name.to_owned(), other.to_owned());
                 }
                 "operator" => value.clone_into(&mut settings.operator_namespace),
                 "systems" => settings.system_namespaces = names(value),
                 _ => {}
             }
         }
+        settings.identities = Identities::new(&prefixes, &aliases);
     }
 
     pub(super) fn eligibility(&mut self, text: &str) {
