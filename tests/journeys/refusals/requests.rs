@@ -98,7 +98,7 @@ async fn offers(scene: &Scene) -> Outcome {
 
 async fn not_eligible(book: &mut Book<'_>) -> Outcome {
     let to = |name: &str| vec![("spec.eligibilityRef.name", json!(name))];
-    let says = "NotASubject: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see 'kubectl get roleeligibilities'";
+    let says = "NotASubject: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or see 'kubectl get roleeligibilities'";
     book.apply("Not a subject", "outsider", request(), &[], Webhook(says)).await?;
     let in_namespace = |name: &str| vec![("metadata.namespace", json!(name))];
     let rows: [Row<'_>; 8] = [
