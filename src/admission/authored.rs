@@ -19,7 +19,7 @@ use crate::{
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Object, Refusal, RoleFacts, author, checked::AuthorCheck, duration, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, RoleFacts, acting, author, checked::AuthorCheck, duration, eligibility, namespace, policy, risks},
     gather::{
         GatherError,
         access::{Access, ask, attributes},
@@ -135,7 +135,8 @@ impl Desk {
         let more = broken.len().saturating_sub(MAX_NAMED);
         let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
         let more = (more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"));
-        Ok(Answer::warned(named.chain(more).chain(lasting)))
+        let machines = acting::warnings(&object.spec).into_iter().take(MAX_NAMED - 2);
+        Ok(Answer::warned(machines.chain(named).chain(more).chain(lasting)))
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {

@@ -1,6 +1,8 @@
 //! The validating webhook for what people write: requests and decisions. It gathers, and `domain` decides.
 
 use chrono::TimeDelta;
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 use kube::core::admission::Operation;
 
 use super::{
@@ -9,10 +11,14 @@ use super::{
     stamp,
 };
 use crate::{
-    api::{ActivationDecision, Reason, RoleActivationRequest},
-    domain::{Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, bounds, decide::decide, decisions},
+    api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp},
+    domain::{
+        Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, author::Question, bounds, decide::decide,
+        decisions, person,
+    },
     gather::{
         GatherError,
+        access::{Access, ask, attributes},
         beside::{self, Bindings, From},
         cache::Key,
         convert,
@@ -21,6 +27,9 @@ use crate::{
         surroundings::Source,
     },
 };
+
+/// Most questions about one decision that are on their way at the same time.
+const AT_ONCE: usize = 16;
 
 impl Desk {
     /// A request is taken when, as things stand, it would be granted or wait for people.
@@ -89,7 +98,13 @@ impl Desk {
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         (snapshot.decisions, snapshot.unread) = (said, unread);
-        Ok(match decisions::review(&snapshot, &decision, &self.settings, decision.created) {
+        let reviewed = decisions::review(&snapshot, &decision, &self.settings, decision.created);
+        if reviewed.is_ok()
+            && let Some(answer) = self.acts_as_the_decider(&request, &decision.spec).await?
+        {
+            return Ok(answer);
+        }
+        Ok(match reviewed {
             Ok(()) => Answer::allowed().noting([
                 (audit::REQUEST_UID, request.object.uid),
                 (audit::DECISION, decision.spec.decision.as_str().to_owned()),
@@ -97,6 +112,42 @@ impl Desk {
             ]),
             Err(refusal) => refusal.into(),
         })
+    }
+
+    /// The answer to a `ServiceAccount` that decides on the request of somebody who could act as it. What cannot be told counts against the
+    /// decision.
+    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, GatherError> {
+        let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(None) };
+        let Ok(account) = person::account(decider) else { return Ok(None) };
+        let questions = acting::questions(said.decision, decider, &account);
+        let asked: Vec<_> = questions.iter().map(|question| self.may_requester(requester, question)).collect();
+        let answers: Vec<Access> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        for (question, access) in questions.iter().zip(answers) {
+            match access {
+                Access::No => {}
+                Access::Yes => return Ok(Some(acting::refusal(requester, &request.object.name, decider, question).into())),
+                Access::Unclear(error) => {
+                    return Ok(Some(Answer::unclear(
+                        &format!("whether '{}' can act as '{}'", requester.username, decider.username),
+                        &error,
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks about a requester, of whom the stamp is all that is known.
+    async fn may_requester(&self, requester: &Stamp, question: &Question<'_>) -> Result<Access, GatherError> {
+        let spec = SubjectAccessReviewSpec {
+            user: Some(requester.username.to_string()),
+            uid: requester.uid.as_ref().map(ToString::to_string),
+            groups: Some(acting::groups(requester)),
+            extra: Some(requester.extra.clone()),
+            resource_attributes: Some(attributes(question)),
+            ..SubjectAccessReviewSpec::default()
+        };
+        ask(&self.client, || format!("whether '{}' may {} {}", requester.username, question.verb, question.resource), spec).await
     }
 
     /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.

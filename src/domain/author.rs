@@ -53,9 +53,9 @@ pub struct Question<'a> {
     pub verb: &'static str,
     /// API group.
     pub group: &'static str,
-    /// Resource, in the plural.
+    /// Resource, in the plural, with a subresource behind a slash.
     pub resource: &'static str,
-    /// Name of the object.
+    /// Name of the object; "" asks about any.
     pub name: &'a str,
     /// Namespace; none asks about the whole cluster.
     pub namespace: Option<&'a str>,

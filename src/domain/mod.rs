@@ -4,6 +4,7 @@
 //! Admission and controllers call the same functions, so that what `kubectl apply` answers is what would happen.
 
 mod access;
+pub mod acting;
 pub mod approval;
 pub mod author;
 pub mod binding;

@@ -58,10 +58,13 @@ pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, question:
 /// What a question is about, as the API server wants it.
 #[must_use]
 pub fn attributes(question: &Question<'_>) -> ResourceAttributes {
+    let (resource, subresource) =
+        question.resource.split_once('/').map_or((question.resource, None), |(resource, sub)| (resource, Some(sub)));
     ResourceAttributes {
         verb: Some(question.verb.to_owned()),
         group: Some(question.group.to_owned()),
-        resource: Some(question.resource.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(ToOwned::to_owned),
         name: Some(question.name.to_owned()),
         namespace: question.namespace.map(ToOwned::to_owned),
         ..ResourceAttributes::default()

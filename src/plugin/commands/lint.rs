@@ -12,7 +12,7 @@ use crate::{
         self, ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
     },
     domain::{
-        Object, Settings, duration, eligibility, evidence,
+        Object, Settings, acting, duration, eligibility, evidence,
         namespace::{self, GuardedLabels},
         person::Identities,
         policy, requirements,
@@ -237,6 +237,7 @@ impl World {
 fn of_policy(stored: &ApprovalPolicy, settings: &Settings) -> Vec<Fault> {
     let mut faults = Vec::new();
     wrong(&mut faults, policy::check(&stored.spec, settings));
+    faults.extend(acting::warnings(&stored.spec).into_iter().map(Fault::Odd));
     faults
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use control_plane::ADMIN;
+use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,6 +22,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t11_system_groups_are_nobodys,
         t25_the_operator_cannot_bind_a_role_that_is_not_listed,
         t50_a_service_account_asks_only_where_it_is_allowed,
+        f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it,
     ]
 }
 
@@ -162,6 +163,68 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
         again.create(&scene, &scene.request("later", &offer, "10m")).await?,
         &[&format!("NotASubject: '{}' is not among the subjects", again.username)],
     )
+}
+
+async fn f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("approving-bot").await?;
+    let bot = Account::new(&scene, "bot").await?;
+    let stage = json!({"name": "gate", "approvers": {"users": [bot.username]}});
+    let mut policy = approved_by("leads", 1);
+    policy["approval"]["stages"] = json!([stage]);
+    let offer = scene.offer("edit", policy.clone(), eligibility("edit")).await?;
+    let object = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": format!("{offer}-warned")}, "spec": policy});
+    let said = scene.apply(ADMIN, &object).await?;
+    let warning = format!("Warning: ServiceAccount '{}' is an approver of stage 'gate': whoever can create its token", bot.username);
+    ensure!(said.stderr.contains(&warning), "the policy is stored with {:?}", said.stderr);
+
+    scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
+    let status = scene.until_state("now", "AwaitingApproval", SOON).await?;
+    let approve = scene.decision("now", "Approve", status["digest"].as_str());
+    let right = |name: &str, verb: &str, resource: &str, subject: [&str; 2]| {
+        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let meta = json!({"name": name, "namespace": scene.name});
+        let rules = json!([{"apiGroups": [group], "resources": [resource], "verbs": [verb]}]);
+        let subjects = json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": subject[0], "name": subject[1]}]);
+        let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name});
+        [
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta, "rules": rules}),
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta, "roleRef": role_ref, "subjects": subjects}),
+        ]
+    };
+    for (number, (verb, resource, subject)) in [
+        ("create", "serviceaccounts/token", ["User", "dev"]),
+        ("impersonate", "serviceaccounts", ["Group", "devs"]),
+        ("get", "secrets", ["Group", "devs"]),
+        ("create", "pods", ["Group", "system:authenticated"]),
+        ("patch", "deployments.apps", ["User", "dev"]),
+        ("create", "pods/exec", ["User", "dev"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("way-{number}");
+        scene.admin(&right(&name, verb, resource, subject)).await?;
+        let resource = resource.split_once('.').map_or(resource, |(resource, _)| resource);
+        let says = format!("OwnRequest: 'dev' made request 'now' and may {verb} {resource}");
+        // RBAC comes to the API server's authorizer a moment after it is stored.
+        wait_for_ok("the right to be seen", SOON, async || {
+            let args = ["auth", "can-i", verb, resource, "-n", &scene.name];
+            let said = scene.kubectl("dev", &args).await.map_err(|error| error.to_string())?;
+            if said.stdout.trim() == "yes" { Ok(()) } else { Err(said.stdout) }
+        })
+        .await?;
+        refused(bot.create(&scene, &approve).await?, &[&says, "which counts as the same person"])?;
+        scene.kubectl(ADMIN, &["delete", "rolebinding,role", &name, "-n", &scene.name]).await?.ok()?;
+        wait_for_ok("the right to be gone", SOON, async || {
+            let args = ["auth", "can-i", verb, resource, "-n", &scene.name];
+            let said = scene.kubectl("dev", &args).await.map_err(|error| error.to_string())?;
+            if said.stdout.trim() == "no" { Ok(()) } else { Err(said.stdout) }
+        })
+        .await?;
+    }
+    ensure!(scene.status("now").await?["state"] == "AwaitingApproval", "something of it counted");
+    bot.create(&scene, &approve).await?.ok()?;
+    scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
 async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
