@@ -13,8 +13,8 @@ use super::{
 use crate::{
     api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp},
     domain::{
-        Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, author::Question, bounds, decide::decide,
-        decisions, person,
+        Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, author::Question, bounds,
+        decide::decide, decisions, person,
     },
     gather::{
         GatherError,
