@@ -63,7 +63,7 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     let rate = a_second(rate, start);
 
     let ends = |from: DateTime<Utc>| (0..spread_ends).map(move |number| from + spread(number)).collect();
-    let spread_out = client.end_all(|from| ends(from)).await?;
+    let spread_out = client.end_all(ends).await?;
     let together = client.end_all(|from| vec![from; at_once]).await?;
     ground.end();
     Ok(Guarded {
@@ -155,10 +155,10 @@ impl<'g> PlainClient<'g> {
             .into_iter()
             .enumerate()
             .map(async |(number, deadline)| Ok::<_, Failure>((self.grant(number, deadline).await?, deadline)));
-        let made: Vec<_> = stream::iter(make).buffer_unordered(WORKERS).try_collect().await?;
+        let granted: Vec<_> = stream::iter(make).buffer_unordered(WORKERS).try_collect().await?;
         let turns = Semaphore::new(DELETIONS);
         let ended = json!({"state": "Expired", "reason": "TimeIsUp", "observedGeneration": 1});
-        let ends = made.iter().map(|((request, binding), deadline)| {
+        let ends = granted.iter().map(|((request, binding), deadline)| {
             let (turns, ended) = (&turns, &ended);
             async move {
                 tokio::time::sleep((*deadline - Utc::now()).to_std().unwrap_or_default()).await;

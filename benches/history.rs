@@ -53,6 +53,7 @@ async fn completed(ground: &Ground) -> Result<Value, Failure> {
     Ok(stored)
 }
 
+#[expect(clippy::indexing_slicing, reason = "a JSON object takes any key")]
 fn put(template: &Value, number: usize) -> Value {
     let (who, namespace) = (person(number % PEOPLE), namespace(number / PEOPLE % NAMESPACES));
     let name = format!("{who}-past-{number}");

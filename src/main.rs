@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
             let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else { return Ok(()) };
             info!("webhook starts");
-            admission::run(client, config, address, health, metrics, stop).await.map_err(|error| error.to_string())
+            Box::pin(admission::run(client, config, address, health, metrics, stop)).await.map_err(|error| error.to_string())
         }),
     };
     match outcome {

@@ -467,7 +467,7 @@ mod tests {
             }
             async move {
                 if key.starts_with("hangs") {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    tokio::time::sleep(Duration::from_mins(1)).await;
                 }
                 Next::Done
             }

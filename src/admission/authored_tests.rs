@@ -165,6 +165,9 @@ async fn f53_f76_what_the_check_rests_on_is_stamped() {
     assert_eq!(check_of(&cluster().write("local-1", &forged, Some(&old)).await.unwrap().0)["generation"], 5);
 }
 
+/// A change of what a check says.
+type Change<'c> = &'c dyn Fn(&mut Value);
+
 #[tokio::test]
 async fn f53_f76_a_stamp_that_the_check_does_not_bear_out_is_refused() {
     let (eligible, _) = cluster().write("local-1", &eligibility("edit"), None).await.unwrap();
@@ -175,7 +178,8 @@ async fn f53_f76_a_stamp_that_the_check_does_not_bear_out_is_refused() {
         object["metadata"]["annotations"]["jitrbac.dev/author-check"] = json!(check.to_string());
         object
     };
-    let changes: [(&Value, &dyn Fn(&mut Value)); 8] = [
+
+    let changes: [(&Value, Change<'_>); 8] = [
         (&eligible, &|check| check["generation"] = json!(2)),
         (&eligible, &|check| check["policy"] = json!({"uid": "two-eyes", "generation": 1})),
         (&eligible, &|check| drop(check.as_object_mut().unwrap().remove("policy"))),

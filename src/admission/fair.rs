@@ -70,11 +70,12 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the callers know an address")]
     fn peer(number: u8) -> Option<Peer> {
         Some(Peer(Ipv4Addr::new(10, 0, 0, number).into()))
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn f09_f51_one_address_keeps_nobody_else_waiting() {

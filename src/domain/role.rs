@@ -33,7 +33,7 @@ pub struct Rule {
 /// The rules of a role, sorted, with their hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     hash: String,
     access_hash: String,
     too_long: Option<usize>,
@@ -51,14 +51,14 @@ impl Rules {
         hasher.update(super::digest::canonical(&rules));
         let hash = format!("sha256:{}", super::digest::hex(&hasher.finalize()));
         let access_hash = super::access::hash(&rules).unwrap_or_else(|| hash.clone());
-        Self { rules, hash, access_hash, too_long: None }
+        Self { all: rules, hash, access_hash, too_long: None }
     }
 
     /// Rules that were not read, since they have so many bytes. They are no other rules than those that anybody knows.
     #[must_use]
     pub fn too_long(bytes: usize) -> Self {
         let hash = format!("unread:{bytes}");
-        Self { rules: Vec::new(), access_hash: hash.clone(), hash, too_long: Some(bytes) }
+        Self { all: Vec::new(), access_hash: hash.clone(), hash, too_long: Some(bytes) }
     }
 
     /// How many bytes they have, if those are too many to be read.
@@ -76,7 +76,7 @@ impl Rules {
             let lists = [&rule.api_groups, &rule.resources, &rule.resource_names, &rule.non_resource_urls, &rule.verbs];
             lists.into_iter().flatten().map(|text| TEXT + text.len()).sum::<usize>()
         };
-        size_of::<Self>() + self.rules.iter().map(|rule| size_of::<Rule>() + texts(rule)).sum::<usize>()
+        size_of::<Self>() + self.all.iter().map(|rule| size_of::<Rule>() + texts(rule)).sum::<usize>()
     }
 
     /// SHA-256 over the sorted rules, with its prefix; of rules that were not read something that is no such hash.
@@ -94,13 +94,13 @@ impl Rules {
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.all
     }
 
     /// What a status shows of them: the riskiest rules first, so that no number of harmless ones pushes them out of sight (T18).
     #[must_use]
     pub fn status(&self, kind: crate::api::eligibility::RoleKind, name: &str, with_rules: bool) -> RoleStatus {
-        let mut ordered: Vec<&Rule> = self.rules.iter().collect();
+        let mut ordered: Vec<&Rule> = self.all.iter().collect();
         if with_rules {
             super::risks::riskiest_first(&mut ordered);
         }

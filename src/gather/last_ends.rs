@@ -271,7 +271,9 @@ mod tests {
     fn after(events: Events, version: u64) -> (LastEnds, Option<Vec<String>>) {
         let (ends, mut listed) = (LastEnds::default(), Ends::default());
         ends.set_longest_cooldown(Some(COOLDOWN));
-        events.into_iter().for_each(|event| ends.observe(event, &mut listed, COOLDOWN));
+        for event in events {
+            ends.observe(event, &mut listed, COOLDOWN);
+        }
         let found = names(&ends, version);
         (ends, found)
     }

@@ -162,18 +162,13 @@ impl Sieve {
         let space = byte.is_ascii_whitespace();
         match &mut self.at {
             At::Within(_) => return Err(Broken),
-            At::Name(name, escaped) => match (byte, *escaped) {
-                (b'"', false) => {
-                    let wanted = self.wanted();
-                    self.at = At::Colon(wanted);
+            At::Name(_, false) if byte == b'"' => self.at = At::Colon(self.wanted()),
+            At::Name(name, escaped) => {
+                *escaped = byte == b'\\' && !*escaped;
+                if name.len() <= MAX_NAME {
+                    name.push(byte);
                 }
-                _ => {
-                    *escaped = byte == b'\\' && !*escaped;
-                    if name.len() <= MAX_NAME {
-                        name.push(byte);
-                    }
-                }
-            },
+            }
             _ if space => {}
             At::Value(keep) => {
                 let keep = *keep;
@@ -443,7 +438,7 @@ mod tests {
             sieve
                 .read(piece, &mut |part| {
                     if let Part::Whole(kept) = part {
-                        whole = kept.to_vec()
+                        whole = kept.to_vec();
                     }
                 })
                 .unwrap();

@@ -463,7 +463,7 @@ mod tests {
     use super::*;
     use crate::gather::watches::Watches;
 
-    const SOME: Duration = Duration::from_secs(60);
+    const SOME: Duration = Duration::from_mins(1);
 
     fn meta(version: &str) -> ObjectMeta {
         ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() }

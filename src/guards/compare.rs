@@ -25,7 +25,7 @@ pub fn difference(expected: &Value, stored: &Value) -> Option<String> {
     at("", expected, stored)
 }
 
-/// Who serves our kinds instead of the API server, by a stored APIService; none where it serves them itself.
+/// Who serves our kinds instead of the API server, by a stored `APIService`; none where it serves them itself.
 #[must_use]
 pub fn served_by(stored: &Value) -> Option<String> {
     let service = stored.pointer("/spec/service").filter(|service| !service.is_null())?;

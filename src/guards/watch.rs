@@ -64,7 +64,7 @@ impl Guards {
     }
 }
 
-/// UID and generation; none of what is going away. An APIService has no generation: each write of it counts.
+/// UID and generation; none of what is going away. An `APIService` has no generation: each write of it counts.
 pub(super) fn pair(kind: GuardKind, meta: &ObjectMeta) -> Option<Pair> {
     let there = meta.deletion_timestamp.is_none();
     let generation = match kind {

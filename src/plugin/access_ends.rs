@@ -85,8 +85,7 @@ pub async fn told(session: &Session, program: &str, granted: &RoleActivationRequ
     let mut warned = before.is_zero();
     let place = granted.namespace().unwrap_or_default();
     let role = words::role_name(granted).to_owned();
-    loop {
-        let Some(end) = current.status.as_ref().and_then(|status| status.expires_at) else { break };
+    while let Some(end) = current.status.as_ref().and_then(|status| status.expires_at) {
         let left = clock.until(end);
         let wait = if warned { left } else { left.saturating_sub(before.min(left / 2)) };
         let ended = tokio::select! {

@@ -80,7 +80,7 @@ pub fn extends(later: &RoleActivationRequest, base: &RoleActivationRequest) -> b
 
 /// These requests as chains, in their order; what was never granted extends nothing.
 #[must_use]
-pub fn folded(requests: Vec<RoleActivationRequest>) -> Vec<Chain> {
+pub fn folded(requests: &[RoleActivationRequest]) -> Vec<Chain> {
     let place = |request: &RoleActivationRequest, name: String| (request.namespace().unwrap_or_default(), name);
     let by_name: HashMap<_, usize> = requests.iter().enumerate().map(|(i, request)| (place(request, request.name_any()), i)).collect();
     let base_of = |request: &RoleActivationRequest| {
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn request(name: &str, extends: Option<&str>, status: serde_json::Value) -> RoleActivationRequest {
+    fn request(name: &str, extends: Option<&str>, status: &serde_json::Value) -> RoleActivationRequest {
         let minute = name.trim_start_matches('r');
         serde_json::from_value(json!({
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",
@@ -155,7 +155,7 @@ mod tests {
         request(
             name,
             extends,
-            json!({"state": state, "reason": reason, "grantedAt": at(granted), "expiresAt": at(expires), "endedAt": at(ended)}),
+            &json!({"state": state, "reason": reason, "grantedAt": at(granted), "expiresAt": at(expires), "endedAt": at(ended)}),
         )
     }
 
@@ -166,7 +166,7 @@ mod tests {
             ended("r1", None, "Deactivated", "GivenBack", ["10:01:00", "10:20:00", "10:04:59"]),
             ended("r0", None, "Expired", "TimeIsUp", ["10:00:00", "10:00:30", "10:00:30"]),
         ];
-        let chains = folded(given_back);
+        let chains = folded(&given_back);
         assert_eq!(
             chains.iter().map(|chain| (chain.first.name_any(), chain.extensions.len())).collect::<Vec<_>>(),
             [("r1".into(), 1), ("r0".into(), 0)]
@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn f35_only_what_was_granted_to_the_same_person_extends() {
-        let denied = request("r2", Some("r1"), json!({"state": "Denied"}));
+        let denied = request("r2", Some("r1"), &json!({"state": "Denied"}));
         let base = ended("r1", None, "Expired", "TimeIsUp", ["10:01:00", "10:20:00", "10:20:00"]);
-        assert_eq!(folded(vec![denied, base.clone()]).len(), 2);
+        assert_eq!(folded(&[denied, base.clone()]).len(), 2);
         let mut another = ended("r3", Some("r1"), "Expired", "TimeIsUp", ["10:03:00", "10:20:00", "10:20:00"]);
         another.metadata.namespace = Some("other".to_owned());
-        assert_eq!(folded(vec![another, base.clone()]).len(), 2);
+        assert_eq!(folded(&[another, base.clone()]).len(), 2);
         // Whatever a record says, it ends.
         let own = ended("r4", Some("r4"), "Expired", "TimeIsUp", ["10:03:00", "10:20:00", "10:20:00"]);
-        assert_eq!(folded(vec![own]).len(), 1);
+        assert_eq!(folded(&[own]).len(), 1);
         // What was written before: granted after its end.
         let old = ended("r5", None, "Revoked", "ChainEnded", ["10:20:00", "10:30:00", "10:05:00"]);
-        assert_eq!(folded(vec![old]).first().and_then(Chain::held), Some(TimeDelta::zero()));
+        assert_eq!(folded(&[old]).first().and_then(Chain::held), Some(TimeDelta::zero()));
     }
 }

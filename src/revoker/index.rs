@@ -31,7 +31,7 @@ pub struct Index(Mutex<All>);
 
 #[derive(Debug, Default)]
 struct All {
-    by_key: HashMap<Key, Known>,
+    bindings: HashMap<Key, Known>,
     by_request: HashMap<Key, HashSet<Key>>,
     /// In the order in which they end.
     by_deadline: BTreeSet<(DateTime<Utc>, Key)>,
@@ -42,11 +42,11 @@ impl All {
         self.remove(&known.key);
         self.by_request.entry(known.request.clone()).or_default().insert(known.key.clone());
         self.by_deadline.insert((known.deadline, known.key.clone()));
-        self.by_key.insert(known.key.clone(), known);
+        self.bindings.insert(known.key.clone(), known);
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(known) = self.by_key.remove(key) else { return };
+        let Some(known) = self.bindings.remove(key) else { return };
         self.by_deadline.remove(&(known.deadline, known.key.clone()));
         if let Some(keys) = self.by_request.get_mut(&known.request) {
             keys.remove(key);
@@ -72,7 +72,7 @@ impl Index {
         let request = annotations.get(names::REQUEST).cloned().unwrap_or_default();
         let uid = meta.uid.clone().unwrap_or_default();
         self.with(|all| {
-            let before = all.by_key.get(key).filter(|known| known.uid == uid).map(|known| known.deadline);
+            let before = all.bindings.get(key).filter(|known| known.uid == uid).map(|known| known.deadline);
             let known = Known {
                 key: key.clone(),
                 uid,
@@ -88,7 +88,7 @@ impl Index {
     /// One binding.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Known> {
-        self.with(|all| all.by_key.get(key).cloned())
+        self.with(|all| all.bindings.get(key).cloned())
     }
 
     /// The bindings that name this request.
@@ -96,20 +96,20 @@ impl Index {
     pub fn of_request(&self, request: &Key) -> Vec<Known> {
         self.with(|all| {
             let keys = all.by_request.get(request).into_iter().flatten();
-            keys.filter_map(|key| all.by_key.get(key)).cloned().collect()
+            keys.filter_map(|key| all.bindings.get(key)).cloned().collect()
         })
     }
 
     /// All bindings.
     #[must_use]
     pub fn all(&self) -> Vec<Known> {
-        self.with(|all| all.by_key.values().cloned().collect())
+        self.with(|all| all.bindings.values().cloned().collect())
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.with(|all| all.by_key.len())
+        self.with(|all| all.bindings.len())
     }
 
     /// How many should have been gone before `now`.
@@ -128,18 +128,18 @@ impl Index {
     #[must_use]
     pub fn others(&self, listed: &[Key]) -> Vec<Key> {
         let listed: HashSet<&Key> = listed.iter().collect();
-        self.with(|all| all.by_key.keys().filter(|key| !listed.contains(key)).cloned().collect())
+        self.with(|all| all.bindings.keys().filter(|key| !listed.contains(key)).cloned().collect())
     }
 
     /// Marks a binding as one to ask the API server about; false if it is not known.
     pub fn doubt(&self, key: &Key) -> bool {
-        self.with(|all| all.by_key.get_mut(key).map(|known| known.doubted = true).is_some())
+        self.with(|all| all.bindings.get_mut(key).map(|known| known.doubted = true).is_some())
     }
 
     /// Takes the doubt away: it is there.
     pub fn trust(&self, key: &Key) {
         self.with(|all| {
-            if let Some(known) = all.by_key.get_mut(key) {
+            if let Some(known) = all.bindings.get_mut(key) {
                 known.doubted = false;
             }
         });
@@ -148,7 +148,7 @@ impl Index {
     /// Forgets a binding that is gone, unless another one has its name by now.
     pub fn forget(&self, gone: &Known) {
         self.with(|all| {
-            if all.by_key.get(&gone.key).is_some_and(|known| known.uid == gone.uid) {
+            if all.bindings.get(&gone.key).is_some_and(|known| known.uid == gone.uid) {
                 all.remove(&gone.key);
             }
         });

@@ -72,7 +72,7 @@ fn stored(guard: &Expected) -> Value {
                 rule["scope"] = json!("*");
             }
         }
-        GuardKind::ValidatingAdmissionPolicyBinding => {}
+        GuardKind::ValidatingAdmissionPolicyBinding | GuardKind::APIService => {}
         GuardKind::MutatingWebhookConfiguration | GuardKind::ValidatingWebhookConfiguration => {
             for webhook in says["webhooks"].as_array_mut().unwrap() {
                 selectors(webhook);
@@ -80,7 +80,6 @@ fn stored(guard: &Expected) -> Value {
             }
         }
         GuardKind::CustomResourceDefinition => says["spec"]["conversion"] = json!({"strategy": "None"}),
-        GuardKind::APIService => {}
     }
     says
 }

@@ -47,9 +47,8 @@ async fn f68_controllers_are_ready_when_they_can_judge(env: Arc<Env>) -> Outcome
     // A guard that is weakened later makes none unready: an upgrade must get by.
     let guard = Guard::save(ground, "validatingadmissionpolicybinding", "jit-rbac-status").await?;
     guard.delete(ground).await?;
-    wait_for_ok("grants to be held back", PROVEN, async || match record(ground).await?["since"].is_null() {
-        true => Ok(()),
-        false => Err("they are not".to_owned()),
+    wait_for_ok("grants to be held back", PROVEN, async || {
+        if record(ground).await?["since"].is_null() { Ok(()) } else { Err("they are not".to_owned()) }
     })
     .await?;
     for controller in ground.operator.controllers() {

@@ -31,7 +31,7 @@ impl Requests {
         let peers = if runs {
             self.peers(facts, &around, &binding, source).await?
         } else {
-            self.peers_and_afresh(facts, &mut around, &binding, source).await?
+            Box::pin(self.peers_and_afresh(facts, &mut around, &binding, source)).await?
         };
         let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
         Ok(Snapshot {

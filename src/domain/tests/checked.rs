@@ -17,6 +17,7 @@ fn here() -> Vec<CheckedRole> {
     vec![role(&[("payments", "namespace-uid")])]
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a check has it")]
 fn seen(uid: &str, generation: i64) -> Option<SeenPolicy> {
     Some(SeenPolicy { uid: uid.to_owned(), generation })
 }

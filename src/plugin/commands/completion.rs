@@ -3,6 +3,8 @@
 //! kubectl runs `kubectl_complete-jit` from the PATH with the words so far (KEP-2379) and reads candidates as Cobra prints them: a value a
 //! line, with help behind a tab, and a last line with what the shell shall do. That file is a shim of two lines that calls `__complete`.
 
+use std::pin::Pin;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, Subcommand};
@@ -100,7 +102,7 @@ pub async fn complete(command: &Command, words: &[String]) {
     let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
     let (last, before) = words.split_last().map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
     let place = Place::of(command, before);
-    let (found, directive) = candidates(&place, before, last).await;
+    let (found, directive) = Box::pin(candidates(&place, before, last)).await;
     let mut lines: Vec<String> = found
         .iter()
         .filter(|(value, _)| value.starts_with(last))
@@ -158,7 +160,7 @@ type Candidates = Vec<(String, String)>;
 
 async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candidates, &'static str) {
     if let Some(flag) = &place.flag {
-        return of_flag(place, flag, words).await;
+        return Box::pin(of_flag(place, flag, words)).await;
     }
     if last.starts_with('-') {
         let all = place.command.get_arguments().filter(|arg| !arg.is_hide_set());
@@ -174,13 +176,13 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
         );
     }
     let names = match place.name() {
-        "activate" | "describe" | "can-i" => eligible(words).await,
-        "run" if place.given.is_empty() => eligible(words).await,
-        "approve" | "deny" => live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)]).await,
-        "revoke" => live(words, Whose::Others, &[selectors::live_states()]).await,
-        "review" => live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review)).await,
-        "deactivate" | "extend" => live(words, Whose::Mine, &[selectors::live_states()]).await,
-        "get" | "status" | "wait" => live(words, Whose::Anybody, &[String::new()]).await,
+        "activate" | "describe" | "can-i" => Box::pin(eligible(words)).await,
+        "run" if place.given.is_empty() => Box::pin(eligible(words)).await,
+        "approve" | "deny" => Box::pin(live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)])).await,
+        "revoke" => Box::pin(live(words, Whose::Others, &[selectors::live_states()])).await,
+        "review" => Box::pin(live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review))).await,
+        "deactivate" | "extend" => Box::pin(live(words, Whose::Mine, &[selectors::live_states()])).await,
+        "get" | "status" | "wait" => Box::pin(live(words, Whose::Anybody, &[String::new()])).await,
         "explain" if place.given.is_empty() => {
             Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
         }
@@ -198,7 +200,7 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
             return (Vec::new(), FILES);
         }
         "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag, words)), NO_FILES),
-        "namespace" => return (plain(namespaces(place, words).await.unwrap_or_default()), NO_FILES),
+        "namespace" => return (plain(Box::pin(namespaces(place, words)).await.unwrap_or_default()), NO_FILES),
         "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
         "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
         "of-user" => return (users(words).await.unwrap_or_default(), NO_FILES),
@@ -232,25 +234,25 @@ async fn session(words: &[String]) -> Option<Session> {
     Session::open_unasked(flags, screen).await.ok()
 }
 
-async fn within<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
+async fn within<T>(asked: Pin<Box<dyn Future<Output = Option<T>> + '_>>) -> Option<T> {
     tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
 }
 
 /// What I am eligible for, with what it is.
 async fn eligible(words: &[String]) -> Option<Candidates> {
-    within(async {
+    within(Box::pin(async {
         let session = session(words).await?;
         let (me, all) = tokio::join!(session.me(), session.eligibilities());
         let (me, all) = (me.ok()?, all.ok()?);
         let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
         Some(mine.map(|eligibility| (eligibility.name_any(), words::role(&eligibility.spec.role_ref))).collect())
-    })
+    }))
     .await
 }
 
 /// The namespaces of eligibilities: a requester can list no others. Where something is to be activated, those in which I could activate it.
 async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
-    within(async {
+    within(Box::pin(async {
         let session = session(words).await?;
         let mut all = session.eligibilities().await.ok()?;
         if ["activate", "run", "can-i"].contains(&place.name()) {
@@ -265,7 +267,7 @@ async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> 
         names.sort();
         names.dedup();
         Some(names)
-    })
+    }))
     .await
 }
 
@@ -278,7 +280,7 @@ enum Whose {
 
 /// Every eligibility, or the role of each, by the flag that names it: whoever looks at requests of others need not be eligible themselves.
 async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
-    within(async {
+    within(Box::pin(async {
         let all = session(words).await?.eligibilities().await.ok()?;
         let mut found: Candidates = match flag {
             "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
@@ -287,27 +289,27 @@ async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
         found.sort();
         found.dedup_by(|a, b| a.0 == b.0);
         Some(found)
-    })
+    }))
     .await
 }
 
 /// Who has requests, where the words say, or anywhere.
 async fn users(words: &[String]) -> Option<Candidates> {
-    within(async {
+    within(Box::pin(async {
         let session = session(words).await?;
         let mut names: Vec<String> =
             session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
         names.sort();
         names.dedup();
         Some(names.into_iter().map(|name| (name, String::new())).collect())
-    })
+    }))
     .await
 }
 
 /// Requests that one of these fields selects, with whose they are and how they stand. Without -n those of others are offered from every namespace, as NAMESPACE/NAME where
 /// that is another one than the context's: whoever decides looks everywhere.
 async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
-    within(async {
+    within(Box::pin(async {
         let session = session(words).await?;
         let me = session.me().await.ok()?.name().to_owned();
         let here = session.namespaces();
@@ -325,6 +327,6 @@ async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candi
             _ => request.name_any(),
         };
         Some(found.iter().map(|request| (name(request), format!("{}, {}", requester(request), state(request)))).collect())
-    })
+    }))
     .await
 }

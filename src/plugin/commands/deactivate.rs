@@ -45,7 +45,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
                 ));
                 return Ok(Exit::Done);
             }
-            [_, _, ..] if !options.all && chains::folded(live.clone()).len() > 1 => {
+            [_, _, ..] if !options.all && chains::folded(&live).len() > 1 => {
                 let names: Vec<String> = live.iter().map(full_name).collect();
                 return Err(Problem::Usage(format!(
                     "there are several active or pending requests of yours: {}; name one, or use --all",
@@ -53,7 +53,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
                 )));
             }
             // What ends one request of a chain ends all of it.
-            _ => (chains::folded(live).iter().map(|chain| chain.last().clone()).collect(), Exit::Done),
+            _ => (chains::folded(&live).iter().map(|chain| chain.last().clone()).collect(), Exit::Done),
         }
     } else {
         decide::each(session, &options.names).await?

@@ -75,7 +75,7 @@ async fn only_active(session: &Session) -> Result<RoleActivationRequest, Problem
     let scope = Scope::In(session.namespaces());
     let mut active = session.my_requests(&scope, &api::selectors::in_state(|state| state == State::Active)).await?;
     active.retain(|request| state(request) == State::Active);
-    let mut chains = chains::folded(active);
+    let mut chains = chains::folded(&active);
     match (chains.pop(), chains.is_empty()) {
         (Some(only), true) => Ok(only.last().clone()),
         (None, _) => Err(Problem::Absent(format!("nothing of yours is active{}", scope.in_words()))),

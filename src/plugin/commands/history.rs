@@ -146,7 +146,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     ];
     let mut table = Table::new(place.into_iter().chain(columns));
     // One row an access: what extends it belongs to it.
-    for chain in chains::folded(found) {
+    for chain in chains::folded(&found) {
         let (request, deciding) = (&chain.first, chain.deciding());
         let approved_by = request.status.as_ref().and_then(|status| status.approved_by.clone());
         let extensions = Some(chain.extensions.len()).filter(|count| *count > 0);

@@ -131,13 +131,13 @@ async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem
 pub async fn prompt(flags: Flags, screen: Screen) {
     let looked = tokio::time::timeout(PROMPTLY, async {
         let session = Session::open_unasked(flags, screen).await?;
-        active(&session).await.map(|active| short_word(&session, active))
+        active(&session).await.map(|active| short_word(&session, &active))
     });
     let _ = looked.await;
 }
 
 /// `jit:edit@payments(44m)`, and `+2` where there are more.
-fn short_word(session: &Session, active: Vec<RoleActivationRequest>) {
+fn short_word(session: &Session, active: &[RoleActivationRequest]) {
     let chains = chains::folded(active);
     // What ends first is what somebody should know.
     let Some(first) = chains.iter().min_by_key(|chain| chain.expires_at()) else { return };

@@ -134,7 +134,9 @@ pub async fn f41_watches_that_go_on_ahead_of_the_store_are_found_out_and_begun_a
     scene.write("dev", "adec", &scene.decision("before", "Deactivate", None)).await?;
     wait_for("events of both kinds", SOON, async || ahead.iter().all(|disturbed| disturbed.met() > 1).then_some(())).await?;
     drop(ahead);
-    AHEAD.iter().for_each(|(resource, _)| proxy.cut(resource));
+    for (resource, _) in AHEAD {
+        proxy.cut(resource);
+    }
     for (request, what) in [("after", "request decided after its watch went on ahead of the store"), ("later", "and the next one")] {
         let asked = Utc::now();
         scene.granted("dev", request, "10m").await?;

@@ -79,7 +79,7 @@ pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grant
     weaken_each(&env, "schemas", cases).await
 }
 
-/// The APIService of our kinds, and one that lets another server answer for them.
+/// The `APIService` of our kinds, and one that lets another server answer for them.
 const SERVED_BY: &str = "v1alpha1.jitrbac.dev";
 
 pub async fn t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_is_again(env: Arc<Env>) -> Outcome {
