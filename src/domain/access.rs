@@ -46,12 +46,12 @@ fn permissions(rules: &[Rule]) -> Option<Vec<Permission<'_>>> {
     }
     let mut all = BTreeSet::new();
     for rule in rules {
-        let names: Vec<Option<&str>> =
+        let objects: Vec<Option<&str>> =
             if rule.resource_names.is_empty() { vec![None] } else { rule.resource_names.iter().map(|name| Some(name.as_str())).collect() };
         for group in &rule.api_groups {
             for resource in &rule.resources {
                 for verb in &rule.verbs {
-                    all.extend(names.iter().map(|name| Permission { group, resource, verb, name: *name }));
+                    all.extend(objects.iter().map(|name| Permission { group, resource, verb, name: *name }));
                 }
             }
         }

@@ -226,7 +226,11 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         ));
     }
     let waiting = verdict.state == State::AwaitingApproval;
-    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
+    if waiting
+        && !revoke
+        && policy.spec.approval.require_comment
+        && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank)
+    {
         return Err(comment_missing(&policy.name));
     }
     Ok(())
@@ -321,7 +325,7 @@ fn approve(
             ),
         ));
     }
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)?;
@@ -341,7 +345,7 @@ fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec
         return Err(not_an_approver(who, policy));
     }
     is_fresh(snapshot, decision, digest)?;
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(|c| c.is_blank()) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)

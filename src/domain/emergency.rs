@@ -50,7 +50,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
             format!("'{}' is a ServiceAccount: an emergency skips approval, and a ServiceAccount never goes without", requester.username),
         ));
     }
-    if spec.justification.as_ref().is_none_or(|text| text.is_blank()) {
+    if spec.justification.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
         return Err(Refusal::new(
             Reason::JustificationMissing,
             "an emergency needs a reason for those who review it; write one in spec.justification",

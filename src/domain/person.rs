@@ -269,18 +269,18 @@ pub fn why_not_listed<'a>(
             .map(|listed| (own.clone(), (*listed).clone()))
     };
     let near = mine(&users, &who.username).or_else(|| who.groups.iter().find_map(|group| mine(&groups, group)));
-    let mut hints = String::new();
+    let mut hints = Vec::new();
     if let Some((own, listed)) = near {
-        hints.push_str(&format!("; '{listed}' is listed, which is spelt another way than '{own}' (upper and lower case count)"));
+        hints.push(format!("; '{listed}' is listed, which is spelt another way than '{own}' (upper and lower case count)"));
     } else if !groups.is_empty() && account(who) == Ok(Account::User) {
         let shown = groups.iter().take(MOST_SHOWN).map(|group| format!("'{group}'")).collect::<Vec<_>>().join(", ");
         let more = if groups.len() > MOST_SHOWN { ", ..." } else { "" };
-        hints.push_str(&format!("; the sign-in shows none of the groups {shown}{more} ('kubectl auth whoami' lists those that it shows)"));
+        hints.push(format!("; the sign-in shows none of the groups {shown}{more} ('kubectl auth whoami' lists those that it shows)"));
     }
     if let Some(id) = users.into_iter().chain(groups).chain([&who.username]).find(|name| is_id(name.as_str())) {
-        hints.push_str(&format!("; '{id}' is an id, which the identity provider shows in place of a name"));
+        hints.push(format!("; '{id}' is an id, which the identity provider shows in place of a name"));
     }
-    hints
+    hints.concat()
 }
 
 /// Most groups that a hint names.

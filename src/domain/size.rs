@@ -23,7 +23,7 @@ pub struct Size {
     pub bytes: usize,
 }
 
-/// Of a request or a decision: what kubectl, GitOps and admission add, several times over. What people say is bounded by the schema.
+/// Of a request or a decision: what kubectl, `GitOps` and admission add, several times over. What people say is bounded by the schema.
 pub const OF_A_RECORD: Size =
     Size { labels: 32, annotations: 32, annotation_text: 16 << 10, owners: 1, finalizers: 16, managers: 16, bytes: 128 << 10 };
 

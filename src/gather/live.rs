@@ -66,6 +66,7 @@ pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, mos
 pub type Said = (Vec<Object<ActivationDecisionSpec>>, Unread);
 
 /// The stored decisions that name a request, in pages.
+#[must_use]
 pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, as_of: AsOf, first: Option<usize>) -> Pages<'c> {
     let path = ActivationDecision::url_path(&(), Some(namespace));
     Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), as_of, first)

@@ -256,7 +256,11 @@ mod tests {
     fn request() -> RequestFacts {
         let spec = RoleActivationRequestSpec::default();
         let meta = ObjectMeta { name: Some("inc-1".to_owned()), uid: Some("r-1".to_owned()), ..ObjectMeta::default() };
-        RequestFacts { namespace: "shop".to_owned(), object: convert::object(&meta, spec), record: convert::record(Default::default()) }
+        RequestFacts {
+            namespace: "shop".to_owned(),
+            object: convert::object(&meta, spec),
+            record: convert::record(crate::api::RoleActivationRequestStatus::default()),
+        }
     }
 
     fn decision(number: usize, spec: &Value) -> Value {

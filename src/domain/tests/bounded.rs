@@ -136,7 +136,9 @@ fn f01_no_policy_can_use_as_many_decisions_as_are_stored() {
 fn f01_what_is_kept_of_a_flood_is_bounded_and_decides_the_same() {
     let fold = |world: &World, decisions: Vec<Object<ActivationDecisionSpec>>| {
         let mut fold = Fold::new(REQUEST_UID);
-        decisions.into_iter().for_each(|decision| fold.add(decision));
+        for decision in decisions {
+            fold.add(decision);
+        }
         let (decisions, unread) = fold.done();
         world.clone().change(|w| (w.snapshot.decisions, w.snapshot.unread) = (decisions, unread))
     };
