@@ -181,18 +181,15 @@ impl Problem {
             (None, 400) if message.contains("HTTP request to an HTTPS server") => Self::Api(format!(
                 "cannot {what}: the server speaks TLS, and its address says http, or no scheme at all: write it with https://"
             )),
-            (_, 500 | 503) if message.contains("failed calling webhook") && message.contains("jitrbac.dev") => Self::Api(format!(
-                "cannot {what}: jit-rbac does not answer, and nothing is decided meanwhile; 'kubectl jit check' says more ({message})"
+            // The API server's own words are about a webhook that nobody has heard of.
+            _ if message.contains("failed calling webhook") && message.contains(GROUP) => Self::Api(format!(
+                "cannot {what}: jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows what is broken ({message})"
             )),
             (_, 401) => Self::Api(format!("cannot {what}: the API server does not know you (401): sign in again")),
             (None, 403) if message.contains("jitrbac.dev") => {
                 Self::Forbidden(format!("cannot {what}: {message}; 'kubectl jit check' says which rights are missing"))
             }
             (None, 403) => Self::Forbidden(format!("cannot {what}: {message}")),
-            // The API server's own words are about a webhook that nobody has heard of.
-            _ if message.contains("failed calling webhook") && message.contains(GROUP) => {
-                Self::Api(format!("cannot {what}: jit-rbac does not answer; 'kubectl jit check' says what is wrong ({message})"))
-            }
             (None, 404) => Self::Absent(format!("cannot {what}: {message}")),
             // The schema says which field it is.
             (None, 422) => Self::Refused { reason: None, message: field_errors(status).unwrap_or(message) },
@@ -233,7 +230,7 @@ mod tests {
             answer(422, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: nobody approves his own request");
         assert_eq!((said.to_string().as_str(), said.exit()), ("nobody approves his own request", Exit::Refused));
         let down = answer(500, "Internal error occurred: failed calling webhook \"activations.jitrbac.dev\": context deadline exceeded");
-        assert!(down.to_string().contains("jit-rbac does not answer; 'kubectl jit check' says"), "{down}");
+        assert!(down.to_string().contains("jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows"), "{down}");
         assert_eq!(answer(403, "rar is forbidden: User \"x\" cannot create").exit(), Exit::Failed);
         assert_eq!(answer(503, "admission webhook \"x\" denied the request: Unreadable: try again").exit(), Exit::Failed);
     }

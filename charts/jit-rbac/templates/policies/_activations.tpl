@@ -31,7 +31,7 @@ variables:
         !(k in ['managedFields', 'resourceVersion', 'generation', 'finalizers']), v))
   - name: sameRecord
     expression: variables.lasting[0] == variables.lasting[1] && variables.sameFinalizers
-  - name: managers
+  - name: managerCounts
     expression: "[dyn(oldObject), dyn(object)].map(o, size(o.metadata.?managedFields.orValue([])))"
   - name: strangeGroups
     expression: variables.stamp.?groups.orValue([]).filter(g, !(g in variables.groups))
@@ -102,7 +102,7 @@ variables:
       Create another one if you need other ones
   # Everybody who may request may apply what is stored, which changes nothing but the list of those who do. That list has no bound of its own.
   - expression: |-
-      !variables.updating || variables.operator || variables.managers[1] <= variables.managers[0] || (variables.managers[1] <= 8 &&
+      !variables.updating || variables.operator || variables.managerCounts[1] <= variables.managerCounts[0] || (variables.managerCounts[1] <= 8 &&
         request.userInfo.username == dyn(oldObject).spec.?{{ .stamp }}.orValue({}).?username.orValue(''))
     reason: Forbidden
     code: Immutable
