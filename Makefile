@@ -101,7 +101,7 @@ down: ## End what `make up` started
 run: build ## Rebuild, and restart the operator on what `make up` started
 	@$(PLANE) run
 
-bench: plane ## How fast it is, beside the floor of a plain client on the same API server; in about ten minutes after the builds
+bench: plane ## How fast it is, beside the floor of a plain client on the same API server; in about half an hour after the builds
 	@$(CARGO) bench --quiet --locked --bench bench
 
 # Its plane and figures stay in target/bench/scale: called again, it goes on where it was interrupted.

@@ -230,7 +230,10 @@ mod tests {
             answer(422, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: nobody approves his own request");
         assert_eq!((said.to_string().as_str(), said.exit()), ("nobody approves his own request", Exit::Refused));
         let down = answer(500, "Internal error occurred: failed calling webhook \"activations.jitrbac.dev\": context deadline exceeded");
-        assert!(down.to_string().contains("jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows"), "{down}");
+        assert!(
+            down.to_string().contains("jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows"),
+            "{down}"
+        );
         assert_eq!(answer(403, "rar is forbidden: User \"x\" cannot create").exit(), Exit::Failed);
         assert_eq!(answer(503, "admission webhook \"x\" denied the request: Unreadable: try again").exit(), Exit::Failed);
     }

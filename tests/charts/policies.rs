@@ -61,6 +61,15 @@ fn t43_match_conditions_stand_only_where_they_spare_others() {
 }
 
 #[test]
+fn no_policy_names_a_variable_twice() {
+    for policy in policies(default()) {
+        let names: Vec<&str> = policy["spec"]["variables"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
+        let once: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), once.len(), "{}: {names:?}", policy["metadata"]["name"]);
+    }
+}
+
+#[test]
 fn every_refusal_is_forbidden_and_says_why() {
     for name in NAMES {
         for validation in items(&policy(name)["spec"]["validations"]) {

@@ -67,11 +67,15 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         guards::t41_every_policy_refuses_its_probe_to_everybody,
         guards::t44_the_secret_and_no_other_is_the_webhooks,
         largest::f75_guarded_labels_are_found_among_many,
-        largest::f75_no_policy_takes_much_longer_for_the_largest_object,
         subresources::t22_status_is_the_operators,
         subresources::t23_whatever_discovery_shows_is_guarded,
         upgrade::an_upgrade_takes_nothing_back_that_the_webhook_wrote,
         upgrade::f61_what_somebody_added_to_a_guard_goes_with_the_guard,
         upgrade::f69_the_chart_takes_over_kinds_that_are_there,
     ]
+}
+
+/// Journeys that say how long something may take.
+pub fn against_time() -> Vec<(&'static str, Journey)> {
+    over_the_floor![largest::f75_no_policy_takes_much_longer_for_the_largest_object]
 }

@@ -100,6 +100,7 @@ fn all() -> Vec<(&'static str, Journey)> {
 fn against_time() -> Vec<(&'static str, Journey)> {
     [
         bindings::against_time(),
+        floor::against_time(),
         calls::journeys(),
         guards::journeys(),
         replicas::journeys(),

@@ -61,7 +61,10 @@ async fn t1_what_a_client_writes_as_itself_is_stamped_over(env: Arc<Env>) -> Out
     // Naming another requester does not make it somebody else's.
     approve["spec"]["requestRef"]["requester"] = json!("dev-2");
     refused(scene.create("dev", &approve).await?, &["nobody approves their own request"])?;
+    // Another request's UID makes it a decision about that one, and nothing writes it anew.
     approve["spec"]["requestRef"]["uid"] = json!("0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d");
+    refused(scene.create("lead-2", &approve).await?, &["AnotherRequest: "])?;
+    approve["spec"]["requestRef"]["uid"] = Value::Null;
     approve["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "v1", "kind": "Namespace", "name": scene.name, "uid": "u", "controller": true}]);
     scene.create("lead-2", &approve).await?.ok()?;

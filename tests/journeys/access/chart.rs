@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use control_plane::ADMIN;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{helm, values};
 use crate::{
@@ -15,13 +15,14 @@ pub async fn f22_requesters_who_are_bound_in_namespaces_read_no_other_ones(env: 
     let scene = env.scene("narrow").await?;
     let other = format!("{}-other", scene.name);
     scene.create_namespace(&other).await?;
-    let mut values = values(&scene.name);
+    // Nobody else binds these people.
+    let mut values: Value = serde_json::from_str(&values(&scene.name).to_string().replace("named-", "narrow-"))?;
     values["requesterBindings"] = json!("Namespaces");
     let (done, said) = helm(&scene, &["upgrade", "--install", &scene.name], Some(&values)).await?;
     ensure!(done, "{said}");
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("rel/{}", scene.name)]).await?.ok()?;
     let request = scene.request("now", &scene.name, "10m").to_string();
-    scene.ground.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "named-requester"], &request).await?.ok()?;
+    scene.ground.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "narrow-requester"], &request).await?.ok()?;
     for (namespace, verb, resource, may) in [
         (scene.name.as_str(), "list", "roleactivationrequests", "yes"),
         (scene.name.as_str(), "patch", "activationdecisions", "yes"),
@@ -32,7 +33,7 @@ pub async fn f22_requesters_who_are_bound_in_namespaces_read_no_other_ones(env: 
         ("", "list", "approvalpolicies", "yes"),
     ] {
         let place = if namespace.is_empty() { "--all-namespaces".to_owned() } else { format!("--namespace={namespace}") };
-        for user in ["named-requester", "named-approver"] {
+        for user in ["narrow-requester", "narrow-approver"] {
             let said = scene.kubectl(ADMIN, &["auth", "can-i", verb, resource, &place, "--as", user]).await?;
             ensure!(said.stdout.trim() == may, "may {user} {verb} {resource} in '{namespace}'? {}", said.stdout);
         }

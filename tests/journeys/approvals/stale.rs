@@ -64,7 +64,7 @@ async fn t17_a_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=json", "-p", wider]).await?.ok()?;
     let after = until(&scene, "now", "a new digest", |status| status["digest"] != before["digest"]).await?;
     ensure!(after["awaiting"]["have"] == 0 && says(&after).ends_with(STALE), "it is {after}");
-    ensure!(after["role"]["rules"] == json!(["get,list pods,pods/log", "get secrets"]), "the approver sees {}", after["role"]);
+    ensure!(after["role"]["rules"] == json!(["get secrets", "get,list pods,pods/log"]), "the approver sees {}", after["role"]);
     refused(scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&before)))).await?, &["DigestStale: "])?;
     scene.approve("lead-2", "now").await?;
     until_have(&scene, "now", 1).await?;
@@ -113,14 +113,17 @@ async fn t3_a_decision_is_for_one_object_and_not_for_a_name(env: Arc<Env>) -> Ou
     let second = waiting(&scene, "now", &strong, "10m").await?;
     ensure!(second["awaiting"]["have"] == 0 && second["approvals"].is_null(), "the old approval counts: {second}");
     ensure!(second["digest"] != first["digest"], "the digest is the same for another request");
-    // The old decision again, word for word: it is stamped for the request that has the name now, and was for what the other one asked.
+    // The old decision again, word for word, names the request that is gone; without its UID it is about what the other one asked for.
     let mut again = scene.decision("now", "Approve", Some(digest(&first)));
     again["spec"] = old["spec"].clone();
+    refused(scene.create("lead-1", &again).await?, &["AnotherRequest: "])?;
+    again["spec"]["requestRef"] = json!({"name": "now"});
     refused(scene.create("lead-1", &again).await?, &["DigestStale: "])?;
-    // A decision that names the old UID is for the present object all the same: what a client writes there is stamped over.
+    // Whatever else it says, a decision that names another UID is not about the present object, and is not made to be.
     let mut named = scene.decision("now", "Approve", Some(digest(&second)));
     named["spec"]["requestRef"]["uid"] = uid.clone();
-    scene.create("lead-1", &named).await?.ok()?;
+    refused(scene.create("lead-1", &named).await?, &["AnotherRequest: "])?;
+    scene.approve("lead-1", "now").await?;
     let status = until_have(&scene, "now", 1).await?;
     ensure!(status["awaiting"]["required"] == 2 && !scene.can("dev", "create", "deployments").await?, "it was granted: {status}");
     let said: Vec<Value> = scene.list("adec").await?.into_iter().filter(|d| d["spec"]["digest"] == digest(&second)).collect();

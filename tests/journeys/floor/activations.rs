@@ -67,7 +67,7 @@ pub async fn t1_a_decision_names_its_request_and_its_writer(floor: &Floor) -> Ou
         (with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])), "owned by its request"),
         (
             with(approve(), owners, json!([owner, {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}])),
-            "owned by its request",
+            "2 owners (at most 1)",
         ),
         (with(approve(), "/metadata/finalizers", json!(["a.example/b"])), "has no finalizers"),
     ] {

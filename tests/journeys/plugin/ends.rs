@@ -231,7 +231,11 @@ async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) 
     let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
     let ours = all.lines().filter(|line| line.starts_with(&own));
     ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotASubject")), "{all}");
-    ended(scene.jit_anywhere("dev", &["roles", "-n", "no-such-place"]).await?, 0, &["in namespace 'no-such-place'; elsewhere: "])?;
+    let mut here = eligibility("view");
+    here["subjects"] = json!([{"kind": "User", "name": "only-here"}]);
+    scene.offer("here", automatic(), here).await?;
+    let roles = ["roles", "-n", "no-such-place", "--as", "only-here", "--as-group", "leads"];
+    ended(scene.jit_anywhere(control_plane::ADMIN, &roles).await?, 0, &["in namespace 'no-such-place'; elsewhere: "])?;
     Ok(())
 }
 

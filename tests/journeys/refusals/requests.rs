@@ -53,7 +53,10 @@ async fn offers(scene: &Scene) -> Outcome {
     let hours = json!([{"days": ["Mon", "Tue", "Wed", "Thu", "Fri"], "from": "08:00", "to": "18:00", "timeZone": "Europe/Oslo"}]);
     let mut all = vec![
         policy("self-service", &limits),
-        policy("office-hours", &json!({"approval": {"automatic": {}}, "windows": hours, "limits": {"maxIdentityAge": "99999h"}})),
+        policy(
+            "office-hours",
+            &json!({"approval": {"automatic": {}}, "windows": hours, "limits": {"maxIdentityAge": "99999h", "maxScheduleAhead": "99999h"}}),
+        ),
         policy(
             "ticketed",
             &json!({
