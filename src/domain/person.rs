@@ -22,6 +22,15 @@ pub struct Identities {
     looks: BTreeMap<String, BTreeSet<Look>>,
 }
 
+/// One of the things by which two identities are known to be one person's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The normalised user name.
+    Name(String),
+    /// The UID that the authenticator gave.
+    Uid(String),
+}
+
 /// How a name looks: letters of other scripts replaced by the Latin ones that look the same (UTS 39), in one case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Look {
@@ -82,6 +91,13 @@ impl Identities {
     #[must_use]
     pub fn same(&self, a: &Stamp, b: &Stamp) -> bool {
         same_uid(a, b) || self.normalise(a.username.as_str()) == self.normalise(b.username.as_str())
+    }
+
+    /// All by which this is the same person as another: two stamps are [`Identities::same`] exactly where they share one of these.
+    #[must_use]
+    pub fn identities_of(&self, stamp: &Stamp) -> Vec<Identity> {
+        let uid = stamp.uid.as_ref().filter(|uid| !uid.is_empty()).map(|uid| Identity::Uid(uid.as_str().to_owned()));
+        std::iter::once(Identity::Name(self.normalise(stamp.username.as_str()))).chain(uid).collect()
     }
 
     /// True for two identities that are the same, or that nobody can tell apart by looking at their names: letters of another script can

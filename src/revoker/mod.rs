@@ -21,7 +21,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -50,6 +53,8 @@ const HELPING: usize = 4;
 const FRONT: usize = 4 * AT_ONCE;
 /// How soon it sees whether it may help with the next.
 const HELP_AGAIN: Duration = Duration::from_millis(50);
+/// How long the question may take whether somebody else has ended a binding: no answer delays an end by more.
+const LONGEST_QUESTION: Duration = Duration::from_millis(250);
 /// What fails is tried again soon: it is somebody's access.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
 
@@ -315,9 +320,19 @@ impl Revoker {
         *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks the API server whether somebody else has ended a binding; no answer is a no.
+    async fn is_known_to_be_gone(&self, key: &Key, uid: &str) -> bool {
+        matches!(timeout(LONGEST_QUESTION, end::is_gone(&self.client, key, uid)).await, Ok(Ok(true)))
+    }
+
     /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
-        let ended = self.attempt(key, uid, Proof::Now).await?;
+        let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
+        let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid).await {
+            Ended::Gone
+        } else {
+            self.attempt(key, uid, Proof::Now).await?
+        };
         if ended == Ended::Gone {
             self.note_gone();
             if let Some(known) = self.index.get(key).filter(|known| known.uid == uid) {

@@ -20,7 +20,9 @@ use self::turns::{Turn, Turns};
 use super::context::Context;
 use crate::{
     api::{ApprovalPolicySpec, Reason, State, request::ReviewState},
-    domain::{Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, decide, policy},
+    domain::{
+        Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, decide, person::Identity, policy,
+    },
     gather::{
         GatherError, WriteError,
         cache::Key,
@@ -90,9 +92,9 @@ impl Judged {
 pub struct Requests {
     context: Arc<Context>,
     /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
-    turns: Turns<(String, String, String)>,
+    turns: Turns<(String, String, Identity)>,
     /// One undecided request of a person at a time where their requests are limited (invariant 27).
-    people: Turns<String>,
+    people: Turns<Identity>,
     /// Requests of which the next look lists the decisions as of now, whatever else is known: they were granted before it was done.
     unsure: std::sync::Mutex<HashSet<Key>>,
     /// Since when something should have been taken away that the holder of the Lease left.
@@ -146,7 +148,7 @@ impl Requests {
         }
         // What the cache says of it is enough to see that it must wait, and costs no call.
         if let Some(Lookup::Found(told)) = self.context.requests.get(key)
-            && (self.turns.must_wait(self.turn(&told).as_ref(), key) || self.people.must_wait(self.turn_of_person(&told).as_ref(), key))
+            && (self.turns.must_wait(&self.turn(&told), key) || self.people.must_wait(&self.turn_of_person(&told), key))
         {
             return Ok(Next::In(turns::AT_LEAST));
         }
@@ -211,7 +213,7 @@ impl Requests {
         found: &StoredRequest,
         mut judged: Judged,
         mut as_of: AsOf,
-        mut person: Turn<'_, String>,
+        mut person: Turn<'_, Identity>,
     ) -> Result<Next, RequestError> {
         // What runs on may rest on caches, since whatever they missed revokes it as soon as they see it. A denial may not, and a grant rests
         // on what was read just now.
@@ -338,24 +340,25 @@ impl Requests {
 
     /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell
     /// each other why they ended.
-    fn turn(&self, facts: &RequestFacts) -> Option<(String, String, String)> {
-        Some((facts.namespace.clone(), facts.object.spec.eligibility_ref.name.clone(), self.person(facts)?))
+    fn turn(&self, facts: &RequestFacts) -> Vec<(String, String, Identity)> {
+        let of = |identity| (facts.namespace.clone(), facts.object.spec.eligibility_ref.name.clone(), identity);
+        self.person(facts).into_iter().map(of).collect()
     }
 
     /// The turn among all requests of a person, where the policy limits how many they may have. A running grant never waits for it: no
     /// other request of that person may delay its end.
-    fn turn_of_person(&self, facts: &RequestFacts) -> Option<String> {
+    fn turn_of_person(&self, facts: &RequestFacts) -> Vec<Identity> {
         if facts.record.state == Some(State::Active) {
-            return None;
+            return Vec::new();
         }
         let world = &self.context.world;
-        let policy = world.policies.get(&Key::cluster(world.policy_of(&facts.object.spec.eligibility_ref.name)?))?;
-        if is_limited(policy.found().map(AsRef::as_ref)) { self.person(facts) } else { None }
+        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name).and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        let limited = policy.is_some_and(|policy| is_limited(policy.found().map(AsRef::as_ref)));
+        if limited { self.person(facts) } else { Vec::new() }
     }
 
-    fn person(&self, facts: &RequestFacts) -> Option<String> {
-        let requester = facts.object.spec.requester.as_ref()?;
-        Some(self.context.settings.identities.normalise(requester.username.as_str()))
+    fn person(&self, facts: &RequestFacts) -> Vec<Identity> {
+        facts.object.spec.requester.as_ref().map(|requester| self.context.settings.identities.identities_of(requester)).unwrap_or_default()
     }
 }
 

@@ -15,7 +15,7 @@ pub const AT_LEAST: Duration = Duration::from_secs(1);
 /// Most turns that are remembered though nobody has them. Whoever waits for one that is forgotten looks again by itself.
 const MOST_FREE: usize = 1_024;
 
-/// Turns, each named by a `T`.
+/// Turns, each named by a `T`. What has several names, such as a person with a user name and a UID, takes the turns of all of them at once.
 pub struct Turns<T> {
     all: Mutex<HashMap<T, Line>>,
     queue: Queue<Key>,
@@ -28,10 +28,10 @@ struct Line {
     waiting: VecDeque<Key>,
 }
 
-/// A turn that is taken, until this is dropped.
+/// Turns that are taken, until this is dropped.
 pub struct Turn<'t, T: Eq + Hash> {
     turns: &'t Turns<T>,
-    name: Option<T>,
+    names: Vec<T>,
 }
 
 impl<T: Clone + Eq + Hash> Turns<T> {
@@ -40,28 +40,35 @@ impl<T: Clone + Eq + Hash> Turns<T> {
         Self { all: Mutex::default(), queue }
     }
 
-    /// Takes the turn `name` for the request `key`; none where another request has it. Without a name there is nothing to wait for.
-    pub fn take(&self, name: Option<T>, key: &Key) -> Option<Turn<'_, T>> {
-        if let Some(name) = &name {
-            let mut all = self.lock();
+    /// Takes the turns `names` for the request `key`, all or none: none where another request has one of them. Without a name there is
+    /// nothing to wait for.
+    pub fn take(&self, names: Vec<T>, key: &Key) -> Option<Turn<'_, T>> {
+        let mut all = self.lock();
+        if must_wait(&mut all, &names, key) {
+            return None;
+        }
+        for name in &names {
             let line = all.entry(name.clone()).or_default();
-            if line.taken {
-                line.wait(key);
-                return None;
-            }
             line.taken = true;
             line.waiting.retain(|other| other != key);
         }
-        Some(Turn { turns: self, name })
+        Some(Turn { turns: self, names })
     }
 
-    /// True where another request has the turn; then `key` waits for it.
-    pub fn must_wait(&self, name: Option<&T>, key: &Key) -> bool {
-        let mut all = self.lock();
-        let Some(line) = name.and_then(|name| all.get_mut(name)).filter(|line| line.taken) else { return false };
-        line.wait(key);
-        true
+    /// True where another request has one of the turns; then `key` waits for it.
+    pub fn must_wait(&self, names: &[T], key: &Key) -> bool {
+        must_wait(&mut self.lock(), names, key)
     }
+}
+
+fn must_wait<T: Eq + Hash>(all: &mut HashMap<T, Line>, names: &[T], key: &Key) -> bool {
+    for name in names {
+        if let Some(line) = all.get_mut(name).filter(|line| line.taken) {
+            line.wait(key);
+            return true;
+        }
+    }
+    false
 }
 
 impl<T: Eq + Hash> Turns<T> {
@@ -81,19 +88,20 @@ impl Line {
 impl<T: Eq + Hash> Turn<'_, T> {
     /// False for the turn of nobody, which everybody has.
     pub const fn has_name(&self) -> bool {
-        self.name.is_some()
+        !self.names.is_empty()
     }
 }
 
 impl<T: Eq + Hash> Drop for Turn<'_, T> {
     fn drop(&mut self) {
-        let Some(name) = &self.name else { return };
         let mut all = self.turns.lock();
-        let Some(line) = all.get_mut(name) else { return };
-        line.taken = false;
-        match line.waiting.pop_front() {
-            Some(next) => self.turns.queue.add(next),
-            None => drop(all.remove(name)),
+        for name in &self.names {
+            let Some(line) = all.get_mut(name) else { continue };
+            line.taken = false;
+            match line.waiting.pop_front() {
+                Some(next) => self.turns.queue.add(next),
+                None => drop(all.remove(name)),
+            }
         }
         if all.len() > MOST_FREE {
             all.retain(|_, line| line.taken);
@@ -128,7 +136,7 @@ mod tests {
         let work = |key: Key| {
             let (turns, done) = (&turns, &done);
             async move {
-                let person = key.name.split('-').next().map(str::to_owned);
+                let person = key.name.split('-').next().map(str::to_owned).into_iter().collect();
                 let Some(_turn) = turns.take(person, &key) else { return Next::In(AT_LEAST) };
                 if key.name.starts_with("greedy") {
                     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -143,5 +151,20 @@ mod tests {
         assert_eq!(done.len(), 5, "{done:?}");
         assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each is worked on as soon as its turn is free: {done:?}");
         assert!(turns.lock().is_empty(), "what nobody has is forgotten");
+    }
+
+    #[tokio::test]
+    async fn f13_who_shares_one_of_two_names_waits_and_nobody_holds_half_of_them() {
+        let (queue, _worker) = queue(Clock::system(), PAUSES);
+        let turns = Turns::new(queue);
+        let key = |name: &str| Key::new("payments", name);
+        let names = |names: &[&'static str]| names.to_vec();
+        let anna = turns.take(names(&["name:anna", "uid:1"]), &key("anna")).unwrap();
+        assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_none(), "the same UID under another name");
+        assert!(turns.take(names(&["name:anna", "uid:2"]), &key("again")).is_none(), "the same name under another UID");
+        let other = turns.take(names(&["name:anna.schmidt", "uid:2"]), &key("other"));
+        assert!(other.is_some(), "a turn that was refused was not half taken");
+        drop((anna, other));
+        assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_some());
     }
 }

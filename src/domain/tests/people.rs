@@ -151,6 +151,13 @@ proptest! {
     }
 
     #[test]
+    fn f13_two_stamps_are_one_person_exactly_where_they_share_an_identity(one in any_stamp(), other in any_stamp()) {
+        let identities = identities(&["oidc:"], &[("alice-admin", "alice")]);
+        let shared = identities.identities_of(&one).iter().any(|identity| identities.identities_of(&other).contains(identity));
+        prop_assert_eq!(shared, identities.same(&one, &other));
+    }
+
+    #[test]
     fn t10_no_name_is_taken_for_another_kind_of_user(name in "(system:)?(serviceaccount:)?[a-z:]{0,8}") {
         let known = account(&person(&name, &[]));
         prop_assert!(!name.starts_with("system:") || name.starts_with("system:serviceaccount:") || known.is_err());
