@@ -13,8 +13,10 @@ use crate::gather::{GatherError, WriteError, cache::Key, read, write};
 /// How far a binding's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// There is none, or one with another UID: it grants nothing and never will.
+    /// There is none any more, or one with another UID: it grants nothing and never will.
     Gone,
+    /// The same, and the API server said so to the delete: somebody else has ended it.
+    WasGone,
     /// It is held by somebody's finalizer; its subjects are empty and it grants nothing (**T28**).
     Emptied,
 }
@@ -47,18 +49,18 @@ pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams::background().preconditions(only_this);
     // A refusal is not the last word: maybe it is gone, maybe it can be emptied. The look at it decides.
-    let refused = match write(|| format!("delete RoleBinding '{key}'"), api.delete(&key.name, &delete)).await {
+    let (refused, gone) = match write(|| format!("delete RoleBinding '{key}'"), api.delete(&key.name, &delete)).await {
         Ok(answer) => {
             let removed = answer.right().is_some_and(|status| status.status == Some(StatusSummary::Success));
             if removed && proof == Proof::ByTheRecord {
                 return Ok(Ended::Gone);
             }
-            None
+            (None, Ended::Gone)
         }
-        Err(error) if error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict()) => None,
-        Err(error) => Some(error),
+        Err(error) if error.answer().is_some_and(|status| status.is_not_found() || status.is_conflict()) => (None, Ended::WasGone),
+        Err(error) => (Some(error), Ended::Gone),
     };
-    let Some(held) = present(&api, key, uid).await? else { return Ok(Ended::Gone) };
+    let Some(held) = present(&api, key, uid).await? else { return Ok(gone) };
     if held.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty()) && strip(&api, key, uid).await.is_ok() {
         // With the last finalizer the API server removes what was deleted before.
         if present(&api, key, uid).await?.is_none() {

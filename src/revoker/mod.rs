@@ -5,6 +5,7 @@
 
 pub mod end;
 mod front;
+mod helpers;
 pub mod index;
 pub mod sweep;
 pub mod turn;
@@ -12,7 +13,7 @@ pub mod turn;
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -21,10 +22,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -43,12 +41,11 @@ use crate::{
 };
 use end::{Ended, Proof, end};
 use front::Front;
+use helpers::{Helper, Helpers};
 use index::{Index, Known};
 
 /// Most bindings that are ended at the same time by one replica.
 const AT_ONCE: usize = 64;
-/// The same for another replica than the holder while bindings go: it helps and does not do everything a second time.
-const HELPING: usize = 4;
 /// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
 const FRONT: usize = 4 * AT_ONCE;
 /// How soon it sees whether it may help with the next.
@@ -78,11 +75,14 @@ pub struct Revoker {
     index: Index,
     queue: Queue<Key>,
     worker: Mutex<Option<Worker<Key>>>,
+    /// When somebody else's end of a binding was last seen.
     last_gone: Mutex<DateTime<Utc>>,
     expected: Mutex<HashSet<Key>>,
     /// How many are being ended now.
     ending: AtomicUsize,
-    helping: Semaphore,
+    /// Those that this replica is ending: that they go is no sign of another one.
+    own: Mutex<HashSet<Key>>,
+    helpers: Helpers,
     front: Front,
     tell: Tell,
     watches: Watches,
@@ -111,7 +111,8 @@ impl Revoker {
             last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
             expected: Mutex::default(),
             ending: AtomicUsize::default(),
-            helping: Semaphore::new(HELPING),
+            own: Mutex::default(),
+            helpers: Helpers::default(),
             front: Front::default(),
             tell,
             watches,
@@ -179,8 +180,11 @@ impl Revoker {
             }
             // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
             Event::Delete(binding) => {
-                self.note_gone();
-                self.doubt(&Key::of(&binding.metadata));
+                let key = Key::of(&binding.metadata);
+                if self.index.get(&key).is_some() && !self.lock_own().contains(&key) {
+                    self.others_went();
+                }
+                self.doubt(&key);
             }
             Event::Interrupted => {}
         })
@@ -220,12 +224,11 @@ impl Revoker {
         if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
             return Next::In(wait);
         }
-        let _helps = if due && self.only_helps(known.deadline) {
-            if self.front.is_the_holders(&known, self.clock.now()) {
-                return Next::In(HELP_AGAIN);
+        let _helper = if due && !*self.leading.borrow() {
+            match self.help(&known).await {
+                Ok(helper) => Some(helper),
+                Err(next) => return next,
             }
-            let Ok(slot) = self.helping.try_acquire() else { return Next::In(HELP_AGAIN) };
-            Some(slot)
         } else {
             None
         };
@@ -234,6 +237,23 @@ impl Revoker {
             (false, true) => self.end(&known).await,
             (false, false) => Next::At(known.deadline),
         }
+    }
+
+    /// Whether another replica than the holder may see to a binding that is due, or what comes next.
+    async fn help(&self, known: &Known) -> Result<Helper<'_>, Next> {
+        let now = self.clock.now();
+        let is_late = now.signed_duration_since(known.deadline) >= turn::TO_END;
+        let nobody_is_at_it = is_late && !turn::others_go(known.deadline, self.last_gone(), now);
+        if !nobody_is_at_it && self.front.is_the_holders(known, now) {
+            return Err(Next::In(HELP_AGAIN));
+        }
+        let Some(helper) = self.helpers.take(now) else { return Err(Next::In(HELP_AGAIN)) };
+        if helper.asks_first && !known.doubted && self.is_known_to_be_gone(&known.key, &known.uid).await {
+            self.others_went();
+            self.gone(known);
+            return Err(Next::Done);
+        }
+        Ok(helper)
     }
 
     /// Asks the API server whether a binding that a watch calls deleted is really gone.
@@ -262,9 +282,15 @@ impl Revoker {
         self.ending.fetch_sub(1, Ordering::Relaxed);
         match ended {
             Ok(Ended::Gone) => {
+                self.helpers.alone();
                 let late = self.clock.now().signed_duration_since(known.deadline);
                 self.metrics.removed(late);
                 info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "the time is up: binding removed");
+                self.gone(known);
+                Next::Done
+            }
+            Ok(Ended::WasGone) => {
+                self.others_went();
                 self.gone(known);
                 Next::Done
             }
@@ -281,7 +307,10 @@ impl Revoker {
 
     /// One attempt to end a binding, counted where it fails.
     async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, end::EndError> {
-        end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed())
+        self.lock_own().insert(key.clone());
+        let ended = end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed());
+        self.lock_own().remove(key);
+        ended
     }
 
     /// True while bindings are ended whose time is up. What only writes down how it ended waits for that.
@@ -290,12 +319,17 @@ impl Revoker {
         self.ending.load(Ordering::Relaxed) > 0
     }
 
-    fn note_gone(&self) {
+    /// Another replica, or somebody else, is at it.
+    fn others_went(&self) {
         *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.helpers.with_others();
+    }
+
+    fn lock_own(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gone(&self, known: &Known) {
-        self.note_gone();
         self.unexpect(&known.key);
         self.front.forget(&known.key);
         self.index.forget(known);
@@ -312,10 +346,6 @@ impl Revoker {
         turn::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
     }
 
-    fn only_helps(&self, due: DateTime<Utc>) -> bool {
-        !*self.leading.borrow() && turn::others_go(due, self.last_gone(), self.clock.now())
-    }
-
     fn last_gone(&self) -> DateTime<Utc> {
         *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -329,15 +359,17 @@ impl Revoker {
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
         let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
         let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid).await {
-            Ended::Gone
+            Ended::WasGone
         } else {
             self.attempt(key, uid, Proof::Now).await?
         };
-        if ended == Ended::Gone {
-            self.note_gone();
-            if let Some(known) = self.index.get(key).filter(|known| known.uid == uid) {
-                self.index.forget(&known);
-            }
+        if ended == Ended::WasGone {
+            self.others_went();
+        }
+        if ended != Ended::Emptied
+            && let Some(known) = self.index.get(key).filter(|known| known.uid == uid)
+        {
+            self.index.forget(&known);
         }
         Ok(ended)
     }

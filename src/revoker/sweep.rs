@@ -26,7 +26,7 @@ use crate::{
 const PAGE: u32 = 250;
 
 impl Revoker {
-    /// Removes every overdue binding now, whoever holds the Lease, and sets the timers of the rest. Fails only when the bindings
+    /// Removes every overdue binding now, but those that the holder of the Lease is about to, and sets the timers of the rest. Fails only when the bindings
     /// cannot be listed; what cannot be removed yet stays with the queue.
     pub async fn sweep(&self) -> Result<(), GatherError> {
         let mut due = Vec::new();
@@ -39,7 +39,9 @@ impl Revoker {
                     // One without its label no watch shows: whatever is known of it may be old (T56).
                     let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
                     let key = self.seen(&binding.metadata, sight);
-                    due.extend(self.index.get(&key).filter(|known| known.deadline <= self.clock.now()));
+                    due.extend(
+                        self.index.get(&key).filter(|known| known.deadline <= self.clock.now() && self.wait(known.deadline).is_none()),
+                    );
                 }
             };
             // Anybody's binding may carry a megabyte of labels: one at a time is looked at, and what is not ours is forgotten at once (T26).
@@ -53,7 +55,7 @@ impl Revoker {
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |known| async move {
                 match self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await {
-                    Ok(Ended::Gone) => {
+                    Ok(Ended::Gone | Ended::WasGone) => {
                         let late = self.clock.now().signed_duration_since(known.deadline);
                         self.metrics.removed(late);
                         let late = late.num_milliseconds();

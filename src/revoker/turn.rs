@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Another replica than the holder waits this long without seeing any managed binding go.
+/// Another replica than the holder waits this long without seeing somebody else end a managed binding.
 const STANDSTILL: TimeDelta = TimeDelta::milliseconds(500);
 /// And never longer than this after the deadline, whatever else goes.
 pub const TO_END: TimeDelta = TimeDelta::seconds(1);

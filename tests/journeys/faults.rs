@@ -41,6 +41,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t44_without_the_webhook_grants_end_and_nothing_else_waits,
         the_api_server_is_away_during_a_grant_and_at_a_start,
         t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most,
+        t33_inv_24_so_is_what_ends_in_one_second,
         t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data,
         t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_grant,
         f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has,

@@ -176,7 +176,7 @@ impl Requests {
 
     async fn end(&self, key: &Key, uid: &str) -> Result<(), RequestError> {
         match self.context.revoker.revoke(key, uid).await? {
-            Ended::Gone => Ok(()),
+            Ended::Gone | Ended::WasGone => Ok(()),
             Ended::Emptied => Err(RequestError::Held(key.clone())),
         }
     }

@@ -15,23 +15,29 @@ use crate::{
 };
 
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
-/// How many things each of them asks for.
-const EACH: i64 = 20;
-/// Over how many seconds their ends are spread: fewer than the Lease lasts.
-const SPREAD: i64 = 4;
 /// How long before their start they are asked for.
 const AHEAD: TimeDelta = TimeDelta::seconds(35);
 
 pub async fn t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most(env: Arc<Env>) -> Outcome {
-    let (scene, _permit) = alone(&env, "many").await?;
-    let offers: Vec<String> = (0..EACH).map(|number| format!("offer-{number:02}")).collect();
+    without_the_holder(&env, "many", 20, 4).await
+}
+
+/// More than a replica ends at a time: whoever takes over does not take its own work for that of the other.
+pub async fn t33_inv_24_so_is_what_ends_in_one_second(env: Arc<Env>) -> Outcome {
+    without_the_holder(&env, "very-many", 50, 1).await
+}
+
+/// Each of the people has so many grants, whose ends are spread over so many seconds: fewer than the Lease lasts.
+async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -> Outcome {
+    let (scene, _permit) = alone(env, name).await?;
+    let offers: Vec<String> = (0..each_has).map(|number| format!("offer-{number:02}")).collect();
     scene.offers(&offers.iter().map(String::as_str).collect::<Vec<_>>(), &automatic(), &eligibility("edit")).await?;
     let start = Utc::now() + AHEAD;
     let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| (0..).zip(&offers).map(move |(number, offer)| (*person, number, offer))).collect();
     for lanes in lanes.chunks(5) {
         each(lanes, |(person, number, offer)| {
             let mut request = scene.request(&format!("{person}-{offer}"), &scene.offered(offer), "10s");
-            request["spec"]["startTime"] = json!(stamp(start + TimeDelta::seconds(number % SPREAD)));
+            request["spec"]["startTime"] = json!(stamp(start + TimeDelta::seconds(number % spread)));
             let scene = &scene;
             async move { scene.let_in(person, "rar", &request).await }
         })

@@ -1,0 +1,118 @@
+//! How many bindings another replica than the holder sees to at the same time: few, until its own deletes show that nobody else is at it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::AT_ONCE;
+
+/// As long as others may be at it: it helps, and does not do everything a second time.
+const FEW: usize = 4;
+/// How long a place counts as taken: a call that hangs holds up no other binding's end.
+const LONGEST: TimeDelta = TimeDelta::milliseconds(250);
+
+/// The places at which it sees to them.
+#[derive(Debug)]
+pub(super) struct Helpers(Mutex<Places>);
+
+#[derive(Debug)]
+struct Places {
+    most: usize,
+    next: u64,
+    /// Since when.
+    taken: BTreeMap<u64, DateTime<Utc>>,
+}
+
+/// A place, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Helper<'h> {
+    helpers: &'h Helpers,
+    number: u64,
+    /// Others may be at it: the API server is asked before anything is deleted.
+    pub(super) asks_first: bool,
+}
+
+impl Default for Helpers {
+    fn default() -> Self {
+        Self(Mutex::new(Places { most: FEW, next: 0, taken: BTreeMap::new() }))
+    }
+}
+
+impl Helpers {
+    /// A place, where one is free.
+    pub(super) fn take(&self, now: DateTime<Utc>) -> Option<Helper<'_>> {
+        let mut places = self.lock();
+        let taken = places.taken.values().filter(|since| (-LONGEST..LONGEST).contains(&(now - **since))).count();
+        if taken >= places.most {
+            return None;
+        }
+        let number = places.next;
+        places.next = number.wrapping_add(1);
+        places.taken.insert(number, now);
+        Some(Helper { helpers: self, number, asks_first: places.most == FEW })
+    }
+
+    /// A delete of this replica was the one that removed a binding: there may be one more at a time.
+    pub(super) fn alone(&self) {
+        let mut places = self.lock();
+        places.most = (places.most + 1).min(AT_ONCE);
+    }
+
+    /// Somebody else removed one.
+    pub(super) fn with_others(&self) {
+        self.lock().most = FEW;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Helper<'_> {
+    fn drop(&mut self) {
+        self.helpers.lock().taken.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    }
+
+    fn all(helpers: &Helpers, now: i64) -> Vec<Helper<'_>> {
+        std::iter::from_fn(|| helpers.take(at(now))).collect()
+    }
+
+    #[test]
+    fn there_are_few_until_nobody_else_is_at_it_and_few_again_once_somebody_is() {
+        let helpers = Helpers::default();
+        let few = all(&helpers, 0);
+        assert_eq!(few.len(), FEW);
+        assert!(few.iter().all(|helper| helper.asks_first));
+        drop(few);
+        for _ in 0..AT_ONCE {
+            helpers.alone();
+        }
+        let many = all(&helpers, 0);
+        assert_eq!(many.len(), AT_ONCE);
+        assert!(many.iter().all(|helper| !helper.asks_first));
+        helpers.with_others();
+        assert!(helpers.take(at(1)).is_none());
+        drop(many);
+        assert_eq!(all(&helpers, 1).len(), FEW);
+    }
+
+    #[test]
+    fn what_hangs_takes_no_place() {
+        let helpers = Helpers::default();
+        let _hanging = all(&helpers, 0);
+        assert!(helpers.take(at(249)).is_none());
+        assert_eq!(all(&helpers, 250).len(), FEW);
+    }
+}
