@@ -1,6 +1,9 @@
 //! Samples and their percentiles.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Samples in milliseconds, in order.
 #[derive(Clone, Debug)]
@@ -34,4 +37,12 @@ pub fn ms(span: TimeDelta) -> f64 {
 /// What has passed since, in milliseconds.
 pub fn since(at: DateTime<Utc>) -> f64 {
     ms(Utc::now() - at)
+}
+
+/// How soon one sample may follow another. A latency is what a person waits where few ask, and not behind what is still written about the
+/// one before; how many there can be in a second is a rate.
+pub fn pace() -> Interval {
+    let mut pace = interval(Duration::from_millis(60));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
-    figures::{Spread, ms, since},
+    figures::{Spread, ms, pace, since},
     floor::{DELETIONS, WORKERS, a_second, spread, status},
     ground::{Ground, Setting},
     ours::AtOnce,
@@ -48,8 +48,9 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     for number in 0..WARM {
         client.grant(number, Utc::now() + TimeDelta::hours(1)).await?;
     }
-    let (mut create, mut to_binding) = (Vec::new(), Vec::new());
+    let (mut create, mut to_binding, mut pace) = (Vec::new(), Vec::new(), pace());
     for number in 0..latency {
+        pace.tick().await;
         let start = Utc::now();
         let request = client.ask(number).await?;
         create.push(since(start));

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
-    figures::{Spread, ms},
+    figures::{Spread, ms, pace},
     floor::{WORKERS, a_second, spread},
     ground::Ground,
     places::Place,
@@ -107,7 +107,7 @@ pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failu
     one_by_one(ground, times, LASTING, || ground.places.lasting()).await
 }
 
-/// Automatic activations one after the other, each in the next place.
+/// Automatic activations one after the other, to their reports, each in the next place.
 pub async fn one_by_one(
     ground: &Ground,
     times: usize,
@@ -115,12 +115,15 @@ pub async fn one_by_one(
     place: impl Fn() -> Result<Place, Failure>,
 ) -> Result<Automatic, Failure> {
     let (mut created_to_seen, mut asked_to_seen, mut create) = (Vec::new(), Vec::new(), Vec::new());
+    let mut pace = pace();
     for _ in 0..times {
         let place = place()?;
+        pace.tick().await;
         let start = Utc::now();
-        let name = ask(&place, duration).await?.1;
+        let (request, binding) = ask(&place, duration).await?;
         let created = Utc::now();
-        let came = ground.bindings.comes(&name).await?.came;
+        let came = ground.bindings.comes(&binding).await?.came;
+        ground.active()?.comes(&request).await?;
         create.push(ms(created - start));
         created_to_seen.push(ms(came - created));
         asked_to_seen.push(ms(came - start));
@@ -131,8 +134,9 @@ pub async fn one_by_one(
 
 /// Activations that somebody approves, one after the other: from the approval's creation to the binding's being seen.
 pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
-    let mut samples = Vec::new();
+    let (mut samples, mut pace) = (Vec::new(), pace());
     for _ in 0..times {
+        pace.tick().await;
         let place = Place { offer: "approved".to_owned(), ..ground.places.lasting()? };
         let (request, binding) = ask(&place, LASTING).await?;
         let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);

@@ -130,23 +130,19 @@ pub fn namespace(stored: StoredNamespace) -> NamespaceFacts {
     }
 }
 
-/// A role of a kind.
+/// A role of a kind. `known` is what was known of it.
 #[must_use]
-pub fn role(kind: RoleKind, stored: StoredRole) -> Lookup<RoleFacts> {
+pub fn role(kind: RoleKind, stored: StoredRole, known: Option<&Lookup<RoleFacts>>) -> Lookup<RoleFacts> {
     if let Some(deletion) = deletion(&stored.metadata) {
         return Lookup::Deleting(deletion);
     }
+    let known = known.and_then(Lookup::found).map(|known| &known.rules);
     let rules = match stored.rules {
-        Some(Limited::Beyond(bytes)) => Rules::too_long(bytes),
-        Some(Limited::Within(rules)) => Rules::new(rules.into_iter().map(rule)),
-        None => Rules::new([]),
+        Some(Limited::Beyond(bytes)) => Arc::new(Rules::too_long(bytes)),
+        Some(Limited::Within(rules)) => Rules::known_or_new(rules.into_iter().map(rule), known),
+        None => Rules::known_or_new([], known),
     };
-    Lookup::Found(RoleFacts {
-        kind,
-        name: stored.metadata.name.unwrap_or_default(),
-        uid: stored.metadata.uid.unwrap_or_default(),
-        rules: Arc::new(rules),
-    })
+    Lookup::Found(RoleFacts { kind, name: stored.metadata.name.unwrap_or_default(), uid: stored.metadata.uid.unwrap_or_default(), rules })
 }
 
 fn rule(stored: PolicyRule) -> Rule {

@@ -228,7 +228,7 @@ impl World {
             Lookup::Found(eligibility) => eligibility.spec.role_ref.kind == kind && eligibility.spec.role_ref.name == name,
             Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => false,
         };
-        self.eligibilities.any(|_, found| names(found)).then(|| convert::role(kind, stored))
+        self.eligibilities.any(|_, found| names(found)).then(|| convert::role(kind, stored, None))
     }
 
     /// Returns when all caches have seen everything that existed at the start.
@@ -326,7 +326,7 @@ impl World {
         let _turn = self.reading.acquire().await;
         let what = || format!("{} '{}'", role.kind, role.name);
         let found: Option<StoredRole> = read(what, stream::get(&self.client, &path, &role.name)).await?;
-        let Some(found) = found.map(|found| convert::role(role.kind, found)) else { return Ok(Lookup::Absent) };
+        let Some(found) = found.map(|found| convert::role(role.kind, found, cache.get(&key).as_ref())) else { return Ok(Lookup::Absent) };
         if source == Source::Cache {
             cache.fill(key, found.clone(), changes);
         }
@@ -348,7 +348,7 @@ impl World {
         loop {
             let found = |stored: StoredRole| {
                 let namespace = stored.metadata.namespace.clone().unwrap_or_default();
-                if let Lookup::Found(role) = convert::role(RoleKind::Role, stored) {
+                if let Lookup::Found(role) = convert::role(RoleKind::Role, stored, None) {
                     each(&namespace, &role);
                 }
             };

@@ -17,21 +17,31 @@ use crate::{
 };
 
 impl Requests {
-    /// The snapshot of a request. Its decisions, and the requests beside it, are always listed anew. Its binding is read unless nothing
+    /// The snapshot of a request. Its decisions are always listed anew. Its binding is read unless nothing
     /// hints at one: then creating it will tell. Only what surrounds a grant that runs may come from caches.
-    pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, decisions: AsOf) -> Result<Snapshot, RequestError> {
+    pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         let context = &self.context;
         let object = &facts.object;
         let runs = facts.record.state == Some(State::Active);
-        let told = if runs { source } else { Source::Cache };
-        let around = context.world.surroundings(&object.spec.eligibility_ref.name, &facts.namespace, told);
-        let decisions = live::decisions(&context.client, facts, decisions, None);
+        let decisions = live::decisions(&context.client, facts, as_of, None);
         let base = beside::base(&context.client, facts, Bindings::Readable);
-        let (mut around, (decisions, unread), base, binding) = tokio::try_join!(around, decisions, base, self.binding(facts, source))?;
-        let peers = if runs {
-            self.peers(facts, &around, &binding, source).await?
+        let binding = self.binding(facts, source);
+        let eligibility = &object.spec.eligibility_ref.name;
+        let (around, peers, (decisions, unread), base, binding) = if runs {
+            let around = context.world.surroundings(eligibility, &facts.namespace, source);
+            let (around, decisions, base, binding) = tokio::try_join!(around, decisions, base, binding)?;
+            let peers = self.peers(facts, &around, &binding, source).await?;
+            (around, peers, decisions, base, binding)
         } else {
-            Box::pin(self.peers_and_afresh(facts, &mut around, &binding, source)).await?
+            let around = Box::pin(self.afresh_with_peers(facts, source));
+            let ((around, peers), decisions, base, binding) = if as_of == AsOf::Now {
+                // Such a list may take a tenth of a second, and what surrounds the request is to be the last that is read.
+                let (decisions, base, binding) = tokio::try_join!(decisions, base, binding)?;
+                (around.await?, decisions, base, binding)
+            } else {
+                tokio::try_join!(around, decisions, base, binding)?
+            };
+            (around, peers, decisions, base, binding)
         };
         let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
         Ok(Snapshot {
@@ -49,24 +59,20 @@ impl Requests {
         })
     }
 
-    /// The requests beside one that may be granted and, with the last list before the grant, what surrounds it as it is stored now: a grant
-    /// rests on that, never on what a cache has missed.
-    async fn peers_and_afresh(
-        &self,
-        facts: &RequestFacts,
-        around: &mut Surroundings,
-        binding: &Binding,
-        source: Source,
-    ) -> Result<Vec<Peer>, GatherError> {
-        let eligibility = &facts.object.spec.eligibility_ref.name;
-        let (peers, stored) =
-            tokio::try_join!(self.peers(facts, around, binding, source), self.context.world.afresh(eligibility, &facts.namespace))?;
-        let told = std::mem::replace(around, stored);
+    /// What surrounds a request that may be granted, as it is stored now, and the requests beside it: a grant rests on that, never on what
+    /// a cache has missed.
+    async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(Surroundings, Vec<Peer>), GatherError> {
+        let (world, eligibility) = (&self.context.world, &facts.object.spec.eligibility_ref.name);
+        // No call where the caches know all of it.
+        let told = world.surroundings(eligibility, &facts.namespace, Source::Cache).await?;
+        let peers = self.peers(facts, &told, &Binding::Unread, source);
+        let (peers, stored) = tokio::try_join!(peers, world.afresh(eligibility, &facts.namespace))?;
         // Which of them count is for eligibility and policy to say.
-        if told.eligibility == around.eligibility && told.policy == around.policy {
-            return Ok(peers);
+        if told.eligibility == stored.eligibility && told.policy == stored.policy {
+            return Ok((stored, peers));
         }
-        self.peers(facts, around, binding, source).await
+        let peers = self.peers(facts, &stored, &Binding::Unread, source).await?;
+        Ok((stored, peers))
     }
 
     /// The other requests of the same person. What runs already needs to know of its chain only.

@@ -61,6 +61,9 @@ fn one_value_has_one_form() {
 fn t17_rules_in_any_order_are_the_same_rules() {
     let rules = [rule(&["get", "patch"], &["deployments", "statefulsets"]), rule(&["list"], &["pods"]), rule(&["get"], &["pods"])];
     let hash = Rules::new(rules.clone()).hash().to_owned();
+    let known = Arc::new(Rules::new(rules.clone()));
+    assert!(Arc::ptr_eq(&known, &Rules::known_or_new(rules.iter().rev().cloned(), Some(&known))), "they are known in any order");
+    assert!(*Rules::known_or_new(rules.iter().skip(1).cloned(), Some(&known)) == Rules::new(rules.iter().skip(1).cloned()));
     let shuffled =
         [rule(&["get"], &["pods"]), rule(&["patch", "get", "get"], &["statefulsets", "deployments"]), rule(&["list"], &["pods"])];
     assert_eq!(Rules::new(shuffled).hash(), hash);

@@ -130,6 +130,12 @@ proptest! {
     }
 
     #[test]
+    fn t04_names_of_ascii_letters_are_folded_like_all_others(name in "[ -~]{0,12}") {
+        let plain = Identities::default();
+        prop_assert_eq!(plain.normalise(&name) + "\u{e9}", plain.normalise(&(name + "\u{c9}")));
+    }
+
+    #[test]
     fn t04_t05_people_are_what_any_chain_links(stamps in prop::collection::vec(any_stamp(), 0..10)) {
         let identities = identities(&["oidc:"], &[("x", "y")]);
         let refs: Vec<&Stamp> = stamps.iter().collect();

@@ -220,7 +220,7 @@ async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &s
     }
     let role = session.api::<Role>(namespace).ok()?.get_opt(&named.name).await.ok()??;
     let role = StoredRole { metadata: role.metadata, rules: role.rules.map(Limited::Within) };
-    convert::role(RoleKind::Role, role).found().map(|role| role.rules.rules().to_vec())
+    convert::role(RoleKind::Role, role, None).found().map(|role| role.rules.rules().to_vec())
 }
 
 /// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.
