@@ -157,7 +157,7 @@ pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> 
 
 /// Short activations, sixteen at once, to their ends.
 pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
-    let mut log = ground.plane.cluster().audit_from_now()?;
+    let mut log = settled_log(ground).await?;
     let start = Utc::now();
     let all = (0..times).map(async |_| {
         let (request, binding) = ask(&ground.places.lasting()?, "45s").await?;
@@ -173,13 +173,21 @@ pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
         ground.bindings.goes(binding).await?;
         ground.active()?.goes(request).await?;
     }
+    ground.settle().await?;
     Ok(Rate { a_second, cost: Cost::new(&mut log, times)? })
+}
+
+/// What is logged from now on, with nothing in it of what ended before.
+async fn settled_log(ground: &Ground) -> Result<AuditLog, Failure> {
+    ground.settle().await?;
+    Ok(ground.plane.cluster().audit_from_now()?)
 }
 
 /// What so many grants cost, one after the other, to their ends.
 pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
-    let mut log = ground.plane.cluster().audit_from_now()?;
+    let mut log = settled_log(ground).await?;
     pass(ground, times).await?;
+    ground.settle().await?;
     Cost::new(&mut log, times)
 }
 
@@ -197,10 +205,11 @@ pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> 
 
 /// Grants with one deadline.
 pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure> {
+    let mut log = settled_log(ground).await?;
     // All must be there before the first ends: on a slow machine twenty come in a second.
     let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
-    let (mut log, made) = (ground.plane.cluster().audit_from_now()?, times + times / 10);
+    let made = times + times / 10;
     let mut gone = end_all(ground, vec![deadline; made]).await?;
     // The records of the ends follow.
     ground.settle().await?;

@@ -419,3 +419,37 @@ fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
         (before, now) => before != now,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn f21_no_role_is_kept_that_no_eligibility_names() {
+        let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let world = World::new(Client::new(service, "default"));
+        let named = json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": "edit-payments"},
+            "spec": {
+                "roleRef": {"kind": "ClusterRole", "name": "edit"}, "namespaces": {"names": ["payments"]}, "policyRef": {"name": "short"},
+                "subjects": [{"kind": "User", "name": "alice"}], "maxDuration": "1h",
+            },
+        });
+        let named: RoleEligibility = serde_json::from_value(named).unwrap();
+        let facts = Lookup::Found(Arc::new(convert::object(&named.metadata, named.spec)));
+        world.eligibilities.fill(Key::cluster("edit-payments"), facts, world.eligibilities.changes());
+        let kept = |kind, name: &str| {
+            let stored = json!({"metadata": {"name": name}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
+            world.named_role(kind, serde_json::from_value(stored).unwrap()).is_some()
+        };
+        assert!(kept(RoleKind::ClusterRole, "edit"));
+        assert!(!kept(RoleKind::ClusterRole, "admin"), "nobody is eligible for it");
+        assert!(!kept(RoleKind::Role, "edit"), "a Role of that name is another one");
+    }
+}
