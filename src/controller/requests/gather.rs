@@ -1,6 +1,8 @@
 //! Everything that one decision rests on.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{RequestError, Requests};
 use crate::{
@@ -16,9 +18,13 @@ use crate::{
     },
 };
 
+/// How much longer than what surrounds a request all else may take that is read beside it. Then it is read once more: a grant rests on what
+/// is stored right before it.
+pub(super) const BESIDE: Duration = Duration::from_millis(50);
+
 impl Requests {
-    /// The snapshot of a request. Its decisions are always listed anew. Its binding is read unless nothing
-    /// hints at one: then creating it will tell. Only what surrounds a grant that runs may come from caches.
+    /// The snapshot of a request. Its decisions are always listed anew. Its binding is read unless nothing hints at one: then creating it
+    /// will tell. Only what surrounds a grant that runs may come from caches.
     pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         let context = &self.context;
         let object = &facts.object;
@@ -33,13 +39,19 @@ impl Requests {
             let peers = self.peers(facts, &around, &binding, source).await?;
             (around, peers, decisions, base, binding)
         } else {
-            let around = Box::pin(self.afresh_with_peers(facts, source));
-            let ((around, peers), decisions, base, binding) = if as_of == AsOf::Now {
+            let others = async { tokio::try_join!(decisions, base, binding) };
+            let ((around, peers), (decisions, base, binding)) = if as_of == AsOf::Now {
                 // Such a list may take a tenth of a second, and what surrounds the request is to be the last that is read.
-                let (decisions, base, binding) = tokio::try_join!(decisions, base, binding)?;
-                (around.await?, decisions, base, binding)
+                let others = others.await?;
+                (Box::pin(self.afresh_with_peers(facts, source)).await?, others)
             } else {
-                tokio::try_join!(around, decisions, base, binding)?
+                let read = async {
+                    let read = Box::pin(self.afresh_with_peers(facts, source)).await?;
+                    Ok((read, Instant::now()))
+                };
+                let ((read, at), others) = tokio::try_join!(read, others)?;
+                let read = if at.elapsed() > BESIDE { Box::pin(self.afresh_with_peers(facts, source)).await? } else { read };
+                (read, others)
             };
             (around, peers, decisions, base, binding)
         };

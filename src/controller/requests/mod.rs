@@ -14,6 +14,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use self::turns::{Turn, Turns};
@@ -176,7 +177,7 @@ impl Requests {
     }
 
     /// The same for a request that needs nobody and was seen for the first time: what stands around it is read beside it, not after it.
-    /// None where it is another one than the watch told, or no such request.
+    /// None where it is another one than the watch told, no such request, or where what was decided on was read too long ago.
     async fn lead_at_once(&self, key: &Key) -> Result<Option<Next>, RequestError> {
         let Some(Lookup::Found(told)) = self.context.requests.get(key).filter(|told| told.found().is_some_and(|told| self.is_new(told)))
         else {
@@ -189,9 +190,10 @@ impl Requests {
         let Some(_turn) = self.turns.take(self.turn(&told), key) else { return Ok(Some(Next::In(turns::AT_LEAST))) };
         let Some(person) = self.people.take(self.turn_of_person(&told), key) else { return Ok(Some(Next::In(turns::AT_LEAST))) };
         let request = live::request(&self.context.client, &key.namespace, &key.name);
-        let (found, judged) = tokio::join!(request, self.judge(&told, Source::Cache, as_of));
+        let judge = async { (self.judge(&told, Source::Cache, as_of).await, Instant::now()) };
+        let (found, (judged, at)) = tokio::join!(request, judge);
         match found? {
-            Lookup::Found(found) if found.facts == *told => {
+            Lookup::Found(found) if found.facts == *told && at.elapsed() <= gather::BESIDE => {
                 self.remove_strays(key, &found.facts).await?;
                 self.settle(key, &found, judged?, as_of, person).await.map(Some)
             }
