@@ -49,7 +49,7 @@ use crate::{
         metrics::{ControllerMetrics, Metrics},
     },
     queue::{Lane, Limits, Pauses, Queue, Worker, queue},
-    revoker::{Revoker, Sight, Tell, index::Known},
+    revoker::{Revoker, Sight, Tell, index::Known, sweep::Sweep},
 };
 
 /// What a replica needs before it is ready.
@@ -286,7 +286,7 @@ fn is_accounted_for(known: &Known, request: Option<&LiveRequest>) -> bool {
 }
 
 async fn first_sweep(revoker: &Revoker, health: &Health) {
-    while let Err(error) = revoker.sweep().await {
+    while let Err(error) = revoker.sweep(Sweep::First).await {
         warn!(%error, "the first sweep failed and is tried again");
         tokio::time::sleep(SWEEP_AGAIN).await;
     }
@@ -313,7 +313,7 @@ async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = revoker.sweep().await {
+        if let Err(error) = revoker.sweep(Sweep::Again).await {
             warn!(%error, "a sweep failed; the watch goes on");
         }
     }

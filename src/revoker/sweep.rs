@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{
     AT_ONCE, Revoker, Sight,
     end::{Ended, Proof},
+    index::Known,
 };
 use crate::{
     api::names,
@@ -25,10 +26,20 @@ use crate::{
 /// Bindings that are listed at a time.
 const PAGE: u32 = 250;
 
+/// Which sweep it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// Nothing is granted before everything that is overdue is gone.
+    First,
+    /// What the holder of the Lease is about to end is left to it.
+    Again,
+}
+
 impl Revoker {
-    /// Removes every overdue binding now, but those that the holder of the Lease is about to, and sets the timers of the rest. Fails only when the bindings
-    /// cannot be listed; what cannot be removed yet stays with the queue.
-    pub async fn sweep(&self) -> Result<(), GatherError> {
+    /// Removes overdue bindings now, and sets the timers of the rest. Fails only when the bindings cannot be listed; what cannot be removed
+    /// yet stays with the queue.
+    pub async fn sweep(&self, sweep: Sweep) -> Result<(), GatherError> {
+        let is_due = |known: &Known| known.deadline <= self.clock.now() && (sweep == Sweep::First || self.wait(known.deadline).is_none());
         let mut due = Vec::new();
         let api: Api<RoleBinding> = Api::all(self.client.clone());
         let path = Path::new(api.resource_url());
@@ -39,9 +50,7 @@ impl Revoker {
                     // One without its label no watch shows: whatever is known of it may be old (T56).
                     let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
                     let key = self.seen(&binding.metadata, sight);
-                    due.extend(
-                        self.index.get(&key).filter(|known| known.deadline <= self.clock.now() && self.wait(known.deadline).is_none()),
-                    );
+                    due.extend(self.index.get(&key).filter(is_due));
                 }
             };
             // Anybody's binding may carry a megabyte of labels: one at a time is looked at, and what is not ours is forgotten at once (T26).
