@@ -22,6 +22,7 @@ mod problem;
 mod profiles;
 mod prompt;
 mod read;
+mod readable;
 pub mod reference;
 mod rows;
 mod schema;

@@ -21,6 +21,9 @@ use crate::{
 /// Objects a page.
 const PAGE: u32 = 500;
 
+/// What is tried, for messages.
+const LIST: &str = "list requests";
+
 /// Most requests that are named where another one was meant.
 const NAMED: usize = 5;
 
@@ -82,16 +85,44 @@ impl Session {
 
     /// Requests that these fields and labels select, newest first.
     pub async fn requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
-        let apis = match scope {
-            Scope::All => vec![Api::all(self.client.clone())],
-            Scope::In(names) => names.iter().map(|name| self.api(name)).collect::<Result<_, _>>()?,
+        let found = self.select(scope, (fields, labels)).await?;
+        self.tell_what_is_left_out(false);
+        Ok(found)
+    }
+
+    async fn select(&self, scope: &Scope, selectors: (&str, &str)) -> Result<Vec<RoleActivationRequest>, Problem> {
+        let mut found = match scope {
+            // On the heap, so that the futures of all commands stay small.
+            Scope::All => Box::pin(self.everywhere(selectors)).await?,
+            Scope::In(names) => {
+                self.in_each(names, selectors).await.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
         };
-        let mut found = Vec::new();
-        for api in apis {
-            found.extend(self.pages::<RoleActivationRequest>(&api, (fields, labels), "list requests").await?);
-        }
         found.sort_by(|a: &RoleActivationRequest, b| created(b).cmp(&created(a)).then_with(|| a.name_any().cmp(&b.name_any())));
         Ok(found)
+    }
+
+    /// The requests of the whole cluster, or of all namespaces in which the person may list them.
+    async fn everywhere(&self, selectors: (&str, &str)) -> Result<Vec<RoleActivationRequest>, Problem> {
+        if !self.readable.is_narrow() {
+            match self.pages(&Api::all(self.client.clone()), selectors, LIST).await {
+                Err(Problem::Forbidden(_)) => {}
+                listed => return listed,
+            }
+        }
+        let mut found = Vec::new();
+        for listed in self.in_each(self.readable_namespaces().await?, selectors).await {
+            match listed {
+                // A right can be withdrawn while somebody watches.
+                Err(Problem::Forbidden(_)) => {}
+                listed => found.extend(listed?),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn in_each(&self, namespaces: &[String], selectors: (&str, &str)) -> Vec<Result<Vec<RoleActivationRequest>, Problem>> {
+        self.each(namespaces.to_vec(), async |name| self.pages(&self.api(&name)?, selectors, LIST).await).await
     }
 
     /// The requests of the person himself that also have these fields, newest first.
@@ -104,7 +135,8 @@ impl Session {
         let me = self.me().await?.name().to_owned();
         let mine = selectors::of_requester(&me);
         let both: Vec<&str> = [fields, &mine].into_iter().filter(|part| !part.is_empty()).collect();
-        let found = self.requests_with(scope, &both.join(","), labels).await?;
+        let found = self.select(scope, (&both.join(","), labels)).await?;
+        self.tell_what_is_left_out(true);
         Ok(found.into_iter().filter(|request| requester(request) == me).collect())
     }
 

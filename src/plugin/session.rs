@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::{
     flags::{Flags, quoted},
     problem::Problem,
+    readable::Readable,
     screen::Screen,
 };
 use crate::{
@@ -40,7 +41,10 @@ pub struct Session {
     namespace: String,
     server: String,
     exec: Option<ExecConfig>,
+    unasked: bool,
     me: OnceCell<Me>,
+    /// Where requests can be listed by those who may not list the whole cluster.
+    pub readable: Readable,
 }
 
 /// Who the API server thinks that this is.
@@ -77,7 +81,7 @@ impl Session {
     /// A session by the flags. Nothing is sent yet, but the credential plugin is run.
     pub async fn open(flags: Flags, screen: Screen) -> Result<Self, Problem> {
         let target = target(&flags)?;
-        Self::with(target, flags, screen).await
+        Self::with(target, flags, screen, false).await
     }
 
     /// A session of which nobody is asked anything, such as for a new sign-in: nobody expects a question from a shell's prompt. Nor may it
@@ -91,20 +95,21 @@ impl Session {
         if let Some(provider) = &mut target.config.auth_info.auth_provider {
             provider.config.remove("refresh-token");
         }
-        Self::with(target, Flags { non_interactive: true, ..flags }, screen).await
+        Self::with(target, Flags { non_interactive: true, ..flags }, screen, true).await
     }
 
-    async fn with(target: Target, flags: Flags, screen: Screen) -> Result<Self, Problem> {
+    async fn with(target: Target, flags: Flags, screen: Screen, unasked: bool) -> Result<Self, Problem> {
         let (namespace, server) = (target.config.default_namespace.clone(), address::shown(&target.config.cluster_url));
         let exec = target.exec.clone();
         let client = connect(target, stdin(&flags)).await?;
-        Ok(Self { client, screen, flags, namespace, server, exec, me: OnceCell::new() })
+        Ok(Self { client, screen, flags, namespace, server, exec, unasked, me: OnceCell::new(), readable: Readable::default() })
     }
 
     /// Signs in anew: the kubeconfig is read again and its credential plugin asked again.
     pub async fn sign_in_again(&mut self) -> Result<(), Problem> {
         self.client = connect(target(&self.flags)?, stdin(&self.flags)).await?;
         self.me = OnceCell::new();
+        self.readable = Readable::default();
         Ok(())
     }
 
@@ -112,6 +117,12 @@ impl Session {
     pub fn next(&self, command: &str) {
         let flags: Vec<String> = self.flags.cluster_and_person().iter().map(|flag| format!(" {}", quoted(flag))).collect();
         self.screen.next(&format!("{command}{}", flags.concat()));
+    }
+
+    /// True for a session that a shell runs by itself.
+    #[must_use]
+    pub const fn is_unasked(&self) -> bool {
+        self.unasked
     }
 
     /// The address of the API server.

@@ -35,7 +35,8 @@ pub enum Left {
 /// Runs `list` now and whenever a request of `scope` changes, until it says that nothing is left, nobody reads it any more or the person
 /// breaks off.
 pub async fn again_and_again(session: &Session, scope: &Scope, list: impl AsyncFn() -> Result<Left, Problem>) -> Result<Exit, Problem> {
-    let changes = match scope {
+    let scope = Box::pin(session.narrowed(scope)).await?;
+    let changes = match &scope {
         Scope::All => watched(Api::all(session.client.clone())),
         Scope::In(names) => {
             let watches = names.iter().map(|name| Ok(watched(session.api(name)?))).collect::<Result<Vec<_>, Problem>>()?;

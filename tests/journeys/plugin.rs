@@ -3,6 +3,7 @@
 mod ask;
 mod credentials;
 mod ends;
+mod narrow;
 mod people;
 mod runs;
 mod shown;
@@ -24,6 +25,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         ask::journeys(),
         credentials::journeys(),
         ends::journeys(),
+        narrow::journeys(),
         people::journeys(),
         runs::journeys(),
         shown::journeys(),

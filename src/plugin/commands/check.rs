@@ -217,7 +217,7 @@ async fn rights(session: &Session) -> Finding {
     let asked = [
         ("create", "roleactivationrequests", Some(namespace.as_str())),
         ("create", "activationdecisions", Some(namespace.as_str())),
-        ("list", "roleactivationrequests", None),
+        ("list", "roleactivationrequests", Some(namespace.as_str())),
         ("watch", "roleactivationrequests", Some(namespace.as_str())),
         ("list", "roleeligibilities", None),
         ("list", "approvalpolicies", None),
@@ -233,7 +233,11 @@ async fn rights(session: &Session) -> Finding {
         }
     }
     if missing.is_empty() {
-        return Finding { what, health: Health::Well, said: format!("you may ask and decide in namespace '{namespace}'") };
+        let everywhere = Question { verb: "list", group: GROUP, resource: "roleactivationrequests", name: "", namespace: None };
+        let asked = access::ask_of_us(&session.client, || "whether you may list roleactivationrequests".to_owned(), &everywhere).await;
+        // Whoever binds people in their namespaces only has left nothing out.
+        let narrow = if let Ok(Access::No) = asked { ", and list requests in your namespaces only" } else { "" };
+        return Finding { what, health: Health::Well, said: format!("you may ask and decide in namespace '{namespace}'{narrow}") };
     }
     let missing = missing.join(", ");
     // Who defines eligibilities need not be eligible for anything himself.

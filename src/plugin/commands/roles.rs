@@ -38,11 +38,9 @@ pub struct Options {
 
 /// Lists them.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let live = selectors::live_states();
     let (me, eligibilities, policies, mine) =
-        tokio::join!(session.me(), session.eligibilities(), session.policies(), session.my_requests(&Scope::All, &live));
-    // Who may not list requests may still see what he is eligible for.
-    let (me, mut eligibilities, policies, mine) = (me?, eligibilities?, policies?, mine.unwrap_or_default());
+        tokio::join!(session.me(), session.eligibilities(), session.policies(), requests_of_mine(options, session));
+    let (me, mut eligibilities, policies) = (me?, eligibilities?, policies?);
     let wanted = session.flags.namespaces.clone();
     eligibilities.retain(|eligibility| options.all || is_mine(me, eligibility));
     let (mut eligibilities, elsewhere): (Vec<_>, Vec<_>) =
@@ -88,6 +86,17 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         }
     }
     Ok(Exit::Done)
+}
+
+/// What the column STATE needs. Who may not list requests may still see what they are eligible for.
+async fn requests_of_mine(options: &Options, session: &Session) -> Vec<RoleActivationRequest> {
+    if !options.output.is_table() {
+        return Vec::new();
+    }
+    session.my_requests(&Scope::All, &selectors::live_states()).await.unwrap_or_else(|problem| {
+        session.screen.warn(&format!("STATE leaves out your requests: {problem}"));
+        Vec::new()
+    })
 }
 
 /// True when I am one of its subjects.

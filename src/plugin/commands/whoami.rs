@@ -60,7 +60,11 @@ impl Options {
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let me = session.me().await?;
     if !options.output.is_table() {
-        let value = json!({"user": me.info, "active": active(session).await.unwrap_or_default().iter().map(full_name).collect::<Vec<_>>()});
+        let active = active(session).await.unwrap_or_else(|problem| {
+            session.screen.warn(&format!("what is active is not known: {problem}"));
+            Vec::new()
+        });
+        let value = json!({"user": me.info, "active": active.iter().map(full_name).collect::<Vec<_>>()});
         session.screen.data(&objects::data(&value, options.output.output)?.unwrap_or_else(|| me.name().to_owned()));
         return Ok(Exit::Done);
     }

@@ -20,13 +20,13 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 }
 
 /// `kubectl jit` that goes on, with everything that it prints.
-struct Running {
+pub(super) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
-    fn start(scene: &Scene, user: &str, args: &[&str]) -> Result<Self, Error> {
+    pub fn start(scene: &Scene, user: &str, args: &[&str]) -> Result<Self, Error> {
         let mut command = scene.ground.cluster().program(user, "sh".as_ref())?;
         command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(plugin()).args(args).args(["-n", &scene.name]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -35,7 +35,7 @@ impl Running {
     }
 
     /// Reads until a line with this in it.
-    async fn until(&mut self, part: &str) -> Result<String, Error> {
+    pub async fn until(&mut self, part: &str) -> Result<String, Error> {
         let found = async {
             while let Some(line) = self.lines.next_line().await? {
                 if line.contains(part) {
@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// How it ends.
-    async fn code(mut self) -> Result<Option<i32>, Error> {
+    pub async fn code(mut self) -> Result<Option<i32>, Error> {
         Ok(timeout(SOON, self.child.wait()).await.map_err(|_| "it goes on")??.code())
     }
 }
