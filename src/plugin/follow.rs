@@ -170,9 +170,9 @@ fn told_of(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
     let Some(status) = &request.status else { return };
     let (mark, paint) = words::mark(state(request));
     let line = match state(request) {
-        State::Pending => format!("  {mark} pending   {whose}{}", words::message(request)),
+        State::Pending => format!("  {mark} pending   {whose}{}", screen.times.sentence(&words::message(request))),
         State::AwaitingApproval => format!("  {mark} approval  {whose}{}", words::waits_for(request, &screen.times)),
-        State::Scheduled => format!("  {mark} scheduled {whose}{}", words::message(request)),
+        State::Scheduled => format!("  {mark} scheduled {whose}{}", screen.times.sentence(&words::message(request))),
         _ => return,
     };
     let approvals = status.approvals.iter().map(|approval| {

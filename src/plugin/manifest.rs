@@ -149,9 +149,11 @@ fn same<S: PartialEq + Serialize>(what: &str, meta: &ObjectMeta, sent: &S, store
     ))))
 }
 
-/// A text that people write, as the API takes it.
+/// A text that people write, as the API takes it. Line breaks and tabs, which come with what is pasted, become blanks.
 pub fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Problem> {
-    Line::try_from(text.to_owned()).map_err(|error: LineError| Problem::Usage(format!("{what} {error}")))
+    let parts: Vec<&str> = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let text = if parts.len() > 1 { parts.join(" ") } else { text.trim_matches(['\n', '\r', '\t']).to_owned() };
+    Line::try_from(text).map_err(|error: LineError| Problem::Usage(format!("{what} {error}")))
 }
 
 fn ticket(text: &str) -> Result<Ticket, Problem> {
@@ -181,6 +183,19 @@ mod tests {
             assert_eq!(generated(eligibility, who), name);
         }
         assert_eq!(generated(&"e".repeat(253), "ann").len(), MAX_GENERATED);
+    }
+
+    #[test]
+    fn b19_pasted_line_breaks_become_blanks_and_nothing_else_does() {
+        let said = |text: &str| line::<64>("the reason", text).map(|line| line.to_string());
+        for (text, stored) in
+            [("INC-1\r\nshop is\tslow\n\n", "INC-1 shop is slow"), ("\nINC-1\n", "INC-1"), (" a  b ", " a  b "), ("\n", ""), ("", "")]
+        {
+            assert_eq!(said(text).unwrap(), stored);
+        }
+        for text in ["a\u{1b}[2J", "a\u{202e}b", "a\u{2028}b"] {
+            assert!(said(text).unwrap_err().to_string().starts_with("the reason has the character U+"), "{text:?}");
+        }
     }
 
     #[test]

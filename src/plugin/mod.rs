@@ -52,7 +52,7 @@ use session::Session;
 
 /// Just-in-time access: activate a role that you are eligible for, for one namespace and a limited time.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-jit", bin_name = "kubectl jit", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(name = "kubectl-jit", bin_name = "kubectl jit", version, propagate_version = false)]
 struct Cli {
     #[command(flatten)]
     flags: Flags,

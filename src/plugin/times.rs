@@ -3,6 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jiff::{Timestamp, tz::TimeZone};
 
+/// Length of an instant as sentences have it: `2026-11-30T06:04:36Z`.
+const STAMP: usize = 20;
+
 /// In which zone times are shown, and what time it is.
 #[derive(Clone, Debug)]
 pub struct Times {
@@ -41,6 +44,25 @@ impl Times {
     #[must_use]
     pub fn until(&self, at: DateTime<Utc>) -> String {
         format!("{} ({} left)", self.clock(at), short(at.signed_duration_since(self.now())))
+    }
+
+    /// A sentence of the operator, which has instants in UTC, with each of them as [`Times::exact`] shows it: with two zones in one line
+    /// something seems to end before it began.
+    #[must_use]
+    pub fn sentence(&self, text: &str) -> String {
+        let (mut shown, mut rest) = (String::new(), text);
+        while let Some(letter) = rest.chars().next() {
+            let stamp = rest.get(..STAMP).filter(|stamp| stamp.ends_with('Z') && stamp.get(10..11) == Some("T"));
+            let length = if let Some(at) = stamp.and_then(|stamp| stamp.parse::<DateTime<Utc>>().ok()) {
+                shown.push_str(&self.exact(at));
+                STAMP
+            } else {
+                shown.push(letter);
+                letter.len_utf8()
+            };
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        shown
     }
 
     fn local(&self, at: DateTime<Utc>) -> Option<jiff::Zoned> {
@@ -103,6 +125,20 @@ mod tests {
             (315_360_000, "10y"),
         ] {
             assert_eq!(short(TimeDelta::seconds(seconds)), shown, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn b03_a_sentence_has_instants_in_one_zone() {
+        let times = Times { zone: TimeZone::fixed(jiff::tz::offset(1)) };
+        for (text, shown) in [
+            ("granted until 2026-11-30T06:04:36Z, by é", "granted until 2026-11-30 07:04:36 +01, by é"),
+            ("2026-11-30T06:04:36Z/2026-12-01T23:30:00Z", "2026-11-30 07:04:36 +01/2026-12-02 00:30:00 +01"),
+            ("2026-11-30T06:04:36+0 2026-11-31T06:04:36Z", "2026-11-30T06:04:36+0 2026-11-31T06:04:36Z"),
+            ("é2026-11-30T06:04:3", "é2026-11-30T06:04:3"),
+            ("", ""),
+        ] {
+            assert_eq!(times.sentence(text), shown);
         }
     }
 

@@ -67,10 +67,10 @@ pub fn waits_for(request: &RoleActivationRequest, times: &Times) -> String {
                 if message(request).is_empty() {
                     "for the operator".to_owned()
                 } else {
-                    message(request)
+                    times.sentence(&message(request))
                 }
             }
-            _ => message(request),
+            _ => times.sentence(&message(request)),
         };
     };
     format!(
@@ -95,7 +95,7 @@ pub fn outcome(request: &RoleActivationRequest, times: &Times) -> String {
     match state(request) {
         State::Active => format!("{} is active {}", role_name(request), ends(request, times)),
         found => {
-            let (reason, message) = (reason(request), message(request));
+            let (reason, message) = (reason(request), times.sentence(&message(request)));
             let said = if reason.is_empty() { message } else { format!("{reason}: {message}") };
             format!("{found}{}{said}", if said.is_empty() { "" } else { ", " })
         }

@@ -29,6 +29,7 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         t15_inv_22_an_author_makes_eligible_only_where_he_may_bind,
         t15_inv_23_the_webhook_alone_refuses_the_same,
         t15_what_is_refused_is_not_there_and_what_was_there_stays,
+        f67_an_eligibility_may_carry_rbacs_api_group,
         t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it,
         f53_a_namespace_that_was_made_anew_needs_a_new_check_of_the_author,
         f76_writes_that_cross_each_other_make_nobody_eligible,

@@ -156,7 +156,8 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
             .timeline
             .iter()
             .map(|entry| {
-                let text = format!("{}  {:<widest$}  {}", screen.times.exact(entry.time), entry.actor.as_str(), entry.message);
+                let message = screen.times.sentence(entry.message.as_str());
+                let text = format!("{}  {:<widest$}  {message}", screen.times.exact(entry.time), entry.actor.as_str());
                 Node::new(text, Paint::Plain)
             })
             .collect();

@@ -309,6 +309,27 @@ mod tests {
     }
 
     #[test]
+    fn f28_a_duration_that_the_policy_does_not_allow_is_a_warning() {
+        let text = |longest: &str| {
+            format!(
+                "apiVersion: jitrbac.dev/v1alpha1\nkind: ApprovalPolicy\nmetadata: {{name: p}}\nspec:\n  approval: {{automatic: {{}}}}\n  \
+                 limits: {{maxDuration: {longest}}}\n  eligibility: {{requireEnd: false}}\n---\n\
+                 apiVersion: jitrbac.dev/v1alpha1\nkind: RoleEligibility\nmetadata: {{name: pay}}\nspec:\n  \
+                 subjects: [{{kind: Group, name: devs}}]\n  roleRef: {{kind: ClusterRole, name: view}}\n  namespaces: {{names: [pay]}}\n  \
+                 policyRef: {{name: p}}\n  maxDuration: 4h\n"
+            )
+        };
+        let found = said(&text("2h"));
+        assert!(
+            found.len() == 1
+                && found[0].contains("RoleEligibility 'pay'")
+                && found[0].contains("warning: spec.maxDuration 4h is above policy 'p' (spec.limits.maxDuration 2h)"),
+            "{found:?}"
+        );
+        assert_eq!(said(&text("4h")), Vec::<String>::new());
+    }
+
+    #[test]
     fn f34_a_kind_that_there_is_not_is_an_error() {
         for (text, says) in [
             (

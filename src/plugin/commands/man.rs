@@ -35,7 +35,8 @@ pub fn run(options: &Options, command: &Command, screen: &Screen) -> Result<Exit
         return Ok(Exit::Done);
     };
     std::fs::create_dir_all(directory).map_err(here(format!("cannot make {}", directory.display())))?;
-    let all = std::iter::once(command.clone()).chain(command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+    let all = std::iter::once(command.clone())
+        .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").cloned());
     for one in all {
         let file = directory.join(format!("{}.1", one.get_display_name().unwrap_or(one.get_name()).replace(' ', "-")));
         std::fs::write(&file, page(&one)?).map_err(here(format!("cannot write {}", file.display())))?;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ensure,
-    env::{Env, Error, Outcome, Scene, approved_by, automatic, eligibility},
+    env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
 };
 
 /// Lets `who` write eligibilities and policies in this scene; to bind roles he must be given.
@@ -131,4 +131,31 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
     scene.apply(who, &policy(&waiting, &loose)).await?.ok()?;
     bind(&scene, who, &scene.name, false).await?;
     says(scene.apply(who, &policy(&waiting, &strict)).await, &waiting, &here).await
+}
+
+/// Generators that know RBAC's objects write its API group; applied again, nothing changes.
+pub async fn f67_an_eligibility_may_carry_rbacs_api_group(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("api-group").await?;
+    let mut spec = eligibility("view");
+    spec["roleRef"]["apiGroup"] = json!("rbac.authorization.k8s.io");
+    spec["subjects"][0]["apiGroup"] = json!("rbac.authorization.k8s.io");
+    let offer = scene.offer("rbac", automatic(), spec.clone()).await?;
+    scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
+    scene.until_state("now", "Active", SOON).await?;
+    ensure!(scene.bindings().await?.len() == 1, "one binding");
+
+    let stored = scene.get("rel", &offer).await?.ok_or("it is stored")?;
+    ensure!(stored["spec"]["roleRef"]["apiGroup"] == "rbac.authorization.k8s.io", "{}", stored["spec"]);
+    spec["policyRef"] = stored["spec"]["policyRef"].clone();
+    spec["namespaces"] = stored["spec"]["namespaces"].clone();
+    let again = cluster_object("RoleEligibility", &offer, &json!({"spec": spec}));
+    let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    scene.ground.cluster().run_with(ADMIN, &args, &again.to_string()).await?.ok()?;
+    ensure!(scene.status("now").await?["state"] == "Active", "applied again, it ends the grant");
+
+    spec["roleRef"]["apiGroup"] = json!("apps");
+    let other = cluster_object("RoleEligibility", &format!("{offer}-other"), &json!({"spec": spec}));
+    let said = scene.apply(ADMIN, &other).await?.refused()?;
+    ensure!(said.contains("roleRef.apiGroup"), "it says {said}");
+    Ok(())
 }
