@@ -109,7 +109,7 @@ async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
     ended(scene.jit("outsider", &["activate", &own]).await?, 5, &["NotASubject"])?;
     ended(scene.jit("dev", &["activate"]).await?, 2, &["name what to activate"])?;
     ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is not a valid duration"])?;
-    ended(scene.jit("dev", &["activate", &own, "-r", "two\nlines"]).await?, 2, &["U+000A"])?;
+    ended(scene.jit("dev", &["activate", &own, "-r", "two\u{1b}[2Jlines"]).await?, 2, &["U+001B"])?;
     nothing_asked(&scene).await?;
     // What is printed is what plain kubectl takes.
     let manifest = ended(
