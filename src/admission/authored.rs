@@ -6,20 +6,24 @@
 use std::collections::HashSet;
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
-use kube::ResourceExt;
+use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     answer::Answer,
     author::stamped,
     desk::{Desk, Write},
+    stamp::Chosen,
 };
 use crate::{
     api::{
-        ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec,
+        ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, Stamp,
         eligibility::{RoleKind, RoleRef},
         names,
     },
-    domain::{Lookup, Object, Refusal, RoleFacts, acting, author, checked::AuthorCheck, duration, eligibility, namespace, policy, risks},
+    domain::{
+        Lookup, Object, Refusal, RoleFacts, acting, author, checked::AuthorCheck, duration, eligibility, emergency, namespace, policy,
+        risks,
+    },
     gather::{
         GatherError,
         access::{Access, ask, attributes},
@@ -50,7 +54,7 @@ impl Desk {
         };
         let object = convert::object(&stored.metadata, stored.spec);
         if kept {
-            return Ok(for_finalizers(self.author_of_eligibility(write, &object, None).await?));
+            return Ok(as_for_the_spec(FINALIZER, self.author_of_eligibility(write, &object, None).await?));
         }
         let stamp = match authored_by(write) {
             Ok(stamp) => stamp,
@@ -99,13 +103,18 @@ impl Desk {
     /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
     /// eligibilities that it makes unusable.
     pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+        let settles = !newly_settled(write).is_empty();
+        if settles && let Err(answer) = self.settles_for_others(write) {
+            return Ok(answer);
+        }
         if write.kept_spec().is_some() {
             let name = write.object.metadata.name.as_deref().unwrap_or_default();
-            return Ok(if adds_finalizers(write) {
-                for_finalizers(self.author_of_policy(write, name, 0, None).await?)
-            } else {
-                Answer::allowed()
-            });
+            let what = match (adds_finalizers(write), settles) {
+                (false, false) => return Ok(Answer::allowed()),
+                (true, _) => FINALIZER,
+                (false, true) => SETTLING,
+            };
+            return Ok(as_for_the_spec(what, self.author_of_policy(write, name, 0, None).await?));
         }
         let stored: ApprovalPolicy = match write.typed() {
             Ok(stored) => stored,
@@ -137,6 +146,15 @@ impl Desk {
         let more = (more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"));
         let machines = acting::warnings(&object.spec).into_iter().take(MAX_NAMED - 2);
         Ok(Answer::warned(machines.chain(named).chain(more).chain(lasting)))
+    }
+
+    /// The refusal of somebody who settles their own review.
+    fn settles_for_others(&self, write: &Write<'_>) -> Result<(), Answer> {
+        let stored: ApprovalPolicy = write.typed()?;
+        let listed = stored.status.map(|status| status.reviews_owed).unwrap_or_default();
+        // Whose name is longer than a stamp can hold was never granted anything.
+        let Ok(who) = serde_json::from_value::<Stamp>(Chosen::of(&write.asked.user_info).stamp()) else { return Ok(()) };
+        emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {
@@ -221,13 +239,24 @@ fn adds_finalizers(write: &Write<'_>) -> bool {
     write.object.metadata.finalizers.iter().flatten().any(|finalizer| !before.contains(finalizer))
 }
 
-/// The answer to a write that adds finalizers, from that of the author's check.
-fn for_finalizers(checked: Option<Answer>) -> Answer {
+/// The UIDs that a change of a policy adds to its annotation of settled reviews. A new policy is owed none.
+fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
+    let Some(old) = write.old else { return Vec::new() };
+    let listed = |object: &'w DynamicObject| {
+        emergency::settled_uids(object.annotations().get(names::SETTLED_REVIEWS).map(String::as_str)).collect::<HashSet<_>>()
+    };
+    listed(write.object).difference(&listed(old)).copied().collect()
+}
+
+/// What takes the same right as the spec, though it is none of it.
+const FINALIZER: &str = "a finalizer takes the same right as the spec (metadata.finalizers)";
+const SETTLING: &str = "to settle a review takes the same right as the spec (annotation jitrbac.dev/settled-reviews)";
+
+/// The answer to a write of what takes the same right as the spec, from that of the author's check.
+fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {
     match checked {
         None => Answer::allowed(),
-        Some(Answer::Refused(Refusal { reason, message })) => {
-            Refusal::new(reason, format!("a finalizer takes the same right as the spec (metadata.finalizers): {message}")).into()
-        }
+        Some(Answer::Refused(Refusal { reason, message })) => Refusal::new(reason, format!("{what}: {message}")).into(),
         Some(other) => other,
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         access::{Access, ask, attributes},
         beside::{self, Bindings, From},
         cache::Key,
-        convert,
+        convert, debts,
         horizon::AsOf,
         live,
         surroundings::Source,
@@ -160,9 +160,11 @@ impl Desk {
             Source::Cache => From::Caches(&self.settings.identities, 0, AsOf::AT_HAND),
             Source::Server => From::Lists(AsOf::Now),
         };
-        let peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
+        let mut peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
+        let debts = debts::of_requester(&self.client, &self.world, &self.settings.identities, &request, &around, &mut peers).await?;
         Ok(Snapshot {
             peers,
+            debts,
             base,
             namespace: around.namespace,
             eligibility: around.eligibility,

@@ -31,6 +31,9 @@ pub const AUTHOR: &str = "jitrbac.dev/author";
 /// On an eligibility or a policy: what the check of that author rested on, stamped at admission; see [`crate::domain::checked`].
 pub const AUTHOR_CHECK: &str = "jitrbac.dev/author-check";
 
+/// On a policy: UIDs, separated by commas, of requests that no longer exist and whose reviews an admin has settled.
+pub const SETTLED_REVIEWS: &str = "jitrbac.dev/settled-reviews";
+
 /// On an object of a dry run: the policy that must refuse it, which proves that the policy is in force.
 pub const PROBE_LABEL: &str = "jitrbac.dev/probe";
 /// On the Lease: when the guards were proven, and what was written while they were not.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration::{Duration, schema_with_zero},
     eligibility::is_false,
-    identity::People,
+    identity::{People, PrincipalName, Stamp},
     text::Line,
 };
 
@@ -337,4 +338,54 @@ pub struct ApprovalPolicyStatus {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Emergencies that were granted under this policy and are not reviewed. Each outlives its request: of a request that no longer exists it
+    /// stays until an admin lists its `requestUID` in the annotation `jitrbac.dev/settled-reviews` of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_REVIEWS_OWED))]
+    pub reviews_owed: Vec<OwedReview>,
+}
+
+/// Most reviews that one policy may be owed at a time.
+pub const MAX_REVIEWS_OWED: usize = 64;
+
+/// The review of one emergency that is owed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwedReview {
+    /// Who was granted the emergency.
+    pub requester: Debtor,
+    /// The request, as namespace/name.
+    #[schemars(length(max = 317))]
+    pub request: String,
+    /// UID of the request.
+    #[serde(rename = "requestUID")]
+    #[schemars(length(max = 64))]
+    pub request_uid: String,
+    /// By when the review is due.
+    pub deadline: DateTime<Utc>,
+}
+
+/// Who owes a review.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Debtor {
+    /// User name.
+    pub username: PrincipalName,
+    /// UID of the user, where the cluster's authentication gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Line<256>>,
+}
+
+impl Debtor {
+    /// What of a stamp identifies its user.
+    #[must_use]
+    pub fn of(stamp: &Stamp) -> Self {
+        Self { username: stamp.username.clone(), uid: stamp.uid.clone() }
+    }
+
+    /// The stamp of that user, without what a sign-in shows besides.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        Stamp { username: self.username.clone(), uid: self.uid.clone(), ..Stamp::default() }
+    }
 }

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::{events::Events, known::Known, lease::Leadership};
 use crate::{
-    api::{RoleActivationRequest, eligibility::RoleRef, request::ReviewState},
+    api::{ApprovalPolicySpec, RoleActivationRequest, eligibility::RoleRef, request::ReviewState},
     clock::Clock,
     config::Config,
-    domain::Settings,
+    domain::{Object, RequestFacts, Settings},
     gather::{
         cache::{Cache, Key},
         horizon::Horizon,
@@ -58,8 +58,12 @@ pub struct Context {
     pub bindable: Bindable,
     /// Reviews that are owed.
     pub reviews: Arc<Reviews>,
+    /// Held by whoever records a review in the status of a policy.
+    pub recording: tokio::sync::Mutex<()>,
     /// Requests to be worked on: those whose turn has come.
     pub waiting: Queue<Key>,
+    /// Policies to be reported on.
+    pub policies: Queue<Key>,
     /// Ended requests to be looked at for their retention.
     pub ended: Queue<Key>,
     /// The newest decision that this replica has observed.
@@ -175,6 +179,21 @@ impl Context {
         self.ended.add(key.clone());
         if let Some(base) = request.spec.base() {
             self.ended.add(Key::new(&key.namespace, base));
+        }
+    }
+
+    /// An emergency was reviewed, or ended without a grant: the policies that list its review drop it.
+    pub fn owes_nothing(&self, facts: &RequestFacts) {
+        let world = &self.world;
+        let lists = |policy: &Object<ApprovalPolicySpec>| {
+            let mut owed = policy.owed.iter().flat_map(|owed| &owed.reviews);
+            owed.any(|review| review.request_uid == facts.object.uid)
+        };
+        let listing = world.policies.pick(|key, found| found.found().filter(|policy| lists(policy)).map(|_| key.clone()));
+        // The cache may not know yet what was recorded a moment ago.
+        let named = world.policy_of(&facts.object.spec.eligibility_ref.name).map(Key::cluster);
+        for key in listing.into_iter().chain(named) {
+            self.policies.add(key);
         }
     }
 

@@ -107,6 +107,7 @@ fn eligibility(changes: &[(&str, Value)]) -> Object<RoleEligibilitySpec> {
         deleting: false,
         generation: 3,
         checked: None,
+        owed: None,
         spec,
     }
 }

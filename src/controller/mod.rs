@@ -8,6 +8,7 @@ pub mod known;
 #[cfg(test)]
 mod kstatus_tests;
 pub mod lease;
+mod owed;
 mod policies;
 mod quiet;
 mod ready;
@@ -155,7 +156,9 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         decisions: Horizon::default(),
         known: known::Known::default(),
         reviews,
+        recording: tokio::sync::Mutex::default(),
         waiting: queues.requests.clone(),
+        policies: queues.policies.clone(),
         ended: queues.ended.clone(),
         metrics: counted,
         config,

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use tracing::warn;
 
-use super::{context::Context, ready};
+use super::{context::Context, owed, ready};
 use crate::{
     api::{
         ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
@@ -46,6 +46,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     let status = ApprovalPolicyStatus {
         observed_generation: generation,
         conditions: conditions::merge(&before.conditions, &sets, generation, context.now()),
+        reviews_owed: owed::left(context, &stored).await?,
     };
     Ok(ready::report(&context.client, &stored, &before, &status).await?)
 }

@@ -47,6 +47,7 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
         decisions: Vec::new(),
         unread: Unread::default(),
         peers: Vec::new(),
+        debts: Vec::new(),
         base: None,
         binding: Binding::Unread,
         guards,

@@ -80,6 +80,19 @@ where
     if same(before, wanted) {
         return Ok(());
     }
+    forgive(write_status(client, stored, before, wanted).await)
+}
+
+/// Writes a status on what was read, and returns what the API server stored.
+///
+/// # Errors
+///
+/// The API server refused it, did not answer, or has no such object any more.
+pub async fn write_status<K, S>(client: &Client, stored: &K, before: &S, wanted: &S) -> Result<K, WriteError>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+    S: Serialize,
+{
     let name = stored.name_any();
     let meta = stored.meta();
     let patch = json!({
@@ -88,7 +101,7 @@ where
     });
     let api: Api<K> = Api::all(client.clone());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    forgive(write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Merge(patch))).await)
+    write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Merge(patch))).await
 }
 
 /// True when two statuses say the same. Transition times move only with what they are about.

@@ -144,7 +144,14 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn beside(&self, snapshot: &'a Snapshot, settings: &'a Settings) -> Beside<'a> {
         let Self { requester, policy, .. } = *self;
-        Beside { request: &snapshot.request, requester, policy, peers: &snapshot.peers, identities: &settings.identities }
+        Beside {
+            request: &snapshot.request,
+            requester,
+            policy,
+            peers: &snapshot.peers,
+            debts: &snapshot.debts,
+            identities: &settings.identities,
+        }
     }
 }
 

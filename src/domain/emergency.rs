@@ -4,15 +4,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     approval,
-    facts::{Object, Peer, RequestFacts},
+    facts::{Debt, Object, Peer, RequestFacts},
     limits::Beside,
     person::{self, Account, Identities},
     policy::stamp,
     refusal::Refusal,
 };
 use crate::api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequestSpec, Stamp, Verb,
-    policy::Emergency,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequestSpec, Stamp, State, Verb,
+    names::SETTLED_REVIEWS,
+    policy::{Debtor, Emergency, MAX_REVIEWS_OWED, OwedReview},
     request::{ReviewState, ReviewStatus},
 };
 
@@ -72,7 +73,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
     match beside.his().find(overdue) {
-        None => Ok(()),
+        None => outlived(beside).and_then(|()| has_room(beside)),
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,
             format!(
@@ -84,6 +85,99 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
                 peer.record.review.as_ref().map_or_else(|| "nobody".to_owned(), |review| person::in_words(&review.reviewers)),
             ),
         )),
+    }
+}
+
+/// The refusal of a person whose overdue review outlived its request: who deletes a namespace, or purges a record, settles nothing by it.
+fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
+    let Beside { request, requester, peers, debts, identities, .. } = beside;
+    let due = |debt: &&Debt| {
+        let owed = &debt.review;
+        let is_there = owed.request_uid == request.object.uid || peers.iter().any(|peer| peer.object.uid == owed.request_uid);
+        !is_there && request.object.created >= owed.deadline && identities.same(&owed.requester.stamp(), requester)
+    };
+    let Some(Debt { policy, review }) = debts.iter().find(due) else { return Ok(()) };
+    Err(Refusal::new(
+        Reason::ReviewOverdue,
+        format!(
+            "the emergency '{}' of '{}' was not reviewed in time and its request no longer exists, so nobody can review it any more; ask an admin of \
+             policy '{policy}' to add '{}' to its annotation '{SETTLED_REVIEWS}', or ask without spec.emergency",
+            review.request, requester.username, review.request_uid,
+        ),
+    ))
+}
+
+/// The refusal, if the policy's status has no place for the review that this emergency would owe.
+fn has_room(beside: Beside<'_>) -> Result<(), Refusal> {
+    let Beside { request, policy, .. } = beside;
+    let Some(owed) = &policy.owed else { return Ok(()) };
+    let is_recorded = owed.reviews.iter().any(|review| review.request_uid == request.object.uid);
+    if is_recorded || owed.reviews.len() < MAX_REVIEWS_OWED {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::EmergencyNotAllowed,
+        format!(
+            "policy '{}' is owed {} of at most {MAX_REVIEWS_OWED} reviews of emergencies (status.reviewsOwed); ask its reviewers to review the \
+             earlier ones, or ask without spec.emergency",
+            policy.name,
+            owed.reviews.len(),
+        ),
+    ))
+}
+
+/// What the policy must record of an emergency before it is granted; none of a request that owes no review, or none any more.
+#[must_use]
+pub fn debt(request: &RequestFacts, review: Option<&ReviewStatus>) -> Option<OwedReview> {
+    let review = review.filter(|review| review.state != ReviewState::Done)?;
+    Some(OwedReview {
+        requester: Debtor::of(request.object.spec.requester.as_ref()?),
+        request: format!("{}/{}", request.namespace, request.object.name),
+        request_uid: request.object.uid.clone(),
+        deadline: review.deadline,
+    })
+}
+
+/// What becomes of a review that a policy's status lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It stays, as it is written here.
+    Owed(OwedReview),
+    /// It goes: it was done, or its request ended without a grant.
+    Done,
+    /// It goes, although its request no longer exists: an admin has settled it.
+    Settled,
+}
+
+/// The UIDs that a policy's annotation [`SETTLED_REVIEWS`] lists.
+pub fn settled_uids(annotation: Option<&str>) -> impl Iterator<Item = &str> {
+    annotation.unwrap_or_default().split(',').map(str::trim).filter(|uid| !uid.is_empty())
+}
+
+/// The refusal of somebody who settles a review that they owe themselves. `newly` are the UIDs that they add to the annotation.
+pub fn check_settling(who: &Stamp, listed: &[OwedReview], newly: &[&str], identities: &Identities) -> Result<(), Refusal> {
+    let own = |owed: &&OwedReview| newly.contains(&owed.request_uid.as_str()) && identities.same(&owed.requester.stamp(), who);
+    let Some(owed) = listed.iter().find(own) else { return Ok(()) };
+    Err(Refusal::new(
+        Reason::OwnRequest,
+        format!("'{}' was granted the emergency '{}' and cannot settle its review; another admin must", who.username, owed.request),
+    ))
+}
+
+/// Where a listed review stands. `found` is the request of that name, none where there is none; `settled` is the policy's annotation.
+#[must_use]
+pub fn standing(owed: &OwedReview, found: Option<&RequestFacts>, settled: Option<&str>) -> Standing {
+    // Another request may have taken the name.
+    let Some(request) = found.filter(|found| found.object.uid == owed.request_uid) else {
+        return if settled_uids(settled).any(|uid| uid == owed.request_uid) { Standing::Settled } else { Standing::Owed(owed.clone()) };
+    };
+    let record = &request.record;
+    let ended_ungranted = record.granted_at.is_none() && record.state.is_some_and(State::is_terminal);
+    match &record.review {
+        Some(review) if review.state == ReviewState::Done => Standing::Done,
+        _ if ended_ungranted => Standing::Done,
+        Some(review) => Standing::Owed(OwedReview { deadline: review.deadline, ..owed.clone() }),
+        None => Standing::Owed(owed.clone()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::{binding::Binding, checked::AuthorCheck, namespace::GuardedLabels, pe
 use crate::api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Verb,
     eligibility::{RoleKind, RoleRef},
+    policy::OwedReview,
     request::{BindingRef, ReviewStatus},
     text::printable,
 };
@@ -86,8 +87,28 @@ pub struct Object<S> {
     pub generation: i64,
     /// Of an eligibility or a policy: what the check of its author rested on, as far as that is recorded.
     pub checked: Option<Arc<AuthorCheck>>,
+    /// Of a policy: the reviews that its status says are owed.
+    pub owed: Option<Arc<Owed>>,
     /// What it says.
     pub spec: S,
+}
+
+/// The reviews that are owed under one policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// What the status lists.
+    pub reviews: Vec<OwedReview>,
+    /// The annotation by which an admin settles those whose requests no longer exist.
+    pub settled: Option<String>,
+}
+
+/// A review that is owed under a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    /// Name of the policy.
+    pub policy: String,
+    /// What the policy's status says.
+    pub review: OwedReview,
 }
 
 /// The request that is decided.
@@ -258,6 +279,8 @@ pub struct Snapshot {
     pub unread: Unread,
     /// Requests beside it.
     pub peers: Vec<Peer>,
+    /// For an emergency: the reviews that its requester owes, as the policies record them.
+    pub debts: Vec<Debt>,
     /// The activation that it prolongs; none where it prolongs none.
     pub base: Option<Lookup<Box<Base>>>,
     /// The binding that bears its name.

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     duration,
-    facts::{Object, Peer, RequestFacts},
+    facts::{Debt, Object, Peer, RequestFacts},
     person::Identities,
     policy::stamp,
     refusal::Refusal,
@@ -27,6 +27,8 @@ pub struct Beside<'a> {
     pub policy: &'a Object<ApprovalPolicySpec>,
     /// The requests beside it, his and others'.
     pub peers: &'a [Peer],
+    /// The reviews that are owed, as policies record them.
+    pub debts: &'a [Debt],
     /// Which names are one person.
     pub identities: &'a Identities,
 }

@@ -42,7 +42,7 @@ mod tests;
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::{BindingAction, Verdict, decide};
 pub use facts::{
-    Base, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts, Settings, Snapshot, Span,
-    Unread, Unreadable,
+    Base, Debt, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts, Settings,
+    Snapshot, Span, Unread, Unreadable,
 };
 pub use refusal::Refusal;

@@ -11,13 +11,13 @@ use kube::core::{DeserializeGuard, object::HasSpec};
 use super::kept::{Limited, StoredNamespace, StoredRole};
 use crate::{
     api::{
-        RoleActivationRequest, RoleActivationRequestStatus, conditions,
+        ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleActivationRequestStatus, conditions,
         eligibility::{RoleKind, RoleRef},
         names,
         text::printable,
     },
     domain::{
-        BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
+        BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
         binding::BindingSubject,
         checked::AuthorCheck,
         role::{Rule, Rules},
@@ -36,6 +36,7 @@ pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
         deleting: meta.deletion_timestamp.is_some(),
         generation,
         checked: checked.map(|text| Arc::new(AuthorCheck::read(text, generation))),
+        owed: None,
         spec,
     }
 }
@@ -45,6 +46,24 @@ pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
 pub fn deletion(meta: &ObjectMeta) -> Option<Deletion> {
     meta.deletion_timestamp.as_ref()?;
     Some(Deletion::held_by(meta.finalizers.as_deref().unwrap_or_default()))
+}
+
+/// A policy with the reviews that its status says are owed.
+#[must_use]
+pub fn policy(stored: &ApprovalPolicy) -> Object<ApprovalPolicySpec> {
+    let reviews = stored.status.as_ref().map(|status| status.reviews_owed.clone()).unwrap_or_default();
+    let settled = stored.metadata.annotations.as_ref().and_then(|all| all.get(names::SETTLED_REVIEWS)).cloned();
+    let owed = (!reviews.is_empty() || settled.is_some()).then(|| Arc::new(Owed { reviews, settled }));
+    Object { owed, ..object(&stored.metadata, stored.spec.clone()) }
+}
+
+/// A policy that a client may have stored under another schema.
+#[must_use]
+pub fn guarded_policy(guard: DeserializeGuard<ApprovalPolicy>) -> Lookup<Arc<Object<ApprovalPolicySpec>>> {
+    match guard.0 {
+        Ok(stored) if stored.metadata.deletion_timestamp.is_none() => Lookup::Found(Arc::new(policy(&stored))),
+        other => guarded(DeserializeGuard(other)),
+    }
 }
 
 /// An object of our own kinds, which a client may have stored under another schema.

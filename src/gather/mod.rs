@@ -4,6 +4,7 @@ pub mod access;
 pub mod beside;
 pub mod cache;
 pub mod convert;
+pub mod debts;
 pub mod horizon;
 pub mod kept;
 pub mod last_ends;

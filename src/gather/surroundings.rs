@@ -127,7 +127,7 @@ impl World {
             anew: channel::Sender::new(0),
             reading: Semaphore::new(ROLES_AT_ONCE),
             eligibilities: Cache::new("eligibilities"),
-            policies: Cache::new("policies"),
+            policies: Cache::reporting("policies", is_another_policy),
             namespaces: Cache::new("namespaces"),
             cluster_roles: Cache::new("clusterroles").within((ROOM_FOR_ROLES, weigh)),
             roles: Cache::new("roles").within((ROOM_FOR_ROLES, weigh)),
@@ -181,7 +181,7 @@ impl World {
             self.policies.follow(
                 on,
                 self.ours(&policies),
-                |stored: DeserializeGuard<ApprovalPolicy>| Some(convert::guarded(stored)),
+                |stored: DeserializeGuard<ApprovalPolicy>| Some(convert::guarded_policy(stored)),
                 |change| {
                     self.last_ends.set_longest_cooldown(self.longest_cooldown());
                     changed(Change::Policy(change.key));
@@ -268,7 +268,7 @@ impl World {
     pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, GatherError> {
         match cached(&self.policies, &Key::cluster(name), source) {
             Some(found) => Ok(found),
-            None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded)),
+            None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded_policy)),
         }
     }
 
@@ -416,6 +416,18 @@ fn cached<F: Clone + PartialEq>(cache: &Cache<F>, key: &Key, source: Source) -> 
 fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     match (before, now) {
         (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
+        (before, now) => before != now,
+    }
+}
+
+/// A policy that is another one than before to those who must act: the reviews that its status lists are the controller's own report.
+fn is_another_policy(before: &Policy, now: &Policy) -> bool {
+    let reported = |policy: &Object<ApprovalPolicySpec>| {
+        let settled = policy.owed.as_ref().and_then(|owed| owed.settled.clone());
+        (settled, Object { owed: None, ..policy.clone() })
+    };
+    match (before, now) {
+        (Lookup::Found(before), Lookup::Found(now)) => reported(before) != reported(now),
         (before, now) => before != now,
     }
 }

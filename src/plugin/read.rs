@@ -298,7 +298,7 @@ pub fn eligibility_facts(eligibility: &RoleEligibility) -> Object<crate::api::Ro
 /// A policy as the rules see it.
 #[must_use]
 pub fn policy_facts(policy: &ApprovalPolicy) -> Object<crate::api::ApprovalPolicySpec> {
-    convert::object(&policy.metadata, policy.spec.clone())
+    convert::policy(policy)
 }
 
 /// A request as the rules see it.

@@ -17,11 +17,11 @@ use tracing::{info, warn};
 use super::{RequestError, Requests, report};
 use crate::{
     api::{
-        ActivationDecision, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
-        request::{BindingRef, ReviewState},
+        ActivationDecision, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
+        request::{BindingRef, ReviewState, ReviewStatus},
     },
-    controller::{context::FIELD_MANAGER, status},
-    domain::{Binding, BindingAction, Grant, Lookup, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
+    controller::{context::FIELD_MANAGER, owed, status},
+    domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
     gather::{
         WriteError,
         cache::Key,
@@ -67,6 +67,9 @@ impl Requests {
                     }
                     _ => None,
                 };
+                if binding.is_some() {
+                    self.keep_owed(&snapshot.request, snapshot.policy.found().map(AsRef::as_ref), verdict.review.as_ref()).await;
+                }
                 Ok(Applied::new(snapshot, verdict, binding))
             }
             BindingAction::Remove => {
@@ -78,6 +81,10 @@ impl Requests {
                 let Some(grant) = &verdict.grant else { return Ok(Applied::new(snapshot, verdict, None)) };
                 if self.context.now() + LEAST >= grant.deadline {
                     return Err(RequestError::TooLate(grant.deadline));
+                }
+                // Before anything is granted: the namespace, and all that the request says of it, may be gone a moment later.
+                if let (Some(owed), Some(policy)) = (emergency::debt(&snapshot.request, verdict.review.as_ref()), snapshot.policy.found()) {
+                    owed::record(&self.context, &policy.name, &owed).await?;
                 }
                 match self.create(grant).await? {
                     Created::Made(binding) => {
@@ -243,6 +250,12 @@ impl Requests {
             return Ok(());
         }
         let key = Key::new(stored.namespace().unwrap_or_default(), stored.name_any());
+        let review = verdict.review.as_ref().map(|review| review.state);
+        if snapshot.request.object.spec.emergency
+            && (review == Some(ReviewState::Done) || (review.is_none() && verdict.state.is_terminal()))
+        {
+            self.context.owes_nothing(&snapshot.request);
+        }
         if before.state != status.state {
             self.context.metrics.reported(verdict.state, verdict.reason);
         }
@@ -282,10 +295,25 @@ impl Requests {
         if before.review.as_ref() != Some(&review) && self.write_status(&found.stored, &report::reviewed(&before, &review, now)).await? {
             info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::in_words(&review), "review");
         }
+        self.keep_owed(facts, around.policy.found().map(AsRef::as_ref), Some(&review)).await;
         if review.state == ReviewState::Done {
+            self.context.owes_nothing(facts);
             self.context.has_ended(&Key::new(&facts.namespace, &facts.object.name), &found.stored);
         }
         Ok(if review.state == ReviewState::Owed { Next::At(review.deadline) } else { Next::Done })
+    }
+
+    /// Has the policy list the review of a grant that was made before policies did, or before this policy was written anew.
+    async fn keep_owed(&self, facts: &RequestFacts, policy: Option<&Object<ApprovalPolicySpec>>, review: Option<&ReviewStatus>) {
+        let (Some(owed), Some(policy)) = (emergency::debt(facts, review), policy) else { return };
+        let mut listed = policy.owed.iter().flat_map(|owed| &owed.reviews);
+        if listed.any(|review| review.request_uid == owed.request_uid) {
+            return;
+        }
+        // What is granted stays granted; the next holder of the Lease tries again.
+        if let Err(error) = owed::record(&self.context, &policy.name, &owed).await {
+            warn!(request = owed.request, %error, "the policy does not list the review of this emergency");
+        }
     }
 
     /// Writes a status; false where the request went away meanwhile.

@@ -12,6 +12,7 @@ use crate::{
         GatherError,
         beside::{self, Bindings, From},
         cache::Key,
+        debts,
         horizon::AsOf,
         live::{self, Wanted},
         surroundings::{Source, Surroundings},
@@ -55,6 +56,12 @@ impl Requests {
             };
             (around, peers, decisions, base, binding)
         };
+        let mut peers = peers;
+        let debts = if runs {
+            Vec::new()
+        } else {
+            debts::of_requester(&context.client, &context.world, &context.settings.identities, facts, &around, &mut peers).await?
+        };
         let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
         Ok(Snapshot {
             request: facts.clone(),
@@ -65,6 +72,7 @@ impl Requests {
             decisions,
             unread,
             peers,
+            debts,
             base,
             binding,
             guards,

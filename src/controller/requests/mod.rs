@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use self::turns::{Turn, Turns};
-use super::context::Context;
+use super::{context::Context, owed::RecordError};
 use crate::{
     api::{ApprovalPolicySpec, Reason, State, request::ReviewState},
     domain::{
@@ -57,6 +57,9 @@ pub enum RequestError {
     /// Something could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The review that an emergency owes could not be recorded.
+    #[error("the review of the emergency cannot be recorded, so it is not granted: {0}")]
+    Record(#[from] RecordError),
     /// A binding could not be ended.
     #[error(transparent)]
     End(#[from] EndError),

@@ -17,7 +17,16 @@ fn made() -> DateTime<Utc> {
 fn policy(authentication: Option<AuthenticationRule>, ticket: Option<TicketRule>) -> Object<ApprovalPolicySpec> {
     let requirements = Some(Requirements { ticket, authentication, ..Requirements::default() });
     let spec = ApprovalPolicySpec { requirements, ..ApprovalPolicySpec::default() };
-    Object { name: "two-eyes".to_owned(), uid: "uid".to_owned(), created: made(), deleting: false, generation: 1, checked: None, spec }
+    Object {
+        name: "two-eyes".to_owned(),
+        uid: "uid".to_owned(),
+        created: made(),
+        deleting: false,
+        generation: 1,
+        checked: None,
+        owed: None,
+        spec,
+    }
 }
 
 fn claim(key: &str, any_of: &[&str]) -> Claim {

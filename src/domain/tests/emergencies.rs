@@ -3,10 +3,10 @@
 use super::*;
 use crate::{
     api::{
-        policy::{Emergency, Limits, Window},
+        policy::{Debtor, Emergency, Limits, MAX_REVIEWS_OWED, OwedReview, Window},
         request::{ReviewState, ReviewStatus},
     },
-    domain::{emergency, policy},
+    domain::{Debt, Owed, emergency, emergency::Standing, policy},
 };
 
 /// An emergency under a policy with a stage that allows it for half an hour.
@@ -146,6 +146,125 @@ fn an_overdue_review_refuses_the_next_emergency() {
     assert_eq!(before(ReviewState::Overdue, -5, dev()).request(|r| r.emergency = false).state(), State::AwaitingApproval);
     let never_granted = before(ReviewState::Overdue, -5, dev()).change(|w| w.snapshot.peers[0].record.granted_at = None);
     assert_eq!(never_granted.state(), State::Active, "nobody could review it");
+}
+
+fn owed_by(who: &Stamp, uid: &str, deadline: i64) -> OwedReview {
+    OwedReview { requester: Debtor::of(who), request: "shop/inc-4000".to_owned(), request_uid: uid.to_owned(), deadline: at(deadline) }
+}
+
+#[test]
+fn f55_an_overdue_review_outlives_its_request() {
+    let owes = |who: &Stamp, deadline: i64| {
+        let debt = Debt { policy: "other".to_owned(), review: owed_by(who, "a", deadline) };
+        urgent().change(|w| w.snapshot.debts.push(debt))
+    };
+    assert_eq!(
+        owes(&dev(), 0).refusal(),
+        "ReviewOverdue: the emergency 'shop/inc-4000' of 'dev' was not reviewed in time and its request no longer exists, so nobody can review it \
+         any more; ask an admin of policy 'other' to add 'a' to its annotation 'jitrbac.dev/settled-reviews', or ask without spec.emergency"
+    );
+    assert_eq!(owes(&dev(), 1).state(), State::Active, "it is not due yet");
+    assert_eq!(owes(&person("DEV", &[]), -5).state(), State::Denied, "another spelling");
+    let known = uid(dev(), "u-1");
+    assert_eq!(owes(&uid(person("renamed", &[]), "u-1"), -5).requester(known).state(), State::Denied, "another name of the same UID");
+    assert_eq!(owes(&lead(1), -5).state(), State::Active, "somebody else's");
+    assert_eq!(owes(&dev(), -5).request(|r| r.emergency = false).state(), State::AwaitingApproval);
+    let own = owes(&dev(), -5).change(|w| REQUEST_UID.clone_into(&mut w.snapshot.debts[0].review.request_uid));
+    assert_eq!(own.state(), State::Active, "it was recorded for this request before a crash");
+    // Where the request is there, its own status tells.
+    let reviewed = owes(&dev(), -5).change(|w| {
+        let mut peer = peer("inc-4000", "a", at(-90_000), dev(), Some(State::Expired));
+        peer.record.granted_at = Some(at(-90_000));
+        peer.record.review = Some(ReviewStatus {
+            state: ReviewState::Done,
+            deadline: at(-5),
+            reviewers: people(&["sec-1"]),
+            reviewed_by: None,
+            reviewed_at: None,
+            comment: None,
+        });
+        w.snapshot.peers.push(peer);
+    });
+    assert_eq!(reviewed.state(), State::Active, "the policy's status is behind");
+}
+
+#[test]
+fn f55_a_policy_without_a_place_for_the_review_grants_no_emergency() {
+    let full = |count: usize, own: bool| {
+        let mut reviews: Vec<_> = (0..count).map(|n| owed_by(&lead(1), &format!("uid-{n}"), 500)).collect();
+        if own {
+            REQUEST_UID.clone_into(&mut reviews[0].request_uid);
+        }
+        let owed = Some(Arc::new(Owed { reviews, settled: None }));
+        urgent().change(|w| {
+            if let Lookup::Found(policy) = &mut w.snapshot.policy {
+                Arc::make_mut(policy).owed = owed;
+            }
+        })
+    };
+    assert_eq!(full(MAX_REVIEWS_OWED - 1, false).state(), State::Active);
+    assert_eq!(full(MAX_REVIEWS_OWED, true).state(), State::Active, "it is recorded already");
+    assert_eq!(
+        full(MAX_REVIEWS_OWED, false).refusal(),
+        "EmergencyNotAllowed: policy 'two-eyes' is owed 64 of at most 64 reviews of emergencies (status.reviewsOwed); ask its reviewers to review the \
+         earlier ones, or ask without spec.emergency"
+    );
+    assert_eq!(full(MAX_REVIEWS_OWED, false).request(|r| r.emergency = false).state(), State::AwaitingApproval);
+}
+
+#[test]
+fn f55_what_a_policy_is_owed_goes_by_review_or_by_an_admin() {
+    let granted = urgent().granted();
+    let review = |state| ReviewStatus {
+        state,
+        deadline: at(60),
+        reviewers: people(&["sec-1"]),
+        reviewed_by: None,
+        reviewed_at: None,
+        comment: None,
+    };
+    let request = |state: Option<State>, granted_at, review| {
+        let mut facts = granted.snapshot.request.clone();
+        (facts.record.state, facts.record.granted_at, facts.record.review) = (state, granted_at, review);
+        facts
+    };
+    let debt = emergency::debt(&granted.snapshot.request, granted.decide().review.as_ref()).unwrap();
+    assert_eq!((debt.request.as_str(), debt.request_uid.as_str(), debt.deadline), ("payments/inc-4711", REQUEST_UID, at(8 * 3_600)));
+    assert_eq!(emergency::debt(&granted.snapshot.request, Some(&review(ReviewState::Done))), None);
+    let sooner = Standing::Owed(OwedReview { deadline: at(60), ..debt.clone() });
+    let stays = Standing::Owed(debt.clone());
+    let (settled, other) = (
+        format!("x, {REQUEST_UID}"),
+        RequestFacts {
+            object: Object { uid: "another".to_owned(), ..granted.snapshot.request.object.clone() },
+            ..request(None, None, None)
+        },
+    );
+    for (found, annotation, expected) in [
+        (Some(request(Some(State::Active), Some(at(0)), Some(review(ReviewState::Owed)))), Some(settled.as_str()), &sooner),
+        (Some(request(Some(State::Expired), Some(at(0)), Some(review(ReviewState::Overdue)))), None, &sooner),
+        (Some(request(Some(State::Expired), Some(at(0)), Some(review(ReviewState::Done)))), None, &Standing::Done),
+        (Some(request(Some(State::Failed), None, None)), None, &Standing::Done),
+        (Some(request(Some(State::Active), Some(at(0)), None)), None, &stays),
+        (Some(request(None, None, None)), None, &stays),
+        (None, None, &stays),
+        (None, Some("x,y"), &stays),
+        (None, Some(settled.as_str()), &Standing::Settled),
+        (Some(other.clone()), None, &stays),
+        (Some(other), Some(settled.as_str()), &Standing::Settled),
+    ] {
+        assert_eq!(emergency::standing(&debt, found.as_ref(), annotation), *expected, "{found:?}, {annotation:?}");
+    }
+    let settles = |who: &Stamp, newly: &[&str]| {
+        emergency::check_settling(who, std::slice::from_ref(&debt), newly, &granted.settings.identities)
+            .map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(settles(&lead(1), &[REQUEST_UID]), Ok(()));
+    assert_eq!(settles(&dev(), &["x"]), Ok(()));
+    assert_eq!(
+        settles(&person("DEV", &[]), &["x", REQUEST_UID]),
+        Err("OwnRequest: 'DEV' was granted the emergency 'payments/inc-4711' and cannot settle its review; another admin must".to_owned())
+    );
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn subject(kind: SubjectKind, name: &str) -> Subject {
 }
 
 fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
-    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, spec }
+    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, owed: None, spec }
 }
 
 fn rule(verbs: &[&str], resources: &[&str]) -> Rule {
@@ -202,6 +202,7 @@ fn world() -> World {
             decisions: Vec::new(),
             unread: Unread::default(),
             peers: Vec::new(),
+            debts: Vec::new(),
             base: None,
             binding: Binding::Absent,
             guards: Guards::Unasked,

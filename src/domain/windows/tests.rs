@@ -230,6 +230,7 @@ fn a_refusal_says_which_hours_and_when_they_begin() {
         deleting: false,
         generation: 1,
         checked: None,
+        owed: None,
         spec: ApprovalPolicySpec { windows, ..ApprovalPolicySpec::default() },
     };
     let said = |windows| start(&policy(windows), at("2026-11-06T20:00:00Z")).map_err(|refusal| refusal.to_string());

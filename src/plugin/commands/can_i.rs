@@ -9,7 +9,7 @@ use super::activate::{Start, start};
 use crate::{
     api::{self, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party},
     domain::{
-        Object, Peer, Record, Refusal, RequestFacts, Settings, duration, eligibility, emergency, evidence,
+        Debt, Object, Peer, Record, Refusal, RequestFacts, Settings, duration, eligibility, emergency, evidence,
         limits::{self, Beside},
         namespace::{self, GuardedLabels},
         one_live,
@@ -209,11 +209,15 @@ impl Case {
     fn lines(&self) -> Vec<Line> {
         let spec = &self.request.object.spec;
         let account = eligibility::subject(&self.who, &self.eligibility);
+        // Of other policies the API server's dry run knows.
+        let owed = self.policy.owed.iter().flat_map(|owed| &owed.reviews);
+        let debts: Vec<Debt> = owed.map(|review| Debt { policy: self.policy.name.clone(), review: review.clone() }).collect();
         let beside = Beside {
             request: &self.request,
             requester: &self.who,
             policy: &self.policy,
             peers: &self.peers,
+            debts: &debts,
             identities: &self.settings.identities,
         };
         let skips = emergency::skips(spec, &self.policy.spec);

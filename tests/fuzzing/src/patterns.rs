@@ -83,7 +83,16 @@ fn asked(pattern: &str, text: &str) -> Option<(RequestFacts, Object<ApprovalPoli
 }
 
 fn stored<S>(spec: S) -> Object<S> {
-    Object { name: "x".to_owned(), uid: "x".to_owned(), created: DateTime::UNIX_EPOCH, deleting: false, generation: 1, checked: None, spec }
+    Object {
+        name: "x".to_owned(),
+        uid: "x".to_owned(),
+        created: DateTime::UNIX_EPOCH,
+        deleting: false,
+        generation: 1,
+        checked: None,
+        owed: None,
+        spec,
+    }
 }
 
 /// A pattern matches a text as a whole or not at all, whatever it says itself; and the rules go by the same answer.

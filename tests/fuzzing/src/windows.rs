@@ -196,6 +196,7 @@ pub fn check(data: &[u8]) {
         deleting: false,
         generation: 1,
         checked: None,
+        owed: None,
         spec: ApprovalPolicySpec { windows: windows.clone(), ..ApprovalPolicySpec::default() },
     };
     match windows::start(&policy, at) {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use control_plane::{ADMIN, Said, wait_for_ok};
 use serde_json::{Value, json};
 
-use super::{comes_to, give_back, hours::window, let_in, set, term, with};
+use super::{comes_to, edit, give_back, hours::window, let_in, set, term, with};
 use crate::{
     ensure,
     env::{Env, Error, Journey, Outcome, SOON, Scene, approved_by, eligibility},
@@ -20,6 +21,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
         emergency_is_bounded_and_wants_a_reason,
         emergency_reviewers_see_what_is_owed_and_settle_it,
         emergency_review_within_overdue_refuses_the_next_one,
+        f55_an_overdue_review_outlives_its_namespace,
+        f55_a_policy_drops_what_was_reviewed,
     ]
 }
 
@@ -146,4 +149,97 @@ async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> 
     until(&scene, "first", "to be reviewed", |status| status["review"]["state"] == "Done").await?;
     let_in(&scene, "crowd", &emergency(&scene, "second", &offer, "5m"), SOON).await?;
     scene.until_state("second", "Active", SOON).await.map(drop)
+}
+
+/// Creates an object as an eligible person who asks for emergencies nowhere else: what they owe holds for every other one of theirs.
+async fn create_as(scene: &Scene, person: &str, object: &Value) -> Result<Said, Error> {
+    let args = ["create", "-f", "-", "--as", person, "--as-group", "devs", "--as-group", "system:authenticated"];
+    Ok(scene.ground.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
+}
+
+/// The reviews that a policy is owed, once `enough` of them.
+async fn owed_to(scene: &Scene, policy: &str, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>, Error> {
+    let looked = wait_for_ok("what the policy is owed", SOON, async || {
+        let stored = scene.get("apol", policy).await.map_err(|error| error.to_string())?.unwrap_or_default();
+        let owed = stored["status"]["reviewsOwed"].as_array().cloned().unwrap_or_default();
+        if enough(&owed) { Ok(owed) } else { Err(format!("it is {owed:?}")) }
+    });
+    Ok(looked.await?)
+}
+
+async fn f55_an_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("outlives").await?;
+    let other = format!("{}-other", scene.name);
+    scene.create_namespace(&other).await?;
+    let mut eligible = eligibility("edit");
+    eligible["namespaces"] = json!({"names": [scene.name, other]});
+    let offer = scene.offer("edit", strict("6s")?, eligible).await?;
+    let person = scene.name.as_str();
+    create_as(&scene, person, &emergency(&scene, "first", &offer, "10m")).await?.ok()?;
+    scene.until_state("first", "Active", SOON).await?;
+    let uid = scene.get("rar", "first").await?.unwrap_or_default()["metadata"]["uid"].clone();
+    let owed = owed_to(&scene, &offer, |owed| owed.len() == 1).await?;
+    ensure!(
+        owed[0]["requester"]["username"] == person && owed[0]["request"] == format!("{}/first", scene.name) && owed[0]["requestUID"] == uid,
+        "it is {owed:?}"
+    );
+    until(&scene, "first", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
+    scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--timeout=60s"]).await?.ok()?;
+
+    let mut second = emergency(&scene, "second", &offer, "5m");
+    second["metadata"]["namespace"] = json!(other);
+    let uid = uid.as_str().unwrap_or_default();
+    let told = format!(
+        "ReviewOverdue: the emergency '{0}/first' of '{person}' was not reviewed in time and its request no longer exists, so nobody can review it any more; ask an admin of policy '{offer}' to add '{uid}' to its annotation 'jitrbac.dev/settled-reviews', or ask without spec.emergency",
+        scene.name
+    );
+    refused(create_as(&scene, person, &second).await?, &[&told])?;
+    // Nothing that the policy's report changes lets it go.
+    scene.kubectl(ADMIN, &["annotate", "apol", &offer, "jitrbac.dev/settled-reviews=another"]).await?.ok()?;
+    edit(&scene, "apol", &offer, &json!({"emergency": {"maxDuration": "9m"}})).await?;
+    refused(create_as(&scene, person, &second).await?, &[&told])?;
+
+    // Not by who owes it, though they may write the policy.
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": offer}, "rules": [
+        {"apiGroups": ["jitrbac.dev"], "resources": ["approvalpolicies"], "resourceNames": [offer], "verbs": ["get", "patch", "update", "administer"]}]});
+    let bound = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": offer},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": offer},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": person}]});
+    scene.admin(&[role, bound]).await?;
+    let settled = format!("jitrbac.dev/settled-reviews=another,{uid}");
+    let annotate = ["annotate", "--overwrite", "apol", offer.as_str(), settled.as_str()];
+    let told =
+        format!("OwnRequest: '{person}' was granted the emergency '{}/first' and cannot settle its review; another admin must", scene.name);
+    refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", person]].concat()).await?, &[&told])?;
+    scene.kubectl(ADMIN, &annotate).await?.ok()?;
+    owed_to(&scene, &offer, <[Value]>::is_empty).await?;
+    create_as(&scene, person, &second).await?.ok()?;
+    let granted = wait_for_ok("the second emergency to be granted", SOON, async || {
+        let said = scene.kubectl(ADMIN, &["get", "rar", "second", "-n", &other, "-o", "jsonpath={.status.state}"]).await;
+        let state = said.map_err(|error| error.to_string())?.stdout;
+        if state == "Active" { Ok(()) } else { Err(format!("it is '{state}'")) }
+    });
+    granted.await?;
+    let owed = owed_to(&scene, &offer, |owed| owed.len() == 1).await?;
+    ensure!(owed[0]["request"] == format!("{other}/second"), "it is {owed:?}");
+    Ok(())
+}
+
+async fn f55_a_policy_drops_what_was_reviewed(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("drops").await?;
+    let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
+    let (one, two) = (format!("{}-1", scene.name), format!("{}-2", scene.name));
+    for (person, name) in [(&one, "runs"), (&two, "over")] {
+        create_as(&scene, person, &emergency(&scene, name, &offer, "10m")).await?.ok()?;
+        scene.until_state(name, "Active", SOON).await?;
+    }
+    owed_to(&scene, &offer, |owed| owed.len() == 2).await?;
+    create_as(&scene, &two, &scene.decision("over", "Deactivate", None)).await?.ok()?;
+    scene.over("over", SOON).await?;
+    for (left, name) in [(1, "over"), (0, "runs")] {
+        scene.create("security", &scene.decision(name, "Review", None)).await?.ok()?;
+        owed_to(&scene, &offer, |owed| owed.len() == left).await?;
+    }
+    ensure!(scene.status("runs").await?["state"] == "Active", "a review ended it");
+    Ok(())
 }

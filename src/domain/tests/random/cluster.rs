@@ -200,6 +200,7 @@ impl Cluster {
             decisions: stored.decisions.clone(),
             unread: Unread::default(),
             peers: peers.collect(),
+            debts: Vec::new(),
             base,
             binding: self.binding(facts),
             guards: Guards::Watched(GuardFacts { hold, proven: self.spans.clone(), ..GuardFacts::default() }),

@@ -87,7 +87,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
-    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, spec }
+    Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, owed: None, spec }
 }
 
 /// The pairs of a line.
@@ -187,6 +187,7 @@ impl World {
                 decisions: Vec::new(),
                 unread: Unread::default(),
                 peers: Vec::new(),
+                debts: Vec::new(),
                 base: None,
                 binding: Binding::Absent,
                 guards: Guards::Unasked,
