@@ -199,18 +199,22 @@ async fn f55_an_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome 
     edit(&scene, "apol", &offer, &json!({"emergency": {"maxDuration": "9m"}})).await?;
     refused(create_as(&scene, person, &second).await?, &[&told])?;
 
-    // Not by who owes it, though they may write the policy.
+    // Not by who owes it, nor by somebody who may annotate the policy and not change its spec.
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": offer}, "rules": [
-        {"apiGroups": ["jitrbac.dev"], "resources": ["approvalpolicies"], "resourceNames": [offer], "verbs": ["get", "patch", "update", "administer"]}]});
+        {"apiGroups": ["jitrbac.dev"], "resources": ["approvalpolicies"], "resourceNames": [offer], "verbs": ["get", "patch", "update"]}]});
+    let another = format!("{person}-another");
+    let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
     let bound = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": offer},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": offer},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": person}]});
+        "subjects": [user(person), user(&another)]});
     scene.admin(&[role, bound]).await?;
     let settled = format!("jitrbac.dev/settled-reviews=another,{uid}");
     let annotate = ["annotate", "--overwrite", "apol", offer.as_str(), settled.as_str()];
     let told =
         format!("OwnRequest: '{person}' was granted the emergency '{}/first' and cannot settle its review; another admin must", scene.name);
     refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", person]].concat()).await?, &[&told])?;
+    let told = format!("to settle a review takes the same right as the spec (annotation jitrbac.dev/settled-reviews): '{another}'");
+    refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", another.as_str()]].concat()).await?, &[&told])?;
     scene.kubectl(ADMIN, &annotate).await?.ok()?;
     owed_to(&scene, &offer, <[Value]>::is_empty).await?;
     create_as(&scene, person, &second).await?.ok()?;
