@@ -31,10 +31,10 @@ const GROUP: &str = "floor.example.com";
 
 /// From a binding's creation to its being seen.
 pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
-    let (mut samples, mut pace) = (Vec::new(), pace());
+    let (mut samples, mut next) = (Vec::new(), pace());
     for number in 0..times {
         let (api, name) = place(ground, what, number);
-        pace.tick().await;
+        next.tick().await;
         let start = Utc::now();
         api.create(&PostParams::default(), &binding(&name, None)?).await?;
         samples.push(ms(ground.bindings.comes(&name).await?.came - start));
@@ -46,10 +46,10 @@ pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread
 /// The creation of an object like a request, by itself.
 pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     let resource = requests(ground).await?;
-    let (mut samples, mut pace) = (Vec::new(), pace());
+    let (mut samples, mut next) = (Vec::new(), pace());
     for number in 0..times {
         let api: Api<DynamicObject> = Api::namespaced_with(ground.admin.clone(), &namespace(number), &resource);
-        pace.tick().await;
+        next.tick().await;
         let start = Utc::now();
         api.create(&PostParams::default(), &request(&format!("create-{number}"))?).await?;
         samples.push(since(start));

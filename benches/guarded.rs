@@ -48,9 +48,9 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     for number in 0..WARM {
         client.grant(number, Utc::now() + TimeDelta::hours(1)).await?;
     }
-    let (mut create, mut to_binding, mut pace) = (Vec::new(), Vec::new(), pace());
+    let (mut create, mut to_binding, mut next) = (Vec::new(), Vec::new(), pace());
     for number in 0..latency {
-        pace.tick().await;
+        next.tick().await;
         let start = Utc::now();
         let request = client.ask(number).await?;
         create.push(since(start));

@@ -115,10 +115,10 @@ pub async fn one_by_one(
     place: impl Fn() -> Result<Place, Failure>,
 ) -> Result<Automatic, Failure> {
     let (mut created_to_seen, mut asked_to_seen, mut create) = (Vec::new(), Vec::new(), Vec::new());
-    let mut pace = pace();
+    let mut next = pace();
     for _ in 0..times {
         let place = place()?;
-        pace.tick().await;
+        next.tick().await;
         let start = Utc::now();
         let (request, binding) = ask(&place, duration).await?;
         let created = Utc::now();
@@ -134,9 +134,9 @@ pub async fn one_by_one(
 
 /// Activations that somebody approves, one after the other: from the approval's creation to the binding's being seen.
 pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
-    let (mut samples, mut pace) = (Vec::new(), pace());
+    let (mut samples, mut next) = (Vec::new(), pace());
     for _ in 0..times {
-        pace.tick().await;
+        next.tick().await;
         let place = Place { offer: "approved".to_owned(), ..ground.places.lasting()? };
         let (request, binding) = ask(&place, LASTING).await?;
         let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);

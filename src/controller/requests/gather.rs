@@ -40,7 +40,7 @@ impl Requests {
             let peers = self.peers(facts, &around, &binding, source).await?;
             (around, peers, decisions, base, binding)
         } else {
-            let others = async { tokio::try_join!(decisions, base, binding) };
+            let others = Box::pin(async { tokio::try_join!(decisions, base, binding) });
             let ((around, peers), (decisions, base, binding)) = if as_of == AsOf::Now {
                 // Such a list may take a tenth of a second, and what surrounds the request is to be the last that is read.
                 let others = others.await?;
