@@ -11,7 +11,7 @@ use crate::{
     ground::{Ground, Setting},
     guarded::{self, Guarded},
     history, ours,
-    places::{LIMITED, offer_name},
+    places::{LIMITED, UNLIMITED},
     plugin,
     report::{Baseline, Goal, Report},
 };
@@ -162,7 +162,7 @@ fn writes(when: &str, cost: &ours::Cost, report: &mut Report) {
 /// What must not grow with what there is: an activation with the requests that have been completed, an end with the grants that run.
 async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
     eprintln!("ours: {} completed requests", options.completed);
-    let offers = [("automatic", offer_name(0)), ("with limits and a cooldown", LIMITED.to_owned())];
+    let offers = [("automatic", UNLIMITED), ("with limits and a cooldown", LIMITED)];
     let mut before = Vec::new();
     for (_, offer) in &offers {
         before.push(ours::under(ground, options.latency, offer).await?);

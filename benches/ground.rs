@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Failure,
     ours::OURS,
-    places::{LIMITED, NAMESPACES, OFFERS, PASSING, PEOPLE, Places, namespace, offer_name, person},
+    places::{LIMITED, NAMESPACES, OFFERS, PASSING, PEOPLE, Places, UNLIMITED, namespace, offer_name, person},
     process,
     sightings::Sightings,
 };
@@ -131,9 +131,8 @@ impl Ground {
             objects.push(json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": spec}));
         }
         let offers = (0..OFFERS).map(|number| (offer_name(number), "automatic"));
-        for (name, policy) in
-            offers.chain([("approved".to_owned(), "approved"), (LIMITED.to_owned(), "limited"), (PASSING.to_owned(), "passing")])
-        {
+        let more = [("approved", "approved"), (UNLIMITED, "automatic"), (LIMITED, "limited"), (PASSING, "passing")];
+        for (name, policy) in offers.chain(more.map(|(name, policy)| (name.to_owned(), policy))) {
             let spec = json!({
                 "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "view"},
                 "namespaces": {"selector": {"matchLabels": {"bench": "yes"}}}, "policyRef": {"name": policy}, "maxDuration": "24h",

@@ -21,7 +21,8 @@ pub const NAMESPACES: usize = 100;
 pub const OFFERS: usize = 10;
 /// What is activated for seconds: by the time its places are used again, what was there is over.
 pub const PASSING: &str = "bench-passing";
-
+/// What nobody activates but for the comparison with what is limited: whatever else is active, its places are free.
+pub const UNLIMITED: &str = "bench-unlimited";
 /// What is activated under a policy with limits for each person and a cooldown.
 pub const LIMITED: &str = "bench-limited";
 

@@ -10,7 +10,11 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use jit_rbac::api::names;
-use kube::{Api, Resource, core::PartialObjectMeta, runtime::watcher};
+use kube::{
+    Api, Resource,
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +58,7 @@ impl Sightings {
         });
         let here = sightings.clone();
         tokio::spawn(async move {
-            let mut events = Box::pin(watcher(api, config));
+            let mut events = Box::pin(watcher(api, config).default_backoff());
             while let Some(Some(event)) = here.stop.run_until_cancelled(events.next()).await {
                 match event {
                     Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => here.came(&object),
