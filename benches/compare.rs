@@ -168,6 +168,7 @@ async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report:
         before.push(ours::under(ground, options.latency, offer).await?);
     }
     history::add(ground, options.completed).await?;
+    ground.calm().await?;
     for ((name, offer), before) in offers.iter().zip(before) {
         let after = ours::under(ground, options.latency, offer).await?;
         let name = format!("call to binding observed, {name}, {} completed, p50; the floor is none", options.completed);

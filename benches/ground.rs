@@ -23,6 +23,8 @@ use crate::{
 /// A while in which what came before may settle, and how many of them at most.
 const SETTLING: Duration = Duration::from_secs(5);
 const SETTLES: u32 = 30;
+/// What an idle API server takes of one CPU at most, in percent.
+const CALM: f64 = 15.0;
 /// How long the leader's CPU is looked at.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long the operator's processes may take until they are ready: they may find tens of thousands of grants, of which all are overdue.
@@ -205,6 +207,17 @@ impl Ground {
             let mut log = self.plane.cluster().audit_from_now()?;
             tokio::time::sleep(SETTLING).await;
             if !log.read()?.iter().any(tells) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the API server is idle: what was put into its store keeps it and all who watch it busy for a while.
+    pub async fn calm(&self) -> Result<(), Failure> {
+        let apiserver = self.plane.apiserver().pid().ok_or("the API server does not run")?;
+        for _ in 0..SETTLES {
+            if process::cpu(apiserver, SETTLING).await? < CALM {
                 break;
             }
         }
