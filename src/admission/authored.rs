@@ -111,10 +111,10 @@ impl Desk {
             let name = write.object.metadata.name.as_deref().unwrap_or_default();
             let what = match (adds_finalizers(write), settles) {
                 (false, false) => return Ok(Answer::allowed()),
-                (true, _) => FINALIZER,
-                (false, true) => SETTLING,
+                (true, _) => FINALIZER.to_owned(),
+                (false, true) => settling(),
             };
-            return Ok(as_for_the_spec(what, self.author_of_policy(write, name, 0, None).await?));
+            return Ok(as_for_the_spec(&what, self.author_of_policy(write, name, 0, None).await?));
         }
         let stored: ApprovalPolicy = match write.typed() {
             Ok(stored) => stored,
@@ -152,8 +152,9 @@ impl Desk {
     fn settles_for_others(&self, write: &Write<'_>) -> Result<(), Answer> {
         let stored: ApprovalPolicy = write.typed()?;
         let listed = stored.status.map(|status| status.reviews_owed).unwrap_or_default();
-        // Whose name is longer than a stamp can hold was never granted anything.
-        let Ok(who) = serde_json::from_value::<Stamp>(Chosen::of(&write.asked.user_info).stamp()) else { return Ok(()) };
+        // Who it is must be known: they may owe the review themselves.
+        let who: Stamp = serde_json::from_value(Chosen::of(&write.asked.user_info).stamp())
+            .map_err(|error| Answer::Malformed(format!("your user cannot be recorded: {error}")))?;
         emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
     }
 
@@ -250,7 +251,10 @@ fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
 
 /// What takes the same right as the spec, though it is none of it.
 const FINALIZER: &str = "a finalizer takes the same right as the spec (metadata.finalizers)";
-const SETTLING: &str = "to settle a review takes the same right as the spec (annotation jitrbac.dev/settled-reviews)";
+
+fn settling() -> String {
+    format!("to settle a review takes the same right as the spec (annotation {})", names::SETTLED_REVIEWS)
+}
 
 /// The answer to a write of what takes the same right as the spec, from that of the author's check.
 fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {

@@ -69,8 +69,9 @@ impl Desk {
         }
         let user = &write.asked.user_info;
         let everything = stamp::everything(user);
-        let himself = request.facts.object.spec.requester.as_ref().is_some_and(|requester| requester.username.as_str() == write.username());
-        let is_listed = |_: &Eligibility, policy: &Policy| himself || everything.as_ref().is_some_and(|user| lists(policy, user));
+        let is_requester =
+            request.facts.object.spec.requester.as_ref().is_some_and(|requester| requester.username.as_str() == write.username());
+        let is_listed = |_: &Eligibility, policy: &Policy| is_requester || everything.as_ref().is_some_and(|user| lists(policy, user));
         let mut chosen = Chosen::of(user);
         let eligibility = &request.facts.object.spec.eligibility_ref.name;
         self.choose_near(&mut chosen, eligibility, is_listed).await?;

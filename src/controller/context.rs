@@ -58,7 +58,7 @@ pub struct Context {
     pub bindable: Bindable,
     /// Reviews that are owed.
     pub reviews: Arc<Reviews>,
-    /// Held by whoever records a review in the status of a policy.
+    /// Held while a review is recorded in the status of a policy.
     pub recording: tokio::sync::Mutex<()>,
     /// Requests to be worked on: those whose turn has come.
     pub waiting: Queue<Key>,

@@ -90,14 +90,14 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
     if !approval::is_about(decision, request) {
         return Err(another_request(request, decision.spec.request_ref.uid.as_deref()));
     }
-    let himself = settings.identities.same(who, requester);
-    let looks_alike = !himself && settings.identities.alike(who, requester);
+    let is_requester = settings.identities.same(who, requester);
+    let looks_alike = !is_requester && settings.identities.alike(who, requester);
     match decision.spec.decision {
-        Verb::Deactivate if !himself => Err(Refusal::new(
+        Verb::Deactivate if !is_requester => Err(Refusal::new(
             Reason::NotTheRequester,
             format!("only '{}' can deactivate request '{name}'; approvers and revokers use Revoke", requester.username),
         )),
-        Verb::Approve if himself => Err(Refusal::new(
+        Verb::Approve if is_requester => Err(Refusal::new(
             Reason::OwnRequest,
             format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
         )),
@@ -110,10 +110,10 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
                 decision.spec.decision.as_str().to_lowercase()
             ),
         )),
-        Verb::Deny | Verb::Revoke if himself => {
+        Verb::Deny | Verb::Revoke if is_requester => {
             Err(Refusal::new(Reason::OwnRequest, format!("request '{name}' is your own: use the decision Deactivate to give it back")))
         }
-        Verb::Review if himself => Err(Refusal::new(
+        Verb::Review if is_requester => Err(Refusal::new(
             Reason::OwnRequest,
             format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
         )),

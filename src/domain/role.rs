@@ -47,7 +47,7 @@ impl Rules {
     }
 
     /// The same, which are those that are known already where they say the same: of a large role the hashes take a millisecond, and each
-    /// grant reads its role anew.
+    /// grant reads its role again.
     #[must_use]
     pub fn known_or_new(rules: impl IntoIterator<Item = Rule>, known: Option<&Arc<Self>>) -> Arc<Self> {
         let rules = in_order(rules);

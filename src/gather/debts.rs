@@ -11,7 +11,7 @@ use crate::{
     domain::{Debt, Lookup, Object, Peer, RequestFacts, person::Identities},
 };
 
-/// The reviews that policies record as owed by whoever asks for an emergency. Nobody looks at them for any other request.
+/// The reviews that policies record as owed by the person who asks for an emergency. Nobody looks at them for any other request.
 ///
 /// Of those that are not among `peers` the requests are read, and what is still there becomes a peer: then its own status tells whether it
 /// was reviewed, and the policy's may be behind.

@@ -303,7 +303,7 @@ impl Requests {
         Ok(if review.state == ReviewState::Owed { Next::At(review.deadline) } else { Next::Done })
     }
 
-    /// Has the policy list the review of a grant that was made before policies did, or before this policy was written anew.
+    /// Has the policy list the review of a grant that was made before policies did, or before this policy was made again.
     async fn keep_owed(&self, facts: &RequestFacts, policy: Option<&Object<ApprovalPolicySpec>>, review: Option<&ReviewStatus>) {
         let (Some(owed), Some(policy)) = (emergency::debt(facts, review), policy) else { return };
         let mut listed = policy.owed.iter().flat_map(|owed| &owed.reviews);

@@ -24,7 +24,7 @@ use crate::{
 pub(super) const BESIDE: Duration = Duration::from_millis(50);
 
 impl Requests {
-    /// The snapshot of a request. Its decisions are always listed anew. Its binding is read unless nothing hints at one: then creating it
+    /// The snapshot of a request. Its decisions are always listed. Its binding is read unless nothing hints at one: then creating it
     /// will tell. Only what surrounds a grant that runs may come from caches.
     pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         let context = &self.context;
