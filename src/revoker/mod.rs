@@ -52,6 +52,8 @@ const FRONT: usize = 4 * AT_ONCE;
 const HELP_AGAIN: Duration = Duration::from_millis(50);
 /// How long the question may take whether somebody else has ended a binding: no answer delays an end by more.
 const LONGEST_QUESTION: Duration = Duration::from_millis(250);
+/// The same of one that a watch calls deleted: most likely it is gone, and a busy API server may take long to say so.
+const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
 /// What fails is tried again soon: it is somebody's access.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
 
@@ -248,7 +250,7 @@ impl Revoker {
             return Err(Next::In(HELP_AGAIN));
         }
         let Some(helper) = self.helpers.take(now) else { return Err(Next::In(HELP_AGAIN)) };
-        if helper.asks_first && !known.doubted && self.is_known_to_be_gone(&known.key, &known.uid).await {
+        if helper.asks_first && !known.doubted && self.is_known_to_be_gone(&known.key, &known.uid, LONGEST_QUESTION).await {
             self.others_went();
             self.gone(known);
             return Err(Next::Done);
@@ -351,14 +353,15 @@ impl Revoker {
     }
 
     /// Asks the API server whether somebody else has ended a binding; no answer is a no.
-    async fn is_known_to_be_gone(&self, key: &Key, uid: &str) -> bool {
-        matches!(timeout(LONGEST_QUESTION, end::is_gone(&self.client, key, uid)).await, Ok(Ok(true)))
+    async fn is_known_to_be_gone(&self, key: &Key, uid: &str, at_most: Duration) -> bool {
+        matches!(timeout(at_most, end::is_gone(&self.client, key, uid)).await, Ok(Ok(true)))
     }
 
     /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
         let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
-        let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid).await {
+        let at_most = if doubted { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };
+        let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid, at_most).await {
             Ended::WasGone
         } else {
             self.attempt(key, uid, Proof::Now).await?
