@@ -32,6 +32,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 const ENDS: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 2);
 /// Objects that are listed at a time. One of them is in memory at a time.
 const PAGE: u32 = 250;
+/// Longest pause between two pages of a list. It is as long as the page took, so that lists leave half of the API server to others.
+const LONGEST_REST: Duration = Duration::from_millis(200);
 /// How long a watch is silent before it is compared with a list. After an interruption it is compared at once.
 const SILENT: Duration = Duration::from_secs(40);
 /// How soon a comparison is tried again that got no answer.
@@ -70,6 +72,7 @@ pub struct Source {
     silent: Duration,
     own_group: bool,
     quiet: bool,
+    urgent: bool,
     anew: Option<channel::Receiver<u64>>,
 }
 
@@ -86,6 +89,7 @@ impl Source {
             silent: SILENT,
             own_group,
             quiet: false,
+            urgent: false,
             anew: None,
         }
     }
@@ -107,6 +111,12 @@ impl Source {
     #[must_use]
     pub fn name(self, name: &str) -> Self {
         Self { by_name: true, quiet: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
+    }
+
+    /// Listed as fast as the API server can: revocations depend on it.
+    #[must_use]
+    pub fn urgent(self) -> Self {
+        Self { urgent: true, ..self }
     }
 
     /// Begun anew whenever this changes.
@@ -161,7 +171,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         }
         told(Event::Init(matches!(why, Some(Anew::Ahead { .. } | Anew::Away | Anew::Asked))));
         let mut missed = false;
-        let listed = list(client, &source, |object: K| {
+        let listed = list(client, &source, place, |object: K| {
             missed |= why.is_some_and(|why| was_missed(why, object.meta()));
             told(Event::InitApply(object));
         })
@@ -213,13 +223,18 @@ fn number(version: &str) -> Option<u64> {
     version.parse().ok()
 }
 
-async fn list<K: Kept>(client: &Client, source: &Source, mut each: impl FnMut(K)) -> kube::Result<String> {
+async fn list<K: Kept>(client: &Client, source: &Source, place: &Place, mut each: impl FnMut(K)) -> kube::Result<String> {
     let mut params = source.list();
     loop {
+        let permit = if source.urgent { None } else { place.page_permit().await };
+        let begun = Instant::now();
         let page = stream::page(client, &source.path, &params, Form::Whole, &mut each).await?;
         match page.next.filter(|next| !next.is_empty()) {
             Some(next) => params.continue_token = Some(next),
             None => return page.resource_version.filter(|version| !version.is_empty()).ok_or_else(no_version),
+        }
+        if permit.is_some() {
+            tokio::time::sleep(begun.elapsed().min(LONGEST_REST)).await;
         }
     }
 }

@@ -3,18 +3,25 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use tokio::{sync::watch as channel, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch as channel},
+    time::{Instant, timeout},
+};
 
 use crate::observe::{health::Health, metrics::Metrics};
 
 /// What readiness calls it that no watch is known to bring nothing.
 pub const NEED: &str = "watches";
+
+/// How long a list waits for the page of another one at most: a page that hangs delays no other watch for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
 /// nothing of what there is: everything must be read anew.
@@ -33,6 +40,8 @@ struct Shared {
     /// Counts changes of what readiness is told.
     news: channel::Sender<u64>,
     went_back: channel::Sender<bool>,
+    /// One page of a list at a time: see [`Place::page_permit`].
+    pages: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +77,7 @@ impl Default for Watches {
             restarts: Family::default(),
             news: channel::Sender::new(0),
             went_back: channel::Sender::new(false),
+            pages: Arc::new(Semaphore::new(1)),
         }))
     }
 }
@@ -140,6 +150,12 @@ impl Watches {
 }
 
 impl Place {
+    /// Permits one page of a list, where a process that starts has tens of thousands of objects to list: the API server goes on with
+    /// everything else meanwhile, the ends of grants above all. None after a second's wait; the page is listed all the same.
+    pub async fn page_permit(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(LONGEST_WAIT, self.watches.0.pages.clone().acquire_owned()).await.ok()?.ok()
+    }
+
     /// What is watched.
     #[must_use]
     pub const fn what(&self) -> &'static str {

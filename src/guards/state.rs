@@ -82,6 +82,11 @@ pub(super) enum Step {
     Begin,
 }
 
+/// The name of a guard with this key. A policy and its binding have the same.
+fn name(key: &str) -> &str {
+    key.split_once(' ').map_or(key, |(_, name)| name)
+}
+
 impl State {
     pub(super) fn take_over(&mut self, ledger: Ledger) {
         self.ledger = Some(ledger);
@@ -156,7 +161,10 @@ impl State {
         }
         let Some(ledger) = self.ledger.as_mut() else { return Step::Rest };
         let is_silent = |finding: &Finding| matches!(finding, Finding::Weak(why) if why == NOT_IN_FORCE);
-        if self.findings.values().any(is_silent) {
+        // A policy that was written, or bound, since the last proof is not in force at once. That says nothing of the one before.
+        let is_new =
+            |key: &str| self.seen.iter().any(|(other, pair)| name(other) == name(key) && ledger.guards().get(other) != pair.as_ref());
+        if self.findings.iter().any(|(key, finding)| is_silent(finding) && !is_new(key)) {
             ledger.end_unasked();
             if let Some((_, known)) = self.asked.take() {
                 self.known = known;

@@ -7,7 +7,7 @@ use tokio::time::advance;
 
 use super::{
     ledger::{Kind, Known, Ledger, Pair, Proven, Stored},
-    probe::Finding,
+    probe::{Finding, NOT_IN_FORCE},
     skew::Skew,
     state::{State, Step},
 };
@@ -181,6 +181,22 @@ async fn t41_a_guard_that_lets_a_probe_through_is_a_gap_though_it_says_all_it_mu
     assert_eq!(look(&mut state, 40, guard(1), Finding::Holds), Step::Begin);
     assert!(begin(&mut state, 40, 1, &[]));
     assert!(!state.facts(None, None).proven.iter().any(|span| span.covers(at(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f38_a_policy_that_was_written_again_and_is_not_in_force_yet_says_nothing_of_the_one_before() {
+    let covers = |state: &State, seconds| {
+        let facts = state.facts(None, None);
+        facts.proven.iter().chain(&facts.certain).any(|span| span.covers(at(seconds)))
+    };
+    for (generation, was_in_force) in [(1, false), (2, true)] {
+        let mut state = proven().await;
+        look(&mut state, 20, guard(1), Finding::NotAsked);
+        assert!(covers(&state, 10));
+        look(&mut state, 30, guard(generation), Finding::Weak(NOT_IN_FORCE.to_owned()));
+        assert_eq!(covers(&state, 10), was_in_force, "generation {generation}");
+        assert!(!covers(&state, 20));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,7 +161,7 @@ impl Revoker {
     async fn follow(&self) {
         // Whole: the API server encodes an object once for all who watch it, and its metadata alone anew for each of them.
         let api: Api<RoleBinding> = Api::all(self.client.clone());
-        let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR);
+        let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR).urgent();
         let place = self.watches.place("bindings");
         let (mut listed, mut first) = (Vec::new(), true);
         gather::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
