@@ -1,7 +1,7 @@
 //! The serving certificate: kept in the chart's Secret and renewed there, or read from files that somebody else writes.
 //!
 //! Several replicas do the same at the same time. The Secret is replaced only in the version that was read, so that all of them come to
-//! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (threats 2.8).
+//! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (T44).
 
 use std::{
     path::Path,

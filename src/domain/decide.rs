@@ -117,7 +117,7 @@ impl Verdict {
 /// How soon a request is looked at again of which a decision could not be read.
 const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Decides one request. Total and without memory: the same snapshot and the same time give the same verdict.
+/// Decides one request. Total and without memory (api rule 7): the same snapshot and the same time give the same verdict.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let record = &snapshot.request.record;
@@ -155,7 +155,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Why something is not there: for good, or maybe only now.
+/// Why something is not there: for good, or maybe only now. Nothing is granted by absence (api rule 6).
 enum Missing {
     /// The request is denied.
     Denied(Refusal),

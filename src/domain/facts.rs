@@ -298,7 +298,7 @@ impl Snapshot {
 }
 
 /// What is known of the guards: the admission policies, webhook configurations and schemas without which what is stored may be
-/// anybody's word (api "Guards").
+/// anybody's word (T41, T42).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guards {
     /// Nobody asked, as at admission: a guard that asks is in force.

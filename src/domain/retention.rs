@@ -1,4 +1,4 @@
-//! How long the record of an ended request is kept, with the decisions on it (`retention` of its policy).
+//! How long the record of an ended request is kept, with the decisions on it (`retention` of its policy, api rule 15).
 //!
 //! Whatever is missing or unclear keeps a record: it may be lost once only.
 

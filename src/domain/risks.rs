@@ -1,4 +1,4 @@
-//! What a role lets its holder keep, or reach beyond the grant (T18, T39, api "Risk classes").
+//! What a role lets its holder keep, or reach beyond the grant (T18, T39): the risk classes of docs/design/rules.md.
 //!
 //! A rule counts for whatever it could reach, whether or not a RoleBinding brings that into force: wildcards reach all that they cover,
 //! `resourceNames` narrow nothing, and `pods/*`, which RBAC itself does not expand, reaches every subresource of pods. URLs that are no

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn b19_pasted_line_breaks_become_blanks_and_nothing_else_does() {
+    fn pasted_line_breaks_become_blanks_and_nothing_else_does() {
         let said = |text: &str| line::<64>("the reason", text).map(|line| line.to_string());
         for (text, stored) in
             [("INC-1\r\nshop is\tslow\n\n", "INC-1 shop is slow"), ("\nINC-1\n", "INC-1"), (" a  b ", " a  b "), ("\n", ""), ("", "")]

@@ -5,13 +5,15 @@ mod charts;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
-mod fields;
+mod design;
 #[cfg(test)]
-mod invariants;
+mod fields;
 #[cfg(test)]
 mod kubernetes;
 #[cfg(test)]
 mod links;
+#[cfg(test)]
+mod references;
 #[cfg(test)]
 mod refusals;
 

@@ -1,4 +1,4 @@
-//! Who may make people eligible, with no webhook to ask (VAP-3): what the API server can ask by itself within its cost limits.
+//! Who may make people eligible, with no webhook to ask: what the policy on eligibilities can ask by itself within its cost limits (T15).
 
 use super::{Floor, Outcome};
 use crate::authors::matrix::{Authors, Guards};

@@ -1,4 +1,4 @@
-//! Properties over random worlds: the invariants of threats.md section 6, by their numbers.
+//! Properties over random worlds: the invariants of docs/design/invariants.md, by their numbers.
 //!
 //! There are few people and few names, so that identities collide; times are close together, so that edges meet.
 
