@@ -21,7 +21,7 @@ use crate::{
 use page::{form, generated, steps};
 
 /// Stories of pages that are played one after the other; each story begins with nothing asked.
-const STORIES: [&[&str]; 2] = [&["README.md"], &["docs/requester.md", "docs/approver.md"]];
+const STORIES: [&[&str]; 3] = [&["README.md"], &["docs/kubectl.md"], &["docs/requester.md", "docs/approver.md"]];
 
 pub fn journeys() -> Vec<(&'static str, Journey)> {
     journeys![the_sessions_in_the_documentation_are_what_happens]
