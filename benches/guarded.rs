@@ -158,7 +158,7 @@ impl<'g> PlainClient<'g> {
             .map(async |(number, deadline)| Ok::<_, Failure>((self.grant(number, deadline).await?, deadline)));
         let granted: Vec<_> = stream::iter(make).buffer_unordered(WORKERS).try_collect().await?;
         let turns = Semaphore::new(DELETIONS);
-        let ended = json!({"state": "Expired", "reason": "TimeIsUp", "observedGeneration": 1});
+        let ended = json!({"state": "Expired", "reason": "Expired", "observedGeneration": 1});
         let ends = granted.iter().map(|((request, binding), deadline)| {
             let (turns, ended) = (&turns, &ended);
             async move {

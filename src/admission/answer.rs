@@ -269,12 +269,12 @@ mod tests {
 
     #[test]
     fn every_answer_has_the_uid_and_a_code() {
-        let refused = answered(Refusal::new(Reason::OwnRequest, "your own").into());
+        let refused = answered(Refusal::new(Reason::SelfApprovalNotAllowed, "your own").into());
         assert_eq!(refused["uid"], "u-1");
         assert_eq!(refused["allowed"], false);
-        assert_eq!(refused["status"]["message"], "OwnRequest: your own");
+        assert_eq!(refused["status"]["message"], "SelfApprovalNotAllowed: your own");
         assert_eq!((&refused["status"]["code"], &refused["status"]["reason"]), (&403.into(), &"Forbidden".into()));
-        assert_eq!(refused["auditAnnotations"], serde_json::json!({"code": "OwnRequest"}));
+        assert_eq!(refused["auditAnnotations"], serde_json::json!({"code": "SelfApprovalNotAllowed"}));
         for (answer, code) in [(Answer::Malformed("x".to_owned()), "Malformed"), (Answer::Unexamined("x".to_owned()), "Unexamined")] {
             assert_eq!(answered(answer)["auditAnnotations"]["code"], code);
         }
@@ -291,7 +291,7 @@ mod tests {
     fn t13_no_user_text_reaches_an_answer_unescaped() {
         let text = "a\nb\u{1b}[31m\u{202e}c";
         for answer in
-            [Refusal::new(Reason::NotASubject, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())]
+            [Refusal::new(Reason::NotEligible, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())]
         {
             let message = answered(answer)["status"]["message"].as_str().unwrap().to_owned();
             assert!(!message.chars().any(crate::api::text::is_forbidden), "{message:?}");

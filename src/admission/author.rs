@@ -234,7 +234,7 @@ pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
             "the annotation {} is missing, though jit-rbac's webhook writes it; leave it out, it is written for you",
             names::AUTHOR_CHECK
         );
-        Refusal::new(Reason::StampMissing, why)
+        Refusal::new(Reason::UserInfoMissing, why)
     };
     text.map(|text| AuthorCheck::read(text, object.metadata.generation.unwrap_or_default())).ok_or_else(missing)
 }

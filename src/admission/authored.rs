@@ -273,7 +273,7 @@ fn authored_by(write: &Write<'_>) -> Result<AuthorCheck, Refusal> {
         return stamped(write.object);
     }
     Err(Refusal::new(
-        Reason::StampMissing,
+        Reason::UserInfoMissing,
         format!("the annotation {} is '{author}' and you are '{}'; leave it out, it is written for you", names::AUTHOR, write.username()),
     ))
 }

@@ -30,13 +30,13 @@ async fn t15_inv_22_the_author_binds_the_role_wherever_the_eligibility_says() {
         ("admin", json!({"selector": selector}), None),
         ("evidence", json!({"names": ["payments"]}), None),
         ("local-1", json!({"names": ["payments"]}), None),
-        ("local-1", json!({"names": ["payments", "shop"]}), Some("AuthorMayNotBind")),
-        ("local-1", json!({"selector": selector}), Some("AuthorMayNotBind")),
-        ("local-1", json!({"names": ["payments"], "selector": selector}), Some("AuthorMayNotBind")),
-        ("nobody", json!({"names": ["payments"]}), Some("AuthorMayNotBind")),
-        ("boss", json!({"names": ["payments"]}), Some("AuthorMayNotBind")),
+        ("local-1", json!({"names": ["payments", "shop"]}), Some("AuthorLacksBind")),
+        ("local-1", json!({"selector": selector}), Some("AuthorLacksBind")),
+        ("local-1", json!({"names": ["payments"], "selector": selector}), Some("AuthorLacksBind")),
+        ("nobody", json!({"names": ["payments"]}), Some("AuthorLacksBind")),
+        ("boss", json!({"names": ["payments"]}), Some("AuthorLacksBind")),
         ("broken", json!({"names": ["payments"]}), Some("Unreadable")),
-        ("denied", json!({"selector": selector}), Some("AuthorMayNotBind")),
+        ("denied", json!({"selector": selector}), Some("AuthorLacksBind")),
     ] {
         let object = with(namespaces);
         match reason {
@@ -61,7 +61,7 @@ async fn t16_inv_22_a_policy_is_written_by_who_may_bind_what_is_activated_under_
         for user in ["admin", "boss", "local-1", "evidence"] {
             assert!(written(user, &stored, old.as_ref()).await.is_ok(), "{user}");
         }
-        for (user, reason) in [("nobody", "AuthorMayNotBind: "), ("denied", "AuthorMayNotBind: "), ("broken", "Unreadable: ")] {
+        for (user, reason) in [("nobody", "AuthorLacksBind: "), ("denied", "AuthorLacksBind: "), ("broken", "Unreadable: ")] {
             let message = written(user, &stored, old.as_ref()).await.unwrap_err();
             assert!(message.starts_with(reason) && message.contains("edit"), "{message}");
         }
@@ -90,7 +90,7 @@ async fn f52_a_finalizer_takes_the_same_right_as_the_spec() {
         let old = cluster().write("admin", &object, None).await.unwrap().0;
         let added = held(old.clone(), &["example.com/keep"]);
         let message = cluster().write(weak, &added, Some(&old)).await.unwrap_err();
-        assert!(message.starts_with("AuthorMayNotBind: a finalizer takes the same right as the spec"), "{message}");
+        assert!(message.starts_with("AuthorLacksBind: a finalizer takes the same right as the spec"), "{message}");
         for user in mighty {
             let (stored, _) = cluster().write(user, &added, Some(&old)).await.unwrap();
             assert_eq!(stored["metadata"]["annotations"]["jitrbac.dev/author"], "admin", "the author stays");
@@ -199,7 +199,7 @@ async fn f53_f76_a_stamp_that_the_check_does_not_bear_out_is_refused() {
     let mut missing = eligible.clone();
     missing["metadata"]["annotations"].as_object_mut().unwrap().remove("jitrbac.dev/author-check");
     let (_, answer) = cluster().ask("/validate", review("local-1", &missing, None).to_string()).await;
-    assert_eq!(answer["response"]["auditAnnotations"]["code"], "StampMissing");
+    assert_eq!(answer["response"]["auditAnnotations"]["code"], "UserInfoMissing");
     let (_, answer) = cluster().ask("/validate", review("local-1", &eligible, None).to_string()).await;
     assert_eq!(answer["response"]["allowed"], true, "as it was stamped");
 }
@@ -215,7 +215,7 @@ async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission
     };
     assert!(with("n").write("dev", &request("inc-1"), None).await.is_ok());
     let message = with("anew").write("dev", &request("inc-1"), None).await.unwrap_err();
-    assert!(message.starts_with("AuthorMayNotBind: namespace 'payments' was deleted and made anew"), "{message}");
+    assert!(message.starts_with("AuthorLacksBind: namespace 'payments' was deleted and made anew"), "{message}");
 }
 
 /// An eligibility of an admin and a change of its policy by somebody who may bind nothing, each checked before the other was stored.
@@ -242,7 +242,7 @@ async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_aga
     };
     assert!(now(&old).write("dev", &request("inc-1"), None).await.is_ok(), "as the admin's check read it");
     let message = now(&loosened).write("dev", &request("inc-1"), None).await.unwrap_err();
-    assert!(message.starts_with("AuthorMayNotBind: policy 'two-eyes' and eligibility 'oncall' were written at the same time"), "{message}");
+    assert!(message.starts_with("AuthorLacksBind: policy 'two-eyes' and eligibility 'oncall' were written at the same time"), "{message}");
     assert!(now(&old).write("nobody", &automatic(), Some(&old)).await.is_err(), "after the eligibility nobody may");
     let (theirs, _) = now(&old).write("admin", &automatic(), Some(&old)).await.unwrap();
     assert!(now(&theirs).write("dev", &request("inc-1"), None).await.is_ok(), "an edit by who may breaks nothing");

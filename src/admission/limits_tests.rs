@@ -52,7 +52,7 @@ async fn a_great_object_is_examined_like_a_small_one() {
     great["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(200_000)});
     assert!(great.to_string().len() > 4 * SHORT_BODY);
     assert!(cluster().write("admin", &great, None).await.is_ok());
-    assert_eq!(cluster().refused("outsider", &great).await, "AuthorMayNotBind");
+    assert_eq!(cluster().refused("outsider", &great).await, "AuthorLacksBind");
 }
 
 /// A body that never ends. `begun` is cancelled when it is asked for more than a short one has.

@@ -213,13 +213,13 @@ fn belongs(decision: &ActivationDecision, request: &RequestFacts) -> Result<(), 
     let requester = request.object.spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
     if reference.requester.as_ref().map_or("", |requester| requester.as_str()) != requester {
         return Err(Refusal::new(
-            Reason::StampMissing,
+            Reason::UserInfoMissing,
             "spec.requestRef.requester is not who made the request; leave it out, it is written for you",
         ));
     }
     if decision.metadata.owner_references.as_deref() != Some(&[stamp::owner(request)]) {
         return Err(Refusal::new(
-            Reason::StampMissing,
+            Reason::UserInfoMissing,
             "a decision is owned by its request alone; leave metadata.ownerReferences out, it is written for you",
         ));
     }

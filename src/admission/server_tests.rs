@@ -257,7 +257,7 @@ async fn a_request_is_stamped_and_answered_by_the_rules() {
     let (stored, warnings) = cluster().write("dev", &request("inc-1"), None).await.unwrap();
     assert_eq!(stored["spec"]["requester"], json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]}));
     assert!(warnings.is_empty());
-    assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotASubject");
+    assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotEligible");
     for uid in ["000", "zzz"] {
         let cluster = with_request();
         cluster.objects.lock().unwrap().last_mut().unwrap().1["metadata"]["uid"] = json!(uid);
@@ -278,14 +278,14 @@ async fn t1_what_a_later_webhook_overwrote_is_refused() {
     for stamp in [json!({"username": "boss"}), json!({"username": "dev", "groups": ["admins"]}), json!(null)] {
         forged["spec"]["requester"] = stamp;
         let (_, answer) = cluster().ask("/validate", review("dev", &forged, None).to_string()).await;
-        assert_eq!(answer["response"]["auditAnnotations"]["code"], "StampMissing");
+        assert_eq!(answer["response"]["auditAnnotations"]["code"], "UserInfoMissing");
     }
     let (stamped, _) = with_request().write("lead-1", &decision("Deny"), None).await.unwrap();
     for (path, value, reason) in [
-        ("/spec/requestRef/requester", json!("somebody"), "StampMissing"),
-        ("/metadata/ownerReferences", json!([]), "StampMissing"),
-        ("/spec/requestRef/uid", json!("another"), "AnotherRequest"),
-        ("/spec/decider/username", json!("lead-2"), "StampMissing"),
+        ("/spec/requestRef/requester", json!("somebody"), "UserInfoMissing"),
+        ("/metadata/ownerReferences", json!([]), "UserInfoMissing"),
+        ("/spec/requestRef/uid", json!("another"), "RequestMismatch"),
+        ("/spec/decider/username", json!("lead-2"), "UserInfoMissing"),
     ] {
         let mut forged = stamped.clone();
         *forged.pointer_mut(path).unwrap() = value;
@@ -297,7 +297,7 @@ async fn t1_what_a_later_webhook_overwrote_is_refused() {
 #[tokio::test]
 async fn t4_decisions_are_answered_by_the_rules() {
     let stored = with_request();
-    assert_eq!(stored.refused("dev", &decision("Approve")).await, "OwnRequest");
+    assert_eq!(stored.refused("dev", &decision("Approve")).await, "SelfApprovalNotAllowed");
     assert_eq!(stored.refused("outsider", &decision("Deny")).await, "NotAnApprover");
     assert_eq!(stored.refused("lead-1", &decision("Deactivate")).await, "NotTheRequester");
     assert_eq!(stored.refused("lead-1", &decision("Approve")).await, "DigestStale");
@@ -314,7 +314,7 @@ async fn f80_a_decision_about_an_earlier_request_of_the_name_is_refused_and_neve
         let mut about = decision(verb);
         about["spec"]["requestRef"]["uid"] = json!("inc-0");
         let (_, answer) = with_request().ask("/mutate", review(user, &about, None).to_string()).await;
-        let message = "AnotherRequest: the decision is about request 'inc-1' with UID inc-0, and the present one has UID inc-1; look at it and decide again";
+        let message = "RequestMismatch: the decision is about request 'inc-1' with UID inc-0, and the present one has UID inc-1; look at it and decide again";
         assert_eq!((&answer["response"]["allowed"], &answer["response"]["status"]["message"]), (&json!(false), &json!(message)), "{verb}");
         assert!(answer["response"].get("patch").is_none(), "{verb}");
         for uid in [json!("inc-1"), json!(""), json!(null)] {
@@ -394,10 +394,10 @@ async fn t5_one_person_approves_once() {
 #[tokio::test]
 async fn t10_t50_users_of_kubernetes_and_service_accounts_get_nothing() {
     for (user, reason) in [
-        ("system:anonymous", "SystemUser"),
-        ("system:serviceaccount:payments", "SystemUser"),
+        ("system:anonymous", "SystemUserNotAllowed"),
+        ("system:serviceaccount:payments", "SystemUserNotAllowed"),
         ("system:serviceaccount:payments:ci", "ServiceAccountNotAllowed"),
-        ("", "StampMissing"),
+        ("", "UserInfoMissing"),
     ] {
         let mut asked = review(user, &request("inc-1"), None);
         asked["request"]["userInfo"]["groups"] = json!(["devs"]);
@@ -413,11 +413,11 @@ async fn t10_t50_users_of_kubernetes_and_service_accounts_get_nothing() {
 async fn t6_t11_nobody_and_everybody_are_no_approvers_and_no_subjects() {
     let mut everybody = eligibility("edit");
     everybody["spec"]["subjects"][0]["name"] = json!("system:authenticated");
-    assert_eq!(cluster().refused("admin", &everybody).await, "SystemName");
+    assert_eq!(cluster().refused("admin", &everybody).await, "SystemNameNotAllowed");
     for (approval, reason) in [
         (json!({}), "InvalidField"),
         (json!({"stages": [{"name": "lead", "approvers": {}}]}), "InvalidField"),
-        (json!({"stages": [{"name": "lead", "approvers": {"groups": ["system:masters"]}}]}), "SystemName"),
+        (json!({"stages": [{"name": "lead", "approvers": {"groups": ["system:masters"]}}]}), "SystemNameNotAllowed"),
     ] {
         let refused = object("ApprovalPolicy", "two-eyes", None, &json!({"approval": approval}));
         assert_eq!(cluster().refused("admin", &refused).await, reason);
@@ -486,7 +486,7 @@ async fn every_answer_is_counted_under_words_of_ours() {
         r#"admission_reviews_total{webhook="mutate",kind="RoleActivationRequest",operation="CREATE",allowed="true"} 2"#,
         r#"admission_reviews_total{webhook="validate",kind="RoleActivationRequest",operation="CREATE",allowed="true"} 1"#,
         r#"admission_reviews_total{webhook="validate",kind="RoleActivationRequest",operation="CREATE",allowed="false"} 1"#,
-        r#"admission_refusals_total{kind="RoleActivationRequest",code="NotASubject"} 1"#,
+        r#"admission_refusals_total{kind="RoleActivationRequest",code="NotEligible"} 1"#,
         r#"admission_refusals_total{kind="Unknown",code="Unexamined"} 1"#,
         r#"admission_refusals_total{kind="Unknown",code="Malformed"} 1"#,
         r#"admission_duration_seconds_count{kind="RoleActivationRequest"} 4"#,

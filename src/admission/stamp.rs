@@ -137,7 +137,7 @@ pub fn everything(user: &UserInfo) -> Option<Stamp> {
 /// The refusal, unless everything in the stamp is in `user`: name and UID the same, the rest a part of his (T1). The policies in the
 /// API server ask the same; this holds when a later webhook overwrote what ours wrote.
 pub fn check(field: &str, stamp: Option<&Stamp>, user: &UserInfo) -> Result<(), Refusal> {
-    let refuse = |what: &str| Err(Refusal::new(Reason::StampMissing, format!("{field} {what}; leave it out, it is written for you")));
+    let refuse = |what: &str| Err(Refusal::new(Reason::UserInfoMissing, format!("{field} {what}; leave it out, it is written for you")));
     let username = user.username.as_deref().unwrap_or_default();
     let Some(stamp) = stamp.filter(|stamp| !stamp.username.is_empty()) else {
         return refuse("is missing, though jit-rbac's webhook writes it");

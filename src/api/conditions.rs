@@ -25,7 +25,7 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 
 /// A policy: every key in which it looks for evidence has been seen in somebody's stamp.
-pub const EVIDENCE_SEEN: &str = "EvidenceSeen";
+pub const EVIDENCE_SEEN: &str = "EvidenceObserved";
 
 /// Longest message of a condition that we write, in characters.
 const MAX_MESSAGE: usize = 1024;

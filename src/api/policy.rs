@@ -333,7 +333,7 @@ pub struct ApprovalPolicyStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, and `EvidenceSeen` where the policy asks for evidence.
+    /// Ready, Reconciling and Stalled, and `EvidenceObserved` where the policy asks for evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

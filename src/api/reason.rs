@@ -35,33 +35,33 @@ reasons! {
     /// Waits for people.
     WaitingForApproval,
     /// Approved; the start lies ahead.
-    StartsLater,
+    StartScheduled,
     /// The binding exists.
     Granted,
     /// The deadline has passed.
-    TimeIsUp,
+    Expired,
     /// The requester ended his grant.
-    GivenBack,
+    DeactivatedByRequester,
     /// The requester took his request back before it was granted.
-    TakenBack,
+    WithdrawnByRequester,
     /// An approver said no.
     DeniedByApprover,
     /// An approver or revoker ended it.
-    RevokedByPerson,
+    RevokedByUser,
     /// Nobody decided in time.
     ApprovalTimedOut,
     /// A grant would come after its own deadline.
-    TooLate,
+    DeadlineExceeded,
 
     // Who asks.
     /// The request has no stamp of its requester that can be trusted.
-    StampMissing,
+    UserInfoMissing,
     /// A user of Kubernetes itself, or nobody, asks.
-    SystemUser,
+    SystemUserNotAllowed,
     /// The eligibility does not allow `ServiceAccounts`, or not without approval.
     ServiceAccountNotAllowed,
     /// The requester is none of the eligibility's subjects.
-    NotASubject,
+    NotEligible,
 
     // What is asked for.
     /// There is no such eligibility.
@@ -69,9 +69,9 @@ reasons! {
     /// The eligibility cannot be used as it is written.
     EligibilityNotReady,
     /// The eligibility's `startTime` lies ahead.
-    EligibilityNotBegun,
+    EligibilityNotStarted,
     /// The eligibility's `endTime` has passed.
-    EligibilityOver,
+    EligibilityExpired,
     /// The eligibility is suspended.
     EligibilitySuspended,
     /// The eligibility does not cover the namespace.
@@ -125,7 +125,7 @@ reasons! {
     /// The sign-in is older than the policy allows.
     EvidenceTooOld,
     /// The start lies outside the policy's hours.
-    OutsideHours,
+    OutsideWindow,
     /// The role has a risk that the eligibility's author has not accepted.
     RiskNotAccepted,
 
@@ -135,15 +135,15 @@ reasons! {
     /// The person has as many undecided requests under the policy as it allows.
     TooManyPending,
     /// The pause after an earlier grant is not over.
-    CoolingDown,
+    CooldownActive,
     /// The start lies further ahead than the policy allows.
     StartTooFarAhead,
     /// The groups in the stamp are older at the start than the policy allows.
     IdentityTooOld,
     /// What is to be prolonged does not run, or is somebody else's.
-    BaseNotActive,
+    ExtendedRequestNotActive,
     /// An activation would last too long with its extensions.
-    TotalTooLong,
+    MaxTotalDurationExceeded,
     /// The policy allows no emergency.
     EmergencyNotAllowed,
     /// An earlier emergency was not reviewed in time.
@@ -151,9 +151,9 @@ reasons! {
 
     // Guards.
     /// A guard is not proven to be in force: nothing is granted meanwhile.
-    GuardsNotProven,
+    GuardsNotVerified,
     /// All guards are proven to be in force again.
-    GuardsProven,
+    GuardsVerified,
     /// The operator's clock differs from the API server's: nothing is granted meanwhile.
     ClockSkewed,
     /// It was written while the guards were not proven to be in force.
@@ -163,9 +163,9 @@ reasons! {
     /// There is no such request.
     RequestNotFound,
     /// The decision names another request than the one that has this name now.
-    AnotherRequest,
+    RequestMismatch,
     /// Nobody decides on his own request.
-    OwnRequest,
+    SelfApprovalNotAllowed,
     /// The decider is no approver.
     NotAnApprover,
     /// The decider is neither approver nor revoker.
@@ -177,7 +177,7 @@ reasons! {
     /// An earlier stage is not complete.
     StageNotOpen,
     /// The request is decided, or the decision would change nothing.
-    RequestSettled,
+    RequestCompleted,
     /// The request has more decisions than can be of use.
     TooManyDecisions,
     /// The request cannot be approved as it stands.
@@ -189,7 +189,7 @@ reasons! {
     /// The decider is no reviewer.
     NotAReviewer,
     /// There is no emergency to be reviewed.
-    NothingToReview,
+    NoReviewPending,
 
     // What ends a grant.
     /// The eligibility was removed.
@@ -205,11 +205,11 @@ reasons! {
     /// The rules of the role changed while it was active.
     RoleChanged,
     /// The activation that it prolongs, or is prolonged by, ended before its time.
-    ChainEnded,
+    ExtendedRequestEnded,
     /// Somebody removed the binding.
     BindingRemoved,
     /// Somebody changed the binding.
-    BindingAltered,
+    BindingModified,
 
     // What fails.
     /// A binding of that name exists already and is another one.
@@ -227,17 +227,17 @@ reasons! {
     /// Longer than the chart's `maxGrant`.
     AboveMaxGrant,
     /// A name that belongs to Kubernetes itself.
-    SystemName,
+    SystemNameNotAllowed,
     /// A stage asks for more people than it lists.
     QuorumImpossible,
     /// The policy asks why these people are eligible.
     ReasonRequired,
     /// The author may not bind the role himself.
-    AuthorMayNotBind,
+    AuthorLacksBind,
     /// Every key in which the policy looks for evidence has been seen.
-    EvidenceSeen,
+    EvidenceObserved,
     /// A key in which the policy looks for evidence was never seen on any request.
-    EvidenceNeverSeen,
+    EvidenceNotObserved,
 }
 
 impl std::fmt::Display for Reason {

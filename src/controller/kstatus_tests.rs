@@ -81,7 +81,7 @@ fn f26_requests_are_current_at_every_end_that_is_no_failure() {
             State::Denied | State::TimedOut | State::Failed => "Failed",
             State::Active | State::Expired | State::Deactivated | State::Revoked | State::Withdrawn => "Current",
         };
-        let sets = condition_sets(&RoleActivationRequestStatus::default(), &Verdict::new(state, Reason::TimeIsUp, "why it is so"));
+        let sets = condition_sets(&RoleActivationRequestStatus::default(), &Verdict::new(state, Reason::Expired, "why it is so"));
         let (is, message) = of(&sets);
         assert_eq!(is, expected, "{state}");
         assert!(is == "Current" || message == "why it is so", "{state}: {message}");
@@ -120,15 +120,15 @@ fn f26_f59_eligibilities_are_settled_wherever_nothing_is_left_to_do() {
     let suspended = || ("suspended", json!(true));
     for (changes, checked, ready, usable, expected) in [
         (vec![], Ok(()), "True Valid", "True Valid", "Current"),
-        (vec![("startTime", ahead.clone())], Ok(()), "True Valid", "False EligibilityNotBegun", "Current"),
-        (vec![("endTime", past.clone())], Ok(()), "True Valid", "False EligibilityOver", "Current"),
+        (vec![("startTime", ahead.clone())], Ok(()), "True Valid", "False EligibilityNotStarted", "Current"),
+        (vec![("endTime", past.clone())], Ok(()), "True Valid", "False EligibilityExpired", "Current"),
         (vec![suspended()], Ok(()), "True Valid", "False EligibilitySuspended", "Current"),
         // A withdrawal is never called failed or unfinished, whatever else is missing.
         (vec![suspended()], no(Reason::PolicyNotFound), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::RiskNotAccepted), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::AboveMaxGrant), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::WrittenUnguarded), "True Valid", "False EligibilitySuspended", "Current"),
-        (vec![("endTime", past)], no(Reason::RoleNotFound), "True Valid", "False EligibilityOver", "Current"),
+        (vec![("endTime", past)], no(Reason::RoleNotFound), "True Valid", "False EligibilityExpired", "Current"),
         // What another object can bring is waited for.
         (vec![], no(Reason::PolicyNotFound), "False PolicyNotFound", "False PolicyNotFound", "InProgress"),
         (vec![], no(Reason::RoleNotFound), "False RoleNotFound", "False RoleNotFound", "InProgress"),

@@ -63,13 +63,13 @@ fn evidence_seen(context: &Context, spec: &ApprovalPolicySpec, before: &Approval
     let unseen: Vec<String> = keys.iter().filter(|key| !context.evidence.has(key)).map(|key| format!("'{key}'")).collect();
     let seen = unseen.is_empty() || before.conditions.iter().any(|c| seen_before(&c));
     Some(if seen {
-        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceSeen, message: format!("sign-ins have shown {named}") }
+        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceObserved, message: format!("sign-ins have shown {named}") }
     } else {
         let message = format!(
             "no request has shown {} yet; if nobody can, the cluster's authentication does not pass it on (claimMappings.extra), and nothing is \
              granted under this policy",
             unseen.join(", ")
         );
-        Set { kind: EVIDENCE_SEEN, status: Some(false), reason: Reason::EvidenceNeverSeen, message }
+        Set { kind: EVIDENCE_SEEN, status: Some(false), reason: Reason::EvidenceNotObserved, message }
     })
 }

@@ -51,7 +51,7 @@ pub fn refusal(requester: &Stamp, request: &str, decider: &Stamp, question: &Que
     let named = if question.name.is_empty() { String::new() } else { format!(" '{}'", question.name) };
     let place = question.namespace.map(|namespace| format!(" in namespace '{namespace}'")).unwrap_or_default();
     Refusal::new(
-        Reason::OwnRequest,
+        Reason::SelfApprovalNotAllowed,
         format!(
             "'{}' made request '{request}' and may {} {}{named}{place}, so they can act as '{}', which counts as the same person; somebody else \
              must decide, or take that right away",
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(groups(&bot), ["devs", "system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"]);
         assert_eq!(
             refusal(&stamp("dev"), "now", &bot, &all[0]).to_string(),
-            "OwnRequest: 'dev' made request 'now' and may create serviceaccounts/token 'bot' in namespace 'ci', so they can act as \
+            "SelfApprovalNotAllowed: 'dev' made request 'now' and may create serviceaccounts/token 'bot' in namespace 'ci', so they can act as \
              'system:serviceaccount:ci:bot', which counts as the same person; somebody else must decide, or take that right away"
         );
     }

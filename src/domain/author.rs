@@ -116,7 +116,7 @@ pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterato
         Written::Policy(policy) => (format!("policy '{policy}'"), format!(", or {}", administer_in_words(policy))),
     };
     Err(Refusal::new(
-        Reason::AuthorMayNotBind,
+        Reason::AuthorLacksBind,
         format!(
             "'{author}' may not write {what}: it is about roles in {asked} namespaces, and only {MOST_QUESTIONS} are asked about one by one; it takes the verb bind on the roles in the whole cluster{instead}"
         ),
@@ -127,7 +127,7 @@ pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterato
 #[must_use]
 pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
     Refusal::new(
-        Reason::AuthorMayNotBind,
+        Reason::AuthorLacksBind,
         format!(
             "'{author}' may not write policy '{policy}': eligibility '{eligibility}' refers to it and its role or namespaces cannot be read, so nobody can tell what it takes; write or delete that first, or be given {}",
             administer_in_words(policy)
@@ -159,7 +159,7 @@ pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing
         ),
     };
     Refusal::new(
-        Reason::AuthorMayNotBind,
+        Reason::AuthorLacksBind,
         format!(
             "'{author}' may not {what}: that takes the verb bind on the role {there}, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {{apiGroups: [{RBAC}], resources: [{}], resourceNames: [{}], verbs: [bind]}} by a {binding}{instead}",
             role.kind.resource(),
@@ -257,7 +257,7 @@ mod tests {
             ),
         ] {
             let refusal = may_not_bind("ann", written, &found[0], missing);
-            assert_eq!(refusal.reason, Reason::AuthorMayNotBind);
+            assert_eq!(refusal.reason, Reason::AuthorLacksBind);
             for part in parts {
                 assert!(refusal.message.contains(part), "{part}: {}", refusal.message);
             }

@@ -46,7 +46,7 @@ pub fn recorded_end(request: &RequestFacts, decision: Verb) -> Result<(), Refusa
 }
 
 fn settled(message: String) -> Refusal {
-    Refusal::new(Reason::RequestSettled, message)
+    Refusal::new(Reason::RequestCompleted, message)
 }
 
 /// The refusal of a decision against a request, if this person or many others have already made one that counts. It ends the request,

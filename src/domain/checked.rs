@@ -135,7 +135,7 @@ pub fn stands(
             "{which} must be written again, changed in any field, by somebody who may bind the {} '{}' in this namespace",
             role.kind, role.name
         );
-        Err(Refusal::new(Reason::AuthorMayNotBind, format!("{why}; {remedy}")))
+        Err(Refusal::new(Reason::AuthorLacksBind, format!("{why}; {remedy}")))
     };
     let name = &eligibility.name;
     let own = eligibility.check();

@@ -239,15 +239,15 @@ fn all_read(snapshot: &Snapshot) -> Result<(), Missing> {
 fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let request = &snapshot.request;
     let Some(requester) = &request.object.spec.requester else {
-        return Verdict::new(State::Denied, Reason::StampMissing, "the request carries no stamp of who made it; create it again");
+        return Verdict::new(State::Denied, Reason::UserInfoMissing, "the request carries no stamp of who made it; create it again");
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        return Verdict::new(State::Withdrawn, Reason::TakenBack, format!("taken back {}", decisions::in_words(decision)))
+        return Verdict::new(State::Withdrawn, Reason::WithdrawnByRequester, format!("taken back {}", decisions::in_words(decision)))
             .by(decisions::decider(decision));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
         let (state, reason, word) = if request.record.state == Some(State::Scheduled) {
-            (State::Revoked, Reason::RevokedByPerson, "revoked")
+            (State::Revoked, Reason::RevokedByUser, "revoked")
         } else {
             (State::Denied, Reason::DeniedByApprover, "denied")
         };
@@ -485,14 +485,14 @@ fn granted(
     };
     if now >= deadline {
         let message = format!("a grant from {} would have ended at {} already; ask again", stamp(start), stamp(deadline));
-        return Verdict::new(State::TimedOut, Reason::TooLate, message);
+        return Verdict::new(State::TimedOut, Reason::DeadlineExceeded, message);
     }
     // Only a start that was asked for can lie ahead: the others are past, whatever this clock says (T35).
     if spec.start_time.is_some() && now < made {
         let role = &eligibility.spec.role_ref;
         let message =
             format!("{} '{}' in namespace '{}' from {} until {}", role.kind, role.name, request.namespace, stamp(start), stamp(deadline));
-        return Verdict { look_again: Some(made), ..Verdict::new(State::Scheduled, Reason::StartsLater, message) };
+        return Verdict { look_again: Some(made), ..Verdict::new(State::Scheduled, Reason::StartScheduled, message) };
     }
     let role = &eligibility.spec.role_ref;
     let grant = Grant {

@@ -81,7 +81,7 @@ pub fn in_words(decision: &Object<ActivationDecisionSpec>) -> String {
 pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
         return Err(Refusal::new(
-            Reason::StampMissing,
+            Reason::UserInfoMissing,
             "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?",
         ));
     };
@@ -98,11 +98,11 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
             format!("only '{}' can deactivate request '{name}'; approvers and revokers use Revoke", requester.username),
         )),
         Verb::Approve if is_requester => Err(Refusal::new(
-            Reason::OwnRequest,
+            Reason::SelfApprovalNotAllowed,
             format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
         )),
         Verb::Approve | Verb::Review if looks_alike => Err(Refusal::new(
-            Reason::OwnRequest,
+            Reason::SelfApprovalNotAllowed,
             format!(
                 "'{}' looks like '{}', who made request '{name}', and counts as the same person; somebody else must {}",
                 who.username,
@@ -110,15 +110,16 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
                 decision.spec.decision.as_str().to_lowercase()
             ),
         )),
-        Verb::Deny | Verb::Revoke if is_requester => {
-            Err(Refusal::new(Reason::OwnRequest, format!("request '{name}' is your own: use the decision Deactivate to give it back")))
-        }
+        Verb::Deny | Verb::Revoke if is_requester => Err(Refusal::new(
+            Reason::SelfApprovalNotAllowed,
+            format!("request '{name}' is your own: use the decision Deactivate to give it back"),
+        )),
         Verb::Review if is_requester => Err(Refusal::new(
-            Reason::OwnRequest,
+            Reason::SelfApprovalNotAllowed,
             format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
         )),
         Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
-            Reason::NothingToReview,
+            Reason::NoReviewPending,
             format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
         )),
         verb => bounds::recorded_end(request, verb),
@@ -129,7 +130,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
 #[must_use]
 pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
     Refusal::new(
-        Reason::AnotherRequest,
+        Reason::RequestMismatch,
         format!(
             "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
             request.object.name,
@@ -189,7 +190,7 @@ fn review_emergency(
     let review = emergency::review(request, request.record.granted_at, policy, &recent, &settings.identities, decision.created);
     if let Some(done) = review.filter(|review| review.state == ReviewState::Done) {
         return Err(Refusal::new(
-            Reason::RequestSettled,
+            Reason::RequestCompleted,
             format!("request '{name}' is already {}: another Review would have no effect", emergency::in_words(&done)),
         ));
     }
@@ -280,10 +281,10 @@ fn approve(
     if verdict.state.is_terminal() || granted {
         // Where nobody has recorded it yet, the object does not say why.
         let recorded = granted || request.record.state.is_some_and(State::is_terminal);
-        let told = recorded || matches!(verdict.reason, Reason::DeniedByApprover | Reason::TakenBack | Reason::ApprovalTimedOut);
+        let told = recorded || matches!(verdict.reason, Reason::DeniedByApprover | Reason::WithdrawnByRequester | Reason::ApprovalTimedOut);
         let why = if told { String::new() } else { format!(" ({}: {})", verdict.reason, verdict.message) };
         return Err(Refusal::new(
-            Reason::RequestSettled,
+            Reason::RequestCompleted,
             format!("request '{}' is {} already: there is nothing left to approve{why}", request.object.name, verdict.state),
         ));
     }

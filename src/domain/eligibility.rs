@@ -23,7 +23,7 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
         let system = subject.name.as_str().starts_with("system:") && subject.kind != SubjectKind::ServiceAccount;
         if system {
             return Err(Refusal::new(
-                Reason::SystemName,
+                Reason::SystemNameNotAllowed,
                 format!(
                     "spec.subjects names '{}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount",
                     subject.name
@@ -109,7 +109,7 @@ pub fn subject(requester: &Stamp, eligibility: &Object<RoleEligibilitySpec>) -> 
         let of = |kind| spec.subjects.iter().filter(move |subject| subject.kind == kind).map(|subject| &subject.name);
         let hints = person::why_not_listed(requester, of(SubjectKind::User), of(SubjectKind::Group));
         return Err(Refusal::new(
-            Reason::NotASubject,
+            Reason::NotEligible,
             format!(
                 "'{}' is not among the subjects of eligibility '{name}', neither by name nor by a group{hints}; ask an admin, or see 'kubectl get roleeligibilities'",
                 requester.username
@@ -137,13 +137,13 @@ pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> 
     }
     if let Some(start) = spec.start_time.filter(|start| at < *start) {
         return Err(Refusal::new(
-            Reason::EligibilityNotBegun,
+            Reason::EligibilityNotStarted,
             format!("eligibility '{name}' has not begun at {}: it begins at {} (spec.startTime)", stamp(at), stamp(start)),
         ));
     }
     if let Some(end) = spec.end_time.filter(|end| at >= *end) {
         return Err(Refusal::new(
-            Reason::EligibilityOver,
+            Reason::EligibilityExpired,
             format!("eligibility '{name}' is over at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
         ));
     }
@@ -180,7 +180,7 @@ pub enum Progress {
 pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), Refusal>, now: DateTime<Utc>) -> Standing {
     let in_time = in_time(eligibility, now);
     match (in_time, checked) {
-        (Err(withdrawn), checked) if withdrawn.reason != Reason::EligibilityNotBegun => {
+        (Err(withdrawn), checked) if withdrawn.reason != Reason::EligibilityNotStarted => {
             let besides = checked.err().map(|refusal| format!("; besides, {refusal}")).unwrap_or_default();
             let usable = Err(Refusal::new(withdrawn.reason, format!("{}{besides}", withdrawn.message)));
             Standing { ready: Ok(()), usable, progress: Progress::Settled }

@@ -159,7 +159,7 @@ pub fn check_settling(who: &Stamp, listed: &[OwedReview], newly: &[&str], identi
     let own = |owed: &&OwedReview| newly.contains(&owed.request_uid.as_str()) && identities.same(&owed.requester.stamp(), who);
     let Some(owed) = listed.iter().find(own) else { return Ok(()) };
     Err(Refusal::new(
-        Reason::OwnRequest,
+        Reason::SelfApprovalNotAllowed,
         format!("'{}' was granted the emergency '{}' and cannot settle its review; another admin must", who.username, owed.request),
     ))
 }

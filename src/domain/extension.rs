@@ -20,7 +20,7 @@ pub type Prolonged = (DateTime<Utc>, DateTime<Utc>);
 /// operator write them. The chain's start stands on the binding; without it the base counts from its creation, which is never later.
 pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now: DateTime<Utc>) -> Result<Option<Prolonged>, Refusal> {
     let Some(name) = snapshot.request.object.spec.base() else { return Ok(None) };
-    let refuse = |why: String| Err(Refusal::new(Reason::BaseNotActive, format!("spec.extends names '{name}', {why}")));
+    let refuse = |why: String| Err(Refusal::new(Reason::ExtendedRequestNotActive, format!("spec.extends names '{name}', {why}")));
     let base = match &snapshot.base {
         Some(Lookup::Found(base)) => base,
         Some(Lookup::Unreadable(why)) => return refuse(format!("which cannot be read: {why}")),
@@ -67,7 +67,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
 pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<(State, Refusal)> {
     let early = |state: Option<State>| state.filter(|state| matches!(state, State::Deactivated | State::Revoked));
     let ended = |state: State, name: &str, word: &str| {
-        Some((state, Refusal::new(Reason::ChainEnded, format!("'{name}', which {word}, ended before its time"))))
+        Some((state, Refusal::new(Reason::ExtendedRequestEnded, format!("'{name}', which {word}, ended before its time"))))
     };
     if let Some(name) = snapshot.request.object.spec.base() {
         let still_its_base = |base: &Base| is_link(&base.request, &snapshot.request, identities);

@@ -10,7 +10,7 @@ use crate::api::Reason;
 #[must_use]
 pub fn not_proven(what: &str) -> Refusal {
     Refusal::new(
-        Reason::GuardsNotProven,
+        Reason::GuardsNotVerified,
         format!(
             "nothing is granted at present, since the guards of jit-rbac are not proven to be in force: {what}. Running grants end \
              meanwhile; what is asked for or approved meanwhile must be asked for again"

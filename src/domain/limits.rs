@@ -149,7 +149,7 @@ pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal>
         return Ok(());
     }
     Err(Refusal::new(
-        Reason::CoolingDown,
+        Reason::CooldownActive,
         format!(
             "the grant '{}' ended at {}, and policy '{}' asks for a pause of {pause} after that (spec.limits.cooldown): the next one may start at {}",
             peer.object.name,

@@ -217,15 +217,15 @@ pub fn account(stamp: &Stamp) -> Result<Account, Refusal> {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains(':') => {
                 Ok(Account::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err(Refusal::new(Reason::SystemUser, format!("'{username}' is no well-formed ServiceAccount name"))),
+            _ => Err(Refusal::new(Reason::SystemUserNotAllowed, format!("'{username}' is no well-formed ServiceAccount name"))),
         };
     }
     if is_blank(username) {
-        return Err(Refusal::new(Reason::SystemUser, "a request needs a user, and this one has no user name"));
+        return Err(Refusal::new(Reason::SystemUserNotAllowed, "a request needs a user, and this one has no user name"));
     }
     if username.starts_with("system:") {
         return Err(Refusal::new(
-            Reason::SystemUser,
+            Reason::SystemUserNotAllowed,
             format!("'{username}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself"),
         ));
     }

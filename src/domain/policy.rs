@@ -159,7 +159,7 @@ fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
     let system_group = people.groups.iter().find(|g| g.as_str().starts_with("system:"));
     match system_user.or(system_group) {
         Some(name) => Err(Refusal::new(
-            Reason::SystemName,
+            Reason::SystemNameNotAllowed,
             format!(
                 "{field} name '{name}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name"
             ),

@@ -37,7 +37,7 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
         let message =
             deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
-        return Verdict { review, ..Verdict::new(State::Expired, Reason::TimeIsUp, message) };
+        return Verdict { review, ..Verdict::new(State::Expired, Reason::Expired, message) };
     };
     if let Some(end) = ended(snapshot, settings, deadline, now) {
         return Verdict { links: extension::links(snapshot, &settings.identities), review, ..end };
@@ -97,15 +97,15 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     let request = &snapshot.request;
     let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
     let Some(requester) = &request.object.spec.requester else {
-        return Some(revoked(Refusal::new(Reason::StampMissing, "the request carries no stamp of who made it")));
+        return Some(revoked(Refusal::new(Reason::UserInfoMissing, "the request carries no stamp of who made it")));
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
         let message = format!("given back {}", decisions::in_words(decision));
-        return Some(Verdict::new(State::Deactivated, Reason::GivenBack, message).by(decisions::decider(decision)));
+        return Some(Verdict::new(State::Deactivated, Reason::DeactivatedByRequester, message).by(decisions::decider(decision)));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
         let message = format!("revoked {}", decisions::in_words(decision));
-        return Some(Verdict::new(State::Revoked, Reason::RevokedByPerson, message).by(decisions::decider(decision)));
+        return Some(Verdict::new(State::Revoked, Reason::RevokedByUser, message).by(decisions::decider(decision)));
     }
     if let Some(refusal) = snapshot.unread.ends() {
         return Some(revoked(refusal));
@@ -130,7 +130,7 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         Binding::Present(found) => {
             let account = person::account(requester).unwrap_or(Account::User);
             let altered = found.altered(request, requester, &account, &request.record)?;
-            Some(revoked(Refusal::new(Reason::BindingAltered, format!("somebody altered the RoleBinding '{name}': {altered}"))))
+            Some(revoked(Refusal::new(Reason::BindingModified, format!("somebody altered the RoleBinding '{name}': {altered}"))))
         }
     }
 }

@@ -88,7 +88,7 @@ pub fn total(term: &Term, policy: &ApprovalPolicySpec, policy_name: &str, settin
     }
     let latest = term.began.checked_add_signed(TimeDelta::from(longest)).unwrap_or(term.began);
     Err(Refusal::new(
-        Reason::TotalTooLong,
+        Reason::MaxTotalDurationExceeded,
         format!(
             "from {} to {} the activation would last {} with its extensions, at most {longest} is allowed by {by}: it may end at {} at the latest",
             stamp(term.began),

@@ -90,7 +90,7 @@ pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(
         None => "none of them can be used as it is written; an admin must correct the policy".to_owned(),
     };
     Err(Refusal::new(
-        Reason::OutsideHours,
+        Reason::OutsideWindow,
         format!(
             "a start at {} is outside the hours of policy '{}' (spec.windows), {}; {advice}",
             stamp(at),

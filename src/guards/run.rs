@@ -132,7 +132,7 @@ impl Guards {
         } else {
             info!("all guards are proven: grants go on");
             let note = "all guards are proven to be in force: grants go on";
-            self.events.tell(self.lease(), false, Reason::GuardsProven, "ResumeGrants", note);
+            self.events.tell(self.lease(), false, Reason::GuardsVerified, "ResumeGrants", note);
         }
         *told = hold;
         self.tell();
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn t35_by_how_much_a_clock_is_off_is_no_news() {
         let skewed = |message: &str| Refusal::new(Reason::ClockSkewed, message);
-        let missing = |message: &str| Refusal::new(Reason::GuardsNotProven, message);
+        let missing = |message: &str| Refusal::new(Reason::GuardsNotVerified, message);
         assert!(says_the_same(Some(&skewed("11 s")), Some(&skewed("12 s"))) && says_the_same(None, None));
         assert!(!says_the_same(Some(&skewed("11 s")), None) && !says_the_same(None, Some(&skewed("11 s"))));
         assert!(!says_the_same(Some(&missing("a")), Some(&missing("b"))) && !says_the_same(Some(&missing("a")), Some(&skewed("a"))));

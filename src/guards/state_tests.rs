@@ -113,7 +113,7 @@ async fn nothing_is_granted_and_nothing_denied_before_all_is_known() {
     let mut state = State::default();
     let held = |state: &State| {
         let facts = state.facts(Some(("e", 1)), None);
-        facts.hold.is_some_and(|hold| hold.reason == Reason::GuardsNotProven)
+        facts.hold.is_some_and(|hold| hold.reason == Reason::GuardsNotVerified)
             // Without any span nobody is told that he came outside of one.
             && facts.proven.is_empty()
             && !facts.eligibility_unproven
@@ -137,7 +137,7 @@ async fn t41_a_change_holds_before_anybody_has_looked() {
         let mut state = proven().await;
         assert!(state.holds("guard"));
         assert!(state.see("guard", seen.clone()).is_news(), "it is worth a look");
-        assert_eq!(reason(&state), Some(Reason::GuardsNotProven), "{seen:?}");
+        assert_eq!(reason(&state), Some(Reason::GuardsNotVerified), "{seen:?}");
         assert!(!state.holds("guard"));
     }
     let mut state = proven().await;
@@ -156,7 +156,7 @@ async fn t41_what_is_weak_holds_until_it_is_settled_and_proven_again() {
     // The API server may go by the old contents for a moment.
     assert_eq!(look(&mut state, 90, guard(3), Finding::Holds), Step::Rest);
     assert!(!begin(&mut State::default(), 90, 3, &[]), "only a holder begins");
-    assert_eq!(reason(&state), Some(Reason::GuardsNotProven));
+    assert_eq!(reason(&state), Some(Reason::GuardsNotVerified));
     advance(Duration::from_secs(3)).await;
     assert_eq!(look(&mut state, 93, guard(3), Finding::Holds), Step::Begin);
     let written =

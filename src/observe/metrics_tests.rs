@@ -10,7 +10,7 @@ const MARKS: [&str; 2] = ["<!-- the table is written by a test of src/observe/me
 fn everything() -> Metrics {
     let metrics = Metrics::default();
     let review = Review { webhook: "validate", kind: "RoleActivationRequest", operation: "CREATE", allowed: false };
-    AdmissionMetrics::registered(&metrics).answered(&review, Some("NotASubject"), Duration::from_millis(3));
+    AdmissionMetrics::registered(&metrics).answered(&review, Some("NotEligible"), Duration::from_millis(3));
     let controller = ControllerMetrics::registered(&metrics);
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
     ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
@@ -22,7 +22,7 @@ fn everything() -> Metrics {
     // It stays.
     std::mem::forget(place);
     controller.granted();
-    controller.reported(State::Expired, Reason::TimeIsUp);
+    controller.reported(State::Expired, Reason::Expired);
     controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
     controller.removed(TimeDelta::milliseconds(30));
     controller.removed(TimeDelta::seconds(-1));
@@ -63,9 +63,9 @@ fn a_scrape_says_what_happened() {
     let text = everything().text();
     for line in [
         "jitrbac_admission_reviews_total{webhook=\"validate\",kind=\"RoleActivationRequest\",operation=\"CREATE\",allowed=\"false\"} 1",
-        "jitrbac_admission_refusals_total{kind=\"RoleActivationRequest\",code=\"NotASubject\"} 1",
+        "jitrbac_admission_refusals_total{kind=\"RoleActivationRequest\",code=\"NotEligible\"} 1",
         "jitrbac_admission_duration_seconds_count{kind=\"RoleActivationRequest\"} 1",
-        "jitrbac_requests_decided_total{state=\"Expired\",reason=\"TimeIsUp\"} 1",
+        "jitrbac_requests_decided_total{state=\"Expired\",reason=\"Expired\"} 1",
         "jitrbac_grants_total 1",
         "jitrbac_active_grants 7",
         "jitrbac_overdue_grants 0",

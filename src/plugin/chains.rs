@@ -35,7 +35,7 @@ impl Chain {
     /// The request that says how the access ended: the newest that did not end only since another one did.
     #[must_use]
     pub fn deciding(&self) -> &RoleActivationRequest {
-        let followed = |request: &&RoleActivationRequest| reason(request) == Some(Reason::ChainEnded);
+        let followed = |request: &&RoleActivationRequest| reason(request) == Some(Reason::ExtendedRequestEnded);
         self.links().rev().find(|request| !followed(request)).unwrap_or_else(|| self.last())
     }
 
@@ -162,9 +162,9 @@ mod tests {
     #[test]
     fn f35_a_chain_is_one_access_with_its_real_end() {
         let given_back = vec![
-            ended("r2", Some("r1"), "Deactivated", "ChainEnded", ["10:02:00", "10:30:00", "10:05:00"]),
-            ended("r1", None, "Deactivated", "GivenBack", ["10:01:00", "10:20:00", "10:04:59"]),
-            ended("r0", None, "Expired", "TimeIsUp", ["10:00:00", "10:00:30", "10:00:30"]),
+            ended("r2", Some("r1"), "Deactivated", "ExtendedRequestEnded", ["10:02:00", "10:30:00", "10:05:00"]),
+            ended("r1", None, "Deactivated", "DeactivatedByRequester", ["10:01:00", "10:20:00", "10:04:59"]),
+            ended("r0", None, "Expired", "Expired", ["10:00:00", "10:00:30", "10:00:30"]),
         ];
         let chains = folded(&given_back);
         assert_eq!(
@@ -180,16 +180,16 @@ mod tests {
     #[test]
     fn f35_only_what_was_granted_to_the_same_person_extends() {
         let denied = request("r2", Some("r1"), &json!({"state": "Denied"}));
-        let base = ended("r1", None, "Expired", "TimeIsUp", ["10:01:00", "10:20:00", "10:20:00"]);
+        let base = ended("r1", None, "Expired", "Expired", ["10:01:00", "10:20:00", "10:20:00"]);
         assert_eq!(folded(&[denied, base.clone()]).len(), 2);
-        let mut another = ended("r3", Some("r1"), "Expired", "TimeIsUp", ["10:03:00", "10:20:00", "10:20:00"]);
+        let mut another = ended("r3", Some("r1"), "Expired", "Expired", ["10:03:00", "10:20:00", "10:20:00"]);
         another.metadata.namespace = Some("other".to_owned());
         assert_eq!(folded(&[another, base.clone()]).len(), 2);
         // Whatever a record says, it ends.
-        let own = ended("r4", Some("r4"), "Expired", "TimeIsUp", ["10:03:00", "10:20:00", "10:20:00"]);
+        let own = ended("r4", Some("r4"), "Expired", "Expired", ["10:03:00", "10:20:00", "10:20:00"]);
         assert_eq!(folded(&[own]).len(), 1);
         // What was written before: granted after its end.
-        let old = ended("r5", None, "Revoked", "ChainEnded", ["10:20:00", "10:30:00", "10:05:00"]);
+        let old = ended("r5", None, "Revoked", "ExtendedRequestEnded", ["10:20:00", "10:30:00", "10:05:00"]);
         assert_eq!(folded(&[old]).first().and_then(Chain::held), Some(TimeDelta::zero()));
     }
 }

@@ -41,7 +41,7 @@ async fn send(session: &Session, decision: &ActivationDecision, dry_run: bool) -
 /// Creates a decision unless an earlier one has the same effect: then it only remains to wait for that.
 pub async fn create_unless_settled(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
     match create(session, decision).await {
-        Err(problem) if problem.reason() == Some(Reason::RequestSettled) => {
+        Err(problem) if problem.reason() == Some(Reason::RequestCompleted) => {
             session.screen.say(&problem.to_string());
             Ok(())
         }

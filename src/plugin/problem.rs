@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn every_state_has_an_exit() {
         assert_eq!(Exit::of_state(State::Denied, Some(Reason::DeniedByApprover)), Exit::Denied);
-        assert_eq!(Exit::of_state(State::Denied, Some(Reason::NotASubject)), Exit::Refused);
+        assert_eq!(Exit::of_state(State::Denied, Some(Reason::NotEligible)), Exit::Refused);
         assert_eq!(Exit::of_state(State::TimedOut, Some(Reason::ApprovalTimedOut)), Exit::Over);
         assert_eq!(Exit::of_state(State::Active, Some(Reason::Granted)), Exit::Done);
         for (position, (exit, _)) in Exit::ALL.iter().enumerate() {

@@ -141,8 +141,8 @@ async fn f26_helm_waits_for_what_is_being_worked_on_and_for_nothing_else(env: Ar
     let scene = env.scene("kstatus-rel").await?;
     for (changes, expected) in [
         (json!({}), "True True Valid"),
-        (json!({"startTime": "2100-01-01T00:00:00Z"}), "True False EligibilityNotBegun"),
-        (json!({"endTime": "2020-01-01T00:00:00Z"}), "True False EligibilityOver"),
+        (json!({"startTime": "2100-01-01T00:00:00Z"}), "True False EligibilityNotStarted"),
+        (json!({"endTime": "2020-01-01T00:00:00Z"}), "True False EligibilityExpired"),
         (json!({"suspended": true}), "True False EligibilitySuspended"),
         (json!({"maxDuration": "50m"}), "True True Valid"),
     ] {

@@ -98,7 +98,7 @@ async fn one_approver_starts_the_clock(env: Arc<Env>) -> Outcome {
     );
     refused(
         scene.create("lead-2", &scene.decision("now", "Approve", Some(&full))).await?,
-        &["RequestSettled: request 'now' is Active already: there is nothing left to approve"],
+        &["RequestCompleted: request 'now' is Active already: there is nothing left to approve"],
     )
 }
 
@@ -196,7 +196,7 @@ async fn inv_29_a_request_that_nobody_decides_times_out(env: Arc<Env>) -> Outcom
     let late = instant(&status["endedAt"])? - instant(&deadline)?;
     ensure!(late >= TimeDelta::zero() && late <= TimeDelta::seconds(3), "it timed out {late} after its deadline");
     let too_late = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
-    refused(too_late, &["RequestSettled: request 'now' is TimedOut already"])?;
+    refused(too_late, &["RequestCompleted: request 'now' is TimedOut already"])?;
     ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "create", "deployments").await?, "it was granted");
     Ok(())
 }
@@ -209,7 +209,7 @@ async fn a_word_against_it_ends_a_waiting_request(env: Arc<Env>) -> Outcome {
     let words = [
         ("Deny", "lead-1", "Denied", "DeniedByApprover", "denied by lead-1: \"seen\""),
         ("Revoke", "security", "Denied", "DeniedByApprover", "denied by security: \"seen\""),
-        ("Deactivate", "dev", "Withdrawn", "TakenBack", "taken back by dev: \"seen\""),
+        ("Deactivate", "dev", "Withdrawn", "WithdrawnByRequester", "taken back by dev: \"seen\""),
     ];
     for (number, (verb, who, state, reason, message)) in words.into_iter().enumerate() {
         let request = format!("r-{number}");
@@ -227,7 +227,7 @@ async fn a_word_against_it_ends_a_waiting_request(env: Arc<Env>) -> Outcome {
             )?;
             refused(
                 scene.create("dev", &scene.decision(&request, verb, None)).await?,
-                &["OwnRequest: request 'r-0' is your own: use the decision Deactivate"],
+                &["SelfApprovalNotAllowed: request 'r-0' is your own: use the decision Deactivate"],
             )?;
         }
         scene.create(who, &scene.decision(&request, verb, None)).await?.ok()?;
@@ -235,7 +235,7 @@ async fn a_word_against_it_ends_a_waiting_request(env: Arc<Env>) -> Outcome {
         ensure!(ended["reason"] == reason && says(&ended) == message, "{verb}: {} {}", ended["reason"], says(&ended));
         ensure!(did(&ended, who, state), "{verb}: nobody is named: {ended}");
         let after = scene.create("lead-2", &scene.decision(&request, "Approve", Some(digest(&status)))).await?;
-        refused(after, &[&format!("RequestSettled: request '{request}' is {state} already")])?;
+        refused(after, &[&format!("RequestCompleted: request '{request}' is {state} already")])?;
     }
     ensure!(scene.bindings().await?.is_empty(), "one of them was granted");
     Ok(())

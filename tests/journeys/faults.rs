@@ -140,7 +140,7 @@ pub async fn nothing_lasts_longer(
         let status = &request["status"];
         if status["expiresAt"].is_null() {
             // It ran, and its record was lost with a process: then it says that it would have been too late.
-            ensure!(status["reason"] == "TooLate", "{name} was granted and not recorded: {status}");
+            ensure!(status["reason"] == "DeadlineExceeded", "{name} was granted and not recorded: {status}");
         }
         let deadline = deadline_of(&request)?;
         ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");

@@ -109,12 +109,12 @@ async fn the_requester_gives_a_grant_back(env: Arc<Env>) -> Outcome {
     scene.create("dev", &scene.decision("now", "Deactivate", None)).await?.ok()?;
     let status = scene.until_state("now", "Deactivated", SOON).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
-    ensure!(status["reason"] == "GivenBack" && did(&status, "dev", "Deactivated"), "nobody is named: {status}");
+    ensure!(status["reason"] == "DeactivatedByRequester" && did(&status, "dev", "Deactivated"), "nobody is named: {status}");
     ensure!(says(&status) == "given back by dev: \"seen\"", "it says {}", says(&status));
     // Once more would change nothing: it is refused, and nothing is stored.
     refused(
         scene.create("dev", &scene.decision("now", "Deactivate", None)).await?,
-        &["RequestSettled: request 'now' has already ended (Deactivated): the decision Deactivate would have no effect"],
+        &["RequestCompleted: request 'now' has already ended (Deactivated): the decision Deactivate would have no effect"],
     )?;
     ensure!(scene.list("adec").await?.len() == 1, "another decision is stored");
     scene.until_no_binding(SOON).await

@@ -51,7 +51,7 @@ async fn t1_what_a_client_writes_as_itself_is_stamped_over(env: Arc<Env>) -> Out
     // Not eligible himself, he borrows the name of somebody who is.
     let mut borrowed = scene.request("later", &offer, "10m");
     borrowed["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]});
-    refused(scene.create("outsider", &borrowed).await?, &["NotASubject: 'outsider' is not among the subjects"])?;
+    refused(scene.create("outsider", &borrowed).await?, &["NotEligible: 'outsider' is not among the subjects"])?;
 
     let status = scene.until_state("now", "AwaitingApproval", SOON).await?;
     let mut approve = scene.decision("now", "Approve", status["digest"].as_str());
@@ -63,7 +63,7 @@ async fn t1_what_a_client_writes_as_itself_is_stamped_over(env: Arc<Env>) -> Out
     refused(scene.create("dev", &approve).await?, &["nobody approves their own request"])?;
     // Another request's UID makes it a decision about that one, and nothing writes it anew.
     approve["spec"]["requestRef"]["uid"] = json!("0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d");
-    refused(scene.create("lead-2", &approve).await?, &["AnotherRequest: "])?;
+    refused(scene.create("lead-2", &approve).await?, &["RequestMismatch: "])?;
     approve["spec"]["requestRef"]["uid"] = Value::Null;
     approve["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "v1", "kind": "Namespace", "name": scene.name, "uid": "u", "controller": true}]);
@@ -167,7 +167,7 @@ async fn t46_a_dry_run_answers_and_leaves_nothing(env: Arc<Env>) -> Outcome {
         shown["metadata"]
     );
     let no = dry("outsider", "create", &scene.request("now", &free, "10m")).await?;
-    refused(no, &["NotASubject: 'outsider' is not among the subjects of eligibility"])?;
+    refused(no, &["NotEligible: 'outsider' is not among the subjects of eligibility"])?;
     refused(
         dry("dev", "create", &scene.request("now", &free, "2h")).await?,
         &["DurationTooLong: duration 2h was asked for, at most 1h is allowed"],

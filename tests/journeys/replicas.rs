@@ -55,7 +55,7 @@ pub async fn inv_24_another_replica_ends_what_the_holder_cannot(env: Arc<Env>) -
     ended_by_another(&scene, &granted, &mut calls, "killed").await?;
     let second = another_holder(ground, first, TAKEN_OVER).await?;
     for name in killed {
-        scene.ends_as(name, "Expired", &["TimeIsUp"], TAKEN_OVER).await?;
+        scene.ends_as(name, "Expired", &["Expired"], TAKEN_OVER).await?;
     }
     measured("ends recorded by the new holder, after the old one was killed", Utc::now() - died);
     ground.operator.controller(first)?.start()?;
@@ -69,7 +69,7 @@ pub async fn inv_24_another_replica_ends_what_the_holder_cannot(env: Arc<Env>) -
     another_holder(ground, second, TAKEN_OVER).await?;
     ground.operator.controller(second)?.resume()?;
     for name in hung {
-        scene.ends_as(name, "Expired", &["TimeIsUp"], TAKEN_OVER).await?;
+        scene.ends_as(name, "Expired", &["Expired"], TAKEN_OVER).await?;
     }
     nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
@@ -124,7 +124,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     };
     futures::try_join!(asking, deleting)?;
     for name in many {
-        scene.ends_as(name, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(name, "Expired", &["Expired"], SOON).await?;
     }
 
     // With the Lease its record of the guards goes. Whoever makes the new one has read it: nothing that was written before is in doubt.
@@ -134,7 +134,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     another_holder(ground, stopped, TAKEN_OVER).await?;
     ground.operator.controller(stopped)?.resume()?;
     scene.granted("dev", "remembered", "5s").await?;
-    scene.ends_as("remembered", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("remembered", "Expired", &["Expired"], SOON).await?;
     nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
 }

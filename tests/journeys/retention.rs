@@ -64,7 +64,7 @@ async fn retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_be
 
     // Given back, and denied by somebody: both ends leave a decision.
     scene.write("dev", "adec", &scene.decision("back", "Deactivate", None)).await?;
-    let back = scene.ends_as("back", "Deactivated", &["GivenBack"], SOON).await?;
+    let back = scene.ends_as("back", "Deactivated", &["DeactivatedByRequester"], SOON).await?;
     scene.write("lead-1", "adec", &scene.decision("asked", "Deny", None)).await?;
     let asked = scene.ends_as("asked", "Denied", &["DeniedByApprover"], SOON).await?;
     ensure!(scene.list("adec").await?.len() == 2, "both decisions are there");
@@ -120,7 +120,7 @@ async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Out
     scene.running("emergency").await?;
     scene.write("dev", "adec", &scene.decision("emergency", "Deactivate", None)).await?;
     scene.ends_as("emergency", "Deactivated", &[], SOON).await?;
-    scene.ends_as("base", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("base", "Expired", &["Expired"], SOON).await?;
 
     measure(&scene).await?;
     for kept in ["base", "longer", "emergency"] {

@@ -80,7 +80,7 @@ impl Requests {
             BindingAction::Create => {
                 let Some(grant) = &verdict.grant else { return Ok(Applied::new(snapshot, verdict, None)) };
                 if self.context.now() + LEAST >= grant.deadline {
-                    return Err(RequestError::TooLate(grant.deadline));
+                    return Err(RequestError::DeadlineExceeded(grant.deadline));
                 }
                 // Before anything is granted: the namespace, and all that the request says of it, may be gone a moment later.
                 if let (Some(owed), Some(policy)) = (emergency::debt(&snapshot.request, verdict.review.as_ref()), snapshot.policy.found()) {
@@ -105,7 +105,7 @@ impl Requests {
                     }
                     // The API server's clock says so first.
                     Created::Refused(_) | Created::NotNow(_) if self.context.now() + LEAST >= grant.deadline => {
-                        Err(RequestError::TooLate(grant.deadline))
+                        Err(RequestError::DeadlineExceeded(grant.deadline))
                     }
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");

@@ -77,7 +77,7 @@ pub enum RequestError {
     Unconfirmed(Refusal),
     /// The grant would end as soon as it is made.
     #[error("the grant would be over before it is made")]
-    TooLate(DateTime<Utc>),
+    DeadlineExceeded(DateTime<Utc>),
 }
 
 /// What is known of a request, and what follows from it.
@@ -123,7 +123,7 @@ impl Requests {
         match outcome {
             Ok(next) => next,
             Err(RequestError::NotLeading) => Next::Done,
-            Err(RequestError::TooLate(deadline)) => Next::At(deadline),
+            Err(RequestError::DeadlineExceeded(deadline)) => Next::At(deadline),
             Err(RequestError::End(error)) => {
                 warn!(request = %key, %error, "its binding cannot be ended yet");
                 Next::In(END_AGAIN)
@@ -399,5 +399,5 @@ fn look_again(applied: &apply::Applied) -> Next {
 
 fn may_rest_on_caches(verdict: &Verdict) -> bool {
     // That the time is up, the record and the clock say.
-    verdict.state == State::Active || (verdict.state == State::Expired && verdict.reason == Reason::TimeIsUp)
+    verdict.state == State::Active || (verdict.state == State::Expired && verdict.reason == Reason::Expired)
 }

@@ -197,7 +197,7 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
 /// True where the Event of the grant has told the end, too: nobody approved it, and it ends as planned.
 #[must_use]
 pub fn was_told(before: &RoleActivationRequestStatus, verdict: &Verdict) -> bool {
-    let planned = (before.state, verdict.state, verdict.reason) == (Some(State::Active), State::Expired, Reason::TimeIsUp);
+    let planned = (before.state, verdict.state, verdict.reason) == (Some(State::Active), State::Expired, Reason::Expired);
     planned && before.approvals.is_empty() && verdict.review.is_none()
 }
 
@@ -207,10 +207,10 @@ pub fn is_warning(state: State, reason: Reason) -> bool {
     matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)
         || matches!(
             reason,
-            Reason::BindingAltered
+            Reason::BindingModified
                 | Reason::BindingRemoved
                 | Reason::RoleChanged
-                | Reason::GuardsNotProven
+                | Reason::GuardsNotVerified
                 | Reason::ClockSkewed
                 | Reason::BindingRefused
         )

@@ -26,10 +26,10 @@ fn f01_a_decision_on_a_request_that_has_ended_is_refused() {
         let world = ended(state);
         for (verb, who) in [(Verb::Deny, lead(1)), (Verb::Revoke, security(1)), (Verb::Deactivate, dev())] {
             let message =
-                format!("RequestSettled: request 'inc-4711' has already ended ({state}): the decision {verb} would have no effect");
+                format!("RequestCompleted: request 'inc-4711' has already ended ({state}): the decision {verb} would have no effect");
             assert_eq!(world.door(&world.decision(verb, &who, 30)), Err(message));
         }
-        let message = format!("RequestSettled: request 'inc-4711' is {state} already: there is nothing left to approve");
+        let message = format!("RequestCompleted: request 'inc-4711' is {state} already: there is nothing left to approve");
         assert_eq!(world.door(&world.decision(Verb::Approve, &lead(2), 30)), Err(message));
     }
     // The request alone refuses them, so that nothing else is read for them.
@@ -47,7 +47,7 @@ fn f01_one_person_ends_a_request_once_and_others_still_can() {
                 let said = world.door(&world.decision(verb, &other, 30));
                 if other == who && verb == first {
                     let message = format!(
-                        "RequestSettled: '{}' has already made the decision {first} on request 'inc-4711', at 2026-11-02T10:00:20Z: it counts, and \
+                        "RequestCompleted: '{}' has already made the decision {first} on request 'inc-4711', at 2026-11-02T10:00:20Z: it counts, and \
                          {verb} would have no effect; wait until it is carried out",
                         who.username
                     );
@@ -85,7 +85,7 @@ fn f01_words_against_a_request_have_a_bound_that_only_those_that_count_reach() {
         assert_eq!(world.door(&revoke), Ok(()), "{number}");
         world = world.said(revoke);
     }
-    let message = "RequestSettled: 8 decisions that end request 'inc-4711' have already been made: Deactivate would have no effect; wait until they are \
+    let message = "RequestCompleted: 8 decisions that end request 'inc-4711' have already been made: Deactivate would have no effect; wait until they are \
                    carried out";
     assert_eq!(world.door(&world.decision(Verb::Deactivate, &dev(), 30)), Err(message.to_owned()));
 }

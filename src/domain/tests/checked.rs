@@ -54,15 +54,15 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
     assert_eq!(
         told,
         format!(
-            "Pending AuthorMayNotBind: namespace 'payments' was deleted and made anew since the author of eligibility 'payments-oncall' was \
+            "Pending AuthorLacksBind: namespace 'payments' was deleted and made anew since the author of eligibility 'payments-oncall' was \
              checked for it; the eligibility's spec {REMEDY}"
         )
     );
-    assert!(anew(stamped()).refusal().starts_with("AuthorMayNotBind: namespace 'payments'"), "admission says the same");
+    assert!(anew(stamped()).refusal().starts_with("AuthorLacksBind: namespace 'payments'"), "admission says the same");
     let unlisted =
         AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[("shop", "x")])], ..AuthorCheck::default() };
     let told = stamped().eligibility_checked(unlisted).told();
-    assert!(told.starts_with("Pending AuthorMayNotBind: namespace 'payments' did not exist when the author"), "{told}");
+    assert!(told.starts_with("Pending AuthorLacksBind: namespace 'payments' did not exist when the author"), "{told}");
     // Who may bind in the whole cluster may in whatever namespace comes.
     let everywhere = AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[])], ..AuthorCheck::default() };
     assert_eq!(anew(stamped().eligibility_checked(everywhere)).state(), State::Active);
@@ -99,7 +99,7 @@ fn f76_a_policy_and_an_eligibility_that_were_written_at_once_grant_nothing() {
         assert_eq!(
             blind(before).told(),
             format!(
-                "Pending AuthorMayNotBind: policy 'two-eyes' and eligibility 'payments-oncall' were written at the same time, neither author \
+                "Pending AuthorLacksBind: policy 'two-eyes' and eligibility 'payments-oncall' were written at the same time, neither author \
                  checked for the other; the spec of either {REMEDY}"
             )
         );

@@ -41,13 +41,13 @@ fn t04_own_requests() {
         refused(
             &world,
             &world.decision(Verb::Approve, &who, 5),
-            &format!("OwnRequest: '{name}' made request 'inc-4711' and cannot approve it himself; somebody else must"),
+            &format!("SelfApprovalNotAllowed: '{name}' made request 'inc-4711' and cannot approve it himself; somebody else must"),
         );
         for verb in [Verb::Deny, Verb::Revoke] {
             refused(
                 &world,
                 &world.decision(verb, &who, 5),
-                "OwnRequest: request 'inc-4711' is your own: use the decision Deactivate to give it back",
+                "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate to give it back",
             );
         }
     }
@@ -103,7 +103,7 @@ fn t06_no_approver() {
     refused(
         &world,
         &world.decision(Verb::Approve, &person("system:admin", &["leads"]), 5),
-        "SystemUser: 'system:admin' belongs to Kubernetes itself and cannot request or decide; sign in as yourself",
+        "SystemUserNotAllowed: 'system:admin' belongs to Kubernetes itself and cannot request or decide; sign in as yourself",
     );
     let bot = person("system:serviceaccount:ci:bot", &["leads"]);
     assert!(world.door(&world.decision(Verb::Approve, &bot, 5)).unwrap_err().starts_with("NotAnApprover: "));
@@ -112,7 +112,7 @@ fn t06_no_approver() {
 #[test]
 fn a_request_that_is_settled() {
     let approved = two_eyes().approves(&lead(1), 10).now(10);
-    let settled = |state: &str| format!("RequestSettled: request 'inc-4711' is {state} already: there is nothing left to approve");
+    let settled = |state: &str| format!("RequestCompleted: request 'inc-4711' is {state} already: there is nothing left to approve");
     refused(&approved, &approved.decision(Verb::Approve, &lead(2), 20), &settled("Active"));
     let running = approved.granted();
     refused(&running, &running.decision(Verb::Approve, &lead(2), 20), &settled("Active"));
@@ -151,7 +151,7 @@ fn t03_another_request_of_the_same_name() {
         let mut decision = world.decision(verb, &lead(1), 5);
         decision.spec.request_ref.uid = Some("earlier-uid".to_owned());
         let message = format!(
-            "AnotherRequest: the decision is about request 'inc-4711' with UID earlier-uid, and the present one has UID {REQUEST_UID}; look at it and \
+            "RequestMismatch: the decision is about request 'inc-4711' with UID earlier-uid, and the present one has UID {REQUEST_UID}; look at it and \
              decide again"
         );
         refused(&world, &decision, &message);
@@ -241,7 +241,7 @@ fn what_is_not_ready_cannot_be_approved() {
 #[test]
 fn t01_without_a_stamp_nothing_is_taken() {
     let world = two_eyes();
-    let message = "StampMissing: the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?";
+    let message = "UserInfoMissing: the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?";
     let mut decision = world.decision(Verb::Approve, &lead(1), 5);
     let unstamped = world.clone().request(|r| r.requester = None);
     refused(&unstamped, &decision, message);
@@ -255,7 +255,7 @@ fn a_review_is_of_an_emergency() {
     refused(
         &world,
         &world.decision(Verb::Review, &lead(1), 5),
-        "NothingToReview: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review",
+        "NoReviewPending: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review",
     );
 }
 

@@ -43,7 +43,7 @@ fn t12_only_subjects_are_eligible() {
     }
     refused(
         &world().requester(person("mallory", &["guests"])),
-        "NotASubject: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or \
+        "NotEligible: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or \
          see 'kubectl get roleeligibilities'",
     );
 }
@@ -58,7 +58,8 @@ fn a_person_in_many_groups_is_served() {
 #[test]
 fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
     for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
-        let message = format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
+        let message =
+            format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
         refused(
             &world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])),
             &message,
@@ -71,13 +72,16 @@ fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
         "system:serviceaccount::bot",
         "system:serviceaccount:a:b:c",
     ] {
-        refused(&world().requester(person(name, &["devs"])), &format!("SystemUser: '{name}' is no well-formed ServiceAccount name"));
+        refused(
+            &world().requester(person(name, &["devs"])),
+            &format!("SystemUserNotAllowed: '{name}' is no well-formed ServiceAccount name"),
+        );
     }
     for name in ["", " ", "\u{3000}"] {
-        refused(&world().requester(person(name, &["devs"])), "SystemUser: a request needs a user, and this one has no user name");
+        refused(&world().requester(person(name, &["devs"])), "SystemUserNotAllowed: a request needs a user, and this one has no user name");
     }
     let world = world().request(|r| r.requester = None);
-    assert_eq!(world.told(), "Denied StampMissing: the request carries no stamp of who made it; create it again");
+    assert_eq!(world.told(), "Denied UserInfoMissing: the request carries no stamp of who made it; create it again");
 }
 
 #[test]
@@ -116,12 +120,12 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
     assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
     refused(
         &from_to(100, 9_000).now(99),
-        "EligibilityNotBegun: eligibility 'payments-oncall' has not begun at 2026-11-02T10:01:39Z: it begins at 2026-11-02T10:01:40Z (spec.startTime)",
+        "EligibilityNotStarted: eligibility 'payments-oncall' has not begun at 2026-11-02T10:01:39Z: it begins at 2026-11-02T10:01:40Z (spec.startTime)",
     );
     assert_eq!(from_to(0, 100).now(99).state(), State::Active);
     refused(
         &from_to(0, 100).now(100),
-        "EligibilityOver: eligibility 'payments-oncall' is over at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z (spec.endTime)",
+        "EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z (spec.endTime)",
     );
     refused(
         &world().eligibility(|e| e.suspended = true),
@@ -261,7 +265,7 @@ fn t11_an_eligibility_that_cannot_be_used() {
         assert_eq!(
             check(&|e| e.subjects.push(subject(kind, name))),
             format!(
-                "SystemName: spec.subjects names '{name}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount"
+                "SystemNameNotAllowed: spec.subjects names '{name}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount"
             )
         );
     }

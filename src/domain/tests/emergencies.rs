@@ -48,7 +48,7 @@ fn it_skips_stages_hours_and_pause_and_nothing_else() {
     for text in [None, Some(line("   "))] {
         assert!(urgent().request(|r| r.justification = text).refusal().starts_with("JustificationMissing: an emergency needs a reason"));
     }
-    assert!(urgent().requester(person("outsider", &[])).refusal().starts_with("NotASubject: "));
+    assert!(urgent().requester(person("outsider", &[])).refusal().starts_with("NotEligible: "));
     assert!(urgent().eligibility(|e| e.max_duration = lasting("10m")).refusal().starts_with("DurationTooLong: "));
     let robot = urgent().requester(person("system:serviceaccount:ci:bot", &[])).eligibility(|e| {
         e.allow_service_accounts = true;
@@ -109,7 +109,10 @@ fn who_reviews_is_told_what_is_wrong() {
     let granted = urgent().granted().now(100);
     let door = |who: &Stamp| granted.door(&granted.decision(Verb::Review, who, 100));
     assert_eq!(door(&security()), Ok(()));
-    assert_eq!(door(&dev()), Err("OwnRequest: 'dev' made request 'inc-4711' and cannot review it himself; somebody else must".to_owned()));
+    assert_eq!(
+        door(&dev()),
+        Err("SelfApprovalNotAllowed: 'dev' made request 'inc-4711' and cannot review it himself; somebody else must".to_owned())
+    );
     assert_eq!(
         door(&lead(1)),
         Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)".to_owned())
@@ -263,7 +266,8 @@ fn f55_what_a_policy_is_owed_goes_by_review_or_by_an_admin() {
     assert_eq!(settles(&dev(), &["x"]), Ok(()));
     assert_eq!(
         settles(&person("DEV", &[]), &["x", REQUEST_UID]),
-        Err("OwnRequest: 'DEV' was granted the emergency 'payments/inc-4711' and cannot settle its review; another admin must".to_owned())
+        Err("SelfApprovalNotAllowed: 'DEV' was granted the emergency 'payments/inc-4711' and cannot settle its review; another admin must"
+            .to_owned())
     );
 }
 
@@ -283,7 +287,7 @@ fn t49_an_emergency_that_nobody_could_review_is_none() {
     }
     assert!(
         check(&|e| e.reviewers = Some(people(&["group system:masters"])))
-            .starts_with("SystemName: spec.emergency.reviewers name 'system:masters'")
+            .starts_with("SystemNameNotAllowed: spec.emergency.reviewers name 'system:masters'")
     );
     assert!(check(&|e| e.max_duration = Some(lasting("25h"))).starts_with("AboveMaxGrant: spec.emergency.maxDuration is 25h"));
 }

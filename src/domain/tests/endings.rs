@@ -24,7 +24,7 @@ fn before_the_grant() {
         ends(&with_revokers().says(verb, &lead(1), 5), "Denied DeniedByApprover: denied by lead-1");
     }
     ends(&with_revokers().says(Verb::Revoke, &security(), 5), "Denied DeniedByApprover: denied by sec-1");
-    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5), "Withdrawn TakenBack: taken back by dev");
+    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5), "Withdrawn WithdrawnByRequester: taken back by dev");
     let mut said = with_revokers().says(Verb::Deny, &lead(1), 5);
     said.snapshot.decisions[0].spec.comment = Some(line("not today"));
     ends(&said, "Denied DeniedByApprover: denied by lead-1: \"not today\"");
@@ -39,7 +39,7 @@ fn before_the_grant() {
     );
     ends(
         &with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent),
-        "Withdrawn TakenBack: taken back by dev",
+        "Withdrawn WithdrawnByRequester: taken back by dev",
     );
 }
 
@@ -47,12 +47,12 @@ fn before_the_grant() {
 fn from_the_grant_on() {
     let running = || with_revokers().approves(&lead(1), 5).now(5).granted();
     assert_eq!(running().told(), "Active Granted: ClusterRole 'edit' in namespace 'payments' until 2026-11-02T10:45:05Z");
-    ends(&running().says(Verb::Deny, &lead(2), 9), "Revoked RevokedByPerson: revoked by lead-2");
-    ends(&running().says(Verb::Revoke, &lead(1), 9), "Revoked RevokedByPerson: revoked by lead-1");
-    ends(&running().says(Verb::Revoke, &security(), 9), "Revoked RevokedByPerson: revoked by sec-1");
-    ends(&running().says(Verb::Deactivate, &dev(), 9), "Deactivated GivenBack: given back by dev");
-    ends(&running().says(Verb::Deactivate, &person("Dev", &[]), 9), "Deactivated GivenBack: given back by Dev");
-    ends(&running().now(5 + 2_700), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:05Z");
+    ends(&running().says(Verb::Deny, &lead(2), 9), "Revoked RevokedByUser: revoked by lead-2");
+    ends(&running().says(Verb::Revoke, &lead(1), 9), "Revoked RevokedByUser: revoked by lead-1");
+    ends(&running().says(Verb::Revoke, &security(), 9), "Revoked RevokedByUser: revoked by sec-1");
+    ends(&running().says(Verb::Deactivate, &dev(), 9), "Deactivated DeactivatedByRequester: given back by dev");
+    ends(&running().says(Verb::Deactivate, &person("Dev", &[]), 9), "Deactivated DeactivatedByRequester: given back by Dev");
+    ends(&running().now(5 + 2_700), "Expired Expired: the time was up at 2026-11-02T10:45:05Z");
     assert_eq!(running().now(5 + 2_699).state(), State::Active);
 }
 
@@ -108,11 +108,11 @@ fn what_admins_take_away() {
         ),
         (
             running().eligibility(|e| e.end_time = Some(at(1))),
-            "Revoked EligibilityOver: eligibility 'payments-oncall' is over at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
+            "Revoked EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
         ),
         (
             running().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]),
-            "Revoked NotASubject: 'dev' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see \
+            "Revoked NotEligible: 'dev' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; ask an admin, or see \
              'kubectl get roleeligibilities'",
         ),
         (
@@ -176,16 +176,16 @@ fn t33_whichever_end_is_earlier_is_believed() {
         });
         world.now(now).decide().reason.to_string()
     };
-    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 100), "TimeIsUp");
-    assert_eq!(both(Some(9_000), Some("2026-11-02T10:01:40Z"), 100), "TimeIsUp");
-    assert_eq!(both(None, Some("2026-11-02T10:01:40Z"), 100), "TimeIsUp");
-    assert_eq!(both(Some(100), None, 100), "TimeIsUp");
-    assert_eq!(both(Some(100), Some("no time"), 100), "TimeIsUp");
+    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 100), "Expired");
+    assert_eq!(both(Some(9_000), Some("2026-11-02T10:01:40Z"), 100), "Expired");
+    assert_eq!(both(None, Some("2026-11-02T10:01:40Z"), 100), "Expired");
+    assert_eq!(both(Some(100), None, 100), "Expired");
+    assert_eq!(both(Some(100), Some("no time"), 100), "Expired");
     // Before that, what differs is an altered binding.
-    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 99), "BindingAltered");
-    assert_eq!(both(None, Some("2026-11-02T10:45:00Z"), 99), "BindingAltered");
+    assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
+    assert_eq!(both(None, Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
     let neither = running().record(|r| r.expires_at = None).binding(|b| b.annotations.clear());
-    ends(&neither, "Expired TimeIsUp: the grant had no end that could be read");
+    ends(&neither, "Expired Expired: the grant had no end that could be read");
     // The binding of a running grant was not read: its record is enough to end it.
     let unread = running().change(|w| w.snapshot.binding = Binding::Unread);
     assert_eq!((unread.state(), unread.clone().now(2_700).state()), (State::Active, State::Expired));

@@ -41,7 +41,7 @@ fn it_goes_on_where_the_other_ends_and_overlaps_it() {
     assert_eq!(approved.state(), State::AwaitingApproval);
     assert_eq!(approved.decide().look_again, Some(at(900)), "then it is too late");
     assert_eq!(approved.clone().approves(&lead(1), 100).now(101).grant().deadline, at(900 + 2_700));
-    assert!(approved.approves(&lead(1), 100).now(900).refusal().starts_with("BaseNotActive: "));
+    assert!(approved.approves(&lead(1), 100).now(900).refusal().starts_with("ExtendedRequestNotActive: "));
     // The chain's start goes along: a second extension counts from the first activation.
     let second = with_base(|base| {
         if let Binding::Present(found) = &mut base.binding {
@@ -53,7 +53,8 @@ fn it_goes_on_where_the_other_ends_and_overlaps_it() {
 
 #[test]
 fn only_a_running_one_of_his_own_under_the_same_eligibility() {
-    let refused = |world: World, why: &str| assert_eq!(world.refusal(), format!("BaseNotActive: spec.extends names 'inc-4710', {why}"));
+    let refused =
+        |world: World, why: &str| assert_eq!(world.refusal(), format!("ExtendedRequestNotActive: spec.extends names 'inc-4710', {why}"));
     refused(
         prolonging().change(|w| w.snapshot.base = Some(Lookup::Absent)),
         "and there is no such request in namespace 'payments'; ask for a new activation",
@@ -100,7 +101,7 @@ fn a_chain_has_a_longest_length() {
     assert_eq!(limited("90m").grant().deadline, at(3_600));
     assert_eq!(
         limited("89m").refusal(),
-        "TotalTooLong: from 2026-11-02T09:30:00Z to 2026-11-02T11:00:00Z the activation would last 1h30m with its extensions, at most 1h29m is \
+        "MaxTotalDurationExceeded: from 2026-11-02T09:30:00Z to 2026-11-02T11:00:00Z the activation would last 1h30m with its extensions, at most 1h29m is \
          allowed by policy 'two-eyes' (spec.limits.maxTotalDuration): it may end at 2026-11-02T10:59:00Z at the latest"
     );
     let chart = prolonging().change(|w| w.settings.max_grant = lasting("1h"));
@@ -127,7 +128,7 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     for state in [State::Deactivated, State::Revoked] {
         let broken = with(&|base| base.request.record.state = Some(state));
         // In the same state: what its requester gave back was not revoked.
-        assert_eq!(broken.told(), format!("{state} ChainEnded: 'inc-4710', which it prolongs, ended before its time"));
+        assert_eq!(broken.told(), format!("{state} ExtendedRequestEnded: 'inc-4710', which it prolongs, ended before its time"));
     }
     assert_eq!(with(&|base| base.request.record.state = Some(State::Expired)).now(901).state(), State::Active, "its time was up");
     let removed = |seconds| running().change(|w| w.snapshot.base = Some(Lookup::Absent)).now(seconds).state();
@@ -147,7 +148,7 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     };
     assert_eq!(longer(State::Active).state(), State::Active);
     for state in [State::Deactivated, State::Revoked] {
-        assert_eq!(longer(state).told(), format!("{state} ChainEnded: 'inc-4711', which prolongs it, ended before its time"));
+        assert_eq!(longer(state).told(), format!("{state} ExtendedRequestEnded: 'inc-4711', which prolongs it, ended before its time"));
     }
     assert_eq!(longer(State::Denied).state(), State::Active, "it never prolonged it");
     let back = longer(State::Active).says(Verb::Deactivate, &dev(), 50).now(51).decide();

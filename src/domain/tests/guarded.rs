@@ -17,14 +17,14 @@ fn watched(world: World, change: impl FnOnce(&mut GuardFacts)) -> World {
 }
 
 fn hold() -> Refusal {
-    Refusal::new(Reason::GuardsNotProven, "the guard 'jit-rbac-requests' is missing")
+    Refusal::new(Reason::GuardsNotVerified, "the guard 'jit-rbac-requests' is missing")
 }
 
 #[test]
 fn inv_21_while_a_guard_is_not_proven_nothing_new_is_granted_and_all_else_goes_on() {
     assert_eq!(watched(world(), |_| ()).state(), State::Active);
     let held = watched(world(), |g| g.hold = Some(hold()));
-    assert_eq!(held.told(), "Pending GuardsNotProven: the guard 'jit-rbac-requests' is missing");
+    assert_eq!(held.told(), "Pending GuardsNotVerified: the guard 'jit-rbac-requests' is missing");
     assert_eq!((held.decide().binding, held.decide().grant), (BindingAction::Keep, None));
     assert!(held.decide().digest.is_some(), "people can go on looking at it");
     assert_eq!(watched(two_eyes(), |g| g.hold = Some(hold())).state(), State::AwaitingApproval);

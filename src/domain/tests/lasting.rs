@@ -173,7 +173,7 @@ fn t35_the_clock_of_the_operator_moves_neither_start_nor_end() {
     }
     assert_eq!(
         approved.clone().now(3_300).told(),
-        "TimedOut TooLate: a grant from 2026-11-02T10:10:00Z would have ended at 2026-11-02T10:55:00Z already; ask again"
+        "TimedOut DeadlineExceeded: a grant from 2026-11-02T10:10:00Z would have ended at 2026-11-02T10:55:00Z already; ask again"
     );
     // A decision that another API server stamped earlier than the request does not move the start before the request.
     assert_eq!(two_eyes().approves(&lead(1), -5).now(1).grant().start, at(0));

@@ -106,7 +106,7 @@ fn a_pause_after_a_grant() {
     for state in [State::Expired, State::Deactivated, State::Revoked] {
         assert_eq!(
             beside(world(), [ended(state, -599)]).refusal(),
-            "CoolingDown: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' asks for a pause of 10m after that \
+            "CooldownActive: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' asks for a pause of 10m after that \
              (spec.limits.cooldown): the next one may start at 2026-11-02T10:00:01Z"
         );
         assert_eq!(beside(world(), [ended(state, -600)]).state(), State::Active);

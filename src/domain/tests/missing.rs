@@ -112,7 +112,7 @@ fn what_cannot_be_read_ends_nothing() {
     ] {
         let verdict = world.decide();
         assert_eq!((verdict.state, verdict.binding), (State::Active, BindingAction::Keep), "{verdict:?}");
-        assert_eq!(world.now(2_700).told(), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:00Z", "but it ends on time");
+        assert_eq!(world.now(2_700).told(), "Expired Expired: the time was up at 2026-11-02T10:45:00Z", "but it ends on time");
     }
 }
 
@@ -122,7 +122,7 @@ fn a_namespace_that_cannot_be_read_keeps_no_eligibility_alive() {
     for (world, reason) in [
         (unread().eligibility(|e| e.suspended = true), "EligibilitySuspended"),
         // Nor would it be looked at again and again since that end.
-        (unread().eligibility(|e| e.end_time = Some(at(30))), "EligibilityOver"),
+        (unread().eligibility(|e| e.end_time = Some(at(30))), "EligibilityExpired"),
     ] {
         assert!(world.told().starts_with(&format!("Revoked {reason}: ")), "{}", world.told());
     }

@@ -218,7 +218,7 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
     let refusal = crate::domain::decisions::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "OwnRequest: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
+        "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
     );
     // Nor is anybody's request ended or given back by whoever looks like them.
     let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
@@ -268,7 +268,7 @@ fn f71_a_refusal_says_what_may_explain_it() {
         ),
     ] {
         let refusal = world().requester(who.clone()).eligibility(|e| e.subjects = subjects).refusal();
-        assert!(refusal.starts_with("NotASubject: ") && refusal.contains(says), "{who:?}: {refusal}");
+        assert!(refusal.starts_with("NotEligible: ") && refusal.contains(says), "{who:?}: {refusal}");
     }
     let plain = world().requester(person("ops", &[])).eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "dev")]).refusal();
     assert!(plain.contains("neither by name nor by a group; ask an admin"), "{plain}");

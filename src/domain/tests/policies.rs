@@ -81,7 +81,7 @@ fn t11_names_of_kubernetes_itself_approve_and_revoke_nothing() {
             assert_eq!(
                 message,
                 format!(
-                    "SystemName: {field} name '{name_alone}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by \
+                    "SystemNameNotAllowed: {field} name '{name_alone}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by \
                      its full user name"
                 )
             );

@@ -25,7 +25,7 @@ fn a_start_ahead_is_scheduled_and_granted_at_its_time() {
     let ahead = starting(600);
     assert_eq!(
         ahead.told(),
-        "Scheduled StartsLater: ClusterRole 'edit' in namespace 'payments' from 2026-11-02T10:10:00Z until 2026-11-02T10:55:00Z"
+        "Scheduled StartScheduled: ClusterRole 'edit' in namespace 'payments' from 2026-11-02T10:10:00Z until 2026-11-02T10:55:00Z"
     );
     let verdict = ahead.decide();
     assert_eq!((verdict.binding, verdict.grant, verdict.look_again), (BindingAction::Keep, None, Some(at(600))));
@@ -52,9 +52,9 @@ fn a_scheduled_one_is_checked_again_at_its_start() {
         world.apply(&verdict)
     };
     assert_eq!(scheduled().now(600).state(), State::Active);
-    assert_eq!(scheduled().says(Verb::Deactivate, &dev(), 20).told(), "Withdrawn TakenBack: taken back by dev");
+    assert_eq!(scheduled().says(Verb::Deactivate, &dev(), 20).told(), "Withdrawn WithdrawnByRequester: taken back by dev");
     for verb in [Verb::Deny, Verb::Revoke] {
-        assert_eq!(scheduled().says(verb, &lead(2), 20).told(), "Revoked RevokedByPerson: revoked by lead-2");
+        assert_eq!(scheduled().says(verb, &lead(2), 20).told(), "Revoked RevokedByUser: revoked by lead-2");
     }
     let gone = scheduled().change(|w| w.snapshot.eligibility = Lookup::Absent);
     assert_eq!(gone.told(), "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed");
@@ -73,11 +73,11 @@ fn the_eligibility_must_hold_at_the_start() {
     assert_eq!(from_to(Some(600), 9_000).state(), State::Scheduled, "it has not begun now, but then");
     assert_eq!(
         from_to(Some(601), 9_000).refusal(),
-        "EligibilityNotBegun: eligibility 'payments-oncall' has not begun at 2026-11-02T10:10:00Z: it begins at 2026-11-02T10:10:01Z (spec.startTime)"
+        "EligibilityNotStarted: eligibility 'payments-oncall' has not begun at 2026-11-02T10:10:00Z: it begins at 2026-11-02T10:10:01Z (spec.startTime)"
     );
     assert_eq!(
         from_to(None, 600).refusal(),
-        "EligibilityOver: eligibility 'payments-oncall' is over at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z (spec.endTime)"
+        "EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z (spec.endTime)"
     );
     assert_eq!(from_to(None, 700).now(600).grant().deadline, at(700));
 }
@@ -137,7 +137,7 @@ fn hours_are_asked_at_the_start() {
     assert_eq!(hours("09:00", "12:00", false).state(), State::Active);
     assert_eq!(
         hours("11:00", "12:00", false).refusal(),
-        "OutsideHours: a start at 2026-11-02T10:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), every day 11:00 to 12:00 UTC; \
+        "OutsideWindow: a start at 2026-11-02T10:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), every day 11:00 to 12:00 UTC; \
          they begin next at 2026-11-02T11:00:00Z: ask then, or ask now with that in spec.startTime"
     );
     let then = hours("11:00", "12:00", false).request(|r| r.start_time = Some(at(3_600)));
@@ -157,7 +157,7 @@ fn hours_are_asked_at_the_start() {
     let approve = waits().decision(Verb::Approve, &lead(1), 10);
     let refusal = waits().door(&approve).unwrap_err();
     assert!(
-        refusal.starts_with("OutsideHours: with this approval request 'inc-4711' would be Denied: a start at 2026-11-02T10:00:10Z"),
+        refusal.starts_with("OutsideWindow: with this approval request 'inc-4711' would be Denied: a start at 2026-11-02T10:00:10Z"),
         "{refusal}"
     );
     let inside = waits().decision(Verb::Approve, &lead(1), 3_600);

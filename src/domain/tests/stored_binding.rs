@@ -114,7 +114,7 @@ fn a_binding_that_nobody_looked_for_is_created() {
 #[test]
 fn t27_an_altered_binding_ends_its_grant() {
     let altered = |world: World, what: &str| {
-        assert_eq!(world.told(), format!("Revoked BindingAltered: somebody altered the RoleBinding '{BINDING}': {what}"));
+        assert_eq!(world.told(), format!("Revoked BindingModified: somebody altered the RoleBinding '{BINDING}': {what}"));
         assert_eq!(world.decide().binding, BindingAction::Remove);
     };
     for (what, change) in differences() {
@@ -144,7 +144,7 @@ fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired()
     assert_eq!(gone(2_694).state(), State::Revoked);
     let early = gone(2_695).decide();
     assert_eq!((early.state, early.binding, early.look_again), (State::Active, BindingAction::Keep, Some(at(2_700))));
-    assert_eq!(gone(2_700).told(), "Expired TimeIsUp: the time was up at 2026-11-02T10:45:00Z");
+    assert_eq!(gone(2_700).told(), "Expired Expired: the time was up at 2026-11-02T10:45:00Z");
 }
 
 #[test]

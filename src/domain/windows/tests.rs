@@ -238,7 +238,7 @@ fn a_refusal_says_which_hours_and_when_they_begin() {
     assert_eq!(said(vec![window(&[Fri], "18:00", "06:00", "UTC")]), Ok(()));
     assert_eq!(
         said(vec![window(WEEK, "08:00", "18:00", "Europe/Oslo"), window(&[Sat], "00:00", "00:00", "America/New_York")]).unwrap_err(),
-        "OutsideHours: a start at 2026-11-06T20:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to \
+        "OutsideWindow: a start at 2026-11-06T20:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to \
          18:00 Europe/Oslo; Sat America/New_York; they begin next at 2026-11-07T05:00:00Z: ask then, or ask now with that in spec.startTime"
     );
     let never = said(vec![window(&[], "08:00", "18:00", "Mars/Base"); 6]).unwrap_err();

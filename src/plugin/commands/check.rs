@@ -332,11 +332,11 @@ fn guards(record: Option<&str>, now: DateTime<Utc>, told: Option<(Reason, String
     let Some(ledger) = Ledger::read(record) else {
         return broken("their record on the Lease cannot be read; was it written by another version?".to_owned());
     };
-    let held = told.filter(|(reason, _)| *reason != Reason::GuardsProven);
+    let held = told.filter(|(reason, _)| *reason != Reason::GuardsVerified);
     let Some(since) = ledger.spans().last().filter(|_| ledger.lasts()).map(|span| span.from) else {
         let why = held.map_or_else(
             || {
-                "the admission guards are not proven; the controller's log says why, and 'kubectl jit explain GuardsNotProven' what to do"
+                "the admission guards are not proven; the controller's log says why, and 'kubectl jit explain GuardsNotVerified' what to do"
                     .to_owned()
             },
             |(_, message)| message,
@@ -419,7 +419,7 @@ async fn altered(session: &Session, namespace: &str) -> Vec<String> {
 async fn held_back(session: &Session) -> Option<Finding> {
     let pending = crate::api::selectors::in_state(|state| state == State::Pending);
     let requests = session.requests(&Scope::All, &pending).await.ok()?;
-    let held = |reason: Reason| matches!(reason, Reason::GuardsNotProven | Reason::ClockSkewed);
+    let held = |reason: Reason| matches!(reason, Reason::GuardsNotVerified | Reason::ClockSkewed);
     let waits = requests.iter().find(|request| request.status.as_ref().and_then(|status| status.reason).is_some_and(held))?;
     Some(Finding { what: "guards", health: Health::Broken, said: format!("{} waits: {}", full_name(waits), words::message(waits)) })
 }
@@ -449,12 +449,12 @@ mod tests {
         let well = guards(Some(&proven), now, None, &[]);
         assert_eq!((well.health, well.said.as_str()), (Health::Well, "proven to be in force for 19s"));
         let not_proven = Ledger::lost().write();
-        let why = || Some((Reason::GuardsNotProven, "ValidatingAdmissionPolicyBinding x is missing".to_owned()));
+        let why = || Some((Reason::GuardsNotVerified, "ValidatingAdmissionPolicyBinding x is missing".to_owned()));
         let changed = ["ValidatingWebhookConfiguration y .webhooks[0].z is set and should not be".to_owned()];
         for (finding, says) in [
             (guards(None, now, None, &[]), "cannot be read"),
             (guards(Some("{}"), now, None, &[]), "cannot be read"),
-            (guards(Some(&not_proven), now, None, &[]), "kubectl jit explain GuardsNotProven"),
+            (guards(Some(&not_proven), now, None, &[]), "kubectl jit explain GuardsNotVerified"),
             (guards(Some(&not_proven), now, why(), &[]), "ValidatingAdmissionPolicyBinding x is missing"),
             (guards(Some(&not_proven), now, None, &changed), ".webhooks[0].z is set and should not be"),
             (guards(Some(&proven), now, None, &changed), "ValidatingWebhookConfiguration y"),

@@ -240,7 +240,7 @@ mod tests {
         }
         for (text, suggestion) in [
             ("DuratoinTooLong", "'DurationTooLong'"),
-            ("OwnRequset", "'OwnRequest'"),
+            ("OwnRequset", "'SelfApprovalNotAllowed'"),
             ("Duration", "'DurationTooShort'"),
             ("Duraton", "'DurationTooLong'"),
         ] {

@@ -26,7 +26,7 @@ const NAMED: usize = 3;
 /// Everything that names you or a group of yours; with -n only what can be activated there.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Also eligibilities of others; their STATE is NotASubject.
+    /// Also eligibilities of others; their STATE is NotEligible.
     #[arg(short = 'A', long)]
     all: bool,
     /// Print the rules of each role below it.
@@ -159,7 +159,7 @@ fn standing(
         return (state(waiting).to_string(), Paint::Waits);
     }
     if !is_mine(me, eligibility) {
-        return (Reason::NotASubject.to_string(), Paint::Dim);
+        return (Reason::NotEligible.to_string(), Paint::Dim);
     }
     if policy.is_none() {
         return (Reason::PolicyNotFound.to_string(), Paint::Bad);

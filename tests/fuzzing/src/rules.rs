@@ -77,7 +77,7 @@ fn once_is_enough(world: &World, first: &Verdict) {
     let once = world.with(|w| w.apply(first));
     let second = once.decide();
     // Nobody can prolong what does not run yet; a status that says so all the same ends what it names.
-    if first.state == State::Active && second.reason == Reason::ChainEnded {
+    if first.state == State::Active && second.reason == Reason::ExtendedRequestEnded {
         return;
     }
     assert_eq!((second.state, second.reason), (first.state, first.reason), "{first:?}, and then {second:?}");

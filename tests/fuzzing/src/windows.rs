@@ -201,7 +201,7 @@ pub fn check(data: &[u8]) {
     };
     match windows::start(&policy, at) {
         Ok(()) => assert!(is_open(at)),
-        Err(refusal) => assert!(!is_open(at) && refusal.reason == Reason::OutsideHours && is_printable(&refusal.message), "{refusal}"),
+        Err(refusal) => assert!(!is_open(at) && refusal.reason == Reason::OutsideWindow && is_printable(&refusal.message), "{refusal}"),
     }
     ends(&windows, &weeks, at, at.checked_add_signed(TimeDelta::from(lasting)).unwrap_or(at));
 }

@@ -45,7 +45,7 @@ async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Out
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
     refused(scene.create("dev", &approve).await?, &["nobody approves their own request; ask one of the approvers in its status.awaiting"])?;
-    let own = |name: &str| format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself; somebody else must");
+    let own = |name: &str| format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
     // The same account under another name, and other spellings of the same name; all of them in the approvers' group.
     for (name, uid) in [("dev-at-home", "u-dev"), ("DEV", ""), ("\u{ff44}\u{ff45}\u{ff56}", "u-other")] {
         let guise = Guise { name, uid, groups: &["leads"] };
@@ -156,7 +156,7 @@ async fn t40_a_word_against_it_wins_the_race_with_the_grant(env: Arc<Env>) -> Ou
         let (approved, denied, revoked) =
             tokio::join!(decide(&scene, "lead-1", &approve), decide(&scene, "lead-2", &against), decide(&scene, "security", &revoke));
         // Whoever comes when the request has ended by the other's word is told so.
-        let late = |said: &Result<(), Error>| said.as_ref().is_err_and(|error| error.to_string().contains("RequestSettled: "));
+        let late = |said: &Result<(), Error>| said.as_ref().is_err_and(|error| error.to_string().contains("RequestCompleted: "));
         ensure!(denied.is_ok() || revoked.is_ok(), "neither was accepted: {denied:?} {revoked:?}");
         ensure!([&denied, &revoked].into_iter().all(|said| said.is_ok() || late(said)), "{denied:?} {revoked:?}");
         // Too late where a Deny came first.

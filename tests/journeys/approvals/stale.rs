@@ -116,13 +116,13 @@ async fn t3_a_decision_is_for_one_object_and_not_for_a_name(env: Arc<Env>) -> Ou
     // The old decision again, word for word, names the request that is gone; without its UID it is about what the other one asked for.
     let mut again = scene.decision("now", "Approve", Some(digest(&first)));
     again["spec"] = old["spec"].clone();
-    refused(scene.create("lead-1", &again).await?, &["AnotherRequest: "])?;
+    refused(scene.create("lead-1", &again).await?, &["RequestMismatch: "])?;
     again["spec"]["requestRef"] = json!({"name": "now"});
     refused(scene.create("lead-1", &again).await?, &["DigestStale: "])?;
     // Whatever else it says, a decision that names another UID is not about the present object, and is not made to be.
     let mut named = scene.decision("now", "Approve", Some(digest(&second)));
     named["spec"]["requestRef"]["uid"] = uid.clone();
-    refused(scene.create("lead-1", &named).await?, &["AnotherRequest: "])?;
+    refused(scene.create("lead-1", &named).await?, &["RequestMismatch: "])?;
     scene.approve("lead-1", "now").await?;
     let status = until_have(&scene, "now", 1).await?;
     ensure!(status["awaiting"]["required"] == 2 && !scene.can("dev", "create", "deployments").await?, "it was granted: {status}");

@@ -48,7 +48,7 @@ pub async fn an_automatic_grant_costs_four_writes(env: Arc<Env>) -> Outcome {
     scene.offers(&["expires"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     scene.granted("dev", "expires", "2s").await?;
-    scene.ends_as("expires", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
     expect(&scene, &mut calls, "a grant until its deadline", &[MADE, REPORTED, REMOVED, REPORTED]).await?;
 
     let given_back = env.scene("four").await?;
@@ -68,7 +68,7 @@ pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> 
     one.until_state("one", "AwaitingApproval", SOON).await?;
     one.approve("lead-1", "one").await?;
     one.running("one").await?;
-    one.ends_as("one", "Expired", &["TimeIsUp"], SOON).await?;
+    one.ends_as("one", "Expired", &["Expired"], SOON).await?;
     expect(&one, &mut calls, "a grant after one approval", &[REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await?;
 
     let two = env.scene("stages").await?;
@@ -84,7 +84,7 @@ pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> 
     control_plane::wait_for(what, SOON, async || (two.status("two").await.ok()?["awaiting"]["stage"] == "second").then_some(())).await?;
     two.approve("security", "two").await?;
     two.running("two").await?;
-    two.ends_as("two", "Expired", &["TimeIsUp"], SOON).await?;
+    two.ends_as("two", "Expired", &["Expired"], SOON).await?;
     expect(&two, &mut calls, "a grant after two stages", &[REPORTED, REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await
 }
 
@@ -100,7 +100,7 @@ pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Ar
     scene.offers(&["before", "first", "second"], &policy, &eligibility("edit")).await?;
     // The first of a term asks how much the caches must know, and the ends are listed once a policy has a cooldown.
     scene.granted("dev", "before", "2s").await?;
-    scene.ends_as("before", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("before", "Expired", &["Expired"], SOON).await?;
     ensure!(!calls.so_far(lists)?.is_empty(), "such lists are in the log");
     let mut calls = Calls::from_now(&scene)?;
     scene.granted("dev", "first", "10m").await?;
@@ -110,7 +110,7 @@ pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Ar
     ensure!(listed.is_empty(), "the operator listed requests: {listed:#?}");
     // What the lists were for holds without them.
     let again = scene.create("dev", &scene.request("again", &scene.offered("before"), "10m")).await?;
-    refused(again, &["CoolingDown: the grant 'before' ended at 2"])
+    refused(again, &["CooldownActive: the grant 'before' ended at 2"])
 }
 
 /// A grant that runs and a request that waits cost nothing by themselves.

@@ -37,7 +37,7 @@ pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env:
     let mut calls = Calls::from_now(&scene)?;
     ensure!(scene.ask("outsider", "waits", "5m").await.is_err(), "an outsider is no subject");
     let webhook = "activations.jitrbac.dev/code";
-    noted(&scene, &mut calls, "outsider", "roleactivationrequests", 403, &[(webhook, "NotASubject")]).await?;
+    noted(&scene, &mut calls, "outsider", "roleactivationrequests", 403, &[(webhook, "NotEligible")]).await?;
     let long = scene.request("long", &scene.offered("waits"), "2h");
     ensure!(scene.write("dev", "rar", &long).await.is_err(), "two hours are too long");
     noted(&scene, &mut calls, "dev", "roleactivationrequests", 403, &[(webhook, "DurationTooLong")]).await?;
@@ -48,7 +48,7 @@ pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env:
     let mut calls = Calls::from_now(&scene)?;
     let own = scene.decision("waits", "Approve", status["digest"].as_str());
     ensure!(scene.write("dev", "adec", &own).await.is_err(), "nobody approves their own request");
-    noted(&scene, &mut calls, "dev", "activationdecisions", 403, &[("jit-rbac-decisions/code", "OwnRequest")]).await?;
+    noted(&scene, &mut calls, "dev", "activationdecisions", 403, &[("jit-rbac-decisions/code", "SelfApprovalNotAllowed")]).await?;
     let planted = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "planted", "namespace": scene.name, "labels": {"jitrbac.dev/managed": "true"}},
@@ -103,14 +103,14 @@ pub async fn what_happens_is_counted(env: Arc<Env>) -> Outcome {
     let operator = &scene.ground.operator;
     let webhook = std::slice::from_ref(operator.webhook());
 
-    let refusals = r#"jitrbac_admission_refusals_total{kind="RoleActivationRequest",code="NotASubject"}"#;
+    let refusals = r#"jitrbac_admission_refusals_total{kind="RoleActivationRequest",code="NotEligible"}"#;
     let before = sum(webhook, refusals).await?;
     ensure!(scene.ask("outsider", "now", "5m").await.is_err(), "an outsider is no subject");
     let after = sum(webhook, refusals).await?;
     ensure!(after > before, "the refusal was not counted: {after}");
 
     let controllers = operator.controllers();
-    let expired = r#"jitrbac_requests_decided_total{state="Expired",reason="TimeIsUp"}"#;
+    let expired = r#"jitrbac_requests_decided_total{state="Expired",reason="Expired"}"#;
     let mut counts = BTreeMap::new();
     for series in ["jitrbac_grants_total", expired, "jitrbac_revocation_lateness_seconds_count"] {
         counts.insert(series, sum(controllers, series).await?);
@@ -123,7 +123,7 @@ pub async fn what_happens_is_counted(env: Arc<Env>) -> Outcome {
         leaders += usize::from(controller.metric("jitrbac_leader").await? > 0.0);
     }
     ensure!(leaders == 1, "{leaders} replicas grant");
-    scene.ends_as("now", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("now", "Expired", &["Expired"], SOON).await?;
     for (series, before) in counts {
         grown(controllers, series, before).await?;
     }

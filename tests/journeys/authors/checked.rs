@@ -34,9 +34,9 @@ pub async fn f53_a_namespace_that_was_made_anew_needs_a_new_check_of_the_author(
     // Another tenant's now, in which the author may bind nothing.
     scene.kubectl(ADMIN, &["delete", "namespace", &place, "--wait", "--timeout=60s"]).await?.ok()?;
     scene.create_namespace(&place).await?;
-    let why = ["AuthorMayNotBind: ", "was deleted and made anew", "must be written again"];
+    let why = ["AuthorLacksBind: ", "was deleted and made anew", "must be written again"];
     refused(there.apply("dev", &there.request("after", &name, "10m")).await?, &why)?;
-    until_condition(&scene, &format!("roleeligibility/{name}"), "Ready", "False", "AuthorMayNotBind").await?;
+    until_condition(&scene, &format!("roleeligibility/{name}"), "Ready", "False", "AuthorLacksBind").await?;
     let describe = |text: &str| format!(r#"{{"spec":{{"description":"{text}"}}}}"#);
     let change = async |who: &str, text: &str| scene.kubectl(who, &["patch", "rel", &name, "--type=merge", "-p", &describe(text)]).await;
     change(who, "mine").await?.refused()?;
@@ -89,7 +89,7 @@ pub async fn f76_writes_that_cross_each_other_make_nobody_eligible(env: Arc<Env>
         }
         crossed += 1;
         let request = scene.request(&format!("round-{round}"), &name, "10m");
-        refused(scene.apply("dev", &request).await?, &["AuthorMayNotBind: ", "were written at the same time"])?;
+        refused(scene.apply("dev", &request).await?, &["AuthorLacksBind: ", "were written at the same time"])?;
     }
     println!("{crossed} of {ROUNDS} rounds crossed");
     ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "list", "pods").await?, "somebody was granted something");

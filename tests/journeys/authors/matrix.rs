@@ -233,7 +233,7 @@ fn fault(guards: Guards, passes: bool, who: &str, answer: &Result<(), String>) -
     let by = match guards {
         Guards::Both => ["", ""],
         Guards::Floor => ["ValidatingAdmissionPolicy 'jit-rbac-eligibilities'", ""],
-        Guards::Webhook => ["admission webhook \"eligibilities.jitrbac.dev\"", "AuthorMayNotBind: "],
+        Guards::Webhook => ["admission webhook \"eligibilities.jitrbac.dev\"", "AuthorLacksBind: "],
     };
     let words = format!("'{who}' may not make anybody eligible for ");
     let told = ["403 ", &words, "the verb bind on the role", "verbs: [bind]", by[0], by[1]].iter().all(|part| said.contains(part));

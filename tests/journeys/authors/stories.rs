@@ -94,7 +94,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
     let says = async |answer: Result<control_plane::Said, Error>, policy: &str, place: &str| -> Outcome {
         let refused = answer?.refused()?;
         for part in [
-            &format!("AuthorMayNotBind: '{who}' may not write policy"),
+            &format!("AuthorLacksBind: '{who}' may not write policy"),
             policy,
             "ClusterRole 'view'",
             place,

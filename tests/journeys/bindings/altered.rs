@@ -24,7 +24,7 @@ struct Case {
 
 /// Where another replica, or the end that comes at once for another reason, is faster than the holder of the Lease, the holder finds
 /// the binding removed.
-const ALTERED: &[&str] = &["BindingAltered", "BindingRemoved"];
+const ALTERED: &[&str] = &["BindingModified", "BindingRemoved"];
 
 fn case(suffix: &'static str, patch: Value, reasons: &'static [&'static str]) -> Case {
     Case { suffix, patch, reasons }
@@ -81,7 +81,7 @@ pub async fn t27_an_altered_binding_goes_and_its_request_is_revoked(env: Arc<Env
             case(
                 "namespace-uid",
                 annotation("namespace-uid", &json!("another")),
-                &["NamespaceTerminating", "BindingAltered", "BindingRemoved"],
+                &["NamespaceTerminating", "BindingModified", "BindingRemoved"],
             ),
         ],
     )
@@ -99,7 +99,7 @@ pub async fn t56_a_binding_without_its_label_is_no_longer_there_to_stay(env: Arc
             case(
                 "all-stripped",
                 json!({"metadata": {"labels": null, "annotations": null, "ownerReferences": null}}),
-                &["NamespaceTerminating", "BindingAltered", "BindingRemoved"],
+                &["NamespaceTerminating", "BindingModified", "BindingRemoved"],
             ),
         ],
     )
@@ -131,7 +131,7 @@ pub async fn t27_labels_and_annotations_of_others_are_let_be(env: Arc<Env>) -> O
     let foreign = json!({"metadata": {"labels": {"team": "payments"}, "annotations": {"example.com/note": "seen"}}});
     let patched = scene.patch_binding(&granted.binding, &foreign).await?;
     ensure!(patched["metadata"]["labels"]["team"] == "payments", "the label was not taken: {patched}");
-    scene.ends_as("now", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("now", "Expired", &["Expired"], SOON).await?;
     let removed = calls.removed(&granted.binding).await?;
     ensure!(removed >= granted.deadline, "it was removed at {removed}, before its deadline {}", granted.deadline);
     Ok(())

@@ -35,7 +35,7 @@ pub async fn t28_a_finalizer_holds_no_access(env: Arc<Env>) -> Outcome {
     let expires = scene.granted("dev", "expires", "3s").await?;
     scene.patch_binding(&expires.binding, &finalizer).await?;
     ends_on_time(&scene, &expires).await?;
-    scene.ends_as("expires", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
 
     let given_back = scene.granted("dev", "given-back", "10m").await?;
     scene.patch_binding(&given_back.binding, &finalizer).await?;
@@ -143,7 +143,7 @@ pub async fn t29_a_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
     scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
     scene.until_gone(&deleted.binding, LATE).await?;
     ends_on_time(&scene, &expires).await?;
-    scene.ends_as("expires", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
     Ok(())
 }
 

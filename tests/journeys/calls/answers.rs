@@ -94,7 +94,7 @@ async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDe
     let at_the_end = life.end.as_ref().map(|(step, fault)| proxy.place(step.rule_at_end(caller, request, fault.clone())));
     let status = scene.over(request, SOON).await?;
     ensure!(
-        status["state"] == "Expired" && status["reason"] == "TimeIsUp",
+        status["state"] == "Expired" && status["reason"] == "Expired",
         "{request} with {:?} and {:?} is {status}",
         life.grant,
         life.end

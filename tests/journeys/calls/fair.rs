@@ -42,7 +42,7 @@ async fn written_once(scene: &Scene) -> Outcome {
     })
     .await?;
     for name in &names {
-        scene.ends_as(name, "Expired", &["TimeIsUp"], std::time::Duration::from_mins(2)).await?;
+        scene.ends_as(name, "Expired", &["Expired"], std::time::Duration::from_mins(2)).await?;
     }
     let all: Vec<Call> = scene.ground.proxy()?.calls().into_iter().filter(|call| call.is_write() && call.namespace == scene.name).collect();
     let count = |verb: &str, resource: &str| all.iter().filter(|call| call.verb == verb && call.resource == resource).count();

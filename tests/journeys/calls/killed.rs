@@ -134,7 +134,7 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
         bringing.await?;
         each(&lives, |life| scene.until_granted(&life.request)).await?;
         strike_at(scene, number, hits, blow).await?;
-        each(&lives, |life| scene.ends_as(&life.request, "Expired", &["TimeIsUp"], SOON)).await?;
+        each(&lives, |life| scene.ends_as(&life.request, "Expired", &["Expired"], SOON)).await?;
     } else {
         futures::try_join!(bringing, strike_at(scene, number, hits, blow))?;
         each(&lives, |life| scene.until_granted(&life.request)).await?;

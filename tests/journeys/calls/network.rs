@@ -90,7 +90,7 @@ async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal)
     let back = Utc::now();
     end(scene, calls, &granted, back, AFTER_REFUSALS, &format!("after everything was answered with {}", refusal.code)).await?;
     for granted in &granted {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }
     Ok(())
 }
@@ -101,7 +101,7 @@ async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
     let granted = grants(scene, "slow", "10s").await?;
     end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, "every call late by 300 ms").await?;
     for granted in &granted {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }
     drop(rule);
     Ok(())

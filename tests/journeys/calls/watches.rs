@@ -79,7 +79,7 @@ async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
     let ends = async |request: &str, way: Way| {
         bring(scene, way, request, "6s").await?;
         scene.until_granted(request).await?;
-        scene.ends_as(request, "Expired", &["TimeIsUp"], SOON).await
+        scene.ends_as(request, "Expired", &["Expired"], SOON).await
     };
     let decided = async |request: &str, who: &str, verb: &str, state: &str| {
         let granted = scene.granted("dev", request, "10m").await?;
@@ -220,7 +220,7 @@ async fn unseen(scene: &Scene, calls: &mut Calls, name: &str, disorder: Disorder
     scene.offers(&[request.as_str()], &automatic(), &eligibility("edit")).await?;
     let disturbed = scene.ground.proxy()?.disturb(None, "rolebindings", disorder);
     let granted = scene.granted("dev", &request, "4s").await?;
-    scene.ends_as(&request, "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as(&request, "Expired", &["Expired"], SOON).await?;
     ensure!(disturbed.met() > 0, "nothing was {name}");
     let what = format!("grant ended after its deadline, no replica has seen its binding ({name})");
     calls.ended_on_time(&granted.binding, granted.deadline, UNSEEN, &what).await

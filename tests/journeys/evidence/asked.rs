@@ -221,11 +221,11 @@ async fn a_policy_says_whether_anybody_has_shown_its_evidence(env: Arc<Env>) -> 
     let ann = Person::sign_in(&scene, &with_mfa("ann", "devs"))?;
     refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("shows no '{NEVER}'")])?;
     let says = format!("no request has shown '{NEVER}' yet; if nobody can, the cluster's authentication does not pass it on");
-    let message = until_condition(&scene, &format!("apol/{never}"), "EvidenceSeen", "False", "EvidenceNeverSeen").await?;
+    let message = until_condition(&scene, &format!("apol/{never}"), "EvidenceObserved", "False", "EvidenceNotObserved").await?;
     ensure!(message.contains(&says), "it says {message}");
     ann.create(&scene, &scene.request("ann", &seen, "10m")).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
-    let message = until_condition(&scene, &format!("apol/{seen}"), "EvidenceSeen", "True", "EvidenceSeen").await?;
+    let message = until_condition(&scene, &format!("apol/{seen}"), "EvidenceObserved", "True", "EvidenceObserved").await?;
     ensure!(message.contains(&format!("sign-ins have shown '{AMR}'")), "it says {message}");
     Ok(())
 }

@@ -32,7 +32,7 @@ async fn t07_a_request_counts_the_groups_of_the_moment_it_was_made(env: Arc<Env>
     let status = scene.until_state("before", "AwaitingApproval", SOON).await?;
     refused(
         after.create(&scene, &scene.request("after", &offer, "10m")).await?,
-        &[&format!("NotASubject: 'oidc:ann' is not among the subjects of eligibility '{offer}'")],
+        &[&format!("NotEligible: 'oidc:ann' is not among the subjects of eligibility '{offer}'")],
     )?;
     // What waits was made by one of the group, and an approver sees as much: it is for him to say.
     let stored = scene.get("rar", "before").await?.unwrap_or_default();
@@ -102,17 +102,22 @@ async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Out
         let who = SignIn { provider: Provider::Careless, ..SignIn::new(name, ["devs"]) };
         Person::sign_in(&scene, &who)
     };
-    let kubernetes =
-        |name: &str| format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
+    let kubernetes = |name: &str| {
+        format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself")
+    };
     let not_a_bot =
         |offer: &str| format!("ServiceAccountNotAllowed: '{bot}' is a ServiceAccount, and eligibility '{offer}' is for people only");
     for (name, offer, says) in [
         ("system:kube-scheduler", &people, kubernetes("system:kube-scheduler")),
         ("system:admin", &people, kubernetes("system:admin")),
-        ("system:serviceaccount:bot", &people, "SystemUser: 'system:serviceaccount:bot' is no well-formed ServiceAccount name".to_owned()),
+        (
+            "system:serviceaccount:bot",
+            &people,
+            "SystemUserNotAllowed: 'system:serviceaccount:bot' is no well-formed ServiceAccount name".to_owned(),
+        ),
         (&bot, &people, not_a_bot(&people)),
         // The name of the ServiceAccount that is eligible is not enough where its uid is pinned.
-        (&bot, &bots, format!("NotASubject: '{bot}' is not among the subjects of eligibility '{bots}'")),
+        (&bot, &bots, format!("NotEligible: '{bot}' is not among the subjects of eligibility '{bots}'")),
     ] {
         refused(careless(name)?.create(&scene, &scene.request("now", offer, "10m")).await?, &[&says])?;
     }
@@ -135,7 +140,7 @@ async fn t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it(en
     };
     let plain = SignIn { provider: Provider::Careless, groups: vec!["devs".to_owned()], ..ann.clone() };
     for who in [twin, plain] {
-        let says = format!("NotASubject: '{}' is not among the subjects of eligibility '{offer}'", who.username());
+        let says = format!("NotEligible: '{}' is not among the subjects of eligibility '{offer}'", who.username());
         refused(Person::sign_in(&scene, &who)?.create(&scene, &scene.request("twin", &offer, "10m")).await?, &[&says])?;
     }
     Person::sign_in(&scene, &ann)?.create(&scene, &scene.request("ann", &offer, "10m")).await?.ok()?;
@@ -148,7 +153,7 @@ async fn t12_an_account_of_the_same_name_does_not_inherit_what_is_pinned_to_a_ui
     let spec = debug_for(&json!([{"kind": "User", "name": "oidc:ann", "uid": first.uid}]));
     let offer = scene.offer("pinned", asking(automatic(), &second_factor()), spec).await?;
     let request = scene.request("ann", &offer, "10m");
-    let says = format!("NotASubject: 'oidc:ann' is not among the subjects of eligibility '{offer}'");
+    let says = format!("NotEligible: 'oidc:ann' is not among the subjects of eligibility '{offer}'");
     // Another person, years later; and somebody who acts in her name without her uid.
     let second = SignIn { uid: format!("{}-2", scene.name), ..first.clone() };
     refused(Person::sign_in(&scene, &second)?.create(&scene, &request).await?, &[&says])?;

@@ -43,9 +43,9 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
     let removed = calls.removed(&meanwhile.binding).await?;
     measured("grant that came due while the API server was away, ended after its return", (removed - back).max(TimeDelta::zero()));
     ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server's return", (removed - back).num_milliseconds());
-    scene.ends_as("meanwhile", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("meanwhile", "Expired", &["Expired"], SOON).await?;
     // Nothing was revoked because it could not be read, and the next end is on time.
-    scene.ends_as("later", "Expired", &["TimeIsUp"], Duration::from_secs(30)).await?;
+    scene.ends_as("later", "Expired", &["Expired"], Duration::from_secs(30)).await?;
     calls
         .ended_on_time(
             &later.binding,

@@ -116,7 +116,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
     let replica = Replica::start(&ground, ahead).await?;
     let granted = each(&standing_by, |name| scene.granted("dev", name, "8s")).await?;
     for granted in &granted {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
         let what = format!("grant ended after its deadline, the clock of the other replica is ten minutes {name}");
         calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
     }
@@ -140,7 +140,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
     drop(replica);
     scene.running("held-back").await?;
     for granted in &granted {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }
     Ok(())
 }

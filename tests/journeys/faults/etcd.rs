@@ -79,7 +79,7 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     let took = calls.removed(&dies.binding).await? - back;
     measured("grant that came due while etcd and API server were dead, ended after their return", took.max(TimeDelta::zero()));
     ensure!(took < AFTER_THEIR_RETURN, "it ended {} ms after their return", took.num_milliseconds());
-    scene.ends_as("dies", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("dies", "Expired", &["Expired"], SOON).await?;
 
     // A copy is made while these run; then they end.
     let old = scene.granted("dev", "old", "30s").await?;
@@ -89,7 +89,7 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     without(ground, &both, async || copy(&data, &saved)).await?;
     scene.write("dev", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
     scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
-    scene.ends_as("old", "Expired", &["TimeIsUp"], Duration::from_mins(1)).await?;
+    scene.ends_as("old", "Expired", &["Expired"], Duration::from_mins(1)).await?;
     let after = scene.granted("dev", "after", "10m").await?;
     ensure!(scene.get("rolebinding", &old.binding).await?.is_none(), "it is still there");
 
@@ -118,7 +118,7 @@ pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_
     measured("binding that an old copy of etcd brought back, removed after the start of the first replica", took);
     ensure!(took < FROM_START, "it was removed {} ms after the start", took.num_milliseconds());
     start_all(ground).await?;
-    scene.ends_as("old", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("old", "Expired", &["Expired"], SOON).await?;
     // What the copy knows as running runs on, to the end that it had: nobody knows any more that it was given back.
     for granted in [&given_back, &lasts] {
         let again = scene.running(&granted.request).await?;

@@ -67,7 +67,7 @@ pub async fn t44_inv_14_a_webhook_with_a_wrong_or_expired_certificate_or_a_slow_
 }
 
 async fn ended(scene: &Scene, calls: &mut Calls, granted: &Granted, how: &str) -> Outcome {
-    scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     calls
         .ended_on_time(
             &granted.binding,

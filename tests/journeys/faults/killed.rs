@@ -63,8 +63,8 @@ async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
     measured("grant that ended while nothing ran, removed after the start of the first replica's process", took);
     ensure!(took < FROM_START, "the overdue grant was removed {} ms after the start", took.num_milliseconds());
     start_all(ground).await?;
-    scene.ends_as("overdue", "Expired", &["TimeIsUp"], SOON).await?;
-    scene.ends_as("too-late", "TimedOut", &["TooLate"], SOON).await?;
+    scene.ends_as("overdue", "Expired", &["Expired"], SOON).await?;
+    scene.ends_as("too-late", "TimedOut", &["DeadlineExceeded"], SOON).await?;
     for request in ["fresh", "before", "waiting"] {
         scene.running(request).await.map_err(|error| -> Error { format!("{request}: {error}").into() })?;
     }
@@ -118,6 +118,6 @@ async fn between_removal_and_record(scene: &Scene) -> Outcome {
     gate.remove(scene).await?;
     ensure!(scene.status("end").await?["state"] == "Active", "the end was recorded before the kill");
     start_all(&scene.ground).await?;
-    scene.ends_as("end", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("end", "Expired", &["Expired"], SOON).await?;
     Ok(())
 }

@@ -70,7 +70,7 @@ async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -
     ensure!(late.first().is_some_and(|earliest| *earliest >= TimeDelta::zero()), "a grant ended before its deadline: {late:?}");
     ensure!(at(99) < BY_ANOTHER, "at p99 they ended {} ms after their deadlines", at(99).num_milliseconds());
     for granted in &granted {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }
     scene.ground.operator.controller(killed)?.start()?;
     Ok(())

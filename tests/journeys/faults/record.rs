@@ -64,7 +64,7 @@ pub async fn t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_
         scene.kubectl(ADMIN, &["patch", kind, &scene.offered("again"), "--type=merge", "-p", &patch]).await?.ok()?;
     }
     scene.running("again").await?;
-    scene.ends_as("runs", "Expired", &["TimeIsUp"], Duration::from_mins(1)).await?;
+    scene.ends_as("runs", "Expired", &["Expired"], Duration::from_mins(1)).await?;
     calls
         .ended_on_time(&runs.binding, runs.deadline, ON_TIME, "grant ended after its deadline, the guards' record was lost on the way")
         .await

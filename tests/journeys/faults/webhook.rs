@@ -64,7 +64,7 @@ pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<
     })
     .await?;
 
-    scene.ends_as("ends", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("ends", "Expired", &["Expired"], SOON).await?;
     calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, without a webhook").await?;
 
     ground.plane.controller_manager().start()?;

@@ -37,7 +37,7 @@ async fn revoke_and_deny_end_a_running_grant_and_say_who(env: Arc<Env>) -> Outco
         scene.create(who, &scene.decision(request, verb, None)).await?.ok()?;
         let status = scene.until_state(request, "Revoked", AT_ONCE).await?;
         ensure!(!scene.can("dev", "create", "deployments").await?, "{request}: dev may still create deployments");
-        ensure!(status["reason"] == "RevokedByPerson" && did(&status, who, "Revoked"), "{request}: nobody is named: {status}");
+        ensure!(status["reason"] == "RevokedByUser" && did(&status, who, "Revoked"), "{request}: nobody is named: {status}");
         ensure!(says(&status) == format!("revoked by {who}: \"seen\""), "{request}: it says {}", says(&status));
         ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "{request}: the approval is forgotten: {status}");
     }
@@ -77,7 +77,7 @@ const WAYS: [Away; 12] = [
     away(
         "subject",
         How::Edit(ELIGIBILITY, r#"{"subjects":[{"kind":"User","name":"dev-2"}]}"#),
-        "NotASubject",
+        "NotEligible",
         "'dev' is not among the subjects of eligibility 'NAME'",
     ),
     away(
@@ -104,7 +104,7 @@ const WAYS: [Away; 12] = [
         "DurationNoLongerAllowed",
         "it was granted for 10m, now at most 5m is allowed by eligibility 'NAME' (spec.maxDuration)",
     ),
-    away("over", How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#), "EligibilityOver", "eligibility 'NAME' is over at "),
+    away("over", How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#), "EligibilityExpired", "eligibility 'NAME' is over at "),
     away(
         "limit",
         How::Edit(POLICY, r#"{"limits":{"maxDuration":"5m"}}"#),

@@ -179,7 +179,7 @@ async fn events_tell_what_became_of_a_request(env: Arc<Env>) -> Outcome {
     scene.until_state("now", "Active", SOON).await?;
     scene.create("security", &scene.decision("now", "Revoke", None)).await?.ok()?;
     scene.until_state("now", "Revoked", SOON).await?;
-    let expected = [("WaitingForApproval", "Normal"), ("Granted", "Normal"), ("RevokedByPerson", "Warning")];
+    let expected = [("WaitingForApproval", "Normal"), ("Granted", "Normal"), ("RevokedByUser", "Warning")];
     let look = [
         "get",
         "events",

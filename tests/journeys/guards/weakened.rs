@@ -169,7 +169,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         measured(format!("new grants stopped after {what} was weakened"), Utc::now() - weak);
         scene.write("dev", "rar", &stamped(&scene, meanwhile, meanwhile, "10m")).await?;
         let status = scene.until_state(meanwhile, "Pending", SOON).await?;
-        ensure!(status["reason"] == "GuardsNotProven", "{what}: it waits for {}", status["reason"]);
+        ensure!(status["reason"] == "GuardsNotVerified", "{what}: it waits for {}", status["reason"]);
         let said = text(&status["conditions"][0]["message"]);
         ensure!(said.to_lowercase().contains(&what), "{what}: it does not say which guard: {said}");
         let held = Utc::now();
@@ -180,7 +180,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         ends.push(scene.granted("dev", after, "6s").await.map_err(|error| format!("{what}: {error}"))?);
     }
     for granted in &ends {
-        scene.ends_as(&granted.request, "Expired", &["TimeIsUp"], SOON).await?;
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
         calls.ended_on_time(&granted.binding, granted.deadline, LATEST, "grant ended after its deadline, a guard was weak").await?;
     }
     let status = scene.status("lasts").await?;

@@ -31,16 +31,21 @@ async fn t10_users_of_kubernetes_itself_ask_for_nothing(env: Arc<Env>) -> Outcom
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let request = scene.request("now", &offer, "10m");
     // All of them are in the group that is eligible, as an authenticator without prefix could say.
-    let own = |name: &str| format!("SystemUser: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
+    let own = |name: &str| {
+        format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself")
+    };
     for (name, says) in [
         ("system:kube-scheduler", own("system:kube-scheduler")),
         ("system:node:worker-1", own("system:node:worker-1")),
         ("system:admin", own("system:admin")),
         (
             "system:serviceaccount:jit-system",
-            "SystemUser: 'system:serviceaccount:jit-system' is no well-formed ServiceAccount name".to_owned(),
+            "SystemUserNotAllowed: 'system:serviceaccount:jit-system' is no well-formed ServiceAccount name".to_owned(),
         ),
-        ("system:serviceaccount:a:b:c", "SystemUser: 'system:serviceaccount:a:b:c' is no well-formed ServiceAccount name".to_owned()),
+        (
+            "system:serviceaccount:a:b:c",
+            "SystemUserNotAllowed: 'system:serviceaccount:a:b:c' is no well-formed ServiceAccount name".to_owned(),
+        ),
         (
             "system:serviceaccount:default:default",
             format!(
@@ -80,7 +85,7 @@ async fn t11_system_groups_are_nobodys(env: Arc<Env>) -> Outcome {
         }
     }
     // Being in one of them makes nobody eligible either: the admin is in system:masters.
-    refused(scene.create(ADMIN, &scene.request("now", &offer, "10m")).await?, &["NotASubject: 'admin' is not among the subjects"])
+    refused(scene.create(ADMIN, &scene.request("now", &offer, "10m")).await?, &["NotEligible: 'admin' is not among the subjects"])
 }
 
 async fn t25_the_operator_cannot_bind_a_role_that_is_not_listed(env: Arc<Env>) -> Outcome {
@@ -134,7 +139,7 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
     refused(scene.apply(ADMIN, &careless).await?, &["approves automatically: a ServiceAccount needs an approver"])?;
     let offer = scene.offer("bots", approved_by("leads", 1), spec).await?;
     let other = Account::new(&scene, "other").await?;
-    let not_a_subject = format!("NotASubject: '{}' is not among the subjects", other.username);
+    let not_a_subject = format!("NotEligible: '{}' is not among the subjects", other.username);
     refused(other.create(&scene, &scene.request("now", &offer, "10m")).await?, &[&not_a_subject])?;
     let joined = Guise { name: &other.username, uid: &other.uid, groups: &["devs", "system:serviceaccounts"] };
     refused(joined.create(&scene, &scene.request("now", &offer, "10m")).await?, &[&not_a_subject])?;
@@ -161,7 +166,7 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
     ensure!(again.username == bot.username && again.uid != bot.uid, "it is the same one");
     refused(
         again.create(&scene, &scene.request("later", &offer, "10m")).await?,
-        &[&format!("NotASubject: '{}' is not among the subjects", again.username)],
+        &[&format!("NotEligible: '{}' is not among the subjects", again.username)],
     )
 }
 
@@ -206,7 +211,7 @@ async fn f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it(
         let name = format!("way-{number}");
         scene.admin(&right(&name, verb, resource, subject)).await?;
         let resource = resource.split_once('.').map_or(resource, |(resource, _)| resource);
-        let says = format!("OwnRequest: 'dev' made request 'now' and may {verb} {resource}");
+        let says = format!("SelfApprovalNotAllowed: 'dev' made request 'now' and may {verb} {resource}");
         // RBAC comes to the API server's authorizer a moment after it is stored: only a dry run until then.
         wait_for_ok(&says, SOON, async || {
             let said = bot.kubectl(&scene, &try_out, &manifest).await.map_err(|error| error.to_string())?;
@@ -241,7 +246,7 @@ async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
         let guise = Guise { name, uid: "", groups: &["leads"] };
         refused(
             guise.create(&scene, &approve).await?,
-            &[&format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself")],
+            &[&format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself")],
         )?;
         // And he asks for nothing beside what he has.
         let twin = Guise { name, uid: "", groups: &["devs"] };

@@ -72,7 +72,7 @@ async fn plugin_can_i_says_each_rule_and_creates_nothing(env: Arc<Env>) -> Outco
     let strict = scene.offer("strict", strict, eligibility("view")).await?;
     let said = ended(scene.jit("dev", &["can-i", &own]).await?, 0, &["eligible", "pass", "server dry run", "automatic"])?;
     ensure!(said.trim_end().ends_with("yes"), "{said}");
-    ended(scene.jit("outsider", &["can-i", &own]).await?, 5, &["NotASubject: 'outsider' is not among the subjects"])?;
+    ended(scene.jit("outsider", &["can-i", &own]).await?, 5, &["NotEligible: 'outsider' is not among the subjects"])?;
     ended(
         scene.jit("dev", &["can-i", &own, "-d", "3h"]).await?,
         5,
@@ -86,7 +86,7 @@ async fn plugin_can_i_says_each_rule_and_creates_nothing(env: Arc<Env>) -> Outco
     ended(
         scene.jit("dev", &["can-i", &strict, "--at", "2030-01-08T07:30:00Z", "-r", "short", "--ticket", "x"]).await?,
         5,
-        &["JustificationTooShort", "TicketMismatch", "OutsideHours"],
+        &["JustificationTooShort", "TicketMismatch", "OutsideWindow"],
     )?;
     let answers: Value = serde_json::from_str(&ended(scene.jit("dev", &["can-i", &own, "-o", "json"]).await?, 0, &[])?)?;
     ensure!(answers.as_array().is_some_and(|rules| rules.iter().all(|rule| rule["result"] == "pass")), "{answers}");
@@ -106,7 +106,7 @@ async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "activate").await?;
     ended(scene.jit("dev", &["activate", &own, "--dry-run=server"]).await?, 0, &["would be created (server dry run)"])?;
     ended(scene.jit("dev", &["activate", &own, "-d", "5h"]).await?, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
-    ended(scene.jit("outsider", &["activate", &own]).await?, 5, &["NotASubject"])?;
+    ended(scene.jit("outsider", &["activate", &own]).await?, 5, &["NotEligible"])?;
     ended(scene.jit("dev", &["activate"]).await?, 2, &["name what to activate"])?;
     ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is not a valid duration"])?;
     ended(scene.jit("dev", &["activate", &own, "-r", "two\u{1b}[2Jlines"]).await?, 2, &["U+001B"])?;
@@ -216,7 +216,7 @@ async fn plugin_run_gives_back_however_it_ends(env: Arc<Env>) -> Outcome {
         127,
         &["cannot run 'no-such-program'", "nothing was requested"],
     )?;
-    ended(scene.jit("outsider", &["run", &own, "--", "true"]).await?, 5, &["NotASubject"])?;
+    ended(scene.jit("outsider", &["run", &own, "--", "true"]).await?, 5, &["NotEligible"])?;
     ended(scene.jit("dev", &["run", &own]).await?, 2, &["COMMAND"])?;
     // It takes back what nobody decides in its time.
     ended(scene.jit("dev", &["run", &lead, "--timeout", "2s", "--", "true"]).await?, 4, &["given back"])?;
@@ -237,7 +237,7 @@ async fn plugin_extend_goes_on_without_a_gap(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "extend").await?;
     ended(scene.jit("dev", &["extend"]).await?, 1, &["nothing of yours is active"])?;
     let base = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "-r", "INC-9", "--wait", "-o", "name"]).await?, 0, &[])?)?;
-    ended(scene.jit("dev-2", &["extend", &base]).await?, 5, &["BaseNotActive", "somebody else's"])?;
+    ended(scene.jit("dev-2", &["extend", &base]).await?, 5, &["ExtendedRequestNotActive", "somebody else's"])?;
     let next: Value = serde_json::from_str(&ended(scene.jit("dev", &["extend", "-d", "5m", "--wait", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(next["spec"]["extends"]["name"] == base.as_str() && next["spec"]["justification"] == "INC-9", "{next}");
     ensure!(next["status"]["extendsFrom"] == scene.status(&base).await?["expiresAt"], "there is a gap: {next}");

@@ -77,7 +77,7 @@ async fn plugin_approve_is_honest_about_quorum_and_lateness(env: Arc<Env>) -> Ou
     ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["1 of 2 needed in stage 'first'"])?;
     ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["AlreadyApproved"])?;
     ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 0, &["is active until"])?;
-    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 5, &["RequestSettled"])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 5, &["RequestCompleted"])?;
     ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
     ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 6, &["too late", "Deactivated"])?;
     let denied = asked(&scene, &offer).await?;
@@ -135,7 +135,7 @@ async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcom
     ended(scene.jit("security", &["revoke", &name]).await?, 2, &["--message"])?;
     ended(scene.jit("security", &["revoke", "-m", "x"]).await?, 2, &[])?;
     ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &["revoked: Revoked"])?;
-    ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByPerson", "incident"])?;
+    ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByUser", "incident"])?;
     // What is over is said to be so, and nobody is said to have taken it away.
     let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["is over already: Revoked"])?;
     ensure!(!over.contains("revoked:"), "{over}");
@@ -230,7 +230,7 @@ async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) 
     // Roles of others are not mine, and what is elsewhere is said to be there.
     let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
     let ours = all.lines().filter(|line| line.starts_with(&own));
-    ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotASubject")), "{all}");
+    ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotEligible")), "{all}");
     let mut here = eligibility("view");
     here["subjects"] = json!([{"kind": "User", "name": "only-here"}]);
     scene.offer("here", automatic(), here).await?;

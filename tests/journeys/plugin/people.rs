@@ -168,9 +168,9 @@ async fn f24_plugin_explains_a_reason_without_a_cluster(env: Arc<Env>) -> Outcom
     ensure!(said.starts_with("DurationTooLong\n") && !said.contains("```") && !said.contains("]("), "{said}");
     ended(explain(&["NotAnApprover: 'dev' may not approve"]).await?, 0, &["NotAnApprover"])?;
     ended(explain(&["DuratoinTooLong"]).await?, 2, &["unknown reason 'DuratoinTooLong'", "did you mean 'DurationTooLong'?"])?;
-    ended(explain(&[]).await?, 0, &["REASON", "DurationTooLong", "GuardsNotProven"])?;
-    let data: Value = serde_json::from_str(&ended(explain(&["OwnRequest", "-o", "json"]).await?, 0, &[])?)?;
-    ensure!(data[0]["reason"] == "OwnRequest" && data[0]["sections"].as_array().is_some_and(|all| all.len() > 3), "{data}");
+    ended(explain(&[]).await?, 0, &["REASON", "DurationTooLong", "GuardsNotVerified"])?;
+    let data: Value = serde_json::from_str(&ended(explain(&["SelfApprovalNotAllowed", "-o", "json"]).await?, 0, &[])?)?;
+    ensure!(data[0]["reason"] == "SelfApprovalNotAllowed" && data[0]["sections"].as_array().is_some_and(|all| all.len() > 3), "{data}");
     Ok(())
 }
 

@@ -161,7 +161,7 @@ async fn f35_plugin_a_chain_of_extensions_is_one_access(env: Arc<Env>) -> Outcom
     // One access is given back, whatever it is made of.
     ended(scene.jit("dev", &["deactivate", "-m", "done"]).await?, 0, &[&format!("{last} given back: Deactivated")])?;
     for name in [&base, &next, &last] {
-        let status = scene.ends_as(name, "Deactivated", &["GivenBack", "ChainEnded"], SOON).await?;
+        let status = scene.ends_as(name, "Deactivated", &["DeactivatedByRequester", "ExtendedRequestEnded"], SOON).await?;
         ensure!(status["grantedAt"].as_str() <= status["endedAt"].as_str(), "{name} was granted after its end: {status}");
     }
     let history = ended(scene.jit("dev", &["history", "--of-user", "dev"]).await?, 0, &[&base, "Deactivated"])?;

@@ -122,7 +122,7 @@ async fn f30_plugin_asks_about_what_fits_a_small_terminal(env: Arc<Env>) -> Outc
 
     // What is settled is refused before anything is asked.
     let terminal = Terminal::start(&scene, "lead-1", &["approve", &name])?;
-    let shown = terminal.until("RequestSettled").await?;
+    let shown = terminal.until("RequestCompleted").await?;
     ensure!(!shown.contains("(y/N)") && !shown.contains("Who:"), "{shown}");
     ensure!(terminal.code().await? == Some(5), "it is refused");
 

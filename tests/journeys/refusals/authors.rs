@@ -60,7 +60,7 @@ async fn refused_authors_are_told_why(env: Arc<Env>) -> Outcome {
     book.apply("The same by a selector", WHO, by_all("wages-mine"), &[("spec.namespaces", selector)], Policy("eligibilities", &says))
         .await?;
     let says = format!(
-        "AuthorMayNotBind: '{WHO}' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes people eligible for ClusterRole 'view' in namespace 'wages': that takes the verb bind on the role there, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {rule} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'"
+        "AuthorLacksBind: '{WHO}' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes people eligible for ClusterRole 'view' in namespace 'wages': that takes the verb bind on the role there, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {rule} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'"
     );
     let mut waiting = by_all("wages-waiting");
     waiting["spec"]["policyRef"]["name"] = json!("wages-awaited");

@@ -101,7 +101,7 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     let says = "AlreadyApproved: 'lead-1' approved request 'inc-4711' at 20…Z; somebody else must approve too";
     book.apply("Approving twice", "lead-1", approve.clone(), &[], Webhook(says)).await?;
 
-    let own = "OwnRequest: request 'inc-4711' is your own: use the decision Deactivate to give it back";
+    let own = "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate to give it back";
     book.apply("Denying one's own request", "dev", decision("Deny"), &[], Webhook(own)).await?;
     let says = "NotAnApprover: 'outsider' may not deny under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Denying as nobody", "outsider", decision("Deny"), &[], Webhook(says)).await?;
@@ -113,12 +113,12 @@ async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
     book.apply("Revoking as nobody", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
     let says = "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke";
     book.apply("Deactivating somebody else's", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;
-    let says = "NothingToReview: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review";
+    let says = "NoReviewPending: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review";
     book.apply("Reviewing what was no emergency", "lead-1", decision("Review"), &[], Webhook(says)).await?;
 
     scene.create("lead-2", &decision("Deny")).await?.ok()?;
     scene.until_state("inc-4711", "Denied", SOON).await?;
-    let says = "RequestSettled: request 'inc-4711' is Denied already: there is nothing left to approve";
+    let says = "RequestCompleted: request 'inc-4711' is Denied already: there is nothing left to approve";
     book.apply("Approving what is settled", "lead-2", approve.clone(), &[], Webhook(says)).await?;
     ensure!(scene.bindings().await?.is_empty(), "something was granted");
     book.close()

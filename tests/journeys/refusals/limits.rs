@@ -78,19 +78,19 @@ async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     let says = "TooManyActive: 'dev' has 1 of at most 1 activations under policy 'orders-alone' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end";
     book.apply("More at a time than the policy allows", "dev", request("inc-4712", "orders-more"), &[], Webhook(says)).await?;
     let extends = ("spec.extends", json!({"name": "inc-4711"}));
-    let says = "TotalTooLong: from 20…Z to 20…Z the activation would last 35m with its extensions, at most 30m is allowed by policy 'orders-alone' (spec.limits.maxTotalDuration): it may end at 20…Z at the latest";
+    let says = "MaxTotalDurationExceeded: from 20…Z to 20…Z the activation would last 35m with its extensions, at most 30m is allowed by policy 'orders-alone' (spec.limits.maxTotalDuration): it may end at 20…Z at the latest";
     let changes = [extends.clone(), ("spec.duration", json!("25m"))];
     book.apply("Longer with extensions than the policy allows", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await?;
     let rows: [Row<'_>; 2] = [
         (
             "Prolonging somebody else's",
             vec![extends.clone()],
-            "BaseNotActive: spec.extends names 'inc-4711', which is somebody else's; everybody prolongs his own activations only",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is somebody else's; everybody prolongs his own activations only",
         ),
         (
             "Prolonging another eligibility",
             vec![extends, ("spec.eligibilityRef.name", json!("orders-more"))],
-            "BaseNotActive: spec.extends names 'inc-4711', which is under eligibility 'orders-edit', not 'orders-more'; name the same one in spec.eligibilityRef",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is under eligibility 'orders-edit', not 'orders-more'; name the same one in spec.eligibilityRef",
         ),
     ];
     for ((title, changes, says), user) in rows.into_iter().zip(["dev-2", "dev"]) {
@@ -98,10 +98,9 @@ async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     }
     scene.create("dev", &decision("inc-4711", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4711", "Deactivated", SOON).await?;
-    let says = "CoolingDown: the grant 'inc-4711' ended at 20…Z, and policy 'orders-alone' asks for a pause of 1h after that (spec.limits.cooldown): the next one may start at 20…Z";
+    let says = "CooldownActive: the grant 'inc-4711' ended at 20…Z, and policy 'orders-alone' asks for a pause of 1h after that (spec.limits.cooldown): the next one may start at 20…Z";
     book.apply("Too soon again", "dev", request("inc-4712", "orders-edit"), &[], Webhook(says)).await?;
-    let says =
-        "BaseNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be prolonged; ask for a new activation";
+    let says = "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be prolonged; ask for a new activation";
     let changes = [("spec.extends", json!({"name": "inc-4711"}))];
     book.apply("Prolonging what has ended", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await
 }
@@ -128,7 +127,7 @@ async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     until(scene, "inc-4715", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
     let says = "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Reviewing as somebody who is no reviewer", "lead-1", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
-    let says = "OwnRequest: 'lead-2' made request 'inc-4715' and cannot review it himself; somebody else must";
+    let says = "SelfApprovalNotAllowed: 'lead-2' made request 'inc-4715' and cannot review it himself; somebody else must";
     book.apply("Reviewing one's own emergency", "lead-2", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
     scene.create("lead-2", &decision("inc-4715", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4715", "Deactivated", SOON).await?;

@@ -101,7 +101,7 @@ async fn offers(scene: &Scene) -> Outcome {
 
 async fn not_eligible(book: &mut Book<'_>) -> Outcome {
     let to = |name: &str| vec![("spec.eligibilityRef.name", json!(name))];
-    let says = "NotASubject: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or see 'kubectl get roleeligibilities'";
+    let says = "NotEligible: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or see 'kubectl get roleeligibilities'";
     book.apply("Not a subject", "outsider", request(), &[], Webhook(says)).await?;
     let in_namespace = |name: &str| vec![("metadata.namespace", json!(name))];
     let rows: [Row<'_>; 8] = [
@@ -133,7 +133,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "Eligibility over",
             to("payments-over"),
-            "EligibilityOver: eligibility 'payments-over' is over at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
+            "EligibilityExpired: eligibility 'payments-over' is over at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
         ),
         (
             "Eligibility suspended",
@@ -143,7 +143,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "Eligibility not begun",
             to("payments-later"),
-            "EligibilityNotBegun: eligibility 'payments-later' has not begun at 20…Z: it begins at 2035-01-01T00:00:00Z (spec.startTime)",
+            "EligibilityNotStarted: eligibility 'payments-later' has not begun at 20…Z: it begins at 2035-01-01T00:00:00Z (spec.startTime)",
         ),
     ];
     for (title, changes, says) in rows {
@@ -245,7 +245,7 @@ async fn starts(book: &mut Book<'_>) -> Outcome {
         (
             "A start outside the hours",
             vec![office.clone(), at(3)],
-            "OutsideHours: a start at 2035-01-01T03:00:00Z is outside the hours of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; they begin next at 2035-01-01T07:00:00Z: ask then, or ask now with that in spec.startTime",
+            "OutsideWindow: a start at 2035-01-01T03:00:00Z is outside the hours of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; they begin next at 2035-01-01T07:00:00Z: ask then, or ask now with that in spec.startTime",
         ),
         (
             "A start too far ahead",
@@ -260,7 +260,7 @@ async fn starts(book: &mut Book<'_>) -> Outcome {
         (
             "Prolonging what is not there",
             vec![("spec.extends", json!({"name": "inc-4710"}))],
-            "BaseNotActive: spec.extends names 'inc-4710', and there is no such request in namespace 'payments'; ask for a new activation",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4710', and there is no such request in namespace 'payments'; ask for a new activation",
         ),
         (
             "An emergency under a policy without",

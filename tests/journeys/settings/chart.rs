@@ -30,7 +30,7 @@ async fn identity_prefixes_and_aliases_make_two_names_one_person(env: Arc<Env>) 
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
     for (number, name) in names.iter().enumerate() {
         let guise = Guise { name, uid: &format!("u-other-{number}"), groups: &["leads"] };
-        let told = format!("OwnRequest: '{name}' made request 'now' and cannot approve it himself; somebody else must");
+        let told = format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
         refused(guise.create(&scene, &approve).await?, &[&told])?;
     }
     // Nor does another name get him another activation: at the door, or where grants are made.
@@ -51,7 +51,7 @@ async fn identity_prefixes_and_aliases_make_two_names_one_person(env: Arc<Env>) 
     // What he asked for under one name he gives back under another; somebody else is somebody else.
     let guise = Guise { name: "oidc:dev", uid: "u-other-0", groups: &["devs"] };
     guise.create(&scene, &scene.decision("first", "Deactivate", None)).await?.ok()?;
-    scene.ends_as("first", "Deactivated", &["GivenBack"], SOON).await?;
+    scene.ends_as("first", "Deactivated", &["DeactivatedByRequester"], SOON).await?;
     comes_to(&scene, "dev-2", &scene.request("second", &free, "10m"), "Active").await?;
     scene.approve("lead-1", "now").await?;
     scene.until_state("now", "Active", SOON).await.map(drop)
@@ -90,7 +90,7 @@ async fn system_namespaces_are_open_by_name_acceptance_and_value(env: Arc<Env>) 
         &[&format!("NamespaceProtected: namespace 'kube-public' {closed}")],
     )?;
     system.create("dev", &system.decision("now", "Deactivate", None)).await?.ok()?;
-    system.ends_as("now", "Deactivated", &["GivenBack"], SOON).await?;
+    system.ends_as("now", "Deactivated", &["DeactivatedByRequester"], SOON).await?;
     ensure!(!system.may("dev", "get", "", "pods").await?, "dev may still get pods in kube-system");
     Ok(())
 }

@@ -68,7 +68,7 @@ async fn authentication_that_nobody_has_shown_is_reported(env: Arc<Env>) -> Outc
     let rule = json!({"requirements": {"authentication": {"claims": [{"key": key, "anyOf": ["mfa"]}]}}});
     let offer = scene.offer("view", set(automatic(), &rule), eligibility("view")).await?;
     let policy = format!("apol/{offer}");
-    let message = until_condition(&scene, &policy, "EvidenceSeen", "False", "EvidenceNeverSeen").await?;
+    let message = until_condition(&scene, &policy, "EvidenceObserved", "False", "EvidenceNotObserved").await?;
     ensure!(
         message.starts_with(&format!("no request has shown '{key}' yet; if nobody can, the cluster's authentication")),
         "it says {message}"

@@ -58,11 +58,11 @@ async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
     // Without emergency the pause would hold, and stages and hours do.
     comes_to(&scene, "dev", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
     let digest = scene.status("plain").await?["digest"].clone();
-    refused(scene.create("lead-1", &scene.decision("plain", "Approve", digest.as_str())).await?, &["OutsideHours: with this approval"])?;
+    refused(scene.create("lead-1", &scene.decision("plain", "Approve", digest.as_str())).await?, &["OutsideWindow: with this approval"])?;
     give_back(&scene, "dev", "plain").await?;
     comes_to(&scene, "dev", &emergency(&scene, "second", &offer, "5m"), "Active").await?;
     // Eligibility is never skipped.
-    refused(scene.create("outsider", &emergency(&scene, "third", &offer, "5m")).await?, &["NotASubject: 'outsider'"])
+    refused(scene.create("outsider", &emergency(&scene, "third", &offer, "5m")).await?, &["NotEligible: 'outsider'"])
 }
 
 async fn emergency_is_bounded_and_wants_a_reason(env: Arc<Env>) -> Outcome {
@@ -104,7 +104,10 @@ async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Ou
     give_back(&scene, "dev-2", "over").await?;
     ensure!(owed(&scene, "Owed").await? == ["over", "runs"], "on the list are {:?}", owed(&scene, "Owed").await?);
     let review = |request: &str| scene.decision(request, "Review", None);
-    refused(scene.create("dev", &review("runs")).await?, &["OwnRequest: 'dev' made request 'runs' and cannot review it himself"])?;
+    refused(
+        scene.create("dev", &review("runs")).await?,
+        &["SelfApprovalNotAllowed: 'dev' made request 'runs' and cannot review it himself"],
+    )?;
     let told =
         "NotAReviewer: 'lead-1' may not review request 'runs': reviewers are dev, group security (spec.emergency.reviewers of the policy)";
     refused(scene.create("lead-1", &review("runs")).await?, &[told])?;
@@ -119,7 +122,7 @@ async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Ou
     let (runs, over) = (scene.status("runs").await?, scene.status("over").await?);
     ensure!(runs["state"] == "Active" && over["state"] == "Deactivated", "they are {} and {}", runs["state"], over["state"]);
     ensure!(owed(&scene, "Owed").await?.is_empty() && owed(&scene, "Done").await?.len() == 2, "the list is as before");
-    let again = "RequestSettled: request 'over' is already reviewed by security: seen: another Review would have no effect";
+    let again = "RequestCompleted: request 'over' is already reviewed by security: seen: another Review would have no effect";
     refused(scene.create("security", &review("over")).await?, &[again])?;
     let table = scene.kubectl("security", &["get", "rar", "-n", &scene.name, "-o", "wide"]).await?.ok()?;
     ensure!(table.lines().skip(1).all(|line| line.contains(" Done ")), "the column REVIEW does not say it:\n{table}");
@@ -210,8 +213,10 @@ async fn f55_an_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome 
     scene.admin(&[role, bound]).await?;
     let settled = format!("jitrbac.dev/settled-reviews=another,{uid}");
     let annotate = ["annotate", "--overwrite", "apol", offer.as_str(), settled.as_str()];
-    let told =
-        format!("OwnRequest: '{person}' was granted the emergency '{}/first' and cannot settle its review; another admin must", scene.name);
+    let told = format!(
+        "SelfApprovalNotAllowed: '{person}' was granted the emergency '{}/first' and cannot settle its review; another admin must",
+        scene.name
+    );
     refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", person]].concat()).await?, &[&told])?;
     let told = format!("to settle a review takes the same right as the spec (annotation jitrbac.dev/settled-reviews): '{another}'");
     refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", another.as_str()]].concat()).await?, &[&told])?;

@@ -52,7 +52,7 @@ async fn extends_goes_on_where_the_other_one_ends(env: Arc<Env>) -> Outcome {
     }
     scene.until_state("more", "Expired", SOON).await?;
     ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev may still create Deployments");
-    scene.ends_as("base", "Expired", &["TimeIsUp"], SOON).await?;
+    scene.ends_as("base", "Expired", &["Expired"], SOON).await?;
     scene.until_no_binding(SOON).await
 }
 
@@ -70,7 +70,7 @@ async fn extends_only_ones_own_running_activation(env: Arc<Env>) -> Outcome {
         ("dev", "more", &offer, format!("and there is no such request in namespace '{}'; ask for a new activation", scene.name)),
     ] {
         let said = scene.create(user, &extending(&scene, "more", base, offer, "5m")).await?;
-        refused(said, &[&format!("BaseNotActive: spec.extends names '{base}', {told}")])?;
+        refused(said, &[&format!("ExtendedRequestNotActive: spec.extends names '{base}', {told}")])?;
     }
     ensure!(scene.bindings().await?.len() == 1, "there are {} bindings", scene.bindings().await?.len());
     // One at a time, and only the last of a chain is prolonged again.
@@ -94,7 +94,7 @@ async fn extends_is_approved_like_any_other(env: Arc<Env>) -> Outcome {
     // What nobody approved before the base ended comes too late.
     comes_to(&scene, "dev", &extending(&scene, "late", "more", &offer, "10m"), "AwaitingApproval").await?;
     give_back(&scene, "dev", "more").await?;
-    scene.ends_as("late", "Denied", &["BaseNotActive"], SOON).await?;
+    scene.ends_as("late", "Denied", &["ExtendedRequestNotActive"], SOON).await?;
     scene.until_no_binding(SOON).await
 }
 
@@ -110,9 +110,9 @@ async fn extends_ends_together_with_its_base(env: Arc<Env>) -> Outcome {
         comes_to(&scene, "dev", &extending(&scene, &more, &base, &offer, "5m"), "Active").await?;
         let (ends, goes) = if given == "base" { (&base, &more) } else { (&more, &base) };
         scene.create("dev", &scene.decision(ends, "Deactivate", None)).await?.ok()?;
-        let first = scene.ends_as(ends, "Deactivated", &["GivenBack"], SOON).await?;
+        let first = scene.ends_as(ends, "Deactivated", &["DeactivatedByRequester"], SOON).await?;
         ensure!(did(&first, "dev", "Deactivated"), "nobody is named: {first}");
-        let second = scene.ends_as(goes, "Deactivated", &["ChainEnded"], SOON).await?;
+        let second = scene.ends_as(goes, "Deactivated", &["ExtendedRequestEnded"], SOON).await?;
         for status in [&first, &second] {
             ensure!(granted_before_its_end(status)?, "the times do not add up: {status}");
         }
@@ -127,8 +127,8 @@ async fn extends_ends_together_with_its_base(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev", &scene.request("last", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &extending(&scene, "last-more", "last", &offer, "5m"), "Active").await?;
     scene.create("security", &scene.decision("last", "Revoke", None)).await?.ok()?;
-    scene.ends_as("last", "Revoked", &["RevokedByPerson"], SOON).await?;
-    scene.ends_as("last-more", "Revoked", &["ChainEnded"], SOON).await?;
+    scene.ends_as("last", "Revoked", &["RevokedByUser"], SOON).await?;
+    scene.ends_as("last-more", "Revoked", &["ExtendedRequestEnded"], SOON).await?;
     scene.until_no_binding(SOON).await
 }
 
@@ -137,10 +137,13 @@ async fn limits_max_total_duration(env: Arc<Env>) -> Outcome {
     let limits = json!({"limits": {"maxTotalDuration": "20m"}});
     let offer = scene.offer("view", set(automatic(), &limits), eligibility("view")).await?;
     let alone = scene.create("dev", &scene.request("base", &offer, "21m")).await?;
-    refused(alone, &["TotalTooLong: from 2", "the activation would last 21m with its extensions, at most 20m is allowed by policy"])?;
+    refused(
+        alone,
+        &["MaxTotalDurationExceeded: from 2", "the activation would last 21m with its extensions, at most 20m is allowed by policy"],
+    )?;
     let (start, _) = term(&comes_to(&scene, "dev", &scene.request("base", &offer, "10m"), "Active").await?)?;
     let told = [
-        "TotalTooLong: from 2",
+        "MaxTotalDurationExceeded: from 2",
         "the activation would last 25m with its extensions, at most 20m is allowed by policy",
         "(spec.limits.maxTotalDuration)",
     ];
@@ -150,15 +153,15 @@ async fn limits_max_total_duration(env: Arc<Env>) -> Outcome {
     // Prolonging what prolongs counts from the first of them on, wherever it is noticed.
     let further = scene.create("dev", &extending(&scene, "further", "more", &offer, "2m")).await?;
     if further.status.success() {
-        scene.ends_as("further", "Denied", &["TotalTooLong"], SOON).await?;
+        scene.ends_as("further", "Denied", &["MaxTotalDurationExceeded"], SOON).await?;
     } else {
-        refused(further, &["TotalTooLong: "])?;
+        refused(further, &["MaxTotalDurationExceeded: "])?;
     }
     ensure!(scene.bindings().await?.len() == 2, "there are {} bindings", scene.bindings().await?.len());
     // A total that is lowered ends what runs too long.
     edit(&scene, "approvalpolicy", &offer, &json!({"limits": {"maxTotalDuration": "15m"}})).await?;
-    let status = scene.ends_as("more", "Revoked", &["DurationNoLongerAllowed", "ChainEnded"], SOON).await?;
+    let status = scene.ends_as("more", "Revoked", &["DurationNoLongerAllowed", "ExtendedRequestEnded"], SOON).await?;
     ensure!(!says(&status).is_empty(), "it says nothing");
-    scene.ends_as("base", "Revoked", &["ChainEnded", "DurationNoLongerAllowed"], SOON).await?;
+    scene.ends_as("base", "Revoked", &["ExtendedRequestEnded", "DurationNoLongerAllowed"], SOON).await?;
     scene.until_no_binding(SOON).await
 }

@@ -41,11 +41,11 @@ async fn windows_refuse_outside_and_say_when_they_begin(env: Arc<Env>) -> Outcom
         "is outside the hours of policy '{offer}' (spec.windows), {shown}; they begin next at {}: ask then, or ask now with that in spec.startTime",
         stamp(begins)
     );
-    refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &["OutsideHours: a start at 2", &told])?;
+    refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &["OutsideWindow: a start at 2", &told])?;
     // What the refusal says to do helps.
     let at = |at: DateTime<Utc>| with(scene.request("then", &offer, "10m"), &json!({"startTime": stamp(at)}));
-    refused(scene.create("dev", &at(begins - TimeDelta::seconds(1))).await?, &["OutsideHours: "])?;
-    refused(scene.create("dev", &at(ends)).await?, &["OutsideHours: "])?;
+    refused(scene.create("dev", &at(begins - TimeDelta::seconds(1))).await?, &["OutsideWindow: "])?;
+    refused(scene.create("dev", &at(ends)).await?, &["OutsideWindow: "])?;
     comes_to(&scene, "dev", &at(begins), "Scheduled").await.map(drop)
 }
 
@@ -77,7 +77,7 @@ async fn windows_hold_for_approvals_too(env: Arc<Env>) -> Outcome {
     let offer = scene.offer("view", set(approved_by("leads", 1), &json!({"windows": [closed]})), eligibility("view")).await?;
     let before = comes_to(&scene, "dev", &scene.request("now", &offer, "10m"), "AwaitingApproval").await?;
     let told =
-        ["OutsideHours: with this approval request 'now' would be Denied: a start at 2", &format!("they begin next at {}", stamp(begins))];
+        ["OutsideWindow: with this approval request 'now' would be Denied: a start at 2", &format!("they begin next at {}", stamp(begins))];
     let approve = scene.create("lead-1", &scene.decision("now", "Approve", before["digest"].as_str())).await?;
     refused(approve, &told)?;
     // It goes on waiting, and an approval at a better moment counts.

@@ -122,7 +122,7 @@ async fn limits_cooldown(env: Arc<Env>) -> Outcome {
     let ended = time(&scene.status("first").await?["endedAt"])?;
     let over = ended + TimeDelta::seconds(12);
     let told = format!(
-        "CoolingDown: the grant 'first' ended at {}, and policy '{offer}' asks for a pause of 12s after that (spec.limits.cooldown): the next one may start at {}",
+        "CooldownActive: the grant 'first' ended at {}, and policy '{offer}' asks for a pause of 12s after that (spec.limits.cooldown): the next one may start at {}",
         stamp(ended),
         stamp(over)
     );
@@ -162,7 +162,7 @@ async fn t54_max_identity_age_counts_groups_only_so_long(env: Arc<Env>) -> Outco
     let digest = scene.status("slow").await?["digest"].clone();
     let approve = scene.create("lead-1", &scene.decision("slow", "Approve", digest.as_str())).await?;
     ensure!(!approve.status.success(), "an approval counts on groups that were seen too long ago");
-    ensure!(approve.stderr.contains("IdentityTooOld: ") || approve.stderr.contains("RequestSettled: "), "it says {}", approve.stderr);
+    ensure!(approve.stderr.contains("IdentityTooOld: ") || approve.stderr.contains("RequestCompleted: "), "it says {}", approve.stderr);
     Ok(())
 }
 

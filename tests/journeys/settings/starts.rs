@@ -45,7 +45,7 @@ async fn start_time_gives_nothing_before_and_all_of_it_from_then_on(env: Arc<Env
     comes_to(&scene, "dev", &with(scene.request("now", &offer, "6s"), &json!({"startTime": start})), "AwaitingApproval").await?;
     scene.approve("lead-1", "now").await?;
     let status = scene.until_state("now", "Scheduled", SOON).await?;
-    ensure!(status["reason"] == "StartsLater" && says(&status).contains(&format!("from {start} until ")), "it says {}", says(&status));
+    ensure!(status["reason"] == "StartScheduled" && says(&status).contains(&format!("from {start} until ")), "it says {}", says(&status));
     ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the approval is not told: {status}");
     let said = conditions(&status)?;
     for (kind, expected) in [("Approved", "True"), ("Settled", "False"), ("Ready", "False"), ("Reconciling", "True"), ("Active", "False")] {

@@ -19,7 +19,7 @@ pub const BROKEN: Duration = Duration::from_mins(2);
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 /// How one request comes to its end.
 pub const WAYS: [Way; 8] =
-    [Way::Expires, Way::GivenBack, Way::Revoked, Way::Deleted, Way::Unbound, Way::Approved, Way::Denied, Way::Withdrawn];
+    [Way::Expires, Way::DeactivatedByRequester, Way::Revoked, Way::Deleted, Way::Unbound, Way::Approved, Way::Denied, Way::Withdrawn];
 
 /// How a request comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Way {
     /// Its time is up.
     Expires,
     /// The requester deactivates it.
-    GivenBack,
+    DeactivatedByRequester,
     /// Security revokes it.
     Revoked,
     /// Somebody deletes the request.
@@ -99,7 +99,7 @@ impl One<'_> {
         }
         match way {
             Way::Expires => {}
-            Way::GivenBack => self.taken(async || self.decide(self.person, "Deactivate").await).await?,
+            Way::DeactivatedByRequester => self.taken(async || self.decide(self.person, "Deactivate").await).await?,
             Way::Revoked => self.taken(async || self.decide("security", "Revoke").await).await?,
             Way::Deleted => self.taken(async || self.delete("rar", &self.name).await).await?,
             Way::Unbound => {

@@ -15,7 +15,7 @@ impl World {
     /// `create` in `src/controller/requests/apply.rs`: what is checked last, and the one write that widens access.
     pub(crate) fn create(&mut self, setting: &Setting, who: Who, case: Case, heard: Heard, deadline: Time, call: Call) -> Rest {
         let (request, now) = (case.request, self.now);
-        if setting.has(Guard::TooLate) && setting.clock(who, now) >= i16::from(deadline) {
+        if setting.has(Guard::DeadlineExceeded) && setting.clock(who, now) >= i16::from(deadline) {
             return Rest::At(setting.when(who, deadline).max(now));
         }
         if setting.has(Guard::AskLeaseAgain) && !self.leads(who) {

@@ -24,8 +24,8 @@ pub enum Guard {
     DecisionNamesUid,
     /// The Lease is asked for again right before the grant (`create` in `src/controller/requests/apply.rs`).
     AskLeaseAgain,
-    /// No grant is made at or after its own deadline (`TooLate` in `src/controller/requests/apply.rs`).
-    TooLate,
+    /// No grant is made at or after its own deadline (`DeadlineExceeded` in `src/controller/requests/apply.rs`).
+    DeadlineExceeded,
     /// The deadline follows from times that the API server stored (`term` in `src/domain/start.rs`).
     StoredTimes,
     /// A status is written only over the version that was read (`write_status` in `src/controller/requests/apply.rs`).

@@ -50,13 +50,13 @@ variables:
     message: the operator may not make {{ .one }}s; only people do
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') != ''"
     reason: Forbidden
-    code: StampMissing
+    code: UserInfoMissing
     message: >-
       spec.{{ .stamp }} is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again in a moment;
       if it stays so, tell an admin to look at the Deployment {{ include "jit-rbac.webhook" .root }}
   - expression: "!variables.stamped || !(request.userInfo.?username.orValue('') in ['', 'system:anonymous'])"
     reason: Forbidden
-    code: SystemUser
+    code: SystemUserNotAllowed
     message: a {{ .one }} needs a person; sign in first
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') == request.userInfo.?username.orValue('')"
     reason: Forbidden

@@ -190,7 +190,7 @@ impl Cluster {
             policy: Some("two-eyes".to_owned()),
             record: other.facts.record.clone(),
         });
-        let hold = self.held.then(|| Refusal::new(crate::api::Reason::GuardsNotProven, "a guard is missing"));
+        let hold = self.held.then(|| Refusal::new(crate::api::Reason::GuardsNotVerified, "a guard is missing"));
         Snapshot {
             request: facts.clone(),
             namespace: self.namespaces.get(&facts.namespace).cloned().map_or(Lookup::Absent, Lookup::Found),

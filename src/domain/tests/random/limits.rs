@@ -137,7 +137,7 @@ proptest! {
         prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
         // Nor when everybody says it again for what is asked now: then an approval can only come later. Two cannot be compared so:
         // who is removed from a stage may count in the next, and who must comment says something else.
-        if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::TooLate {
+        if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::DeadlineExceeded {
             let (old, new) = (world.digest_if_known(), tightened.digest_if_known());
             let said_again = tightened.change(|w| {
                 for decision in &mut w.snapshot.decisions {

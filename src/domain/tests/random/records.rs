@@ -26,7 +26,7 @@ proptest! {
         if world.snapshot.request.record.state == Some(State::Scheduled) && without.state == State::Denied {
             without.state = State::Revoked;
             if without.reason == Reason::DeniedByApprover {
-                (without.reason, without.message) = (Reason::RevokedByPerson, without.message.replacen("denied", "revoked", 1));
+                (without.reason, without.message) = (Reason::RevokedByUser, without.message.replacen("denied", "revoked", 1));
             }
         }
         if verdict.binding == BindingAction::Create {
@@ -88,7 +88,7 @@ proptest! {
         if verdict.reason == Reason::BindingRemoved && recorded != Some(Reason::BindingRemoved) {
             prop_assert_eq!(&world.snapshot.binding, &Binding::Absent);
         }
-        if verdict.reason == Reason::BindingAltered || verdict.reason == Reason::BindingConflict {
+        if verdict.reason == Reason::BindingModified || verdict.reason == Reason::BindingConflict {
             prop_assert!(matches!(world.snapshot.binding, Binding::Present(_)));
         }
         // An end is an end only once the binding is gone: whoever reports it is told to make sure.

@@ -68,7 +68,7 @@ fn inv_08_without_asking_for_the_lease_again() {
 
 #[test]
 fn inv_01_without_a_check_for_too_late() {
-    breaks(&[INV_01], Guard::TooLate, &scope(&[Pause(A)], 1));
+    breaks(&[INV_01], Guard::DeadlineExceeded, &scope(&[Pause(A)], 1));
 }
 
 #[test]
