@@ -33,6 +33,7 @@ use super::{
     bundle,
 };
 use crate::{
+    api::names,
     config::{Certificate, Config},
     gather::{GatherError, WriteError, read, write},
     observe::health::Health,
@@ -50,8 +51,6 @@ const NOTICE: Duration = Duration::from_secs(3);
 const ATTEMPTS: usize = 5;
 /// Names by which the webhook is reached besides the configured ones: on the machine itself.
 const LOCAL_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
-/// Field manager of what the webhook writes.
-const MANAGER: &str = "jit-rbac-webhook";
 
 /// Why there is no certificate, or not the newest.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +189,7 @@ impl Keeper<'_> {
             let plan = authority::evaluate(now, &stored, names);
             let Some(made) = authority::carry_out(plan, now, &stored, &self.presented.authorities, names)? else { return Ok(stored) };
             secret.data.get_or_insert_default().extend(to_data(&made));
-            let post = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            let post = PostParams { field_manager: Some(names::WEBHOOK_FIELD_MANAGER.to_owned()), ..PostParams::default() };
             match write(|| format!("write {}", what()), api.replace(name, &post, &secret)).await {
                 Ok(_) => {
                     let why = match plan {
@@ -237,7 +236,7 @@ impl Keeper<'_> {
         if patch.is_empty() {
             return Ok(false);
         }
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(names::WEBHOOK_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         write(|| format!("write the CA into {}", what()), api.patch(name, &params, &Patch::<()>::Json(patch))).await?;
         info!(configuration = what(), "CA written");
         Ok(true)

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use tokio::time::Instant;
 
-use super::{events::Events, known::Known, lease::Leadership};
+use super::{known::Known, lease::Leadership};
 use crate::{
     api::{ApprovalPolicySpec, RoleActivationRequest, eligibility::RoleRef, request::ReviewState},
     clock::Clock,
@@ -22,13 +22,10 @@ use crate::{
         surroundings::{LiveRequest, World},
     },
     guards::Guards,
-    observe::metrics::ControllerMetrics,
+    observe::{events::Events, metrics::ControllerMetrics},
     queue::Queue,
     revoker::Revoker,
 };
-
-/// Field manager of all that the controller writes.
-pub const FIELD_MANAGER: &str = "jit-rbac";
 
 /// Shared by the controllers of one replica.
 pub struct Context {

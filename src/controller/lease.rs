@@ -320,7 +320,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World};
+    use crate::{clock::Clock, config::Config, gather::surroundings::World, observe::events::Events};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn f05_a_replica_whose_work_never_rests_renews_its_lease() {

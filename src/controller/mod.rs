@@ -3,7 +3,6 @@
 pub mod context;
 mod eligibilities;
 mod ended;
-pub mod events;
 pub mod known;
 #[cfg(test)]
 mod kstatus_tests;
@@ -25,7 +24,6 @@ use tracing::{error, info, warn};
 use self::{
     context::{Bindable, Context, Evidence, Reviews},
     ended::EndedRequests,
-    events::Events,
     lease::{Elector, Leadership},
     requests::Requests,
 };
@@ -46,6 +44,7 @@ use crate::{
     },
     guards::{Guards, expected::Expected},
     observe::{
+        events::Events,
         health::Health,
         metrics::{ControllerMetrics, Metrics},
     },
@@ -536,8 +535,10 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
-    use crate::api::{RoleActivationRequest, RoleActivationRequestSpec, RoleActivationRequestStatus};
-    use crate::gather::convert;
+    use crate::{
+        api::{RoleActivationRequest, RoleActivationRequestSpec, RoleActivationRequestStatus},
+        gather::convert,
+    };
 
     #[test]
     fn a_swept_binding_is_looked_at_unless_it_is_that_of_an_active_request() {

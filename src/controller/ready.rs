@@ -10,11 +10,12 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{context::FIELD_MANAGER, status};
+use super::status;
 use crate::{
     api::{
         Reason,
         conditions::{READY, RECONCILING, STALLED, Set, USABLE},
+        names::FIELD_MANAGER,
     },
     domain::{
         Refusal,

@@ -35,9 +35,9 @@ use crate::{
     api::{ApprovalPolicySpec, RoleEligibilitySpec},
     clock::Clock,
     config::Config,
-    controller::events::Events,
     domain::{Guards as Facts, Object, Refusal},
     gather::surroundings::World,
+    observe::events::Events,
 };
 
 /// Watches and proves the guards of one replica. Only the holder of the Lease proves; only it grants.

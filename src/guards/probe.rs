@@ -162,8 +162,8 @@ fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
             json!({
                 "apiVersion": RoleBinding::api_version(&()), "kind": RoleBinding::kind(&()),
                 "metadata": {"name": NAME, "labels": labels},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": config.controller.service_account},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": NAME}],
+                "roleRef": {"apiGroup": names::RBAC_GROUP, "kind": "ClusterRole", "name": config.controller.service_account},
+                "subjects": [{"apiGroup": names::RBAC_GROUP, "kind": "User", "name": NAME}],
             }),
         ),
         "guards" => Some(Probe::Label(config.webhook.validating_configuration.clone())),

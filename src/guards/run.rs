@@ -186,7 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::ledger::Ledger, *};
-    use crate::{clock::Clock, config::Config, controller::events::Events, gather::surroundings::World, guards::state_tests};
+    use crate::{clock::Clock, config::Config, gather::surroundings::World, guards::state_tests, observe::events::Events};
 
     /// The guards of a replica that reaches nobody.
     fn guards() -> Guards {

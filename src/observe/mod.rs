@@ -1,5 +1,6 @@
-//! What the operator tells about itself: health, metrics, logs.
+//! What the operator tells about itself and what it does: health, metrics, logs, Events.
 
+pub mod events;
 pub mod health;
 pub mod logs;
 pub mod metrics;

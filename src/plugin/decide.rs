@@ -4,7 +4,6 @@ use clap::Args;
 use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
-    commands::FIELD_MANAGER,
     follow::{Goal, follow},
     manifest,
     paint::Paint,
@@ -14,7 +13,7 @@ use super::{
     session::Session,
     words,
 };
-use crate::api::{ActivationDecision, Duration, Reason, RoleActivationRequest, State, Verb};
+use crate::api::{ActivationDecision, Duration, Reason, RoleActivationRequest, State, Verb, names::PLUGIN_FIELD_MANAGER};
 
 /// How long a decision may take to show before somebody is told that it does not.
 const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
@@ -32,7 +31,7 @@ pub async fn would_be_accepted(session: &Session, decision: &ActivationDecision)
 async fn send(session: &Session, decision: &ActivationDecision, dry_run: bool) -> Result<(), Problem> {
     let namespace = decision.namespace().unwrap_or_default();
     let api: Api<ActivationDecision> = session.api(&namespace)?;
-    let how = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let how = PostParams { dry_run, field_manager: Some(PLUGIN_FIELD_MANAGER.to_owned()) };
     let what = format!("{} '{namespace}/{}'", decision.spec.decision.as_str().to_lowercase(), decision.spec.request_ref.name);
     let stored = api.create(&how, decision).await.map_err(|error| Problem::of(&what, &error))?;
     manifest::is_stored_decision(decision, &stored)

@@ -17,10 +17,11 @@ use tracing::{info, warn};
 use super::{RequestError, Requests, report};
 use crate::{
     api::{
-        ActivationDecision, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State, names,
+        ActivationDecision, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleActivationRequestStatus, State,
+        names::{self, FIELD_MANAGER},
         request::{BindingRef, ReviewState, ReviewStatus},
     },
-    controller::{context::FIELD_MANAGER, owed, status},
+    controller::{owed, status},
     domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
     gather::{
         WriteError,
@@ -52,7 +53,6 @@ impl Applied {
 
 /// How the API server says that a namespace is being deleted, among the causes of a refusal.
 const TERMINATING: &str = "NamespaceTerminating";
-const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// What must be left of a grant when it is made: longer than the call usually takes. At its deadline the rules say that it came too late.
 const LEAST: TimeDelta = TimeDelta::milliseconds(200);
 
@@ -404,10 +404,14 @@ fn role_binding(grant: &Grant) -> RoleBinding {
             }]),
             ..ObjectMeta::default()
         },
-        role_ref: RoleRef { api_group: RBAC_GROUP.to_owned(), kind: grant.role.kind.as_str().to_owned(), name: grant.role.name.clone() },
+        role_ref: RoleRef {
+            api_group: names::RBAC_GROUP.to_owned(),
+            kind: grant.role.kind.as_str().to_owned(),
+            name: grant.role.name.clone(),
+        },
         subjects: Some(vec![Subject {
             // A ServiceAccount is of the core group, which is written as "".
-            api_group: subject.namespace.is_none().then(|| RBAC_GROUP.to_owned()),
+            api_group: subject.namespace.is_none().then(|| names::RBAC_GROUP.to_owned()),
             kind: subject.kind.clone(),
             name: subject.name.clone(),
             namespace: subject.namespace.clone(),

@@ -289,7 +289,7 @@ pub async fn create(session: &mut Session, request: &RoleActivationRequest, dry_
 
 async fn attempt(session: &Session, request: &RoleActivationRequest, dry_run: bool) -> Result<RoleActivationRequest, Problem> {
     let api: Api<RoleActivationRequest> = session.api(&request.namespace().unwrap_or_default())?;
-    let how = PostParams { dry_run, field_manager: Some(super::FIELD_MANAGER.to_owned()) };
+    let how = PostParams { dry_run, field_manager: Some(crate::api::names::PLUGIN_FIELD_MANAGER.to_owned()) };
     let stored = api.create(&how, request).await.map_err(|error| Problem::of("ask for it", &error))?;
     manifest::is_stored(request, &stored).map(|()| stored)
 }

@@ -102,7 +102,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
 
 async fn asked(session: &Session, wanted: &RoleActivationRequest) -> Result<Answer, Problem> {
     let api = session.api::<RoleActivationRequest>(&wanted.namespace().unwrap_or_default())?;
-    let how = kube::api::PostParams { dry_run: true, field_manager: Some(super::FIELD_MANAGER.to_owned()) };
+    let how = kube::api::PostParams { dry_run: true, field_manager: Some(crate::api::names::PLUGIN_FIELD_MANAGER.to_owned()) };
     match api.create(&how, wanted).await.map_err(|error| Problem::of("ask the API server", &error)) {
         Ok(_) => Ok(Answer::Pass("would accept the request (server dry run)".to_owned())),
         Err(Problem::Refused { reason, message }) => Ok(Answer::Fail(Refusal::new(reason.unwrap_or(api::Reason::InvalidField), message))),

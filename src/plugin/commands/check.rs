@@ -257,7 +257,7 @@ async fn webhook(session: &Session) -> Finding {
         let mut nobody = manifest::request("-", &namespace, "check", &Said::default())?;
         "jit-check-".clone_into(nobody.metadata.generate_name.get_or_insert_default());
         let api = session.api::<crate::api::RoleActivationRequest>(&namespace)?;
-        let how = PostParams { dry_run: true, field_manager: Some(super::FIELD_MANAGER.to_owned()) };
+        let how = PostParams { dry_run: true, field_manager: Some(crate::api::names::PLUGIN_FIELD_MANAGER.to_owned()) };
         api.create(&how, &nobody).await.map_err(|error| Problem::of("ask the webhook", &error))
     };
     match asked.await {

@@ -25,6 +25,3 @@ pub mod unblock;
 pub mod version;
 pub mod wait;
 pub mod whoami;
-
-/// How objects say that this program made them.
-pub const FIELD_MANAGER: &str = "kubectl-jit";
