@@ -20,11 +20,12 @@ use crate::{
         Lookup, Refusal,
         author::{self, Demand, Offer, Question, Written},
         checked::{AuthorCheck, CheckedRole, SeenPolicy},
+        convert::attributes,
         facts::Object,
     },
     gather::{
         GatherError,
-        access::{Access, ask, attributes},
+        access::{Access, ask},
         offers,
         surroundings::Source,
     },

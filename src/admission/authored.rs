@@ -21,14 +21,15 @@ use crate::{
         names,
     },
     domain::{
-        Lookup, Object, Refusal, RoleFacts, acting, author, checked::AuthorCheck, duration, eligibility, emergency, namespace, policy,
-        risks,
+        Lookup, Object, Refusal, RoleFacts, acting, author,
+        checked::AuthorCheck,
+        convert::{self, attributes},
+        duration, eligibility, emergency, namespace, policy, risks,
     },
     gather::{
         GatherError,
-        access::{Access, ask, attributes},
+        access::{Access, ask},
         cache::Key,
-        convert,
         surroundings::{Policy, Source},
     },
 };

@@ -13,15 +13,19 @@ use super::{
 use crate::{
     api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp},
     domain::{
-        Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, author::Question, bounds,
-        decide::decide, decisions, person,
+        Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting,
+        author::Question,
+        bounds,
+        convert::{self, attributes},
+        decide::decide,
+        decisions, person,
     },
     gather::{
         GatherError,
-        access::{Access, ask, attributes},
+        access::{Access, ask},
         beside::{self, Bindings, From},
         cache::Key,
-        convert, debts,
+        debts,
         horizon::AsOf,
         live,
         surroundings::Source,

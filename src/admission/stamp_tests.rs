@@ -51,7 +51,7 @@ fn request(spec: &Value) -> Value {
 fn facts() -> RequestFacts {
     let mut stored = request(&json!({"eligibilityRef": {"name": "oncall"}, "requester": {"username": "dev"}}));
     stored["metadata"]["uid"] = json!("r-1");
-    crate::gather::convert::request(&serde_json::from_value(stored).unwrap())
+    crate::domain::convert::request(&serde_json::from_value(stored).unwrap())
 }
 
 #[test]

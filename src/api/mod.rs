@@ -13,6 +13,7 @@ pub mod policy;
 pub mod reason;
 pub mod request;
 pub mod selectors;
+pub mod stored;
 pub mod text;
 
 pub use decision::{ActivationDecision, ActivationDecisionSpec, Verb};

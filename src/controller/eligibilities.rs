@@ -15,11 +15,11 @@ use crate::{
         eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
         names,
     },
-    domain::{Lookup, Object, Refusal, author, checked, eligibility, namespace, policy, risks},
+    domain::{Lookup, Object, Refusal, author, checked, convert, eligibility, namespace, policy, risks},
     gather::{
         access::{self, Access},
         cache::Key,
-        convert, read,
+        read,
         surroundings::Source,
     },
     queue::Next,
@@ -146,7 +146,7 @@ async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, Report
         return Ok(true);
     }
     let what = || format!("whether {} '{}' may be bound", role.kind, role.name);
-    let may = access::ask_of_us(&context.client, what, &author::bind(role, None)).await? == Access::Yes;
+    let may = access::ask_of_us(&context.client, what, convert::attributes(&author::bind(role, None))).await? == Access::Yes;
     if may {
         context.bindable.note(role);
     }

@@ -31,7 +31,7 @@ use crate::{
     api::{ActivationDecision, ApprovalPolicySpec, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState},
     clock::Clock,
     config::Config,
-    domain::{Lookup, RequestFacts, evidence, namespace},
+    domain::{Lookup, RequestFacts, evidence, guards::expected::Expected, namespace},
     gather::{
         self,
         cache::{Cache, Changed, Key},
@@ -42,7 +42,7 @@ use crate::{
         watch::Event,
         watches::{self, PutBack},
     },
-    guards::{Guards, expected::Expected},
+    guards::Guards,
     observe::{
         events::Events,
         health::Health,
@@ -537,7 +537,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{RoleActivationRequest, RoleActivationRequestSpec, RoleActivationRequestStatus},
-        gather::convert,
+        domain::convert,
     };
 
     #[test]

@@ -12,8 +12,8 @@ use crate::{
         ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
         conditions::{self, EVIDENCE_SEEN, Set},
     },
-    domain::{Refusal, evidence, policy},
-    gather::{cache::Key, convert, read},
+    domain::{Refusal, convert, evidence, policy},
+    gather::{cache::Key, read},
     queue::Next,
 };
 

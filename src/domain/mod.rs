@@ -10,6 +10,7 @@ pub mod author;
 pub mod binding;
 pub mod bounds;
 pub mod checked;
+pub mod convert;
 pub mod decide;
 pub mod decisions;
 pub mod digest;

@@ -8,12 +8,9 @@ use super::refusal::Refusal;
 use crate::api::{
     Reason,
     eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RoleRef, RoleStatus},
+    stored::MAX_RULES,
     text::printable,
 };
-
-/// Most bytes of a role's rules, as the API server writes them. What is longer is not read, and the role is not granted: one object of
-/// 1.5 MB can hold so many short names that they take ten times that in memory, and anybody may make some who is admin of a namespace.
-pub const MAX_RULES: usize = 256 << 10;
 
 /// One rule of a role: what RBAC's `PolicyRule` says, each list sorted and without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

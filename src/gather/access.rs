@@ -7,7 +7,6 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, Client, api::PostParams};
 
 use super::{GatherError, read};
-use crate::domain::author::Question;
 
 /// What the API server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,25 +47,9 @@ pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAc
 /// # Errors
 ///
 /// The API server did not answer.
-pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, question: &Question<'_>) -> Result<Access, GatherError> {
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes(question)), ..SelfSubjectAccessReviewSpec::default() };
+pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, about: ResourceAttributes) -> Result<Access, GatherError> {
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(about), ..SelfSubjectAccessReviewSpec::default() };
     let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
-}
-
-/// What a question is about, as the API server wants it.
-#[must_use]
-pub fn attributes(question: &Question<'_>) -> ResourceAttributes {
-    let (resource, subresource) =
-        question.resource.split_once('/').map_or((question.resource, None), |(resource, sub)| (resource, Some(sub)));
-    ResourceAttributes {
-        verb: Some(question.verb.to_owned()),
-        group: Some(question.group.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: subresource.map(ToOwned::to_owned),
-        name: Some(question.name.to_owned()),
-        namespace: question.namespace.map(ToOwned::to_owned),
-        ..ResourceAttributes::default()
-    }
 }

@@ -10,14 +10,13 @@ use kube::Client;
 use super::{
     GatherError,
     cache::Key,
-    convert,
     horizon::AsOf,
     live::{self, Wanted},
     surroundings::{Eligibility, LiveRequest, Surroundings, World},
 };
 use crate::{
     api::{State, names::binding_name, request::ReviewState},
-    domain::{Base, Binding, Lookup, Peer, RequestFacts, person::Identities},
+    domain::{Base, Binding, Lookup, Peer, RequestFacts, convert, person::Identities},
 };
 
 /// Whether bindings may be read: the webhook may not.

@@ -1,15 +1,13 @@
 //! What is kept of each kind of object that is watched or listed: what the rules read, and nothing else (T26).
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{api::rbac::v1::PolicyRule, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::sieve::{Keep, SHORT};
-use crate::{
-    api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names},
-    domain::role::MAX_RULES,
+use crate::api::{
+    ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names,
+    stored::{MAX_RULES, StoredNamespace, StoredRole},
 };
 
 /// Limit of a spec and of a status, in bytes. The schemas allow less.
@@ -144,65 +142,12 @@ impl Kept for BareMeta {
     }
 }
 
-/// Something, or the number of bytes that it has, which are too many.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Limited<T> {
-    /// It.
-    Within(T),
-    /// So many bytes.
-    Beyond(usize),
-}
-
-/// A namespace.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "NamespaceText")]
-pub struct StoredNamespace {
-    /// Metadata, with labels unless they are too long.
-    pub metadata: ObjectMeta,
-    /// True where they are.
-    pub labels_too_long: bool,
-}
-
-#[derive(Deserialize)]
-struct NamespaceText {
-    metadata: MetaText,
-}
-
-#[derive(Deserialize)]
-struct MetaText {
-    labels: Option<Limited<BTreeMap<String, String>>>,
-    #[serde(flatten)]
-    rest: ObjectMeta,
-}
-
-impl From<NamespaceText> for StoredNamespace {
-    fn from(NamespaceText { metadata }: NamespaceText) -> Self {
-        let (labels, labels_too_long) = match metadata.labels {
-            Some(Limited::Within(labels)) => (Some(labels), false),
-            Some(Limited::Beyond(_)) => (None, true),
-            None => (None, false),
-        };
-        Self { metadata: ObjectMeta { labels, ..metadata.rest }, labels_too_long }
-    }
-}
-
 impl Kept for StoredNamespace {
     const OBJECT: &'static Keep = &object!([("labels", Keep::UpTo(MAX_LABELS))], []);
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
-}
-
-/// A Role or `ClusterRole`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct StoredRole {
-    /// Metadata.
-    pub metadata: ObjectMeta,
-    /// Its rules.
-    #[serde(default)]
-    pub rules: Option<Limited<Vec<PolicyRule>>>,
 }
 
 impl Kept for StoredRole {
@@ -215,10 +160,15 @@ impl Kept for StoredRole {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
-    use crate::gather::sieve::{Part, Sieve};
+    use crate::{
+        api::stored::Limited,
+        gather::sieve::{Part, Sieve},
+    };
 
     fn read<K: Kept>(stored: &serde_json::Value) -> K {
         let mut kept = None;

@@ -16,14 +16,14 @@ use kube::{Client, core::DeserializeGuard};
 use tokio::sync::watch as channel;
 
 use super::{
-    cache, convert,
+    cache,
     kept::Kept,
     watch::{self, Event, Source},
     watches::{Place, Watches},
 };
 use crate::{
     api::{RoleActivationRequest, State},
-    domain::{Record, RequestFacts},
+    domain::{Record, RequestFacts, convert},
 };
 
 /// How much longer than the longest cooldown an end is remembered: a grant starts at the instant that completed its approval, which may

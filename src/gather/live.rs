@@ -3,14 +3,14 @@
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, Resource, core::DeserializeGuard};
 
-use super::{GatherError, convert, horizon::AsOf, pages::Pages, read};
+use super::{GatherError, horizon::AsOf, pages::Pages, read};
 use crate::{
     api::{
         ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names,
         request::ReviewState,
         selectors::{in_state, live_states, of_requester, on_request, under_eligibility},
     },
-    domain::{Binding, Lookup, Object, RequestFacts, Unread, fold::Fold},
+    domain::{Binding, Lookup, Object, RequestFacts, Unread, convert, fold::Fold},
 };
 
 /// A request as it is stored, with the facts of it.

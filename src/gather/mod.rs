@@ -3,7 +3,6 @@
 pub mod access;
 pub mod beside;
 pub mod cache;
-pub mod convert;
 pub mod debts;
 pub mod horizon;
 pub mod kept;

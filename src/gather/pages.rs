@@ -11,7 +11,7 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{GatherError, convert, horizon::AsOf, read};
+use super::{GatherError, horizon::AsOf, read};
 use crate::{
     api::{
         ActivationDecisionSpec, Line, RoleActivationRequestSpec, RoleActivationRequestStatus, Stamp, Verb, conditions,
@@ -19,7 +19,7 @@ use crate::{
         request::{Extends, ReviewStatus},
         text::printable,
     },
-    domain::{Object, RequestFacts, Unreadable},
+    domain::{Object, RequestFacts, Unreadable, convert},
 };
 
 /// Objects of one page. Admission bounds what each of them takes.

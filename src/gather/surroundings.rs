@@ -17,8 +17,7 @@ use tokio::sync::{Semaphore, watch as channel};
 use super::{
     GatherError,
     cache::{self, Cache, Changed, Key},
-    convert,
-    kept::{Kept, StoredNamespace, StoredRole},
+    kept::Kept,
     last_ends::LastEnds,
     read,
     stream::{self, Form},
@@ -31,8 +30,9 @@ use crate::{
         ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
         eligibility::{RoleKind, RoleRef},
         names, selectors,
+        stored::{StoredNamespace, StoredRole},
     },
-    domain::{Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, duration},
+    domain::{Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, convert, duration},
 };
 
 /// An eligibility as the rules see it.

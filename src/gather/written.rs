@@ -54,7 +54,7 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::RoleActivationRequest, gather::convert};
+    use crate::{api::RoleActivationRequest, domain::convert};
 
     fn request(uid: &str) -> RequestFacts {
         let mut stored = RoleActivationRequest::new(uid, crate::api::RoleActivationRequestSpec::default());

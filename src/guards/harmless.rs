@@ -48,7 +48,8 @@ fn leaves_out(selector: &Value, never_granted_in: impl Fn(&str) -> bool) -> bool
 
 #[cfg(test)]
 mod tests {
-    use super::{super::compare::difference, *};
+    use super::*;
+    use crate::domain::guards::compare::difference;
 
     fn webhook(scope: &str, selector: Option<Value>) -> Value {
         let mut webhook = json!({"rules": [{"apiGroups": ["jitrbac.dev"], "resources": ["a"], "scope": scope}], "failurePolicy": "Fail"});

@@ -3,10 +3,8 @@
 //!
 //! Nothing here ever takes part in an end of a grant: a guard that is weak keeps new grants back and nothing else.
 
-pub mod compare;
 pub mod expected;
 pub mod harmless;
-pub mod ledger;
 mod probe;
 mod prove;
 mod run;
@@ -14,8 +12,6 @@ mod skew;
 mod state;
 mod watch;
 
-#[cfg(test)]
-mod ledger_tests;
 #[cfg(test)]
 mod state_tests;
 
@@ -25,17 +21,18 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tokio::sync::{Notify, watch as channel};
 
-use self::{
-    expected::Expected,
-    ledger::{Kind, Ledger},
-    state::State,
-};
-pub use self::{probe::DIFFERS, state::cure};
+use self::state::State;
 use crate::{
     api::{ApprovalPolicySpec, RoleEligibilitySpec},
     clock::Clock,
     config::Config,
-    domain::{Guards as Facts, Object, Refusal},
+    domain::{
+        Guards as Facts, Object, Refusal,
+        guards::{
+            expected::Expected,
+            ledger::{Kind, Ledger},
+        },
+    },
     gather::surroundings::World,
     observe::events::Events,
 };

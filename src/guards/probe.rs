@@ -10,10 +10,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::expected::GuardKind;
 use crate::{
     api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names},
     config::Config,
+    domain::guards::expected::GuardKind,
     errors::one_line,
 };
 
@@ -24,9 +24,6 @@ const NAME: &str = "jit-rbac-probe";
 
 /// What is wrong with a policy that says what it must and does not refuse.
 pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
-
-/// What is wrong with a guard that was changed; what differs follows.
-pub const DIFFERS: &str = "does not say what it must";
 
 /// What came of looking at one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,18 +13,23 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Guards,
-    compare::{difference, served_by},
-    expected::{Expected, GuardKind},
-    harmless,
-    ledger::{Kind, Known, Pair, Stored},
-    probe::{self, DIFFERS, Finding},
+    Guards, harmless,
+    probe::{self, Finding},
     skew::Skew,
     watch::pair,
 };
 use crate::{
     api::{ApprovalPolicy, RoleEligibility, conditions},
-    domain::{Refusal, namespace::SYSTEM_NAMESPACES},
+    domain::{
+        Refusal,
+        guards::{
+            DIFFERS,
+            compare::{difference, served_by},
+            expected::{Expected, GuardKind},
+            ledger::{Kind, Known, Pair, Stored},
+        },
+        namespace::SYSTEM_NAMESPACES,
+    },
     errors::one_line,
     gather::{GatherError, read, write},
 };

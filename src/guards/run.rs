@@ -7,12 +7,17 @@ use tracing::{info, warn};
 
 use super::{
     Guards,
-    ledger::{Kind, Known, Pair, Proven},
     probe::Finding,
     prove::Found,
     state::{Begun, Step},
 };
-use crate::{api::Reason, domain::Refusal};
+use crate::{
+    api::Reason,
+    domain::{
+        Refusal,
+        guards::ledger::{Kind, Known, Pair, Proven},
+    },
+};
 
 /// How often all guards are compared while they hold.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -185,8 +190,11 @@ mod tests {
     use kube::{Client, client::Body};
     use serde_json::json;
 
-    use super::{super::ledger::Ledger, *};
-    use crate::{clock::Clock, config::Config, gather::surroundings::World, guards::state_tests, observe::events::Events};
+    use super::*;
+    use crate::{
+        clock::Clock, config::Config, domain::guards::ledger::Ledger, gather::surroundings::World, guards::state_tests,
+        observe::events::Events,
+    };
 
     /// The guards of a replica that reaches nobody.
     fn guards() -> Guards {

@@ -5,11 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    ledger::{Kind, Known, Ledger, Pair, Proven, Stored, TooMany},
-    probe::{DIFFERS, Finding, NOT_IN_FORCE},
+    probe::{Finding, NOT_IN_FORCE},
     skew::Skew,
 };
-use crate::domain::{GuardFacts, Refusal, guards};
+use crate::domain::{
+    GuardFacts, Refusal,
+    guards::{
+        self, API_SERVICE, cure,
+        ledger::{Kind, Known, Ledger, Pair, Proven, Stored, TooMany},
+    },
+};
 
 /// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -289,28 +294,6 @@ impl State {
         };
         Err(guards::written_unguarded(&format!("{what} '{name}'")))
     }
-}
-
-/// How the keys of guards begin that say who serves our kinds.
-const API_SERVICE: &str = "APIService ";
-
-/// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
-/// object goes first; but a CRD would take every record with it.
-#[must_use]
-pub fn cure(key: &str, why: &str) -> String {
-    let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
-    let upgrade = "'helm upgrade' with the values of the release";
-    if key.starts_with(API_SERVICE) {
-        // It is the API server's own, which makes it anew.
-        return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server makes it anew");
-    }
-    if kind == "CustomResourceDefinition" {
-        return format!("An admin restores it: run {upgrade}, with --server-side=true --force-conflicts");
-    }
-    if !why.starts_with(DIFFERS) {
-        return format!("An admin restores it: run {upgrade}");
-    }
-    format!("An admin restores it: run 'kubectl delete {} {name}', then {upgrade}", kind.to_lowercase())
 }
 
 /// What the begin of proven time meant for what exists.

@@ -6,12 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::advance;
 
 use super::{
-    ledger::{Kind, Known, Ledger, Pair, Proven, Stored},
     probe::Finding,
     skew::Skew,
     state::{State, Step},
 };
-use crate::api::Reason;
+use crate::{
+    api::Reason,
+    domain::guards::ledger::{Kind, Known, Ledger, Pair, Proven, Stored},
+};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)

@@ -6,14 +6,16 @@ use kube::{
     api::{DynamicObject, ObjectMeta},
 };
 
-use super::{
-    Guards,
-    expected::{Expected, GuardKind},
-    ledger::Pair,
-};
-use crate::gather::{
-    kept::BareMeta,
-    watch::{Event, Source, run},
+use super::Guards;
+use crate::{
+    domain::guards::{
+        expected::{Expected, GuardKind},
+        ledger::Pair,
+    },
+    gather::{
+        kept::BareMeta,
+        watch::{Event, Source, run},
+    },
 };
 
 impl Guards {

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors},
-    domain::{Object, RequestFacts},
-    gather::convert,
+    domain::{Object, RequestFacts, convert},
 };
 
 /// Objects a page.

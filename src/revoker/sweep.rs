@@ -15,12 +15,8 @@ use super::{
 };
 use crate::{
     api::names,
-    domain::binding::deadline_of,
-    gather::{
-        GatherError, convert,
-        kept::BindingMark,
-        stream::{self as answers, Form},
-    },
+    domain::{binding::deadline_of, convert},
+    gather::{GatherError, kept::BindingMark, stream as answers, stream::Form},
 };
 
 /// Bindings that are listed at a time.

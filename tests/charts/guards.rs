@@ -2,10 +2,11 @@
 
 use jit_rbac::{
     api::names,
-    guards::{
+    domain::guards::{
         compare::difference,
-        expected::{Expected, GuardKind, api_service, crds},
+        expected::{Expected, GuardKind, api_service},
     },
+    guards::expected::crds,
 };
 use serde_json::{Value, json};
 

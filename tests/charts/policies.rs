@@ -162,7 +162,7 @@ fn t41_the_guards_are_our_configurations_and_our_kinds() {
     for (plural, _) in crds::all().unwrap() {
         assert!(text.contains(&format!("{plural}.{}", names::GROUP)), "{plural}");
     }
-    assert!(text.contains(&jit_rbac::guards::expected::api_service().name), "{text}");
+    assert!(text.contains(&jit_rbac::domain::guards::expected::api_service().name), "{text}");
     let rules = policy("guards")["spec"]["matchConstraints"]["resourceRules"].to_string();
     for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions/*", "apiservices/*"] {
         assert!(rules.contains(resource), "{resource}");

@@ -9,14 +9,13 @@ use super::activate::{Start, start};
 use crate::{
     api::{self, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party},
     domain::{
-        Debt, Object, Peer, Record, Refusal, RequestFacts, Settings, duration, eligibility, emergency, evidence,
+        Debt, Object, Peer, Record, Refusal, RequestFacts, Settings, convert, duration, eligibility, emergency, evidence,
         limits::{self, Beside},
         namespace::{self, GuardedLabels},
         one_live,
         person::{Account, Identities},
         policy, requirements, start as term, windows,
     },
-    gather::convert,
     plugin::{
         flags::Output,
         manifest::{self, Asked},

@@ -24,9 +24,13 @@ use crate::{
         names::{self, GROUP},
         text::printable,
     },
-    domain::{Refusal, author::Question},
+    domain::{
+        Refusal,
+        author::Question,
+        convert::attributes,
+        guards::{DIFFERS, compare, cure, expected::Expected, ledger::Ledger},
+    },
     gather::access::{self, Access},
-    guards::{DIFFERS, compare, cure, expected::Expected, ledger::Ledger},
     kubernetes,
     plugin::{
         flags::Output,
@@ -225,7 +229,7 @@ async fn rights(session: &Session) -> Finding {
     let mut missing = Vec::new();
     for (verb, resource, namespace) in asked {
         let question = Question { verb, group: GROUP, resource, name: "", namespace };
-        match access::ask_of_us(&session.client, || format!("whether you may {verb} {resource}"), &question).await {
+        match access::ask_of_us(&session.client, || format!("whether you may {verb} {resource}"), attributes(&question)).await {
             Ok(Access::Yes) => {}
             Ok(Access::No) => missing.push(format!("{verb} {resource}")),
             Ok(Access::Unclear(why)) => return Finding { what, health: Health::Unknown, said: printable(&why) },
@@ -234,7 +238,8 @@ async fn rights(session: &Session) -> Finding {
     }
     if missing.is_empty() {
         let everywhere = Question { verb: "list", group: GROUP, resource: "roleactivationrequests", name: "", namespace: None };
-        let asked = access::ask_of_us(&session.client, || "whether you may list roleactivationrequests".to_owned(), &everywhere).await;
+        let asked =
+            access::ask_of_us(&session.client, || "whether you may list roleactivationrequests".to_owned(), attributes(&everywhere)).await;
         // Whoever binds people in their namespaces only has left nothing out.
         let narrow = if let Ok(Access::No) = asked { ", and list requests in your namespaces only" } else { "" };
         return Finding { what, health: Health::Well, said: format!("you may ask and decide in namespace '{namespace}'{narrow}") };
@@ -242,7 +247,9 @@ async fn rights(session: &Session) -> Finding {
     let missing = missing.join(", ");
     // Who defines eligibilities need not be eligible for anything himself.
     let defines = Question { verb: "update", group: GROUP, resource: "roleeligibilities", name: "", namespace: None };
-    if let Ok(Access::Yes) = access::ask_of_us(&session.client, || "whether you may update roleeligibilities".to_owned(), &defines).await {
+    if let Ok(Access::Yes) =
+        access::ask_of_us(&session.client, || "whether you may update roleeligibilities".to_owned(), attributes(&defines)).await
+    {
         return Finding { what, health: Health::Unknown, said: format!("as an admin; to activate something yourself you lack: {missing}") };
     }
     let said = format!("you may not {missing}: an admin must bind you to the ClusterRole for requesters (chart jit-access)");
@@ -429,7 +436,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::guards::ledger::{Kind, Known, Pair, Proven, Stored};
+    use crate::domain::guards::ledger::{Kind, Known, Pair, Proven, Stored};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()

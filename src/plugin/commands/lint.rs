@@ -12,12 +12,11 @@ use crate::{
         self, ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
     },
     domain::{
-        Object, Settings, acting, duration, eligibility, evidence,
+        Object, Settings, acting, convert, duration, eligibility, evidence,
         namespace::{self, GuardedLabels},
         person::Identities,
         policy, requirements,
     },
-    gather::convert,
     plugin::{
         files::{self, Document},
         paint::Paint,

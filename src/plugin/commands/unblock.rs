@@ -14,12 +14,13 @@ use tokio::process::Command;
 
 use super::{activate, roles};
 use crate::{
-    api::{RoleEligibility, eligibility::RoleKind, names},
-    domain::{eligibility, risks, role::Rule},
-    gather::{
-        convert,
-        kept::{Limited, StoredRole},
+    api::{
+        RoleEligibility,
+        eligibility::RoleKind,
+        names,
+        stored::{Limited, StoredRole},
     },
+    domain::{convert, eligibility, risks, role::Rule},
     plugin::{
         flags::Output,
         manifest::Asked,

@@ -15,8 +15,7 @@ use serde_json::json;
 
 use crate::{
     api::{RoleActivationRequest, State, identity::SERVICE_ACCOUNT_PREFIX, selectors},
-    domain::role::Rule,
-    gather::convert,
+    domain::{convert, role::Rule},
     plugin::{
         chains,
         flags::{Flags, Output},

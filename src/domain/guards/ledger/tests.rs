@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::ledger::{Kind, Known, Ledger, Pair, Proven, Stored};
+use super::{Kind, Known, Ledger, Pair, Proven, Stored};
 use crate::domain::Span;
 
 /// So many seconds after noon.

@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::rbac::v1::{PolicyRule, RoleBinding},
+    api::{
+        authorization::v1::ResourceAttributes,
+        rbac::v1::{PolicyRule, RoleBinding},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::core::{DeserializeGuard, object::HasSpec};
 
-use super::kept::{Limited, StoredNamespace, StoredRole};
 use crate::{
     api::{
         ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleActivationRequestStatus, conditions,
         eligibility::{RoleKind, RoleRef},
         names,
+        stored::{Limited, StoredNamespace, StoredRole},
         text::printable,
     },
     domain::{
         BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
+        author::Question,
         binding::BindingSubject,
         checked::AuthorCheck,
         role::{Rule, Rules},
@@ -196,4 +200,20 @@ pub fn binding(stored: &RoleBinding) -> BindingFacts {
 #[must_use]
 pub fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_LABEL)).is_some_and(|value| value == names::MANAGED_VALUE)
+}
+
+/// What a question is about, as the API server wants it.
+#[must_use]
+pub fn attributes(question: &Question<'_>) -> ResourceAttributes {
+    let (resource, subresource) =
+        question.resource.split_once('/').map_or((question.resource, None), |(resource, sub)| (resource, Some(sub)));
+    ResourceAttributes {
+        verb: Some(question.verb.to_owned()),
+        group: Some(question.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(ToOwned::to_owned),
+        name: Some(question.name.to_owned()),
+        namespace: question.namespace.map(ToOwned::to_owned),
+        ..ResourceAttributes::default()
+    }
 }
