@@ -1,26 +1,17 @@
 //! The way to the API server, and the way out.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
-use kube::{Client, Config};
+use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tower::{Service, layer::layer_fn};
 use tracing::{info, warn};
 
 use crate::{
-    client::{
-        self, Stdin,
-        kubeconfig::{self, Target, Wanted},
+    kube_io::{
+        clock::Clock,
+        connect::{AskAgain, attempt},
     },
-    clock::Clock,
-    errors::one_line,
-    kubernetes,
     observe::health::Health,
 };
 
@@ -31,17 +22,6 @@ pub const PATIENCE_AT_STOP: Duration = Duration::from_secs(8);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Who asks again when the API server is overloaded or away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskAgain {
-    /// Whoever called, by pauses of his own: the queues know what is urgent. Beneath them the client would wait without a word, longer and
-    /// longer, up to minutes.
-    Caller,
-    /// The client, as long as the call may take: an admission answers once.
-    Client,
-}
 
 /// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
 /// longer and longer. `clock` hears what time it is there, from every answer.
@@ -53,9 +33,10 @@ pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Heal
 }
 
 async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -> Client {
+    let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
     let mut pause = FIRST_PAUSE;
     loop {
-        match attempt(process, again, clock).await {
+        match attempt(&agent, again, clock).await {
             Ok(client) => {
                 health.set(NEED, true);
                 return client;
@@ -66,84 +47,6 @@ async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-    }
-}
-
-async fn attempt(process: &str, again: AskAgain, clock: &Clock) -> Result<Client, String> {
-    let mut target = target()?;
-    let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
-    let agent = HeaderValue::from_str(&agent).map_err(|error| error.to_string())?;
-    target.config.headers.push((http::header::USER_AGENT, agent));
-    target.config.default_retry = again == AskAgain::Client;
-    let server = target.config.cluster_url.to_string();
-    // A credential plugin may take its time.
-    let built = tokio::task::spawn_blocking(move || client::builder(target, Stdin::Log)).await;
-    let built = built.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
-    let client = built.with_layer(&listening).build();
-    match tokio::time::timeout(ANSWER_WITHIN, client.apiserver_version()).await {
-        Ok(Ok(version)) => {
-            info!(server, version = version.git_version, "the API server answers");
-            if let Some(why) = kubernetes::doubt(&version) {
-                let tried = format!("1.{} to 1.{}", kubernetes::OLDEST, kubernetes::NEWEST);
-                warn!(why, version = version.git_version, tried, "not tried on this Kubernetes");
-            }
-            Ok(client)
-        }
-        Ok(Err(error @ kube::Error::Service(_))) => Err(one_line(&error)),
-        Ok(Err(error)) => Err(format!("{server}: {}", one_line(&error))),
-        Err(_) => Err(format!("{server}: no answer within {ANSWER_WITHIN:?}")),
-    }
-}
-
-/// The kubeconfig's current context where there is a kubeconfig, as outside of a cluster; else the pod's own account. Within a cluster no
-/// proxy is asked: what the environment of a pod says is meant for the world outside.
-fn target() -> Result<Target, String> {
-    if let Some(found) = kubeconfig::files()? {
-        return kubeconfig::resolve(&found, Wanted::default());
-    }
-    match Config::incluster() {
-        Ok(config) => Ok(Target { config, exec: None }),
-        // Outside of a cluster nobody wants to hear that this is none.
-        Err(error) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Err(one_line(&error)),
-        Err(_) => {
-            let looked: Vec<String> = kubeconfig::paths().iter().map(|path| path.display().to_string()).collect();
-            Err(format!("there is no kubeconfig ({}), and this is no pod", looked.join(", ")))
-        }
-    }
-}
-
-/// Lets a clock hear what time it is at the API server.
-#[derive(Clone)]
-struct Listening<S> {
-    inner: S,
-    clock: Clock,
-}
-
-impl<S, B, A> Service<Request<B>> for Listening<S>
-where
-    S: Service<Request<B>, Response = Response<A>>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let clock = self.clock.clone();
-        let before = clock.own();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await?;
-            if let Some(servers) = kubernetes::time_of_answer(answer.headers()) {
-                clock.heard(servers, before, clock.own());
-            }
-            Ok(answer)
-        })
     }
 }
 

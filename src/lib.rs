@@ -4,21 +4,18 @@
 
 pub mod admission;
 pub mod api;
-pub mod client;
-pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod controller;
+pub mod crds;
 pub mod domain;
-pub mod errors;
 pub mod gather;
 pub mod guards;
 mod http_server;
-pub mod kubernetes;
+pub mod kube_io;
 mod listen;
 pub mod observe;
 pub mod plugin;
 pub mod queue;
-pub mod redact;
 pub mod revoker;
 mod survey;

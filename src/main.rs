@@ -10,11 +10,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use jit_rbac::{
-    admission, api,
-    clock::Clock,
+    admission,
     config::Config,
-    connect::{self, AskAgain},
-    controller, guards,
+    connect, controller, crds, guards,
+    kube_io::{clock::Clock, connect::AskAgain},
     observe::{
         health::Health,
         logs::{self, Format},
@@ -133,7 +132,7 @@ where
 }
 
 fn crds(directory: Option<&Path>) -> Result<(), String> {
-    let all = api::crds::all().map_err(|error| error.to_string())?;
+    let all = crds::all().map_err(|error| error.to_string())?;
     match directory {
         None => {
             let mut text = String::new();

@@ -18,7 +18,7 @@ use tokio_util::{
     time::{DelayQueue, delay_queue},
 };
 
-use crate::clock::Clock;
+use crate::kube_io::clock::Clock;
 
 /// How long a timer for times of day is trusted at most before the clock is read again. There is one for all of them: a timer a key would
 /// have thousands of them fire for nothing.

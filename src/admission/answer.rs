@@ -10,7 +10,7 @@ use super::desk::Class;
 use crate::{
     api::{Reason, text::printable},
     domain::Refusal,
-    gather::GatherError,
+    kube_io::call::ReadError,
     survey::{Survey, survey_two},
 };
 
@@ -160,8 +160,8 @@ impl From<Refusal> for Answer {
     }
 }
 
-impl From<GatherError> for Answer {
-    fn from(error: GatherError) -> Self {
+impl From<ReadError> for Answer {
+    fn from(error: ReadError) -> Self {
         Self::Unexamined(format!("{error}; nothing is let through unexamined, try again"))
     }
 }

@@ -23,11 +23,10 @@ use crate::{
         convert::attributes,
         facts::Object,
     },
-    gather::{
-        GatherError,
+    gather::{offers, surroundings::Source},
+    kube_io::{
         access::{Access, ask},
-        offers,
-        surroundings::Source,
+        call::ReadError,
     },
 };
 
@@ -39,7 +38,7 @@ type Uids = BTreeMap<String, String>;
 
 impl Desk {
     /// What the check of an eligibility's author is going to rest on, as its stamp says it.
-    pub(super) async fn stamp_of_eligibility(&self, write: &Write<'_>) -> Result<AuthorCheck, GatherError> {
+    pub(super) async fn stamp_of_eligibility(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
         let generation = next_generation(write);
         let Ok(stored) = write.typed::<RoleEligibility>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
         let spec = &stored.spec;
@@ -49,7 +48,7 @@ impl Desk {
     }
 
     /// The same of a policy.
-    pub(super) async fn stamp_of_policy(&self, write: &Write<'_>) -> Result<AuthorCheck, GatherError> {
+    pub(super) async fn stamp_of_policy(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
         let generation = next_generation(write);
         let Ok(stored) = write.typed::<ApprovalPolicy>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
         // A policy that is named by the API server has no name yet: then it takes the right to all of them.
@@ -61,7 +60,7 @@ impl Desk {
         self.stamp_of(write, generation, &author::demands(&offers.readable)).await
     }
 
-    async fn stamp_of(&self, write: &Write<'_>, generation: i64, demands: &[Demand]) -> Result<AuthorCheck, GatherError> {
+    async fn stamp_of(&self, write: &Write<'_>, generation: i64, demands: &[Demand]) -> Result<AuthorCheck, ReadError> {
         let everywhere: Vec<bool> = self.everywhere(write, demands).await?.into_iter().map(|access| access == Access::Yes).collect();
         let left: Vec<&Demand> =
             demands.iter().zip(&everywhere).filter(|(_, everywhere)| !**everywhere).map(|(demand, _)| demand).collect();
@@ -76,7 +75,7 @@ impl Desk {
         write: &Write<'_>,
         eligibility: &Object<RoleEligibilitySpec>,
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Option<Answer>, GatherError> {
+    ) -> Result<Option<Answer>, ReadError> {
         let spec = &eligibility.spec;
         let demands = author::demands(&[offer(&eligibility.name, spec)]);
         let policy = self.seen_policy(spec).await?;
@@ -97,7 +96,7 @@ impl Desk {
         policy: &str,
         generation: i64,
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Option<Answer>, GatherError> {
+    ) -> Result<Option<Answer>, ReadError> {
         let checked = AuthorCheck { generation, ..AuthorCheck::default() };
         // Unclear is no yes; the roles may still say yes.
         if self.may(write, &author::administer(policy)).await? == Access::Yes {
@@ -120,7 +119,7 @@ impl Desk {
         written: Written<'_>,
         demands: &[Demand],
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Result<Vec<CheckedRole>, Answer>, GatherError> {
+    ) -> Result<Result<Vec<CheckedRole>, Answer>, ReadError> {
         // The whole cluster first: who may bind there may bind in each of its namespaces.
         let (mut left, mut checked) = (Vec::new(), Vec::new());
         for (demand, access) in demands.iter().zip(self.everywhere(write, demands).await?) {
@@ -156,20 +155,20 @@ impl Desk {
         Ok(Ok(checked))
     }
 
-    async fn everywhere(&self, write: &Write<'_>, demands: &[Demand]) -> Result<Vec<Access>, GatherError> {
+    async fn everywhere(&self, write: &Write<'_>, demands: &[Demand]) -> Result<Vec<Access>, ReadError> {
         let questions: Vec<_> = demands.iter().map(|demand| author::bind(&demand.role, None)).collect();
         self.all(write, &questions).await
     }
 
     /// The policy that an eligibility names, as the API server has it now.
-    async fn seen_policy(&self, spec: &RoleEligibilitySpec) -> Result<Option<SeenPolicy>, GatherError> {
+    async fn seen_policy(&self, spec: &RoleEligibilitySpec) -> Result<Option<SeenPolicy>, ReadError> {
         let found = self.world.policy(&spec.policy_ref.name, Source::Server).await?;
         Ok(found.found().map(|policy| SeenPolicy { uid: policy.uid.clone(), generation: policy.generation }))
     }
 
     /// The UIDs of the namespaces that these demands list. One that a cache has is older than any answer that follows, or the same; where
     /// it is another one than `said`, the cache may be behind of another replica's, and the API server tells.
-    async fn uids(&self, demands: &[&Demand], said: &Uids) -> Result<Uids, GatherError> {
+    async fn uids(&self, demands: &[&Demand], said: &Uids) -> Result<Uids, ReadError> {
         let listed: BTreeSet<&String> = demands.iter().flat_map(|demand| demand.namespaces.keys()).collect();
         let listed: Vec<&String> = listed.into_iter().filter(|name| names::is_object_name(name)).take(author::MOST_QUESTIONS).collect();
         let reads: Vec<_> = listed.into_iter().map(|name| self.uid(name, said.get(name))).collect();
@@ -177,7 +176,7 @@ impl Desk {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn uid(&self, name: &str, said: Option<&String>) -> Result<Option<(String, String)>, GatherError> {
+    async fn uid(&self, name: &str, said: Option<&String>) -> Result<Option<(String, String)>, ReadError> {
         let uid = |found: Lookup<crate::domain::NamespaceFacts>| found.found().map(|found| found.uid.clone());
         let mut found = uid(self.world.namespace(name, Source::Cache).await?);
         if said.is_some() && said != found.as_ref() {
@@ -187,14 +186,14 @@ impl Desk {
     }
 
     /// The answers to these questions, in their order: all of them or none.
-    async fn all(&self, write: &Write<'_>, questions: &[Question<'_>]) -> Result<Vec<Access>, GatherError> {
+    async fn all(&self, write: &Write<'_>, questions: &[Question<'_>]) -> Result<Vec<Access>, ReadError> {
         // Futures first: the closure of an asynchronous stream would have to hold for every lifetime.
         let asked: Vec<_> = questions.iter().map(|question| self.may(write, question)).collect();
         stream::iter(asked).buffered(AT_ONCE).try_collect().await
     }
 
     /// Asks about whoever writes, as the API server knows them.
-    async fn may(&self, write: &Write<'_>, question: &Question<'_>) -> Result<Access, GatherError> {
+    async fn may(&self, write: &Write<'_>, question: &Question<'_>) -> Result<Access, ReadError> {
         let who = &write.asked.user_info;
         let spec = SubjectAccessReviewSpec {
             user: who.username.clone(),

@@ -26,11 +26,11 @@ use crate::{
         convert::{self, attributes},
         duration, eligibility, emergency, namespace, policy, risks,
     },
-    gather::{
-        GatherError,
+    gather::surroundings::{Policy, Source},
+    kube_io::{
         access::{Access, ask},
         cache::Key,
-        surroundings::{Policy, Source},
+        call::ReadError,
     },
 };
 
@@ -44,7 +44,7 @@ impl Desk {
     /// and its author may bind its role. Of a suspended one only the author is checked, and the rest is a warning: a withdrawal is not
     /// refused for what a policy, a role or the chart's values have become since. To end the suspension is a change of the spec, which
     /// meets every check.
-    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let kept = write.kept_spec().is_some();
         if kept && !adds_finalizers(write) {
             return Ok(Answer::allowed());
@@ -74,7 +74,7 @@ impl Desk {
         write: &Write<'_>,
         object: &Object<RoleEligibilitySpec>,
         stamp: &AuthorCheck,
-    ) -> Result<Answer, GatherError> {
+    ) -> Result<Answer, ReadError> {
         let spec = &object.spec;
         if let Err(refusal) = eligibility::check(spec, &self.settings) {
             return Ok(refusal.into());
@@ -103,7 +103,7 @@ impl Desk {
 
     /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
     /// eligibilities that it makes unusable.
-    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let settles = !newly_settled(write).is_empty();
         if settles && let Err(answer) = self.settles_for_others(write) {
             return Ok(answer);
@@ -159,7 +159,7 @@ impl Desk {
         emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
     }
 
-    async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, GatherError> {
+    async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, ReadError> {
         self.world.policy(&eligibility.policy_ref.name, source).await
     }
 
@@ -179,7 +179,7 @@ impl Desk {
     }
 
     /// The refusal of a role with a risk that outlives a grant and is not accepted (T18). A Role is looked at wherever it can be activated.
-    async fn risks(&self, spec: &RoleEligibilitySpec) -> Result<Result<(), Refusal>, GatherError> {
+    async fn risks(&self, spec: &RoleEligibilitySpec) -> Result<Result<(), Refusal>, ReadError> {
         let role = &spec.role_ref;
         if role.kind == RoleKind::ClusterRole {
             let found = self.world.role(role, "", Source::Cache).await?;
@@ -199,7 +199,7 @@ impl Desk {
     }
 
     /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
-    async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, GatherError> {
+    async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, ReadError> {
         if role.kind == RoleKind::Role {
             return Ok(None);
         }
@@ -212,7 +212,7 @@ impl Desk {
     }
 
     /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
-    async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, GatherError> {
+    async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, ReadError> {
         let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
         let access = ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await?;
         Ok(match access {

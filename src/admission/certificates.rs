@@ -35,7 +35,7 @@ use super::{
 use crate::{
     api::names,
     config::{Certificate, Config},
-    gather::{GatherError, WriteError, read, write},
+    kube_io::call::{ReadError, WriteError, read, write},
     observe::health::Health,
 };
 
@@ -57,7 +57,7 @@ const LOCAL_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 pub enum CertificateError {
     /// Something could not be read.
     #[error(transparent)]
-    Read(#[from] GatherError),
+    Read(#[from] ReadError),
     /// Something could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

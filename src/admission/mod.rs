@@ -25,14 +25,13 @@ use tracing::info;
 
 use crate::{
     config::Config,
-    gather::{
-        surroundings::World,
-        watches::{self, PutBack},
-    },
+    gather::surroundings::World,
+    kube_io::watches::PutBack,
     listen::listen,
     observe::{
         health::Health,
         metrics::{AdmissionMetrics, Metrics},
+        watches,
     },
 };
 use certificates::Served;
@@ -83,7 +82,7 @@ pub async fn run(
     let local = listener.local_addr().map_err(cannot)?;
 
     let world = Arc::new(World::for_admission(client.clone()));
-    world.watches.show(&metrics);
+    watches::show(&world.watches, &metrics);
     let watches = world.watches.clone();
     let served = Arc::new(Served::default());
     let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
@@ -100,7 +99,7 @@ pub async fn run(
         () = world.follow(|_| {}) => Err(AdmissionError::WatchEnded),
         () = certificates::keep(client, &config, &served, &health) => Ok(()),
         () = synced => Ok(()),
-        () = watches.tell(&health) => Ok(()),
+        () = watches::tell(&watches, &health) => Ok(()),
         // What it knows may be of what no longer is, as with the controllers: they see it by the Lease, which is none of its business.
         () = watches.went_back() => Err(PutBack.into()),
     }

@@ -11,15 +11,15 @@ use crate::{
     api::{Reason, Stamp, names},
     domain::{Lookup, Refusal, decisions, person},
     gather::{
-        GatherError, live,
-        live::StoredRequest,
+        live::{self, StoredRequest},
         surroundings::{Eligibility, Policy, Source},
     },
+    kube_io::call::ReadError,
 };
 
 impl Desk {
     /// Stamps the author of an eligibility and what their check rests on. A write that keeps the spec keeps both.
-    pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
             None => stamp::author(write.object, write.username(), &self.stamp_of_eligibility(write).await?),
@@ -27,7 +27,7 @@ impl Desk {
     }
 
     /// The same of a policy.
-    pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
             None => stamp::author(write.object, write.username(), &self.stamp_of_policy(write).await?),
@@ -35,7 +35,7 @@ impl Desk {
     }
 
     /// Stamps the requester. On a change the stored stamp stays, never the updater's.
-    pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if write.old.is_some() {
             return Ok(Answer::allowed());
         }
@@ -52,7 +52,7 @@ impl Desk {
     }
 
     /// Stamps the decider and the request that is meant. On a change the stored stamp stays.
-    pub(super) async fn stamp_decision(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn stamp_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let name = reference(write.object, "requestRef");
         let (None, Some(name)) = (write.old, name) else {
             // What names no request, the schema refuses.
@@ -81,7 +81,7 @@ impl Desk {
 
     /// The request that a decision is about, straight from the API server. What is refused here would otherwise be refused by a policy
     /// that knows no more than that the stamp is missing.
-    pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, GatherError> {
+    pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, ReadError> {
         Ok(match live::request(&self.client, namespace, name).await? {
             Lookup::Found(request) => Ok(request),
             Lookup::Absent | Lookup::Deleting(_) => Err(Refusal::new(
@@ -101,7 +101,7 @@ impl Desk {
         chosen: &mut Chosen<'_>,
         name: &str,
         enough: impl Fn(&Eligibility, &Policy) -> bool,
-    ) -> Result<(), GatherError> {
+    ) -> Result<(), ReadError> {
         let mut near = self.near(name, Source::Cache).await?;
         if !enough(&near.0, &near.1) {
             near = self.near(name, Source::Server).await?;
@@ -115,7 +115,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn near(&self, name: &str, source: Source) -> Result<(Eligibility, Policy), GatherError> {
+    async fn near(&self, name: &str, source: Source) -> Result<(Eligibility, Policy), ReadError> {
         let eligibility = self.world.eligibility(name, source).await?;
         let policy = match eligibility.found() {
             Some(found) => self.world.policy(&found.spec.policy_ref.name, source).await?,

@@ -21,14 +21,15 @@ use crate::{
         decisions, person,
     },
     gather::{
-        GatherError,
-        access::{Access, ask},
         beside::{self, Bindings, From},
-        cache::Key,
-        debts,
-        horizon::AsOf,
-        live,
+        debts, live,
         surroundings::Source,
+    },
+    kube_io::{
+        access::{Access, ask},
+        cache::Key,
+        call::ReadError,
+        horizon::AsOf,
     },
 };
 
@@ -37,7 +38,7 @@ const AT_ONCE: usize = 16;
 
 impl Desk {
     /// A request is taken when, as things stand, it would be granted or wait for people.
-    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
             return Ok(answer);
         }
@@ -66,7 +67,7 @@ impl Desk {
     }
 
     /// A decision is taken when it counts, or says no more than what has happened already. Nothing of it rests on a cache.
-    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, GatherError> {
+    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
             return Ok(answer);
         }
@@ -120,7 +121,7 @@ impl Desk {
 
     /// The answer to a `ServiceAccount` that decides on the request of somebody who could act as it. What cannot be told counts against the
     /// decision.
-    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, GatherError> {
+    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, ReadError> {
         let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(None) };
         let Ok(account) = person::account(decider) else { return Ok(None) };
         let questions = acting::questions(said.decision, decider, &account);
@@ -142,7 +143,7 @@ impl Desk {
     }
 
     /// Asks about a requester, of whom the stamp is all that is known.
-    async fn may_requester(&self, requester: &Stamp, question: &Question<'_>) -> Result<Access, GatherError> {
+    async fn may_requester(&self, requester: &Stamp, question: &Question<'_>) -> Result<Access, ReadError> {
         let spec = SubjectAccessReviewSpec {
             user: Some(requester.username.to_string()),
             uid: requester.uid.as_ref().map(ToString::to_string),
@@ -155,7 +156,7 @@ impl Desk {
     }
 
     /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.
-    async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, GatherError> {
+    async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, ReadError> {
         let name = &request.object.spec.eligibility_ref.name;
         let around = self.world.surroundings(name, &request.namespace, source);
         let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;

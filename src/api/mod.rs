@@ -3,7 +3,6 @@
 //! Nothing here decides, waits or looks at a clock. Every label, annotation, state and reason has its one home in this room.
 
 pub mod conditions;
-pub mod crds;
 pub mod decision;
 pub mod duration;
 pub mod eligibility;

@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use super::{known::Known, lease::Leadership};
 use crate::{
     api::{ApprovalPolicySpec, RoleActivationRequest, eligibility::RoleRef, request::ReviewState},
-    clock::Clock,
     config::Config,
     domain::{Object, RequestFacts, Settings},
-    gather::{
-        cache::{Cache, Key},
-        horizon::Horizon,
-        surroundings::{LiveRequest, World},
-    },
+    gather::surroundings::{LiveRequest, World},
     guards::Guards,
+    kube_io::{
+        cache::{Cache, Key},
+        clock::Clock,
+        horizon::Horizon,
+    },
     observe::{events::Events, metrics::ControllerMetrics},
     queue::Queue,
     revoker::Revoker,

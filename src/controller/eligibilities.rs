@@ -16,11 +16,11 @@ use crate::{
         names,
     },
     domain::{Lookup, Object, Refusal, author, checked, convert, eligibility, namespace, policy, risks},
-    gather::{
+    gather::surroundings::Source,
+    kube_io::{
         access::{self, Access},
         cache::Key,
-        read,
-        surroundings::Source,
+        call::read,
     },
     queue::Next,
 };

@@ -32,13 +32,13 @@ use crate::{
         retention::{Kept, Past, kept, retention},
     },
     gather::{
-        GatherError,
-        cache::Key,
-        horizon::AsOf,
         live::{self, StoredRequest},
-        read,
         surroundings::Source,
-        write,
+    },
+    kube_io::{
+        cache::Key,
+        call::{ReadError, read, write},
+        horizon::AsOf,
     },
     queue::Next,
 };
@@ -113,7 +113,7 @@ impl EndedRequests {
     }
 
     /// Has all looked at that may be due.
-    async fn round(&self) -> Result<(), GatherError> {
+    async fn round(&self) -> Result<(), ReadError> {
         let Some(shortest) = self.shortest() else {
             self.lock().until.clear();
             return Ok(());
@@ -184,7 +184,7 @@ impl EndedRequests {
     }
 
     /// How long a request is kept. Caches do not tell whether another one prolongs it.
-    async fn kept(&self, found: &StoredRequest, source: Source) -> Result<Kept, GatherError> {
+    async fn kept(&self, found: &StoredRequest, source: Source) -> Result<Kept, ReadError> {
         let (facts, status) = (&found.facts, found.stored.status.clone().unwrap_or_default());
         let reviewed = status.review.as_ref().is_some_and(|review| review.state == ReviewState::Done);
         let past = Past {
@@ -212,7 +212,7 @@ impl EndedRequests {
     }
 
     /// True while a live request prolongs this one, at once or over others that it prolongs, or where that cannot be told.
-    async fn prolonged(&self, facts: &RequestFacts) -> Result<bool, GatherError> {
+    async fn prolonged(&self, facts: &RequestFacts) -> Result<bool, ReadError> {
         let client = &self.context.client;
         let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), &facts.namespace);
         // Only under the same eligibility can one prolong another.

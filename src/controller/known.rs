@@ -10,7 +10,7 @@ use kube::{Api, Client, api::ListParams};
 use super::lease::Leadership;
 use crate::{
     api::RoleActivationRequest,
-    gather::{GatherError, read},
+    kube_io::call::{ReadError, read},
 };
 
 /// The version up to which the caches must have got, with the term that it is for.
@@ -26,7 +26,7 @@ struct Since {
 impl Known {
     /// The version up to which the caches must know all requests. None while this replica does not hold the Lease, and where versions
     /// are not numbers: then no cache is new enough.
-    pub async fn since(&self, client: &Client, leadership: &Leadership) -> Result<Option<u64>, GatherError> {
+    pub async fn since(&self, client: &Client, leadership: &Leadership) -> Result<Option<u64>, ReadError> {
         let Some(term) = leadership.term() else { return Ok(None) };
         if let Some(since) = self.lock().filter(|since| since.term == term) {
             return Ok(Some(since.version));

@@ -23,8 +23,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     api::names::GUARDS,
-    gather::{GatherError, WriteError, read, watches::PutBack, write},
     guards::Guards,
+    kube_io::{
+        call::{ReadError, WriteError, read, write},
+        watches::PutBack,
+    },
 };
 
 /// How long a holder holds it without a sign of life.
@@ -289,7 +292,7 @@ impl Elector {
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
     #[error(transparent)]
-    Read(#[from] GatherError),
+    Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
@@ -320,7 +323,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{clock::Clock, config::Config, gather::surroundings::World, observe::events::Events};
+    use crate::{config::Config, gather::surroundings::World, kube_io::clock::Clock, observe::events::Events};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn f05_a_replica_whose_work_never_rests_renews_its_lease() {

@@ -29,24 +29,27 @@ use self::{
 };
 use crate::{
     api::{ActivationDecision, ApprovalPolicySpec, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState},
-    clock::Clock,
     config::Config,
     domain::{Lookup, RequestFacts, evidence, guards::expected::Expected, namespace},
     gather::{
-        self,
-        cache::{Cache, Changed, Key},
-        horizon::{AsOf, Horizon},
-        kept::DecisionMark,
         live,
         surroundings::{Change, LiveRequest, World},
-        watch::Event,
-        watches::{self, PutBack},
     },
     guards::Guards,
+    kube_io::{
+        self,
+        cache::{Cache, Changed, Key},
+        clock::Clock,
+        horizon::{AsOf, Horizon},
+        kept::DecisionMark,
+        watch::Event,
+        watches::PutBack,
+    },
     observe::{
         events::Events,
         health::Health,
         metrics::{ControllerMetrics, Metrics},
+        watches,
     },
     queue::{Lane, Limits, Pauses, Queue, Worker, queue},
     revoker::{Revoker, Sight, Tell, index::Known, sweep::Sweep},
@@ -137,7 +140,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         watches.clone(),
         counted.clone(),
     ));
-    watches.show(&metrics);
+    watches::show(&watches, &metrics);
     let reviews = Arc::new(Reviews::default());
     show(&metrics, &clock, &revoker, &leadership, &guards, &reviews);
     let context = Arc::new(Context {
@@ -201,7 +204,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
             Ok(())
         }
         () = follower.follow() => Ok(()),
-        () = watches.tell(&health) => Ok(()),
+        () = watches::tell(&watches, &health) => Ok(()),
         outcome = work => outcome,
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {
             warn!("some work did not end in time");
@@ -382,7 +385,7 @@ impl Follower {
         let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
         let api: Api<ActivationDecision> = Api::all(context.client.clone());
         let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
-        gather::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
+        kube_io::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
             Event::Apply(decision) | Event::InitApply(decision) => {
                 horizon.note_version(decision.metadata.resource_version.as_deref());
                 self.decided(decision);

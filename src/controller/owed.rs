@@ -13,7 +13,8 @@ use crate::{
         policy::{MAX_REVIEWS_OWED, OwedReview},
     },
     domain::emergency::{self, Standing},
-    gather::{GatherError, WriteError, debts, read},
+    gather::debts,
+    kube_io::call::{ReadError, WriteError, read},
 };
 
 /// How often a write is tried again at once that somebody else overtook.
@@ -24,7 +25,7 @@ const ATTEMPTS: usize = 3;
 pub enum RecordError {
     /// The policy could not be read.
     #[error(transparent)]
-    Read(#[from] GatherError),
+    Read(#[from] ReadError),
     /// The policy's status could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -76,7 +77,7 @@ pub async fn record(context: &Context, policy: &str, owed: &OwedReview) -> Resul
 /// # Errors
 ///
 /// A request cannot be read.
-pub async fn left(context: &Context, stored: &ApprovalPolicy) -> Result<Vec<OwedReview>, GatherError> {
+pub async fn left(context: &Context, stored: &ApprovalPolicy) -> Result<Vec<OwedReview>, ReadError> {
     let settled = stored.metadata.annotations.as_ref().and_then(|all| all.get(names::SETTLED_REVIEWS)).map(String::as_str);
     let mut left = Vec::new();
     for owed in stored.status.iter().flat_map(|status| &status.reviews_owed) {

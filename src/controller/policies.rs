@@ -13,7 +13,7 @@ use crate::{
         conditions::{self, EVIDENCE_SEEN, Set},
     },
     domain::{Refusal, convert, evidence, policy},
-    gather::{cache::Key, read},
+    kube_io::{cache::Key, call::read},
     queue::Next,
 };
 

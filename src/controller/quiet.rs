@@ -15,7 +15,7 @@ use super::context::Context;
 use crate::{
     api::{State, names::binding_name},
     domain::{Binding, BindingAction, RequestFacts, Snapshot, Unread, decide::decide},
-    gather::cache::Key,
+    kube_io::cache::Key,
 };
 
 /// So many are looked at without a pause between them.

@@ -21,7 +21,7 @@ use crate::{
         Refusal,
         eligibility::{Progress, Standing},
     },
-    gather::{GatherError, WriteError, write},
+    kube_io::call::{ReadError, WriteError, write},
 };
 
 /// Why a status could not be written.
@@ -29,7 +29,7 @@ use crate::{
 pub enum ReportError {
     /// Something could not be read.
     #[error(transparent)]
-    Read(#[from] GatherError),
+    Read(#[from] ReadError),
     /// Something could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

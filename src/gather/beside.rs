@@ -8,15 +8,13 @@ use std::collections::HashSet;
 use kube::Client;
 
 use super::{
-    GatherError,
-    cache::Key,
-    horizon::AsOf,
     live::{self, Wanted},
     surroundings::{Eligibility, LiveRequest, Surroundings, World},
 };
 use crate::{
     api::{State, names::binding_name, request::ReviewState},
     domain::{Base, Binding, Lookup, Peer, RequestFacts, convert, person::Identities},
+    kube_io::{cache::Key, call::ReadError, horizon::AsOf},
 };
 
 /// Whether bindings may be read: the webhook may not.
@@ -44,7 +42,7 @@ pub async fn others(
     facts: &RequestFacts,
     around: &Surroundings,
     from: From<'_>,
-) -> Result<Vec<Peer>, GatherError> {
+) -> Result<Vec<Peer>, ReadError> {
     let spec = &facts.object.spec;
     let Some(requester) = &spec.requester else { return Ok(Vec::new()) };
     let (namespace, username, eligibility) = (facts.namespace.as_str(), requester.username.as_str(), spec.eligibility_ref.name.as_str());
@@ -158,7 +156,7 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
 }
 
 /// The activation that a request prolongs; none where it prolongs none.
-pub async fn base(client: &Client, facts: &RequestFacts, bindings: Bindings) -> Result<Option<Lookup<Box<Base>>>, GatherError> {
+pub async fn base(client: &Client, facts: &RequestFacts, bindings: Bindings) -> Result<Option<Lookup<Box<Base>>>, ReadError> {
     let Some(name) = facts.object.spec.base() else { return Ok(None) };
     Ok(Some(match live::request(client, &facts.namespace, name).await? {
         Lookup::Absent | Lookup::Deleting(_) => Lookup::Absent,

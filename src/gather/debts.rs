@@ -3,12 +3,13 @@
 use kube::Client;
 
 use super::{
-    GatherError, beside, live,
+    beside, live,
     surroundings::{Surroundings, World},
 };
 use crate::{
     api::{ApprovalPolicySpec, names},
     domain::{Debt, Lookup, Object, Peer, RequestFacts, person::Identities},
+    kube_io::call::ReadError,
 };
 
 /// The reviews that policies record as owed by the person who asks for an emergency. Nobody looks at them for any other request.
@@ -22,7 +23,7 @@ pub async fn of_requester(
     facts: &RequestFacts,
     around: &Surroundings,
     peers: &mut Vec<Peer>,
-) -> Result<Vec<Debt>, GatherError> {
+) -> Result<Vec<Debt>, ReadError> {
     let spec = &facts.object.spec;
     let Some(requester) = spec.requester.as_ref().filter(|_| spec.emergency) else { return Ok(Vec::new()) };
     let own = |policy: &Object<ApprovalPolicySpec>| {
@@ -50,7 +51,7 @@ pub async fn of_requester(
 }
 
 /// The request that a policy's status names as namespace/name; none where there is none, or none that can be read.
-pub async fn request(client: &Client, named: &str) -> Result<Option<RequestFacts>, GatherError> {
+pub async fn request(client: &Client, named: &str) -> Result<Option<RequestFacts>, ReadError> {
     let Some((namespace, name)) = named.split_once('/').filter(|(namespace, _)| names::is_object_name(namespace)) else { return Ok(None) };
     Ok(match live::request(client, namespace, name).await? {
         Lookup::Found(found) => Some(found.facts),

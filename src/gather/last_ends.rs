@@ -15,15 +15,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::{Client, core::DeserializeGuard};
 use tokio::sync::watch as channel;
 
-use super::{
-    cache,
-    kept::Kept,
-    watch::{self, Event, Source},
-    watches::{Place, Watches},
-};
 use crate::{
     api::{RoleActivationRequest, State},
     domain::{Record, RequestFacts, convert},
+    kube_io::{
+        cache,
+        kept::Kept,
+        watch::{self, Event, Source},
+        watches::{Place, Watches},
+    },
 };
 
 /// How much longer than the longest cooldown an end is remembered: a grant starts at the instant that completed its approval, which may

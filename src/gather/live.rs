@@ -3,7 +3,7 @@
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, Resource, core::DeserializeGuard};
 
-use super::{GatherError, horizon::AsOf, pages::Pages, read};
+use super::pages::Pages;
 use crate::{
     api::{
         ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names,
@@ -11,6 +11,10 @@ use crate::{
         selectors::{in_state, live_states, of_requester, on_request, under_eligibility},
     },
     domain::{Binding, Lookup, Object, RequestFacts, Unread, convert, fold::Fold},
+    kube_io::{
+        call::{ReadError, read},
+        horizon::AsOf,
+    },
 };
 
 /// A request as it is stored, with the facts of it.
@@ -23,7 +27,7 @@ pub struct StoredRequest {
 }
 
 /// One request.
-pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Lookup<StoredRequest>, GatherError> {
+pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Lookup<StoredRequest>, ReadError> {
     if !names::is_object_name(name) {
         return Ok(Lookup::Absent);
     }
@@ -37,7 +41,7 @@ pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Loo
 }
 
 /// The decisions that name a request, as far as they can matter to it, read page by page. Of no more than `most` if that says so.
-pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, GatherError> {
+pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, ReadError> {
     let (namespace, name) = (&request.namespace, &request.object.name);
     let mut fold = Fold::new(&request.object.uid);
     if !names::is_object_name(name) {
@@ -137,7 +141,7 @@ impl Wanted<'_> {
 }
 
 /// Requests as the API server lists them, read page by page. What cannot be understood of one counts against whoever asks.
-pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, GatherError> {
+pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, ReadError> {
     if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
         && !names::is_object_name(eligibility)
     {
@@ -153,7 +157,7 @@ pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Resul
 }
 
 /// The binding of this name.
-pub async fn binding(client: &Client, namespace: &str, name: &str) -> Result<Binding, GatherError> {
+pub async fn binding(client: &Client, namespace: &str, name: &str) -> Result<Binding, ReadError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     let found = read(|| format!("RoleBinding '{namespace}/{name}'"), api.get_opt(name)).await?;
     Ok(found.map_or(Binding::Absent, |stored| Binding::Present(convert::binding(&stored))))

@@ -8,13 +8,13 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{GatherError, read};
 use crate::{
     api::{
         RoleEligibility,
         eligibility::{Namespaces, RoleRef},
     },
     domain::author::{Offer, Offers},
+    kube_io::call::{ReadError, read},
 };
 
 /// What counts of a spec. The rest may be of another version of the schema, which must not hide an eligibility.
@@ -26,7 +26,7 @@ struct Scope {
 }
 
 /// The eligibilities that refer to `policy`.
-pub async fn under(client: &Client, policy: &str) -> Result<Offers, GatherError> {
+pub async fn under(client: &Client, policy: &str) -> Result<Offers, ReadError> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<RoleEligibility>(&()));
     let all = read(|| format!("the eligibilities under policy '{policy}'"), api.list(&ListParams::default())).await?;
     let mut offers = Offers::default();

@@ -11,7 +11,6 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{GatherError, horizon::AsOf, read};
 use crate::{
     api::{
         ActivationDecisionSpec, Line, RoleActivationRequestSpec, RoleActivationRequestStatus, Stamp, Verb, conditions,
@@ -20,6 +19,10 @@ use crate::{
         text::printable,
     },
     domain::{Object, RequestFacts, Unreadable, convert},
+    kube_io::{
+        call::{ReadError, read},
+        horizon::AsOf,
+    },
 };
 
 /// Objects of one page. Admission bounds what each of them takes.
@@ -57,7 +60,7 @@ impl<'c> Pages<'c> {
     }
 
     /// The next page; none after the last.
-    pub async fn next(&mut self) -> Result<Option<Vec<Stored>>, GatherError> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Stored>>, ReadError> {
         let Some(params) = self.next.take() else { return Ok(None) };
         let page = match self.page(&params).await {
             // Where the API server is behind of what this process has seen, as after an old copy of its store was put back, it says so after
@@ -74,7 +77,7 @@ impl<'c> Pages<'c> {
         Ok(Some(page.items.unwrap_or_default()))
     }
 
-    async fn page(&self, params: &ListParams) -> Result<Page, GatherError> {
+    async fn page(&self, params: &ListParams) -> Result<Page, ReadError> {
         let call = async {
             let request = Request::new(self.path.clone()).list(params).map_err(kube::Error::BuildRequest)?;
             self.client.request::<Page>(request).await

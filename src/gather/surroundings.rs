@@ -14,17 +14,7 @@ use kube::{
 };
 use tokio::sync::{Semaphore, watch as channel};
 
-use super::{
-    GatherError,
-    cache::{self, Cache, Changed, Key},
-    kept::Kept,
-    last_ends::LastEnds,
-    read,
-    stream::{self, Form},
-    watch::Source as Watched,
-    watches::Watches,
-    written::Written,
-};
+use super::{last_ends::LastEnds, written::Written};
 use crate::{
     api::{
         ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
@@ -33,6 +23,14 @@ use crate::{
         stored::{StoredNamespace, StoredRole},
     },
     domain::{Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, convert, duration},
+    kube_io::{
+        cache::{self, Cache, Changed, Key},
+        call::{ReadError, read},
+        kept::Kept,
+        stream::{self, Form},
+        watch::Source as Watched,
+        watches::Watches,
+    },
 };
 
 /// An eligibility as the rules see it.
@@ -257,7 +255,7 @@ impl World {
     }
 
     /// One eligibility.
-    pub async fn eligibility(&self, name: &str, source: Source) -> Result<Eligibility, GatherError> {
+    pub async fn eligibility(&self, name: &str, source: Source) -> Result<Eligibility, ReadError> {
         match cached(&self.eligibilities, &Key::cluster(name), source) {
             Some(found) => Ok(found),
             None => self.own::<RoleEligibility>("eligibility", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded)),
@@ -265,7 +263,7 @@ impl World {
     }
 
     /// One policy.
-    pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, GatherError> {
+    pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, ReadError> {
         match cached(&self.policies, &Key::cluster(name), source) {
             Some(found) => Ok(found),
             None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded_policy)),
@@ -279,7 +277,7 @@ impl World {
         found.found().map(|eligibility| eligibility.spec.policy_ref.name.clone())
     }
 
-    async fn own<K>(&self, what: &str, name: &str) -> Result<Option<DeserializeGuard<K>>, GatherError>
+    async fn own<K>(&self, what: &str, name: &str) -> Result<Option<DeserializeGuard<K>>, ReadError>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>,
         DeserializeGuard<K>: Kept,
@@ -294,7 +292,7 @@ impl World {
     }
 
     /// One namespace.
-    pub async fn namespace(&self, name: &str, source: Source) -> Result<Lookup<NamespaceFacts>, GatherError> {
+    pub async fn namespace(&self, name: &str, source: Source) -> Result<Lookup<NamespaceFacts>, ReadError> {
         if let Some(found) = cached(&self.namespaces, &Key::cluster(name), source) {
             return Ok(Lookup::Found(found));
         }
@@ -305,7 +303,7 @@ impl World {
     }
 
     /// The role that an eligibility means in a namespace.
-    pub async fn role(&self, role: &RoleRef, namespace: &str, source: Source) -> Result<Lookup<RoleFacts>, GatherError> {
+    pub async fn role(&self, role: &RoleRef, namespace: &str, source: Source) -> Result<Lookup<RoleFacts>, ReadError> {
         if !names::is_role_name(&role.name) {
             return Ok(Lookup::Absent);
         }
@@ -335,7 +333,7 @@ impl World {
 
     /// Calls `each` with the Roles of this name in all namespaces, as the API server lists them: no cache has those that no eligibility
     /// names yet.
-    pub async fn roles_named(&self, name: &str, mut each: impl FnMut(&str, &RoleFacts)) -> Result<(), GatherError> {
+    pub async fn roles_named(&self, name: &str, mut each: impl FnMut(&str, &RoleFacts)) -> Result<(), ReadError> {
         /// Roles that are listed at a time.
         const PAGE: u32 = 100;
         if !names::is_role_name(name) {
@@ -362,7 +360,7 @@ impl World {
 
     /// Everything around a request in `namespace` under `eligibility`, as the API server stores it now. The caches tell no more than what to
     /// ask for, so that all of it is asked for at once; where they were wrong about that, it is asked for again.
-    pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<Surroundings, GatherError> {
+    pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<Surroundings, ReadError> {
         let told = self.eligibilities.get(&Key::cluster(eligibility));
         if let Some(told) = told.as_ref().and_then(Lookup::found) {
             let (policy, role) = (&told.spec.policy_ref, &told.spec.role_ref);
@@ -394,7 +392,7 @@ impl World {
     }
 
     /// Everything around a request in `namespace` under `eligibility`.
-    pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, GatherError> {
+    pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, ReadError> {
         let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;
         let Lookup::Found(found) = &eligibility else {
             return Ok(Surroundings { namespace: namespace_facts, eligibility, policy: Lookup::Absent, role: Lookup::Absent });

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{crds, names},
+    api::names,
+    crds,
     domain::guards::expected::{Expected, GuardKind, api_service},
 };
 

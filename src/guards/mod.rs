@@ -24,7 +24,6 @@ use tokio::sync::{Notify, watch as channel};
 use self::state::State;
 use crate::{
     api::{ApprovalPolicySpec, RoleEligibilitySpec},
-    clock::Clock,
     config::Config,
     domain::{
         Guards as Facts, Object, Refusal,
@@ -34,6 +33,7 @@ use crate::{
         },
     },
     gather::surroundings::World,
+    kube_io::clock::Clock,
     observe::events::Events,
 };
 

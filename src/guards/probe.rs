@@ -14,7 +14,7 @@ use crate::{
     api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names},
     config::Config,
     domain::guards::expected::GuardKind,
-    errors::one_line,
+    kube_io::errors::one_line,
 };
 
 /// Longest that one probe may take.

@@ -30,8 +30,10 @@ use crate::{
         },
         namespace::SYSTEM_NAMESPACES,
     },
-    errors::one_line,
-    gather::{GatherError, read, write},
+    kube_io::{
+        call::{ReadError, read, write},
+        errors::one_line,
+    },
 };
 
 /// What was found of each guard.
@@ -83,7 +85,7 @@ impl Guards {
 
     /// Why nothing may be granted, with a new look at who serves our kinds: whatever a decision rests on that was read before was read
     /// from the API server itself, if nobody has written this object since all guards were proven (T57).
-    pub async fn confirm(&self) -> Result<Option<Refusal>, GatherError> {
+    pub async fn confirm(&self) -> Result<Option<Refusal>, ReadError> {
         for guard in self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService) {
             let resource = guard.kind.resource();
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
@@ -145,7 +147,7 @@ impl Guards {
     }
 
     /// The metadata of objects of a kind, from storage and not from a cache, and the number of the list.
-    async fn list<K>(&self, what: &str, params: &ListParams) -> Result<(Result<u64, String>, Vec<ObjectMeta>), GatherError>
+    async fn list<K>(&self, what: &str, params: &ListParams) -> Result<(Result<u64, String>, Vec<ObjectMeta>), ReadError>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {

@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::Clock, config::Config, domain::guards::ledger::Ledger, gather::surroundings::World, guards::state_tests,
+        config::Config, domain::guards::ledger::Ledger, gather::surroundings::World, guards::state_tests, kube_io::clock::Clock,
         observe::events::Events,
     };
 

@@ -12,7 +12,7 @@ use crate::{
         expected::{Expected, GuardKind},
         ledger::Pair,
     },
-    gather::{
+    kube_io::{
         kept::BareMeta,
         watch::{Event, Source, run},
     },

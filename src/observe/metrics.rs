@@ -13,7 +13,14 @@ use chrono::TimeDelta;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
-    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram, info::Info},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::Histogram,
+        info::Info,
+    },
     registry::{Metric, Registry},
 };
 
@@ -76,6 +83,16 @@ impl Metrics {
         self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(numbers) })));
     }
 
+    /// The same for counts, whose name is given without `_total`.
+    pub fn counts_at_scrape(
+        &self,
+        (name, label): (&'static str, &'static str),
+        help: &'static str,
+        counts: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+    ) {
+        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(counts) })));
+    }
+
     /// Everything, as Prometheus reads it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -110,24 +127,34 @@ impl<G: EncodeMetric + 'static> Collector for AtScrape<G> {
     }
 }
 
-struct EachAtScrape {
+struct EachAtScrape<N> {
     name: &'static str,
     label: &'static str,
     help: &'static str,
-    numbers: Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>,
+    numbers: Box<dyn Fn() -> Vec<(String, N)> + Send + Sync>,
 }
 
-impl fmt::Debug for EachAtScrape {
+impl<N> fmt::Debug for EachAtScrape<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EachAtScrape").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Collector for EachAtScrape {
+impl Collector for EachAtScrape<i64> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Gauge)?;
         for (value, number) in (self.numbers)() {
             ConstGauge::new(number).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for EachAtScrape<u64> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Counter)?;
+        for (value, count) in (self.numbers)() {
+            ConstCounter::new(count).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
         }
         Ok(())
     }

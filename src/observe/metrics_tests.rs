@@ -14,8 +14,8 @@ fn everything() -> Metrics {
     let controller = ControllerMetrics::registered(&metrics);
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
     ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
-    let watches = crate::gather::watches::Watches::default();
-    watches.show(&metrics);
+    let watches = crate::kube_io::watches::Watches::default();
+    crate::observe::watches::show(&watches, &metrics);
     let place = watches.place("requests");
     place.stale(false);
     place.current();

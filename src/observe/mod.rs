@@ -4,3 +4,4 @@ pub mod events;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod watches;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{RoleActivationRequest, State},
-    errors::one_line,
+    kube_io::errors::one_line,
 };
 
 /// What is waited for.
@@ -141,7 +141,18 @@ pub async fn follow_until(
 pub fn interrupted(screen: &Screen, silent: &mut Option<Instant>, error: &watcher::Error) {
     if silent.is_none() {
         *silent = Some(Instant::now());
-        screen.warn(&format!("the API server does not say what happens, and is asked again and again: {}", one_line(error)));
+        screen.warn(&format!("the API server does not say what happens, and is asked again and again: {}", why(error)));
+    }
+}
+
+/// Why a watch is interrupted, on one line and without secrets.
+fn why(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) => format!("cannot list: {}", one_line(error)),
+        watcher::Error::WatchStartFailed(error) => format!("cannot watch: {}", one_line(error)),
+        watcher::Error::WatchError(status) => one_line(&kube::Error::Api(status.clone())),
+        watcher::Error::WatchFailed(error) => one_line(error),
+        watcher::Error::NoResourceVersion => one_line(error),
     }
 }
 
@@ -153,7 +164,7 @@ pub fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
         }
         _ => false,
     };
-    no.then(|| Problem::Forbidden(format!("cannot watch requests: {}", one_line(error))))
+    no.then(|| Problem::Forbidden(format!("cannot watch requests: {}", why(error))))
 }
 
 /// One line for a state that a request has come to, as it stands below `activate` and `wait`.
@@ -221,5 +232,20 @@ pub fn outcome(session: &Session, request: &RoleActivationRequest) {
     result(session, request);
     if let Some(next) = words::next(request) {
         session.next(&next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_is_one_line() {
+        let answer = || Box::new(Status::failure("roles is forbidden\nfor you", "Forbidden").with_code(403));
+        let listed = watcher::Error::InitialListFailed(kube::Error::Api(answer()));
+        assert_eq!(why(&listed), "cannot list: roles is forbidden\u{fffd}for you (403)");
+        assert_eq!(why(&watcher::Error::WatchError(answer())), "roles is forbidden\u{fffd}for you (403)");
     }
 }

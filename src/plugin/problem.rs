@@ -7,7 +7,7 @@ use kube::core::Status;
 use crate::{
     api::{Reason, State, names::GROUP, text::printable},
     domain::Refusal,
-    errors::one_line,
+    kube_io::errors::one_line,
 };
 
 /// What a script can tell from how the plugin ended.

@@ -16,7 +16,7 @@ use super::{
     table::{Paper, Table, cut, wrapped},
     times::Times,
 };
-use crate::{api::text::printable, redact::redacted};
+use crate::{api::text::printable, kube_io::redact::redacted};
 
 /// When there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

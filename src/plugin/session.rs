@@ -20,11 +20,13 @@ use super::{
 };
 use crate::{
     api::{Line, Stamp, names},
-    client::{
-        self, ClientError, Stdin, address,
-        kubeconfig::{self, Target, Wanted},
+    kube_io::{
+        client::{
+            self, ClientError, Stdin, address,
+            kubeconfig::{self, Target, Wanted},
+        },
+        errors::one_line,
     },
-    errors::one_line,
 };
 
 /// How long a connection may take where nobody says.

@@ -8,7 +8,10 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::gather::{GatherError, WriteError, cache::Key, read, write};
+use crate::kube_io::{
+    cache::Key,
+    call::{ReadError, WriteError, read, write},
+};
 
 /// How far a binding's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub enum Ended {
 pub enum EndError {
     /// It could not be read.
     #[error(transparent)]
-    Read(#[from] GatherError),
+    Read(#[from] ReadError),
     /// It could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -77,12 +80,12 @@ pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<
 }
 
 /// True when GET by name shows none, or one with another UID.
-pub async fn is_gone(client: &Client, key: &Key, uid: &str) -> Result<bool, GatherError> {
+pub async fn is_gone(client: &Client, key: &Key, uid: &str) -> Result<bool, ReadError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.namespace);
     Ok(present(&api, key, uid).await?.is_none())
 }
 
-async fn present(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<Option<RoleBinding>, GatherError> {
+async fn present(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<Option<RoleBinding>, ReadError> {
     let found = read(|| format!("RoleBinding '{key}'"), api.get_opt(&key.name)).await?;
     Ok(found.filter(|binding| binding.metadata.uid.as_deref() == Some(uid)))
 }

@@ -12,7 +12,7 @@ use super::{
     AT_ONCE, FRONT,
     index::{Index, Known},
 };
-use crate::gather::cache::Key;
+use crate::kube_io::cache::Key;
 
 /// How long the front that was looked up is believed.
 const BELIEVED: TimeDelta = TimeDelta::milliseconds(50);

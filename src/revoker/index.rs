@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{api::names, domain::binding::deadline_of, gather::cache::Key};
+use crate::{api::names, domain::binding::deadline_of, kube_io::cache::Key};
 
 /// A managed binding: all that its end needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,10 +28,10 @@ use tracing::{info, warn};
 
 use crate::{
     api::names,
-    clock::Clock,
-    gather::{
+    kube_io::{
         self,
         cache::Key,
+        clock::Clock,
         kept::BindingMark,
         watch::{Event, Source},
         watches::Watches,
@@ -164,7 +164,7 @@ impl Revoker {
         let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR);
         let place = self.watches.place("bindings");
         let (mut listed, mut first) = (Vec::new(), true);
-        gather::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
+        kube_io::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
             Event::Init(_) => listed.clear(),
             Event::InitApply(binding) => {
                 // What the first sweep has seen as well is no news of the first list.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::names,
     domain::{binding::deadline_of, convert},
-    gather::{GatherError, kept::BindingMark, stream as answers, stream::Form},
+    kube_io::{call::ReadError, kept::BindingMark, stream as answers, stream::Form},
 };
 
 /// Bindings that are listed at a time.
@@ -34,7 +34,7 @@ pub enum Sweep {
 impl Revoker {
     /// Removes overdue bindings now, and sets the timers of the rest. Fails only when the bindings cannot be listed; what cannot be removed
     /// yet stays with the queue.
-    pub async fn sweep(&self, sweep: Sweep) -> Result<(), GatherError> {
+    pub async fn sweep(&self, sweep: Sweep) -> Result<(), ReadError> {
         let is_due = |known: &Known| known.deadline <= self.clock.now() && (sweep == Sweep::First || self.wait(known.deadline).is_none());
         let mut due = Vec::new();
         let api: Api<RoleBinding> = Api::all(self.client.clone());
@@ -51,7 +51,7 @@ impl Revoker {
             };
             // Anybody's binding may carry a megabyte of labels: one at a time is looked at, and what is not ours is forgotten at once (T26).
             let page = answers::page(&self.client, &path, &params, Form::Metadata, each);
-            let meta = page.await.map_err(|source| GatherError::Read { what: "the RoleBindings".to_owned(), source: Box::new(source) })?;
+            let meta = page.await.map_err(|source| ReadError::Read { what: "the RoleBindings".to_owned(), source: Box::new(source) })?;
             match meta.next.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => break,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jit_rbac::api::{crds, names};
+use jit_rbac::{api::names, crds};
 use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, Rendered, default, every, file, items, operator, texts, try_render};

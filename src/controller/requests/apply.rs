@@ -24,13 +24,14 @@ use crate::{
     controller::{owed, status},
     domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency},
     gather::{
-        WriteError,
-        cache::Key,
-        horizon::AsOf,
         live::{self, StoredRequest},
         pages::Stored,
         surroundings::Source,
-        write,
+    },
+    kube_io::{
+        cache::Key,
+        call::{WriteError, write},
+        horizon::AsOf,
     },
     queue::Next,
     revoker::{end::Ended, index::Known},

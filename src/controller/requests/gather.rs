@@ -9,14 +9,12 @@ use crate::{
     api::{State, names::binding_name},
     domain::{Binding, Peer, RequestFacts, Snapshot},
     gather::{
-        GatherError,
         beside::{self, Bindings, From},
-        cache::Key,
         debts,
-        horizon::AsOf,
         live::{self, Wanted},
         surroundings::{Source, Surroundings},
     },
+    kube_io::{cache::Key, call::ReadError, horizon::AsOf},
 };
 
 /// How much longer than what surrounds a request all else may take that is read beside it. Then it is read once more: a grant rests on what
@@ -81,7 +79,7 @@ impl Requests {
 
     /// What surrounds a request that may be granted, as it is stored now, and the requests beside it: a grant rests on that, never on what
     /// a cache has missed.
-    async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(Surroundings, Vec<Peer>), GatherError> {
+    async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(Surroundings, Vec<Peer>), ReadError> {
         let (world, eligibility) = (&self.context.world, &facts.object.spec.eligibility_ref.name);
         // No call where the caches know all of it.
         let told = world.surroundings(eligibility, &facts.namespace, Source::Cache).await?;
@@ -96,13 +94,7 @@ impl Requests {
     }
 
     /// The other requests of the same person. What runs already needs to know of its chain only.
-    async fn peers(
-        &self,
-        facts: &RequestFacts,
-        around: &Surroundings,
-        binding: &Binding,
-        source: Source,
-    ) -> Result<Vec<Peer>, GatherError> {
+    async fn peers(&self, facts: &RequestFacts, around: &Surroundings, binding: &Binding, source: Source) -> Result<Vec<Peer>, ReadError> {
         let context = &self.context;
         let (world, client) = (&context.world, &context.client);
         let identities = &context.settings.identities;
@@ -133,7 +125,7 @@ impl Requests {
         Ok(peers)
     }
 
-    async fn binding(&self, facts: &RequestFacts, source: Source) -> Result<Binding, GatherError> {
+    async fn binding(&self, facts: &RequestFacts, source: Source) -> Result<Binding, ReadError> {
         let name = binding_name(&facts.object.uid);
         let hinted = facts.record.state == Some(State::Active)
             || source == Source::Server

@@ -25,11 +25,13 @@ use crate::{
         Binding, BindingAction, Lookup, Object, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, decide, person::Identity, policy,
     },
     gather::{
-        GatherError, WriteError,
-        cache::Key,
-        horizon::AsOf,
         live::{self, StoredRequest},
         surroundings::Source,
+    },
+    kube_io::{
+        cache::Key,
+        call::{ReadError, WriteError},
+        horizon::AsOf,
     },
     queue::Next,
     revoker::end::EndError,
@@ -53,7 +55,7 @@ const MOMENT: TimeDelta = TimeDelta::seconds(3);
 pub enum RequestError {
     /// Something could not be read.
     #[error(transparent)]
-    Gather(#[from] GatherError),
+    Gather(#[from] ReadError),
     /// Something could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{gather::cache::Key, queue::Queue};
+use crate::{kube_io::cache::Key, queue::Queue};
 
 /// When a request looks again whose turn has not come, if nobody tells it earlier: the one that was told may be gone.
 pub const AT_LEAST: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::Clock,
+        kube_io::clock::Clock,
         queue::{Next, Pauses, queue},
     };
 

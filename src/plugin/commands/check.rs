@@ -30,8 +30,10 @@ use crate::{
         convert::attributes,
         guards::{DIFFERS, compare, cure, expected::Expected, ledger::Ledger},
     },
-    gather::access::{self, Access},
-    kubernetes,
+    kube_io::{
+        access::{self, Access},
+        kubernetes,
+    },
     plugin::{
         flags::Output,
         manifest::{self, Said},

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use super::{explain, roles};
 use crate::{
     api::{Reason, RoleActivationRequest, RoleEligibility, State, request::ReviewState, selectors},
-    client::kubeconfig,
+    kube_io::client::kubeconfig,
     plugin::{
         flags::Flags,
         problem::{Exit, Problem},

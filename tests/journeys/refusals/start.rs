@@ -10,7 +10,7 @@ use std::{
 };
 
 use control_plane::{ADMIN, Cluster, Release, wait_for, wait_for_ok};
-use jit_rbac::kubernetes;
+use jit_rbac::kube_io::kubernetes;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},

@@ -11,7 +11,7 @@ use kube::config::{ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{api::text::printable, redact::redacted};
+use crate::{api::text::printable, kube_io::redact::redacted};
 
 /// Versions of the API between clients and credential plugins.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];

@@ -2,17 +2,14 @@
 
 use std::error::Error;
 
-use kube::{client::AuthError, runtime::watcher};
+use kube::client::AuthError;
 
-use crate::{api::text::printable, redact::redacted};
+use crate::{api::text::printable, kube_io::redact::redacted};
 
 /// An error with what lies behind it, on one line and without secrets. Of an answer of the API server it is the sentence and the code, of a
 /// text of several lines the first.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
-    if let Some(error) = error.downcast_ref::<watcher::Error>() {
-        return watch(error);
-    }
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => return answer(&status.message, status.code),
         Some(kube::Error::Service(inner)) => return one_line(inner.as_ref()),
@@ -55,16 +52,6 @@ fn holds_command(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Auth(inner)) if of_command(inner).is_some())
 }
 
-fn watch(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error) => format!("cannot list: {}", one_line(error)),
-        watcher::Error::WatchStartFailed(error) => format!("cannot watch: {}", one_line(error)),
-        watcher::Error::WatchError(status) => answer(&status.message, status.code),
-        watcher::Error::WatchFailed(error) => one_line(error),
-        watcher::Error::NoResourceVersion => first_line(&error.to_string()),
-    }
-}
-
 /// The first line, with paths that were quoted twice quoted once.
 fn first_line(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -81,7 +68,6 @@ mod tests {
     fn an_answer_is_its_sentence_and_code() {
         let answer = || kube::Error::Api(Box::new(Status::failure("roles is forbidden\nfor you", "Forbidden").with_code(403)));
         assert_eq!(one_line(&answer()), "roles is forbidden\u{fffd}for you (403)");
-        assert_eq!(one_line(&watcher::Error::InitialListFailed(answer())), "cannot list: roles is forbidden\u{fffd}for you (403)");
     }
 
     #[test]

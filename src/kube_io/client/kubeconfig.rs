@@ -9,7 +9,7 @@ use kube::{
 };
 
 use super::{address, proxy, tls};
-use crate::{api::text::printable, redact::redacted};
+use crate::{api::text::printable, kube_io::redact::redacted};
 
 /// What flags say beside the kubeconfig, which goes before it.
 #[derive(Clone, Copy, Default)]

@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
+use crate::api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
 
 /// Why the CRDs could not be written down.
 #[derive(Debug, thiserror::Error)]

@@ -207,12 +207,13 @@ impl<F: Clone + PartialEq> Cache<F> {
     }
 
     /// How much was told until now, for [`Cache::fill`].
-    pub(super) fn changes(&self) -> u64 {
+    #[must_use]
+    pub fn changes(&self) -> u64 {
         self.read().changes
     }
 
     /// Keeps what was read from the API server after `changes`, unless the watch has told anything since: it may be newer.
-    pub(super) fn fill(&self, key: Key, facts: F, changes: u64) {
+    pub fn fill(&self, key: Key, facts: F, changes: u64) {
         let mut known = self.write();
         if known.changes == changes {
             self.keep(&mut known, key, facts);
@@ -283,7 +284,8 @@ impl<F: Clone + PartialEq> Cache<F> {
 }
 
 /// The `resourceVersion` of an object; 0 where it is not a number.
-pub(super) fn version(meta: &ObjectMeta) -> u64 {
+#[must_use]
+pub fn version(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 

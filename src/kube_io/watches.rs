@@ -5,16 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-};
 use tokio::{sync::watch as channel, time::Instant};
-
-use crate::observe::{health::Health, metrics::Metrics};
-
-/// What readiness calls it that no watch is known to bring nothing.
-pub const NEED: &str = "watches";
 
 /// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
 /// nothing of what there is: everything must be read anew.
@@ -29,21 +20,16 @@ pub struct Watches(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     all: Mutex<All>,
-    restarts: Family<Watched, Counter>,
     /// Counts changes of what readiness is told.
     news: channel::Sender<u64>,
     went_back: channel::Sender<bool>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Watched {
-    watch: &'static str,
 }
 
 #[derive(Debug, Default)]
 struct All {
     next: u64,
     watches: BTreeMap<u64, State>,
+    restarts: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug)]
@@ -63,12 +49,7 @@ pub struct Place {
 
 impl Default for Watches {
     fn default() -> Self {
-        Self(Arc::new(Shared {
-            all: Mutex::default(),
-            restarts: Family::default(),
-            news: channel::Sender::new(0),
-            went_back: channel::Sender::new(false),
-        }))
+        Self(Arc::new(Shared { all: Mutex::default(), news: channel::Sender::new(0), went_back: channel::Sender::new(false) }))
     }
 }
 
@@ -84,7 +65,7 @@ impl Watches {
         let number = all.next;
         all.next += 1;
         all.watches.insert(number, State { what, current: None, stale: false });
-        drop(self.0.restarts.get_or_create(&Watched { watch: what }));
+        all.restarts.entry(what).or_default();
         Place { watches: self.clone(), number, what }
     }
 
@@ -110,22 +91,17 @@ impl Watches {
         ages.into_iter().map(|(what, age)| (what.to_owned(), age)).collect()
     }
 
-    /// Has the numbers served by `metrics`.
-    pub fn show(&self, metrics: &Metrics) {
-        let ages = self.clone();
-        metrics.each_at_scrape(
-            ("watch_age_seconds", "watch"),
-            "How long ago the watch was last shown to be current, by what it brought or by a list",
-            move || ages.ages(),
-        );
-        metrics.register("watch_restarts", "Watches that brought nothing any more and were begun anew", self.0.restarts.clone());
+    /// For each that is or was watched, how often a watch of it brought nothing any more and was begun anew.
+    #[must_use]
+    pub fn restarts(&self) -> Vec<(String, u64)> {
+        self.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
     }
 
-    /// Tells readiness for ever whether a watch is known to bring nothing.
-    pub async fn tell(&self, health: &Health) {
+    /// Calls `told` now and after each change, for ever: whether a watch is known to bring nothing.
+    pub async fn tell(&self, told: impl Fn(bool)) {
         let mut news = self.0.news.subscribe();
         loop {
-            health.set(NEED, self.stale().is_empty());
+            told(!self.stale().is_empty());
             if news.changed().await.is_err() {
                 return std::future::pending().await;
             }
@@ -159,10 +135,12 @@ impl Place {
 
     /// It is known to bring nothing; `went_back` where that tells of the API server's whole store.
     pub fn stale(&self, went_back: bool) {
-        if let Some(state) = self.watches.lock().watches.get_mut(&self.number) {
+        let mut all = self.watches.lock();
+        if let Some(state) = all.watches.get_mut(&self.number) {
             state.stale = true;
         }
-        self.watches.0.restarts.get_or_create(&Watched { watch: self.what }).inc();
+        *all.restarts.entry(self.what).or_default() += 1;
+        drop(all);
         self.watches.0.news.send_modify(|count| *count = count.wrapping_add(1));
         if went_back {
             self.watches.0.went_back.send_replace(true);
@@ -181,42 +159,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn f41_a_stale_watch_is_seen_in_metrics_and_readiness_until_it_is_current() {
-        let (watches, metrics, health) = (Watches::default(), Metrics::default(), Health::needing(&[NEED]));
-        watches.show(&metrics);
-        let (requests, one, other) = (watches.place("requests"), watches.place("guards"), watches.place("guards"));
-        assert!(watches.ages().is_empty(), "nothing was current yet");
-        for place in [&requests, &one, &other] {
-            place.current();
-        }
-        let telling = {
-            let (watches, health) = (watches.clone(), health.clone());
-            tokio::spawn(async move { watches.tell(&health).await })
-        };
-        tokio::time::advance(Duration::from_secs(7)).await;
-        requests.current();
-        one.current();
-        let text = metrics.text();
-        assert!(
-            text.contains("watch_age_seconds{watch=\"guards\"} 7") && text.contains("watch_age_seconds{watch=\"requests\"} 0"),
-            "{text}"
-        );
-        tokio::task::yield_now().await;
-        assert!(health.missing().is_empty());
-        requests.stale(false);
-        tokio::task::yield_now().await;
-        assert_eq!((health.missing(), watches.stale()), (vec![NEED], vec!["requests"]));
-        assert!(
-            metrics.text().contains("watch_restarts_total{watch=\"requests\"} 1")
-                && metrics.text().contains("watch_restarts_total{watch=\"guards\"} 0")
-        );
-        requests.current();
-        tokio::task::yield_now().await;
-        assert!(health.missing().is_empty());
-        telling.abort();
-    }
 
     #[tokio::test]
     async fn f18_that_the_store_went_back_is_told_once_a_watch_of_the_api_server_shows_it() {

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::{
         api::stored::Limited,
-        gather::sieve::{Part, Sieve},
+        kube_io::sieve::{Part, Sieve},
     };
 
     fn read<K: Kept>(stored: &serde_json::Value) -> K {

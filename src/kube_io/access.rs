@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use super::{GatherError, read};
+use crate::kube_io::call::{ReadError, read};
 
 /// What the API server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl From<Option<SubjectAccessReviewStatus>> for Access {
 /// # Errors
 ///
 /// The API server did not answer.
-pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAccessReviewSpec) -> Result<Access, GatherError> {
+pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAccessReviewSpec) -> Result<Access, ReadError> {
     let question = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let api: Api<SubjectAccessReview> = Api::all(client.clone());
     Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
@@ -47,7 +47,7 @@ pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAc
 /// # Errors
 ///
 /// The API server did not answer.
-pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, about: ResourceAttributes) -> Result<Access, GatherError> {
+pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, about: ResourceAttributes) -> Result<Access, ReadError> {
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(about), ..SelfSubjectAccessReviewSpec::default() };
     let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());

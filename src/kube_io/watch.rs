@@ -21,7 +21,7 @@ use super::{
     stream::{self, Form, Line, Lines},
     watches::Place,
 };
-use crate::errors::one_line;
+use crate::kube_io::errors::one_line;
 
 /// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
 /// connection nobody closes, is believed to be silent only: some seconds longer than this.
@@ -461,7 +461,7 @@ impl Pauses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gather::watches::Watches;
+    use crate::kube_io::watches::Watches;
 
     const SOME: Duration = Duration::from_mins(1);
 
