@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::refusal::Refusal;
-use crate::api::{
+use api::{
     Reason,
     eligibility::{Namespaces, RoleRef},
     names::{self, RBAC_GROUP},
@@ -183,7 +183,7 @@ fn in_namespaces(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::eligibility::{RoleKind, Selector};
+    use api::eligibility::{RoleKind, Selector};
 
     fn offer(eligibility: &str, kind: RoleKind, role: &str, names: &[&str], selector: bool) -> Offer {
         Offer {

@@ -12,20 +12,18 @@ use k8s_openapi::{
 use kube::core::{DeserializeGuard, object::HasSpec};
 
 use crate::{
-    api::{
-        ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleActivationRequestStatus, conditions,
-        eligibility::{RoleKind, RoleRef},
-        names,
-        stored::{Limited, StoredNamespace, StoredRole},
-        text::printable,
-    },
-    domain::{
-        BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
-        author::Question,
-        binding::BindingSubject,
-        checked::AuthorCheck,
-        role::{Rule, Rules},
-    },
+    BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
+    author::Question,
+    binding::BindingSubject,
+    checked::AuthorCheck,
+    role::{Rule, Rules},
+};
+use api::{
+    ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleActivationRequestStatus, conditions,
+    eligibility::{RoleKind, RoleRef},
+    names,
+    stored::{Limited, StoredNamespace, StoredRole},
+    text::printable,
 };
 
 /// Metadata and spec of a stored object.

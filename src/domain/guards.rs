@@ -8,7 +8,7 @@ pub mod ledger;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{policy::stamp, refusal::Refusal};
-use crate::api::Reason;
+use api::Reason;
 
 /// What is wrong with a guard that was changed; what differs follows.
 pub const DIFFERS: &str = "does not say what it must";

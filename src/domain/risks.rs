@@ -13,7 +13,7 @@ use super::{
     refusal::Refusal,
     role::{self, Rule, Rules},
 };
-use crate::api::{
+use api::{
     Reason,
     eligibility::{RiskClass, RoleRef},
     names::{GROUP, RBAC_GROUP as RBAC},

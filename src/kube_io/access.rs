@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use crate::kube_io::call::{ReadError, read};
+use crate::call::{ReadError, read};
 
 /// What the API server said.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::kube_io::errors::one_line;
+use crate::errors::one_line;
 
 /// Longest that one call to the API server may take. Where the client asks again by itself, this bounds it all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);

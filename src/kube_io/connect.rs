@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use tower::{Service, layer::layer_fn};
 use tracing::{info, warn};
 
-use crate::kube_io::{
+use crate::{
     client::{
         self, Stdin,
         kubeconfig::{self, Target, Wanted},

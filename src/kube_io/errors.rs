@@ -4,7 +4,8 @@ use std::error::Error;
 
 use kube::client::AuthError;
 
-use crate::{api::text::printable, kube_io::redact::redacted};
+use crate::redact::redacted;
+use api::text::printable;
 
 /// An error with what lies behind it, on one line and without secrets. Of an answer of the API server it is the sentence and the code, of a
 /// text of several lines the first.

@@ -5,7 +5,7 @@ use kube::core::DeserializeGuard;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::sieve::{Keep, SHORT};
-use crate::api::{
+use api::{
     ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names,
     stored::{MAX_RULES, StoredNamespace, StoredRole},
 };
@@ -165,10 +165,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        api::stored::Limited,
-        kube_io::sieve::{Part, Sieve},
-    };
+    use crate::sieve::{Part, Sieve};
+    use api::stored::Limited;
 
     fn read<K: Kept>(stored: &serde_json::Value) -> K {
         let mut kept = None;

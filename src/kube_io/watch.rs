@@ -21,7 +21,7 @@ use super::{
     stream::{self, Form, Line, Lines},
     watches::Place,
 };
-use crate::kube_io::errors::one_line;
+use crate::errors::one_line;
 
 /// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
 /// connection nobody closes, is believed to be silent only: some seconds longer than this.
@@ -77,7 +77,7 @@ impl Source {
     /// All objects of a kind.
     #[must_use]
     pub fn all<K: Resource>(api: &Api<K>, dynamic: &K::DynamicType) -> Self {
-        let own_group = K::group(dynamic) == crate::api::names::GROUP;
+        let own_group = K::group(dynamic) == api::names::GROUP;
         Self {
             path: Path::new(api.resource_url()),
             labels: None,
@@ -461,7 +461,7 @@ impl Pauses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kube_io::watches::Watches;
+    use crate::watches::Watches;
 
     const SOME: Duration = Duration::from_mins(1);
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::text::printable;
+use api::text::printable;
 
 /// What the API server may have stored beside what was written: its defaults, which weaken nothing.
 fn is_default(key: &str, value: &Value) -> bool {

@@ -7,7 +7,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::{RoleActivationRequest, names};
+use api::{RoleActivationRequest, names};
 
 /// Kinds of guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]

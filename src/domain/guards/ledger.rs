@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Span;
+use crate::Span;
 
 /// The form of the annotation that this version writes and understands.
 const VERSION: u32 = 1;

@@ -12,12 +12,8 @@ pub fn parse(text: &str) -> Result<Uri, String> {
     if text.is_empty() {
         return Err("it has no address".to_owned());
     }
-    let invalid = || {
-        format!(
-            "invalid address '{}': write a URL such as https://HOST:PORT",
-            crate::api::text::printable(&crate::kube_io::redact::redacted(text))
-        )
-    };
+    let invalid =
+        || format!("invalid address '{}': write a URL such as https://HOST:PORT", api::text::printable(&crate::redact::redacted(text)));
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let scheme = scheme.to_ascii_lowercase();
     if scheme != "http" && scheme != "https" {
@@ -51,7 +47,7 @@ pub fn has_host_and_port(uri: &Uri) -> bool {
 /// An address as it is shown: scheme, host, port and path.
 #[must_use]
 pub fn shown(server: &Uri) -> String {
-    crate::kube_io::redact::redacted(server.to_string().trim_end_matches('/')).into_owned()
+    crate::redact::redacted(server.to_string().trim_end_matches('/')).into_owned()
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use kube::config::{ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{api::text::printable, kube_io::redact::redacted};
+use crate::redact::redacted;
+use api::text::printable;
 
 /// Versions of the API between clients and credential plugins.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];

@@ -9,7 +9,8 @@ use kube::{
 };
 
 use super::{address, proxy, tls};
-use crate::{api::text::printable, kube_io::redact::redacted};
+use crate::redact::redacted;
+use api::text::printable;
 
 /// What flags say beside the kubeconfig, which goes before it.
 #[derive(Clone, Copy, Default)]

@@ -13,7 +13,7 @@ use k8s_openapi::ByteString;
 use kube::client::{Body, ClientBuilder, DynBody};
 use tower::{BoxError, layer::layer_fn, util::BoxService};
 
-use crate::kube_io::errors::one_line;
+use crate::errors::one_line;
 pub use credentials::{Credential, Stdin};
 use credentials::{CredentialError, Plugin};
 use kubeconfig::Target;

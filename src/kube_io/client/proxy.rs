@@ -45,7 +45,7 @@ fn parse(text: &str) -> Result<Uri, String> {
     let uri: Uri = whole.parse().map_err(|_| "is not a valid address of a proxy".to_owned())?;
     let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
     if !matches!(scheme.as_str(), "http" | "https" | "socks5" | "socks5h") {
-        return Err(format!("has the unsupported scheme '{}': it must be http, https or socks5", crate::api::text::printable(&scheme)));
+        return Err(format!("has the unsupported scheme '{}': it must be http, https or socks5", api::text::printable(&scheme)));
     }
     if !super::address::has_host_and_port(&uri) {
         return Err("is not a valid address of a proxy".to_owned());

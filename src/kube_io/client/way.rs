@@ -19,7 +19,7 @@ use super::{
     credentials::{Credential, CredentialError, Plugin},
     tls,
 };
-use crate::kube_io::errors::one_line;
+use crate::errors::one_line;
 
 /// Where calls go.
 #[derive(Debug)]

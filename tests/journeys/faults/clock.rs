@@ -10,13 +10,13 @@ use control_plane::wait_for_ok;
 use jit_rbac::{
     config::Config,
     connect, controller, guards,
-    kube_io::{clock::Clock, connect::AskAgain},
     observe::{
         health::Health,
         logs::{self, Format},
         metrics::Metrics,
     },
 };
+use kube_io::{clock::Clock, connect::AskAgain};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Kind, Known, Ledger, Pair, Proven, Stored};
-use crate::domain::Span;
+use crate::Span;
 
 /// So many seconds after noon.
 fn at(seconds: i64) -> DateTime<Utc> {
