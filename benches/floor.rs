@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use api::names;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use control_plane::ADMIN;
 use futures::{StreamExt, TryStreamExt, stream};
-use jit_rbac::api::names;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api,

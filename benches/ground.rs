@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::RoleActivationRequest;
 use control_plane::{ADMIN, AuditEvent, Operator, OperatorOptions, Options, Plane, Server, User, standard_users, wait_for};
-use jit_rbac::api::RoleActivationRequest;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta, runtime::watcher};
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ impl Ground {
     /// Installs the product, two replicas and the webhook, and makes everybody eligible.
     pub async fn install(&mut self, setting: Setting) -> Result<(), Failure> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        let mut options = OperatorOptions::of_checkout(root)?;
         (options.webhook_port, options.ready_within) = (setting.webhook_port, READY);
         self.operator = Some(Operator::start(self.plane.cluster(), self.plane.minder(), options).await?);
         let group = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name});

@@ -1,10 +1,10 @@
 //! The baseline under the product's own policies: a plain client that makes the same writes as an automatic grant, with the identities that
 //! the policies ask for, and decides nothing. Nothing of the product runs beside it: neither webhook nor controllers.
 
+use api::{RoleActivationRequest, names};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use control_plane::ADMIN;
 use futures::{StreamExt, TryStreamExt, stream};
-use jit_rbac::api::{RoleActivationRequest, names};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api, Client, ResourceExt,

@@ -3,11 +3,11 @@
 //! To make a hundred thousand of them by asking takes most of an hour. Each is a copy of one that the product has completed, under another
 //! name and UID, written to etcd itself; the API server and everybody who watches it observe them as any others.
 
+use api::RoleActivationRequest;
 use axum::body::{Body, to_bytes};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, Request, header::CONTENT_TYPE};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use jit_rbac::api::RoleActivationRequest;
 use kube::Api;
 use serde_json::{Value, json};
 

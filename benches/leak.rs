@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use api::RoleActivationRequest;
 use chrono::Utc;
 use clap::Args;
-use jit_rbac::api::RoleActivationRequest;
 use kube::{Api, core::PartialObjectMeta, runtime::watcher};
 
 use crate::{

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use api::{ActivationDecision, RoleActivationRequest, names};
 use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
 use control_plane::{AuditEvent, AuditLog, wait_for};
 use futures::{StreamExt, TryStreamExt, stream};
-use jit_rbac::api::{ActivationDecision, RoleActivationRequest, names};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 use tokio::sync::Semaphore;

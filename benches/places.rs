@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use jit_rbac::api::RoleActivationRequest;
+use api::RoleActivationRequest;
 use kube::{Client, core::PartialObjectMeta};
 
 use crate::Failure;

@@ -1,8 +1,8 @@
 //! How long the plugin takes beside plain kubectl.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
-use control_plane::wait_for_ok;
+use control_plane::{program, wait_for_ok};
 use serde_json::json;
 
 use crate::{Failure, figures::Spread, ground::Ground};
@@ -41,7 +41,7 @@ pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
         if ready >= ELIGIBILITIES { Ok(()) } else { Err(format!("{ready} are ready")) }
     })
     .await?;
-    let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-jit"));
+    let plugin = program("kubectl-jit")?;
     let (mut plain, mut ours) = (Vec::new(), Vec::new());
     // In turn, so that whatever else the machine does meets both.
     for _ in 0..TIMES {
@@ -49,7 +49,7 @@ pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
         cluster.run("dev", &["get", "roleeligibilities"]).await?.ok()?;
         plain.push(start.elapsed().as_secs_f64() * 1_000.0);
         let start = Instant::now();
-        let said = cluster.run_program("dev", plugin, &["roles"], None).await?.ok()?;
+        let said = cluster.run_program("dev", &plugin, &["roles"], None).await?.ok()?;
         ours.push(start.elapsed().as_secs_f64() * 1_000.0);
         if said.lines().count() <= ELIGIBILITIES {
             return Err("the plugin does not list all of them".into());

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use api::names;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use jit_rbac::api::names;
 use kube::{
     Api, Resource,
     core::PartialObjectMeta,

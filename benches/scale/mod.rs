@@ -10,8 +10,8 @@ mod step;
 
 use std::path::Path;
 
+use api::selectors;
 use clap::Args;
-use jit_rbac::api::selectors;
 
 use self::{
     measures::Measure,

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::Line;
+use super::{names, text::Line};
 
 /// A user or group name. Kubernetes sets no bound; ours keeps requests small.
 pub type PrincipalName = Line<256>;
@@ -65,7 +65,7 @@ pub(super) fn rbac_group(schema: &mut schemars::Schema) {
     let group = schemars::json_schema!({
         "description": "As in RBAC's own objects; it may be left out.",
         "type": "string",
-        "enum": ["", "rbac.authorization.k8s.io"],
+        "enum": ["", names::RBAC_GROUP],
     });
     if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
         properties.insert("apiGroup".to_owned(), group.into());

@@ -2,6 +2,15 @@
 
 /// API group of all four kinds.
 pub const GROUP: &str = "jitrbac.dev";
+/// API group of roles and bindings.
+pub const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Field manager of what the controller writes.
+pub const FIELD_MANAGER: &str = "jit-rbac";
+/// Field manager of what the webhook writes.
+pub const WEBHOOK_FIELD_MANAGER: &str = "jit-rbac-webhook";
+/// Field manager of what `kubectl jit` writes.
+pub const PLUGIN_FIELD_MANAGER: &str = "kubectl-jit";
 
 /// Label of every RoleBinding that the operator made; its value is [`MANAGED_VALUE`].
 pub const MANAGED_LABEL: &str = "jitrbac.dev/managed";
@@ -28,7 +37,7 @@ pub const JUSTIFICATION: &str = "jitrbac.dev/justification";
 /// On an eligibility or a policy: who wrote its present spec, stamped at admission.
 pub const AUTHOR: &str = "jitrbac.dev/author";
 
-/// On an eligibility or a policy: what the check of that author rested on, stamped at admission; see [`crate::domain::checked`].
+/// On an eligibility or a policy: what the check of that author rested on, stamped at admission; see `domain::checked`.
 pub const AUTHOR_CHECK: &str = "jitrbac.dev/author-check";
 
 /// On a policy: UIDs, separated by commas, of requests that no longer exist and whose reviews an admin has settled.

@@ -23,7 +23,7 @@ macro_rules! reasons {
             #[must_use]
             pub const fn page(self) -> &'static str {
                 match self {
-                    $(Self::$name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/refusals/", stringify!($name), ".md")),)*
+                    $(Self::$name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/refusals/", stringify!($name), ".md")),)*
                 }
             }
         }

@@ -197,7 +197,7 @@ pub struct RoleActivationRequestStatus {
     pub state: Option<State>,
     /// Why, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<crate::api::reason::Reason>,
+    pub reason: Option<crate::reason::Reason>,
     /// Active, with why in its message; Approved, Settled, Reconciling, Stalled; Ready until a grant has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

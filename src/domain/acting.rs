@@ -6,7 +6,7 @@ use super::{
     person::{self, Account},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     ApprovalPolicySpec, People, Reason, Stamp, Verb,
     identity::{PrincipalName, SERVICE_ACCOUNT_PREFIX},
 };

@@ -11,7 +11,7 @@ use super::{
     person::{self, Identities},
     policy,
 };
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Stamp, Verb,
     policy::{Party, Stage},
     request::{ApprovalRecord, Awaiting},

@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::refusal::Refusal;
-use crate::api::{
+use api::{
     Reason,
     eligibility::{Namespaces, RoleRef},
-    names,
+    names::{self, RBAC_GROUP},
 };
 
-/// API group of roles.
-const RBAC: &str = "rbac.authorization.k8s.io";
 /// Most questions that are asked about one write. An eligibility names 256 namespaces at most; only a policy can lead to more.
 pub const MOST_QUESTIONS: usize = 512;
 /// Most namespaces that a refusal names.
@@ -64,7 +62,7 @@ pub struct Question<'a> {
 /// May he bind this role there?
 #[must_use]
 pub const fn bind<'a>(role: &'a RoleRef, namespace: Option<&'a str>) -> Question<'a> {
-    Question { verb: "bind", group: RBAC, resource: role.kind.resource(), name: role.name.as_str(), namespace }
+    Question { verb: "bind", group: RBAC_GROUP, resource: role.kind.resource(), name: role.name.as_str(), namespace }
 }
 
 /// May he change this policy, whatever refers to it?
@@ -161,7 +159,7 @@ pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing
     Refusal::new(
         Reason::AuthorLacksBind,
         format!(
-            "'{author}' may not {what}: that takes the verb bind on the role {there}, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {{apiGroups: [{RBAC}], resources: [{}], resourceNames: [{}], verbs: [bind]}} by a {binding}{instead}",
+            "'{author}' may not {what}: that takes the verb bind on the role {there}, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {{apiGroups: [{RBAC_GROUP}], resources: [{}], resourceNames: [{}], verbs: [bind]}} by a {binding}{instead}",
             role.kind.resource(),
             role.name
         ),
@@ -185,7 +183,7 @@ fn in_namespaces(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::eligibility::{RoleKind, Selector};
+    use api::eligibility::{RoleKind, Selector};
 
     fn offer(eligibility: &str, kind: RoleKind, role: &str, names: &[&str], selector: bool) -> Offer {
         Offer {
@@ -227,7 +225,7 @@ mod tests {
     #[test]
     fn the_questions_are_about_the_named_role_and_the_named_policy() {
         let role = RoleRef { kind: RoleKind::Role, name: "debug".to_owned() };
-        let asked = Question { verb: "bind", group: RBAC, resource: "roles", name: "debug", namespace: Some("a") };
+        let asked = Question { verb: "bind", group: RBAC_GROUP, resource: "roles", name: "debug", namespace: Some("a") };
         assert_eq!(bind(&role, Some("a")), asked);
         let asked = Question { verb: "administer", group: "jitrbac.dev", resource: "approvalpolicies", name: "p", namespace: None };
         assert_eq!(administer("p"), asked);

@@ -10,7 +10,7 @@ use super::{
     policy::stamp,
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     Reason, Stamp,
     eligibility::{RoleKind, RoleRef},
     names,

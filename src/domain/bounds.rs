@@ -11,7 +11,7 @@ use super::{
     policy::{self, stamp},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Reason, Stamp, Verb,
     policy::{MAX_REQUIRED, MAX_STAGES},
 };

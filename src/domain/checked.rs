@@ -12,12 +12,12 @@ use super::{
     facts::{NamespaceFacts, Object},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     ApprovalPolicySpec, Reason, RoleEligibilitySpec,
     eligibility::{RoleKind, RoleRef},
 };
 
-/// What the check of the author of one spec rested on: the value of the annotation [`crate::api::names::AUTHOR_CHECK`].
+/// What the check of the author of one spec rested on: the value of the annotation [`api::names::AUTHOR_CHECK`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorCheck {

@@ -18,7 +18,7 @@ use super::{
     requirements, risks, running,
     start::{self, Term},
 };
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, Verb,
     eligibility::RoleRef,
     names::binding_name,
@@ -69,7 +69,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
+    /// A state with its reason and nothing else; a state that is an end removes the binding.
+    #[must_use]
+    pub fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             state,
             reason,
@@ -325,7 +327,7 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
     };
     checked::stands(eligibility, policy, &snapshot.request.namespace, namespace).map_err(Missing::Waits)?;
     let role = &eligibility.spec.role_ref;
-    let place = if role.kind == crate::api::eligibility::RoleKind::Role {
+    let place = if role.kind == api::eligibility::RoleKind::Role {
         format!(" in namespace '{}'", snapshot.request.namespace)
     } else {
         String::new()

@@ -13,9 +13,7 @@ use super::{
     policy::stamp,
     refusal::Refusal,
 };
-use crate::api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, Stamp, State, Verb, policy::Party, request::ReviewState,
-};
+use api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
 
 /// The requester's own word that he gives it back, if he said so.
 #[must_use]
@@ -227,11 +225,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         ));
     }
     let waiting = verdict.state == State::AwaitingApproval;
-    if waiting
-        && !revoke
-        && policy.spec.approval.require_comment
-        && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank)
-    {
+    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
         return Err(comment_missing(&policy.name));
     }
     Ok(())
@@ -326,7 +320,7 @@ fn approve(
             ),
         ));
     }
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)?;
@@ -346,7 +340,7 @@ fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec
         return Err(not_an_approver(who, policy));
     }
     is_fresh(snapshot, decision, digest)?;
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
+    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
         return Err(comment_missing(&policy.name));
     }
     evidence::check(who, Party::Approver, decision.created, policy)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::{NamespaceFacts, Object, RequestFacts, RoleFacts};
-use crate::api::{ApprovalPolicySpec, RoleEligibilitySpec};
+use api::{ApprovalPolicySpec, RoleEligibilitySpec};
 
 /// The first line that is hashed: a change of what goes in must change it.
 const VERSION: &str = "jitrbac.dev/digest/v1\n";

@@ -7,7 +7,7 @@ use super::{
     facts::{Object, Settings},
     refusal::Refusal,
 };
-use crate::api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
+use api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
 
 /// The bounds of a policy; what is absent does not bound.
 #[must_use]

@@ -9,7 +9,7 @@ use super::{
     policy::{self, stamp},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     Reason, RoleEligibilitySpec, Stamp, SubjectKind,
     eligibility::{RoleKind, RoleRef},
 };

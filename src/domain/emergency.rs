@@ -10,7 +10,7 @@ use super::{
     policy::stamp,
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequestSpec, Stamp, State, Verb,
     names::SETTLED_REVIEWS,
     policy::{Debtor, Emergency, MAX_REVIEWS_OWED, OwedReview},
@@ -51,7 +51,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
             format!("'{}' is a ServiceAccount: an emergency skips approval, and a ServiceAccount never goes without", requester.username),
         ));
     }
-    if spec.justification.as_ref().is_none_or(super::super::api::text::Line::is_blank) {
+    if spec.justification.as_ref().is_none_or(api::text::Line::is_blank) {
         return Err(Refusal::new(
             Reason::JustificationMissing,
             "an emergency needs a reason for those who review it; write one in spec.justification",

@@ -13,7 +13,7 @@ use super::{
     refusal::Refusal,
     requirements,
 };
-use crate::api::{
+use api::{
     ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, Stamp,
     policy::{AuthenticationRule, Claim, MaxAge, Party, TicketRule},
     text::is_blank,

@@ -9,7 +9,7 @@ use super::{
     person::Identities,
     refusal::Refusal,
 };
-use crate::api::{Reason, Stamp, State, names::binding_name};
+use api::{Reason, Stamp, State, names::binding_name};
 
 /// End and chain's start of what a request prolongs.
 pub type Prolonged = (DateTime<Utc>, DateTime<Utc>);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::{binding::Binding, checked::AuthorCheck, namespace::GuardedLabels, person::Identities, refusal::Refusal};
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Verb,
     eligibility::{RoleKind, RoleRef},
     policy::OwedReview,

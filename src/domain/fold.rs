@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::{Object, Unread, Unreadable};
-use crate::api::{ActivationDecisionSpec, Verb};
+use api::{ActivationDecisionSpec, Verb};
 
 /// Most decisions that are kept of one person with one word.
 const MAX_OF_ONE: usize = 16;

@@ -1,10 +1,39 @@
-//! What people are told while the guards are not proven to be in force, and about what was written then (T35, T42, T55, invariants
-//! 14 and 21). Whether they are is found out elsewhere; what it means is said here.
+//! The admission guards: what each must say, what is known of them over time, and what people are told while they are not proven to be
+//! in force, and about what was written then (T35, T42, T55, invariants 14 and 21). Whether they are in force is found out elsewhere.
+
+pub mod compare;
+pub mod expected;
+pub mod ledger;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{policy::stamp, refusal::Refusal};
-use crate::api::Reason;
+use api::Reason;
+
+/// What is wrong with a guard that was changed; what differs follows.
+pub const DIFFERS: &str = "does not say what it must";
+
+/// How the keys of guards begin that say who serves our kinds.
+pub const API_SERVICE: &str = "APIService ";
+
+/// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
+/// object goes first; but a CRD would take every record with it.
+#[must_use]
+pub fn cure(key: &str, why: &str) -> String {
+    let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
+    let upgrade = "'helm upgrade' with the values of the release";
+    if key.starts_with(API_SERVICE) {
+        // It is the API server's own, which makes it anew.
+        return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server makes it anew");
+    }
+    if kind == "CustomResourceDefinition" {
+        return format!("An admin restores it: run {upgrade}, with --server-side=true --force-conflicts");
+    }
+    if !why.starts_with(DIFFERS) {
+        return format!("An admin restores it: run {upgrade}");
+    }
+    format!("An admin restores it: run 'kubectl delete {} {name}', then {upgrade}", kind.to_lowercase())
+}
 
 /// Nothing may be granted at present, because of `what`.
 #[must_use]

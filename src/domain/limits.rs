@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     start,
 };
-use crate::api::{ApprovalPolicySpec, Duration, Reason, Stamp, State};
+use api::{ApprovalPolicySpec, Duration, Reason, Stamp, State};
 
 /// A request under its policy, beside the other requests of whoever made it.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use super::{
     facts::{NamespaceFacts, Settings},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     Reason, RoleEligibilitySpec,
     eligibility::{Operator, Requirement, RiskClass, Selector},
 };
@@ -143,13 +143,13 @@ fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Duration;
+    use api::Duration;
 
     fn settings() -> Settings {
         Settings {
             operator_namespace: "jit-system".to_owned(),
             max_grant: Duration::from_hours(24),
-            identities: crate::domain::person::Identities::default(),
+            identities: crate::person::Identities::default(),
             system_namespaces: Vec::new(),
             guarded_labels: GuardedLabels { keys: vec!["team".to_owned()], prefixes: vec!["reach.jitrbac.dev/".to_owned()] },
         }

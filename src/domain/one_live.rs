@@ -5,7 +5,7 @@ use super::{
     person::Identities,
     refusal::Refusal,
 };
-use crate::api::{Reason, Stamp, State};
+use api::{Reason, Stamp, State};
 
 /// The refusal, if another live request of the same person goes before this one. A running grant is never displaced; otherwise the
 /// one that was created first goes first, and the UID decides within one second (T51).

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::refusal::Refusal;
-use crate::api::{
+use api::{
     People, Reason, Stamp, Subject, SubjectKind,
     identity::{PrincipalName, SERVICE_ACCOUNT_PREFIX},
     text::{is_blank, is_invisible},

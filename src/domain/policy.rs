@@ -10,7 +10,7 @@ use super::{
     refusal::Refusal,
     requirements, windows,
 };
-use crate::api::{
+use api::{
     ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
     identity::SERVICE_ACCOUNT_PREFIX,
     policy::{EligibilityRules, MAX_REQUIRED, MAX_STAGES, Stage},
@@ -197,7 +197,7 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         }
     }
     if policy.spec.eligibility.as_ref().is_some_and(|rules| rules.require_justification)
-        && spec.justification.as_ref().is_none_or(super::super::api::text::Line::is_blank)
+        && spec.justification.as_ref().is_none_or(api::text::Line::is_blank)
     {
         return Err(Refusal::new(
             Reason::ReasonRequired,

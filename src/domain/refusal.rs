@@ -1,6 +1,6 @@
 //! A "no" that says why.
 
-use crate::api::{Reason, text::printable};
+use api::{Reason, text::printable};
 
 /// Why something is refused: one word for programs and a sentence for the person, with the asked value, the allowed value, the
 /// object that says so and what to do.

@@ -7,7 +7,7 @@ use super::{
     facts::{Object, RequestFacts},
     refusal::Refusal,
 };
-use crate::api::{
+use api::{
     ApprovalPolicySpec, Reason, RoleActivationRequestSpec, Stamp,
     policy::{JustificationRule, Party},
     text::visible_length,

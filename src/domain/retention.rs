@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::duration::limits;
-use crate::api::{ApprovalPolicySpec, Duration, State};
+use api::{ApprovalPolicySpec, Duration, State};
 
 /// What of a request counts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn retention(policy: &ApprovalPolicySpec) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::policy::Limits;
+    use api::policy::Limits;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -83,7 +83,7 @@ mod tests {
             (Some(60), 59, true, Kept::Until(at(60))),
             (Some(60), 61, true, Kept::Until(at(61))),
             (Some(60), 61, false, Kept::Until(at(60))),
-            (Some(u32::MAX), 0, true, Kept::Until(at(i64::from(crate::api::duration::LONGEST.as_secs())))),
+            (Some(u32::MAX), 0, true, Kept::Until(at(i64::from(api::duration::LONGEST.as_secs())))),
             (Some(0), 60, true, Kept::ForEver),
             (None, 60, true, Kept::ForEver),
         ] {

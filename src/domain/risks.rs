@@ -13,10 +13,10 @@ use super::{
     refusal::Refusal,
     role::{self, Rule, Rules},
 };
-use crate::api::{
+use api::{
     Reason,
     eligibility::{RiskClass, RoleRef},
-    names::GROUP,
+    names::{GROUP, RBAC_GROUP as RBAC},
 };
 
 macro_rules! risks {
@@ -101,7 +101,6 @@ const CONNECT: &[&str] = &["create", "get"];
 /// `impersonate`, and `impersonate:<mode>` of constrained impersonation.
 const IMPERSONATE: &[&str] = &["impersonate*"];
 
-const RBAC: &str = "rbac.authorization.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 const STARTS_PODS: &[&str] = &["daemonsets", "deployments", "replicasets", "statefulsets"];
 

@@ -5,15 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::refusal::Refusal;
-use crate::api::{
+use api::{
     Reason,
     eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RoleRef, RoleStatus},
+    stored::MAX_RULES,
     text::printable,
 };
-
-/// Most bytes of a role's rules, as the API server writes them. What is longer is not read, and the role is not granted: one object of
-/// 1.5 MB can hold so many short names that they take ten times that in memory, and anybody may make some who is admin of a namespace.
-pub const MAX_RULES: usize = 256 << 10;
 
 /// One rule of a role: what RBAC's `PolicyRule` says, each list sorted and without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -111,7 +108,7 @@ impl Rules {
 
     /// What a status shows of them: the riskiest rules first, so that no number of harmless ones pushes them out of sight (T18).
     #[must_use]
-    pub fn status(&self, kind: crate::api::eligibility::RoleKind, name: &str, with_rules: bool) -> RoleStatus {
+    pub fn status(&self, kind: api::eligibility::RoleKind, name: &str, with_rules: bool) -> RoleStatus {
         let mut ordered: Vec<&Rule> = self.all.iter().collect();
         if with_rules {
             super::risks::riskiest_first(&mut ordered);
@@ -257,7 +254,7 @@ mod tests {
 
     #[test]
     fn f73_rules_that_were_not_read_are_granted_to_nobody_and_say_why() {
-        let role = RoleRef { kind: crate::api::eligibility::RoleKind::Role, name: "debug".to_owned() };
+        let role = RoleRef { kind: api::eligibility::RoleKind::Role, name: "debug".to_owned() };
         let unread = Rules::too_long(1_048_900);
         let refusal = check_size(&role, &unread).unwrap_err();
         assert_eq!(refusal.reason, Reason::RoleTooLarge);

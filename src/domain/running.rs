@@ -13,7 +13,7 @@ use super::{
     risks,
     start::{self, Term},
 };
-use crate::api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
+use api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
 
 /// By how much the clocks of two replicas may differ that are both believed, and some more. Another replica's end at the deadline comes
 /// that much too early for this one.
@@ -156,7 +156,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
         Lookup::Unreadable(_) => return eligibility::in_time(eligibility, now).err(),
     };
     if let Binding::Present(found) = &snapshot.binding
-        && found.annotations.get(crate::api::names::NAMESPACE_UID) != Some(&namespace.uid)
+        && found.annotations.get(api::names::NAMESPACE_UID) != Some(&namespace.uid)
     {
         return Some(Refusal::new(
             Reason::NamespaceTerminating,

@@ -2,7 +2,7 @@
 //! (T45). The admission policies bound what they can count; admission measures the whole object.
 
 use super::refusal::Refusal;
-use crate::api::Reason;
+use api::Reason;
 
 /// What an object takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

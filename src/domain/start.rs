@@ -11,7 +11,7 @@ use super::{
     refusal::Refusal,
     windows,
 };
-use crate::api::{ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, SubjectKind};
+use api::{ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, SubjectKind};
 
 /// How old the groups of a stamp may be at the start where a policy does not say.
 const DEFAULT_IDENTITY_AGE: Duration = Duration::from_hours(24);

@@ -16,7 +16,7 @@ use jiff::{
 };
 
 use super::{facts::Object, policy::stamp, refusal::Refusal};
-use crate::api::{
+use api::{
     ApprovalPolicySpec, Reason,
     policy::{Day, Window},
 };

@@ -1,6 +1,7 @@
 //! The bounds of the schemas agree: whatever policies, requests and decisions may hold, the status of a request can say.
 
-use jit_rbac::{api::crds, domain::size};
+use domain::size;
+use jit_rbac::crds;
 use serde_json::Value;
 
 use crate::render::{default, items, whole};

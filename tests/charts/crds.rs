@@ -1,6 +1,6 @@
 //! The CRDs that the chart brings along.
 
-use jit_rbac::api::crds;
+use jit_rbac::crds;
 use serde_json::{Value, json};
 
 use crate::render::{default, file, operator, root, whole};

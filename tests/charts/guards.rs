@@ -1,12 +1,11 @@
 //! What the controller is told of the guards, and that it sees each weakening of each of them.
 
-use jit_rbac::{
-    api::names,
-    guards::{
-        compare::difference,
-        expected::{Expected, GuardKind, api_service, crds},
-    },
+use api::names;
+use domain::guards::{
+    compare::difference,
+    expected::{Expected, GuardKind, api_service},
 };
+use jit_rbac::guards::expected::crds;
 use serde_json::{Value, json};
 
 use crate::render::{Rendered, default, every, items, texts, whole};

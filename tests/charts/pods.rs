@@ -1,6 +1,7 @@
 //! Deployments and what surrounds them.
 
-use jit_rbac::{api::Duration, config::Config};
+use api::Duration;
+use jit_rbac::config::Config;
 use serde_json::{Value, json};
 
 use crate::render::{Rendered, default, every, items, operator, out_of_cluster, texts, try_render};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jit_rbac::api::{crds, names};
+use api::names;
+use jit_rbac::crds;
 use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, Rendered, default, every, file, items, operator, texts, try_render};
@@ -162,7 +163,7 @@ fn t41_the_guards_are_our_configurations_and_our_kinds() {
     for (plural, _) in crds::all().unwrap() {
         assert!(text.contains(&format!("{plural}.{}", names::GROUP)), "{plural}");
     }
-    assert!(text.contains(&jit_rbac::guards::expected::api_service().name), "{text}");
+    assert!(text.contains(&domain::guards::expected::api_service().name), "{text}");
     let rules = policy("guards")["spec"]["matchConstraints"]["resourceRules"].to_string();
     for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions/*", "apiservices/*"] {
         assert!(rules.contains(resource), "{resource}");
@@ -187,7 +188,7 @@ fn t53_what_binds_the_operator_comes_from_the_values() {
     let text = operator(&json!({"maxGrant": "90m"})).get("ValidatingAdmissionPolicy", "jit-rbac-bindings").to_string();
     assert!(text.contains("duration('90m')") && text.contains("within 90m (chart value maxGrant)"), "{text}");
     // By this the program knows that the refusal passes.
-    assert!(text.contains(jit_rbac::api::names::ABOVE_MAX_GRANT), "{text}");
+    assert!(text.contains(api::names::ABOVE_MAX_GRANT), "{text}");
     assert!(text.contains("duration('90m') + duration('5s')"), "f04: clocks differ by a little: {text}");
     let text = policy("bindings").to_string();
     for part in [names::MANAGED_LABEL, names::EXPIRES_AT, "duration('24h')", "kube-system", "kube-public", "kube-node-lease", NAMESPACE] {

@@ -1,6 +1,6 @@
 //! values.schema.json of the chart jit-access: its eligibilities and policies are the specs of the kinds, so it is made from them.
 
-use jit_rbac::api::crds;
+use jit_rbac::crds;
 use serde_json::{Map, Value, json};
 
 use crate::render::{file, root, whole};

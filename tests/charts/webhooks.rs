@@ -1,6 +1,6 @@
 //! The webhook configurations.
 
-use jit_rbac::api::names::{ADMIN_WEBHOOK, PEOPLE_WEBHOOK};
+use api::names::{ADMIN_WEBHOOK, PEOPLE_WEBHOOK};
 use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, Rendered, default, every, items, operator, out_of_cluster};

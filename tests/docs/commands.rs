@@ -8,7 +8,7 @@ const PAGE: &str = "docs/commands.md";
 
 #[test]
 fn the_command_reference_is_what_the_program_says() {
-    let said = jit_rbac::plugin::reference::markdown(&jit_rbac::plugin::command());
+    let said = kubectl_jit::reference::markdown(&kubectl_jit::command());
     let path = root().join(PAGE);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &said).unwrap();
@@ -30,7 +30,7 @@ fn every_flag_and_command_says_what_it_is() {
         command.get_subcommands().filter(|sub| !sub.is_hide_set()).for_each(|sub| check(sub, faults));
     }
     let mut faults = Vec::new();
-    check(&jit_rbac::plugin::command(), &mut faults);
+    check(&kubectl_jit::command(), &mut faults);
     assert!(faults.is_empty(), "these say nothing of themselves: {faults:?}");
 }
 
@@ -61,7 +61,7 @@ fn quoted(text: &str) -> Vec<String> {
 fn fault(command: &str) -> Option<String> {
     let Some(words) = shlex::split(command) else { return Some("its quotes are not closed".to_owned()) };
     let words = std::iter::once("kubectl-jit".to_owned()).chain(words);
-    let error = jit_rbac::plugin::command().try_get_matches_from(words).err()?;
+    let error = kubectl_jit::command().try_get_matches_from(words).err()?;
     let kinds = [ErrorKind::UnknownArgument, ErrorKind::InvalidSubcommand, ErrorKind::ArgumentConflict, ErrorKind::TooManyValues];
     kinds.contains(&error.kind()).then(|| error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jit_rbac::api::crds;
+use jit_rbac::crds;
 use serde_json::Value;
 
 use crate::files::{page, pages};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use control_plane::Release;
-use jit_rbac::kubernetes::{NEWEST, OLDEST};
+use kube_io::kubernetes::{NEWEST, OLDEST};
 
 use crate::files::page;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use jit_rbac::api::Reason;
+use api::Reason;
 
 use crate::files::{page, pages, root};
 

@@ -57,7 +57,7 @@ impl Ground {
         let apiserver_flags = setting.apiserver_flags;
         let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_jit-rbac"), root.join("charts/jit-rbac"));
+        let mut options = OperatorOptions::of_checkout(root)?;
         options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
         options.values = setting.values;
         options.unwatched = setting.unwatched.iter().map(|name| (*name).to_owned()).collect();

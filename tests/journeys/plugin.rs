@@ -11,9 +11,12 @@ mod sign_in;
 mod terminal;
 mod watched;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
 
-use control_plane::Said;
+use control_plane::{Said, program};
 
 use crate::{
     ensure,
@@ -40,7 +43,8 @@ pub fn journeys() -> Vec<(&'static str, Journey)> {
 
 /// The plugin as it was built beside the operator.
 fn plugin() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_kubectl-jit"))
+    static PLUGIN: LazyLock<PathBuf> = LazyLock::new(|| program("kubectl-jit").expect("the plugin is built"));
+    &PLUGIN
 }
 
 impl Scene {

@@ -10,7 +10,7 @@ mod page;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
-use control_plane::{ADMIN, Cluster, playground};
+use control_plane::{ADMIN, Cluster, playground, program};
 use serde_json::{Value, json};
 
 use crate::{
@@ -82,7 +82,7 @@ async fn shell(cluster: &Cluster, desk: &Path, user: &str, typed: &str) -> Resul
     config["current-context"] = json!(user);
     let kubeconfig = desk.join(format!("{user}.kubeconfig"));
     fs::write(&kubeconfig, config.to_string())?;
-    let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-jit")).parent().ok_or("the plugin is nowhere")?.display().to_string();
+    let plugin = program("kubectl-jit")?.parent().ok_or("the plugin is nowhere")?.display().to_string();
     let script = format!("cd '{}'; PATH=\"{plugin}:$PATH\"; {{ {typed}\n}} 2>&1", desk.display());
     let said = cluster.program(user, Path::new("sh"))?.env("KUBECONFIG", &kubeconfig).args(["-c", &script]).output().await?;
     Ok(String::from_utf8_lossy(&said.stdout).into_owned())

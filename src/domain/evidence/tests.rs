@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::{policy::Requirements, request::Ticket};
+use api::{policy::Requirements, request::Ticket};
 
 fn line<const MAX: usize>(text: &str) -> Line<MAX> {
     Line::try_from(text.to_owned()).unwrap()

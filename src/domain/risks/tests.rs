@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::eligibility::RoleKind;
+use api::eligibility::RoleKind;
 
 fn words(text: &str) -> Vec<String> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.replace("core", "")).collect()

@@ -1,7 +1,7 @@
 //! Who has approved, and whether that is enough (api rules 4 and 5).
 
 use super::*;
-use crate::domain::approval::{Progress, progress};
+use crate::approval::{Progress, progress};
 
 fn counted(world: &World) -> Progress {
     let Snapshot { request, policy, decisions, .. } = &world.snapshot;

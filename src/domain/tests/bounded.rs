@@ -1,10 +1,8 @@
 //! How many decisions a request can have, and what counts against it because nobody can read it (T45).
 
 use super::*;
-use crate::{
-    api::Reason,
-    domain::{Unreadable, bounds, fold::Fold},
-};
+use crate::{Unreadable, bounds, fold::Fold};
+use api::Reason;
 
 fn with_revokers(world: World) -> World {
     world.policy(|p| p.revokers = Some(people(&["group security"])))
@@ -110,7 +108,7 @@ fn f01_one_person_approves_anew_so_often_and_no_more() {
 
 #[test]
 fn f01_no_policy_can_use_as_many_decisions_as_are_stored() {
-    use crate::api::policy::{MAX_REQUIRED, MAX_STAGES};
+    use api::policy::{MAX_REQUIRED, MAX_STAGES};
     for (stages, required) in [(1, 1), (2, 16), (MAX_STAGES, MAX_REQUIRED)] {
         let all = (0..stages).map(|number| stage(&format!("s-{number}"), i32::try_from(required).unwrap(), &["group leads"])).collect();
         let world = world().stages(all);

@@ -4,16 +4,14 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::{
-    api::{
-        eligibility::{Operator, Requirement, RiskClass, Selector},
-        policy::{
-            AuthenticationRule, Claim, Day, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, OnRoleChange, Party,
-            Requirements, TicketRule, Window,
-        },
-        request::{Extends, Ticket},
+use crate::digest::{canonical, hex};
+use api::{
+    eligibility::{Operator, Requirement, RiskClass, Selector},
+    policy::{
+        AuthenticationRule, Claim, Day, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, OnRoleChange, Party, Requirements,
+        TicketRule, Window,
     },
-    domain::digest::{canonical, hex},
+    request::{Extends, Ticket},
 };
 
 /// The world's digest input, written out by hand.

@@ -1,10 +1,8 @@
 //! Who is eligible, where and when (api rule 1).
 
 use super::*;
-use crate::{
-    api::eligibility::{Operator, Requirement, RiskClass, Selector},
-    domain::{eligibility, namespace},
-};
+use crate::{eligibility, namespace};
+use api::eligibility::{Operator, Requirement, RiskClass, Selector};
 
 fn refused(world: &World, message: &str) {
     assert_eq!(world.refusal(), message);
@@ -38,8 +36,8 @@ fn t12_only_subjects_are_eligible() {
         (bot(), user("system:serviceaccount:ci:bot", None), false),
     ] {
         let case = format!("{who:?} {listed:?}");
-        let account = crate::domain::person::account(&who).unwrap();
-        assert_eq!(crate::domain::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
+        let account = crate::person::account(&who).unwrap();
+        assert_eq!(crate::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
     }
     refused(
         &world().requester(person("mallory", &["guests"])),

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::{
-    api::{
-        policy::{Debtor, Emergency, Limits, MAX_REVIEWS_OWED, OwedReview, Window},
-        request::{ReviewState, ReviewStatus},
-    },
-    domain::{Debt, Owed, emergency, emergency::Standing, policy},
+    Debt, Owed,
+    emergency::{self, Standing},
+    policy,
+};
+use api::{
+    policy::{Debtor, Emergency, Limits, MAX_REVIEWS_OWED, OwedReview, Window},
+    request::{ReviewState, ReviewStatus},
 };
 
 /// An emergency under a policy with a stage that allows it for half an hour.

@@ -1,7 +1,7 @@
 //! Evidence and tickets as the decision asks for them (T9).
 
 use super::*;
-use crate::api::policy::{AuthenticationRule, Claim, Party, Requirements, TicketRule};
+use api::policy::{AuthenticationRule, Claim, Party, Requirements, TicketRule};
 
 fn shows(who: Stamp, values: &[&str]) -> Stamp {
     let extra = [("jitrbac.dev/amr".to_owned(), values.iter().map(ToString::to_string).collect())].into();
@@ -40,8 +40,7 @@ fn t14_a_ticket_is_asked_for() {
     let rule = TicketRule { required: true, system: None, pattern: Some(line("INC-[0-9]+")) };
     let world = world().policy(|p| p.requirements = Some(Requirements { ticket: Some(rule), ..Requirements::default() }));
     assert!(world.refusal().starts_with("TicketMissing: "));
-    let with =
-        |number: &str| world.clone().request(|r| r.ticket = Some(crate::api::request::Ticket { system: None, number: Some(line(number)) }));
+    let with = |number: &str| world.clone().request(|r| r.ticket = Some(api::request::Ticket { system: None, number: Some(line(number)) }));
     assert_eq!(with("INC-1").state(), State::Active);
     assert!(with("see INC-1").refusal().starts_with("TicketMismatch: "));
 }

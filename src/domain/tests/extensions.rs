@@ -1,10 +1,8 @@
 //! Prolonging a running activation (api rule 13).
 
 use super::*;
-use crate::{
-    api::{policy::Limits, request::Extends},
-    domain::Base,
-};
+use crate::Base;
+use api::{policy::Limits, request::Extends};
 
 const BASE_UID: &str = "7c1f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 

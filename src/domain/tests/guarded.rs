@@ -1,10 +1,8 @@
 //! What was written while the guards were not proven, and grants while they are not (T41, T42, T55, invariants 14 and 21).
 
 use super::*;
-use crate::{
-    api::{Reason, request::ReviewState},
-    domain::{GuardFacts, Refusal, Span},
-};
+use crate::{GuardFacts, Refusal, Span};
+use api::{Reason, request::ReviewState};
 
 fn span(from: i64, until: Option<i64>) -> Span {
     Span { from: at(from), until: until.map(at) }
@@ -118,11 +116,8 @@ fn t42_an_approval_of_unguarded_times_can_be_given_again() {
 #[test]
 fn inv_14_a_review_of_unguarded_times_does_not_count() {
     let urgent = || {
-        let allowed = crate::api::policy::Emergency {
-            allowed: true,
-            reviewers: Some(people(&["group security"])),
-            ..crate::api::policy::Emergency::default()
-        };
+        let allowed =
+            api::policy::Emergency { allowed: true, reviewers: Some(people(&["group security"])), ..api::policy::Emergency::default() };
         two_eyes().policy(|p| p.emergency = Some(allowed)).request(|r| r.emergency = true)
     };
     let reviewed = |seconds: i64, change: fn(&mut GuardFacts)| {

@@ -1,7 +1,7 @@
 //! What a request must say (requirements.justification).
 
 use super::*;
-use crate::api::policy::{JustificationRule, Requirements};
+use api::policy::{JustificationRule, Requirements};
 
 fn asked_for(least: Option<i32>, pattern: &str, said: Option<&str>) -> World {
     let rule = JustificationRule { min_length: least, pattern: (!pattern.is_empty()).then(|| line(pattern)) };

@@ -1,7 +1,7 @@
 //! How long an activation lasts (api rules 2 and 3).
 
 use super::*;
-use crate::domain::duration;
+use crate::duration;
 
 fn limits(world: World, shortest: Option<&str>, longest: Option<&str>) -> World {
     world.policy(|p| {
@@ -95,11 +95,11 @@ fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
     assert_eq!(silent().change(|w| w.settings.max_grant = lasting("24h")).decide().asked, Some(lasting("4h")));
     let emergency = || {
         silent().request(|r| r.emergency = true).policy(|p| {
-            p.emergency = Some(crate::api::policy::Emergency {
+            p.emergency = Some(api::policy::Emergency {
                 allowed: true,
                 max_duration: Some(lasting("20m")),
                 reviewers: Some(people(&["group security"])),
-                ..crate::api::policy::Emergency::default()
+                ..api::policy::Emergency::default()
             });
         })
     };

@@ -1,7 +1,7 @@
 //! Limits per person (api rule 12, T51, invariant 27).
 
 use super::*;
-use crate::api::policy::Limits;
+use api::policy::Limits;
 
 fn limited(world: World, limits: Limits) -> World {
     world.policy(|p| p.limits = Some(limits))
@@ -46,7 +46,7 @@ fn inv_27_activations_of_one_person_at_a_time() {
     assert_eq!(aliased.state(), State::Denied);
     // What prolongs another one is that one.
     let mut longer = active("b");
-    longer.object.spec.extends = Some(crate::api::request::Extends { name: "r-a".to_owned() });
+    longer.object.spec.extends = Some(api::request::Extends { name: "r-a".to_owned() });
     assert_eq!(beside(world(), [active("a"), longer]).state(), State::Active);
     // While it waits for people it may wait; the approval is refused.
     let waits = beside(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);

@@ -40,7 +40,7 @@ use super::{
     person::Identities,
     role::{Rule, Rules},
 };
-use crate::api::{
+use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
     Subject, SubjectKind, Verb,
     decision::RequestRef,

@@ -1,10 +1,8 @@
 //! Whether a policy can be used, alone and for an eligibility.
 
 use super::*;
-use crate::{
-    api::policy::{EligibilityRules, JustificationRule, Limits, Requirements},
-    domain::{policy, refusal::Refusal},
-};
+use crate::{policy, refusal::Refusal};
+use api::policy::{EligibilityRules, JustificationRule, Limits, Requirements};
 
 fn told(result: Result<(), Refusal>) -> String {
     result.map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
@@ -173,9 +171,9 @@ fn an_eligibility_says_why_and_lets_no_service_account_past_evidence() {
     );
     assert!(asking().eligibility(|e| e.justification = Some(line("  "))).refusal().contains("ReasonRequired: "));
     assert_eq!(asking().eligibility(|e| e.justification = Some(line("they are on call"))).state(), State::AwaitingApproval);
-    let claims = vec![crate::api::policy::Claim { key: line("amr"), any_of: vec![line("mfa")] }];
-    let rule = crate::api::policy::AuthenticationRule { claims, ..Default::default() };
-    let requirements = crate::api::policy::Requirements { authentication: Some(rule), ..Default::default() };
+    let claims = vec![api::policy::Claim { key: line("amr"), any_of: vec![line("mfa")] }];
+    let rule = api::policy::AuthenticationRule { claims, ..Default::default() };
+    let requirements = api::policy::Requirements { authentication: Some(rule), ..Default::default() };
     let machines = two_eyes().policy(|p| p.requirements = Some(requirements)).eligibility(|e| e.allow_service_accounts = true);
     assert_eq!(
         machines.refusal(),

@@ -1,7 +1,7 @@
 //! Roles that change, and roles with risks (T17, T18).
 
 use super::*;
-use crate::api::{eligibility::RiskClass, policy::OnRoleChange};
+use api::{eligibility::RiskClass, policy::OnRoleChange};
 
 /// The role gains a rule.
 fn widened(world: World, more: Rule) -> World {

@@ -1,7 +1,7 @@
 //! What a role allows, as approver and requester read it.
 
 use super::*;
-use crate::api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
+use api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
 
 fn in_words(change: impl FnOnce(&mut Rule)) -> String {
     let mut rule = rule(&["get", "list"], &["deployments"]);

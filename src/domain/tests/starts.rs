@@ -1,7 +1,7 @@
 //! Starts that lie ahead, hours, and how old an identity may be (api rules 2, 3, T54).
 
 use super::*;
-use crate::api::policy::{Limits, Window};
+use api::policy::{Limits, Window};
 
 /// A request that starts so many seconds after it was made.
 fn starting(seconds: i64) -> World {
@@ -173,6 +173,6 @@ fn f81_without_a_limit_a_start_lies_a_week_ahead_at_most() {
                    2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
     assert_eq!(by_name(7 * 86_400 + 1).refusal(), message);
     let far = by_name(0).request(|r| r.start_time = Some("9999-12-31T00:00:00Z".parse().unwrap())).eligibility(|e| e.end_time = None);
-    let far = far.policy(|p| p.eligibility = Some(crate::api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));
+    let far = far.policy(|p| p.eligibility = Some(api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));
     assert!(far.refusal().starts_with("StartTooFarAhead: "), "{}", far.refusal());
 }

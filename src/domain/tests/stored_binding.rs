@@ -151,12 +151,12 @@ fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired()
 fn t33_a_deadline_reads_what_it_writes() {
     let deadline = |text: &str| {
         let annotations = [("jitrbac.dev/expires-at".to_owned(), text.to_owned())].into();
-        crate::domain::binding::deadline_of(&annotations)
+        crate::binding::deadline_of(&annotations)
     };
     assert_eq!(deadline("2026-11-02T10:45:00Z"), Some(at(2_700)));
     assert_eq!(deadline("2026-11-02T12:45:00+02:00"), Some(at(2_700)));
     for text in ["", "never", "2026-11-02", "2026-11-02T10:45:00", "1793616300", "2026-13-02T10:45:00Z"] {
         assert_eq!(deadline(text), None, "{text}");
     }
-    assert_eq!(crate::domain::binding::deadline_of(&std::collections::BTreeMap::new()), None);
+    assert_eq!(crate::binding::deadline_of(&std::collections::BTreeMap::new()), None);
 }

@@ -4,7 +4,7 @@ use chrono::{TimeDelta, Timelike};
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::{Line, policy::Day::*};
+use api::{Line, policy::Day::*};
 
 fn line(text: &str) -> Line<63> {
     Line::try_from(text.to_owned()).unwrap()

@@ -1,7 +1,7 @@
 //! Bodies of admission reviews (invariants 18, 19 and 26, T1). The input is a body; both webhooks are asked.
 
+use api::{RoleActivationRequest, names::is_object_name};
 use axum::http::StatusCode;
-use jit_rbac::api::{RoleActivationRequest, names::is_object_name};
 use serde_json::{Map, Value};
 
 use crate::{

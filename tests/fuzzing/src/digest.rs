@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jit_rbac::domain::{
+use domain::{
     Lookup, Record, Snapshot,
     digest::{Digest, hex},
     role::Rules,

@@ -1,7 +1,7 @@
 //! Durations as people write them, against a reader that was written from the schema's words.
 
+use api::{Duration, duration::LONGEST};
 use chrono::TimeDelta;
-use jit_rbac::api::{Duration, duration::LONGEST};
 
 use crate::{is_printable, text};
 

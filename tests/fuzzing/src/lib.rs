@@ -57,5 +57,5 @@ fn text(data: &[u8]) -> std::borrow::Cow<'_, str> {
 
 /// True for what may be shown in a terminal as it stands (T13, invariant 26).
 fn is_printable(text: &str) -> bool {
-    !text.chars().any(jit_rbac::api::text::is_forbidden)
+    !text.chars().any(api::text::is_forbidden)
 }

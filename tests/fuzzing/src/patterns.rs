@@ -5,15 +5,13 @@
 
 use std::sync::LazyLock;
 
-use chrono::DateTime;
-use jit_rbac::{
-    api::{
-        ApprovalPolicySpec, Line, Reason, RoleActivationRequestSpec, Stamp,
-        policy::{JustificationRule, Requirements, TicketRule},
-        request::Ticket,
-    },
-    domain::{Object, Record, RequestFacts, requirements},
+use api::{
+    ApprovalPolicySpec, Line, Reason, RoleActivationRequestSpec, Stamp,
+    policy::{JustificationRule, Requirements, TicketRule},
+    request::Ticket,
 };
+use chrono::DateTime;
+use domain::{Object, Record, RequestFacts, requirements};
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
@@ -123,12 +121,12 @@ pub fn check(data: &[u8]) {
         }
         let Some((request, policy)) = asked(&pattern, &text) else { continue };
         let answer = requirements::check(&request, &NOBODY, &policy).map_err(|refusal| refusal.reason);
-        let expected = match (matches || pattern.is_empty(), jit_rbac::api::text::is_blank(&text)) {
+        let expected = match (matches || pattern.is_empty(), api::text::is_blank(&text)) {
             (false, _) => Err(Reason::JustificationMismatch),
             (true, true) => Err(Reason::TicketMissing),
             (true, false) => Ok(()),
         };
         assert_eq!(answer, expected, "{pattern:?} against {text:?}");
     }
-    assert!(Line::<PATTERN>::try_from(pattern.clone()).is_ok() || pattern.chars().any(jit_rbac::api::text::is_forbidden));
+    assert!(Line::<PATTERN>::try_from(pattern.clone()).is_ok() || pattern.chars().any(api::text::is_forbidden));
 }

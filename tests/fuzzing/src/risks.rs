@@ -5,12 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use jit_rbac::{
-    api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RiskClass, RoleKind, RoleRef},
-    domain::{
-        risks::{Risk, check as refusal, classify, findings, unaccepted},
-        role::{Rule, Rules},
-    },
+use api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RiskClass, RoleKind, RoleRef};
+use domain::{
+    risks::{Risk, check as refusal, classify, findings, unaccepted},
+    role::{Rule, Rules},
 };
 
 use crate::{is_printable, text};

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use api::{
+    Duration, Line, Reason, RoleActivationRequestSpec, Stamp, State, SubjectKind, Verb, eligibility::RoleKind,
+    identity::SERVICE_ACCOUNT_PREFIX, names::binding_name,
+};
 use chrono::{SubsecRound, TimeDelta, Timelike};
-use jit_rbac::{
-    api::{
-        Duration, Line, Reason, RoleActivationRequestSpec, Stamp, State, SubjectKind, Verb, eligibility::RoleKind,
-        identity::SERVICE_ACCOUNT_PREFIX, names::binding_name,
-    },
-    domain::{
-        Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, decisions, duration, eligibility,
-        guards::not_proven, person, policy, windows,
-    },
+use domain::{
+    Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, decisions, duration, eligibility,
+    guards::not_proven, person, policy, windows,
 };
 
 use crate::{
@@ -124,7 +122,7 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
         });
         no_gain(world, &after);
     };
-    let last = |w: &mut World, change: &dyn Fn(&mut Object<jit_rbac::api::ActivationDecisionSpec>)| {
+    let last = |w: &mut World, change: &dyn Fn(&mut Object<api::ActivationDecisionSpec>)| {
         w.snapshot.decisions.last_mut().into_iter().for_each(change);
     };
     let stages = world.snapshot.policy.found().map(|policy| policy.spec.approval.stages.clone()).unwrap_or_default();
@@ -173,7 +171,7 @@ fn no_stricter_rule_grants(world: &World) {
         let after = gain(&world.with(change));
         assert!(after.is_none() || was.is_some(), "stricter, and granted: {after:?}");
     };
-    let narrower = |change: fn(&mut jit_rbac::api::RoleEligibilitySpec)| {
+    let narrower = |change: fn(&mut api::RoleEligibilitySpec)| {
         stricter(&|w| {
             if let Lookup::Found(found) = &mut w.snapshot.eligibility {
                 change(&mut std::sync::Arc::make_mut(found).spec);

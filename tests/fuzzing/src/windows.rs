@@ -4,17 +4,15 @@
 
 use std::iter::successors;
 
+use api::{
+    ApprovalPolicySpec, Duration, Reason,
+    policy::{Day, Window},
+};
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use domain::{Object, windows};
 use jiff::{
     Timestamp,
     tz::{TimeZone, TimeZoneDatabase},
-};
-use jit_rbac::{
-    api::{
-        ApprovalPolicySpec, Duration, Reason,
-        policy::{Day, Window},
-    },
-    domain::{Object, windows},
 };
 
 use crate::{is_printable, text};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{TimeDelta, Utc};
-use control_plane::{wait_for, wait_for_ok};
+use control_plane::{program, wait_for, wait_for_ok};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -76,7 +76,7 @@ impl Started {
     fn new(ground: &Ground, kubeconfig: &Path) -> Result<Self, Error> {
         let directory = ground.cluster().directory();
         let log = directory.join("by-hand.log");
-        let child = by_hand(ground, env!("CARGO_BIN_EXE_jit-rbac"), kubeconfig, &log)?
+        let child = by_hand(ground, program("jit-rbac")?, kubeconfig, &log)?
             .args(["controller", "--identity=by-hand", "--health-address=127.0.0.1:0", "--log-format=text"])
             .arg(format!("--config={}", directory.join("operator/config.json").display()))
             .spawn()?;

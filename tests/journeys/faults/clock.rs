@@ -8,7 +8,6 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use chrono::{TimeDelta, Utc};
 use control_plane::wait_for_ok;
 use jit_rbac::{
-    clock::Clock,
     config::Config,
     connect, controller, guards,
     observe::{
@@ -17,6 +16,7 @@ use jit_rbac::{
         metrics::Metrics,
     },
 };
+use kube_io::{clock::Clock, connect::AskAgain};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ pub fn replica() -> Option<ExitCode> {
         tokio::spawn(connect::stop_on_signal(stop.clone()));
         let health = Health::needing(&[&controller::NEEDS[..], &[connect::NEED]].concat());
         let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
-        let Some(client) = connect::client("controller", connect::AskAgain::Caller, &clock, &health, &stop).await else { return };
+        let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return };
         let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
         Box::pin(controller::run(client, setup, stop)).await.expect("nobody puts the store back");
     });

@@ -4,7 +4,7 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::post};
 use chrono::{TimeDelta, Utc};
-use control_plane::{ADMIN, wait_for_ok};
+use control_plane::{ADMIN, program, wait_for_ok};
 use jit_rbac::admission::{
     authority::{Plan, Stored, carry_out, certified},
     server,
@@ -164,7 +164,7 @@ impl Elsewhere {
         let directory = scene.ground.cluster().directory();
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (kubeconfig, log) = (directory.join("kubeconfigs/jit-rbac-webhook"), directory.join("webhook-elsewhere.log"));
-        let webhook = by_hand(&scene.ground, env!("CARGO_BIN_EXE_jit-rbac"), &kubeconfig, &log)?
+        let webhook = by_hand(&scene.ground, program("jit-rbac")?, &kubeconfig, &log)?
             .args(["webhook", "--health-address=127.0.0.1:0", &format!("--address={address}")])
             .arg(format!("--config={}", directory.join("operator/config.json").display()))
             .spawn()?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use api::text::is_forbidden;
 use control_plane::ADMIN;
-use jit_rbac::api::text::is_forbidden;
 use serde_json::{Value, json};
 
 use crate::{

@@ -160,7 +160,7 @@ async fn f39_plugin_no_log_of_the_operator_tells_it_either(env: Arc<Env>) -> Out
     let program = script(&scene, "kubelogin", &format!("echo '{SECRET}-out'\necho 'sign in failed, password={SECRET}-err' >&2\nexit 3"))?;
     let config = with_plugin(&scene, "failing", &program)?;
     let settings = scene.ground.cluster().directory().join("operator").join("config.json");
-    let mut command = scene.ground.cluster().program("dev", Path::new(env!("CARGO_BIN_EXE_jit-rbac")))?;
+    let mut command = scene.ground.cluster().program("dev", &control_plane::program("jit-rbac")?)?;
     command.env("KUBECONFIG", &config).env("RUST_LOG", "trace").stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.args(["webhook", "--health-address", "127.0.0.1:0", "--config"]).arg(&settings).spawn()?;
     let mut lines = BufReader::new(child.stderr.take().ok_or("it has no standard error")?).lines();

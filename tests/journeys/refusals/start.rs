@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use control_plane::{ADMIN, Cluster, Release, wait_for, wait_for_ok};
-use jit_rbac::kubernetes;
+use control_plane::{ADMIN, Cluster, Release, program, wait_for, wait_for_ok};
+use kube_io::kubernetes;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -41,7 +41,7 @@ struct Started {
 impl Started {
     fn new(directory: &Path, name: &str, config: &Path, kubeconfig: &Path) -> Result<Self, Error> {
         let log = directory.join(format!("{name}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jit-rbac"));
+        let mut command = Command::new(program("jit-rbac")?);
         command.args(["controller", "--health-address=127.0.0.1:0"]).arg(format!("--identity={name}")).arg("--config").arg(config);
         command.env("KUBECONFIG", kubeconfig).env_remove("RUST_LOG").kill_on_drop(true);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?;
@@ -120,7 +120,7 @@ async fn refused_configurations_are_told_why(env: Arc<Env>) -> Outcome {
             "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels`, `guards` at line 1 column 12\n",
         ),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_jit-rbac")).current_dir(&directory).arg("controller").args(args).output().await?;
+        let output = Command::new(program("jit-rbac")?).current_dir(&directory).arg("controller").args(args).output().await?;
         let stderr = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(1) && stderr == says, "{title}: it ended with {} and said {stderr}", output.status);
         book.write(title, "", &format!("jit-rbac controller {}", args.join(" ")), &[], &stderr);

@@ -1,4 +1,4 @@
-//! The two writes of a grant: its binding, and its record (`src/controller/requests/apply.rs`).
+//! The two writes of a grant: its binding, and its record (`src/operator/controller/requests/apply.rs`).
 
 use crate::{
     call::Call,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl World {
-    /// `create` in `src/controller/requests/apply.rs`: what is checked last, and the one write that widens access.
+    /// `create` in `src/operator/controller/requests/apply.rs`: what is checked last, and the one write that widens access.
     pub(crate) fn create(&mut self, setting: &Setting, who: Who, case: Case, heard: Heard, deadline: Time, call: Call) -> Rest {
         let (request, now) = (case.request, self.now);
         if setting.has(Guard::DeadlineExceeded) && setting.clock(who, now) >= i16::from(deadline) {
@@ -95,7 +95,7 @@ impl World {
         }
     }
 
-    /// `report` and `write_status` in `src/controller/requests/apply.rs`.
+    /// `report` and `write_status` in `src/operator/controller/requests/apply.rs`.
     pub(crate) fn report(&mut self, setting: &Setting, who: Who, case: Case, report: Report, call: Call) -> Rest {
         let now = self.now;
         if !self.webhook && !setting.has(Guard::WebhookSkipsOperator) {

@@ -8,7 +8,7 @@ use crate::{
     world::{Binding, BindingUid, Decision, Name, PATIENCE, Request, RequestUid, Time, Who, World},
 };
 
-/// How far a replica has come (`run` in `src/controller/mod.rs`).
+/// How far a replica has come (`run` in `src/operator/controller/mod.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// It does not run.
@@ -39,7 +39,7 @@ pub struct News {
     pub sight: Sight,
 }
 
-/// A binding in the index (`src/revoker/index.rs`).
+/// A binding in the index (`src/operator/revoker/index.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     /// UID.
@@ -89,7 +89,7 @@ pub struct Replica {
     pub sweeps: bool,
     /// When the request is due in the queue.
     pub look: Option<Time>,
-    /// The binding whose next sight is no news (`expect` in `src/revoker/mod.rs`).
+    /// The binding whose next sight is no news (`expect` in `src/operator/revoker/mod.rs`).
     pub expected: Option<Name>,
     /// What the worker on requests is in the middle of.
     pub work: Option<Work>,
@@ -154,7 +154,7 @@ impl Replica {
         self.phase == Phase::Running && !self.paused && !self.deaf
     }
 
-    /// Has the request looked at no later than at this time (`add_at` in `src/queue.rs`).
+    /// Has the request looked at no later than at this time (`add_at` in `src/operator/queue.rs`).
     pub fn look_at(&mut self, at: Time) {
         self.look = Some(self.look.map_or(at, |before| before.min(at)));
     }
@@ -172,7 +172,7 @@ impl Replica {
         self.index.sort_by_key(|known| known.uid.0);
     }
 
-    /// Forgets a binding that is gone, unless another one has its name by now (`forget` in `src/revoker/index.rs`).
+    /// Forgets a binding that is gone, unless another one has its name by now (`forget` in `src/operator/revoker/index.rs`).
     pub fn forget(&mut self, uid: BindingUid) {
         self.index.retain(|known| known.uid != uid);
     }
@@ -185,13 +185,13 @@ impl Replica {
 
 impl World {
     /// Has the request looked at: at once by the holder of the Lease, by another replica when the holder had time for it (`request` of
-    /// `Queues` in `src/controller/mod.rs`).
+    /// `Queues` in `src/operator/controller/mod.rs`).
     pub fn hint(&mut self, who: Who) {
         let at = self.now + if self.leads(who) { 0 } else { PATIENCE };
         self.replica_mut(who).look_at(at);
     }
 
-    /// A binding was seen (`seen` in `src/revoker/mod.rs`, `note` in `src/revoker/index.rs`).
+    /// A binding was seen (`seen` in `src/operator/revoker/mod.rs`, `note` in `src/operator/revoker/index.rs`).
     pub fn see(&mut self, who: Who, uid: BindingUid) {
         let Some(binding) = self.bindings.iter().find(|binding| binding.uid == uid).copied() else { return };
         let replica = self.replica_mut(who);
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    /// A watch calls a binding deleted (`doubt` in `src/revoker/mod.rs`).
+    /// A watch calls a binding deleted (`doubt` in `src/operator/revoker/mod.rs`).
     fn doubt(&mut self, setting: &Setting, who: Who, name: Name) {
         if setting.has(Guard::LookAfterDeleted) {
             for known in self.replica_mut(who).index.iter_mut().filter(|known| known.name == name) {
@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    /// The next event of the watch of bindings arrives (`follow` in `src/revoker/mod.rs`).
+    /// The next event of the watch of bindings arrives (`follow` in `src/operator/revoker/mod.rs`).
     pub fn deliver(&mut self, setting: &Setting, who: Who) {
         let replica = self.replica_mut(who);
         if replica.news.is_empty() {
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// The watch of bindings lists again (`Init` to `InitDone` of `follow` in `src/revoker/mod.rs`).
+    /// The watch of bindings lists again (`Init` to `InitDone` of `follow` in `src/operator/revoker/mod.rs`).
     pub fn relist(&mut self, setting: &Setting, who: Who) {
         let replica = self.replica_mut(who);
         replica.relist = false;
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// The watches of requests and decisions deliver what they have (`Follower` in `src/controller/mod.rs`).
+    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/mod.rs`).
     pub fn deliver_request(&mut self, who: Who) {
         let cached = Cached {
             request: self.request().copied(),
@@ -260,7 +260,7 @@ impl World {
         self.hint(who);
     }
 
-    /// True when a replica may write the Lease now and does not hold it (`judge` in `src/controller/lease.rs`).
+    /// True when a replica may write the Lease now and does not hold it (`judge` in `src/operator/controller/lease.rs`).
     #[must_use]
     pub fn may_take_lease(&self, who: Who) -> bool {
         let replica = self.replica(who);
@@ -272,8 +272,8 @@ impl World {
         free && !self.lease.broken && replica.phase == Phase::Running && replica.moves() && !self.leads(who)
     }
 
-    /// A replica takes the Lease, and looks at everything (`round` in `src/controller/lease.rs`, `leadership` in
-    /// `src/controller/mod.rs`).
+    /// A replica takes the Lease, and looks at everything (`round` in `src/operator/controller/lease.rs`, `leadership` in
+    /// `src/operator/controller/mod.rs`).
     pub fn take_lease(&mut self, setting: &Setting, who: Who) {
         if self.lease.holder != Some(who) {
             self.lease.since = self.now;
@@ -308,7 +308,7 @@ impl World {
     }
 
     /// The bindings in a replica's index that name the request's name: all, since there is one name (`of_request` in
-    /// `src/revoker/index.rs`).
+    /// `src/operator/revoker/index.rs`).
     #[must_use]
     pub fn known(&self, who: Who) -> Vec<(BindingUid, Name)> {
         self.replica(who).index.iter().map(|known| (known.uid, known.name)).collect()

@@ -1,4 +1,4 @@
-//! Work on the request (`src/controller/requests/`), call by call: gather, decide, apply, report; and the way of a replica that stands by.
+//! Work on the request (`src/operator/controller/requests/`), call by call: gather, decide, apply, report; and the way of a replica that stands by.
 
 use crate::{
     call::{Call, Kind},
@@ -67,7 +67,7 @@ pub struct Report {
     pub binding: Option<BindingUid>,
 }
 
-/// What the queue does with the request after a piece of work (`Next` in `src/queue.rs`).
+/// What the queue does with the request after a piece of work (`Next` in `src/operator/queue.rs`).
 pub(crate) enum Rest {
     /// More of it.
     Work(Work),
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// It makes that call (`work` in `src/controller/requests/mod.rs`).
+    /// It makes that call (`work` in `src/operator/controller/requests/mod.rs`).
     pub fn work_on_request(&mut self, setting: &Setting, who: Who, call: Call) {
         let rest = match self.replica_mut(who).work.take() {
             None => {

@@ -1,4 +1,4 @@
-//! The end of one binding (`src/revoker/`), call by call, and what a replica ends by itself.
+//! The end of one binding (`src/operator/revoker/`), call by call, and what a replica ends by itself.
 
 use crate::{
     call::{Call, Kind},
@@ -9,10 +9,10 @@ use crate::{
     world::{Binding, BindingUid, Finalizer, Name, PATIENCE, Subjects, Time, Who, World},
 };
 
-/// The next call of `end` in `src/revoker/end.rs`.
+/// The next call of `end` in `src/operator/revoker/end.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// GET by name only, since the watch calls it deleted (`look` in `src/revoker/mod.rs`).
+    /// GET by name only, since the watch calls it deleted (`look` in `src/operator/revoker/mod.rs`).
     Look,
     /// DELETE with the UID.
     Delete,
@@ -37,7 +37,7 @@ pub struct Ending {
     pub name: Name,
     /// The delete was refused.
     pub refused: bool,
-    /// Whoever records the end looks whether it is gone (`Proof` in `src/revoker/end.rs`).
+    /// Whoever records the end looks whether it is gone (`Proof` in `src/operator/revoker/end.rs`).
     pub proven_by_record: bool,
     /// The next call.
     pub next: Next,
@@ -85,7 +85,7 @@ impl Ending {
         Outcome::Goes(Self { next, ..self })
     }
 
-    /// `present` in `src/revoker/end.rs`: GET by name, and only if it is this one.
+    /// `present` in `src/operator/revoker/end.rs`: GET by name, and only if it is this one.
     fn present(self, world: &World) -> Option<Binding> {
         world.binding(self.name).filter(|binding| binding.uid == self.uid).copied()
     }
@@ -150,7 +150,7 @@ impl Ending {
 }
 
 impl World {
-    /// A replica takes a binding for gone (`gone` in `src/revoker/mod.rs`, `revoke` there).
+    /// A replica takes a binding for gone (`gone` in `src/operator/revoker/mod.rs`, `revoke` there).
     pub fn gone(&mut self, who: Who, uid: BindingUid) {
         self.believe_gone(uid);
         self.replica_mut(who).forget(uid);
@@ -165,7 +165,7 @@ impl World {
     }
 
     /// What the worker on bindings of a replica would begin now: what is doubted, and what is overdue when it is its turn (`work` in
-    /// `src/revoker/mod.rs`, `wait` in `src/revoker/turn.rs`).
+    /// `src/operator/revoker/mod.rs`, `wait` in `src/operator/revoker/turn.rs`).
     #[must_use]
     pub fn due(&self, setting: &Setting, who: Who) -> Option<Ending> {
         let replica = self.replica(who);
@@ -216,7 +216,7 @@ impl World {
     }
 
     /// A sweep lists all bindings: the managed ones, and those without the label that have our name and a deadline (`sweep` in
-    /// `src/revoker/sweep.rs`).
+    /// `src/operator/revoker/sweep.rs`).
     pub fn sweep(&mut self, setting: &Setting, who: Who, call: Call) {
         if call == Call::Refused {
             return;

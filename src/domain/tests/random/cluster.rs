@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{
-    api::{
-        RoleActivationRequestSpec, RoleEligibilitySpec,
-        policy::{Emergency, Limits, OnRoleChange},
-        request::Extends,
-    },
-    domain::{Base, GuardFacts, Guards, Peer, Refusal, Span, emergency},
+use crate::{Base, GuardFacts, Guards, Peer, Refusal, Span, emergency};
+use api::{
+    RoleActivationRequestSpec, RoleEligibilitySpec,
+    policy::{Emergency, Limits, OnRoleChange},
+    request::Extends,
 };
 
 /// A request and what was said to it.
@@ -190,7 +188,7 @@ impl Cluster {
             policy: Some("two-eyes".to_owned()),
             record: other.facts.record.clone(),
         });
-        let hold = self.held.then(|| Refusal::new(crate::api::Reason::GuardsNotVerified, "a guard is missing"));
+        let hold = self.held.then(|| Refusal::new(api::Reason::GuardsNotVerified, "a guard is missing"));
         Snapshot {
             request: facts.clone(),
             namespace: self.namespaces.get(&facts.namespace).cloned().map_or(Lookup::Absent, Lookup::Found),

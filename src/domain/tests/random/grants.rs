@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::approval;
+use crate::approval;
 
 /// `name` of the few that there are, as one person writes it.
 fn same_name(world: &World, name: &str) -> String {

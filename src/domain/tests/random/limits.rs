@@ -3,14 +3,12 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{
-    api::{
-        Reason,
-        duration::LONGEST,
-        policy::{JustificationRule, Limits},
-        text::is_forbidden,
-    },
-    domain::{decisions, duration, eligibility, policy},
+use crate::{decisions, duration, eligibility, policy};
+use api::{
+    Reason,
+    duration::LONGEST,
+    policy::{JustificationRule, Limits},
+    text::is_forbidden,
 };
 
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use super::{
     cluster::{Cluster, Stored},
     *,
 };
-use crate::api::{policy::OnRoleChange, request::ReviewState};
+use api::{policy::OnRoleChange, request::ReviewState};
 
 /// One name for one human.
 fn human(stamp: &Stamp) -> String {

@@ -3,10 +3,8 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{
-    api::Reason,
-    domain::{decisions, policy},
-};
+use crate::{decisions, policy};
+use api::Reason;
 
 /// Something that must bring nobody nearer to a grant.
 #[derive(Clone, Debug)]
@@ -56,7 +54,7 @@ impl Attack {
             Self::Outsider(said) => {
                 let listed = |who: &Stamp| {
                     let stages = world.snapshot.policy.found().map(|p| p.spec.approval.stages.clone()).unwrap_or_default();
-                    stages.iter().any(|s| crate::domain::person::is_listed(who, &s.approvers))
+                    stages.iter().any(|s| crate::person::is_listed(who, &s.approvers))
                 };
                 let who = said.who.clone().filter(|who| !listed(who)).unwrap_or_else(|| person("eve", &[]));
                 world.hears(&Said { who: Some(who), ..approves(said) })

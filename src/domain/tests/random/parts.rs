@@ -6,12 +6,10 @@ use proptest::{
 };
 
 use super::*;
-use crate::{
-    api::{
-        eligibility::Selector,
-        policy::{EligibilityRules, JustificationRule, Limits, Requirements},
-    },
-    domain::{Peer, binding::BindingSubject},
+use crate::{Peer, binding::BindingSubject};
+use api::{
+    eligibility::Selector,
+    policy::{EligibilityRules, JustificationRule, Limits, Requirements},
 };
 
 pub const ROBOT: &str = "system:serviceaccount:ci:bot";

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::Reason;
+use api::Reason;
 
 /// Until when access goes on by this verdict, if it does.
 fn goes_on_until(world: &World, verdict: &Verdict) -> Option<DateTime<Utc>> {

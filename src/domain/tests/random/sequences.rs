@@ -7,7 +7,7 @@ use super::{
     model::{Seen, wrong_grant},
     *,
 };
-use crate::domain::Span;
+use crate::Span;
 
 /// How many sequences each run of the tests plays.
 const SEQUENCES: u32 = 10_000;

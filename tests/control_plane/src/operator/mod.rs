@@ -5,7 +5,6 @@ mod install;
 mod probe;
 mod server;
 
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use serde_json::Value;
 use crate::components::flag;
 use crate::ports::free_port;
 use crate::process::Spec;
+use crate::programs::program;
 use crate::{Cluster, Error, Minder, ProcessRecord, Proxy, Result};
 use install::Installed;
 pub use server::Server;
@@ -73,14 +73,7 @@ impl OperatorOptions {
     /// The options for a checkout: `charts/jit-rbac` in it, and the program that
     /// was built beside the one that runs now.
     pub fn of_checkout(root: &Path) -> Result<Self> {
-        let running = env::current_exe().map_err(Error::io("find the running program"))?;
-        let name = format!("jit-rbac{}", env::consts::EXE_SUFFIX);
-        let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
-        let binary = beside
-            .into_iter()
-            .find(|path| path.is_file())
-            .ok_or_else(|| Error::State("the program jit-rbac is not built: cargo build --bin jit-rbac".to_owned()))?;
-        Ok(Self::new(binary, root.join("charts").join("jit-rbac")))
+        Ok(Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac")))
     }
 }
 

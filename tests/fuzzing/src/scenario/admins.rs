@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jit_rbac::{
-    api::{
-        eligibility::{Operator, Requirement, RiskClass, Selector},
-        policy::{AuthenticationRule, Claim, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, Stage, TicketRule, Window},
-    },
-    domain::person::Identities,
+use api::{
+    eligibility::{Operator, Requirement, RiskClass, Selector},
+    policy::{AuthenticationRule, Claim, EligibilityRules, Emergency, JustificationRule, Limits, MaxAge, Stage, TicketRule, Window},
 };
+use domain::person::Identities;
 
 use super::{
     ApprovalPolicySpec, Arc, Automatic, Deletion, Lookup, MOST, RoleRef, Rule, Rules, Subject, SubjectKind, World, instant, line, list,
@@ -186,7 +184,7 @@ fn limits(limits: &mut Limits, key: &str, value: &str) {
 }
 
 fn requires(spec: &mut ApprovalPolicySpec, key: &str, value: &str) {
-    let rules = || jit_rbac::api::policy::Requirements::default();
+    let rules = || api::policy::Requirements::default();
     match key {
         "justification" => {
             let (least, pattern) = value.split_once(':').unwrap_or((value, ""));

@@ -12,23 +12,21 @@ mod words;
 
 use std::sync::Arc;
 
+use api::{
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, Subject,
+    SubjectKind, Verb,
+    decision::RequestRef,
+    eligibility::{NameRef, Namespaces, RoleKind, RoleRef},
+    policy::{Approval, Automatic},
+};
 use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
-use jit_rbac::{
-    api::{
-        ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, Subject,
-        SubjectKind, Verb,
-        decision::RequestRef,
-        eligibility::{NameRef, Namespaces, RoleKind, RoleRef},
-        policy::{Approval, Automatic},
-    },
-    domain::{
-        Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Unread, Verdict,
-        decide,
-        digest::Digest,
-        namespace::GuardedLabels,
-        person::Identities,
-        role::{Rule, Rules},
-    },
+use domain::{
+    Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Unread, Verdict,
+    decide,
+    digest::Digest,
+    namespace::GuardedLabels,
+    person::Identities,
+    role::{Rule, Rules},
 };
 
 pub use stored::bound;

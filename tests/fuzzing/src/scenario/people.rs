@@ -1,10 +1,8 @@
 //! What people write: requests, decisions, and what stands beside a request.
 
+use api::request::{Extends, ReviewState, ReviewStatus, Ticket};
 use chrono::SubsecRound;
-use jit_rbac::{
-    api::request::{Extends, ReviewState, ReviewStatus, Ticket},
-    domain::{Base, Peer},
-};
+use domain::{Base, Peer};
 
 use super::{
     ActivationDecisionSpec, Binding, Lookup, Record, RequestFacts, RequestRef, RoleActivationRequestSpec, Said, Stamp, Verb, World, at,

@@ -1,9 +1,7 @@
 //! What the operator stored: bindings, and what it says of its own in a status; what it knows of the guards.
 
-use jit_rbac::{
-    api::{names, request::BindingRef},
-    domain::{BindingAction, BindingFacts, Grant, GuardFacts, Span, binding::BindingSubject, guards::not_proven},
-};
+use api::{names, request::BindingRef};
+use domain::{BindingAction, BindingFacts, Grant, GuardFacts, Span, binding::BindingSubject, guards::not_proven};
 
 use super::{Binding, Guards, MOST, RequestFacts, RoleKind, RoleRef, Verdict, World, at, instant, pairs, people};
 

@@ -1,0 +1,25 @@
+//! What people write and read: the four kinds of `jitrbac.dev/v1alpha1` and the words they share.
+//!
+//! Nothing here decides, waits or looks at a clock. Every label, annotation, state and reason has its one home in this room.
+
+pub mod conditions;
+pub mod decision;
+pub mod duration;
+pub mod eligibility;
+pub mod identity;
+pub mod names;
+pub mod policy;
+pub mod reason;
+pub mod request;
+pub mod selectors;
+pub mod stored;
+pub mod text;
+
+pub use decision::{ActivationDecision, ActivationDecisionSpec, Verb};
+pub use duration::Duration;
+pub use eligibility::{RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus};
+pub use identity::{People, Stamp, Subject, SubjectKind};
+pub use policy::{ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus};
+pub use reason::Reason;
+pub use request::{RoleActivationRequest, RoleActivationRequestSpec, RoleActivationRequestStatus, State};
+pub use text::Line;

@@ -1,0 +1,55 @@
+//! Questions to the API server about what somebody may do. They go to all of its authorizers, not to RBAC's objects (T48).
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus,
+};
+use kube::{Api, Client, api::PostParams};
+
+use crate::call::{ReadError, read};
+
+/// What the API server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// He may.
+    Yes,
+    /// He may not.
+    No,
+    /// An authorizer failed, and may have been the one that denies: as good as no.
+    Unclear(String),
+}
+
+impl From<Option<SubjectAccessReviewStatus>> for Access {
+    fn from(status: Option<SubjectAccessReviewStatus>) -> Self {
+        let status = status.unwrap_or_default();
+        match status.evaluation_error.filter(|error| !error.is_empty()) {
+            _ if status.denied.unwrap_or(false) => Self::No,
+            Some(error) => Self::Unclear(error),
+            None if status.allowed => Self::Yes,
+            None => Self::No,
+        }
+    }
+}
+
+/// Asks whether somebody may do something.
+///
+/// # Errors
+///
+/// The API server did not answer.
+pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAccessReviewSpec) -> Result<Access, ReadError> {
+    let question = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
+}
+
+/// Asks whether this process itself may do something.
+///
+/// # Errors
+///
+/// The API server did not answer.
+pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, about: ResourceAttributes) -> Result<Access, ReadError> {
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(about), ..SelfSubjectAccessReviewSpec::default() };
+    let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
+}

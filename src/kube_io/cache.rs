@@ -1,0 +1,342 @@
+//! Facts about all objects of one kind, kept current by a watch.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
+use tokio::sync::watch as channel;
+
+use super::{
+    kept::Kept,
+    watch::{self, Event, Source},
+    watches::Watches,
+};
+
+/// Where an object is: its namespace ("" for cluster-scoped kinds) and its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace, or "".
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// An object in a namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A cluster-scoped object.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self::new("", name)
+    }
+
+    /// Where an object with this metadata is.
+    #[must_use]
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// By namespace first: most questions are about one, and must not cost more because others have many objects.
+type ByNamespace<F> = HashMap<String, HashMap<Key, F>>;
+
+/// What is known, and about how many bytes it takes.
+#[derive(Debug)]
+struct Known<F> {
+    facts: ByNamespace<F>,
+    bytes: usize,
+    /// Counts what was told.
+    changes: u64,
+}
+
+impl<F> Default for Known<F> {
+    fn default() -> Self {
+        Self { facts: ByNamespace::new(), bytes: 0, changes: 0 }
+    }
+}
+
+/// Facts of an object before and after a change; none where there was or is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed<F> {
+    /// Which object.
+    pub key: Key,
+    /// Before.
+    pub before: Option<F>,
+    /// After.
+    pub now: Option<F>,
+}
+
+/// How much a cache may hold: about so many bytes, counted so. What does not fit is not kept, and whoever asks for it asks the API server.
+pub type Room<F> = (usize, fn(&F) -> usize);
+
+/// The facts `F` of all objects of one kind. Objects themselves are not kept, so that the cache holds no more than the rules read.
+#[derive(Debug)]
+pub struct Cache<F> {
+    what: &'static str,
+    matters: fn(&F, &F) -> bool,
+    room: Option<Room<F>>,
+    known: RwLock<Known<F>>,
+    synced: channel::Sender<bool>,
+    observed: AtomicU64,
+}
+
+impl<F: Clone + PartialEq> Cache<F> {
+    /// An empty cache of `what`, such as `roles`.
+    #[must_use]
+    pub fn new(what: &'static str) -> Self {
+        Self::reporting(what, |before, now| before != now)
+    }
+
+    /// An empty cache that reports a change only where it `matters`.
+    #[must_use]
+    pub fn reporting(what: &'static str, matters: fn(&F, &F) -> bool) -> Self {
+        Self { what, matters, room: None, known: RwLock::default(), synced: channel::Sender::new(false), observed: AtomicU64::new(0) }
+    }
+
+    /// The `resourceVersion` up to which the watch has certainly delivered all events: that of the last list, or of the last object
+    /// after it. Zero before the first list is complete, where versions are not numbers, and while what was delivered may be another
+    /// store's.
+    #[must_use]
+    pub fn observed(&self) -> u64 {
+        self.observed.load(Ordering::Acquire)
+    }
+
+    /// The same with a limit.
+    #[must_use]
+    pub fn within(self, room: Room<F>) -> Self {
+        Self { room: Some(room), ..self }
+    }
+
+    /// The facts of one object, if it was seen.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<F> {
+        self.read().facts.get(&key.namespace)?.get(key).cloned()
+    }
+
+    /// The results of `pick` over all objects.
+    pub fn pick<T>(&self, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
+        self.read().facts.values().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
+    }
+
+    /// True when `is` holds of some object.
+    pub fn any(&self, mut is: impl FnMut(&Key, &F) -> bool) -> bool {
+        self.read().facts.values().flatten().any(|(key, facts)| is(key, facts))
+    }
+
+    /// The results of `pick` over the objects of one namespace.
+    pub fn pick_in<T>(&self, namespace: &str, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
+        self.read().facts.get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
+    }
+
+    /// True once everything that existed at the start has been seen.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Returns when everything that existed at the start has been seen.
+    pub async fn synced(&self) {
+        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Watches for ever and calls `changed` with each object whose facts changed. Objects that only look different, such as by a status
+    /// that the facts leave out, are not reported. Of what `facts` gives none of, nothing is known or reported.
+    pub async fn follow<K: Kept>(
+        &self,
+        (client, watches): (&Client, &Watches),
+        source: Source,
+        facts: impl Fn(K) -> Option<F>,
+        changed: impl Fn(Changed<F>),
+    ) {
+        let place = watches.place(self.what);
+        let mut listed = Known::default();
+        watch::run(client, source, &place, |event: Event<K>| match event {
+            Event::Init(another_store) => {
+                listed = Known::default();
+                if another_store {
+                    self.observed.store(0, Ordering::Release);
+                }
+            }
+            Event::InitApply(object) => {
+                let key = Key::of(object.meta());
+                if let Some(facts) = facts(object) {
+                    self.keep(&mut listed, key, facts);
+                }
+            }
+            Event::InitDone(version) => {
+                let others = self.replace(std::mem::take(&mut listed));
+                self.observed.store(version.unwrap_or_default(), Ordering::Release);
+                others.into_iter().for_each(&changed);
+                self.synced.send_replace(true);
+            }
+            Event::Apply(object) => {
+                let (key, version) = (Key::of(object.meta()), version(object.meta()));
+                let matters = match facts(object) {
+                    Some(facts) => self.insert(key, facts),
+                    None => self.remove(&key).and(None),
+                };
+                self.observed.store(version, Ordering::Release);
+                matters.into_iter().for_each(&changed);
+            }
+            Event::Delete(object) => {
+                let (key, version) = (Key::of(object.meta()), version(object.meta()));
+                let before = self.remove(&key);
+                self.observed.store(version, Ordering::Release);
+                if before.is_some() || facts(object).is_some() {
+                    changed(Changed { key, before, now: None });
+                }
+            }
+            Event::Interrupted => {}
+        })
+        .await;
+    }
+
+    /// How much was told until now, for [`Cache::fill`].
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.read().changes
+    }
+
+    /// Keeps what was read from the API server after `changes`, unless the watch has told anything since: it may be newer.
+    pub fn fill(&self, key: Key, facts: F, changes: u64) {
+        let mut known = self.write();
+        if known.changes == changes {
+            self.keep(&mut known, key, facts);
+        }
+    }
+
+    fn weight(&self, key: &Key, facts: &F) -> usize {
+        self.room.map_or(0, |(_, weigh)| size_of::<(Key, F)>() + key.namespace.len() + key.name.len() + weigh(facts))
+    }
+
+    /// Keeps facts where there is room; what was known of the object before is not kept in any case.
+    fn keep(&self, known: &mut Known<F>, key: Key, facts: F) -> Option<F> {
+        let before = self.drop_from(known, &key);
+        let weight = self.weight(&key, &facts);
+        if self.room.is_none_or(|(room, _)| known.bytes + weight <= room) {
+            known.bytes += weight;
+            known.facts.entry(key.namespace.clone()).or_default().insert(key, facts);
+        }
+        before
+    }
+
+    fn drop_from(&self, known: &mut Known<F>, key: &Key) -> Option<F> {
+        let here = known.facts.get_mut(&key.namespace)?;
+        let before = here.remove(key)?;
+        if here.is_empty() {
+            known.facts.remove(&key.namespace);
+        }
+        known.bytes = known.bytes.saturating_sub(self.weight(key, &before));
+        Some(before)
+    }
+
+    fn insert(&self, key: Key, facts: F) -> Option<Changed<F>> {
+        let mut known = self.write();
+        known.changes = known.changes.wrapping_add(1);
+        let before = self.keep(&mut known, key.clone(), facts.clone());
+        let matters = before.as_ref().is_none_or(|before| (self.matters)(before, &facts));
+        matters.then_some(Changed { key, before, now: Some(facts) })
+    }
+
+    fn remove(&self, key: &Key) -> Option<F> {
+        let mut known = self.write();
+        known.changes = known.changes.wrapping_add(1);
+        self.drop_from(&mut known, key)
+    }
+
+    fn replace(&self, listed: Known<F>) -> Vec<Changed<F>> {
+        let mut known = self.write();
+        let before = std::mem::replace(&mut *known, listed);
+        known.changes = before.changes.wrapping_add(1);
+        let there = |all: &ByNamespace<F>, key: &Key| all.get(&key.namespace).and_then(|here| here.get(key)).cloned();
+        let gone = before.facts.values().flatten().filter(|(key, _)| there(&known.facts, key).is_none());
+        let gone = gone.map(|(key, facts)| Changed { key: key.clone(), before: Some(facts.clone()), now: None });
+        let new = known.facts.values().flatten().filter_map(|(key, now)| {
+            let before = there(&before.facts, key);
+            let matters = before.as_ref().is_none_or(|before| (self.matters)(before, now));
+            matters.then(|| Changed { key: key.clone(), before, now: Some(now.clone()) })
+        });
+        gone.chain(new).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known<F>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known<F>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The `resourceVersion` of an object; 0 where it is not a number.
+#[must_use]
+pub fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f73_a_cache_holds_no_more_than_it_has_room_for() {
+        let cache: Cache<String> = Cache::new("roles").within((2_000, String::len));
+        let key = |name: &str| Key::new("a", name);
+        let large = |size: usize| "x".repeat(size);
+        assert_eq!(cache.insert(key("one"), large(1_000)).unwrap().now, Some(large(1_000)));
+        // It is told, and whoever asks for it asks the API server.
+        assert!(cache.insert(key("two"), large(1_000)).is_some() && cache.get(&key("two")).is_none());
+        assert!(cache.insert(key("two"), large(10)).is_some() && cache.get(&key("two")).is_some());
+        // What grows out of it is not there as it was before.
+        let changed = cache.insert(key("one"), large(3_000)).unwrap();
+        assert!(changed.before == Some(large(1_000)) && cache.get(&key("one")).is_none());
+        assert!(cache.insert(key("three"), large(1_500)).is_some() && cache.get(&key("three")).is_some());
+        assert_eq!(cache.remove(&key("three")), Some(large(1_500)));
+        assert_eq!(cache.read().bytes, cache.weight(&key("two"), &large(10)));
+    }
+
+    #[test]
+    fn what_was_read_fills_a_cache_unless_the_watch_told_something_meanwhile() {
+        let cache: Cache<u8> = Cache::new("roles");
+        let key = |name: &str| Key::new("a", name);
+        let changes = cache.changes();
+        cache.fill(key("one"), 1, changes);
+        assert_eq!(cache.get(&key("one")), Some(1));
+        let changes = cache.changes();
+        assert!(cache.insert(key("two"), 2).is_some() && cache.remove(&key("two")).is_some());
+        cache.fill(key("two"), 2, changes);
+        assert_eq!(cache.get(&key("two")), None, "it is gone since");
+    }
+
+    #[test]
+    fn a_list_tells_what_changed_since() {
+        let cache: Cache<u8> = Cache::new("x");
+        let key = |name: &str| Key::new("a", name);
+        for (name, facts) in [("same", 1), ("other", 1), ("gone", 1)] {
+            cache.insert(key(name), facts);
+        }
+        let mut listed = Known::default();
+        for (name, facts) in [("same", 1), ("other", 2), ("new", 1)] {
+            cache.keep(&mut listed, key(name), facts);
+        }
+        let mut changed: Vec<_> = cache.replace(listed).into_iter().map(|c| (c.key.name, c.before, c.now)).collect();
+        changed.sort();
+        let expected = [("gone", Some(1), None), ("new", None, Some(1)), ("other", Some(1), Some(2))];
+        assert_eq!(changed, expected.map(|(name, before, now)| (name.to_owned(), before, now)));
+    }
+}

@@ -1,0 +1,534 @@
+//! Watches that find out by themselves when they bring nothing any more.
+//!
+//! A watch that was begun at a version which the store does not have brings neither objects nor an error: after the API server's store
+//! was restored, or after another server answered for a while in its place (T36, T57). Therefore a watch that has been silent for a while
+//! compares its version with a list's, and is begun anew with a whole list where that does not fit.
+
+use std::time::Duration;
+
+use futures::{FutureExt, future::BoxFuture};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, WatchParams},
+    core::Request as Path,
+};
+use tokio::{sync::watch as channel, time::Instant};
+use tracing::{debug, warn};
+
+use super::{
+    kept::{BareMeta, Kept},
+    stream::{self, Form, Line, Lines},
+    watches::Place,
+};
+use crate::errors::one_line;
+
+/// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
+/// connection nobody closes, is believed to be silent only: some seconds longer than this.
+const WATCH_SECONDS: u32 = 30;
+/// Some seconds.
+const MARGIN: Duration = Duration::from_secs(5);
+/// When a watch may end.
+const ENDS: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 2);
+/// Objects that are listed at a time. One of them is in memory at a time.
+const PAGE: u32 = 250;
+/// Longest pause between two pages of a list. It is as long as the page took, so that lists leave half of the API server to others.
+const LONGEST_REST: Duration = Duration::from_millis(200);
+/// How long a watch is silent before it is compared with a list. After an interruption it is compared at once.
+const SILENT: Duration = Duration::from_secs(40);
+/// How soon a comparison is tried again that got no answer.
+const COMPARED_AGAIN: Duration = Duration::from_secs(3);
+/// How long a watch may take at first to come as far as a list was, before it is begun anew: its bookmarks come about every half minute.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// The same where watches of this kind were begun anew in vain: not every API server writes bookmarks for what does not change.
+const MOST_PATIENCE: Duration = Duration::from_mins(16);
+/// A watch that ends sooner was refused rather than over.
+const TOO_SHORT: Duration = Duration::from_secs(1);
+
+/// What a watch reports.
+#[derive(Clone, Debug)]
+pub enum Event<K> {
+    /// A list begins. True where what was told before may have been told by another store.
+    Init(bool),
+    /// An object of the list.
+    InitApply(K),
+    /// The list is complete, and shows this version.
+    InitDone(Option<u64>),
+    /// An object is there, or another than before.
+    Apply(K),
+    /// An object is gone, or the selector selects it no longer.
+    Delete(K),
+    /// The watch broke off; what follows goes on where it ended, or begins with a list.
+    Interrupted,
+}
+
+/// What is watched.
+#[derive(Clone)]
+pub struct Source {
+    path: Path,
+    labels: Option<String>,
+    fields: Option<String>,
+    by_name: bool,
+    silent: Duration,
+    own_group: bool,
+    quiet: bool,
+    urgent: bool,
+    anew: Option<channel::Receiver<u64>>,
+}
+
+impl Source {
+    /// All objects of a kind.
+    #[must_use]
+    pub fn all<K: Resource>(api: &Api<K>, dynamic: &K::DynamicType) -> Self {
+        let own_group = K::group(dynamic) == api::names::GROUP;
+        Self {
+            path: Path::new(api.resource_url()),
+            labels: None,
+            fields: None,
+            by_name: false,
+            silent: SILENT,
+            own_group,
+            quiet: false,
+            urgent: false,
+            anew: None,
+        }
+    }
+
+    /// Those with these labels.
+    #[must_use]
+    pub fn labels(self, selector: &str) -> Self {
+        Self { labels: Some(selector.to_owned()), ..self }
+    }
+
+    /// Those with these fields.
+    #[must_use]
+    pub fn fields(self, selector: &str) -> Self {
+        Self { fields: Some(selector.to_owned()), ..self }
+    }
+
+    /// The one of this name, all that may be listed. Somebody else reads it every few seconds: it is compared rarely, and its interruptions
+    /// are told in the log's finest grain only.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        Self { by_name: true, quiet: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
+    }
+
+    /// Listed as fast as the API server can: revocations depend on it.
+    #[must_use]
+    pub fn urgent(self) -> Self {
+        Self { urgent: true, ..self }
+    }
+
+    /// Begun anew whenever this changes.
+    #[must_use]
+    pub fn anew(self, when: channel::Receiver<u64>) -> Self {
+        Self { anew: Some(when), ..self }
+    }
+
+    fn list(&self) -> ListParams {
+        ListParams { label_selector: self.labels.clone(), field_selector: self.fields.clone(), limit: Some(PAGE), ..ListParams::default() }
+    }
+
+    fn watch(&self) -> WatchParams {
+        WatchParams {
+            label_selector: self.labels.clone(),
+            field_selector: self.fields.clone(),
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            send_initial_events: false,
+        }
+    }
+
+    /// What is compared: any list shows how far the store has come, and one object is enough of it. Fields and labels would make the API
+    /// server look through all objects for it.
+    fn compared(&self) -> ListParams {
+        ListParams { field_selector: self.fields.clone().filter(|_| self.by_name), limit: Some(1), ..ListParams::default() }
+    }
+}
+
+/// Why a watch is begun anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anew {
+    /// The API server no longer knows what happened since its version.
+    Expired,
+    /// It is ahead of the store.
+    Ahead { version: u64, store: u64 },
+    /// It has not come to `goal`, where the store was long ago.
+    Silent { version: u64, goal: u64 },
+    /// The API server was away, and may have come back with another store.
+    Away,
+    /// Somebody asked for it.
+    Asked,
+}
+
+/// Watches for ever.
+pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mut told: impl FnMut(Event<K>)) {
+    let mut pauses = Pauses::default();
+    let (mut why, mut patience) = (None, PATIENCE);
+    loop {
+        if let Some(anew) = &mut source.anew {
+            anew.borrow_and_update();
+        }
+        told(Event::Init(matches!(why, Some(Anew::Ahead { .. } | Anew::Away | Anew::Asked))));
+        let mut missed = false;
+        let listed = list(client, &source, place, |object: K| {
+            missed |= why.is_some_and(|why| was_missed(why, object.meta()));
+            told(Event::InitApply(object));
+        })
+        .await;
+        let mut version = match listed {
+            Ok(version) => version,
+            Err(error) => {
+                source.interrupted(place, &error);
+                told(Event::Interrupted);
+                tokio::time::sleep(pauses.next()).await;
+                continue;
+            }
+        };
+        patience = match why {
+            Some(Anew::Silent { .. }) if !missed => (patience * 2).min(MOST_PATIENCE),
+            Some(Anew::Silent { version, goal }) => {
+                warn!(what = place.what(), version, goal, "the watch had brought nothing of what happened: it was begun anew");
+                place.stale(false);
+                PATIENCE
+            }
+            _ => patience,
+        };
+        told(Event::InitDone(number(&version)));
+        place.current();
+        pauses.reset();
+        let anew = follow(client, &mut source, place, &mut version, patience, &mut told).await;
+        match anew {
+            Anew::Ahead { version, store } => {
+                warn!(what = place.what(), version, store, "the watch is ahead of the store, and brings nothing: it is begun anew");
+                place.stale(!source.own_group);
+            }
+            Anew::Silent { version, goal } => {
+                debug!(what = place.what(), version, goal, "the watch does not come as far as the store: it is begun anew");
+            }
+            Anew::Asked | Anew::Away | Anew::Expired => {}
+        }
+        why = Some(anew);
+    }
+}
+
+/// True for an object that a silent watch should have brought.
+fn was_missed(why: Anew, meta: &ObjectMeta) -> bool {
+    let Anew::Silent { version, goal } = why else { return false };
+    let written = meta.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
+    written.is_some_and(|written| version < written && written <= goal)
+}
+
+fn number(version: &str) -> Option<u64> {
+    version.parse().ok()
+}
+
+async fn list<K: Kept>(client: &Client, source: &Source, place: &Place, mut each: impl FnMut(K)) -> kube::Result<String> {
+    let mut params = source.list();
+    loop {
+        let permit = if source.urgent { None } else { place.page_permit().await };
+        let begun = Instant::now();
+        let page = stream::page(client, &source.path, &params, Form::Whole, &mut each).await?;
+        match page.next.filter(|next| !next.is_empty()) {
+            Some(next) => params.continue_token = Some(next),
+            None => return page.resource_version.filter(|version| !version.is_empty()).ok_or_else(no_version),
+        }
+        if permit.is_some() {
+            tokio::time::sleep(begun.elapsed().min(LONGEST_REST)).await;
+        }
+    }
+}
+
+fn no_version() -> kube::Error {
+    kube::Error::SerdeError(serde::de::Error::custom("the list has no resourceVersion"))
+}
+
+/// How far the store has come.
+async fn newest(client: Client, source: Source) -> kube::Result<Option<u64>> {
+    let params = source.compared();
+    let page = stream::page(&client, &source.path, &params, Form::Metadata, |_: BareMeta| {});
+    Ok(page.await?.resource_version.as_deref().and_then(number))
+}
+
+/// What is known of how far a watch is behind the store.
+struct Progress {
+    /// Where the store was, and since when the watch has not come there.
+    goal: Option<(u64, Instant)>,
+    /// When the watch is compared with a list, unless it brings something before.
+    compare_at: Instant,
+    /// When it last was.
+    compared_at: Option<Instant>,
+}
+
+/// Follows a list until it must be made anew.
+async fn follow<K: Kept>(
+    client: &Client,
+    source: &mut Source,
+    place: &Place,
+    version: &mut String,
+    patience: Duration,
+    told: &mut impl FnMut(Event<K>),
+) -> Anew {
+    let mut pauses = Pauses::default();
+    let mut progress = Progress { goal: None, compare_at: Instant::now() + source.silent, compared_at: None };
+    let mut comparing: Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)> = None;
+    let mut away = false;
+    loop {
+        let begun = Instant::now();
+        let (mut lines, mut until) = match stream::open(client, source.path.watch(&source.watch(), version)).await {
+            // What it has now may have come by other ways than from what it had then, whatever the versions say.
+            Ok(_) if away => return Anew::Away,
+            Ok(answer) => {
+                pauses.reset();
+                (Some(Lines::new(answer)), begun + Duration::from_secs(WATCH_SECONDS.into()) + MARGIN)
+            }
+            Err(kube::Error::Api(status)) if status.code == GONE => return Anew::Expired,
+            Err(error) => {
+                source.interrupted(place, &error);
+                told(Event::Interrupted);
+                progress.compare_soon();
+                away |= !matches!(error, kube::Error::Api(_));
+                (None, Instant::now() + pauses.next())
+            }
+        };
+        loop {
+            let now = number(version);
+            if let (None, Some(now)) = (&comparing, now.filter(|_| progress.compare_at <= Instant::now())) {
+                comparing = Some((now, newest(client.clone(), source.clone()).boxed()));
+            }
+            let (mut moved, mut over, mut failed) = (false, None, None);
+            let each = |line: Line<K>| match line {
+                Line::Added(object) | Line::Modified(object) => moved |= apply(Event::Apply, object, version, told),
+                Line::Deleted(object) => moved |= apply(Event::Delete, object, version, told),
+                Line::Bookmark(marker) => moved |= advance(version, marker.metadata.resource_version),
+                Line::Error(failure) if failure.code == GONE => over = Some(Anew::Expired),
+                Line::Error(failure) => failed = Some(kube::Error::Service(failure.message.into())),
+            };
+            let ended = tokio::select! {
+                read = read(&mut lines, each) => match read {
+                    Ok(true) => false,
+                    Ok(false) => {
+                        // It ended before its time, as when another server answers from now on.
+                        if begun.elapsed() < ENDS {
+                            progress.compare_soon();
+                        }
+                        if begun.elapsed() >= TOO_SHORT {
+                            break;
+                        }
+                        true
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        true
+                    }
+                },
+                // Either the pause is over, or nobody has said anything for longer than the watch lasts.
+                () = tokio::time::sleep_until(until) => {
+                    if lines.is_some() {
+                        progress.compare_soon();
+                    }
+                    break;
+                }
+                () = tokio::time::sleep_until(progress.compare_at), if comparing.is_none() && now.is_some() => false,
+                compared = compared(&mut comparing) => {
+                    comparing = None;
+                    if let Some(anew) = progress.compared(compared, now, patience, source.silent, place) {
+                        return anew;
+                    }
+                    false
+                }
+                () = asked_anew(&mut source.anew) => return Anew::Asked,
+            };
+            if let Some(over) = over {
+                return over;
+            }
+            if moved {
+                progress.moved(number(version), source.silent);
+                place.current();
+            }
+            if failed.is_some() || ended {
+                if let Some(error) = failed {
+                    source.interrupted(place, &error);
+                    told(Event::Interrupted);
+                    progress.compare_soon();
+                }
+                (lines, until) = (None, Instant::now() + pauses.next());
+            }
+        }
+    }
+}
+
+const GONE: u16 = 410;
+
+async fn read<K: Kept>(lines: &mut Option<Lines<K>>, each: impl FnMut(Line<K>)) -> kube::Result<bool> {
+    match lines {
+        Some(lines) => lines.read(each).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The version that the watch had when the comparison began, and the store's.
+async fn compared(comparing: &mut Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)>) -> (u64, kube::Result<Option<u64>>) {
+    match comparing {
+        Some((version, store)) => (*version, store.await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn asked_anew(anew: &mut Option<channel::Receiver<u64>>) {
+    let Some(anew) = anew else { return std::future::pending().await };
+    if anew.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn apply<K: Kept>(event: impl FnOnce(K) -> Event<K>, object: K, version: &mut String, told: &mut impl FnMut(Event<K>)) -> bool {
+    let moved = advance(version, object.meta().resource_version.clone());
+    told(event(object));
+    moved
+}
+
+fn advance(version: &mut String, to: Option<String>) -> bool {
+    let Some(to) = to.filter(|to| !to.is_empty()) else { return false };
+    *version = to;
+    true
+}
+
+impl Progress {
+    /// The watch has brought something, and stands at this version.
+    fn moved(&mut self, version: Option<u64>, silent: Duration) {
+        self.goal = self.goal.filter(|(goal, _)| version.is_some_and(|version| version < *goal));
+        self.compare_at = Instant::now() + silent;
+    }
+
+    /// The watch was interrupted: whoever answers next may have another store.
+    fn compare_soon(&mut self) {
+        let now = Instant::now();
+        self.compare_at = self.compared_at.map_or(now, |last| now.max(last + COMPARED_AGAIN));
+    }
+
+    /// What follows from a comparison of the version that the watch had before it with the store's.
+    fn compared(
+        &mut self,
+        (asked, store): (u64, kube::Result<Option<u64>>),
+        version: Option<u64>,
+        patience: Duration,
+        silent: Duration,
+        place: &Place,
+    ) -> Option<Anew> {
+        self.compared_at = Some(Instant::now());
+        let Ok(store) = store else {
+            self.compare_at = Instant::now() + COMPARED_AGAIN;
+            return None;
+        };
+        self.compare_at = Instant::now() + silent;
+        let (store, version) = (store?, version?);
+        if store < asked {
+            return Some(Anew::Ahead { version: asked, store });
+        }
+        if store <= version {
+            self.goal = None;
+            place.current();
+            return None;
+        }
+        let (goal, since) = *self.goal.get_or_insert((store, Instant::now()));
+        (since.elapsed() >= patience).then_some(Anew::Silent { version, goal })
+    }
+}
+
+impl Source {
+    fn interrupted(&self, place: &Place, error: &kube::Error) {
+        // One line for each guard would drown the others; that nothing can be proven is told otherwise.
+        if self.quiet {
+            debug!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
+        } else {
+            warn!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
+        }
+    }
+}
+
+/// Pauses between attempts to watch: doubled from the first to the longest, and back to the first after a success. While a watch is
+/// away, decisions and edits are not seen, so they are much shorter than kube's own.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(4);
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Self::LONGEST);
+        // Up to a quarter more, so that not all watches of all replicas come at once.
+        pause + pause.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0)
+    }
+
+    fn reset(&mut self) {
+        self.0 = Self::FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watches::Watches;
+
+    const SOME: Duration = Duration::from_mins(1);
+
+    fn meta(version: &str) -> ObjectMeta {
+        ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
+        let place = Watches::default().place("requests");
+        let mut progress = Progress { goal: None, compare_at: Instant::now(), compared_at: None };
+        let mut compared = |asked, store, now, patience| progress.compared((asked, Ok(store)), now, patience, SOME, &place);
+        // The store is where it was, or further, and nobody says that the watch is behind for long.
+        assert_eq!(compared(10, Some(10), Some(10), PATIENCE), None);
+        assert_eq!(compared(10, Some(15), Some(15), PATIENCE), None, "it came there meanwhile");
+        assert_eq!(compared(10, None, Some(10), PATIENCE), None, "what is no number tells nothing");
+        assert_eq!(compared(10, Some(9), Some(10), PATIENCE), Some(Anew::Ahead { version: 10, store: 9 }));
+        assert_eq!(compared(10, Some(12), Some(10), PATIENCE), None);
+        tokio::time::advance(PATIENCE / 2).await;
+        assert_eq!(compared(11, Some(20), Some(11), PATIENCE), None);
+        tokio::time::advance(PATIENCE / 2).await;
+        assert_eq!(compared(11, Some(30), Some(11), PATIENCE), Some(Anew::Silent { version: 11, goal: 12 }));
+        assert_eq!(compared(11, Some(30), Some(11), 2 * PATIENCE), None, "it was begun anew in vain before");
+        // An event or a bookmark shows that it is alive.
+        progress.moved(Some(12), SOME);
+        assert!(progress.goal.is_none() && progress.compare_at == Instant::now() + SOME);
+        let failed = Err(kube::Error::Service("no answer".into()));
+        assert_eq!(progress.compared((12, failed), Some(12), PATIENCE, SOME, &place), None);
+        assert_eq!(progress.compare_at, Instant::now() + COMPARED_AGAIN);
+        // However often it is interrupted, it is not compared all the time.
+        progress.compare_soon();
+        assert_eq!(progress.compare_at, Instant::now() + COMPARED_AGAIN);
+        tokio::time::advance(SOME).await;
+        progress.compare_soon();
+        assert_eq!(progress.compare_at, Instant::now());
+    }
+
+    #[test]
+    fn f41_only_what_a_silent_watch_should_have_brought_was_missed() {
+        let why = Anew::Silent { version: 10, goal: 20 };
+        let missed = ["9", "10", "11", "20", "21", "x"].map(|version| was_missed(why, &meta(version)));
+        assert_eq!(missed, [false, false, true, true, false, false]);
+        assert!(!was_missed(Anew::Expired, &meta("11")) && !was_missed(why, &ObjectMeta::default()));
+    }
+
+    #[test]
+    fn pauses_grow_to_some_seconds_and_begin_anew() {
+        let mut pauses = Pauses::default();
+        assert!(pauses.next() < Duration::from_millis(260));
+        (0..9).for_each(|_| _ = pauses.next());
+        assert!((Duration::from_secs(4)..=Duration::from_secs(5)).contains(&pauses.next()));
+        pauses.reset();
+        assert!(pauses.next() < Duration::from_millis(260));
+    }
+}

@@ -1,0 +1,192 @@
+//! How current the watches of this process are.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch as channel},
+    time::{Instant, timeout},
+};
+
+/// How long a list waits for the page of another one at most: a page that hangs delays no other watch for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
+/// nothing of what there is: everything must be read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
+pub struct PutBack;
+
+/// All watches of a process. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Watches(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    all: Mutex<All>,
+    /// Counts changes of what readiness is told.
+    news: channel::Sender<u64>,
+    went_back: channel::Sender<bool>,
+    /// One page of a list at a time: see [`Place::page_permit`].
+    pages: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    next: u64,
+    watches: BTreeMap<u64, State>,
+    restarts: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    what: &'static str,
+    current: Option<Instant>,
+    stale: bool,
+}
+
+/// One watch among them. It counts until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    watches: Watches,
+    number: u64,
+    what: &'static str,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            all: Mutex::default(),
+            news: channel::Sender::new(0),
+            went_back: channel::Sender::new(false),
+            pages: Arc::new(Semaphore::new(1)),
+        }))
+    }
+}
+
+impl Watches {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a watch of `what`, such as `roles`. Several watches may be of the same.
+    #[must_use]
+    pub fn place(&self, what: &'static str) -> Place {
+        let mut all = self.lock();
+        let number = all.next;
+        all.next += 1;
+        all.watches.insert(number, State { what, current: None, stale: false });
+        all.restarts.entry(what).or_default();
+        Place { watches: self.clone(), number, what }
+    }
+
+    /// What is watched of which at least one watch is known to bring nothing.
+    #[must_use]
+    pub fn stale(&self) -> Vec<&'static str> {
+        let mut stale: Vec<_> = self.lock().watches.values().filter(|state| state.stale).map(|state| state.what).collect();
+        stale.dedup();
+        stale
+    }
+
+    /// For each that is watched, how many seconds ago its watch was last shown to be current: the longest ago of several. What was never
+    /// current is not told.
+    #[must_use]
+    pub fn ages(&self) -> Vec<(String, i64)> {
+        let mut ages: BTreeMap<&'static str, i64> = BTreeMap::new();
+        for state in self.lock().watches.values() {
+            let Some(current) = state.current else { continue };
+            let age = i64::try_from(current.elapsed().as_secs()).unwrap_or(i64::MAX);
+            let oldest = ages.entry(state.what).or_default();
+            *oldest = age.max(*oldest);
+        }
+        ages.into_iter().map(|(what, age)| (what.to_owned(), age)).collect()
+    }
+
+    /// For each that is or was watched, how often a watch of it brought nothing any more and was begun anew.
+    #[must_use]
+    pub fn restarts(&self) -> Vec<(String, u64)> {
+        self.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
+    }
+
+    /// Calls `told` now and after each change, for ever: whether a watch is known to bring nothing.
+    pub async fn tell(&self, told: impl Fn(bool)) {
+        let mut news = self.0.news.subscribe();
+        loop {
+            told(!self.stale().is_empty());
+            if news.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Returns when a watch of what only the API server itself can serve was ahead of the store: an older copy of that was restored.
+    pub async fn went_back(&self) {
+        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        let _ = self.0.went_back.subscribe().wait_for(|went_back| *went_back).await;
+    }
+}
+
+impl Place {
+    /// Permits one page of a list, where a process that starts has tens of thousands of objects to list: the API server goes on with
+    /// everything else meanwhile, the ends of grants above all. None after a second's wait; the page is listed all the same.
+    pub async fn page_permit(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(LONGEST_WAIT, self.watches.0.pages.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// What is watched.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The watch has brought something, or a list has shown that there is nothing to bring.
+    pub fn current(&self) {
+        let changed = self.watches.lock().watches.get_mut(&self.number).is_some_and(|state| {
+            state.current = Some(Instant::now());
+            std::mem::take(&mut state.stale)
+        });
+        if changed {
+            self.watches.0.news.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// It is known to bring nothing; `went_back` where that tells of the API server's whole store.
+    pub fn stale(&self, went_back: bool) {
+        let mut all = self.watches.lock();
+        if let Some(state) = all.watches.get_mut(&self.number) {
+            state.stale = true;
+        }
+        *all.restarts.entry(self.what).or_default() += 1;
+        drop(all);
+        self.watches.0.news.send_modify(|count| *count = count.wrapping_add(1));
+        if went_back {
+            self.watches.0.went_back.send_replace(true);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.watches.lock().watches.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn f18_that_the_store_went_back_is_told_once_a_watch_of_the_api_server_shows_it() {
+        let watches = Watches::default();
+        let (ours, theirs) = (watches.place("requests"), watches.place("namespaces"));
+        ours.stale(false);
+        assert!(tokio::time::timeout(Duration::from_millis(20), watches.went_back()).await.is_err());
+        theirs.stale(true);
+        watches.went_back().await;
+    }
+}

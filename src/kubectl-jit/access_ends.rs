@@ -1,0 +1,207 @@
+//! Until when a request can still be granted, and notices before and at the end of an access that a command uses.
+
+use std::{convert::Infallible, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt as _;
+use kube::{
+    ResourceExt,
+    runtime::{WatchStreamExt as _, watcher},
+};
+
+use super::{
+    follow,
+    read::{full_name, request_facts, state},
+    session::Session,
+    times::short,
+    words,
+};
+use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, State};
+use domain::{policy, start};
+
+/// How long after the end of its time a request is not given up yet: whoever grants looks at another clock.
+const SLACK: TimeDelta = TimeDelta::seconds(5);
+
+/// The API server's clock, as far as the making of a request told it: this machine's may be wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    ahead: TimeDelta,
+}
+
+impl Clock {
+    /// By what the API server's clock said when it made something, and this machine's right after that.
+    #[must_use]
+    pub fn set_by(servers: DateTime<Utc>, own: DateTime<Utc>) -> Self {
+        let ahead = own.signed_duration_since(servers);
+        // The one has whole seconds only, and an answer takes its time.
+        Self { ahead: if ahead.abs() < TimeDelta::seconds(2) { TimeDelta::zero() } else { ahead } }
+    }
+
+    /// What time it is there.
+    #[must_use]
+    pub fn now(self) -> DateTime<Utc> {
+        Utc::now().checked_sub_signed(self.ahead).unwrap_or_else(Utc::now)
+    }
+
+    fn until(self, at: DateTime<Utc>) -> Duration {
+        at.signed_duration_since(self.now()).to_std().unwrap_or_default()
+    }
+}
+
+/// From when on a request cannot be granted any more, as far as that can be known: its time would be up (api rule 3), or the time for
+/// decisions is. None where nobody can say yet.
+#[must_use]
+pub fn latest_end(
+    request: &RoleActivationRequest,
+    eligibility: Option<&RoleEligibility>,
+    policy: Option<&ApprovalPolicySpec>,
+) -> Option<DateTime<Utc>> {
+    let status = request.status.clone().unwrap_or_default();
+    if let Some(awaiting) = &status.awaiting {
+        return awaiting.deadline.checked_add_signed(SLACK);
+    }
+    // The time of an extension begins where that of another request ends.
+    if request.spec.base().is_some() || state(request) != State::Pending {
+        return None;
+    }
+    let eligibility = &eligibility?.spec;
+    let longest = eligibility.default_duration.unwrap_or(eligibility.max_duration);
+    let duration = request.spec.duration.unwrap_or(longest);
+    let approved = status.approvals.iter().map(|approval| approval.time).max();
+    let begins = match approved {
+        Some(at) => start::planned(&request_facts(request)).max(at),
+        None if request.spec.emergency || policy.is_some_and(policy::is_automatic) => start::planned(&request_facts(request)),
+        None => return None,
+    };
+    begins.checked_add_signed(TimeDelta::from(duration))?.checked_add_signed(SLACK)
+}
+
+/// Tells before the access ends, when it does, and when somebody ends it early; whatever extends it counts. It never returns: the command
+/// that uses the access goes on, and is nobody's to end.
+pub async fn told(session: &Session, program: &str, granted: &RoleActivationRequest, before: Duration, clock: Clock) -> Infallible {
+    let mut current = granted.clone();
+    let mut warned = before.is_zero();
+    let place = granted.namespace().unwrap_or_default();
+    let role = words::role_name(granted).to_owned();
+    while let Some(end) = current.status.as_ref().and_then(|status| status.expires_at) {
+        let left = clock.until(end);
+        let wait = if warned { left } else { left.saturating_sub(before.min(left / 2)) };
+        let ended = tokio::select! {
+            ended = until_over(session, &current) => Some(ended),
+            () = tokio::time::sleep(wait) => None,
+        };
+        match session.still_active(&current).await {
+            Ok(Some(later)) if later.name_any() != current.name_any() => {
+                current = later;
+                warned = before.is_zero();
+                continue;
+            }
+            _ => {}
+        }
+        match ended {
+            Some(ended) => {
+                let how = ended
+                    .as_ref()
+                    .map_or_else(|| "its request was deleted".to_owned(), |ended| words::outcome(ended, &session.screen.times));
+                session.screen.notice(&format!("the access to {role} in {place} has ended ({how}); '{program}' goes on without it"));
+                break;
+            }
+            None if warned => {
+                session
+                    .screen
+                    .notice(&format!("the access to {role} in {place} has ended: its time is up; '{program}' goes on without it"));
+                break;
+            }
+            None => {
+                warned = true;
+                let left = TimeDelta::from_std(clock.until(end)).unwrap_or_default();
+                let at = session.screen.times.clock(end);
+                let (name, namespace) = (current.name_any(), current.namespace().unwrap_or_default());
+                session.screen.notice(&format!(
+                    "the access to {role} in {place} ends at {at}, in {}; to extend it: kubectl jit extend {name} -n {namespace}",
+                    short(left)
+                ));
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Waits until a request is at its end, and shows nothing meanwhile. None where it is not there any more.
+async fn until_over(session: &Session, request: &RoleActivationRequest) -> Option<RoleActivationRequest> {
+    let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+    let Ok(api) = session.api::<RoleActivationRequest>(&namespace) else { return std::future::pending().await };
+    let mut changes = watcher::watch_object(api, &name).default_backoff().boxed();
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(Some(request)) if state(&request).is_terminal() => return Some(request),
+            Ok(None) => return None,
+            // Who may not watch it any more learns of its end by the clock.
+            Err(error) if follow::refused_for_good(&error).is_some() => break,
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
+    tracing::debug!(request = full_name(request), "not watched any more");
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(spec: &Value, status: &Value) -> RoleActivationRequest {
+        let mut whole = json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",
+            "metadata": {"name": "r", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-11-02T10:00:00Z"},
+            "spec": {"eligibilityRef": {"name": "edit"}, "duration": "10s"}, "status": status,
+        });
+        for (key, value) in spec.as_object().into_iter().flatten() {
+            whole["spec"][key] = value.clone();
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn f42_a_request_is_given_up_once_its_time_would_be_up() {
+        let eligibility: RoleEligibility = serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": "edit"},
+            "spec": {"subjects": [], "roleRef": {"kind": "ClusterRole", "name": "edit"}, "namespaces": {"names": ["shop"]},
+                "policyRef": {"name": "p"}, "maxDuration": "1h"},
+        }))
+        .unwrap();
+        let automatic: ApprovalPolicySpec = serde_json::from_value(json!({"approval": {"automatic": {}}})).unwrap();
+        let staged: ApprovalPolicySpec =
+            serde_json::from_value(json!({"approval": {"stages": [{"name": "s", "approvers": {"groups": ["g"]}}]}})).unwrap();
+        let approved = json!({"state": "Pending", "approvals": [
+            {"stage": "s", "approver": "a", "decision": "Approve", "time": "2026-11-02T10:07:00Z"}]});
+        let awaiting = json!({"state": "AwaitingApproval", "awaiting": {
+            "stage": "s", "have": 0, "required": 1, "deadline": "2026-11-02T11:00:00Z", "approvers": {}}});
+        for (spec, status, policy, until) in [
+            (json!({}), Value::Null, &automatic, Some("10:00:15")),
+            (json!({}), json!({"state": "Pending"}), &automatic, Some("10:00:15")),
+            (json!({"duration": null}), Value::Null, &automatic, Some("11:00:05")),
+            (json!({"startTime": "2026-11-02T10:05:00Z"}), Value::Null, &automatic, Some("10:05:15")),
+            (json!({"emergency": true}), Value::Null, &staged, Some("10:00:15")),
+            (json!({}), Value::Null, &staged, None),
+            (json!({}), approved, &staged, Some("10:07:15")),
+            (json!({}), awaiting, &staged, Some("11:00:05")),
+            (json!({"extends": {"name": "b"}}), Value::Null, &automatic, None),
+            (json!({}), json!({"state": "Active"}), &automatic, None),
+        ] {
+            let found = latest_end(&request(&spec, &status), Some(&eligibility), Some(policy));
+            let wanted = until.map(|time| format!("2026-11-02T{time}Z").parse::<DateTime<Utc>>().unwrap());
+            assert_eq!(found, wanted, "{spec} {status}");
+        }
+        assert_eq!(latest_end(&request(&json!({}), &Value::Null), None, None), None, "nobody knows");
+    }
+
+    #[test]
+    fn f43_a_clock_that_is_wrong_is_set_by_the_api_servers() {
+        let now = Utc::now();
+        let hour = TimeDelta::hours(1);
+        assert!(Clock::set_by(now - hour, now).now() <= now - hour + TimeDelta::seconds(5));
+        assert!(Clock::set_by(now - TimeDelta::seconds(1), now).now() >= now);
+    }
+}

@@ -1,0 +1,330 @@
+//! `kubectl jit completion`: completion through kubectl's own.
+//!
+//! kubectl runs `kubectl_complete-jit` from the PATH with the words so far (KEP-2379) and reads candidates as Cobra prints them: a value a
+//! line, with help behind a tab, and a last line with what the shell shall do. That file is a shim of two lines that calls `__complete`.
+
+use std::pin::Pin;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command, Subcommand};
+use kube::ResourceExt;
+
+use super::{explain, roles};
+use crate::{
+    flags::Flags,
+    problem::{Exit, Problem},
+    profiles,
+    read::{Scope, requester, state},
+    screen::{Manner, Screen},
+    session::Session,
+    words,
+};
+use api::{Reason, RoleActivationRequest, RoleEligibility, State, request::ReviewState, selectors};
+use kube_io::client::kubeconfig;
+
+/// The shells shall complete no file names.
+const NO_FILES: &str = ":4";
+/// The shells shall complete file names.
+const FILES: &str = ":0";
+/// Name of the shim, as kubectl looks for it.
+const SHIM: &str = "kubectl_complete-jit";
+/// How long the cluster may take to say a name: somebody waits with his finger on the key.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Sets up completion in your shell.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Writes the file that kubectl looks for beside this program, or into another directory of the PATH.
+    Install {
+        /// The directory.
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
+    /// Prints what belongs into ~/.bashrc.
+    Bash,
+    /// Prints what belongs into ~/.zshrc.
+    Zsh,
+    /// Prints what belongs into ~/.config/fish/config.fish.
+    Fish,
+}
+
+/// Installs or prints.
+pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
+    match &options.what {
+        What::Install { directory } => install(directory.as_deref(), screen)?,
+        What::Bash => screen.data(&sourced("bash")),
+        What::Zsh => screen.data(&sourced("zsh")),
+        What::Fish => screen.data("kubectl completion fish | source"),
+    }
+    if !matches!(options.what, What::Install { .. }) && !on_path(SHIM) {
+        screen.next("kubectl jit completion install");
+    }
+    Ok(Exit::Done)
+}
+
+/// kubectl's own completion, of which ours is a part.
+fn sourced(shell: &str) -> String {
+    format!("source <(kubectl completion {shell})")
+}
+
+fn install(directory: Option<&Path>, screen: &Screen) -> Result<(), Problem> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let here = |what: String| move |source| Problem::Here { what, source };
+    let program = std::env::current_exe().map_err(here("cannot find this program".to_owned()))?;
+    let directory = directory.or_else(|| program.parent()).unwrap_or_else(|| Path::new("."));
+    let path = directory.join(SHIM);
+    let cannot = format!("cannot write {} (say another directory of the PATH with --directory)", path.display());
+    std::fs::write(&path, "#!/bin/sh\nexec kubectl jit __complete \"$@\"\n").map_err(here(cannot.clone()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(here(cannot))?;
+    screen.say(&format!("{} is written", path.display()));
+    if !on_path(SHIM) {
+        screen.warn(&format!("{} is not on the PATH, where kubectl looks for it", directory.display()));
+    }
+    screen.next("kubectl jit completion bash");
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+}
+
+/// Candidates for the last of these words, as kubectl reads them. It never fails: who cannot be reached has no names.
+pub async fn complete(command: &Command, words: &[String]) {
+    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
+    let (last, before) = words.split_last().map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
+    let place = Place::of(command, before);
+    let (found, directive) = Box::pin(candidates(&place, before, last)).await;
+    let mut lines: Vec<String> = found
+        .iter()
+        .filter(|(value, _)| value.starts_with(last))
+        .map(|(value, help)| if help.is_empty() { value.clone() } else { format!("{value}\t{help}") })
+        .collect();
+    lines.push(directive.to_owned());
+    screen.data(&lines.join("\n"));
+}
+
+/// Where in the command line somebody is.
+struct Place<'a> {
+    command: &'a Command,
+    /// The flag whose value is being written.
+    flag: Option<String>,
+    /// Positional arguments before it.
+    given: Vec<String>,
+}
+
+impl<'a> Place<'a> {
+    fn of(root: &'a Command, words: &[String]) -> Self {
+        let mut place = Self { command: root, flag: None, given: Vec::new() };
+        for word in words {
+            if place.flag.take().is_some() {
+                continue;
+            }
+            if word.starts_with('-') {
+                place.flag = takes_value(place.command, root, word);
+            } else if let Some(command) = place.command.find_subcommand(word).filter(|_| place.given.is_empty()) {
+                place.command = command;
+            } else {
+                place.given.push(word.clone());
+            }
+        }
+        place
+    }
+
+    fn name(&self) -> &str {
+        self.command.get_name()
+    }
+}
+
+/// The flag's long name, if its value is the next word.
+fn takes_value(command: &Command, root: &Command, word: &str) -> Option<String> {
+    if word.contains('=') {
+        return None;
+    }
+    let all = command.get_arguments().chain(root.get_arguments());
+    let short = |arg: &clap::Arg| word.len() == 2 && arg.get_short() == word.chars().nth(1);
+    let long = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_long() == word.strip_prefix("--");
+    let found = all.into_iter().find(|arg| short(arg) || long(arg))?;
+    found.get_action().takes_values().then(|| found.get_long().unwrap_or_default().to_owned())
+}
+
+type Candidates = Vec<(String, String)>;
+
+async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candidates, &'static str) {
+    if let Some(flag) = &place.flag {
+        return Box::pin(of_flag(place, flag, words)).await;
+    }
+    if last.starts_with('-') {
+        let all = place.command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let flags =
+            all.filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.get_help().map(ToString::to_string).unwrap_or_default())));
+        return (flags.collect(), NO_FILES);
+    }
+    if place.command.has_subcommands() {
+        let subs = place.command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        return (
+            subs.map(|sub| (sub.get_name().to_owned(), sub.get_about().map(ToString::to_string).unwrap_or_default())).collect(),
+            NO_FILES,
+        );
+    }
+    let names = match place.name() {
+        "activate" | "describe" | "can-i" => Box::pin(eligible(words)).await,
+        "run" if place.given.is_empty() => Box::pin(eligible(words)).await,
+        "approve" | "deny" => Box::pin(live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)])).await,
+        "revoke" => Box::pin(live(words, Whose::Others, &[selectors::live_states()])).await,
+        "review" => Box::pin(live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review))).await,
+        "deactivate" | "extend" => Box::pin(live(words, Whose::Mine, &[selectors::live_states()])).await,
+        "get" | "status" | "wait" => Box::pin(live(words, Whose::Anybody, &[String::new()])).await,
+        "explain" if place.given.is_empty() => {
+            Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
+        }
+        _ => None,
+    };
+    let mut names = names.unwrap_or_default();
+    names.retain(|(name, _)| !place.given.contains(name));
+    (names, NO_FILES)
+}
+
+async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates, &'static str) {
+    let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect::<Candidates>();
+    match flag {
+        "kubeconfig" | "filename" | "directory" | "certificate-authority" | "client-certificate" | "client-key" => {
+            return (Vec::new(), FILES);
+        }
+        "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag, words)), NO_FILES),
+        "namespace" => return (plain(Box::pin(namespaces(place, words)).await.unwrap_or_default()), NO_FILES),
+        "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
+        "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
+        "of-user" => return (users(words).await.unwrap_or_default(), NO_FILES),
+        _ => {}
+    }
+    let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+    let values = arg.map(clap::Arg::get_possible_values).unwrap_or_default();
+    (
+        values.iter().map(|value| (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default())).collect(),
+        NO_FILES,
+    )
+}
+
+fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
+    let found = match crate::flags_in(words).kubeconfig {
+        Some(path) => kubeconfig::file_at(&path).map(Some),
+        None => kubeconfig::files(),
+    };
+    let Ok(Some(kubeconfig)) = found else { return Vec::new() };
+    match flag {
+        "context" => kubeconfig.contexts.into_iter().map(|named| named.name).collect(),
+        "cluster" => kubeconfig.clusters.into_iter().map(|named| named.name).collect(),
+        _ => kubeconfig.auth_infos.into_iter().map(|named| named.name).collect(),
+    }
+}
+
+/// A session by the flags that stand in the words already.
+async fn session(words: &[String]) -> Option<Session> {
+    let flags = Flags { request_timeout: PATIENCE, ..crate::flags_in(words) };
+    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
+    Session::open_unasked(flags, screen).await.ok()
+}
+
+async fn within<T>(asked: Pin<Box<dyn Future<Output = Option<T>> + '_>>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+}
+
+/// What I am eligible for, with what it is.
+async fn eligible(words: &[String]) -> Option<Candidates> {
+    within(Box::pin(async {
+        let session = session(words).await?;
+        let (me, all) = tokio::join!(session.me(), session.eligibilities());
+        let (me, all) = (me.ok()?, all.ok()?);
+        let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
+        Some(mine.map(|eligibility| (eligibility.name_any(), words::role(&eligibility.spec.role_ref))).collect())
+    }))
+    .await
+}
+
+/// The namespaces of eligibilities: a requester can list no others. Where something is to be activated, those in which I could activate it.
+async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
+    within(Box::pin(async {
+        let session = session(words).await?;
+        let mut all = session.eligibilities().await.ok()?;
+        if ["activate", "run", "can-i"].contains(&place.name()) {
+            let me = session.me().await.ok()?;
+            let given = |eligibility: &RoleEligibility| place.given.is_empty() || place.given.contains(&eligibility.name_any());
+            all.retain(|eligibility| roles::is_mine(me, eligibility) && given(eligibility));
+        }
+        let mut names: Vec<String> = all
+            .into_iter()
+            .flat_map(|eligibility| eligibility.status.and_then(|status| status.namespaces).map(|found| found.names).unwrap_or_default())
+            .collect();
+        names.sort();
+        names.dedup();
+        Some(names)
+    }))
+    .await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Mine,
+    Others,
+    Anybody,
+}
+
+/// Every eligibility, or the role of each, by the flag that names it: whoever looks at requests of others need not be eligible themselves.
+async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
+    within(Box::pin(async {
+        let all = session(words).await?.eligibilities().await.ok()?;
+        let mut found: Candidates = match flag {
+            "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
+            _ => all.iter().map(|one| (one.name_any(), words::role(&one.spec.role_ref))).collect(),
+        };
+        found.sort();
+        found.dedup_by(|a, b| a.0 == b.0);
+        Some(found)
+    }))
+    .await
+}
+
+/// Who has requests, where the words say, or anywhere.
+async fn users(words: &[String]) -> Option<Candidates> {
+    within(Box::pin(async {
+        let session = session(words).await?;
+        let mut names: Vec<String> =
+            session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
+        names.sort();
+        names.dedup();
+        Some(names.into_iter().map(|name| (name, String::new())).collect())
+    }))
+    .await
+}
+
+/// Requests that one of these fields selects, with whose they are and how they stand. Without -n those of others are offered from every namespace, as NAMESPACE/NAME where
+/// that is another one than the context's: whoever decides looks everywhere.
+async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
+    within(Box::pin(async {
+        let session = session(words).await?;
+        let me = session.me().await.ok()?.name().to_owned();
+        let here = session.namespaces();
+        let scope = if whose == Whose::Others { Scope::wherever(&session) } else { Scope::In(here.clone()) };
+        let mut found = Vec::new();
+        for fields in fields {
+            found.extend(session.requests(&scope, fields).await.ok()?);
+        }
+        found.retain(|request| {
+            let mine = requester(request) == me;
+            whose == Whose::Anybody || (whose == Whose::Mine) == mine
+        });
+        let name = |request: &RoleActivationRequest| match request.namespace() {
+            Some(namespace) if !here.contains(&namespace) => format!("{namespace}/{}", request.name_any()),
+            _ => request.name_any(),
+        };
+        Some(found.iter().map(|request| (name(request), format!("{}, {}", requester(request), state(request)))).collect())
+    }))
+    .await
+}

@@ -1,0 +1,36 @@
+//! `kubectl jit deny NAME`: refuses a request.
+
+use clap::Args;
+
+use crate::{
+    decide::{self, Word},
+    manifest,
+    problem::{Exit, Problem},
+    read::full_name,
+    session::Session,
+};
+use api::Verb;
+
+/// Denies requests.
+///
+/// One that is active already is revoked.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    word: Word,
+}
+
+/// Denies them.
+pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
+    let Word { names, message } = &options.word;
+    let (requests, missing) = decide::each(session, names).await?;
+    let decided = decide::about_each(session, &requests, async |request| {
+        if decide::is_over(session, request) {
+            return Ok(Exit::Done);
+        }
+        let message = decide::message(session, message.as_deref(), &format!("Why is {} denied?", full_name(request)))?;
+        decide::create_unless_settled(session, &manifest::decision(request, Verb::Deny, Some(&message))?).await?;
+        Ok(decide::told(session, decide::until_ended(session, request).await?, "denied"))
+    });
+    decided.await.map(|exit| missing.and(exit))
+}

@@ -1,0 +1,85 @@
+//! `kubectl jit extend NAME`: more time without a gap.
+
+use clap::Args;
+use kube::ResourceExt;
+
+use super::activate::{self, Waiting};
+use crate::{
+    chains,
+    flags::Output,
+    manifest,
+    problem::{Exit, Problem},
+    read::{Scope, full_name, placed, state},
+    session::Session,
+};
+use api::{RoleActivationRequest, State, request::Extends};
+
+/// Asks for more time for an activation of yours.
+///
+/// It is a request of its own under the same policy, and goes on where the other one ends; where approval is needed, the other one runs
+/// meanwhile.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Name of the request, as NAME or NAMESPACE/NAME; without one, your only active one in the namespace.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// For how much longer; by default as the eligibility says.
+    #[arg(short, long, value_name = "TIME")]
+    duration: Option<api::Duration>,
+    /// Why; by default as before.
+    #[arg(short, long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The ticket; by default as before.
+    #[arg(long, value_name = "TICKET")]
+    ticket: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Asks for it.
+pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
+    let base = match &options.name {
+        Some(name) => {
+            let (namespace, name) = placed(name, &session.namespace()?);
+            last_of(session, session.request(&namespace, name).await?).await?
+        }
+        None => only_active(session).await?,
+    };
+    let said = manifest::Said {
+        duration: options.duration,
+        reason: options.reason.clone(),
+        ticket: options.ticket.clone(),
+        ..manifest::Said::default()
+    };
+    let who = session.me().await?.name().to_owned();
+    let mut next = manifest::request(&base.spec.eligibility_ref.name, &base.namespace().unwrap_or_default(), &who, &said)?;
+    next.spec.extends = Some(Extends { name: base.name_any() });
+    next.spec.justification = next.spec.justification.take().or_else(|| base.spec.justification.clone());
+    next.spec.ticket = next.spec.ticket.take().or_else(|| base.spec.ticket.clone());
+    let made = activate::create(session, &next, false).await?;
+    activate::follow_up(session, &[made], options.waiting, options.output).await
+}
+
+/// The end of the chain is what can be extended: where the request was extended already, it is that extension.
+async fn last_of(session: &Session, named: RoleActivationRequest) -> Result<RoleActivationRequest, Problem> {
+    let Some(last) = session.extensions_of(&named, true).await?.pop() else { return Ok(named) };
+    session.screen.say(&format!("{} is extended by {} already, which is extended now", full_name(&named), full_name(&last)));
+    Ok(last)
+}
+
+async fn only_active(session: &Session) -> Result<RoleActivationRequest, Problem> {
+    let scope = Scope::In(session.namespaces());
+    let mut active = session.my_requests(&scope, &api::selectors::in_state(|state| state == State::Active)).await?;
+    active.retain(|request| state(request) == State::Active);
+    let mut chains = chains::folded(&active);
+    match (chains.pop(), chains.is_empty()) {
+        (Some(only), true) => Ok(only.last().clone()),
+        (None, _) => Err(Problem::Absent(format!("nothing of yours is active{}", scope.in_words()))),
+        (Some(one), false) => {
+            let names: Vec<String> = chains.iter().chain([&one]).map(|chain| full_name(chain.last())).collect();
+            Err(Problem::Usage(format!("more than one is active: {}; name one", names.join(", "))))
+        }
+    }
+}

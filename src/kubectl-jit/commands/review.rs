@@ -1,0 +1,54 @@
+//! `kubectl jit review NAME`: looks at an emergency afterwards.
+
+use clap::Args;
+use kube::ResourceExt;
+
+use crate::{
+    decide::{self, Word},
+    follow::follow_until,
+    manifest,
+    paint::Paint,
+    problem::{Exit, Problem},
+    read::full_name,
+    session::Session,
+};
+use api::{
+    RoleActivationRequest, Verb,
+    request::{ReviewState, ReviewStatus},
+};
+use domain::emergency;
+
+const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Records the review of an emergency activation.
+///
+/// Until somebody does, its requester gets no other emergency once the review is overdue.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    word: Word,
+}
+
+/// Reviews them.
+pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
+    let Word { names, message } = &options.word;
+    let (requests, missing) = decide::each(session, names).await?;
+    let reviewed = decide::about_each(session, &requests, async |request| {
+        let message = decide::message(session, message.as_deref(), &format!("What did the review of {} find?", full_name(request)))?;
+        decide::create_unless_settled(session, &manifest::decision(request, Verb::Review, Some(&message))?).await?;
+        let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+        let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
+        let review = review(&after).map(emergency::in_words).unwrap_or_default();
+        session.screen.data(&session.screen.on_data(&format!("{}: {review}", full_name(&after)), Paint::Plain));
+        Ok(Exit::Done)
+    });
+    reviewed.await.map(|exit| missing.and(exit))
+}
+
+fn review(request: &RoleActivationRequest) -> Option<&ReviewStatus> {
+    request.status.as_ref()?.review.as_ref()
+}
+
+fn is_done(request: &RoleActivationRequest) -> bool {
+    review(request).is_some_and(|review| review.state == ReviewState::Done)
+}

@@ -1,0 +1,194 @@
+//! `kubectl jit roles`: what I can activate.
+
+use clap::Args;
+use kube::ResourceExt;
+
+use crate::{
+    flags::Output,
+    objects,
+    paint::Paint,
+    problem::{Exit, Problem},
+    read::{Scope, eligibility_facts, state},
+    session::{Me, Session},
+    table::{Cell, Column, Table},
+    words,
+};
+use api::{ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors};
+use domain::{eligibility, person};
+
+/// Namespaces that a row names.
+const NAMED: usize = 3;
+
+/// Lists what you are eligible for.
+///
+/// Everything that names you or a group of yours; with -n only what can be activated there.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Also eligibilities of others; their STATE is NotEligible.
+    #[arg(short = 'A', long)]
+    all: bool,
+    /// Print the rules of each role below it.
+    #[arg(long)]
+    show_rules: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Lists them.
+pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
+    let (me, eligibilities, policies, mine) =
+        tokio::join!(session.me(), session.eligibilities(), session.policies(), requests_of_mine(options, session));
+    let (me, mut eligibilities, policies) = (me?, eligibilities?, policies?);
+    let wanted = session.flags.namespaces.clone();
+    eligibilities.retain(|eligibility| options.all || is_mine(me, eligibility));
+    let (mut eligibilities, elsewhere): (Vec<_>, Vec<_>) =
+        eligibilities.into_iter().partition(|eligibility| wanted.iter().all(|name| may_cover(eligibility, name)));
+    eligibilities.sort_by_key(ResourceExt::name_any);
+    if objects::listed(&session.screen, &eligibilities, options.output.output)? {
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("ROLE"),
+        Column::new("NAMESPACES").free(),
+        Column::new("MAX"),
+        Column::new("APPROVAL").free(),
+        Column::new("REQUIRES"),
+        Column::new("STATE"),
+        Column::new("ENDS").wide(),
+        Column::new("RISKS").wide(),
+        Column::new("DESCRIPTION").wide().free(),
+    ]);
+    let now = session.screen.times.now();
+    for eligibility in &eligibilities {
+        let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
+        let (said, paint) = standing(me, eligibility, policy, &mine, now);
+        table.push([
+            eligibility.name_any().into(),
+            words::role_column(&eligibility.spec.role_ref).into(),
+            words::scope(eligibility, NAMED).into(),
+            words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
+            policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
+            policy.map(|policy| words::requires(&policy.spec)).unwrap_or_default().into(),
+            Cell::painted(said, paint),
+            eligibility.spec.end_time.map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
+            words::risks(eligibility).into(),
+            eligibility.spec.description.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+        ]);
+    }
+    session.screen.table(&table, options.output.is_wide(), &nothing(options, &wanted, &elsewhere));
+    if options.show_rules {
+        for eligibility in &eligibilities {
+            session.screen.data(&format!("\n{}", session.screen.on_data(&eligibility.name_any(), Paint::Strong)));
+            rules(session, eligibility);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What the column STATE needs. Who may not list requests may still see what they are eligible for.
+async fn requests_of_mine(options: &Options, session: &Session) -> Vec<RoleActivationRequest> {
+    if !options.output.is_table() {
+        return Vec::new();
+    }
+    session.my_requests(&Scope::All, &selectors::live_states()).await.unwrap_or_else(|problem| {
+        session.screen.warn(&format!("STATE leaves out your requests: {problem}"));
+        Vec::new()
+    })
+}
+
+/// True when I am one of its subjects.
+#[must_use]
+pub fn is_mine(me: &Me, eligibility: &RoleEligibility) -> bool {
+    person::account(&me.stamp).is_ok_and(|account| person::is_subject(&me.stamp, &account, &eligibility.spec.subjects))
+}
+
+/// True when it can be activated in this namespace as far as its names and its status say.
+#[must_use]
+pub fn covers(eligibility: &RoleEligibility, namespace: &str) -> bool {
+    let found = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref());
+    eligibility.spec.namespaces.names.iter().chain(found.into_iter().flat_map(|found| &found.names)).any(|name| name == namespace)
+}
+
+/// False when it certainly cannot be activated in this namespace.
+#[must_use]
+pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
+    if covers(eligibility, namespace) {
+        return true;
+    }
+    if eligibility.spec.namespaces.selector.is_none() {
+        return false;
+    }
+    let Some(found) = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref()) else { return true };
+    let complete = usize::try_from(found.count).is_ok_and(|count| count <= found.names.len());
+    !complete
+}
+
+/// What is said where nothing is listed: where else there is something, or whom to ask.
+fn nothing(options: &Options, wanted: &[String], elsewhere: &[RoleEligibility]) -> String {
+    let whose = if options.all { "there is no eligibility" } else { "you are eligible for nothing" };
+    let place = if wanted.is_empty() { String::new() } else { format!(" in namespace '{}'", wanted.join("', '")) };
+    if elsewhere.is_empty() {
+        let hint = if options.all { "" } else { "; 'kubectl jit roles --all' lists eligibilities of others" };
+        return format!("{whose}{place}{hint}");
+    }
+    let one = |eligibility: &RoleEligibility| format!("'{}' ({})", eligibility.name_any(), words::scope(eligibility, NAMED));
+    let mut named: Vec<String> = elsewhere.iter().take(NAMED).map(one).collect();
+    if elsewhere.len() > NAMED {
+        named.push(format!("and {} more", elsewhere.len() - NAMED));
+    }
+    format!("{whose}{place}; elsewhere: {}", named.join(", "))
+}
+
+/// Whether I can activate it now, and what I have of it.
+fn standing(
+    me: &Me,
+    eligibility: &RoleEligibility,
+    policy: Option<&ApprovalPolicy>,
+    mine: &[RoleActivationRequest],
+    now: chrono::DateTime<chrono::Utc>,
+) -> (String, Paint) {
+    let name = eligibility.name_any();
+    let under = || mine.iter().filter(|request| request.spec.eligibility_ref.name == name);
+    if under().any(|request| state(request) == State::Active) {
+        return ("Active".to_owned(), Paint::Good);
+    }
+    if let Some(waiting) = under().next() {
+        return (state(waiting).to_string(), Paint::Waits);
+    }
+    if !is_mine(me, eligibility) {
+        return (Reason::NotEligible.to_string(), Paint::Dim);
+    }
+    if policy.is_none() {
+        return (Reason::PolicyNotFound.to_string(), Paint::Bad);
+    }
+    if let Err(refusal) = eligibility::in_time(&eligibility_facts(eligibility), now) {
+        return (refusal.reason.to_string(), Paint::Dim);
+    }
+    match words::ready(eligibility) {
+        Some(condition) if condition.status == "False" => (condition.reason.clone(), Paint::Bad),
+        _ => ("Eligible".to_owned(), Paint::Plain),
+    }
+}
+
+/// The rules of an eligibility's role, a line each.
+pub fn rules(session: &Session, eligibility: &RoleEligibility) {
+    let role = eligibility.status.as_ref().and_then(|status| status.role.as_ref());
+    match role {
+        Some(role) if !role.rules.is_empty() => {
+            for rule in words::riskiest_first(&role.rules) {
+                session.screen.data(&session.screen.on_data(&format!("  {rule}"), Paint::Plain));
+            }
+            let more = usize::try_from(role.rule_count).unwrap_or(0).saturating_sub(role.rules.len());
+            match (more, role.truncated) {
+                (0, false) => {}
+                (0, true) => session.screen.data("  ... and more, or longer rules, than a status can hold"),
+                (more, _) => session.screen.data(&format!("  ... and {more} more that a status cannot hold")),
+            }
+        }
+        _ if eligibility.spec.role_ref.kind == RoleKind::Role => {
+            session.screen.data("  those of the Role of this name in the namespace where it is activated");
+        }
+        _ => session.screen.data("  not known yet"),
+    }
+}

@@ -1,0 +1,387 @@
+//! `kubectl jit unblock`: from a Forbidden error to the eligibility that would have allowed it.
+
+use std::{
+    io::{IsTerminal as _, Read as _},
+    process::Stdio,
+    sync::LazyLock,
+};
+
+use clap::Args;
+use k8s_openapi::api::rbac::v1::Role;
+use kube::ResourceExt;
+use regex::Regex;
+use tokio::process::Command;
+
+use super::{activate, roles};
+use crate::{
+    flags::Output,
+    manifest::Asked,
+    objects,
+    paint::Paint,
+    problem::{Exit, Problem},
+    prompt,
+    read::eligibility_facts,
+    session::Session,
+    table::{Cell, Column, Table},
+    words,
+};
+use api::{
+    RoleEligibility,
+    eligibility::RoleKind,
+    names,
+    stored::{Limited, StoredRole},
+};
+use domain::{convert, eligibility, risks, role::Rule};
+
+/// Finds the role that a Forbidden error asks for.
+///
+/// It reads the error, or runs a kubectl command and reads its error, and says what you could activate: the least powerful first, and last
+/// what cannot be compared, since you may not read its rules.
+///
+/// To read it: kubectl get deploy -n payments 2>&1 | kubectl jit unblock
+///
+/// To run it: kubectl jit unblock -- get deploy -n payments
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Why, for what is activated here.
+    #[arg(short, long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Output,
+    /// Arguments of kubectl.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    command: Vec<String>,
+}
+
+/// What somebody was not allowed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Blocked {
+    verb: String,
+    group: String,
+    resource: String,
+    name: Option<String>,
+    /// None: in the whole cluster, where nothing can be activated.
+    namespace: Option<String>,
+}
+
+/// An error of the API server's authorizer, as kubectl prints it.
+static FORBIDDEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?:"(?P<name>[^"]+)" )?is forbidden: User "[^"]*" cannot (?P<verb>[a-z]+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)"#,
+    )
+    .ok()
+});
+
+impl Blocked {
+    /// The first Forbidden error of a text.
+    fn read(text: &str) -> Option<Self> {
+        let found = FORBIDDEN.as_ref()?.captures(text)?;
+        let part = |name: &str| found.name(name).map(|part| part.as_str().to_owned());
+        Some(Self {
+            verb: part("verb")?,
+            group: part("group")?,
+            resource: part("resource")?,
+            name: part("name"),
+            namespace: part("namespace"),
+        })
+    }
+
+    fn in_words(&self) -> String {
+        let dot = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
+        let name = self.name.as_ref().map(|name| format!(" '{name}'")).unwrap_or_default();
+        format!("{} {}{dot}{name}", self.verb, self.resource)
+    }
+}
+
+/// How a role's rules answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Allows {
+    Yes,
+    /// Its rules cannot be read, or not all of them.
+    Unknown,
+}
+
+/// An eligibility that would let somebody do what was forbidden, or may.
+#[derive(Debug)]
+struct Offer {
+    eligibility: RoleEligibility,
+    allows: Allows,
+    /// None: nobody here knows.
+    power: Option<Power>,
+    risks: String,
+}
+
+/// How much a role allows: how many risks outlive a grant, how many there are, wildcards, how many verbs on how many resources.
+type Power = (usize, usize, usize, usize);
+
+/// Reads the error, and offers.
+pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
+    let said = if options.command.is_empty() { piped(session)? } else { played(&options.command, session).await? };
+    let Some(said) = said else { return Ok(Exit::Done) };
+    let Some(blocked) = Blocked::read(&said) else {
+        return Err(Problem::Usage(
+            "there is no Forbidden error of a user in what was read; 'kubectl jit roles' lists what you can activate".to_owned(),
+        ));
+    };
+    let Some(namespace) = &blocked.namespace else {
+        let message = format!(
+            "to {} is asked of the whole cluster, and activations are for one namespace: an admin must give it",
+            blocked.in_words()
+        );
+        return Err(Problem::Refused { reason: None, message });
+    };
+    let offers = offers(session, &blocked, namespace).await?;
+    if offers.is_empty() {
+        let message = format!(
+            "nothing that you are eligible for in namespace '{namespace}' would let you {}; 'kubectl jit roles --all' lists eligibilities of others",
+            blocked.in_words()
+        );
+        return Err(Problem::Refused { reason: None, message });
+    }
+    offer(options, session, &blocked, namespace, &offers).await
+}
+
+async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, namespace: &str, offers: &[Offer]) -> Result<Exit, Problem> {
+    let eligibilities: Vec<RoleEligibility> = offers.iter().map(|offer| offer.eligibility.clone()).collect();
+    if objects::listed(&session.screen, &eligibilities, options.output.output)? {
+        return Ok(Exit::Done);
+    }
+    let policies = session.policies().await?;
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("ROLE"),
+        Column::new("ALLOWS"),
+        Column::new("MAX"),
+        Column::new("APPROVAL").free(),
+        Column::new("RISKS").free(),
+    ]);
+    for Offer { eligibility, allows, risks, .. } in offers {
+        let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
+        let (word, paint) = if *allows == Allows::Yes { ("yes", Paint::Good) } else { ("unknown", Paint::Waits) };
+        table.push([
+            eligibility.name_any().into(),
+            words::role_column(&eligibility.spec.role_ref).into(),
+            Cell::painted(word, paint),
+            words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
+            policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
+            risks.as_str().into(),
+        ]);
+    }
+    session.screen.say(&format!("to {} in namespace '{namespace}':", session.screen.beside(&blocked.in_words(), Paint::Strong)));
+    session.screen.table(&table, options.output.is_wide(), "");
+    let first = offers.first().map(|offer| offer.eligibility.name_any()).unwrap_or_default();
+    if options.command.is_empty() || !session.screen.asks() {
+        session.next(&format!("kubectl jit activate {first} -n {namespace}"));
+        return Ok(Exit::Done);
+    }
+    let names: Vec<String> = eligibilities.iter().map(ResourceExt::name_any).collect();
+    let chosen = prompt::choice(&session.screen, "Which shall be activated?", &names, "name one")?;
+    session.flags.namespaces = vec![namespace.to_owned()];
+    let asked = activate::Options {
+        roles: vec![chosen],
+        asked: Asked { reason: options.reason.clone(), ..Asked::default() },
+        ..activate::Options::default()
+    };
+    let exit = activate::run(&asked, session).await?;
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
+    let again = kubectl(session, &options.command).stdin(Stdio::inherit()).status().await;
+    let again = again.map_err(|source| Problem::Here { what: "cannot run kubectl".to_owned(), source })?;
+    Ok(if again.success() { Exit::Done } else { Exit::Of(again.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)) })
+}
+
+/// What I am eligible for that would allow it, the least powerful first.
+async fn offers(session: &Session, blocked: &Blocked, namespace: &str) -> Result<Vec<Offer>, Problem> {
+    let (me, all) = tokio::join!(session.me(), session.eligibilities());
+    let (me, now) = (me?, session.screen.times.now());
+    let mine: Vec<RoleEligibility> = all?
+        .into_iter()
+        .filter(|eligibility| roles::is_mine(me, eligibility) && roles::may_cover(eligibility, namespace))
+        .filter(|eligibility| eligibility::in_time(&eligibility_facts(eligibility), now).is_ok())
+        .collect();
+    let read = session.each(mine, async |eligibility| (of_role(session, &eligibility, namespace).await, eligibility)).await;
+    let mut offers: Vec<Offer> = read.into_iter().filter_map(|(rules, eligibility)| weighed(eligibility, rules, blocked)).collect();
+    offers.sort_by_cached_key(order);
+    Ok(offers)
+}
+
+/// Those that certainly help come first, and among them the least powerful; then those of which more is known.
+fn order(offer: &Offer) -> (Allows, bool, Option<Power>, String) {
+    (offer.allows, offer.power.is_none(), offer.power, offer.eligibility.name_any())
+}
+
+/// The rules of a Role in this namespace, which no eligibility shows; none where I may not read it.
+async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &str) -> Option<Vec<Rule>> {
+    let named = &eligibility.spec.role_ref;
+    if named.kind != RoleKind::Role || !names::is_role_name(&named.name) {
+        return None;
+    }
+    let role = session.api::<Role>(namespace).ok()?.get_opt(&named.name).await.ok()??;
+    let role = StoredRole { metadata: role.metadata, rules: role.rules.map(Limited::Within) };
+    convert::role(RoleKind::Role, role, None).found().map(|role| role.rules.rules().to_vec())
+}
+
+/// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.
+fn weighed(eligibility: RoleEligibility, read: Option<Vec<Rule>>, blocked: &Blocked) -> Option<Offer> {
+    let of_status = || {
+        let role = eligibility.status.as_ref()?.role.as_ref().filter(|role| !role.rules_hash.is_empty())?;
+        let rules: Vec<Rule> = role.rules.iter().filter_map(|words| Rule::from_words(words)).collect();
+        let complete = !role.truncated && rules.len() == role.rules.len();
+        let risks = risks::Risk::ALL.iter().copied().filter(|risk| role.risks.iter().any(|named| named == risk.as_str()));
+        Some((rules, complete, risks.collect::<Vec<_>>()))
+    };
+    let known = match read {
+        Some(rules) => {
+            let mut all: Vec<risks::Risk> = rules.iter().flat_map(risks::classes).collect();
+            all.sort();
+            all.dedup();
+            Some((rules, true, all))
+        }
+        None => of_status(),
+    };
+    let Some((rules, complete, risks)) = known else {
+        return Some(Offer { eligibility, allows: Allows::Unknown, power: None, risks: "unknown".to_owned() });
+    };
+    let name = blocked.name.as_deref();
+    let allows = match rules.iter().any(|rule| rule.allows(&blocked.verb, &blocked.group, &blocked.resource, name)) {
+        true => Allows::Yes,
+        false if complete => return None,
+        false => Allows::Unknown,
+    };
+    let risks_in_words = risks.iter().map(|risk| risk.as_str()).collect::<Vec<_>>().join(",");
+    Some(Offer { eligibility, allows, power: Some(power(&rules, &risks)), risks: risks_in_words })
+}
+
+fn power(rules: &[Rule], risks: &[risks::Risk]) -> Power {
+    let lasting = risks.iter().filter(|risk| risk.lasting().is_some()).count();
+    let wild =
+        rules.iter().flat_map(|rule| rule.verbs.iter().chain(&rule.resources).chain(&rule.api_groups)).filter(|word| *word == "*").count();
+    let reach = rules.iter().map(|rule| rule.verbs.len() * rule.resources.len()).sum();
+    (lasting, risks.len(), wild, reach)
+}
+
+/// What comes on standard input. It is shown again: the pipe has swallowed it.
+fn piped(session: &Session) -> Result<Option<String>, Problem> {
+    if std::io::stdin().is_terminal() {
+        return Err(Problem::Usage(
+            "nothing to read: 'kubectl ... 2>&1 | kubectl jit unblock', or 'kubectl jit unblock -- get pods'".to_owned(),
+        ));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(1 << 20)
+        .read_to_end(&mut bytes)
+        .map_err(|source| Problem::Here { what: "cannot read standard input".to_owned(), source })?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    for line in text.lines() {
+        session.screen.say(&api::text::printable(line));
+    }
+    Ok(Some(text))
+}
+
+/// What kubectl says to it; none where it works.
+async fn played(command: &[String], session: &Session) -> Result<Option<String>, Problem> {
+    let here = |source| Problem::Here { what: "cannot run kubectl".to_owned(), source };
+    let said = kubectl(session, command)
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(here)?
+        .wait_with_output()
+        .await
+        .map_err(here)?;
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    for line in text.lines() {
+        session.screen.say(&api::text::printable(line));
+    }
+    Ok((!said.status.success()).then_some(text))
+}
+
+/// kubectl as the person that this is for. Our flags stand first: what the command says itself goes before them, and behind the `--` of
+/// `exec` they would be words of the other command.
+fn kubectl(session: &Session, command: &[String]) -> Command {
+    let mut kubectl = Command::new("kubectl");
+    kubectl.args(session.flags.for_kubectl()).args(command);
+    kubectl
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forbidden_errors_are_read_as_kubectl_prints_them() {
+        let read = |text: &str| Blocked::read(text).map(|blocked| (blocked.in_words(), blocked.namespace));
+        for (text, words, namespace) in [
+            (
+                r#"Error from server (Forbidden): pods is forbidden: User "dev" cannot list resource "pods" in API group "" in the namespace "payments""#,
+                "list pods",
+                Some("payments"),
+            ),
+            (
+                r#"Error from server (Forbidden): deployments.apps "web" is forbidden: User "oidc:ann" cannot patch resource "deployments/scale" in API group "apps" in the namespace "a-b""#,
+                "patch deployments/scale.apps 'web'",
+                Some("a-b"),
+            ),
+            (r#"nodes is forbidden: User "dev" cannot list resource "nodes" in API group "" at the cluster scope"#, "list nodes", None),
+        ] {
+            assert_eq!(read(text), Some((words.to_owned(), namespace.map(ToOwned::to_owned))), "{text}");
+        }
+        assert_eq!(read("error: the server doesn't have a resource type \"x\""), None);
+    }
+
+    #[test]
+    fn f32_the_least_powerful_comes_first_and_unknown_is_not_none() {
+        let eligibility = |name: &str, kind: &str, role: Option<serde_json::Value>| -> RoleEligibility {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name},
+                "spec": {
+                    "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": kind, "name": name},
+                    "namespaces": {"names": ["shop"]}, "policyRef": {"name": "p"}, "maxDuration": "1h",
+                },
+                "status": role.map(|role| serde_json::json!({"role": role})),
+            }))
+            .unwrap()
+        };
+        let status = |rules: &[&str], risks: &[&str]| serde_json::json!({"rulesHash": "h", "rules": rules, "risks": risks, "riskSummary": risks.join(",")});
+        let blocked = Blocked {
+            verb: "get".to_owned(),
+            group: String::new(),
+            resource: "pods".to_owned(),
+            name: None,
+            namespace: Some("shop".to_owned()),
+        };
+        let read = |words: &str| Some(vec![Rule::from_words(words).unwrap()]);
+        let admin = eligibility("admin", "ClusterRole", Some(status(&["* *.*"], &["Escalation", "Impersonation"])));
+        let edit =
+            eligibility("edit", "ClusterRole", Some(status(&["get,list,create pods"], &["Secrets", "WorkloadExec", "WorkloadCreate"])));
+        let wide = eligibility("wide", "ClusterRole", Some(status(&["get,list,watch pods,configmaps"], &[])));
+        let other = eligibility("other", "ClusterRole", Some(status(&["get configmaps"], &[])));
+        let mut offers: Vec<Offer> = [
+            weighed(admin, None, &blocked),
+            weighed(edit, None, &blocked),
+            weighed(eligibility("hidden", "Role", Some(serde_json::json!({"kind": "Role", "name": "hidden"}))), None, &blocked),
+            weighed(wide, None, &blocked),
+            weighed(eligibility("debug", "Role", None), read("get,list pods"), &blocked),
+            weighed(other, None, &blocked),
+            weighed(eligibility("useless", "Role", None), read("get secrets"), &blocked),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        offers.sort_by_cached_key(order);
+        let shown: Vec<(String, bool, &str)> =
+            offers.iter().map(|offer| (offer.eligibility.name_any(), offer.allows == Allows::Yes, offer.risks.as_str())).collect();
+        let shown: Vec<(&str, bool, &str)> = shown.iter().map(|(name, yes, risks)| (name.as_str(), *yes, *risks)).collect();
+        let expected = [
+            ("debug", true, ""),
+            ("wide", true, ""),
+            ("edit", true, "Secrets,WorkloadExec,WorkloadCreate"),
+            ("admin", true, "Escalation,Impersonation"),
+            ("hidden", false, "unknown"),
+        ];
+        assert_eq!(shown, expected);
+    }
+}

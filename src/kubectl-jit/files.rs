@@ -1,0 +1,151 @@
+//! Manifests in files, or on standard input.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    problem::Problem,
+    yaml::{self, Located},
+};
+use api::{RoleActivationRequest, names::GROUP, text::printable};
+
+/// One object of a file.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file, or `standard input`.
+    pub file: String,
+    /// The number of the document in its file, where there are several.
+    pub number: Option<usize>,
+    /// What it says.
+    pub said: Located,
+}
+
+impl Document {
+    /// Its kind, where it is one of ours.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        let ours = self.text("apiVersion").is_some_and(|version| version.split('/').next() == Some(GROUP));
+        self.text("kind").filter(|_| ours)
+    }
+
+    /// A text at the top of the object.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.said.value.get(field).and_then(Value::as_str)
+    }
+
+    /// The file, with the line of a field, for messages; the object itself is the field "".
+    #[must_use]
+    pub fn place(&self, field: &str) -> String {
+        self.said.line(field).map_or_else(|| self.file.clone(), |line| format!("{}:{line}", self.file))
+    }
+
+    /// The object as one of its kind.
+    pub fn typed<K: DeserializeOwned>(&self) -> Result<K, Problem> {
+        serde_json::from_value(self.said.value.clone()).map_err(|error| Problem::Usage(printable(&format!("{}: {error}", self.place("")))))
+    }
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The objects. A List is what it holds.
+    pub documents: Vec<Document>,
+    /// What cannot be read as YAML or JSON, a message each.
+    pub unreadable: Vec<String>,
+    /// Directories in directories that were not looked into.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// The objects of a file, of all YAML and JSON files of a directory, or of standard input (`-`); of the directories in it too, if
+/// `recursive`.
+pub fn read(path: &Path, recursive: bool) -> Result<Contents, Problem> {
+    let mut contents = Contents::default();
+    for (file, text) in texts(path, recursive, &mut contents.left_out)? {
+        let all = match yaml::documents(&text) {
+            Ok(all) => all,
+            Err(why) => {
+                contents.unreadable.push(printable(&format!("{file}: error: {why}")));
+                continue;
+            }
+        };
+        let several = all.len() > 1;
+        for (number, said) in all.into_iter().enumerate() {
+            let document = |said| Document { file: file.clone(), number: several.then_some(number + 1), said };
+            match said.value.get("items").and_then(Value::as_array) {
+                Some(items) => {
+                    let parts = items.iter().enumerate().map(|(i, item)| document(said.part(&format!("items[{i}]"), item)));
+                    contents.documents.extend(parts);
+                }
+                None if said.value.is_null() => {}
+                None => contents.documents.push(document(said)),
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// The activation requests of a file.
+pub fn requests(path: &Path) -> Result<Vec<RoleActivationRequest>, Problem> {
+    let Contents { documents, unreadable, .. } = read(path, false)?;
+    if let Some(why) = unreadable.into_iter().next() {
+        return Err(Problem::Usage(why));
+    }
+    let wanted: Vec<RoleActivationRequest> = documents
+        .iter()
+        .filter(|document| document.kind() == Some("RoleActivationRequest"))
+        .map(Document::typed)
+        .collect::<Result<_, _>>()?;
+    if wanted.is_empty() {
+        return Err(Problem::Usage(format!("{} has no RoleActivationRequest of {GROUP}", path.display())));
+    }
+    Ok(wanted)
+}
+
+fn here(path: &Path, source: std::io::Error) -> Problem {
+    Problem::Here { what: format!("cannot read {}", path.display()), source }
+}
+
+fn texts(path: &Path, recursive: bool, left_out: &mut Vec<PathBuf>) -> Result<Vec<(String, String)>, Problem> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|source| here(Path::new("standard input"), source))?;
+        return Ok(vec![("standard input".to_owned(), text)]);
+    }
+    let mut files = Vec::new();
+    if path.is_dir() {
+        collect(path, recursive, &mut files, left_out)?;
+        files.sort();
+    } else {
+        files.push(path.to_owned());
+    }
+    files
+        .into_iter()
+        .map(|file| Ok((file.display().to_string(), std::fs::read_to_string(&file).map_err(|source| here(&file, source))?)))
+        .collect()
+}
+
+/// The manifests of a directory. Links to directories are not followed, so that there is an end.
+fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, left_out: &mut Vec<PathBuf>) -> Result<(), Problem> {
+    for entry in std::fs::read_dir(directory).map_err(|source| here(directory, source))? {
+        let entry = entry.map_err(|source| here(directory, source))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|source| here(directory, source))?);
+        if !kind.is_dir() {
+            files.extend(is_manifest(&path).then_some(path));
+        } else if recursive {
+            collect(&path, recursive, files, left_out)?;
+        } else {
+            left_out.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension))
+}

@@ -1,0 +1,215 @@
+//! `kubectl jit`: the way people use it.
+//!
+//! It uses what the API gives everybody: whatever it does, plain kubectl can do too. Rules are those of [`domain`], calls of the API server
+//! those of [`kube_io`]. It has nothing of the operator.
+
+#![allow(clippy::doc_markdown, reason = "what stands at commands and flags is printed as their help, where backticks would be letters")]
+
+mod access_ends;
+mod chains;
+pub mod commands;
+mod csv;
+mod decide;
+mod files;
+mod filter;
+mod flags;
+mod follow;
+mod manifest;
+mod objects;
+mod paint;
+mod problem;
+mod profiles;
+mod prompt;
+mod read;
+mod readable;
+pub mod reference;
+mod rows;
+mod schema;
+mod screen;
+mod session;
+mod sign_in;
+mod suggest;
+mod table;
+mod times;
+mod watching;
+mod words;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use commands::{
+    activate, approve, can_i, check, completion, deactivate, deny, describe, explain, extend, get, history, lint, list, man, pending,
+    review, revoke, roles, run, status, unblock, version, wait, whoami,
+};
+use flags::Flags;
+pub use problem::Exit;
+use problem::Problem;
+use screen::Screen;
+use session::Session;
+
+/// Just-in-time access: activate a role that you are eligible for, for one namespace and a limited time.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-jit", bin_name = "kubectl jit", version, propagate_version = false)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(visible_alias = "eligible")]
+    Roles(roles::Options),
+    Describe(describe::Options),
+    CanI(can_i::Options),
+    Activate(Box<activate::Options>),
+    Run(run::Options),
+    Status(status::Options),
+    Wait(wait::Options),
+    Get(get::Options),
+    List(list::Options),
+    Pending(pending::Options),
+    Approve(approve::Options),
+    Deny(deny::Options),
+    Extend(extend::Options),
+    #[command(visible_alias = "withdraw")]
+    Deactivate(deactivate::Options),
+    Revoke(revoke::Options),
+    Review(review::Options),
+    History(history::Options),
+    Whoami(whoami::Options),
+    Unblock(unblock::Options),
+    Check(check::Options),
+    Explain(explain::Options),
+    Lint(lint::Options),
+    Completion(completion::Options),
+    Version(version::Options),
+    Man(man::Options),
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+/// What clap knows of the commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // Usage lines and names of the subcommands are made by it.
+    command.build();
+    command
+}
+
+/// The flags in a command line that is not complete yet.
+fn flags_in(words: &[String]) -> Flags {
+    let all = std::iter::once("kubectl-jit").chain(words.iter().map(String::as_str));
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(all);
+    matches.ok().and_then(|matches| Flags::from_arg_matches(&matches).ok()).unwrap_or_default()
+}
+
+/// The words that are to be completed. All of them: flags among them are about those words, and not about completion.
+fn completing() -> Option<Cli> {
+    let mut args = std::env::args_os().skip(1);
+    args.next().filter(|first| first == "__complete")?;
+    let words = args.map(|word| word.to_string_lossy().into_owned()).collect();
+    Some(Cli { flags: Flags::default(), command: Command::Complete { words } })
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let parsed = || Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match completing().map_or_else(parsed, Ok) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let asked = matches!(error.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
+            return if asked { Exit::Done } else { Exit::Usage }.into();
+        }
+    };
+    // A provider that is installed already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let screen = Screen::new(cli.flags.manner());
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            screen.error(&format!("cannot start: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(carry_out(cli, screen));
+    // Nobody waits for a credential plugin that took too long.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn carry_out(cli: Cli, screen: Screen) -> Exit {
+    let beside = Screen::new(cli.flags.manner());
+    match Box::pin(dispatch(cli, screen)).await {
+        Ok(exit) => exit,
+        Err(problem) => {
+            beside.error(&problem.to_string());
+            if let Some(reason) = problem.reason() {
+                beside.say(&beside.beside(&format!("  {}", explain::hint(reason)), paint::Paint::Dim));
+            }
+            problem.exit()
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
+    let Cli { flags, command } = cli;
+    // What needs no cluster asks none.
+    let command = match command {
+        Command::Lint(options) => return lint::run(&options, &screen),
+        Command::Explain(options) => return explain::run(&options, &screen),
+        Command::Completion(options) => return completion::run(&options, &screen),
+        Command::Man(options) => return man::run(&options, &self::command(), &screen),
+        Command::Version(options) if options.client => return version::client(&options, &screen),
+        Command::Whoami(options) if options.is_prompt() => {
+            whoami::prompt(flags, screen).await;
+            return Ok(Exit::Done);
+        }
+        Command::Complete { words } => {
+            completion::complete(&self::command(), &words).await;
+            return Ok(Exit::Done);
+        }
+        other => other,
+    };
+    let mut session = Session::open(flags, screen).await?;
+    let ended = play(command, &mut session).await;
+    let printed = session.screen.end();
+    ended.and_then(|exit| printed.map(|()| exit))
+}
+
+async fn play(command: Command, session: &mut Session) -> Result<Exit, Problem> {
+    match command {
+        Command::Roles(options) => roles::run(&options, session).await,
+        Command::Describe(options) => describe::run(&options, session).await,
+        Command::CanI(options) => can_i::run(&options, session).await,
+        Command::Activate(options) => activate::run(&options, session).await,
+        Command::Run(options) => run::run(&options, session).await,
+        Command::Status(options) => status::run(&options, session).await,
+        Command::Wait(options) => wait::run(&options, session).await,
+        Command::Get(options) => get::run(&options, session).await,
+        Command::List(options) => list::run(&options, session).await,
+        Command::Pending(options) => pending::run(&options, session).await,
+        Command::Approve(options) => approve::run(&options, session).await,
+        Command::Deny(options) => deny::run(&options, session).await,
+        Command::Extend(options) => extend::run(&options, session).await,
+        Command::Deactivate(options) => deactivate::run(&options, session).await,
+        Command::Revoke(options) => revoke::run(&options, session).await,
+        Command::Review(options) => review::run(&options, session).await,
+        Command::History(options) => history::run(&options, session).await,
+        Command::Whoami(options) => whoami::run(&options, session).await,
+        Command::Unblock(options) => unblock::run(&options, session).await,
+        Command::Check(options) => check::run(&options, session).await,
+        Command::Version(options) => version::run(&options, session).await,
+        // Done above.
+        Command::Lint(_) | Command::Explain(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
+    }
+}

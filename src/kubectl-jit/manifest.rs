@@ -1,0 +1,240 @@
+//! The objects that commands create.
+
+use clap::Args;
+use kube::core::ObjectMeta;
+use serde::Serialize;
+
+use super::problem::Problem;
+use api::{
+    ActivationDecision, ActivationDecisionSpec, Duration, Line, RoleActivationRequest, RoleActivationRequestSpec, Verb,
+    decision::RequestRef,
+    eligibility::NameRef,
+    request::Ticket,
+    text::{LineError, printable},
+};
+
+/// Longest beginning of a generated name: the API server adds five letters and cuts what is longer than 63.
+const MAX_GENERATED: usize = 58;
+
+/// The flags with which a person says what he wants, besides what and where.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Asked {
+    /// For how long at most, such as 45m or 1h30m; by default as the eligibility says.
+    #[arg(short, long, value_name = "TIME")]
+    pub duration: Option<Duration>,
+    /// Why: the justification that approvers and auditors read.
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The ticket, as NUMBER or SYSTEM:NUMBER.
+    #[arg(long, value_name = "TICKET")]
+    pub ticket: Option<String>,
+    /// Skip approval where the policy allows it; a review follows.
+    #[arg(long)]
+    pub emergency: bool,
+}
+
+impl Asked {
+    /// The same, with the start that was asked for.
+    #[must_use]
+    pub fn said(&self, start: Option<chrono::DateTime<chrono::Utc>>) -> Said {
+        let Self { duration, reason, ticket, emergency } = self.clone();
+        Said { duration, reason, ticket, start, emergency }
+    }
+}
+
+/// What a person says when he asks for something, besides what and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// For how long.
+    pub duration: Option<Duration>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The ticket, as `NUMBER` or `SYSTEM:NUMBER`.
+    pub ticket: Option<String>,
+    /// From when on.
+    pub start: Option<chrono::DateTime<chrono::Utc>>,
+    /// Whether it is an emergency.
+    pub emergency: bool,
+}
+
+/// A request for an eligibility by `who`, who only appears in its name.
+pub fn request(eligibility: &str, namespace: &str, who: &str, said: &Said) -> Result<RoleActivationRequest, Problem> {
+    let spec = RoleActivationRequestSpec {
+        eligibility_ref: NameRef { name: eligibility.to_owned() },
+        duration: said.duration,
+        start_time: said.start,
+        emergency: said.emergency,
+        justification: said.reason.as_deref().map(|reason| line("the reason", reason)).transpose()?,
+        ticket: said.ticket.as_deref().map(ticket).transpose()?,
+        ..RoleActivationRequestSpec::default()
+    };
+    Ok(named(spec, namespace, &generated(eligibility, who)))
+}
+
+/// A request with this spec under a new name.
+#[must_use]
+pub fn named(spec: RoleActivationRequestSpec, namespace: &str, beginning: &str) -> RoleActivationRequest {
+    let metadata = ObjectMeta { generate_name: Some(beginning.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    RoleActivationRequest { metadata, spec, status: None }
+}
+
+/// The beginning of the name of a request: eligibility and person, as far as names can hold them.
+#[must_use]
+pub fn generated(eligibility: &str, who: &str) -> String {
+    // Of `oidc:ann@example.org` and `system:serviceaccount:a:b` the part that people would say.
+    let short = who.rsplit([':', '#']).next().unwrap_or_default().split('@').next().unwrap_or_default();
+    let plain = |text: &str| -> String {
+        let letters: String = text.to_lowercase().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+        letters.trim_matches('-').to_owned()
+    };
+    let (role, person) = (plain(eligibility), plain(short));
+    let whole = if person.is_empty() { role } else { format!("{role}-{person}") };
+    let cut: String = whole.chars().take(MAX_GENERATED - 1).collect();
+    format!("{}-", cut.trim_matches('-'))
+}
+
+/// A decision on a request.
+pub fn decision(request: &RoleActivationRequest, verb: Verb, comment: Option<&str>) -> Result<ActivationDecision, Problem> {
+    let name = request.metadata.name.clone().unwrap_or_default();
+    let beginning: String = name.chars().take(MAX_GENERATED - 1).collect();
+    let metadata = ObjectMeta {
+        generate_name: Some(format!("{}-", beginning.trim_end_matches(['-', '.']))),
+        namespace: request.metadata.namespace.clone(),
+        ..ObjectMeta::default()
+    };
+    let spec = ActivationDecisionSpec {
+        // The UID of what was looked at: a decision is never for another request that has the name by then (T3).
+        request_ref: RequestRef { name, uid: request.metadata.uid.clone(), requester: None },
+        decision: verb,
+        digest: None,
+        duration: None,
+        comment: comment.map(|comment| line("the message", comment)).transpose()?,
+        decider: None,
+    };
+    Ok(ActivationDecision { metadata, spec })
+}
+
+/// The complaint about a request that was stored otherwise than it was sent. Whatever changes objects at admission may change what somebody
+/// says in his name, and no policy of the API server can see that (T1); who sent it can.
+pub fn is_stored(sent: &RoleActivationRequest, stored: &RoleActivationRequest) -> Result<(), Problem> {
+    let unstamped = RoleActivationRequestSpec { requester: sent.spec.requester.clone(), ..stored.spec.clone() };
+    same("request", &stored.metadata, &sent.spec, &unstamped)
+}
+
+/// The same about a decision.
+pub fn is_stored_decision(sent: &ActivationDecision, stored: &ActivationDecision) -> Result<(), Problem> {
+    let mut unstamped = ActivationDecisionSpec { decider: sent.spec.decider.clone(), ..stored.spec.clone() };
+    unstamped.request_ref.requester.clone_from(&sent.spec.request_ref.requester);
+    if sent.spec.request_ref.uid.is_none() {
+        unstamped.request_ref.uid = None;
+    }
+    same("decision", &stored.metadata, &sent.spec, &unstamped)
+}
+
+fn same<S: PartialEq + Serialize>(what: &str, meta: &ObjectMeta, sent: &S, stored: &S) -> Result<(), Problem> {
+    if sent == stored {
+        return Ok(());
+    }
+    let member = |spec: &S, name: &str| serde_json::to_value(spec).ok().and_then(|spec| spec.get(name).cloned()).unwrap_or_default();
+    let names = [sent, stored].map(|spec| serde_json::to_value(spec).ok().and_then(|spec| spec.as_object().cloned()).unwrap_or_default());
+    let changed = names.iter().flat_map(|members| members.keys()).find(|name| member(sent, name) != member(stored, name));
+    let changed = changed.cloned().unwrap_or_default();
+    Err(Problem::Api(printable(&format!(
+        "the cluster has stored another {what} than was sent, '{}/{}': spec.{changed} is {}, and {} was sent. Something changes what people \
+         say in their names: take it back at once and tell an admin",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+        member(stored, &changed),
+        member(sent, &changed),
+    ))))
+}
+
+/// A text that people write, as the API takes it. Line breaks and tabs, which come with what is pasted, become blanks.
+pub fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Problem> {
+    let parts: Vec<&str> = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let text = if parts.len() > 1 { parts.join(" ") } else { text.trim_matches(['\n', '\r', '\t']).to_owned() };
+    Line::try_from(text).map_err(|error: LineError| Problem::Usage(format!("{what} {error}")))
+}
+
+fn ticket(text: &str) -> Result<Ticket, Problem> {
+    let (system, number) = match text.split_once(':') {
+        Some((system, number)) => (Some(system), number),
+        None => (None, text),
+    };
+    Ok(Ticket { system: system.map(|system| line("the ticket's system", system)).transpose()?, number: Some(line("the ticket", number)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use api::names::is_object_name;
+
+    #[test]
+    fn names_say_what_and_who() {
+        for (eligibility, who, name) in [
+            ("prod-debugger", "alice", "prod-debugger-alice-"),
+            ("edit", "oidc:Ann.Lee@example.org", "edit-ann-lee-"),
+            ("edit", "system:serviceaccount:ci:robot", "edit-robot-"),
+            ("edit", "日本", "edit-"),
+            ("a.b", "x", "a-b-x-"),
+        ] {
+            assert_eq!(generated(eligibility, who), name);
+        }
+        assert_eq!(generated(&"e".repeat(253), "ann").len(), MAX_GENERATED);
+    }
+
+    #[test]
+    fn pasted_line_breaks_become_blanks_and_nothing_else_does() {
+        let said = |text: &str| line::<64>("the reason", text).map(|line| line.to_string());
+        for (text, stored) in
+            [("INC-1\r\nshop is\tslow\n\n", "INC-1 shop is slow"), ("\nINC-1\n", "INC-1"), (" a  b ", " a  b "), ("\n", ""), ("", "")]
+        {
+            assert_eq!(said(text).unwrap(), stored);
+        }
+        for text in ["a\u{1b}[2J", "a\u{202e}b", "a\u{2028}b"] {
+            assert!(said(text).unwrap_err().to_string().starts_with("the reason has the character U+"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn t01_what_is_stored_otherwise_than_it_was_sent_is_told() {
+        let said = Said { duration: Some("1h".parse().unwrap()), ..Said::default() };
+        let sent = request("edit", "shop", "ann", &said).unwrap();
+        let mut stored = sent.clone();
+        (stored.metadata.name, stored.spec.requester) = (Some("edit-ann-1".to_owned()), Some(api::Stamp::default()));
+        assert!(is_stored(&sent, &stored).is_ok(), "the stamp is not ours to say");
+        stored.spec.duration = Some("8h".parse().unwrap());
+        assert!(is_stored(&sent, &stored).unwrap_err().to_string().starts_with(
+            "the cluster has stored another request than was sent, 'shop/edit-ann-1': spec.duration is \"8h\", and \"1h\" was sent."
+        ));
+        let sent = decision(&stored, Verb::Deny, Some("no")).unwrap();
+        let mut stored = sent.clone();
+        stored.spec.decider = Some(api::Stamp::default());
+        stored.spec.request_ref.requester = Some(line("who", "ann").unwrap());
+        assert!(is_stored_decision(&sent, &stored).is_ok());
+        let mut approve = stored.clone();
+        approve.spec.decision = Verb::Approve;
+        let mut another = stored.clone();
+        another.spec.request_ref.name = "other".to_owned();
+        for (changed, field) in [(approve, "spec.decision"), (another, "spec.requestRef")] {
+            assert!(is_stored_decision(&sent, &changed).unwrap_err().to_string().contains(field));
+        }
+    }
+
+    #[test]
+    fn a_ticket_may_name_its_system() {
+        let both = ticket("jira:INC-1").unwrap();
+        assert_eq!((both.system.unwrap().as_str(), both.number.unwrap().as_str()), ("jira", "INC-1"));
+        assert_eq!(ticket("INC-1").unwrap().system, None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_generated_name_is_one_whoever_asks_for_whatever(eligibility in "[a-z0-9][a-z0-9.-]{0,252}", who in any::<String>()) {
+            let name = generated(&eligibility, &who);
+            prop_assert!(is_object_name(&name) && name.len() <= MAX_GENERATED && name.ends_with('-'), "{name}");
+        }
+    }
+}

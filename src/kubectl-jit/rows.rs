@@ -1,0 +1,104 @@
+//! Requests as rows of a table.
+
+use kube::ResourceExt;
+
+use super::{
+    paint::Paint,
+    read::{created, requester, state},
+    table::{Cell, Column, Table},
+    times::{Times, short},
+    words,
+};
+use api::RoleActivationRequest;
+
+/// Requests as a table; with a column for namespaces where they are of several, one for starts where one lies ahead, and one for emergencies
+/// where there is one.
+#[must_use]
+pub fn table_of(requests: &[RoleActivationRequest], several: bool, times: &Times) -> Table {
+    let ahead = requests.iter().any(|request| words::starts(request).is_some());
+    let place = several.then_some(Column::new("NAMESPACE"));
+    let urgent =
+        if requests.iter().any(|request| request.spec.emergency) { Column::new("EMERGENCY") } else { Column::new("EMERGENCY").wide() };
+    let starts = if ahead { Column::new("STARTS") } else { Column::new("STARTS").wide() };
+    let columns = [
+        Column::new("NAME"),
+        Column::new("ROLE"),
+        Column::new("USER"),
+        Column::new("STATE"),
+        starts,
+        Column::new("LEFT"),
+        Column::new("AGE"),
+        urgent,
+        Column::new("DECIDE-BY").wide(),
+        Column::new("ELIGIBILITY").wide(),
+        Column::new("REASON").wide(),
+        Column::new("APPROVED-BY").wide().free(),
+        Column::new("TICKET").wide(),
+        Column::new("JUSTIFICATION").free(),
+    ];
+    let mut table = Table::new(place.into_iter().chain(columns));
+    for request in requests {
+        table.push(row(request, several, times));
+    }
+    table
+}
+
+fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec<Cell> {
+    let (found, status) = (state(request), request.status.as_ref());
+    let (_, paint) = words::mark(found);
+    let place = several.then(|| Cell::from(request.namespace().unwrap_or_default()));
+    let decide_by = status.and_then(|status| status.awaiting.as_ref()).map(|awaiting| times.clock(awaiting.deadline));
+    let cells: [Cell; 14] = [
+        request.name_any().into(),
+        words::role_name(request).into(),
+        requester(request).into(),
+        Cell::painted(found.as_str(), paint),
+        words::starts(request).map(|at| times.clock(at)).unwrap_or_default().into(),
+        words::left(request, times).into(),
+        short(times.now().signed_duration_since(created(request))).into(),
+        Cell::painted(if request.spec.emergency { "yes" } else { "" }, Paint::Bad),
+        decide_by.unwrap_or_default().into(),
+        request.spec.eligibility_ref.name.as_str().into(),
+        words::reason(request).into(),
+        status.and_then(|status| status.approved_by.clone()).unwrap_or_default().into(),
+        words::ticket(request).into(),
+        words::justification(request).into(),
+    ];
+    place.into_iter().chain(cells).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::table::Paper;
+
+    fn request(status: &Value, start: Option<&str>) -> RoleActivationRequest {
+        serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": "x", "namespace": "shop"},
+            "spec": {"eligibilityRef": {"name": "pay"}, "startTime": start}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn f31_each_column_has_one_meaning() {
+        let times = Times::new(true);
+        let waits = json!({"state": "AwaitingApproval", "awaiting": {
+            "stage": "lead", "have": 0, "required": 1, "deadline": "2040-01-01T00:00:00Z", "approvers": {"groups": ["leads"]}}});
+        let waiting = request(&waits, None);
+        // The time in which somebody may decide is no time of access.
+        assert_eq!(words::left(&waiting, &times), "");
+        let plain = table_of(std::slice::from_ref(&waiting), false, &times).render(Paper::default());
+        assert!(!plain.contains("STARTS") && !plain.contains("2040"), "{plain}");
+        let wide = table_of(std::slice::from_ref(&waiting), false, &times).render(Paper { wide: true, ..Paper::default() });
+        assert!(wide.contains("DECIDE-BY") && wide.contains("2040-01-01 00:00 UTC"), "{wide}");
+
+        let scheduled = request(&json!({"state": "Scheduled"}), Some("2041-01-01T08:00:00Z"));
+        let plain = table_of(&[waiting, scheduled], false, &times).render(Paper::default());
+        assert!(plain.contains("STARTS") && plain.contains("2041-01-01 08:00 UTC"), "{plain}");
+        let over = request(&json!({"state": "Expired"}), Some("2041-01-01T08:00:00Z"));
+        assert!(words::starts(&over).is_none(), "what is over does not start");
+    }
+}

@@ -1,0 +1,275 @@
+//! Tables as kubectl prints them: upper-case titles, columns three blanks apart, no lines.
+//!
+//! What stands in a cell may come from anybody, so it is made printable here (T13), and widths are counted in the columns that a terminal
+//! gives each letter. On a terminal that is too narrow free text is cut first; where that is not enough each row becomes a few lines.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::paint::{Paint, painted};
+use api::text::printable;
+
+const GAP: usize = 3;
+/// Least columns that are left of a free text.
+const LEAST_FREE: usize = 12;
+/// What stands where there is nothing.
+const NONE: &str = "<none>";
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    title: &'static str,
+    wide: bool,
+    free: bool,
+}
+
+impl Column {
+    /// A column that is always there.
+    #[must_use]
+    pub const fn new(title: &'static str) -> Self {
+        Self { title, wide: false, free: false }
+    }
+
+    /// Only with `-o wide`.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    /// A text that may be cut on a terminal.
+    #[must_use]
+    pub const fn free(self) -> Self {
+        Self { free: true, ..self }
+    }
+}
+
+/// What stands in a row and a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    paint: Paint,
+}
+
+impl Cell {
+    /// A text in a colour.
+    pub fn painted(text: impl AsRef<str>, paint: Paint) -> Self {
+        Self { text: printable(text.as_ref()), paint }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::painted(text, Paint::Plain)
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// What a table is printed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paper {
+    /// Columns of the terminal; none where it is no terminal, and nothing is cut.
+    pub width: Option<usize>,
+    /// Whether there is colour.
+    pub colour: bool,
+    /// Whether columns are shown that only `-o wide` has.
+    pub wide: bool,
+    /// Whether the line of titles is left out.
+    pub bare: bool,
+}
+
+impl Table {
+    /// A table without rows.
+    #[must_use]
+    pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
+        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+    }
+
+    /// One row more, with a cell for each column.
+    pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
+        self.rows.push(row.into_iter().collect());
+    }
+
+    /// True without a row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table in lines.
+    #[must_use]
+    pub fn render(&self, paper: Paper) -> String {
+        let shown: Vec<(usize, Column)> =
+            self.columns.iter().copied().enumerate().filter(|(_, column)| paper.wide || !column.wide).collect();
+        let rows: Vec<Vec<&Cell>> = self.rows.iter().map(|row| shown.iter().filter_map(|(i, _)| row.get(*i)).collect()).collect();
+        let natural: Vec<usize> = shown
+            .iter()
+            .enumerate()
+            .map(|(i, (_, column))| {
+                rows.iter().filter_map(|row| row.get(i)).map(|cell| width(shown_as(cell))).chain([column.title.len()]).max().unwrap_or(0)
+            })
+            .collect();
+        let columns: Vec<Column> = shown.into_iter().map(|(_, column)| column).collect();
+        match fitted(&columns, natural, paper.width) {
+            Some(widths) => in_columns(&columns, &rows, &widths, paper),
+            None => stacked(&columns, &rows, paper),
+        }
+    }
+}
+
+fn shown_as(cell: &Cell) -> &str {
+    if cell.text.is_empty() { NONE } else { &cell.text }
+}
+
+/// The widths of the columns; none where even cut texts do not fit.
+fn fitted(columns: &[Column], mut widths: Vec<usize>, limit: Option<usize>) -> Option<Vec<usize>> {
+    let Some(limit) = limit else { return Some(widths) };
+    let gaps = GAP * columns.len().saturating_sub(1);
+    let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
+    while surplus > 0 {
+        // The widest of what may be cut.
+        let widest = columns
+            .iter()
+            .zip(widths.iter_mut())
+            .filter(|(column, width)| column.free && **width > LEAST_FREE)
+            .map(|(_, width)| width)
+            .max()?;
+        *widest -= 1;
+        surplus -= 1;
+    }
+    Some(widths)
+}
+
+fn in_columns(columns: &[Column], rows: &[Vec<&Cell>], widths: &[usize], paper: Paper) -> String {
+    let mut lines = Vec::new();
+    if !paper.bare {
+        let titles = columns.iter().zip(widths).map(|(column, width)| padded(column.title, *width, Paint::Plain, paper.colour));
+        lines.push(titles.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned());
+    }
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| padded(shown_as(cell), *width, cell.paint, paper.colour));
+        lines.push(cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned());
+    }
+    lines.join("\n")
+}
+
+fn padded(text: &str, to: usize, paint: Paint, colour: bool) -> String {
+    let text = cut(text, to);
+    let blanks = to.saturating_sub(width(&text));
+    format!("{}{}", painted(&text, paint, colour), " ".repeat(blanks))
+}
+
+/// Each row as lines of title and text.
+fn stacked(columns: &[Column], rows: &[Vec<&Cell>], paper: Paper) -> String {
+    let widest = columns.iter().map(|column| column.title.len()).max().unwrap_or(0);
+    let row = |row: &Vec<&Cell>| {
+        let lines = columns
+            .iter()
+            .zip(row)
+            .map(|(column, cell)| format!("{:widest$}  {}", column.title, painted(shown_as(cell), cell.paint, paper.colour)));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Columns that a terminal gives a text.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` in lines of this many columns at most; a narrower screen than twenty shows what does not fit as it likes.
+#[must_use]
+pub fn wrapped(text: &str, to: usize) -> Vec<String> {
+    let to = to.max(20);
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for letter in text.chars() {
+        let columns = letter.width().unwrap_or(0);
+        if used + columns > to {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        line.push(letter);
+        used += columns;
+    }
+    lines.push(line);
+    lines
+}
+
+/// A text of at most so many columns, with a mark where it was cut.
+#[must_use]
+pub fn cut(text: &str, to: usize) -> String {
+    if width(text) <= to {
+        return text.to_owned();
+    }
+    let mut left = to.saturating_sub(1);
+    let mut kept = String::new();
+    for letter in text.chars() {
+        let wide = letter.width().unwrap_or(0);
+        if wide > left {
+            break;
+        }
+        left -= wide;
+        kept.push(letter);
+    }
+    kept + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use api::text::is_forbidden;
+
+    fn table(rows: &[(&str, &str, &str)]) -> Table {
+        let mut table = Table::new([Column::new("NAME"), Column::new("UID").wide(), Column::new("REASON").free()]);
+        for (name, uid, reason) in rows {
+            table.push([(*name).into(), (*uid).into(), (*reason).into()]);
+        }
+        table
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_stands_in_them() {
+        let table = table(&[("a", "1", "日本語 の理由"), ("longer-name", "", "x")]);
+        assert_eq!(table.render(Paper::default()), "NAME          REASON\na             日本語 の理由\nlonger-name   x");
+        assert_eq!(
+            table.render(Paper { wide: true, ..Paper::default() }),
+            "NAME          UID      REASON\na             1        日本語 の理由\nlonger-name   <none>   x"
+        );
+        assert_eq!(table.render(Paper { bare: true, ..Paper::default() }), "a             日本語 の理由\nlonger-name   x");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_reasons_and_then_stacks() {
+        let table = table(&[("short", "", "a reason that somebody wrote at length")]);
+        assert_eq!(table.render(Paper { width: Some(30), ..Paper::default() }), "NAME    REASON\nshort   a reason that somebod…");
+        let name = "n".repeat(253);
+        let table = table_of(&name);
+        assert_eq!(table.render(Paper { width: Some(40), ..Paper::default() }), format!("NAME    {name}\nREASON  why"));
+    }
+
+    fn table_of(name: &str) -> Table {
+        table(&[(name, "", "why")])
+    }
+
+    proptest! {
+        #[test]
+        fn t13_nothing_reaches_the_terminal_raw_and_nothing_breaks_the_lines(
+            rows in prop::collection::vec((any::<String>(), any::<String>(), any::<String>()), 0..6), at in prop::option::of(1_usize..120)
+        ) {
+            let rows: Vec<(&str, &str, &str)> = rows.iter().map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str())).collect();
+            let said = table(&rows).render(Paper { width: at, ..Paper::default() });
+            prop_assert!(!said.chars().any(|c| c != '\n' && is_forbidden(c)), "{said:?}");
+            let columns = said.starts_with("NAME   ") && said.lines().next().is_some_and(|line| line.contains("REASON"));
+            if columns {
+                prop_assert_eq!(said.lines().count(), rows.len() + 1);
+            }
+        }
+    }
+}

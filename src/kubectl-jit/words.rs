@@ -1,0 +1,240 @@
+//! Requests in words: where one stands, what it waits for, what comes next.
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use super::{
+    follow::Goal,
+    paint::Paint,
+    read::state,
+    times::{Times, short},
+};
+use api::{ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequest, RoleEligibility, State, conditions, eligibility::RoleRef};
+use domain::{person, policy, risks, role::Rule};
+
+/// The sign and the colour of a state.
+#[must_use]
+pub const fn mark(state: State) -> (&'static str, Paint) {
+    match state {
+        State::Pending | State::AwaitingApproval => ("◷", Paint::Waits),
+        State::Scheduled => ("◷", Paint::Good),
+        State::Active => ("✔", Paint::Good),
+        State::Expired | State::Deactivated | State::Withdrawn => ("○", Paint::Dim),
+        State::Revoked | State::Denied | State::TimedOut | State::Failed => ("✖", Paint::Bad),
+    }
+}
+
+/// What is waited for, in a word.
+#[must_use]
+pub const fn goal(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Settled => "settled",
+        Goal::Active => "active",
+        Goal::Ended => "at its end",
+    }
+}
+
+/// Why a request is as it is: what its condition Active says. Records of older versions say it in Ready.
+#[must_use]
+pub fn message(request: &RoleActivationRequest) -> String {
+    let conditions = request.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let said = [conditions::ACTIVE, conditions::READY].into_iter().filter_map(|kind| conditions::find(conditions, kind));
+    said.map(|condition| condition.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
+}
+
+/// What the operator says of an eligibility: whether it is valid as it is written.
+#[must_use]
+pub fn ready(eligibility: &RoleEligibility) -> Option<&Condition> {
+    conditions::find(&eligibility.status.as_ref()?.conditions, conditions::READY)
+}
+
+/// Why, in one word.
+#[must_use]
+pub fn reason(request: &RoleActivationRequest) -> &'static str {
+    request.status.as_ref().and_then(|status| status.reason).map_or("", Reason::as_str)
+}
+
+/// What a request waits for.
+#[must_use]
+pub fn waits_for(request: &RoleActivationRequest, times: &Times) -> String {
+    let Some(awaiting) = request.status.as_ref().and_then(|status| status.awaiting.as_ref()) else {
+        return match state(request) {
+            State::Active => ends(request, times),
+            State::Pending => {
+                if message(request).is_empty() {
+                    "for the operator".to_owned()
+                } else {
+                    times.sentence(&message(request))
+                }
+            }
+            _ => times.sentence(&message(request)),
+        };
+    };
+    format!(
+        "{} of {} needed in stage '{}': {}, until {}",
+        awaiting.have,
+        awaiting.required,
+        awaiting.stage,
+        person::in_words(&awaiting.approvers),
+        times.clock(awaiting.deadline),
+    )
+}
+
+/// Until when a grant lasts.
+#[must_use]
+pub fn ends(request: &RoleActivationRequest, times: &Times) -> String {
+    request.status.as_ref().and_then(|status| status.expires_at).map_or_else(String::new, |at| format!("until {}", times.until(at)))
+}
+
+/// Where a request stands, in a sentence.
+#[must_use]
+pub fn outcome(request: &RoleActivationRequest, times: &Times) -> String {
+    match state(request) {
+        State::Active => format!("{} is active {}", role_name(request), ends(request, times)),
+        found => {
+            let (reason, message) = (reason(request), times.sentence(&message(request)));
+            let said = if reason.is_empty() { message } else { format!("{reason}: {message}") };
+            format!("{found}{}{said}", if said.is_empty() { "" } else { ", " })
+        }
+    }
+}
+
+/// The one command that somebody may want next who asked for it.
+#[must_use]
+pub fn next(request: &RoleActivationRequest) -> Option<String> {
+    let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+    match state(request) {
+        State::Active | State::Scheduled => Some(format!("kubectl jit deactivate {name} -n {namespace}")),
+        State::Pending | State::AwaitingApproval => Some(format!("kubectl jit wait {name} -n {namespace}")),
+        State::TimedOut | State::Failed => Some(format!("kubectl jit get {name} -n {namespace}")),
+        State::Expired | State::Deactivated | State::Revoked | State::Denied | State::Withdrawn => None,
+    }
+}
+
+/// How much time of access is left, for a column: `44m` while it is active.
+#[must_use]
+pub fn left(request: &RoleActivationRequest, times: &Times) -> String {
+    let ends = request.status.as_ref().and_then(|status| status.expires_at).filter(|_| state(request) == State::Active);
+    ends.map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
+}
+
+/// The start that a request asks for, while it lies ahead.
+#[must_use]
+pub fn starts(request: &RoleActivationRequest) -> Option<DateTime<Utc>> {
+    let ahead = matches!(state(request), State::Pending | State::AwaitingApproval | State::Scheduled);
+    request.spec.start_time.filter(|_| ahead)
+}
+
+/// For how long a request would be granted: what it asks for, else the eligibility's default within what the policy allows. None where
+/// the eligibility is not known.
+#[must_use]
+pub fn asked(
+    request: &RoleActivationRequest,
+    eligibility: Option<&RoleEligibility>,
+    policy: Option<&ApprovalPolicySpec>,
+) -> Option<Duration> {
+    request.spec.duration.or_else(|| {
+        let eligibility = eligibility?;
+        let longest = longest(eligibility, policy);
+        Some(eligibility.spec.default_duration.map_or(longest, |length| length.min(longest)))
+    })
+}
+
+/// Rules in words, the riskiest first; one that cannot be read, such as one that was cut, comes before all others.
+#[must_use]
+pub fn riskiest_first(rules: &[String]) -> Vec<&str> {
+    let (mut unread, mut read) = (Vec::new(), Vec::new());
+    for words in rules {
+        match Rule::from_words(words) {
+            Some(rule) => read.push((rule, words.as_str())),
+            None => unread.push(words.as_str()),
+        }
+    }
+    let mut order: Vec<&Rule> = read.iter().map(|(rule, _)| rule).collect();
+    risks::riskiest_first(&mut order);
+    unread.extend(order.into_iter().filter_map(|rule| read.iter().find(|(other, _)| std::ptr::eq(other, rule)).map(|(_, words)| *words)));
+    unread
+}
+
+/// The risks of an eligibility's role, for a column. What a namespaced Role allows is not on the eligibility: that is unknown, not none.
+#[must_use]
+pub fn risks(eligibility: &RoleEligibility) -> String {
+    match eligibility.status.as_ref().and_then(|status| status.role.as_ref()) {
+        Some(role) if !role.rules_hash.is_empty() => role.risk_summary.clone(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// A role as `ClusterRole edit`.
+#[must_use]
+pub fn role(role: &RoleRef) -> String {
+    format!("{} {}", role.kind, role.name)
+}
+
+/// The same without a blank, for a column.
+#[must_use]
+pub fn role_column(role: &RoleRef) -> String {
+    format!("{}/{}", role.kind, role.name)
+}
+
+/// The name of the role that a request is for, as far as its status says.
+#[must_use]
+pub fn role_name(request: &RoleActivationRequest) -> &str {
+    request.status.as_ref().and_then(|status| status.role.as_ref()).map_or("", |role| role.name.as_str())
+}
+
+/// Why somebody asked.
+#[must_use]
+pub fn justification(request: &RoleActivationRequest) -> &str {
+    request.spec.justification.as_ref().map_or("", |why| why.as_str())
+}
+
+/// The number of a request's ticket.
+#[must_use]
+pub fn ticket(request: &RoleActivationRequest) -> &str {
+    request.spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()).map_or("", |number| number.as_str())
+}
+
+/// Who approves, for a column: `automatic`, or the stages as `leads(1) > security(2)`.
+#[must_use]
+pub fn approval(policy: &ApprovalPolicySpec) -> String {
+    if policy::is_automatic(policy) {
+        return "automatic".to_owned();
+    }
+    let stages = policy.approval.stages.iter().map(|stage| format!("{}({})", stage.name, policy::required(stage)));
+    stages.collect::<Vec<_>>().join(" > ")
+}
+
+/// What a request must bring, for a column: `reason,ticket,sign-in`.
+#[must_use]
+pub fn requires(policy: &ApprovalPolicySpec) -> String {
+    let Some(rules) = &policy.requirements else { return String::new() };
+    let ticket = rules.ticket.as_ref().is_some_and(|ticket| ticket.required);
+    let wanted = [(rules.justification.is_some(), "reason"), (ticket, "ticket"), (rules.authentication.is_some(), "sign-in")];
+    wanted.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(",")
+}
+
+/// The longest activation that eligibility and policy allow.
+#[must_use]
+pub fn longest(eligibility: &RoleEligibility, policy: Option<&ApprovalPolicySpec>) -> Duration {
+    let by_policy = policy.and_then(|policy| policy.limits.as_ref()).and_then(|limits| limits.max_duration);
+    by_policy.map_or(eligibility.spec.max_duration, |longest| longest.min(eligibility.spec.max_duration))
+}
+
+/// Where an eligibility can be activated, as far as its status says: the first few names and how many there are more.
+#[must_use]
+pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
+    let Some(found) = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref()) else {
+        return eligibility.spec.namespaces.names.join(",");
+    };
+    let shown: Vec<&str> = found.names.iter().take(most).map(String::as_str).collect();
+    let more = usize::try_from(found.count).unwrap_or(0).saturating_sub(shown.len());
+    if more == 0 { shown.join(",") } else { format!("{},+{more}", shown.join(",")) }
+}
+
+/// People in words, and `nobody` where there is nobody.
+#[must_use]
+pub fn people(people: Option<&People>) -> String {
+    people.map_or_else(|| "nobody".to_owned(), person::in_words)
+}

@@ -1,0 +1,348 @@
+//! What the API server asks and what it is told. Whatever bytes arrive, the answer is well-formed (invariant 19).
+
+use json_patch::Patch;
+use kube::core::{
+    DynamicObject, Status,
+    admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND},
+};
+
+use super::desk::Class;
+use crate::survey::{Survey, survey_two};
+use api::{Reason, text::printable};
+use domain::Refusal;
+use kube_io::call::ReadError;
+
+/// A write that the API server asks about.
+pub type Asked = AdmissionRequest<DynamicObject>;
+
+/// Longest warning that every API server passes on whole, in bytes.
+const MAX_WARNING: usize = 256;
+/// Most warnings of one answer.
+const MAX_WARNINGS: usize = 8;
+/// Most JSON values of one question. By their schema no two objects of ours have a third of that, with everything that an API server adds.
+const MAX_VALUES: usize = 20_000;
+/// So many values of a review take one permit; built, they are some hundred KiB.
+const VALUES_A_PERMIT: usize = 1_000;
+/// So many bytes of a review take one permit.
+const BYTES_A_PERMIT: usize = 64 << 10;
+/// What an answer leaves in the API server's audit log, by keys before which the API server puts the webhook's name.
+pub mod audit {
+    /// Why it was refused, in one word. The admission policies leave theirs under the same key.
+    pub const CODE: &str = "code";
+    /// UID of the request that was made or decided on: by it the log can be held against what is stored.
+    pub const REQUEST_UID: &str = "request-uid";
+    /// What would be granted, as a hash: of a request as it is asked for, of a decision as its author saw it.
+    pub const DIGEST: &str = "digest";
+    /// What was decided.
+    pub const DECISION: &str = "decision";
+}
+
+/// What is said to a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It may go on.
+    Allowed {
+        /// What is changed about it.
+        patch: Patch,
+        /// What its author should know.
+        warnings: Vec<String>,
+        /// What the API server's audit log should say about it, by the keys in [`audit`].
+        notes: Vec<(&'static str, String)>,
+    },
+    /// A rule says no.
+    Refused(Refusal),
+    /// The object is not what its kind should be.
+    Malformed(String),
+    /// It could not be examined. Nothing passes unexamined (T43).
+    Unexamined(String),
+}
+
+impl Answer {
+    /// It may go on as it is.
+    #[must_use]
+    pub fn allowed() -> Self {
+        Self::patched(Patch::default())
+    }
+
+    /// It hangs on a question that nobody could answer.
+    #[must_use]
+    pub fn unclear(what: &str, error: &str) -> Self {
+        Self::Unexamined(format!("cannot tell {what}: {error}; try again"))
+    }
+
+    /// It may go on, changed.
+    #[must_use]
+    pub fn patched(patch: Patch) -> Self {
+        Self::Allowed { patch, warnings: Vec::new(), notes: Vec::new() }
+    }
+
+    /// It may go on, and its author is told something.
+    #[must_use]
+    pub fn warned(warnings: impl IntoIterator<Item = String>) -> Self {
+        Self::Allowed { patch: Patch::default(), warnings: warnings.into_iter().collect(), notes: Vec::new() }
+    }
+
+    /// The same, and the audit log says more about it where it may go on.
+    #[must_use]
+    pub fn noting(mut self, said: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        if let Self::Allowed { notes, .. } = &mut self {
+            notes.extend(said);
+        }
+        self
+    }
+
+    /// The refusal in one word, for counters and the audit log; none where it may go on. One of a few words, whoever asks.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Allowed { .. } => None,
+            Self::Refused(refusal) => Some(refusal.reason.as_str()),
+            Self::Malformed(_) => Some("Malformed"),
+            Self::Unexamined(_) => Some("Unexamined"),
+        }
+    }
+
+    /// Reason and sentence of a no, safe to show; none where it may go on.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Reason, String)> {
+        let (reason, message) = match self {
+            Self::Allowed { .. } => return None,
+            Self::Refused(refusal) => (refusal.reason, refusal.message.as_str()),
+            Self::Malformed(message) => (Reason::InvalidField, message.as_str()),
+            Self::Unexamined(message) => (Reason::Unreadable, message.as_str()),
+        };
+        Some((reason, printable(message)))
+    }
+
+    /// The review that answers the question with this `uid`.
+    #[must_use]
+    pub fn into_review(self, uid: &str) -> AdmissionReview<DynamicObject> {
+        let mut response = AdmissionResponse::invalid("");
+        uid.clone_into(&mut response.uid);
+        if let Some((reason, message)) = self.refusal() {
+            let (status, word) = self.http();
+            response.result = Status::failure(&format!("{reason}: {message}"), word).with_code(status);
+            let code = self.code().unwrap_or_default();
+            response.audit_annotations.insert(audit::CODE.to_owned(), code.to_owned());
+            return response.into_review();
+        }
+        if let Self::Allowed { patch, warnings, notes } = self {
+            response.allowed = true;
+            response.result = Status::success();
+            // What a client wrote is printable and short here too: it becomes a line of somebody's log (T13).
+            let said = notes.into_iter().filter(|(_, text)| !text.is_empty());
+            response.audit_annotations.extend(said.map(|(key, text)| (key.to_owned(), warning(&text))));
+            response.warnings = (!warnings.is_empty()).then(|| warnings.iter().take(MAX_WARNINGS).map(|text| warning(text)).collect());
+            if !patch.is_empty() {
+                // A patch of JSON values always serialises; were it not so, the policies in the API server would refuse the unstamped object.
+                response = response.clone().with_patch(patch).unwrap_or(response);
+            }
+        }
+        response.into_review()
+    }
+
+    /// HTTP code and Kubernetes' word for it.
+    const fn http(&self) -> (u16, &'static str) {
+        match self {
+            Self::Allowed { .. } => (200, ""),
+            Self::Refused(_) => (403, "Forbidden"),
+            Self::Malformed(_) => (422, "Invalid"),
+            Self::Unexamined(_) => (503, "ServiceUnavailable"),
+        }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ReadError> for Answer {
+    fn from(error: ReadError) -> Self {
+        Self::Unexamined(format!("{error}; nothing is let through unexamined, try again"))
+    }
+}
+
+fn warning(text: &str) -> String {
+    let shown = printable(text);
+    if shown.len() <= MAX_WARNING {
+        return shown;
+    }
+    let mut end = MAX_WARNING - 3;
+    while !shown.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", shown.get(..end).unwrap_or_default())
+}
+
+/// Why a body is no question.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is none at all: there is nobody to answer.
+    NoReview(String),
+    /// It has the UID of a question, and the question cannot be read.
+    Question {
+        /// The UID.
+        uid: String,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+}
+
+/// A body that has been gone through, and nothing of it has been built (T26): it is JSON, and has no more values than a question may have.
+#[derive(Debug)]
+pub struct Unopened<'a> {
+    body: &'a [u8],
+    survey: Survey,
+    class: Class,
+}
+
+impl<'a> Unopened<'a> {
+    /// Goes through `body`.
+    pub fn new(body: &'a [u8]) -> Result<Self, Unread> {
+        let found = survey_two(body, &["request", "uid"], &["request", "resource", "resource"]);
+        let (survey, resource) = found.map_err(|error| no_review(&error.to_string()))?;
+        let class = Class::of(resource.as_deref().unwrap_or_default());
+        let (values, unopened) = (survey.values, Self { body, survey, class });
+        if values > MAX_VALUES {
+            let why = format!("the question about this write has {values} JSON values, and at most {MAX_VALUES} are read");
+            return Err(unopened.refused(Answer::Malformed(why)));
+        }
+        Ok(unopened)
+    }
+
+    /// How many permits it takes.
+    #[must_use]
+    pub fn permits(&self) -> u32 {
+        let permits = 1 + (self.survey.values / VALUES_A_PERMIT).max(self.body.len() / BYTES_A_PERMIT);
+        u32::try_from(permits).unwrap_or(u32::MAX)
+    }
+
+    /// Whose permits it takes.
+    pub(super) const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The question that it asks.
+    pub fn question(self) -> Result<Asked, Unread> {
+        match serde_json::from_slice::<AdmissionReview<DynamicObject>>(self.body) {
+            Ok(AdmissionReview { types, request: Some(asked), .. })
+                if types.api_version == META_API_VERSION_V1 && types.kind == META_KIND =>
+            {
+                Ok(asked)
+            }
+            Ok(_) => Err(no_review("it asks nothing, or is of another version")),
+            Err(error) => Err(self.refused(Answer::Malformed(format!("the object cannot be read: {error}")))),
+        }
+    }
+
+    /// A no to the question, which is not read for it; without a UID there is nobody to say it to.
+    #[must_use]
+    pub fn refused(self, answer: Answer) -> Unread {
+        match self.survey.text.filter(|uid| !uid.is_empty()) {
+            Some(uid) => Unread::Question { uid, answer: Box::new(answer) },
+            None => no_review(&answer.refusal().map(|(_, why)| why).unwrap_or_default()),
+        }
+    }
+}
+
+fn no_review(why: &str) -> Unread {
+    Unread::NoReview(format!("this is no {META_KIND} of {META_API_VERSION_V1}: {}", printable(why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn question(body: &[u8]) -> Result<Asked, Unread> {
+        Unopened::new(body)?.question()
+    }
+
+    fn answered(answer: Answer) -> Value {
+        serde_json::to_value(answer.into_review("u-1")).unwrap()["response"].clone()
+    }
+
+    #[test]
+    fn every_answer_has_the_uid_and_a_code() {
+        let refused = answered(Refusal::new(Reason::SelfApprovalNotAllowed, "your own").into());
+        assert_eq!(refused["uid"], "u-1");
+        assert_eq!(refused["allowed"], false);
+        assert_eq!(refused["status"]["message"], "SelfApprovalNotAllowed: your own");
+        assert_eq!((&refused["status"]["code"], &refused["status"]["reason"]), (&403.into(), &"Forbidden".into()));
+        assert_eq!(refused["auditAnnotations"], serde_json::json!({"code": "SelfApprovalNotAllowed"}));
+        for (answer, code) in [(Answer::Malformed("x".to_owned()), "Malformed"), (Answer::Unexamined("x".to_owned()), "Unexamined")] {
+            assert_eq!(answered(answer)["auditAnnotations"]["code"], code);
+        }
+        assert_eq!(answered(Answer::Malformed("x".to_owned()))["status"]["code"], 422);
+        assert_eq!(answered(Answer::Unexamined("x".to_owned()))["status"]["code"], 503);
+        let allowed = answered(Answer::allowed());
+        assert_eq!((&allowed["allowed"], &allowed["uid"]), (&true.into(), &"u-1".into()));
+        assert!(allowed.get("patch").is_none() && allowed.get("warnings").is_none() && allowed.get("auditAnnotations").is_none());
+        let noted = answered(Answer::allowed().noting([(audit::REQUEST_UID, "u-7".to_owned()), (audit::DIGEST, String::new())]));
+        assert_eq!((&noted["allowed"], &noted["auditAnnotations"]), (&true.into(), &serde_json::json!({"request-uid": "u-7"})));
+    }
+
+    #[test]
+    fn t13_no_user_text_reaches_an_answer_unescaped() {
+        let text = "a\nb\u{1b}[31m\u{202e}c";
+        for answer in
+            [Refusal::new(Reason::NotEligible, text).into(), Answer::Malformed(text.to_owned()), Answer::Unexamined(text.to_owned())]
+        {
+            let message = answered(answer)["status"]["message"].as_str().unwrap().to_owned();
+            assert!(!message.chars().any(api::text::is_forbidden), "{message:?}");
+        }
+        let noted = answered(Answer::allowed().noting([(audit::DECISION, text.to_owned())]))["auditAnnotations"]["decision"].clone();
+        assert!(!noted.as_str().unwrap().chars().any(api::text::is_forbidden));
+        let warned = answered(Answer::warned([text.to_owned(), "é".repeat(300)]));
+        let warnings: Vec<&str> = warned["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+        assert!(!warnings[0].chars().any(api::text::is_forbidden));
+        assert!(warnings[1].len() <= MAX_WARNING && warnings[1].ends_with("..."));
+    }
+
+    #[test]
+    fn what_is_no_question_is_told_apart_from_one_that_cannot_be_read() {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}",
+            r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}"#,
+            r#"{"request":{"uid":""}}"#,
+        ] {
+            assert!(matches!(question(body.as_bytes()), Err(Unread::NoReview(_))), "{body}");
+        }
+        let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","operation":7}}"#;
+        assert!(matches!(question(body.as_bytes()), Err(Unread::Question { uid, .. }) if uid == "u-1"));
+        assert!(question(&b"[".repeat(100_000)).is_err(), "nested too deep");
+    }
+
+    /// An object with a list of so many numbers, and `fill` bytes of text.
+    fn long(values: usize, fill: usize) -> Vec<u8> {
+        let zeros = vec!["0"; values].join(",");
+        format!(r#"{{"request":{{"uid":"u-1","object":{{"text":"{}","zeros":[{zeros}]}}}}}}"#, "x".repeat(fill)).into_bytes()
+    }
+
+    #[test]
+    fn t26_a_question_of_more_values_than_any_object_has_is_refused_unread() {
+        // Besides the numbers: the whole, the request, its UID, the object, the text and the list.
+        let most = MAX_VALUES - 6;
+        assert!(Unopened::new(&long(most, 0)).is_ok());
+        let Err(Unread::Question { uid, answer }) = Unopened::new(&long(most + 1, 0)) else { panic!("it is taken") };
+        assert_eq!(uid, "u-1");
+        let why = "the question about this write has 20001 JSON values, and at most 20000 are read";
+        assert_eq!(answer.refusal(), Some((Reason::InvalidField, why.to_owned())));
+        let nobody = String::from_utf8(long(most + 1, 0)).unwrap().replace("u-1", "");
+        assert!(matches!(Unopened::new(nobody.as_bytes()), Err(Unread::NoReview(said)) if said.ends_with(why)));
+    }
+
+    #[test]
+    fn t26_a_great_question_takes_more_permits() {
+        let shares = |values, fill| Unopened::new(&long(values, fill)).unwrap().permits();
+        assert_eq!((shares(10, 0), shares(990, 0), shares(1_000, 0), shares(19_990, 0)), (1, 1, 2, 20));
+        assert_eq!((shares(10, 60_000), shares(10, 70_000), shares(10, 3_000_000)), (1, 2, 46));
+    }
+}

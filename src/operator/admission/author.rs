@@ -1,0 +1,252 @@
+//! Whether the author of an eligibility or a policy may bind every role that people become eligible for by it. The API server is
+//! asked about them with everything that it said about them, at every creation and every change of a spec (T15, T16).
+//!
+//! What a check rests on is stamped before it, by the mutating webhook, and held against the check by the validating one. Both read
+//! namespaces, policies and eligibilities before they ask about rights, so that a stamp is never newer than the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{
+    answer::Answer,
+    desk::{Desk, Write},
+};
+use crate::gather::{offers, surroundings::Source};
+use api::{ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, eligibility::RoleRef, names};
+use domain::{
+    Lookup, Refusal,
+    author::{self, Demand, Offer, Question, Written},
+    checked::{AuthorCheck, CheckedRole, SeenPolicy},
+    convert::attributes,
+    facts::Object,
+};
+use kube_io::{
+    access::{Access, ask},
+    call::ReadError,
+};
+
+/// Most questions about one write that are on their way at the same time.
+const AT_ONCE: usize = 8;
+
+/// The UIDs of namespaces by name, of those that exist.
+type Uids = BTreeMap<String, String>;
+
+impl Desk {
+    /// What the check of an eligibility's author is going to rest on, as its stamp says it.
+    pub(super) async fn stamp_of_eligibility(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
+        let generation = next_generation(write);
+        let Ok(stored) = write.typed::<RoleEligibility>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
+        let spec = &stored.spec;
+        let policy = self.seen_policy(spec).await?;
+        let demands = author::demands(&[offer(&stored.name_any(), spec)]);
+        Ok(AuthorCheck { policy, ..self.stamp_of(write, generation, &demands).await? })
+    }
+
+    /// The same of a policy.
+    pub(super) async fn stamp_of_policy(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
+        let generation = next_generation(write);
+        let Ok(stored) = write.typed::<ApprovalPolicy>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
+        // A policy that is named by the API server has no name yet: then it takes the right to all of them.
+        let name = stored.metadata.name.as_deref().unwrap_or_default();
+        if self.may(write, &author::administer(name)).await? == Access::Yes {
+            return Ok(AuthorCheck { generation, administers: true, ..AuthorCheck::default() });
+        }
+        let offers = offers::under(&self.client, name).await?;
+        self.stamp_of(write, generation, &author::demands(&offers.readable)).await
+    }
+
+    async fn stamp_of(&self, write: &Write<'_>, generation: i64, demands: &[Demand]) -> Result<AuthorCheck, ReadError> {
+        let everywhere: Vec<bool> = self.everywhere(write, demands).await?.into_iter().map(|access| access == Access::Yes).collect();
+        let left: Vec<&Demand> =
+            demands.iter().zip(&everywhere).filter(|(_, everywhere)| !**everywhere).map(|(demand, _)| demand).collect();
+        let uids = self.uids(&left, &Uids::new()).await?;
+        let roles = demands.iter().zip(everywhere).map(|(demand, everywhere)| checked_role(demand, everywhere, &uids)).collect();
+        Ok(AuthorCheck { generation, roles, ..AuthorCheck::default() })
+    }
+
+    /// The answer to an eligibility whose author may not bind its role wherever it says.
+    pub(super) async fn author_of_eligibility(
+        &self,
+        write: &Write<'_>,
+        eligibility: &Object<RoleEligibilitySpec>,
+        stamp: Option<&AuthorCheck>,
+    ) -> Result<Option<Answer>, ReadError> {
+        let spec = &eligibility.spec;
+        let demands = author::demands(&[offer(&eligibility.name, spec)]);
+        let policy = self.seen_policy(spec).await?;
+        Ok(match self.may_bind(write, Written::Eligibility, &demands, stamp).await? {
+            Err(answer) => Some(answer),
+            Ok(roles) => {
+                let generation = eligibility.generation;
+                stamp.and_then(|stamp| holds(stamp, &AuthorCheck { generation, policy, administers: false, roles }).err())
+            }
+        })
+    }
+
+    /// The answer to a policy whose author may neither administer it nor bind every role of the eligibilities that refer to it. One
+    /// that is created is a change too: eligibilities may have waited for its name.
+    pub(super) async fn author_of_policy(
+        &self,
+        write: &Write<'_>,
+        policy: &str,
+        generation: i64,
+        stamp: Option<&AuthorCheck>,
+    ) -> Result<Option<Answer>, ReadError> {
+        let checked = AuthorCheck { generation, ..AuthorCheck::default() };
+        // Unclear is no yes; the roles may still say yes.
+        if self.may(write, &author::administer(policy)).await? == Access::Yes {
+            return Ok(stamp.and_then(|stamp| holds(stamp, &AuthorCheck { administers: true, ..checked }).err()));
+        }
+        let offers = offers::under(&self.client, policy).await?;
+        if let Some(eligibility) = offers.unreadable.first() {
+            return Ok(Some(author::unreadable(write.username(), policy, eligibility).into()));
+        }
+        let demands = author::demands(&offers.readable);
+        Ok(match self.may_bind(write, Written::Policy(policy), &demands, stamp).await? {
+            Err(answer) => Some(answer),
+            Ok(roles) => stamp.and_then(|stamp| holds(stamp, &AuthorCheck { roles, ..checked }).err()),
+        })
+    }
+
+    async fn may_bind(
+        &self,
+        write: &Write<'_>,
+        written: Written<'_>,
+        demands: &[Demand],
+        stamp: Option<&AuthorCheck>,
+    ) -> Result<Result<Vec<CheckedRole>, Answer>, ReadError> {
+        // The whole cluster first: who may bind there may bind in each of its namespaces.
+        let (mut left, mut checked) = (Vec::new(), Vec::new());
+        for (demand, access) in demands.iter().zip(self.everywhere(write, demands).await?) {
+            match access {
+                Access::Yes => checked.push(checked_role(demand, true, &Uids::new())),
+                Access::Unclear(error) if demand.everywhere.is_some() => return Ok(Err(unclear(write, demand, &error))),
+                _ if demand.everywhere.is_some() => {
+                    return Ok(Err(author::may_not_bind(write.username(), written, demand, &[]).into()));
+                }
+                _ => left.push(demand),
+            }
+        }
+        if let Err(refusal) = author::askable(write.username(), written, left.iter().copied()) {
+            return Ok(Err(refusal.into()));
+        }
+        let said = stamp.iter().flat_map(|stamp| stamp.roles.iter().flat_map(|role| role.namespaces.clone())).collect();
+        let uids = self.uids(&left, &said).await?;
+        for demand in left {
+            checked.push(checked_role(demand, false, &uids));
+            let questions: Vec<_> = demand.namespaces.keys().map(|name| author::bind(&demand.role, Some(name))).collect();
+            let mut missing = Vec::new();
+            for (namespace, access) in demand.namespaces.keys().zip(self.all(write, &questions).await?) {
+                match access {
+                    Access::Yes => {}
+                    Access::Unclear(error) => return Ok(Err(unclear(write, demand, &error))),
+                    Access::No => missing.push(namespace.as_str()),
+                }
+            }
+            if !missing.is_empty() {
+                return Ok(Err(author::may_not_bind(write.username(), written, demand, &missing).into()));
+            }
+        }
+        Ok(Ok(checked))
+    }
+
+    async fn everywhere(&self, write: &Write<'_>, demands: &[Demand]) -> Result<Vec<Access>, ReadError> {
+        let questions: Vec<_> = demands.iter().map(|demand| author::bind(&demand.role, None)).collect();
+        self.all(write, &questions).await
+    }
+
+    /// The policy that an eligibility names, as the API server has it now.
+    async fn seen_policy(&self, spec: &RoleEligibilitySpec) -> Result<Option<SeenPolicy>, ReadError> {
+        let found = self.world.policy(&spec.policy_ref.name, Source::Server).await?;
+        Ok(found.found().map(|policy| SeenPolicy { uid: policy.uid.clone(), generation: policy.generation }))
+    }
+
+    /// The UIDs of the namespaces that these demands list. One that a cache has is older than any answer that follows, or the same; where
+    /// it is another one than `said`, the cache may be behind of another replica's, and the API server tells.
+    async fn uids(&self, demands: &[&Demand], said: &Uids) -> Result<Uids, ReadError> {
+        let listed: BTreeSet<&String> = demands.iter().flat_map(|demand| demand.namespaces.keys()).collect();
+        let listed: Vec<&String> = listed.into_iter().filter(|name| names::is_object_name(name)).take(author::MOST_QUESTIONS).collect();
+        let reads: Vec<_> = listed.into_iter().map(|name| self.uid(name, said.get(name))).collect();
+        let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn uid(&self, name: &str, said: Option<&String>) -> Result<Option<(String, String)>, ReadError> {
+        let uid = |found: Lookup<domain::NamespaceFacts>| found.found().map(|found| found.uid.clone());
+        let mut found = uid(self.world.namespace(name, Source::Cache).await?);
+        if said.is_some() && said != found.as_ref() {
+            found = uid(self.world.namespace(name, Source::Server).await?);
+        }
+        Ok(found.map(|uid| (name.to_owned(), uid)))
+    }
+
+    /// The answers to these questions, in their order: all of them or none.
+    async fn all(&self, write: &Write<'_>, questions: &[Question<'_>]) -> Result<Vec<Access>, ReadError> {
+        // Futures first: the closure of an asynchronous stream would have to hold for every lifetime.
+        let asked: Vec<_> = questions.iter().map(|question| self.may(write, question)).collect();
+        stream::iter(asked).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Asks about whoever writes, as the API server knows them.
+    async fn may(&self, write: &Write<'_>, question: &Question<'_>) -> Result<Access, ReadError> {
+        let who = &write.asked.user_info;
+        let spec = SubjectAccessReviewSpec {
+            user: who.username.clone(),
+            uid: who.uid.clone(),
+            groups: who.groups.clone(),
+            extra: who.extra.clone(),
+            resource_attributes: Some(attributes(question)),
+            ..SubjectAccessReviewSpec::default()
+        };
+        // Nobody closes the semaphore; if it were, nobody would have to wait.
+        let _permit = self.questions.acquire().await;
+        let what = || format!("whether '{}' may {} {} '{}'", write.username(), question.verb, question.resource, question.name);
+        ask(&self.client, what, spec).await
+    }
+}
+
+fn offer(eligibility: &str, spec: &RoleEligibilitySpec) -> Offer {
+    Offer { eligibility: eligibility.to_owned(), role: spec.role_ref.clone(), namespaces: spec.namespaces.clone() }
+}
+
+fn checked_role(demand: &Demand, everywhere: bool, uids: &Uids) -> CheckedRole {
+    let RoleRef { kind, name } = demand.role.clone();
+    let pinned = |name: &String| uids.get(name).map(|uid| (name.clone(), uid.clone()));
+    let namespaces = if everywhere { BTreeMap::new() } else { demand.namespaces.keys().filter_map(pinned).collect() };
+    CheckedRole { kind, name, everywhere, namespaces }
+}
+
+/// The generation that the API server gives the spec that is written: it counts after the mutating webhooks.
+fn next_generation(write: &Write<'_>) -> i64 {
+    write.old.map_or(1, |old| old.metadata.generation.unwrap_or_default().saturating_add(1))
+}
+
+/// The stamp of a spec that is new, or why there is none that can be read.
+pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
+    let text = object.annotations().get(names::AUTHOR_CHECK);
+    let missing = || {
+        let why = format!(
+            "the annotation {} is missing, though jit-rbac's webhook writes it; leave it out, it is written for you",
+            names::AUTHOR_CHECK
+        );
+        Refusal::new(Reason::UserInfoMissing, why)
+    };
+    text.map(|text| AuthorCheck::read(text, object.metadata.generation.unwrap_or_default())).ok_or_else(missing)
+}
+
+/// The answer where a stamp is not what the check rests on: a later webhook overwrote it, or something changed between the two.
+fn holds(stamp: &AuthorCheck, checked: &AuthorCheck) -> Result<(), Answer> {
+    let same = stamp.generation == checked.generation && stamp.policy == checked.policy;
+    if same && stamp.is_within(checked) && checked.is_within(stamp) {
+        return Ok(());
+    }
+    let what = "policy, eligibilities, namespaces or rights that the check of the author rests on changed at this moment";
+    Err(Answer::Unexamined(format!("{what}, or the annotation {} was overwritten; try again", names::AUTHOR_CHECK)))
+}
+
+fn unclear(write: &Write<'_>, demand: &Demand, error: &str) -> Answer {
+    Answer::unclear(&format!("whether '{}' may bind {} '{}'", write.username(), demand.role.kind, demand.role.name), error)
+}

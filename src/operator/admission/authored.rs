@@ -1,0 +1,296 @@
+//! The validating webhook for what admins write: eligibilities and policies.
+//!
+//! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: a chart or a repository applies
+//! policy, role and eligibility in any order, and nothing is granted before all are there.
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{
+    answer::Answer,
+    author::stamped,
+    desk::{Desk, Write},
+    stamp::Chosen,
+};
+use crate::gather::surroundings::{Policy, Source};
+use api::{
+    ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, Stamp,
+    eligibility::{RoleKind, RoleRef},
+    names,
+};
+use domain::{
+    Lookup, Object, Refusal, RoleFacts, acting, author,
+    checked::AuthorCheck,
+    convert::{self, attributes},
+    duration, eligibility, emergency, namespace, policy, risks,
+};
+use kube_io::{
+    access::{Access, ask},
+    cache::Key,
+    call::ReadError,
+};
+
+/// Most eligibilities that a warning about a policy names.
+const MAX_NAMED: usize = 4;
+/// Most eligibilities with durations that a policy does not allow.
+const LASTING_NAMED: usize = 3;
+
+impl Desk {
+    /// An eligibility is accepted when it can be used as it is written, its policy is content with it, and both the operator
+    /// and its author may bind its role. Of a suspended one only the author is checked, and the rest is a warning: a withdrawal is not
+    /// refused for what a policy, a role or the chart's values have become since. To end the suspension is a change of the spec, which
+    /// meets every check.
+    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+        let kept = write.kept_spec().is_some();
+        if kept && !adds_finalizers(write) {
+            return Ok(Answer::allowed());
+        }
+        let stored: RoleEligibility = match write.typed() {
+            Ok(stored) => stored,
+            Err(answer) => return Ok(answer),
+        };
+        let object = convert::object(&stored.metadata, stored.spec);
+        if kept {
+            return Ok(as_for_the_spec(FINALIZER, self.author_of_eligibility(write, &object, None).await?));
+        }
+        let stamp = match authored_by(write) {
+            Ok(stamp) => stamp,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let answer = self.check_eligibility(write, &object, &stamp).await?;
+        let (true, Answer::Refused(refusal)) = (object.spec.suspended, &answer) else { return Ok(answer) };
+        Ok(self
+            .author_of_eligibility(write, &object, Some(&stamp))
+            .await?
+            .unwrap_or_else(|| Answer::warned([format!("once it is no longer suspended, it cannot be used: {refusal}")])))
+    }
+
+    async fn check_eligibility(
+        &self,
+        write: &Write<'_>,
+        object: &Object<RoleEligibilitySpec>,
+        stamp: &AuthorCheck,
+    ) -> Result<Answer, ReadError> {
+        let spec = &object.spec;
+        if let Err(refusal) = eligibility::check(spec, &self.settings) {
+            return Ok(refusal.into());
+        }
+        if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
+            return Ok(answer);
+        }
+        if let Some(answer) = self.author_of_eligibility(write, object, Some(stamp)).await? {
+            return Ok(answer);
+        }
+        let mut found = self.policy_of(&object.spec, Source::Cache).await?;
+        if found.found().is_none_or(|found| policy::check_eligibility(object, found).is_err()) {
+            found = self.policy_of(&object.spec, Source::Server).await?;
+        }
+        if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(object, found)) {
+            return Ok(refusal.into());
+        }
+        if let Err(refusal) = self.risks(spec).await? {
+            return Ok(refusal.into());
+        }
+        let role = self.missing_role(&spec.role_ref).await?;
+        let reach = spec.namespaces.selector.as_ref().and_then(|selector| namespace::reach_warning(selector, &self.settings));
+        let lasting = found.found().and_then(|found| duration::warning(object, found));
+        Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role).chain(reach).chain(lasting)))
+    }
+
+    /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
+    /// eligibilities that it makes unusable.
+    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+        let settles = !newly_settled(write).is_empty();
+        if settles && let Err(answer) = self.settles_for_others(write) {
+            return Ok(answer);
+        }
+        if write.kept_spec().is_some() {
+            let name = write.object.metadata.name.as_deref().unwrap_or_default();
+            let what = match (adds_finalizers(write), settles) {
+                (false, false) => return Ok(Answer::allowed()),
+                (true, _) => FINALIZER.to_owned(),
+                (false, true) => settling(),
+            };
+            return Ok(as_for_the_spec(&what, self.author_of_policy(write, name, 0, None).await?));
+        }
+        let stored: ApprovalPolicy = match write.typed() {
+            Ok(stored) => stored,
+            Err(answer) => return Ok(answer),
+        };
+        let stamp = match authored_by(write).and_then(|stamp| policy::check(&stored.spec, &self.settings).map(|()| stamp)) {
+            Ok(stamp) => stamp,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let object = convert::object(&stored.metadata, stored.spec);
+        if let Some(answer) = self.author_of_policy(write, &object.name, object.generation, Some(&stamp)).await? {
+            return Ok(answer);
+        }
+        let mut lasting = Vec::new();
+        let mut broken = self.world.eligibilities.pick(|_, found| {
+            let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
+            let name = &eligibility.name;
+            let Err(refusal) = policy::check_eligibility(eligibility, &object) else {
+                lasting.extend(duration::warning(eligibility, &object).map(|warning| format!("eligibility '{name}': {warning}")));
+                return None;
+            };
+            Some((name.clone(), format!("eligibility '{name}' cannot be used under this policy any more: {refusal}")))
+        });
+        lasting.sort_unstable();
+        lasting.truncate(LASTING_NAMED);
+        broken.sort_unstable();
+        let more = broken.len().saturating_sub(MAX_NAMED);
+        let named = broken.into_iter().take(MAX_NAMED).map(|(_, warning)| warning);
+        let more = (more > 0).then(|| format!("{more} more eligibilities cannot be used under this policy any more"));
+        let machines = acting::warnings(&object.spec).into_iter().take(MAX_NAMED - 2);
+        Ok(Answer::warned(machines.chain(named).chain(more).chain(lasting)))
+    }
+
+    /// The refusal of somebody who settles their own review.
+    fn settles_for_others(&self, write: &Write<'_>) -> Result<(), Answer> {
+        let stored: ApprovalPolicy = write.typed()?;
+        let listed = stored.status.map(|status| status.reviews_owed).unwrap_or_default();
+        // Who it is must be known: they may owe the review themselves.
+        let who: Stamp = serde_json::from_value(Chosen::of(&write.asked.user_info).stamp())
+            .map_err(|error| Answer::Malformed(format!("your user cannot be recorded: {error}")))?;
+        emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
+    }
+
+    async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, ReadError> {
+        self.world.policy(&eligibility.policy_ref.name, source).await
+    }
+
+    fn policy_warning(&self, name: &str, found: &Policy) -> Option<String> {
+        let nothing = "nothing can be activated until then";
+        match found {
+            Lookup::Found(found) => {
+                let refusal = policy::check(&found.spec, &self.settings).err()?;
+                Some(format!("policy '{name}' cannot be used: {refusal}"))
+            }
+            Lookup::Absent => Some(format!("{}: policy '{name}' does not exist yet; {nothing}", Reason::PolicyNotFound)),
+            Lookup::Deleting(deletion) => {
+                Some(format!("{}: policy '{name}' {deletion}; nothing can be activated until it is written anew", Reason::PolicyNotFound))
+            }
+            Lookup::Unreadable(why) => Some(format!("policy '{name}' must be written again, it cannot be read: {why}; {nothing}")),
+        }
+    }
+
+    /// The refusal of a role with a risk that outlives a grant and is not accepted (T18). A Role is looked at wherever it can be activated.
+    async fn risks(&self, spec: &RoleEligibilitySpec) -> Result<Result<(), Refusal>, ReadError> {
+        let role = &spec.role_ref;
+        if role.kind == RoleKind::ClusterRole {
+            let found = self.world.role(role, "", Source::Cache).await?;
+            return Ok(found.found().map_or(Ok(()), |found| risks::check(role, &found.rules, &spec.accept_risks)));
+        }
+        let mut outcome = Ok(());
+        let check = |namespace: &str, found: &RoleFacts| {
+            let covered =
+                self.world.namespaces.get(&Key::cluster(namespace)).is_some_and(|facts| namespace::covers(spec, namespace, &facts));
+            if covered && outcome.is_ok() {
+                let refusal = |refusal: Refusal| Refusal::new(refusal.reason, format!("in namespace '{namespace}' {}", refusal.message));
+                outcome = risks::check(role, &found.rules, &spec.accept_risks).map_err(refusal);
+            }
+        };
+        self.world.roles_named(&role.name, check).await?;
+        Ok(outcome)
+    }
+
+    /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
+    async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, ReadError> {
+        if role.kind == RoleKind::Role {
+            return Ok(None);
+        }
+        let why = match self.world.role(role, "", Source::Cache).await? {
+            Lookup::Found(_) => return Ok(None),
+            Lookup::Absent | Lookup::Unreadable(_) => "does not exist yet; nothing can be activated until then".to_owned(),
+            Lookup::Deleting(deletion) => format!("{deletion}; nothing can be activated until it is made anew"),
+        };
+        Ok(Some(format!("{}: {} '{}' {why}", Reason::RoleNotFound, role.kind, role.name)))
+    }
+
+    /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
+    async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, ReadError> {
+        let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
+        let access = ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await?;
+        Ok(match access {
+            Access::Yes => None,
+            Access::No => Some(eligibility::not_bindable(role).into()),
+            Access::Unclear(error) => Some(Answer::unclear(&what(), &error)),
+        })
+    }
+}
+
+/// The question whether the operator may bind a role in every namespace.
+fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> SubjectAccessReviewSpec {
+    let groups =
+        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{operator_namespace}"), "system:authenticated".to_owned()];
+    SubjectAccessReviewSpec {
+        user: Some(operator.to_owned()),
+        groups: Some(groups.to_vec()),
+        resource_attributes: Some(attributes(&author::bind(role, None))),
+        ..SubjectAccessReviewSpec::default()
+    }
+}
+
+/// True for a write that adds a finalizer. It keeps an object stored after its deletion, so it takes what the spec takes (T28).
+fn adds_finalizers(write: &Write<'_>) -> bool {
+    let before: HashSet<&String> = write.old.iter().flat_map(|old| old.metadata.finalizers.iter().flatten()).collect();
+    write.object.metadata.finalizers.iter().flatten().any(|finalizer| !before.contains(finalizer))
+}
+
+/// The UIDs that a change of a policy adds to its annotation of settled reviews. A new policy is owed none.
+fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
+    let Some(old) = write.old else { return Vec::new() };
+    let listed = |object: &'w DynamicObject| {
+        emergency::settled_uids(object.annotations().get(names::SETTLED_REVIEWS).map(String::as_str)).collect::<HashSet<_>>()
+    };
+    listed(write.object).difference(&listed(old)).copied().collect()
+}
+
+/// What takes the same right as the spec, though it is none of it.
+const FINALIZER: &str = "a finalizer takes the same right as the spec (metadata.finalizers)";
+
+fn settling() -> String {
+    format!("to settle a review takes the same right as the spec (annotation {})", names::SETTLED_REVIEWS)
+}
+
+/// The answer to a write of what takes the same right as the spec, from that of the author's check.
+fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {
+    match checked {
+        None => Answer::allowed(),
+        Some(Answer::Refused(Refusal { reason, message })) => Refusal::new(reason, format!("{what}: {message}")).into(),
+        Some(other) => other,
+    }
+}
+
+/// What the check of the author rests on, as it is stamped; the refusal, unless the recorded author is who writes: what a later webhook
+/// overwrote (T1).
+fn authored_by(write: &Write<'_>) -> Result<AuthorCheck, Refusal> {
+    let author = write.object.annotations().get(names::AUTHOR).map_or("", String::as_str);
+    if author == write.username() && !author.is_empty() {
+        return stamped(write.object);
+    }
+    Err(Refusal::new(
+        Reason::UserInfoMissing,
+        format!("the annotation {} is '{author}' and you are '{}'; leave it out, it is written for you", names::AUTHOR, write.username()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t25_the_question_is_about_the_controller_in_all_namespaces() {
+        let role = RoleRef { kind: RoleKind::ClusterRole, name: "edit".to_owned() };
+        let spec = may_bind("system:serviceaccount:jit-system:jit-rbac-controller", "jit-system", &role);
+        assert_eq!(spec.groups.unwrap(), ["system:serviceaccounts", "system:serviceaccounts:jit-system", "system:authenticated"]);
+        let attributes = spec.resource_attributes.unwrap();
+        assert_eq!(
+            (attributes.verb.as_deref(), attributes.resource.as_deref(), attributes.name.as_deref()),
+            (Some("bind"), Some("clusterroles"), Some("edit"))
+        );
+        assert_eq!(attributes.namespace, None);
+    }
+}

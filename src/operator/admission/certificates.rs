@@ -1,0 +1,268 @@
+//! The serving certificate: kept in the chart's Secret and renewed there, or read from files that somebody else writes.
+//!
+//! Several replicas do the same at the same time. The Secret is replaced only in the version that was read, so that all of them come to
+//! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (T44).
+
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use chrono::Utc;
+use k8s_openapi::{
+    ByteString,
+    api::{
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig},
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::{info, warn};
+
+use super::{
+    authority::{self, AuthorityError, Plan, Stored},
+    bundle,
+};
+use crate::{
+    config::{Certificate, Config},
+    observe::health::Health,
+};
+use api::names;
+use kube_io::call::{ReadError, WriteError, read, write};
+
+/// What readiness calls it.
+pub const NEED: &str = "certificate";
+/// Pause between two looks at Secret, configurations or files.
+const CHECK: Duration = Duration::from_secs(15);
+/// First pause after an error; each further one is twice as long, up to [`CHECK`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Time that API servers get to notice a CA before a certificate by it is served in place of another one.
+const NOTICE: Duration = Duration::from_secs(3);
+/// How often a Secret that another replica wrote at the same time is read again at once.
+const ATTEMPTS: usize = 5;
+/// Names by which the webhook is reached besides the configured ones: on the machine itself.
+const LOCAL_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+/// Why there is no certificate, or not the newest.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// An object that the chart makes is not there.
+    #[error("{0} does not exist; the chart jit-rbac makes it")]
+    Missing(String),
+    /// No certificate could be made.
+    #[error(transparent)]
+    Make(#[from] AuthorityError),
+    /// What is there cannot be served.
+    #[error("{0}")]
+    Unusable(&'static str),
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Other replicas wrote the Secret each time.
+    #[error("the Secret of the certificate is being written by others")]
+    Contended,
+}
+
+/// The certificate that new connections get.
+#[derive(Debug, Default)]
+pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl Served {
+    fn set(&self, key: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+    }
+
+    fn get(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.get()
+    }
+}
+
+/// Keeps `served` current for ever.
+pub async fn keep(client: Client, config: &Config, served: &Served, health: &Health) {
+    let mut keeper = Keeper { client, config, served, presented: Presented::default() };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let looked = keeper.look().await;
+        // Whatever went wrong: what is served already is good until its end.
+        health.set(NEED, keeper.presented.is_valid());
+        match looked {
+            Ok(()) => {
+                pause = FIRST_PAUSE;
+                tokio::time::sleep(CHECK).await;
+            }
+            Err(error) => {
+                warn!(%error, again_in = ?pause, "the certificate could not be looked after");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(CHECK);
+            }
+        }
+    }
+}
+
+struct Keeper<'a> {
+    client: Client,
+    config: &'a Config,
+    served: &'a Served,
+    presented: Presented,
+}
+
+/// What is served, as PEM, to tell when it changes.
+#[derive(Default)]
+struct Presented {
+    authorities: Vec<u8>,
+    leaf: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Presented {
+    fn is_valid(&self) -> bool {
+        authority::validity_of(&self.leaf).is_some_and(|(_, until)| Utc::now() < until)
+    }
+}
+
+impl Keeper<'_> {
+    async fn look(&mut self) -> Result<(), CertificateError> {
+        match &self.config.webhook.certificate {
+            Certificate::Directory(directory) => {
+                let (leaf, key) = (file(&directory.join("tls.crt")).await?, file(&directory.join("tls.key")).await?);
+                self.present(Vec::new(), leaf, key)
+            }
+            Certificate::SelfManaged { secret, dns_names } => {
+                let mut names: Vec<String> = dns_names.iter().map(String::as_str).chain(LOCAL_NAMES).map(str::to_owned).collect();
+                names.sort_unstable();
+                names.dedup();
+                let stored = self.stored(secret, &names).await?;
+                let told = self.tell(&stored.authorities).await?;
+                if told && !self.presented.leaf.is_empty() && self.presented.leaf != stored.leaf {
+                    tokio::time::sleep(NOTICE).await;
+                }
+                self.present(stored.authorities, stored.leaf, stored.leaf_key)
+            }
+        }
+    }
+
+    fn present(&mut self, authorities: Vec<u8>, leaf: Vec<u8>, key: Vec<u8>) -> Result<(), CertificateError> {
+        if self.presented.leaf != leaf || self.presented.key != key {
+            self.served.set(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?);
+            let until = authority::validity_of(&leaf).map(|(_, until)| until.to_rfc3339());
+            info!(until = until.unwrap_or_default(), "serving a new certificate");
+        }
+        self.presented = Presented { authorities, leaf, key };
+        Ok(())
+    }
+
+    /// What the Secret holds once it needs no change.
+    async fn stored(&self, name: &str, names: &[String]) -> Result<Stored, CertificateError> {
+        let namespace = &self.config.operator_namespace;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let what = || format!("Secret '{namespace}/{name}'");
+        for _ in 0..ATTEMPTS {
+            let mut secret = read(what, api.get_opt(name)).await?.ok_or_else(|| CertificateError::Missing(what()))?;
+            let stored = from_secret(&secret);
+            let now = Utc::now();
+            let plan = authority::evaluate(now, &stored, names);
+            let Some(made) = authority::carry_out(plan, now, &stored, &self.presented.authorities, names)? else { return Ok(stored) };
+            secret.data.get_or_insert_default().extend(to_data(&made));
+            let post = PostParams { field_manager: Some(names::WEBHOOK_FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            match write(|| format!("write {}", what()), api.replace(name, &post, &secret)).await {
+                Ok(_) => {
+                    let why = match plan {
+                        Plan::RenewAll(why) | Plan::RenewLeaf(why) => why,
+                        Plan::Keep | Plan::DropOld => "every replica has changed over to the new CA",
+                    };
+                    info!(secret = name, why, "certificate written");
+                    return Ok(made);
+                }
+                Err(error) if error.answer().is_some_and(kube::core::Status::is_conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CertificateError::Contended)
+    }
+
+    /// Writes the CA into both webhook configurations where it is another. True when something was written.
+    async fn tell(&self, authorities: &[u8]) -> Result<bool, CertificateError> {
+        let names = &self.config.webhook;
+        let mutating = self.tell_one(&names.mutating_configuration, authorities, |config: &MutatingWebhookConfiguration| {
+            config.webhooks.iter().flatten().map(|webhook| (webhook.name.clone(), webhook.client_config.clone())).collect()
+        });
+        let validating = self.tell_one(&names.validating_configuration, authorities, |config: &ValidatingWebhookConfiguration| {
+            config.webhooks.iter().flatten().map(|webhook| (webhook.name.clone(), webhook.client_config.clone())).collect()
+        });
+        let (mutating, validating) = tokio::try_join!(mutating, validating)?;
+        Ok(mutating || validating)
+    }
+
+    async fn tell_one<K>(
+        &self,
+        name: &str,
+        authorities: &[u8],
+        webhooks: impl Fn(&K) -> Vec<(String, WebhookClientConfig)>,
+    ) -> Result<bool, CertificateError>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let what = || format!("{} '{name}'", K::kind(&()));
+        let config = read(what, api.get_opt(name)).await?.ok_or_else(|| CertificateError::Missing(what()))?;
+        let patch = bundle::patch(&webhooks(&config), authorities)
+            .map_err(|webhook| CertificateError::Missing(format!("webhook '{webhook}' in {}", what())))?;
+        if patch.is_empty() {
+            return Ok(false);
+        }
+        let params = PatchParams { field_manager: Some(names::WEBHOOK_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        write(|| format!("write the CA into {}", what()), api.patch(name, &params, &Patch::<()>::Json(patch))).await?;
+        info!(configuration = what(), "CA written");
+        Ok(true)
+    }
+}
+
+const AUTHORITIES: &str = "ca.crt";
+const AUTHORITY_KEY: &str = "ca.key";
+const LEAF: &str = "tls.crt";
+const LEAF_KEY: &str = "tls.key";
+
+fn from_secret(secret: &Secret) -> Stored {
+    let value = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.clone()).unwrap_or_default();
+    Stored { authorities: value(AUTHORITIES), authority_key: value(AUTHORITY_KEY), leaf: value(LEAF), leaf_key: value(LEAF_KEY) }
+}
+
+fn to_data(stored: &Stored) -> [(String, ByteString); 4] {
+    let value = |key: &str, value: &[u8]| (key.to_owned(), ByteString(value.to_vec()));
+    [
+        value(AUTHORITIES, &stored.authorities),
+        value(AUTHORITY_KEY, &stored.authority_key),
+        value(LEAF, &stored.leaf),
+        value(LEAF_KEY, &stored.leaf_key),
+    ]
+}
+
+async fn file(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    tokio::fs::read(path).await.map_err(|source| CertificateError::File { path: path.display().to_string(), source })
+}

@@ -1,0 +1,106 @@
+//! Admission: the webhook that stamps who asks and answers `kubectl apply` itself with what the controller would say.
+//!
+//! It has no rule of its own: it gathers facts and asks `domain`. It writes nothing but its certificate and the CA in the webhook
+//! configurations, and revocation never needs it (T44).
+
+pub mod answer;
+mod author;
+mod authored;
+pub mod authority;
+mod bundle;
+pub mod certificates;
+pub mod desk;
+mod fair;
+mod mutate;
+mod review;
+pub mod server;
+pub mod stamp;
+mod validity;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::Config,
+    gather::surroundings::World,
+    listen::listen,
+    observe::{
+        health::Health,
+        metrics::{AdmissionMetrics, Metrics},
+        watches,
+    },
+};
+use certificates::Served;
+use desk::Desk;
+use kube_io::watches::PutBack;
+
+/// What readiness calls the caches.
+pub const CACHES: &str = "caches";
+/// Everything that must be there before the webhook is ready.
+pub const NEEDS: [&str; 3] = [CACHES, certificates::NEED, watches::NEED];
+
+/// Why the webhook ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmissionError {
+    /// It cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It cannot serve.
+    #[error("cannot serve: {0}")]
+    Serve(std::io::Error),
+    /// TLS cannot be set up.
+    #[error("cannot serve TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A watch ended, which goes on for ever.
+    #[error("a watch ended")]
+    WatchEnded,
+    /// An old copy of the API server's store was restored.
+    #[error(transparent)]
+    PutBack(#[from] PutBack),
+}
+
+/// Runs the webhook until `shutdown`. It listens at once; connections fail until there is a certificate, and `health` says so.
+pub async fn run(
+    client: Client,
+    config: Config,
+    address: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), AdmissionError> {
+    let cannot = |source| AdmissionError::Listen { address, source };
+    let listener = listen(address).map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    let local = listener.local_addr().map_err(cannot)?;
+
+    let world = Arc::new(World::for_admission(client.clone()));
+    watches::show(&world.watches, &metrics);
+    let watches = world.watches.clone();
+    let served = Arc::new(Served::default());
+    let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
+    let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk, AdmissionMetrics::registered(&metrics)), shutdown);
+    info!(address = %local, what = "webhook", "listening");
+
+    let synced = async {
+        world.synced().await;
+        health.set(CACHES, true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = serving => ended,
+        () = world.follow(|_| {}) => Err(AdmissionError::WatchEnded),
+        () = certificates::keep(client, &config, &served, &health) => Ok(()),
+        () = synced => Ok(()),
+        () = watches::tell(&watches, &health) => Ok(()),
+        // What it knows may be of what no longer is, as with the controllers: they see it by the Lease, which is none of its business.
+        () = watches.went_back() => Err(PutBack.into()),
+    }
+}

@@ -1,0 +1,230 @@
+//! The validating webhook for what people write: requests and decisions. It gathers, and `domain` decides.
+
+use chrono::TimeDelta;
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use kube::core::admission::Operation;
+
+use super::{
+    answer::{Answer, audit},
+    desk::{Desk, Write},
+    stamp,
+};
+use crate::gather::{
+    beside::{self, Bindings, From},
+    debts, live,
+    surroundings::Source,
+};
+use api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp};
+use domain::{
+    Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting,
+    author::Question,
+    bounds,
+    convert::{self, attributes},
+    decide::decide,
+    decisions, person,
+};
+use kube_io::{
+    access::{Access, ask},
+    cache::Key,
+    call::ReadError,
+    horizon::AsOf,
+};
+
+/// Most questions about one decision that are on their way at the same time.
+const AT_ONCE: usize = 16;
+
+impl Desk {
+    /// A request is taken when, as things stand, it would be granted or wait for people.
+    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+        if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
+            return Ok(answer);
+        }
+        let request: RoleActivationRequest = match write.typed() {
+            Ok(request) => request,
+            Err(answer) => return Ok(answer),
+        };
+        if request.metadata.creation_timestamp.is_none() {
+            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
+        }
+        if let Err(refusal) = stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info) {
+            return Ok(refusal.into());
+        }
+        // A status in a new object is thrown away by the API server and must not count here either.
+        let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
+        let now = request.object.created;
+        let snapshot = arriving(Box::pin(self.snapshot(request, Source::Cache)).await?);
+        let verdict = decide(&snapshot, &self.settings, now);
+        if verdict.refusal().is_none() {
+            return Ok(taken(&snapshot, &verdict));
+        }
+        // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
+        let snapshot = arriving(Box::pin(self.snapshot(snapshot.request, Source::Server)).await?);
+        let verdict = decide(&snapshot, &self.settings, now);
+        Ok(verdict.refusal().map_or_else(|| taken(&snapshot, &verdict), Answer::from))
+    }
+
+    /// A decision is taken when it counts, or says no more than what has happened already. Nothing of it rests on a cache.
+    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+        if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
+            return Ok(answer);
+        }
+        let decision: ActivationDecision = match write.typed() {
+            Ok(decision) => decision,
+            Err(answer) => return Ok(answer),
+        };
+        if decision.metadata.creation_timestamp.is_none() {
+            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
+        }
+        if let Err(refusal) = stamp::check("spec.decider", decision.spec.decider.as_ref(), &write.asked.user_info) {
+            return Ok(refusal.into());
+        }
+        let request = match self.request(write.namespace(), &decision.spec.request_ref.name).await? {
+            Ok(request) => request.facts,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        if let Err(refusal) = belongs(&decision, &request) {
+            return Ok(refusal.into());
+        }
+        let decision = convert::object(&decision.metadata, decision.spec);
+        // Whoever repeats what can have no effect causes no further reads.
+        if let Err(refusal) = decisions::review_alone(&request, &decision, &self.settings) {
+            return Ok(refusal.into());
+        }
+        // The cached policy tells how many there can be: as many are read, and one more tells that there are too many.
+        let policy = self.world.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
+        let policy = policy.and_then(|key| self.world.policies.get(&key));
+        let most = bounds::most_decisions(policy.as_ref().and_then(Lookup::found).map(|policy| &policy.spec));
+        let Some(_place) = self.lists.acquire().await.ok() else { return Ok(Answer::unclear("what was decided", "this replica ends")) };
+        let ((said, unread), mut snapshot) = tokio::try_join!(
+            live::decisions(&self.client, &request, AsOf::Now, Some(most)),
+            Box::pin(self.snapshot(request.clone(), Source::Server))
+        )?;
+        (snapshot.decisions, snapshot.unread) = (said, unread);
+        let reviewed = decisions::review(&snapshot, &decision, &self.settings, decision.created);
+        if reviewed.is_ok()
+            && let Some(answer) = self.acts_as_the_decider(&request, &decision.spec).await?
+        {
+            return Ok(answer);
+        }
+        Ok(match reviewed {
+            Ok(()) => Answer::allowed().noting([
+                (audit::REQUEST_UID, request.object.uid),
+                (audit::DECISION, decision.spec.decision.as_str().to_owned()),
+                (audit::DIGEST, decision.spec.digest.unwrap_or_default()),
+            ]),
+            Err(refusal) => refusal.into(),
+        })
+    }
+
+    /// The answer to a `ServiceAccount` that decides on the request of somebody who could act as it. What cannot be told counts against the
+    /// decision.
+    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, ReadError> {
+        let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(None) };
+        let Ok(account) = person::account(decider) else { return Ok(None) };
+        let questions = acting::questions(said.decision, decider, &account);
+        let asked: Vec<_> = questions.iter().map(|question| self.may_requester(requester, question)).collect();
+        let answers: Vec<Access> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        for (question, access) in questions.iter().zip(answers) {
+            match access {
+                Access::No => {}
+                Access::Yes => return Ok(Some(acting::refusal(requester, &request.object.name, decider, question).into())),
+                Access::Unclear(error) => {
+                    return Ok(Some(Answer::unclear(
+                        &format!("whether '{}' can act as '{}'", requester.username, decider.username),
+                        &error,
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks about a requester, of whom the stamp is all that is known.
+    async fn may_requester(&self, requester: &Stamp, question: &Question<'_>) -> Result<Access, ReadError> {
+        let spec = SubjectAccessReviewSpec {
+            user: Some(requester.username.to_string()),
+            uid: requester.uid.as_ref().map(ToString::to_string),
+            groups: Some(acting::groups(requester)),
+            extra: Some(requester.extra.clone()),
+            resource_attributes: Some(attributes(question)),
+            ..SubjectAccessReviewSpec::default()
+        };
+        ask(&self.client, || format!("whether '{}' may {} {}", requester.username, question.verb, question.resource), spec).await
+    }
+
+    /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.
+    async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, ReadError> {
+        let name = &request.object.spec.eligibility_ref.name;
+        let around = self.world.surroundings(name, &request.namespace, source);
+        let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
+        // What a cache has not seen yet, the controller has before it grants.
+        let from = match source {
+            Source::Cache => From::Caches(&self.settings.identities, 0, AsOf::AT_HAND),
+            Source::Server => From::Lists(AsOf::Now),
+        };
+        let mut peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
+        let debts = debts::of_requester(&self.client, &self.world, &self.settings.identities, &request, &around, &mut peers).await?;
+        Ok(Snapshot {
+            peers,
+            debts,
+            base,
+            namespace: around.namespace,
+            eligibility: around.eligibility,
+            policy: around.policy,
+            role: around.role,
+            decisions: Vec::new(),
+            unread: Unread::default(),
+            binding: Binding::Unread,
+            guards: Guards::Unasked,
+            request,
+        })
+    }
+}
+
+/// The answer to a request that may be stored. Its name may not be in the audit log, since `generateName` makes it; its UID is.
+fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
+    let digest = verdict.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+    Answer::allowed().noting([(audit::REQUEST_UID, snapshot.request.object.uid.clone()), (audit::DIGEST, digest)])
+}
+
+/// The snapshot of a request that is not stored yet. What is stored came before it, also within the same second: left to the UIDs, the
+/// newcomer could go first and the other one, which people may be deciding on, would be denied in its favour.
+fn arriving(mut snapshot: Snapshot) -> Snapshot {
+    let before = snapshot.request.object.created - TimeDelta::seconds(1);
+    snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
+    snapshot
+}
+
+/// The answer to an update of what cannot be changed; none for a creation. A write that changes nothing passes, such as
+/// `kubectl apply --server-side` of what is stored.
+fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
+    if write.asked.operation == Operation::Create {
+        return None;
+    }
+    let same = write.old.is_some_and(|old| stamp::same_spec(write.object, old) && stamp::same_metadata(write.object, old));
+    Some(if same { Answer::allowed() } else { Refusal::new(Reason::InvalidField, sentence).into() })
+}
+
+/// The refusal of a decision whose reference is not the one that was stamped: what a later webhook overwrote (T1). That it is about
+/// another request of the same name, the rules say (T3).
+fn belongs(decision: &ActivationDecision, request: &RequestFacts) -> Result<(), Refusal> {
+    let reference = &decision.spec.request_ref;
+    if reference.uid.as_ref() != Some(&request.object.uid) {
+        return Ok(());
+    }
+    let requester = request.object.spec.requester.as_ref().map_or("", |requester| requester.username.as_str());
+    if reference.requester.as_ref().map_or("", |requester| requester.as_str()) != requester {
+        return Err(Refusal::new(
+            Reason::UserInfoMissing,
+            "spec.requestRef.requester is not who made the request; leave it out, it is written for you",
+        ));
+    }
+    if decision.metadata.owner_references.as_deref() != Some(&[stamp::owner(request)]) {
+        return Err(Refusal::new(
+            Reason::UserInfoMissing,
+            "a decision is owned by its request alone; leave metadata.ownerReferences out, it is written for you",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! The webhook's server: two paths over TLS. Handlers only read the question, bound the time and log refusals.
+
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Extension, Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use futures::StreamExt;
+use kube::core::admission::Operation;
+use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::timeout_at,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    AdmissionError,
+    answer::{Answer, Asked, Unopened, Unread},
+    desk::{Class, Desk, Phase, UNKNOWN, kind_of},
+    fair::{Fair, Permits},
+};
+use crate::{
+    http_server::{HttpServer, Peer, Stay},
+    observe::metrics::{AdmissionMetrics, Review},
+};
+use api::text::printable;
+
+/// Longest body: what the API server itself takes at most.
+const MAX_BODY: usize = 3 << 20;
+/// Longest body that is read beside any number of others. Few questions are longer, and those are read some at a time.
+const SHORT_BODY: usize = 64 << 10;
+/// Most longer bodies at a time, and most of one address. Short ones never wait for them, and whoever sends long ones, and slowly, is in
+/// nobody else's way.
+const LONG_BODIES: u32 = 8;
+const LONG_BODIES_OF_ONE: u32 = 4;
+/// Longest examination, below the five seconds after which the API server no longer listens.
+const EXAMINATION: Duration = Duration::from_secs(4);
+/// Longest stay of a request, with the reading of its body.
+const STAY: Duration = Duration::from_secs(6);
+/// How long running requests may take when the process ends.
+const GRACE: Duration = Duration::from_secs(5);
+/// Most connections at a time. An API server keeps up to 25 of them open for its next questions.
+const CONNECTIONS: usize = 256;
+/// Longest time from the opening of a connection to its first question.
+const FIRST: Duration = Duration::from_secs(5);
+/// How long a connection may idle. API servers close theirs after 90 seconds. Were it done here before, a question that is on its way in
+/// that moment would be lost, and somebody's write refused.
+const IDLE: Duration = Duration::from_secs(100);
+
+/// Who answers, and what is counted of it.
+#[derive(Clone)]
+struct Counter {
+    desk: Arc<Desk>,
+    metrics: AdmissionMetrics,
+    long_bodies: Arc<Fair>,
+}
+
+/// Both webhooks.
+pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
+    Router::new()
+        .route("/mutate", post(mutate))
+        .route("/validate", post(validate))
+        .layer(middleware::from_fn(bounded))
+        .with_state(Counter { desk, metrics, long_bodies: Arc::new(Fair::new(LONG_BODIES, LONG_BODIES_OF_ONE)) })
+}
+
+/// Serves until `shutdown`; then what runs is finished.
+pub async fn serve(
+    listener: TcpListener,
+    certificates: Arc<dyn ResolvesServerCert>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), AdmissionError> {
+    let server = server(certificates, router)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(AdmissionError::Serve)?;
+    server.serve(listener, shutdown, GRACE).await;
+    Ok(())
+}
+
+fn server(certificates: Arc<dyn ResolvesServerCert>, router: Router) -> Result<HttpServer, AdmissionError> {
+    let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+    let mut tls = tls.with_no_client_auth().with_cert_resolver(certificates);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stay = Stay::Kept { first: FIRST, idle: IDLE };
+    Ok(HttpServer { connections: CONNECTIONS, stay, tls: Some(TlsAcceptor::from(Arc::new(tls))), router })
+}
+
+async fn bounded(request: Request, next: Next) -> Response {
+    let Ok(response) = tokio::time::timeout(STAY, next.run(request)).await else {
+        return (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response();
+    };
+    response
+}
+
+async fn mutate(State(counter): State<Counter>, peer: Option<Extension<Peer>>, body: Body) -> Response {
+    answer(&counter, Phase::Mutate, peer.map(|Extension(peer)| peer), body).await
+}
+
+async fn validate(State(counter): State<Counter>, peer: Option<Extension<Peer>>, body: Body) -> Response {
+    answer(&counter, Phase::Validate, peer.map(|Extension(peer)| peer), body).await
+}
+
+async fn answer(counter: &Counter, phase: Phase, peer: Option<Peer>, body: Body) -> Response {
+    let (body, place) = match whole(body, peer, &counter.long_bodies).await {
+        Ok(whole) => whole,
+        Err(refused) => return refused.into_response(),
+    };
+    let start = Instant::now();
+    let end = tokio::time::Instant::now() + EXAMINATION;
+    let count = |kind, operation, answer: &Answer| {
+        let code = answer.code();
+        let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
+        counter.metrics.answered(&review, code, start.elapsed());
+    };
+    let question = question(&body, peer, &counter.desk, end).await;
+    match question {
+        Ok((asked, _permits)) => {
+            // What has been read is no longer held twice.
+            drop((body, place));
+            let examined = timeout_at(end, counter.desk.examine(phase, &asked)).await;
+            let answer = examined.unwrap_or_else(|_| late());
+            log(&asked, peer, &answer);
+            count(kind_of(&asked), word(&asked.operation), &answer);
+            Json(answer.into_review(&asked.uid)).into_response()
+        }
+        Err(Unread::Question { uid, answer }) => {
+            count(UNKNOWN, UNKNOWN, &answer);
+            Json(answer.into_review(&uid)).into_response()
+        }
+        Err(Unread::NoReview(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+/// What is said about a body that is not taken.
+type Said = (StatusCode, String);
+
+/// All of a body, and the permit of a long one.
+async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Vec<u8>, Option<Permits<'_>>), Said> {
+    let mut whole: Vec<u8> = Vec::new();
+    let mut place = None;
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            let why = printable(&error.to_string());
+            (StatusCode::BAD_REQUEST, format!("the body cannot be read: {why}\n"))
+        })?;
+        let length = whole.len() + part.len();
+        if length > MAX_BODY {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes, and no more are read\n")));
+        }
+        if length > SHORT_BODY && place.is_none() {
+            place = Some(long_bodies.acquire(peer, 1).await);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok((whole, place))
+}
+
+/// The question of a body, once there are permits for it, which has to be before `end`.
+async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Permits<'a>), Unread> {
+    let unopened = beside_others(body, || Unopened::new(body))?;
+    let class = unopened.class();
+    let Ok(permits) = timeout_at(end, desk.permits(class, peer, unopened.permits())).await else {
+        return Err(unopened.refused(late()));
+    };
+    let asked = beside_others(body, || unopened.question())?;
+    if Class::of(&asked.resource.resource) != class {
+        let answer = Box::new(Answer::Malformed("the question names two resources".to_owned()));
+        return Err(Unread::Question { uid: asked.uid, answer });
+    }
+    Ok((asked, permits))
+}
+
+/// Works through a body. A long one takes a while, and as many of them as there are processors would keep all others waiting: then this
+/// thread goes on with it alone.
+fn beside_others<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
+    let may_block = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if body.len() > SHORT_BODY && may_block { tokio::task::block_in_place(work) } else { work() }
+}
+
+fn late() -> Answer {
+    Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again"))
+}
+
+const fn word(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}
+
+/// One line for each refusal. What people wrote is a field, printable and quoted: it cannot pass for a line or a field of ours (T13).
+/// Nobody authenticates to the webhook, so the user is whom the caller claims to ask for; the audit log of the API server knows.
+fn log(asked: &Asked, peer: Option<Peer>, answer: &Answer) {
+    let Some((reason, message)) = answer.refusal() else { return };
+    let generated = asked.object.as_ref().and_then(|object| object.metadata.generate_name.clone());
+    let name = if asked.name.is_empty() { generated.unwrap_or_default() } else { asked.name.clone() };
+    let namespace = asked.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    info!(
+        claimed_user = printable(asked.user_info.username.as_deref().unwrap_or_default()),
+        kind = printable(&asked.kind.kind),
+        object = printable(&namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"))),
+        reason = reason.as_str(),
+        why = message.as_str(),
+        dry_run = asked.dry_run,
+        peer = peer.map(|Peer(address)| address.to_string()),
+        "refused"
+    );
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

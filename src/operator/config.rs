@@ -1,0 +1,191 @@
+//! The file that the chart renders for both processes.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Deserializer};
+
+use api::{Duration, identity::SERVICE_ACCOUNT_PREFIX};
+use domain::{Settings, namespace::GuardedLabels, person::Identities};
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration.
+    #[error("the configuration {path} cannot be used: {source}")]
+    Parse {
+        /// Its path.
+        path: String,
+        /// Why, with line and column.
+        source: serde_json::Error,
+    },
+}
+
+/// The configuration of controller and webhook.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Namespace in which the operator runs.
+    pub operator_namespace: String,
+    /// The controller.
+    pub controller: Controller,
+    /// The webhook.
+    pub webhook: Webhook,
+    /// Longest grant of all.
+    pub max_grant: Duration,
+    /// How user names are compared.
+    #[serde(default, deserialize_with = "or_default")]
+    pub identity: Identity,
+    /// Namespaces of the cluster itself in which grants are allowed.
+    #[serde(default, deserialize_with = "or_default")]
+    pub system_namespaces: Vec<String>,
+    /// Labels of namespaces that only some may change.
+    #[serde(default, deserialize_with = "or_default")]
+    pub guarded_labels: LabelGuard,
+    /// How the guards are proven.
+    #[serde(default, deserialize_with = "or_default")]
+    pub guards: Proof,
+}
+
+/// How the guards are proven.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Proof {
+    /// Names of policies and webhooks of others that may refuse a probe before the guard that it asks.
+    #[serde(deserialize_with = "or_default")]
+    pub may_answer_first: Vec<String>,
+}
+
+/// Names of the controller's objects in the operator's namespace.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Controller {
+    /// Its `ServiceAccount`.
+    pub service_account: String,
+    /// The Lease that says which replica grants.
+    pub lease: String,
+}
+
+/// Names of the webhook's objects.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Webhook {
+    /// Its `ServiceAccount`.
+    pub service_account: String,
+    /// Where its serving certificate comes from.
+    pub certificate: Certificate,
+    /// Name of the `MutatingWebhookConfiguration`.
+    pub mutating_configuration: String,
+    /// Name of the `ValidatingWebhookConfiguration`.
+    pub validating_configuration: String,
+}
+
+/// Where the webhook's serving certificate comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Certificate {
+    /// The webhook makes its own CA and certificate.
+    #[serde(rename_all = "camelCase")]
+    SelfManaged {
+        /// Name of the Secret that keeps both.
+        secret: String,
+        /// Names under which the API server reaches the webhook.
+        dns_names: Vec<String>,
+    },
+    /// Somebody else (cert-manager) writes `tls.crt` and `tls.key` into this folder.
+    Directory(std::path::PathBuf),
+}
+
+/// How user names are compared.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Identity {
+    /// Prefixes that authenticators put before a name.
+    #[serde(deserialize_with = "or_default")]
+    pub prefixes: Vec<String>,
+    /// Other names of a person, by name.
+    #[serde(deserialize_with = "or_default")]
+    pub aliases: BTreeMap<String, String>,
+}
+
+/// Labels of namespaces that a policy in the API server guards.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LabelGuard {
+    /// Whole keys.
+    #[serde(deserialize_with = "or_default")]
+    pub keys: Vec<String>,
+    /// Beginnings of keys.
+    #[serde(deserialize_with = "or_default")]
+    pub prefixes: Vec<String>,
+}
+
+/// A value that is null, as one that is not there: Helm makes that of a key with nothing behind it.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+impl Config {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = || path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown(), source })?;
+        serde_json::from_str(&text).map_err(|source| ConfigError::Parse { path: shown(), source })
+    }
+
+    /// What the rules need of it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            operator_namespace: self.operator_namespace.clone(),
+            max_grant: self.max_grant,
+            identities: Identities::new(&self.identity.prefixes, &self.identity.aliases),
+            system_namespaces: self.system_namespaces.clone(),
+            guarded_labels: GuardedLabels { keys: self.guarded_labels.keys.clone(), prefixes: self.guarded_labels.prefixes.clone() },
+        }
+    }
+
+    /// User name of the controller: "the operator" in every policy.
+    #[must_use]
+    pub fn operator(&self) -> String {
+        format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", self.operator_namespace, self.controller.service_account)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The least that a configuration says.
+    pub(crate) fn least() -> Value {
+        json!({
+            "operatorNamespace": "jit-system",
+            "controller": {"serviceAccount": "jit-rbac-controller", "lease": "jit-rbac-controller"},
+            "webhook": {
+                "serviceAccount": "jit-rbac-webhook", "certificate": {"directory": "/tls"},
+                "mutatingConfiguration": "jit-rbac", "validatingConfiguration": "jit-rbac",
+            },
+            "maxGrant": "24h",
+        })
+    }
+
+    #[test]
+    fn null_is_as_if_it_were_not_there() {
+        let mut config = least();
+        config["systemNamespaces"] = Value::Null;
+        config["identity"] = json!({"prefixes": ["oidc:"], "aliases": null});
+        config["guardedLabels"] = Value::Null;
+        let config: Config = serde_json::from_value(config).unwrap();
+        assert!(config.system_namespaces.is_empty() && config.guarded_labels.keys.is_empty());
+        assert_eq!((config.identity.prefixes, config.identity.aliases), (vec!["oidc:".to_owned()], BTreeMap::new()));
+    }
+}

@@ -1,0 +1,70 @@
+//! The way to the API server, and the way out.
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::observe::health::Health;
+use kube_io::{
+    clock::Clock,
+    connect::{AskAgain, attempt},
+};
+
+/// What a process lacks until the API server has answered once.
+pub const NEED: &str = "api-server";
+/// How long a process may take to end once it was asked to.
+pub const PATIENCE_AT_STOP: Duration = Duration::from_secs(8);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
+/// longer and longer. `clock` hears what time it is there, from every answer.
+pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
+    tokio::select! {
+        client = reach(process, again, clock, health) => Some(client),
+        () = stop.cancelled() => None,
+    }
+}
+
+async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -> Client {
+    let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match attempt(&agent, again, clock).await {
+            Ok(client) => {
+                health.set(NEED, true);
+                return client;
+            }
+            Err(why) => {
+                warn!(why, again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "cannot reach the API server");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// A name for this replica where nobody gave one: host and process.
+#[must_use]
+pub fn identity() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "jit-rbac".to_owned(), |name| name.trim().to_owned());
+    format!("{host}-{}", std::process::id())
+}
+
+/// Cancels `stop` on SIGTERM and SIGINT.
+pub async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("cannot listen for signals");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("asked to stop");
+    stop.cancel();
+}

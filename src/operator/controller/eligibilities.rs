@@ -1,0 +1,169 @@
+//! Eligibilities: whether they can be used, what their role allows, which namespaces they cover.
+
+use std::sync::Arc;
+
+use kube::Api;
+use tracing::warn;
+
+use super::{
+    context::Context,
+    ready::{self, ReportError},
+};
+use crate::{gather::surroundings::Source, queue::Next};
+use api::{
+    ApprovalPolicySpec, Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus, conditions,
+    eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
+    names,
+};
+use domain::{Lookup, Object, Refusal, author, checked, convert, eligibility, namespace, policy, risks};
+use kube_io::{
+    access::{self, Access},
+    cache::Key,
+    call::read,
+};
+
+/// Reports on one eligibility. Only the holder of the Lease does.
+pub async fn work(context: &Arc<Context>, key: Key) -> Next {
+    if !context.leadership.held() {
+        return Next::Done;
+    }
+    match report(context, &key).await {
+        Ok(next) => next,
+        Err(error) => {
+            warn!(eligibility = %key, %error, "the eligibility must wait");
+            Next::Retry
+        }
+    }
+}
+
+async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> {
+    let api: Api<RoleEligibility> = Api::all(context.client.clone());
+    let Some(stored) = read(|| format!("eligibility '{key}'"), api.get_opt(&key.name)).await? else { return Ok(Next::Done) };
+    let before = stored.status.clone().unwrap_or_default();
+    let generation = stored.metadata.generation;
+    let object = convert::object(&stored.metadata, stored.spec.clone());
+    let role = cluster_role(context, &object.spec.role_ref).await?;
+    let checked = match convert::deletion(&stored.metadata) {
+        Some(deletion) => Err(Refusal::new(Reason::EligibilityRemoved, format!("the eligibility {deletion}"))),
+        None => check(context, &object, &role).await?,
+    };
+    let note = checked.as_ref().ok().cloned().flatten();
+    let standing = eligibility::standing(&object, checked.map(drop), context.now());
+    let status = RoleEligibilityStatus {
+        observed_generation: generation,
+        conditions: conditions::merge(&before.conditions, &ready::of_eligibility(&standing, note.as_deref()), generation, context.now()),
+        role: Some(role_status(&object.spec.role_ref, &role)),
+        namespaces: Some(namespaces(context, &object.spec)),
+    };
+    ready::report(&context.client, &stored, &before, &status).await?;
+    // Usable says "over" and "not begun" without anybody touching the object.
+    let spec = &object.spec;
+    let ahead = [spec.start_time, spec.end_time].into_iter().flatten().filter(|at| *at > context.now()).min();
+    Ok(ahead.map_or(Next::Done, Next::At))
+}
+
+type ClusterRole = Option<Lookup<domain::RoleFacts>>;
+
+/// The `ClusterRole`; none for a Role, which is another one in each namespace.
+async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, ReportError> {
+    match role.kind {
+        RoleKind::ClusterRole => Ok(Some(context.world.role(role, "", Source::Cache).await?)),
+        RoleKind::Role => Ok(None),
+    }
+}
+
+/// Whether it can be used at all, with what is to be told of it then: the same checks that a request meets, those of a person, a namespace and a time aside.
+async fn check(
+    context: &Arc<Context>,
+    object: &Object<RoleEligibilitySpec>,
+    role: &ClusterRole,
+) -> Result<Result<Option<String>, Refusal>, ReportError> {
+    let name = &object.spec.policy_ref.name;
+    let found = context.world.policy(name, Source::Cache).await?;
+    let checked = context.guards.check_eligibility(object);
+    let checked = checked.and_then(|()| eligibility::check(&object.spec, &context.settings)).and_then(|()| match &found {
+        Lookup::Found(found) => context
+            .guards
+            .check_policy(found)
+            .and_then(|()| policy::check(&found.spec, &context.settings))
+            .map_err(|refusal| Refusal::new(Reason::PolicyNotReady, format!("policy '{name}' cannot be used: {refusal}")))
+            .and_then(|()| policy::check_eligibility(object, found)),
+        Lookup::Absent => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' does not exist"))),
+        Lookup::Deleting(deletion) => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' {deletion}"))),
+        Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("policy '{name}' cannot be read: {why}"))),
+    });
+    let checked = checked.and_then(|()| match role {
+        Some(Lookup::Absent) => {
+            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name)))
+        }
+        Some(Lookup::Deleting(deletion)) => {
+            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' {deletion}", object.spec.role_ref.name)))
+        }
+        Some(Lookup::Unreadable(why)) => {
+            Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name)))
+        }
+        Some(Lookup::Found(found)) => risks::check(&object.spec.role_ref, &found.rules, &object.spec.accept_risks),
+        None => Ok(()),
+    });
+    if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
+        return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
+    }
+    let Some(policy) = found.found() else { return Ok(checked.map(|()| None)) };
+    Ok(checked.and_then(|()| checked_somewhere(context, object, policy)))
+}
+
+/// What is to be told of an eligibility that can be activated; the refusal, where the authors' checks stand in none of its namespaces.
+fn checked_somewhere(
+    context: &Context,
+    object: &Object<RoleEligibilitySpec>,
+    policy: &Object<ApprovalPolicySpec>,
+) -> Result<Option<String>, Refusal> {
+    let checked = context.world.namespaces.pick(|key, facts| {
+        let covered = namespace::covers(&object.spec, &key.name, facts) && !facts.terminating;
+        covered.then(|| (key.name.clone(), checked::stands(object, policy, &key.name, facts).err()))
+    });
+    let all = checked.len();
+    let mut refused: Vec<_> = checked.into_iter().filter_map(|(name, refusal)| Some((name, refusal?))).collect();
+    refused.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    match (refused.len(), refused.into_iter().next()) {
+        (many, Some((_, refusal))) if many == all => Err(refusal),
+        (_, Some((_, refusal))) => Ok(Some(format!("it can be activated, but not everywhere: {}", refusal.message))),
+        (_, None) if object.is_unrecorded() => Ok(Some(format!(
+            "it can be activated; its spec is older than the annotation {}, so a namespace that is made anew needs no new check of the author: \
+             change any field to have it recorded",
+            names::AUTHOR_CHECK
+        ))),
+        (_, None) => Ok(None),
+    }
+}
+
+/// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).
+async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
+    if context.bindable.has(role) {
+        return Ok(true);
+    }
+    let what = || format!("whether {} '{}' may be bound", role.kind, role.name);
+    let may = access::ask_of_us(&context.client, what, convert::attributes(&author::bind(role, None))).await? == Access::Yes;
+    if may {
+        context.bindable.note(role);
+    }
+    Ok(may)
+}
+
+fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {
+    match found {
+        Some(Lookup::Found(found)) => found.rules.status(role.kind, &role.name, true),
+        _ => RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() },
+    }
+}
+
+fn namespaces(context: &Arc<Context>, spec: &RoleEligibilitySpec) -> NamespacesStatus {
+    let mut names = context.world.namespaces.pick(|key, facts| {
+        let covered = namespace::covers(spec, &key.name, facts) && namespace::protected(spec, &key.name, &context.settings).is_ok();
+        covered.then(|| key.name.clone())
+    });
+    names.sort_unstable();
+    let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    names.truncate(MAX_SHOWN_NAMESPACES);
+    NamespacesStatus { count, names }
+}

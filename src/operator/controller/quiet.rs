@@ -1,0 +1,99 @@
+//! Which grants need no look when a replica starts or takes over.
+//!
+//! It looks at everything then, since nobody may have acted on what happened before. Tens of thousands of grants that just run would be
+//! three calls each, and while the API server answers them it ends grants late. Of most of them the caches show that nothing is due: those
+//! wait for their turn behind the others, some a second.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::context::Context;
+use api::{State, names::binding_name};
+use domain::{Binding, BindingAction, RequestFacts, Snapshot, Unread, decide::decide};
+use kube_io::cache::Key;
+
+/// So many are looked at without a pause between them.
+const AT_ONCE: u32 = 200;
+/// Pause between two of the others: what they cost the API server is then a twentieth of what two of its cores can do.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// True for a grant of which the caches show everything that a decision about it reads, but for its decisions, and nothing of it is due:
+/// it runs, its binding is its own and ends when its record says, and eligibility, policy, role and namespace still allow it. Decisions
+/// on it have it looked at by themselves.
+pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
+    let record = &facts.record;
+    if record.state != Some(State::Active) || facts.object.deleting || facts.object.spec.base().is_some() {
+        return false;
+    }
+    let bindings = context.revoker.index().of_request(key);
+    let [binding] = bindings.as_slice() else { return false };
+    if binding.doubted || binding.key.name != binding_name(&facts.object.uid) || Some(binding.deadline) != record.expires_at {
+        return false;
+    }
+    let Some(around) = context.world.known_surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace) else { return false };
+    let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
+    let snapshot = Snapshot {
+        request: facts.clone(),
+        namespace: around.namespace,
+        eligibility: around.eligibility,
+        policy: around.policy,
+        role: around.role,
+        decisions: Vec::new(),
+        unread: Unread::default(),
+        peers: Vec::new(),
+        debts: Vec::new(),
+        base: None,
+        binding: Binding::Unread,
+        guards,
+    };
+    let verdict = decide(&snapshot, &context.settings, context.now());
+    verdict.state == State::Active && verdict.binding != BindingAction::Remove && Some(verdict.reason) == record.reason
+}
+
+/// When the next one of those that wait has its turn.
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<Option<Taken>>);
+
+#[derive(Debug)]
+struct Taken {
+    since: Instant,
+    count: u32,
+}
+
+impl Turns {
+    /// How long the next one waits.
+    pub fn next(&self) -> Duration {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let taken = taken.get_or_insert(Taken { since: now, count: 0 });
+        // Those whose turn has passed make room.
+        let passed = u32::try_from(now.duration_since(taken.since).as_millis() / PAUSE.as_millis()).unwrap_or(u32::MAX);
+        if passed >= taken.count {
+            *taken = Taken { since: now, count: 0 };
+        }
+        taken.count = taken.count.saturating_add(1);
+        let due = taken.since + PAUSE * taken.count.saturating_sub(AT_ONCE);
+        due.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_have_their_turns_one_after_the_other_and_few_at_once() {
+        let turns = Turns::default();
+        let waits: Vec<Duration> = (0..AT_ONCE + 3).map(|_| turns.next()).collect();
+        assert!(waits.iter().take(AT_ONCE as usize).all(Duration::is_zero));
+        assert_eq!(waits[AT_ONCE as usize..], [PAUSE, PAUSE * 2, PAUSE * 3]);
+        tokio::time::advance(PAUSE * 2).await;
+        assert_eq!(turns.next(), PAUSE * 2, "two of them had their turns meanwhile");
+        tokio::time::advance(PAUSE * (AT_ONCE + 10)).await;
+        assert_eq!(turns.next(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,215 @@
+//! What a request's status says, from the verdict and from what it said before.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use api::{
+    Line, Reason, RoleActivationRequestStatus, State,
+    conditions::{self, ACTIVE, APPROVED, READY, RECONCILING, SETTLED, STALLED, Set},
+    eligibility::{RoleKind, RoleStatus},
+    request::{BindingRef, MAX_TIMELINE, ReviewState, ReviewStatus, TimelineEntry},
+    text::printable,
+};
+use domain::{Lookup, Snapshot, Verdict, emergency, policy};
+
+/// Who acts where no person does, in timelines.
+pub const OPERATOR: &str = "jit-rbac";
+
+/// The status that `snapshot` and its `verdict` call for. What ended keeps what was said while it ran.
+#[must_use]
+pub fn status(
+    before: &RoleActivationRequestStatus,
+    snapshot: &Snapshot,
+    verdict: &Verdict,
+    binding: Option<BindingRef>,
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+) -> RoleActivationRequestStatus {
+    let state = verdict.state;
+    let granted_before = before.state == Some(State::Active);
+    let digest = verdict.digest.as_ref().map(ToString::to_string);
+    let names: Vec<String> = verdict.counted.iter().map(|c| c.approver.username.to_string()).collect();
+    // From the grant on the report of how it came about stands still.
+    let settled = granted_before || state.is_terminal();
+    let extension = verdict.grant.as_ref().filter(|g| g.began < g.start);
+    // What extends another one is granted before its own term begins.
+    let granted = verdict.grant.as_ref().map(|g| if extension.is_some() { g.start.min(whole_seconds(now)) } else { g.start });
+    let granted_at = granted.or(before.granted_at);
+    RoleActivationRequestStatus {
+        observed_generation: generation,
+        state: Some(state),
+        reason: Some(verdict.reason),
+        conditions: conditions::merge(&before.conditions, &condition_sets(before, verdict), generation, now),
+        digest: if granted_before { before.digest.clone() } else { digest.or_else(|| before.digest.clone()) },
+        awaiting: verdict.awaiting.clone(),
+        role: if granted_before { before.role.clone() } else { role(snapshot).or_else(|| before.role.clone()) },
+        approved_by: if settled && names.is_empty() { before.approved_by.clone() } else { (!names.is_empty()).then(|| names.join(",")) },
+        granted_at,
+        extends_from: extension.map(|g| g.start).or(before.extends_from),
+        started_at: extension.map(|g| g.began).or(before.started_at),
+        expires_at: verdict.grant.as_ref().map(|g| g.deadline).or(before.expires_at),
+        ended_at: if state.is_terminal() { before.ended_at.or(Some(ended_at(granted_at, now))) } else { None },
+        binding_ref: binding.or_else(|| before.binding_ref.clone()),
+        approvals: if settled && verdict.counted.is_empty() {
+            before.approvals.clone()
+        } else {
+            verdict.counted.iter().map(|c| c.record.clone()).collect()
+        },
+        review: verdict.review.clone().or_else(|| before.review.clone()),
+        timeline: timeline(before, snapshot, verdict, now),
+    }
+}
+
+/// The status of a request at an end, once its review has come further. Nothing else of it changes any more.
+#[must_use]
+pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: DateTime<Utc>) -> RoleActivationRequestStatus {
+    let mut status = RoleActivationRequestStatus { review: Some(review.clone()), ..before.clone() };
+    status.timeline = told_once(before.timeline.iter().cloned().chain(review_entry(review, now)).collect());
+    status
+}
+
+fn review_entry(review: &ReviewStatus, now: DateTime<Utc>) -> Option<TimelineEntry> {
+    let (time, actor, event) = match review.state {
+        ReviewState::Owed => return None,
+        ReviewState::Overdue => (whole_seconds(now), OPERATOR, "ReviewOverdue"),
+        ReviewState::Done => (review.reviewed_at.unwrap_or(now), review.reviewed_by.as_ref().map_or("", Line::as_str), "Reviewed"),
+    };
+    Some(entry(time, actor, event, &emergency::in_words(review)))
+}
+
+/// True when two statuses say the same, whatever the times of their conditions.
+#[must_use]
+pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestStatus) -> bool {
+    let timeless = |status: &RoleActivationRequestStatus| {
+        let mut status = status.clone();
+        for condition in &mut status.conditions {
+            condition.last_transition_time = conditions::to_time(DateTime::UNIX_EPOCH);
+        }
+        status
+    };
+    timeless(a) == timeless(b)
+}
+
+pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
+    let state = verdict.state;
+    let approved_before = before.conditions.iter().any(|c| c.type_ == APPROVED && c.status == "True");
+    let active = state == State::Active;
+    let approved = active || state == State::Scheduled || (state.is_terminal() && approved_before);
+    let waits = !state.is_terminal() && !active;
+    let failed = matches!(state, State::Denied | State::TimedOut | State::Failed);
+    let names: Vec<&str> = verdict.counted.iter().map(|c| c.approver.username.as_str()).collect();
+    let by = if names.is_empty() { before.approved_by.clone().unwrap_or_default() } else { names.join(", ") };
+    let approval = match (approved, by.is_empty()) {
+        (true, true) if verdict.review.is_some() => "an emergency: not approved, reviewed afterwards".to_owned(),
+        (true, true) => "approved automatically".to_owned(),
+        (true, false) => format!("approved by {by}"),
+        (false, _) => verdict.message.clone(),
+    };
+    let set = |kind, status, message: &str| Set { kind, status: Some(status), reason: verdict.reason, message: message.to_owned() };
+    let if_true = |kind, status: bool| set(kind, status, if status { &verdict.message } else { "" });
+    // kstatus reads Ready=False as "in progress", unless Stalled is True: what has ended as it should has no Ready. Why a request is as it
+    // is always stands in Active, and in the condition that kstatus prints.
+    let ready = (active || waits || failed).then(|| set(READY, active, &verdict.message));
+    let first = [Some(set(ACTIVE, active, &verdict.message)), ready].into_iter().flatten();
+    let others = [set(APPROVED, approved, &approval), set(SETTLED, !waits, ""), if_true(RECONCILING, waits), if_true(STALLED, failed)];
+    first.chain(others).collect()
+}
+
+fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
+    match &snapshot.role {
+        // Requesters can read neither roles nor rules: a ClusterRole's stand on the eligibility, a Role's only here.
+        Lookup::Found(role) => Some(role.rules.status(role.kind, &role.name, role.kind == RoleKind::Role)),
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => snapshot.eligibility.found().map(|eligibility| {
+            let role = &eligibility.spec.role_ref;
+            RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() }
+        }),
+    }
+}
+
+fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: &Verdict, now: DateTime<Utc>) -> Vec<TimelineEntry> {
+    let request = &snapshot.request.object;
+    let mut entries = before.timeline.clone();
+    let requester = request.spec.requester.as_ref().map(|r| r.username.to_string()).unwrap_or_default();
+    let asked = verdict.asked.map(|d| format!(" for {d}")).unwrap_or_default();
+    let why = request.spec.justification.as_ref().map(|j| format!(": {j}")).unwrap_or_default();
+    if entries.is_empty() {
+        let message = format!("asked for eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
+        entries.push(entry(request.created, &requester, "Requested", &message));
+    }
+    for counted in &verdict.counted {
+        let comment = counted.record.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default();
+        let shorter = counted.duration.map(|d| format!(", for {d}")).unwrap_or_default();
+        let message = format!("approved in stage '{}'{shorter}{comment}", counted.record.stage);
+        entries.push(entry(counted.at, counted.approver.username.as_str(), "Approved", &message));
+    }
+    let actor = verdict.actor.as_deref().unwrap_or(OPERATOR);
+    match verdict.state {
+        State::Active => {
+            entries.extend(verdict.grant.as_ref().map(|grant| {
+                let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, policy::stamp(grant.deadline));
+                entry(whole_seconds(now), OPERATOR, "Granted", &message)
+            }));
+            if verdict.reason == Reason::RoleChanged {
+                entries.push(entry(whole_seconds(now), OPERATOR, Reason::RoleChanged.as_str(), &verdict.message));
+            }
+        }
+        State::Scheduled => entries.push(entry(whole_seconds(now), OPERATOR, State::Scheduled.as_str(), &verdict.message)),
+        state if state.is_terminal() => entries.push(entry(whole_seconds(now), actor, state.as_str(), &verdict.message)),
+        _ => {}
+    }
+    entries.extend(verdict.review.as_ref().and_then(|review| review_entry(review, now)));
+    told_once(entries)
+}
+
+/// The same thing is told once: by what it is, who did it and, for people's approvals, when. Of too many the oldest go, but the first.
+fn told_once(mut entries: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
+    let mut seen = std::collections::BTreeSet::new();
+    entries.retain(|e| seen.insert((e.event.clone(), e.actor.to_string(), (e.event == "Approved").then_some(e.time))));
+    let surplus = entries.len().saturating_sub(MAX_TIMELINE);
+    entries.drain(usize::from(surplus > 0)..(surplus + usize::from(surplus > 0)).min(entries.len()));
+    entries
+}
+
+fn entry(time: DateTime<Utc>, actor: &str, event: &str, message: &str) -> TimelineEntry {
+    TimelineEntry { time, actor: line(actor), event: event.to_owned(), message: line(message) }
+}
+
+/// `text` as a line of at most `MAX` characters, whatever was in it.
+fn line<const MAX: usize>(text: &str) -> Line<MAX> {
+    let shown: String = printable(text).chars().take(MAX).collect();
+    Line::try_from(shown).unwrap_or_default()
+}
+
+/// By how much the clock of this replica may be behind the API server's, which says when something is granted.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+
+/// The end, by this replica's clock, and not before the grant by a clock that is ahead of it.
+fn ended_at(granted_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let ended = whole_seconds(now);
+    granted_at.filter(|granted| *granted > ended && granted.signed_duration_since(ended) <= CLOCKS).unwrap_or(ended)
+}
+
+fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+}
+
+/// True where the Event of the grant has told the end, too: nobody approved it, and it ends as planned.
+#[must_use]
+pub fn was_told(before: &RoleActivationRequestStatus, verdict: &Verdict) -> bool {
+    let planned = (before.state, verdict.state, verdict.reason) == (Some(State::Active), State::Expired, Reason::Expired);
+    planned && before.approvals.is_empty() && verdict.review.is_none()
+}
+
+/// The reasons of a request's condition that are worth a warning in its Events.
+#[must_use]
+pub fn is_warning(state: State, reason: Reason) -> bool {
+    matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)
+        || matches!(
+            reason,
+            Reason::BindingModified
+                | Reason::BindingRemoved
+                | Reason::RoleChanged
+                | Reason::GuardsNotVerified
+                | Reason::ClockSkewed
+                | Reason::BindingRefused
+        )
+}

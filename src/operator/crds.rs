@@ -1,0 +1,62 @@
+//! The `CustomResourceDefinition`s, generated from the types.
+
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
+
+/// Why the CRDs could not be written down.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// A type could not be turned into JSON.
+    #[error("a CRD cannot be serialised: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON could not be turned into YAML.
+    #[error("a CRD cannot be written as YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+/// All four CRDs as `(plural name, YAML)`, in the order in which they are installed.
+pub fn all() -> Result<Vec<(String, String)>, CrdError> {
+    [
+        (RoleEligibility::crd(), RoleEligibility::crd_name()),
+        (ApprovalPolicy::crd(), ApprovalPolicy::crd_name()),
+        (RoleActivationRequest::crd(), RoleActivationRequest::crd_name()),
+        (ActivationDecision::crd(), ActivationDecision::crd_name()),
+    ]
+    .into_iter()
+    .map(|(crd, name)| {
+        let mut value = serde_json::to_value(crd)?;
+        tidy(&mut value);
+        let plural = name.split('.').next().unwrap_or(name).to_owned();
+        Ok((plural, serde_saphyr::to_string(&value)?))
+    })
+    .collect()
+}
+
+/// Takes out what the generator adds and nobody has a use for: integer formats that the API server does not know, `nullable`, without
+/// which it drops a null as if the field were not written, the brackets of links, which `kubectl explain` would show, and the `.0` of
+/// whole numbers.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if map.get("type").is_some_and(Value::is_string) {
+                map.remove("nullable");
+            }
+            if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
+                map.remove("format");
+            }
+            if let Some(Value::String(description)) = map.get_mut("description") {
+                *description = description.replace("[`", "`").replace("`]", "`");
+            }
+            map.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0).and_then(|n| format!("{n:.0}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,172 @@
+//! What stands beside a request: others of the same person, and the activation that it prolongs.
+//!
+//! Only what the policy's limits ask for is read, from caches where they know enough: a list costs as much as a grant, and more with every
+//! completed request.
+
+use std::collections::HashSet;
+
+use kube::Client;
+
+use super::{
+    live::{self, Wanted},
+    surroundings::{Eligibility, LiveRequest, Surroundings, World},
+};
+use api::{State, names::binding_name, request::ReviewState};
+use domain::{Base, Binding, Lookup, Peer, RequestFacts, convert, person::Identities};
+use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
+
+/// Whether bindings may be read: the webhook may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bindings {
+    /// They may.
+    Readable,
+    /// They may not.
+    Closed,
+}
+
+/// Where the requests beside one are looked for. Lists take the longer the more completed requests there are; the caches do not.
+#[derive(Clone, Copy, Debug)]
+pub enum From<'a> {
+    /// The API server lists them, so new.
+    Lists(AsOf),
+    /// The caches, where they know all that was stored up to this `resourceVersion`; lists for what they do not know.
+    Caches(&'a Identities, u64, AsOf),
+}
+
+/// The other requests that matter to this one: those of the same person.
+pub async fn others(
+    client: &Client,
+    world: &World,
+    facts: &RequestFacts,
+    around: &Surroundings,
+    from: From<'_>,
+) -> Result<Vec<Peer>, ReadError> {
+    let spec = &facts.object.spec;
+    let Some(requester) = &spec.requester else { return Ok(Vec::new()) };
+    let (namespace, username, eligibility) = (facts.namespace.as_str(), requester.username.as_str(), spec.eligibility_ref.name.as_str());
+    let limits = around.policy.found().and_then(|policy| policy.spec.limits.as_ref());
+    let cools_down = limits.and_then(|limits| limits.cooldown).is_some_and(|pause| !pause.is_zero());
+    let everywhere = counting_policy(around).is_some();
+    let (live, ended, as_of) = match from {
+        From::Lists(as_of) => (None, None, as_of),
+        From::Caches(identities, version, as_of) => {
+            let cached = cached(world, identities, facts, counting_policy(around));
+            let live = cached.known.is_some_and(|known| known >= version).then_some(cached.requests);
+            (live, if cools_down { world.last_ends.under(eligibility, namespace, version) } else { None }, as_of)
+        }
+    };
+    let mut wanted = Vec::new();
+    if live.is_none() {
+        wanted.push(if everywhere { Wanted::LiveOf(username) } else { Wanted::Live { namespace, username, eligibility } });
+    }
+    if cools_down && ended.is_none() {
+        wanted.push(Wanted::Ended { namespace, eligibility });
+    }
+    if spec.emergency {
+        wanted.extend([Wanted::Review(ReviewState::Owed), Wanted::Review(ReviewState::Overdue)]);
+    }
+    let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
+    let known = live.into_iter().chain(ended).flatten();
+    // The lists first: what is remembered of an end says nothing of the review that an emergency owes.
+    Ok(peers(world, lists.into_iter().flatten().chain(known), facts))
+}
+
+/// Active and pending requests, as the cache knows them.
+#[derive(Debug)]
+pub struct Cached {
+    /// The requests.
+    pub requests: Vec<RequestFacts>,
+    /// The `resourceVersion` up to which none is missing; none where one may be.
+    pub known: Option<u64>,
+}
+
+/// The other active and pending requests of the same person, in any spelling of their name: under the same eligibility in the same
+/// namespace and, where a policy's limits count them, under `policy` in every namespace.
+#[must_use]
+pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, policy: Option<&str>) -> Cached {
+    // First, so that the cache is never believed to know more than it does.
+    let observed = Some(world.requests.observed()).filter(|_| world.requests.is_synced());
+    let written = world.written.after(observed.unwrap_or_default());
+    let under: HashSet<String> = match policy {
+        None => HashSet::new(),
+        Some(policy) => {
+            let names = |key: &Key, found: &Eligibility| (found.found()?.spec.policy_ref.name == policy).then(|| key.name.clone());
+            world.eligibilities.pick(names).into_iter().collect()
+        }
+    };
+    let requester = facts.object.spec.requester.as_ref();
+    let matters = |other: &RequestFacts| {
+        let named = &other.object.spec.eligibility_ref;
+        let near = other.namespace == facts.namespace && *named == facts.object.spec.eligibility_ref;
+        let person = || Some(identities.same(other.object.spec.requester.as_ref()?, requester?));
+        (near || under.contains(&named.name)) && other.object.uid != facts.object.uid && person().unwrap_or(false)
+    };
+    let mut unreadable = false;
+    let mut pick = |_: &Key, other: &LiveRequest| match other {
+        Lookup::Found(other) => matters(other).then(|| RequestFacts::clone(other)),
+        // It may be this person's.
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => {
+            unreadable = true;
+            None
+        }
+    };
+    let mut requests = match policy {
+        None => world.requests.pick_in(&facts.namespace, &mut pick),
+        Some(_) => world.requests.pick(&mut pick),
+    };
+    let known = observed.filter(|_| written.is_some() && !unreadable);
+    for later in written.into_iter().flatten().filter(matters) {
+        requests.retain(|other| other.object.uid != later.object.uid);
+        requests.push(later);
+    }
+    Cached { requests, known }
+}
+
+/// The policy, where it limits how many requests a person may have under it.
+#[must_use]
+pub fn counting_policy(around: &Surroundings) -> Option<&str> {
+    let policy = around.policy.found()?;
+    let limits = policy.spec.limits.as_ref()?;
+    limits.max_active_per_user.or(limits.max_pending_per_user).map(|_| policy.name.as_str())
+}
+
+/// Requests as peers of this one, each once.
+pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, facts: &RequestFacts) -> Vec<Peer> {
+    let mut seen = std::collections::HashSet::from([facts.object.uid.clone()]);
+    let mut others: Vec<RequestFacts> = Vec::new();
+    for request in requests {
+        if seen.insert(request.object.uid.clone()) {
+            others.push(request);
+        }
+    }
+    // One whose eligibility cannot be read may be under the policy that asks.
+    let policy = |request: &RequestFacts| {
+        let name = Some(&request.object.spec.eligibility_ref.name).filter(|name| !name.is_empty());
+        world.policy_of(name.unwrap_or(&facts.object.spec.eligibility_ref.name))
+    };
+    others
+        .into_iter()
+        .filter_map(|request| {
+            let policy = policy(&request);
+            convert::peer(request, policy)
+        })
+        .collect()
+}
+
+/// The activation that a request prolongs; none where it prolongs none.
+pub async fn base(client: &Client, facts: &RequestFacts, bindings: Bindings) -> Result<Option<Lookup<Box<Base>>>, ReadError> {
+    let Some(name) = facts.object.spec.base() else { return Ok(None) };
+    Ok(Some(match live::request(client, &facts.namespace, name).await? {
+        Lookup::Absent | Lookup::Deleting(_) => Lookup::Absent,
+        Lookup::Unreadable(why) => Lookup::Unreadable(why),
+        Lookup::Found(found) => {
+            let reads = bindings == Bindings::Readable && found.facts.record.state == Some(State::Active);
+            let binding = if reads {
+                live::binding(client, &facts.namespace, &binding_name(&found.facts.object.uid)).await?
+            } else {
+                Binding::Unread
+            };
+            Lookup::Found(Box::new(Base { request: found.facts, binding }))
+        }
+    }))
+}

@@ -1,0 +1,58 @@
+//! The reviews that a person owes, as the policies record them: they outlive the requests, whose records go with their namespaces.
+
+use kube::Client;
+
+use super::{
+    beside, live,
+    surroundings::{Surroundings, World},
+};
+use api::{ApprovalPolicySpec, names};
+use domain::{Debt, Lookup, Object, Peer, RequestFacts, person::Identities};
+use kube_io::call::ReadError;
+
+/// The reviews that policies record as owed by the person who asks for an emergency. Nobody looks at them for any other request.
+///
+/// Of those that are not among `peers` the requests are read, and what is still there becomes a peer: then its own status tells whether it
+/// was reviewed, and the policy's may be behind.
+pub async fn of_requester(
+    client: &Client,
+    world: &World,
+    identities: &Identities,
+    facts: &RequestFacts,
+    around: &Surroundings,
+    peers: &mut Vec<Peer>,
+) -> Result<Vec<Debt>, ReadError> {
+    let spec = &facts.object.spec;
+    let Some(requester) = spec.requester.as_ref().filter(|_| spec.emergency) else { return Ok(Vec::new()) };
+    let own = |policy: &Object<ApprovalPolicySpec>| {
+        let all = policy.owed.iter().flat_map(|owed| &owed.reviews);
+        let theirs = all.filter(|owed| identities.same(&owed.requester.stamp(), requester));
+        theirs.map(|owed| Debt { policy: policy.name.clone(), review: owed.clone() }).collect::<Vec<_>>()
+    };
+    // The policy that decides as it was read for that, all others from the cache: what is due was recorded long ago.
+    let decides = around.policy.found();
+    let is_other = |policy: &Object<ApprovalPolicySpec>| decides.is_none_or(|decides| decides.name != policy.name);
+    let others = world.policies.pick(|_, found| found.found().filter(|policy| is_other(policy)).map(|policy| own(policy)));
+    let debts: Vec<Debt> = decides.map(|policy| own(policy)).into_iter().chain(others).flatten().collect();
+    let mut there = Vec::new();
+    for Debt { review, .. } in &debts {
+        let uid = &review.request_uid;
+        if *uid == facts.object.uid || peers.iter().any(|peer| peer.object.uid == *uid) {
+            continue;
+        }
+        if let Some(found) = request(client, &review.request).await?.filter(|found| found.object.uid == *uid) {
+            there.push(found);
+        }
+    }
+    peers.extend(beside::peers(world, there, facts));
+    Ok(debts)
+}
+
+/// The request that a policy's status names as namespace/name; none where there is none, or none that can be read.
+pub async fn request(client: &Client, named: &str) -> Result<Option<RequestFacts>, ReadError> {
+    let Some((namespace, name)) = named.split_once('/').filter(|(namespace, _)| names::is_object_name(namespace)) else { return Ok(None) };
+    Ok(match live::request(client, namespace, name).await? {
+        Lookup::Found(found) => Some(found.facts),
+        Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => None,
+    })
+}

@@ -1,0 +1,162 @@
+//! Reads from the API server and no cache of ours: a request, its decisions, the requests beside it, its binding.
+
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{Api, Client, Resource, core::DeserializeGuard};
+
+use super::pages::Pages;
+use api::{
+    ActivationDecision, ActivationDecisionSpec, RoleActivationRequest, State, names,
+    request::ReviewState,
+    selectors::{in_state, live_states, of_requester, on_request, under_eligibility},
+};
+use domain::{Binding, Lookup, Object, RequestFacts, Unread, convert, fold::Fold};
+use kube_io::{
+    call::{ReadError, read},
+    horizon::AsOf,
+};
+
+/// A request as it is stored, with the facts of it.
+#[derive(Clone, Debug)]
+pub struct StoredRequest {
+    /// The object.
+    pub stored: RoleActivationRequest,
+    /// Its facts.
+    pub facts: RequestFacts,
+}
+
+/// One request.
+pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Lookup<StoredRequest>, ReadError> {
+    if !names::is_object_name(name) {
+        return Ok(Lookup::Absent);
+    }
+    let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), namespace);
+    let found = read(|| format!("request '{namespace}/{name}'"), api.get_opt(name)).await?;
+    Ok(match found {
+        None => Lookup::Absent,
+        Some(DeserializeGuard(Ok(stored))) => Lookup::Found(StoredRequest { facts: convert::request(&stored), stored }),
+        Some(DeserializeGuard(Err(invalid))) => Lookup::Unreadable(api::text::printable(&invalid.error)),
+    })
+}
+
+/// The decisions that name a request, as far as they can matter to it, read page by page. Of no more than `most` if that says so.
+pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, ReadError> {
+    let (namespace, name) = (&request.namespace, &request.object.name);
+    let mut fold = Fold::new(&request.object.uid);
+    if !names::is_object_name(name) {
+        return Ok(fold.done());
+    }
+    let mut pages = decision_pages(client, namespace, name, as_of, most.map(|most| most + 1));
+    let mut read = 0;
+    while let Some(page) = pages.next().await? {
+        for stored in page {
+            read += 1;
+            if most.is_some_and(|most| read > most) {
+                fold.more();
+                return Ok(fold.done());
+            }
+            match stored.decision() {
+                Ok(decision) => fold.add(decision),
+                Err(unreadable) if stored.may_be_about(&request.object.uid) => fold.add_unreadable(unreadable),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(fold.done())
+}
+
+/// Decisions as far as they can matter, and what of them is not among these.
+pub type Said = (Vec<Object<ActivationDecisionSpec>>, Unread);
+
+/// The stored decisions that name a request, in pages.
+#[must_use]
+pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, as_of: AsOf, first: Option<usize>) -> Pages<'c> {
+    let path = ActivationDecision::url_path(&(), Some(namespace));
+    Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), as_of, first)
+}
+
+/// What a list of requests is limited to.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// The live ones of one user name under one eligibility in one namespace.
+    Live {
+        /// The namespace.
+        namespace: &'a str,
+        /// The user name.
+        username: &'a str,
+        /// The eligibility.
+        eligibility: &'a str,
+    },
+    /// The live ones of one user name, everywhere.
+    LiveOf(&'a str),
+    /// Those under one eligibility in one namespace whose grant has ended.
+    Ended {
+        /// The namespace.
+        namespace: &'a str,
+        /// The eligibility.
+        eligibility: &'a str,
+    },
+    /// Those that owe a review in this state, everywhere.
+    Review(ReviewState),
+}
+
+impl Wanted<'_> {
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Live { namespace, .. } | Self::Ended { namespace, .. } => Some(namespace),
+            Self::LiveOf(_) | Self::Review(_) => None,
+        }
+    }
+
+    /// The user name of everything in the list, where it is of one.
+    const fn username(&self) -> Option<&str> {
+        match self {
+            Self::Live { username, .. } | Self::LiveOf(username) => Some(username),
+            Self::Ended { .. } | Self::Review(_) => None,
+        }
+    }
+
+    /// The eligibility of everything in the list, where it is of one.
+    const fn eligibility(&self) -> Option<&str> {
+        match self {
+            Self::Live { eligibility, .. } | Self::Ended { eligibility, .. } => Some(eligibility),
+            Self::LiveOf(_) | Self::Review(_) => None,
+        }
+    }
+
+    fn selector(&self) -> String {
+        match self {
+            Self::Live { username, eligibility, .. } => {
+                format!("{},{},{}", under_eligibility(eligibility), live_states(), of_requester(username))
+            }
+            Self::LiveOf(username) => format!("{},{}", live_states(), of_requester(username)),
+            Self::Ended { eligibility, .. } => {
+                let granted = in_state(|state| matches!(state, State::Expired | State::Deactivated | State::Revoked));
+                format!("{},{granted}", under_eligibility(eligibility))
+            }
+            Self::Review(state) => format!("status.review.state={}", state.as_str()),
+        }
+    }
+}
+
+/// Requests as the API server lists them, read page by page. What cannot be understood of one counts against whoever asks.
+pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, ReadError> {
+    if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
+        && !names::is_object_name(eligibility)
+    {
+        return Ok(Vec::new());
+    }
+    let path = RoleActivationRequest::url_path(&(), wanted.namespace());
+    let mut pages = Pages::new(client, path, format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of, None);
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await? {
+        found.extend(page.into_iter().map(|stored| stored.request(wanted.username(), wanted.eligibility())));
+    }
+    Ok(found)
+}
+
+/// The binding of this name.
+pub async fn binding(client: &Client, namespace: &str, name: &str) -> Result<Binding, ReadError> {
+    let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    let found = read(|| format!("RoleBinding '{namespace}/{name}'"), api.get_opt(name)).await?;
+    Ok(found.map_or(Binding::Absent, |stored| Binding::Present(convert::binding(&stored))))
+}

@@ -1,0 +1,215 @@
+//! Proof by dry run: an object that carries a policy's name as its probe label must be refused by that policy.
+
+use std::time::Duration;
+
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{
+    Api, Client, Resource,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::{ApiResource, Status},
+};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names};
+use domain::guards::expected::GuardKind;
+use kube_io::errors::one_line;
+
+/// Longest that one probe may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Name of what is never stored.
+const NAME: &str = "jit-rbac-probe";
+
+/// What is wrong with a policy that says what it must and does not refuse.
+pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
+
+/// What came of looking at one guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it must be.
+    Holds,
+    /// It is not, and this is what is wrong.
+    Weak(String),
+    /// It could not be told, for this reason.
+    Unknown(String),
+    /// It says what it must, and was not asked to refuse this time.
+    NotAsked,
+}
+
+/// What is asked to be refused.
+enum Probe {
+    /// The creation of an object.
+    Create(ApiResource, Option<String>, Value),
+    /// A label on the webhook configuration of this name: the operator may create no such object.
+    Label(String),
+}
+
+/// Asks the policy `policy`, which the chart calls `short`, to refuse. None where nobody knows how, or where somebody answered whom the chart
+/// lets answer first: then what it says must be enough.
+pub async fn prove(client: &Client, config: &Config, short: &str, policy: &str) -> Option<Finding> {
+    let probe = probe(config, short, policy)?;
+    let answer = tokio::time::timeout(LIMIT, ask(client, probe, policy)).await;
+    match answer {
+        Err(_) => Some(Finding::Unknown(format!("the API server did not answer a probe within {LIMIT:?}"))),
+        Ok(Ok(())) => Some(Finding::Weak(NOT_IN_FORCE.to_owned())),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => refused(&status, policy, &config.guards.may_answer_first),
+        Ok(Err(error)) => Some(Finding::Unknown(format!("could not be asked to refuse: {}", one_line(&error)))),
+    }
+}
+
+/// What a refusal proves. None: others may answer first, and did.
+fn refused(status: &Status, policy: &str, may_answer_first: &[String]) -> Option<Finding> {
+    // Causes say it in a field of its own. The message puts the object's name before it.
+    let causes = status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.message.as_str());
+    let said: Vec<&str> = causes.chain([status.message.as_str()]).collect();
+    if said.iter().any(|said| is_by(said, policy)) {
+        return Some(Finding::Holds);
+    }
+    if may_answer_first.iter().any(|other| said.iter().any(|said| mentions(said, other))) {
+        return None;
+    }
+    let said = one_line(&kube::Error::Api(Box::new(status.clone())));
+    Some(Finding::Unknown(format!(
+        "could not be asked to refuse: {said}. Where another policy or webhook answers first, let it pass objects labelled {}, or name it in \
+         the chart value admissionGuards.mayAnswerFirst",
+        names::PROBE_LABEL
+    )))
+}
+
+/// True for the rule for probes, said in the name of this policy. How the API server says in whose name differs between releases; the rule's
+/// own sentence is the chart's.
+fn is_by(said: &str, policy: &str) -> bool {
+    let rule = format!("the label {} asks the policy {policy} to refuse", names::PROBE_LABEL);
+    said.split_once(&rule).is_some_and(|(before, _)| mentions(before, policy) && !before.contains("webhook"))
+}
+
+/// True where a name is among the words of a text.
+fn mentions(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').any(|word| word.trim_matches('.') == name)
+}
+
+async fn ask(client: &Client, probe: Probe, policy: &str) -> kube::Result<()> {
+    match probe {
+        Probe::Create(resource, namespace, object) => {
+            let api: Api<DynamicObject> = match namespace {
+                Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+            api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await.map(drop)
+        }
+        Probe::Label(name) => {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &GuardKind::ValidatingWebhookConfiguration.resource());
+            let patch = json!({"metadata": {"labels": {names::PROBE_LABEL: policy}}});
+            api.patch(&name, &PatchParams { dry_run: true, ..PatchParams::default() }, &Patch::Merge(patch)).await.map(drop)
+        }
+    }
+}
+
+/// Otherwise without fault, so that nobody else has a reason to refuse it.
+fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
+    let namespace = || Some(config.operator_namespace.clone());
+    let labels = json!({names::PROBE_LABEL: policy});
+    let authored = json!({"name": NAME, "labels": labels, "annotations": {names::AUTHOR: config.operator()}});
+    let create = |resource, namespace, object| Some(Probe::Create(resource, namespace, object));
+    match short {
+        "requests" | "status" => create(
+            ApiResource::erase::<RoleActivationRequest>(&()),
+            namespace(),
+            json!({
+                "apiVersion": RoleActivationRequest::api_version(&()), "kind": RoleActivationRequest::kind(&()),
+                "metadata": {"name": NAME, "labels": labels},
+                "spec": {"eligibilityRef": {"name": NAME}, "duration": "1m"},
+            }),
+        ),
+        "decisions" => create(
+            ApiResource::erase::<ActivationDecision>(&()),
+            namespace(),
+            json!({
+                "apiVersion": ActivationDecision::api_version(&()), "kind": ActivationDecision::kind(&()),
+                "metadata": {"name": NAME, "labels": labels},
+                "spec": {"requestRef": {"name": NAME}, "decision": "Deny"},
+            }),
+        ),
+        "eligibilities" => create(
+            ApiResource::erase::<RoleEligibility>(&()),
+            None,
+            json!({
+                "apiVersion": RoleEligibility::api_version(&()), "kind": RoleEligibility::kind(&()), "metadata": authored,
+                "spec": {
+                    "subjects": [{"kind": "User", "name": NAME}], "roleRef": {"kind": "ClusterRole", "name": NAME},
+                    "namespaces": {"names": [NAME]}, "policyRef": {"name": NAME}, "maxDuration": "1m",
+                },
+            }),
+        ),
+        "approval-policies" => create(
+            ApiResource::erase::<ApprovalPolicy>(&()),
+            None,
+            json!({
+                "apiVersion": ApprovalPolicy::api_version(&()), "kind": ApprovalPolicy::kind(&()), "metadata": authored,
+                "spec": {"approval": {"automatic": {}}},
+            }),
+        ),
+        // To its own role: nobody binds what he does not have himself.
+        "bindings" => create(
+            ApiResource::erase::<RoleBinding>(&()),
+            namespace(),
+            json!({
+                "apiVersion": RoleBinding::api_version(&()), "kind": RoleBinding::kind(&()),
+                "metadata": {"name": NAME, "labels": labels},
+                "roleRef": {"apiGroup": names::RBAC_GROUP, "kind": "ClusterRole", "name": config.controller.service_account},
+                "subjects": [{"apiGroup": names::RBAC_GROUP, "kind": "User", "name": NAME}],
+            }),
+        ),
+        "guards" => Some(Probe::Label(config.webhook.validating_configuration.clone())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "jit-rbac-requests";
+
+    fn status(message: &str, causes: &[&str]) -> Status {
+        let causes: Vec<_> = causes.iter().map(|message| json!({"message": message})).collect();
+        serde_json::from_value(json!({
+            "status": "Failure", "code": 403, "reason": "Forbidden", "message": message, "details": {"causes": causes},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn f08_a_refusal_is_known_by_its_cause_whatever_sentence_stands_around_it() {
+        let rule = format!("the label {} asks the policy {POLICY} to refuse, which proves that it is in force", names::PROBE_LABEL);
+        let today = format!("ValidatingAdmissionPolicy '{POLICY}' with binding '{POLICY}' denied request: {rule}");
+        let whole = format!("requests \"probe\" is forbidden: {today}");
+        let proves = |status: &Status| refused(status, POLICY, &[]) == Some(Finding::Holds);
+        assert!(proves(&status(&whole, &[&today])));
+        assert!(proves(&status(&whole, &[])), "an API server that gives no causes");
+        assert!(proves(&status("denied", &[&today])), "the message is another one by now");
+        assert!(proves(&status("denied", &[&format!("policy \"{POLICY}\", binding \"{POLICY}\": {rule}")])), "so are the words");
+        let other = format!("ValidatingAdmissionPolicy 'other' with binding 'other' denied request: {rule}");
+        let longer = format!("ValidatingAdmissionPolicy '{POLICY}-2' with binding '{POLICY}-2' denied request: {rule}");
+        let webhook = format!("admission webhook \"a.example\" of {POLICY} denied the request: {rule}");
+        let another_rule = format!("ValidatingAdmissionPolicy '{POLICY}' with binding '{POLICY}' denied request: the stamp is wrong");
+        for said in [&other, &longer, &webhook, &another_rule, &rule] {
+            assert!(!proves(&status(said, &[said])), "{said}");
+        }
+    }
+
+    #[test]
+    fn f08_those_whom_the_chart_names_may_answer_first() {
+        let policy = "ValidatingAdmissionPolicy 'labels' with binding 'all' denied request: every object has a label team";
+        let webhook = "admission webhook \"validate.example.com\" denied the request: no";
+        let first = ["labels".to_owned(), "validate.example.com".to_owned()];
+        for said in [policy, webhook] {
+            assert_eq!(refused(&status(said, &[]), POLICY, &first), None, "{said}");
+            let Some(Finding::Unknown(why)) = refused(&status(said, &[]), POLICY, &[]) else { panic!("{said}") };
+            assert!(why.contains(said) && why.contains("admissionGuards.mayAnswerFirst"), "{why}");
+        }
+        let stranger = "ValidatingAdmissionPolicy 'labels-too' with binding 'all' denied request: no";
+        assert!(matches!(refused(&status(stranger, &[]), POLICY, &first), Some(Finding::Unknown(_))));
+    }
+}

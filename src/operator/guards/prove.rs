@@ -1,0 +1,169 @@
+//! One look at all guards: each is read and compared, each policy is asked to refuse, and the API server's clock is read.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Resource,
+    api::{DynamicObject, ListParams, ObjectMeta, PostParams},
+    core::PartialObjectMeta,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Guards, harmless,
+    probe::{self, Finding},
+    skew::Skew,
+    watch::pair,
+};
+use api::{ApprovalPolicy, RoleEligibility, conditions};
+use domain::{
+    Refusal,
+    guards::{
+        DIFFERS,
+        compare::{difference, served_by},
+        expected::{Expected, GuardKind},
+        ledger::{Kind, Known, Pair, Stored},
+    },
+    namespace::SYSTEM_NAMESPACES,
+};
+use kube_io::{
+    call::{ReadError, read, write},
+    errors::one_line,
+};
+
+/// What was found of each guard.
+pub(super) type Found = BTreeMap<String, (Option<Pair>, Finding)>;
+
+impl Guards {
+    /// Reads all guards and, where it `asks`, has each policy refuse a probe.
+    pub(super) async fn look(&self, asks: bool) -> Found {
+        let looks = self.expected.iter().map(async |guard| {
+            let (read, proven) = tokio::join!(self.read_guard(guard), self.prove_guard(guard, asks));
+            let (pair, finding) = match (read, proven) {
+                // What is wrong with what it says tells more than that it does not refuse.
+                ((pair, Finding::Holds), Some(proven)) => (pair, proven),
+                (read, _) => read,
+            };
+            (guard.key(), (pair, finding))
+        });
+        join_all(looks).await.into_iter().collect()
+    }
+
+    /// Reads who serves our kinds, and nothing else.
+    pub(super) async fn look_at_who_serves(&self) -> Found {
+        let served = self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService);
+        join_all(served.map(async |guard| (guard.key(), self.read_guard(guard).await))).await.into_iter().collect()
+    }
+
+    async fn read_guard(&self, guard: &Expected) -> (Option<Pair>, Finding) {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &guard.kind.resource());
+        match read(|| guard.key(), api.get_opt(&guard.name)).await {
+            Err(error) => (None, Finding::Unknown(one_line(&error))),
+            Ok(None) => (None, Finding::Weak("is missing".to_owned())),
+            Ok(Some(stored)) if stored.metadata.deletion_timestamp.is_some() => (None, Finding::Weak("is being deleted".to_owned())),
+            Ok(Some(stored)) if guard.kind == GuardKind::APIService => {
+                let finding = served_by(&stored.data)
+                    .map_or(Finding::Holds, |who| Finding::Weak(format!("lets {who} answer for our kinds instead of the API server")));
+                (pair(guard.kind, &stored.metadata), finding)
+            }
+            Ok(Some(stored)) => {
+                let mut says = stored.data;
+                if let Some(fields) = says.as_object_mut() {
+                    fields.remove("status");
+                }
+                harmless::set_aside(&guard.says, &mut says, |namespace| self.is_never_granted_in(namespace));
+                let finding = difference(&guard.says, &says).map_or(Finding::Holds, |what| Finding::Weak(format!("{DIFFERS}: {what}")));
+                (pair(guard.kind, &stored.metadata), finding)
+            }
+        }
+    }
+
+    /// Why nothing may be granted, with a new look at who serves our kinds: whatever a decision rests on that was read before was read
+    /// from the API server itself, if nobody has written this object since all guards were proven (T57).
+    pub async fn confirm(&self) -> Result<Option<Refusal>, ReadError> {
+        for guard in self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService) {
+            let resource = guard.kind.resource();
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let found = read(|| guard.key(), api.get_metadata_opt(&guard.name)).await?;
+            let seen = found.and_then(|found| pair(guard.kind, &found.metadata));
+            self.saw(guard, seen);
+        }
+        Ok(self.hold())
+    }
+
+    async fn prove_guard(&self, guard: &Expected, asks: bool) -> Option<Finding> {
+        let short = guard.probe.as_deref()?;
+        if asks { probe::prove(&self.client, &self.config, short, &guard.name).await } else { Some(Finding::NotAsked) }
+    }
+
+    fn is_never_granted_in(&self, namespace: &str) -> bool {
+        let system = SYSTEM_NAMESPACES.contains(&namespace) && !self.config.system_namespaces.iter().any(|allowed| allowed == namespace);
+        system || namespace == self.config.operator_namespace
+    }
+
+    /// The API server's time, from a Lease that it would create: every `creationTimestamp` comes from the same clock.
+    pub(super) async fn servers_time(&self) -> Result<(DateTime<Utc>, Skew), String> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.config.operator_namespace);
+        let name = format!("{}-clock-", self.config.controller.lease);
+        let lease = Lease { metadata: ObjectMeta { generate_name: Some(name), ..ObjectMeta::default() }, spec: None };
+        let before = self.clock.own();
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        let made =
+            write(|| "read the API server's clock".to_owned(), api.create(&params, &lease)).await.map_err(|error| one_line(&error))?;
+        let after = self.clock.own();
+        let at = made.metadata.creation_timestamp.as_ref().map(conditions::from_time).ok_or("the API server gave no time")?;
+        Ok((at, Skew::new(at, before, after)))
+    }
+
+    /// The numbers of the last writes of eligibilities and of policies: whatever is written later has a higher one.
+    pub(super) async fn versions(&self) -> Result<BTreeMap<Kind, u64>, String> {
+        let one = ListParams::default().limit(1);
+        let (eligibilities, policies) =
+            tokio::try_join!(self.list::<RoleEligibility>("eligibilities", &one), self.list::<ApprovalPolicy>("policies", &one))
+                .map_err(|error| error.to_string())?;
+        Ok([(Kind::RoleEligibility, eligibilities.0?), (Kind::ApprovalPolicy, policies.0?)].into())
+    }
+
+    /// All eligibilities and policies as they are stored now, and the numbers of the last writes.
+    pub(super) async fn exists(&self) -> Result<(Vec<Stored>, BTreeMap<Kind, u64>), String> {
+        let all = ListParams::default();
+        let (eligibilities, policies) =
+            tokio::try_join!(self.list::<RoleEligibility>("eligibilities", &all), self.list::<ApprovalPolicy>("policies", &all))
+                .map_err(|error| error.to_string())?;
+        let versions = [(Kind::RoleEligibility, eligibilities.0?), (Kind::ApprovalPolicy, policies.0?)].into();
+        let stored = |kind: Kind, meta: &ObjectMeta| -> Result<Stored, String> {
+            let version = number(meta.resource_version.as_deref())?;
+            let pair = Pair { uid: meta.uid.clone().unwrap_or_default(), generation: meta.generation.unwrap_or_default() };
+            Ok(Stored { kind, name: meta.name.clone().unwrap_or_default(), pair, version })
+        };
+        let eligibilities = eligibilities.1.iter().map(|meta| stored(Kind::RoleEligibility, meta));
+        let policies = policies.1.iter().map(|meta| stored(Kind::ApprovalPolicy, meta));
+        Ok((eligibilities.chain(policies).collect::<Result<_, _>>()?, versions))
+    }
+
+    /// The metadata of objects of a kind, from storage and not from a cache, and the number of the list.
+    async fn list<K>(&self, what: &str, params: &ListParams) -> Result<(Result<u64, String>, Vec<ObjectMeta>), ReadError>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let list = read(|| format!("all {what}"), api.list_metadata(params)).await?;
+        let version = number(list.metadata.resource_version.as_deref());
+        Ok((version, list.items.into_iter().map(|item: PartialObjectMeta<K>| item.metadata).collect()))
+    }
+
+    /// Eligibilities and policies as the caches have them.
+    pub(super) fn known(&self) -> Known {
+        let eligibilities = self.world.eligibilities.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
+        let policies = self.world.policies.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
+        eligibilities.into_iter().chain(policies).collect()
+    }
+}
+
+fn number(version: Option<&str>) -> Result<u64, String> {
+    let version = version.unwrap_or_default();
+    version.parse().map_err(|_| format!("the API server gave the resourceVersion '{version}', which is no number"))
+}

@@ -1,0 +1,296 @@
+//! The holder's work: looks again and again, and says when something changes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Guards,
+    probe::Finding,
+    prove::Found,
+    state::{Begun, Step},
+};
+use api::Reason;
+use domain::{
+    Refusal,
+    guards::ledger::{Kind, Known, Pair, Proven},
+};
+
+/// How often all guards are compared while they hold.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How often while they do not and something has just changed.
+const SOON: Duration = Duration::from_millis(500);
+/// How often while they do not for longer.
+const LATER: Duration = Duration::from_secs(3);
+/// Most names in one line of the log.
+const MOST_NAMES: usize = 20;
+
+impl Guards {
+    /// Proves the guards until `stop`, while this replica holds the Lease.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut told = None;
+        loop {
+            let leading = self.lock().ledger.is_some();
+            if leading {
+                self.round().await;
+                self.report(&mut told);
+            } else {
+                told = None;
+            }
+            let pause = if !leading || told.is_none() { AGAIN } else { self.impatience() };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.wanted.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            // A guard that changes holds at once, before it is looked at.
+            if leading {
+                self.report(&mut told);
+            }
+        }
+    }
+
+    fn impatience(&self) -> Duration {
+        if self.lock().is_moving() { SOON } else { LATER }
+    }
+
+    async fn round(&self) {
+        let (known, asks) = (self.known(), self.lock().must_ask());
+        let (time, versions) = tokio::join!(self.servers_time(), self.versions());
+        let (at, versions) = match (time, versions) {
+            (Ok((at, skew)), Ok(versions)) => {
+                self.lock().skew = Some(skew);
+                (at, versions)
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                warn!(why, "the guards cannot be proven");
+                // What came of it before may be otherwise when the API server answers again.
+                self.lock().interrupted();
+                // Where another server is to answer for our kinds and does not, that is why.
+                let served = self.look_at_who_serves().await;
+                if served.values().any(|(_, finding)| matches!(finding, Finding::Weak(_))) {
+                    self.looked(served, &Proven::default(), known);
+                }
+                return;
+            }
+        };
+        let found = self.look(asks).await;
+        let proven = Proven { guards: pairs(&found), at, versions };
+        let step = self.looked(found, &proven, known);
+        if step == Step::Begin {
+            self.begin(proven).await;
+        }
+    }
+
+    fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
+        let mut state = self.lock();
+        let (before, held) = (state.ledger.clone(), state.hold().is_some());
+        let served = state.served_otherwise;
+        let step = state.looked(found, proven, known);
+        if state.served_otherwise != served {
+            self.world.list_anew();
+        }
+        // What was judged meanwhile waits, also where nobody was told that grants were held back, as after a takeover.
+        if held && state.hold().is_none() {
+            self.tell();
+        }
+        if state.ledger.as_ref().is_some_and(|now| before.is_some_and(|before| before.lasts() != now.lasts())) {
+            self.unsaved.notify_one();
+        }
+        drop(state);
+        self.show();
+        step
+    }
+
+    /// What exists is read after the proof, and the time after that: what is written later than the list is written in proven time.
+    async fn begin(&self, proven: Proven) {
+        let listed = self.exists().await;
+        let time = self.servers_time().await;
+        let ((exists, versions), at) = match (listed, time) {
+            (Ok(listed), Ok((at, _))) => (listed, at),
+            (Err(why), _) | (_, Err(why)) => {
+                warn!(why, "the guards are proven, but what was written meanwhile cannot be read");
+                return;
+            }
+        };
+        let begun = self.lock().begin(Proven { at, versions, ..proven }, &exists);
+        self.show();
+        if let Some(begun) = begun {
+            say(&begun);
+            self.unsaved.notify_one();
+            self.tell();
+        }
+    }
+
+    /// Says once what changed for grants: in the log, and as an Event on the Lease.
+    fn report(&self, told: &mut Option<Refusal>) {
+        let hold = self.lock().hold();
+        if says_the_same(hold.as_ref(), told.as_ref()) {
+            return;
+        }
+        if let Some(refusal) = &hold {
+            warn!(reason = %refusal.reason, why = refusal.message, "grants are held back");
+            self.events.tell(self.lease(), true, refusal.reason, "HoldGrants", &refusal.message);
+        } else {
+            info!("all guards are proven: grants go on");
+            let note = "all guards are proven to be in force: grants go on";
+            self.events.tell(self.lease(), false, Reason::GuardsVerified, "ResumeGrants", note);
+        }
+        *told = hold;
+        self.tell();
+    }
+}
+
+/// True where it is no news. By how much a clock is off changes all the time.
+fn says_the_same(hold: Option<&Refusal>, told: Option<&Refusal>) -> bool {
+    match (hold, told) {
+        (Some(hold), Some(told)) if hold.reason == Reason::ClockSkewed => told.reason == Reason::ClockSkewed,
+        (hold, told) => hold == told,
+    }
+}
+
+fn pairs(found: &Found) -> BTreeMap<String, Pair> {
+    found.iter().filter_map(|(key, (pair, _))| pair.clone().map(|pair| (key.clone(), pair))).collect()
+}
+
+fn say(begun: &Begun) {
+    for (kind, names) in [(Kind::RoleEligibility, &begun.eligibilities), (Kind::ApprovalPolicy, &begun.policies)] {
+        if names.is_empty() {
+            continue;
+        }
+        let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let count = names.len();
+        if begun.first {
+            warn!(
+                ?kind,
+                count,
+                names = shown,
+                "the first proof of this installation: what exists already is taken as it is. Look through it"
+            );
+        } else {
+            warn!(?kind, count, names = shown, "written while the guards were not proven: not used until an admin writes it again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use http::{Request, Response};
+    use kube::{Client, client::Body};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::Config, gather::surroundings::World, guards::state_tests, observe::events::Events};
+    use domain::guards::ledger::Ledger;
+    use kube_io::clock::Clock;
+
+    /// The guards of a replica that reaches nobody.
+    fn guards() -> Guards {
+        let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let client = Client::new(service, "default");
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
+        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        Guards::new(client, Clock::system(), config, Vec::new(), world, events)
+    }
+
+    /// Guards with one policy, on an API server that refuses its probe, and how often it was asked to: by probes, and in all.
+    fn counted() -> (Guards, Arc<[AtomicUsize; 2]>) {
+        let count: Arc<[AtomicUsize; 2]> = Arc::default();
+        let counts = count.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let probes = *request.method() == http::Method::POST && path.ends_with("/roleactivationrequests");
+            counts[0].fetch_add(usize::from(probes), Ordering::Relaxed);
+            counts[1].fetch_add(1, Ordering::Relaxed);
+            let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let refusal = "ValidatingAdmissionPolicy 'policy' with binding 'policy' denied request: the label jitrbac.dev/probe asks the policy policy to refuse";
+            let (code, answer) = if probes {
+                (403, json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": refusal}))
+            } else if path.ends_with("/leases") {
+                (201, json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"creationTimestamp": now}}))
+            } else if path.ends_with("/policy") {
+                let kind = "ValidatingAdmissionPolicy";
+                (
+                    200,
+                    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "policy", "uid": "p", "generation": 1}, "spec": {}}),
+                )
+            } else {
+                (
+                    200,
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "7"}, "items": []}),
+                )
+            };
+            async move { Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()) }
+        });
+        let client = Client::new(service, "default");
+        let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
+        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        let policy = json!([{"kind": "ValidatingAdmissionPolicy", "name": "policy", "says": {"spec": {}}, "probe": "requests"}]);
+        let expected = serde_json::from_value(policy).unwrap();
+        (Guards::new(client, Clock::system(), config, expected, world, events), count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f38_an_idle_hour_costs_few_refused_calls_and_a_change_one_at_once() {
+        let (guards, counts) = counted();
+        guards.take_over(Some(&Ledger::first().write()));
+        let stop = CancellationToken::new();
+        let probes = || counts[0].load(Ordering::Relaxed);
+        let day = async {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            assert!(guards.hold().is_none(), "{:?}", guards.hold());
+            let (before, all) = (probes(), counts[1].load(Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            assert!(guards.hold().is_none(), "{:?}", guards.hold());
+            let (asked, all) = (probes() - before, counts[1].load(Ordering::Relaxed) - all);
+            assert!((10..=15).contains(&asked), "each policy was asked to refuse {asked} times in an hour, of {all} calls in all");
+            // What a watch tells, and that one broke off, is proven with the next look.
+            let before = probes();
+            guards.lock().interrupted();
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            assert_eq!(probes() - before, 1, "a watch broke off");
+            assert!(guards.lock().see("ValidatingAdmissionPolicy policy", None).is_news());
+            guards.wanted.notify_one();
+            assert!(guards.hold().is_some());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(probes() - before, 2, "a guard changed");
+            stop.cancel();
+        };
+        tokio::join!(guards.run(stop.clone()), day);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t42_what_waits_for_a_proof_is_looked_at_after_it_also_when_nobody_was_told_that_it_waits() {
+        let (guards, before) = (guards(), state_tests::proven().await);
+        guards.take_over(before.ledger.as_ref().map(Ledger::write).as_deref());
+        // A request that is judged now waits, and nothing was reported yet.
+        assert!(guards.hold().is_some());
+        let news = guards.news();
+        let (found, proven) = state_tests::holds(5);
+        assert_eq!(guards.looked(found, &proven, Known::new()), Step::Rest);
+        assert!(guards.hold().is_none() && news.has_changed().unwrap(), "nobody would look at it again");
+        // Another proof is no news.
+        let news = guards.news();
+        let (found, proven) = state_tests::holds(15);
+        guards.looked(found, &proven, Known::new());
+        assert!(!news.has_changed().unwrap());
+    }
+
+    #[test]
+    fn t35_by_how_much_a_clock_is_off_is_no_news() {
+        let skewed = |message: &str| Refusal::new(Reason::ClockSkewed, message);
+        let missing = |message: &str| Refusal::new(Reason::GuardsNotVerified, message);
+        assert!(says_the_same(Some(&skewed("11 s")), Some(&skewed("12 s"))) && says_the_same(None, None));
+        assert!(!says_the_same(Some(&skewed("11 s")), None) && !says_the_same(None, Some(&skewed("11 s"))));
+        assert!(!says_the_same(Some(&missing("a")), Some(&missing("b"))) && !says_the_same(Some(&missing("a")), Some(&skewed("a"))));
+    }
+}

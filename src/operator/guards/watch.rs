@@ -1,0 +1,75 @@
+//! Watches over all guards, each by its name and by metadata alone: a change of what it says moves its generation.
+
+use futures::future::join_all;
+use kube::{
+    Api,
+    api::{DynamicObject, ObjectMeta},
+};
+
+use super::Guards;
+use domain::guards::{
+    expected::{Expected, GuardKind},
+    ledger::Pair,
+};
+use kube_io::{
+    kept::BareMeta,
+    watch::{Event, Source, run},
+};
+
+impl Guards {
+    /// Watches for ever.
+    pub async fn follow(&self) {
+        join_all(self.expected.iter().map(|guard| self.follow_one(guard))).await;
+    }
+
+    async fn follow_one(&self, guard: &Expected) {
+        let resource = guard.kind.resource();
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let only = Source::all(&api, &resource).name(&guard.name);
+        let place = self.world.watches.place("guards");
+        let mut listed = None;
+        run(&self.client, only, &place, |event: Event<BareMeta>| {
+            let seen = match event {
+                Event::Init(_) => {
+                    listed = None;
+                    return;
+                }
+                Event::InitApply(object) => {
+                    listed = pair(guard.kind, &object.metadata);
+                    return;
+                }
+                Event::Interrupted => {
+                    self.lock().interrupted();
+                    return;
+                }
+                Event::InitDone(_) => listed.take(),
+                Event::Apply(object) => pair(guard.kind, &object.metadata),
+                Event::Delete(_) => None,
+            };
+            self.saw(guard, seen);
+        })
+        .await;
+    }
+
+    /// A guard was seen to be so.
+    pub(super) fn saw(&self, guard: &Expected, seen: Option<Pair>) {
+        let seen = self.lock().see(&guard.key(), seen);
+        if seen.is_change() && guard.kind == GuardKind::APIService {
+            // Another server may have answered in the API server's place.
+            self.world.list_anew();
+        }
+        if seen.is_news() {
+            self.wanted.notify_one();
+        }
+    }
+}
+
+/// UID and generation; none of what is going away. An `APIService` has no generation: each write of it counts.
+pub(super) fn pair(kind: GuardKind, meta: &ObjectMeta) -> Option<Pair> {
+    let there = meta.deletion_timestamp.is_none();
+    let generation = match kind {
+        GuardKind::APIService => meta.resource_version.as_deref().and_then(|version| version.parse().ok()),
+        _ => meta.generation,
+    };
+    there.then(|| Pair { uid: meta.uid.clone().unwrap_or_default(), generation: generation.unwrap_or_default() })
+}

@@ -1,0 +1,150 @@
+//! The operator's program: subcommands `controller`, `webhook`, `crds`.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use jit_rbac::{
+    admission,
+    config::Config,
+    connect, controller, crds, guards,
+    observe::{
+        health::Health,
+        logs::{self, Format},
+        metrics::Metrics,
+    },
+};
+use kube_io::{clock::Clock, connect::AskAgain};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Just-in-time RBAC for Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "jit-rbac", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Grants what was approved and removes it on time.
+    Controller {
+        #[command(flatten)]
+        common: Common,
+        /// Name of this replica in the Lease and in Events; by default the host's name and the process id.
+        #[arg(long, env = "POD_NAME")]
+        identity: Option<String>,
+    },
+    /// Answers the API server's admission reviews.
+    Webhook {
+        #[command(flatten)]
+        common: Common,
+        /// Address to serve admission reviews on. `[::]` is every address, IPv4 and IPv6.
+        #[arg(long, default_value = "[::]:9443")]
+        address: SocketAddr,
+    },
+    /// Prints the custom resource definitions.
+    Crds {
+        /// Write one file a kind into this folder instead.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration that the chart renders.
+    #[arg(long, default_value = "/etc/jit-rbac/config.json")]
+    config: PathBuf,
+    /// Address to serve /livez, /readyz and /metrics on. `[::]` is every address, IPv4 and IPv6.
+    #[arg(long, default_value = "[::]:8081")]
+    health_address: SocketAddr,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Crds { directory } => crds(directory.as_deref()),
+        Command::Controller { common, identity } => {
+            let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
+            process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
+                let expected = expected?;
+                let clock = Clock::system();
+                let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return Ok(()) };
+                let identity = identity.unwrap_or_else(connect::identity);
+                info!(identity, "controller starts");
+                let setup = controller::Setup { config, expected, identity, clock, health, metrics };
+                Box::pin(controller::run(client, setup, stop)).await.map_err(|error| error.to_string())
+            })
+        }
+        Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
+            let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else { return Ok(()) };
+            info!("webhook starts");
+            Box::pin(admission::run(client, config, address, health, metrics, stop)).await.map_err(|error| error.to_string())
+        }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Without a place to complain there is nothing left to do.
+            let _ = writeln!(std::io::stderr(), "jit-rbac: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts logs, health and signals around `work`.
+fn process<F, W>(common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
+where
+    F: Future<Output = Result<(), String>>,
+    W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
+{
+    logs::start(common.log_format);
+    let config = Config::read(&common.config).map_err(|error| error.to_string())?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    let health = Health::needing(&[needs, &[connect::NEED]].concat());
+    let metrics = Metrics::default();
+    let stop = CancellationToken::new();
+    runtime.block_on(async {
+        let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
+        let serving = health.clone().serve(common.health_address, metrics.clone());
+        let outcome = tokio::select! {
+            outcome = work(config, health.clone(), metrics, stop.clone()) => outcome,
+            served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
+            // Nothing holds up the end for longer than this.
+            () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
+        };
+        signals.abort();
+        if let Err(message) = &outcome {
+            error!(why = message, "cannot go on");
+        }
+        outcome
+    })
+}
+
+fn crds(directory: Option<&Path>) -> Result<(), String> {
+    let all = crds::all().map_err(|error| error.to_string())?;
+    match directory {
+        None => {
+            let mut text = String::new();
+            for (_, yaml) in &all {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "---\n{yaml}");
+            }
+            std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+        }
+        Some(directory) => all.iter().try_for_each(|(plural, yaml)| {
+            let path = directory.join(format!("{plural}.yaml"));
+            std::fs::write(&path, yaml).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        }),
+    }
+}

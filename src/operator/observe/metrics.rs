@@ -1,0 +1,332 @@
+//! What the operator counts, served as `/metrics` beside its health.
+//!
+//! Every label's values are words of ours, so that there are never more series than such words: no name of a user, a namespace or an
+//! object is in them. `docs/metrics.md` lists what there is; a test holds it against this file.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Metric, Registry},
+};
+
+use api::{Reason, State};
+
+/// What every name begins with.
+const PREFIX: &str = "jitrbac";
+/// The form in which [`Metrics::text`] writes: the one that every scraper reads.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Bounds for answers of admission, in seconds: the API server stops listening after five.
+const ANSWERED_IN: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 4.0];
+/// Bounds for how late a binding went, in seconds: a second is what another replica waits for the holder of the Lease.
+const LATE_BY: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+
+/// All that one process counts. Clones are handles to the same numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Mutex<Registry>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self(Arc::new(Mutex::new(Registry::with_prefix(PREFIX))));
+        let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
+        metrics.register("build", "The program that runs; always 1", build);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Has `metric` served as `jitrbac_<name>`; of a counter the name is given without `_total`, of an info without `_info`.
+    /// `help` is a sentence without its full stop.
+    pub fn register(&self, name: &'static str, help: &'static str, metric: impl Metric) {
+        self.with(|registry| registry.register(name, help, metric));
+    }
+
+    /// Has a number served that is asked for at each scrape, such as the size of something.
+    pub fn at_scrape(&self, name: &'static str, help: &'static str, number: impl Fn() -> i64 + Send + Sync + 'static) {
+        let number = Box::new(move || ConstGauge::new(number()));
+        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+    }
+
+    /// The same for a length of time.
+    pub fn seconds_at_scrape(&self, name: &'static str, help: &'static str, seconds: impl Fn() -> f64 + Send + Sync + 'static) {
+        let number = Box::new(move || ConstGauge::new(seconds()));
+        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+    }
+
+    /// The same for several numbers, each under a value of `label`.
+    pub fn each_at_scrape(
+        &self,
+        (name, label): (&'static str, &'static str),
+        help: &'static str,
+        numbers: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+    ) {
+        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(numbers) })));
+    }
+
+    /// The same for counts, whose name is given without `_total`.
+    pub fn counts_at_scrape(
+        &self,
+        (name, label): (&'static str, &'static str),
+        help: &'static str,
+        counts: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+    ) {
+        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(counts) })));
+    }
+
+    /// Everything, as Prometheus reads it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.with(|registry| prometheus_text::encode(&mut text, registry));
+        text
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct AtScrape<G> {
+    name: &'static str,
+    help: &'static str,
+    number: Box<dyn Fn() -> G + Send + Sync>,
+}
+
+impl<G> fmt::Debug for AtScrape<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AtScrape").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<G: EncodeMetric + 'static> Collector for AtScrape<G> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = (self.number)();
+        // The registry ends the help of what it holds itself with a full stop.
+        gauge.encode(encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, gauge.metric_type())?)
+    }
+}
+
+struct EachAtScrape<N> {
+    name: &'static str,
+    label: &'static str,
+    help: &'static str,
+    numbers: Box<dyn Fn() -> Vec<(String, N)> + Send + Sync>,
+}
+
+impl<N> fmt::Debug for EachAtScrape<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EachAtScrape").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for EachAtScrape<i64> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Gauge)?;
+        for (value, number) in (self.numbers)() {
+            ConstGauge::new(number).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for EachAtScrape<u64> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Counter)?;
+        for (value, count) in (self.numbers)() {
+            ConstCounter::new(count).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the webhook counts.
+#[derive(Clone, Debug)]
+pub struct AdmissionMetrics {
+    reviews: Family<Review, Counter>,
+    refusals: Family<Refused, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+}
+
+/// What a review was about and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Review {
+    /// `mutate` or `validate`: the API server asks both about each write.
+    pub webhook: &'static str,
+    /// One of our kinds, or `Unknown`.
+    pub kind: &'static str,
+    /// `CREATE`, `UPDATE`, ...
+    pub operation: &'static str,
+    /// Whether the write may go on.
+    pub allowed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    kind: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+impl AdmissionMetrics {
+    /// Has the webhook's numbers served by `metrics`.
+    #[must_use]
+    pub fn registered(metrics: &Metrics) -> Self {
+        let new = Self {
+            reviews: Family::default(),
+            refusals: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(ANSWERED_IN)),
+        };
+        metrics.register("admission_reviews", "Questions of the API server that the webhook answered", new.reviews.clone());
+        metrics.register("admission_refusals", "Writes that the webhook refused, by the code of the refusal", new.refusals.clone());
+        metrics.register("admission_duration_seconds", "How long the webhook took for an answer", new.durations.clone());
+        new
+    }
+
+    /// Counts one answer; `code` is that of a refusal.
+    pub fn answered(&self, review: &Review, code: Option<&'static str>, took: Duration) {
+        let kind = review.kind;
+        self.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+        self.reviews.get_or_create(review).inc();
+        if let Some(code) = code {
+            self.refusals.get_or_create(&Refused { kind, code }).inc();
+        }
+    }
+}
+
+/// What one controller counts. Whoever owns a further number adds a field, or serves it with [`Metrics::at_scrape`].
+#[derive(Clone, Debug)]
+pub struct ControllerMetrics {
+    grants: Counter,
+    decided: Family<Decided, Counter>,
+    lateness: Histogram,
+    revoke_failures: Counter,
+    expired_records: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    state: &'static str,
+    reason: &'static str,
+}
+
+impl ControllerMetrics {
+    /// Has a controller's numbers served by `metrics`.
+    #[must_use]
+    pub fn registered(metrics: &Metrics) -> Self {
+        let new = Self {
+            grants: Counter::default(),
+            decided: Family::default(),
+            lateness: Histogram::new(LATE_BY),
+            revoke_failures: Counter::default(),
+            expired_records: Counter::default(),
+        };
+        metrics.register("grants", "Bindings that this replica created", new.grants.clone());
+        metrics.register("requests_decided", "Requests that this replica reported as granted or at an end", new.decided.clone());
+        metrics.register(
+            "revocation_lateness_seconds",
+            "From a grant's deadline until this replica knew its binding to be gone",
+            new.lateness.clone(),
+        );
+        metrics.register("revoke_failures", "Attempts of this replica to remove a binding that failed", new.revoke_failures.clone());
+        metrics.register(
+            "retention_deletions",
+            "Ended requests that this replica deleted after their retention",
+            new.expired_records.clone(),
+        );
+        new
+    }
+
+    /// Has served what is looked up at each scrape: how many managed bindings there are, how many of them should be gone already,
+    /// and whether this replica holds the Lease.
+    pub fn looked_up(
+        metrics: &Metrics,
+        active: impl Fn() -> usize + Send + Sync + 'static,
+        overdue: impl Fn() -> usize + Send + Sync + 'static,
+        leading: impl Fn() -> bool + Send + Sync + 'static,
+    ) {
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        metrics.at_scrape("active_grants", "Managed bindings that this replica knows of", move || whole(active()));
+        metrics.at_scrape("overdue_grants", "Managed bindings that are past their deadline; anything but 0 is an alarm", move || {
+            whole(overdue())
+        });
+        metrics.at_scrape("leader", "1 while this replica holds the Lease and grants, otherwise 0", move || i64::from(leading()));
+    }
+
+    /// Has served what is looked up of the guards and of reviews: whether each guard is proven, by how much the clocks differ, and how
+    /// many emergencies wait for a review.
+    pub fn watched(
+        metrics: &Metrics,
+        guards: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static,
+        skew: impl Fn() -> Option<f64> + Send + Sync + 'static,
+        reviews: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+    ) {
+        metrics.each_at_scrape(
+            ("guard_proven", "guard"),
+            "1 while the guard is proven to be in force; 0 stops all grants. The holder of the Lease knows",
+            move || guards().into_iter().map(|(guard, proven)| (guard, i64::from(proven))).collect(),
+        );
+        metrics
+            .seconds_at_scrape("clock_skew_seconds", "How far this clock is ahead of the API server's", move || skew().unwrap_or_default());
+        metrics.each_at_scrape(
+            ("emergency_reviews", "state"),
+            "Emergencies that wait for a review, in time or overdue. The holder of the Lease knows",
+            reviews,
+        );
+    }
+
+    /// A binding was created.
+    pub fn granted(&self) {
+        self.grants.inc();
+    }
+
+    /// A request was reported to be in another state than before. What only waits is not counted.
+    pub fn reported(&self, state: State, reason: Reason) {
+        if state == State::Active || state.is_terminal() {
+            self.decided.get_or_create(&Decided { state: state.as_str(), reason: reason.as_str() }).inc();
+        }
+    }
+
+    /// A binding is gone, so long after its deadline. A clock that was set back counts as punctual.
+    pub fn removed(&self, late: TimeDelta) {
+        self.lateness.observe(late.to_std().unwrap_or_default().as_secs_f64());
+    }
+
+    /// A binding could not be removed.
+    pub fn revoke_failed(&self) {
+        self.revoke_failures.inc();
+    }
+
+    /// An ended request was deleted.
+    pub fn record_deleted(&self) {
+        self.expired_records.inc();
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -1,0 +1,124 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+const DOCS: &str = "docs/metrics.md";
+/// Before and after the table in the docs.
+const MARKS: [&str; 2] = ["<!-- the table is written by a test of src/operator/observe/metrics.rs -->\n", "\n<!-- end -->"];
+
+/// A process that is both, in which everything has happened once.
+fn everything() -> Metrics {
+    let metrics = Metrics::default();
+    let review = Review { webhook: "validate", kind: "RoleActivationRequest", operation: "CREATE", allowed: false };
+    AdmissionMetrics::registered(&metrics).answered(&review, Some("NotEligible"), Duration::from_millis(3));
+    let controller = ControllerMetrics::registered(&metrics);
+    ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
+    ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
+    let watches = kube_io::watches::Watches::default();
+    crate::observe::watches::show(&watches, &metrics);
+    let place = watches.place("requests");
+    place.stale(false);
+    place.current();
+    // It stays.
+    std::mem::forget(place);
+    controller.granted();
+    controller.reported(State::Expired, Reason::Expired);
+    controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
+    controller.removed(TimeDelta::milliseconds(30));
+    controller.removed(TimeDelta::seconds(-1));
+    controller.revoke_failed();
+    controller.record_deleted();
+    metrics
+}
+
+#[derive(Debug, Default)]
+struct Family {
+    help: String,
+    kind: String,
+    labels: BTreeSet<String>,
+}
+
+/// The families of a scrape by name.
+fn families(text: &str) -> BTreeMap<String, Family> {
+    let mut all: BTreeMap<String, Family> = BTreeMap::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            assert!(all.insert(name.to_owned(), Family { help: help.to_owned(), ..Family::default() }).is_none(), "{name} is there twice");
+            name.clone_into(&mut last);
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            all.get_mut(name).unwrap().kind = kind.to_owned();
+        } else {
+            assert!(line.starts_with(&last), "{line} stands under {last}");
+            let labels = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
+            let names = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).filter(|name| name != "le");
+            all.get_mut(&last).unwrap().labels.extend(names);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_scrape_says_what_happened() {
+    let text = everything().text();
+    for line in [
+        "jitrbac_admission_reviews_total{webhook=\"validate\",kind=\"RoleActivationRequest\",operation=\"CREATE\",allowed=\"false\"} 1",
+        "jitrbac_admission_refusals_total{kind=\"RoleActivationRequest\",code=\"NotEligible\"} 1",
+        "jitrbac_admission_duration_seconds_count{kind=\"RoleActivationRequest\"} 1",
+        "jitrbac_requests_decided_total{state=\"Expired\",reason=\"Expired\"} 1",
+        "jitrbac_grants_total 1",
+        "jitrbac_active_grants 7",
+        "jitrbac_overdue_grants 0",
+        "jitrbac_leader 1",
+        "jitrbac_guard_proven{guard=\"requests\"} 0",
+        "jitrbac_clock_skew_seconds -0.25",
+        "jitrbac_emergency_reviews{state=\"Overdue\"} 2",
+        "jitrbac_revoke_failures_total 1",
+        "jitrbac_revocation_lateness_seconds_bucket{le=\"0.01\"} 1",
+        "jitrbac_revocation_lateness_seconds_bucket{le=\"0.05\"} 2",
+        "jitrbac_revocation_lateness_seconds_bucket{le=\"+Inf\"} 2",
+        concat!("jitrbac_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("AwaitingApproval"), "what waits is not decided");
+}
+
+/// Every value is a word of ours: who can ask can neither make series without end nor read who asked.
+#[test]
+fn no_label_can_hold_a_name_of_anybody() {
+    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard", "watch"];
+    for (name, family) in families(&everything().text()) {
+        assert!(family.labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {:?}", family.labels);
+    }
+}
+
+#[test]
+fn names_are_as_prometheus_wants_them() {
+    for (name, family) in families(&everything().text()) {
+        assert!(name.starts_with("jitrbac_"), "{name}");
+        assert_eq!(name.ends_with("_total"), family.kind == "counter", "{name}");
+        assert!(family.kind != "histogram" || name.ends_with("_seconds"), "{name}");
+        assert!(family.help.len() > 10 && family.help.ends_with('.') && !family.help.ends_with(".."), "{name}: {}", family.help);
+    }
+}
+
+/// With `BLESS=1` in the environment the table is written anew.
+#[test]
+fn the_docs_list_every_metric() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(DOCS);
+    let docs = std::fs::read_to_string(&path).unwrap();
+    let rows = families(&everything().text()).into_iter().map(|(name, family)| {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{name}` | {} | {} | {} |", family.kind, labels.join(", "), family.help.trim_end_matches('.'))
+    });
+    let head = ["| metric | type | labels | what it says |", "|---|---|---|---|"].map(str::to_owned);
+    let table = head.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
+    let (before, rest) = docs.split_once(MARKS[0]).unwrap();
+    let (stored, after) = rest.split_once(MARKS[1]).unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1])).unwrap();
+    } else {
+        assert!(stored == table, "{DOCS} lists other metrics than there are: BLESS=1 cargo test -p jit-rbac --lib metrics writes\n{table}");
+    }
+}

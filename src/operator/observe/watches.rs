@@ -1,0 +1,69 @@
+//! How current the watches of this process are, in its metrics and its readiness.
+
+use super::{health::Health, metrics::Metrics};
+use kube_io::watches::Watches;
+
+/// What readiness calls it that no watch is known to bring nothing.
+pub const NEED: &str = "watches";
+
+/// Has the numbers served by `metrics`.
+pub fn show(watches: &Watches, metrics: &Metrics) {
+    let ages = watches.clone();
+    metrics.each_at_scrape(
+        ("watch_age_seconds", "watch"),
+        "How long ago the watch was last shown to be current, by what it brought or by a list",
+        move || ages.ages(),
+    );
+    let restarts = watches.clone();
+    metrics.counts_at_scrape(("watch_restarts", "watch"), "Watches that brought nothing any more and were begun anew", move || {
+        restarts.restarts()
+    });
+}
+
+/// Tells readiness for ever whether a watch is known to bring nothing.
+pub async fn tell(watches: &Watches, health: &Health) {
+    watches.tell(|stale| health.set(NEED, !stale)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f41_a_stale_watch_is_seen_in_metrics_and_readiness_until_it_is_current() {
+        let (watches, metrics, health) = (Watches::default(), Metrics::default(), Health::needing(&[NEED]));
+        show(&watches, &metrics);
+        let (requests, one, other) = (watches.place("requests"), watches.place("guards"), watches.place("guards"));
+        assert!(watches.ages().is_empty(), "nothing was current yet");
+        for place in [&requests, &one, &other] {
+            place.current();
+        }
+        let telling = {
+            let (watches, health) = (watches.clone(), health.clone());
+            tokio::spawn(async move { tell(&watches, &health).await })
+        };
+        tokio::time::advance(Duration::from_secs(7)).await;
+        requests.current();
+        one.current();
+        let text = metrics.text();
+        assert!(
+            text.contains("watch_age_seconds{watch=\"guards\"} 7") && text.contains("watch_age_seconds{watch=\"requests\"} 0"),
+            "{text}"
+        );
+        tokio::task::yield_now().await;
+        assert!(health.missing().is_empty());
+        requests.stale(false);
+        tokio::task::yield_now().await;
+        assert_eq!((health.missing(), watches.stale()), (vec![NEED], vec!["requests"]));
+        assert!(
+            metrics.text().contains("watch_restarts_total{watch=\"requests\"} 1")
+                && metrics.text().contains("watch_restarts_total{watch=\"guards\"} 0")
+        );
+        requests.current();
+        tokio::task::yield_now().await;
+        assert!(health.missing().is_empty());
+        telling.abort();
+    }
+}

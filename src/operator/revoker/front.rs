@@ -1,0 +1,129 @@
+//! What the holder of the Lease ends itself while very many are due: another replica that helps begins behind it, or both would delete the
+//! same bindings.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    AT_ONCE, FRONT,
+    index::{Index, Known},
+};
+use kube_io::cache::Key;
+
+/// How long the front that was looked up is believed.
+const BELIEVED: TimeDelta = TimeDelta::milliseconds(50);
+/// How long one may stand in the front until the other replica ends it all the same: the call of the holder may hang. As long does the holder
+/// have for the last ones after many were due; where nothing goes any more nobody waits for that.
+const LONGEST: TimeDelta = TimeDelta::seconds(3);
+
+/// The bindings that the holder is at, or comes to next.
+#[derive(Debug, Default)]
+pub(super) struct Front(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    at: Option<DateTime<Utc>>,
+    /// The first behind those that the holder ends at a time, and the first behind the front; none where no more are due.
+    next: Option<(DateTime<Utc>, Key)>,
+    behind: Option<(DateTime<Utc>, Key)>,
+    /// When more were last due than the holder ends at a time.
+    many: Option<DateTime<Utc>>,
+    /// Since when the holder should be at these.
+    since: HashMap<Key, DateTime<Utc>>,
+}
+
+impl Front {
+    /// Looks how many are due. To be called for each that is, so that nobody takes the last of many for a few.
+    pub(super) fn look(&self, index: &Index, now: DateTime<Utc>) {
+        let mut seen = self.lock();
+        if seen.at.is_some_and(|at| (TimeDelta::zero()..BELIEVED).contains(&(now - at))) {
+            return;
+        }
+        let due = |place| index.after(place).filter(|(deadline, _)| *deadline <= now);
+        (seen.at, seen.next, seen.behind) = (Some(now), due(AT_ONCE), due(FRONT));
+        if seen.next.is_some() {
+            seen.many = Some(now);
+        } else if seen.many.is_some_and(|many| !(TimeDelta::zero()..LONGEST).contains(&(now - many))) {
+            (seen.many, seen.since) = (None, HashMap::new());
+        }
+    }
+
+    /// True for one that is due and best left to the holder now. Where few are due none is: then one that is late has waited for nothing else.
+    pub(super) fn is_the_holders(&self, known: &Known, now: DateTime<Utc>) -> bool {
+        let mut seen = self.lock();
+        let stands_before =
+            |place: &Option<(DateTime<Utc>, Key)>| place.as_ref().is_none_or(|(at, key)| (known.deadline, &known.key) < (*at, key));
+        if seen.many.is_none() || !stands_before(&seen.behind) {
+            return false;
+        }
+        if !stands_before(&seen.next) {
+            return true;
+        }
+        let since = *seen.since.entry(known.key.clone()).or_insert(now);
+        now - since < LONGEST
+    }
+
+    /// It is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().since.remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+    use api::names;
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    }
+
+    fn due(index: &Index, number: usize) -> Known {
+        let annotations = [(names::EXPIRES_AT.to_owned(), at(0).to_rfc3339())].into();
+        let meta = ObjectMeta { uid: Some(number.to_string()), annotations: Some(annotations), ..ObjectMeta::default() };
+        index.note(&Key::new("payments", format!("jit-{number:05}")), &meta, at(0))
+    }
+
+    #[test]
+    fn whoever_helps_begins_behind_the_holder_and_waits_for_nothing_that_hangs() {
+        let (front, index) = (Front::default(), Index::default());
+        let all: Vec<Known> = (0..1_000).map(|number| due(&index, number)).collect();
+        let left = |now| {
+            front.look(&index, at(now));
+            all.iter().filter(|known| index.get(&known.key).is_some() && front.is_the_holders(known, at(now))).count()
+        };
+        let gone = |known: &[Known]| {
+            for known in known {
+                front.forget(&known.key);
+                index.forget(known);
+            }
+        };
+        assert_eq!(left(1_000), FRONT);
+        // The holder ends a hundred, all but one that hangs.
+        gone(&all[1..=100]);
+        assert_eq!(left(2_000), FRONT);
+        assert!(front.is_the_holders(&all[0], at(3_999)));
+        assert!(!front.is_the_holders(&all[0], at(4_000)), "it hangs");
+        gone(&all[101..=950]);
+        assert_eq!(left(4_100), 49, "the holder is at the last of them");
+        assert_eq!(left(5_100), 0, "and hangs");
+    }
+
+    #[test]
+    fn few_that_are_late_are_left_to_nobody() {
+        let (front, index) = (Front::default(), Index::default());
+        let all: Vec<Known> = (0..AT_ONCE).map(|number| due(&index, number)).collect();
+        front.look(&index, at(1_000));
+        assert!(all.iter().all(|known| !front.is_the_holders(known, at(1_000))));
+    }
+}

@@ -1,0 +1,233 @@
+//! The managed bindings that a replica knows of.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use api::names;
+use domain::binding::deadline_of;
+use kube_io::cache::Key;
+
+/// A managed binding: all that its end needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where it is.
+    pub key: Key,
+    /// Its UID.
+    pub uid: String,
+    /// When it must be gone. The earliest that was ever seen: a deadline never moves later (invariant 3).
+    pub deadline: DateTime<Utc>,
+    /// The request that it names.
+    pub request: Key,
+    /// True when a watch no longer shows it and nobody has asked the API server yet.
+    pub doubted: bool,
+}
+
+/// All of them. Every event and every decision asks for those of one request, so that is answered without a look at the others.
+#[derive(Debug, Default)]
+pub struct Index(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    bindings: HashMap<Key, Known>,
+    by_request: HashMap<Key, HashSet<Key>>,
+    /// In the order in which they end.
+    by_deadline: BTreeSet<(DateTime<Utc>, Key)>,
+}
+
+impl All {
+    fn insert(&mut self, known: Known) {
+        self.remove(&known.key);
+        self.by_request.entry(known.request.clone()).or_default().insert(known.key.clone());
+        self.by_deadline.insert((known.deadline, known.key.clone()));
+        self.bindings.insert(known.key.clone(), known);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(known) = self.bindings.remove(key) else { return };
+        self.by_deadline.remove(&(known.deadline, known.key.clone()));
+        if let Some(keys) = self.by_request.get_mut(&known.request) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_request.remove(&known.request);
+            }
+        }
+    }
+}
+
+impl Index {
+    fn with<T>(&self, act: impl FnOnce(&mut All) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end. So is one
+    /// that somebody deleted: as long as a finalizer or a dependent keeps it, RBAC goes on granting by it.
+    pub fn note(&self, key: &Key, meta: &ObjectMeta, now: DateTime<Utc>) -> Known {
+        let empty = std::collections::BTreeMap::new();
+        let annotations = meta.annotations.as_ref().unwrap_or(&empty);
+        let deadline = deadline_of(annotations).unwrap_or(now);
+        let deadline = if meta.deletion_timestamp.is_some() { deadline.min(now) } else { deadline };
+        let request = annotations.get(names::REQUEST).cloned().unwrap_or_default();
+        let uid = meta.uid.clone().unwrap_or_default();
+        self.with(|all| {
+            let before = all.bindings.get(key).filter(|known| known.uid == uid).map(|known| known.deadline);
+            let known = Known {
+                key: key.clone(),
+                uid,
+                deadline: before.map_or(deadline, |before| before.min(deadline)),
+                request: Key::new(&key.namespace, request),
+                doubted: false,
+            };
+            all.insert(known.clone());
+            known
+        })
+    }
+
+    /// One binding.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Known> {
+        self.with(|all| all.bindings.get(key).cloned())
+    }
+
+    /// The bindings that name this request.
+    #[must_use]
+    pub fn of_request(&self, request: &Key) -> Vec<Known> {
+        self.with(|all| {
+            let keys = all.by_request.get(request).into_iter().flatten();
+            keys.filter_map(|key| all.bindings.get(key)).cloned().collect()
+        })
+    }
+
+    /// All bindings.
+    #[must_use]
+    pub fn all(&self) -> Vec<Known> {
+        self.with(|all| all.bindings.values().cloned().collect())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.with(|all| all.bindings.len())
+    }
+
+    /// How many should have been gone before `now`.
+    #[must_use]
+    pub fn overdue(&self, now: DateTime<Utc>) -> usize {
+        self.with(|all| all.by_deadline.iter().take_while(|(deadline, _)| *deadline < now).count())
+    }
+
+    /// The one that ends after `many` others, and its deadline.
+    #[must_use]
+    pub fn after(&self, many: usize) -> Option<(DateTime<Utc>, Key)> {
+        self.with(|all| all.by_deadline.iter().nth(many).cloned())
+    }
+
+    /// Those that are not among `listed`.
+    #[must_use]
+    pub fn others(&self, listed: &[Key]) -> Vec<Key> {
+        let listed: HashSet<&Key> = listed.iter().collect();
+        self.with(|all| all.bindings.keys().filter(|key| !listed.contains(key)).cloned().collect())
+    }
+
+    /// Marks a binding as one to ask the API server about; false if it is not known.
+    pub fn doubt(&self, key: &Key) -> bool {
+        self.with(|all| all.bindings.get_mut(key).map(|known| known.doubted = true).is_some())
+    }
+
+    /// Takes the doubt away: it is there.
+    pub fn trust(&self, key: &Key) {
+        self.with(|all| {
+            if let Some(known) = all.bindings.get_mut(key) {
+                known.doubted = false;
+            }
+        });
+    }
+
+    /// Forgets a binding that is gone, unless another one has its name by now.
+    pub fn forget(&self, gone: &Known) {
+        self.with(|all| {
+            if all.bindings.get(&gone.key).is_some_and(|known| known.uid == gone.uid) {
+                all.remove(&gone.key);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f74_a_binding_that_is_being_deleted_is_due_now() {
+        let index = Index::default();
+        let now: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().unwrap();
+        let noted = |expires: &str, deleted: bool| {
+            let annotations = [(names::EXPIRES_AT.to_owned(), expires.to_owned())].into();
+            let deletion_timestamp = deleted.then(|| api::conditions::to_time(now));
+            let meta =
+                ObjectMeta { uid: Some("1".to_owned()), annotations: Some(annotations), deletion_timestamp, ..ObjectMeta::default() };
+            index.note(&Key::new("payments", "a"), &meta, now).deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        };
+        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T14:00:00Z");
+        assert_eq!(noted("2026-11-01T14:00:00Z", true), "2026-11-01T12:00:00Z");
+        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T12:00:00Z", "an older event takes nothing back");
+        let late = Index::default();
+        let annotations = [(names::EXPIRES_AT.to_owned(), "2026-11-01T11:00:00Z".to_owned())].into();
+        let meta =
+            ObjectMeta { annotations: Some(annotations), deletion_timestamp: Some(api::conditions::to_time(now)), ..ObjectMeta::default() };
+        let deadline = late.note(&Key::new("payments", "b"), &meta, now).deadline;
+        assert_eq!(deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "2026-11-01T11:00:00Z", "never later than its deadline");
+    }
+
+    fn noted(index: &Index, name: &str, uid: &str, request: &str) -> Known {
+        let annotations = [(names::REQUEST.to_owned(), request.to_owned())].into();
+        let meta = ObjectMeta { uid: Some(uid.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
+        index.note(&Key::new("payments", name), &meta, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_bindings_of_a_request_are_those_that_name_it_now() {
+        let index = Index::default();
+        let names = |request: &str| {
+            let mut names: Vec<String> = index.of_request(&Key::new("payments", request)).into_iter().map(|known| known.key.name).collect();
+            names.sort();
+            names
+        };
+        noted(&index, "a", "1", "inc");
+        noted(&index, "b", "2", "inc");
+        assert_eq!(names("inc"), ["a", "b"]);
+        // Somebody writes another name on one, and another object takes the name of the other.
+        noted(&index, "a", "1", "other");
+        let new = noted(&index, "b", "3", "inc");
+        assert_eq!((names("inc"), names("other")), (vec!["b".to_owned()], vec!["a".to_owned()]));
+        index.forget(&Known { uid: "2".to_owned(), ..new.clone() });
+        assert_eq!(names("inc"), ["b"], "another one has its name by now");
+        index.forget(&new);
+        assert!(names("inc").is_empty() && index.count() == 1);
+    }
+
+    #[test]
+    fn bindings_stand_in_the_order_of_their_ends() {
+        let index = Index::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let noted = |name: &str, second| {
+            let annotations = [(names::EXPIRES_AT.to_owned(), at(second).to_rfc3339())].into();
+            let meta = ObjectMeta { uid: Some(name.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
+            index.note(&Key::new("payments", name), &meta, DateTime::UNIX_EPOCH)
+        };
+        let later = noted("later", 30);
+        noted("first", 10);
+        noted("second", 20);
+        let after = |many| index.after(many).map(|(_, key)| key.name);
+        assert_eq!([after(0), after(1), after(2), after(3)], [Some("first".into()), Some("second".into()), Some("later".into()), None]);
+        assert_eq!((index.overdue(at(20)), index.overdue(at(21))), (1, 2));
+        noted("later", 5);
+        assert_eq!((after(0), after(3)), (Some("later".into()), None), "it ends earlier than was known");
+        index.forget(&later);
+        assert_eq!((after(0), index.overdue(at(40))), (Some("first".into()), 2));
+    }
+}

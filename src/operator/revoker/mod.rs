@@ -1,0 +1,378 @@
+//! The end of grants (api rule 9): every replica watches the managed bindings and removes what is due.
+//!
+//! All it needs is the binding in its hand, the clock and the right to delete: no webhook, no Lease, no cache of another kind. The Lease
+//! only says who goes first.
+
+pub mod end;
+mod front;
+mod helpers;
+pub mod index;
+pub mod sweep;
+pub mod turn;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    observe::metrics::ControllerMetrics,
+    queue::{Next, Pauses, Queue, Worker, queue},
+};
+use api::names;
+use end::{Ended, Proof, end};
+use front::Front;
+use helpers::{Helper, Helpers};
+use index::{Index, Known};
+use kube_io::{
+    cache::Key,
+    clock::Clock,
+    kept::BindingMark,
+    watch::{Event, Source},
+    watches::Watches,
+};
+
+/// Most bindings that are ended at the same time by one replica.
+const AT_ONCE: usize = 64;
+/// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
+const FRONT: usize = 4 * AT_ONCE;
+/// How soon it sees whether it may help with the next.
+const HELP_AGAIN: Duration = Duration::from_millis(50);
+/// How long the question may take whether somebody else has ended a binding: no answer delays an end by more.
+const LONGEST_QUESTION: Duration = Duration::from_millis(250);
+/// The same of one that a watch calls deleted: most likely it is gone, and a busy API server may take long to say so.
+const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
+/// What fails is tried again soon: it is somebody's access.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
+
+/// What the revoker tells about a binding, for the record of its request.
+pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
+
+/// How a binding came to be told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It appeared, changed or went.
+    News,
+    /// It is there and the watch shows it, as somebody has seen who looked through all of them.
+    Swept,
+}
+
+/// Removes managed bindings at their deadlines.
+pub struct Revoker {
+    client: Client,
+    clock: Clock,
+    leading: watch::Receiver<bool>,
+    index: Index,
+    queue: Queue<Key>,
+    worker: Mutex<Option<Worker<Key>>>,
+    /// When somebody else's end of a binding was last seen.
+    last_gone: Mutex<DateTime<Utc>>,
+    expected: Mutex<HashSet<Key>>,
+    /// How many are being ended now.
+    ending: AtomicUsize,
+    /// Those that this replica is ending: that they go is no sign of another one.
+    own: Mutex<HashSet<Key>>,
+    helpers: Helpers,
+    front: Front,
+    tell: Tell,
+    watches: Watches,
+    metrics: ControllerMetrics,
+}
+
+impl Revoker {
+    /// A revoker that calls `tell` for each binding that appears, changes or goes.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        leading: watch::Receiver<bool>,
+        tell: Tell,
+        watches: Watches,
+        metrics: ControllerMetrics,
+    ) -> Self {
+        let (queue, worker) = queue(clock.clone(), PAUSES);
+        Self {
+            client,
+            clock,
+            leading,
+            index: Index::default(),
+            queue,
+            worker: Mutex::new(Some(worker)),
+            last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
+            expected: Mutex::default(),
+            ending: AtomicUsize::default(),
+            own: Mutex::default(),
+            helpers: Helpers::default(),
+            front: Front::default(),
+            tell,
+            watches,
+            metrics,
+        }
+    }
+
+    /// The managed bindings that this replica knows of.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The next sight of this binding is no news: this replica is about to create it. Whoever else creates it first makes that fail.
+    pub fn expect(&self, key: Key) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// It was created. As long as no watch has shown it, only this answer tells of it, and whoever takes it away must find it.
+    pub fn made(&self, binding: &RoleBinding) {
+        let key = Key::of(&binding.metadata);
+        let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        if unseen {
+            let known = self.index.note(&key, &binding.metadata, self.clock.now());
+            self.queue.add_at(key, known.deadline);
+        }
+    }
+
+    /// It was not created, or nobody knows: the next sight of it is news.
+    pub fn unexpect(&self, key: &Key) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Watches and removes until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        tokio::select! {
+            () = worker.run(AT_ONCE, stop.clone(), |key| self.work(key)) => {}
+            () = self.follow() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn follow(&self) {
+        // Whole: the API server encodes an object once for all who watch it, and its metadata alone anew for each of them.
+        let api: Api<RoleBinding> = Api::all(self.client.clone());
+        let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR).urgent();
+        let place = self.watches.place("bindings");
+        let (mut listed, mut first) = (Vec::new(), true);
+        kube_io::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
+            Event::Init(_) => listed.clear(),
+            Event::InitApply(binding) => {
+                // What the first sweep has seen as well is no news of the first list.
+                let swept = first && self.index.get(&Key::of(&binding.metadata)).is_some();
+                listed.push(self.seen(&binding.metadata, if swept { Sight::Swept } else { Sight::News }));
+            }
+            Event::InitDone(_) => {
+                first = false;
+                for key in self.index.others(&std::mem::take(&mut listed)) {
+                    self.doubt(&key);
+                }
+            }
+            Event::Apply(binding) => {
+                self.seen(&binding.metadata, Sight::News);
+            }
+            // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
+            Event::Delete(binding) => {
+                let key = Key::of(&binding.metadata);
+                if self.index.get(&key).is_some() && !self.lock_own().contains(&key) {
+                    self.others_went();
+                }
+                self.doubt(&key);
+            }
+            Event::Interrupted => {}
+        })
+        .await;
+    }
+
+    /// Takes note of a managed binding and sets its timer.
+    pub fn seen(&self, binding: &ObjectMeta, sight: Sight) -> Key {
+        let key = Key::of(binding);
+        let before = self.index.get(&key);
+        let known = self.index.note(&key, binding, self.clock.now());
+        // Whoever writes another request's name on it must not hide it from its own.
+        if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
+            (self.tell)(&before, Sight::News);
+        }
+        self.queue.add_at(key.clone(), known.deadline);
+        if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
+            (self.tell)(&known, sight);
+        }
+        key
+    }
+
+    fn doubt(&self, key: &Key) {
+        if self.index.doubt(key) {
+            self.queue.add(key.clone());
+        }
+    }
+
+    async fn work(&self, key: Key) -> Next {
+        let Some(known) = self.index.get(&key) else { return Next::Done };
+        let due = known.deadline <= self.clock.now();
+        if due && !*self.leading.borrow() {
+            self.front.look(&self.index, self.clock.now());
+        }
+        // Also for a look at what a watch no longer shows: what is due, somebody else most likely removed, and he may have more to do.
+        let patience = if known.doubted { turn::TO_LOOK } else { turn::TO_END };
+        if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
+            return Next::In(wait);
+        }
+        let _helper = if due && !*self.leading.borrow() {
+            match self.help(&known).await {
+                Ok(helper) => Some(helper),
+                Err(next) => return next,
+            }
+        } else {
+            None
+        };
+        match (known.doubted, due) {
+            (true, _) => self.look(&known).await,
+            (false, true) => self.end(&known).await,
+            (false, false) => Next::At(known.deadline),
+        }
+    }
+
+    /// Whether another replica than the holder may see to a binding that is due, or what comes next.
+    async fn help(&self, known: &Known) -> Result<Helper<'_>, Next> {
+        let now = self.clock.now();
+        let is_late = now.signed_duration_since(known.deadline) >= turn::TO_END;
+        let nobody_is_at_it = is_late && !turn::others_go(known.deadline, self.last_gone(), now);
+        if !nobody_is_at_it && self.front.is_the_holders(known, now) {
+            return Err(Next::In(HELP_AGAIN));
+        }
+        let Some(helper) = self.helpers.take(now) else { return Err(Next::In(HELP_AGAIN)) };
+        if helper.asks_first && !known.doubted && self.is_known_to_be_gone(&known.key, &known.uid, LONGEST_QUESTION).await {
+            self.others_went();
+            self.gone(known);
+            return Err(Next::Done);
+        }
+        Ok(helper)
+    }
+
+    /// Asks the API server whether a binding that a watch calls deleted is really gone.
+    async fn look(&self, known: &Known) -> Next {
+        match end::is_gone(&self.client, &known.key, &known.uid).await {
+            Ok(true) => {
+                self.gone(known);
+                Next::Done
+            }
+            Ok(false) => {
+                warn!(binding = %known.key, "a managed binding lost its label and still grants");
+                self.index.trust(&known.key);
+                (self.tell)(known, Sight::News);
+                Next::At(known.deadline)
+            }
+            Err(error) => {
+                warn!(binding = %known.key, %error, "cannot tell whether the binding is gone");
+                Next::Retry
+            }
+        }
+    }
+
+    async fn end(&self, known: &Known) -> Next {
+        self.ending.fetch_add(1, Ordering::Relaxed);
+        let ended = self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await;
+        self.ending.fetch_sub(1, Ordering::Relaxed);
+        match ended {
+            Ok(Ended::Gone) => {
+                self.helpers.alone();
+                let late = self.clock.now().signed_duration_since(known.deadline);
+                self.metrics.removed(late);
+                info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "the time is up: binding removed");
+                self.gone(known);
+                Next::Done
+            }
+            Ok(Ended::WasGone) => {
+                self.others_went();
+                self.gone(known);
+                Next::Done
+            }
+            Ok(Ended::Emptied) => {
+                warn!(binding = %known.key, "somebody's finalizer holds the binding; it has no subjects any more and grants nothing");
+                Next::Retry
+            }
+            Err(error) => {
+                warn!(binding = %known.key, %error, "cannot remove the binding yet");
+                Next::Retry
+            }
+        }
+    }
+
+    /// One attempt to end a binding, counted where it fails.
+    async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, end::EndError> {
+        self.lock_own().insert(key.clone());
+        let ended = end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed());
+        self.lock_own().remove(key);
+        ended
+    }
+
+    /// True while bindings are ended whose time is up. What only writes down how it ended waits for that.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Another replica, or somebody else, is at it.
+    fn others_went(&self) {
+        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.helpers.with_others();
+    }
+
+    fn lock_own(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self, known: &Known) {
+        self.unexpect(&known.key);
+        self.front.forget(&known.key);
+        self.index.forget(known);
+        (self.tell)(known, Sight::News);
+    }
+
+    /// How long another replica than the holder of the Lease waits before it takes away what has been due since `due`; none: not at all.
+    #[must_use]
+    pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
+        self.wait_at_most(due, turn::TO_END)
+    }
+
+    fn wait_at_most(&self, due: DateTime<Utc>, patience: TimeDelta) -> Option<Duration> {
+        turn::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
+    }
+
+    fn last_gone(&self) -> DateTime<Utc> {
+        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the API server whether somebody else has ended a binding; no answer is a no.
+    async fn is_known_to_be_gone(&self, key: &Key, uid: &str, at_most: Duration) -> bool {
+        matches!(timeout(at_most, end::is_gone(&self.client, key, uid)).await, Ok(Ok(true)))
+    }
+
+    /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
+    pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
+        let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
+        let at_most = if doubted { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };
+        let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid, at_most).await {
+            Ended::WasGone
+        } else {
+            self.attempt(key, uid, Proof::Now).await?
+        };
+        if ended == Ended::WasGone {
+            self.others_went();
+        }
+        if ended != Ended::Emptied
+            && let Some(known) = self.index.get(key).filter(|known| known.uid == uid)
+        {
+            self.index.forget(&known);
+        }
+        Ok(ended)
+    }
+}

@@ -1,0 +1,84 @@
+//! Looking through all bindings, at the start before anything is granted and now and then after.
+//!
+//! It sees what the watch cannot: a binding whose label somebody stripped while no replica ran still bears a name that only the
+//! operator gives.
+
+use futures::{StreamExt, stream};
+use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, api::ListParams, core::Request as Path};
+use tracing::{info, warn};
+
+use super::{
+    AT_ONCE, Revoker, Sight,
+    end::{Ended, Proof},
+    index::Known,
+};
+use api::names;
+use domain::{binding::deadline_of, convert};
+use kube_io::{call::ReadError, kept::BindingMark, stream as answers, stream::Form};
+
+/// Bindings that are listed at a time.
+const PAGE: u32 = 250;
+
+/// Which sweep it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// Nothing is granted before everything that is overdue is gone.
+    First,
+    /// What the holder of the Lease is about to end is left to it.
+    Again,
+}
+
+impl Revoker {
+    /// Removes overdue bindings now, and sets the timers of the rest. Fails only when the bindings cannot be listed; what cannot be removed
+    /// yet stays with the queue.
+    pub async fn sweep(&self, sweep: Sweep) -> Result<(), ReadError> {
+        let is_due = |known: &Known| known.deadline <= self.clock.now() && (sweep == Sweep::First || self.wait(known.deadline).is_none());
+        let mut due = Vec::new();
+        let api: Api<RoleBinding> = Api::all(self.client.clone());
+        let path = Path::new(api.resource_url());
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let each = |binding: BindingMark| {
+                if is_ours(&binding.metadata) {
+                    // One without its label no watch shows: whatever is known of it may be old (T56).
+                    let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
+                    let key = self.seen(&binding.metadata, sight);
+                    due.extend(self.index.get(&key).filter(is_due));
+                }
+            };
+            // Anybody's binding may carry a megabyte of labels: one at a time is looked at, and what is not ours is forgotten at once (T26).
+            let page = answers::page(&self.client, &path, &params, Form::Metadata, each);
+            let meta = page.await.map_err(|source| ReadError::Read { what: "the RoleBindings".to_owned(), source: Box::new(source) })?;
+            match meta.next.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
+        }
+        stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |known| async move {
+                match self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await {
+                    Ok(Ended::Gone | Ended::WasGone) => {
+                        let late = self.clock.now().signed_duration_since(known.deadline);
+                        self.metrics.removed(late);
+                        let late = late.num_milliseconds();
+                        info!(binding = %known.key, request = %known.request, late_ms = late, "overdue binding removed");
+                        self.gone(&known);
+                    }
+                    Ok(Ended::Emptied) => {
+                        warn!(binding = %known.key, "an overdue binding is held by somebody's finalizer; it has no subjects any more");
+                    }
+                    Err(error) => warn!(binding = %known.key, %error, "cannot remove an overdue binding yet"),
+                }
+            })
+            .await;
+        Ok(())
+    }
+}
+
+/// True for a managed binding, and for one without the label that has our name and our deadline.
+fn is_ours(meta: &ObjectMeta) -> bool {
+    let named = meta.name.as_deref().is_some_and(|name| names::request_uid_of(name).is_some());
+    let dated = meta.annotations.as_ref().is_some_and(|annotations| deadline_of(annotations).is_some());
+    convert::is_managed(meta) || (named && dated)
+}

@@ -1,0 +1,68 @@
+//! The programs of the product, as they were built beside the one that runs now.
+//!
+//! cargo hands a test the programs of its own package only. `make` builds the others before it, and this makes sure of it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::{Error, Result};
+
+/// The program of this name beside the one that runs: in `target/debug` for tests, in `target/release` for measurements. It is an error
+/// if there is none, or if a source file of it has changed since.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let running = env::current_exe().map_err(Error::io("find the running program"))?;
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    // Tests and measurements run in the folder `deps`.
+    let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&file));
+    let program = beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::State(format!("the program {name} is not built beside {}: {BUILD}", running.display())))?;
+    match newer_source(&program) {
+        None => Ok(program),
+        Some(source) => Err(Error::State(format!("the program {} is older than {source}: {BUILD}", program.display()))),
+    }
+}
+
+const BUILD: &str = "run 'make build', or for measurements 'make release'";
+
+/// A source file that is newer than the program that was built from it, by what cargo writes beside the program; none where nothing is known.
+fn newer_source(program: &Path) -> Option<String> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let built = changed(program)?;
+    let sources = fs::read_to_string(program.with_extension("d")).ok()?;
+    newer(&sources, built, |source| changed(Path::new(source)))
+}
+
+/// The first of the files in `sources` that has changed after `built`. They stand behind the program and a colon; a space in a path has a
+/// backslash before it.
+fn newer(sources: &str, built: SystemTime, changed: impl Fn(&str) -> Option<SystemTime>) -> Option<String> {
+    const SPACE: &str = "\\ ";
+    const HELD: &str = "\0";
+    let (_, sources) = sources.split_once(": ")?;
+    let sources = sources.replace(SPACE, HELD);
+    sources.split_whitespace().map(|source| source.replace(HELD, " ")).find(|source| changed(source).is_some_and(|at| at > built))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_older_than_a_source_file_is_noticed() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let changed = |source: &str| match source {
+            "/a/src/lib.rs" => Some(at(5)),
+            "/a b/main.rs" => Some(at(9)),
+            _ => None,
+        };
+        let sources = "/a/target/debug/jit-rbac: /a/src/lib.rs /a/gone.rs /a\\ b/main.rs\n";
+        assert_eq!(newer(sources, at(9), changed), None);
+        assert_eq!(newer(sources, at(8), changed).as_deref(), Some("/a b/main.rs"));
+        assert_eq!(newer("", at(8), changed), None);
+    }
+}

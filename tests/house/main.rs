@@ -1,0 +1,82 @@
+//! Which crate depends on what. Cargo knows all of it, those of dependencies included, and these tests hold it against what is allowed.
+
+#[cfg(test)]
+mod dependencies {
+    use std::{collections::BTreeSet, process::Command};
+
+    const OURS: &str = "jit-rbac";
+
+    /// What `cargo tree` prints of a package: what is in a build of this package alone.
+    fn tree(package: &str, edges: &str) -> BTreeSet<String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["tree", "--locked", "--offline", "--package", package, "--edges", edges, "--prefix", "none"]);
+        let output = command.output().expect("cargo can be run");
+        assert!(output.status.success(), "cargo tree of {package}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    }
+
+    /// Names of the crates that a package is built of, its own among them.
+    fn crates(package: &str) -> BTreeSet<String> {
+        tree(package, "normal").iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
+    /// Features of the crates that a package is built of, as `crate/feature`.
+    fn features(package: &str) -> BTreeSet<String> {
+        let feature = |line: &String| {
+            let (name, feature) = line.split_once(" feature ")?;
+            Some(format!("{name}/{}", feature.split('"').nth(1)?))
+        };
+        tree(package, "normal,features").iter().filter_map(feature).collect()
+    }
+
+    /// Those of `names` that are there.
+    fn found<'n>(there: &BTreeSet<String>, names: &[&'n str]) -> Vec<&'n str> {
+        names.iter().copied().filter(|name| there.contains(*name)).collect()
+    }
+
+    #[test]
+    fn our_crates_depend_on_each_other_in_one_direction() {
+        for (package, allowed) in [
+            ("jit-rbac-api", &[][..]),
+            ("jit-rbac-domain", &["jit-rbac-api"]),
+            ("jit-rbac-kube-io", &["jit-rbac-api"]),
+            ("jit-rbac", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io"]),
+            ("kubectl-jit", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io"]),
+        ] {
+            let ours: Vec<String> = crates(package).into_iter().filter(|name| name.starts_with(OURS) && name != package).collect();
+            assert_eq!(ours, allowed, "{package}");
+        }
+    }
+
+    #[test]
+    fn the_kinds_and_the_rules_have_no_client_no_runtime_and_no_clock() {
+        for package in ["jit-rbac-api", "jit-rbac-domain"] {
+            let there = crates(package);
+            assert!(there.contains("kube-core") && there.contains("chrono"), "{package}: the crates were not found: {there:?}");
+            let client =
+                ["kube-client", "kube-runtime", "hyper", "hyper-util", "tower", "axum", "rustls", "tokio", "tokio-util", "tracing"];
+            assert_eq!(found(&there, &client), [""; 0], "{package}");
+            assert_eq!(found(&features(package), &["chrono/clock", "chrono/now"]), [""; 0], "{package}");
+        }
+    }
+
+    /// A build of the whole workspace has them: what is released is built with `--package jit-rbac`, as in the Dockerfile.
+    #[test]
+    fn the_operator_has_nothing_that_only_the_plugin_needs() {
+        let there = crates("jit-rbac");
+        assert!(there.contains("kube-client"), "the crates were not found: {there:?}");
+        let plugins = ["inquire", "crossterm", "terminal_size", "rustix", "clap_mangen", "kube-runtime"];
+        assert_eq!(found(&there, &plugins), [""; 0]);
+        let features = features("jit-rbac");
+        assert!(features.contains("kube-client/rustls-tls"), "the features were not found: {features:?}");
+        for name in ["kube", "kube-client"] {
+            for feature in ["oidc", "oauth", "socks5", "http-proxy"] {
+                assert!(!features.contains(&format!("{name}/{feature}")), "{name}/{feature}");
+            }
+        }
+        let dockerfile = include_str!("../../Dockerfile");
+        assert!(dockerfile.contains("cargo build --release --locked -p jit-rbac "), "{dockerfile}");
+    }
+}
