@@ -71,7 +71,6 @@ pub struct Source {
     by_name: bool,
     silent: Duration,
     own_group: bool,
-    quiet: bool,
     urgent: bool,
     anew: Option<channel::Receiver<u64>>,
 }
@@ -88,7 +87,6 @@ impl Source {
             by_name: false,
             silent: SILENT,
             own_group,
-            quiet: false,
             urgent: false,
             anew: None,
         }
@@ -110,7 +108,7 @@ impl Source {
     /// are told in the log's finest grain only.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
-        Self { by_name: true, quiet: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
+        Self { by_name: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
     }
 
     /// Listed as fast as the API server can: revocations depend on it.
@@ -439,7 +437,7 @@ impl Progress {
 impl Source {
     fn interrupted(&self, place: &Place, error: &kube::Error) {
         // One line for each guard would drown the others; that nothing can be proven is told otherwise.
-        if self.quiet {
+        if self.by_name {
             debug!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
         } else {
             warn!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
