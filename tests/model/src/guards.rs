@@ -35,7 +35,7 @@ pub enum Guard {
     /// A replica without the Lease takes away what a decision or a deletion calls for (`stand_by` in
     /// `src/operator/controller/requests/mod.rs`).
     StandbyRevokes,
-    /// A new holder of the Lease looks at everything (`leadership` in `src/operator/controller/mod.rs`).
+    /// A new holder of the Lease looks at everything (`leadership` in `src/operator/controller/follower.rs`).
     LookAtTakeover,
     /// A managed binding whose request is gone, at an end or another one ends (`remove_strays` and `without_request` in
     /// `src/operator/controller/requests/apply.rs`).

@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/mod.rs`).
+    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/follower.rs`).
     pub fn deliver_request(&mut self, who: Who) {
         let cached = Cached {
             request: self.request().copied(),
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// A replica takes the Lease, and looks at everything (`round` in `src/operator/controller/lease.rs`, `leadership` in
-    /// `src/operator/controller/mod.rs`).
+    /// `src/operator/controller/follower.rs`).
     pub fn take_lease(&mut self, setting: &Setting, who: Who) {
         if self.lease.holder != Some(who) {
             self.lease.since = self.now;
