@@ -1,13 +1,13 @@
 //! The controllers of one replica: what they watch, what they work on, and in which order they start.
 
 pub mod context;
+mod elector_task;
 mod eligibilities;
 mod ended;
 mod follower;
 pub mod known;
 #[cfg(test)]
 mod kstatus_tests;
-pub mod lease;
 mod owed;
 mod policies;
 mod quiet;
@@ -26,11 +26,11 @@ use self::{
     context::{Bindable, Context, Evidence, Reviews},
     ended::EndedRequests,
     follower::Follower,
-    lease::{Elector, Leadership},
     requests::Requests,
 };
 use crate::{
     config::Config,
+    election::{Elector, Leadership},
     gather::surroundings::{LiveRequest, World},
     guards::Guards,
     observe::{
@@ -175,7 +175,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
-        let electing = elector.run_in_task(client.clone(), context.config.operator_namespace.clone(), stop.clone());
+        let electing = elector_task::run(elector, client.clone(), context.config.operator_namespace.clone(), stop.clone());
         let lane = |key: &Key| lane(&context, key);
         let (outcome, ..) = tokio::join!(
             electing,
