@@ -15,7 +15,8 @@ pub enum Guard {
     CompareExisting,
     /// All bindings are looked through, at the start and now and then (`src/operator/revoker/sweep.rs`).
     Sweep,
-    /// The request is read from the API server, not from a cache (`lead` in `src/operator/controller/requests/mod.rs`).
+    /// The request is read from the API server, not from a cache (`evaluate_stored` in
+    /// `src/operator/controller/requests/evaluate.rs`).
     ReadRequest,
     /// So are the decisions on it (`gather` in `src/operator/controller/requests/gather.rs`).
     ReadDecisions,
@@ -32,8 +33,8 @@ pub enum Guard {
     StatusVersion,
     /// A replica without the Lease ends what is overdue (`src/operator/revoker/turn.rs`).
     StandbyEnds,
-    /// A replica without the Lease takes away what a decision or a deletion calls for (`stand_by` in
-    /// `src/operator/controller/requests/mod.rs`).
+    /// A replica without the Lease takes away what a decision or a deletion calls for (`reconcile_as_standby` in
+    /// `src/operator/controller/requests/standby.rs`).
     StandbyRevokes,
     /// A new holder of the Lease looks at everything (`leadership` in `src/operator/controller/follower.rs`).
     LookAtTakeover,

@@ -196,7 +196,7 @@ impl Requests {
             self.end(&known.key, &known.uid).await?;
         }
         self.context.reviews.note(key.clone(), None);
-        self.lock_unsure().remove(key);
+        self.lock_unlisted().remove(key);
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
