@@ -46,8 +46,8 @@ pub enum Guard {
     SecondLook,
     /// A binding that was just created is in the index at once, not only when the watch shows it (`made` in `src/operator/revoker/mod.rs`).
     NoteAtCreation,
-    /// Only of a binding that is known to have been made is the next sight no news; after a creation without an answer it is (`create` in
-    /// `src/operator/controller/requests/apply.rs`).
+    /// Only of a binding that is known to have been made is the next sight no news; after a creation without an answer it is (`create_tracked` in
+    /// `src/operator/revoker/mod.rs`).
     ExpectOnlyMade,
     /// A watch that was interrupted lists again, and doubts what the list lacks (`follow` in `src/operator/revoker/mod.rs`).
     Relist,

@@ -135,25 +135,19 @@ impl Requests {
             return Err(RequestError::NotLeading);
         }
         let key = Key::new(&grant.namespace, &grant.name);
-        self.context.revoker.expect(key.clone());
         let api: Api<RoleBinding> = Api::namespaced(self.context.client.clone(), &grant.namespace);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await
-        {
-            Ok(made) => {
-                self.context.revoker.made(&made);
-                Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() }))
-            }
-            Err(error) => {
-                self.context.revoker.unexpect(&key);
-                Ok(match error.answer() {
-                    Some(status) if status.is_already_exists() => Created::Exists,
-                    Some(status) if is_final(status) => Created::Refused(status.message.clone()),
-                    Some(status) => Created::NotNow(format!("{} ({})", status.message, status.code)),
-                    None => Created::NotNow(error.to_string()),
-                })
-            }
-        }
+        let binding = role_binding(grant);
+        let create = write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &binding));
+        Ok(match self.context.revoker.create_tracked(key, create).await {
+            Ok(made) => Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() }),
+            Err(error) => match error.answer() {
+                Some(status) if status.is_already_exists() => Created::Exists,
+                Some(status) if is_final(status) => Created::Refused(status.message.clone()),
+                Some(status) => Created::NotNow(format!("{} ({})", status.message, status.code)),
+                None => Created::NotNow(error.to_string()),
+            },
+        })
     }
 
     /// Ends the binding that bears the request's name, if there is one.
