@@ -30,7 +30,7 @@ use api::{
     names::{self, FIELD_MANAGER},
     request::{BindingRef, ReviewState, ReviewStatus},
 };
-use domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency};
+use domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, decide, emergency, refused_create};
 use kube_io::{
     cache::Key,
     call::{WriteError, write},
@@ -110,15 +110,13 @@ impl Requests {
                     }
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
-                        // Nothing was granted, so there is nothing to review.
-                        let failed = Verdict { grant: None, review: None, look_again: None, ..verdict };
-                        Ok(Applied::new(snapshot, failed.because(State::Failed, binding::refused(&why)), None))
+                        Ok(Applied::new(snapshot, refused_create::failed(verdict, &why), None))
                     }
                     Created::NotNow(why) => {
                         warn!(request = %key_of(&snapshot), why, "the binding cannot be created yet");
-                        let refusal = binding::not_now(&why, grant.deadline);
-                        let waits = Verdict { grant: None, review: None, ..verdict };
-                        Ok(Applied { retry: true, ..Applied::new(snapshot, waits.because(State::Pending, refusal), None) })
+                        let deadline = grant.deadline;
+                        let waits = refused_create::waits(verdict, &why, deadline);
+                        Ok(Applied { retry: true, ..Applied::new(snapshot, waits, None) })
                     }
                 }
             }
