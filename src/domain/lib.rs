@@ -28,6 +28,7 @@ pub mod one_live;
 pub mod person;
 pub mod policy;
 pub mod refusal;
+pub mod refused_create;
 pub mod requirements;
 pub mod retention;
 pub mod risks;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 pub mod controller;
 pub mod crds;
+pub mod election;
 pub mod gather;
 pub mod guards;
 mod http_server;

@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use tokio::time::Instant;
 
-use super::{known::Known, lease::Leadership};
+use super::known::Known;
 use crate::{
     config::Config,
+    election::Leadership,
     gather::surroundings::{LiveRequest, World},
     guards::Guards,
     observe::{events::Events, metrics::ControllerMetrics},

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::{Api, Client, api::ListParams};
 
-use super::lease::Leadership;
+use crate::election::Leadership;
 use api::RoleActivationRequest;
 use kube_io::call::{ReadError, read};
 

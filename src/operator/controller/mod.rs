@@ -1,12 +1,13 @@
 //! The controllers of one replica: what they watch, what they work on, and in which order they start.
 
 pub mod context;
+mod elector_task;
 mod eligibilities;
 mod ended;
+mod follower;
 pub mod known;
 #[cfg(test)]
 mod kstatus_tests;
-pub mod lease;
 mod owed;
 mod policies;
 mod quiet;
@@ -14,9 +15,9 @@ mod ready;
 pub mod requests;
 mod status;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use kube::{Api, Client};
+use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -24,15 +25,13 @@ use tracing::{error, info, warn};
 use self::{
     context::{Bindable, Context, Evidence, Reviews},
     ended::EndedRequests,
-    lease::{Elector, Leadership},
+    follower::Follower,
     requests::Requests,
 };
 use crate::{
     config::Config,
-    gather::{
-        live,
-        surroundings::{Change, LiveRequest, World},
-    },
+    election::{Elector, Leadership},
+    gather::surroundings::{LiveRequest, World},
     guards::Guards,
     observe::{
         events::Events,
@@ -43,14 +42,12 @@ use crate::{
     queue::{Lane, Limits, Pauses, Queue, Worker, queue},
     revoker::{Revoker, Sight, Tell, index::Known, sweep::Sweep},
 };
-use api::{ActivationDecision, ApprovalPolicySpec, State, Verb, eligibility::RoleKind, names::binding_name, request::ReviewState};
-use domain::{Lookup, RequestFacts, evidence, guards::expected::Expected, namespace};
+use api::{State, names::binding_name};
+use domain::{Lookup, guards::expected::Expected};
 use kube_io::{
-    cache::{Cache, Changed, Key},
+    cache::{Cache, Key},
     clock::Clock,
-    horizon::{AsOf, Horizon},
-    kept::DecisionMark,
-    watch::Event,
+    horizon::Horizon,
     watches::PutBack,
 };
 
@@ -72,8 +69,6 @@ const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Durat
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 /// Pause between attempts at the first sweep.
 const SWEEP_AGAIN: Duration = Duration::from_millis(500);
-/// Changes of namespaces and roles come in swarms; what they mean for an eligibility is told once.
-const SWARM: Duration = Duration::from_millis(200);
 
 /// The queues of one replica.
 #[derive(Clone)]
@@ -180,7 +175,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
         // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
-        let electing = elector.run_in_task(client.clone(), context.config.operator_namespace.clone(), stop.clone());
+        let electing = elector_task::run(elector, client.clone(), context.config.operator_namespace.clone(), stop.clone());
         let lane = |key: &Key| lane(&context, key);
         let (outcome, ..) = tokio::join!(
             electing,
@@ -328,206 +323,6 @@ impl Queues {
     fn request(&self, key: Key, leading: bool) {
         let pause = if leading { Duration::ZERO } else { requests::HOLDERS_TIME.to_std().unwrap_or_default() };
         self.requests.add_in(key, pause);
-    }
-}
-
-/// Turns what the watches see into keys to work on.
-struct Follower {
-    context: Arc<Context>,
-    queues: Queues,
-    leading: tokio::sync::watch::Receiver<bool>,
-    turns: quiet::Turns,
-    /// True once this replica has looked through what there was at its start.
-    begun: tokio::sync::watch::Sender<bool>,
-}
-
-impl Follower {
-    async fn follow(&self) {
-        let context = &self.context;
-        tokio::join!(context.guards.follow(), context.world.follow(|change| self.changed(&change)), self.decisions());
-    }
-
-    fn request(&self, key: Key) {
-        // What comes before is looked through at once, and not one after the other.
-        if *self.begun.borrow() {
-            self.queues.request(key, *self.leading.borrow());
-        }
-    }
-
-    /// A request changed, and with it what prolongs it.
-    fn request_changed(&self, key: Key) {
-        self.note_evidence(&key);
-        self.requests_in(&key.namespace, |facts| facts.object.spec.base() == Some(key.name.as_str()));
-        self.request(key);
-    }
-
-    /// Remembers in which keys somebody has shown evidence, for the policies that look there.
-    fn note_evidence(&self, key: &Key) {
-        let Some(Lookup::Found(facts)) = self.context.requests.get(key) else { return };
-        let shown = facts.object.spec.requester.iter().flat_map(|requester| requester.extra.keys());
-        let asked_for = || {
-            let keys = |policy: &ApprovalPolicySpec| evidence::keys(policy).into_iter().map(str::to_owned).collect::<Vec<_>>();
-            let keys = self.context.world.policies.pick(|_, found| found.found().map(|policy| keys(&policy.spec)));
-            keys.into_iter().flatten().collect()
-        };
-        if self.context.evidence.note(shown.map(String::as_str), asked_for) {
-            for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
-                self.queues.policies.add(key);
-            }
-        }
-    }
-
-    /// Of decisions nothing is kept: each is listed with its request's when that is decided.
-    async fn decisions(&self) {
-        let context = &self.context;
-        // Whether there is something to look at, only complete lists of requests and bindings say.
-        let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
-        let api: Api<ActivationDecision> = Api::all(context.client.clone());
-        let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
-        kube_io::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
-            Event::Apply(decision) | Event::InitApply(decision) => {
-                horizon.note_version(decision.metadata.resource_version.as_deref());
-                self.decided(decision);
-            }
-            Event::Init(another_store) if another_store => {
-                horizon.distrust();
-                context.known.forget();
-            }
-            Event::InitDone(version) => horizon.trust(version),
-            Event::Init(_) | Event::Delete(_) | Event::Interrupted => {}
-        })
-        .await;
-    }
-
-    fn decided(&self, decision: DecisionMark) {
-        let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
-        // Decisions on what ended long ago are kept too, and need no look, but for reviews.
-        if decision.spec.decision == Verb::Review.as_str()
-            || self.context.requests.get(&key).is_some()
-            || !self.context.revoker.index().of_request(&key).is_empty()
-        {
-            self.request(key);
-        }
-    }
-
-    /// Everything that a change of something around requests can touch.
-    fn changed(&self, change: &Change) {
-        match change {
-            Change::Eligibility(key) => {
-                self.queues.eligibilities.add(key.clone());
-                self.requests_of(|facts| facts.object.spec.eligibility_ref.name == key.name);
-            }
-            Change::Policy(key) => {
-                self.queues.policies.add(key.clone());
-                self.eligibilities_with(|spec| spec.policy_ref.name == key.name, Duration::ZERO);
-            }
-            Change::ClusterRole(key) => {
-                self.eligibilities_with(|spec| spec.role_ref.kind == RoleKind::ClusterRole && spec.role_ref.name == key.name, SWARM);
-            }
-            Change::Role(key) => {
-                let named = self.eligibility_names(|spec| spec.role_ref.kind == RoleKind::Role && spec.role_ref.name == key.name);
-                self.requests_in(&key.namespace, |facts| named.contains(&facts.object.spec.eligibility_ref.name));
-            }
-            Change::Request(key) => self.request_changed(key.clone()),
-            Change::Namespace(change) => {
-                let Changed { key, before, now } = change.as_ref();
-                let changes = |spec: &api::RoleEligibilitySpec| namespace::coverage_changes(spec, &key.name, before.as_ref(), now.as_ref());
-                for name in self.eligibility_names(changes) {
-                    self.queues.eligibilities.add_in(Key::cluster(name), SWARM);
-                }
-                self.requests_in(&key.name, |_| true);
-            }
-        }
-    }
-
-    fn eligibility_names(&self, wanted: impl Fn(&api::RoleEligibilitySpec) -> bool) -> Vec<String> {
-        self.context.world.eligibilities.pick(|key, found| found.found().filter(|e| wanted(&e.spec)).map(|_| key.name.clone()))
-    }
-
-    fn eligibilities_with(&self, wanted: impl Fn(&api::RoleEligibilitySpec) -> bool, pause: Duration) {
-        let names = self.eligibility_names(wanted);
-        for name in &names {
-            self.queues.eligibilities.add_in(Key::cluster(name), pause);
-        }
-        self.requests_of(|facts| names.contains(&facts.object.spec.eligibility_ref.name));
-    }
-
-    fn requests_in(&self, namespace: &str, wanted: impl Fn(&RequestFacts) -> bool) {
-        let wanted = |key: &Key, facts: &LiveRequest| facts.found().filter(|f| wanted(f)).map(|_| key.clone());
-        for key in self.context.requests.pick_in(namespace, wanted) {
-            self.request(key);
-        }
-    }
-
-    fn requests_of(&self, wanted: impl Fn(&RequestFacts) -> bool) {
-        for key in self.context.requests.pick(|key, facts| facts.found().filter(|f| wanted(f)).map(|_| key.clone())) {
-            self.request(key);
-        }
-    }
-
-    /// A replica that becomes the holder looks at everything: nobody may have reported on it. So does the holder when it is told about
-    /// guards.
-    async fn leadership(&self, stop: CancellationToken) {
-        let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
-        loop {
-            // A change of the Lease first, and only that marks it as seen: news of guards must not swallow it.
-            let takes_over = tokio::select! {
-                biased;
-                changed = leading.changed() => if changed.is_err() { return } else { true },
-                changed = guards.changed() => if changed.is_err() { return } else { false },
-                () = stop.cancelled() => return,
-            };
-            if *leading.borrow() {
-                // Guards end no grant: to look at thousands that run would only keep those waiting who wait for them.
-                self.requests_of(|facts| facts.record.state != Some(State::Active));
-                if takes_over {
-                    self.context.reviews.forget();
-                    // Where something may be due at once, the others in turn.
-                    for key in self.grants() {
-                        let pause = if self.is_quiet(&key) { self.turns.next() } else { Duration::ZERO };
-                        self.queues.requests.add_in(key, pause);
-                    }
-                }
-                for name in self.eligibility_names(|_| true) {
-                    self.queues.eligibilities.add(Key::cluster(name));
-                }
-                for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
-                    self.queues.policies.add(key);
-                }
-                self.reviews().await;
-            }
-        }
-    }
-
-    /// A replica that has just started has everything looked at of which something may be due. The rest the holder has looked at, and
-    /// whoever becomes the holder will.
-    fn begin(&self) {
-        self.begun.send_replace(true);
-        for key in self.grants().into_iter().filter(|key| !self.is_quiet(key)) {
-            self.request(key);
-        }
-    }
-
-    /// The requests that are active, and those that a binding names.
-    fn grants(&self) -> HashSet<Key> {
-        let active = |key: &Key, facts: &LiveRequest| facts.found().filter(|f| f.record.state == Some(State::Active)).map(|_| key.clone());
-        let bindings = self.context.revoker.index().all().into_iter().map(|known| known.request);
-        self.context.requests.pick(active).into_iter().chain(bindings).collect()
-    }
-
-    fn is_quiet(&self, key: &Key) -> bool {
-        let found = self.context.requests.get(key);
-        found.as_ref().and_then(Lookup::found).is_some_and(|facts| quiet::is_quiet(&self.context, key, facts))
-    }
-
-    /// Has the requests looked at that ended and owe a review: no cache holds them.
-    async fn reviews(&self) {
-        for state in [ReviewState::Owed, ReviewState::Overdue] {
-            match live::requests(&self.context.client, live::Wanted::Review(state), AsOf::Now).await {
-                Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
-                Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod expected;
 pub mod harmless;
+mod lease_record;
 mod probe;
 mod prove;
 mod run;
@@ -26,10 +27,7 @@ use crate::{config::Config, gather::surroundings::World, observe::events::Events
 use api::{ApprovalPolicySpec, RoleEligibilitySpec};
 use domain::{
     Guards as Facts, Object, Refusal,
-    guards::{
-        expected::Expected,
-        ledger::{Kind, Ledger},
-    },
+    guards::{expected::Expected, ledger::Kind},
 };
 use kube_io::clock::Clock;
 
@@ -118,37 +116,6 @@ impl Guards {
         self.news.subscribe()
     }
 
-    /// Returns when the record on the Lease should be written without waiting for the next renewal.
-    pub async fn unsaved(&self) {
-        self.unsaved.notified().await;
-    }
-
-    /// This replica holds the Lease, on which this was stored. What cannot be read is a gap of unknown length.
-    pub fn take_over(&self, annotation: Option<&str>) {
-        let ledger = Ledger::read(annotation).unwrap_or_else(|| {
-            tracing::warn!(
-                annotation = api::names::GUARDS,
-                "the record of the guards on the Lease is missing or cannot be read: nothing counts as proven, and eligibilities and policies must be written again"
-            );
-            Ledger::lost()
-        });
-        self.lock().take_over(ledger);
-        self.show();
-        self.wanted.notify_one();
-    }
-
-    /// Another replica, which lives, holds the Lease.
-    pub fn follow_holder(&self) {
-        self.lock().follow();
-        self.show();
-    }
-
-    /// This replica holds the Lease no longer.
-    pub fn release(&self) {
-        self.lock().release();
-        self.show();
-    }
-
     /// Whether a request can be decided: true once another replica is seen to renew the Lease, or this one holds it and has proven the guards. Guards
     /// that are weakened later do not make it false again.
     #[must_use]
@@ -159,20 +126,6 @@ impl Guards {
     fn show(&self) {
         let now = self.lock().can_judge();
         self.can_judge.send_if_modified(|shown| std::mem::replace(shown, now) != now);
-    }
-
-    /// What the Lease must say; none while this replica has not read what it says.
-    #[must_use]
-    pub fn record(&self) -> Option<String> {
-        self.lock().ledger.as_ref().map(Ledger::write)
-    }
-
-    /// What a Lease that is made anew must say: what this replica knows as its holder, or else what the Lease said that is no more when it
-    /// was last read; on the first of an installation that nobody has granted yet.
-    #[must_use]
-    pub fn record_of_new_lease(&self, last_read: Option<&str>) -> String {
-        let known = self.lock().ledger.clone();
-        known.unwrap_or_else(|| last_read.map_or_else(Ledger::first, |read| Ledger::read(Some(read)).unwrap_or_else(Ledger::lost))).write()
     }
 
     fn tell(&self) {

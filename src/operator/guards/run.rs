@@ -189,7 +189,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{config::Config, gather::surroundings::World, guards::state_tests, observe::events::Events};
+    use crate::{config::Config, election::LeaseRecord as _, gather::surroundings::World, guards::state_tests, observe::events::Events};
     use domain::guards::ledger::Ledger;
     use kube_io::clock::Clock;
 
@@ -242,7 +242,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f38_an_idle_hour_costs_few_refused_calls_and_a_change_one_at_once() {
         let (guards, counts) = counted();
-        guards.take_over(Some(&Ledger::first().write()));
+        guards.load(Some(&Ledger::first().write()));
         let stop = CancellationToken::new();
         let probes = || counts[0].load(Ordering::Relaxed);
         let day = async {
@@ -271,7 +271,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t42_what_waits_for_a_proof_is_looked_at_after_it_also_when_nobody_was_told_that_it_waits() {
         let (guards, before) = (guards(), state_tests::proven().await);
-        guards.take_over(before.ledger.as_ref().map(Ledger::write).as_deref());
+        guards.load(before.ledger.as_ref().map(Ledger::write).as_deref());
         // A request that is judged now waits, and nothing was reported yet.
         assert!(guards.hold().is_some());
         let news = guards.news();

@@ -127,13 +127,27 @@ impl Revoker {
         &self.index
     }
 
-    /// The next sight of this binding is no news: this replica is about to create it. Whoever else creates it first makes that fail.
-    pub fn expect(&self, key: Key) {
+    /// Creates a binding by polling `create`, and tracks it from that moment.
+    ///
+    /// Its next event is no news where this replica has created it. It is news where the creation failed or got no answer: then the binding
+    /// may exist, and nothing else says so.
+    pub async fn create_tracked<E>(&self, key: Key, create: impl Future<Output = Result<RoleBinding, E>>) -> Result<RoleBinding, E> {
+        self.expect(key.clone());
+        let created = create.await;
+        match &created {
+            Ok(binding) => self.made(binding),
+            Err(_) => self.unexpect(&key),
+        }
+        created
+    }
+
+    /// The next event of this binding is no news: this replica is about to create it. If another writer creates it first, the creation fails.
+    fn expect(&self, key: Key) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
-    /// It was created. As long as no watch has shown it, only this answer tells of it, and whoever takes it away must find it.
-    pub fn made(&self, binding: &RoleBinding) {
+    /// It was created. Until a watch has delivered it, only this answer says that it exists, and a revocation must find it.
+    fn made(&self, binding: &RoleBinding) {
         let key = Key::of(&binding.metadata);
         let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if unseen {
@@ -142,8 +156,8 @@ impl Revoker {
         }
     }
 
-    /// It was not created, or nobody knows: the next sight of it is news.
-    pub fn unexpect(&self, key: &Key) {
+    /// It was not created, or there was no answer: the next event of it is news.
+    fn unexpect(&self, key: &Key) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 

@@ -15,7 +15,8 @@ pub enum Guard {
     CompareExisting,
     /// All bindings are looked through, at the start and now and then (`src/operator/revoker/sweep.rs`).
     Sweep,
-    /// The request is read from the API server, not from a cache (`lead` in `src/operator/controller/requests/mod.rs`).
+    /// The request is read from the API server, not from a cache (`evaluate_stored` in
+    /// `src/operator/controller/requests/evaluate.rs`).
     ReadRequest,
     /// So are the decisions on it (`gather` in `src/operator/controller/requests/gather.rs`).
     ReadDecisions,
@@ -32,10 +33,10 @@ pub enum Guard {
     StatusVersion,
     /// A replica without the Lease ends what is overdue (`src/operator/revoker/turn.rs`).
     StandbyEnds,
-    /// A replica without the Lease takes away what a decision or a deletion calls for (`stand_by` in
-    /// `src/operator/controller/requests/mod.rs`).
+    /// A replica without the Lease takes away what a decision or a deletion calls for (`reconcile_as_standby` in
+    /// `src/operator/controller/requests/standby.rs`).
     StandbyRevokes,
-    /// A new holder of the Lease looks at everything (`leadership` in `src/operator/controller/mod.rs`).
+    /// A new holder of the Lease looks at everything (`leadership` in `src/operator/controller/follower.rs`).
     LookAtTakeover,
     /// A managed binding whose request is gone, at an end or another one ends (`remove_strays` and `without_request` in
     /// `src/operator/controller/requests/apply.rs`).
@@ -45,8 +46,8 @@ pub enum Guard {
     SecondLook,
     /// A binding that was just created is in the index at once, not only when the watch shows it (`made` in `src/operator/revoker/mod.rs`).
     NoteAtCreation,
-    /// Only of a binding that is known to have been made is the next sight no news; after a creation without an answer it is (`create` in
-    /// `src/operator/controller/requests/apply.rs`).
+    /// Only of a binding that is known to have been made is the next sight no news; after a creation without an answer it is (`create_tracked` in
+    /// `src/operator/revoker/mod.rs`).
     ExpectOnlyMade,
     /// A watch that was interrupted lists again, and doubts what the list lacks (`follow` in `src/operator/revoker/mod.rs`).
     Relist,

@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/mod.rs`).
+    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/follower.rs`).
     pub fn deliver_request(&mut self, who: Who) {
         let cached = Cached {
             request: self.request().copied(),
@@ -260,7 +260,7 @@ impl World {
         self.hint(who);
     }
 
-    /// True when a replica may write the Lease now and does not hold it (`judge` in `src/operator/controller/lease.rs`).
+    /// True when a replica may write the Lease now and does not hold it (`next_step` in `src/operator/election/lease.rs`).
     #[must_use]
     pub fn may_take_lease(&self, who: Who) -> bool {
         let replica = self.replica(who);
@@ -272,8 +272,8 @@ impl World {
         free && !self.lease.broken && replica.phase == Phase::Running && replica.moves() && !self.leads(who)
     }
 
-    /// A replica takes the Lease, and looks at everything (`round` in `src/operator/controller/lease.rs`, `leadership` in
-    /// `src/operator/controller/mod.rs`).
+    /// A replica takes the Lease, and looks at everything (`round` in `src/operator/election/lease.rs`, `leadership` in
+    /// `src/operator/controller/follower.rs`).
     pub fn take_lease(&mut self, setting: &Setting, who: Who) {
         if self.lease.holder != Some(who) {
             self.lease.since = self.now;

@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// The first step of `lead` and `stand_by`: the request is read.
+    /// The first step of `evaluate_stored` and `reconcile_as_standby`: the request is read.
     fn begin(&mut self, setting: &Setting, who: Who, call: Call) -> Rest {
         let leads = self.leads(who);
         if !leads && (!setting.has(Guard::StandbyRevokes) || self.replica(who).index.is_empty()) {

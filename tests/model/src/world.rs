@@ -11,9 +11,9 @@ use crate::{
 /// Time of the API server in ticks. A tick is about a second; of the longer waits only the order is kept, not the length.
 pub type Time = u8;
 
-/// How long a holder believes that it holds the Lease (`BELIEVED` in `src/operator/controller/lease.rs`).
+/// How long a holder believes that it holds the Lease (`RENEW_DEADLINE` in `src/operator/election/lease.rs`).
 pub const BELIEVED: Time = 2;
-/// How long the Lease must stand still before another replica takes it (`HELD` in `src/operator/controller/lease.rs`).
+/// How long the Lease must stand still before another replica takes it (`LEASE_DURATION` in `src/operator/election/lease.rs`).
 pub const HELD: Time = 3;
 /// How long a replica without the Lease leaves to the holder what is due (`PATIENCE` in `src/operator/revoker/turn.rs`, `HOLDERS_TIME` in
 /// `src/operator/controller/requests/mod.rs`).

@@ -30,7 +30,7 @@ use api::{
     names::{self, FIELD_MANAGER},
     request::{BindingRef, ReviewState, ReviewStatus},
 };
-use domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, binding, decide, emergency};
+use domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapshot, Verdict, decide, emergency, refused_create};
 use kube_io::{
     cache::Key,
     call::{WriteError, write},
@@ -110,15 +110,13 @@ impl Requests {
                     }
                     Created::Refused(why) => {
                         warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
-                        // Nothing was granted, so there is nothing to review.
-                        let failed = Verdict { grant: None, review: None, look_again: None, ..verdict };
-                        Ok(Applied::new(snapshot, failed.because(State::Failed, binding::refused(&why)), None))
+                        Ok(Applied::new(snapshot, refused_create::failed(verdict, &why), None))
                     }
                     Created::NotNow(why) => {
                         warn!(request = %key_of(&snapshot), why, "the binding cannot be created yet");
-                        let refusal = binding::not_now(&why, grant.deadline);
-                        let waits = Verdict { grant: None, review: None, ..verdict };
-                        Ok(Applied { retry: true, ..Applied::new(snapshot, waits.because(State::Pending, refusal), None) })
+                        let deadline = grant.deadline;
+                        let waits = refused_create::waits(verdict, &why, deadline);
+                        Ok(Applied { retry: true, ..Applied::new(snapshot, waits, None) })
                     }
                 }
             }
@@ -135,25 +133,19 @@ impl Requests {
             return Err(RequestError::NotLeading);
         }
         let key = Key::new(&grant.namespace, &grant.name);
-        self.context.revoker.expect(key.clone());
         let api: Api<RoleBinding> = Api::namespaced(self.context.client.clone(), &grant.namespace);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &role_binding(grant))).await
-        {
-            Ok(made) => {
-                self.context.revoker.made(&made);
-                Ok(Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() }))
-            }
-            Err(error) => {
-                self.context.revoker.unexpect(&key);
-                Ok(match error.answer() {
-                    Some(status) if status.is_already_exists() => Created::Exists,
-                    Some(status) if is_final(status) => Created::Refused(status.message.clone()),
-                    Some(status) => Created::NotNow(format!("{} ({})", status.message, status.code)),
-                    None => Created::NotNow(error.to_string()),
-                })
-            }
-        }
+        let binding = role_binding(grant);
+        let create = write(|| format!("create RoleBinding '{}/{}'", grant.namespace, grant.name), api.create(&params, &binding));
+        Ok(match self.context.revoker.create_tracked(key, create).await {
+            Ok(made) => Created::Made(BindingRef { name: made.name_any(), uid: made.uid().unwrap_or_default() }),
+            Err(error) => match error.answer() {
+                Some(status) if status.is_already_exists() => Created::Exists,
+                Some(status) if is_final(status) => Created::Refused(status.message.clone()),
+                Some(status) => Created::NotNow(format!("{} ({})", status.message, status.code)),
+                None => Created::NotNow(error.to_string()),
+            },
+        })
     }
 
     /// Ends the binding that bears the request's name, if there is one.
@@ -196,7 +188,7 @@ impl Requests {
             self.end(&known.key, &known.uid).await?;
         }
         self.context.reviews.note(key.clone(), None);
-        self.lock_unsure().remove(key);
+        self.lock_unlisted().remove(key);
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }

@@ -8,63 +8,73 @@ use super::{RequestError, Requests};
 use crate::gather::{
     beside::{self, Bindings, From},
     debts,
-    live::{self, Wanted},
+    live::{self, Said, Wanted},
     surroundings::{Source, Surroundings},
 };
 use api::{State, names::binding_name};
-use domain::{Binding, Peer, RequestFacts, Snapshot};
+use domain::{Base, Binding, Debt, Lookup, Peer, RequestFacts, Snapshot};
 use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
 
-/// How much longer than what surrounds a request all else may take that is read beside it. Then it is read once more: a grant rests on what
-/// is stored right before it.
+/// How much longer than the context of a request all else may take that is read beside it. After that the context is read once more: a
+/// grant rests on what is stored right before it.
 pub(super) const BESIDE: Duration = Duration::from_millis(50);
+
+/// What is read for a request by its own name: the decisions on it, the request that it extends, and its binding.
+type Own = (Said, Option<Lookup<Box<Base>>>, Binding);
 
 impl Requests {
     /// The snapshot of a request. Its decisions are always listed. Its binding is read unless nothing hints at one: then creating it
-    /// will tell. Only what surrounds a grant that runs may come from caches.
+    /// shows whether there is one. Only the context of an active request may come from caches.
     pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
-        let context = &self.context;
-        let object = &facts.object;
-        let runs = facts.record.state == Some(State::Active);
-        let decisions = live::decisions(&context.client, facts, as_of, None);
-        let base = beside::base(&context.client, facts, Bindings::Readable);
-        let binding = self.binding(facts, source);
-        let eligibility = &object.spec.eligibility_ref.name;
-        let (around, peers, (decisions, unread), base, binding) = if runs {
-            let around = context.world.surroundings(eligibility, &facts.namespace, source);
-            let (around, decisions, base, binding) = tokio::try_join!(around, decisions, base, binding)?;
-            let peers = self.peers(facts, &around, &binding, source).await?;
-            (around, peers, decisions, base, binding)
+        if facts.record.state == Some(State::Active) {
+            Box::pin(self.gather_active(facts, source, as_of)).await
         } else {
-            let others = Box::pin(async { tokio::try_join!(decisions, base, binding) });
-            let ((around, peers), (decisions, base, binding)) = if as_of == AsOf::Now {
-                // Such a list may take a tenth of a second, and what surrounds the request is to be the last that is read.
-                let others = others.await?;
-                (Box::pin(self.afresh_with_peers(facts, source)).await?, others)
-            } else {
-                let read = async {
-                    let read = Box::pin(self.afresh_with_peers(facts, source)).await?;
-                    Ok((read, Instant::now()))
-                };
-                let ((read, at), others) = tokio::try_join!(read, others)?;
-                let read = if at.elapsed() > BESIDE { Box::pin(self.afresh_with_peers(facts, source)).await? } else { read };
-                (read, others)
-            };
-            (around, peers, decisions, base, binding)
-        };
-        let mut peers = peers;
-        let debts = if runs {
-            Vec::new()
+            Box::pin(self.gather_before_grant(facts, source, as_of)).await
+        }
+    }
+
+    /// The snapshot of an active request, whose context may come from caches.
+    async fn gather_active(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
+        let context = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, source);
+        let (context, own) = tokio::try_join!(context, self.own(facts, source, as_of))?;
+        let (.., binding) = &own;
+        let peers = self.peers_of_active(facts, binding).await?;
+        Ok(self.snapshot(facts, context, peers, Vec::new(), own))
+    }
+
+    /// The snapshot of a request that may be granted. Its context is what is read last, or at most [`BESIDE`] before all else.
+    async fn gather_before_grant(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
+        let own = Box::pin(self.own(facts, source, as_of));
+        let context = || Box::pin(self.afresh_with_peers(facts, source));
+        let ((context, mut peers), own) = if as_of == AsOf::Now {
+            // A consistent list of decisions may take a tenth of a second, so it comes first.
+            let own = own.await?;
+            (context().await?, own)
         } else {
-            debts::of_requester(&context.client, &context.world, &context.settings.identities, facts, &around, &mut peers).await?
+            let timed = async { context().await.map(|read| (read, Instant::now())) };
+            let ((read, at), own) = tokio::try_join!(timed, own)?;
+            (if at.elapsed() > BESIDE { context().await? } else { read }, own)
         };
-        let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
-        Ok(Snapshot {
+        let (client, world, identities) = (&self.context.client, &self.context.world, &self.context.settings.identities);
+        let debts = debts::of_requester(client, world, identities, facts, &context, &mut peers).await?;
+        Ok(self.snapshot(facts, context, peers, debts, own))
+    }
+
+    async fn own(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Own, ReadError> {
+        let client = &self.context.client;
+        let decisions = live::decisions(client, facts, as_of, None);
+        tokio::try_join!(decisions, beside::base(client, facts, Bindings::Readable), self.binding(facts, source))
+    }
+
+    fn snapshot(&self, facts: &RequestFacts, context: Surroundings, peers: Vec<Peer>, debts: Vec<Debt>, own: Own) -> Snapshot {
+        let ((decisions, unread), base, binding) = own;
+        let guards = self.context.guards.facts(context.eligibility.found().map(AsRef::as_ref), context.policy.found().map(AsRef::as_ref));
+        Snapshot {
             request: facts.clone(),
-            namespace: around.namespace,
-            eligibility: around.eligibility,
-            policy: around.policy,
-            role: around.role,
+            namespace: context.namespace,
+            eligibility: context.eligibility,
+            policy: context.policy,
+            role: context.role,
             decisions,
             unread,
             peers,
@@ -72,47 +82,48 @@ impl Requests {
             base,
             binding,
             guards,
-        })
+        }
     }
 
-    /// What surrounds a request that may be granted, as it is stored now, and the requests beside it: a grant rests on that, never on what
-    /// a cache has missed.
+    /// The context of a request that may be granted, as it is stored now, and its peers. A grant rests on these, never on a stale cache.
     async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(Surroundings, Vec<Peer>), ReadError> {
         let (world, eligibility) = (&self.context.world, &facts.object.spec.eligibility_ref.name);
-        // No call where the caches know all of it.
-        let told = world.surroundings(eligibility, &facts.namespace, Source::Cache).await?;
-        let peers = self.peers(facts, &told, &Binding::Unread, source);
+        // No call where the caches have all of it.
+        let cached = world.surroundings(eligibility, &facts.namespace, Source::Cache).await?;
+        let peers = self.peers(facts, &cached, source);
         let (peers, stored) = tokio::try_join!(peers, world.afresh(eligibility, &facts.namespace))?;
-        // Which of them count is for eligibility and policy to say.
-        if told.eligibility == stored.eligibility && told.policy == stored.policy {
+        // Eligibility and policy determine which of the peers count.
+        if cached.eligibility == stored.eligibility && cached.policy == stored.policy {
             return Ok((stored, peers));
         }
-        let peers = self.peers(facts, &stored, &Binding::Unread, source).await?;
+        let peers = self.peers(facts, &stored, source).await?;
         Ok((stored, peers))
     }
 
-    /// The other requests of the same person. What runs already needs to know of its chain only.
-    async fn peers(&self, facts: &RequestFacts, around: &Surroundings, binding: &Binding, source: Source) -> Result<Vec<Peer>, ReadError> {
+    /// The other requests of the same user that an active request depends on: those of its extension chain.
+    async fn peers_of_active(&self, facts: &RequestFacts, binding: &Binding) -> Result<Vec<Peer>, ReadError> {
+        let (world, client) = (&self.context.world, &self.context.client);
+        let time_is_up = facts.record.expires_at.is_some_and(|end| end <= self.context.now());
+        let mut requests = Vec::new();
+        if !time_is_up && *binding == Binding::Absent {
+            // The binding was removed before its deadline, maybe because the request that extends it has ended.
+            let wanted = Wanted::Ended { namespace: &facts.namespace, eligibility: &facts.object.spec.eligibility_ref.name };
+            requests = live::requests(client, wanted, AsOf::Now).await?;
+        }
+        requests.extend(beside::cached(world, &self.context.settings.identities, facts, None).requests);
+        Ok(beside::peers(world, requests, facts))
+    }
+
+    /// The other requests of the same user that a request which may be granted depends on.
+    async fn peers(&self, facts: &RequestFacts, around: &Surroundings, source: Source) -> Result<Vec<Peer>, ReadError> {
         let context = &self.context;
         let (world, client) = (&context.world, &context.client);
         let identities = &context.settings.identities;
-        let runs = facts.record.state == Some(State::Active);
-        let time_is_up = facts.record.expires_at.is_some_and(|end| end <= context.now());
-        if runs {
-            let mut requests = Vec::new();
-            if !time_is_up && *binding == Binding::Absent {
-                // Somebody took it away before its time; maybe because what prolongs it ended.
-                let wanted = Wanted::Ended { namespace: &facts.namespace, eligibility: &facts.object.spec.eligibility_ref.name };
-                requests = live::requests(client, wanted, AsOf::Now).await?;
-            }
-            requests.extend(beside::cached(world, identities, facts, None).requests);
-            return Ok(beside::peers(world, requests, facts));
-        }
         let version = if source == Source::Cache { context.known.since(client, &context.leadership).await? } else { None };
         let from = version.map_or(From::Lists(AsOf::Now), |version| From::Caches(identities, version, AsOf::Now));
         let mut peers = beside::others(client, world, facts, around, from).await?;
         if let From::Lists(_) = from {
-            // Lists are by user name: of other spellings the cache knows.
+            // Lists are by user name. The cache has those under other spellings of it.
             let listed: HashSet<String> = peers.iter().map(|peer| peer.object.uid.clone()).collect();
             let spelled = beside::cached(world, identities, facts, beside::counting_policy(around)).requests;
             let username = facts.object.spec.requester.as_ref().map(|requester| &requester.username);

@@ -1,0 +1,229 @@
+//! Gathering and deciding: which reads a verdict may rest on, and what must not be decided twice at a time.
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::{
+    RequestError, Requests, gather,
+    turns::{self, Turn},
+};
+use crate::{
+    gather::{
+        live::{self, StoredRequest},
+        surroundings::Source,
+    },
+    queue::Next,
+};
+use api::{ApprovalPolicySpec, Reason, State};
+use domain::{BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, person::Identity, policy};
+use kube_io::{cache::Key, horizon::AsOf};
+
+/// How old a new request may be. Its creation timestamp is in whole seconds.
+const NEW_FOR: TimeDelta = TimeDelta::seconds(3);
+
+/// A verdict, and what it rests on.
+pub(super) struct Evaluated {
+    pub(super) snapshot: Snapshot,
+    pub(super) verdict: Verdict,
+}
+
+impl Evaluated {
+    pub(super) fn removes(&self) -> bool {
+        self.verdict.binding == BindingAction::Remove
+    }
+}
+
+/// The turns that a request has while it is decided.
+pub(super) struct Permits<'t> {
+    /// Among all requests of the user, where the policy limits how many they may have.
+    pub(super) user: Turn<'t, Identity>,
+    /// Among the requests of the user for the same eligibility.
+    _eligibility: Turn<'t, (String, String, Identity)>,
+}
+
+/// A request that was decided and is to be applied.
+pub(super) struct Decided<'t> {
+    pub(super) found: StoredRequest,
+    pub(super) evaluated: Evaluated,
+    /// How new the list of decisions is that the verdict rests on.
+    pub(super) as_of: AsOf,
+    pub(super) permits: Permits<'t>,
+}
+
+/// The outcome of gathering and deciding.
+pub(super) enum Step<'t> {
+    /// There is a verdict to apply.
+    Decided(Box<Decided<'t>>),
+    /// There is nothing to apply.
+    Finished(Next),
+}
+
+impl Requests {
+    /// Gathers and decides. Where the verdict rests on caches and must not, once more with consistent reads.
+    pub(super) async fn gather_and_decide(&self, key: &Key) -> Result<Step<'_>, RequestError> {
+        let step = match Box::pin(self.evaluate_new(key)).await? {
+            Some(step) => step,
+            None => Box::pin(self.evaluate_stored(key)).await?,
+        };
+        match step {
+            Step::Decided(decided) => self.verify(key, decided).await,
+            Step::Finished(next) => Ok(Step::Finished(next)),
+        }
+    }
+
+    /// The verdict on a new request under an automatic policy: the stored request and its context are read beside each other.
+    ///
+    /// None for every other request, and where the stored one differs from the cached one or the context was read too long ago: then
+    /// [`Self::evaluate_stored`] decides.
+    async fn evaluate_new(&self, key: &Key) -> Result<Option<Step<'_>>, RequestError> {
+        let Some(Lookup::Found(cached)) =
+            self.context.requests.get(key).filter(|cached| cached.found().is_some_and(|facts| self.is_new(facts)))
+        else {
+            return Ok(None);
+        };
+        let as_of = self.decisions_as_of(key, &cached);
+        if as_of == AsOf::Now {
+            return Ok(None);
+        }
+        let Some(permits) = self.take_permits(&cached, key) else { return Ok(Some(Step::Finished(Next::In(turns::AT_LEAST)))) };
+        let request = live::request(&self.context.client, &key.namespace, &key.name);
+        let evaluate = async { (self.evaluate(&cached, Source::Cache, as_of).await, Instant::now()) };
+        let (found, (evaluated, at)) = tokio::join!(request, evaluate);
+        match found? {
+            Lookup::Found(found) if found.facts == *cached && at.elapsed() <= gather::BESIDE => {
+                self.remove_strays(key, &found.facts).await?;
+                let evaluated = evaluated?;
+                Ok(Some(Step::Decided(Box::new(Decided { found, evaluated, as_of, permits }))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The verdict on any request: first the stored request is read, then what the verdict on it rests on.
+    async fn evaluate_stored(&self, key: &Key) -> Result<Step<'_>, RequestError> {
+        // The cached request is enough to see that it must wait, and costs no call.
+        if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
+            && (self.turns.must_wait(&self.turn(&cached), key) || self.people.must_wait(&self.turn_of_person(&cached), key))
+        {
+            return Ok(Step::Finished(Next::In(turns::AT_LEAST)));
+        }
+        let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
+            Lookup::Found(found) => found,
+            Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await.map(Step::Finished),
+            Lookup::Unreadable(why) => {
+                error!(request = %key, why, "the request cannot be read: no grant");
+                return Ok(Step::Finished(Next::Done));
+            }
+        };
+        if found.facts.object.deleting {
+            self.without_request(key, Some(&found.facts)).await?;
+            return Ok(Step::Finished(Next::Done));
+        }
+        self.remove_strays(key, &found.facts).await?;
+        if found.facts.record.state.is_some_and(State::is_terminal) {
+            return self.review(&found).await.map(Step::Finished);
+        }
+        let Some(permits) = self.take_permits(&found.facts, key) else { return Ok(Step::Finished(Next::In(turns::AT_LEAST))) };
+        let as_of = self.decisions_as_of(key, &found.facts);
+        let evaluated = self.evaluate(&found.facts, Source::Cache, as_of).await?;
+        Ok(Step::Decided(Box::new(Decided { found, evaluated, as_of, permits })))
+    }
+
+    /// Gathers and decides once.
+    pub(super) async fn evaluate(&self, facts: &RequestFacts, source: Source, decisions: AsOf) -> Result<Evaluated, RequestError> {
+        let snapshot = Box::pin(self.gather(facts, source, decisions)).await?;
+        let verdict = decide(&snapshot, &self.context.settings, self.context.now());
+        Ok(Evaluated { snapshot, verdict })
+    }
+
+    /// Evaluates again where the verdict rests on what may be stale and must not.
+    async fn verify<'t>(&'t self, key: &Key, mut decided: Box<Decided<'t>>) -> Result<Step<'t>, RequestError> {
+        // A grant that continues may rest on caches, since whatever they lack revokes it when its watch delivers it. A denial may not, and
+        // a new grant rests on what was read just now.
+        if !may_rest_on_caches(&decided.evaluated.verdict) {
+            decided.as_of = AsOf::Now;
+            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, AsOf::Now).await?;
+        }
+        // The policy limits what a user may have, and the cached policy did not: without the turn of the user, what was listed may be more
+        // by now.
+        if decided.evaluated.verdict.binding == BindingAction::Create
+            && !decided.permits.user.has_name()
+            && is_limited(decided.evaluated.snapshot.policy.found().map(AsRef::as_ref))
+        {
+            let Some(user) = self.people.take(self.person(&decided.found.facts), key) else {
+                return Ok(Step::Finished(Next::In(turns::AT_LEAST)));
+            };
+            decided.permits.user = user;
+            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, decided.as_of).await?;
+        }
+        Ok(Step::Decided(decided))
+    }
+
+    /// The turns of a request, both or none.
+    fn take_permits(&self, facts: &RequestFacts, key: &Key) -> Option<Permits<'_>> {
+        let eligibility = self.turns.take(self.turn(facts), key)?;
+        let user = self.people.take(self.turn_of_person(facts), key)?;
+        Some(Permits { user, _eligibility: eligibility })
+    }
+
+    /// How new the list of a request's decisions must be.
+    ///
+    /// A consistent list may take a tenth of a second. A grant rests on one, so that a stale cache cannot grant what was denied earlier.
+    /// Two cases need less. For an active request, the watch delivers what a cached list lacks, as it would have without this
+    /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is as old as the request at most, and could
+    /// as well have come after the grant; so the consistent list follows right after the grant.
+    fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
+        let goes_on = facts.record.state == Some(State::Active);
+        if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) { self.context.decisions.as_of() } else { AsOf::Now }
+    }
+
+    /// True for a request that was made a moment ago, that nobody has looked at yet, and that needs nobody's approval.
+    fn is_new(&self, facts: &RequestFacts) -> bool {
+        let age = self.context.now() - facts.object.created;
+        let untouched = facts.record == Record::default() && !facts.object.deleting && facts.object.spec.start_time.is_none();
+        untouched && (TimeDelta::zero()..NEW_FOR).contains(&age) && self.needs_nobody(facts)
+    }
+
+    fn needs_nobody(&self, facts: &RequestFacts) -> bool {
+        let world = &self.context.world;
+        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name);
+        let policy = policy.and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        policy.as_ref().and_then(Lookup::found).is_some_and(|policy| policy::is_automatic(&policy.spec))
+    }
+
+    /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell
+    /// each other why they ended.
+    fn turn(&self, facts: &RequestFacts) -> Vec<(String, String, Identity)> {
+        let of = |identity| (facts.namespace.clone(), facts.object.spec.eligibility_ref.name.clone(), identity);
+        self.person(facts).into_iter().map(of).collect()
+    }
+
+    /// The turn among all requests of a person, where the policy limits how many they may have. A running grant never waits for it: no
+    /// other request of that person may delay its end.
+    fn turn_of_person(&self, facts: &RequestFacts) -> Vec<Identity> {
+        if facts.record.state == Some(State::Active) {
+            return Vec::new();
+        }
+        let world = &self.context.world;
+        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name).and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        let limited = policy.is_some_and(|policy| is_limited(policy.found().map(AsRef::as_ref)));
+        if limited { self.person(facts) } else { Vec::new() }
+    }
+
+    fn person(&self, facts: &RequestFacts) -> Vec<Identity> {
+        facts.object.spec.requester.as_ref().map(|requester| self.context.settings.identities.identities_of(requester)).unwrap_or_default()
+    }
+}
+
+/// True where a policy limits how many requests a person may have.
+fn is_limited(policy: Option<&Object<ApprovalPolicySpec>>) -> bool {
+    let limits = policy.and_then(|policy| policy.spec.limits.as_ref());
+    limits.is_some_and(|limits| limits.max_active_per_user.or(limits.max_pending_per_user).is_some())
+}
+
+/// True for a verdict that whatever a cache lacks cannot make wrong for longer than until its watch delivers it.
+fn may_rest_on_caches(verdict: &Verdict) -> bool {
+    // That the term is over follows from the record and the clock.
+    verdict.state == State::Active || (verdict.state == State::Expired && verdict.reason == Reason::Expired)
+}

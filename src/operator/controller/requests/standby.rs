@@ -1,0 +1,66 @@
+//! Reconciliation by a replica without the Lease: it removes what the leader should have removed, and grants nothing.
+
+use tracing::debug;
+
+use super::{HOLDERS_TIME, RequestError, Requests, evaluate::Evaluated};
+use crate::{
+    gather::{live, surroundings::Source},
+    queue::Next,
+};
+use api::State;
+use domain::{Lookup, RequestFacts};
+use kube_io::{cache::Key, horizon::AsOf};
+
+impl Requests {
+    /// Reconciles a request as a standby replica.
+    pub(super) async fn reconcile_as_standby(&self, key: &Key) -> Result<Next, RequestError> {
+        if self.context.revoker.index().of_request(key).is_empty() {
+            self.lock_overdue().remove(key);
+            return Ok(Next::Done);
+        }
+        // In most cases nothing is to be removed, and the caches are enough to see that. Nothing is removed because of a cache.
+        let as_of = self.context.decisions.as_of();
+        if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
+            && !is_over(&cached)
+            && self.strays(key, &cached).is_empty()
+            && !self.evaluate(&cached, Source::Cache, as_of).await?.removes()
+        {
+            self.lock_overdue().remove(key);
+            return Ok(Next::Done);
+        }
+        let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {
+            Lookup::Found(found) => found.facts,
+            Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await,
+            Lookup::Unreadable(_) => return Ok(Next::Done),
+        };
+        let mut evaluated = None;
+        if !is_over(&facts) {
+            let found = self.evaluate(&facts, Source::Server, AsOf::Now).await?;
+            if !found.removes() {
+                self.lock_overdue().remove(key);
+                return self.remove_strays(key, &facts).await.map(|()| Next::Done);
+            }
+            evaluated = Some(found);
+        }
+        let due = *self.lock_overdue().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
+        if let Some(wait) = self.context.revoker.wait(due) {
+            return Ok(Next::In(wait));
+        }
+        debug!(request = %key, "taking away what the holder of the Lease did not");
+        match evaluated {
+            Some(Evaluated { snapshot, verdict }) => {
+                self.remove(&snapshot).await?;
+                self.remove_links(&snapshot, &verdict).await?;
+            }
+            None if facts.object.deleting => return self.without_request(key, None).await,
+            None => self.remove_strays(key, &facts).await?,
+        }
+        self.lock_overdue().remove(key);
+        Ok(Next::Done)
+    }
+}
+
+/// True for a request that may have no binding, whatever else is stored.
+fn is_over(facts: &RequestFacts) -> bool {
+    facts.object.deleting || facts.record.state.is_some_and(State::is_terminal)
+}

@@ -1,0 +1,324 @@
+//! The election: a Lease that one replica at a time writes, by compare-and-swap on its `resourceVersion`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{record::LeaseRecord, restored_store::RestoredStore};
+use kube_io::{
+    call::{ReadError, WriteError, read, write},
+    watches::PutBack,
+};
+
+/// How long the Lease must stand still before another replica takes it.
+const LEASE_DURATION: Duration = Duration::from_secs(6);
+/// How often the holder renews it.
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the other replicas read it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the holder relies on its last renewal: less than the lease duration, so that it stops before another replica starts.
+const RENEW_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whether this replica may grant. Asked at each grant, with the monotonic clock: a holder that could not renew stops by itself.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    until: watch::Receiver<Option<Instant>>,
+    terms: Arc<AtomicU64>,
+}
+
+impl Leadership {
+    /// True while this replica holds the Lease for certain.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The number of this replica's term, while it holds the Lease for certain: another one whenever somebody else could have held it
+    /// in between.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        self.held().then(|| self.terms.load(Ordering::Acquire))
+    }
+}
+
+/// One replica's part in the election. It knows nothing of what the record on the Lease means.
+pub struct Elector<R> {
+    identity: String,
+    name: String,
+    record: Arc<R>,
+    until: watch::Sender<Option<Instant>>,
+    leading: watch::Sender<bool>,
+    terms: Arc<AtomicU64>,
+}
+
+/// The Lease as this replica observes it.
+#[derive(Debug, Default)]
+struct Observed {
+    version: Option<String>,
+    /// Since when it has not changed.
+    since: Option<Instant>,
+    /// Its record when it was last read.
+    record: String,
+    /// It was renewed while this replica observed it, so its holder is alive.
+    renewed: bool,
+}
+
+impl Observed {
+    fn note(&mut self, lease: &Lease, annotation: &str) {
+        self.record = annotation_of(lease, annotation).unwrap_or_default();
+        if self.version != lease.metadata.resource_version || self.since.is_none() {
+            self.renewed |= self.since.is_some();
+            (self.version, self.since) = (lease.metadata.resource_version.clone(), Some(Instant::now()));
+        }
+    }
+}
+
+fn annotation_of(lease: &Lease, annotation: &str) -> Option<String> {
+    lease.metadata.annotations.as_ref().and_then(|all| all.get(annotation)).cloned()
+}
+
+/// What to do about a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Write it: no other replica holds it.
+    Take,
+    /// Another replica holds it.
+    Wait,
+}
+
+/// The next step. It depends on how long this replica has observed the Lease unchanged, never on the clock of another machine.
+fn next_step(holder: Option<&str>, me: &str, still: Duration) -> Step {
+    match holder {
+        Some(holder) if !holder.is_empty() && holder != me && still < LEASE_DURATION => Step::Wait,
+        _ => Step::Take,
+    }
+}
+
+impl<R: LeaseRecord> Elector<R> {
+    /// An elector for the Lease `name`, and the two ways to ask whether this replica holds it: for certain, and as a hint.
+    #[must_use]
+    pub fn new(identity: String, name: String, record: Arc<R>) -> (Self, Leadership, watch::Receiver<bool>) {
+        let (until, seen) = watch::channel(None);
+        let (leading, hint) = watch::channel(false);
+        let terms = Arc::<AtomicU64>::default();
+        (Self { identity, name, record, until, leading, terms: terms.clone() }, Leadership { until: seen, terms }, hint)
+    }
+
+    /// Takes part until `stop`. Where an older copy of the store was restored, that is the error: the caller must end the process.
+    ///
+    /// The Lease is still held when this returns. [`Self::release`] gives it up.
+    pub async fn run(&self, client: &Client, namespace: &str, stop: &CancellationToken) -> Result<(), PutBack> {
+        let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+        let (mut observed, mut store) = (Observed::default(), RestoredStore::default());
+        loop {
+            let started = Instant::now();
+            // A renewal that hangs must not outlive what it renews.
+            let round = tokio::time::timeout(RENEW_DEADLINE, self.round(&api, &mut observed, &mut store)).await;
+            let mut restored = None;
+            match round {
+                Ok(Ok(true)) => self.hold(started),
+                Ok(Ok(false)) => {
+                    self.lose("somebody else holds the Lease");
+                    if observed.renewed {
+                        self.record.held_by_another();
+                    }
+                }
+                Ok(Err(LeaseError::Restored(put_back))) => {
+                    error!(why = %put_back, "cannot go on");
+                    restored = Some(put_back);
+                }
+                Ok(Err(error)) => warn!(%error, "cannot renew the Lease"),
+                Err(_) => warn!("cannot renew the Lease: no answer"),
+            }
+            let still_held = self.until.borrow().is_some_and(|until| Instant::now() < until);
+            if !still_held {
+                self.lose("the Lease could not be renewed in time");
+            }
+            if let Some(put_back) = restored {
+                return Err(put_back);
+            }
+            let pause = if still_held { RENEW_INTERVAL } else { POLL_INTERVAL };
+            tokio::select! {
+                () = tokio::time::sleep_until(started + pause) => {}
+                // A changed record should outlive this process from that moment on.
+                () = self.record.changed(), if still_held => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Gives up the Lease, if this replica holds it, so that another one need not wait for the lease duration.
+    pub async fn release(&self, client: &Client, namespace: &str) {
+        if !*self.leading.borrow() {
+            return;
+        }
+        self.lose("this replica stops");
+        if let Err(error) = self.give_back(&Api::namespaced(client.clone(), namespace)).await {
+            warn!(%error, "cannot give the Lease back");
+        }
+    }
+
+    fn hold(&self, since: Instant) {
+        // What came in after the time was over, and before it was renewed, was left alone: to the followers that is a new term.
+        let lapsed = self.until.borrow().is_none_or(|until| until <= Instant::now());
+        if lapsed {
+            self.terms.fetch_add(1, Ordering::AcqRel);
+        }
+        self.until.send_replace(Some(since + RENEW_DEADLINE));
+        let was_leading = *self.leading.borrow();
+        if lapsed || !was_leading {
+            self.leading.send_replace(true);
+        }
+        if !was_leading {
+            info!(identity = self.identity, "this replica grants now");
+        }
+    }
+
+    fn lose(&self, why: &str) {
+        self.until.send_replace(None);
+        self.record.release();
+        if self.leading.send_replace(false) {
+            info!(identity = self.identity, why, "this replica grants no longer");
+        }
+    }
+
+    /// Reads the Lease and, where it is free or held by this replica, writes it once; that write fails if another replica was faster.
+    /// True when this replica holds it.
+    async fn round(&self, api: &Api<Lease>, observed: &mut Observed, store: &mut RestoredStore) -> Result<bool, LeaseError> {
+        let Some(found) = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await? else {
+            return self.create(api, observed).await;
+        };
+        store.check(found.metadata.resource_version.as_deref())?;
+        observed.note(&found, R::ANNOTATION);
+        let still = observed.since.map(|since| since.elapsed()).unwrap_or_default();
+        let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+        match next_step(holder, &self.identity, still) {
+            Step::Wait => Ok(false),
+            Step::Take => self.replace(api, found).await,
+        }
+    }
+
+    async fn create(&self, api: &Api<Lease>, observed: &Observed) -> Result<bool, LeaseError> {
+        // A Lease that was deleted is not the first one, and a replica that has read it still knows its record.
+        let record = self.record.for_new_lease(observed.version.is_some().then_some(observed.record.as_str()));
+        let metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            annotations: Some([(R::ANNOTATION.to_owned(), record.clone())].into()),
+            ..ObjectMeta::default()
+        };
+        let new = self.renewed(Lease { metadata, spec: None });
+        let created = won(write(|| format!("create Lease '{}'", self.name), api.create(&PostParams::default(), &new)).await)?;
+        if created && self.record.save().is_none() {
+            self.record.load(Some(&record));
+        }
+        Ok(created)
+    }
+
+    /// The write carries the `resourceVersion` that was read: of two replicas that take the Lease at once, one gets a conflict.
+    async fn replace(&self, api: &Api<Lease>, found: Lease) -> Result<bool, LeaseError> {
+        let mine = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str());
+        // The record of another holder is loaded before anything is written over it.
+        let record = self.record.save().filter(|_| mine);
+        let (renews, stored) = (record.is_some(), annotation_of(&found, R::ANNOTATION));
+        let mut lease = self.renewed(found);
+        if let Some(record) = record {
+            lease.metadata.annotations.get_or_insert_default().insert(R::ANNOTATION.to_owned(), record);
+        }
+        let taken = won(write(|| format!("renew Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
+        if taken && !renews {
+            self.record.load(stored.as_deref());
+        }
+        Ok(taken)
+    }
+
+    fn renewed(&self, mut lease: Lease) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let before = lease.spec.take().unwrap_or_default();
+        let mine = before.holder_identity.as_deref() == Some(self.identity.as_str());
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            renew_time: Some(now.clone()),
+            acquire_time: if mine { before.acquire_time } else { Some(now) },
+            lease_transitions: if mine { before.lease_transitions } else { Some(before.lease_transitions.unwrap_or(0).saturating_add(1)) },
+            ..before
+        });
+        lease
+    }
+
+    async fn give_back(&self, api: &Api<Lease>) -> Result<(), LeaseError> {
+        let found = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await?;
+        let Some(mut lease) = found else { return Ok(()) };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str())) else {
+            return Ok(());
+        };
+        spec.holder_identity = None;
+        won(write(|| format!("give Lease '{}' back", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
+        Ok(())
+    }
+}
+
+/// Why the Lease could not be read or written.
+#[derive(Debug, thiserror::Error)]
+enum LeaseError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Restored(#[from] PutBack),
+}
+
+/// A conflict means that somebody else was faster, which is no error.
+fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(error) if error.answer().is_some_and(|s| s.is_conflict() || s.is_already_exists() || s.is_not_found()) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f68_a_holder_lives_that_renews_the_lease() {
+        let lease = |version: &str| Lease {
+            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            spec: None,
+        };
+        let mut observed = Observed::default();
+        for (version, renewed) in [("7", false), ("7", false), ("8", true), ("8", true)] {
+            observed.note(&lease(version), "record");
+            assert_eq!(observed.renewed, renewed, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_only_when_nobody_else_keeps_it_alive() {
+        let (short, long) = (Duration::from_millis(5_999), LEASE_DURATION);
+        assert_eq!(next_step(None, "me", Duration::ZERO), Step::Take);
+        assert_eq!(next_step(Some(""), "me", Duration::ZERO), Step::Take, "given back");
+        assert_eq!(next_step(Some("me"), "me", Duration::ZERO), Step::Take);
+        assert_eq!(next_step(Some("other"), "me", short), Step::Wait);
+        assert_eq!(next_step(Some("other"), "me", long), Step::Take);
+    }
+}

@@ -1,0 +1,48 @@
+//! The record of the guards on the Lease.
+
+use super::Guards;
+use crate::election::LeaseRecord;
+use domain::guards::ledger::Ledger;
+
+impl LeaseRecord for Guards {
+    const ANNOTATION: &'static str = api::names::GUARDS;
+
+    /// A record that cannot be read is a gap of unknown length.
+    fn load(&self, stored: Option<&str>) {
+        let ledger = Ledger::read(stored).unwrap_or_else(|| {
+            tracing::warn!(
+                annotation = Self::ANNOTATION,
+                "the record of the guards on the Lease is missing or cannot be read: nothing counts as proven, and eligibilities and policies must be written again"
+            );
+            Ledger::lost()
+        });
+        self.lock().take_over(ledger);
+        self.show();
+        self.wanted.notify_one();
+    }
+
+    fn save(&self) -> Option<String> {
+        self.lock().ledger.as_ref().map(Ledger::write)
+    }
+
+    /// What this replica knows as the holder, or else the record that was last read. On the first Lease of an installation: that nothing
+    /// has been granted yet.
+    fn for_new_lease(&self, last_read: Option<&str>) -> String {
+        let known = self.lock().ledger.clone();
+        known.unwrap_or_else(|| last_read.map_or_else(Ledger::first, |read| Ledger::read(Some(read)).unwrap_or_else(Ledger::lost))).write()
+    }
+
+    async fn changed(&self) {
+        self.unsaved.notified().await;
+    }
+
+    fn held_by_another(&self) {
+        self.lock().follow();
+        self.show();
+    }
+
+    fn release(&self) {
+        self.lock().release();
+        self.show();
+    }
+}
