@@ -21,11 +21,13 @@ use crate::{
 use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party};
 use domain::{
     Debt, Object, Peer, Record, Refusal, RequestFacts, Settings, convert, duration, eligibility, emergency, evidence,
-    limits::{self, Beside},
-    namespace::{self, GuardedLabels},
-    one_live,
+    instant::stamp,
+    limits, namespace, one_live,
+    peers::Beside,
     person::{Account, Identities},
-    policy, requirements, start as term, windows,
+    policy, requirements,
+    settings::GuardedLabels,
+    start as term, windows,
 };
 
 /// Checks, rule by rule, whether you could activate a role.
@@ -234,7 +236,7 @@ impl Case {
                     self.eligibility
                         .spec
                         .end_time
-                        .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", policy::stamp(end))),
+                        .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", stamp(end))),
                 ),
             },
             Line { rule: "role", said: self.ready() },

@@ -18,9 +18,10 @@ use crate::{
 use api::{ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec};
 use domain::{
     Object, Settings, acting, convert, duration, eligibility, evidence,
-    namespace::{self, GuardedLabels},
+    namespace,
     person::Identities,
     policy, requirements,
+    settings::GuardedLabels,
 };
 
 /// Checks manifests by the rules, without a cluster.

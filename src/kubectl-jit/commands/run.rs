@@ -23,7 +23,7 @@ use crate::{
     words,
 };
 use api::{RoleActivationRequest, State};
-use domain::policy::stamp;
+use domain::instant::stamp;
 
 /// Activates a role for as long as a command runs.
 ///

@@ -22,7 +22,7 @@ use api::{
 };
 use domain::{
     Lookup, Object, Refusal, RoleFacts, acting, author,
-    checked::AuthorCheck,
+    author_check::AuthorCheck,
     convert::{self, attributes},
     duration, eligibility, emergency, namespace, policy, risks,
 };
