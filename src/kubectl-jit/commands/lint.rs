@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::{
     files::{self, Document},
+    near::is_near,
     paint::Paint,
     problem::{Exit, Problem},
     schema,
     screen::Screen,
-    suggest::is_near,
 };
 use api::{ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec};
 use domain::{

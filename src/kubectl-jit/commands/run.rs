@@ -14,7 +14,8 @@ use super::{activate, deactivate};
 use crate::{
     access_ends::{self, Clock},
     flags::{patience, request_timeout},
-    follow::{self, Goal},
+    follow,
+    goal::Goal,
     manifest::Asked,
     problem::{Exit, Problem},
     read::{created, full_name, state},
