@@ -16,8 +16,11 @@ use std::{
 const CRATES: [&str; 6] =
     ["src/api/lib.rs", "src/domain/lib.rs", "src/kube_io/lib.rs", "src/operator/lib.rs", "src/kubectl-jit/lib.rs", "benches/main.rs"];
 
-/// Circles that are accepted for now: the files, and why.
-const KNOWN: &[(&[&str], &str)] = &[];
+/// Circles that are accepted for now: the files or directories, and why.
+const KNOWN: &[(&[&str], &str)] = &[
+    (&["src/operator/controller/"], "`Requests` is one type in several files, and the controller's root has what they share"),
+    (&["src/kubectl-jit/lib.rs", "src/kubectl-jit/commands/completion.rs"], "completion reads the flags with the parser of all commands"),
+];
 
 /// Most re-exports that are followed for one name.
 const MAX_REEXPORTS: usize = 8;
@@ -332,7 +335,7 @@ fn no_file_depends_on_itself_through_others() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &Path| std::fs::read_to_string(root.join(file)).ok();
     let circles: Vec<_> = CRATES.iter().flat_map(|file| Modules::load(Path::new(file), &read).circles()).collect();
-    let is_within = |circle: &BTreeMap<String, Vec<String>>, files: &[&str]| circle.keys().all(|file| files.contains(&file.as_str()));
+    let is_within = |circle: &BTreeMap<String, Vec<String>>, files: &[&str]| circle.keys().all(|file| files.iter().any(|known| file.starts_with(known)));
 
     let mut report = String::new();
     for circle in circles.iter().filter(|circle| !KNOWN.iter().any(|(files, _)| is_within(circle, files))) {
