@@ -205,8 +205,8 @@ fn approve(
     settings: &Settings,
 ) -> Result<(), Refusal> {
     let request = &snapshot.request;
-    // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Who asks
-    // at admission cannot tell: he must let it be given again.
+    // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Admission
+    // cannot know that, so it lets the approval be given again.
     let does_not_count = |counted: &Counted| {
         decision.created.signed_duration_since(counted.at) > bounds::RECORDED_WITHIN
             && !request.record.approvers.contains(&counted.approver.username)

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     approval::{self, Progress},
     binding::{Binding, BindingSubject, Grant},
-    checked, decisions,
+    decisions,
     digest::Digest,
     duration, eligibility, emergency, extension,
     facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts},
@@ -14,12 +14,12 @@ use super::{
     limits, one_live,
     peers::Beside,
     person::{self, Account},
-    policy,
     refusal::Refusal,
-    requirements, risks, running,
+    requirements, running,
     settings::Settings,
     snapshot::Snapshot,
     start::{self, Term},
+    usable::{self, Check, Failed, Input},
     verdict::{BindingAction, Verdict, describe_grant, requeue_at},
     windows,
 };
@@ -205,60 +205,58 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
         Lookup::Deleting(deletion) => return Err(Missing::Denied(eligibility::deleting(name, deletion))),
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be read: {why}"))),
     };
-    eligibility::check(&eligibility.spec, settings)
-        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
-    let policy_name = &eligibility.spec.policy_ref.name;
-    let policy = match &snapshot.policy {
-        Lookup::Found(policy) => policy.as_ref(),
-        Lookup::Absent => {
-            return Err(waits(
-                Reason::PolicyNotFound,
-                format!("eligibility '{name}' names the policy '{policy_name}', which does not exist"),
-            ));
-        }
-        Lookup::Deleting(deletion) => {
-            return Err(waits(Reason::PolicyNotFound, format!("eligibility '{name}' names the policy '{policy_name}', which {deletion}")));
-        }
-        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("policy '{policy_name}' cannot be read: {why}"))),
+    let input = Input {
+        eligibility,
+        policy: Some(&snapshot.policy),
+        namespace: Some((snapshot.request.namespace.as_str(), &snapshot.namespace)),
+        role: Some(&snapshot.role),
+        settings,
     };
-    policy::check(&policy.spec, settings)
-        .map_err(|refusal| waits(Reason::PolicyNotReady, format!("policy '{policy_name}' cannot be used: {refusal}")))?;
-    policy::check_eligibility(eligibility, policy)
-        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
-    let namespace = match &snapshot.namespace {
-        Lookup::Found(namespace) if !namespace.terminating => namespace,
-        Lookup::Found(_) | Lookup::Absent | Lookup::Deleting(_) => {
-            return Err(Missing::Denied(Refusal::new(
-                Reason::NamespaceTerminating,
-                format!("namespace '{}' is going away: nothing can be activated in it", snapshot.request.namespace),
-            )));
-        }
-        Lookup::Unreadable(why) => {
-            return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace)));
-        }
+    usable::usable(&input).map_err(|failed| not_usable(failed, snapshot, eligibility))?;
+    let (Some(policy), Some(namespace), Some(role)) = (snapshot.policy.found(), snapshot.namespace.found(), snapshot.role.found()) else {
+        // No check lets this pass.
+        return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be used")));
     };
-    checked::stands(eligibility, policy, &snapshot.request.namespace, namespace).map_err(Missing::Waits)?;
-    let role = &eligibility.spec.role_ref;
-    let place = if role.kind == RoleKind::Role {
-        format!(" in namespace '{}'", snapshot.request.namespace)
-    } else {
-        String::new()
-    };
-    match &snapshot.role {
-        Lookup::Found(found) => {
-            // The author's acceptance was for what the role was then: one that gained a risk since waits for him (T17, T18).
-            risks::check(role, &found.rules, &eligibility.spec.accept_risks)
-                .map_err(|refusal| waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)))?;
-            Ok(Known { requester, namespace, eligibility, policy, role: found })
+    Ok(Known { requester, namespace, eligibility, policy, role })
+}
+
+/// What a request is told whose eligibility cannot be used. All of it may be put right before the request times out, but for a namespace
+/// that is being deleted.
+fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibility: &Object<RoleEligibilitySpec>) -> Missing {
+    let (name, role) = (&eligibility.name, &eligibility.spec.role_ref);
+    match check {
+        Check::Written | Check::PolicyAllows => {
+            waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}"))
         }
-        Lookup::Absent => Err(waits(
-            Reason::RoleNotFound,
-            format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name),
-        )),
-        Lookup::Deleting(deletion) => {
-            Err(waits(Reason::RoleNotFound, format!("eligibility '{name}' is for the {} '{}', which {deletion}", role.kind, role.name)))
-        }
-        Lookup::Unreadable(why) => Err(waits(Reason::Unreadable, format!("{} '{}' cannot be read: {why}", role.kind, role.name))),
+        Check::PolicyFound => match absence(&snapshot.policy) {
+            Some(how) => {
+                let policy = &eligibility.spec.policy_ref.name;
+                waits(refusal.reason, format!("eligibility '{name}' names the policy '{policy}', which {how}"))
+            }
+            None => Missing::Waits(refusal),
+        },
+        Check::PolicyWritten => Missing::Waits(usable::policy_not_ready(&eligibility.spec, &refusal)),
+        Check::NamespaceFound if refusal.reason == Reason::NamespaceTerminating => Missing::Denied(refusal),
+        Check::NamespaceFound | Check::AuthorsChecked => Missing::Waits(refusal),
+        Check::RoleFound => match absence(&snapshot.role) {
+            Some(how) => {
+                let is_absent = matches!(snapshot.role, Lookup::Absent) && role.kind == RoleKind::Role;
+                let place = if is_absent { format!(" in namespace '{}'", snapshot.request.namespace) } else { String::new() };
+                waits(refusal.reason, format!("eligibility '{name}' is for the {} '{}', which {how}{place}", role.kind, role.name))
+            }
+            None => Missing::Waits(refusal),
+        },
+        // The author's acceptance was for what the role was then: one that gained a risk since waits for its author (T17, T18).
+        Check::RisksAccepted => waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)),
+    }
+}
+
+/// The predicate of a sentence about what is not there; none of what is, or cannot be read.
+fn absence<T>(lookup: &Lookup<T>) -> Option<String> {
+    match lookup {
+        Lookup::Absent => Some("does not exist".to_owned()),
+        Lookup::Deleting(deletion) => Some(deletion.to_string()),
+        Lookup::Found(_) | Lookup::Unreadable(_) => None,
     }
 }
 
@@ -342,7 +340,7 @@ fn waiting(
     let earliest = now.max(base_end.unwrap_or_else(|| start::planned(request)));
     let refusal = limits::pending(known.beside(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
-        // Whoever names his start can be told now that nobody could grant it.
+        // A start that the request names is known already, and so is whether it can be granted.
         .and_then(|()| match request.object.spec.start_time {
             Some(_) if !request.object.spec.emergency => windows::start(policy, earliest),
             _ => Ok(()),

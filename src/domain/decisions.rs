@@ -3,7 +3,7 @@
 use super::{approval, facts::Object, person, settings::Settings, snapshot::Snapshot};
 use api::{ActivationDecisionSpec, ApprovalPolicySpec, Stamp, Verb};
 
-/// The requester's own word that he gives it back, if he said so.
+/// The requester's own decision Deactivate, if there is one.
 #[must_use]
 pub fn deactivation<'a>(snapshot: &'a Snapshot, requester: &Stamp, settings: &Settings) -> Option<&'a Object<ActivationDecisionSpec>> {
     first(snapshot, |d| is_deactivation(d, requester, settings))

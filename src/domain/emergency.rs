@@ -71,7 +71,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done && peer.record.granted_at.is_some());
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
-    match beside.his().find(overdue) {
+    match beside.own().find(overdue) {
         None => outlived(beside).and_then(|()| has_room(beside)),
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,

@@ -44,6 +44,7 @@ pub mod settings;
 pub mod size;
 pub mod snapshot;
 pub mod start;
+pub mod usable;
 pub mod verdict;
 pub mod windows;
 

@@ -106,7 +106,7 @@ pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal>
     let same =
         |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref;
     let ended =
-        beside.his().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
+        beside.own().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
     let Some(last) = ended.filter_map(|peer| Some((peer.record.ended_at?, peer))).max_by_key(|(at, _)| *at) else { return Ok(()) };
     let (at, peer) = last;
     let over = at.checked_add_signed(TimeDelta::from(pause)).unwrap_or(DateTime::<Utc>::MAX_UTC);

@@ -122,7 +122,8 @@ fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::settings::GuardedLabels, *};
+    use super::*;
+    use crate::settings::GuardedLabels;
     use api::Duration;
 
     fn settings() -> Settings {

@@ -22,7 +22,7 @@ pub struct Peer {
     pub record: Record,
 }
 
-/// A request under its policy, beside the other requests of whoever made it.
+/// A request under its policy, with its peers and what else limits its requester.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
     /// The request.
@@ -31,7 +31,7 @@ pub struct Beside<'a> {
     pub requester: &'a Stamp,
     /// The policy that decides.
     pub policy: &'a Object<ApprovalPolicySpec>,
-    /// The requests beside it, his and others'.
+    /// The requests beside it, of the requester and of others.
     pub peers: &'a [Peer],
     /// The reviews that are owed, as policies record them.
     pub debts: &'a [Debt],
@@ -40,15 +40,15 @@ pub struct Beside<'a> {
 }
 
 impl<'a> Beside<'a> {
-    /// The other requests of the person.
-    pub fn his(self) -> impl Iterator<Item = &'a Peer> {
+    /// The other requests of the requester.
+    pub fn own(self) -> impl Iterator<Item = &'a Peer> {
         let others = self.peers.iter().filter(move |peer| peer.object.uid != self.request.object.uid);
         others.filter(move |peer| self.identities.same(&peer.requester, self.requester))
     }
 
     /// Those of them under the same policy.
     pub(super) fn under_policy(self) -> impl Iterator<Item = &'a Peer> {
-        self.his().filter(move |peer| peer.policy.as_ref() == Some(&self.policy.name))
+        self.own().filter(move |peer| peer.policy.as_ref() == Some(&self.policy.name))
     }
 
     /// True for another request that comes first, in the order in which grants are made.

@@ -88,7 +88,7 @@ impl Verdict {
         self
     }
 
-    /// The refusal that a person gets who asks for what this verdict says no to; none where he gets it, or where people decide.
+    /// The refusal of a request with this verdict; none where it is granted, or where approvers decide.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let no = match self.state {

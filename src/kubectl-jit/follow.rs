@@ -19,7 +19,7 @@ use super::{
     times::stopwatch,
     words,
 };
-use api::RoleActivationRequest;
+use api::{RoleActivationRequest, State};
 use kube_io::errors::one_line;
 
 /// Follows a request until `goal`, and returns it as it was then. `seen` hears of it whenever it has changed.

@@ -27,6 +27,7 @@ mod role_changes;
 mod roles;
 mod starts;
 mod stored_binding;
+mod usable;
 
 use std::sync::Arc;
 

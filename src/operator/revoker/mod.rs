@@ -32,7 +32,7 @@ use crate::{
 };
 use api::names;
 use end::{Ended, Proof, end};
-use front::Front;
+use front::{AT_ONCE, Front};
 use helpers::{Helper, Helpers};
 use index::{Index, Known};
 use kube_io::{
