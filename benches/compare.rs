@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     Failure,
+    common::AtOnce,
     figures::{self, Spread},
     floor,
     ground::{Ground, Setting},
@@ -63,7 +64,7 @@ struct Floors {
     latency: Spread,
     create: Spread,
     spread: Spread,
-    at_once: ours::AtOnce,
+    at_once: AtOnce,
     one_write: f64,
     three_writes: f64,
 }

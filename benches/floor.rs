@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
+    common::AtOnce,
     figures::{Spread, ms, pace, since},
     ground::Ground,
-    ours::AtOnce,
     places::{NAMESPACES, namespace},
 };
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    ours::OURS,
+    common::OURS,
     places::{LIMITED, NAMESPACES, OFFERS, PASSING, PEOPLE, Places, UNLIMITED, namespace, offer_name, person},
     process,
     sightings::Sightings,

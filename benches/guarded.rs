@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
+    common::AtOnce,
     figures::{Spread, ms, pace, since},
     floor::{DELETIONS, WORKERS, a_second, spread, status},
     ground::{Ground, Setting},
-    ours::AtOnce,
     places::{PEOPLE, namespace, offer_name, person},
 };
 

@@ -3,6 +3,7 @@
 //! Without a command it is held against the floor of a plain client (`make bench`); `scale` is `make bench-scale`, `leak` is `make bench-leak`.
 //! Figures go to the screen and to `target/bench`.
 
+mod common;
 mod compare;
 mod figures;
 mod floor;
@@ -19,12 +20,11 @@ mod report;
 mod scale;
 mod sightings;
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
-/// Why a measurement could not be made.
-type Failure = Box<dyn Error + Send + Sync>;
+use common::Failure;
 
 /// What is measured.
 #[derive(Debug, Parser)]

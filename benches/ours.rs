@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
+    common::{AtOnce, OURS},
     figures::{Spread, ms, pace},
     floor::{WORKERS, a_second, spread},
     ground::Ground,
@@ -26,8 +27,6 @@ const PASSING: &str = "10s";
 const PASSING_AT_ONCE: usize = 512;
 /// A request that is sent later in a second than this may be stamped with the next one.
 const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
-/// Names of the two accounts of the product begin so.
-pub const OURS: &str = "system:serviceaccount:jit-system:";
 
 /// What one automatic activation after the other took.
 pub struct Automatic {
@@ -75,27 +74,6 @@ pub struct Together {
     pub ends: AtOnce,
     /// What each cost.
     pub cost: Cost,
-}
-
-/// Grants with one deadline.
-pub struct AtOnce {
-    /// From the first that was seen to be gone to the last, in milliseconds.
-    pub first_to_last: f64,
-    /// From the deadline to the last.
-    pub to_last: f64,
-}
-
-impl AtOnce {
-    /// Of pairs of deadline and end.
-    pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
-        let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
-        let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());
-        let deadline = gone.iter().map(|(deadline, _)| *deadline).min();
-        Self {
-            first_to_last: of(last.zip(first).map(|(last, first)| last - first)),
-            to_last: of(last.zip(deadline).map(|(last, due)| last - due)),
-        }
-    }
 }
 
 /// Automatic activations one after the other.

@@ -15,18 +15,16 @@ use clap::Args;
 
 use self::{
     measures::Measure,
-    record::{Held, Step},
+    record::{Held, Step, points},
+    step::{CHUNK, lasting},
 };
 use crate::{
     Failure,
     ground::{Ground, Setting},
     growth, ours,
-    places::PASSING,
     report::{Baseline, Goal, Report},
 };
 
-/// How many are made before it is said how far it is.
-const CHUNK: usize = 1_000;
 /// Where memory has a goal: this many active, and this many ended at least.
 const GOAL_AT: (usize, usize) = (10_000, 100_000);
 /// The goal, in MiB.
@@ -55,7 +53,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     if !missing.is_empty() {
         let ground = begin(&mut held, options.ended).await?;
         for active in missing {
-            step::measure(&ground, &mut held, active, options).await?;
+            step::measure(&ground, &mut held, active, options.ended, options.latency).await?;
         }
         ground.end();
     }
@@ -87,11 +85,6 @@ async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     Ok(ground)
 }
 
-/// How many are active, without those that are over in a minute.
-fn lasting(ground: &Ground) -> Result<usize, Failure> {
-    Ok(ground.active()?.there(|request| !request.contains(PASSING)))
-}
-
 #[expect(clippy::cast_precision_loss, reason = "some hundreds of thousands")]
 fn report(steps: &[Step]) -> Report {
     let mut report = Report::default();
@@ -117,10 +110,4 @@ fn report(steps: &[Step]) -> Report {
         }
     }
     report
-}
-
-/// A figure beside the number of active grants.
-#[expect(clippy::cast_precision_loss, reason = "some tens of thousands")]
-fn points(steps: &[Step], measure: Measure) -> Vec<(f64, f64)> {
-    steps.iter().filter_map(|step| Some((step.active as f64, *step.figures.get(&measure)?))).collect()
 }

@@ -17,8 +17,7 @@ use plotters::{
 
 use super::{
     measures::Measure,
-    points,
-    record::{self, Step},
+    record::{self, Step, points},
 };
 use crate::Failure;
 

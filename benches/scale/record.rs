@@ -126,3 +126,9 @@ fn read(directory: &Path) -> Result<Record, Failure> {
 fn file_in(directory: &Path) -> PathBuf {
     directory.join("figures.json")
 }
+
+/// A figure beside the number of active grants.
+#[expect(clippy::cast_precision_loss, reason = "some tens of thousands")]
+pub fn points(steps: &[Step], measure: Measure) -> Vec<(f64, f64)> {
+    steps.iter().filter_map(|step| Some((step.active as f64, *step.figures.get(&measure)?))).collect()
+}

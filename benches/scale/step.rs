@@ -2,19 +2,20 @@
 
 use chrono::Utc;
 
-use super::{CHUNK, Options, lasting, measures::Measure, record::Held};
-use crate::{Failure, floor::a_second, ground::Ground, ours, process};
+use super::{measures::Measure, record::Held};
+use crate::{Failure, floor::a_second, ground::Ground, ours, places::PASSING, process};
 
+/// How many are made before it is said how far it is.
+pub const CHUNK: usize = 1_000;
 /// How long the activations last of which the latency is taken: they are over before the ends are looked at.
 const SAMPLE: &str = "10s";
 /// Of fewer no rate is taken.
 const RATE_OF: usize = 500;
 
 /// Fills up to a number of active grants and takes what is missing. Each figure is noted at once.
-pub async fn measure(ground: &Ground, held: &mut Held, active: usize, options: &Options) -> Result<(), Failure> {
+pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usize, latency: usize) -> Result<(), Failure> {
     eprintln!("{active} active");
     let rate = fill(ground, active).await?;
-    let ended = options.ended;
     let known = held.step(active, ended).figures;
     let is_missing = |measure| !known.contains_key(&measure);
     if let Some(rate) = rate {
@@ -35,12 +36,12 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, options: &
         held.note(active, ended, &[(Measure::StartUp, started.took), (Measure::StartedMemory, started.memory)])?;
     }
     if is_missing(Measure::CreatedToSeen) {
-        let taken = ours::one_by_one(ground, options.latency, SAMPLE, || ground.places.passing()).await?;
+        let taken = ours::one_by_one(ground, latency, SAMPLE, || ground.places.passing()).await?;
         let figures = [(Measure::CreatedToSeen, taken.created_to_seen.at(0.5)), (Measure::AskedToSeen, taken.asked_to_seen.at(0.5))];
         held.note(active, ended, &figures)?;
     }
     if is_missing(Measure::DeadlineToGone) {
-        let lateness = ours::lateness(ground, options.latency).await?;
+        let lateness = ours::lateness(ground, latency).await?;
         held.note(active, ended, &[(Measure::DeadlineToGone, lateness.at(0.5))])?;
     }
     Ok(())
@@ -60,4 +61,9 @@ async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
     }
     let filled = there - before;
     Ok((filled >= RATE_OF).then(|| a_second(filled, start)))
+}
+
+/// How many are active, without those that are over in a minute.
+pub fn lasting(ground: &Ground) -> Result<usize, Failure> {
+    Ok(ground.active()?.there(|request| !request.contains(PASSING)))
 }

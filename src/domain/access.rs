@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    digest::{canonical, hex},
-    role::Rule,
+    canonical::{canonical, hex},
+    rule::Rule,
 };
 
 /// Most single permissions that are compared. `cluster-admin` has one, the built-in `admin` about a thousand; a role beyond this is

@@ -8,6 +8,7 @@ use super::{
     digest::Digest,
     emergency, evidence,
     facts::{Object, RequestFacts},
+    instant::stamp,
     person::{self, Identities},
     policy,
 };
@@ -59,7 +60,7 @@ impl Progress {
         let unguarded = self.unguarded.map_or_else(String::new, |at| {
             format!(
                 "; an approval of {} does not count, since the guards of jit-rbac were not proven to be in force then: approve again",
-                policy::stamp(at)
+                stamp(at)
             )
         });
         format!("{stale}{unguarded}")
@@ -77,12 +78,6 @@ pub fn deadline(request: &RequestFacts, policy: Option<&ApprovalPolicySpec>) -> 
 #[must_use]
 pub fn stage_of(stages: &[Stage], stamp: &Stamp) -> Option<usize> {
     stages.iter().position(|stage| person::is_listed(stamp, &stage.approvers))
-}
-
-/// True for a decision that is about exactly this request, by a person who was stamped (T3).
-#[must_use]
-pub fn is_about(decision: &Object<ActivationDecisionSpec>, request: &RequestFacts) -> bool {
-    decision.spec.request_ref.name == request.object.name && decision.spec.request_ref.uid.as_deref() == Some(request.object.uid.as_str())
 }
 
 /// Somebody's Approve, in time and about the request.
@@ -128,7 +123,7 @@ pub fn progress(
     let evident = |decision: &Object<ActivationDecisionSpec>, approver: &Stamp| {
         evidence::check(approver, Party::Approver, decision.created, policy).is_ok()
     };
-    let in_time = |d: &&Object<ActivationDecisionSpec>| d.spec.decision == Verb::Approve && is_about(d, request) && d.created < until;
+    let in_time = |d: &&Object<ActivationDecisionSpec>| d.spec.decision == Verb::Approve && request.is_named_by(d) && d.created < until;
     let mut approves: Vec<Approve<'_>> = decisions
         .iter()
         .filter(in_time)

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     facts::{Record, RequestFacts},
+    instant::stamp,
     person::Account,
-    policy::stamp,
     refusal::Refusal,
 };
 use api::{

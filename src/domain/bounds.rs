@@ -6,10 +6,13 @@
 use chrono::TimeDelta;
 
 use super::{
-    approval, decisions,
-    facts::{Object, RequestFacts, Settings, Snapshot},
-    policy::{self, stamp},
+    decisions,
+    facts::{Object, RequestFacts},
+    instant::stamp,
+    policy,
     refusal::Refusal,
+    settings::Settings,
+    snapshot::Snapshot,
 };
 use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Reason, Stamp, Verb,
@@ -88,7 +91,7 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
     let name = &request.object.name;
     let mut his = snapshot.decisions.iter().filter(|earlier| {
         matches!(earlier.spec.decision, Verb::Approve | Verb::Review)
-            && approval::is_about(earlier, request)
+            && request.is_named_by(earlier)
             && earlier.spec.decider.as_ref().is_some_and(|decider| settings.identities.same(decider, who))
     });
     if his.nth(MAX_OF_ONE - 1).is_some() {
@@ -98,7 +101,7 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
         ));
     }
     let most = most_decisions(snapshot.policy.found().map(|policy| &policy.spec));
-    let stored = snapshot.decisions.iter().filter(|earlier| approval::is_about(earlier, request)).count();
+    let stored = snapshot.decisions.iter().filter(|earlier| request.is_named_by(earlier)).count();
     if stored < most && !snapshot.unread.more {
         return Ok(());
     }

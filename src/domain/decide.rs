@@ -3,118 +3,30 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    approval::{self, Counted, Progress},
+    approval::{self, Progress},
     binding::{Binding, BindingSubject, Grant},
-    checked, decisions,
+    decisions,
     digest::Digest,
     duration, eligibility, emergency, extension,
-    facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts, Settings, Snapshot},
+    facts::{GuardFacts, Guards, Lookup, NamespaceFacts, Object, RoleFacts},
     guards,
-    limits::{self, Beside},
-    one_live,
+    instant::stamp,
+    limits, one_live,
+    peers::Beside,
     person::{self, Account},
-    policy::{self, stamp},
     refusal::Refusal,
-    requirements, risks, running,
+    requirements, running,
+    settings::Settings,
+    snapshot::Snapshot,
     start::{self, Term},
+    usable::{self, Check, Failed, Input},
+    verdict::{BindingAction, Verdict, describe_grant, requeue_at},
+    windows,
 };
 use api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, Verb,
-    eligibility::RoleRef,
+    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, State, Verb, eligibility::RoleKind,
     names::binding_name,
-    request::{Awaiting, ReviewState, ReviewStatus},
-    text::printable,
 };
-
-/// What must happen to the binding that bears the request's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BindingAction {
-    /// Nothing.
-    Keep,
-    /// Create it as the verdict's grant says.
-    Create,
-    /// Make sure that it is gone.
-    Remove,
-}
-
-/// What a request is, why, and what is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Where it stands.
-    pub state: State,
-    /// Why, in a word.
-    pub reason: Reason,
-    /// Why, in a sentence.
-    pub message: String,
-    /// Who caused it; none for the operator's own rules.
-    pub actor: Option<String>,
-    /// Digest of what would be granted, where it can be told.
-    pub digest: Option<Digest>,
-    /// Duration that is asked for, where it can be told.
-    pub asked: Option<Duration>,
-    /// Approvals that count.
-    pub counted: Vec<Counted>,
-    /// Who can decide now.
-    pub awaiting: Option<Awaiting>,
-    /// What is to be granted, with [`BindingAction::Create`].
-    pub grant: Option<Grant>,
-    /// What must happen to the binding.
-    pub binding: BindingAction,
-    /// Other bindings in the namespace that must go with this one: those of its chain, where it ended before its time.
-    pub links: Vec<String>,
-    /// The review that an emergency owes.
-    pub review: Option<ReviewStatus>,
-    /// When time alone can change the verdict.
-    pub look_again: Option<DateTime<Utc>>,
-}
-
-impl Verdict {
-    /// A state with its reason and nothing else; a state that is an end removes the binding.
-    #[must_use]
-    pub fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            state,
-            reason,
-            message: printable(&message.into()),
-            actor: None,
-            digest: None,
-            asked: None,
-            counted: Vec::new(),
-            awaiting: None,
-            grant: None,
-            binding: if state.is_terminal() { BindingAction::Remove } else { BindingAction::Keep },
-            links: Vec::new(),
-            review: None,
-            look_again: None,
-        }
-    }
-
-    pub(super) fn refused(state: State, refusal: Refusal) -> Self {
-        Self::new(state, refusal.reason, refusal.message)
-    }
-
-    /// The same verdict, if a refusal stands in the way of what it says.
-    #[must_use]
-    pub fn because(self, state: State, refusal: Refusal) -> Self {
-        Self { state, reason: refusal.reason, message: refusal.message, ..self }
-    }
-
-    pub(super) fn by(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
-        self
-    }
-
-    /// The refusal that a person gets who asks for what this verdict says no to; none where he gets it, or where people decide.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        let no = match self.state {
-            State::Pending => true,
-            State::AwaitingApproval | State::Scheduled | State::Active => false,
-            terminal => terminal.is_terminal(),
-        };
-        no.then(|| Refusal::new(self.reason, self.message.clone()))
-    }
-}
 
 /// How soon a request is looked at again of which a decision could not be read.
 const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
@@ -293,60 +205,58 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
         Lookup::Deleting(deletion) => return Err(Missing::Denied(eligibility::deleting(name, deletion))),
         Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be read: {why}"))),
     };
-    eligibility::check(&eligibility.spec, settings)
-        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
-    let policy_name = &eligibility.spec.policy_ref.name;
-    let policy = match &snapshot.policy {
-        Lookup::Found(policy) => policy.as_ref(),
-        Lookup::Absent => {
-            return Err(waits(
-                Reason::PolicyNotFound,
-                format!("eligibility '{name}' names the policy '{policy_name}', which does not exist"),
-            ));
-        }
-        Lookup::Deleting(deletion) => {
-            return Err(waits(Reason::PolicyNotFound, format!("eligibility '{name}' names the policy '{policy_name}', which {deletion}")));
-        }
-        Lookup::Unreadable(why) => return Err(waits(Reason::Unreadable, format!("policy '{policy_name}' cannot be read: {why}"))),
+    let input = Input {
+        eligibility,
+        policy: Some(&snapshot.policy),
+        namespace: Some((snapshot.request.namespace.as_str(), &snapshot.namespace)),
+        role: Some(&snapshot.role),
+        settings,
     };
-    policy::check(&policy.spec, settings)
-        .map_err(|refusal| waits(Reason::PolicyNotReady, format!("policy '{policy_name}' cannot be used: {refusal}")))?;
-    policy::check_eligibility(eligibility, policy)
-        .map_err(|refusal| waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}")))?;
-    let namespace = match &snapshot.namespace {
-        Lookup::Found(namespace) if !namespace.terminating => namespace,
-        Lookup::Found(_) | Lookup::Absent | Lookup::Deleting(_) => {
-            return Err(Missing::Denied(Refusal::new(
-                Reason::NamespaceTerminating,
-                format!("namespace '{}' is going away: nothing can be activated in it", snapshot.request.namespace),
-            )));
-        }
-        Lookup::Unreadable(why) => {
-            return Err(waits(Reason::Unreadable, format!("namespace '{}' cannot be read: {why}", snapshot.request.namespace)));
-        }
+    usable::usable(&input).map_err(|failed| not_usable(failed, snapshot, eligibility))?;
+    let (Some(policy), Some(namespace), Some(role)) = (snapshot.policy.found(), snapshot.namespace.found(), snapshot.role.found()) else {
+        // No check lets this pass.
+        return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be used")));
     };
-    checked::stands(eligibility, policy, &snapshot.request.namespace, namespace).map_err(Missing::Waits)?;
-    let role = &eligibility.spec.role_ref;
-    let place = if role.kind == api::eligibility::RoleKind::Role {
-        format!(" in namespace '{}'", snapshot.request.namespace)
-    } else {
-        String::new()
-    };
-    match &snapshot.role {
-        Lookup::Found(found) => {
-            // The author's acceptance was for what the role was then: one that gained a risk since waits for him (T17, T18).
-            risks::check(role, &found.rules, &eligibility.spec.accept_risks)
-                .map_err(|refusal| waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)))?;
-            Ok(Known { requester, namespace, eligibility, policy, role: found })
+    Ok(Known { requester, namespace, eligibility, policy, role })
+}
+
+/// What a request is told whose eligibility cannot be used. All of it may be put right before the request times out, but for a namespace
+/// that is being deleted.
+fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibility: &Object<RoleEligibilitySpec>) -> Missing {
+    let (name, role) = (&eligibility.name, &eligibility.spec.role_ref);
+    match check {
+        Check::Written | Check::PolicyAllows => {
+            waits(Reason::EligibilityNotReady, format!("eligibility '{name}' cannot be used: {refusal}"))
         }
-        Lookup::Absent => Err(waits(
-            Reason::RoleNotFound,
-            format!("eligibility '{name}' is for the {} '{}', which does not exist{place}", role.kind, role.name),
-        )),
-        Lookup::Deleting(deletion) => {
-            Err(waits(Reason::RoleNotFound, format!("eligibility '{name}' is for the {} '{}', which {deletion}", role.kind, role.name)))
-        }
-        Lookup::Unreadable(why) => Err(waits(Reason::Unreadable, format!("{} '{}' cannot be read: {why}", role.kind, role.name))),
+        Check::PolicyFound => match absence(&snapshot.policy) {
+            Some(how) => {
+                let policy = &eligibility.spec.policy_ref.name;
+                waits(refusal.reason, format!("eligibility '{name}' names the policy '{policy}', which {how}"))
+            }
+            None => Missing::Waits(refusal),
+        },
+        Check::PolicyWritten => Missing::Waits(usable::policy_not_ready(&eligibility.spec, &refusal)),
+        Check::NamespaceFound if refusal.reason == Reason::NamespaceTerminating => Missing::Denied(refusal),
+        Check::NamespaceFound | Check::AuthorsChecked => Missing::Waits(refusal),
+        Check::RoleFound => match absence(&snapshot.role) {
+            Some(how) => {
+                let is_absent = matches!(snapshot.role, Lookup::Absent) && role.kind == RoleKind::Role;
+                let place = if is_absent { format!(" in namespace '{}'", snapshot.request.namespace) } else { String::new() };
+                waits(refusal.reason, format!("eligibility '{name}' is for the {} '{}', which {how}{place}", role.kind, role.name))
+            }
+            None => Missing::Waits(refusal),
+        },
+        // The author's acceptance was for what the role was then: one that gained a risk since waits for its author (T17, T18).
+        Check::RisksAccepted => waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)),
+    }
+}
+
+/// The predicate of a sentence about what is not there; none of what is, or cannot be read.
+fn absence<T>(lookup: &Lookup<T>) -> Option<String> {
+    match lookup {
+        Lookup::Absent => Some("does not exist".to_owned()),
+        Lookup::Deleting(deletion) => Some(deletion.to_string()),
+        Lookup::Found(_) | Lookup::Unreadable(_) => None,
     }
 }
 
@@ -391,7 +301,7 @@ fn approved(
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
     let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| counts(snapshot, decision)).cloned().collect();
     let mut progress = approval::progress(request, known.requester, known.policy, &counting, &digest, &settings.identities);
-    let dropped = |said: &Object<ActivationDecisionSpec>| said.spec.decision == Verb::Approve && approval::is_about(said, request);
+    let dropped = |said: &Object<ActivationDecisionSpec>| said.spec.decision == Verb::Approve && request.is_named_by(said);
     progress.unguarded =
         snapshot.decisions.iter().filter(|said| dropped(said) && !snapshot.guards.held_at(said.created)).map(|said| said.created).max();
     let mut verdict = match progress.complete_at {
@@ -430,9 +340,9 @@ fn waiting(
     let earliest = now.max(base_end.unwrap_or_else(|| start::planned(request)));
     let refusal = limits::pending(known.beside(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
-        // Whoever names his start can be told now that nobody could grant it.
+        // A start that the request names is known already, and so is whether it can be granted.
         .and_then(|()| match request.object.spec.start_time {
-            Some(_) if !request.object.spec.emergency => super::windows::start(policy, earliest),
+            Some(_) if !request.object.spec.emergency => windows::start(policy, earliest),
             _ => Ok(()),
         });
     if let Err(refusal) = refusal {
@@ -513,8 +423,8 @@ fn granted(
         justification: spec.justification.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let review = emergency::review(request, Some(start), Some(&policy.spec), &snapshot.surely_decided(), &settings.identities, now);
-    let look_again = look_at(deadline, eligibility, review.as_ref());
-    let message = in_words(role, &request.namespace, deadline);
+    let look_again = requeue_at(deadline, eligibility, review.as_ref());
+    let message = describe_grant(role, &request.namespace, deadline);
     Verdict {
         grant: Some(grant),
         binding: BindingAction::Create,
@@ -522,15 +432,4 @@ fn granted(
         look_again: Some(look_again),
         ..Verdict::new(State::Active, Reason::Granted, message)
     }
-}
-
-/// What is granted, in words.
-pub(super) fn in_words(role: &RoleRef, namespace: &str, deadline: DateTime<Utc>) -> String {
-    format!("{} '{}' in namespace '{namespace}' until {}", role.kind, role.name, stamp(deadline))
-}
-
-/// When time alone can change what runs: its end, the eligibility's, or when its review is due.
-pub(super) fn look_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>, review: Option<&ReviewStatus>) -> DateTime<Utc> {
-    let due = review.filter(|review| review.state == ReviewState::Owed).map(|review| review.deadline);
-    [eligibility.spec.end_time, due].into_iter().flatten().chain([deadline]).min().unwrap_or(deadline)
 }

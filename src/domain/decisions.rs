@@ -1,21 +1,9 @@
 //! What people may say to a request, and what of it ends the request.
 
-use chrono::{DateTime, Utc};
+use super::{approval, facts::Object, person, settings::Settings, snapshot::Snapshot};
+use api::{ActivationDecisionSpec, ApprovalPolicySpec, Stamp, Verb};
 
-use super::{
-    approval::{self, Counted},
-    bounds,
-    decide::{Verdict, decide},
-    digest::Digest,
-    emergency, evidence,
-    facts::{Object, RequestFacts, Settings, Snapshot},
-    person,
-    policy::stamp,
-    refusal::Refusal,
-};
-use api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
-
-/// The requester's own word that he gives it back, if he said so.
+/// The requester's own decision Deactivate, if there is one.
 #[must_use]
 pub fn deactivation<'a>(snapshot: &'a Snapshot, requester: &Stamp, settings: &Settings) -> Option<&'a Object<ActivationDecisionSpec>> {
     first(snapshot, |d| is_deactivation(d, requester, settings))
@@ -43,22 +31,24 @@ fn is_deactivation(decision: &Object<ActivationDecisionSpec>, requester: &Stamp,
 pub fn against<'a>(snapshot: &'a Snapshot, settings: &'a Settings) -> impl Iterator<Item = &'a Object<ActivationDecisionSpec>> {
     let (requester, policy) = (snapshot.request.object.spec.requester.as_ref(), snapshot.policy.found().map(|policy| &policy.spec));
     snapshot.decisions.iter().filter(move |decision| {
-        approval::is_about(decision, &snapshot.request)
+        snapshot.request.is_named_by(decision)
             && (policy.is_some_and(|policy| is_veto(decision, policy))
                 || requester.is_some_and(|requester| is_deactivation(decision, requester, settings)))
     })
 }
 
 fn first(snapshot: &Snapshot, wanted: impl Fn(&Object<ActivationDecisionSpec>) -> bool) -> Option<&Object<ActivationDecisionSpec>> {
-    let mine = snapshot.decisions.iter().filter(|d| approval::is_about(d, &snapshot.request) && wanted(d));
+    let mine = snapshot.decisions.iter().filter(|d| snapshot.request.is_named_by(d) && wanted(d));
     mine.min_by_key(|d| (d.created, d.uid.as_str()))
 }
 
-fn may_approve(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
+/// True for somebody whom a stage of the policy lists.
+pub(super) fn may_approve(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
     approval::stage_of(&policy.approval.stages, who).is_some()
 }
 
-fn may_revoke(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
+/// True for an approver or a revoker of the policy.
+pub(super) fn may_revoke(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
     may_approve(policy, who) || policy.revokers.as_ref().is_some_and(|people| person::is_listed(who, people))
 }
 
@@ -73,328 +63,4 @@ pub fn decider(decision: &Object<ActivationDecisionSpec>) -> String {
 pub fn in_words(decision: &Object<ActivationDecisionSpec>) -> String {
     let comment = decision.spec.comment.as_ref().filter(|c| !c.is_empty()).map(|c| format!(": \"{c}\"")).unwrap_or_default();
     format!("by {}{comment}", decider(decision))
-}
-
-/// The refusal of a decision that the request alone refuses, whatever else is stored: no look at anything else is needed for it.
-pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
-    let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
-        return Err(Refusal::new(
-            Reason::UserInfoMissing,
-            "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?",
-        ));
-    };
-    person::account(who)?;
-    let name = &request.object.name;
-    if !approval::is_about(decision, request) {
-        return Err(another_request(request, decision.spec.request_ref.uid.as_deref()));
-    }
-    let is_requester = settings.identities.same(who, requester);
-    let looks_alike = !is_requester && settings.identities.alike(who, requester);
-    match decision.spec.decision {
-        Verb::Deactivate if !is_requester => Err(Refusal::new(
-            Reason::NotTheRequester,
-            format!("only '{}' can deactivate request '{name}'; approvers and revokers use Revoke", requester.username),
-        )),
-        Verb::Approve if is_requester => Err(Refusal::new(
-            Reason::SelfApprovalNotAllowed,
-            format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
-        )),
-        Verb::Approve | Verb::Review if looks_alike => Err(Refusal::new(
-            Reason::SelfApprovalNotAllowed,
-            format!(
-                "'{}' looks like '{}', who made request '{name}', and counts as the same person; somebody else must {}",
-                who.username,
-                requester.username,
-                decision.spec.decision.as_str().to_lowercase()
-            ),
-        )),
-        Verb::Deny | Verb::Revoke if is_requester => Err(Refusal::new(
-            Reason::SelfApprovalNotAllowed,
-            format!("request '{name}' is your own: use the decision Deactivate to give it back"),
-        )),
-        Verb::Review if is_requester => Err(Refusal::new(
-            Reason::SelfApprovalNotAllowed,
-            format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
-        )),
-        Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
-            Reason::NoReviewPending,
-            format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
-        )),
-        verb => bounds::recorded_end(request, verb),
-    }
-}
-
-/// The refusal of a decision about an earlier request of the same name.
-#[must_use]
-pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
-    Refusal::new(
-        Reason::RequestMismatch,
-        format!(
-            "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
-            request.object.name,
-            uid.unwrap_or("none"),
-            request.object.uid,
-        ),
-    )
-}
-
-/// The refusal of a decision that may not be made or would have no effect. The counting asks the same questions again.
-///
-/// `decision` is the object as it would be stored, with its stamp; `now` is its own creation time.
-pub fn review(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
-    review_alone(&snapshot.request, decision, settings)?;
-    let Some(who) = &decision.spec.decider else { return Ok(()) };
-    match decision.spec.decision {
-        Verb::Deactivate => bounds::against_again(snapshot, decision, who, settings),
-        Verb::Approve => approve(snapshot, decision, who, &decide(snapshot, settings, now), settings),
-        Verb::Deny | Verb::Revoke => {
-            deny_or_revoke(snapshot, decision, who, &decide(snapshot, settings, now))?;
-            bounds::against_again(snapshot, decision, who, settings)
-        }
-        Verb::Review => review_emergency(snapshot, decision, who, settings),
-    }
-}
-
-/// A review is accepted of what was granted in an emergency, from a reviewer, until one is recorded.
-fn review_emergency(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    who: &Stamp,
-    settings: &Settings,
-) -> Result<(), Refusal> {
-    let request = &snapshot.request;
-    let name = &request.object.name;
-    let before = request.record.review.as_ref();
-    let policy = snapshot.policy.found().map(|policy| &policy.spec);
-    let people = policy.and_then(emergency::reviewers).or(before.map(|review| &review.reviewers));
-    if !people.is_some_and(|people| person::is_listed(who, people)) {
-        let reviewers = people.map_or_else(|| "nobody".to_owned(), person::in_words);
-        let hints = why_not_listed(who, people.into_iter());
-        return Err(Refusal::new(
-            Reason::NotAReviewer,
-            format!(
-                "'{}' may not review request '{name}': reviewers are {reviewers} (spec.emergency.reviewers of the policy){hints}",
-                who.username
-            ),
-        ));
-    }
-    // One that nobody has recorded for so long does not count, since the guards were not proven when it was made (T42).
-    let recent: Vec<_> = snapshot.decisions.iter().filter(|earlier| !bounds::should_be_recorded(earlier, decision)).cloned().collect();
-    let review = emergency::review(request, request.record.granted_at, policy, &recent, &settings.identities, decision.created);
-    if let Some(done) = review.filter(|review| review.state == ReviewState::Done) {
-        return Err(Refusal::new(
-            Reason::RequestCompleted,
-            format!("request '{name}' is already {}: another Review would have no effect", emergency::in_words(&done)),
-        ));
-    }
-    bounds::room(snapshot, decision.spec.decision, who, settings)
-}
-
-/// The refusal of a Deny or a Revoke by somebody who may not, or without the comment that the policy asks for.
-fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
-    let Some(policy) = snapshot.policy.found() else {
-        return Err(Refusal::new(
-            Reason::PolicyNotFound,
-            "the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
-        ));
-    };
-    let revoke = decision.spec.decision == Verb::Revoke;
-    let allowed = if revoke { may_revoke(&policy.spec, who) } else { may_approve(&policy.spec, who) };
-    if !allowed {
-        let revokers = policy.spec.revokers.iter().filter(|_| revoke);
-        let hints = why_not_listed(who, approvers(&policy.spec).chain(revokers));
-        let (reason, people) = if revoke {
-            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "nobody".to_owned(), person::in_words);
-            (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
-        } else {
-            (Reason::NotAnApprover, format!("approvers are {}", approvers_in_words(&policy.spec)))
-        };
-        return Err(Refusal::new(
-            reason,
-            format!(
-                "'{}' may not {} under policy '{}': {people}{hints}",
-                who.username,
-                decision.spec.decision.as_str().to_lowercase(),
-                policy.name
-            ),
-        ));
-    }
-    let waiting = verdict.state == State::AwaitingApproval;
-    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
-    Ok(())
-}
-
-fn comment_missing(policy: &str) -> Refusal {
-    Refusal::new(
-        Reason::CommentMissing,
-        format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"),
-    )
-}
-
-fn approvers(policy: &ApprovalPolicySpec) -> impl Iterator<Item = &People> {
-    policy.approval.stages.iter().map(|stage| &stage.approvers)
-}
-
-fn why_not_listed<'a>(who: &Stamp, people: impl Iterator<Item = &'a People>) -> String {
-    let people: Vec<&People> = people.collect();
-    person::why_not_listed(who, people.iter().flat_map(|people| &people.users), people.iter().flat_map(|people| &people.groups))
-}
-
-fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
-    let stages: Vec<String> =
-        policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
-    if stages.is_empty() { "nobody, since it approves automatically".to_owned() } else { stages.join(", ") }
-}
-
-fn approve(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    who: &Stamp,
-    verdict: &Verdict,
-    settings: &Settings,
-) -> Result<(), Refusal> {
-    let request = &snapshot.request;
-    // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Who asks
-    // at admission cannot tell: he must let it be given again.
-    let does_not_count = |counted: &Counted| {
-        decision.created.signed_duration_since(counted.at) > bounds::RECORDED_WITHIN
-            && !request.record.approvers.contains(&counted.approver.username)
-    };
-    let granted = matches!(verdict.state, State::Active | State::Scheduled);
-    if granted && request.record.state.is_none_or(|state| state == State::AwaitingApproval) && verdict.counted.iter().any(does_not_count) {
-        bounds::room(snapshot, decision.spec.decision, who, settings)?;
-        return enough_by_count(snapshot, decision, who, verdict);
-    }
-    if verdict.state.is_terminal() || granted {
-        // Where nobody has recorded it yet, the object does not say why.
-        let recorded = granted || request.record.state.is_some_and(State::is_terminal);
-        let told = recorded || matches!(verdict.reason, Reason::DeniedByApprover | Reason::WithdrawnByRequester | Reason::ApprovalTimedOut);
-        let why = if told { String::new() } else { format!(" ({}: {})", verdict.reason, verdict.message) };
-        return Err(Refusal::new(
-            Reason::RequestCompleted,
-            format!("request '{}' is {} already: there is nothing left to approve{why}", request.object.name, verdict.state),
-        ));
-    }
-    let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {
-        return Err(Refusal::new(
-            Reason::RequestNotReady,
-            format!("request '{}' cannot be approved as it stands: {}", request.object.name, verdict.message),
-        ));
-    };
-    let stages = &policy.spec.approval.stages;
-    let Some(stage) = approval::stage_of(stages, who) else { return Err(not_an_approver(who, policy)) };
-    bounds::room(snapshot, decision.spec.decision, who, settings)?;
-    is_fresh(snapshot, decision, digest)?;
-    if let Some(before) = verdict.counted.iter().find(|c| settings.identities.alike(&c.approver, who) && !does_not_count(c)) {
-        return Err(Refusal::new(
-            Reason::AlreadyApproved,
-            format!(
-                "'{}' approved request '{}' at {}{}; somebody else must approve too",
-                before.approver.username,
-                request.object.name,
-                stamp(before.at),
-                if settings.identities.same(&before.approver, who) {
-                    String::new()
-                } else {
-                    format!(", and '{}' looks alike", who.username)
-                },
-            ),
-        ));
-    }
-    let open = stages.iter().position(|s| s.name == awaiting.stage);
-    // Without an approval that does not count its stage is open still.
-    if open != Some(stage) && !verdict.counted.iter().any(does_not_count) {
-        let mine = stages.get(stage).map(|s| s.name.to_string()).unwrap_or_default();
-        return Err(Refusal::new(
-            Reason::StageNotOpen,
-            format!(
-                "'{}' approves in stage '{mine}', and stage '{}' is open now ({} of {})",
-                who.username, awaiting.stage, awaiting.have, awaiting.required
-            ),
-        ));
-    }
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
-    evidence::check(who, Party::Approver, decision.created, policy)?;
-    if let (Some(shorter), Some(asked)) = (decision.spec.duration, verdict.asked) {
-        check_shortening(shorter, asked, policy)?;
-    }
-    leads_nowhere(snapshot, decision, settings)
-}
-
-/// An Approve of what enough people have approved by what is stored, though not all of it counts: taken from those who may approve, with
-/// all that it must say.
-fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
-    let (Some(policy), Some(digest)) = (snapshot.policy.found(), &verdict.digest) else {
-        return Err(Refusal::new(Reason::RequestNotReady, "the policy that says who may approve cannot be read"));
-    };
-    if approval::stage_of(&policy.spec.approval.stages, who).is_none() {
-        return Err(not_an_approver(who, policy));
-    }
-    is_fresh(snapshot, decision, digest)?;
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
-    evidence::check(who, Party::Approver, decision.created, policy)
-}
-
-fn not_an_approver(who: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Refusal {
-    Refusal::new(
-        Reason::NotAnApprover,
-        format!(
-            "'{}' may not approve under policy '{}': approvers are {}{}",
-            who.username,
-            policy.name,
-            approvers_in_words(&policy.spec),
-            why_not_listed(who, approvers(&policy.spec))
-        ),
-    )
-}
-
-fn is_fresh(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, digest: &Digest) -> Result<(), Refusal> {
-    let shown = decision.spec.digest.as_deref().unwrap_or_default();
-    if digest.is_shown_as(shown) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Reason::DigestStale,
-        format!(
-            "the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew",
-            snapshot.request.object.name
-        ),
-    ))
-}
-
-/// The refusal of an Approve that would complete the approval of what cannot be granted now, such as outside of the hours: taken, it would
-/// end the request instead of leaving it to a better moment.
-fn leads_nowhere(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
-    let mut with = snapshot.clone();
-    with.decisions.push(decision.clone());
-    let verdict = decide(&with, settings, decision.created);
-    match verdict.refusal() {
-        Some(refusal) if verdict.state.is_terminal() => Err(Refusal::new(
-            refusal.reason,
-            format!("with this approval request '{}' would be {}: {}", snapshot.request.object.name, verdict.state, refusal.message),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn check_shortening(shorter: Duration, asked: Duration, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
-    if shorter > asked {
-        return Err(Refusal::new(
-            Reason::DurationTooLong,
-            format!("duration {shorter} is longer than the {asked} that was asked for; an approver can only shorten it"),
-        ));
-    }
-    let shortest = super::duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
-    if shorter < shortest { Err(super::duration::too_short(shorter, shortest, &policy.name)) } else { Ok(()) }
 }

@@ -1,12 +1,11 @@
 //! What an approver approves: one hash over everything that would be granted (T2, T3, T17).
 
-use std::fmt::Write as _;
-
-use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::facts::{NamespaceFacts, Object, RequestFacts, RoleFacts};
+use super::{
+    canonical::{canonical, hex},
+    facts::{NamespaceFacts, Object, RequestFacts, RoleFacts},
+};
 use api::{ApprovalPolicySpec, RoleEligibilitySpec};
 
 /// The first line that is hashed: a change of what goes in must change it.
@@ -58,54 +57,4 @@ impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// One byte string for one value: JSON with the members of every object in the order of their names, without nulls.
-///
-/// Written out here, because the order in which `serde_json` prints members depends on features that other crates may switch on.
-#[must_use]
-pub fn canonical<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
-    append(&serde_json::to_value(value).unwrap_or(Value::Null), &mut out);
-    out
-}
-
-fn append(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Object(map) => {
-            let mut members: Vec<(&String, &Value)> = map.iter().filter(|(_, v)| !v.is_null()).collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
-            out.push(b'{');
-            for (i, (name, member)) in members.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
-                out.push(b':');
-                append(member, out);
-            }
-            out.push(b'}');
-        }
-        Value::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                append(item, out);
-            }
-            out.push(b']');
-        }
-        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
-    }
-}
-
-/// Bytes in hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -4,8 +4,9 @@ use chrono::TimeDelta;
 
 use super::{
     emergency,
-    facts::{Object, Settings},
+    facts::Object,
     refusal::Refusal,
+    settings::Settings,
 };
 use api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
 

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    facts::{Deletion, NamespaceFacts, Object, Settings},
+    facts::{Deletion, NamespaceFacts, Object},
+    instant::stamp,
     namespace,
     person::{self, Account},
-    policy::{self, stamp},
+    policy,
     refusal::Refusal,
+    settings::Settings,
 };
 use api::{
     Reason, RoleEligibilitySpec, Stamp, SubjectKind,

@@ -3,11 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    approval,
-    facts::{Debt, Object, Peer, RequestFacts},
-    limits::Beside,
+    facts::{Debt, Object, RequestFacts},
+    instant::stamp,
+    peers::{Beside, Peer},
     person::{self, Account, Identities},
-    policy::stamp,
     refusal::Refusal,
 };
 use api::{
@@ -72,7 +71,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done && peer.record.granted_at.is_some());
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
-    match beside.his().find(overdue) {
+    match beside.own().find(overdue) {
         None => outlived(beside).and_then(|()| has_room(beside)),
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,
@@ -225,7 +224,7 @@ pub fn review(
     };
     let valid = |decision: &&Object<ActivationDecisionSpec>| {
         decision.spec.decision == Verb::Review
-            && approval::is_about(decision, request)
+            && request.is_named_by(decision)
             && decision.spec.decider.as_ref().is_some_and(|who| person::is_listed(who, &people) && !identities.alike(who, requester))
     };
     let first = decisions.iter().filter(valid).min_by_key(|decision| (decision.created, decision.uid.as_str()));

@@ -8,10 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     facts::Object,
+    instant::stamp,
+    pattern::anchored,
     person::{self, Account},
-    policy::stamp,
     refusal::Refusal,
-    requirements,
 };
 use api::{
     ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, Stamp,
@@ -227,7 +227,7 @@ fn matches(pattern: &str, text: &str) -> Result<bool, Refusal> {
         let why = refusal.message.rsplit_once("cannot be used: ").map_or(refusal.message.as_str(), |(_, why)| why).to_owned();
         Refusal::new(refusal.reason, format!("spec.requirements.ticket.pattern '{pattern}' cannot be used: {why}"))
     };
-    requirements::anchored(pattern).map(|pattern| pattern.is_match(text)).map_err(unusable)
+    anchored(pattern).map(|pattern| pattern.is_match(text)).map_err(unusable)
 }
 
 #[cfg(test)]

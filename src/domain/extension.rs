@@ -5,9 +5,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     binding::Binding,
-    facts::{Base, Lookup, Peer, RequestFacts, Snapshot},
+    facts::{Lookup, RequestFacts},
+    peers::Peer,
     person::Identities,
     refusal::Refusal,
+    snapshot::{Base, Snapshot},
 };
 use api::{Reason, Stamp, State, names::binding_name};
 

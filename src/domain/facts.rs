@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::{binding::Binding, checked::AuthorCheck, namespace::GuardedLabels, person::Identities, refusal::Refusal};
+use super::{author_check::AuthorCheck, refusal::Refusal, role::Rules};
 use api::{
-    ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Verb,
+    ActivationDecisionSpec, Line, Reason, RoleActivationRequestSpec, State, Verb,
     eligibility::{RoleKind, RoleRef},
     policy::OwedReview,
     request::{BindingRef, ReviewStatus},
@@ -122,6 +122,15 @@ pub struct RequestFacts {
     pub record: Record,
 }
 
+impl RequestFacts {
+    /// True for a decision that names exactly this request, by name and UID (T3).
+    #[must_use]
+    pub fn is_named_by(&self, decision: &Object<ActivationDecisionSpec>) -> bool {
+        let named = &decision.spec.request_ref;
+        named.name == self.object.name && named.uid.as_deref() == Some(self.object.uid.as_str())
+    }
+}
+
 /// What the status of a request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -176,32 +185,7 @@ pub struct RoleFacts {
     /// UID.
     pub uid: String,
     /// Its rules.
-    pub rules: Arc<super::role::Rules>,
-}
-
-/// Another request that can matter to this one: a live one of the same person or for the same thing; where the rules ask for it, one
-/// that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its namespace.
-    pub namespace: String,
-    /// The stored object.
-    pub object: Object<RoleActivationRequestSpec>,
-    /// Its stamped requester.
-    pub requester: Stamp,
-    /// The policy that its eligibility names, as far as known.
-    pub policy: Option<String>,
-    /// What its status says.
-    pub record: Record,
-}
-
-/// The activation that a request prolongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base {
-    /// The request.
-    pub request: RequestFacts,
-    /// The binding that bears its name.
-    pub binding: Binding,
+    pub rules: Arc<Rules>,
 }
 
 /// A stored decision on the request that cannot be understood, as after a change of its schema. It counts against the grant.
@@ -257,43 +241,6 @@ impl Unread {
             None => return None,
         };
         Some(Refusal::new(Reason::Unreadable, message))
-    }
-}
-
-/// Everything that a decision about one request rests on.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// The request.
-    pub request: RequestFacts,
-    /// Its namespace.
-    pub namespace: Lookup<NamespaceFacts>,
-    /// The eligibility that it names.
-    pub eligibility: Lookup<Arc<Object<RoleEligibilitySpec>>>,
-    /// The policy that the eligibility names.
-    pub policy: Lookup<Arc<Object<ApprovalPolicySpec>>>,
-    /// The role that the eligibility names.
-    pub role: Lookup<RoleFacts>,
-    /// The decisions that name the request.
-    pub decisions: Vec<Object<ActivationDecisionSpec>>,
-    /// What of the decisions is not among them.
-    pub unread: Unread,
-    /// Requests beside it.
-    pub peers: Vec<Peer>,
-    /// For an emergency: the reviews that its requester owes, as the policies record them.
-    pub debts: Vec<Debt>,
-    /// The activation that it prolongs; none where it prolongs none.
-    pub base: Option<Lookup<Box<Base>>>,
-    /// The binding that bears its name.
-    pub binding: Binding,
-    /// What is known of the guards.
-    pub guards: Guards,
-}
-
-impl Snapshot {
-    /// The decisions that were certainly written by those whose names they bear: while the guards were in force.
-    #[must_use]
-    pub fn surely_decided(&self) -> Vec<Object<ActivationDecisionSpec>> {
-        self.guards.surely_decided(&self.decisions)
     }
 }
 
@@ -364,19 +311,4 @@ impl Span {
     pub fn covers(&self, at: DateTime<Utc>) -> bool {
         self.from <= at && self.until.is_none_or(|until| at <= until)
     }
-}
-
-/// What the chart's values say about the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Namespace of the operator: never granted in.
-    pub operator_namespace: String,
-    /// Longest grant of all.
-    pub max_grant: Duration,
-    /// How user names are compared.
-    pub identities: Identities,
-    /// Namespaces of the cluster itself in which the chart allows grants (`systemNamespaces`).
-    pub system_namespaces: Vec<String>,
-    /// Labels of namespaces that only some may change.
-    pub guarded_labels: GuardedLabels,
 }

@@ -7,7 +7,7 @@ pub mod ledger;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{policy::stamp, refusal::Refusal};
+use super::{instant::stamp, refusal::Refusal};
 use api::Reason;
 
 /// What is wrong with a guard that was changed; what differs follows.

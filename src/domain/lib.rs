@@ -1,14 +1,17 @@
-//! The rules. Everything that can refuse a person, grant him something or take it away is decided here, by pure and total functions.
+//! The rules. Everything that can refuse a request, grant or revoke access is decided here, by pure and total functions.
 //!
 //! This room knows no Kubernetes client, no runtime and no clock: what was read comes in as [`facts`], the time as a parameter.
 //! Admission and controllers call the same functions, so that what `kubectl apply` answers is what would happen.
 
 mod access;
 pub mod acting;
+pub mod admit_decision;
 pub mod approval;
 pub mod author;
+pub mod author_check;
 pub mod binding;
 pub mod bounds;
+pub mod canonical;
 pub mod checked;
 pub mod convert;
 pub mod decide;
@@ -22,9 +25,12 @@ pub mod extension;
 pub mod facts;
 pub mod fold;
 pub mod guards;
+pub mod instant;
 pub mod limits;
 pub mod namespace;
 pub mod one_live;
+pub mod pattern;
+pub mod peers;
 pub mod person;
 pub mod policy;
 pub mod refusal;
@@ -33,18 +39,26 @@ pub mod requirements;
 pub mod retention;
 pub mod risks;
 pub mod role;
+pub mod rule;
 mod running;
+pub mod settings;
 pub mod size;
+pub mod snapshot;
 pub mod start;
+pub mod usable;
+pub mod verdict;
 pub mod windows;
 
 #[cfg(test)]
 mod tests;
 
 pub use binding::{Binding, BindingFacts, Grant};
-pub use decide::{BindingAction, Verdict, decide};
+pub use decide::decide;
 pub use facts::{
-    Base, Debt, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts, Settings,
-    Snapshot, Span, Unread, Unreadable,
+    Debt, Deletion, GuardFacts, Guards, Lookup, NamespaceFacts, Object, Owed, Record, RequestFacts, RoleFacts, Span, Unread, Unreadable,
 };
+pub use peers::Peer;
 pub use refusal::Refusal;
+pub use settings::Settings;
+pub use snapshot::{Base, Snapshot};
+pub use verdict::{BindingAction, Verdict};

@@ -8,48 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     duration,
-    facts::{Debt, Object, Peer, RequestFacts},
-    person::Identities,
-    policy::stamp,
+    facts::{Object, RequestFacts},
+    instant::stamp,
+    peers::{Beside, Peer},
     refusal::Refusal,
     start,
 };
-use api::{ApprovalPolicySpec, Duration, Reason, Stamp, State};
-
-/// A request under its policy, beside the other requests of whoever made it.
-#[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
-    /// The request.
-    pub request: &'a RequestFacts,
-    /// Who made it.
-    pub requester: &'a Stamp,
-    /// The policy that decides.
-    pub policy: &'a Object<ApprovalPolicySpec>,
-    /// The requests beside it, his and others'.
-    pub peers: &'a [Peer],
-    /// The reviews that are owed, as policies record them.
-    pub debts: &'a [Debt],
-    /// Which names are one person.
-    pub identities: &'a Identities,
-}
-
-impl<'a> Beside<'a> {
-    /// The other requests of the person.
-    pub fn his(self) -> impl Iterator<Item = &'a Peer> {
-        let others = self.peers.iter().filter(move |peer| peer.object.uid != self.request.object.uid);
-        others.filter(move |peer| self.identities.same(&peer.requester, self.requester))
-    }
-
-    /// Those of them under the same policy.
-    fn under_policy(self) -> impl Iterator<Item = &'a Peer> {
-        self.his().filter(move |peer| peer.policy.as_ref() == Some(&self.policy.name))
-    }
-
-    /// True for another request that comes first, in the order in which grants are made.
-    fn is_earlier(self, peer: &Peer) -> bool {
-        (peer.object.created, &peer.object.uid) < (self.request.object.created, &self.request.object.uid)
-    }
-}
+use api::{ApprovalPolicySpec, Duration, Reason, State};
 
 /// How far ahead a start may be scheduled where a policy does not say.
 pub const DEFAULT_SCHEDULE_AHEAD: Duration = Duration::from_hours(7 * 24);
@@ -141,7 +106,7 @@ pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal>
     let same =
         |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref;
     let ended =
-        beside.his().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
+        beside.own().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
     let Some(last) = ended.filter_map(|peer| Some((peer.record.ended_at?, peer))).max_by_key(|(at, _)| *at) else { return Ok(()) };
     let (at, peer) = last;
     let over = at.checked_add_signed(TimeDelta::from(pause)).unwrap_or(DateTime::<Utc>::MAX_UTC);

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    facts::{NamespaceFacts, Settings},
+    facts::NamespaceFacts,
     refusal::Refusal,
+    settings::{NAME_LABEL, Settings},
 };
 use api::{
     Reason, RoleEligibilitySpec,
@@ -13,27 +14,6 @@ use api::{
 
 /// The cluster's own namespaces, covered only by name, with the risk class `SystemNamespace` accepted, and where the chart allows it.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
-
-/// The label that the API server gives each namespace, with its name. Nobody can change it.
-pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
-/// Labels of namespaces that only those may change who hold a right for it: the chart's `guardedLabels`, which a policy in the API
-/// server holds against everybody else (T20).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuardedLabels {
-    /// Whole keys.
-    pub keys: Vec<String>,
-    /// Beginnings of keys.
-    pub prefixes: Vec<String>,
-}
-
-impl GuardedLabels {
-    /// True for a label that nobody changes without that right.
-    #[must_use]
-    pub fn guards(&self, key: &str) -> bool {
-        key == NAME_LABEL || self.keys.iter().any(|guarded| guarded == key) || self.prefixes.iter().any(|begin| key.starts_with(begin))
-    }
-}
 
 /// Longest selector that a message shows, in characters.
 const MAX_SELECTOR: usize = 256;
@@ -143,6 +123,7 @@ fn holds(requirement: &Requirement, namespace: &NamespaceFacts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::GuardedLabels;
     use api::Duration;
 
     fn settings() -> Settings {

@@ -1,7 +1,8 @@
 //! One live request per person, eligibility and namespace (api rule 12).
 
 use super::{
-    facts::{Peer, RequestFacts},
+    facts::RequestFacts,
+    peers::Peer,
     person::Identities,
     refusal::Refusal,
 };

@@ -6,9 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     emergency, evidence,
-    facts::{Object, Settings},
+    facts::Object,
+    pattern,
     refusal::Refusal,
-    requirements, windows,
+    settings::Settings,
+    windows,
 };
 use api::{
     ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
@@ -68,7 +70,7 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
         check_people(revokers, "spec.revokers")?;
     }
     if let Some(pattern) = spec.requirements.as_ref().and_then(|r| r.justification.as_ref()).and_then(|j| j.pattern.as_ref()) {
-        requirements::anchored(pattern.as_str())?;
+        pattern::anchored(pattern.as_str())?;
     }
     evidence::check_rules(spec)?;
     windows::check(&spec.windows)?;
@@ -236,10 +238,4 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         )),
         _ => Ok(()),
     }
-}
-
-/// An instant as people read it in our messages.
-#[must_use]
-pub fn stamp(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use api::{
     Reason,
-    eligibility::{RiskClass, RoleRef},
+    eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES, RiskClass, RoleKind, RoleRef, RoleStatus},
     names::{GROUP, RBAC_GROUP as RBAC},
 };
 
@@ -209,6 +209,35 @@ pub fn classes(rule: &Rule) -> BTreeSet<Risk> {
     let reached = REACHES.iter().filter(|reach| reach.within(rule).is_some()).map(|reach| reach.risk);
     let told = TELLING.iter().filter(|(_, verb)| told(rule, verb).is_some()).map(|(risk, _)| *risk);
     reached.chain(told).chain(everything(rule).map(|_| Risk::Wildcard)).collect()
+}
+
+impl Rules {
+    /// What a status shows of them: the riskiest rules first, so that no number of harmless ones pushes them out of sight (T18).
+    #[must_use]
+    pub fn status(&self, kind: RoleKind, name: &str, with_rules: bool) -> RoleStatus {
+        let mut ordered: Vec<&Rule> = self.rules().iter().collect();
+        if with_rules {
+            riskiest_first(&mut ordered);
+        }
+        let lines: Vec<String> = ordered.into_iter().map(Rule::in_words).collect();
+        let risks: Vec<String> = classify(self).into_iter().map(|risk| risk.as_str().to_owned()).collect();
+        let too_long = |line: &String| line.chars().count() > MAX_SHOWN_RULE;
+        RoleStatus {
+            kind: Some(kind),
+            name: name.to_owned(),
+            rules_hash: self.hash().to_owned(),
+            access_hash: self.access_hash().to_owned(),
+            rule_count: if with_rules { i64::try_from(lines.len()).unwrap_or(i64::MAX) } else { 0 },
+            truncated: with_rules && (self.bytes_beyond().is_some() || lines.len() > MAX_SHOWN_RULES || lines.iter().any(too_long)),
+            rules: lines
+                .into_iter()
+                .take(if with_rules { MAX_SHOWN_RULES } else { 0 })
+                .map(|line| line.chars().take(MAX_SHOWN_RULE).collect())
+                .collect(),
+            risk_summary: risks.join(","),
+            risks,
+        }
+    }
 }
 
 /// Sorts rules so that the riskiest come first: by their gravest class, then by how many classes they are in, then by wildcards. Of those

@@ -4,14 +4,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     binding::Binding,
-    decide::{Verdict, in_words, look_at},
     decisions, duration, eligibility, emergency, extension,
-    facts::{Lookup, Settings, Snapshot},
+    facts::Lookup,
+    instant::stamp,
     person::{self, Account},
-    policy::stamp,
     refusal::Refusal,
     risks,
+    settings::Settings,
+    snapshot::Snapshot,
     start::{self, Term},
+    verdict::{Verdict, describe_grant, requeue_at},
 };
 use api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
 
@@ -42,11 +44,11 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
     if let Some(end) = ended(snapshot, settings, deadline, now) {
         return Verdict { links: extension::links(snapshot, &settings.identities), review, ..end };
     }
-    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| look_at(deadline, eligibility, review.as_ref()));
+    let look_again = snapshot.eligibility.found().map_or(deadline, |eligibility| requeue_at(deadline, eligibility, review.as_ref()));
     let granted = record
         .role
         .as_ref()
-        .map_or_else(|| format!("until {}", stamp(deadline)), |role| in_words(role, &snapshot.request.namespace, deadline));
+        .map_or_else(|| format!("until {}", stamp(deadline)), |role| describe_grant(role, &snapshot.request.namespace, deadline));
     let (reason, message) = if role_changed(snapshot) {
         (Reason::RoleChanged, format!("{granted}; the role's rules have changed since it was granted"))
     } else {

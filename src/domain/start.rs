@@ -5,10 +5,11 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use super::{
     duration::{limits, too_short},
     extension,
-    facts::{Object, RequestFacts, Settings},
+    facts::{Object, RequestFacts},
+    instant::stamp,
     person::{self, Account},
-    policy::stamp,
     refusal::Refusal,
+    settings::Settings,
     windows,
 };
 use api::{ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, SubjectKind};

@@ -15,7 +15,7 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
 };
 
-use super::{facts::Object, policy::stamp, refusal::Refusal};
+use super::{facts::Object, instant::stamp, refusal::Refusal};
 use api::{
     ApprovalPolicySpec, Reason,
     policy::{Day, Window},

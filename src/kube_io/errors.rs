@@ -32,6 +32,20 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
     parts.join(": ")
 }
 
+/// An error and its causes. An I/O error hides what it was made of from `source`.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let current = next?;
+        let within = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match within {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => current.source(),
+        };
+        Some(current)
+    })
+}
+
 /// What the API server answered.
 fn answer(message: &str, code: u16) -> String {
     printable(&redacted(&format!("{message} ({code})")))

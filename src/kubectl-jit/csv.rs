@@ -9,7 +9,7 @@ use super::{
     words,
 };
 use api::{RoleActivationRequest, RoleActivationRequestStatus, request::TimelineEntry, text::printable};
-use domain::policy::stamp;
+use domain::instant::stamp;
 
 /// The columns. New ones are added behind the others, for who reads them by their position.
 const COLUMNS: &str = "namespace,name,user,eligibility,role,state,reason,requested,granted,expires,ended,approved_by,ticket,justification,\

@@ -4,7 +4,8 @@ use clap::Args;
 use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
-    follow::{Goal, follow},
+    follow::follow,
+    goal::Goal,
     manifest,
     paint::Paint,
     problem::{Exit, Problem},

@@ -8,9 +8,9 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
+    near::is_near,
     problem::Problem,
     session::{Session, valid_name},
-    suggest::is_near,
 };
 use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors};
 use domain::{Object, RequestFacts, convert};

@@ -3,11 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::Ordering,
 };
 
 use kube::{Api, ResourceExt, api::ListParams};
-use tokio::sync::OnceCell;
 
 use super::{commands::roles::is_mine, problem::Problem, read::Scope, session::Session};
 use api::RoleActivationRequest;
@@ -15,21 +14,6 @@ use domain::person;
 
 /// Most namespaces that a message names.
 const NAMED: usize = 10;
-
-/// What is known of it in one run of a command.
-#[derive(Debug, Default)]
-pub struct Readable {
-    namespaces: OnceCell<Vec<String>>,
-    is_told: AtomicBool,
-}
-
-impl Readable {
-    /// True where the API server has refused a list of the whole cluster in this run.
-    #[must_use]
-    pub fn is_narrow(&self) -> bool {
-        self.namespaces.initialized()
-    }
-}
 
 impl Session {
     /// The namespaces in which the person may list requests: of those of the context or of -n, and of the eligibilities that concern them.

@@ -81,7 +81,7 @@ fn check(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
 }
 
 fn unknown(name: &str, known: Option<&serde_json::Map<String, Value>>) -> String {
-    let near = known.into_iter().flat_map(|known| known.keys()).find(|known| super::suggest::is_near(known, name));
+    let near = known.into_iter().flat_map(|known| known.keys()).find(|known| super::near::is_near(known, name));
     let hint = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
     format!("is no field that the API server would keep{hint}")
 }

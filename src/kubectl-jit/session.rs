@@ -1,6 +1,6 @@
 //! The way to the API server as the person who runs the command.
 
-use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
+use std::{collections::HashMap, io::IsTerminal as _, sync::atomic::AtomicBool, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
@@ -15,7 +15,6 @@ use tokio::sync::OnceCell;
 use super::{
     flags::{Flags, quoted},
     problem::Problem,
-    readable::Readable,
     screen::Screen,
 };
 use api::{Line, Stamp, names};
@@ -43,8 +42,24 @@ pub struct Session {
     exec: Option<ExecConfig>,
     unasked: bool,
     me: OnceCell<Me>,
-    /// Where requests can be listed by those who may not list the whole cluster.
+    /// Where requests can be listed.
     pub readable: Readable,
+}
+
+/// The namespaces in which requests can be listed by those who may not list the whole cluster, as far as one run of a command knows them.
+/// `readable.rs` finds them.
+#[derive(Debug, Default)]
+pub struct Readable {
+    pub(super) namespaces: OnceCell<Vec<String>>,
+    pub(super) is_told: AtomicBool,
+}
+
+impl Readable {
+    /// True where the API server has refused a list of the whole cluster in this run.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        self.namespaces.initialized()
+    }
 }
 
 /// Who the API server thinks that this is.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    follow::Goal,
+    goal::Goal,
     paint::Paint,
     read::state,
     times::{Times, short},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Deserializer};
 
 use api::{Duration, identity::SERVICE_ACCOUNT_PREFIX};
-use domain::{Settings, namespace::GuardedLabels, person::Identities};
+use domain::{Settings, person::Identities, settings::GuardedLabels};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,9 @@
-//! Which crate depends on what. Cargo knows all of it, those of dependencies included, and these tests hold it against what is allowed.
+//! Which crate and which file depends on what, against what is allowed.
 
+#[cfg(test)]
+mod imports;
+
+/// Cargo knows the crates, those of dependencies included.
 #[cfg(test)]
 mod dependencies {
     use std::{collections::BTreeSet, process::Command};

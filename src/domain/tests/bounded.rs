@@ -33,7 +33,7 @@ fn f01_a_decision_on_a_request_that_has_ended_is_refused() {
     // The request alone refuses them, so that nothing else is read for them.
     let world = ended(State::Deactivated);
     let decision = world.decision(Verb::Deactivate, &dev(), 30);
-    assert!(decisions::review_alone(&world.snapshot.request, &decision, &world.settings).is_err());
+    assert!(admit_decision::review_alone(&world.snapshot.request, &decision, &world.settings).is_err());
 }
 
 #[test]

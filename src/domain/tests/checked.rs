@@ -1,7 +1,7 @@
 //! What the check of an author rested on is held against what is there at the grant (T15, T16, T37).
 
 use super::*;
-use crate::checked::{AuthorCheck, CheckedRole, SeenPolicy};
+use crate::author_check::{AuthorCheck, CheckedRole, SeenPolicy};
 
 /// One role in namespaces with these UIDs, or everywhere without any.
 fn role(namespaces: &[(&str, &str)]) -> CheckedRole {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::digest::{canonical, hex};
+use crate::canonical::{canonical, hex};
 use api::{
     eligibility::{Operator, Requirement, RiskClass, Selector},
     policy::{

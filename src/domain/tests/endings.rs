@@ -161,7 +161,7 @@ fn inv_17_a_lost_start_does_not_keep_what_is_no_longer_allowed() {
         let began = granted_at.filter(|_| plausible).unwrap_or(at(0));
         let world = shorter()
             .record(|r| r.granted_at = granted_at)
-            .binding(|b| drop(b.annotations.insert("jitrbac.dev/started-at".to_owned(), crate::policy::stamp(began))));
+            .binding(|b| drop(b.annotations.insert("jitrbac.dev/started-at".to_owned(), crate::instant::stamp(began))));
         assert_eq!(world.state() == State::Active, plausible, "{granted_at:?}");
     }
 }

@@ -27,6 +27,7 @@ mod role_changes;
 mod roles;
 mod starts;
 mod stored_binding;
+mod usable;
 
 use std::sync::Arc;
 
@@ -34,11 +35,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Binding, BindingAction, BindingFacts, Deletion, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
-    Settings, Snapshot, Unread, Verdict, decide, decisions,
+    Settings, Snapshot, Unread, Verdict, admit_decision, decide,
     digest::Digest,
-    namespace::GuardedLabels,
     person::Identities,
     role::{Rule, Rules},
+    settings::GuardedLabels,
 };
 use api::{
     ActivationDecisionSpec, ApprovalPolicySpec, Duration, Line, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State,
@@ -394,7 +395,7 @@ impl World {
 
     /// What the person reads whose decision is refused.
     fn door(&self, decision: &Object<ActivationDecisionSpec>) -> Result<(), String> {
-        decisions::review(&self.snapshot, decision, &self.settings, decision.created).map_err(|refusal| refusal.to_string())
+        admit_decision::review(&self.snapshot, decision, &self.settings, decision.created).map_err(|refusal| refusal.to_string())
     }
 }
 

@@ -215,14 +215,14 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
     let world = two_eyes().approves(&double, 5).now(6);
     assert_eq!(world.state(), State::AwaitingApproval, "it does not count");
     let approve = two_eyes().decision(Verb::Approve, &double, 5);
-    let refusal = crate::decisions::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
+    let refusal = crate::admit_decision::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
     );
     // Nor is anybody's request ended or given back by whoever looks like them.
     let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
-    let refusal = crate::decisions::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
+    let refusal = crate::admit_decision::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotTheRequester);
     let two = || two_eyes().policy(|p| p.approval.stages[0].required = Some(2));
     let twice = two().approves(&lead(1), 5).approves(&person("le\u{430}d-1", &["leads"]), 6).now(7);
@@ -275,7 +275,7 @@ fn f71_a_refusal_says_what_may_explain_it() {
     // Approvers, revokers and reviewers alike.
     let said = |verb, who: &Stamp| {
         let world = two_eyes();
-        crate::decisions::review(&world.snapshot, &world.decision(verb, who, 5), &world.settings, at(6)).unwrap_err().to_string()
+        crate::admit_decision::review(&world.snapshot, &world.decision(verb, who, 5), &world.settings, at(6)).unwrap_err().to_string()
     };
     for verb in [Verb::Approve, Verb::Deny, Verb::Revoke] {
         let refusal = said(verb, &person("lead-1", &["Leads"]));

@@ -1,6 +1,7 @@
 //! What a role allows, as approver and requester read it.
 
 use super::*;
+use crate::{risks, role::check_size};
 use api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
 
 fn in_words(change: impl FnOnce(&mut Rule)) -> String {
@@ -58,4 +59,20 @@ fn f77_the_riskiest_rules_are_shown_first_and_all_are_counted() {
     assert_eq!((status.rules.len(), status.rule_count, status.truncated), (MAX_SHOWN_RULES, 203, true));
     // The hash is of all of them in an order of its own.
     assert_eq!(status.rules_hash, rules.hash());
+}
+
+#[test]
+fn f73_rules_that_were_not_read_are_granted_to_nobody_and_say_why() {
+    let role = RoleRef { kind: RoleKind::Role, name: "debug".to_owned() };
+    let unread = Rules::too_long(1_048_900);
+    let refusal = check_size(&role, &unread).unwrap_err();
+    assert_eq!(refusal.reason, api::Reason::RoleTooLarge);
+    assert!(refusal.message.contains("Role 'debug' have 1048900 bytes") && refusal.message.contains("262144 at most"), "{refusal}");
+    assert_eq!(risks::check(&role, &unread, &[]).unwrap_err(), refusal);
+    assert!(check_size(&role, &Rules::new([rule(&["get"], &["pods"])])).is_ok());
+    // Unread counts as all there is, and as another one than before.
+    assert_eq!(risks::classify(&unread).len(), risks::Risk::ALL.len());
+    assert!(unread != Rules::default() && unread.hash() != Rules::default().hash() && unread.hash() != Rules::too_long(7).hash());
+    let status = unread.status(role.kind, &role.name, true);
+    assert!(status.truncated && status.rules.is_empty() && status.risks.len() > 5, "{status:?}");
 }

@@ -19,7 +19,7 @@ use super::{
     credentials::{Credential, CredentialError, Plugin},
     tls,
 };
-use crate::errors::one_line;
+use crate::errors::{causes, one_line};
 
 /// Where calls go.
 #[derive(Debug)]
@@ -47,20 +47,6 @@ impl Context {
             None => format!("cannot connect to the server {server}{through}: {}", one_line(error)),
         })
     }
-}
-
-/// An error and what lies behind it. An I/O error hides what it was made of from `source`.
-pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let current = next?;
-        let within = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match within {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => current.source(),
-        };
-        Some(current)
-    })
 }
 
 /// A bearer token that a credential plugin gave.

@@ -8,7 +8,8 @@ use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
     flags::{Form, Output, patience},
-    follow::{self, Goal, follow},
+    follow::{self, follow},
+    goal::Goal,
     manifest::{self, Asked, Said},
     objects,
     paint::Paint,

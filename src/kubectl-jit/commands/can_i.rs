@@ -1,5 +1,7 @@
 //! `kubectl jit can-i ELIGIBILITY`: every rule, by the same code that the operator decides with, and nothing is created.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 use kube::ResourceExt;
@@ -20,12 +22,16 @@ use crate::{
 };
 use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party};
 use domain::{
-    Debt, Object, Peer, Record, Refusal, RequestFacts, Settings, convert, duration, eligibility, emergency, evidence,
-    limits::{self, Beside},
-    namespace::{self, GuardedLabels},
-    one_live,
+    Debt, Lookup, Object, Peer, Record, Refusal, RequestFacts, Settings, convert, duration, eligibility, emergency, evidence,
+    instant::stamp,
+    limits, namespace, one_live,
+    peers::Beside,
     person::{Account, Identities},
-    policy, requirements, start as term, windows,
+    requirements,
+    settings::GuardedLabels,
+    start as term,
+    usable::{self, Input},
+    windows,
 };
 
 /// Checks, rule by rule, whether you could activate a role.
@@ -234,7 +240,7 @@ impl Case {
                     self.eligibility
                         .spec
                         .end_time
-                        .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", policy::stamp(end))),
+                        .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", stamp(end))),
                 ),
             },
             Line { rule: "role", said: self.ready() },
@@ -287,10 +293,9 @@ impl Case {
     }
 
     fn usable(&self) -> Answer {
-        let usable = eligibility::check(&self.eligibility.spec, &self.settings)
-            .and_then(|()| policy::check(&self.policy.spec, &self.settings))
-            .and_then(|()| policy::check_eligibility(&self.eligibility, &self.policy));
-        said(usable, format!("'{}'", self.policy.name))
+        let policy = Lookup::Found(Arc::new(self.policy.clone()));
+        let usable = usable::usable(&Input { policy: Some(&policy), ..Input::new(&self.eligibility, &self.settings) });
+        said(usable.map_err(|failed| failed.refusal), format!("'{}'", self.policy.name))
     }
 
     /// By name, or as the operator has found it by labels.

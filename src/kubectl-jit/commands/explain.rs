@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::{
     flags::{Form, Output},
+    near::is_near,
     objects,
     paint::Paint,
     problem::{Exit, Problem},
     screen::Screen,
-    suggest::is_near,
     table::{Column, Table, width},
 };
 use api::Reason;

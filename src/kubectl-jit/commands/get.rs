@@ -5,7 +5,8 @@ use kube::ResourceExt;
 
 use crate::{
     flags::Output,
-    follow::{Goal, follow_until},
+    follow::follow_until,
+    goal::Goal,
     objects,
     paint::Paint,
     problem::{Exit, Problem},

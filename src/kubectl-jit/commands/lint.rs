@@ -1,6 +1,6 @@
 //! `kubectl jit lint -f FILE`: manifests against the rules, without a cluster.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use kube::{CustomResourceExt, ResourceExt};
@@ -9,18 +9,20 @@ use serde_json::Value;
 
 use crate::{
     files::{self, Document},
+    near::is_near,
     paint::Paint,
     problem::{Exit, Problem},
     schema,
     screen::Screen,
-    suggest::is_near,
 };
 use api::{ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec};
 use domain::{
-    Object, Settings, acting, convert, duration, eligibility, evidence,
-    namespace::{self, GuardedLabels},
+    Lookup, Object, Settings, acting, convert, duration, eligibility, evidence,
+    namespace,
     person::Identities,
     policy, requirements,
+    settings::GuardedLabels,
+    usable::{self, Check, Input},
 };
 
 /// Checks manifests by the rules, without a cluster.
@@ -186,12 +188,15 @@ impl World {
         let mut facts = convert::object(&stored.metadata, stored.spec.clone());
         facts.created = chrono::Utc::now();
         let mut faults = Vec::new();
-        wrong(&mut faults, eligibility::check(&facts.spec, settings));
-        match self.policy(&facts.spec.policy_ref.name) {
-            Some(policy) => {
-                wrong(&mut faults, policy::check_eligibility(&facts, policy));
-                faults.extend(duration::warning(&facts, policy).map(Fault::Odd));
-            }
+        let policy = self.policy(&facts.spec.policy_ref.name);
+        let found = policy.map(|policy| Lookup::Found(Arc::new(policy.clone())));
+        // What is wrong with the policy is reported of the policy.
+        let input = Input { policy: found.as_ref(), ..Input::new(&facts, settings) };
+        for failed in usable::failures(&input).filter(|failed| failed.check != Check::PolicyWritten) {
+            wrong(&mut faults, Err(failed.refusal));
+        }
+        match policy {
+            Some(policy) => faults.extend(duration::warning(&facts, policy).map(Fault::Odd)),
             None => faults.push(Fault::Odd(format!(
                 "{}: there is no policy '{}' in these files",
                 Reason::PolicyNotFound,

@@ -14,7 +14,8 @@ use super::{activate, deactivate};
 use crate::{
     access_ends::{self, Clock},
     flags::{patience, request_timeout},
-    follow::{self, Goal},
+    follow,
+    goal::Goal,
     manifest::Asked,
     problem::{Exit, Problem},
     read::{created, full_name, state},
@@ -23,7 +24,7 @@ use crate::{
     words,
 };
 use api::{RoleActivationRequest, State};
-use domain::policy::stamp;
+use domain::instant::stamp;
 
 /// Activates a role for as long as a command runs.
 ///

@@ -7,7 +7,8 @@ use kube::ResourceExt;
 
 use crate::{
     flags::{Output, patience},
-    follow::{self, Goal, follow},
+    follow::{self, follow},
+    goal::Goal,
     objects,
     problem::{Exit, Problem},
     read::{placed, state},

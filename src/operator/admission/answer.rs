@@ -6,7 +6,7 @@ use kube::core::{
     admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND},
 };
 
-use super::desk::Class;
+use super::class::Class;
 use crate::survey::{Survey, survey_two};
 use api::{Reason, text::printable};
 use domain::Refusal;

@@ -19,7 +19,7 @@ use api::{ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, eligibil
 use domain::{
     Lookup, Refusal,
     author::{self, Demand, Offer, Question, Written},
-    checked::{AuthorCheck, CheckedRole, SeenPolicy},
+    author_check::{AuthorCheck, CheckedRole, SeenPolicy},
     convert::attributes,
     facts::Object,
 };

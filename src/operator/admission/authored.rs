@@ -22,9 +22,10 @@ use api::{
 };
 use domain::{
     Lookup, Object, Refusal, RoleFacts, acting, author,
-    checked::AuthorCheck,
+    author_check::AuthorCheck,
     convert::{self, attributes},
     duration, eligibility, emergency, namespace, policy, risks,
+    usable::{Check, Input, failures, usable},
 };
 use kube_io::{
     access::{Access, ask},
@@ -74,8 +75,9 @@ impl Desk {
         stamp: &AuthorCheck,
     ) -> Result<Answer, ReadError> {
         let spec = &object.spec;
-        if let Err(refusal) = eligibility::check(spec, &self.settings) {
-            return Ok(refusal.into());
+        let input = Input::new(object, &self.settings);
+        if let Err(failed) = usable(&input) {
+            return Ok(failed.refusal.into());
         }
         if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
             return Ok(answer);
@@ -84,13 +86,13 @@ impl Desk {
             return Ok(answer);
         }
         let mut found = self.policy_of(&object.spec, Source::Cache).await?;
-        if found.found().is_none_or(|found| policy::check_eligibility(object, found).is_err()) {
+        if found.found().is_none() || under(input, &found).is_some() {
             found = self.policy_of(&object.spec, Source::Server).await?;
         }
-        if let Some(Err(refusal)) = found.found().map(|found| policy::check_eligibility(object, found)) {
+        if let Some(refusal) = under(input, &found) {
             return Ok(refusal.into());
         }
-        if let Err(refusal) = self.risks(spec).await? {
+        if let Err(refusal) = self.risks(input).await? {
             return Ok(refusal.into());
         }
         let role = self.missing_role(&spec.role_ref).await?;
@@ -177,11 +179,12 @@ impl Desk {
     }
 
     /// The refusal of a role with a risk that outlives a grant and is not accepted (T18). A Role is looked at wherever it can be activated.
-    async fn risks(&self, spec: &RoleEligibilitySpec) -> Result<Result<(), Refusal>, ReadError> {
+    async fn risks(&self, input: Input<'_>) -> Result<Result<(), Refusal>, ReadError> {
+        let spec = &input.eligibility.spec;
         let role = &spec.role_ref;
         if role.kind == RoleKind::ClusterRole {
             let found = self.world.role(role, "", Source::Cache).await?;
-            return Ok(found.found().map_or(Ok(()), |found| risks::check(role, &found.rules, &spec.accept_risks)));
+            return Ok(apart_from(&Input { role: Some(&found), ..input }, &[Check::RoleFound]).map_or(Ok(()), Err));
         }
         let mut outcome = Ok(());
         let check = |namespace: &str, found: &RoleFacts| {
@@ -219,6 +222,16 @@ impl Desk {
             Access::Unclear(error) => Some(Answer::unclear(&what(), &error)),
         })
     }
+}
+
+/// The refusal by the policy. One that does not exist yet, or is not valid, is a warning: objects are applied in any order.
+fn under(input: Input<'_>, policy: &Policy) -> Option<Refusal> {
+    apart_from(&Input { policy: Some(policy), ..input }, &[Check::PolicyFound, Check::PolicyWritten])
+}
+
+/// The refusal by the first check that fails and is none of these.
+fn apart_from(input: &Input<'_>, without: &[Check]) -> Option<Refusal> {
+    failures(input).find(|failed| !without.contains(&failed.check)).map(|failed| failed.refusal)
 }
 
 /// The question whether the operator may bind a role in every namespace.

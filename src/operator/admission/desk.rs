@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     answer::{Answer, Asked},
+    class::Class,
     fair::{Fair, Permits},
     stamp,
 };
@@ -42,25 +43,6 @@ pub enum Phase {
     Mutate,
     /// The validating one: may the object be stored?
     Validate,
-}
-
-/// Whose permits a review takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Requests and decisions, and what is none of ours.
-    People,
-    /// Eligibilities and policies.
-    Authors,
-}
-
-impl Class {
-    /// The class of a resource in the plural.
-    pub fn of(resource: &str) -> Self {
-        match resource {
-            "roleeligibilities" | "approvalpolicies" => Self::Authors,
-            _ => Self::People,
-        }
-    }
 }
 
 /// One of our kinds.

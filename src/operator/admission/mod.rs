@@ -9,7 +9,9 @@ mod authored;
 pub mod authority;
 mod bundle;
 pub mod certificates;
+mod class;
 pub mod desk;
+mod error;
 mod fair;
 mod mutate;
 mod review;
@@ -35,37 +37,13 @@ use crate::{
 };
 use certificates::Served;
 use desk::Desk;
+pub use error::AdmissionError;
 use kube_io::watches::PutBack;
 
 /// What readiness calls the caches.
 pub const CACHES: &str = "caches";
 /// Everything that must be there before the webhook is ready.
 pub const NEEDS: [&str; 3] = [CACHES, certificates::NEED, watches::NEED];
-
-/// Why the webhook ended.
-#[derive(Debug, thiserror::Error)]
-pub enum AdmissionError {
-    /// It cannot listen.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It cannot serve.
-    #[error("cannot serve: {0}")]
-    Serve(std::io::Error),
-    /// TLS cannot be set up.
-    #[error("cannot serve TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// A watch ended, which goes on for ever.
-    #[error("a watch ended")]
-    WatchEnded,
-    /// An old copy of the API server's store was restored.
-    #[error(transparent)]
-    PutBack(#[from] PutBack),
-}
 
 /// Runs the webhook until `shutdown`. It listens at once; connections fail until there is a certificate, and `health` says so.
 pub async fn run(

@@ -12,7 +12,7 @@ use crate::gather::{
     surroundings::{Eligibility, Policy, Source},
 };
 use api::{Reason, Stamp, names};
-use domain::{Lookup, Refusal, decisions, person};
+use domain::{Lookup, Refusal, admit_decision, person};
 use kube_io::call::ReadError;
 
 impl Desk {
@@ -63,7 +63,7 @@ impl Desk {
         // A decision is for the object that was looked at, and is never moved to a later one of the same name (T3).
         let named = write.object.data.pointer("/spec/requestRef/uid").and_then(serde_json::Value::as_str).filter(|uid| !uid.is_empty());
         if let Some(uid) = named.filter(|uid| *uid != request.facts.object.uid) {
-            return Ok(decisions::another_request(&request.facts, Some(uid)).into());
+            return Ok(admit_decision::another_request(&request.facts, Some(uid)).into());
         }
         let user = &write.asked.user_info;
         let everything = stamp::everything(user);

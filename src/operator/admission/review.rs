@@ -17,12 +17,12 @@ use crate::gather::{
 };
 use api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp};
 use domain::{
-    Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting,
+    Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, admit_decision,
     author::Question,
     bounds,
     convert::{self, attributes},
     decide::decide,
-    decisions, person,
+    person,
 };
 use kube_io::{
     access::{Access, ask},
@@ -88,7 +88,7 @@ impl Desk {
         }
         let decision = convert::object(&decision.metadata, decision.spec);
         // Whoever repeats what can have no effect causes no further reads.
-        if let Err(refusal) = decisions::review_alone(&request, &decision, &self.settings) {
+        if let Err(refusal) = admit_decision::review_alone(&request, &decision, &self.settings) {
             return Ok(refusal.into());
         }
         // The cached policy tells how many there can be: as many are read, and one more tells that there are too many.
@@ -101,7 +101,7 @@ impl Desk {
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         (snapshot.decisions, snapshot.unread) = (said, unread);
-        let reviewed = decisions::review(&snapshot, &decision, &self.settings, decision.created);
+        let reviewed = admit_decision::review(&snapshot, &decision, &self.settings, decision.created);
         if reviewed.is_ok()
             && let Some(answer) = self.acts_as_the_decider(&request, &decision.spec).await?
         {

@@ -27,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    AdmissionError,
     answer::{Answer, Asked, Unopened, Unread},
-    desk::{Class, Desk, Phase, UNKNOWN, kind_of},
+    class::Class,
+    desk::{Desk, Phase, UNKNOWN, kind_of},
+    error::AdmissionError,
     fair::{Fair, Permits},
 };
 use crate::{

@@ -13,7 +13,7 @@ use api::{
     identity::{MAX_STAMPED_GROUPS, PrincipalName},
     names,
 };
-use domain::{Refusal, RequestFacts, checked::AuthorCheck};
+use domain::{Refusal, RequestFacts, author_check::AuthorCheck};
 
 /// Key of `userInfo.extra` that ties what somebody does to one of his credentials; always stamped.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";

@@ -9,13 +9,19 @@ use super::{
     context::Context,
     ready::{self, ReportError},
 };
-use crate::{gather::surroundings::Source, queue::Next};
+use crate::{
+    gather::surroundings::{Policy, Source},
+    queue::Next,
+};
 use api::{
     ApprovalPolicySpec, Reason, RoleEligibility, RoleEligibilitySpec, RoleEligibilityStatus, conditions,
     eligibility::{MAX_SHOWN_NAMESPACES, NamespacesStatus, RoleKind, RoleRef, RoleStatus},
     names,
 };
-use domain::{Lookup, Object, Refusal, author, checked, convert, eligibility, namespace, policy, risks};
+use domain::{
+    Lookup, Object, Refusal, author, checked, convert, eligibility, namespace,
+    usable::{self, Check, Failed, Input},
+};
 use kube_io::{
     access::{self, Access},
     cache::Key,
@@ -78,38 +84,31 @@ async fn check(
     object: &Object<RoleEligibilitySpec>,
     role: &ClusterRole,
 ) -> Result<Result<Option<String>, Refusal>, ReportError> {
-    let name = &object.spec.policy_ref.name;
-    let found = context.world.policy(name, Source::Cache).await?;
-    let checked = context.guards.check_eligibility(object);
-    let checked = checked.and_then(|()| eligibility::check(&object.spec, &context.settings)).and_then(|()| match &found {
-        Lookup::Found(found) => context
-            .guards
-            .check_policy(found)
-            .and_then(|()| policy::check(&found.spec, &context.settings))
-            .map_err(|refusal| Refusal::new(Reason::PolicyNotReady, format!("policy '{name}' cannot be used: {refusal}")))
-            .and_then(|()| policy::check_eligibility(object, found)),
-        Lookup::Absent => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' does not exist"))),
-        Lookup::Deleting(deletion) => Err(Refusal::new(Reason::PolicyNotFound, format!("policy '{name}' {deletion}"))),
-        Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("policy '{name}' cannot be read: {why}"))),
-    });
-    let checked = checked.and_then(|()| match role {
-        Some(Lookup::Absent) => {
-            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' does not exist", object.spec.role_ref.name)))
-        }
-        Some(Lookup::Deleting(deletion)) => {
-            Err(Refusal::new(Reason::RoleNotFound, format!("ClusterRole '{}' {deletion}", object.spec.role_ref.name)))
-        }
-        Some(Lookup::Unreadable(why)) => {
-            Err(Refusal::new(Reason::Unreadable, format!("ClusterRole '{}' cannot be read: {why}", object.spec.role_ref.name)))
-        }
-        Some(Lookup::Found(found)) => risks::check(&object.spec.role_ref, &found.rules, &object.spec.accept_risks),
-        None => Ok(()),
-    });
+    let found = context.world.policy(&object.spec.policy_ref.name, Source::Cache).await?;
+    let checked = check_stored(context, object, &found, role);
     if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
         return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
     }
     let Some(policy) = found.found() else { return Ok(checked.map(|()| None)) };
     Ok(checked.and_then(|()| checked_somewhere(context, object, policy)))
+}
+
+/// The checks of what is stored. What was written while the admission guards were not proven is refused before it is looked at.
+fn check_stored(context: &Context, object: &Object<RoleEligibilitySpec>, policy: &Policy, role: &ClusterRole) -> Result<(), Refusal> {
+    context.guards.check_eligibility(object)?;
+    let input = Input { policy: Some(policy), role: role.as_ref(), ..Input::new(object, &context.settings) };
+    let failed = usable::usable(&input).err();
+    let of_policy = |check: Check| !matches!(check, Check::Written | Check::PolicyFound);
+    if let Some(policy) = policy.found()
+        && failed.as_ref().is_none_or(|failed| of_policy(failed.check))
+    {
+        context.guards.check_policy(policy)?;
+    }
+    match failed {
+        None => Ok(()),
+        Some(Failed { check: Check::PolicyWritten, refusal }) => Err(usable::policy_not_ready(&object.spec, &refusal)),
+        Some(Failed { refusal, .. }) => Err(refusal),
+    }
 }
 
 /// What is to be told of an eligibility that can be activated; the refusal, where the authors' checks stand in none of its namespaces.

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use domain::namespace::NAME_LABEL;
+use domain::settings::NAME_LABEL;
 
 /// Takes harmless additions out of what a webhook configuration says, so that the rest is compared. `never_granted_in` tells a namespace in
 /// which nothing is ever granted.

@@ -8,12 +8,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    AT_ONCE, FRONT,
-    index::{Index, Known},
-};
+use super::index::{Index, Known};
 use kube_io::cache::Key;
 
+/// Most bindings that are ended at the same time by one replica.
+pub(super) const AT_ONCE: usize = 64;
+/// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
+const FRONT: usize = 4 * AT_ONCE;
 /// How long the front that was looked up is believed.
 const BELIEVED: TimeDelta = TimeDelta::milliseconds(50);
 /// How long one may stand in the front until the other replica ends it all the same: the call of the holder may hang. As long does the holder

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::AT_ONCE;
+use super::front::AT_ONCE;
 
 /// As long as others may be at it: it helps, and does not do everything a second time.
 const FEW: usize = 4;

@@ -32,7 +32,7 @@ use crate::{
 };
 use api::names;
 use end::{Ended, Proof, end};
-use front::Front;
+use front::{AT_ONCE, Front};
 use helpers::{Helper, Helpers};
 use index::{Index, Known};
 use kube_io::{
@@ -43,10 +43,6 @@ use kube_io::{
     watches::Watches,
 };
 
-/// Most bindings that are ended at the same time by one replica.
-const AT_ONCE: usize = 64;
-/// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
-const FRONT: usize = 4 * AT_ONCE;
 /// How soon it sees whether it may help with the next.
 const HELP_AGAIN: Duration = Duration::from_millis(50);
 /// How long the question may take whether somebody else has ended a binding: no answer delays an end by more.

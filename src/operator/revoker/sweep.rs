@@ -9,7 +9,8 @@ use kube::{Api, api::ListParams, core::Request as Path};
 use tracing::{info, warn};
 
 use super::{
-    AT_ONCE, Revoker, Sight,
+    Revoker, Sight,
+    front::AT_ONCE,
     end::{Ended, Proof},
     index::Known,
 };

@@ -1,6 +1,6 @@
 //! The canonical form that digests are made of: one form for one value, another one for every other value. The input is JSON.
 
-use domain::digest::canonical;
+use domain::canonical::canonical;
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeSeq},

@@ -11,7 +11,7 @@ use api::{
     request::Ticket,
 };
 use chrono::DateTime;
-use domain::{Object, Record, RequestFacts, requirements};
+use domain::{Object, Record, RequestFacts, pattern, requirements};
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
@@ -99,7 +99,7 @@ pub fn check(data: &[u8]) {
     let all = text(data);
     let mut lines = all.split('\n').map(|line| line.trim_end_matches('\r'));
     let pattern: String = lines.next().unwrap_or_default().chars().take(PATTERN).collect();
-    let anchored = match requirements::anchored(&pattern) {
+    let anchored = match pattern::anchored(&pattern) {
         Ok(anchored) => anchored,
         Err(refusal) => {
             assert_eq!(refusal.reason, Reason::InvalidField);

@@ -8,7 +8,7 @@ use api::{
 };
 use chrono::{SubsecRound, TimeDelta, Timelike};
 use domain::{
-    Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, decisions, duration, eligibility,
+    Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, admit_decision, duration, eligibility,
     guards::not_proven, person, policy, windows,
 };
 
@@ -204,7 +204,7 @@ fn at_the_door(world: &World) {
     });
     for decision in &world.snapshot.decisions {
         let said = Object { uid: "at-the-door".to_owned(), created: now, ..decision.clone() };
-        let Err(refusal) = decisions::review(&before.snapshot, &said, &before.settings, now) else { continue };
+        let Err(refusal) = admit_decision::review(&before.snapshot, &said, &before.settings, now) else { continue };
         assert!(!refusal.message.is_empty());
         if !matches!(refusal.reason, Reason::StageNotOpen | Reason::DurationTooLong) {
             no_gain(&before, &before.with(|w| w.snapshot.decisions.push(said)));

@@ -20,8 +20,8 @@ pub enum Guard {
     ReadRequest,
     /// So are the decisions on it (`gather` in `src/operator/controller/requests/gather.rs`).
     ReadDecisions,
-    /// A decision counts for the request whose UID it names, not for the next one of that name (`is_about` in
-    /// `src/domain/approval.rs`).
+    /// A decision counts for the request whose UID it names, not for the next one of that name (`is_named_by` in
+    /// `src/domain/facts.rs`).
     DecisionNamesUid,
     /// The Lease is asked for again right before the grant (`create` in `src/operator/controller/requests/apply.rs`).
     AskLeaseAgain,

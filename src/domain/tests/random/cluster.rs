@@ -153,7 +153,7 @@ impl Cluster {
             decider: Some(self::who(who)),
         };
         let decision = object("said", &uid, at(self.now), spec);
-        let taken = !through_the_door || decisions::review(&snapshot, &decision, &self.settings, decision.created).is_ok();
+        let taken = !through_the_door || admit_decision::review(&snapshot, &decision, &self.settings, decision.created).is_ok();
         if let Some(found) = self.requests.iter_mut().find(|other| taken && other.facts.object.uid == request.uid) {
             found.decisions.push(decision);
         }

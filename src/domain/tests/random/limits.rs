@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{decisions, duration, eligibility, policy};
+use crate::{admit_decision, duration, eligibility, policy};
 use api::{
     Reason,
     duration::LONGEST,
@@ -190,7 +190,7 @@ proptest! {
         let verdict = world.decide();
         prop_assert!(visible(&verdict.message), "{}", verdict.message);
         for decision in &world.snapshot.decisions {
-            match decisions::review(&world.snapshot, decision, &world.settings, world.now) {
+            match admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
                  Ok(()) => {}
                 Err(refusal) => prop_assert!(visible(&refusal.message)),
             }
@@ -227,7 +227,7 @@ proptest! {
         }
         let verdict = world.decide();
         for decision in &world.snapshot.decisions {
-            let _ = decisions::review(&world.snapshot, decision, &world.settings, world.now);
+            let _ = admit_decision::review(&world.snapshot, decision, &world.settings, world.now);
         }
         if let Some(grant) = &verdict.grant {
             prop_assert!(grant.start < grant.deadline && world.now < grant.deadline);

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{decisions, policy};
+use crate::{admit_decision, policy};
 use api::Reason;
 
 /// Something that must bring nobody nearer to a grant.
@@ -130,7 +130,7 @@ proptest! {
         let seconds = (world.now - created).num_seconds();
         let after = world.clone().hears(&Said { seconds, ..said });
         let decision = after.snapshot.decisions.last().unwrap();
-        if let Err(refusal) = decisions::review(&world.snapshot, decision, &world.settings, world.now) {
+        if let Err(refusal) = admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
             // These two count where they are stored all the same: in their own stage, and for no more than was asked.
             if ![Reason::StageNotOpen, Reason::DurationTooLong].contains(&refusal.reason) {
                 no_gain(&world, &after)?;
@@ -156,7 +156,7 @@ proptest! {
         let who = if pick { Some(who) } else { said.who.clone() };
         let after = world.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
         let decision = after.snapshot.decisions.last().unwrap();
-        if decisions::review(&world.snapshot, decision, &world.settings, world.now).is_ok() {
+        if admit_decision::review(&world.snapshot, decision, &world.settings, world.now).is_ok() {
             let (before, verdict) = (world.decide(), after.decide());
             prop_assert_eq!(verdict.counted.len(), before.counted.len() + 1);
             let stands = matches!(verdict.state, State::AwaitingApproval | State::Active);

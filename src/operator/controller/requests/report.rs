@@ -9,7 +9,7 @@ use api::{
     request::{BindingRef, MAX_TIMELINE, ReviewState, ReviewStatus, TimelineEntry},
     text::printable,
 };
-use domain::{Lookup, Snapshot, Verdict, emergency, policy};
+use domain::{Lookup, Snapshot, Verdict, emergency, instant::stamp};
 
 /// Who acts where no person does, in timelines.
 pub const OPERATOR: &str = "jit-rbac";
@@ -145,7 +145,7 @@ fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: 
     match verdict.state {
         State::Active => {
             entries.extend(verdict.grant.as_ref().map(|grant| {
-                let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, policy::stamp(grant.deadline));
+                let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, stamp(grant.deadline));
                 entry(whole_seconds(now), OPERATOR, "Granted", &message)
             }));
             if verdict.reason == Reason::RoleChanged {

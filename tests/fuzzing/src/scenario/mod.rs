@@ -24,9 +24,9 @@ use domain::{
     Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Unread, Verdict,
     decide,
     digest::Digest,
-    namespace::GuardedLabels,
     person::Identities,
     role::{Rule, Rules},
+    settings::GuardedLabels,
 };
 
 pub use stored::bound;

@@ -1,0 +1,34 @@
+//! What the measurements share.
+
+use std::error::Error;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::figures::ms;
+
+/// Why a measurement could not be made.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Names of the two accounts of the product begin so.
+pub const OURS: &str = "system:serviceaccount:jit-system:";
+
+/// Grants with one deadline.
+pub struct AtOnce {
+    /// From the first that was seen to be gone to the last, in milliseconds.
+    pub first_to_last: f64,
+    /// From the deadline to the last.
+    pub to_last: f64,
+}
+
+impl AtOnce {
+    /// Of pairs of deadline and end.
+    pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
+        let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
+        let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());
+        let deadline = gone.iter().map(|(deadline, _)| *deadline).min();
+        Self {
+            first_to_last: of(last.zip(first).map(|(last, first)| last - first)),
+            to_last: of(last.zip(deadline).map(|(last, due)| last - due)),
+        }
+    }
+}

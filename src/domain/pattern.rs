@@ -1,0 +1,52 @@
+//! The patterns of policies: regular expressions that must match a whole text, with bounded memory.
+
+use regex::{Regex, RegexBuilder};
+
+use super::refusal::Refusal;
+use api::Reason;
+
+/// Most memory that a compiled pattern may take, in bytes. The engine itself never backtracks (T14).
+const PATTERN_SIZE: usize = 1 << 18;
+
+/// A pattern that must match a whole text.
+///
+/// It must be a pattern by itself too: `a)|(?:b` would otherwise close our group and leave the anchors outside.
+pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
+    let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build();
+    compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
+        Refusal::new(
+            Reason::InvalidField,
+            format!("spec.requirements.justification.pattern '{pattern}' cannot be used: {}", last_line(&error.to_string())),
+        )
+    })
+}
+
+/// The regex crate draws the pattern with a caret over several lines; the sentence stands in the last.
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn patterns_are_anchored_and_bounded() {
+        assert!(anchored("INC-[0-9]+").unwrap().is_match("INC-1"));
+        assert!(!anchored("INC-[0-9]+").unwrap().is_match("no INC-1"));
+        assert!(!anchored("a|b").unwrap().is_match("ax"), "an alternative is anchored as a whole");
+        for bad in ["(", "[z-a]", "a{1,99999999}", "(?P<x>a)(?P<x>b)", r"\p{Nope}", "a)|(?:b", "((((a{100}){100}){100}){100})"] {
+            assert!(anchored(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_makes_it_panic(pattern in any::<String>(), near in r"[()\[\]{}*+?|^$\\a-z0-9,.]{0,40}") {
+            let _ = anchored(&pattern);
+            let _ = anchored(&near);
+        }
+    }
+}

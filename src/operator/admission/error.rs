@@ -1,0 +1,30 @@
+//! Why the webhook ended.
+
+use std::net::SocketAddr;
+
+use kube_io::watches::PutBack;
+
+/// Why the webhook ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmissionError {
+    /// It cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It cannot serve.
+    #[error("cannot serve: {0}")]
+    Serve(std::io::Error),
+    /// TLS cannot be set up.
+    #[error("cannot serve TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A watch ended, which goes on for ever.
+    #[error("a watch ended")]
+    WatchEnded,
+    /// An old copy of the API server's store was restored.
+    #[error(transparent)]
+    PutBack(#[from] PutBack),
+}
