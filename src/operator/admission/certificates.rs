@@ -37,7 +37,10 @@ use crate::{
     observe::health::Health,
 };
 use api::names;
-use kube_io::call::{ReadError, WriteError, read, write};
+use kube_io::{
+    backoff::Backoff,
+    call::{ReadError, WriteError, read, write},
+};
 
 /// What readiness calls it.
 pub const NEED: &str = "certificate";
@@ -106,20 +109,20 @@ impl ResolvesServerCert for Served {
 /// Keeps `served` current for ever.
 pub async fn keep(client: Client, config: &Config, served: &Served, health: &Health) {
     let mut keeper = Keeper { client, config, served, presented: Presented::default() };
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, CHECK);
     loop {
         let looked = keeper.look().await;
         // Whatever went wrong: what is served already is good until its end.
         health.set(NEED, keeper.presented.is_valid());
         match looked {
             Ok(()) => {
-                pause = FIRST_PAUSE;
+                backoff.reset();
                 tokio::time::sleep(CHECK).await;
             }
             Err(error) => {
+                let pause = backoff.next_delay();
                 warn!(%error, again_in = ?pause, "the certificate could not be looked after");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(CHECK);
             }
         }
     }

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     observe::metrics::ControllerMetrics,
-    queue::{Next, Pauses, Queue, Worker, queue},
+    queue::{Next, Queue, Worker, queue},
 };
 use api::names;
 use end::{Ended, Proof, end};
@@ -36,6 +36,7 @@ use front::Front;
 use helpers::{Helper, Helpers};
 use index::{Index, Known};
 use kube_io::{
+    backoff::Backoff,
     cache::Key,
     clock::Clock,
     kept::BindingMark,
@@ -54,7 +55,7 @@ const LONGEST_QUESTION: Duration = Duration::from_millis(250);
 /// The same of one that a watch calls deleted: most likely it is gone, and a busy API server may take long to say so.
 const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
 /// What fails is tried again soon: it is somebody's access.
-const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// What the revoker tells about a binding, for the record of its request.
 pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
@@ -101,7 +102,7 @@ impl Revoker {
         watches: Watches,
         metrics: ControllerMetrics,
     ) -> Self {
-        let (queue, worker) = queue(clock.clone(), PAUSES);
+        let (queue, worker) = queue(clock.clone(), BACKOFF);
         Self {
             client,
             clock,

@@ -117,14 +117,14 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::queue::{Next, Pauses, queue};
-    use kube_io::clock::Clock;
+    use crate::queue::{Next, queue};
+    use kube_io::{backoff::Backoff, clock::Clock};
 
-    const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+    const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
     #[tokio::test(start_paused = true)]
     async fn f16_who_waits_for_a_turn_holds_no_worker() {
-        let (queue, worker) = queue(Clock::system(), PAUSES);
+        let (queue, worker) = queue(Clock::system(), BACKOFF);
         let turns = Turns::new(queue.clone());
         let key = |name: &str| Key::new("payments", name);
         // One person's, of which each takes ten seconds, and one of somebody else behind them all; there are two workers.
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn f13_who_shares_one_of_two_names_waits_and_nobody_holds_half_of_them() {
-        let (queue, _worker) = queue(Clock::system(), PAUSES);
+        let (queue, _worker) = queue(Clock::system(), BACKOFF);
         let turns = Turns::new(queue);
         let key = |name: &str| Key::new("payments", name);
         let names = |names: &[&'static str]| names.to_vec();
