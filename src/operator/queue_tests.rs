@@ -1,7 +1,6 @@
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -18,12 +17,12 @@ async fn record(adds: &[(&'static str, u64)], outcomes: &[Next], until: u64) -> 
     }
     let stop = CancellationToken::new();
     let work = |key| {
-        seen.lock().unwrap().push((key, start.elapsed().as_millis()));
-        let next = outcomes.lock().unwrap().pop_front().unwrap_or(Next::Done);
+        seen.lock().push((key, start.elapsed().as_millis()));
+        let next = outcomes.lock().pop_front().unwrap_or(Next::Done);
         async move { next }
     };
     let _ = tokio::time::timeout(Duration::from_millis(until), worker.run(4, stop, work)).await;
-    std::mem::take(&mut *seen.lock().unwrap())
+    std::mem::take(&mut *seen.lock())
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,11 +50,11 @@ async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
     queue.add_at("a", day + chrono::TimeDelta::seconds(20));
     let seen = Mutex::new(None);
     let work = |_| {
-        *seen.lock().unwrap() = Some(start.elapsed().as_secs());
+        *seen.lock() = Some(start.elapsed().as_secs());
         async { Next::Done }
     };
     let _ = tokio::time::timeout(Duration::from_secs(90), worker.run(1, CancellationToken::new(), work)).await;
-    assert_eq!(*seen.lock().unwrap(), Some(30));
+    assert_eq!(*seen.lock(), Some(30));
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +63,7 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
     let reads = Arc::new(Mutex::new(0_usize));
     let counted = reads.clone();
     let clock = Clock::from(move || {
-        *counted.lock().unwrap() += 1;
+        *counted.lock() += 1;
         day + chrono::TimeDelta::milliseconds(i64::try_from(start.elapsed().as_millis()).unwrap())
     });
     let (queue, worker) = queue(clock, BACKOFF);
@@ -76,12 +75,12 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
     queue.add_at(9, at(90_000));
     let seen = Mutex::new(Vec::new());
     let work = |key| {
-        seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+        seen.lock().push((key, start.elapsed().as_secs()));
         async { Next::Done }
     };
     let _ = tokio::time::timeout(Duration::from_millis(3_603_500), worker.run(1, CancellationToken::new(), work)).await;
-    assert_eq!(*seen.lock().unwrap(), [(7, 100), (8, 200), (1, 3_601), (2, 3_602), (3, 3_603)]);
-    let reads = *reads.lock().unwrap();
+    assert_eq!(*seen.lock(), [(7, 100), (8, 200), (1, 3_601), (2, 3_602), (3, 3_603)]);
+    let reads = *reads.lock();
     assert!(reads < 2_000, "the clock was read {reads} times in an hour for a thousand keys");
 }
 
@@ -91,7 +90,7 @@ async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
     let looks = Mutex::new(0_i64);
     let day = DateTime::<Utc>::UNIX_EPOCH;
     let clock = Clock::from(move || {
-        let mut looks = looks.lock().unwrap();
+        let mut looks = looks.lock();
         *looks += 1;
         day + chrono::TimeDelta::milliseconds(*looks)
     });
@@ -101,15 +100,15 @@ async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
     queue.add_at("due", day + chrono::TimeDelta::milliseconds(100));
     let (ended, turns) = (Mutex::new(false), Mutex::new(0));
     let work = |key: &'static str| {
-        *turns.lock().unwrap() += 1;
-        *ended.lock().unwrap() |= key == "due";
-        if *ended.lock().unwrap() || *turns.lock().unwrap() > 10_000 {
+        *turns.lock() += 1;
+        *ended.lock() |= key == "due";
+        if *ended.lock() || *turns.lock() > 10_000 {
             stop.cancel();
         }
         async { Next::In(Duration::ZERO) }
     };
     worker.run(4, stop.clone(), work).await;
-    assert!(*ended.lock().unwrap(), "it was still waiting after {} turns of other work", turns.lock().unwrap());
+    assert!(*ended.lock(), "it was still waiting after {} turns of other work", turns.lock());
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,13 +121,13 @@ async fn f16_work_that_hangs_in_one_lane_never_holds_up_the_other() {
     }
     let lane = |key: &&str| match *key {
         "revoked" => Lane::Urgent,
-        "becomes-urgent" if *granted.lock().unwrap() => Lane::Urgent,
+        "becomes-urgent" if *granted.lock() => Lane::Urgent,
         _ => Lane::Ordinary,
     };
     let work = |key: &'static str| {
-        seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+        seen.lock().push((key, start.elapsed().as_secs()));
         if key == "revoked" {
-            *granted.lock().unwrap() = true;
+            *granted.lock() = true;
             queue.add("becomes-urgent");
         }
         async move {
@@ -140,7 +139,7 @@ async fn f16_work_that_hangs_in_one_lane_never_holds_up_the_other() {
     };
     let limits = Limits { ordinary: 2, urgent: 1 };
     let _ = tokio::time::timeout(Duration::from_secs(61), worker.run_in_lanes(limits, CancellationToken::new(), lane, work)).await;
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    let seen = std::mem::take(&mut *seen.lock());
     assert_eq!(seen, [("revoked", 0), ("hangs-1", 0), ("hangs-2", 0), ("becomes-urgent", 0), ("hangs-3", 60)]);
 }
 
@@ -159,20 +158,20 @@ async fn a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_
     let work = |key: &'static str| {
         let (running, most, runs, again) = (running.clone(), most.clone(), runs.clone(), again.clone());
         async move {
-            *running.lock().unwrap() += 1;
-            let now = *running.lock().unwrap();
-            let before = *most.lock().unwrap();
-            *most.lock().unwrap() = now.max(before);
-            *runs.lock().unwrap() += 1;
-            if *runs.lock().unwrap() == 1 {
+            *running.lock() += 1;
+            let now = *running.lock();
+            let before = *most.lock();
+            *most.lock() = now.max(before);
+            *runs.lock() += 1;
+            if *runs.lock() == 1 {
                 again.add(key);
                 again.add(key);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
-            *running.lock().unwrap() -= 1;
+            *running.lock() -= 1;
             Next::Done
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(5), worker.run(4, stop, work)).await;
-    assert_eq!((*runs.lock().unwrap(), *most.lock().unwrap()), (2, 1));
+    assert_eq!((*runs.lock(), *most.lock()), (2, 1));
 }

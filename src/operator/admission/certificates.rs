@@ -3,11 +3,7 @@
 //! Several replicas do the same at the same time. The Secret is replaced only in the version that was read, so that all of them come to
 //! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (T44).
 
-use std::{
-    path::Path,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use k8s_openapi::{
@@ -21,6 +17,7 @@ use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
 };
+use parking_lot::RwLock;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -92,11 +89,11 @@ pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl Served {
     fn set(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+        *self.0.write() = Some(Arc::new(key));
     }
 
     fn get(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 

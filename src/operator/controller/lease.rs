@@ -310,14 +310,12 @@ fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
 mod tests {
     use std::{
         convert::Infallible,
-        sync::{
-            Mutex,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use http::{Method, Request, Response};
     use kube::client::Body;
+    use parking_lot::Mutex;
     use serde_json::{Value, json};
 
     use super::*;
@@ -335,7 +333,7 @@ mod tests {
                 async move {
                     let (parts, body) = request.into_parts();
                     let written: Option<Value> = body.collect_bytes().await.ok().and_then(|body| serde_json::from_slice(&body).ok());
-                    let mut stored = stored.lock().unwrap();
+                    let mut stored = stored.lock();
                     if let Some(mut lease) = written.filter(|_| parts.method != Method::GET) {
                         let writes = renewals.fetch_add(usize::from(parts.method == Method::PUT), Ordering::Relaxed);
                         lease["metadata"]["resourceVersion"] = json!((writes + 10).to_string());

@@ -13,7 +13,7 @@ pub mod turn;
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -130,13 +131,13 @@ impl Revoker {
 
     /// The next sight of this binding is no news: this replica is about to create it. Whoever else creates it first makes that fail.
     pub fn expect(&self, key: Key) {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        self.expected.lock().insert(key);
     }
 
     /// It was created. As long as no watch has shown it, only this answer tells of it, and whoever takes it away must find it.
     pub fn made(&self, binding: &RoleBinding) {
         let key = Key::of(&binding.metadata);
-        let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        let unseen = self.expected.lock().contains(&key);
         if unseen {
             let known = self.index.note(&key, &binding.metadata, self.clock.now());
             self.queue.add_at(key, known.deadline);
@@ -145,12 +146,12 @@ impl Revoker {
 
     /// It was not created, or nobody knows: the next sight of it is news.
     pub fn unexpect(&self, key: &Key) {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.expected.lock().remove(key);
     }
 
     /// Watches and removes until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
-        let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(worker) = self.worker.lock().take() else { return };
         tokio::select! {
             () = worker.run(AT_ONCE, stop.clone(), |key| self.work(key)) => {}
             () = self.follow() => {}
@@ -203,7 +204,7 @@ impl Revoker {
             (self.tell)(&before, Sight::News);
         }
         self.queue.add_at(key.clone(), known.deadline);
-        if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
+        if !self.expected.lock().remove(&key) {
             (self.tell)(&known, sight);
         }
         key
@@ -323,12 +324,12 @@ impl Revoker {
 
     /// Another replica, or somebody else, is at it.
     fn others_went(&self) {
-        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        *self.last_gone.lock() = self.clock.now();
         self.helpers.with_others();
     }
 
     fn lock_own(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock()
     }
 
     fn gone(&self, known: &Known) {
@@ -349,7 +350,7 @@ impl Revoker {
     }
 
     fn last_gone(&self) -> DateTime<Utc> {
-        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last_gone.lock()
     }
 
     /// Asks the API server whether somebody else has ended a binding; no answer is a no.

@@ -102,9 +102,9 @@ pub struct Requests {
     /// One undecided request of a person at a time where their requests are limited (invariant 27).
     people: Turns<Identity>,
     /// Requests of which the next look lists the decisions as of now, whatever else is known: they were granted before it was done.
-    unsure: std::sync::Mutex<HashSet<Key>>,
+    unsure: parking_lot::Mutex<HashSet<Key>>,
     /// Since when something should have been taken away that the holder of the Lease left.
-    due: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
+    due: parking_lot::Mutex<HashMap<Key, DateTime<Utc>>>,
 }
 
 impl Requests {
@@ -112,7 +112,7 @@ impl Requests {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let (turns, people) = (Turns::new(context.waiting.clone()), Turns::new(context.waiting.clone()));
-        Self { context, turns, people, unsure: std::sync::Mutex::default(), due: std::sync::Mutex::default() }
+        Self { context, turns, people, unsure: parking_lot::Mutex::default(), due: parking_lot::Mutex::default() }
     }
 
     /// Brings one request to where it should be.
@@ -337,12 +337,12 @@ impl Requests {
         policy.as_ref().and_then(Lookup::found).is_some_and(|policy| policy::is_automatic(&policy.spec))
     }
 
-    fn lock_unsure(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
-        self.unsure.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_unsure(&self) -> parking_lot::MutexGuard<'_, HashSet<Key>> {
+        self.unsure.lock()
     }
 
-    fn lock_due(&self) -> std::sync::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
-        self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_due(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
+        self.due.lock()
     }
 
     /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell

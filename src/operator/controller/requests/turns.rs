@@ -4,9 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::Queue;
 use kube_io::cache::Key;
@@ -74,7 +75,7 @@ fn must_wait<T: Eq + Hash>(all: &mut HashMap<T, Line>, names: &[T], key: &Key) -
 
 impl<T: Eq + Hash> Turns<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<T, Line>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 }
 
@@ -112,7 +113,7 @@ impl<T: Eq + Hash> Drop for Turn<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex as Seen;
+    use parking_lot::Mutex as Seen;
 
     use tokio_util::sync::CancellationToken;
 
@@ -140,12 +141,12 @@ mod tests {
                 if key.name.starts_with("greedy") {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
-                done.lock().unwrap().push((key.name, start.elapsed().as_secs()));
+                done.lock().push((key.name, start.elapsed().as_secs()));
                 Next::Done
             }
         };
         let _ = tokio::time::timeout(Duration::from_mins(2), worker.run(2, CancellationToken::new(), work)).await;
-        let done = std::mem::take(&mut *done.lock().unwrap());
+        let done = std::mem::take(&mut *done.lock());
         assert_eq!(done.first(), Some(&("other".to_owned(), 0)), "{done:?}");
         assert_eq!(done.len(), 5, "{done:?}");
         assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each is worked on as soon as its turn is free: {done:?}");
