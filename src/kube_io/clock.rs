@@ -3,12 +3,10 @@
 //! Stored times are the API server's. So a clock that is far from the API server's is put right by what that says in its answers:
 //! no replica may take access away before its time, or leave it, because its own machine's clock is wrong (**T35**).
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 /// A clock that is not further off than this for certain is believed. What keeps time by NTP stays within.
 const BELIEVED: TimeDelta = TimeDelta::seconds(2);
@@ -80,7 +78,7 @@ impl Clock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Ahead>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ahead.lock()
     }
 }
 

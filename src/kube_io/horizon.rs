@@ -3,12 +3,11 @@
 //! A list as of now waits until the API server's own cache has caught up with the store, up to a tenth of a second since Kubernetes 1.31
 //! (KEP-2340). A list that is at least as new as something that this process has seen of the same kind comes at once.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use kube::{
     ResourceExt,
     api::{ListParams, VersionMatch},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 /// How new a list must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Horizon {
     fn lock(&self) -> MutexGuard<'_, Newest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Notes the version of an object.

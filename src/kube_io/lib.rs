@@ -3,6 +3,7 @@
 //! Nothing here knows a rule.
 
 pub mod access;
+pub mod backoff;
 pub mod cache;
 pub mod call;
 pub mod client;

@@ -17,6 +17,7 @@ use tokio::{sync::watch as channel, time::Instant};
 use tracing::{debug, warn};
 
 use super::{
+    backoff::Backoff,
     kept::{BareMeta, Kept},
     stream::{self, Form, Line, Lines},
     watches::Place,
@@ -42,6 +43,8 @@ const COMPARED_AGAIN: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The same where watches of this kind were begun anew in vain: not every API server writes bookmarks for what does not change.
 const MOST_PATIENCE: Duration = Duration::from_mins(16);
+/// Delays between attempts to watch. While a watch is away, decisions and edits are not seen, so they are much shorter than kube's own.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(4));
 /// A watch that ends sooner was refused rather than over.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
@@ -161,7 +164,7 @@ enum Anew {
 
 /// Watches for ever.
 pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mut told: impl FnMut(Event<K>)) {
-    let mut pauses = Pauses::default();
+    let mut backoff = BACKOFF;
     let (mut why, mut patience) = (None, PATIENCE);
     loop {
         if let Some(anew) = &mut source.anew {
@@ -179,7 +182,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
             Err(error) => {
                 source.interrupted(place, &error);
                 told(Event::Interrupted);
-                tokio::time::sleep(pauses.next()).await;
+                tokio::time::sleep(jittered(backoff.next_delay())).await;
                 continue;
             }
         };
@@ -194,7 +197,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         };
         told(Event::InitDone(number(&version)));
         place.current();
-        pauses.reset();
+        backoff.reset();
         let anew = follow(client, &mut source, place, &mut version, patience, &mut told).await;
         match anew {
             Anew::Ahead { version, store } => {
@@ -267,7 +270,7 @@ async fn follow<K: Kept>(
     patience: Duration,
     told: &mut impl FnMut(Event<K>),
 ) -> Anew {
-    let mut pauses = Pauses::default();
+    let mut backoff = BACKOFF;
     let mut progress = Progress { goal: None, compare_at: Instant::now() + source.silent, compared_at: None };
     let mut comparing: Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)> = None;
     let mut away = false;
@@ -277,7 +280,7 @@ async fn follow<K: Kept>(
             // What it has now may have come by other ways than from what it had then, whatever the versions say.
             Ok(_) if away => return Anew::Away,
             Ok(answer) => {
-                pauses.reset();
+                backoff.reset();
                 (Some(Lines::new(answer)), begun + Duration::from_secs(WATCH_SECONDS.into()) + MARGIN)
             }
             Err(kube::Error::Api(status)) if status.code == GONE => return Anew::Expired,
@@ -286,7 +289,7 @@ async fn follow<K: Kept>(
                 told(Event::Interrupted);
                 progress.compare_soon();
                 away |= !matches!(error, kube::Error::Api(_));
-                (None, Instant::now() + pauses.next())
+                (None, Instant::now() + jittered(backoff.next_delay()))
             }
         };
         loop {
@@ -350,7 +353,7 @@ async fn follow<K: Kept>(
                     told(Event::Interrupted);
                     progress.compare_soon();
                 }
-                (lines, until) = (None, Instant::now() + pauses.next());
+                (lines, until) = (None, Instant::now() + jittered(backoff.next_delay()));
             }
         }
     }
@@ -445,30 +448,9 @@ impl Source {
     }
 }
 
-/// Pauses between attempts to watch: doubled from the first to the longest, and back to the first after a success. While a watch is
-/// away, decisions and edits are not seen, so they are much shorter than kube's own.
-struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(Self::FIRST)
-    }
-}
-
-impl Pauses {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(4);
-
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Self::LONGEST);
-        // Up to a quarter more, so that not all watches of all replicas come at once.
-        pause + pause.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0)
-    }
-
-    fn reset(&mut self) {
-        self.0 = Self::FIRST;
-    }
+/// Up to a quarter more than `delay`, so that not all watches of all replicas come at once.
+fn jittered(delay: Duration) -> Duration {
+    delay + delay.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0)
 }
 
 #[cfg(test)]
@@ -521,12 +503,8 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_some_seconds_and_begin_anew() {
-        let mut pauses = Pauses::default();
-        assert!(pauses.next() < Duration::from_millis(260));
-        (0..9).for_each(|_| _ = pauses.next());
-        assert!((Duration::from_secs(4)..=Duration::from_secs(5)).contains(&pauses.next()));
-        pauses.reset();
-        assert!(pauses.next() < Duration::from_millis(260));
+    fn a_delay_grows_by_a_quarter_at_most() {
+        let second = Duration::from_secs(1);
+        assert!((second..second.mul_f64(1.25)).contains(&jittered(second)));
     }
 }

@@ -1,11 +1,8 @@
 //! How current the watches of this process are.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch as channel},
     time::{Instant, timeout},
@@ -69,7 +66,7 @@ impl Default for Watches {
 
 impl Watches {
     fn lock(&self) -> MutexGuard<'_, All> {
-        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.all.lock()
     }
 
     /// A place for a watch of `what`, such as `roles`. Several watches may be of the same.

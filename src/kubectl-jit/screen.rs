@@ -2,13 +2,11 @@
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::ValueEnum;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     paint::{Paint, painted},
@@ -144,7 +142,7 @@ impl Screen {
     }
 
     fn lock_unwritten(&self) -> MutexGuard<'_, Option<std::io::Error>> {
-        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unwritten.lock()
     }
 
     /// A table as data; `nothing` is said beside it where it has no row.

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::observe::health::Health;
 use kube_io::{
+    backoff::Backoff,
     clock::Clock,
     connect::{AskAgain, attempt},
 };
@@ -18,8 +19,8 @@ pub const NEED: &str = "api-server";
 /// How long a process may take to end once it was asked to.
 pub const PATIENCE_AT_STOP: Duration = Duration::from_secs(8);
 
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Delays between attempts to reach the API server.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
 
 /// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
 /// longer and longer. `clock` hears what time it is there, from every answer.
@@ -32,7 +33,7 @@ pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Heal
 
 async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -> Client {
     let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = BACKOFF;
     loop {
         match attempt(&agent, again, clock).await {
             Ok(client) => {
@@ -40,9 +41,9 @@ async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -
                 return client;
             }
             Err(why) => {
+                let pause = backoff.next_delay();
                 warn!(why, again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "cannot reach the API server");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! Without them a few hundred requests whose heads never end would fill the memory of a process, and with it would end the controllers that
 //! take grants away.
+//!
+//! hyper and hyper-util serve one connection each, and their only timer is that of a request's head: it covers neither a body that never
+//! ends nor a response that nobody reads. A semaphore or tower's limits would make a new connection wait, and would so let idle ones keep
+//! out the API server. No library evicts a connection of the address that has most of them, so [`HttpServer::serve`] does it.
 
 use std::{
     collections::HashMap,

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context as Task, Poll, ready},
@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
+use parking_lot::Mutex;
 use tower::{BoxError, Service};
 
 use super::{
@@ -84,7 +85,7 @@ impl Bearer {
 
     /// True where another one is needed before the next call.
     fn is_due(&self) -> bool {
-        let expires = self.held.lock().unwrap_or_else(PoisonError::into_inner).expires;
+        let expires = self.held.lock().expires;
         self.refused.load(Ordering::Relaxed) || expires.is_some_and(|at| at <= Utc::now())
     }
 
@@ -100,7 +101,7 @@ impl Bearer {
         // One that has expired already is used once, and not asked for again and again.
         let expires = credential.expires.filter(|at| *at > Utc::now());
         let fresh = Held::of(credential.token.as_deref().unwrap_or_default(), expires)?;
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.held.lock() = fresh;
         Ok(())
     }
 
@@ -109,21 +110,21 @@ impl Bearer {
         let failed = outcome.and_then(|credential| self.hold(&credential)).err();
         if let Some(error) = &failed {
             tracing::warn!(%error, "cannot renew the credential");
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).expires = Utc::now().checked_add_signed(PAUSE);
+            self.held.lock().expires = Utc::now().checked_add_signed(PAUSE);
         }
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(|error| error.to_string());
+        *self.failed.lock() = failed.map(|error| error.to_string());
         self.refused.store(false, Ordering::Relaxed);
     }
 
     /// Takes that the API server did not accept it; why there is no newer one, if it was tried.
     fn not_accepted(&self) -> Option<String> {
-        let why = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let why = self.failed.lock().clone();
         self.refused.store(why.is_none(), Ordering::Relaxed);
         why
     }
 
     fn header(&self) -> HeaderValue {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).header.clone()
+        self.held.lock().header.clone()
     }
 }
 

@@ -110,7 +110,7 @@ async fn f07_what_is_being_deleted_is_refused_at_admission() {
         object["metadata"]["deletionTimestamp"] = json!(AT);
         object["metadata"]["finalizers"] = json!(["example.com/keep"]);
         let stored = cluster();
-        stored.objects.lock().unwrap().iter_mut().filter(|(at, _)| at == path).for_each(|(_, found)| *found = object.clone());
+        stored.objects.lock().iter_mut().filter(|(at, _)| at == path).for_each(|(_, found)| *found = object.clone());
         stored
     };
     let (eligibilities, policies) =
@@ -209,8 +209,8 @@ async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission
     let (stored, _) = cluster().write("local-1", &eligibility("edit"), None).await.unwrap();
     let with = |uid: &str| {
         let cluster = cluster();
-        cluster.objects.lock().unwrap()[0].1 = stored.clone();
-        cluster.objects.lock().unwrap()[2].1["metadata"]["uid"] = json!(uid);
+        cluster.objects.lock()[0].1 = stored.clone();
+        cluster.objects.lock()[2].1["metadata"]["uid"] = json!(uid);
         cluster
     };
     assert!(with("n").write("dev", &request("inc-1"), None).await.is_ok());
@@ -229,7 +229,7 @@ async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_aga
     let eligibilities = "/apis/jitrbac.dev/v1alpha1/roleeligibilities/oncall";
     let before = || {
         let stored = cluster();
-        stored.objects.lock().unwrap().retain(|(at, _)| at != eligibilities);
+        stored.objects.lock().retain(|(at, _)| at != eligibilities);
         stored
     };
     let old = policy(1);
@@ -237,7 +237,7 @@ async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_aga
     let (loosened, _) = before().write("nobody", &automatic(), Some(&old)).await.unwrap();
     let now = |policy: &Value| {
         let stored = before().with(eligibilities, eligible.clone());
-        stored.objects.lock().unwrap()[0].1 = policy.clone();
+        stored.objects.lock()[0].1 = policy.clone();
         stored
     };
     assert!(now(&old).write("dev", &request("inc-1"), None).await.is_ok(), "as the admin's check read it");
@@ -253,7 +253,7 @@ async fn f28_durations_that_the_policy_does_not_allow_are_told() {
     let mut short = policy(1);
     short["spec"]["limits"] = json!({"maxDuration": "2h"});
     let stored = cluster();
-    stored.objects.lock().unwrap()[1].1 = short.clone();
+    stored.objects.lock()[1].1 = short.clone();
     let (_, warnings) = stored.write("admin", &eligibility("edit"), None).await.unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h)"), "{warnings:?}");

@@ -3,11 +3,7 @@
 //! Several replicas do the same at the same time. The Secret is replaced only in the version that was read, so that all of them come to
 //! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (T44).
 
-use std::{
-    path::Path,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use k8s_openapi::{
@@ -21,6 +17,7 @@ use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
 };
+use parking_lot::RwLock;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -37,7 +34,10 @@ use crate::{
     observe::health::Health,
 };
 use api::names;
-use kube_io::call::{ReadError, WriteError, read, write};
+use kube_io::{
+    backoff::Backoff,
+    call::{ReadError, WriteError, read, write},
+};
 
 /// What readiness calls it.
 pub const NEED: &str = "certificate";
@@ -89,11 +89,11 @@ pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl Served {
     fn set(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+        *self.0.write() = Some(Arc::new(key));
     }
 
     fn get(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 
@@ -106,20 +106,20 @@ impl ResolvesServerCert for Served {
 /// Keeps `served` current for ever.
 pub async fn keep(client: Client, config: &Config, served: &Served, health: &Health) {
     let mut keeper = Keeper { client, config, served, presented: Presented::default() };
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, CHECK);
     loop {
         let looked = keeper.look().await;
         // Whatever went wrong: what is served already is good until its end.
         health.set(NEED, keeper.presented.is_valid());
         match looked {
             Ok(()) => {
-                pause = FIRST_PAUSE;
+                backoff.reset();
                 tokio::time::sleep(CHECK).await;
             }
             Err(error) => {
+                let pause = backoff.next_delay();
                 warn!(%error, again_in = ?pause, "the certificate could not be looked after");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(CHECK);
             }
         }
     }

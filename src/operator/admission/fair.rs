@@ -5,9 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::http_server::Peer;
@@ -46,7 +47,7 @@ impl Fair {
     }
 
     fn own(&self, peer: Peer) -> Arc<Semaphore> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = self.peers.lock();
         if let Some(own) = peers.get(&peer).and_then(Weak::upgrade) {
             return own;
         }
@@ -102,6 +103,6 @@ mod tests {
         drop(most);
         assert!(timeout(LONG, fair.acquire(peer(1), 4)).await.is_ok(), "they come back");
         fair.acquire(peer(2), 1).await;
-        assert_eq!(fair.peers.lock().unwrap().len(), 1, "who has none is forgotten");
+        assert_eq!(fair.peers.lock().len(), 1, "who has none is forgotten");
     }
 }

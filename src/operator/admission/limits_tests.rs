@@ -41,7 +41,7 @@ async fn t26_many_small_values_are_refused_unread() {
     assert_eq!(response["status"]["message"], why);
     let (status, _) = stored.ask("/validate", bomb("")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "it is no JSON at its end");
-    assert!(stored.calls.lock().unwrap().is_empty());
+    assert!(stored.calls.lock().is_empty());
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn f82_the_log_names_nobody_whom_a_caller_only_claims_to_be() {
     struct Lines(Arc<Mutex<Vec<u8>>>);
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -233,7 +233,7 @@ async fn f82_the_log_names_nobody_whom_a_caller_only_claims_to_be() {
     let _default = tracing::subscriber::set_default(subscriber);
     let forged = review("boss", &request("inc-1"), None).to_string();
     ask_from(&cluster().router(), ATTACKER, "/validate", forged).await;
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
     assert!(text.contains("refused claimed_user=\"boss\"") && text.contains("peer=\"10.0.0.66\""), "{text}");
     assert!(!text.contains(" user="), "{text}");
 }

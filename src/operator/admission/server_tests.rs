@@ -1,13 +1,11 @@
-use std::{
-    convert::Infallible,
-    sync::{Mutex, OnceLock},
-};
+use std::{convert::Infallible, sync::OnceLock};
 
 use axum::{
     body::{Body, to_bytes},
     http::{Method, Request as HttpRequest, Response as HttpResponse},
 };
 use kube::Client;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
@@ -37,12 +35,12 @@ struct Stored {
 
 impl Stored {
     fn with(self, path: &str, object: Value) -> Self {
-        self.objects.lock().unwrap().push((path.to_owned(), object));
+        self.objects.lock().push((path.to_owned(), object));
         self
     }
 
     fn answer(&self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
-        self.calls.lock().unwrap().push(format!("{method} {path}"));
+        self.calls.lock().push(format!("{method} {path}"));
         let status = |code: u16, reason: &str| {
             (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}))
         };
@@ -54,7 +52,7 @@ impl Stored {
             answered["status"] = access(&body["spec"]);
             return (201, answered);
         }
-        let objects = self.objects.lock().unwrap();
+        let objects = self.objects.lock();
         if let Some((_, found)) = objects.iter().find(|(at, _)| at == path) {
             return (200, found.clone());
         }
@@ -260,7 +258,7 @@ async fn a_request_is_stamped_and_answered_by_the_rules() {
     assert_eq!(cluster().refused("outsider", &request("inc-1")).await, "NotEligible");
     for uid in ["000", "zzz"] {
         let cluster = with_request();
-        cluster.objects.lock().unwrap().last_mut().unwrap().1["metadata"]["uid"] = json!(uid);
+        cluster.objects.lock().last_mut().unwrap().1["metadata"]["uid"] = json!(uid);
         assert_eq!(cluster.refused("dev", &request("inc-2")).await, "AlreadyRequested", "of the same second, {uid}");
     }
     let mut other = request("inc-1");
@@ -368,18 +366,18 @@ async fn f48_objects_with_more_than_is_of_use_are_refused_in_both_phases_and_gro
 #[tokio::test]
 async fn f01_a_decision_on_what_has_ended_causes_no_list() {
     let ended = with_request();
-    ended.objects.lock().unwrap().last_mut().unwrap().1["status"] = json!({"state": "Deactivated"});
+    ended.objects.lock().last_mut().unwrap().1["status"] = json!({"state": "Deactivated"});
     for (verb, user) in [("Deactivate", "dev"), ("Deny", "lead-1"), ("Revoke", "lead-1"), ("Review", "lead-1")] {
         ended.write(user, &decision(verb), None).await.unwrap_err();
     }
-    let calls = ended.calls.lock().unwrap();
+    let calls = ended.calls.lock();
     assert!(!calls.iter().any(|call| call.ends_with("/activationdecisions") || call.ends_with("/roleactivationrequests")), "{calls:?}");
 }
 
 #[tokio::test]
 async fn t5_one_person_approves_once() {
     let stored = with_request();
-    stored.objects.lock().unwrap()[1].1 = policy(2);
+    stored.objects.lock()[1].1 = policy(2);
     let mut approve = decision("Approve");
     approve["spec"]["digest"] = json!("sha256:0000000000000000");
     let stale = stored.write("lead-1", &approve, None).await.unwrap_err();
@@ -518,7 +516,7 @@ async fn t26_no_question_makes_it_write() {
             let _ = stored.write(user, &object, None).await;
         }
     }
-    for call in stored.calls.lock().unwrap().iter() {
+    for call in stored.calls.lock().iter() {
         assert!(call.starts_with("GET /") || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", "{call}");
     }
 }

@@ -1,72 +1,19 @@
-//! From when until when a certificate is valid, read from its DER.
-//!
-//! The crates that sign and serve certificates do not tell, and this is all that is needed of one. What cannot be read has no
-//! validity, and a certificate without one is made anew.
+//! The validity of a certificate, read from its DER.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
+use x509_parser::{certificate::X509CertificateParser, nom::Parser, time::ASN1Time};
 
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-
-/// `notBefore` and `notAfter` of a certificate.
+/// Returns `notBefore` and `notAfter` of a certificate. A certificate that cannot be read has no validity.
 #[must_use]
 pub fn validity(der: &[u8]) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    let certificate = Element::of(der, SEQUENCE)?;
-    let body = Element::of(certificate.content, SEQUENCE)?;
-    let mut rest = body.content;
-    if rest.first() == Some(&VERSION) {
-        rest = Element::first(rest)?.rest;
-    }
-    // Serial number, algorithm, issuer.
-    for _ in 0..3 {
-        rest = Element::first(rest)?.rest;
-    }
-    let validity = Element::of(rest, SEQUENCE)?;
-    let from = Element::first(validity.content)?;
-    let until = Element::first(from.rest)?;
-    Some((from.time()?, until.time()?))
+    // Without the extensions: a certificate with one that the parser does not know is still valid.
+    let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
+    let validity = certificate.validity();
+    Some((time(validity.not_before)?, time(validity.not_after)?))
 }
 
-/// One element and what follows it.
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> Element<'a> {
-    fn first(bytes: &'a [u8]) -> Option<Self> {
-        let (tag, bytes) = bytes.split_first()?;
-        let (length, bytes) = bytes.split_first()?;
-        let (length, bytes) = match length {
-            0..=0x7f => (usize::from(*length), bytes),
-            0x81..=0x83 => {
-                let (digits, bytes) = bytes.split_at_checked(usize::from(length & 0x7f))?;
-                (digits.iter().fold(0, |sum, digit| (sum << 8) | usize::from(*digit)), bytes)
-            }
-            _ => return None,
-        };
-        let (content, rest) = bytes.split_at_checked(length)?;
-        Some(Self { tag: *tag, content, rest })
-    }
-
-    fn of(bytes: &'a [u8], tag: u8) -> Option<Self> {
-        Self::first(bytes).filter(|element| element.tag == tag)
-    }
-
-    fn time(&self) -> Option<DateTime<Utc>> {
-        let digits = std::str::from_utf8(self.content).ok()?;
-        let text = match self.tag {
-            GENERALIZED_TIME => digits.to_owned(),
-            // Two digits of the year: RFC 5280 splits the centuries at 50.
-            UTC_TIME if digits.as_bytes().first()? >= &b'5' => format!("19{digits}"),
-            UTC_TIME => format!("20{digits}"),
-            _ => return None,
-        };
-        NaiveDateTime::parse_from_str(&text, "%Y%m%d%H%M%SZ").ok().map(|at| at.and_utc())
-    }
+fn time(at: ASN1Time) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.timestamp(), 0)
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use kube::Client;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::known::Known;
@@ -79,7 +80,7 @@ pub struct Reviews(Mutex<HashMap<Key, ReviewState>>);
 impl Reviews {
     /// Notes where the review of a request stands; none where it owes none.
     pub fn note(&self, key: Key, review: Option<ReviewState>) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.lock();
         match review.filter(|state| *state != ReviewState::Done) {
             Some(state) => drop(open.insert(key, state)),
             None => drop(open.remove(&key)),
@@ -88,13 +89,13 @@ impl Reviews {
 
     /// Forgets all: another replica knew better meanwhile, and they are listed anew.
     pub fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.lock().clear();
     }
 
     /// How many there are in each state.
     #[must_use]
     pub fn count(&self) -> Vec<(String, i64)> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.0.lock();
         let many = |state| i64::try_from(open.values().filter(|found| **found == state).count()).unwrap_or(i64::MAX);
         [ReviewState::Owed, ReviewState::Overdue].into_iter().map(|state| (state.as_str().to_owned(), many(state))).collect()
     }
@@ -113,7 +114,7 @@ pub struct Evidence(Mutex<BTreeSet<String>>);
 impl Evidence {
     /// Notes keys; true if one of them is new. `asked_for` gives the keys that policies ask for, where there are too many.
     pub fn note<'k>(&self, keys: impl Iterator<Item = &'k str>, asked_for: impl Fn() -> BTreeSet<String>) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         let mut new = false;
         for key in keys.filter(|key| key.len() <= MAX_KEY) {
             if seen.contains(key) {
@@ -137,7 +138,7 @@ impl Evidence {
     /// True for a key that was seen.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        self.0.lock().contains(key)
     }
 }
 
@@ -155,13 +156,13 @@ impl Bindable {
     /// True where the API server has said so a moment ago. What it denied is asked again each time.
     #[must_use]
     pub fn has(&self, role: &RoleRef) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known.get(role).is_some_and(|said| said.elapsed() < Self::COUNTS)
     }
 
     /// Notes that it said so now.
     pub fn note(&self, role: &RoleRef) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if known.len() >= Self::MOST {
             known.retain(|_, said| said.elapsed() < Self::COUNTS);
         }
@@ -215,7 +216,7 @@ mod tests {
         for number in 0..5 * MOST_KEYS {
             evidence.note([format!("key-{number}").as_str(), "x".repeat(MAX_KEY + 1).as_str()].into_iter(), asked_for);
         }
-        assert_eq!(evidence.0.lock().unwrap().len(), MOST_KEYS);
+        assert_eq!(evidence.0.lock().len(), MOST_KEYS);
         assert!(evidence.note(["acr"].into_iter(), asked_for), "it is asked for");
         assert!(evidence.has("amr") && evidence.has("acr") && !evidence.has("other"));
     }
@@ -230,6 +231,6 @@ mod tests {
         tokio::time::advance(Bindable::COUNTS).await;
         assert!(!bindable.has(&role(0)));
         (0..3 * Bindable::MOST).for_each(|number| bindable.note(&role(number)));
-        assert_eq!(bindable.0.lock().unwrap().len(), Bindable::MOST);
+        assert_eq!(bindable.0.lock().len(), Bindable::MOST);
     }
 }

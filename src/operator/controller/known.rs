@@ -3,9 +3,8 @@
 //! The replica that granted before this one may have recorded grants that this one's watches have not delivered yet. What was stored
 //! before the first decision of a term has a `resourceVersion` up to which the caches must have got; from then on nobody else grants.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use kube::{Api, Client, api::ListParams};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::election::Leadership;
 use api::RoleActivationRequest;
@@ -45,6 +44,6 @@ impl Known {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Since>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

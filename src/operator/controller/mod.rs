@@ -39,12 +39,13 @@ use crate::{
         metrics::{ControllerMetrics, Metrics},
         watches,
     },
-    queue::{Lane, Limits, Pauses, Queue, Worker, queue},
+    queue::{Lane, Limits, Queue, Worker, queue},
     revoker::{Revoker, Sight, Tell, index::Known, sweep::Sweep},
 };
 use api::{State, names::binding_name};
 use domain::{Lookup, guards::expected::Expected};
 use kube_io::{
+    backoff::Backoff,
     cache::{Cache, Key},
     clock::Clock,
     horizon::Horizon,
@@ -63,8 +64,8 @@ const REQUESTS_AT_ONCE: Limits = Limits { ordinary: 32, urgent: 16 };
 const REPORTS_AT_ONCE: usize = 4;
 /// Most ended requests that are looked at a time. Each mostly waits for lists as of now: of four at a time eighteen a second went.
 const ENDED_AT_ONCE: usize = 8;
-/// Pauses after failures.
-const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(30) };
+/// Delays after failures.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
 /// How often all bindings are looked through again for what the watch cannot see.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 /// Pause between attempts at the first sweep.
@@ -88,7 +89,7 @@ struct Workers {
 }
 
 fn queues(clock: &Clock) -> (Queues, Workers) {
-    let new = || queue(clock.clone(), PAUSES);
+    let new = || queue(clock.clone(), BACKOFF);
     let ((requests, requests_worker), (eligibilities, eligibilities_worker)) = (new(), new());
     let ((policies, policies_worker), (ended, ended_worker)) = (new(), new());
     (

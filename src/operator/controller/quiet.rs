@@ -4,11 +4,9 @@
 //! three calls each, and while the API server answers them it ends grants late. Of most of them the caches show that nothing is due: those
 //! wait for their turn behind the others, some a second.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -67,7 +65,7 @@ struct Taken {
 impl Turns {
     /// How long the next one waits.
     pub fn next(&self) -> Duration {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.0.lock();
         let now = Instant::now();
         let taken = taken.get_or_insert(Taken { since: now, count: 0 });
         // Those whose turn has passed make room.

@@ -5,14 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::{Client, core::DeserializeGuard};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch as channel;
 
 use api::{RoleActivationRequest, State};
@@ -159,7 +157,7 @@ impl LastEnds {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ends.lock()
     }
 }
 

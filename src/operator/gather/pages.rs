@@ -199,13 +199,11 @@ fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::{convert::Infallible, sync::Arc};
 
     use http::{Request as HttpRequest, Response};
     use kube::client::Body;
+    use parking_lot::Mutex;
     use serde_json::json;
     use tower::service_fn;
 
@@ -240,7 +238,7 @@ mod tests {
                     let token = if to < server.items.len() { to.to_string() } else { String::new() };
                     let list =
                         json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": token}, "items": server.items[from..to]});
-                    server.asked.lock().unwrap().push(query);
+                    server.asked.lock().push(query);
                     Ok::<_, Infallible>(Response::new(axum::body::Body::from(list.to_string())))
                 }
             });
@@ -248,7 +246,7 @@ mod tests {
         }
 
         fn asked(&self) -> usize {
-            self.asked.lock().unwrap().len()
+            self.asked.lock().len()
         }
     }
 
@@ -328,7 +326,7 @@ mod tests {
             .collect();
         let dev = Some("dev");
         assert_eq!(read, [("edit", dev, Some(State::Active)), ("edit", dev, Some(State::Active)), ("edit", dev, None), ("", dev, None)]);
-        let list = server.asked.lock().unwrap().concat();
+        let list = server.asked.lock().concat();
         assert!(list.contains("spec.requester.username%3Ddev"), "{list}");
     }
 }

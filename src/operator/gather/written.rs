@@ -3,10 +3,9 @@
 //! The watch of a replica lags behind its own writes. Whoever decides by the cache alone would not know of the grant that was recorded a
 //! moment ago, and a second one could be made beside it (T51).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use domain::RequestFacts;
 
@@ -47,7 +46,7 @@ impl Written {
     }
 
     fn lock(&self) -> MutexGuard<'_, Writes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -16,10 +16,11 @@ mod watch;
 #[cfg(test)]
 mod state_tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch as channel};
 
 use self::state::State;
@@ -70,7 +71,7 @@ impl Guards {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What the rules need to know, for a decision that rests on this eligibility and this policy. It asks nobody and waits for nothing.

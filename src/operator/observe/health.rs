@@ -1,11 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`. Alive is who answers; ready only who has everything it needs to do its work.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,6 +9,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -42,7 +38,7 @@ impl Health {
 
     /// Says whether `need` is there.
     pub fn set(&self, need: &'static str, there: bool) {
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(need, there);
+        let before = self.0.lock().insert(need, there);
         if before != Some(there) {
             info!(need, there, "readiness");
         }
@@ -51,7 +47,7 @@ impl Health {
     /// What is missing; empty when ready.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let needs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs = self.0.lock();
         needs.iter().filter(|(_, there)| !**there).map(|(need, _)| *need).collect()
     }
 

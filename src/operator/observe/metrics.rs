@@ -3,13 +3,10 @@
 //! Every label's values are words of ours, so that there are never more series than such words: no name of a user, a namespace or an
 //! object is in them. `docs/metrics.md` lists what there is; a test holds it against this file.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
@@ -103,7 +100,7 @@ impl Metrics {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 }
 

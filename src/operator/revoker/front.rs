@@ -1,12 +1,10 @@
 //! What the holder of the Lease ends itself while very many are due: another replica that helps begins behind it, or both would delete the
 //! same bindings.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Known};
 use kube_io::cache::Key;
@@ -74,7 +72,7 @@ impl Front {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,11 +1,9 @@
 //! How many bindings another replica than the holder sees to at the same time: few, until its own deletes show that nobody else is at it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::front::AT_ONCE;
 
@@ -67,7 +65,7 @@ impl Helpers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,12 +1,10 @@
 //! The managed bindings that a replica knows of.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 
 use api::names;
 use domain::binding::deadline_of;
@@ -61,7 +59,7 @@ impl All {
 
 impl Index {
     fn with<T>(&self, act: impl FnOnce(&mut All) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 
     /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end. So is one

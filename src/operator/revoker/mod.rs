@@ -13,7 +13,7 @@ pub mod turn;
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,13 +22,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     observe::metrics::ControllerMetrics,
-    queue::{Next, Pauses, Queue, Worker, queue},
+    queue::{Next, Queue, Worker, queue},
 };
 use api::names;
 use end::{Ended, Proof, end};
@@ -36,6 +37,7 @@ use front::{AT_ONCE, Front};
 use helpers::{Helper, Helpers};
 use index::{Index, Known};
 use kube_io::{
+    backoff::Backoff,
     cache::Key,
     clock::Clock,
     kept::BindingMark,
@@ -50,7 +52,7 @@ const LONGEST_QUESTION: Duration = Duration::from_millis(250);
 /// The same of one that a watch calls deleted: most likely it is gone, and a busy API server may take long to say so.
 const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
 /// What fails is tried again soon: it is somebody's access.
-const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(2) };
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// What the revoker tells about a binding, for the record of its request.
 pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
@@ -97,7 +99,7 @@ impl Revoker {
         watches: Watches,
         metrics: ControllerMetrics,
     ) -> Self {
-        let (queue, worker) = queue(clock.clone(), PAUSES);
+        let (queue, worker) = queue(clock.clone(), BACKOFF);
         Self {
             client,
             clock,
@@ -139,13 +141,13 @@ impl Revoker {
 
     /// The next event of this binding is no news: this replica is about to create it. If another writer creates it first, the creation fails.
     fn expect(&self, key: Key) {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        self.expected.lock().insert(key);
     }
 
     /// It was created. Until a watch has delivered it, only this answer says that it exists, and a revocation must find it.
     fn made(&self, binding: &RoleBinding) {
         let key = Key::of(&binding.metadata);
-        let unseen = self.expected.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        let unseen = self.expected.lock().contains(&key);
         if unseen {
             let known = self.index.note(&key, &binding.metadata, self.clock.now());
             self.queue.add_at(key, known.deadline);
@@ -154,12 +156,12 @@ impl Revoker {
 
     /// It was not created, or there was no answer: the next event of it is news.
     fn unexpect(&self, key: &Key) {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.expected.lock().remove(key);
     }
 
     /// Watches and removes until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
-        let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(worker) = self.worker.lock().take() else { return };
         tokio::select! {
             () = worker.run(AT_ONCE, stop.clone(), |key| self.work(key)) => {}
             () = self.follow() => {}
@@ -212,7 +214,7 @@ impl Revoker {
             (self.tell)(&before, Sight::News);
         }
         self.queue.add_at(key.clone(), known.deadline);
-        if !self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) {
+        if !self.expected.lock().remove(&key) {
             (self.tell)(&known, sight);
         }
         key
@@ -332,12 +334,12 @@ impl Revoker {
 
     /// Another replica, or somebody else, is at it.
     fn others_went(&self) {
-        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        *self.last_gone.lock() = self.clock.now();
         self.helpers.with_others();
     }
 
     fn lock_own(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock()
     }
 
     fn gone(&self, known: &Known) {
@@ -358,7 +360,7 @@ impl Revoker {
     }
 
     fn last_gone(&self) -> DateTime<Utc> {
-        *self.last_gone.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last_gone.lock()
     }
 
     /// Asks the API server whether somebody else has ended a binding; no answer is a no.

@@ -123,9 +123,9 @@ pub struct Requests {
     /// One undecided request of a person at a time where their requests are limited (invariant 27).
     people: Turns<Identity>,
     /// Requests whose decisions the next reconciliation must list with a consistent read: they were granted before such a list.
-    unlisted: std::sync::Mutex<HashSet<Key>>,
+    unlisted: parking_lot::Mutex<HashSet<Key>>,
     /// Since when a binding should have been removed that the leader has left.
-    overdue: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
+    overdue: parking_lot::Mutex<HashMap<Key, DateTime<Utc>>>,
 }
 
 impl Requests {
@@ -133,7 +133,7 @@ impl Requests {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let (turns, people) = (Turns::new(context.waiting.clone()), Turns::new(context.waiting.clone()));
-        Self { context, turns, people, unlisted: std::sync::Mutex::default(), overdue: std::sync::Mutex::default() }
+        Self { context, turns, people, unlisted: parking_lot::Mutex::default(), overdue: parking_lot::Mutex::default() }
     }
 
     /// Reconciles one request.
@@ -220,12 +220,12 @@ impl Requests {
         Ok(Late::Undecided)
     }
 
-    fn lock_unlisted(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
-        self.unlisted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_unlisted(&self) -> parking_lot::MutexGuard<'_, HashSet<Key>> {
+        self.unlisted.lock()
     }
 
-    fn lock_overdue(&self) -> std::sync::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
-        self.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_overdue(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
+        self.overdue.lock()
     }
 }
 

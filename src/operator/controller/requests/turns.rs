@@ -4,9 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::Queue;
 use kube_io::cache::Key;
@@ -74,7 +75,7 @@ fn must_wait<T: Eq + Hash>(all: &mut HashMap<T, Line>, names: &[T], key: &Key) -
 
 impl<T: Eq + Hash> Turns<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<T, Line>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 }
 
@@ -112,19 +113,19 @@ impl<T: Eq + Hash> Drop for Turn<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex as Seen;
+    use parking_lot::Mutex as Seen;
 
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::queue::{Next, Pauses, queue};
-    use kube_io::clock::Clock;
+    use crate::queue::{Next, queue};
+    use kube_io::{backoff::Backoff, clock::Clock};
 
-    const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+    const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
     #[tokio::test(start_paused = true)]
     async fn f16_who_waits_for_a_turn_holds_no_worker() {
-        let (queue, worker) = queue(Clock::system(), PAUSES);
+        let (queue, worker) = queue(Clock::system(), BACKOFF);
         let turns = Turns::new(queue.clone());
         let key = |name: &str| Key::new("payments", name);
         // One person's, of which each takes ten seconds, and one of somebody else behind them all; there are two workers.
@@ -140,12 +141,12 @@ mod tests {
                 if key.name.starts_with("greedy") {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
-                done.lock().unwrap().push((key.name, start.elapsed().as_secs()));
+                done.lock().push((key.name, start.elapsed().as_secs()));
                 Next::Done
             }
         };
         let _ = tokio::time::timeout(Duration::from_mins(2), worker.run(2, CancellationToken::new(), work)).await;
-        let done = std::mem::take(&mut *done.lock().unwrap());
+        let done = std::mem::take(&mut *done.lock());
         assert_eq!(done.first(), Some(&("other".to_owned(), 0)), "{done:?}");
         assert_eq!(done.len(), 5, "{done:?}");
         assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each is worked on as soon as its turn is free: {done:?}");
@@ -154,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn f13_who_shares_one_of_two_names_waits_and_nobody_holds_half_of_them() {
-        let (queue, _worker) = queue(Clock::system(), PAUSES);
+        let (queue, _worker) = queue(Clock::system(), BACKOFF);
         let turns = Turns::new(queue);
         let key = |name: &str| Key::new("payments", name);
         let names = |names: &[&'static str]| names.to_vec();
