@@ -1,0 +1,191 @@
+//! What fails around a grant: the operator's processes, its webhook, the API server.
+
+mod apiserver;
+pub mod clock;
+mod etcd;
+mod greeting;
+mod killed;
+pub mod lives;
+mod many;
+mod memory;
+mod random;
+mod record;
+mod webhook;
+
+use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{ADMIN, Process, wait_for};
+use tokio::process::Command;
+
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase},
+    test_cases,
+    ways::{text, time},
+};
+use apiserver::*;
+use clock::*;
+use etcd::*;
+use greeting::*;
+use killed::*;
+use many::*;
+use memory::*;
+use random::*;
+use record::*;
+use webhook::*;
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![
+        t44_without_the_webhook_grants_end_and_nothing_else_waits,
+        the_api_server_is_away_during_a_grant_and_at_a_start,
+        t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most,
+        t33_inv_24_so_is_what_ends_in_one_second,
+        t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data,
+        t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_grant,
+        f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has,
+        f48_f73_grants_end_on_time_within_the_charts_memory_while_roles_and_decisions_flood_the_cluster,
+        t44_inv_14_a_webhook_with_a_wrong_or_expired_certificate_or_a_slow_one,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind,
+        // Last: they wait until nobody else has a plane.
+        t33_t34_kill_9_at_every_step_of_a_grant,
+        t34_kill_9_at_random_moments,
+    ]
+}
+
+/// Starts all controllers again and waits until they are ready.
+pub async fn start_all(ground: &Ground) -> Outcome {
+    for controller in ground.operator.controllers() {
+        controller.start()?;
+    }
+    for controller in ground.operator.controllers() {
+        controller.wait_until_ready(Duration::from_secs(20)).await?;
+    }
+    Ok(())
+}
+
+/// Kills all controllers.
+pub fn kill_all(ground: &Ground) {
+    ground.operator.controllers().iter().for_each(|controller| controller.kill());
+}
+
+/// The number of the controller that holds the Lease.
+pub async fn holder(ground: &Ground) -> Result<usize, Error> {
+    let number = async || in_the_lease(ground).await.ok()?.strip_prefix("controller-")?.parse().ok();
+    Ok(wait_for("somebody to hold the Lease", SOON, number).await?)
+}
+
+/// The name that stands in the Lease.
+pub async fn in_the_lease(ground: &Ground) -> Result<String, Error> {
+    let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
+    Ok(ground.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
+}
+
+/// Kills servers of the plane in this order, does something meanwhile, and starts them in the other order; returns when all served again.
+pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<DateTime<Utc>, Error> {
+    let from = Utc::now();
+    for server in servers {
+        server.kill();
+    }
+    meanwhile().await?;
+    for server in servers.iter().rev() {
+        server.start()?;
+    }
+    ground.plane.wait_until_ready().await?;
+    let back = Utc::now();
+    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    Ok(back)
+}
+
+/// A process of the operator that a person starts by hand, as the identity of this kubeconfig. Dropping it kills it. What it prints goes
+/// to `log`.
+pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
+    let file = std::fs::File::create(log)?;
+    let mut command = Command::new(program);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", ground.cluster().directory())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
+/// made twice, and none said or had another end than the stored times give.
+pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    nothing_lasts_longer(scene, calls, |_| latest).await
+}
+
+/// The same where it depends on its deadline how late the end of a grant may be.
+pub async fn nothing_lasts_longer(
+    scene: &Scene,
+    calls: &mut Calls,
+    latest: impl Fn(DateTime<Utc>) -> TimeDelta,
+) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    let requests = scene.all_over(Duration::from_mins(1)).await?;
+    ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
+    let mut late = BTreeMap::new();
+    for request in requests {
+        let name = text(&request["metadata"]["name"]);
+        ensure!(request["status"]["state"] != "Failed", "{name} failed: {}", request["status"]);
+        let binding = format!("jit-{}", text(&request["metadata"]["uid"]));
+        let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && crate::audit::is(e, "rolebindings", &binding))?;
+        ensure!(made.len() <= 1, "the binding of {name} was made {} times", made.len());
+        let Some(made) = made.first() else { continue };
+        let status = &request["status"];
+        if status["expiresAt"].is_null() {
+            // It ran, and its record was lost with a process: then it says that it would have been too late.
+            ensure!(status["reason"] == "DeadlineExceeded", "{name} was granted and not recorded: {status}");
+        }
+        let deadline = deadline_of(&request)?;
+        ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");
+        let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
+        ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
+        let removed = calls.was_removed(&binding).await?;
+        let by = removed - deadline;
+        ensure!(by >= TimeDelta::zero(), "{name} was ended {} ms before its deadline", -by.num_milliseconds());
+        let latest = latest(deadline);
+        ensure!(
+            by < latest,
+            "{name} was ended {} ms after its deadline {deadline}, and may be so {} ms late",
+            by.num_milliseconds(),
+            latest.num_milliseconds()
+        );
+        late.insert(name, by);
+    }
+    Ok(late)
+}
+
+/// The end of an automatic grant by the stored times: creation and asked duration.
+fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
+    let asked = text(&request["spec"]["duration"]);
+    let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
+    let from = match request["status"]["approvals"].as_array().into_iter().flatten().filter_map(|a| time(&a["time"]).ok()).max() {
+        Some(approved) => approved,
+        None => time(&request["metadata"]["creationTimestamp"])?,
+    };
+    Ok(from + TimeDelta::seconds(seconds))
+}
+
+/// Waits until a moment has passed.
+pub async fn until(moment: DateTime<Utc>) -> Outcome {
+    let limit = (moment - Utc::now()).to_std().unwrap_or_default() + SOON;
+    Ok(wait_for("a moment to pass", limit, async || (Utc::now() > moment).then_some(())).await?)
+}
+
+/// A plane of its own with a scene on it.
+pub async fn alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.own_ground(serde_json::Value::Null).await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}
+
+/// The same while no other test has a plane of its own.
+pub async fn all_alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.only_ground().await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}
