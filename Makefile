@@ -10,7 +10,7 @@ SECONDS_EACH ?= 60
 
 # How long `make soak` goes on.
 SOAK_SECONDS ?= 600
-# What `make test-matrix` goes through: these minors of Kubernetes, or all where none is said; journeys with this in their name, or all.
+# What `make test-matrix` goes through: these minors of Kubernetes, or all where none is said; the end-to-end tests with this in their name, or all.
 VERSIONS ?=
 FILTER ?=
 
@@ -54,34 +54,37 @@ commands: build ## Write docs/commands.md anew from the plugin
 plugin: rust ## Install kubectl jit where cargo puts programs
 	@$(CARGO) install --quiet --locked --path src/kubectl-jit
 
-refusals: plane ## Write docs/refusals/as-printed.md anew from what the journeys are told
-	@$(CARGO) test --quiet --locked --test journeys refused_ >/dev/null
+refusals: plane ## Write docs/refusals/as-printed.md anew from what the end-to-end tests get as answers
+	@$(CARGO) test --quiet --locked --test e2e refused_ >/dev/null
 	@sed -i '/^## /,$$d' docs/refusals/as-printed.md && cat target/tmp/refusals.md >>docs/refusals/as-printed.md
 
 transcripts: plane ## Write into README and docs what the commands that they show print now
-	@BLESS=1 $(CARGO) test --quiet --locked --test journeys the_sessions_in_the_documentation >/dev/null
+	@BLESS=1 $(CARGO) test --quiet --locked --test e2e documented_sessions >/dev/null
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
-test: lint plane ## Everything: lints, rules, charts, journeys on a real API server
-	@$(CARGO) test --locked --workspace
+# All suites run, also after one has failed. The last lines say what was run and what failed.
+test: lint plane ## Everything: lints, rules, charts, end-to-end tests on a real API server; prints a summary at its end
+	@mkdir -p target; status=0; CARGO_TERM_COLOR=never $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	awk -f testing/summary.awk target/test.log; \
+	[ "$$status" = 0 ] || { echo "failed: the whole output is in target/test.log" >&2; exit "$$status"; }
 
-test-faults: plane ## The journeys that kill, hang and disturb at every call of a grant's life, in about six minutes
-	@$(CARGO) test --locked --test journeys -- --ignored
+test-faults: plane ## The end-to-end tests that kill, hang and disturb at every call of a grant's life, in about six minutes
+	@$(CARGO) test --locked --test e2e -- --ignored
 
-test-matrix: build ## The journeys on every minor of Kubernetes in turn; VERSIONS="1.34 1.37" and FILTER=t33 limit them
+test-matrix: build ## The end-to-end tests on every minor of Kubernetes in turn; VERSIONS="1.34 1.37" and FILTER=t33 limit them
 	@versions="$(VERSIONS)"; [ -n "$$versions" ] || versions=$$($(PLANE) versions); failed=; \
 	for version in $$versions; do \
 	  echo "== Kubernetes $$version"; export KUBERNETES_VERSION="$$version"; \
-	  { $(PLANE) build && $(CARGO) test --locked --test journeys -- $(FILTER); } || failed+=" $$version"; \
+	  { $(PLANE) build && $(CARGO) test --locked --test e2e -- $(FILTER); } || failed+=" $$version"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on Kubernetes$$failed" >&2; exit 1; }
 
 soak: plane ## A random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED plays one again
-	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test journeys under_a_mixed_load_with_faults
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test e2e under_a_mixed_load_with_faults
 
 # What libFuzzer finds on its way goes to fuzz/found; fuzz/corpus is what people put there. Without a sanitizer: no code here is unsafe.
 fuzz: tools ## Every fuzz target for SECONDS_EACH seconds (60): needs cargo-fuzz, a nightly toolchain and a C++ compiler

@@ -17,8 +17,8 @@ use crate::{
     Failure,
     common::AtOnce,
     figures::{Spread, ms, pace, since},
-    floor::{DELETIONS, WORKERS, a_second, spread, status},
-    ground::{Ground, Setting},
+    baseline::{DELETIONS, WORKERS, a_second, spread, status},
+    cluster_fixture::{Ground, Setting},
     places::{PEOPLE, namespace, offer_name, person},
 };
 

@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use super::{measures::Measure, record::Held};
-use crate::{Failure, floor::a_second, ground::Ground, ours, places::PASSING, process};
+use crate::{Failure, baseline::a_second, cluster_fixture::Ground, places::PASSING, process, product};
 
 /// How many are made before it is said how far it is.
 pub const CHUNK: usize = 1_000;
@@ -36,12 +36,12 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usi
         held.note(active, ended, &[(Measure::StartUp, started.took), (Measure::StartedMemory, started.memory)])?;
     }
     if is_missing(Measure::CreatedToSeen) {
-        let taken = ours::one_by_one(ground, latency, SAMPLE, || ground.places.passing()).await?;
+        let taken = product::one_by_one(ground, latency, SAMPLE, || ground.places.passing()).await?;
         let figures = [(Measure::CreatedToSeen, taken.created_to_seen.at(0.5)), (Measure::AskedToSeen, taken.asked_to_seen.at(0.5))];
         held.note(active, ended, &figures)?;
     }
     if is_missing(Measure::DeadlineToGone) {
-        let lateness = ours::lateness(ground, latency).await?;
+        let lateness = product::lateness(ground, latency).await?;
         held.note(active, ended, &[(Measure::DeadlineToGone, lateness.at(0.5))])?;
     }
     Ok(())
@@ -55,7 +55,7 @@ async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
     }
     let mut there = before;
     while there < to {
-        ours::more(ground, CHUNK.min(to - there)).await?;
+        product::more(ground, CHUNK.min(to - there)).await?;
         there = lasting(ground)?;
         eprintln!("  {there} are active");
     }

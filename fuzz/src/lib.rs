@@ -1,4 +1,4 @@
-//! What every fuzz target does: libFuzzer's inputs go to a check of `tests/fuzzing`, and its mutations are the ones that the tests use too,
+//! What every fuzz target does: libFuzzer's inputs go to a check of `testing/fuzzing`, and its mutations are the ones that the tests use too,
 //! but for every third.
 
 pub use fuzzing::target;

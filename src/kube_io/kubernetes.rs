@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, header::DATE};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-/// The oldest minor version of Kubernetes 1 that `make test-matrix` plays the journeys on; `docs/testing.md` has what was seen. An older
+/// The oldest minor version of Kubernetes 1 that `make test-matrix` runs the end-to-end tests on; `docs/testing.md` has what was seen. An older
 /// API server refuses the admission policies: they are written with CEL's comprehensions of two variables.
 pub const OLDEST: u32 = 33;
 /// The newest one. Documentation, charts and `make test-matrix` say the same; `tests/docs` holds them to it.

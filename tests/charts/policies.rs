@@ -1,4 +1,4 @@
-//! The admission policies as they are rendered. What they refuse and let pass, the journeys prove on a real API server.
+//! The admission policies as they are rendered. What they refuse and let pass, the end-to-end tests prove on a real API server.
 
 use std::collections::BTreeSet;
 
@@ -275,7 +275,7 @@ fn t15_the_floor_asks_as_often_as_the_cost_limits_let_it() {
         assert!(here * QUESTION < EXPRESSION, "{expression}");
         asked += here;
     }
-    // A fifth stays for everything else: the largest eligibility, in the journeys of the floor, must fit in.
+    // A fifth stays for everything else: the largest eligibility, in the end-to-end tests of the floor, must fit in.
     assert!(asked >= 21 && asked * QUESTION <= WHOLE / 5 * 4, "{asked} questions");
     let text = spec["validations"].to_string();
     assert!((0..20).all(|number| text.contains(&format!("namespace(variables.names[{number}]).check('bind')"))), "{text}");

@@ -88,7 +88,7 @@ fn out_of_cluster_the_api_server_is_given_urls() {
 }
 
 /// Helm gives no field a value that somebody else writes, or an upgrade would take it back: that CA bundles and the Secret's
-/// data outlive real upgrades is a journey.
+/// data outlive real upgrades is an end-to-end test.
 #[test]
 fn an_upgrade_leaves_certificates_alone() {
     for_each(|name, webhook| assert_eq!(webhook["clientConfig"]["caBundle"], Value::Null, "{name}"));

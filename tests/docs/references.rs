@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::files::{Page, files, page, root};
 
 /// What is searched.
-const TREES: [&str; 9] = ["benches", "charts", "crds", "docs", "examples", "fuzz/fuzz_targets", "fuzz/src", "src", "tests"];
+const TREES: [&str; 10] = ["benches", "charts", "crds", "docs", "examples", "fuzz/fuzz_targets", "fuzz/src", "src", "testing", "tests"];
 const FILES: [&str; 5] = ["CHANGELOG.md", "Cargo.toml", "Dockerfile", "Makefile", "README.md"];
 const EXTENSIONS: [&str; 9] = ["go", "json", "md", "rs", "sh", "toml", "tpl", "txt", "yaml"];
 /// This file has examples of what must not be anywhere else.

@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State};
+
+use crate::checkout;
+
+/// Upgrades the chart and restarts the operator on the plane that is up.
+pub(crate) async fn run() -> Result<()> {
+    let held = State::hold()?;
+    let mut state = held.load()?.ok_or_else(|| Error::State("no plane is up: `make up` starts one".to_owned()))?;
+    if !state.plane.iter().all(control_plane::ProcessRecord::runs) {
+        return Err(Error::State("the plane that was up has ended: `make up` starts a new one".to_owned()));
+    }
+    let mut options = OperatorOptions::of_checkout(&checkout()?)?;
+    options.webhook_port = Some(state.webhook_port);
+    state.end_operator().await?;
+    held.save(&state)?;
+    // Ends what we start if we are interrupted; the plane itself stays.
+    let reaper = Arc::new(Reaper::start(None)?);
+    let operator = Operator::start(&state.cluster, &reaper, options).await?;
+    state.operator = operator.records()?;
+    held.save(&state)?;
+    operator.detach();
+    eprintln!("The operator runs anew. Logs are in {}", state.cluster.directory().join("operator").display());
+    Ok(())
+}

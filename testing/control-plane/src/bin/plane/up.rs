@@ -1,0 +1,55 @@
+use std::path::Path;
+
+use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, playground};
+
+use crate::checkout;
+
+/// Starts a plane with operator and examples, and leaves it running.
+pub(crate) async fn up() -> Result<()> {
+    let held = State::hold()?;
+    if let Some(state) = held.load()? {
+        if state.runs() {
+            eprintln!("A plane is up already; `make down` ends it, `make run` restarts the operator on it.");
+            say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
+            return Ok(());
+        }
+        eprintln!("Something of the plane that was up has ended; starting afresh.");
+        held.end().await?;
+    }
+    let root = checkout()?;
+    let operator_options = OperatorOptions::of_checkout(&root)?;
+    let options = Options { directory: Some(held.directory()), ..Options::default() };
+    eprintln!("Starting etcd, kube-apiserver and kube-controller-manager.");
+    let plane = Plane::start(options).await?;
+    let cluster = plane.cluster().clone();
+    playground::namespaces(&cluster).await?;
+    playground::requesters(&cluster).await?;
+    eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
+    let operator = Operator::start(&cluster, plane.reaper(), operator_options).await?;
+    playground::examples(&cluster, &root.join("examples")).await?;
+
+    let state = State { plane: plane.records()?, operator: operator.records()?, webhook_port: operator.webhook_port(), cluster };
+    held.save(&state)?;
+    operator.detach();
+    plane.detach();
+    eprintln!("Up. Logs are in {}; `make down` ends it all.", state.cluster.directory().display());
+    say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
+    Ok(())
+}
+
+/// The one line for the shell: `eval "$(make up)"` works. Behind a kubectl of the person's own comes the built one, and the plugin as it
+/// was built beside this program.
+fn say_where(kubeconfig: &Path, kubectl: &Path) {
+    let this = std::env::current_exe().unwrap_or_default();
+    let directories = [kubectl, this.as_path()].into_iter().filter_map(Path::parent);
+    let path: Vec<String> = directories.map(|directory| quoted(&directory.display().to_string())).collect();
+    println!("export KUBECONFIG={} PATH=\"$PATH\":{}", quoted(&kubeconfig.display().to_string()), path.join(":"));
+}
+
+/// The path as a shell reads it; the usual ones need no quotes.
+fn quoted(path: &str) -> String {
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}

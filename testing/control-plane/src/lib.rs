@@ -1,0 +1,44 @@
+//! A real Kubernetes control plane on this machine: etcd, kube-apiserver and
+//! kube-controller-manager of upstream, without nodes, and the operator beside it.
+//!
+//! [`Plane::start`] builds what is missing, starts the three servers on free
+//! loopback ports and hands out kubeconfigs, clients, kubectl and Helm for a set
+//! of users, and for whoever signs in with an ID token ([`Cluster::sign_in`]). [`Operator::start`] installs the chart and runs the operator's
+//! processes under the `ServiceAccount` objects of that chart. Both end everything they
+//! started when they are dropped, and when this process dies in any other way.
+
+mod audit;
+mod binaries;
+mod certificates;
+mod cluster;
+mod components;
+mod error;
+mod interrupt;
+mod issuer;
+mod operator;
+mod plane;
+pub mod playground;
+mod ports;
+mod process;
+mod programs;
+mod proxy;
+mod reaper;
+mod state;
+mod users;
+mod wait;
+
+pub use audit::{AuditEvent, AuditLog, AuditUser, ObjectReference, ResponseStatus};
+pub use binaries::{Binaries, Release};
+pub use cluster::{Cluster, Said};
+pub use error::{Error, Result};
+pub use interrupt::on_interrupt;
+pub use issuer::{Provider, SignIn};
+pub use operator::{Operator, OperatorOptions, Server};
+pub use plane::{Options, Plane};
+pub use process::{Process, ProcessRecord};
+pub use programs::program;
+pub use proxy::{Call, Disorder, Disturbed, Fault, InForce, Proxy, Refusal, Rule};
+pub use reaper::Reaper;
+pub use state::{Held, State};
+pub use users::{ADMIN, User, standard_users};
+pub use wait::{wait_for, wait_for_ok};

@@ -1,0 +1,364 @@
+//! The environment of a test: the shared control plane or its own one, a namespace, users, eligibilities and policies.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use control_plane::{ADMIN, Said, on_interrupt, wait_for_ok};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::{OnceCell, RwLock, Semaphore},
+};
+
+pub use crate::cluster_fixture::{Ground, Setting};
+use crate::{bindings, soak};
+
+/// Why a test failed.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+/// The result of a test.
+pub type Outcome = Result<(), Error>;
+/// A test: takes the environment and returns a future.
+pub type TestCase = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// How long a condition may take that should hold at once. It bounds a wait, it is no pause.
+pub const SOON: Duration = Duration::from_secs(30);
+/// `ClusterRole`s that the operator may bind besides Kubernetes' own; a test each makes them.
+pub const AGGREGATED: &str = "e2e-aggregated";
+pub const GAINING: &str = "e2e-gaining";
+/// Planes that tests of faults may have at the same time, beside the shared one.
+pub const OWN_PLANES: usize = 2;
+
+/// A list of test cases: `test_cases![first, second]` for functions `async fn(Arc<Env>) -> Outcome`.
+#[macro_export]
+macro_rules! test_cases {
+    ($($name:ident),* $(,)?) => {
+        vec![$((stringify!($name), (|env| Box::pin($name(env))) as $crate::env::TestCase)),*]
+    };
+}
+
+/// Fails a test with a message unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        let holds: bool = $holds;
+        if !holds {
+            return Err(format!($($message)+).into());
+        }
+    };
+}
+
+/// What all tests share.
+pub struct Env {
+    runtime: Runtime,
+    shared: OnceCell<Arc<Ground>>,
+    unguarded: OnceCell<RwLock<Arc<Ground>>>,
+    own: Arc<Semaphore>,
+    number: AtomicU32,
+    /// Kept for the one who interrupts.
+    started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>>,
+}
+
+impl Env {
+    /// Nothing is started before a test needs it.
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
+        let started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>> = Arc::default();
+        let grounds = started.clone();
+        on_interrupt(move || {
+            for ground in grounds.lock().expect("no test panics with it").iter().filter_map(std::sync::Weak::upgrade) {
+                ground.plane.end();
+            }
+        })
+        .expect("signals can be listened for");
+        Self {
+            runtime,
+            shared: OnceCell::new(),
+            unguarded: OnceCell::new(),
+            own: Arc::new(Semaphore::new(OWN_PLANES)),
+            number: AtomicU32::new(0),
+            started,
+        }
+    }
+
+    /// Runs a test to its end, within a limit.
+    pub fn run(self: Arc<Self>, name: &str, case: TestCase) -> Outcome {
+        let env = self.clone();
+        // Most of it may be spent on waiting for one of the few planes.
+        let limit = Duration::from_mins(12) + Duration::from_secs(soak::seconds().unwrap_or_default());
+        self.runtime.block_on(async move {
+            tokio::time::timeout(limit, case(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
+        })
+    }
+
+    /// The plane that tests share. They must leave it, its operator and its policies as they are.
+    pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
+        let start = async || {
+            let ground = Arc::new(Ground::start(Setting::default()).await?);
+            self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
+            Ok::<_, Error>(ground)
+        };
+        self.shared.get_or_try_init(start).await.cloned()
+    }
+
+    /// A plane for one test, which may do to it what it likes. At most a few exist at a time.
+    pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.ground_as(Setting { values, ..Setting::default() }).await
+    }
+
+    /// The same with what the test needs besides.
+    pub async fn ground_as(&self, setting: Setting) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.ground_of(setting, 1).await
+    }
+
+    /// The same for a test that starts processes all the time: no other one has a plane of its own meanwhile.
+    pub async fn only_ground(&self) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.ground_of(Setting::default(), u32::try_from(OWN_PLANES)?).await
+    }
+
+    async fn ground_of(&self, setting: Setting, planes: u32) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+        let permit = self.own.clone().acquire_many_owned(planes).await?;
+        let ground = Arc::new(Ground::start(setting).await?);
+        self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
+        Ok((ground, permit))
+    }
+
+    /// A scene on the shared plane, with names of its own.
+    pub async fn scene(&self, name: &str) -> Result<Scene, Error> {
+        Scene::new(self.ground().await?, self.number.fetch_add(1, Ordering::Relaxed), name).await
+    }
+
+    /// A scene on a plane of its own.
+    pub async fn scene_on(&self, ground: &Arc<Ground>, name: &str) -> Result<Scene, Error> {
+        Scene::new(ground.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
+    }
+
+    /// A plane without the policy for managed bindings, for tests of what that policy refuses everybody. They share it: who
+    /// takes the operator's processes away asks for it alone, everybody else for a share.
+    pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
+        let start = async || {
+            let ground = Arc::new(Ground::start(Setting { unwatched: &["jit-rbac-bindings"], ..Setting::default() }).await?);
+            self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
+            bindings::remove_policy(&ground).await?;
+            Ok::<_, Error>(RwLock::new(ground))
+        };
+        self.unguarded.get_or_try_init(start).await
+    }
+
+    /// Ends the planes that tests share.
+    pub fn end(&self) {
+        let unguarded = self.unguarded.get().map(|ground| ground.blocking_read().clone());
+        for ground in self.shared.get().into_iter().chain(&unguarded) {
+            ground.inspector.finish();
+            ground.plane.end();
+        }
+    }
+}
+
+/// A namespace with a Role `debug`, and what a test puts there.
+pub struct Scene {
+    /// Where it is.
+    pub ground: Arc<Ground>,
+    /// The namespace; also the beginning of the names of cluster-scoped objects.
+    pub name: String,
+}
+
+impl Scene {
+    async fn new(ground: Arc<Ground>, number: u32, name: &str) -> Result<Self, Error> {
+        let scene = Self { ground, name: format!("{name}-{number}") };
+        scene.create_namespace(&scene.name).await?;
+        Ok(scene)
+    }
+
+    /// A further namespace of this scene, labelled `scene=<name of the scene>`, with a Role `debug` that may get pods.
+    pub async fn create_namespace(&self, name: &str) -> Outcome {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"scene": self.name}}});
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "debug", "namespace": name},
+            "rules": [{"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}],
+        });
+        self.admin(&[namespace, role]).await
+    }
+
+    /// kubectl as a user.
+    pub async fn kubectl(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
+        Ok(self.ground.cluster().run(user, args).await?)
+    }
+
+    /// `kubectl apply -f -` as a user.
+    pub async fn apply(&self, user: &str, object: &Value) -> Result<Said, Error> {
+        Ok(self.ground.cluster().apply(user, &object.to_string()).await?)
+    }
+
+    /// `kubectl create -f -` as a user.
+    pub async fn create(&self, user: &str, object: &Value) -> Result<Said, Error> {
+        Ok(self.ground.cluster().run_with(user, &["create", "-f", "-"], &object.to_string()).await?)
+    }
+
+    /// Applies objects as the admin.
+    pub async fn admin(&self, objects: &[Value]) -> Outcome {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.apply(ADMIN, &list).await?.ok()?;
+        Ok(())
+    }
+
+    /// A policy and an eligibility of the scene's name and `suffix`, ready to be used. The specs come from [`automatic`],
+    /// [`approved_by`] and [`eligibility`], changed as the test likes; names and references are filled in here.
+    pub async fn offer(&self, suffix: &str, policy: Value, mut eligibility: Value) -> Result<String, Error> {
+        let name = format!("{}-{suffix}", self.name);
+        eligibility["policyRef"] = json!({"name": name});
+        if eligibility["namespaces"].is_null() {
+            eligibility["namespaces"] = json!({"names": [self.name]});
+        }
+        self.admin(&[
+            json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": policy}),
+            json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name}, "spec": eligibility}),
+        ])
+        .await?;
+        self.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("roleeligibility/{name}")]).await?.ok()?;
+        Ok(name)
+    }
+
+    /// A request of the scene's namespace, to be applied by somebody.
+    pub fn request(&self, name: &str, eligibility: &str, duration: &str) -> Value {
+        json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": name, "namespace": self.name},
+            "spec": {"eligibilityRef": {"name": eligibility}, "duration": duration, "justification": "an end-to-end test"},
+        })
+    }
+
+    /// A decision on a request of the scene's namespace. For Approve, `digest` is what the approver saw.
+    pub fn decision(&self, request: &str, verb: &str, digest: Option<&str>) -> Value {
+        let mut decision = json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
+            "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "seen"},
+        });
+        if let Some(digest) = digest {
+            decision["spec"]["digest"] = json!(digest);
+        }
+        decision
+    }
+
+    /// Approves a request as `user`, with the digest that its status shows now.
+    pub async fn approve(&self, user: &str, request: &str) -> Outcome {
+        let digest = self.status(request).await?["digest"].as_str().unwrap_or_default().to_owned();
+        self.create(user, &self.decision(request, "Approve", Some(&digest))).await?.ok()?;
+        Ok(())
+    }
+
+    /// A kind in the scene's namespace, through the admin's client: much cheaper than kubectl where a look is repeated.
+    pub fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
+        self.api_as(self.ground.client.clone(), kind)
+    }
+
+    /// The same through somebody's client.
+    pub fn api_as(&self, client: Client, kind: &str) -> Option<Api<DynamicObject>> {
+        let (group, version, kind) = match kind {
+            "rar" => ("jitrbac.dev", "v1alpha1", "RoleActivationRequest"),
+            "adec" => ("jitrbac.dev", "v1alpha1", "ActivationDecision"),
+            "rolebinding" | "rolebindings" => ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
+            "configmap" => ("", "v1", "ConfigMap"),
+            _ => return None,
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Some(Api::namespaced_with(client, &self.name, &resource))
+    }
+
+    /// A stored object of the scene's namespace as JSON; none if there is none.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
+        if let Some(api) = self.api(kind) {
+            return Ok(api.get_opt(name).await?.map(serde_json::to_value).transpose()?);
+        }
+        let said = self.kubectl(ADMIN, &["get", kind, name, "-n", &self.name, "-o", "json", "--ignore-not-found"]).await?.ok()?;
+        Ok(if said.trim().is_empty() { None } else { Some(serde_json::from_str(&said)?) })
+    }
+
+    /// The status of a request; null where there is none.
+    pub async fn status(&self, request: &str) -> Result<Value, Error> {
+        Ok(self.get("rar", request).await?.map(|r| r["status"].clone()).unwrap_or_default())
+    }
+
+    /// Waits until a request is in `state`, and returns its status.
+    pub async fn until_state(&self, request: &str, state: &str, limit: Duration) -> Result<Value, Error> {
+        let what = format!("request {}/{request} to be {state}", self.name);
+        let status = wait_for_ok(&what, limit, async || {
+            let status = self.status(request).await.map_err(|error| error.to_string())?;
+            if status["state"] == state { Ok(status) } else { Err(format!("it is {} ({})", status["state"], status["reason"])) }
+        });
+        Ok(status.await?)
+    }
+
+    /// The objects of a kind in the scene's namespace.
+    pub async fn list(&self, kind: &str) -> Result<Vec<Value>, Error> {
+        let api = self.api(kind).ok_or_else(|| format!("nobody lists {kind}"))?;
+        let list = api.list(&ListParams::default()).await?;
+        Ok(list.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
+    /// The managed bindings of the scene's namespace.
+    pub async fn bindings(&self) -> Result<Vec<Value>, Error> {
+        let bindings = self.list("rolebindings").await?;
+        Ok(bindings.into_iter().filter(|b| b["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("jit-"))).collect())
+    }
+
+    /// Waits until the scene's namespace has no managed binding.
+    pub async fn until_no_binding(&self, limit: Duration) -> Outcome {
+        let what = format!("no managed binding in {}", self.name);
+        let gone = wait_for_ok(&what, limit, async || match self.bindings().await.map(|b| b.len()) {
+            Ok(0) => Ok(()),
+            Ok(many) => Err(format!("there are {many}")),
+            Err(error) => Err(error.to_string()),
+        });
+        Ok(gone.await?)
+    }
+
+    /// `kubectl auth can-i` as a user in the scene's namespace.
+    pub async fn can(&self, user: &str, verb: &str, resource: &str) -> Result<bool, Error> {
+        let said = self.kubectl(user, &["auth", "can-i", verb, resource, "-n", &self.name]).await?;
+        Ok(said.stdout.trim() == "yes")
+    }
+}
+
+/// A policy that approves automatically, and that `security` may revoke under.
+pub fn automatic() -> Value {
+    json!({"approval": {"automatic": {}}, "revokers": {"groups": ["security"]}, "eligibility": {"requireEnd": false}})
+}
+
+/// A policy with one stage: so many people of a group.
+pub fn approved_by(group: &str, required: u32) -> Value {
+    json!({
+        "approval": {"stages": [{"name": "first", "approvers": {"groups": [group]}, "required": required}]},
+        "revokers": {"groups": ["security"]},
+        "eligibility": {"requireEnd": false},
+    })
+}
+
+/// An eligibility of the group `devs` for a `ClusterRole`, up to an hour, in the scene's namespace.
+pub fn eligibility(cluster_role: &str) -> Value {
+    json!({
+        "subjects": [{"kind": "Group", "name": "devs"}],
+        "roleRef": {"kind": "ClusterRole", "name": cluster_role},
+        "maxDuration": "1h",
+        "acceptRisks": risks(cluster_role),
+    })
+}
+
+/// What outlives a grant of one of Kubernetes' own roles, and must be accepted.
+pub fn risks(cluster_role: &str) -> Value {
+    match cluster_role {
+        "edit" => json!(["Impersonation", "ServiceAccountTokens"]),
+        "admin" => json!(["Escalation", "Impersonation", "ServiceAccountTokens"]),
+        _ => json!([]),
+    }
+}

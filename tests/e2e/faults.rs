@@ -1,0 +1,191 @@
+//! Faults around a grant: processes of the operator, its webhook, the API server, etcd.
+
+mod apiserver_down;
+pub mod clock_skew;
+mod etcd_restored;
+mod guard_record_lost;
+mod kill_at_each_step;
+mod kill_at_random;
+mod many_expirations;
+mod memory_limits;
+pub mod process_lifetimes;
+mod webhook_bad_certificate;
+mod webhook_down;
+
+use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{ADMIN, Process, wait_for};
+use tokio::process::Command;
+
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase},
+    grant_helpers::{text, time},
+    test_cases,
+};
+use apiserver_down::*;
+use clock_skew::*;
+use etcd_restored::*;
+use guard_record_lost::*;
+use kill_at_each_step::*;
+use kill_at_random::*;
+use many_expirations::*;
+use memory_limits::*;
+use webhook_bad_certificate::*;
+use webhook_down::*;
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![
+        t44_webhook_is_down_and_grants_still_end,
+        api_server_is_down_during_a_grant_and_at_startup,
+        t33_inv_24_grants_end_within_1500_ms_while_the_lease_holder_is_killed,
+        t33_inv_24_grants_of_one_second_end_within_1500_ms_while_the_lease_holder_is_killed,
+        t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy,
+        t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant,
+        f18_webhook_reads_the_data_of_a_restored_etcd,
+        f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_objects,
+        t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead,
+        t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind,
+        // Last: they wait until nobody else has a plane.
+        t33_t34_kill_9_at_every_step_of_a_grant,
+        t34_kill_9_at_random_moments,
+    ]
+}
+
+/// Starts all controllers again and waits until they are ready.
+pub async fn start_all(ground: &Ground) -> Outcome {
+    for controller in ground.operator.controllers() {
+        controller.start()?;
+    }
+    for controller in ground.operator.controllers() {
+        controller.wait_until_ready(Duration::from_secs(20)).await?;
+    }
+    Ok(())
+}
+
+/// Kills all controllers.
+pub fn kill_all(ground: &Ground) {
+    ground.operator.controllers().iter().for_each(|controller| controller.kill());
+}
+
+/// The number of the controller that holds the Lease.
+pub async fn holder(ground: &Ground) -> Result<usize, Error> {
+    let number = async || in_the_lease(ground).await.ok()?.strip_prefix("controller-")?.parse().ok();
+    Ok(wait_for("somebody to hold the Lease", SOON, number).await?)
+}
+
+/// The name that stands in the Lease.
+pub async fn in_the_lease(ground: &Ground) -> Result<String, Error> {
+    let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
+    Ok(ground.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
+}
+
+/// Kills servers of the plane in this order, does something meanwhile, and starts them in the other order; returns when all served again.
+pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<DateTime<Utc>, Error> {
+    let from = Utc::now();
+    for server in servers {
+        server.kill();
+    }
+    meanwhile().await?;
+    for server in servers.iter().rev() {
+        server.start()?;
+    }
+    ground.plane.wait_until_ready().await?;
+    let back = Utc::now();
+    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    Ok(back)
+}
+
+/// A process of the operator that a person starts by hand, as the identity of this kubeconfig. Dropping it kills it. What it prints goes
+/// to `log`.
+pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
+    let file = std::fs::File::create(log)?;
+    let mut command = Command::new(program);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", ground.cluster().directory())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
+/// made twice, and none said or had another end than the stored times give.
+pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    nothing_lasts_longer(scene, calls, |_| latest).await
+}
+
+/// The same where it depends on its deadline how late the end of a grant may be.
+pub async fn nothing_lasts_longer(
+    scene: &Scene,
+    calls: &mut Calls,
+    latest: impl Fn(DateTime<Utc>) -> TimeDelta,
+) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    let requests = scene.all_over(Duration::from_mins(1)).await?;
+    ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
+    let mut late = BTreeMap::new();
+    for request in requests {
+        let name = text(&request["metadata"]["name"]);
+        ensure!(request["status"]["state"] != "Failed", "{name} failed: {}", request["status"]);
+        let binding = format!("jit-{}", text(&request["metadata"]["uid"]));
+        let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && crate::audit::is(e, "rolebindings", &binding))?;
+        ensure!(made.len() <= 1, "the binding of {name} was made {} times", made.len());
+        let Some(made) = made.first() else { continue };
+        let status = &request["status"];
+        if status["expiresAt"].is_null() {
+            // It ran, and its record was lost with a process: then it says that it would have been too late.
+            ensure!(status["reason"] == "DeadlineExceeded", "{name} was granted and not recorded: {status}");
+        }
+        let deadline = deadline_of(&request)?;
+        ensure!(made.request_received_timestamp < deadline, "{name} was granted after its end {deadline}");
+        let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
+        ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
+        let removed = calls.was_removed(&binding).await?;
+        let by = removed - deadline;
+        ensure!(by >= TimeDelta::zero(), "{name} was ended {} ms before its deadline", -by.num_milliseconds());
+        let latest = latest(deadline);
+        ensure!(
+            by < latest,
+            "{name} was ended {} ms after its deadline {deadline}, and may be so {} ms late",
+            by.num_milliseconds(),
+            latest.num_milliseconds()
+        );
+        late.insert(name, by);
+    }
+    Ok(late)
+}
+
+/// The end of an automatic grant by the stored times: creation and asked duration.
+fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
+    let asked = text(&request["spec"]["duration"]);
+    let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
+    let from = match request["status"]["approvals"].as_array().into_iter().flatten().filter_map(|a| time(&a["time"]).ok()).max() {
+        Some(approved) => approved,
+        None => time(&request["metadata"]["creationTimestamp"])?,
+    };
+    Ok(from + TimeDelta::seconds(seconds))
+}
+
+/// Waits until a moment has passed.
+pub async fn until(moment: DateTime<Utc>) -> Outcome {
+    let limit = (moment - Utc::now()).to_std().unwrap_or_default() + SOON;
+    Ok(wait_for("a moment to pass", limit, async || (Utc::now() > moment).then_some(())).await?)
+}
+
+/// A plane of its own with a scene on it.
+pub async fn alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.own_ground(serde_json::Value::Null).await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}
+
+/// The same while no other test has a plane of its own.
+pub async fn all_alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.only_ground().await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}

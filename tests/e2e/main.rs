@@ -1,0 +1,124 @@
+//! End-to-end tests of users, attackers and faults on a real API server, with the operator under exactly the RBAC that its chart renders.
+//!
+//! One control plane with two controllers and a webhook serves the tests that leave it as it is; they run side by side, each in
+//! namespaces and with names of its own. A test that kills, removes or reconfigures something starts a plane for itself.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
+#![allow(clippy::wildcard_imports, reason = "a subject lists the test cases of its files")]
+
+mod admission_policies;
+mod api_faults;
+mod approvals;
+mod audit;
+mod authors;
+mod bindings;
+mod blocking_webhook;
+mod cluster_fixture;
+mod env;
+mod evidence;
+mod faults;
+mod grant_helpers;
+mod grants;
+mod guards;
+mod identity;
+mod jit_access_chart;
+mod known_limits;
+mod plugin;
+mod refusals;
+mod replicas;
+mod request_flood;
+mod retention;
+mod settings;
+mod soak;
+mod status_helpers;
+mod transcripts;
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use env::{Env, TestCase};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Tests mostly wait for deadlines, so more of them run at a time than there are cores.
+const AT_A_TIME: usize = 6;
+/// Those that insist on a time come after the others, as many at a time as there are planes for them: what they prove is how late the
+/// operator is, not how busy the machine is with other tests.
+const AGAINST_TIME_AT_A_TIME: usize = env::OWN_PLANES;
+
+/// What failed and why, said again at the end: who reads only the last lines of a long run shall find it there.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn main() -> ExitCode {
+    if let Some(code) = faults::clock_skew::replica() {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let at_most =
+        |threads: usize| Arguments { test_threads: Some(arguments.test_threads.unwrap_or(threads).min(threads)), ..arguments.clone() };
+    let env = Arc::new(Env::new());
+    let trials = |cases: Vec<(&'static str, TestCase)>| cases.into_iter().map(|(name, case)| trial(&env, name, case)).collect::<Vec<_>>();
+    let long = trials(api_faults::long_test_cases()).into_iter().map(|trial| trial.with_ignored_flag(true));
+    let against_time = trials(against_time()).into_iter().chain(long).collect();
+    let conclusions =
+        [libtest_mimic::run(&at_most(AT_A_TIME), trials(all())), libtest_mimic::run(&at_most(AGAINST_TIME_AT_A_TIME), against_time)];
+    env.end();
+    // What can only be said once everything is over.
+    let broken = audit::conclude();
+    for failure in FAILED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("FAILED {failure}");
+    }
+    if broken || conclusions.iter().any(libtest_mimic::Conclusion::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn all() -> Vec<(&'static str, TestCase)> {
+    [
+        jit_access_chart::test_cases(),
+        approvals::test_cases(),
+        audit::test_cases(),
+        authors::test_cases(),
+        known_limits::test_cases(),
+        bindings::test_cases(),
+        evidence::test_cases(),
+        retention::test_cases(),
+        admission_policies::test_cases(),
+        grants::test_cases(),
+        identity::test_cases(),
+        plugin::test_cases(),
+        refusals::test_cases(),
+        settings::test_cases(),
+        transcripts::test_cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Tests that say how late something may be.
+fn against_time() -> Vec<(&'static str, TestCase)> {
+    [
+        bindings::against_time(),
+        admission_policies::against_time(),
+        api_faults::test_cases(),
+        guards::test_cases(),
+        replicas::test_cases(),
+        faults::test_cases(),
+        request_flood::test_cases(),
+        soak::test_cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn trial(env: &Arc<Env>, name: &'static str, case: TestCase) -> Trial {
+    let env = env.clone();
+    Trial::test(name, move || {
+        env.clone().run(name, case).map_err(|error| {
+            let failure = format!("{name}: {error}");
+            FAILED.lock().unwrap_or_else(PoisonError::into_inner).push(failure.clone());
+            Failed::from(failure)
+        })
+    })
+}

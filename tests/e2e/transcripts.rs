@@ -1,0 +1,89 @@
+//! The terminal sessions in the documentation, played again on a real API server: what a reader sees is what happens.
+//!
+//! A block of console text below a line `<!-- played as dev -->` is a shell's session of that person. Lines that begin with `$ ` are typed (with
+//! what a here-document needs below them), the rest is what must be printed. Times, ages, digests and generated names are others each time:
+//! they are compared by their form, and a name or digest of the text stands for what came in its place now.
+//!
+//! With `BLESS=1` (`make transcripts`) what was printed is written into a page where it differs.
+
+mod page;
+
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
+
+use control_plane::{ADMIN, Cluster, playground, program};
+use serde_json::{Value, json};
+
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, TestCase},
+    test_cases,
+};
+use page::{form, generated, steps};
+
+/// Stories of pages that are played one after the other; each story begins with nothing asked.
+const STORIES: [&[&str]; 3] = [&["README.md"], &["docs/kubectl.md"], &["docs/requester.md", "docs/approver.md"]];
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![documented_sessions_match_the_output]
+}
+
+async fn documented_sessions_match_the_output(env: Arc<Env>) -> Outcome {
+    let values = json!({"bindableRoles": {"clusterRoles": ["view", "edit", "admin"], "roles": ["debug"]}});
+    let (ground, _permit) = env.own_ground(values).await?;
+    let (cluster, root) = (ground.cluster(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    playground::namespaces(cluster).await?;
+    playground::examples(cluster, &root.join("examples")).await?;
+    let desk = cluster.directory().join("sessions");
+    fs::create_dir_all(&desk)?;
+    symlink(root.join("examples"), desk.join("examples"))?;
+    for story in STORIES {
+        let mut names = BTreeMap::new();
+        for name in story {
+            play(cluster, &desk, &root.join(name), &mut names).await.map_err(|error| format!("{name}: {error}"))?;
+        }
+        let everything = ["delete", "roleactivationrequests,activationdecisions", "--all", "-A", "--timeout=30s"];
+        cluster.run(ADMIN, &everything).await?.ok()?;
+    }
+    Ok(())
+}
+
+/// Types what a page says and holds what is printed against it. `names`: what stands for what.
+async fn play(cluster: &Cluster, desk: &Path, page: &Path, names: &mut BTreeMap<String, String>) -> Outcome {
+    let text = fs::read_to_string(page)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let steps = steps(&text);
+    ensure!(steps.len() > 5, "only {} commands were found", steps.len());
+    let blesses = std::env::var_os("BLESS").is_some();
+    let (mut printed, mut differs) = (Vec::new(), false);
+    for step in &steps {
+        let typed = names.iter().fold(step.command.clone(), |typed, (then, now)| typed.replace(then, now));
+        let said = shell(cluster, desk, &step.user, &typed).await?;
+        let expected = lines.get(step.output.clone()).unwrap_or_default().join("\n");
+        names.extend(generated(&expected).into_iter().zip(generated(&said)));
+        let (wanted, got) = (form(&expected), form(&said));
+        differs |= wanted != got;
+        ensure!(blesses || wanted == got, "'$ {}' printed\n{said}\ninstead of\n{expected}\n({got:?}\n {wanted:?})", step.command);
+        printed.push((step.output.clone(), said));
+    }
+    if differs {
+        // All of it, so that the times of a page fit together. The text's own names stay: later commands use them.
+        for (place, said) in printed.into_iter().rev() {
+            let said = names.iter().fold(said, |said, (then, now)| said.replace(now, then));
+            lines.splice(place, said.trim_end().lines().map(str::to_owned));
+        }
+        fs::write(page, lines.join("\n") + "\n")?;
+    }
+    Ok(())
+}
+
+/// What a shell prints when somebody types this who has everybody's contexts, his own the current one.
+async fn shell(cluster: &Cluster, desk: &Path, user: &str, typed: &str) -> Result<String, Error> {
+    let mut config: Value = serde_json::from_slice(&fs::read(cluster.kubeconfig())?)?;
+    config["current-context"] = json!(user);
+    let kubeconfig = desk.join(format!("{user}.kubeconfig"));
+    fs::write(&kubeconfig, config.to_string())?;
+    let plugin = program("kubectl-jit")?.parent().ok_or("the plugin is nowhere")?.display().to_string();
+    let script = format!("cd '{}'; PATH=\"{plugin}:$PATH\"; {{ {typed}\n}} 2>&1", desk.display());
+    let said = cluster.program(user, Path::new("sh"))?.env("KUBECONFIG", &kubeconfig).args(["-c", &script]).output().await?;
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+}
