@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
+    cluster_fixture::Ground,
     common::AtOnce,
     figures::{Spread, ms, pace, since},
-    cluster_fixture::Ground,
     places::{NAMESPACES, namespace},
 };
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::Args;
 
 use crate::{
-    Failure,
+    Failure, baseline,
+    cluster_fixture::{Ground, Setting},
     common::AtOnce,
     figures::{self, Spread},
     guarded::{self, Guarded},

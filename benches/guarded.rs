@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
-    common::AtOnce,
-    figures::{Spread, ms, pace, since},
     baseline::{DELETIONS, WORKERS, a_second, spread, status},
     cluster_fixture::{Ground, Setting},
+    common::AtOnce,
+    figures::{Spread, ms, pace, since},
     places::{PEOPLE, namespace, offer_name, person},
 };
 
