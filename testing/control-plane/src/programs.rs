@@ -2,31 +2,40 @@
 //!
 //! cargo hands a test the programs of its own package only. `make` builds the others before it, and this makes sure of it.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use crate::{Error, Result};
 
+/// The product's programs.
+const ALL: [&str; 2] = ["jit-rbac", "kubectl-jit"];
+const BUILD: &str = "run 'make build', or for measurements 'make release'";
+
 /// The program of this name beside the one that runs: in `target/debug` for tests, in `target/release` for measurements. It is an error
-/// if there is none, or if a source file of it has changed since.
+/// if there is none, or if a source file of it has changed since. Both are looked at once, early: what is edited while tests run is no fault.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let running = env::current_exe().map_err(Error::io("find the running program"))?;
-    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
-    // Tests and measurements run in the folder `deps`.
-    let beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&file));
-    let program = beside
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::State(format!("the program {name} is not built beside {}: {BUILD}", running.display())))?;
-    match newer_source(&program) {
-        None => Ok(program),
-        Some(source) => Err(Error::State(format!("the program {} is older than {source}: {BUILD}", program.display()))),
-    }
+    static FOUND: LazyLock<BTreeMap<&str, Result<PathBuf, String>>> = LazyLock::new(|| ALL.map(|name| (name, find(name))).into());
+    let found = FOUND.get(name).cloned().unwrap_or_else(|| Err(format!("{name} is no program of the product")));
+    found.map_err(Error::State)
 }
 
-const BUILD: &str = "run 'make build', or for measurements 'make release'";
+fn find(name: &str) -> Result<PathBuf, String> {
+    let running = env::current_exe().map_err(|error| format!("cannot find the running program: {error}"))?;
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    // Tests and measurements run in the folder `deps`.
+    let mut beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&file));
+    let program = beside
+        .find(|path| path.is_file())
+        .ok_or_else(|| format!("the program {name} is not built beside {}: {BUILD}", running.display()))?;
+    match newer_source(&program) {
+        None => Ok(program),
+        Some(source) => Err(format!("the program {} is older than {source}: {BUILD}", program.display())),
+    }
+}
 
 /// A source file that is newer than the program that was built from it, by what cargo writes beside the program; none where nothing is known.
 fn newer_source(program: &Path) -> Option<String> {

@@ -1,4 +1,5 @@
-//! Work on the request (`src/operator/controller/requests/`), call by call: gather, decide, apply, report; and the way of a replica that stands by.
+//! Work on the request (`src/operator/controller/requests/`), call by call: gather, decide, apply, report; and the way of a replica that stands
+//! by.
 
 use crate::{
     call::{Call, Kind},
