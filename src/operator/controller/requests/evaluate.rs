@@ -139,8 +139,8 @@ impl Requests {
 
     /// Evaluates again where the verdict rests on what may be stale and must not.
     async fn verify<'t>(&'t self, key: &Key, mut decided: Box<Decided<'t>>) -> Result<Step<'t>, RequestError> {
-        // A grant that continues may rest on caches, since whatever they lack revokes it when its watch delivers it. A denial may not, and a
-        // new grant rests on what was read just now.
+        // A grant that continues may rest on caches, since whatever they lack revokes it when its watch delivers it. A denial may not, and
+        // a new grant rests on what was read just now.
         if !may_rest_on_caches(&decided.evaluated.verdict) {
             decided.as_of = AsOf::Now;
             decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, AsOf::Now).await?;

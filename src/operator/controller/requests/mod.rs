@@ -1,6 +1,6 @@
 //! Requests: gather, decide, apply, report.
 //!
-//! The leader (the holder of the Lease) decides every request. A standby replica only removes RoleBindings, and only those that the leader
+//! The leader (the holder of the Lease) decides every request. A standby replica only removes bindings, and only those that the leader
 //! has left.
 //!
 //! ```text
@@ -122,7 +122,7 @@ pub struct Requests {
     turns: Turns<(String, String, Identity)>,
     /// One undecided request of a person at a time where their requests are limited (invariant 27).
     people: Turns<Identity>,
-    /// Requests whose decisions the next reconciliation must list with a consistent read: they were granted before such a list was complete.
+    /// Requests whose decisions the next reconciliation must list with a consistent read: they were granted before such a list.
     unlisted: std::sync::Mutex<HashSet<Key>>,
     /// Since when a binding should have been removed that the leader has left.
     overdue: std::sync::Mutex<HashMap<Key, DateTime<Utc>>>,
