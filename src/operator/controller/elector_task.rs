@@ -100,7 +100,7 @@ mod tests {
         }
 
         async fn changed(&self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
 
         fn held_by_another(&self) {}

@@ -1,6 +1,6 @@
 //! Requests: gather, decide, apply, report.
 //!
-//! The leader (the holder of the Lease) decides every request. A standby replica only removes RoleBindings, and only those that the leader
+//! The leader (the holder of the Lease) decides every request. A standby replica only removes bindings, and only those that the leader
 //! has left.
 //!
 //! ```text
