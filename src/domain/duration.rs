@@ -2,12 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{
-    emergency,
-    facts::Object,
-    refusal::Refusal,
-    settings::Settings,
-};
+use super::{emergency, facts::Object, refusal::Refusal, settings::Settings};
 use api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
 
 /// The bounds of a policy; what is absent does not bound.

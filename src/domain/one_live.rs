@@ -1,11 +1,6 @@
 //! One live request per person, eligibility and namespace (api rule 12).
 
-use super::{
-    facts::RequestFacts,
-    peers::Peer,
-    person::Identities,
-    refusal::Refusal,
-};
+use super::{facts::RequestFacts, peers::Peer, person::Identities, refusal::Refusal};
 use api::{Reason, Stamp, State};
 
 /// The refusal, if another live request of the same person goes before this one. A running grant is never displaced; otherwise the

@@ -106,7 +106,11 @@ pub(super) fn describe_grant(role: &RoleRef, namespace: &str, deadline: DateTime
 }
 
 /// The instant at which time alone can change a running grant: its end, that of the eligibility, or the deadline of its review.
-pub(super) fn requeue_at(deadline: DateTime<Utc>, eligibility: &Object<RoleEligibilitySpec>, review: Option<&ReviewStatus>) -> DateTime<Utc> {
+pub(super) fn requeue_at(
+    deadline: DateTime<Utc>,
+    eligibility: &Object<RoleEligibilitySpec>,
+    review: Option<&ReviewStatus>,
+) -> DateTime<Utc> {
     let due = review.filter(|review| review.state == ReviewState::Owed).map(|review| review.deadline);
     [eligibility.spec.end_time, due].into_iter().flatten().chain([deadline]).min().unwrap_or(deadline)
 }

@@ -335,7 +335,9 @@ fn no_file_depends_on_itself_through_others() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &Path| std::fs::read_to_string(root.join(file)).ok();
     let circles: Vec<_> = CRATES.iter().flat_map(|file| Modules::load(Path::new(file), &read).circles()).collect();
-    let is_within = |circle: &BTreeMap<String, Vec<String>>, files: &[&str]| circle.keys().all(|file| files.iter().any(|known| file.starts_with(known)));
+    let is_within = |circle: &BTreeMap<String, Vec<String>>, files: &[&str]| {
+        circle.keys().all(|file| files.iter().any(|known| file.starts_with(known)))
+    };
 
     let mut report = String::new();
     for circle in circles.iter().filter(|circle| !KNOWN.iter().any(|(files, _)| is_within(circle, files))) {
@@ -371,7 +373,8 @@ fn a_circle_is_found_however_it_is_written() {
     ] {
         assert_eq!(circles_of(&[lib, one, ("two.rs", two)]), circle, "{two}");
     }
-    let below = [("lib.rs", "mod deep;"), ("deep/mod.rs", "mod low; const A: u8 = low::B;"), ("deep/low.rs", "pub const B: u8 = super::A;")];
+    let below =
+        [("lib.rs", "mod deep;"), ("deep/mod.rs", "mod low; const A: u8 = low::B;"), ("deep/low.rs", "pub const B: u8 = super::A;")];
     assert_eq!(circles_of(&below), [["deep/low.rs", "deep/mod.rs"]]);
 }
 

@@ -17,8 +17,7 @@ use crate::{
 };
 use api::{ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec};
 use domain::{
-    Lookup, Object, Settings, acting, convert, duration, eligibility, evidence,
-    namespace,
+    Lookup, Object, Settings, acting, convert, duration, eligibility, evidence, namespace,
     person::Identities,
     policy, requirements,
     settings::GuardedLabels,

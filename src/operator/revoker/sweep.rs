@@ -10,8 +10,8 @@ use tracing::{info, warn};
 
 use super::{
     Revoker, Sight,
-    front::AT_ONCE,
     end::{Ended, Proof},
+    front::AT_ONCE,
     index::Known,
 };
 use api::names;
