@@ -5,14 +5,13 @@ use std::path::Path;
 use clap::Args;
 
 use crate::{
-    Failure,
+    Failure, baseline,
+    cluster_fixture::{Ground, Setting},
     figures::{self, Spread},
-    floor,
-    ground::{Ground, Setting},
     guarded::{self, Guarded},
-    history, ours,
+    history,
     places::{LIMITED, UNLIMITED},
-    plugin,
+    plugin, product,
     report::{Baseline, Goal, Report},
 };
 
@@ -63,7 +62,7 @@ struct Floors {
     latency: Spread,
     create: Spread,
     spread: Spread,
-    at_once: ours::AtOnce,
+    at_once: product::AtOnce,
     one_write: f64,
     three_writes: f64,
 }
@@ -71,14 +70,14 @@ struct Floors {
 async fn floors(ground: &Ground, options: &Options) -> Result<Floors, Failure> {
     eprintln!("floor: a plain client");
     // Connections, caches and the API server's own start are nobody's figure.
-    floor::latency(ground, "warm", 100).await?;
-    let latency = floor::latency(ground, "latency", options.latency).await?;
-    let create = floor::creates(ground, options.latency).await?;
-    let one_write = floor::rate_of_one_write(ground, options.rate).await?;
-    let three_writes = floor::rate_of_three_writes(ground, options.rate).await?;
-    let spread = floor::lateness(ground, "spread", options.spread).await?;
-    let at_once = floor::at_once(ground, "at-once", options.at_once).await?;
-    floor::clear(ground).await?;
+    baseline::latency(ground, "warm", 100).await?;
+    let latency = baseline::latency(ground, "latency", options.latency).await?;
+    let create = baseline::creates(ground, options.latency).await?;
+    let one_write = baseline::rate_of_one_write(ground, options.rate).await?;
+    let three_writes = baseline::rate_of_three_writes(ground, options.rate).await?;
+    let spread = baseline::lateness(ground, "spread", options.spread).await?;
+    let at_once = baseline::at_once(ground, "at-once", options.at_once).await?;
+    baseline::clear(ground).await?;
     Ok(Floors { latency, create, spread, at_once, one_write, three_writes })
 }
 
@@ -87,7 +86,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
     report.add("memory of the leader, nothing active", "MiB", Baseline::NONE, ground.memory().await?, Goal::None);
 
     eprintln!("ours: latency");
-    let automatic = ours::automatic(ground, options.latency).await?;
+    let automatic = product::automatic(ground, options.latency).await?;
     let binding = |q| Baseline::both(floor.latency.at(q), guarded.latency.at(q));
     for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
         let name = format!("request created to binding observed, {}", figures::name(q));
@@ -101,26 +100,26 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
         let name = format!("creation of a request, with admission, {}", figures::name(q));
         report.add(&name, "ms", Baseline::both(floor.create.at(q), guarded.create.at(q)), automatic.create.at(q), goal);
     }
-    let approved = ours::approved(ground, options.latency).await?;
+    let approved = product::approved(ground, options.latency).await?;
     for q in [0.5, 0.99] {
         let name = format!("approval created to binding observed, {}", figures::name(q));
         report.add(&name, "ms", binding(q), approved.at(q), Goal::None);
     }
 
     eprintln!("ours: rate and writes");
-    let rate = ours::rate(ground, options.rate).await?;
+    let rate = product::rate(ground, options.rate).await?;
     let name = "activations per second, 16 at once";
     report.add(name, "1/s", Baseline::both(floor.three_writes, guarded.rate), rate.a_second, Goal::AtLeastGuarded(0.6));
     report.add("the same, beside one write each", "1/s", Baseline::floor(floor.one_write), rate.a_second, Goal::None);
     writes("16 at once", &rate.cost, report);
 
     eprintln!("ours: ends");
-    let spread = ours::lateness(ground, options.spread).await?;
+    let spread = product::lateness(ground, options.spread).await?;
     for q in [0.5, 0.99] {
         let name = format!("deadline to binding gone, ten a second, {}", figures::name(q));
         report.add(&name, "ms", Baseline::both(floor.spread.at(q), guarded.spread.at(q)), spread.at(q), Goal::AtMostGuarded(1.3));
     }
-    let at_once = ours::at_once(ground, options.at_once).await?;
+    let at_once = product::at_once(ground, options.at_once).await?;
     let name = format!("{} grants end in one second: first to last gone", options.at_once);
     let baseline = Baseline::both(floor.at_once.first_to_last, guarded.at_once.first_to_last);
     report.add(&name, "ms", baseline, at_once.ends.first_to_last, Goal::AtMostGuarded(1.3));
@@ -130,7 +129,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
 
     for (number, active) in options.active.iter().enumerate() {
         eprintln!("ours: {active} active");
-        ours::fill(ground, *active).await?;
+        product::fill(ground, *active).await?;
         let idle = ground.idle().await?;
         let goals = match active {
             5_000 => (Goal::AtMost(60.0), Goal::AtMost(1.0)),
@@ -139,10 +138,10 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
         report.add(&format!("memory of the leader, {active} active"), "MiB", Baseline::NONE, ground.memory().await?, goals.0);
         report.add(&format!("CPU of the leader, idle, {active} active"), "%", Baseline::NONE, idle, goals.1);
         if number + 1 == options.active.len() {
-            let list = floor::list(ground).await?;
+            let list = baseline::list(ground).await?;
             let ours = ground.start_up().await?.took;
             report.add(&format!("start to the last timer armed, {active} active"), "ms", Baseline::floor(list), ours, Goal::None);
-            let cost = ours::cost_of(ground, options.spread).await?;
+            let cost = product::cost_of(ground, options.spread).await?;
             writes(&format!("beside {active} active"), &cost, report);
         }
     }
@@ -154,7 +153,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
 }
 
 /// Four writes and one Event are what an automatic grant and its end need.
-fn writes(when: &str, cost: &ours::Cost, report: &mut Report) {
+fn writes(when: &str, cost: &product::Cost, report: &mut Report) {
     report.add(&format!("writes per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.writes, Goal::AtMost(4.0));
     report.add(&format!("Events per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.events, Goal::AtMost(1.0));
 }
@@ -165,20 +164,20 @@ async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report:
     let offers = [("automatic", UNLIMITED), ("with limits and a cooldown", LIMITED)];
     let mut before = Vec::new();
     for (_, offer) in &offers {
-        before.push(ours::under(ground, options.latency, offer).await?);
+        before.push(product::under(ground, options.latency, offer).await?);
     }
     history::add(ground, options.completed).await?;
     ground.calm().await?;
     for ((name, offer), before) in offers.iter().zip(before) {
-        let after = ours::under(ground, options.latency, offer).await?;
+        let after = product::under(ground, options.latency, offer).await?;
         let name = format!("call to binding observed, {name}, {} completed, p50; the floor is none", options.completed);
         report.add(&name, "ms", Baseline::floor(before.asked_to_seen.at(0.5)), after.asked_to_seen.at(0.5), Goal::AtMostFloor(1.3));
     }
 
     eprintln!("ours: {} active", options.start_at);
-    ours::fill(ground, options.start_at).await?;
+    product::fill(ground, options.start_at).await?;
     ground.settle().await?;
-    let (ends, start) = tokio::join!(ours::lateness(ground, options.spread), ground.start_up());
+    let (ends, start) = tokio::join!(product::lateness(ground, options.spread), ground.start_up());
     start?;
     let name = format!("latest end while a replica starts beside {} active; the floor is p99", options.start_at);
     report.add(&name, "ms", Baseline::floor(floor.spread.at(0.99)), ends?.at(1.0), Goal::AtMostFloor(2.0));

@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
+    baseline::{DELETIONS, WORKERS, a_second, spread, status},
+    cluster_fixture::{Ground, Setting},
     figures::{Spread, ms, pace, since},
-    floor::{DELETIONS, WORKERS, a_second, spread, status},
-    ground::{Ground, Setting},
-    ours::AtOnce,
     places::{PEOPLE, namespace, offer_name, person},
+    product::AtOnce,
 };
 
 /// Connections of a hundred people are nobody's figure.

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    ground::Ground,
-    ours,
+    cluster_fixture::Ground,
     places::{NAMESPACES, PEOPLE, namespace, person},
+    product,
 };
 
 /// Writes of one transaction: as many as etcd takes.
@@ -43,7 +43,7 @@ pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
 
 /// One that the product has completed, as it is stored.
 async fn completed(ground: &Ground) -> Result<Value, Failure> {
-    let name = ours::pass(ground, 1).await?.pop().ok_or("nothing has passed")?;
+    let name = product::pass(ground, 1).await?.pop().ok_or("nothing has passed")?;
     let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
     let found = api.list(&kube::api::ListParams::default().fields(&format!("metadata.name={name}"))).await?;
     let mut stored = serde_json::to_value(found.items.first().ok_or("it is gone")?)?;

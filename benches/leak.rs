@@ -8,11 +8,12 @@ use clap::Args;
 use kube::{Api, core::PartialObjectMeta, runtime::watcher};
 
 use crate::{
-    Failure, figures,
-    ground::{Ground, Setting},
-    growth, ours,
+    Failure,
+    cluster_fixture::{Ground, Setting},
+    figures, growth,
+    observed_events::Sightings,
+    product,
     report::{Baseline, Goal, Report},
-    sightings::Sightings,
 };
 
 /// How many come and go before the next begin, so that none waits long for its deletion.
@@ -41,7 +42,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     for after in &options.came_and_went {
         while gone < *after {
             let batch = BATCH.min(after - gone);
-            let passed = ours::pass(&ground, batch).await?;
+            let passed = product::pass(&ground, batch).await?;
             // The operator deletes a few at a time, and meanwhile the next come.
             all_gone(&stored, std::mem::replace(&mut before, passed)).await?;
             gone += batch;

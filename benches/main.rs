@@ -3,21 +3,21 @@
 //! Without a command it is held against the floor of a plain client (`make bench`); `scale` is `make bench-scale`, `leak` is `make bench-leak`.
 //! Figures go to the screen and to `target/bench`.
 
+mod baseline;
+mod cluster_fixture;
 mod compare;
 mod figures;
-mod floor;
-mod ground;
 mod growth;
 mod guarded;
 mod history;
 mod leak;
-mod ours;
+mod observed_events;
 mod places;
 mod plugin;
 mod process;
+mod product;
 mod report;
 mod scale;
-mod sightings;
 
 use std::{error::Error, path::Path};
 

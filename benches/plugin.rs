@@ -5,7 +5,7 @@ use std::time::Instant;
 use control_plane::{program, wait_for_ok};
 use serde_json::json;
 
-use crate::{Failure, figures::Spread, ground::Ground};
+use crate::{Failure, cluster_fixture::Ground, figures::Spread};
 
 /// Eligibilities besides those of the other measures.
 pub const ELIGIBILITIES: usize = 1_000;

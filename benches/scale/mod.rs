@@ -19,9 +19,10 @@ use self::{
 };
 use crate::{
     Failure,
-    ground::{Ground, Setting},
-    growth, ours,
+    cluster_fixture::{Ground, Setting},
+    growth,
     places::PASSING,
+    product,
     report::{Baseline, Goal, Report},
 };
 
@@ -80,7 +81,7 @@ async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     ground.each_request(&selectors::ended_states(), |_| there += 1).await?;
     eprintln!("{} are active, {there} have ended", lasting(&ground)?);
     while there < ended {
-        there += ours::pass(&ground, CHUNK.min(ended - there)).await?.len();
+        there += product::pass(&ground, CHUNK.min(ended - there)).await?.len();
         eprintln!("{there} have ended");
     }
     held.begun(lasting(&ground)?);

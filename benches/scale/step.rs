@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use super::{CHUNK, Options, lasting, measures::Measure, record::Held};
-use crate::{Failure, floor::a_second, ground::Ground, ours, process};
+use crate::{Failure, baseline::a_second, cluster_fixture::Ground, process, product};
 
 /// How long the activations last of which the latency is taken: they are over before the ends are looked at.
 const SAMPLE: &str = "10s";
@@ -35,12 +35,12 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, options: &
         held.note(active, ended, &[(Measure::StartUp, started.took), (Measure::StartedMemory, started.memory)])?;
     }
     if is_missing(Measure::CreatedToSeen) {
-        let taken = ours::one_by_one(ground, options.latency, SAMPLE, || ground.places.passing()).await?;
+        let taken = product::one_by_one(ground, options.latency, SAMPLE, || ground.places.passing()).await?;
         let figures = [(Measure::CreatedToSeen, taken.created_to_seen.at(0.5)), (Measure::AskedToSeen, taken.asked_to_seen.at(0.5))];
         held.note(active, ended, &figures)?;
     }
     if is_missing(Measure::DeadlineToGone) {
-        let lateness = ours::lateness(ground, options.latency).await?;
+        let lateness = product::lateness(ground, options.latency).await?;
         held.note(active, ended, &[(Measure::DeadlineToGone, lateness.at(0.5))])?;
     }
     Ok(())
@@ -54,7 +54,7 @@ async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
     }
     let mut there = before;
     while there < to {
-        ours::more(ground, CHUNK.min(to - there)).await?;
+        product::more(ground, CHUNK.min(to - there)).await?;
         there = lasting(ground)?;
         eprintln!("  {there} are active");
     }

@@ -1,7 +1,7 @@
 //! Approval: stages, quorum, shortening, and everything that is no approval.
 
-mod attacks;
-mod stale;
+mod stale_approvals;
+mod unauthorized_approvers;
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, TestCase, approved_by, eligibility},
-    looks::{did, refused, says, until},
+    status_helpers::{did, refused, says, until},
     test_cases,
 };
 
@@ -24,8 +24,8 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         inv_29_a_request_that_nobody_decides_times_out,
         a_word_against_it_ends_a_waiting_request,
     ];
-    all.extend(stale::test_cases());
-    all.extend(attacks::test_cases());
+    all.extend(stale_approvals::test_cases());
+    all.extend(unauthorized_approvers::test_cases());
     all
 }
 

@@ -1,19 +1,19 @@
 //! What the operator costs, what it asks for and what it could do, as the API server tells it.
 
-mod cost;
+mod audit_annotations;
 mod inspector;
-mod measured;
-mod notes;
-mod reach;
-mod rules;
+mod measurements;
+mod operator_permissions;
+mod rbac_rules;
+mod write_count;
 
 pub use inspector::{Inspector, conclude};
-pub use measured::{Calls, is, measured};
+pub use measurements::{Calls, is, measured};
 
 use crate::{env::TestCase, test_cases};
-use cost::*;
-use notes::*;
-use reach::*;
+use audit_annotations::*;
+use operator_permissions::*;
+use write_count::*;
 
 /// User name of the controllers.
 pub const CONTROLLER: &str = "system:serviceaccount:jit-system:jit-rbac-controller";

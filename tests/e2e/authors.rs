@@ -1,16 +1,16 @@
 //! Who may make people eligible: only somebody who may bind the role wherever they become eligible (T15, T16), and nobody by a
 //! label of a namespace that selectors rely on (T20).
 
-mod checked;
-mod labels;
+mod denied_writes;
 pub mod matrix;
-mod stories;
+mod namespace_labels;
+mod stale_author_check;
 
 use crate::{env::TestCase, test_cases};
-use checked::*;
-use labels::*;
+use denied_writes::*;
 use matrix::*;
-use stories::*;
+use namespace_labels::*;
+use stale_author_check::*;
 
 /// People who write eligibilities and policies, each with another right to bind; see [`matrix::Authors::prepare`].
 pub const AUTHORS: [&str; 6] = ["author-none", "author-one", "author-all", "author-everywhere", "author-other", "author-holder"];

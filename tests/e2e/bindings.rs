@@ -1,10 +1,10 @@
 //! The granted binding and its end, where the policy that guards it is away or does not help.
 
-mod altered;
-mod down;
-mod held;
-mod planted;
-mod removed;
+mod deleted_objects;
+mod edited_bindings;
+mod forged_bindings;
+mod operator_down;
+mod stuck_finalizer;
 
 use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
@@ -13,11 +13,11 @@ use crate::{
     env::{Ground, Outcome, SOON, TestCase},
     test_cases,
 };
-use altered::*;
-use down::*;
-use held::*;
-use planted::*;
-use removed::*;
+use deleted_objects::*;
+use edited_bindings::*;
+use forged_bindings::*;
+use operator_down::*;
+use stuck_finalizer::*;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![

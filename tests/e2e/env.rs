@@ -1,4 +1,4 @@
-//! The environment of a test: the shared control plane or its own one, a namespace, people, eligibilities and policies.
+//! The environment of a test: the shared control plane or its own one, a namespace, users, eligibilities and policies.
 
 use std::{
     future::Future,
@@ -22,7 +22,7 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-pub use crate::ground::{Ground, Setting};
+pub use crate::cluster_fixture::{Ground, Setting};
 use crate::{bindings, soak};
 
 /// Why a test failed.

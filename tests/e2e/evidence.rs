@@ -1,7 +1,7 @@
-//! How somebody signed in, and as whom: real ID tokens with `amr`, `acr`, `auth_time`, groups and uid.
+//! Sign-in evidence: real ID tokens with `amr`, `acr`, `auth_time`, groups and uid.
 
-mod asked;
-mod identity;
+mod policy_requirements;
+mod token_identity;
 
 use chrono::Utc;
 use control_plane::SignIn;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     env::{Error, Outcome, Scene, TestCase, automatic, eligibility},
-    looks::Person,
+    status_helpers::Person,
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    [asked::test_cases(), identity::test_cases()].concat()
+    [policy_requirements::test_cases(), token_identity::test_cases()].concat()
 }
 
 /// Where the plane's API server puts the claims.

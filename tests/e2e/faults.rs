@@ -1,16 +1,16 @@
-//! What fails around a grant: the operator's processes, its webhook, the API server.
+//! Faults around a grant: processes of the operator, its webhook, the API server, etcd.
 
-mod apiserver;
-pub mod clock;
-mod etcd;
-mod greeting;
-mod killed;
-pub mod lives;
-mod many;
-mod memory;
-mod random;
-mod record;
-mod webhook;
+mod apiserver_down;
+pub mod clock_skew;
+mod etcd_restored;
+mod guard_record_lost;
+mod kill_at_each_step;
+mod kill_at_random;
+mod many_expirations;
+mod memory_limits;
+pub mod process_lifetimes;
+mod webhook_bad_certificate;
+mod webhook_down;
 
 use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
@@ -22,19 +22,19 @@ use crate::{
     audit::Calls,
     ensure,
     env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase},
+    grant_helpers::{text, time},
     test_cases,
-    ways::{text, time},
 };
-use apiserver::*;
-use clock::*;
-use etcd::*;
-use greeting::*;
-use killed::*;
-use many::*;
-use memory::*;
-use random::*;
-use record::*;
-use webhook::*;
+use apiserver_down::*;
+use clock_skew::*;
+use etcd_restored::*;
+use guard_record_lost::*;
+use kill_at_each_step::*;
+use kill_at_random::*;
+use many_expirations::*;
+use memory_limits::*;
+use webhook_bad_certificate::*;
+use webhook_down::*;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![

@@ -1,8 +1,8 @@
 //! The life of a grant, as a requester, an approver and a revoker see it.
 
-mod deleting;
-mod endings;
-mod shown;
+mod revocation;
+mod status_and_events;
+mod terminating_objects;
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, TestCase, approved_by, automatic, eligibility},
-    looks::{did, refused, says},
+    status_helpers::{did, refused, says},
     test_cases,
 };
 
@@ -27,9 +27,9 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         a_generated_name_makes_a_request_of_its_own,
         t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it,
     ];
-    all.extend(deleting::test_cases());
-    all.extend(endings::test_cases());
-    all.extend(shown::test_cases());
+    all.extend(terminating_objects::test_cases());
+    all.extend(revocation::test_cases());
+    all.extend(status_and_events::test_cases());
     all
 }
 

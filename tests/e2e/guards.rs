@@ -1,7 +1,7 @@
-//! The guards are weakened, one after the other or all at once, while the operator runs and while it does not.
+//! The admission guards are weakened, one by one or all at once, while the operator runs and while it does not.
 
-mod down;
-mod weakened;
+mod changed_while_down;
+mod weakened_guards;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
     ensure,
     env::{Env, Error, Ground, Outcome, Scene, TestCase, automatic, eligibility},
     faults::{alone, kill_all, start_all},
+    grant_helpers::time,
     test_cases,
-    ways::time,
 };
-use down::*;
-use weakened::*;
+use changed_while_down::*;
+use weakened_guards::*;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![

@@ -6,32 +6,32 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 #![allow(clippy::wildcard_imports, reason = "a subject lists the test cases of its files")]
 
-mod access;
+mod admission_policies;
+mod api_faults;
 mod approvals;
 mod audit;
 mod authors;
-mod beyond;
 mod bindings;
-mod calls;
+mod blocking_webhook;
+mod cluster_fixture;
 mod env;
 mod evidence;
 mod faults;
-mod flood;
-mod floor;
-mod gate;
+mod grant_helpers;
 mod grants;
-mod ground;
 mod guards;
-mod looks;
-mod people;
+mod identity;
+mod jit_access_chart;
+mod known_limits;
 mod plugin;
 mod refusals;
 mod replicas;
+mod request_flood;
 mod retention;
 mod settings;
 mod soak;
+mod status_helpers;
 mod transcripts;
-mod ways;
 
 use std::{
     process::ExitCode,
@@ -51,7 +51,7 @@ const AGAINST_TIME_AT_A_TIME: usize = env::OWN_PLANES;
 static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn main() -> ExitCode {
-    if let Some(code) = faults::clock::replica() {
+    if let Some(code) = faults::clock_skew::replica() {
         return code;
     }
     let arguments = Arguments::from_args();
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         |threads: usize| Arguments { test_threads: Some(arguments.test_threads.unwrap_or(threads).min(threads)), ..arguments.clone() };
     let env = Arc::new(Env::new());
     let trials = |cases: Vec<(&'static str, TestCase)>| cases.into_iter().map(|(name, case)| trial(&env, name, case)).collect::<Vec<_>>();
-    let long = trials(calls::long_test_cases()).into_iter().map(|trial| trial.with_ignored_flag(true));
+    let long = trials(api_faults::long_test_cases()).into_iter().map(|trial| trial.with_ignored_flag(true));
     let against_time = trials(against_time()).into_iter().chain(long).collect();
     let conclusions =
         [libtest_mimic::run(&at_most(AT_A_TIME), trials(all())), libtest_mimic::run(&at_most(AGAINST_TIME_AT_A_TIME), against_time)];
@@ -74,17 +74,17 @@ fn main() -> ExitCode {
 
 fn all() -> Vec<(&'static str, TestCase)> {
     [
-        access::test_cases(),
+        jit_access_chart::test_cases(),
         approvals::test_cases(),
         audit::test_cases(),
         authors::test_cases(),
-        beyond::test_cases(),
+        known_limits::test_cases(),
         bindings::test_cases(),
         evidence::test_cases(),
         retention::test_cases(),
-        floor::test_cases(),
+        admission_policies::test_cases(),
         grants::test_cases(),
-        people::test_cases(),
+        identity::test_cases(),
         plugin::test_cases(),
         refusals::test_cases(),
         settings::test_cases(),
@@ -99,12 +99,12 @@ fn all() -> Vec<(&'static str, TestCase)> {
 fn against_time() -> Vec<(&'static str, TestCase)> {
     [
         bindings::against_time(),
-        floor::against_time(),
-        calls::test_cases(),
+        admission_policies::against_time(),
+        api_faults::test_cases(),
         guards::test_cases(),
         replicas::test_cases(),
         faults::test_cases(),
-        flood::test_cases(),
+        request_flood::test_cases(),
         soak::test_cases(),
     ]
     .into_iter()

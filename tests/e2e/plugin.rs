@@ -1,15 +1,15 @@
-//! `kubectl jit`, each command as the right user and as a wrong one, with no rights but those of a requester.
+//! `kubectl jit`: each command as the right user and as a wrong one, with only the permissions of a requester.
 
-mod ask;
 mod credentials;
-mod ends;
-mod narrow;
-mod people;
-mod runs;
-mod shown;
+mod decisions;
+mod namespaced_rights;
+mod output;
+mod requests;
+mod run;
 mod sign_in;
-mod terminal;
-mod watched;
+mod small_terminal;
+mod watch;
+mod whoami_and_check;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,16 +25,16 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     [
-        ask::test_cases(),
+        requests::test_cases(),
         credentials::test_cases(),
-        ends::test_cases(),
-        narrow::test_cases(),
-        people::test_cases(),
-        runs::test_cases(),
-        shown::test_cases(),
+        decisions::test_cases(),
+        namespaced_rights::test_cases(),
+        whoami_and_check::test_cases(),
+        run::test_cases(),
+        output::test_cases(),
         sign_in::test_cases(),
-        terminal::test_cases(),
-        watched::test_cases(),
+        small_terminal::test_cases(),
+        watch::test_cases(),
     ]
     .into_iter()
     .flatten()

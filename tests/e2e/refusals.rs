@@ -2,13 +2,13 @@
 //!
 //! What kubectl really printed is written to `refusals.md` in cargo's folder for tests, from where the documentation takes it.
 
-mod admins;
 mod authors;
-mod changes;
 mod decisions;
-mod limits;
+mod eligibilities_and_policies;
+mod existing_requests;
+mod immutable_fields;
+mod invalid_configuration;
 mod requests;
-mod start;
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +27,13 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     [
-        admins::test_cases(),
+        eligibilities_and_policies::test_cases(),
         authors::test_cases(),
-        changes::test_cases(),
+        immutable_fields::test_cases(),
         decisions::test_cases(),
-        limits::test_cases(),
+        existing_requests::test_cases(),
         requests::test_cases(),
-        start::test_cases(),
+        invalid_configuration::test_cases(),
     ]
     .into_iter()
     .flatten()

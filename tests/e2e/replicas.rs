@@ -7,12 +7,12 @@ use control_plane::{ADMIN, wait_for, wait_for_ok};
 
 use crate::{
     audit::{self, Calls, measured},
+    blocking_webhook::Gate,
     ensure,
     env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase, automatic, eligibility},
     faults::{alone, holder, kill_all, nothing_lasts, start_all, until},
-    gate::Gate,
+    grant_helpers::{Granted, each, text},
     test_cases,
-    ways::{Granted, each, text},
 };
 
 /// Latest end of a grant whose deadline the holder of the Lease does not live to see (api rule 9, with room for a busy machine).

@@ -11,8 +11,8 @@ use crate::{
     ensure,
     env::{Env, Outcome, SOON, Scene, TestCase, approved_by, automatic, eligibility},
     faults::{alone, kill_all, start_all, until},
+    grant_helpers::time,
     test_cases,
-    ways::time,
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {

@@ -1,15 +1,15 @@
-//! What admins can set, one test a setting: what it refuses, what it lets through, and what people are told.
+//! The settings of administrators, one test per setting: what each denies, what it allows, and what users see.
 
-mod chart;
-mod eligibilities;
-mod emergencies;
+mod chart_values;
+mod eligibility_rules;
+mod emergency;
 mod extensions;
-mod hours;
 mod limits;
+mod open_watches;
 mod requirements;
-mod roles;
-mod starts;
-mod streams;
+mod role_changes;
+mod scheduled_start;
+mod windows;
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use serde_json::{Value, json};
 
 use crate::{
     env::{Error, Outcome, SOON, Scene, TestCase},
-    ways::{stamp, time},
+    grant_helpers::{stamp, time},
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     [
-        chart::test_cases(),
-        eligibilities::test_cases(),
-        emergencies::test_cases(),
+        chart_values::test_cases(),
+        eligibility_rules::test_cases(),
+        emergency::test_cases(),
         extensions::test_cases(),
-        hours::test_cases(),
+        windows::test_cases(),
         limits::test_cases(),
         requirements::test_cases(),
-        roles::test_cases(),
-        starts::test_cases(),
-        streams::test_cases(),
+        role_changes::test_cases(),
+        scheduled_start::test_cases(),
+        open_watches::test_cases(),
     ]
     .into_iter()
     .flatten()

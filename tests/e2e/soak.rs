@@ -3,9 +3,9 @@
 //!
 //! It runs only where `SOAK_SECONDS` says for how long. `SOAK_SEED` plays the same people and faults again, as far as a machine does.
 
-mod disturb;
+mod binding_monitor;
+mod fault_injection;
 mod load;
-mod watch;
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
+    api_faults::proxied,
     audit::measured,
-    calls::proxied,
     ensure,
     env::{Env, Outcome, Scene, TestCase, approved_by, automatic, eligibility},
     faults::{
-        lives::{Lives, Random},
+        process_lifetimes::{Lives, Random},
         start_all,
     },
     test_cases,
@@ -99,9 +99,10 @@ async fn run(env: &Env, time: Duration, seed: u64) -> Outcome {
 
     let until = Utc::now() + TimeDelta::from_std(time)?;
     let work = async {
-        let asking =
-            crate::ways::each(&lanes, |lane| load::lane(&scene, &book, *lane, Random::new(seed.wrapping_add(*lane * 0x9E37_79B9)), until));
-        let (asked, faults) = futures::try_join!(asking, disturb::until(&scene, &book, Random::new(seed), until))?;
+        let asking = crate::grant_helpers::each(&lanes, |lane| {
+            load::lane(&scene, &book, *lane, Random::new(seed.wrapping_add(*lane * 0x9E37_79B9)), until)
+        });
+        let (asked, faults) = futures::try_join!(asking, fault_injection::until(&scene, &book, Random::new(seed), until))?;
         start_all(&scene.ground).await?;
         scene.all_over(load::BROKEN).await?;
         scene.until_no_binding(load::BROKEN).await?;
@@ -109,13 +110,13 @@ async fn run(env: &Env, time: Duration, seed: u64) -> Outcome {
     };
     let (asked, faults) = tokio::select! {
         done = work => done?,
-        broken = watch::forever(&scene, &book) => return Err(broken),
+        broken = binding_monitor::forever(&scene, &book) => return Err(broken),
     };
     conclude(&scene, &book, asked, faults).await
 }
 
 async fn conclude(scene: &Scene, book: &Book, asked: usize, faults: usize) -> Outcome {
-    watch::look(scene, book).await?.ok_or("the bindings cannot be listed")?;
+    binding_monitor::look(scene, book).await?.ok_or("the bindings cannot be listed")?;
     for request in scene.list("rar").await? {
         ensure!(request["status"]["state"] != "Failed", "{} failed: {}", request["metadata"]["name"], request["status"]);
     }

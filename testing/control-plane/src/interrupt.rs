@@ -7,7 +7,7 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs `cleanup` and ends this process when Ctrl-C, SIGTERM or SIGHUP comes.
 ///
-/// Without it nothing would be left behind either, since the minder notices the
+/// Without it nothing would be left behind either, since the reaper notices the
 /// end of this process; with it the cleaning is done before this process ends.
 pub fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     let what = || "listen for Ctrl-C";

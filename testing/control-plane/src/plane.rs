@@ -15,7 +15,7 @@ use crate::issuer::{Issuer, configuration};
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::{
-    ADMIN, AuditLog, Binaries, Cluster, Error, Minder, ProcessRecord, Provider, Result, Said, SignIn, User, certificates, standard_users,
+    ADMIN, AuditLog, Binaries, Cluster, Error, ProcessRecord, Provider, Reaper, Result, Said, SignIn, User, certificates, standard_users,
     wait_for_ok,
 };
 
@@ -56,7 +56,7 @@ pub struct Plane {
     cluster: Cluster,
     // The API server fetches keys from it whenever it meets one that it does not know.
     _issuer: Issuer,
-    minder: Arc<Minder>,
+    reaper: Arc<Reaper>,
 }
 
 impl Plane {
@@ -86,7 +86,7 @@ impl Plane {
     async fn try_start(binaries: Binaries, users: Vec<User>, directory: PathBuf, options: &Options) -> Result<Self> {
         let keep = options.keep || env::var_os("KEEP").is_some_and(|keep| keep == "1");
         // From here on, whatever happens, nothing is left behind.
-        let minder = Arc::new(Minder::start((!keep).then_some(&directory))?);
+        let reaper = Arc::new(Reaper::start((!keep).then_some(&directory))?);
         if keep {
             eprintln!("Files of the plane stay in {}", directory.display());
         }
@@ -103,11 +103,11 @@ impl Plane {
         let manager = cluster.kubeconfig_for_certificate("controller-manager")?;
 
         let binaries = &cluster.binaries;
-        let etcd = Process::spawn(layout.etcd(binaries), &minder)?;
-        let apiserver = Process::spawn(layout.apiserver(binaries, &options.apiserver_flags), &minder)?;
+        let etcd = Process::spawn(layout.etcd(binaries), &reaper)?;
+        let apiserver = Process::spawn(layout.apiserver(binaries, &options.apiserver_flags), &reaper)?;
         wait_until_served(&cluster, &[&etcd, &apiserver]).await?;
-        let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &minder)?;
-        let plane = Self { controller_manager, apiserver, etcd, etcd_address: layout.etcd_address(), cluster, _issuer: issuer, minder };
+        let controller_manager = Process::spawn(layout.controller_manager(binaries, &manager), &reaper)?;
+        let plane = Self { controller_manager, apiserver, etcd, etcd_address: layout.etcd_address(), cluster, _issuer: issuer, reaper };
         plane.wait_until_ready().await?;
         Ok(plane)
     }
@@ -170,8 +170,8 @@ impl Plane {
 
     /// What ends other processes together with this plane.
     #[must_use]
-    pub fn minder(&self) -> &Arc<Minder> {
-        &self.minder
+    pub fn reaper(&self) -> &Arc<Reaper> {
+        &self.reaper
     }
 
     /// A client for the admin or a user by name.
@@ -201,7 +201,7 @@ impl Plane {
         for process in self.processes() {
             process.kill();
         }
-        self.minder.end();
+        self.reaper.end();
     }
 
     /// What another program needs to end the plane after [`Plane::detach`], in
@@ -210,9 +210,9 @@ impl Plane {
         self.processes().iter().map(|process| process.record()).collect()
     }
 
-    /// Lets the plane, and all else that its minder looks after, live on without this process.
+    /// Lets the plane, and all else that its reaper looks after, live on without this process.
     pub fn detach(self) {
-        self.minder.release();
+        self.reaper.release();
         for process in self.processes() {
             process.detach();
         }
@@ -265,7 +265,7 @@ fn ended(processes: &[&Process], obstacle: String) -> Result<Result<()>, String>
 /// The directory for all files, for our eyes only: keys and tokens go there. Only one that is kept may have files already.
 fn directory(wanted: Option<PathBuf>, keep: bool) -> Result<PathBuf> {
     let directory = match wanted {
-        // Not removed by its handle: the minder does that, after the last process.
+        // Not removed by its handle: the reaper does that, after the last process.
         None => tempfile::Builder::new().prefix("jit-rbac-plane-").tempdir().map_err(Error::io("create a temporary directory"))?.keep(),
         Some(directory) => {
             if !keep && fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {

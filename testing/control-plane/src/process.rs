@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Minder, Result, wait_for};
+use crate::{Error, Reaper, Result, wait_for};
 
 /// How many lines of a log an error shows.
 const TAIL: usize = 15;
@@ -36,7 +36,7 @@ pub struct Process {
     child: Mutex<Option<Child>>,
     /// How long the log was at the last start.
     log_before: AtomicU64,
-    minder: Arc<Minder>,
+    reaper: Arc<Reaper>,
 }
 
 /// A process that lives on without us: enough to find it again for sure.
@@ -52,8 +52,8 @@ pub struct ProcessRecord {
 
 impl Process {
     /// Starts it.
-    pub(crate) fn spawn(spec: Spec, minder: &Arc<Minder>) -> Result<Self> {
-        let process = Self { spec, child: Mutex::new(None), log_before: AtomicU64::new(0), minder: Arc::clone(minder) };
+    pub(crate) fn spawn(spec: Spec, reaper: &Arc<Reaper>) -> Result<Self> {
+        let process = Self { spec, child: Mutex::new(None), log_before: AtomicU64::new(0), reaper: Arc::clone(reaper) };
         process.start()?;
         Ok(process)
     }
@@ -121,7 +121,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(Error::path("start", &spec.program))?;
-        self.minder.add(started.id());
+        self.reaper.add(started.id());
         *child = Some(started);
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Process {
             // Both fail only for a process that is gone already.
             let _ = running.kill();
             let _ = running.wait();
-            self.minder.remove(running.id());
+            self.reaper.remove(running.id());
         }
     }
 
@@ -151,7 +151,7 @@ impl Process {
         let code = wait_for(&what, limit, async || {
             let mut child = self.lock();
             let status = child.as_mut()?.try_wait().ok()??;
-            self.minder.remove(child.as_ref()?.id());
+            self.reaper.remove(child.as_ref()?.id());
             *child = None;
             Some(status.code().unwrap_or(-1))
         });
@@ -206,7 +206,7 @@ impl Process {
     fn reap(&self, child: &mut Option<Child>) {
         let ended = child.as_mut().is_some_and(|running| !matches!(running.try_wait(), Ok(None)));
         if let Some(gone) = child.take_if(|_| ended) {
-            self.minder.remove(gone.id());
+            self.reaper.remove(gone.id());
         }
     }
 

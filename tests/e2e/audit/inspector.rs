@@ -1,4 +1,4 @@
-//! The last look: every call that the operator made on a plane, from its first to its last, held against its rules.
+//! The final check: every call of the operator on a control plane against its RBAC rules.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +13,8 @@ use control_plane::{AuditEvent, AuditLog, Cluster};
 use kube::Client;
 
 use super::{
-    measured,
-    rules::{NAMESPACE, Rules},
+    measurements,
+    rbac_rules::{NAMESPACE, Rules},
 };
 use crate::env::Error;
 
@@ -134,7 +134,7 @@ pub fn conclude() -> bool {
     if found.planes == 0 {
         return false;
     }
-    for (what, took) in measured::all() {
+    for (what, took) in measurements::all() {
         println!("measured: {what}: {} ms", took.num_milliseconds());
     }
     let calls = found.calls.iter().map(|(account, calls)| format!("{calls} of {account}")).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! The matrix: author x scope x kind of role x way to write. It is asked with both guards, with each of them alone, in dry runs.
+//! The matrix: author x scope x kind of role x way to write. It runs with both guards and with each of them alone, as dry runs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// A `ServiceAccount` with the same rights as `author-one`.
 pub const ROBOT: &str = "robot";
-/// How many namespaces are listed where there are many: more than the floor asks about.
+/// How many namespaces are listed where there are many: more than the admission policy checks.
 const MANY: usize = 60;
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -26,7 +26,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guards {
     Both,
-    Floor,
+    Policy,
     Webhook,
 }
 
@@ -107,7 +107,7 @@ impl Authors {
         Api::all_with(self.clients[who].clone(), &resource)
     }
 
-    /// The scopes, with who may write them. The last one is longer than what the floor asks about.
+    /// The scopes, with who may write them. The last one is longer than what the admission policy checks.
     fn scopes(&self) -> Vec<(&'static str, Value, &'static [&'static str])> {
         let [a, b, c] = ["a", "b", "c"].map(|name| format!("{}-{name}", self.prefix));
         let many: Vec<String> = (0..MANY).map(|number| format!("{}-n-{number}", self.prefix)).collect();
@@ -192,8 +192,8 @@ impl Authors {
                 for role in [json!({"kind": "ClusterRole", "name": "view"}), json!({"kind": "Role", "name": "debug"})] {
                     for way in [Way::Create, Way::Apply, Way::Update, Way::UpdateWhileItGoes, Way::Label] {
                         let anywhere = [ADMIN, "author-everywhere"].contains(&who);
-                        // What the floor does not ask about, only the webhook refuses.
-                        let left = guards == Guards::Floor && scope == BEYOND && who == "author-all";
+                        // What the admission policy does not check, only the webhook denies.
+                        let left = guards == Guards::Policy && scope == BEYOND && who == "author-all";
                         let passes = way == Way::Label || anywhere || left || may.contains(&who);
                         asked += 1;
                         let answer = self.write(who, way, &role, &namespaces).await;
@@ -211,7 +211,7 @@ impl Authors {
     }
 }
 
-/// A scope with one namespace more than the floor asks about and `author-all` may bind in.
+/// A scope with one namespace more than the admission policy checks and `author-all` may bind in.
 const BEYOND: &str = "one name too many";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn fault(guards: Guards, passes: bool, who: &str, answer: &Result<(), String>) -
     };
     let by = match guards {
         Guards::Both => ["", ""],
-        Guards::Floor => ["ValidatingAdmissionPolicy 'jit-rbac-eligibilities'", ""],
+        Guards::Policy => ["ValidatingAdmissionPolicy 'jit-rbac-eligibilities'", ""],
         Guards::Webhook => ["admission webhook \"eligibilities.jitrbac.dev\"", "AuthorLacksBind: "],
     };
     let words = format!("'{who}' may not make anybody eligible for ");

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, TestCase},
-    looks::until,
+    status_helpers::until,
     test_cases,
 };
 

@@ -10,7 +10,7 @@ use super::{comes_to, edit, give_back, granted_before_its_end, set, term, with};
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, Scene, TestCase, approved_by, automatic, eligibility},
-    looks::{did, refused, says},
+    status_helpers::{did, refused, says},
     test_cases,
 };
 

@@ -16,9 +16,9 @@ use crate::{
     ensure,
     env::{Env, Outcome, SOON, TestCase, approved_by, automatic, eligibility},
     faults::until,
-    looks::{refused, says},
+    grant_helpers::{stamp, time},
+    status_helpers::{refused, says},
     test_cases,
-    ways::{stamp, time},
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {

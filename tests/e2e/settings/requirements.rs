@@ -9,7 +9,7 @@ use super::{comes_to, set, with};
 use crate::{
     ensure,
     env::{Env, Outcome, TestCase, automatic, eligibility},
-    looks::refused,
+    status_helpers::refused,
     test_cases,
 };
 

@@ -1,4 +1,4 @@
-//! What people do: ask, approve, deny, give back, take away, delete.
+//! The actions of users: request, approve, deny, deactivate, revoke, delete.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use kube::api::DeleteParams;
 use super::Book;
 use crate::{
     env::{Error, Outcome, Scene},
-    faults::lives::Random,
-    ways::text,
+    faults::process_lifetimes::Random,
+    grant_helpers::text,
 };
 
 /// How long a call may be refused because of what is broken at the time.

@@ -17,7 +17,7 @@ use crate::components::flag;
 use crate::ports::free_port;
 use crate::process::Spec;
 use crate::programs::program;
-use crate::{Cluster, Error, Minder, ProcessRecord, Proxy, Result};
+use crate::{Cluster, Error, ProcessRecord, Proxy, Reaper, Result};
 use install::Installed;
 pub use server::Server;
 
@@ -85,20 +85,20 @@ pub struct Operator {
     controllers: Vec<Server>,
     webhook_port: u16,
     ready_within: Duration,
-    minder: Arc<Minder>,
+    reaper: Arc<Reaper>,
 }
 
 impl Operator {
     /// Installs or upgrades the chart with Helm, starts webhook and controllers as
     /// the chart's two identities, and waits until they are ready and the API
     /// server asks them.
-    pub async fn start(cluster: &Cluster, minder: &Arc<Minder>, options: OperatorOptions) -> Result<Self> {
+    pub async fn start(cluster: &Cluster, reaper: &Arc<Reaper>, options: OperatorOptions) -> Result<Self> {
         let directory = cluster.directory().join("operator");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let webhook_port = options.webhook_port.map_or_else(free_port, Ok)?;
         let installed = install::install(cluster, &directory, &options, webhook_port).await?;
         let start = |name: &str, kubeconfig: &Path, args: Vec<OsString>| {
-            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), minder)
+            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), reaper)
         };
         let address = flag("address", format!("127.0.0.1:{webhook_port}"));
         let webhook = start("webhook", &installed.webhook, vec!["webhook".into(), address])?;
@@ -113,7 +113,7 @@ impl Operator {
                 start(&name, &kubeconfig, vec!["controller".into(), identity])
             })
             .collect::<Result<_>>()?;
-        let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, minder: Arc::clone(minder) };
+        let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster).await?;
         Ok(operator)
@@ -163,9 +163,9 @@ impl Operator {
         self.servers().map(|server| server.record()).collect()
     }
 
-    /// Lets the processes, and all else that the minder looks after, live on without this one.
+    /// Lets the processes, and all else that the reaper looks after, live on without this one.
     pub fn detach(self) {
-        self.minder.release();
+        self.reaper.release();
         for server in self.servers() {
             server.detach();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::health;
 use crate::process::Spec;
-use crate::{Error, Minder, Process, Result, wait_for_ok};
+use crate::{Error, Process, Reaper, Result, wait_for_ok};
 
 /// A process of the operator: a [`Process`] that says whether it is alive and ready.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub(super) fn start(spec: Spec, minder: &Arc<Minder>) -> Result<Self> {
-        Ok(Self { process: Process::spawn(spec, minder)? })
+    pub(super) fn start(spec: Spec, reaper: &Arc<Reaper>) -> Result<Self> {
+        Ok(Self { process: Process::spawn(spec, reaper)? })
     }
 
     /// Where its health server listens, known once it has said so since its last start.

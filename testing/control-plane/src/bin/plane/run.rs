@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use control_plane::{Error, Minder, Operator, OperatorOptions, Result, State};
+use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State};
 
 use crate::checkout;
 
@@ -16,8 +16,8 @@ pub(crate) async fn run() -> Result<()> {
     state.end_operator().await?;
     held.save(&state)?;
     // Ends what we start if we are interrupted; the plane itself stays.
-    let minder = Arc::new(Minder::start(None)?);
-    let operator = Operator::start(&state.cluster, &minder, options).await?;
+    let reaper = Arc::new(Reaper::start(None)?);
+    let operator = Operator::start(&state.cluster, &reaper, options).await?;
     state.operator = operator.records()?;
     held.save(&state)?;
     operator.detach();

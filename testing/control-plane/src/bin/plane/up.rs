@@ -25,7 +25,7 @@ pub(crate) async fn up() -> Result<()> {
     playground::namespaces(&cluster).await?;
     playground::requesters(&cluster).await?;
     eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
-    let operator = Operator::start(&cluster, plane.minder(), operator_options).await?;
+    let operator = Operator::start(&cluster, plane.reaper(), operator_options).await?;
     playground::examples(&cluster, &root.join("examples")).await?;
 
     let state = State { plane: plane.records()?, operator: operator.records()?, webhook_port: operator.webhook_port(), cluster };

@@ -1,6 +1,6 @@
 //! The main job, start to end: nobody may, somebody asks, he may, the time is up, he may not.
 
-mod clockwork;
+mod audit_times;
 mod screen;
 
 use std::fs;
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, on_interrupt, playground};
 
 use crate::checkout;
-use clockwork::Clockwork;
+use audit_times::AuditTimes;
 use screen::Screen;
 
 const ACCESS: &str = include_str!("access.yaml");
@@ -21,12 +21,12 @@ pub(crate) async fn demo() -> Result<()> {
     println!("# A real control plane: etcd, kube-apiserver and kube-controller-manager, on this machine only.");
     let plane = Plane::start(Options::default()).await?;
     let cluster = plane.cluster().clone();
-    let minder = plane.minder().clone();
-    on_interrupt(move || minder.end())?;
+    let reaper = plane.reaper().clone();
+    on_interrupt(move || reaper.end())?;
     playground::namespaces(&cluster).await?;
     println!("# The operator: its chart by Helm, then two controllers and a webhook as the chart's ServiceAccounts.");
-    let operator = Operator::start(&cluster, plane.minder(), OperatorOptions::of_checkout(&root)?).await?;
-    let mut story = Story { screen: Screen::new(&cluster), clockwork: Clockwork::new(cluster.audit()), table: Vec::new() };
+    let operator = Operator::start(&cluster, plane.reaper(), OperatorOptions::of_checkout(&root)?).await?;
+    let mut story = Story { screen: Screen::new(&cluster), audit_times: AuditTimes::new(cluster.audit()), table: Vec::new() };
     story.access(&cluster, &root.join("charts/jit-access")).await?;
     story.self_service().await?;
     story.two_leads().await?;
@@ -37,7 +37,7 @@ pub(crate) async fn demo() -> Result<()> {
 
 struct Story {
     screen: Screen,
-    clockwork: Clockwork,
+    audit_times: AuditTimes,
     table: Vec<(String, String)>,
 }
 
@@ -72,9 +72,9 @@ impl Story {
             .expect(true)?;
         screen.kubectl("dev", "create deployment web2 --image=web:1 -n payments").await?.expect(false)?;
         let binding = self.binding("inc-4711").await?;
-        let asked = self.clockwork.when("create", "roleactivationrequests", "inc-4711").await?;
-        let made = self.clockwork.when("create", "rolebindings", &binding).await?;
-        let gone = self.clockwork.when("delete", "rolebindings", &binding).await?;
+        let asked = self.audit_times.when("create", "roleactivationrequests", "inc-4711").await?;
+        let made = self.audit_times.when("create", "rolebindings", &binding).await?;
+        let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
         self.measured("request created -> binding made (automatic)", made - asked);
         let deadline = self.deadline("inc-4711").await?;
         self.measured("deadline -> binding gone", gone - deadline);
@@ -114,10 +114,10 @@ impl Story {
             .expect(true)?;
         screen.kubectl("dev", "auth can-i create rolebindings -n payments").await?.expect(false)?;
         let binding = self.binding("inc-4713").await?;
-        let approved = self.clockwork.created_by("lead-2", "activationdecisions", before).await?;
-        let made = self.clockwork.when("create", "rolebindings", &binding).await?;
-        let back = self.clockwork.created_by("dev", "activationdecisions", given).await?;
-        let gone = self.clockwork.when("delete", "rolebindings", &binding).await?;
+        let approved = self.audit_times.created_by("lead-2", "activationdecisions", before).await?;
+        let made = self.audit_times.when("create", "rolebindings", &binding).await?;
+        let back = self.audit_times.created_by("dev", "activationdecisions", given).await?;
+        let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
         self.table.push(("own approval refused (the whole kubectl)".to_owned(), millis(took)));
         self.measured("second approval -> binding made", made - approved);
         self.measured("given back -> binding gone", gone - back);
@@ -137,7 +137,7 @@ impl Story {
         println!("$ kill -9 {}   # {holder}, the holder of the Lease", server.pid().unwrap_or_default());
         server.kill();
         let binding = self.binding("inc-4714").await?;
-        let gone = self.clockwork.when("delete", "rolebindings", &binding).await?;
+        let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
         self.screen.kubectl("dev", "create deployment web3 --image=web:1 -n payments").await?.expect(false)?;
         let expired = "wait --for=jsonpath='{.status.state}'=Expired rar/inc-4714 -n payments --timeout=20s";
         self.screen.kubectl("dev", expired).await?.expect(true)?;

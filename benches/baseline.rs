@@ -1,0 +1,211 @@
+//! The floor: a plain client that makes and removes `RoleBinding`s itself, at the times that it knows.
+
+use std::{fs, path::Path, time::Duration};
+
+use api::names;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use control_plane::ADMIN;
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Failure,
+    cluster_fixture::Ground,
+    figures::{Spread, ms, pace, since},
+    places::{NAMESPACES, namespace},
+    product::AtOnce,
+};
+
+/// Workers of a rate.
+pub const WORKERS: usize = 16;
+/// Deletions at the same time, as many as the product allows itself.
+pub const DELETIONS: usize = 64;
+/// The group of what is like our requests, without anything of ours around it.
+const GROUP: &str = "floor.example.com";
+
+/// From a binding's creation to its being seen.
+pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
+    let (mut samples, mut next) = (Vec::new(), pace());
+    for number in 0..times {
+        let (api, name) = place(ground, what, number);
+        next.tick().await;
+        let start = Utc::now();
+        api.create(&PostParams::default(), &binding(&name, None)?).await?;
+        samples.push(ms(ground.bindings.comes(&name).await?.came - start));
+        api.delete(&name, &DeleteParams::default()).await?;
+    }
+    Ok(Spread::new(samples))
+}
+
+/// The creation of an object like a request, by itself.
+pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+    let resource = requests(ground).await?;
+    let (mut samples, mut next) = (Vec::new(), pace());
+    for number in 0..times {
+        let api: Api<DynamicObject> = Api::namespaced_with(ground.admin.clone(), &namespace(number), &resource);
+        next.tick().await;
+        let start = Utc::now();
+        api.create(&PostParams::default(), &request(&format!("create-{number}"))?).await?;
+        samples.push(since(start));
+    }
+    Ok(Spread::new(samples))
+}
+
+/// Bindings created in a second.
+pub async fn rate_of_one_write(ground: &Ground, times: usize) -> Result<f64, Failure> {
+    let start = Utc::now();
+    let all = (0..times).map(async |number| {
+        let (api, name) = place(ground, "rate", number);
+        api.create(&PostParams::default(), &binding(&name, None)?).await?;
+        ground.bindings.comes(&name).await
+    });
+    stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
+    Ok(a_second(times, start))
+}
+
+/// Grants in a second, by the three writes of an automatic one: request, binding, status.
+pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, Failure> {
+    let resource = requests(ground).await?;
+    let start = Utc::now();
+    let all = (0..times).map(async |number| {
+        let (bindings, name) = place(ground, "three", number);
+        let api: Api<DynamicObject> = Api::namespaced_with(ground.admin.clone(), &namespace(number), &resource);
+        let made = api.create(&PostParams::default(), &request(&name)?).await?;
+        bindings.create(&PostParams::default(), &binding(&name, None)?).await?;
+        let status = json!({
+            "apiVersion": made.types.as_ref().map(|t| t.api_version.clone()), "kind": "RoleActivationRequest",
+            "metadata": {"resourceVersion": made.metadata.resource_version}, "status": status(),
+        });
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        Ok::<_, Failure>(())
+    });
+    stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
+    Ok(a_second(times, start))
+}
+
+/// What a script's timers do with bindings whose ends are spread over half a minute: from the deadline until it is seen to be gone. `what`
+/// tells the bindings of one measurement from those of another.
+pub async fn lateness(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
+    let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let deadlines = (0..times).map(|number| from + spread(number)).collect();
+    let gone = end_all(ground, what, deadlines).await?;
+    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
+}
+
+/// The same with one deadline for all.
+pub async fn at_once(ground: &Ground, what: &str, times: usize) -> Result<AtOnce, Failure> {
+    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let gone = end_all(ground, what, vec![deadline; times]).await?;
+    Ok(AtOnce::new(&gone))
+}
+
+/// Where the ends lie that are spread: ten a second, as deadlines are whole seconds.
+#[expect(clippy::cast_possible_wrap, reason = "some hundreds")]
+pub fn spread(number: usize) -> TimeDelta {
+    TimeDelta::seconds(number as i64 / 10)
+}
+
+async fn end_all(ground: &Ground, what: &str, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+    let create = |(number, deadline): (usize, DateTime<Utc>)| async move {
+        let (api, name) = place(ground, what, number);
+        api.create(&PostParams::default(), &binding(&name, Some(deadline))?).await?;
+        Ok::<_, Failure>((api, name, deadline))
+    };
+    let made: Vec<_> = stream::iter(deadlines.into_iter().enumerate()).map(create).buffer_unordered(WORKERS).try_collect().await?;
+    let turns = tokio::sync::Semaphore::new(DELETIONS);
+    let end = made.into_iter().map(|(api, name, deadline)| {
+        let turns = &turns;
+        async move {
+            tokio::time::sleep((deadline - Utc::now()).to_std().unwrap_or_default()).await;
+            let turn = turns.acquire().await?;
+            api.delete(&name, &DeleteParams::default()).await?;
+            drop(turn);
+            Ok::<_, Failure>((deadline, ground.bindings.goes(&name).await?.1))
+        }
+    });
+    futures::future::try_join_all(end).await
+}
+
+/// Milliseconds for a list of all bindings' metadata, in pages.
+pub async fn list(ground: &Ground) -> Result<f64, Failure> {
+    let api: Api<RoleBinding> = Api::all(ground.admin.clone());
+    let start = Utc::now();
+    let mut page = ListParams::default().limit(500);
+    while let Some(token) = api.list_metadata(&page).await?.metadata.continue_.filter(|token| !token.is_empty()) {
+        page = page.continue_token(&token);
+    }
+    Ok(crate::figures::since(start))
+}
+
+/// Removes everything that the floor made.
+pub async fn clear(ground: &Ground) -> Result<(), Failure> {
+    ground.plane.kubectl(ADMIN, &["delete", "crd", &format!("roleactivationrequests.{GROUP}")]).await?.ok()?;
+    for number in 0..NAMESPACES {
+        let api: Api<RoleBinding> = Api::namespaced(ground.admin.clone(), &namespace(number));
+        api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("bench=floor")).await?;
+    }
+    let gone = async || (ground.bindings.there(|name| name.starts_with("floor-")) == 0).then_some(());
+    Ok(control_plane::wait_for("the floor's bindings to be gone", Duration::from_mins(1), gone).await?)
+}
+
+fn place(ground: &Ground, what: &str, number: usize) -> (Api<RoleBinding>, String) {
+    (Api::namespaced(ground.admin.clone(), &namespace(number)), format!("floor-{what}-{number}"))
+}
+
+/// A binding of the size of ours.
+fn binding(name: &str, deadline: Option<DateTime<Utc>>) -> Result<RoleBinding, Failure> {
+    let deadline = deadline.unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
+    let annotations = json!({
+        names::EXPIRES_AT: deadline.to_rfc3339(), names::REQUEST: name, names::NAMESPACE_UID: "6f0d2f5e-6a0b-4c3a-9d57-0c3c9d0c1d7e",
+        names::DIGEST: "v1:".to_owned() + &"0".repeat(64), names::REQUESTER: "bench-000", names::JUSTIFICATION: "a measurement",
+    });
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": name, "labels": {"bench": "floor"}, "annotations": annotations},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bench-000"}],
+    }))?)
+}
+
+/// Our own schema for requests under another group: no webhook and no policy looks at it.
+async fn requests(ground: &Ground) -> Result<ApiResource, Failure> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/roleactivationrequests.yaml");
+    let text = fs::read_to_string(file)?.replace(names::GROUP, GROUP).replace("- jit\n", "- floor\n").replace("- rar\n", "- floor-rar\n");
+    ground.plane.apply(ADMIN, &text).await?.ok()?;
+    let wait = ["wait", "--for=condition=Established", "crd", &format!("roleactivationrequests.{GROUP}")];
+    ground.plane.kubectl(ADMIN, &wait).await?.ok()?;
+    Ok(ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", "RoleActivationRequest"), "roleactivationrequests"))
+}
+
+fn request(name: &str) -> Result<DynamicObject, Failure> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "RoleActivationRequest", "metadata": {"name": name},
+        "spec": {
+            "eligibilityRef": {"name": "bench-0"}, "duration": "1h", "justification": "a measurement",
+            "requester": {"username": "bench-000", "uid": "u-bench-000", "groups": ["devs"]},
+        },
+    }))?)
+}
+
+/// About what a grant writes.
+pub fn status() -> Value {
+    let now = Utc::now();
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Granted", "message": "granted until the time is up", "lastTransitionTime": now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "observedGeneration": 1});
+    json!({
+        "state": "Active", "reason": "Granted", "observedGeneration": 1,
+        "digest": "v1:".to_owned() + &"0".repeat(64),
+        "conditions": [condition("Ready", "True"), condition("Settled", "True"), condition("Reconciling", "False"), condition("Stalled", "False")],
+    })
+}
+
+/// How many a second.
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+pub fn a_second(times: usize, start: DateTime<Utc>) -> f64 {
+    times as f64 / (Utc::now() - start).as_seconds_f64()
+}

@@ -1,0 +1,297 @@
+//! The product: the same figures, with rules, record and two replicas.
+
+use std::time::Duration;
+
+use api::{ActivationDecision, RoleActivationRequest, names};
+use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
+use control_plane::{AuditEvent, AuditLog, wait_for};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{Api, ResourceExt, api::PostParams};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::{
+    Failure,
+    baseline::{WORKERS, a_second, spread},
+    cluster_fixture::Ground,
+    figures::{Spread, ms, pace},
+    places::Place,
+};
+
+/// As long as the chart allows, so that what is active stays active while everything is measured.
+pub const LASTING: &str = "24h";
+/// How long what passes lasts: longer than a grant takes to be made, or there would be none.
+const PASSING: &str = "10s";
+/// How many of those are there at the same time.
+const PASSING_AT_ONCE: usize = 512;
+/// A request that is sent later in a second than this may be stamped with the next one.
+const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
+/// Names of the two accounts of the product begin so.
+pub const OURS: &str = "system:serviceaccount:jit-system:";
+
+/// What one automatic activation after the other took.
+pub struct Automatic {
+    /// From the answer to the request's creation until the binding is seen: what the controller takes.
+    pub created_to_seen: Spread,
+    /// The same from the call that creates the request: what a person waits.
+    pub asked_to_seen: Spread,
+    /// The creation alone: what admission takes.
+    pub create: Spread,
+}
+
+/// A rate.
+pub struct Rate {
+    /// Activations in a second, until the last one's status says that it is active.
+    pub a_second: f64,
+    /// What each of them cost.
+    pub cost: Cost,
+}
+
+/// Calls of the product for the whole life of one grant.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    /// Writes, Events and the Lease aside.
+    pub writes: f64,
+    /// Events.
+    pub events: f64,
+}
+
+impl Cost {
+    /// By what the API server has logged, for so many grants.
+    fn new(log: &mut AuditLog, times: usize) -> Result<Self, Failure> {
+        let calls: Vec<AuditEvent> =
+            log.read()?.into_iter().filter(|call| call.user.username.starts_with(OURS) && call.is_write()).collect();
+        let of = |wanted: &dyn Fn(&AuditEvent) -> bool| share(calls.iter().filter(|call| wanted(call)).count(), times);
+        let ours = |call: &AuditEvent| {
+            matches!(call.resource().as_str(), "rolebindings" | "roleactivationrequests" | "roleactivationrequests/status")
+        };
+        Ok(Self { writes: of(&|call| ours(call) && !call.request_uri.contains("dryRun")), events: of(&|call| call.resource() == "events") })
+    }
+}
+
+/// Grants that end in the same second, and what each of them cost.
+pub struct Together {
+    /// When they were gone.
+    pub ends: AtOnce,
+    /// What each cost.
+    pub cost: Cost,
+}
+
+/// Grants with one deadline.
+pub struct AtOnce {
+    /// From the first that was seen to be gone to the last, in milliseconds.
+    pub first_to_last: f64,
+    /// From the deadline to the last.
+    pub to_last: f64,
+}
+
+impl AtOnce {
+    /// Of pairs of deadline and end.
+    pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
+        let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
+        let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());
+        let deadline = gone.iter().map(|(deadline, _)| *deadline).min();
+        Self {
+            first_to_last: of(last.zip(first).map(|(last, first)| last - first)),
+            to_last: of(last.zip(deadline).map(|(last, due)| last - due)),
+        }
+    }
+}
+
+/// Automatic activations one after the other.
+pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failure> {
+    // Connections of a hundred people are nobody's figure.
+    for _ in 0..100 {
+        activate(ground, &ground.places.lasting()?, LASTING).await?;
+    }
+    one_by_one(ground, times, LASTING, || ground.places.lasting()).await
+}
+
+/// Automatic activations one after the other, to their reports, each in the next place.
+pub async fn one_by_one(
+    ground: &Ground,
+    times: usize,
+    duration: &str,
+    place: impl Fn() -> Result<Place, Failure>,
+) -> Result<Automatic, Failure> {
+    let (mut created_to_seen, mut asked_to_seen, mut create) = (Vec::new(), Vec::new(), Vec::new());
+    let mut next = pace();
+    for _ in 0..times {
+        let place = place()?;
+        next.tick().await;
+        let start = Utc::now();
+        let (request, binding) = ask(&place, duration).await?;
+        let created = Utc::now();
+        let came = ground.bindings.comes(&binding).await?.came;
+        ground.active()?.comes(&request).await?;
+        create.push(ms(created - start));
+        created_to_seen.push(ms(came - created));
+        asked_to_seen.push(ms(came - start));
+    }
+    let [created_to_seen, asked_to_seen, create] = [created_to_seen, asked_to_seen, create].map(Spread::new);
+    Ok(Automatic { created_to_seen, asked_to_seen, create })
+}
+
+/// Activations that somebody approves, one after the other: from the approval's creation to the binding's being seen.
+pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+    let (mut samples, mut next) = (Vec::new(), pace());
+    for _ in 0..times {
+        next.tick().await;
+        let place = Place { offer: "approved".to_owned(), ..ground.places.lasting()? };
+        let (request, binding) = ask(&place, LASTING).await?;
+        let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);
+        let digest = wait_for("a request to wait for its approval", Duration::from_secs(30), async || {
+            requests.get(&request).await.ok()?.status?.digest.filter(|digest| !digest.is_empty())
+        });
+        let decision: ActivationDecision = serde_json::from_value(json!({
+            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": "approve-"},
+            "spec": {"requestRef": {"name": request}, "decision": "Approve", "digest": digest.await?},
+        }))?;
+        let decisions: Api<ActivationDecision> = Api::namespaced(ground.lead.clone(), &place.namespace);
+        decisions.create(&PostParams::default(), &decision).await?;
+        let start = Utc::now();
+        samples.push(ms(ground.bindings.comes(&binding).await?.came - start));
+    }
+    Ok(Spread::new(samples))
+}
+
+/// Short activations, sixteen at once, to their ends.
+pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
+    let mut log = settled_log(ground).await?;
+    let start = Utc::now();
+    let all = (0..times).map(async |_| {
+        let (request, binding) = ask(&ground.places.lasting()?, "45s").await?;
+        ground.bindings.comes(&binding).await?;
+        Ok::<_, Failure>((request, binding))
+    });
+    let made: Vec<(String, String)> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
+    for (request, _) in &made {
+        ground.active()?.comes(request).await?;
+    }
+    let a_second = a_second(times, start);
+    for (request, binding) in &made {
+        ground.bindings.goes(binding).await?;
+        ground.active()?.goes(request).await?;
+    }
+    ground.settle().await?;
+    Ok(Rate { a_second, cost: Cost::new(&mut log, times)? })
+}
+
+/// What is logged from now on, with nothing in it of what ended before.
+async fn settled_log(ground: &Ground) -> Result<AuditLog, Failure> {
+    ground.settle().await?;
+    Ok(ground.plane.cluster().audit_from_now()?)
+}
+
+/// What so many grants cost, one after the other, to their ends.
+pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
+    let mut log = settled_log(ground).await?;
+    pass(ground, times).await?;
+    ground.settle().await?;
+    Cost::new(&mut log, times)
+}
+
+/// Automatic activations under one offer, one after the other.
+pub async fn under(ground: &Ground, times: usize, offer: &str) -> Result<Automatic, Failure> {
+    one_by_one(ground, times, LASTING, || Ok(Place { offer: offer.to_owned(), ..ground.places.lasting()? })).await
+}
+
+/// Grants whose ends are spread: from the deadline until it is seen to be gone.
+pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+    let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let gone = end_all(ground, (0..times).map(|number| from + spread(number)).collect()).await?;
+    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
+}
+
+/// Grants with one deadline.
+pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure> {
+    let mut log = settled_log(ground).await?;
+    // All must be there before the first ends: on a slow machine twenty come in a second.
+    let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
+    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
+    let made = times + times / 10;
+    let mut gone = end_all(ground, vec![deadline; made]).await?;
+    // The records of the ends follow.
+    ground.settle().await?;
+    let cost = Cost::new(&mut log, made)?;
+    // A creation that was stamped a second later than it was sent ends a second later.
+    gone.retain(|(at, _)| *at == deadline);
+    gone.truncate(times);
+    if gone.len() < times {
+        return Err(format!("only {} of {times} end in the same second", gone.len()).into());
+    }
+    Ok(Together { ends: AtOnce::new(&gone), cost })
+}
+
+/// Activates until so many are active.
+pub async fn fill(ground: &Ground, to: usize) -> Result<(), Failure> {
+    more(ground, to.saturating_sub(ground.active()?.there(|_| true))).await
+}
+
+/// Activates so many more.
+pub async fn more(ground: &Ground, times: usize) -> Result<(), Failure> {
+    let all = (0..times).map(async |_| activate(ground, &ground.places.lasting()?, LASTING).await);
+    stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
+    Ok(())
+}
+
+/// Grants of some seconds, to their recorded ends, many at a time. The names of their requests.
+pub async fn pass(ground: &Ground, times: usize) -> Result<Vec<String>, Failure> {
+    // As many ask at the same time as for a rate; what they have then ends by itself.
+    let turns = Semaphore::new(WORKERS);
+    let all = (0..times).map(async |_| {
+        let turn = turns.acquire().await?;
+        let (request, binding) = ask(&ground.places.passing()?, PASSING).await?;
+        ground.bindings.comes(&binding).await?;
+        drop(turn);
+        ground.bindings.goes(&binding).await?;
+        ground.active()?.goes(&request).await?;
+        Ok::<_, Failure>(request)
+    });
+    stream::iter(all).buffer_unordered(PASSING_AT_ONCE).try_collect().await
+}
+
+async fn activate(ground: &Ground, place: &Place, duration: &str) -> Result<(), Failure> {
+    let (request, _) = ask(place, duration).await?;
+    ground.active()?.comes(&request).await?;
+    Ok(())
+}
+
+/// Creates a request. Its name, and that of its binding to be.
+async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure> {
+    let request: RoleActivationRequest = serde_json::from_value(json!({
+        "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": place.prefix()},
+        "spec": {"eligibilityRef": {"name": place.offer}, "duration": duration, "justification": "a measurement"},
+    }))?;
+    let api: Api<RoleActivationRequest> = Api::namespaced(place.client.clone(), &place.namespace);
+    let made = api.create(&PostParams::default(), &request).await?;
+    Ok((made.name_any(), names::binding_name(&made.uid().unwrap_or_default())))
+}
+
+/// Makes a grant for each of these ends, and waits for them: deadlines, as the bindings say them, and ends.
+async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+    let all = deadlines.into_iter().map(|deadline| async move {
+        let place = ground.places.passing()?;
+        // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
+        let passed = Duration::from_nanos(Utc::now().nanosecond().into());
+        if passed > LATE_IN_A_SECOND {
+            tokio::time::sleep(Duration::from_secs(1).saturating_sub(passed)).await;
+        }
+        let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
+        let (_, binding) = ask(&place, &format!("{left}s")).await?;
+        ground.bindings.comes(&binding).await?;
+        Ok::<_, Failure>(binding)
+    });
+    let made: Vec<String> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
+    let mut ends = Vec::new();
+    for binding in made {
+        let (sight, gone) = ground.bindings.goes(&binding).await?;
+        ends.push((sight.deadline.ok_or("a binding without a deadline")?, gone));
+    }
+    Ok(ends)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn share(of: usize, times: usize) -> f64 {
+    of as f64 / times as f64
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use control_plane::{AuditEvent, AuditLog, Result, wait_for};
+
+/// How long the audit log may take to show what has happened.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Reads from the API server's audit log when things happened, by one clock and to the microsecond.
+pub(super) struct AuditTimes {
+    log: AuditLog,
+    seen: Vec<AuditEvent>,
+}
+
+impl AuditTimes {
+    pub(super) fn new(log: AuditLog) -> Self {
+        Self { log, seen: Vec::new() }
+    }
+
+    /// When a successful call of this kind ended: the object is there, changed or gone.
+    pub(super) async fn when(&mut self, verb: &str, resource: &str, name: &str) -> Result<DateTime<Utc>> {
+        self.find(&format!("{verb} of {resource} {name}"), |event| {
+            let named = event.object_ref.as_ref().is_some_and(|object| object.name == name);
+            event.verb == verb && event.resource() == resource && named && event.code() < 300
+        })
+        .await
+    }
+
+    /// When the first successful create of a kind by a user after `since` ended.
+    pub(super) async fn created_by(&mut self, user: &str, resource: &str, since: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        self.find(&format!("create of {resource} by {user}"), |event| {
+            event.verb == "create"
+                && event.resource() == resource
+                && event.user.username == user
+                && event.code() < 300
+                && event.stage_timestamp > since
+        })
+        .await
+    }
+
+    async fn find(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<DateTime<Utc>> {
+        wait_for(what, LIMIT, async || {
+            self.seen.extend(self.log.read().unwrap_or_default());
+            self.seen.iter().find(|event| event.is_complete() && wanted(event)).map(|event| event.stage_timestamp)
+        })
+        .await
+    }
+}

@@ -1,0 +1,154 @@
+//! The sequence of API calls in the life of a grant, as the proxy records it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use control_plane::{ADMIN, Call, Fault, Rule, wait_for};
+
+use crate::{
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Scene, Setting, approved_by, automatic, eligibility},
+    faults::holder,
+    grant_helpers::each,
+};
+
+/// How a request comes to its grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Automatic,
+    Approved,
+}
+
+/// One call of a grant's life: the `nth` of this verb on this resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub verb: &'static str,
+    pub resource: String,
+    pub nth: usize,
+    /// It comes when the time is up; then it is the so many-th since.
+    pub ends: bool,
+    nth_at_end: usize,
+}
+
+impl Step {
+    /// True for a call that changes something.
+    pub fn writes(&self) -> bool {
+        !matches!(self.verb, "get" | "list" | "watch")
+    }
+
+    /// The rule that does something to this call, where it is about `request` and made by `caller`. It is placed before the life begins.
+    pub fn rule(&self, caller: &str, request: &str, fault: Fault) -> Rule {
+        Rule::on(self.verb, &self.resource, fault).of(caller).about(request).nth(self.nth)
+    }
+
+    /// The same for one that is placed shortly before the end.
+    pub fn rule_at_end(&self, caller: &str, request: &str, fault: Fault) -> Rule {
+        self.rule(caller, request, fault).nth(self.nth_at_end)
+    }
+}
+
+/// A plane with a proxy, and a scene on it.
+pub async fn proxied(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (ground, permit) = env.ground_as(Setting { proxied: true, ..Setting::default() }).await?;
+    Ok((env.scene_on(&ground, name).await?, permit))
+}
+
+/// The name under which the holder of the Lease calls.
+pub async fn calling(ground: &Ground) -> Result<String, Error> {
+    Ok(format!("controller-{}", holder(ground).await?))
+}
+
+/// What these requests ask for, each on its own, and waits until the operator has judged it: from then on every call that bears a
+/// request's name belongs to its life.
+pub async fn offer(scene: &Scene, way: Way, requests: &[String]) -> Outcome {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let policy = if way == Way::Automatic { automatic() } else { approved_by("leads", 1) };
+    let names: Vec<&str> = requests.iter().map(String::as_str).collect();
+    scene.offers(&names, &policy, &eligibility("edit")).await?;
+    let ready = ["wait", "--for=condition=Ready", "--timeout=30s"];
+    let all: Vec<String> = ["approvalpolicy", "roleeligibility"]
+        .iter()
+        .flat_map(|kind| requests.iter().map(move |r| format!("{kind}/{}", scene.offered(r))))
+        .collect();
+    let args: Vec<&str> = ready.iter().copied().chain(all.iter().map(String::as_str)).collect();
+    scene.kubectl(ADMIN, &args).await?.ok()?;
+    Ok(())
+}
+
+/// Brings a request on its way: asks, and has it approved where it needs that.
+pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Outcome {
+    scene.let_in("dev", "rar", &scene.request(request, &scene.offered(request), duration)).await?;
+    if way == Way::Approved {
+        let status = scene.until_state(request, "AwaitingApproval", SOON).await?;
+        scene.let_in("lead-1", "adec", &scene.decision(request, "Approve", status["digest"].as_str())).await?;
+    }
+    Ok(())
+}
+
+/// Brings a request on its way, and waits until it is over.
+async fn live(scene: &Scene, way: Way, request: &str, duration: &str) -> Result<serde_json::Value, Error> {
+    bring(scene, way, request, duration).await?;
+    scene.over(request, SOON).await
+}
+
+/// The steps of the holder in a life that nothing disturbs. Those count that come in each of two lives: what else there is comes by chance.
+pub async fn steps(scene: &Scene, way: Way) -> Result<Vec<Step>, Error> {
+    let requests = [1, 2].map(|number| format!("{}-alone-{number}", if way == Way::Automatic { "automatic" } else { "approved" }));
+    offer(scene, way, &requests).await?;
+    let (caller, proxy) = (calling(&scene.ground).await?, scene.ground.proxy()?);
+    let before = proxy.calls().len();
+    each(&requests, |request| live(scene, way, request, "3s")).await?;
+    // The last look at it comes after its end.
+    let count = || proxy.calls().iter().filter(|call| requests.iter().any(|request| call.is_about(request))).count();
+    standstill("the last calls", Duration::from_secs(1), count).await?;
+    let calls = proxy.calls();
+    let of = |request: &str| numbered(calls.iter().skip(before).filter(|call| call.caller == caller && call.is_about(request)));
+    let (first, second) = (of(&requests[0]), of(&requests[1]));
+    let both: Vec<Step> = first
+        .into_iter()
+        .filter(|step| second.iter().any(|other| (other.verb, &other.resource, other.nth) == (step.verb, &step.resource, step.nth)))
+        .collect();
+    for wanted in [
+        ("create", "rolebindings"),
+        ("delete", "rolebindings"),
+        ("patch", "roleactivationrequests/status"),
+        ("list", "activationdecisions"),
+    ] {
+        ensure!(both.iter().any(|step| (step.verb, step.resource.as_str()) == wanted), "no {wanted:?} was seen in {both:?}");
+    }
+    Ok(both)
+}
+
+/// Waits until a number has not grown for a while.
+pub async fn standstill(what: &str, quiet: Duration, number: impl Fn() -> usize) -> Outcome {
+    let mut since = (number(), Instant::now());
+    let still = wait_for(what, SOON, async || {
+        let now = number();
+        if now != since.0 {
+            since = (now, Instant::now());
+        }
+        (since.1.elapsed() > quiet).then_some(())
+    });
+    Ok(still.await?)
+}
+
+fn numbered<'a>(calls: impl Iterator<Item = &'a Call>) -> Vec<Step> {
+    let (mut counts, mut at_end) = (BTreeMap::new(), BTreeMap::new());
+    let count = |counts: &mut BTreeMap<_, usize>, call: &Call| {
+        let nth = counts.entry((call.verb, call.resource.clone())).or_default();
+        *nth += 1;
+        *nth
+    };
+    let mut ends = false;
+    calls
+        .map(|call| {
+            ends |= call.verb == "delete" && call.resource == "rolebindings";
+            let nth_at_end = if ends { count(&mut at_end, call) } else { 0 };
+            Step { verb: call.verb, resource: call.resource.clone(), nth: count(&mut counts, call), ends, nth_at_end }
+        })
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! Each call in the life of a grant is lost, duplicated, delayed, denied or never answered, one per grant (T34, invariants 15 and 31).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{Fault, Refusal};
+use futures::{StreamExt, TryStreamExt};
+
+use super::call_sequence::{Step, Way, bring, calling, offer, proxied, steps};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene},
+    faults::{nothing_lasts, until},
+    grant_helpers::time,
+};
+
+/// How many lives there are at a time.
+const AT_ONCE: usize = 12;
+/// Latest end of a grant, whatever becomes of one call of the holder: the other replica looks after it.
+const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
+/// The fault that befalls a call in trouble that soon passes.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What befalls a life on its way to the grant, and what at its end.
+struct Life {
+    request: String,
+    duration: &'static str,
+    grant: Option<(Step, Fault)>,
+    end: Option<(Step, Fault)>,
+}
+
+/// Each of these faults at each of the steps, as far as it makes a difference there.
+fn befall(steps: &[Step], faults: &[Fault]) -> Vec<(Step, Fault)> {
+    let differs = |step: &Step, fault: &Fault| match fault {
+        // To have read something changes nothing, so it is all the same what becomes of the answer.
+        Fault::HoldAnswer | Fault::LoseAnswer | Fault::Twice => step.writes(),
+        Fault::Answer(Refusal { code: 409, reason, .. }) => step.writes() && (*reason == "AlreadyExists") == (step.verb == "create"),
+        _ => true,
+    };
+    steps.iter().flat_map(|step| faults.iter().filter(|fault| differs(step, fault)).map(|fault| (step.clone(), fault.clone()))).collect()
+}
+
+fn lives(name: &str, steps: &[Step], faults: &[Fault], duration: &'static str) -> Vec<Life> {
+    let (ends, grants): (Vec<Step>, Vec<Step>) = steps.iter().cloned().partition(|step| step.ends);
+    let (mut grants, mut ends) = (befall(&grants, faults).into_iter(), befall(&ends, faults).into_iter());
+    let both = std::iter::from_fn(|| Some((grants.next(), ends.next())).filter(|(grant, end)| grant.is_some() || end.is_some()));
+    both.enumerate().map(|(number, (grant, end))| Life { request: format!("{name}-{number:03}"), duration, grant, end }).collect()
+}
+
+pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_doubled_delayed_or_refused(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = proxied(&env, "answers").await?;
+    let steps = steps(&scene, Way::Approved).await?;
+    let passing = [
+        Fault::Delay(PAUSE),
+        Fault::Lose,
+        Fault::LoseAnswer,
+        Fault::Twice,
+        Fault::Answer(Refusal::CONFLICT),
+        Fault::Answer(Refusal::ALREADY_EXISTS),
+        Fault::Answer(Refusal::TOO_MANY),
+        Fault::Answer(Refusal::INTERNAL),
+    ];
+    let mut calls = Calls::from_now(&scene)?;
+    all(&scene, lives("passing", &steps, &passing, "12s"), "one call lost, doubled, refused or late by 2 s").await?;
+    // A call that is never answered is given up after ten seconds, and people who share a lock wait for each other.
+    all(&scene, lives("silent", &steps, &[Fault::Hold, Fault::HoldAnswer], "30s"), "one call never answered").await?;
+    let late = nothing_lasts(&scene, &mut calls, LATEST).await?;
+    let worst = late.values().max().copied().unwrap_or_default();
+    measured(format!("latest end of {} grants with one call that went wrong before and after, after its deadline", late.len()), worst);
+    Ok(())
+}
+
+async fn all(scene: &Scene, lives: Vec<Life>, what: &str) -> Outcome {
+    let requests: Vec<String> = lives.iter().map(|life| life.request.clone()).collect();
+    offer(scene, Way::Approved, &requests).await?;
+    let caller = calling(&scene.ground).await?;
+    let living = futures::stream::iter(&lives).map(|life| live_through(scene, &caller, life)).buffer_unordered(AT_ONCE);
+    let took: Vec<TimeDelta> = living.try_collect().await?;
+    measured(format!("slowest of {} grants from the asking on, {what}", took.len()), took.into_iter().max().unwrap_or_default());
+    Ok(())
+}
+
+/// Lives one life, and says how long it took to the grant.
+async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
+    let (request, proxy) = (&life.request, scene.ground.proxy()?);
+    let asked = Utc::now();
+    let on_the_way = life.grant.as_ref().map(|(step, fault)| proxy.place(step.rule(caller, request, fault.clone())));
+    bring(scene, Way::Approved, request, life.duration).await?;
+    scene.until_granted(request).await.map_err(|error| -> Error { format!("with {:?}: {error}", life.grant).into() })?;
+    let took = Utc::now() - asked;
+    let deadline = time(&scene.status(request).await?["expiresAt"])?;
+    until(deadline - TimeDelta::milliseconds(300)).await?;
+    let at_the_end = life.end.as_ref().map(|(step, fault)| proxy.place(step.rule_at_end(caller, request, fault.clone())));
+    let status = scene.over(request, SOON).await?;
+    ensure!(
+        status["state"] == "Expired" && status["reason"] == "Expired",
+        "{request} with {:?} and {:?} is {status}",
+        life.grant,
+        life.end
+    );
+    for (rule, what) in [(on_the_way, &life.grant), (at_the_end, &life.end)] {
+        if let Some(rule) = rule {
+            rule.until_hit(SOON).await.map_err(|error| -> Error { format!("{request}, {what:?}: {error}").into() })?;
+        }
+    }
+    Ok(took)
+}

@@ -1,0 +1,108 @@
+//! One replica, or all of them, cannot reach the API server, or receive only errors from it (T40, invariants 24 and 31).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{Fault, Refusal, Rule};
+
+use super::{call_sequence::proxied, disturbed_watches::WATCHED};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, automatic, eligibility},
+    faults::{holder, nothing_lasts, until},
+    grant_helpers::{Granted, each},
+    replicas::{BY_ANOTHER, TAKEN_OVER, another_holder},
+};
+
+/// Latest end of what came due while the API server refused everything, after it did no longer.
+const AFTER_REFUSALS: TimeDelta = TimeDelta::seconds(4);
+/// For how much longer than to the last deadline it refuses everything.
+const REFUSING: TimeDelta = TimeDelta::seconds(3);
+/// How late every call is when calls are slow.
+const SLOW: Duration = Duration::from_millis(300);
+
+pub async fn t40_inv_24_inv_31_a_holder_cut_off_is_replaced_and_what_is_refused_is_tried_again(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = proxied(&env, "network").await?;
+    let mut calls = Calls::from_now(&scene)?;
+    cut_off(&scene, &mut calls, "lost", Fault::Lose).await?;
+    cut_off(&scene, &mut calls, "silent", Fault::Hold).await?;
+    refused(&scene, &mut calls, "too-many", Refusal::TOO_MANY).await?;
+    refused(&scene, &mut calls, "internal", Refusal::INTERNAL).await?;
+    slow(&scene, &mut calls).await?;
+    nothing_lasts(&scene, &mut calls, REFUSING + AFTER_REFUSALS + TimeDelta::seconds(3)).await?;
+    Ok(())
+}
+
+async fn grants(scene: &Scene, name: &str, duration: &str) -> Result<Vec<Granted>, Error> {
+    let names = ["a", "b", "c"].map(|suffix| format!("{name}-{suffix}"));
+    scene.offers(&names.each_ref().map(String::as_str), &automatic(), &eligibility("edit")).await?;
+    each(&names, |name| scene.granted("dev", name, duration)).await
+}
+
+fn first(granted: &[Granted]) -> DateTime<Utc> {
+    granted.iter().map(|granted| granted.deadline).min().unwrap_or_default()
+}
+
+/// Each ends, no earlier than it should and no later than so long after its deadline, or after `from` if that is later.
+async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: DateTime<Utc>, latest: TimeDelta, what: &str) -> Outcome {
+    for granted in granted {
+        scene.until_gone(&granted.binding, SOON).await?;
+        let removed = calls.removed(&granted.binding).await?;
+        let late = removed - granted.deadline.max(from);
+        measured(format!("grant ended, {what}"), late);
+        ensure!(removed >= granted.deadline, "{} ended before its deadline", granted.request);
+        ensure!(late < latest, "{} ended {} ms late: {what}", granted.request, late.num_milliseconds());
+    }
+    Ok(())
+}
+
+/// The holder alone is cut off: its calls come to nothing, or to no answer.
+async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> Outcome {
+    let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
+    let meanwhile = format!("{name}-meanwhile");
+    scene.offers(&[meanwhile.as_str()], &automatic(), &eligibility("edit")).await?;
+    let granted = grants(scene, name, "8s").await?;
+    let cut = holder(ground).await?;
+    until(first(&granted) - TimeDelta::milliseconds(300)).await?;
+    let rule = proxy.place(Rule::every(fault).of(&format!("controller-{cut}")));
+    for resource in WATCHED {
+        proxy.cut(resource);
+    }
+    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, &format!("the holder's calls were {name}")).await?;
+    let asked = Utc::now();
+    scene.granted("dev", &meanwhile, "20s").await?;
+    measured(format!("grant from the asking on, the holder's calls were {name}"), Utc::now() - asked);
+    another_holder(ground, cut, TAKEN_OVER).await?;
+    ensure!(rule.hits() > 0, "no call was {name}");
+    drop(rule);
+    Ok(ground.operator.controller(cut)?.wait_until_ready(SOON).await?)
+}
+
+/// All replicas are refused everything, for longer than they hold the Lease.
+async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal) -> Outcome {
+    let granted = grants(scene, name, "6s").await?;
+    until(first(&granted) - TimeDelta::milliseconds(300)).await?;
+    let rule = scene.ground.proxy()?.place(Rule::every(Fault::Answer(refusal)));
+    let last = granted.iter().map(|granted| granted.deadline).max().unwrap_or_default();
+    until(last + REFUSING).await?;
+    drop(rule);
+    let back = Utc::now();
+    end(scene, calls, &granted, back, AFTER_REFUSALS, &format!("after everything was answered with {}", refusal.code)).await?;
+    for granted in &granted {
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
+    }
+    Ok(())
+}
+
+/// Every call takes its time.
+async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
+    let rule = scene.ground.proxy()?.place(Rule::every(Fault::Delay(SLOW)));
+    let granted = grants(scene, "slow", "10s").await?;
+    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, "every call late by 300 ms").await?;
+    for granted in &granted {
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
+    }
+    drop(rule);
+    Ok(())
+}

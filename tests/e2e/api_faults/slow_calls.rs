@@ -1,0 +1,130 @@
+//! Calls that are slow, fail, or are very many: requests do not block each other, failures are reported, and nothing is written twice.
+
+use std::sync::Arc;
+
+use chrono::{DurationRound, TimeDelta, Utc};
+use control_plane::{AuditEvent, Call, Fault, Refusal, Rule, wait_for};
+use serde_json::json;
+
+use super::call_sequence::{calling, proxied};
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Outcome, SOON, Scene, automatic, eligibility},
+    faults::holder,
+    grant_helpers::each,
+    status_helpers::says,
+};
+
+/// Grants that end in one second.
+const MANY: usize = 120;
+/// How long a replica waits to be told whether somebody else has removed a binding before it removes it itself.
+const QUESTION: TimeDelta = TimeDelta::milliseconds(250);
+/// Requests of one person, more than are worked on at a time.
+const GREEDY: usize = 40;
+
+pub async fn f16_f64_nobody_waits_for_somebody_else_and_what_fails_is_told(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = proxied(&env, "fair").await?;
+    written_once(&scene).await?;
+    told(&scene).await?;
+    fair(&scene).await
+}
+
+/// Very many grants end in the same second: one binding, two reports, one end and one Event each, whichever replica is at it.
+async fn written_once(scene: &Scene) -> Outcome {
+    let mut calls = Calls::from_now(scene)?;
+    let names: Vec<String> = (0..MANY).map(|number| format!("many-{number:03}")).collect();
+    scene.offers(&names.iter().map(String::as_str).collect::<Vec<_>>(), &automatic(), &eligibility("view")).await?;
+    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(40);
+    each(&names, |name| async move {
+        let left = (deadline - Utc::now()).num_seconds().max(5);
+        scene.let_in("dev", "rar", &scene.request(name, &scene.offered(name), &format!("{left}s"))).await
+    })
+    .await?;
+    for name in &names {
+        scene.ends_as(name, "Expired", &["Expired"], std::time::Duration::from_mins(2)).await?;
+    }
+    let all: Vec<Call> = scene.ground.proxy()?.calls().into_iter().filter(|call| call.is_write() && call.namespace == scene.name).collect();
+    let count = |verb: &str, resource: &str| all.iter().filter(|call| call.verb == verb && call.resource == resource).count();
+    let (made, reported) = (count("create", "rolebindings"), count("patch", "roleactivationrequests/status"));
+    ensure!((made, reported) == (MANY, 2 * MANY), "{made} were made, {reported} times it was reported");
+    let here = |e: &AuditEvent| e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
+    let removed = async || {
+        let of_bindings = calls.so_far(|e| e.resource() == "rolebindings" && here(e)).ok()?;
+        let removed = of_bindings.iter().filter(|e| e.verb == "delete" && e.code() == 200).count();
+        (removed >= MANY).then_some((of_bindings, removed))
+    };
+    let (of_bindings, removed) = wait_for("the end of each grant in the audit log", SOON, removed).await?;
+    ensure!(removed == MANY, "{removed} of {MANY} were removed by a delete");
+    for vain in of_bindings.iter().filter(|e| e.verb == "delete" && e.code() != 200) {
+        ensure!(is_helpful(vain, &of_bindings), "it was deleted again though it was known to be gone: {vain:?}");
+    }
+    let events = async || {
+        (scene.ground.proxy().ok()?.calls().iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count() >= MANY)
+            .then_some(())
+    };
+    wait_for("an Event of each grant", SOON, events).await?;
+    let events = scene.ground.proxy()?.calls().iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count();
+    ensure!(events == MANY, "there were {events} Events of {MANY} grants");
+    Ok(())
+}
+
+/// Whether a delete that found nothing any more was sent by a replica that could not know: the delete that came through was on its way
+/// when it asked, or its question went unanswered.
+fn is_helpful(vain: &AuditEvent, of_bindings: &[AuditEvent]) -> bool {
+    let same = |e: &&AuditEvent| e.object_ref.as_ref().map(|object| &object.name) == vain.object_ref.as_ref().map(|object| &object.name);
+    let took_long = |e: &AuditEvent| e.verb == "get" && e.stage_timestamp - e.request_received_timestamp >= QUESTION;
+    let came_through =
+        |e: &AuditEvent| e.verb == "delete" && e.code() == 200 && vain.request_received_timestamp - e.stage_timestamp < QUESTION;
+    of_bindings.iter().filter(same).any(|e| took_long(e) || came_through(e))
+}
+
+/// The API server fails to create a binding: its request says so, once, and is granted when it can be.
+async fn told(scene: &Scene) -> Outcome {
+    scene.offers(&["failing"], &automatic(), &eligibility("view")).await?;
+    let proxy = scene.ground.proxy()?;
+    let failing = proxy.place(Rule::on("create", "rolebindings", Fault::Answer(Refusal::INTERNAL)).about("failing"));
+    scene.ask("dev", "failing", "10m").await?;
+    let status = scene.until_state("failing", "Pending", SOON).await?;
+    let said = says(&status);
+    ensure!(status["reason"] == "BindingRefused", "it waits because of {}", status["reason"]);
+    ensure!(
+        said.starts_with("the RoleBinding could not be created yet: ") && said.contains("; this is tried again until 2"),
+        "it says {said}"
+    );
+    wait_for("more attempts", SOON, async || (failing.hits() >= 5).then_some(())).await?;
+    let reports = || proxy.calls().iter().filter(|call| call.resource == "roleactivationrequests/status" && call.name == "failing").count();
+    ensure!(reports() == 1, "{} attempts cost {} reports", failing.hits(), reports());
+    drop(failing);
+    scene.until_state("failing", "Active", SOON).await?;
+    Ok(())
+}
+
+/// One person's grants hang, each for as long as a call may take. Somebody else's end, and begin, all the same.
+async fn fair(scene: &Scene) -> Outcome {
+    let leads = holder(&scene.ground).await?;
+    for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {
+        if number != leads {
+            controller.kill();
+        }
+    }
+    let greedy: Vec<String> = (0..GREEDY).map(|number| format!("greedy-{number:02}")).collect();
+    let mut limited = automatic();
+    limited["limits"] = json!({"maxActivePerUser": 1000});
+    scene.offers(&greedy.iter().map(String::as_str).collect::<Vec<_>>(), &limited, &eligibility("view")).await?;
+    scene.offers(&["given-back", "asked"], &automatic(), &eligibility("view")).await?;
+    let back = scene.granted("dev-2", "given-back", "10m").await?;
+    let caller = calling(&scene.ground).await?;
+    let hanging = scene.ground.proxy()?.place(Rule::on("create", "rolebindings", Fault::Hold).of(&caller).about("greedy-"));
+    each(&greedy, |name| async move { scene.let_in("dev", "rar", &scene.request(name, &scene.offered(name), "30m")).await }).await?;
+    hanging.until_hit(SOON).await?;
+
+    scene.write("dev-2", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
+    scene.until_gone(&back.binding, SOON).await?;
+    scene.granted("dev-2", "asked", "10m").await?;
+    drop(hanging);
+    for name in &greedy {
+        scene.until_state(name, "Active", std::time::Duration::from_mins(2)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The calls of one test and their durations, with the API server's timestamps.
+
+use std::{sync::Mutex, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use control_plane::{AuditEvent, AuditLog, wait_for};
+
+use crate::{
+    ensure,
+    env::{Error, Outcome, Scene},
+};
+
+static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
+
+/// Notes how long something took, for the list at the end of the run.
+pub fn measured(what: impl Into<String>, took: TimeDelta) {
+    MEASURED.lock().expect("nobody panics with it").push((what.into(), took));
+}
+
+/// The list, in the order in which it was noted.
+pub fn all() -> Vec<(String, TimeDelta)> {
+    MEASURED.lock().expect("nobody panics with it").clone()
+}
+
+/// The calls that were made since some moment, read as the log grows.
+#[derive(Clone)]
+pub struct Calls {
+    log: AuditLog,
+    seen: Vec<AuditEvent>,
+}
+
+impl Calls {
+    /// From now on.
+    pub fn from_now(scene: &Scene) -> Result<Self, Error> {
+        Ok(Self { log: scene.ground.cluster().audit_from_now()?, seen: Vec::new() })
+    }
+
+    /// Those so far that have ended, in whatever way, and are `wanted`.
+    pub fn so_far(&mut self, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, Error> {
+        self.seen.extend(self.log.read()?.into_iter().filter(|event| event.stage != "ResponseStarted"));
+        Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
+    }
+
+    /// The bindings that were made so far in a namespace.
+    pub fn bindings_made(&mut self, namespace: &str) -> Result<Vec<AuditEvent>, Error> {
+        let here = |e: &AuditEvent| e.object_ref.as_ref().is_some_and(|object| object.namespace == namespace);
+        self.so_far(|e| e.verb == "create" && e.resource() == "rolebindings" && e.code() == 201 && here(e))
+    }
+
+    /// The first that is `wanted`, now or soon: the log is written just after the answer.
+    pub async fn first(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<AuditEvent, Error> {
+        let looked = wait_for(what, Duration::from_secs(5), async || self.so_far(&wanted).ok()?.into_iter().next());
+        Ok(looked.await?)
+    }
+
+    /// Fails unless the binding ended no earlier than it should, and less than `within` later; notes how late it was.
+    pub async fn ended_on_time(&mut self, binding: &str, deadline: DateTime<Utc>, within: TimeDelta, what: &str) -> Outcome {
+        let late = self.removed(binding).await? - deadline;
+        measured(what, late);
+        ensure!(late >= TimeDelta::zero(), "{binding} ended {} ms before its deadline ({what})", -late.num_milliseconds());
+        ensure!(late < within, "{binding} ended {} ms after its deadline ({what})", late.num_milliseconds());
+        Ok(())
+    }
+
+    /// When the API server had removed the binding of this name, whoever asked for it.
+    pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+        self.removal(binding, |e| matches!(e.code(), 200 | 404)).await
+    }
+
+    /// The same of a binding that is known to be gone: of a call whose caller died on the way the log may never say that it came through.
+    pub async fn was_removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+        self.removal(binding, |_| true).await
+    }
+
+    async fn removal(&mut self, binding: &str, enough: impl Fn(&AuditEvent) -> bool) -> Result<DateTime<Utc>, Error> {
+        let what = format!("RoleBinding {binding} to be deleted");
+        let deletion = |e: &AuditEvent| e.verb == "delete" && is(e, "rolebindings", binding);
+        let seen = self.first(&what, |e| deletion(e) && enough(e)).await;
+        let all = self.so_far(deletion)?;
+        // What came last is at least as late as what came through.
+        match all.iter().find(|e| e.code() == 200).or(all.last()) {
+            Some(event) => Ok(event.stage_timestamp),
+            None => seen.map(|event| event.stage_timestamp),
+        }
+    }
+}
+
+/// Whether a call was about this object.
+pub fn is(event: &AuditEvent, resource: &str, name: &str) -> bool {
+    event.resource() == resource && event.object_ref.as_ref().is_some_and(|object| object.name == name)
+}

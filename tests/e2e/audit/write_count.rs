@@ -1,0 +1,147 @@
+//! The number of writes: four for an automatic grant, and a known number more for decisions.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::AuditEvent;
+use serde_json::{Value, json};
+
+use super::{CONTROLLER, Calls, WEBHOOK, inspector, rbac_rules::Rules};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    faults::until,
+    status_helpers::refused,
+};
+
+/// The writes of the operator in the scene's namespace that changed something, Events and Leases aside.
+fn writes(scene: &Scene, calls: &mut Calls) -> Result<Vec<String>, Error> {
+    let written = calls.so_far(|e| {
+        let here = e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
+        here && e.is_write() && e.code() < 300 && is_the_operator(e) && !matches!(e.resource().as_str(), "events" | "leases")
+    })?;
+    Ok(written.iter().map(|e| format!("{} {}", e.verb, e.resource())).collect())
+}
+
+fn is_the_operator(event: &AuditEvent) -> bool {
+    [CONTROLLER, WEBHOOK].contains(&event.user.username.as_str())
+}
+
+const MADE: &str = "create rolebindings";
+const REMOVED: &str = "delete rolebindings";
+const REPORTED: &str = "patch roleactivationrequests/status";
+
+/// Waits for the log to be as long as it must be, and holds it against what should be there.
+async fn expect(scene: &Scene, calls: &mut Calls, what: &str, expected: &[&str]) -> Outcome {
+    // The last line is written just after its answer.
+    let all = control_plane::wait_for("the last write to be logged", Duration::from_secs(3), async || {
+        writes(scene, calls).ok().filter(|writes| writes.len() >= expected.len())
+    });
+    let _ = all.await;
+    let written = writes(scene, calls)?;
+    ensure!(written == expected, "{what} costs {written:?}");
+    Ok(())
+}
+
+pub async fn an_automatic_grant_costs_four_writes(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("four").await?;
+    scene.offers(&["expires"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "expires", "2s").await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
+    expect(&scene, &mut calls, "a grant until its deadline", &[MADE, REPORTED, REMOVED, REPORTED]).await?;
+
+    let given_back = env.scene("four").await?;
+    given_back.offers(&["back"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&given_back)?;
+    given_back.granted("dev", "back", "5m").await?;
+    given_back.write("dev", "adec", &given_back.decision("back", "Deactivate", None)).await?;
+    given_back.ends_as("back", "Deactivated", &[], SOON).await?;
+    expect(&given_back, &mut calls, "a grant that is given back", &[MADE, REPORTED, REMOVED, REPORTED]).await
+}
+
+pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> Outcome {
+    let one = env.scene("stages").await?;
+    one.offers(&["one"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&one)?;
+    one.ask("dev", "one", "3s").await?;
+    one.until_state("one", "AwaitingApproval", SOON).await?;
+    one.approve("lead-1", "one").await?;
+    one.running("one").await?;
+    one.ends_as("one", "Expired", &["Expired"], SOON).await?;
+    expect(&one, &mut calls, "a grant after one approval", &[REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await?;
+
+    let two = env.scene("stages").await?;
+    let mut policy = approved_by("leads", 1);
+    let second = json!({"name": "second", "approvers": {"groups": ["security"]}, "required": 1});
+    policy["approval"]["stages"].as_array_mut().ok_or("the policy has stages")?.push(second);
+    two.offers(&["two"], &policy, &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&two)?;
+    two.ask("dev", "two", "3s").await?;
+    two.until_state("two", "AwaitingApproval", SOON).await?;
+    two.approve("lead-1", "two").await?;
+    let what = "the second stage to be open";
+    control_plane::wait_for(what, SOON, async || (two.status("two").await.ok()?["awaiting"]["stage"] == "second").then_some(())).await?;
+    two.approve("security", "two").await?;
+    two.running("two").await?;
+    two.ends_as("two", "Expired", &["Expired"], SOON).await?;
+    expect(&two, &mut calls, "a grant after two stages", &[REPORTED, REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await
+}
+
+/// A list of requests takes the longer the more of them have been completed: no activation may need one.
+pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Arc<Env>) -> Outcome {
+    // Of a list of somebody's requests everywhere nobody can tell whom it was for.
+    let (ground, _permit) = env.own_ground(Value::Null).await?;
+    let scene = env.scene_on(&ground, "history").await?;
+    let mut policy = automatic();
+    policy["limits"] = json!({"maxActivePerUser": 5, "maxPendingPerUser": 5, "cooldown": "2h"});
+    let lists = |e: &AuditEvent| is_the_operator(e) && e.verb == "list" && e.resource() == "roleactivationrequests";
+    let mut calls = Calls::from_now(&scene)?;
+    scene.offers(&["before", "first", "second"], &policy, &eligibility("edit")).await?;
+    // The first of a term asks how much the caches must know, and the ends are listed once a policy has a cooldown.
+    scene.granted("dev", "before", "2s").await?;
+    scene.ends_as("before", "Expired", &["Expired"], SOON).await?;
+    ensure!(!calls.so_far(lists)?.is_empty(), "such lists are in the log");
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "first", "10m").await?;
+    scene.granted("dev-2", "second", "10m").await?;
+    let listed = calls.so_far(lists)?;
+    let listed: Vec<_> = listed.iter().map(|e| format!("{} {}", e.user.username, e.request_uri)).collect();
+    ensure!(listed.is_empty(), "the operator listed requests: {listed:#?}");
+    // What the lists were for holds without them.
+    let again = scene.create("dev", &scene.request("again", &scene.offered("before"), "10m")).await?;
+    refused(again, &["CooldownActive: the grant 'before' ended at 2"])
+}
+
+/// A grant that runs and a request that waits cost nothing by themselves.
+pub async fn nothing_is_read_or_written_while_nothing_happens(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quiet").await?;
+    scene.offers(&["running"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["waiting"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.granted("dev", "running", "10m").await?;
+    scene.ask("dev", "waiting", "10m").await?;
+    scene.until_state("waiting", "AwaitingApproval", SOON).await?;
+    // Whatever follows on that has been done when this has passed; the Lease is renewed three times in the time after.
+    until(Utc::now() + TimeDelta::seconds(2)).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    until(Utc::now() + TimeDelta::seconds(6)).await?;
+    let here = calls.so_far(|e| {
+        // Eligibilities aside: with each namespace that others make or remove, those that it covers are counted again.
+        e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name) && is_the_operator(e)
+    })?;
+    let here: Vec<_> = here.iter().map(|e| format!("{} {} {}", e.verb, e.resource(), e.request_uri)).collect();
+    ensure!(here.is_empty(), "the operator made calls though nothing happened: {here:#?}");
+    Ok(())
+}
+
+pub async fn inv_28_the_last_look_sees_what_is_wrong(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("look").await?;
+    scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    scene.granted("dev", "now", "5m").await?;
+    let made = calls
+        .first("the operator's call", |e| e.verb == "create" && e.resource() == "rolebindings" && e.user.username == CONTROLLER)
+        .await?;
+    let rules = Rules::of(&scene.ground.client, "jit-rbac-controller").await?;
+    inspector::sees_what_is_wrong(&rules, &made)
+}

@@ -1,0 +1,125 @@
+//! What a grant depends on is deleted: its binding, its request, its namespace (T30, T34, T37).
+
+use std::{sync::Arc, time::Duration};
+
+use control_plane::{ADMIN, AuditEvent, wait_for, wait_for_ok};
+use serde_json::json;
+
+use crate::{
+    audit::{self, Calls, measured},
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+    grant_helpers::{each, text},
+};
+
+use crate::audit::CONTROLLER as OPERATOR;
+
+pub async fn t34_a_binding_deleted_by_hand_stays_deleted(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("by-hand").await?;
+    scene.offers(&["first", "second"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let granted = scene.granted("dev", "first", "10m").await?;
+    scene.kubectl(ADMIN, &["delete", "rolebinding", &granted.binding, "-n", &scene.name]).await?.ok()?;
+    let status = scene.ends_as("first", "Revoked", &["BindingRemoved"], SOON).await?;
+    ensure!(text(&status["conditions"][0]["message"]).contains(&granted.binding), "the message does not name it: {status}");
+    // Another grant comes and goes: by then whatever would bring the first one back has had its time.
+    scene.granted("dev", "second", "2s").await?;
+    scene.ends_as("second", "Expired", &[], SOON).await?;
+    let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && audit::is(e, "rolebindings", &granted.binding))?;
+    ensure!(made.len() == 1, "its binding was made {} times", made.len());
+    ensure!(scene.bindings().await?.is_empty(), "there are bindings: {:?}", scene.bindings().await?);
+    ensure!(scene.status("first").await?["state"] == "Revoked", "the end of the first one was overwritten");
+    Ok(())
+}
+
+pub async fn t30_a_deleted_request_takes_its_binding_and_decisions_along(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("deleted").await?;
+    let cascades = ["background", "foreground", "orphan"];
+    scene.offers(&cascades, &approved_by("leads", 1), &eligibility("edit")).await?;
+    each(&cascades, async |cascade| {
+        scene.ask("dev", cascade, "10m").await?;
+        scene.until_state(cascade, "AwaitingApproval", SOON).await?;
+        scene.approve("lead-1", cascade).await?;
+        let granted = scene.running(cascade).await?;
+        let decisions = scene.list("adec").await?;
+        let decision = decisions.iter().find(|d| d["spec"]["requestRef"]["uid"] == granted.uid.as_str()).ok_or("there is a decision")?;
+        let decision = text(&decision["metadata"]["name"]);
+        let mut calls = Calls::from_now(&scene)?;
+        let cascade_flag = format!("--cascade={cascade}");
+        scene.kubectl(ADMIN, &["delete", "rar", cascade, "-n", &scene.name, &cascade_flag, "--wait=false"]).await?.ok()?;
+        scene.until_gone(&granted.binding, SOON).await?;
+        until_no_decision_on(&scene, &granted.uid).await.map_err(|error| -> Error { format!("{cascade}: {error}").into() })?;
+        let asked = calls.first("the deletion", |e| e.verb == "delete" && audit::is(e, "roleactivationrequests", cascade)).await?;
+        let took = calls.removed(&granted.binding).await? - asked.request_received_timestamp;
+        ensure!(took.num_milliseconds() < 2_000, "{cascade}: the binding outlived its request by {} ms", took.num_milliseconds());
+        measured(format!("binding of a deleted request removed ({cascade})"), took);
+        // Otherwise the garbage collector may be faster; with `orphan` it deletes nothing.
+        if cascade == &"orphan" {
+            let tried = |e: &AuditEvent, resource: &str, name: &str| {
+                e.verb == "delete" && e.user.username == OPERATOR && audit::is(e, resource, name)
+            };
+            calls.first("the operator to delete the decision", |e| tried(e, "activationdecisions", &decision)).await?;
+            calls.first("the operator to delete the binding", |e| tried(e, "rolebindings", &granted.binding)).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is still let in");
+    Ok(())
+}
+
+async fn until_no_decision_on(scene: &Scene, uid: &str) -> Outcome {
+    let what = format!("the decisions on {uid} to be gone");
+    let gone = wait_for_ok(&what, SOON, async || match scene.list("adec").await {
+        Ok(all) => match all.iter().filter(|d| d["spec"]["requestRef"]["uid"] == uid).count() {
+            0 => Ok(()),
+            many => Err(format!("there are {many}")),
+        },
+        Err(error) => Err(error.to_string()),
+    });
+    Ok(gone.await?)
+}
+
+pub async fn t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_none(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "reborn").await?;
+    scene.offers(&["now", "again"], &automatic(), &eligibility("edit")).await?;
+    let granted = scene.granted("dev", "now", "10m").await?;
+    let mut copy = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
+    scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--timeout=30s"]).await?.ok()?;
+
+    scene.create_namespace(&scene.name).await?;
+    ensure!(scene.bindings().await?.is_empty(), "the new namespace was born with a grant");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is let into the new namespace");
+
+    // A backup puts the old binding back: its request is another one, or none.
+    for key in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
+        copy["metadata"].as_object_mut().map(|meta| meta.remove(key));
+    }
+    scene.write(ADMIN, "rolebinding", &copy).await?;
+    scene.until_gone(&granted.binding, SOON).await?;
+    let again = scene.granted("dev", "now", "10m").await?;
+    scene.write(ADMIN, "rolebinding", &copy).await?;
+    scene.until_gone(&granted.binding, SOON).await?;
+    ensure!(scene.get("rolebinding", &again.binding).await?.is_some(), "the grant of the new namespace went with it");
+
+    // While it goes, nothing is granted in it: a finalizer of somebody's holds it open.
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "holds", "namespace": scene.name, "finalizers": ["example.com/hold"]}});
+    scene.write(ADMIN, "configmap", &map).await?;
+    scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--wait=false"]).await?.ok()?;
+    scene.until_shut_out("dev", SOON).await?;
+    let refused = scene.ask("dev", "again", "10m").await;
+    ensure!(refused.is_err(), "a request was taken in a namespace that goes: {refused:?}");
+    ensure!(scene.bindings().await?.is_empty(), "there are bindings");
+    scene
+        .kubectl(ADMIN, &["patch", "configmap", "holds", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])
+        .await?
+        .ok()?;
+    let what = format!("namespace {} to be gone", scene.name);
+    wait_for(&what, Duration::from_secs(30), async || {
+        let said = scene.kubectl(ADMIN, &["get", "namespace", &scene.name, "--ignore-not-found", "-o", "name"]).await.ok()?;
+        said.stdout.trim().is_empty().then_some(())
+    })
+    .await?;
+    Ok(())
+}

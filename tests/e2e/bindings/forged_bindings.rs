@@ -1,0 +1,83 @@
+//! Bindings that no grant created: a name taken in advance (T32), a copy from another namespace (T36, T53).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::{
+    ensure,
+    env::{Env, Outcome, SOON, approved_by, automatic, eligibility},
+    grant_helpers::{each, stamp, text},
+};
+
+/// A name of the operator's form that belongs to nobody.
+pub fn name_of_nobody(number: u8) -> String {
+    format!("jit-00000000-0000-4000-8000-0000000000{number:02x}")
+}
+
+/// The operator's label.
+pub fn managed() -> Value {
+    json!({"jitrbac.dev/managed": "true"})
+}
+
+pub async fn t32_a_squatted_name_is_never_adopted(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "squat").await?;
+    scene.offers(&["bare", "labelled"], &approved_by("leads", 1), &eligibility("view")).await?;
+    let later = stamp(Utc::now() + TimeDelta::hours(1));
+
+    // Without the label nobody sees it until the grant is made, and then it is another one.
+    let stored = scene.ask("dev", "bare", "10m").await?;
+    scene.until_state("bare", "AwaitingApproval", SOON).await?;
+    let squatted = format!("jit-{}", text(&stored["metadata"]["uid"]));
+    scene.plant(&squatted, &json!({}), &json!({"jitrbac.dev/expires-at": later})).await?;
+    scene.approve("lead-1", "bare").await?;
+    let status = scene.ends_as("bare", "Failed", &["BindingConflict"], SOON).await?;
+    ensure!(status["grantedAt"].is_null() && status["bindingRef"].is_null(), "something was granted: {status}");
+    scene.until_gone(&squatted, SOON).await?;
+
+    // With the label it is seen and goes at once; the grant comes about as if nothing had been.
+    let stored = scene.ask("dev", "labelled", "10m").await?;
+    scene.until_state("labelled", "AwaitingApproval", SOON).await?;
+    let squatted = format!("jit-{}", text(&stored["metadata"]["uid"]));
+    scene.plant(&squatted, &managed(), &json!({"jitrbac.dev/expires-at": later, "jitrbac.dev/request": "labelled"})).await?;
+    scene.until_gone(&squatted, SOON).await?;
+    scene.approve("lead-1", "labelled").await?;
+    let granted = scene.running("labelled").await?;
+    let binding = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
+    ensure!(binding["roleRef"]["name"] == "view" && binding["subjects"][0]["name"] == "dev", "it is not what was granted: {binding}");
+    Ok(())
+}
+
+pub async fn t53_a_managed_binding_that_nobody_asked_for_goes(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "planted").await?;
+    scene.offers(&["live", "ended"], &automatic(), &eligibility("edit")).await?;
+    let live = scene.granted("dev", "live", "10m").await?;
+    scene.granted("dev-2", "ended", "2s").await?;
+    scene.ends_as("ended", "Expired", &[], SOON).await?;
+    let later = stamp(Utc::now() + TimeDelta::hours(1));
+    let about = |request: &str| json!({"jitrbac.dev/expires-at": later, "jitrbac.dev/request": request});
+    let cases: [(String, Value); 9] = [
+        (name_of_nobody(1), about("nobody-made-it")),
+        (name_of_nobody(2), about("live")),
+        (name_of_nobody(3), about("ended")),
+        (name_of_nobody(4), json!({"jitrbac.dev/expires-at": later})),
+        (name_of_nobody(5), about("live/status")),
+        (name_of_nobody(6), json!({"jitrbac.dev/request": "live"})),
+        (name_of_nobody(7), json!({"jitrbac.dev/expires-at": "some day"})),
+        (name_of_nobody(8), json!({"jitrbac.dev/expires-at": stamp(Utc::now() - TimeDelta::hours(1))})),
+        ("any-name-at-all".to_owned(), about("../../live")),
+    ];
+    each(&cases, async |(name, annotations)| {
+        scene.plant(name, &managed(), annotations).await?;
+        let gone = scene.until_gone(name, Duration::from_secs(5)).await;
+        gone.map_err(|error| -> crate::env::Error { format!("{annotations}: {error}").into() })
+    })
+    .await?;
+    ensure!(!scene.may("outsider", "create", "apps", "deployments").await?, "outsider is let in");
+    ensure!(scene.status("live").await?["state"] == "Active", "a running grant went with them");
+    ensure!(scene.get("rolebinding", &live.binding).await?.is_some(), "the binding of a running grant went with them");
+    Ok(())
+}

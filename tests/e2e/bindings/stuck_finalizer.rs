@@ -1,0 +1,218 @@
+//! A binding that cannot be deleted because of a finalizer (T28) or a second owner (T29), or created because of a quota.
+
+use std::{sync::Arc, time::Duration};
+
+use control_plane::ADMIN;
+use serde_json::json;
+
+use crate::{
+    audit::measured,
+    ensure,
+    env::{Env, Outcome, SOON, Scene, automatic, eligibility},
+    grant_helpers::Granted,
+};
+
+/// Latest end of access after the deadline, with room for a busy machine.
+const LATE: Duration = Duration::from_secs(3);
+
+/// A quota that stands in the way of a grant, by the beginning of its name.
+const QUOTA: &str = "e2e-quota";
+
+/// Waits until a grant's binding is gone, not before its deadline and not much after.
+async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
+    let gone = scene.until_gone(&granted.binding, SOON).await?;
+    let late = gone - granted.deadline;
+    ensure!(late >= chrono::TimeDelta::zero(), "it was gone {late} before its deadline");
+    ensure!(late.to_std()? < LATE, "it was gone {} ms after its deadline", late.num_milliseconds());
+    Ok(())
+}
+
+pub async fn t28_a_finalizer_holds_no_access(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "finalizer").await?;
+    scene.offers(&["expires", "given-back", "deleted"], &automatic(), &eligibility("edit")).await?;
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    let expires = scene.granted("dev", "expires", "3s").await?;
+    scene.patch_binding(&expires.binding, &finalizer).await?;
+    ends_on_time(&scene, &expires).await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
+
+    let given_back = scene.granted("dev", "given-back", "10m").await?;
+    scene.patch_binding(&given_back.binding, &finalizer).await?;
+    scene.write("dev", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
+    scene.until_gone(&given_back.binding, LATE).await?;
+    scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
+
+    // Deleted before its end, it is still there and grants (so it did in plain Kubernetes); the deadline holds all the same.
+    let deleted = scene.granted("dev", "deleted", "4s").await?;
+    scene.patch_binding(&deleted.binding, &finalizer).await?;
+    scene.kubectl(ADMIN, &["delete", "rolebinding", &deleted.binding, "-n", &scene.name, "--wait=false"]).await?.ok()?;
+    let held = scene.get("rolebinding", &deleted.binding).await?.unwrap_or_default();
+    ensure!(held.is_null() || held["metadata"]["deletionTimestamp"].is_string(), "nobody holds it: {held}");
+    scene.until_gone(&deleted.binding, SOON).await?;
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is still let in");
+    let status = scene.ends_as("deleted", "Expired", &[], SOON).await;
+    if status.is_err() {
+        scene.ends_as("deleted", "Revoked", &[], SOON).await?;
+    }
+    Ok(())
+}
+
+pub async fn t28_where_finalizers_cannot_be_stripped_the_subjects_go(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "stuck").await?;
+    let policy = keeps_finalizers(&scene).await?;
+    scene.offers(&["now", "given-back"], &automatic(), &eligibility("edit")).await?;
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+
+    let granted = scene.granted("dev", "now", "3s").await?;
+    scene.patch_binding(&granted.binding, &finalizer).await?;
+    let shut = scene.until_shut_out("dev", SOON).await?;
+    let late = shut - granted.deadline;
+    ensure!(late >= chrono::TimeDelta::zero() && late.to_std()? < LATE, "access ended {} ms after the deadline", late.num_milliseconds());
+    measured("access by a binding that cannot be removed ended after its deadline", late);
+    let held = scene.get("rolebinding", &granted.binding).await?.ok_or("the binding is gone, though nobody let it go")?;
+    ensure!(held["subjects"].is_null(), "it has subjects: {held}");
+    // What is not gone has not ended, in the record: somebody still has to look at it.
+    ensure!(scene.status("now").await?["state"] == "Active", "its end is recorded while it is there");
+
+    let given_back = scene.granted("dev", "given-back", "10m").await?;
+    scene.patch_binding(&given_back.binding, &finalizer).await?;
+    scene.write("dev", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
+    scene.until_shut_out("dev", LATE).await?;
+
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        scene.kubectl(ADMIN, &["delete", kind, &policy]).await?.ok()?;
+    }
+    for (granted, state) in [(&granted, "Expired"), (&given_back, "Deactivated")] {
+        scene.until_gone(&granted.binding, Duration::from_secs(40)).await?;
+        scene.ends_as(&granted.request, state, &[], SOON).await?;
+    }
+    Ok(())
+}
+
+/// A policy of somebody else under which no RoleBinding of the scene loses a finalizer.
+async fn keeps_finalizers(scene: &Scene) -> Result<String, crate::env::Error> {
+    let name = format!("e2e-keeps-finalizers-{}", scene.name);
+    let here = json!({"namespaceSelector": {"matchLabels": {"scene": scene.name}}});
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["rolebindings"]}]);
+    let mut constraints = here;
+    constraints["resourceRules"] = rules;
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {"failurePolicy": "Fail", "matchConstraints": constraints, "validations": [
+            {"expression": "object.metadata.name != 'probe'", "message": "it is in force"},
+            {
+                "expression": "oldObject == null || oldObject.metadata.?finalizers.orValue([]).all(f, f in object.metadata.?finalizers.orValue([]))",
+                "message": "finalizers stay",
+            },
+        ]},
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    scene.admin(&[policy, binding]).await?;
+    let what = format!("the policy {name} to be in force");
+    let probe = ["create", "rolebinding", "probe", "--clusterrole=view", "--user=nobody", "--dry-run=server", "-n", scene.name.as_str()];
+    let in_force = control_plane::wait_for_ok(&what, SOON, async || match scene.kubectl(ADMIN, &probe).await {
+        Ok(said) if said.stderr.contains("it is in force") => Ok(()),
+        Ok(said) => Err(said.stderr),
+        Err(error) => Err(error.to_string()),
+    });
+    in_force.await?;
+    Ok(name)
+}
+
+pub async fn t29_a_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "owner").await?;
+    scene.offers(&["expires", "deleted"], &automatic(), &eligibility("edit")).await?;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner", "namespace": scene.name}});
+    let map = scene.write(ADMIN, "configmap", &map).await?;
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": map["metadata"]["uid"]});
+
+    let expires = scene.granted("dev", "expires", "3s").await?;
+    let deleted = scene.granted("dev", "deleted", "10m").await?;
+    for granted in [&expires, &deleted] {
+        let stored = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
+        let own = &stored["metadata"]["ownerReferences"][0];
+        scene.patch_binding(&granted.binding, &json!({"metadata": {"ownerReferences": [own, owner]}})).await?;
+    }
+    // The garbage collector leaves alone what has a living owner.
+    scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
+    scene.until_gone(&deleted.binding, LATE).await?;
+    ends_on_time(&scene, &expires).await?;
+    scene.ends_as("expires", "Expired", &["Expired"], SOON).await?;
+    Ok(())
+}
+
+/// Somebody deletes a binding, and what it owns keeps it: it grants nothing any more, long before its deadline.
+pub async fn f74_a_binding_that_is_being_deleted_grants_nothing(env: Arc<Env>) -> Outcome {
+    let ground = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&ground, "foreground").await?;
+    scene.offers(&["behind", "held"], &automatic(), &eligibility("edit")).await?;
+    let behind = scene.granted("dev", "behind", "30m").await?;
+    let stored = scene.get("rolebinding", &behind.binding).await?.unwrap_or_default();
+    let owner = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "name": behind.binding, "uid": stored["metadata"]["uid"],
+        "blockOwnerDeletion": true,
+    });
+    let dependent = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "dependent", "namespace": scene.name, "ownerReferences": [owner], "finalizers": ["example.com/hold"]},
+    });
+    scene.write(ADMIN, "configmap", &dependent).await?;
+    scene
+        .kubectl(ADMIN, &["delete", "rolebinding", &behind.binding, "-n", &scene.name, "--cascade=foreground", "--wait=false"])
+        .await?
+        .ok()?;
+    let deleted = chrono::Utc::now();
+    let gone = scene.until_gone(&behind.binding, SOON).await?;
+    measured("a binding deleted in the foreground is gone", gone - deleted);
+    ensure!((gone - deleted).to_std().unwrap_or_default() < LATE, "it granted for {} ms more", (gone - deleted).num_milliseconds());
+    scene.ends_as("behind", "Revoked", &["BindingRemoved"], SOON).await?;
+
+    let held = scene.granted("dev", "held", "30m").await?;
+    scene.patch_binding(&held.binding, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
+    scene.kubectl(ADMIN, &["delete", "rolebinding", &held.binding, "-n", &scene.name, "--wait=false"]).await?.ok()?;
+    scene.until_gone(&held.binding, LATE).await?;
+    scene.ends_as("held", "Revoked", &["BindingRemoved"], SOON).await?;
+    scene
+        .kubectl(
+            ADMIN,
+            &["patch", "configmap", "dependent", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#],
+        )
+        .await?
+        .ok()?;
+    Ok(())
+}
+
+/// A quota lets no further RoleBinding be: the request says so, and is granted once it does.
+pub async fn f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quota").await?;
+    scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;
+    let none = json!({"count/rolebindings.rbac.authorization.k8s.io": "0"});
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": QUOTA, "namespace": scene.name}, "spec": {"hard": none},
+    });
+    scene.admin(&[quota]).await?;
+    // What the quota controller would find out; this plane has none.
+    let counted = json!({"status": {"hard": none, "used": none}}).to_string();
+    let args = ["patch", "resourcequota", QUOTA, "-n", &scene.name, "--subresource=status", "--type=merge", "-p", &counted];
+    scene.kubectl(ADMIN, &args).await?.ok()?;
+    let args = ["create", "rolebinding", "probe", "--clusterrole=view", "--user=nobody", "--dry-run=server", "-n", scene.name.as_str()];
+    control_plane::wait_for_ok("the quota to be in force", SOON, async || match scene.kubectl(ADMIN, &args).await {
+        Ok(said) if said.stderr.contains("exceeded quota") => Ok(()),
+        Ok(said) => Err(said.stderr),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+    scene.ask("dev", "waits", "10m").await?;
+    let status = scene.until_state("waits", "Pending", SOON).await?;
+    let said = crate::status_helpers::says(&status);
+    ensure!(status["reason"] == "BindingRefused" && said.contains("quota") && said.contains("tried again until"), "it says {said}");
+    scene.kubectl(ADMIN, &["delete", "resourcequota", QUOTA, "-n", &scene.name]).await?.ok()?;
+    scene.running("waits").await?;
+    Ok(())
+}

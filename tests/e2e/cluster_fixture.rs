@@ -1,0 +1,91 @@
+//! A control plane with the operator running on it.
+
+use std::{path::Path, sync::Arc};
+
+use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Proxy, User, standard_users};
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::{
+    audit::Inspector,
+    authors::{ALONE, AUTHORS},
+    env::{AGGREGATED, Error, GAINING},
+};
+
+/// A control plane with the operator on it.
+pub struct Ground {
+    /// The plane.
+    pub plane: Plane,
+    /// The operator's processes.
+    pub operator: Operator,
+    /// The admin's client, for looks that are repeated until something holds.
+    pub client: Client,
+    /// What is held against the API server's audit log in the end.
+    pub inspector: Inspector,
+    /// What stands between the controllers and the API server, on a plane that was started so.
+    pub proxy: Option<Arc<Proxy>>,
+}
+
+/// What a plane is started with, besides the usual.
+#[derive(Default)]
+pub struct Setting {
+    /// More chart values.
+    pub values: Value,
+    /// More flags for the API server.
+    pub apiserver_flags: Vec<String>,
+    /// Policies that the operator does not watch.
+    pub unwatched: &'static [&'static str],
+    /// The controllers reach the API server through a [`Proxy`].
+    pub proxied: bool,
+    /// How many controllers, if not two.
+    pub replicas: Option<usize>,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.inspector.finish();
+    }
+}
+
+impl Ground {
+    /// Starts a plane and the operator, and lets everybody make requests.
+    pub async fn start(setting: Setting) -> Result<Self, Error> {
+        let mut users = standard_users()?;
+        for author in AUTHORS.into_iter().chain(ALONE) {
+            users.push(User::new(author, [""; 0])?);
+        }
+        let apiserver_flags = setting.apiserver_flags;
+        let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut options = OperatorOptions::of_checkout(root)?;
+        options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
+        options.values = setting.values;
+        options.unwatched = setting.unwatched.iter().map(|name| (*name).to_owned()).collect();
+        options.replicas = setting.replicas.unwrap_or(options.replicas);
+        let proxy = if setting.proxied { Some(Arc::new(Proxy::start(plane.cluster()).await?)) } else { None };
+        options.proxy.clone_from(&proxy);
+        let operator = Operator::start(plane.cluster(), plane.reaper(), options).await?;
+        let groups = ["devs", "leads", "security", "system:serviceaccounts", "oidc:devs", "oidc:leads", "oidc:staff"]
+            .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));
+        let users = ["outsider"].map(|u| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": u}));
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "e2e-requesters"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jit-rbac-requester"},
+            "subjects": groups.into_iter().chain(users).collect::<Vec<_>>(),
+        });
+        plane.apply(ADMIN, &binding.to_string()).await?.ok()?;
+        let client = plane.client(ADMIN).await?;
+        let inspector = Inspector::new(&client, plane.cluster()).await?;
+        Ok(Self { plane, operator, client, inspector, proxy })
+    }
+
+    /// What stands between the controllers and the API server.
+    pub fn proxy(&self) -> Result<&Proxy, Error> {
+        Ok(self.proxy.as_deref().ok_or("this plane has no proxy")?)
+    }
+
+    /// kubectl, cluster and clients.
+    pub fn cluster(&self) -> &Cluster {
+        self.plane.cluster()
+    }
+}

@@ -1,0 +1,231 @@
+//! The settings of `requirements.authentication` in a policy, one by one.
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use control_plane::SignIn;
+use serde_json::json;
+
+use super::{ACR, AMR, AUTH_TIME, approve, asking, bare, debug_for, for_devs, guarded, may, second_factor, with_mfa};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, SOON, TestCase, approved_by, automatic},
+    faults::until,
+    status_helpers::{Person, refused, until_condition},
+    test_cases,
+};
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![
+        every_claim_that_a_policy_names_must_hold,
+        what_is_missing_is_never_evidence,
+        t09_a_sign_in_counts_only_while_it_is_fresh,
+        t09_a_request_that_waits_keeps_the_age_it_was_made_with,
+        evidence_is_asked_of_the_requester_the_approver_or_both,
+        nothing_that_ends_access_asks_for_evidence,
+        a_policy_says_whether_anybody_has_shown_its_evidence,
+    ]
+}
+
+async fn every_claim_that_a_policy_names_must_hold(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("claims").await?;
+    let rule = json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}, {"key": ACR, "anyOf": ["c1"]}]});
+    let offer = scene.offer("strong", asking(automatic(), &rule), for_devs()).await?;
+    let sign_in = |name: &str, amr: &[&str], acr: Option<&str>| {
+        let amr = amr.iter().map(ToString::to_string).collect();
+        Person::sign_in(&scene, &SignIn { amr, acr: acr.map(str::to_owned), ..SignIn::new(name, ["devs"]) })
+    };
+    let by = "(spec.requirements.authentication.claims); sign in again in the way that it asks for";
+    let amr_is = |shown: &str| {
+        format!(
+            "EvidenceMismatch: the sign-in of 'oidc:ann' shows '{AMR}' as {shown}, and policy '{offer}' asks for one of 'mfa', 'hwk' {by}"
+        )
+    };
+    for (amr, acr, says) in [
+        (&["pwd"][..], Some("c1"), amr_is("'pwd'")),
+        // A value is the whole value, in the provider's own spelling.
+        (&["MFA", "mfa2", "mf"], Some("c1"), amr_is("'MFA', 'mfa2', 'mf'")),
+        (
+            &["mfa"],
+            Some("c2"),
+            format!("EvidenceMismatch: the sign-in of 'oidc:ann' shows '{ACR}' as 'c2', and policy '{offer}' asks for 'c1' {by}"),
+        ),
+        (&["mfa"], None, format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{ACR}', and policy '{offer}' asks for 'c1';")),
+        // The one claim does not stand in for the other.
+        (&["c1"], Some("mfa"), amr_is("'c1'")),
+    ] {
+        refused(sign_in("ann", amr, acr)?.create(&scene, &scene.request("ann", &offer, "10m")).await?, &[&says])?;
+    }
+    for (name, amr) in [("ann", &["pwd", "mfa"][..]), ("bob", &["hwk"])] {
+        let person = sign_in(name, amr, Some("c1"))?;
+        person.create(&scene, &scene.request(name, &offer, "10m")).await?.ok()?;
+        scene.until_state(name, "Active", SOON).await?;
+        may(&scene, &person, true).await?;
+    }
+    ensure!(scene.bindings().await?.len() == 2, "there are {} bindings", scene.bindings().await?.len());
+    Ok(())
+}
+
+async fn what_is_missing_is_never_evidence(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("missing").await?;
+    let spec = debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}, {"kind": "Group", "name": "devs"}]));
+    let claims = scene.offer("claims", asking(automatic(), &second_factor()), spec.clone()).await?;
+    let age = json!({"maxAge": {"key": AUTH_TIME, "duration": "1h"}});
+    let age = scene.offer("age", asking(automatic(), &age), spec).await?;
+    let person = bare(&scene, "ann", "devs")?;
+    // A claim that is there, but with nothing in it.
+    let empty = Person::sign_in(&scene, &SignIn { amr: vec![String::new()], ..SignIn::new("ann", ["devs"]) })?;
+    for (offer, key, wanted) in [(&claims, AMR, "one of 'mfa', 'hwk'"), (&age, AUTH_TIME, "a sign-in at most 1h old")] {
+        let request = scene.request("now", offer, "10m");
+        let says = |name: &str| {
+            format!(
+                "EvidenceMissing: the sign-in of '{name}' shows no '{key}', and policy '{offer}' asks for {wanted}; sign in again yourself, \
+                 without impersonation, and if that does not help ask an admin whether the cluster's authentication passes '{key}' on"
+            )
+        };
+        refused(person.create(&scene, &request).await?, &[&says("oidc:ann")])?;
+        refused(empty.create(&scene, &request).await?, &[&says("oidc:ann")])?;
+        // Who did not come by the provider at all has nothing to show either.
+        refused(scene.create("dev", &request).await?, &[&says("dev")])?;
+    }
+    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    Ok(())
+}
+
+async fn t09_a_sign_in_counts_only_while_it_is_fresh(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("age").await?;
+    let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "10m"}});
+    let offer = scene.offer("fresh", asking(automatic(), &rule), for_devs()).await?;
+    // Everybody's token is of this moment: a session that is refreshed gets new tokens, and its sign-in stays what it was.
+    let signed_in = |ago: TimeDelta| Person::sign_in(&scene, &SignIn { auth_time: Some(Utc::now() - ago), ..with_mfa("ann", "devs") });
+    let request = scene.request("ann", &offer, "10m");
+    refused(
+        signed_in(TimeDelta::minutes(11))?.create(&scene, &request).await?,
+        &[
+            "EvidenceTooOld: 'oidc:ann' signed in at ",
+            &format!(
+                " before this, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again, then ask again"
+            ),
+        ],
+    )?;
+    refused(
+        signed_in(TimeDelta::minutes(-5))?.create(&scene, &request).await?,
+        &["EvidenceUnreadable: the sign-in of 'oidc:ann' is said to be at ", ", in the future, and policy "],
+    )?;
+    refused(
+        Person::sign_in(&scene, &SignIn { auth_time: None, ..with_mfa("ann", "devs") })?.create(&scene, &request).await?,
+        &[&format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{AUTH_TIME}'")],
+    )?;
+    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    let fresh = signed_in(TimeDelta::minutes(5))?;
+    fresh.create(&scene, &request).await?.ok()?;
+    scene.until_state("ann", "Active", SOON).await?;
+    may(&scene, &fresh, true).await
+}
+
+async fn t09_a_request_that_waits_keeps_the_age_it_was_made_with(env: Arc<Env>) -> Outcome {
+    let max = TimeDelta::seconds(40);
+    let scene = env.scene("waits").await?;
+    let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "40s"}});
+    let offer = scene.offer("fresh", asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
+    let lead = bare(&scene, "lead", "leads")?;
+    // Half a minute is left to ask in, and soon it is over.
+    let auth_time = Utc::now() - TimeDelta::seconds(10);
+    let ann = Person::sign_in(&scene, &SignIn { auth_time: Some(auth_time), ..with_mfa("ann", "devs") })?;
+    ann.create(&scene, &scene.request("ann", &offer, "10m")).await?.ok()?;
+    scene.until_state("ann", "AwaitingApproval", SOON).await?;
+    let too_old = auth_time + max + TimeDelta::seconds(2);
+    until(too_old).await?;
+    // Her sign-in is too old for another request, but it was not when she made this one.
+    refused(
+        ann.create(&scene, &scene.request("again", &offer, "10m")).await?,
+        &[&format!("policy '{offer}' allows at most 40s (spec.requirements.authentication.maxAge)")],
+    )?;
+    approve(&scene, &lead, "ann").await?.ok()?;
+    scene.until_state("ann", "Active", SOON).await?;
+    may(&scene, &ann, true).await
+}
+
+async fn evidence_is_asked_of_the_requester_the_approver_or_both(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("parties").await?;
+    let mfa = |name: &str, group: &str| Person::sign_in(&scene, &with_mfa(name, group));
+    let (ann, lead) = (mfa("ann", "devs")?, mfa("lead", "leads")?);
+    let (bare_ann, bare_lead) = (bare(&scene, "ann", "devs")?, bare(&scene, "lead", "leads")?);
+    for (name, applies_to, of_requester, of_approver) in [
+        ("absent", json!([]), true, false),
+        ("requester", json!(["Requester"]), true, false),
+        ("approver", json!(["Approver"]), false, true),
+        ("both", json!(["Requester", "Approver"]), true, true),
+    ] {
+        let mut rule = second_factor();
+        rule["appliesTo"] = applies_to;
+        let offer = scene.offer(name, asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
+        let missing = |who: &str| format!("EvidenceMissing: the sign-in of 'oidc:{who}' shows no '{AMR}', and policy '{offer}' asks for");
+        let request = scene.request(name, &offer, "10m");
+        if of_requester {
+            refused(bare_ann.create(&scene, &request).await?, &[&missing("ann")])?;
+            ann.create(&scene, &request).await?.ok()?;
+        } else {
+            bare_ann.create(&scene, &request).await?.ok()?;
+        }
+        scene.until_state(name, "AwaitingApproval", SOON).await?;
+        if of_approver {
+            refused(approve(&scene, &bare_lead, name).await?, &[&missing("lead")])?;
+            approve(&scene, &lead, name).await?.ok()?;
+        } else {
+            approve(&scene, &bare_lead, name).await?.ok()?;
+        }
+        scene.until_state(name, "Active", SOON).await?;
+    }
+    Ok(())
+}
+
+async fn nothing_that_ends_access_asks_for_evidence(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("ends").await?;
+    let mut rule = second_factor();
+    rule["appliesTo"] = json!(["Requester", "Approver"]);
+    let waits = scene.offer("waits", asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
+    let free = guarded(&scene).await?;
+    let lead = bare(&scene, "lead", "leads")?;
+    let session = |name: &str| -> Result<(Person, Person), Error> {
+        Ok((Person::sign_in(&scene, &with_mfa(name, "devs"))?, bare(&scene, name, "devs")?))
+    };
+
+    let (ann, bare_ann) = session("ann")?;
+    ann.create(&scene, &scene.request("denied", &waits, "10m")).await?.ok()?;
+    scene.until_state("denied", "AwaitingApproval", SOON).await?;
+    lead.create(&scene, &scene.decision("denied", "Deny", None)).await?.ok()?;
+    scene.until_state("denied", "Denied", SOON).await?;
+
+    ann.create(&scene, &scene.request("given-back", &free, "10m")).await?.ok()?;
+    scene.until_state("given-back", "Active", SOON).await?;
+    bare_ann.create(&scene, &scene.decision("given-back", "Deactivate", None)).await?.ok()?;
+    scene.until_state("given-back", "Deactivated", SOON).await?;
+
+    let (bob, _) = session("bob")?;
+    bob.create(&scene, &scene.request("revoked", &free, "10m")).await?.ok()?;
+    scene.until_state("revoked", "Active", SOON).await?;
+    // `security` comes by a token file, and has nothing to show.
+    scene.create("security", &scene.decision("revoked", "Revoke", None)).await?.ok()?;
+    scene.until_state("revoked", "Revoked", SOON).await?;
+    may(&scene, &bob, false).await?;
+    scene.until_no_binding(SOON).await
+}
+
+async fn a_policy_says_whether_anybody_has_shown_its_evidence(env: Arc<Env>) -> Outcome {
+    const NEVER: &str = "jitrbac.dev/never-mapped";
+    let scene = env.scene("seen").await?;
+    let rule = json!({"claims": [{"key": NEVER, "anyOf": ["yes"]}]});
+    let never = scene.offer("never", asking(automatic(), &rule), for_devs()).await?;
+    let seen = guarded(&scene).await?;
+    let ann = Person::sign_in(&scene, &with_mfa("ann", "devs"))?;
+    refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("shows no '{NEVER}'")])?;
+    let says = format!("no request has shown '{NEVER}' yet; if nobody can, the cluster's authentication does not pass it on");
+    let message = until_condition(&scene, &format!("apol/{never}"), "EvidenceObserved", "False", "EvidenceNotObserved").await?;
+    ensure!(message.contains(&says), "it says {message}");
+    ann.create(&scene, &scene.request("ann", &seen, "10m")).await?.ok()?;
+    scene.until_state("ann", "Active", SOON).await?;
+    let message = until_condition(&scene, &format!("apol/{seen}"), "EvidenceObserved", "True", "EvidenceObserved").await?;
+    ensure!(message.contains(&format!("sign-ins have shown '{AMR}'")), "it says {message}");
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The API server is down during a grant, and while a process of the operator starts.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{program, wait_for, wait_for_ok};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Child,
+};
+
+use super::{alone, by_hand, until, without};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Scene, automatic, eligibility},
+};
+
+/// Latest end of what came due while the API server was away, after it served again.
+const AFTER_ITS_RETURN: TimeDelta = TimeDelta::seconds(4);
+const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
+
+pub async fn the_api_server_is_away_during_a_grant_and_at_a_start(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "outage").await?;
+    during_a_grant(&scene).await?;
+    at_a_start(&scene).await
+}
+
+async fn during_a_grant(scene: &Scene) -> Outcome {
+    let ground = &scene.ground;
+    scene.offers(&["meanwhile", "later", "after"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(scene)?;
+    let meanwhile = scene.granted("dev", "meanwhile", "4s").await?;
+    let later = scene.granted("dev", "later", "20s").await?;
+    let back = without(ground, &[ground.plane.apiserver()], async || until(meanwhile.deadline + TimeDelta::seconds(1)).await).await?;
+
+    scene.until_gone(&meanwhile.binding, SOON).await?;
+    let removed = calls.removed(&meanwhile.binding).await?;
+    measured("grant that came due while the API server was away, ended after its return", (removed - back).max(TimeDelta::zero()));
+    ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server's return", (removed - back).num_milliseconds());
+    scene.ends_as("meanwhile", "Expired", &["Expired"], SOON).await?;
+    // Nothing was revoked because it could not be read, and the next end is on time.
+    scene.ends_as("later", "Expired", &["Expired"], Duration::from_secs(30)).await?;
+    calls
+        .ended_on_time(
+            &later.binding,
+            later.deadline,
+            ON_TIME,
+            "grant ended after its deadline, with an outage of the API server on the way",
+        )
+        .await?;
+    let granted = Utc::now();
+    scene.granted("dev", "after", "5m").await?;
+    let took = Utc::now() - granted;
+    measured("grant after an outage of the API server, from asking to status", took);
+    ensure!(
+        took < TimeDelta::seconds(6),
+        "the first grant after the outage took {} ms: the watches come back too late",
+        took.num_milliseconds()
+    );
+    Ok(())
+}
+
+/// A controller that a person starts by hand.
+struct Started {
+    _child: Child,
+    log: PathBuf,
+}
+
+impl Started {
+    fn new(ground: &Ground, kubeconfig: &Path) -> Result<Self, Error> {
+        let directory = ground.cluster().directory();
+        let log = directory.join("by-hand.log");
+        let child = by_hand(ground, program("jit-rbac")?, kubeconfig, &log)?
+            .args(["controller", "--identity=by-hand", "--health-address=127.0.0.1:0", "--log-format=text"])
+            .arg(format!("--config={}", directory.join("operator/config.json").display()))
+            .spawn()?;
+        Ok(Self { _child: child, log })
+    }
+
+    fn lines(&self, about: &str) -> Result<Vec<String>, Error> {
+        let log = std::fs::read_to_string(&self.log)?;
+        Ok(log.lines().filter(|line| line.contains(about)).map(str::to_owned).collect())
+    }
+
+    /// Waits for a further line that says this, after as many as were there before.
+    async fn says(&self, about: &str, what: &str) -> Result<String, Error> {
+        let line = format!("a line about {what}");
+        let looked = wait_for_ok(&line, Duration::from_secs(30), async || {
+            let lines = self.lines(about).map_err(|error| error.to_string())?;
+            lines.iter().find(|line| line.contains(what)).cloned().ok_or_else(|| lines.join("\n"))
+        });
+        Ok(looked.await?)
+    }
+
+    /// What `/readyz` answers, status line and text.
+    async fn readyz(&self) -> Result<String, Error> {
+        let address = wait_for("the health server's address", SOON, async || {
+            let line = self.lines("what=\"health\"").ok()?.into_iter().next()?;
+            Some(line.split("address=").nth(1)?.split(' ').next()?.to_owned())
+        });
+        let mut stream = TcpStream::connect(address.await?).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+async fn at_a_start(scene: &Scene) -> Outcome {
+    const CANNOT: &str = "cannot reach the API server";
+    let ground = &scene.ground;
+    let good = std::fs::read_to_string(ground.cluster().directory().join("kubeconfigs/jit-rbac-controller"))?;
+    let kubeconfig = ground.cluster().directory().join("kubeconfigs/by-hand");
+
+    let started = Started::new(ground, &kubeconfig)?;
+    started.says(CANNOT, "by-hand").await?;
+    let answer = started.readyz().await?;
+    ensure!(answer.starts_with("HTTP/1.1 503") && answer.contains("api-server"), "readyz says {answer}");
+    // Nobody listens there; then somebody who does not know the token; then it is right.
+    std::fs::write(&kubeconfig, good.replace(ground.cluster().server(), "https://127.0.0.1:1"))?;
+    started.says(CANNOT, "https://127.0.0.1:1").await?;
+    let token = good.split("\"token\": \"").nth(1).and_then(|rest| rest.split('"').next()).ok_or("the kubeconfig has a token")?;
+    std::fs::write(&kubeconfig, good.replace(token, "nonsense"))?;
+    started.says(CANNOT, "nauthorized").await?;
+    ensure!(started.readyz().await?.starts_with("HTTP/1.1 503"), "it is ready without an API server");
+    let attempts = started.lines(CANNOT)?;
+    let pauses: Vec<u64> = attempts.iter().filter_map(|line| line.split("again_in_ms=").nth(1)?.split(' ').next()?.parse().ok()).collect();
+    ensure!(
+        pauses.len() == attempts.len() && pauses.windows(2).all(|p| p[1] >= p[0]) && pauses.first() < pauses.last(),
+        "the pauses are {pauses:?}"
+    );
+    std::fs::write(&kubeconfig, &good)?;
+    let limit = Duration::from_millis(pauses.last().copied().unwrap_or_default() * 2) + SOON;
+    wait_for_ok("the controller to be ready", limit, async || match started.readyz().await {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+        Ok(answer) => Err(answer),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+    drop(started);
+
+    // The same with an API server that is away.
+    let controller = ground.operator.controller(0)?;
+    let back = without(ground, &[ground.plane.apiserver()], async || {
+        controller.restart()?;
+        let said = wait_for_ok("a line about the API server", SOON, async || {
+            let log = controller.log_of_this_start().map_err(|error| error.to_string())?;
+            if log.matches(CANNOT).count() > 1 { Ok(()) } else { Err(log) }
+        });
+        said.await?;
+        ensure!(controller.ready().await.is_err(), "it is ready without an API server");
+        ensure!(controller.alive().await.is_ok(), "it is not alive");
+        Ok(())
+    })
+    .await?;
+    controller.wait_until_ready(Duration::from_secs(20)).await?;
+    measured("controller ready after the API server's return", Utc::now() - back);
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A replica whose clock is ten minutes ahead or behind (T35, invariants 3, 24 and 31).
+//!
+//! The product reads the machine's clock and no other. This test program therefore runs the library's controllers itself, with a skewed
+//! clock.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::wait_for_ok;
+use jit_rbac::{
+    config::Config,
+    connect, controller, guards,
+    observe::{
+        health::Health,
+        logs::{self, Format},
+        metrics::Metrics,
+    },
+};
+use kube_io::{clock::Clock, connect::AskAgain};
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+
+use super::{by_hand, in_the_lease};
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Setting, automatic, eligibility},
+    grant_helpers::each,
+    replicas::{BY_ANOTHER, TAKEN_OVER},
+};
+
+/// The first argument by which this program is such a replica; after it come the seconds and the configuration.
+const ARGUMENT: &str = "replica-with-another-clock";
+/// Its name in the Lease.
+const IDENTITY: &str = "another-clock";
+
+/// Runs the replica, if that is what this program was started for.
+pub fn replica() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != ARGUMENT {
+        return None;
+    }
+    let (ahead, config) = (arguments.next()?.parse().ok()?, PathBuf::from(arguments.next()?));
+    logs::start(Format::Text);
+    let expected = guards::expected::read(&config).expect("the guards can be read");
+    let config = Config::read(&config).expect("the configuration can be read");
+    rustls::crypto::ring::default_provider().install_default().expect("there is no other provider");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
+    let stop = CancellationToken::new();
+    runtime.block_on(async {
+        tokio::spawn(connect::stop_on_signal(stop.clone()));
+        let health = Health::needing(&[&controller::NEEDS[..], &[connect::NEED]].concat());
+        let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
+        let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return };
+        let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
+        Box::pin(controller::run(client, setup, stop)).await.expect("nobody puts the store back");
+    });
+    Some(ExitCode::SUCCESS)
+}
+
+/// The replica's process. Dropping it kills it.
+struct Replica {
+    _child: Child,
+    log: PathBuf,
+}
+
+impl Replica {
+    async fn start(ground: &Ground, ahead: TimeDelta) -> Result<Self, Error> {
+        let directory = ground.cluster().directory();
+        let log = directory.join("another-clock.log");
+        let child = by_hand(ground, std::env::current_exe()?, &directory.join("kubeconfigs/jit-rbac-controller"), &log)?
+            .args([ARGUMENT, &ahead.num_seconds().to_string()])
+            .arg(directory.join("operator/config.json"))
+            .spawn()?;
+        let replica = Self { _child: child, log };
+        replica.until_it_says("need=\"caches\" there=true").await?;
+        Ok(replica)
+    }
+
+    async fn until_it_says(&self, what: &str) -> Outcome {
+        let waited_for = format!("the other replica to say '{what}'");
+        let said = wait_for_ok(&waited_for, SOON, async || {
+            let log = std::fs::read_to_string(&self.log).map_err(|error| error.to_string())?;
+            if log.contains(what) { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }
+        });
+        Ok(said.await?)
+    }
+}
+
+async fn until_held_by(ground: &Ground, who: &str) -> Outcome {
+    let what = format!("{who} to hold the Lease");
+    let held = wait_for_ok(&what, TAKEN_OVER, async || {
+        let holder = in_the_lease(ground).await.map_err(|error| error.to_string())?;
+        if holder == who { Ok(()) } else { Err(holder) }
+    });
+    Ok(held.await?)
+}
+
+pub async fn t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead(env: Arc<Env>) -> Outcome {
+    with_a_clock(&env, "ahead", TimeDelta::minutes(10)).await
+}
+
+pub async fn t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind(env: Arc<Env>) -> Outcome {
+    with_a_clock(&env, "behind", TimeDelta::minutes(-10)).await
+}
+
+async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
+    let (ground, _permit) = env.ground_as(Setting { replicas: Some(1), ..Setting::default() }).await?;
+    let scene = env.scene_on(&ground, name).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let (standing_by, holding) = (["a", "b", "c"], ["d", "e", "f"]);
+    scene.offers(&[&standing_by[..], &holding, &["held-back"]].concat(), &automatic(), &eligibility("edit")).await?;
+    let honest = ground.operator.controller(0)?;
+
+    // It stands by, and nobody notices.
+    let replica = Replica::start(&ground, ahead).await?;
+    let granted = each(&standing_by, |name| scene.granted("dev", name, "8s")).await?;
+    for granted in &granted {
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
+        let what = format!("grant ended after its deadline, the clock of the other replica is ten minutes {name}");
+        calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
+    }
+
+    // It becomes the holder: nothing new is granted, and what runs ends when it should.
+    let granted = each(&holding, |name| scene.granted("dev", name, "25s")).await?;
+    honest.terminate(SOON).await?;
+    until_held_by(&ground, IDENTITY).await?;
+    honest.start()?;
+    replica.until_it_says("reason=ClockSkewed").await?;
+    scene.ask("dev", "held-back", "10m").await?;
+    let status = scene.until_state("held-back", "Pending", SOON).await?;
+    ensure!(status["reason"] == "ClockSkewed", "it is {status}");
+    for granted in &granted {
+        scene.until_gone(&granted.binding, SOON).await?;
+        let what = format!("grant ended after its deadline, the holder's clock is ten minutes {name}");
+        calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
+    }
+
+    // Without it all is well again, and the record says what was.
+    drop(replica);
+    scene.running("held-back").await?;
+    for granted in &granted {
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
+    }
+    Ok(())
+}

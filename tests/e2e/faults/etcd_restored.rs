@@ -1,0 +1,131 @@
+//! etcd goes down with the API server, and is restored with its last data or with a much older copy (T36, invariants 17 and 31).
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{wait_for, wait_for_ok};
+
+use super::{alone, start_all, until, without};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Outcome, SOON, automatic, eligibility},
+};
+
+/// Latest end of what came due meanwhile, after the API server served again.
+const AFTER_THEIR_RETURN: TimeDelta = TimeDelta::seconds(4);
+/// How soon the operator notices that an old copy was put back: each replica looks at the Lease every second or two.
+const NOTICED: TimeDelta = TimeDelta::seconds(8);
+/// Latest end of what the copy brought back and is over, after the start of the operator.
+const FROM_START: TimeDelta = TimeDelta::seconds(2);
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// How soon the webhook knows what a restored copy has: its watches break off, and everything is listed anew.
+const WEBHOOK_KNOWS: Duration = Duration::from_secs(15);
+
+pub async fn f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "blind").await?;
+    let ground = &scene.ground;
+    let both = [ground.plane.apiserver(), ground.plane.etcd()];
+    let data = ground.cluster().directory().join("etcd");
+    let saved = ground.cluster().directory().join("etcd-before");
+    without(ground, &both, async || copy(&data, &saved)).await?;
+    // What the webhook knows now is not in the copy.
+    scene.offers(&["lost"], &automatic(), &eligibility("view")).await?;
+    scene.granted("dev", "lost", "10m").await?;
+    let back = without(ground, &both, async || {
+        fs::remove_dir_all(&data)?;
+        copy(&saved, &data)
+    })
+    .await?;
+    // Nothing tells the webhook that the eligibility is gone, and it must not take a request for it.
+    let request = scene.request("lost", &scene.offered("lost"), "1m");
+    let dry = async || {
+        let said = ground.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &request.to_string()).await;
+        let said = said.map_err(|error| error.to_string())?;
+        if said.stderr.contains("EligibilityNotFound") { Ok(()) } else { Err(format!("{}{}", said.stdout, said.stderr)) }
+    };
+    wait_for_ok("the webhook to know that the eligibility is gone", WEBHOOK_KNOWS, dry).await?;
+    measured("webhook knew what a restored copy of etcd's data has, after it was served", Utc::now() - back);
+    Ok(())
+}
+
+pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "etcd").await?;
+    let ground = &scene.ground;
+    scene.offers(&["dies", "old", "given-back", "lasts", "after"], &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+
+    // Both die, without warning, over the end of a grant.
+    let dies = scene.granted("dev", "dies", "5s").await?;
+    let both = [ground.plane.apiserver(), ground.plane.etcd()];
+    let data = ground.cluster().directory().join("etcd");
+    ground.plane.etcd().kill();
+    let back = without(ground, &both, async || until(dies.deadline + TimeDelta::seconds(1)).await).await?;
+    scene.until_gone(&dies.binding, SOON).await?;
+    let took = calls.removed(&dies.binding).await? - back;
+    measured("grant that came due while etcd and API server were dead, ended after their return", took.max(TimeDelta::zero()));
+    ensure!(took < AFTER_THEIR_RETURN, "it ended {} ms after their return", took.num_milliseconds());
+    scene.ends_as("dies", "Expired", &["Expired"], SOON).await?;
+
+    // A copy is made while these run; then they end.
+    let old = scene.granted("dev", "old", "30s").await?;
+    let given_back = scene.granted("dev", "given-back", "10m").await?;
+    let lasts = scene.granted("dev", "lasts", "10m").await?;
+    let saved = ground.cluster().directory().join("etcd-before");
+    without(ground, &both, async || copy(&data, &saved)).await?;
+    scene.write("dev", "adec", &scene.decision("given-back", "Deactivate", None)).await?;
+    scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
+    scene.ends_as("old", "Expired", &["Expired"], Duration::from_mins(1)).await?;
+    let after = scene.granted("dev", "after", "10m").await?;
+    ensure!(scene.get("rolebinding", &old.binding).await?.is_none(), "it is still there");
+
+    // The copy is put back, and with it what has ended. Watches that ran before see nothing of it, so every controller ends, and is
+    // started anew, as a kubelet would.
+    let mut calls = Calls::from_now(&scene)?;
+    let back = without(ground, &both, async || {
+        fs::remove_dir_all(&data)?;
+        copy(&saved, &data)
+    })
+    .await?;
+    for controller in ground.operator.controllers() {
+        let what = format!("{} to end", controller.name());
+        wait_for(&what, SOON, async || controller.pid().is_none().then_some(())).await?;
+        let log = controller.log_of_this_start()?;
+        ensure!(log.contains("put back to an older state"), "it does not say why it ended: {}", log.lines().last().unwrap_or_default());
+    }
+    let started = Utc::now();
+    measured("controllers ended after an old copy of etcd's data was served", started - back);
+    ensure!(started - back < NOTICED, "they ended {} ms later", (started - back).num_milliseconds());
+    for controller in ground.operator.controllers() {
+        controller.start()?;
+    }
+    scene.until_gone(&old.binding, SOON).await?;
+    let took = calls.removed(&old.binding).await? - started;
+    measured("binding that an old copy of etcd brought back, removed after the start of the first replica", took);
+    ensure!(took < FROM_START, "it was removed {} ms after the start", took.num_milliseconds());
+    start_all(ground).await?;
+    scene.ends_as("old", "Expired", &["Expired"], SOON).await?;
+    // What the copy knows as running runs on, to the end that it had: nobody knows any more that it was given back.
+    for granted in [&given_back, &lasts] {
+        let again = scene.running(&granted.request).await?;
+        ensure!(again.deadline == granted.deadline && again.binding == granted.binding, "{} ends at {}", granted.request, again.deadline);
+    }
+    // What came after the copy is as if it had never been.
+    ensure!(scene.get("rolebinding", &after.binding).await?.is_none(), "a grant is there that the copy does not know");
+    ensure!(scene.bindings().await?.len() == 2, "there are {:?}", scene.bindings().await?);
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `kill -9` at random moments, while many short grants begin and end (T34).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    all_alone, nothing_lasts_longer,
+    process_lifetimes::{Lives, Random},
+    start_all,
+};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Error, Ground, Outcome, SOON, Scene, automatic, eligibility},
+    grant_helpers::each,
+    replicas::BY_ANOTHER,
+};
+
+/// For how long processes are killed at least: until every lane has had a grant.
+const KILLING: TimeDelta = TimeDelta::seconds(15);
+/// And at most: whoever is killed before he takes the Lease over grants nothing, and that is luck.
+const KILLING_AT_MOST: TimeDelta = TimeDelta::seconds(90);
+/// The longest that nothing runs.
+const AWAY: u64 = 700;
+/// Latest end of a grant, counted from its deadline or the start of a process, in the first life of a process that lasts so long.
+const IN_A_LIFE: TimeDelta = BY_ANOTHER;
+/// People who ask again and again.
+const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
+const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
+
+pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = all_alone(&env, "random").await?;
+    scene.offers(&OFFERS, &automatic(), &eligibility("edit")).await?;
+    let mut calls = Calls::from_now(&scene)?;
+    let seed = Random::seed();
+    let killing = Killing::over(PEOPLE.len() * OFFERS.len());
+    let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| OFFERS.iter().map(move |offer| (*person, *offer))).collect();
+    let asking = each(&lanes, |(person, offer)| ask_meanwhile(&scene, person, offer, &killing));
+    let (asked, lives) = futures::try_join!(asking, kill_meanwhile(&scene.ground, Random::new(seed), &killing))?;
+    start_all(&scene.ground).await?;
+    let (asked, kills) = (asked.into_iter().sum::<usize>(), lives.ended());
+    let latest = |deadline| lives.latest_end(deadline, IN_A_LIFE) - deadline;
+    let late = nothing_lasts_longer(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
+    ensure!(late.len() >= killing.lanes, "only {} of {asked} requests were granted under {kills} kills", late.len());
+    let worst = late.values().max().copied().unwrap_or_default();
+    measured(format!("latest end of {} grants under {kills} kills, after its deadline", late.len()), worst);
+    Ok(())
+}
+
+/// How long it goes on.
+struct Killing {
+    from: DateTime<Utc>,
+    /// How many ask beside each other.
+    lanes: usize,
+    /// How many of them have had a grant.
+    granted: AtomicUsize,
+}
+
+impl Killing {
+    fn over(lanes: usize) -> Self {
+        Self { from: Utc::now(), lanes, granted: AtomicUsize::new(0) }
+    }
+
+    fn goes_on(&self) -> bool {
+        let enough = self.granted.load(Ordering::Relaxed) >= self.lanes;
+        Utc::now() < self.from + if enough { KILLING } else { KILLING_AT_MOST }
+    }
+}
+
+/// One person asks for one thing again and again, as soon as the one before is over.
+async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killing) -> Result<usize, Error> {
+    let (mut asked, mut granted) = (0, false);
+    while killing.goes_on() {
+        asked += 1;
+        let name = format!("{person}-{offer}-{asked}");
+        scene.let_in(person, "rar", &scene.request(&name, &scene.offered(offer), "2s")).await?;
+        let status = scene.over(&name, KILLING_AT_MOST.to_std()? + SOON).await?;
+        if !granted && !status["grantedAt"].is_null() {
+            granted = true;
+            killing.granted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(asked)
+}
+
+/// Kills one controller or all, waits, and starts them again, over and over.
+async fn kill_meanwhile(ground: &Ground, mut random: Random, killing: &Killing) -> Result<Lives, Error> {
+    let controllers = ground.operator.controllers();
+    let mut lives = Lives::default();
+    (0..controllers.len()).for_each(|number| lives.started(number));
+    while killing.goes_on() {
+        // The moments are the fault itself.
+        tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
+        let spared = usize::try_from(random.below(3))?;
+        for (number, controller) in controllers.iter().enumerate().filter(|(number, _)| *number != spared) {
+            lives.killed(number);
+            controller.kill();
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(AWAY))).await;
+        for (number, controller) in controllers.iter().enumerate() {
+            controller.start()?;
+            lives.started(number);
+        }
+    }
+    Ok(lives)
+}

@@ -1,0 +1,77 @@
+//! Many grants expire while no replica holds the Lease (T33, invariant 24).
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+
+use super::{alone, holder, until};
+use crate::{
+    audit::{Calls, measured},
+    ensure,
+    env::{Env, Outcome, SOON, automatic, eligibility},
+    grant_helpers::{Granted, each, stamp},
+    replicas::BY_ANOTHER,
+};
+
+const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
+/// How long before their start they are asked for.
+const AHEAD: TimeDelta = TimeDelta::seconds(35);
+
+pub async fn t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most(env: Arc<Env>) -> Outcome {
+    without_the_holder(&env, "many", 20, 4).await
+}
+
+/// More than a replica ends at a time: whoever takes over does not take its own work for that of the other.
+pub async fn t33_inv_24_so_is_what_ends_in_one_second(env: Arc<Env>) -> Outcome {
+    without_the_holder(&env, "very-many", 50, 1).await
+}
+
+/// Each of the people has so many grants, whose ends are spread over so many seconds: fewer than the Lease lasts.
+async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -> Outcome {
+    let (scene, _permit) = alone(env, name).await?;
+    let offers: Vec<String> = (0..each_has).map(|number| format!("offer-{number:02}")).collect();
+    scene.offers(&offers.iter().map(String::as_str).collect::<Vec<_>>(), &automatic(), &eligibility("edit")).await?;
+    let start = Utc::now() + AHEAD;
+    let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| (0..).zip(&offers).map(move |(number, offer)| (*person, number, offer))).collect();
+    for lanes in lanes.chunks(5) {
+        each(lanes, |(person, number, offer)| {
+            let mut request = scene.request(&format!("{person}-{offer}"), &scene.offered(offer), "10s");
+            request["spec"]["startTime"] = json!(stamp(start + TimeDelta::seconds(number % spread)));
+            let scene = &scene;
+            async move { scene.let_in(person, "rar", &request).await }
+        })
+        .await?;
+    }
+    let granted: Vec<Granted> = each(&lanes, |(person, _, offer)| {
+        let (scene, name) = (&scene, format!("{person}-{offer}"));
+        async move {
+            until(start).await?;
+            scene.running(&name).await
+        }
+    })
+    .await?;
+    let first = granted.iter().map(|granted| granted.deadline).min().unwrap_or_default();
+    ensure!(Utc::now() < first, "the machine is too busy: the first grants were over before all were made");
+    let mut calls = Calls::from_now(&scene)?;
+    until(first - TimeDelta::milliseconds(300)).await?;
+    let killed = holder(&scene.ground).await?;
+    scene.ground.operator.controller(killed)?.kill();
+
+    let mut late = Vec::new();
+    for granted in &granted {
+        scene.until_gone(&granted.binding, SOON).await?;
+        late.push(calls.removed(&granted.binding).await? - granted.deadline);
+    }
+    late.sort();
+    let at = |percent: usize| late.get((late.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    measured(format!("{} grants ended after their deadlines while the holder was dead, p50", late.len()), at(50));
+    measured(format!("{} grants ended after their deadlines while the holder was dead, p99", late.len()), at(99));
+    ensure!(late.first().is_some_and(|earliest| *earliest >= TimeDelta::zero()), "a grant ended before its deadline: {late:?}");
+    ensure!(at(99) < BY_ANOTHER, "at p99 they ended {} ms after their deadlines", at(99).num_milliseconds());
+    for granted in &granted {
+        scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
+    }
+    scene.ground.operator.controller(killed)?.start()?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The webhook is down (T44).
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use control_plane::{ADMIN, wait_for_ok};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, PostParams, TypeMeta},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::json;
+
+use super::alone;
+use crate::{
+    audit::Calls,
+    ensure,
+    env::{Env, Outcome, SOON, Scene, approved_by, automatic, eligibility},
+};
+
+/// Nothing else may wait for the webhook: the API server waits five seconds for each call of it.
+const PROMPTLY: TimeDelta = TimeDelta::seconds(4);
+const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+
+pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<Env>) -> Outcome {
+    let (scene, _permit) = alone(&env, "hookless").await?;
+    let ground = &scene.ground;
+    scene.offers(&["ends", "revoked", "new"], &automatic(), &eligibility("edit")).await?;
+    scene.offers(&["waiting", "deleted"], &approved_by("leads", 1), &eligibility("edit")).await?;
+    scene.ask("dev", "waiting", "10m").await?;
+    scene.until_state("waiting", "AwaitingApproval", SOON).await?;
+    let revoked = scene.granted("dev", "revoked", "10m").await?;
+    scene.ask("dev", "deleted", "10m").await?;
+    scene.until_state("deleted", "AwaitingApproval", SOON).await?;
+    scene.approve("lead-1", "deleted").await?;
+    let deleted = scene.running("deleted").await?;
+    let ends = scene.granted("dev", "ends", "12s").await?;
+    let mut calls = Calls::from_now(&scene)?;
+    // First it hangs, which costs whoever waits for it five seconds; then it is gone.
+    ground.operator.webhook().stop()?;
+    everything_else_goes_on(&scene, "hangs").await?;
+    let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
+    ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
+    ground.operator.webhook().kill();
+    // Nobody else cleans up: no garbage collector either.
+    ground.plane.controller_manager().kill();
+
+    let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
+    ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
+    let refused = scene.create("lead-1", &scene.decision("waiting", "Deny", None)).await?.refused()?;
+    ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
+
+    everything_else_goes_on(&scene, "gone").await?;
+    // What an admin takes away is taken away, and a record that goes takes its grant along.
+    scene.kubectl(ADMIN, &["delete", "roleeligibility", &scene.offered("revoked")]).await?.ok()?;
+    scene.until_gone(&revoked.binding, SOON).await?;
+    scene.ends_as("revoked", "Revoked", &["EligibilityRemoved"], SOON).await?;
+    scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
+    scene.until_gone(&deleted.binding, SOON).await?;
+    wait_for_ok("its decision to be gone", SOON, async || match scene.list("adec").await {
+        Ok(left) if left.is_empty() => Ok(()),
+        Ok(left) => Err(format!("there are {}", left.len())),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+
+    scene.ends_as("ends", "Expired", &["Expired"], SOON).await?;
+    calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, without a webhook").await?;
+
+    ground.plane.controller_manager().start()?;
+    ground.operator.webhook().start()?;
+    let what = "requests to be taken again";
+    let taken = wait_for_ok(what, SOON, async || scene.ask("dev", "new", "5m").await.map_err(|error| error.to_string()));
+    taken.await?;
+    scene.running("new").await?;
+    Ok(())
+}
+
+pub async fn everything_else_goes_on(scene: &Scene, name: &str) -> Outcome {
+    let meta = json!({"name": name, "namespace": scene.name});
+    let labels = json!({"app": "a"});
+    let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let binding = json!({
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "debug"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],
+    });
+    let others = [
+        ("v1", "ConfigMap", json!({})),
+        ("v1", "Secret", json!({})),
+        ("v1", "ServiceAccount", json!({})),
+        ("apps/v1", "Deployment", json!({"spec": {"selector": {"matchLabels": labels}, "template": pod}})),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding", binding),
+        ("coordination.k8s.io/v1", "Lease", json!({})),
+    ];
+    for (version, kind, mut object) in others {
+        object["metadata"] = meta.clone();
+        let kind = GroupVersionKind::try_from(TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() })?;
+        let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.client.clone(), &scene.name, &ApiResource::from_gvk(&kind));
+        let asked = Utc::now();
+        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        api.delete(name, &DeleteParams::default()).await?;
+        let took = Utc::now() - asked;
+        ensure!(took < PROMPTLY, "a {} took {} ms: something waited for the webhook", kind.kind, took.num_milliseconds());
+    }
+    Ok(())
+}

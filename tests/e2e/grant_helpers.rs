@@ -1,0 +1,228 @@
+//! Helpers that request a grant, change its binding, and wait for its end.
+
+use std::{future::Future, time::Duration};
+
+use chrono::{DateTime, Utc};
+use control_plane::{ADMIN, wait_for, wait_for_ok};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    ensure,
+    env::{Error, Outcome, SOON, Scene},
+};
+
+/// A grant that runs.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Its request.
+    pub request: String,
+    /// UID of the request.
+    pub uid: String,
+    /// Name of its binding.
+    pub binding: String,
+    /// When it must be over.
+    pub deadline: DateTime<Utc>,
+}
+
+impl Scene {
+    /// Policies and eligibilities of the scene's name and each of the suffixes, written at once.
+    pub async fn offers(&self, suffixes: &[&str], policy: &Value, eligibility: &Value) -> Outcome {
+        let objects = suffixes.iter().flat_map(|suffix| {
+            let name = self.offered(suffix);
+            let mut spec = eligibility.clone();
+            spec["policyRef"] = json!({"name": name});
+            if spec["namespaces"].is_null() {
+                spec["namespaces"] = json!({"names": [self.name]});
+            }
+            let object = |kind: &str, spec: &Value| json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+            [object("ApprovalPolicy", policy), object("RoleEligibility", &spec)]
+        });
+        self.admin(&objects.collect::<Vec<_>>()).await
+    }
+
+    /// The name of what [`Scene::offers`] wrote for a suffix.
+    pub fn offered(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.name)
+    }
+
+    /// Creates one of our objects as somebody, without kubectl's weight, and returns it as it was stored.
+    pub async fn write(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
+        let client = self.ground.plane.client(user).await?;
+        let api = self.api_as(client, kind).ok_or_else(|| format!("nobody writes {kind}"))?;
+        let object: DynamicObject = serde_json::from_value(object.clone())?;
+        Ok(serde_json::to_value(api.create(&PostParams::default(), &object).await?)?)
+    }
+
+    /// The same, and waits until it is let in: where very many come at once, the webhook may need longer than the API server waits for it.
+    pub async fn let_in(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
+        let what = format!("the {kind} {} of {user} to be let in", object["metadata"]);
+        Ok(wait_for_ok(&what, SOON, async || self.write(user, kind, object).await.map_err(|error| error.to_string())).await?)
+    }
+
+    /// Asks for the eligibility of a suffix; the request has the suffix as its name.
+    pub async fn ask(&self, user: &str, suffix: &str, duration: &str) -> Result<Value, Error> {
+        self.write(user, "rar", &self.request(suffix, &self.offered(suffix), duration)).await
+    }
+
+    /// Asks, and waits until it is granted.
+    pub async fn granted(&self, user: &str, suffix: &str, duration: &str) -> Result<Granted, Error> {
+        self.ask(user, suffix, duration).await?;
+        self.running(suffix).await
+    }
+
+    /// Waits until a request is granted.
+    pub async fn running(&self, request: &str) -> Result<Granted, Error> {
+        let status = self.until_state(request, "Active", SOON).await?;
+        let stored = self.get("rar", request).await?.unwrap_or_default();
+        Ok(Granted {
+            request: request.to_owned(),
+            uid: text(&stored["metadata"]["uid"]),
+            binding: text(&status["bindingRef"]["name"]),
+            deadline: time(&status["expiresAt"])?,
+        })
+    }
+
+    /// Waits until a request is or was granted.
+    pub async fn until_granted(&self, request: &str) -> Outcome {
+        let what = format!("request {}/{request} to be granted", self.name);
+        // A call without an answer takes ten seconds, another holder seven, and strangers may share a lock.
+        let granted = wait_for_ok(&what, Duration::from_secs(90), async || {
+            let status = self.status(request).await.map_err(|error| error.to_string())?;
+            if status["grantedAt"].is_null() { Err(status.to_string()) } else { Ok(()) }
+        });
+        Ok(granted.await?)
+    }
+
+    /// Merges a patch into a binding of the scene, as the admin.
+    pub async fn patch_binding(&self, name: &str, patch: &Value) -> Result<Value, Error> {
+        let api = self.api("rolebinding").ok_or("there are RoleBindings")?;
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(serde_json::to_value(patched)?)
+    }
+
+    /// Waits until there is no binding of this name, and says when that was seen.
+    pub async fn until_gone(&self, binding: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
+        let what = format!("RoleBinding {}/{binding} to be gone", self.name);
+        let gone = wait_for_ok(&what, limit, async || match self.get("rolebinding", binding).await {
+            Ok(None) => Ok(Utc::now()),
+            Ok(Some(found)) => Err(format!("it is {found}")),
+            Err(error) => Err(error.to_string()),
+        });
+        Ok(gone.await?)
+    }
+
+    /// Waits until a request is at an end.
+    pub async fn over(&self, request: &str, limit: Duration) -> Result<Value, Error> {
+        let what = format!("request {}/{request} to end", self.name);
+        let ended = wait_for(&what, limit, async || {
+            let status = self.status(request).await.ok()?;
+            (!is_live(&status)).then_some(status)
+        });
+        match ended.await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(format!("{error}; its status is {}", self.status(request).await?).into()),
+        }
+    }
+
+    /// Waits until every request of the scene is at an end, and returns them.
+    pub async fn all_over(&self, limit: Duration) -> Result<Vec<Value>, Error> {
+        let over = wait_for_ok("all requests to be at an end", limit, async || {
+            let all = self.list("rar").await.map_err(|error| error.to_string())?;
+            let live = all.iter().find(|request| is_live(&request["status"]));
+            live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
+        });
+        Ok(over.await?)
+    }
+
+    /// Waits until a request is at an end, and says that it ended so and why.
+    pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
+        let status = self.over(request, limit).await?;
+        ensure!(
+            status["state"] == state,
+            "{request} ended as {} ({}): {}",
+            status["state"],
+            status["reason"],
+            status["conditions"][0]["message"]
+        );
+        ensure!(
+            reasons.is_empty() || reasons.iter().any(|reason| status["reason"] == *reason),
+            "{request} is {state}, and the reason is {}",
+            status["reason"]
+        );
+        Ok(status)
+    }
+
+    /// Whether somebody may do something in the scene's namespace, asked without kubectl's weight.
+    pub async fn may(&self, user: &str, verb: &str, group: &str, resource: &str) -> Result<bool, Error> {
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.ground.plane.client(user).await?);
+        let attributes = ResourceAttributes {
+            namespace: Some(self.name.clone()),
+            verb: Some(verb.to_owned()),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() },
+            ..SelfSubjectAccessReview::default()
+        };
+        let answer = api.create(&PostParams::default(), &review).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// Waits until somebody may not, or no longer, create Deployments here; says when that was seen.
+    pub async fn until_shut_out(&self, user: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
+        let what = format!("{user} to be shut out of {}", self.name);
+        let shut = wait_for_ok(&what, limit, async || match self.may(user, "create", "apps", "deployments").await {
+            Ok(false) => Ok(Utc::now()),
+            Ok(true) => Err("he may still create Deployments".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+        Ok(shut.await?)
+    }
+
+    /// A managed binding that no request led to, as a restored backup or somebody with a stolen token would make it.
+    pub async fn plant(&self, name: &str, labels: &Value, annotations: &Value) -> Outcome {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": name, "namespace": self.name, "labels": labels, "annotations": annotations},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],
+        });
+        self.write(ADMIN, "rolebinding", &binding).await.map(|_| ())
+    }
+}
+
+/// Runs the same for each of several cases, all at the same time, and returns what they came to.
+pub async fn each<'a, C, T, F>(cases: &'a [C], run: impl Fn(&'a C) -> F) -> Result<Vec<T>, Error>
+where
+    F: Future<Output = Result<T, Error>> + 'a,
+{
+    futures::future::try_join_all(cases.iter().map(run)).await
+}
+
+/// True for the status of a request that is not at an end.
+pub fn is_live(status: &Value) -> bool {
+    matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"))
+}
+
+/// A string out of JSON.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A time out of JSON.
+pub fn time(value: &Value) -> Result<DateTime<Utc>, Error> {
+    let text = value.as_str().ok_or_else(|| format!("{value} is no time"))?;
+    Ok(DateTime::parse_from_rfc3339(text)?.with_timezone(&Utc))
+}
+
+/// A time as it stands in annotations.
+pub fn stamp(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,307 @@
+//! Decisions and the end of access: pending, approve, deny, revoke, review, deactivate, wait, history.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{ended, made, offers};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, TestCase, approved_by, automatic, eligibility},
+    status_helpers::until,
+    test_cases,
+};
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![
+        plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it,
+        plugin_approve_is_honest_about_quorum_and_lateness,
+        plugin_deny_and_wait_tell_by_their_codes,
+        plugin_wait_tells_what_ended_before_its_use,
+        plugin_revoke_takes_away_by_name_user_and_role,
+        f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is,
+        f31_plugin_pending_tells_how_long_and_asks_nobody_twice,
+        plugin_takes_nothing_for_done_that_still_grants,
+        plugin_review_settles_an_emergency,
+        plugin_history_shows_what_ended,
+    ]
+}
+
+async fn asked(scene: &Scene, offer: &str) -> Result<String, Error> {
+    let name =
+        made(&ended(scene.jit("dev", &["activate", offer, "-d", "10m", "-r", "INC-7 look", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    Ok(name)
+}
+
+async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Arc<Env>) -> Outcome {
+    let (scene, _, lead) = offers(&env, "approve").await?;
+    let name = asked(&scene, &lead).await?;
+    ended(
+        scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?,
+        0,
+        &[&name, "dev", "0/1 group leads", "INC-7 look", "kubectl jit approve"],
+    )?;
+    ended(scene.jit("dev", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    ended(scene.jit("dev", &["pending"]).await?, 0, &[&name])?;
+    ended(
+        scene.jit("lead-1", &["approve", &name]).await?,
+        2,
+        &["pass --yes", "Who:", "dev", "ServiceAccountTokens", "create,delete", "sha256:", "INC-7 look"],
+    )?;
+    ended(scene.jit("outsider", &["approve", &name, "--yes"]).await?, 5, &["NotAnApprover"])?;
+    ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["nobody approves their own request"])?;
+    ended(scene.jit("lead-1", &["approve", "no-such", "--yes"]).await?, 1, &["there is no request 'no-such'"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "a decision was made by who may not or was not asked");
+    ended(
+        scene.jit("lead-1", &["approve", &format!("{}/{name}", scene.name), "--yes", "-d", "5m", "-m", "be quick"]).await?,
+        0,
+        &["approved", "is active until"],
+    )?;
+    let decision = scene.list("adec").await?.pop().ok_or("there is no decision")?;
+    let status = scene.status(&name).await?;
+    ensure!(decision["spec"]["digest"] == status["digest"] && decision["spec"]["duration"] == "5m", "{decision}");
+    ensure!(decision["spec"]["comment"] == "be quick", "{decision}");
+    ended(
+        scene.jit("dev", &["get", &name]).await?,
+        0,
+        &["ActivationDecision", "Approve for 5m by lead-1", "\"be quick\"", "RoleBinding jit-", "timeline", "└──"],
+    )?;
+    Ok(())
+}
+
+async fn plugin_approve_is_honest_about_quorum_and_lateness(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("quorum").await?;
+    let offer = scene.offer("two", approved_by("leads", 2), eligibility("view")).await?;
+    let name = asked(&scene, &offer).await?;
+    ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["1 of 2 needed in stage 'first'"])?;
+    ended(scene.jit("lead-1", &["approve", &name, "-y"]).await?, 0, &["AlreadyApproved"])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 0, &["is active until"])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 5, &["RequestCompleted"])?;
+    ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
+    ended(scene.jit("lead-2", &["approve", &name, "-y"]).await?, 6, &["too late", "Deactivated"])?;
+    let denied = asked(&scene, &offer).await?;
+    ended(scene.jit("lead-1", &["deny", &denied, "-m", "no"]).await?, 0, &[])?;
+    ended(scene.jit("lead-2", &["approve", &denied, "-y"]).await?, 3, &["too late", "DeniedByApprover"])?;
+    Ok(())
+}
+
+async fn plugin_deny_and_wait_tell_by_their_codes(env: Arc<Env>) -> Outcome {
+    let (scene, _, lead) = offers(&env, "deny").await?;
+    let name = asked(&scene, &lead).await?;
+    ended(scene.jit("lead-1", &["deny", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("outsider", &["deny", &name, "-m", "no"]).await?, 5, &["NotAnApprover"])?;
+    ended(scene.jit("dev", &["wait", &name, "--timeout", "1s"]).await?, 4, &["is not settled after 1s"])?;
+    // Somebody waits while it is denied.
+    let wait = ["wait", name.as_str()];
+    let waits = scene.jit("dev", &wait);
+    let said_no = async {
+        ended(scene.jit("lead-1", &["deny", &name, "-m", "not today"]).await?, 0, &["denied: Denied"])?;
+        Ok::<_, Error>(())
+    };
+    let (answer, denied) = tokio::join!(waits, said_no);
+    denied?;
+    ended(answer?, 3, &["Denied, DeniedByApprover", "not today"])?;
+    ended(scene.jit("dev", &["wait", &name, "--for=active"]).await?, 3, &[])?;
+    ended(scene.jit("dev", &["wait", "no-such"]).await?, 1, &["there is no request"])?;
+    ended(scene.jit("dev", &["wait", &name, "--for=nothing"]).await?, 2, &["settled, active, ended"])?;
+    Ok(())
+}
+
+async fn plugin_wait_tells_what_ended_before_its_use(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "over").await?;
+    let taken_back = asked(&scene, &lead).await?;
+    ended(scene.jit("dev-2", &["withdraw", &taken_back]).await?, 5, &["NotTheRequester"])?;
+    ended(scene.jit("dev", &["withdraw", &taken_back, "-m", "not needed"]).await?, 0, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["wait", &taken_back]).await?, 6, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["wait", &taken_back, "--for=ended"]).await?, 0, &[])?;
+    // Nobody decided in time.
+    let mut hurried = approved_by("leads", 1);
+    hurried["approval"]["timeout"] = json!("2s");
+    let hurried = scene.offer("hurried", hurried, eligibility("view")).await?;
+    ended(scene.jit("dev", &["activate", &hurried, "--wait"]).await?, 6, &["TimedOut"])?;
+    // A rule refuses it only when somebody decides.
+    let short = made(&ended(scene.jit("dev", &["activate", &own, "-d", "3s", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["get", &short, "--watch"]).await?, 0, &["Expired", "gone at"])?;
+    ended(scene.jit("dev", &["wait", &short]).await?, 6, &["Expired"])?;
+    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["nothing of yours is active"])?;
+    Ok(())
+}
+
+async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "revoke").await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev-2", &["revoke", &name, "-m", "mine"]).await?, 5, &["NotARevoker"])?;
+    ended(scene.jit("security", &["revoke", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("security", &["revoke", "-m", "x"]).await?, 2, &[])?;
+    ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &["revoked: Revoked"])?;
+    ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByUser", "incident"])?;
+    // What is over is said to be so, and nobody is said to have taken it away.
+    let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["is over already: Revoked"])?;
+    ensure!(!over.contains("revoked:"), "{over}");
+    ended(scene.jit("lead-1", &["deny", &name, "-m", "once more"]).await?, 0, &["is over already: Revoked"])?;
+    // A name that is none keeps no other one.
+    let another = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    let place = format!("{}/{another}", scene.name);
+    let said = scene.jit("security", &["revoke", "no-such", &place, "-m", "both"]).await?;
+    ended(said, 1, &["there is no request 'no-such'", &format!("{place} revoked: Revoked")])?;
+    // Everything of somebody, or under something, that is alive.
+    ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    asked(&scene, &lead).await?;
+    ended(scene.jit("dev-2", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left"]).await?, 2, &["pass --yes"])?;
+    ended(scene.jit("security", &["revoke", "--of-user", "dev", "-m", "left", "-y"]).await?, 0, &["revoked"])?;
+    let left = ended(scene.jit("security", &["list", "--active"]).await?, 0, &["dev-2"])?;
+    ensure!(left.lines().count() == 2, "more is left than dev-2 has: {left}");
+    let all_of = ["revoke", "--eligibility", own.as_str(), "-m", "role is broken", "--yes"];
+    ended(scene.jit("security", &all_of).await?, 0, &["revoked"])?;
+    let none = format!("no active or pending request under eligibility '{own}' in namespace '{}'; there is no", scene.name);
+    ended(scene.jit("security", &all_of).await?, 1, &[&none])?;
+    scene.until_no_binding(SOON).await
+}
+
+/// The two words of the tables are the two flags, everywhere; a mistyped name never looks like "all is revoked".
+async fn f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is(env: Arc<Env>) -> Outcome {
+    let (scene, own, lead) = offers(&env, "filters").await?;
+    ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
+    let waits = asked(&scene, &lead).await?;
+    let security = async |args: &[&str]| scene.jit("security", args).await;
+    // The column ROLE shows `view`; the eligibility is called otherwise.
+    let says = ["no active or pending request for role 'edti'", "'edit' (1)", "'view' (1)"];
+    ended(security(&["revoke", "--role", "edti", "-m", "incident", "--yes"]).await?, 1, &says)?;
+    ended(security(&["revoke", "--of-user", "Dev", "-m", "incident", "--yes"]).await?, 1, &["of user 'Dev'", "'dev' (2)"])?;
+    let hint = format!("--eligibility {own}");
+    ended(security(&["revoke", "--role", &own, "-m", "incident", "--yes"]).await?, 1, &["for role", &hint])?;
+    ended(security(&["revoke", "--eligibility", "view", "-m", "incident", "--yes"]).await?, 1, &["--role view"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "something was revoked");
+    // The same of all that list.
+    for command in [vec!["list"], vec!["pending"], vec!["list", "--active"]] {
+        let with = |flag, value| [command.as_slice(), &[flag, value]].concat();
+        ended(security(&with("--role", "edti")).await?, 1, &["for role 'edti' in namespace", "; there are: "])?;
+        ended(security(&with("--of-user", "Dev")).await?, 1, &["of user 'Dev' in namespace", "; there are: 'dev'"])?;
+        let empty: Value = serde_json::from_str(&ended(security(&with("--role=edti", "-ojson")).await?, 1, &[])?)?;
+        ensure!(empty["items"] == json!([]), "programs get {empty}");
+    }
+    ended(scene.jit("dev", &["status", "--role", "edti"]).await?, 1, &["for role 'edti'"])?;
+    let status = ended(scene.jit("dev", &["status", "--role", "edit"]).await?, 0, &[&waits])?;
+    ensure!(status.lines().count() == 2, "{status}");
+    let listed = ended(security(&["list", "--role", "ClusterRole/view"]).await?, 0, &[&own])?;
+    ensure!(listed.lines().count() == 2, "{listed}");
+    // Where a request is named, the role, the eligibility and the requester lead to it.
+    for word in ["edit", lead.as_str()] {
+        ended(scene.jit("lead-1", &["deny", word, "-m", "no"]).await?, 1, &["there is no request", &format!("did you mean '{waits}'?")])?;
+    }
+    ended(security(&["revoke", "--role", "edit", "--of-user", "dev", "-m", "incident", "--yes"]).await?, 0, &[&waits])?;
+    ended(security(&["revoke", "--role", "view", "-m", "incident", "--yes"]).await?, 0, &["revoked: Revoked"])?;
+    scene.until_no_binding(SOON).await
+}
+
+async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("mine-to-decide").await?;
+    let mut policy = approved_by("leads", 2);
+    policy["approval"]["requireComment"] = json!(true);
+    let offer = scene.offer("two", policy, eligibility("view")).await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &offer, "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    // Nobody said for how long: it is what the eligibility says.
+    let listed = ended(scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?, 0, &[&format!("kubectl jit approve {name}")])?;
+    ensure!(listed.contains(" 1h ") && !listed.contains("default"), "{listed}");
+    // What is refused is refused before anything is shown and asked.
+    let refused = scene.jit("lead-1", &["approve", &name, "-d", "3h"]).await?;
+    ensure!(!refused.stderr.contains("Who:"), "{}", refused.stderr);
+    ended(refused, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
+    let refused = scene.jit("dev", &["approve", &name]).await?;
+    ensure!(!refused.stderr.contains("Who:"), "{}", refused.stderr);
+    ended(refused, 5, &["approve"])?;
+    ended(scene.jit("lead-1", &["approve", &name, "--yes"]).await?, 2, &["requires a comment", "-m/--message"])?;
+    ensure!(scene.list("adec").await?.is_empty(), "something was decided");
+    ended(scene.jit("lead-1", &["approve", &name, "--yes", "-d", "20m", "-m", "ok"]).await?, 0, &["20m, shortened from 1h", "1 of 2"])?;
+    ended(scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    let said = scene.jit("lead-1", &["pending"]).await?;
+    ensure!(said.stdout.contains(" 20m ") && !said.stderr.contains("kubectl jit approve"), "{}{}", said.stdout, said.stderr);
+    ended(scene.jit("lead-2", &["pending", "--mine-to-decide"]).await?, 0, &[&name])?;
+    // A start that lies ahead is shown where requests are listed.
+    let own = scene.offer("self", automatic(), eligibility("view")).await?;
+    let later = made(&ended(scene.jit("dev", &["activate", &own, "--start", "2h", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
+    scene.until_state(&later, "Scheduled", SOON).await?;
+    for args in [vec!["status"], vec!["list"], vec!["status", "-A"]] {
+        ended(scene.jit("dev", &args).await?, 0, &["STARTS"])?;
+    }
+    // Roles of others are not mine, and what is elsewhere is said to be there.
+    let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
+    let ours = all.lines().filter(|line| line.starts_with(&own));
+    ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotEligible")), "{all}");
+    let mut here = eligibility("view");
+    here["subjects"] = json!([{"kind": "User", "name": "only-here"}]);
+    scene.offer("here", automatic(), here).await?;
+    let roles = ["roles", "-n", "no-such-place", "--as", "only-here", "--as-group", "leads"];
+    ended(scene.jit_anywhere(control_plane::ADMIN, &roles).await?, 0, &["in namespace 'no-such-place'; elsewhere: "])?;
+    Ok(())
+}
+
+/// Nobody carries the decision out: then it is no success, whatever the command takes away.
+async fn plugin_takes_nothing_for_done_that_still_grants(env: Arc<Env>) -> Outcome {
+    let (ground, _permit) = env.own_ground(json!({})).await?;
+    let scene = env.scene_on(&ground, "kept").await?;
+    let own = scene.offer("self", automatic(), eligibility("view")).await?;
+    let name = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    for controller in 0..2 {
+        ground.operator.controller(controller)?.kill();
+    }
+    let says = [format!("the decision on {}/{name} is made", scene.name), "it is still Active".to_owned()];
+    let says: Vec<&str> = says.iter().map(String::as_str).collect();
+    let (deactivate, revoke) = (["deactivate", name.as_str()], ["revoke", name.as_str(), "-m", "incident"]);
+    let (back, taken) = tokio::join!(scene.jit("dev", &deactivate), scene.jit("security", &revoke));
+    for said in [back?, taken?] {
+        let said = ended(said, 4, &says)?;
+        ensure!(said.is_empty(), "it says that it is done: {said}");
+    }
+    for controller in 0..2 {
+        ground.operator.controller(controller)?.start()?;
+    }
+    // It was said, and is carried out by whoever comes.
+    scene.until_no_binding(SOON).await
+}
+
+async fn plugin_review_settles_an_emergency(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("review").await?;
+    let mut policy = approved_by("leads", 1);
+    policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}});
+    let offer = scene.offer("urgent", policy, eligibility("view")).await?;
+    ended(scene.jit("dev", &["activate", &offer, "--emergency"]).await?, 2, &["asks for a reason"])?;
+    let name = made(&ended(
+        scene.jit("dev", &["activate", &offer, "--emergency", "-r", "INC-1 all down", "--wait", "-o", "name"]).await?,
+        0,
+        &[],
+    )?)?;
+    ended(scene.jit("security", &["pending", "--mine-to-decide"]).await?, 0, &[&name, "review by group security"])?;
+    ended(scene.jit("lead-1", &["review", &name, "-m", "fine"]).await?, 5, &["NotAReviewer"])?;
+    ended(scene.jit("security", &["review", &name]).await?, 2, &["--message"])?;
+    ended(scene.jit("security", &["review", &name, "-m", "was right"]).await?, 0, &["reviewed by security: was right"])?;
+    ended(scene.jit("security", &["pending", "--mine-to-decide"]).await?, 0, &["nothing waits for you"])?;
+    Ok(())
+}
+
+async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
+    let scene = env.scene("history").await?;
+    let offer = scene.offer("self", automatic(), eligibility("view")).await?;
+    ended(scene.jit("dev", &["history"]).await?, 0, &["nothing has ended"])?;
+    let name = made(&ended(scene.jit("dev", &["activate", &offer, "-r", "=1+1, \"quoted\"", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
+    until(&scene, &name, "its end", |status| status["endedAt"].is_string()).await?;
+    ended(scene.jit("lead-1", &["history"]).await?, 0, &[&name, "dev", "Deactivated", "retention"])?;
+    ended(scene.jit("lead-1", &["history", "--of-user", "lead-1"]).await?, 1, &["of user 'lead-1'", "there are: 'dev' (1)"])?;
+    ended(scene.jit("lead-1", &["history", "--until", "1h"]).await?, 0, &["nothing has ended"])?;
+    let csv = ended(scene.jit("lead-1", &["history", "--since", "1h", "--eligibility", &offer, "-o", "csv"]).await?, 0, &[])?;
+    ensure!(csv.lines().count() == 2 && csv.contains("\"'=1+1, \"\"quoted\"\"\""), "{csv}");
+    let json: Value = serde_json::from_str(&ended(scene.jit("lead-1", &["history", "-o", "json"]).await?, 0, &[])?)?;
+    ensure!(json["kind"] == "List" && json["items"][0]["metadata"]["name"] == name.as_str(), "one is no list: {json}");
+    let second = made(&ended(scene.jit("dev", &["activate", &offer, "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    ended(scene.jit("dev", &["deactivate", &second]).await?, 0, &[])?;
+    until(&scene, &second, "its end", |status| status["endedAt"].is_string()).await?;
+    let one = ended(scene.jit("lead-1", &["history", "--limit", "1"]).await?, 0, &["and 1 older", "--limit 0"])?;
+    ensure!(one.contains(&second) != one.contains(&name), "{one}");
+    ended(scene.jit("lead-1", &["history", "--limit", "0"]).await?, 0, &[&name, &second])?;
+    ended(scene.jit("lead-1", &["history", "--since", "yesterday"]).await?, 2, &["neither a time"])?;
+    Ok(())
+}

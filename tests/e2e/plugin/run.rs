@@ -1,0 +1,176 @@
+//! `run` until its access ends and after that, and how extension chains are shown.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::{ended, made, nothing_asked, offers};
+use crate::{
+    ensure,
+    env::{Env, Error, Outcome, SOON, Scene, TestCase, automatic, eligibility},
+    test_cases,
+};
+
+pub fn test_cases() -> Vec<(&'static str, TestCase)> {
+    test_cases![
+        f42_plugin_run_gives_up_what_can_no_longer_be_granted,
+        f42_plugin_run_asks_for_nothing_for_a_command_that_is_not_there,
+        f42_plugin_waiting_that_is_broken_off_says_what_remains,
+        f43_plugin_run_tells_of_the_end_of_its_access,
+        f43_plugin_run_goes_on_with_what_extends_its_access,
+        f35_plugin_a_chain_of_extensions_is_one_access,
+    ]
+}
+
+async fn f42_plugin_run_gives_up_what_can_no_longer_be_granted(env: Arc<Env>) -> Outcome {
+    // Nobody decides: the controllers are stopped.
+    let (ground, _permit) = env.own_ground(json!({})).await?;
+    let scene = env.scene_on(&ground, "f42").await?;
+    let own = scene.offer("self", automatic(), eligibility("view")).await?;
+    ground.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
+    // Its time counts from when it was made, so after some seconds nobody can grant it any more.
+    let said = scene.jit("dev", &["run", &own, "-d", "2s", "-r", "INC-42", "--", "true"]).await;
+    let found = scene.list("adec").await;
+    ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
+    ended(said?, 6, &["can no longer be granted: its time was up at", "it is Pending", "the decision on"])?;
+    ensure!(found?.iter().any(|decision| decision["spec"]["decision"] == "Deactivate"), "it was not withdrawn");
+    nothing_granted(&scene).await
+}
+
+async fn nothing_granted(scene: &Scene) -> Outcome {
+    let found = scene.list("rar").await?.pop().ok_or("there is no request")?;
+    let name = found["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let status = scene.over(&name, SOON).await?;
+    ensure!(status["bindingRef"].is_null(), "it was granted: {status}");
+    Ok(())
+}
+
+async fn f42_plugin_run_asks_for_nothing_for_a_command_that_is_not_there(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "f42-absent").await?;
+    ended(scene.jit("dev", &["run", &own, "--", "no-such-program"]).await?, 127, &["cannot run 'no-such-program': it is not on the PATH"])?;
+    ended(scene.jit("dev", &["run", &own, "--", "/no/such/program"]).await?, 127, &["there is no such file", "nothing was requested"])?;
+    ended(scene.jit("dev", &["run", &own, "--", "/etc/passwd"]).await?, 126, &["it is not an executable file"])?;
+    nothing_asked(&scene).await
+}
+
+async fn f42_plugin_waiting_that_is_broken_off_says_what_remains(env: Arc<Env>) -> Outcome {
+    let (scene, _, lead) = offers(&env, "f42-ctrl-c").await?;
+    let interrupted = async |args: &[&str]| {
+        let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+        let mut child = command.args(args).args(["-n", &scene.name]).stderr(std::process::Stdio::piped()).spawn()?;
+        let pid = child.id().ok_or("it has ended")?.to_string();
+        let mut lines = BufReader::new(child.stderr.take().ok_or("it has no standard error")?).lines();
+        let mut said = String::new();
+        // Once it says what it waits for, it waits.
+        while let Some(line) = lines.next_line().await? {
+            said += &line;
+            if line.contains("needed in stage") {
+                ensure!(std::process::Command::new("kill").args(["-INT", &pid]).status()?.success(), "it cannot be interrupted");
+            }
+        }
+        Ok::<_, Error>((child.wait().await?.code(), said))
+    };
+    let activate = ["activate", lead.as_str(), "-d", "10m", "-r", "INC-7 look", "--no-wait", "-o", "name"];
+    let name = made(&ended(scene.jit("dev", &activate).await?, 0, &[])?)?;
+    scene.until_state(&name, "AwaitingApproval", SOON).await?;
+    let (code, said) = interrupted(&["wait", &name]).await?;
+    ensure!(
+        code == Some(130) && said.contains(&format!("is still AwaitingApproval; to withdraw it: kubectl jit deactivate {name}")),
+        "{code:?}: {said}"
+    );
+    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["Withdrawn"])?;
+    Ok(())
+}
+
+async fn f43_plugin_run_tells_of_the_end_of_its_access(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "f43").await?;
+    let script = "test -n \"$JIT_EXPIRES_AT\" && echo \"until $JIT_EXPIRES_AT\"; sleep 10";
+    let said = scene.jit("dev", &["run", &own, "-d", "6s", "--warn-before", "2s", "-r", "INC-43", "--", "sh", "-c", script]).await?;
+    let (told, all) = (said.stderr.clone(), format!("{}{}", said.stdout, said.stderr));
+    let data = ended(said, 0, &["until 20"])?;
+    ensure!(data.trim().starts_with("until ") && data.trim().ends_with('Z'), "the command was not told its end: {data}");
+    let place = |text: &str| told.find(text).ok_or_else(|| format!("it does not say '{text}': {all}"));
+    let (before, at_end, last) = (place(" ends at ")?, place("has ended")?, place(" had ended")?);
+    ensure!(before < at_end && at_end < last, "not in this order: {told}");
+    place("kubectl jit extend ")?;
+    place("'sh' goes on without it")?;
+    ensure!(!told.contains("cannot deactivate") && !told.contains("at its deadline"), "the last sentence is not true: {told}");
+    ensure!(!told.contains("next: "), "it deactivates by itself: {told}");
+    // Whoever wants no notices gets none but that of the end.
+    let said = scene.jit("dev", &["run", &own, "-d", "5s", "--warn-before", "0", "-r", "INC-43", "--", "true"]).await?;
+    ensure!(!said.stderr.contains(" ends at "), "{}", said.stderr);
+    ended(said, 0, &["given back"])?;
+    // What somebody takes away is said at once.
+    let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+    let run = ["run", own.as_str(), "-d", "10m", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "6"];
+    let child = command.args(run).stderr(std::process::Stdio::piped()).spawn()?;
+    let active = control_plane::wait_for("an active request", SOON, async || {
+        let found = scene.list("rar").await.ok()?;
+        found
+            .into_iter()
+            .find(|request| request["status"]["state"] == "Active")
+            .and_then(|request| Some(request["metadata"]["name"].as_str()?.to_owned()))
+    });
+    let name = active.await?;
+    ended(scene.jit("security", &["revoke", &name, "-m", "incident over", "--yes"]).await?, 0, &[])?;
+    let output = child.wait_with_output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(said.contains("has ended (Revoked") && said.contains(" had ended"), "{said}");
+    Ok(())
+}
+
+async fn f43_plugin_run_goes_on_with_what_extends_its_access(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "f43-extended").await?;
+    let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+    let run = ["run", own.as_str(), "-d", "8s", "--warn-before", "0", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "12"];
+    let child = command.args(run).stderr(std::process::Stdio::piped()).spawn()?;
+    control_plane::wait_for("the access of `run`", SOON, async || {
+        scene.can("dev", "list", "configmaps").await.unwrap_or(false).then_some(())
+    })
+    .await?;
+    ended(scene.jit("dev", &["extend", "-d", "10m", "--wait"]).await?, 0, &["is active until"])?;
+    let output = child.wait_with_output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!said.contains("has ended") && said.contains("given back"), "{said}");
+    ensure!(!scene.can("dev", "list", "configmaps").await?, "the extension outlives `run`");
+    Ok(())
+}
+
+async fn f35_plugin_a_chain_of_extensions_is_one_access(env: Arc<Env>) -> Outcome {
+    let (scene, own, _) = offers(&env, "f35").await?;
+    let activate = ["activate", own.as_str(), "-d", "10m", "-r", "INC-35", "--wait", "-o", "name"];
+    let base = made(&ended(scene.jit("dev", &activate).await?, 0, &[])?)?;
+    let next = made(&ended(scene.jit("dev", &["extend", &base, "-d", "20m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
+    // The name of what is extended already leads to what extends it.
+    let said = scene.jit("dev", &["extend", &base, "-d", "30m", "--wait", "-o", "name"]).await?;
+    let last = made(&ended(said, 0, &[&format!("{base} is extended by")])?)?;
+    ensure!(scene.get("rar", &last).await?.ok_or("it is gone")?["spec"]["extends"]["name"] == next.as_str(), "{last} extends another one");
+    let prompt = ended(scene.jit_anywhere("dev", &["whoami", "--prompt"]).await?, 0, &[])?;
+    let mine = format!("jit:view@{}(", scene.name);
+    let left = prompt.trim().strip_prefix(&mine).ok_or_else(|| format!("'{prompt}' is of another access"));
+    if let Ok(left) = left {
+        ensure!(left.starts_with("59m") || left.starts_with("60m"), "the whole access lasts longer: {prompt}");
+    }
+    ended(
+        scene.jit("dev", &["get", &base]).await?,
+        0,
+        &[", with its extension until", &format!("extended by {next}"), &format!("extended by {last}")],
+    )?;
+    ended(scene.jit("dev", &["get", &last]).await?, 0, &[&format!("extends {next}")])?;
+    // One access is given back, whatever it is made of.
+    ended(scene.jit("dev", &["deactivate", "-m", "done"]).await?, 0, &[&format!("{last} given back: Deactivated")])?;
+    for name in [&base, &next, &last] {
+        let status = scene.ends_as(name, "Deactivated", &["DeactivatedByRequester", "ExtendedRequestEnded"], SOON).await?;
+        ensure!(status["grantedAt"].as_str() <= status["endedAt"].as_str(), "{name} was granted after its end: {status}");
+    }
+    let history = ended(scene.jit("dev", &["history", "--of-user", "dev"]).await?, 0, &[&base, "Deactivated"])?;
+    ensure!(!history.contains(&next) && !history.contains(&last) && !history.contains("Revoked"), "one access is one row: {history}");
+    let csv = ended(scene.jit("dev", &["history", "-o", "csv"]).await?, 0, &[&base, &next, &last])?;
+    ensure!(csv.lines().count() == 4 && csv.contains(",ended_by,"), "{csv}");
+    let records: Value = serde_json::from_str(&ended(scene.jit("dev", &["history", "-o", "json"]).await?, 0, &[])?)?;
+    let items = records["items"].as_array().ok_or("no list was printed")?;
+    let extensions = items.iter().filter(|item| !item["status"]["extendsFrom"].is_null()).count();
+    ensure!((items.len(), extensions) == (3, 2), "{records}");
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! A monitor that reads the bindings all the time and reports one that must not exist.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{Book, Life};
+use crate::{
+    env::{Error, Scene},
+    faults::process_lifetimes::Lives,
+    grant_helpers::{text, time},
+};
+
+/// Pause between two looks.
+const EVERY: Duration = Duration::from_millis(200);
+/// How long somebody must live, unhindered, who ends what is due; the machine is busy with all the others.
+const DUE: TimeDelta = TimeDelta::seconds(4);
+/// The same for what was taken away: its record must be read first, and another replica leaves the holder his time.
+const TAKEN: TimeDelta = TimeDelta::seconds(6);
+
+/// Looks until something is wrong, and returns what.
+pub async fn forever(scene: &Scene, book: &Book) -> Error {
+    loop {
+        if let Err(broken) = look(scene, book).await {
+            return broken;
+        }
+        // A pause between looks, nothing is waited for.
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// One look; none where the API server is away.
+pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
+    let from = Utc::now();
+    let Ok(bindings) = scene.bindings().await else { return Ok(None) };
+    let to = Utc::now();
+    let lives = book.lives();
+    let mut requests = book.requests();
+    let seen: HashMap<String, &Value> = bindings.iter().map(|b| (text(&b["metadata"]["annotations"]["jitrbac.dev/request"]), b)).collect();
+    if seen.len() != bindings.len() {
+        return Err(format!("a request has two bindings: {bindings:?}").into());
+    }
+    for (name, binding) in &seen {
+        let life = requests.get_mut(name).ok_or_else(|| format!("nobody asked for {binding}"))?;
+        there(life, binding, from, &lives).map_err(|broken| format!("{name}: {broken}; {life:?}; {binding}"))?;
+    }
+    for (name, life) in requests.iter_mut().filter(|(name, life)| life.gone.is_none() && !seen.contains_key(*name)) {
+        let Some((_, deadline)) = &life.binding else { continue };
+        life.gone = Some(to);
+        if to < *deadline && !life.may_end {
+            return Err(format!("{name} ended before its deadline, and nobody took it away: {life:?}").into());
+        }
+    }
+    Ok(Some(()))
+}
+
+/// The binding was there at some time after `from`.
+fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lives: &Lives) -> Result<(), Error> {
+    if !life.may_run {
+        return Err("it is granted though nobody approved it".into());
+    }
+    let uid = text(&binding["metadata"]["uid"]);
+    let deadline = time(&binding["metadata"]["annotations"]["jitrbac.dev/expires-at"])?;
+    let (first_uid, first_deadline) = life.binding.get_or_insert_with(|| (uid.clone(), deadline)).clone();
+    if first_uid != uid || life.gone.is_some() {
+        return Err("it was granted twice".into());
+    }
+    if deadline > first_deadline {
+        return Err("its deadline moved later".into());
+    }
+    // What has no subjects grants nothing, and only waits for somebody's finalizer.
+    if binding["subjects"].as_array().is_none_or(Vec::is_empty) {
+        return Ok(());
+    }
+    if from > lives.latest_end(first_deadline, DUE) {
+        return Err(format!("it should have ended at {first_deadline}").into());
+    }
+    match life.taken {
+        Some(taken) if from > lives.latest_end(taken, TAKEN) => Err(format!("it was taken away at {taken}").into()),
+        _ => Ok(()),
+    }
+}
