@@ -66,8 +66,11 @@ lint: tools ## Formatting and lints
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
-test: lint plane ## Everything: lints, rules, charts, end-to-end tests on a real API server
-	@$(CARGO) test --locked --workspace
+# All suites run, also after one has failed. The last lines say what was run and what failed.
+test: lint plane ## Everything: lints, rules, charts, end-to-end tests on a real API server; prints a summary at its end
+	@mkdir -p target; status=0; CARGO_TERM_COLOR=never $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	awk -f testing/summary.awk target/test.log; \
+	[ "$$status" = 0 ] || { echo "failed: the whole output is in target/test.log" >&2; exit "$$status"; }
 
 test-faults: plane ## The end-to-end tests that kill, hang and disturb at every call of a grant's life, in about six minutes
 	@$(CARGO) test --locked --test e2e -- --ignored

@@ -141,11 +141,12 @@ pub fn conclude() -> bool {
     let silent = ACCOUNTS.iter().filter(|account| !found.calls.contains_key(*account));
     let faults: Vec<String> =
         silent.map(|account| format!("{account} made no call at all: nothing was looked at")).chain(found.faults.iter().cloned()).collect();
+    let name = "inv_28_inv_18_every_call_of_the_operator_is_in_its_rules_and_none_is_refused";
     let outcome = if faults.is_empty() { "ok" } else { "FAILED" };
-    println!("inv_28_inv_18_every_call_of_the_operator_is_in_its_rules_and_none_is_refused: {outcome} ({calls}; {} planes)", found.planes);
+    println!("{name}: {outcome} ({calls}; {} planes)", found.planes);
     let mut told = BTreeSet::new();
     for fault in faults.iter().filter(|fault| told.insert(*fault)) {
-        println!("    {fault}");
+        println!("FAILED {name}: {fault}");
     }
     !faults.is_empty()
 }
