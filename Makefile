@@ -59,7 +59,7 @@ refusals: plane ## Write docs/refusals/as-printed.md anew from what the end-to-e
 	@sed -i '/^## /,$$d' docs/refusals/as-printed.md && cat target/tmp/refusals.md >>docs/refusals/as-printed.md
 
 transcripts: plane ## Write into README and docs what the commands that they show print now
-	@BLESS=1 $(CARGO) test --quiet --locked --test e2e the_sessions_in_the_documentation >/dev/null
+	@BLESS=1 $(CARGO) test --quiet --locked --test e2e documented_sessions >/dev/null
 
 lint: tools ## Formatting and lints
 	@$(CARGO) fmt --all --check

@@ -22,17 +22,17 @@ use slow_calls::*;
 pub fn long_test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         t33_t34_inv_31_kill_9_at_every_call_of_a_grant,
-        t40_inv_31_the_holder_hangs_at_every_write_of_a_grant_and_goes_on_when_another_has_taken_over,
-        t34_inv_15_inv_31_each_call_of_a_grant_is_lost_doubled_delayed_or_refused,
+        t40_inv_31_lease_holder_hangs_at_every_write_and_resumes_after_a_takeover,
+        t34_inv_15_inv_31_each_call_of_a_grant_is_lost_duplicated_delayed_or_denied,
     ]
 }
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t40_inv_24_inv_31_a_holder_cut_off_is_replaced_and_what_is_refused_is_tried_again,
-        inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events,
-        f03_a_grant_rests_on_what_is_stored_whatever_the_caches_missed,
-        f16_f64_nobody_waits_for_somebody_else_and_what_fails_is_told,
-        f41_watches_that_go_on_ahead_of_the_store_are_found_out_and_begun_anew,
+        t40_inv_24_inv_31_partitioned_lease_holder_is_replaced_and_failed_calls_are_retried,
+        inv_01_inv_09_inv_31_watches_duplicate_reorder_break_off_delay_or_lose_events,
+        f03_grant_uses_stored_objects_when_caches_are_stale,
+        f16_f64_slow_and_failing_calls_block_no_other_request_and_are_reported,
+        f41_watches_ahead_of_the_store_are_detected_and_restarted,
     ]
 }

@@ -17,12 +17,12 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     let mut all = test_cases![
-        one_approver_starts_the_clock,
-        stages_open_one_after_the_other,
-        a_quorum_counts_people,
-        an_approver_shortens_and_never_lengthens,
-        inv_29_a_request_that_nobody_decides_times_out,
-        a_word_against_it_ends_a_waiting_request,
+        duration_starts_at_the_only_approval,
+        stages_open_in_order,
+        quorum_counts_distinct_approvers,
+        approver_can_shorten_but_not_extend_the_duration,
+        inv_29_undecided_request_times_out,
+        denial_ends_a_pending_request,
     ];
     all.extend(stale_approvals::test_cases());
     all.extend(unauthorized_approvers::test_cases());
@@ -55,7 +55,7 @@ async fn until_have(scene: &Scene, request: &str, have: i64) -> Result<Value, Er
     .await
 }
 
-async fn one_approver_starts_the_clock(env: Arc<Env>) -> Outcome {
+async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     let scene = env.scene("one").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
@@ -112,7 +112,7 @@ fn in_two_stages() -> Value {
     policy
 }
 
-async fn stages_open_one_after_the_other(env: Arc<Env>) -> Outcome {
+async fn stages_open_in_order(env: Arc<Env>) -> Outcome {
     let scene = env.scene("stages").await?;
     let offer = scene.offer("edit", in_two_stages(), eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
@@ -134,7 +134,7 @@ async fn stages_open_one_after_the_other(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn a_quorum_counts_people(env: Arc<Env>) -> Outcome {
+async fn quorum_counts_distinct_approvers(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quorum").await?;
     let offer = scene.offer("edit", approved_by("leads", 2), eligibility("edit")).await?;
     waiting(&scene, "now", &offer, "10m").await?;
@@ -155,7 +155,7 @@ async fn a_quorum_counts_people(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn an_approver_shortens_and_never_lengthens(env: Arc<Env>) -> Outcome {
+async fn approver_can_shorten_but_not_extend_the_duration(env: Arc<Env>) -> Outcome {
     let scene = env.scene("shorter").await?;
     let mut policy = approved_by("leads", 2);
     policy["limits"] = json!({"minDuration": "2s"});
@@ -182,7 +182,7 @@ async fn an_approver_shortens_and_never_lengthens(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn inv_29_a_request_that_nobody_decides_times_out(env: Arc<Env>) -> Outcome {
+async fn inv_29_undecided_request_times_out(env: Arc<Env>) -> Outcome {
     let scene = env.scene("late").await?;
     let mut policy = approved_by("leads", 2);
     policy["approval"]["timeout"] = json!("6s");
@@ -201,7 +201,7 @@ async fn inv_29_a_request_that_nobody_decides_times_out(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn a_word_against_it_ends_a_waiting_request(env: Arc<Env>) -> Outcome {
+async fn denial_ends_a_pending_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("against").await?;
     let mut policy = approved_by("leads", 1);
     policy["approval"]["requireComment"] = json!(true);

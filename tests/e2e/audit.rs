@@ -22,15 +22,15 @@ pub const WEBHOOK: &str = "system:serviceaccount:jit-system:jit-rbac-webhook";
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        an_automatic_grant_costs_four_writes,
-        waiting_costs_one_status_more_and_each_stage_one,
-        f02_a_request_under_limits_and_a_cooldown_lists_no_requests,
-        nothing_is_read_or_written_while_nothing_happens,
-        inv_28_the_last_look_sees_what_is_wrong,
-        t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all,
-        t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses,
-        t47_what_is_stored_leaves_its_uid_and_digest_in_the_audit_log,
-        what_happens_is_counted,
-        t43_labels_and_annotations_lead_nobody_past_the_webhook,
+        automatic_grant_takes_four_writes,
+        pending_request_and_each_stage_take_one_more_status_write,
+        f02_limits_and_cooldown_need_no_list_call,
+        idle_operator_reads_and_writes_nothing,
+        inv_28_call_inspector_detects_violations,
+        t24_operator_cannot_grant_in_its_namespace_and_its_webhook_nowhere,
+        t47_denial_code_is_in_the_audit_log,
+        t47_uid_and_digest_are_in_the_audit_log,
+        metrics_count_refusals_and_grants,
+        t43_labels_and_annotations_do_not_bypass_the_webhook,
     ]
 }

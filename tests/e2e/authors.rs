@@ -26,14 +26,14 @@ pub const ALONE: [&str; 6] = [ESCALATOR, LOOSENER, LABELLER, REFUSED, TENANT, RA
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t15_inv_22_an_author_makes_eligible_only_where_he_may_bind,
-        t15_inv_23_the_webhook_alone_refuses_the_same,
-        t15_what_is_refused_is_not_there_and_what_was_there_stays,
-        f67_an_eligibility_may_carry_rbacs_api_group,
-        t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it,
-        f53_a_namespace_that_was_made_anew_needs_a_new_check_of_the_author,
-        f76_writes_that_cross_each_other_make_nobody_eligible,
-        t20_a_tenant_widens_no_eligibility_by_a_guarded_label,
-        t20_a_selector_on_labels_that_anybody_may_write_is_told,
+        t15_inv_22_author_needs_the_right_to_bind_in_every_namespace,
+        t15_inv_23_webhook_alone_denies_the_same,
+        t15_denied_writes_change_nothing,
+        f67_eligibility_accepts_the_rbac_api_group,
+        t16_policy_change_requires_the_right_to_bind_its_roles,
+        f53_recreated_namespace_requires_a_new_author_check,
+        f76_concurrent_writes_make_nobody_eligible,
+        t20_tenant_cannot_widen_an_eligibility_with_a_guarded_label,
+        t20_selector_on_unguarded_labels_is_warned_about,
     ]
 }

@@ -21,28 +21,28 @@ use stuck_finalizer::*;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t27_an_altered_binding_goes_and_its_request_is_revoked,
-        t27_labels_and_annotations_of_others_are_let_be,
-        t56_a_binding_without_its_label_is_no_longer_there_to_stay,
+        t27_edited_binding_is_removed_and_its_request_revoked,
+        t27_foreign_labels_and_annotations_are_kept,
+        t56_binding_without_its_label_is_removed,
         inv_03_a_deadline_never_moves_later,
-        t28_a_finalizer_holds_no_access,
-        t28_where_finalizers_cannot_be_stripped_the_subjects_go,
-        t29_a_second_owner_keeps_no_binding,
-        f74_a_binding_that_is_being_deleted_grants_nothing,
-        f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it,
-        t32_a_squatted_name_is_never_adopted,
-        t53_a_managed_binding_that_nobody_asked_for_goes,
-        t30_a_deleted_request_takes_its_binding_and_decisions_along,
-        t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_none,
-        t34_a_binding_deleted_by_hand_stays_deleted,
+        t28_finalizer_on_a_binding_keeps_no_access,
+        t28_subjects_are_removed_where_finalizers_cannot_be,
+        t29_second_owner_keeps_no_binding,
+        f74_terminating_binding_grants_nothing,
+        f04_grant_denied_by_quota_is_retried,
+        t32_existing_binding_is_never_adopted,
+        t53_managed_binding_without_a_request_is_removed,
+        t30_deleted_request_removes_its_binding_and_decisions,
+        t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none,
+        t34_manually_deleted_binding_is_not_recreated,
         // Last: it waits for everybody else here.
-        t56_whoever_does_not_hold_the_lease_removes_it_too,
+        t56_standby_replica_removes_a_binding_without_its_label,
     ]
 }
 
 /// Those that say how late something may be.
 pub fn against_time() -> Vec<(&'static str, TestCase)> {
-    test_cases![t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica]
+    test_cases![t36_first_replica_reverts_changes_made_during_downtime]
 }
 
 /// What the policy for managed bindings must refuse everybody: the guards' proof of it.

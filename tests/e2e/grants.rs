@@ -19,13 +19,13 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     let mut all = test_cases![
-        no_yes_no_over_the_life_of_a_grant_of_a_cluster_role,
-        no_yes_no_over_the_life_of_a_grant_of_a_namespaced_role,
-        a_request_without_duration_gets_the_default,
-        the_requester_gives_a_grant_back,
-        an_ended_manifest_applied_again_grants_nothing,
-        a_generated_name_makes_a_request_of_its_own,
-        t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it,
+        cluster_role_grant_allows_access_only_while_active,
+        role_grant_allows_access_only_while_active,
+        request_without_duration_gets_the_default,
+        requester_deactivates_a_grant,
+        reapplied_completed_request_grants_nothing,
+        generate_name_creates_a_new_request,
+        t37_inv_30_namespace_is_deleted_during_a_grant,
     ];
     all.extend(terminating_objects::test_cases());
     all.extend(revocation::test_cases());
@@ -45,7 +45,7 @@ fn seconds(status: &Value, from: &str, to: &str) -> Result<i64, Error> {
     Ok(at(to)?.signed_duration_since(at(from)?).num_seconds())
 }
 
-async fn no_yes_no_over_the_life_of_a_grant_of_a_cluster_role(env: Arc<Env>) -> Outcome {
+async fn cluster_role_grant_allows_access_only_while_active(env: Arc<Env>) -> Outcome {
     let scene = env.scene("life").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may create deployments before he asked");
@@ -64,7 +64,7 @@ async fn no_yes_no_over_the_life_of_a_grant_of_a_cluster_role(env: Arc<Env>) -> 
     scene.until_no_binding(SOON).await
 }
 
-async fn no_yes_no_over_the_life_of_a_grant_of_a_namespaced_role(env: Arc<Env>) -> Outcome {
+async fn role_grant_allows_access_only_while_active(env: Arc<Env>) -> Outcome {
     let scene = env.scene("role").await?;
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
@@ -80,7 +80,7 @@ async fn no_yes_no_over_the_life_of_a_grant_of_a_namespaced_role(env: Arc<Env>) 
     Ok(())
 }
 
-async fn a_request_without_duration_gets_the_default(env: Arc<Env>) -> Outcome {
+async fn request_without_duration_gets_the_default(env: Arc<Env>) -> Outcome {
     let scene = env.scene("default").await?;
     let mut short = eligibility("view");
     short["defaultDuration"] = json!("90s");
@@ -97,7 +97,7 @@ async fn a_request_without_duration_gets_the_default(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn the_requester_gives_a_grant_back(env: Arc<Env>) -> Outcome {
+async fn requester_deactivates_a_grant(env: Arc<Env>) -> Outcome {
     let scene = env.scene("back").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     granted(&scene, "now", &offer, "10m").await?;
@@ -120,7 +120,7 @@ async fn the_requester_gives_a_grant_back(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn an_ended_manifest_applied_again_grants_nothing(env: Arc<Env>) -> Outcome {
+async fn reapplied_completed_request_grants_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("again").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let manifest = scene.request("now", &offer, "6s");
@@ -135,7 +135,7 @@ async fn an_ended_manifest_applied_again_grants_nothing(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn a_generated_name_makes_a_request_of_its_own(env: Arc<Env>) -> Outcome {
+async fn generate_name_creates_a_new_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("generated").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     let mut request = scene.request("", &offer, "10m");
@@ -154,7 +154,7 @@ async fn a_generated_name_makes_a_request_of_its_own(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t37_inv_30_a_namespace_goes_while_a_grant_runs_in_it(env: Arc<Env>) -> Outcome {
+async fn t37_inv_30_namespace_is_deleted_during_a_grant(env: Arc<Env>) -> Outcome {
     let scene = env.scene("going").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let waits = scene.offer("waits", approved_by("leads", 1), eligibility("edit")).await?;

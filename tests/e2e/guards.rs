@@ -21,16 +21,16 @@ use weakened_guards::*;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else,
-        t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else,
-        t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_is_again,
-        t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_granted,
-        f68_controllers_are_ready_when_they_can_judge,
+        t41_inv_21_weakened_policy_or_webhook_configuration_stops_only_new_grants,
+        t41_inv_21_weakened_policy_binding_or_schema_stops_only_new_grants,
+        t57_f50_remote_api_service_stops_new_grants,
+        t42_t55_inv_14_objects_written_without_guards_are_never_granted,
+        f68_controllers_are_ready_after_the_guards_are_proven,
     ]
 }
 
 /// `helm install --wait` returns when every pod is ready: then the holder of the Lease has proven the guards.
-async fn f68_controllers_are_ready_when_they_can_judge(env: Arc<Env>) -> Outcome {
+async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "ready").await?;
     let ground = &scene.ground;
     // Killed, they leave a Lease that nobody holds and that looks as if somebody did.

@@ -23,18 +23,18 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     let mut all = test_cases![
-        t1_what_a_client_writes_as_itself_is_stamped_over,
-        t1_a_person_in_a_thousand_groups_is_granted,
-        t21_a_request_is_for_its_own_namespace,
-        t46_a_dry_run_answers_and_leaves_nothing,
-        t51_of_a_hundred_at_once_one_a_person_is_granted,
+        t1_forged_identity_is_overwritten_by_the_stamp,
+        t1_user_in_a_thousand_groups_is_granted,
+        t21_request_grants_only_in_its_namespace,
+        t46_dry_run_returns_the_result_and_stores_nothing,
+        t51_one_concurrent_request_per_user_is_granted,
     ];
     all.extend(service_accounts::test_cases());
     all.extend(invisible_characters::test_cases());
     all
 }
 
-async fn t1_what_a_client_writes_as_itself_is_stamped_over(env: Arc<Env>) -> Outcome {
+async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcome {
     let scene = env.scene("stamped").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     let forged = json!({"username": "lead-1", "uid": "u-lead-1", "groups": ["leads", "system:masters"], "extra": {"authentication.kubernetes.io/credential-id": ["X509SHA256=1"]}});
@@ -96,7 +96,7 @@ async fn t1_what_a_client_writes_as_itself_is_stamped_over(env: Arc<Env>) -> Out
     Ok(())
 }
 
-async fn t1_a_person_in_a_thousand_groups_is_granted(env: Arc<Env>) -> Outcome {
+async fn t1_user_in_a_thousand_groups_is_granted(env: Arc<Env>) -> Outcome {
     let scene = env.scene("crowd").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     scene.apply("crowd", &scene.request("now", &offer, "10m")).await?.ok()?;
@@ -113,7 +113,7 @@ async fn t1_a_person_in_a_thousand_groups_is_granted(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t21_a_request_is_for_its_own_namespace(env: Arc<Env>) -> Outcome {
+async fn t21_request_grants_only_in_its_namespace(env: Arc<Env>) -> Outcome {
     let scene = env.scene("here").await?;
     let there = Scene { ground: scene.ground.clone(), name: format!("{}-there", scene.name) };
     scene.create_namespace(&there.name).await?;
@@ -148,7 +148,7 @@ async fn t21_a_request_is_for_its_own_namespace(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t46_a_dry_run_answers_and_leaves_nothing(env: Arc<Env>) -> Outcome {
+async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("dry").await?;
     let free = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let waits = scene.offer("waits", approved_by("leads", 1), eligibility("edit")).await?;
@@ -192,7 +192,7 @@ async fn t46_a_dry_run_answers_and_leaves_nothing(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t51_of_a_hundred_at_once_one_a_person_is_granted(env: Arc<Env>) -> Outcome {
+async fn t51_one_concurrent_request_per_user_is_granted(env: Arc<Env>) -> Outcome {
     const EACH: usize = 25;
     let scene = env.scene("hundred").await?;
     let offers =

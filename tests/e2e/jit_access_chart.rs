@@ -17,14 +17,14 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        an_admin_says_with_helm_who_may_have_what,
-        a_mistake_in_the_values_is_told_before_anything_is_installed,
-        f26_helm_waits_for_what_is_being_worked_on_and_for_nothing_else,
-        f59_a_suspension_is_never_rolled_back_by_a_health_check,
-        f26_helm_takes_a_request_that_has_ended_for_settled,
-        f22_requesters_who_are_bound_in_namespaces_read_no_other_ones,
-        f29_requests_and_decisions_are_applied_on_the_server,
-        f44_a_values_file_takes_away_and_the_role_may_change,
+        chart_values_define_eligibilities,
+        invalid_chart_values_fail_before_the_installation,
+        f26_helm_wait_waits_only_for_objects_in_progress,
+        f59_suspension_is_not_rolled_back_by_a_health_check,
+        f26_helm_wait_treats_a_completed_request_as_ready,
+        f22_namespaced_requesters_read_only_their_namespaces,
+        f29_requests_and_decisions_support_server_side_apply,
+        f44_chart_upgrade_removes_eligibilities_and_changes_the_role,
     ]
 }
 
@@ -68,7 +68,7 @@ fn values(name: &str) -> Value {
     })
 }
 
-async fn an_admin_says_with_helm_who_may_have_what(env: Arc<Env>) -> Outcome {
+async fn chart_values_define_eligibilities(env: Arc<Env>) -> Outcome {
     let scene = env.scene("access").await?;
     let (done, said) = helm(&scene, &["upgrade", "--install", &scene.name], Some(&values(&scene.name))).await?;
     ensure!(done, "{said}");
@@ -104,7 +104,7 @@ async fn an_admin_says_with_helm_who_may_have_what(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn a_mistake_in_the_values_is_told_before_anything_is_installed(env: Arc<Env>) -> Outcome {
+async fn invalid_chart_values_fail_before_the_installation(env: Arc<Env>) -> Outcome {
     let scene = env.scene("mistake").await?;
     let mut unknown = values(&scene.name);
     unknown["eligibilities"][&scene.name]["policyRef"]["name"] = json!("two-eyed");
@@ -137,7 +137,7 @@ async fn usable(scene: &Scene) -> Result<String, Error> {
     Ok(said.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-async fn f26_helm_waits_for_what_is_being_worked_on_and_for_nothing_else(env: Arc<Env>) -> Outcome {
+async fn f26_helm_wait_waits_only_for_objects_in_progress(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kstatus-rel").await?;
     for (changes, expected) in [
         (json!({}), "True True Valid"),
@@ -169,7 +169,7 @@ async fn f26_helm_waits_for_what_is_being_worked_on_and_for_nothing_else(env: Ar
     Ok(())
 }
 
-async fn f59_a_suspension_is_never_rolled_back_by_a_health_check(env: Arc<Env>) -> Outcome {
+async fn f59_suspension_is_not_rolled_back_by_a_health_check(env: Arc<Env>) -> Outcome {
     let scene = env.scene("suspended").await?;
     let granted = automatic(&scene.name, &json!({}));
     let (done, said) = helm(&scene, &[&WAIT[..], &["30s", &scene.name]].concat(), Some(&granted)).await?;
@@ -211,7 +211,7 @@ async fn f59_a_suspension_is_never_rolled_back_by_a_health_check(env: Arc<Env>) 
     Ok(())
 }
 
-async fn f26_helm_takes_a_request_that_has_ended_for_settled(env: Arc<Env>) -> Outcome {
+async fn f26_helm_wait_treats_a_completed_request_as_ready(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kstatus-rar").await?;
     let mut mine = eligibility("view");
     mine["subjects"] = json!([{"kind": "User", "name": ADMIN}]);

@@ -15,9 +15,9 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t19_t39_the_samples_of_the_documentation_keep_a_holder_from_keeping_what_he_has,
-        t48_another_authorizer_answers_for_authors_and_its_rights_are_not_ours_to_end,
-        t49_what_an_open_schema_let_in_is_checked_again,
+        t19_t39_documented_samples_prevent_persistent_access,
+        t48_rights_of_another_authorizer_count_for_authors_and_do_not_end,
+        t49_objects_admitted_by_an_open_schema_are_checked_again,
     ]
 }
 
@@ -33,7 +33,7 @@ async fn sample(scene: &Scene, file: &str, probe: &[&str], user: &str) -> Outcom
     Ok(in_force.await?)
 }
 
-async fn t19_t39_the_samples_of_the_documentation_keep_a_holder_from_keeping_what_he_has(env: Arc<Env>) -> Outcome {
+async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "keeps").await?;
     let namespace = scene.name.as_str();
@@ -66,7 +66,7 @@ async fn t19_t39_the_samples_of_the_documentation_keep_a_holder_from_keeping_wha
     scene.until_state("again", "Active", SOON).await.map(drop)
 }
 
-async fn t48_another_authorizer_answers_for_authors_and_its_rights_are_not_ours_to_end(env: Arc<Env>) -> Outcome {
+async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: Arc<Env>) -> Outcome {
     // ABAC beside RBAC (the flag adds to the one that is there): `outsider` may do everything and `security` write our own kinds only, and no Role says so.
     let line = |user: &str, group: &str| {
         let spec = json!({"user": user, "namespace": "*", "resource": "*", "apiGroup": group});
@@ -99,7 +99,7 @@ async fn t48_another_authorizer_answers_for_authors_and_its_rights_are_not_ours_
     Ok(())
 }
 
-async fn t49_what_an_open_schema_let_in_is_checked_again(env: Arc<Env>) -> Outcome {
+async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "schema").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;

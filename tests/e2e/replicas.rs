@@ -22,11 +22,11 @@ pub const TAKEN_OVER: Duration = Duration::from_secs(12);
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        inv_24_another_replica_ends_what_the_holder_cannot,
-        the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted,
-        t40_two_holders_grant_once_and_bring_nothing_back,
+        inv_24_another_replica_ends_grants_when_the_lease_holder_cannot,
+        lease_is_taken_over_at_once_when_released_or_deleted,
+        t40_two_lease_holders_grant_once_and_recreate_nothing,
         inv_02_nothing_is_granted_before_the_first_sweep,
-        f02_a_replica_that_starts_asks_nothing_about_grants_that_just_run,
+        f02_starting_replica_makes_no_calls_for_active_grants,
     ]
 }
 
@@ -40,7 +40,7 @@ pub async fn another_holder(ground: &Ground, than: usize, limit: Duration) -> Re
     Ok(other.await?)
 }
 
-pub async fn inv_24_another_replica_ends_what_the_holder_cannot(env: Arc<Env>) -> Outcome {
+pub async fn inv_24_another_replica_ends_grants_when_the_lease_holder_cannot(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "replicas").await?;
     let ground = &scene.ground;
     let (killed, hung) = (["a", "b", "c"], ["d", "e", "f"]);
@@ -91,7 +91,7 @@ async fn ended_by_another(scene: &Scene, granted: &[Granted], calls: &mut Calls,
     Ok(())
 }
 
-pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(env: Arc<Env>) -> Outcome {
+pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "lease").await?;
     let ground = &scene.ground;
     let many = ["a", "b", "c", "d", "e", "f"];
@@ -139,7 +139,7 @@ pub async fn the_lease_changes_hands_at_once_when_it_is_given_back_or_deleted(en
     Ok(())
 }
 
-pub async fn t40_two_holders_grant_once_and_bring_nothing_back(env: Arc<Env>) -> Outcome {
+pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "two-holders").await?;
     let ground = &scene.ground;
     scene.offers(&["race", "twice"], &automatic(), &eligibility("edit")).await?;
@@ -236,7 +236,7 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
 }
 
 /// Beside tens of thousands of grants, questions about each of them would make the API server end others late.
-pub async fn f02_a_replica_that_starts_asks_nothing_about_grants_that_just_run(env: Arc<Env>) -> Outcome {
+pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "start").await?;
     let ground = &scene.ground;
     let many = ["a", "b", "c", "d"];

@@ -31,8 +31,8 @@ const IN_TIME: Duration = Duration::from_secs(2);
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        f01_f48_a_flood_of_decisions_and_large_bodies_neither_fills_the_webhook_nor_delays_a_revoke,
-        f01_many_words_at_once_against_one_request_end_it_and_few_are_stored,
+        f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and_delays_no_revocation,
+        f01_concurrent_denials_end_the_request_and_few_are_stored,
     ]
 }
 
@@ -80,7 +80,7 @@ fn bodies(scene: &Scene, ended: &str, offer: &str) -> Vec<(&'static str, Value)>
     ]
 }
 
-async fn f01_f48_a_flood_of_decisions_and_large_bodies_neither_fills_the_webhook_nor_delays_a_revoke(env: Arc<Env>) -> Outcome {
+async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and_delays_no_revocation(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "flood").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
@@ -169,7 +169,7 @@ async fn f01_f48_a_flood_of_decisions_and_large_bodies_neither_fills_the_webhook
     Ok(())
 }
 
-async fn f01_many_words_at_once_against_one_request_end_it_and_few_are_stored(env: Arc<Env>) -> Outcome {
+async fn f01_concurrent_denials_end_the_request_and_few_are_stored(env: Arc<Env>) -> Outcome {
     /// As many as admission examines at a time: those may not know of each other.
     const AT_ONCE: usize = 64;
     let scene = env.scene("words").await?;

@@ -17,10 +17,10 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_before,
-        retention_is_caught_up_with_after_nobody_ran,
-        retention_keeps_what_nobody_says_how_long_to_keep,
-        retention_waits_for_what_prolongs_and_for_reviews,
+        retention_deletes_a_completed_request_and_its_decisions_on_time,
+        retention_resumes_after_downtime,
+        retention_unset_keeps_requests,
+        retention_waits_for_extensions_and_reviews,
     ]
 }
 
@@ -52,7 +52,7 @@ async fn deleted_in_time(calls: &mut Calls, request: &str, ended: DateTime<Utc>,
     Ok(())
 }
 
-async fn retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_before(env: Arc<Env>) -> Outcome {
+async fn retention_deletes_a_completed_request_and_its_decisions_on_time(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
     scene.offers(&["back", "again"], &keeping(automatic(), "4s"), &eligibility("view")).await?;
     scene.offers(&["asked"], &keeping(approved_by("leads", 1), "4s"), &eligibility("view")).await?;
@@ -82,7 +82,7 @@ async fn retention_deletes_an_ended_request_and_its_decisions_in_time_and_not_be
     Ok(())
 }
 
-async fn retention_is_caught_up_with_after_nobody_ran(env: Arc<Env>) -> Outcome {
+async fn retention_resumes_after_downtime(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "caught").await?;
     scene.offers(&["early"], &keeping(automatic(), "5s"), &eligibility("view")).await?;
     scene.granted("dev", "early", "10m").await?;
@@ -103,7 +103,7 @@ async fn measure(scene: &Scene) -> Outcome {
     until_deleted(scene, "measure").await
 }
 
-async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Outcome {
+async fn retention_waits_for_extensions_and_reviews(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
     let mut policy = keeping(automatic(), "2s");
     policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}, "reviewWithin": "1h"});
@@ -134,7 +134,7 @@ async fn retention_waits_for_what_prolongs_and_for_reviews(env: Arc<Env>) -> Out
     Ok(())
 }
 
-async fn retention_keeps_what_nobody_says_how_long_to_keep(env: Arc<Env>) -> Outcome {
+async fn retention_unset_keeps_requests(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kept").await?;
     scene.offers(&["for-ever"], &automatic(), &eligibility("view")).await?;
     scene.offers(&["orphan", "measure"], &keeping(automatic(), "3s"), &eligibility("view")).await?;

@@ -24,10 +24,10 @@ use page::{form, generated, steps};
 const STORIES: [&[&str]; 3] = [&["README.md"], &["docs/kubectl.md"], &["docs/requester.md", "docs/approver.md"]];
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![the_sessions_in_the_documentation_are_what_happens]
+    test_cases![documented_sessions_match_the_output]
 }
 
-async fn the_sessions_in_the_documentation_are_what_happens(env: Arc<Env>) -> Outcome {
+async fn documented_sessions_match_the_output(env: Arc<Env>) -> Outcome {
     let values = json!({"bindableRoles": {"clusterRoles": ["view", "edit", "admin"], "roles": ["debug"]}});
     let (ground, _permit) = env.own_ground(values).await?;
     let (cluster, root) = (ground.cluster(), Path::new(env!("CARGO_MANIFEST_DIR")));

@@ -3,7 +3,7 @@
 use super::{Fixture, Outcome};
 use crate::authors::matrix::{Authors, Guards};
 
-pub async fn t15_inv_23_the_floor_alone_refuses_the_same_but_for_what_it_cannot_ask(fixture: &Fixture) -> Outcome {
+pub async fn t15_inv_23_admission_policy_alone_denies_the_same_within_its_limits(fixture: &Fixture) -> Outcome {
     let authors = Authors::prepare(fixture.cluster(), "floored").await.map_err(|error| error.to_string())?;
     authors.ask(Guards::Policy).await.map_err(|error| error.to_string())
 }

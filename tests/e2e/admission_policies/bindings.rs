@@ -69,7 +69,7 @@ pub async fn t27_only_the_operator_writes_managed_bindings(fixture: &Fixture) ->
     fixture.gone(KIND, &namespace, name(&made)).await
 }
 
-pub async fn t32_nobody_takes_a_grants_name(fixture: &Fixture) -> Outcome {
+pub async fn t32_only_the_operator_uses_grant_names(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     for who in [ADMIN, STAR, TENANT] {
         let named = without(without(granted(&namespace, 3600), "labels"), "annotations");
@@ -86,7 +86,7 @@ pub async fn t32_nobody_takes_a_grants_name(fixture: &Fixture) -> Outcome {
     refused("the label later", fixture.patch(STAR, KIND, &namespace, "plain", label).await, "bindings", "only jit-rbac itself")
 }
 
-pub async fn t43_everybody_elses_bindings_are_let_be(fixture: &Fixture) -> Outcome {
+pub async fn t43_unmanaged_bindings_are_not_restricted(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let group = json!({"apiGroup": RBAC, "kind": "Group", "name": "system:authenticated"});
     for free in ["plain", "jit-mine", "jit-0b9f5f6e-3f2a-4c7e-9f58-000000000000-x", "x-jit-0b9f5f6e-3f2a-4c7e-9f58-000000000000"] {
@@ -100,7 +100,7 @@ pub async fn t43_everybody_elses_bindings_are_let_be(fixture: &Fixture) -> Outco
     Ok(())
 }
 
-pub async fn t53_the_operator_makes_only_bindings_that_end(fixture: &Fixture) -> Outcome {
+pub async fn t53_operator_creates_only_bindings_with_a_deadline(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let day = i64::try_from(Duration::from_hours(24).as_secs()).expect("a day");
     let made = |pointer: &str, value: Value| {
@@ -141,7 +141,7 @@ pub async fn t53_the_operator_makes_only_bindings_that_end(fixture: &Fixture) ->
     passes("a grant to a ServiceAccount", fixture.create(OPERATOR, &account).await).map(drop)
 }
 
-pub async fn t53_the_operator_changes_a_grant_only_towards_its_end(fixture: &Fixture) -> Outcome {
+pub async fn t53_operator_can_only_shorten_a_grant(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let made = passes("a grant", fixture.create(OPERATOR, &granted(&namespace, 3600)).await)?;
     let patch = async |patch: Value| fixture.patch(OPERATOR, KIND, &namespace, name(&made), patch).await;
@@ -165,7 +165,7 @@ pub async fn t53_the_operator_changes_a_grant_only_towards_its_end(fixture: &Fix
     fixture.gone(KIND, &namespace, name(&made)).await
 }
 
-pub async fn t53_the_operator_lets_other_bindings_be(fixture: &Fixture) -> Outcome {
+pub async fn t53_operator_cannot_change_other_bindings(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     passes("somebody's binding", fixture.create(STAR, &binding(&namespace, "plain", "view", &person())).await)?;
     let adopted = json!({"metadata": {"labels": {"jitrbac.dev/managed": "true"}, "annotations": {"jitrbac.dev/expires-at": instant(60)}}});
@@ -179,7 +179,7 @@ pub async fn t53_the_operator_lets_other_bindings_be(fixture: &Fixture) -> Outco
     passes("a write that changes nothing", fixture.write_back(ADMIN, KIND, &namespace, "plain").await).map(drop)
 }
 
-pub async fn t25_the_operator_binds_no_role_that_is_not_listed_though_it_holds_it(fixture: &Fixture) -> Outcome {
+pub async fn t25_operator_cannot_bind_an_unlisted_role_that_it_holds(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let rules = json!([{"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": ["get"]}]);
     // The operator may do what these allow, so RBAC would let it hand that on. `view` is a ClusterRole in the list, and no Role.

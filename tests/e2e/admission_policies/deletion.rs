@@ -24,7 +24,7 @@ async fn completed(fixture: &Fixture, namespace: &str, request: &str) -> Outcome
 }
 
 /// A stolen token of the operator removes no record of what is active or pending.
-pub async fn f58_the_operator_deletes_completed_requests_only(fixture: &Fixture) -> Outcome {
+pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let delete = async |name: &str| fixture.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
     let status =
@@ -86,7 +86,7 @@ fn finalizers(left: &[&str]) -> Value {
 }
 
 /// A binding with a foreign finalizer grants until it is gone, so every way to its end must be open.
-pub async fn t28_a_finalizer_is_refused_and_never_holds_a_grant(fixture: &Fixture) -> Outcome {
+pub async fn t28_finalizer_is_denied_and_keeps_no_grant(fixture: &Fixture) -> Outcome {
     let patch = async |who: &str, wrong: &str, patch: Value| -> Answer { fixture.patch(who, KIND, BEFORE, &named(wrong), patch).await };
     let delete = async |who: &str, wrong: &str| fixture.delete(who, KIND, BEFORE, &named(wrong), &DeleteParams::default()).await;
 
@@ -116,7 +116,7 @@ pub async fn t28_a_finalizer_is_refused_and_never_holds_a_grant(fixture: &Fixtur
     Ok(())
 }
 
-pub async fn t30_foreground_and_orphan_deletion_end(fixture: &Fixture) -> Outcome {
+pub async fn t30_foreground_and_orphan_deletion_complete(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     for policy in [PropagationPolicy::Background, PropagationPolicy::Foreground, PropagationPolicy::Orphan] {
         let id = format!("{policy:?}").to_lowercase();
@@ -145,7 +145,7 @@ pub async fn t30_foreground_and_orphan_deletion_end(fixture: &Fixture) -> Outcom
     fixture.gone(KIND, &namespace, name(&grant)).await
 }
 
-pub async fn t31_a_records_finalizers_go_only_while_it_is_being_deleted(fixture: &Fixture) -> Outcome {
+pub async fn t31_finalizers_of_a_record_are_removable_only_during_deletion(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
@@ -167,7 +167,7 @@ pub async fn t31_a_records_finalizers_go_only_while_it_is_being_deleted(fixture:
     Ok(())
 }
 
-pub async fn t37_a_namespace_goes_with_all_that_is_in_it(fixture: &Fixture) -> Outcome {
+pub async fn t37_namespace_deletion_removes_all_records(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
@@ -178,7 +178,7 @@ pub async fn t37_a_namespace_goes_with_all_that_is_in_it(fixture: &Fixture) -> O
     fixture.gone("Namespace", "", &namespace).await
 }
 
-pub async fn t52_records_are_deleted_by_those_who_may_purge(fixture: &Fixture) -> Outcome {
+pub async fn t52_deletion_of_records_requires_the_purge_verb(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;

@@ -8,7 +8,7 @@ use super::{
     fixture::{STAR, approval_policy, eligibility, passes, refused},
 };
 
-pub async fn t1_the_author_is_whoever_changed_the_spec(fixture: &Fixture) -> Outcome {
+pub async fn t1_author_is_the_user_who_changed_the_spec(fixture: &Fixture) -> Outcome {
     let author = "jitrbac.dev/author";
     for (kind, policy, object, change) in [
         ("RoleEligibility", "eligibilities", eligibility(STAR, "authored"), json!({"maxDuration": "2h"})),
@@ -84,7 +84,7 @@ pub async fn t11_system_names_are_never_eligible_and_never_approve(fixture: &Fix
 }
 
 /// Without the webhook: who may write an eligibility and may not bind its role puts nothing on it that keeps it stored.
-pub async fn f52_a_finalizer_on_an_eligibility_takes_the_right_to_bind(fixture: &Fixture) -> Outcome {
+pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture: &Fixture) -> Outcome {
     let author = "author-none";
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "f52-author"},
@@ -107,7 +107,7 @@ pub async fn f52_a_finalizer_on_an_eligibility_takes_the_right_to_bind(fixture: 
 }
 
 /// A policy whose expressions cost too much would refuse everything.
-pub async fn the_largest_policy_and_eligibility_fit_the_cost_limits(fixture: &Fixture) -> Outcome {
+pub async fn largest_policy_and_eligibility_fit_the_cost_limits(fixture: &Fixture) -> Outcome {
     let users: Vec<_> = (10..74).map(|number| format!("system:serviceaccount:{}:{}{number}", "n".repeat(63), "x".repeat(160))).collect();
     let groups: Vec<_> = (10..74).map(|number| format!("{}{number}", "g".repeat(254))).collect();
     let people = json!({"users": users, "groups": groups});
@@ -124,7 +124,7 @@ pub async fn the_largest_policy_and_eligibility_fit_the_cost_limits(fixture: &Fi
     passes("the same again", fixture.write_back(ADMIN, "RoleEligibility", "", "largest").await).map(drop)
 }
 
-pub async fn f48_rules_carry_a_bounded_weight_of_metadata(fixture: &Fixture) -> Outcome {
+pub async fn f48_metadata_size_of_eligibilities_and_policies_is_limited(fixture: &Fixture) -> Outcome {
     let many = |number: usize| (0..number).map(|n| (format!("k{n}"), json!("v"))).collect::<serde_json::Map<_, _>>();
     let owners = |number: usize| -> Value {
         (0..number).map(|n| json!({"apiVersion": "v1", "kind": "Namespace", "name": format!("n{n}"), "uid": format!("u{n}")})).collect()

@@ -17,7 +17,7 @@ fn replace(path: &str, value: &Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }
 
-pub async fn t41_guards_are_changed_by_administrators_only(fixture: &Fixture) -> Outcome {
+pub async fn t41_only_administrators_change_guards(fixture: &Fixture) -> Outcome {
     let _alone = fixture.alone().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| fixture.json_patch(HOOKS, kind, "", RELEASE, patch).await;
@@ -72,7 +72,7 @@ pub async fn write_bundles(fixture: &Fixture, kind: &str) -> Answer {
     fixture.json_patch(WEBHOOK, kind, "", RELEASE, json!(paths)).await
 }
 
-pub async fn t41_the_webhook_writes_its_ca_bundle_and_nothing_else(fixture: &Fixture) -> Outcome {
+pub async fn t41_webhook_writes_only_its_ca_bundle(fixture: &Fixture) -> Outcome {
     let _alone = fixture.alone().await;
     for kind in CONFIGURATIONS {
         let patch = async |patch: Value| fixture.json_patch(WEBHOOK, kind, "", RELEASE, patch).await;
@@ -100,7 +100,7 @@ pub async fn t41_the_webhook_writes_its_ca_bundle_and_nothing_else(fixture: &Fix
     Ok(())
 }
 
-pub async fn t41_every_policy_refuses_its_probe_to_everybody(fixture: &Fixture) -> Outcome {
+pub async fn t41_every_policy_denies_its_probe(fixture: &Fixture) -> Outcome {
     for policy in POLICIES {
         let said = format!("asks the policy {RELEASE}-{policy} to refuse");
         // RBAC lets nobody but these near a policy's objects.
@@ -123,7 +123,7 @@ pub async fn t41_every_policy_refuses_its_probe_to_everybody(fixture: &Fixture) 
     passes("another policy's label", fixture.dry_create(ADMIN, &object).await).map(drop)
 }
 
-pub async fn t44_the_secret_and_no_other_is_the_webhooks(fixture: &Fixture) -> Outcome {
+pub async fn t44_webhook_writes_only_its_secret(fixture: &Fixture) -> Outcome {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other", "namespace": NAMESPACE}});
     passes("another Secret", fixture.create(ADMIN, &secret).await)?;
     let mut own = passes("the Secret", fixture.get("Secret", NAMESPACE, "jit-rbac-webhook-tls").await)?;

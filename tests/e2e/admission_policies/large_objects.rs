@@ -36,7 +36,7 @@ async fn shortest(mut ask: impl AsyncFnMut() -> Answer) -> (Duration, Answer) {
     best.unwrap_or_else(|| (Duration::MAX, Err((0, "nobody asked".to_owned()))))
 }
 
-pub async fn f75_no_policy_takes_much_longer_for_the_largest_object(fixture: &Fixture) -> Outcome {
+pub async fn f75_policies_add_little_time_for_the_largest_object(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let labelled = |mut object: Value| {
         object["metadata"]["labels"] = Value::Object(labels(LABELS, "l-"));
@@ -89,7 +89,7 @@ pub async fn f75_no_policy_takes_much_longer_for_the_largest_object(fixture: &Fi
 }
 
 /// Guarded labels are found among as many others as there may be.
-pub async fn f75_guarded_labels_are_found_among_many(fixture: &Fixture) -> Outcome {
+pub async fn f75_guarded_labels_are_checked_among_many_labels(fixture: &Fixture) -> Outcome {
     let name = "f75-among-many";
     let key = "reach.jitrbac.dev/payments";
     let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels(2_000, "l-")}});

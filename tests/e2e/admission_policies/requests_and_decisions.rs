@@ -15,7 +15,7 @@ fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     object
 }
 
-pub async fn t1_a_stamp_is_the_writers_own(fixture: &Fixture) -> Outcome {
+pub async fn t1_stamp_names_the_authenticated_user(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let forged = |pointer: &str, value: Value| with(request("dev", &namespace, "forged"), pointer, value);
     let stamp_with = |key: &str, value: Value| with(stamp("dev"), &format!("/{key}"), value);
@@ -36,7 +36,7 @@ pub async fn t1_a_stamp_is_the_writers_own(fixture: &Fixture) -> Outcome {
     Ok(())
 }
 
-pub async fn t1_a_person_in_a_thousand_groups_is_served(fixture: &Fixture) -> Outcome {
+pub async fn t1_user_in_a_thousand_groups_is_admitted(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     // As many as a stamp can hold, and those that are found last.
     let mut groups: Vec<_> = (873..1000).map(|number| format!("crowd-{number:04}")).collect();
@@ -47,7 +47,7 @@ pub async fn t1_a_person_in_a_thousand_groups_is_served(fixture: &Fixture) -> Ou
     refused("one of them forged", fixture.create("crowd", &of("forged", &groups)).await, "requests", "not in: leads.")
 }
 
-pub async fn t1_a_decision_names_its_request_and_its_writer(fixture: &Fixture) -> Outcome {
+pub async fn t1_decision_names_its_request_and_its_creator(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let approve = || decision("lead-1", &asked, "Approve");
@@ -79,7 +79,7 @@ pub async fn t1_a_decision_names_its_request_and_its_writer(fixture: &Fixture) -
     Ok(())
 }
 
-pub async fn t10_anonymous_people_neither_ask_nor_decide(fixture: &Fixture) -> Outcome {
+pub async fn t10_anonymous_users_cannot_request_or_decide(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let nobody = json!({"username": "system:anonymous"});
@@ -97,7 +97,7 @@ pub async fn t10_anonymous_people_neither_ask_nor_decide(fixture: &Fixture) -> O
     Ok(())
 }
 
-pub async fn t4_nobody_approves_his_own_request(fixture: &Fixture) -> Outcome {
+pub async fn t4_requester_cannot_approve(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "mine").await?;
     refused(
@@ -109,7 +109,7 @@ pub async fn t4_nobody_approves_his_own_request(fixture: &Fixture) -> Outcome {
 }
 
 /// The schema refuses it first. Somebody who takes that rule out of the CRD still finds the policy.
-pub async fn t2_nothing_written_is_changed_even_where_the_schema_lost_its_rule(fixture: &Fixture) -> Outcome {
+pub async fn t2_records_are_immutable_without_the_schema_rule(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
@@ -140,7 +140,7 @@ pub async fn t2_nothing_written_is_changed_even_where_the_schema_lost_its_rule(f
     Ok(())
 }
 
-pub async fn t31_metadata_is_no_lever(fixture: &Fixture) -> Outcome {
+pub async fn t31_finalizers_and_owners_are_denied(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let owner = json!([{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": "x"}]);
     let made = |pointer: &str, value: Value| with(request("dev", &namespace, "levered"), pointer, value);
@@ -175,7 +175,7 @@ pub async fn t31_metadata_is_no_lever(fixture: &Fixture) -> Outcome {
 }
 
 /// Whoever may request may apply what is stored, and each apply adds a field manager: without a bound anybody could let anybody's record grow.
-pub async fn f29_a_record_is_applied_again_by_its_maker_alone(fixture: &Fixture) -> Outcome {
+pub async fn f29_only_the_creator_can_reapply_a_record(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
@@ -210,7 +210,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-pub async fn t43_labels_of_object_and_namespace_exempt_nobody(fixture: &Fixture) -> Outcome {
+pub async fn t43_labels_do_not_exempt_from_admission_policies(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let labels = json!({
         "control-plane": "true", "jitrbac.dev/ignore": "true", "jitrbac.dev/managed": "true", "jitrbac.dev/probe": "other",
@@ -225,7 +225,7 @@ pub async fn t43_labels_of_object_and_namespace_exempt_nobody(fixture: &Fixture)
     passes("an honest one", fixture.create("dev", &honest).await).map(drop)
 }
 
-pub async fn t46_a_dry_run_is_answered_alike_and_leaves_nothing(fixture: &Fixture) -> Outcome {
+pub async fn t46_dry_run_passes_the_same_policies_and_stores_nothing(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let mut forged = request("dev", &namespace, "tried");
     forged["spec"]["requester"] = stamp("lead-1");
@@ -237,7 +237,7 @@ pub async fn t46_a_dry_run_is_answered_alike_and_leaves_nothing(fixture: &Fixtur
     fixture.gone("RoleActivationRequest", &namespace, "tried").await
 }
 
-pub async fn t53_the_operator_makes_no_requests_and_no_decisions(fixture: &Fixture) -> Outcome {
+pub async fn t53_operator_cannot_create_requests_or_decisions(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let me = json!({"username": account("controller")});
     let asked = fixture.request("dev", &namespace, "asked").await?;
@@ -276,7 +276,7 @@ fn managers(number: usize) -> Value {
     (0..number).map(one).collect()
 }
 
-pub async fn f48_records_carry_a_bounded_weight_of_metadata(fixture: &Fixture) -> Outcome {
+pub async fn f48_metadata_size_of_records_is_limited(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     for (who, policy, made) in

@@ -11,7 +11,7 @@ use super::{
 
 const SAID: &str = "only jit-rbac itself writes status";
 
-pub async fn t22_status_is_the_operators(fixture: &Fixture) -> Outcome {
+pub async fn t22_only_the_operator_writes_status(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     fixture.request("dev", &namespace, "asked").await?;
     passes("an eligibility", fixture.create(STAR, &eligibility(STAR, "t22")).await)?;
@@ -45,7 +45,7 @@ pub async fn t22_status_is_the_operators(fixture: &Fixture) -> Outcome {
 
 /// Every resource, subresource and writing verb that discovery shows is refused to somebody whom RBAC lets do everything but
 /// `purge`. A kind or subresource that is added later fails here until a policy covers it.
-pub async fn t23_whatever_discovery_shows_is_guarded(fixture: &Fixture) -> Outcome {
+pub async fn t23_every_discovered_resource_is_guarded(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;

@@ -34,7 +34,7 @@ const TOLD: TimeDelta = TimeDelta::seconds(3);
 /// How often watches break off.
 const BREAK: Duration = Duration::from_millis(300);
 
-pub async fn inv_01_inv_09_inv_31_watches_that_double_swap_break_off_delay_or_lose_events(env: Arc<Env>) -> Outcome {
+pub async fn inv_01_inv_09_inv_31_watches_duplicate_reorder_break_off_delay_or_lose_events(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "watches").await?;
     let mut calls = Calls::from_now(&scene)?;
     for (name, disorder) in [("twice", Disorder::Twice), ("swapped", Disorder::Swapped)] {
@@ -122,7 +122,7 @@ async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
 /// How soon a request is decided that comes when the watches bring nothing.
 const FOUND_OUT: TimeDelta = TimeDelta::seconds(12);
 
-pub async fn f41_watches_that_go_on_ahead_of_the_store_are_found_out_and_begun_anew(env: Arc<Env>) -> Outcome {
+pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<Env>) -> Outcome {
     const AHEAD: [(&str, &str); 2] = [("roleactivationrequests", "requests"), ("activationdecisions", "decisions")];
     let (scene, _permit) = proxied(&env, "ahead").await?;
     scene.offers(&["before", "after", "later"], &automatic(), &eligibility("view")).await?;

@@ -48,7 +48,7 @@ fn lives(name: &str, steps: &[Step], faults: &[Fault], duration: &'static str) -
     both.enumerate().map(|(number, (grant, end))| Life { request: format!("{name}-{number:03}"), duration, grant, end }).collect()
 }
 
-pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_doubled_delayed_or_refused(env: Arc<Env>) -> Outcome {
+pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_duplicated_delayed_or_denied(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "answers").await?;
     let steps = steps(&scene, Way::Approved).await?;
     let passing = [

@@ -73,7 +73,7 @@ pub async fn t33_t34_inv_31_kill_9_at_every_call_of_a_grant(env: Arc<Env>) -> Ou
     die_at_each(&scene, deaths, &[Blow::Again, Blow::Gone]).await
 }
 
-pub async fn t40_inv_31_the_holder_hangs_at_every_write_of_a_grant_and_goes_on_when_another_has_taken_over(env: Arc<Env>) -> Outcome {
+pub async fn t40_inv_31_lease_holder_hangs_at_every_write_and_resumes_after_a_takeover(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "hangs").await?;
     let writes = steps(&scene, Way::Approved).await?.into_iter().filter(Step::writes);
     let deaths = writes.flat_map(|step| [false, true].map(|after| Death { way: Way::Approved, step: step.clone(), after })).collect();

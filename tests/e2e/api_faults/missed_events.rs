@@ -26,7 +26,7 @@ fn role(rules: &[Value]) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": GAINING}, "rules": rules})
 }
 
-pub async fn f03_a_grant_rests_on_what_is_stored_whatever_the_caches_missed(env: Arc<Env>) -> Outcome {
+pub async fn f03_grant_uses_stored_objects_when_caches_are_stale(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "stored").await?;
     let harmless = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
     scene.admin(&[role(std::slice::from_ref(&harmless))]).await?;

@@ -22,7 +22,7 @@ const REFUSING: TimeDelta = TimeDelta::seconds(3);
 /// How late every call is when calls are slow.
 const SLOW: Duration = Duration::from_millis(300);
 
-pub async fn t40_inv_24_inv_31_a_holder_cut_off_is_replaced_and_what_is_refused_is_tried_again(env: Arc<Env>) -> Outcome {
+pub async fn t40_inv_24_inv_31_partitioned_lease_holder_is_replaced_and_failed_calls_are_retried(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "network").await?;
     let mut calls = Calls::from_now(&scene)?;
     cut_off(&scene, &mut calls, "lost", Fault::Lose).await?;

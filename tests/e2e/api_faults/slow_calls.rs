@@ -23,7 +23,7 @@ const QUESTION: TimeDelta = TimeDelta::milliseconds(250);
 /// Requests of one person, more than are worked on at a time.
 const GREEDY: usize = 40;
 
-pub async fn f16_f64_nobody_waits_for_somebody_else_and_what_fails_is_told(env: Arc<Env>) -> Outcome {
+pub async fn f16_f64_slow_and_failing_calls_block_no_other_request_and_are_reported(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = proxied(&env, "fair").await?;
     written_once(&scene).await?;
     told(&scene).await?;

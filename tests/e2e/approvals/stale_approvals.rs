@@ -15,17 +15,17 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t2_an_edited_policy_makes_approvals_stale,
-        t2_a_request_never_changes,
-        t3_a_decision_is_for_one_object_and_not_for_a_name,
-        t6_absence_approves_nothing,
-        t17_a_changed_role_makes_approvals_stale,
+        t2_edited_policy_makes_approvals_stale,
+        t2_request_is_immutable,
+        t3_decision_is_bound_to_the_request_uid,
+        t6_missing_decision_is_no_approval,
+        t17_changed_role_makes_approvals_stale,
     ]
 }
 
 const STALE: &str = "; an earlier approval was for what has changed since and no longer counts";
 
-async fn t2_an_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
+async fn t2_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     let scene = env.scene("edited").await?;
     let offer = scene.offer("edit", approved_by("leads", 2), eligibility("edit")).await?;
     let before = waiting(&scene, "now", &offer, "10m").await?;
@@ -51,7 +51,7 @@ async fn t2_an_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t17_a_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
+async fn t17_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     let scene = env.scene("drift").await?;
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
@@ -75,7 +75,7 @@ async fn t17_a_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t2_a_request_never_changes(env: Arc<Env>) -> Outcome {
+async fn t2_request_is_immutable(env: Arc<Env>) -> Outcome {
     let scene = env.scene("fixed").await?;
     let offer = scene.offer("view", approved_by("leads", 1), eligibility("view")).await?;
     let strong = scene.offer("admin", approved_by("leads", 1), eligibility("admin")).await?;
@@ -99,7 +99,7 @@ async fn t2_a_request_never_changes(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t3_a_decision_is_for_one_object_and_not_for_a_name(env: Arc<Env>) -> Outcome {
+async fn t3_decision_is_bound_to_the_request_uid(env: Arc<Env>) -> Outcome {
     let scene = env.scene("replay").await?;
     let weak = scene.offer("view", approved_by("leads", 2), eligibility("view")).await?;
     let strong = scene.offer("admin", approved_by("leads", 2), eligibility("admin")).await?;
@@ -142,7 +142,7 @@ async fn t3_a_decision_is_for_one_object_and_not_for_a_name(env: Arc<Env>) -> Ou
     Ok(())
 }
 
-async fn t6_absence_approves_nothing(env: Arc<Env>) -> Outcome {
+async fn t6_missing_decision_is_no_approval(env: Arc<Env>) -> Outcome {
     let scene = env.scene("absent").await?;
     let mut hasty = approved_by("leads", 1);
     hasty["approval"]["timeout"] = json!("10s");

@@ -21,11 +21,11 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t4_nobody_approves_his_own_request_under_any_name,
-        t4_a_service_account_approves_only_by_its_name,
-        t5_one_person_counts_once_however_often_he_approves,
-        t22_a_forged_status_grants_nothing,
-        t40_a_word_against_it_wins_the_race_with_the_grant,
+        t4_requester_cannot_approve_under_another_name,
+        t4_service_account_approves_only_by_name,
+        t5_each_approver_counts_once,
+        t22_forged_status_grants_nothing,
+        t40_denial_wins_the_race_with_the_grant,
     ]
 }
 
@@ -37,7 +37,7 @@ async fn decide(scene: &Scene, user: &str, decision: &Value) -> Result<(), Error
     Ok(())
 }
 
-async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Outcome {
+async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcome {
     let scene = env.scene("own").await?;
     let mut policy = approved_by("leads", 1);
     policy["approval"]["stages"][0]["approvers"]["users"] = json!(["dev"]);
@@ -58,7 +58,7 @@ async fn t4_nobody_approves_his_own_request_under_any_name(env: Arc<Env>) -> Out
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
-async fn t4_a_service_account_approves_only_by_its_name(env: Arc<Env>) -> Outcome {
+async fn t4_service_account_approves_only_by_name(env: Arc<Env>) -> Outcome {
     let scene = env.scene("robot").await?;
     let (named, other) = tokio::try_join!(Account::new(&scene, "named"), Account::new(&scene, "other"))?;
     // What admission lets nobody write: the groups that all ServiceAccounts are in.
@@ -83,7 +83,7 @@ async fn t4_a_service_account_approves_only_by_its_name(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn t5_one_person_counts_once_however_often_he_approves(env: Arc<Env>) -> Outcome {
+async fn t5_each_approver_counts_once(env: Arc<Env>) -> Outcome {
     let scene = env.scene("twice").await?;
     let offer = scene.offer("edit", approved_by("leads", 2), eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
@@ -110,7 +110,7 @@ async fn t5_one_person_counts_once_however_often_he_approves(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn t22_a_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
+async fn t22_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("forged").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     // Who creates a request with a status finds it gone.
@@ -138,7 +138,7 @@ async fn t22_a_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
-async fn t40_a_word_against_it_wins_the_race_with_the_grant(env: Arc<Env>) -> Outcome {
+async fn t40_denial_wins_the_race_with_the_grant(env: Arc<Env>) -> Outcome {
     const RACES: usize = 8;
     let scene = env.scene("race").await?;
     let mut names = Vec::new();

@@ -29,7 +29,7 @@ async fn noted(scene: &Scene, calls: &mut Calls, user: &str, resource: &str, cod
     Ok(())
 }
 
-pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env: Arc<Env>) -> Outcome {
+pub async fn t47_denial_code_is_in_the_audit_log(env: Arc<Env>) -> Outcome {
     let scene = env.scene("noted").await?;
     scene.offers(&["waits"], &approved_by("leads", 1), &eligibility("view")).await?;
 
@@ -62,7 +62,7 @@ pub async fn t47_a_refusal_leaves_its_code_in_the_audit_log_whoever_refuses(env:
     noted(&scene, &mut calls, ADMIN, "roleactivationrequests", 200, &[("jit-rbac-requests/needs", "purge")]).await
 }
 
-pub async fn t47_what_is_stored_leaves_its_uid_and_digest_in_the_audit_log(env: Arc<Env>) -> Outcome {
+pub async fn t47_uid_and_digest_are_in_the_audit_log(env: Arc<Env>) -> Outcome {
     let scene = env.scene("noted").await?;
     scene.offers(&["asked"], &approved_by("leads", 1), &eligibility("view")).await?;
     let mut calls = Calls::from_now(&scene)?;
@@ -97,7 +97,7 @@ async fn grown(servers: &[Server], series: &str, before: f64) -> Outcome {
     Ok(looked.await?)
 }
 
-pub async fn what_happens_is_counted(env: Arc<Env>) -> Outcome {
+pub async fn metrics_count_refusals_and_grants(env: Arc<Env>) -> Outcome {
     let scene = env.scene("counted").await?;
     scene.offers(&["now"], &automatic(), &eligibility("view")).await?;
     let operator = &scene.ground.operator;

@@ -33,7 +33,7 @@ fn granted(scene: &Scene, namespace: &str) -> String {
     binding.to_string()
 }
 
-pub async fn t24_the_operator_grants_nothing_in_its_own_namespace_and_its_webhook_nothing_at_all(env: Arc<Env>) -> Outcome {
+pub async fn t24_operator_cannot_grant_in_its_namespace_and_its_webhook_nowhere(env: Arc<Env>) -> Outcome {
     let scene = env.scene("target").await?;
     let mut everywhere = eligibility("view");
     everywhere["namespaces"] = json!({"selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}});
@@ -78,7 +78,7 @@ fn opt_outs() -> Value {
     })
 }
 
-pub async fn t43_labels_and_annotations_lead_nobody_past_the_webhook(env: Arc<Env>) -> Outcome {
+pub async fn t43_labels_and_annotations_do_not_bypass_the_webhook(env: Arc<Env>) -> Outcome {
     let scene = env.scene("opt-out").await?;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.name, "labels": opt_outs(), "annotations": opt_outs()}});

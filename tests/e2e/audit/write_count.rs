@@ -43,7 +43,7 @@ async fn expect(scene: &Scene, calls: &mut Calls, what: &str, expected: &[&str])
     Ok(())
 }
 
-pub async fn an_automatic_grant_costs_four_writes(env: Arc<Env>) -> Outcome {
+pub async fn automatic_grant_takes_four_writes(env: Arc<Env>) -> Outcome {
     let scene = env.scene("four").await?;
     scene.offers(&["expires"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
@@ -60,7 +60,7 @@ pub async fn an_automatic_grant_costs_four_writes(env: Arc<Env>) -> Outcome {
     expect(&given_back, &mut calls, "a grant that is given back", &[MADE, REPORTED, REMOVED, REPORTED]).await
 }
 
-pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> Outcome {
+pub async fn pending_request_and_each_stage_take_one_more_status_write(env: Arc<Env>) -> Outcome {
     let one = env.scene("stages").await?;
     one.offers(&["one"], &approved_by("leads", 1), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&one)?;
@@ -89,7 +89,7 @@ pub async fn waiting_costs_one_status_more_and_each_stage_one(env: Arc<Env>) -> 
 }
 
 /// A list of requests takes the longer the more of them have been completed: no activation may need one.
-pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Arc<Env>) -> Outcome {
+pub async fn f02_limits_and_cooldown_need_no_list_call(env: Arc<Env>) -> Outcome {
     // Of a list of somebody's requests everywhere nobody can tell whom it was for.
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "history").await?;
@@ -114,7 +114,7 @@ pub async fn f02_a_request_under_limits_and_a_cooldown_lists_no_requests(env: Ar
 }
 
 /// A grant that runs and a request that waits cost nothing by themselves.
-pub async fn nothing_is_read_or_written_while_nothing_happens(env: Arc<Env>) -> Outcome {
+pub async fn idle_operator_reads_and_writes_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quiet").await?;
     scene.offers(&["running"], &automatic(), &eligibility("edit")).await?;
     scene.offers(&["waiting"], &approved_by("leads", 1), &eligibility("edit")).await?;
@@ -134,7 +134,7 @@ pub async fn nothing_is_read_or_written_while_nothing_happens(env: Arc<Env>) -> 
     Ok(())
 }
 
-pub async fn inv_28_the_last_look_sees_what_is_wrong(env: Arc<Env>) -> Outcome {
+pub async fn inv_28_call_inspector_detects_violations(env: Arc<Env>) -> Outcome {
     let scene = env.scene("look").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;

@@ -45,7 +45,7 @@ pub fn eligible(name: &str, policy: &str, namespaces: &Value) -> Value {
     cluster_object("RoleEligibility", name, &json!({"spec": spec}))
 }
 
-pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<Env>) -> Outcome {
+pub async fn t15_denied_writes_change_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("escalate").await?;
     let who = ESCALATOR;
     may_write(&scene, who).await?;
@@ -80,7 +80,7 @@ pub async fn t15_what_is_refused_is_not_there_and_what_was_there_stays(env: Arc<
     Ok(())
 }
 
-pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(env: Arc<Env>) -> Outcome {
+pub async fn t16_policy_change_requires_the_right_to_bind_its_roles(env: Arc<Env>) -> Outcome {
     let scene = env.scene("loosen").await?;
     let who = LOOSENER;
     may_write(&scene, who).await?;
@@ -134,7 +134,7 @@ pub async fn t16_a_policy_is_changed_by_who_may_bind_what_is_activated_under_it(
 }
 
 /// Generators that know RBAC's objects write its API group; applied again, nothing changes.
-pub async fn f67_an_eligibility_may_carry_rbacs_api_group(env: Arc<Env>) -> Outcome {
+pub async fn f67_eligibility_accepts_the_rbac_api_group(env: Arc<Env>) -> Outcome {
     let scene = env.scene("api-group").await?;
     let mut spec = eligibility("view");
     spec["roleRef"]["apiGroup"] = json!("rbac.authorization.k8s.io");

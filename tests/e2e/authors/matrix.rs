@@ -244,12 +244,12 @@ fn without_nulls(value: &Value) -> Value {
     value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-pub async fn t15_inv_22_an_author_makes_eligible_only_where_he_may_bind(env: Arc<Env>) -> Outcome {
+pub async fn t15_inv_22_author_needs_the_right_to_bind_in_every_namespace(env: Arc<Env>) -> Outcome {
     let ground = env.ground().await?;
     Authors::prepare(ground.cluster(), "authored").await?.ask(Guards::Both).await
 }
 
-pub async fn t15_inv_23_the_webhook_alone_refuses_the_same(env: Arc<Env>) -> Outcome {
+pub async fn t15_inv_23_webhook_alone_denies_the_same(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let cluster = ground.cluster();
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {

@@ -32,7 +32,7 @@ async fn guarded(scene: &Scene) -> Outcome {
     Ok(looked.await?)
 }
 
-pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>) -> Outcome {
+pub async fn t20_tenant_cannot_widen_an_eligibility_with_a_guarded_label(env: Arc<Env>) -> Outcome {
     let scene = env.scene("reach").await?;
     guarded(&scene).await?;
     let who = LABELLER;
@@ -92,7 +92,7 @@ pub async fn t20_a_tenant_widens_no_eligibility_by_a_guarded_label(env: Arc<Env>
     Ok(())
 }
 
-pub async fn t20_a_selector_on_labels_that_anybody_may_write_is_told(env: Arc<Env>) -> Outcome {
+pub async fn t20_selector_on_unguarded_labels_is_warned_about(env: Arc<Env>) -> Outcome {
     let scene = env.scene("told").await?;
     for (selector, warned) in [
         (

@@ -17,7 +17,7 @@ use crate::{
     status_helpers::{refused, until_condition},
 };
 
-pub async fn f53_a_namespace_that_was_made_anew_needs_a_new_check_of_the_author(env: Arc<Env>) -> Outcome {
+pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) -> Outcome {
     let scene = env.scene("anew").await?;
     let who = TENANT;
     may_write(&scene, who).await?;
@@ -53,7 +53,7 @@ pub async fn f53_a_namespace_that_was_made_anew_needs_a_new_check_of_the_author(
 }
 
 /// Two writes at the same time: an admin's eligibility under a policy, and that policy made automatic by somebody who may bind nothing.
-pub async fn f76_writes_that_cross_each_other_make_nobody_eligible(env: Arc<Env>) -> Outcome {
+pub async fn f76_concurrent_writes_make_nobody_eligible(env: Arc<Env>) -> Outcome {
     const ROUNDS: usize = 24;
     let scene = env.scene("cross").await?;
     let who = RACER;

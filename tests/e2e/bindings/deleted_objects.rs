@@ -14,7 +14,7 @@ use crate::{
 
 use crate::audit::CONTROLLER as OPERATOR;
 
-pub async fn t34_a_binding_deleted_by_hand_stays_deleted(env: Arc<Env>) -> Outcome {
+pub async fn t34_manually_deleted_binding_is_not_recreated(env: Arc<Env>) -> Outcome {
     let scene = env.scene("by-hand").await?;
     scene.offers(&["first", "second"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
@@ -32,7 +32,7 @@ pub async fn t34_a_binding_deleted_by_hand_stays_deleted(env: Arc<Env>) -> Outco
     Ok(())
 }
 
-pub async fn t30_a_deleted_request_takes_its_binding_and_decisions_along(env: Arc<Env>) -> Outcome {
+pub async fn t30_deleted_request_removes_its_binding_and_decisions(env: Arc<Env>) -> Outcome {
     let scene = env.scene("deleted").await?;
     let cascades = ["background", "foreground", "orphan"];
     scene.offers(&cascades, &approved_by("leads", 1), &eligibility("edit")).await?;
@@ -80,7 +80,7 @@ async fn until_no_decision_on(scene: &Scene, uid: &str) -> Outcome {
     Ok(gone.await?)
 }
 
-pub async fn t37_a_namespace_that_goes_takes_the_grant_along_and_a_new_one_has_none(env: Arc<Env>) -> Outcome {
+pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "reborn").await?;
     scene.offers(&["now", "again"], &automatic(), &eligibility("edit")).await?;

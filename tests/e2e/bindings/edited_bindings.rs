@@ -61,7 +61,7 @@ async fn alter_one(scene: &Scene, case: &Case, granted: &Granted, mut calls: Cal
     Ok(())
 }
 
-pub async fn t27_an_altered_binding_goes_and_its_request_is_revoked(env: Arc<Env>) -> Outcome {
+pub async fn t27_edited_binding_is_removed_and_its_request_revoked(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "altered").await?;
     let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
@@ -88,7 +88,7 @@ pub async fn t27_an_altered_binding_goes_and_its_request_is_revoked(env: Arc<Env
     .await
 }
 
-pub async fn t56_a_binding_without_its_label_is_no_longer_there_to_stay(env: Arc<Env>) -> Outcome {
+pub async fn t56_binding_without_its_label_is_removed(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "label").await?;
     alter(
@@ -122,7 +122,7 @@ pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
 }
 
 /// Api rule 10: what is not ours is none of our business, and the grant ends as it would have.
-pub async fn t27_labels_and_annotations_of_others_are_let_be(env: Arc<Env>) -> Outcome {
+pub async fn t27_foreign_labels_and_annotations_are_kept(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "foreign").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;

@@ -21,7 +21,7 @@ pub fn managed() -> Value {
     json!({"jitrbac.dev/managed": "true"})
 }
 
-pub async fn t32_a_squatted_name_is_never_adopted(env: Arc<Env>) -> Outcome {
+pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "squat").await?;
     scene.offers(&["bare", "labelled"], &approved_by("leads", 1), &eligibility("view")).await?;
@@ -50,7 +50,7 @@ pub async fn t32_a_squatted_name_is_never_adopted(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-pub async fn t53_a_managed_binding_that_nobody_asked_for_goes(env: Arc<Env>) -> Outcome {
+pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "planted").await?;
     scene.offers(&["live", "ended"], &automatic(), &eligibility("edit")).await?;

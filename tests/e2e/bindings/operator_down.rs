@@ -59,7 +59,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// A replica without the Lease does not take the watch's word that a binding is gone, either.
-pub async fn t56_whoever_does_not_hold_the_lease_removes_it_too(env: Arc<Env>) -> Outcome {
+pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.write().await;
     let scene = env.scene_on(&ground, "standby").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
@@ -75,7 +75,7 @@ pub async fn t56_whoever_does_not_hold_the_lease_removes_it_too(env: Arc<Env>) -
     Ok(())
 }
 
-pub async fn t36_what_was_done_while_nothing_ran_is_undone_by_the_first_replica(env: Arc<Env>) -> Outcome {
+pub async fn t36_first_replica_reverts_changes_made_during_downtime(env: Arc<Env>) -> Outcome {
     // Alone: the others on this plane need the operator.
     let ground = env.unguarded().await?.write().await;
     let scene = env.scene_on(&ground, "down").await?;

@@ -27,7 +27,7 @@ async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
     Ok(())
 }
 
-pub async fn t28_a_finalizer_holds_no_access(env: Arc<Env>) -> Outcome {
+pub async fn t28_finalizer_on_a_binding_keeps_no_access(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "finalizer").await?;
     scene.offers(&["expires", "given-back", "deleted"], &automatic(), &eligibility("edit")).await?;
@@ -58,7 +58,7 @@ pub async fn t28_a_finalizer_holds_no_access(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-pub async fn t28_where_finalizers_cannot_be_stripped_the_subjects_go(env: Arc<Env>) -> Outcome {
+pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "stuck").await?;
     let policy = keeps_finalizers(&scene).await?;
@@ -124,7 +124,7 @@ async fn keeps_finalizers(scene: &Scene) -> Result<String, crate::env::Error> {
     Ok(name)
 }
 
-pub async fn t29_a_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
+pub async fn t29_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "owner").await?;
     scene.offers(&["expires", "deleted"], &automatic(), &eligibility("edit")).await?;
@@ -148,7 +148,7 @@ pub async fn t29_a_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
 }
 
 /// Somebody deletes a binding, and what it owns keeps it: it grants nothing any more, long before its deadline.
-pub async fn f74_a_binding_that_is_being_deleted_grants_nothing(env: Arc<Env>) -> Outcome {
+pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "foreground").await?;
     scene.offers(&["behind", "held"], &automatic(), &eligibility("edit")).await?;
@@ -189,7 +189,7 @@ pub async fn f74_a_binding_that_is_being_deleted_grants_nothing(env: Arc<Env>) -
 }
 
 /// A quota lets no further RoleBinding be: the request says so, and is granted once it does.
-pub async fn f04_a_grant_that_a_quota_refuses_is_made_when_the_quota_lets_it(env: Arc<Env>) -> Outcome {
+pub async fn f04_grant_denied_by_quota_is_retried(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quota").await?;
     scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;
     let none = json!({"count/rolebindings.rbac.authorization.k8s.io": "0"});

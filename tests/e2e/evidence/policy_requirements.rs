@@ -17,17 +17,17 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        every_claim_that_a_policy_names_must_hold,
-        what_is_missing_is_never_evidence,
-        t09_a_sign_in_counts_only_while_it_is_fresh,
-        t09_a_request_that_waits_keeps_the_age_it_was_made_with,
-        evidence_is_asked_of_the_requester_the_approver_or_both,
-        nothing_that_ends_access_asks_for_evidence,
-        a_policy_says_whether_anybody_has_shown_its_evidence,
+        every_required_claim_must_match,
+        missing_claims_are_not_evidence,
+        t09_sign_in_counts_only_within_its_maximum_age,
+        t09_pending_request_keeps_its_sign_in_age,
+        evidence_is_required_of_requester_approver_or_both,
+        ending_access_requires_no_evidence,
+        policy_status_reports_whether_evidence_was_observed,
     ]
 }
 
-async fn every_claim_that_a_policy_names_must_hold(env: Arc<Env>) -> Outcome {
+async fn every_required_claim_must_match(env: Arc<Env>) -> Outcome {
     let scene = env.scene("claims").await?;
     let rule = json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}, {"key": ACR, "anyOf": ["c1"]}]});
     let offer = scene.offer("strong", asking(automatic(), &rule), for_devs()).await?;
@@ -66,7 +66,7 @@ async fn every_claim_that_a_policy_names_must_hold(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn what_is_missing_is_never_evidence(env: Arc<Env>) -> Outcome {
+async fn missing_claims_are_not_evidence(env: Arc<Env>) -> Outcome {
     let scene = env.scene("missing").await?;
     let spec = debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}, {"kind": "Group", "name": "devs"}]));
     let claims = scene.offer("claims", asking(automatic(), &second_factor()), spec.clone()).await?;
@@ -92,7 +92,7 @@ async fn what_is_missing_is_never_evidence(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t09_a_sign_in_counts_only_while_it_is_fresh(env: Arc<Env>) -> Outcome {
+async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcome {
     let scene = env.scene("age").await?;
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "10m"}});
     let offer = scene.offer("fresh", asking(automatic(), &rule), for_devs()).await?;
@@ -123,7 +123,7 @@ async fn t09_a_sign_in_counts_only_while_it_is_fresh(env: Arc<Env>) -> Outcome {
     may(&scene, &fresh, true).await
 }
 
-async fn t09_a_request_that_waits_keeps_the_age_it_was_made_with(env: Arc<Env>) -> Outcome {
+async fn t09_pending_request_keeps_its_sign_in_age(env: Arc<Env>) -> Outcome {
     let max = TimeDelta::seconds(40);
     let scene = env.scene("waits").await?;
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "40s"}});
@@ -146,7 +146,7 @@ async fn t09_a_request_that_waits_keeps_the_age_it_was_made_with(env: Arc<Env>) 
     may(&scene, &ann, true).await
 }
 
-async fn evidence_is_asked_of_the_requester_the_approver_or_both(env: Arc<Env>) -> Outcome {
+async fn evidence_is_required_of_requester_approver_or_both(env: Arc<Env>) -> Outcome {
     let scene = env.scene("parties").await?;
     let mfa = |name: &str, group: &str| Person::sign_in(&scene, &with_mfa(name, group));
     let (ann, lead) = (mfa("ann", "devs")?, mfa("lead", "leads")?);
@@ -180,7 +180,7 @@ async fn evidence_is_asked_of_the_requester_the_approver_or_both(env: Arc<Env>) 
     Ok(())
 }
 
-async fn nothing_that_ends_access_asks_for_evidence(env: Arc<Env>) -> Outcome {
+async fn ending_access_requires_no_evidence(env: Arc<Env>) -> Outcome {
     let scene = env.scene("ends").await?;
     let mut rule = second_factor();
     rule["appliesTo"] = json!(["Requester", "Approver"]);
@@ -212,7 +212,7 @@ async fn nothing_that_ends_access_asks_for_evidence(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn a_policy_says_whether_anybody_has_shown_its_evidence(env: Arc<Env>) -> Outcome {
+async fn policy_status_reports_whether_evidence_was_observed(env: Arc<Env>) -> Outcome {
     const NEVER: &str = "jitrbac.dev/never-mapped";
     let scene = env.scene("seen").await?;
     let rule = json!({"claims": [{"key": NEVER, "anyOf": ["yes"]}]});

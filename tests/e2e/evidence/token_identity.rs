@@ -15,15 +15,15 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t07_a_request_counts_the_groups_of_the_moment_it_was_made,
-        t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextras_too,
-        t10_a_name_without_prefix_is_nobody_of_kubernetes,
-        t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it,
-        t12_an_account_of_the_same_name_does_not_inherit_what_is_pinned_to_a_uid,
+        t07_request_uses_the_groups_at_its_creation,
+        t08_impersonation_without_userextras_carries_no_evidence,
+        t10_unprefixed_name_is_no_system_user,
+        t10_prefix_in_a_name_does_not_match_the_uid,
+        t12_recreated_account_does_not_inherit_what_is_pinned_to_a_uid,
     ]
 }
 
-async fn t07_a_request_counts_the_groups_of_the_moment_it_was_made(env: Arc<Env>) -> Outcome {
+async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("oidc:leads", 1), for_devs()).await?;
     // As she was, in one token, and after she has left, in another one.
@@ -43,7 +43,7 @@ async fn t07_a_request_counts_the_groups_of_the_moment_it_was_made(env: Arc<Env>
     may(&scene, &after, true).await
 }
 
-async fn t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextras_too(env: Arc<Env>) -> Outcome {
+async fn t08_impersonation_without_userextras_carries_no_evidence(env: Arc<Env>) -> Outcome {
     let scene = env.scene("impersonated").await?;
     let offer = guarded(&scene).await?;
     let request = scene.request("ann", &offer, "10m");
@@ -88,7 +88,7 @@ async fn t08_impersonation_shows_no_evidence_unless_it_may_impersonate_userextra
     refused(mallory.showing(ACR, "c1")?.kubectl(&scene, &as_ann, &scene.request("acr", &offer, "10m").to_string()).await?, &[&says])
 }
 
-async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Outcome {
+async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
     let scene = env.scene("careless").await?;
     scene.kubectl(ADMIN, &["create", "serviceaccount", "bot", "-n", &scene.name]).await?.ok()?;
     let bot = format!("system:serviceaccount:{}:bot", scene.name);
@@ -125,7 +125,7 @@ async fn t10_a_name_without_prefix_is_nobody_of_kubernetes(env: Arc<Env>) -> Out
     Ok(())
 }
 
-async fn t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it(env: Arc<Env>) -> Outcome {
+async fn t10_prefix_in_a_name_does_not_match_the_uid(env: Arc<Env>) -> Outcome {
     let scene = env.scene("prefix").await?;
     let ann = SignIn { uid: format!("{}-ann", scene.name), ..SignIn::new("ann", ["staff"]) };
     let spec = debug_for(&json!([{"kind": "User", "name": ann.username(), "uid": ann.uid}]));
@@ -147,7 +147,7 @@ async fn t10_a_prefix_written_into_a_name_does_not_pass_for_the_uid_behind_it(en
     scene.until_state("ann", "Active", SOON).await.map(drop)
 }
 
-async fn t12_an_account_of_the_same_name_does_not_inherit_what_is_pinned_to_a_uid(env: Arc<Env>) -> Outcome {
+async fn t12_recreated_account_does_not_inherit_what_is_pinned_to_a_uid(env: Arc<Env>) -> Outcome {
     let scene = env.scene("renamed").await?;
     let first = SignIn { uid: format!("{}-1", scene.name), ..with_mfa("ann", "staff") };
     let spec = debug_for(&json!([{"kind": "User", "name": "oidc:ann", "uid": first.uid}]));

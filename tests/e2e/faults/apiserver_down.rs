@@ -25,7 +25,7 @@ use crate::{
 const AFTER_ITS_RETURN: TimeDelta = TimeDelta::seconds(4);
 const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
 
-pub async fn the_api_server_is_away_during_a_grant_and_at_a_start(env: Arc<Env>) -> Outcome {
+pub async fn api_server_is_down_during_a_grant_and_at_startup(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "outage").await?;
     during_a_grant(&scene).await?;
     at_a_start(&scene).await

@@ -36,7 +36,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 /// How soon the webhook knows what a restored copy has: its watches break off, and everything is listed anew.
 const WEBHOOK_KNOWS: Duration = Duration::from_secs(15);
 
-pub async fn f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has(env: Arc<Env>) -> Outcome {
+pub async fn f18_webhook_reads_the_data_of_a_restored_etcd(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "blind").await?;
     let ground = &scene.ground;
     let both = [ground.plane.apiserver(), ground.plane.etcd()];
@@ -63,7 +63,7 @@ pub async fn f18_a_webhook_knows_what_a_restored_copy_of_etcds_data_has(env: Arc
     Ok(())
 }
 
-pub async fn t36_inv_17_inv_31_etcd_dies_and_comes_back_with_an_old_copy_of_its_data(env: Arc<Env>) -> Outcome {
+pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "etcd").await?;
     let ground = &scene.ground;
     scene.offers(&["dies", "old", "given-back", "lasts", "after"], &automatic(), &eligibility("edit")).await?;

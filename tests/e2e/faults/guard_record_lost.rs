@@ -27,7 +27,7 @@ async fn strip(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-pub async fn t42_inv_14_a_lease_that_lost_its_record_lets_nothing_old_lead_to_a_grant(env: Arc<Env>) -> Outcome {
+pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "record").await?;
     scene.offers(&["runs", "meanwhile", "again"], &automatic(), &eligibility("edit")).await?;
     let runs = scene.granted("dev", "runs", "45s").await?;

@@ -18,12 +18,12 @@ const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 /// How long before their start they are asked for.
 const AHEAD: TimeDelta = TimeDelta::seconds(35);
 
-pub async fn t33_inv_24_what_ends_while_the_holder_is_killed_is_late_by_a_second_and_a_half_at_most(env: Arc<Env>) -> Outcome {
+pub async fn t33_inv_24_grants_end_within_1500_ms_while_the_lease_holder_is_killed(env: Arc<Env>) -> Outcome {
     without_the_holder(&env, "many", 20, 4).await
 }
 
 /// More than a replica ends at a time: whoever takes over does not take its own work for that of the other.
-pub async fn t33_inv_24_so_is_what_ends_in_one_second(env: Arc<Env>) -> Outcome {
+pub async fn t33_inv_24_grants_of_one_second_end_within_1500_ms_while_the_lease_holder_is_killed(env: Arc<Env>) -> Outcome {
     without_the_holder(&env, "very-many", 50, 1).await
 }
 

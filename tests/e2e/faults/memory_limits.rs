@@ -154,7 +154,7 @@ async fn flood(scene: &Scene, other: &str) -> Outcome {
     until_proven(ground, back).await
 }
 
-pub async fn f48_f73_grants_end_on_time_within_the_charts_memory_while_roles_and_decisions_flood_the_cluster(env: Arc<Env>) -> Outcome {
+pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_objects(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.ground_as(Setting::default()).await?;
     let scene = env.scene_on(&ground, "memory").await?;
     let other = format!("{}-other", scene.name);

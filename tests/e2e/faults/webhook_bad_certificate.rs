@@ -31,7 +31,7 @@ const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
 /// How late every piece of what the API server says to the webhook comes. It says three, and waits five seconds in all.
 const SLOW: Duration = Duration::from_millis(700);
 
-pub async fn t44_inv_14_a_webhook_with_a_wrong_or_expired_certificate_or_a_slow_one(env: Arc<Env>) -> Outcome {
+pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "greeting").await?;
     scene.offers(&["wrong", "expired", "meanwhile", "slow", "after"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;

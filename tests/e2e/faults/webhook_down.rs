@@ -22,7 +22,7 @@ use crate::{
 const PROMPTLY: TimeDelta = TimeDelta::seconds(4);
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
 
-pub async fn t44_without_the_webhook_grants_end_and_nothing_else_waits(env: Arc<Env>) -> Outcome {
+pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "hookless").await?;
     let ground = &scene.ground;
     scene.offers(&["ends", "revoked", "new"], &automatic(), &eligibility("edit")).await?;

@@ -18,13 +18,13 @@ const AT_ONCE: Duration = Duration::from_secs(8);
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        revoke_and_deny_end_a_running_grant_and_say_who,
-        what_an_admin_takes_away_ends_grants_at_once,
-        an_eligibility_written_anew_alike_ends_nothing,
+        revoke_and_deny_end_an_active_grant_and_record_the_actor,
+        removed_or_suspended_prerequisites_end_grants_at_once,
+        recreated_identical_eligibility_ends_no_grant,
     ]
 }
 
-async fn revoke_and_deny_end_a_running_grant_and_say_who(env: Arc<Env>) -> Outcome {
+async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>) -> Outcome {
     let scene = env.scene("revoke").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     // Security is a revoker and no approver; lead-2 did not approve and may deny all the same.
@@ -116,7 +116,7 @@ const WAYS: [Away; 12] = [
     away("debug", How::Kubectl(&["delete", "role", "debug", "-n", "SCENE"]), "RoleRemoved", "the Role 'debug' was removed"),
 ];
 
-async fn what_an_admin_takes_away_ends_grants_at_once(env: Arc<Env>) -> Outcome {
+async fn removed_or_suspended_prerequisites_end_grants_at_once(env: Arc<Env>) -> Outcome {
     let scene = env.scene("away").await?;
     scene.kubectl(ADMIN, &["label", "namespace", &scene.name, "covered=yes"]).await?.ok()?;
     let mut offers = Vec::new();
@@ -160,7 +160,7 @@ async fn what_an_admin_takes_away_ends_grants_at_once(env: Arc<Env>) -> Outcome 
     Ok(())
 }
 
-async fn an_eligibility_written_anew_alike_ends_nothing(env: Arc<Env>) -> Outcome {
+async fn recreated_identical_eligibility_ends_no_grant(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "anew").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;

@@ -15,15 +15,15 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        a_wait_for_settled_returns_on_every_outcome,
-        conditions_say_what_kstatus_expects_in_every_state,
+        wait_for_settled_returns_on_every_outcome,
+        conditions_match_kstatus_in_every_state,
         kubectl_lists_selects_and_describes,
-        events_tell_what_became_of_a_request,
-        f83_the_longest_name_has_events_and_no_status_is_left_over,
+        events_report_the_outcome_of_a_request,
+        f83_longest_name_has_events_and_no_stale_status_fields,
     ]
 }
 
-async fn a_wait_for_settled_returns_on_every_outcome(env: Arc<Env>) -> Outcome {
+async fn wait_for_settled_returns_on_every_outcome(env: Arc<Env>) -> Outcome {
     let scene = env.scene("settled").await?;
     let offer = scene.offer("waits", approved_by("leads", 1), eligibility("view")).await?;
     for (request, verb, ends) in [("granted", "Approve", "Active"), ("denied", "Deny", "Denied"), ("taken", "Deactivate", "Withdrawn")] {
@@ -78,7 +78,7 @@ fn ensure_conditions(status: &Value) -> Outcome {
     Ok(())
 }
 
-async fn conditions_say_what_kstatus_expects_in_every_state(env: Arc<Env>) -> Outcome {
+async fn conditions_match_kstatus_in_every_state(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kstatus").await?;
     let free = scene.offer("free", automatic(), eligibility("view")).await?;
     let mut hasty = approved_by("leads", 1);
@@ -170,7 +170,7 @@ async fn kubectl_lists_selects_and_describes(env: Arc<Env>) -> Outcome {
     until(&scene, "waiting", "who is waited for", |status| status["awaiting"]["approvers"] == json!({"groups": ["leads"]})).await.map(drop)
 }
 
-async fn events_tell_what_became_of_a_request(env: Arc<Env>) -> Outcome {
+async fn events_report_the_outcome_of_a_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("events").await?;
     let offer = scene.offer("waits", approved_by("leads", 1), eligibility("view")).await?;
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
@@ -204,7 +204,7 @@ async fn events_tell_what_became_of_a_request(env: Arc<Env>) -> Outcome {
 }
 
 /// A request with the longest name there is, whose managed fields somebody has reset: its Events come, and its status says what is so.
-async fn f83_the_longest_name_has_events_and_no_status_is_left_over(env: Arc<Env>) -> Outcome {
+async fn f83_longest_name_has_events_and_no_stale_status_fields(env: Arc<Env>) -> Outcome {
     let scene = env.scene("longest").await?;
     let offer = scene.offer("waits", approved_by("leads", 1), eligibility("view")).await?;
     let name = "a".repeat(253);

@@ -18,10 +18,10 @@ const AT_ONCE: Duration = Duration::from_secs(8);
 const KEEP: &str = "example.com/keep";
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![f07_f52_f60_what_is_being_deleted_keeps_no_grant]
+    test_cases![f07_f52_f60_terminating_objects_keep_no_grant]
 }
 
-async fn f07_f52_f60_what_is_being_deleted_keeps_no_grant(env: Arc<Env>) -> Outcome {
+async fn f07_f52_f60_terminating_objects_keep_no_grant(env: Arc<Env>) -> Outcome {
     let scene = env.scene("deleting").await?;
     for (kind, reason, refusal) in [
         ("roleeligibility", "EligibilityRemoved", "EligibilityNotFound: "),

@@ -30,7 +30,7 @@ fn stamp(user: &str, group: &str) -> Value {
     json!({"username": user, "uid": format!("u-{user}"), "groups": [group]})
 }
 
-pub async fn t42_t55_inv_14_what_was_written_while_nothing_guarded_is_never_granted(env: Arc<Env>) -> Outcome {
+pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "unguarded").await?;
     let ground = &scene.ground;
     scene.offers(&["forged", "before", "later"], &automatic(), &eligibility("view")).await?;

@@ -36,7 +36,7 @@ fn replace(path: &str, value: &Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }
 
-pub async fn t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
+pub async fn t41_inv_21_weakened_policy_or_webhook_configuration_stops_only_new_grants(env: Arc<Env>) -> Outcome {
     let policy = |name: &str, patch| case("validatingadmissionpolicy", &format!("jit-rbac-{name}"), patch);
     // The first rule is the probe's, which stays: only what the policy says tells.
     let second = || Some(replace("/spec/validations/1/expression", &json!("true")));
@@ -56,7 +56,7 @@ pub async fn t41_inv_21_each_policy_and_configuration_that_is_weakened_stops_new
     weaken_each(&env, "policies", cases).await
 }
 
-pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grants_and_nothing_else(env: Arc<Env>) -> Outcome {
+pub async fn t41_inv_21_weakened_policy_binding_or_schema_stops_only_new_grants(env: Arc<Env>) -> Outcome {
     let binding = |name: &str, patch| case("validatingadmissionpolicybinding", &format!("jit-rbac-{name}"), patch);
     let warns = || Some(replace("/spec/validationActions", &json!(["Warn"])));
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -82,7 +82,7 @@ pub async fn t41_inv_21_each_binding_and_schema_that_is_weakened_stops_new_grant
 /// The `APIService` of our kinds, and one that lets another server answer for them.
 const SERVED_BY: &str = "v1alpha1.jitrbac.dev";
 
-pub async fn t57_f50_an_api_service_that_is_not_local_stops_new_grants_until_it_is_again(env: Arc<Env>) -> Outcome {
+pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outcome {
     // The operator does not watch the policy that refuses this, so that nothing but the APIService tells.
     let (ground, _permit) = env.ground_as(Setting { unwatched: &["jit-rbac-guards"], ..Setting::default() }).await?;
     let scene = env.scene_on(&ground, "served").await?;

@@ -14,13 +14,13 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![t13_nothing_invisible_reaches_a_screen]
+    test_cases![t13_invisible_characters_are_denied_or_escaped]
 }
 
 /// Bidi override, escape sequence, zero width space, line break with a line that looks like one of ours.
 const TRICKS: [&str; 4] = ["a\u{202e}b", "a\u{1b}[2Jb", "a\u{200b}b", "a\n2026-11-22T20:00:00Z  INFO granted user=\"lead-1\""];
 
-async fn t13_nothing_invisible_reaches_a_screen(env: Arc<Env>) -> Outcome {
+async fn t13_invisible_characters_are_denied_or_escaped(env: Arc<Env>) -> Outcome {
     let scene = env.scene("tricks").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let visible = "must be one line of visible text: line breaks, control and invisible formatting characters are not allowed";

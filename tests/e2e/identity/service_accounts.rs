@@ -17,16 +17,16 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        t4_prefixes_and_aliases_make_one_person,
-        t10_users_of_kubernetes_itself_ask_for_nothing,
-        t11_system_groups_are_nobodys,
-        t25_the_operator_cannot_bind_a_role_that_is_not_listed,
-        t50_a_service_account_asks_only_where_it_is_allowed,
-        f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it,
+        t4_prefixes_and_aliases_map_to_one_user,
+        t10_system_users_cannot_request,
+        t11_system_groups_cannot_be_eligible_or_approve,
+        t25_operator_cannot_bind_an_unlisted_role,
+        t50_service_account_requests_only_where_allowed,
+        f56_service_account_cannot_approve_for_a_user_who_can_act_as_it,
     ]
 }
 
-async fn t10_users_of_kubernetes_itself_ask_for_nothing(env: Arc<Env>) -> Outcome {
+async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("system").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let request = scene.request("now", &offer, "10m");
@@ -64,7 +64,7 @@ async fn t10_users_of_kubernetes_itself_ask_for_nothing(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn t11_system_groups_are_nobodys(env: Arc<Env>) -> Outcome {
+async fn t11_system_groups_cannot_be_eligible_or_approve(env: Arc<Env>) -> Outcome {
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     let dry =
@@ -88,7 +88,7 @@ async fn t11_system_groups_are_nobodys(env: Arc<Env>) -> Outcome {
     refused(scene.create(ADMIN, &scene.request("now", &offer, "10m")).await?, &["NotEligible: 'admin' is not among the subjects"])
 }
 
-async fn t25_the_operator_cannot_bind_a_role_that_is_not_listed(env: Arc<Env>) -> Outcome {
+async fn t25_operator_cannot_bind_an_unlisted_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("token").await?;
     let kubeconfig = scene.ground.cluster().directory().join("kubeconfigs/jit-rbac-controller").display().to_string();
     let expires = (chrono::Utc::now() + chrono::TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -117,7 +117,7 @@ async fn t25_the_operator_cannot_bind_a_role_that_is_not_listed(env: Arc<Env>) -
     Ok(())
 }
 
-async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> Outcome {
+async fn t50_service_account_requests_only_where_allowed(env: Arc<Env>) -> Outcome {
     let scene = env.scene("bots").await?;
     let bot = Account::new(&scene, "bot").await?;
     let people = scene.offer("people", automatic(), eligibility("edit")).await?;
@@ -170,7 +170,7 @@ async fn t50_a_service_account_asks_only_where_it_is_allowed(env: Arc<Env>) -> O
     )
 }
 
-async fn f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it(env: Arc<Env>) -> Outcome {
+async fn f56_service_account_cannot_approve_for_a_user_who_can_act_as_it(env: Arc<Env>) -> Outcome {
     let scene = env.scene("approving-bot").await?;
     let bot = Account::new(&scene, "bot").await?;
     let stage = json!({"name": "gate", "approvers": {"users": [bot.username]}});
@@ -231,7 +231,7 @@ async fn f56_a_service_account_approves_nothing_of_somebody_who_could_act_as_it(
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
-async fn t4_prefixes_and_aliases_make_one_person(env: Arc<Env>) -> Outcome {
+async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
     let identity = json!({"identity": {"prefixes": ["oidc:", "cert:"], "aliases": {"ann-admin": "dev", "lead-one": "lead-1"}}});
     let (ground, _permit) = env.own_ground(identity).await?;
     let scene = env.scene_on(&ground, "aliases").await?;

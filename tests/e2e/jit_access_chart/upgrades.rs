@@ -11,7 +11,7 @@ use crate::{
     env::{Env, Outcome, SOON, Scene, automatic, eligibility},
 };
 
-pub async fn f22_requesters_who_are_bound_in_namespaces_read_no_other_ones(env: Arc<Env>) -> Outcome {
+pub async fn f22_namespaced_requesters_read_only_their_namespaces(env: Arc<Env>) -> Outcome {
     let scene = env.scene("narrow").await?;
     let other = format!("{}-other", scene.name);
     scene.create_namespace(&other).await?;
@@ -43,7 +43,7 @@ pub async fn f22_requesters_who_are_bound_in_namespaces_read_no_other_ones(env: 
     Ok(())
 }
 
-pub async fn f44_a_values_file_takes_away_and_the_role_may_change(env: Arc<Env>) -> Outcome {
+pub async fn f44_chart_upgrade_removes_eligibilities_and_changes_the_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("overlay").await?;
     let mut values = values(&scene.name);
     let second = format!("{}-second", scene.name);
@@ -73,7 +73,7 @@ pub async fn f44_a_values_file_takes_away_and_the_role_may_change(env: Arc<Env>)
 }
 
 /// `dev` has exactly the chart's ClusterRole for requesters.
-pub async fn f29_requests_and_decisions_are_applied_on_the_server(env: Arc<Env>) -> Outcome {
+pub async fn f29_requests_and_decisions_support_server_side_apply(env: Arc<Env>) -> Outcome {
     let scene = env.scene("applied").await?;
     let offer = scene.offer("edit", automatic(), eligibility("view")).await?;
     let cluster = scene.ground.cluster();

@@ -20,13 +20,13 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        f39_plugin_no_command_tells_what_a_failing_credential_plugin_holds,
-        f39_plugin_no_log_of_the_operator_tells_it_either,
-        f62_plugin_a_command_runs_the_credential_plugin_once,
-        f40_plugin_proxies_are_chosen_as_kubectl_chooses_them,
-        f33_plugin_what_is_wrong_with_a_kubeconfig_is_said,
-        f63_plugin_keys_that_cannot_be_used_are_said,
-        f72_plugin_extras_are_impersonated_as_kubectl_does,
+        f39_plugin_prints_no_secret_of_a_failing_credential_plugin,
+        f39_operator_logs_no_secret_of_a_failing_credential_plugin,
+        f62_plugin_runs_the_credential_plugin_once_per_command,
+        f40_plugin_uses_the_same_proxies_as_kubectl,
+        f33_plugin_reports_kubeconfig_errors,
+        f63_plugin_reports_unusable_keys,
+        f72_plugin_impersonates_extras_as_kubectl_does,
     ]
 }
 
@@ -131,7 +131,7 @@ async fn jit(scene: &Scene, config: &Path, args: &[&str], env: &[(&str, &str)]) 
     Ok((said.status.code().unwrap_or(-1), all))
 }
 
-async fn f39_plugin_no_command_tells_what_a_failing_credential_plugin_holds(env: Arc<Env>) -> Outcome {
+async fn f39_plugin_prints_no_secret_of_a_failing_credential_plugin(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f39").await?;
     let program = script(
         &scene,
@@ -155,7 +155,7 @@ async fn f39_plugin_no_command_tells_what_a_failing_credential_plugin_holds(env:
     Ok(())
 }
 
-async fn f39_plugin_no_log_of_the_operator_tells_it_either(env: Arc<Env>) -> Outcome {
+async fn f39_operator_logs_no_secret_of_a_failing_credential_plugin(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f39-logs").await?;
     let program = script(&scene, "kubelogin", &format!("echo '{SECRET}-out'\necho 'sign in failed, password={SECRET}-err' >&2\nexit 3"))?;
     let config = with_plugin(&scene, "failing", &program)?;
@@ -182,7 +182,7 @@ async fn f39_plugin_no_log_of_the_operator_tells_it_either(env: Arc<Env>) -> Out
     Ok(())
 }
 
-async fn f62_plugin_a_command_runs_the_credential_plugin_once(env: Arc<Env>) -> Outcome {
+async fn f62_plugin_runs_the_credential_plugin_once_per_command(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f62").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
     let here = machine(&scene)?.display().to_string();
@@ -217,7 +217,7 @@ async fn f62_plugin_a_command_runs_the_credential_plugin_once(env: Arc<Env>) -> 
     Ok(())
 }
 
-async fn f40_plugin_proxies_are_chosen_as_kubectl_chooses_them(env: Arc<Env>) -> Outcome {
+async fn f40_plugin_uses_the_same_proxies_as_kubectl(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f40").await?;
     let plain = kubeconfig(&scene, "plain", |_| ())?;
     let proxied =
@@ -241,7 +241,7 @@ async fn f40_plugin_proxies_are_chosen_as_kubectl_chooses_them(env: Arc<Env>) ->
     Ok(())
 }
 
-async fn f33_plugin_what_is_wrong_with_a_kubeconfig_is_said(env: Arc<Env>) -> Outcome {
+async fn f33_plugin_reports_kubeconfig_errors(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f33").await?;
     let server = scene.ground.cluster().server().to_owned();
     let bare = server.trim_start_matches("https://").to_owned();
@@ -268,7 +268,7 @@ async fn f33_plugin_what_is_wrong_with_a_kubeconfig_is_said(env: Arc<Env>) -> Ou
     Ok(())
 }
 
-async fn f63_plugin_keys_that_cannot_be_used_are_said(env: Arc<Env>) -> Outcome {
+async fn f63_plugin_reports_unusable_keys(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f63").await?;
     let here = machine(&scene)?;
     let (key, certificate) = (here.join("key.pem"), here.join("certificate.pem"));
@@ -286,7 +286,7 @@ async fn f63_plugin_keys_that_cannot_be_used_are_said(env: Arc<Env>) -> Outcome 
     Ok(())
 }
 
-async fn f72_plugin_extras_are_impersonated_as_kubectl_does(env: Arc<Env>) -> Outcome {
+async fn f72_plugin_impersonates_extras_as_kubectl_does(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f72").await?;
     let args = ["whoami", "-o", "json", "--as", "ann", "--as-user-extra", "example.org/team=a", "--as-user-extra", "example.org/team=b=c"];
     let said: Value = serde_json::from_str(&ended(scene.jit("admin", &args).await?, 0, &[])?)?;

@@ -14,16 +14,16 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it,
-        plugin_approve_is_honest_about_quorum_and_lateness,
-        plugin_deny_and_wait_tell_by_their_codes,
-        plugin_wait_tells_what_ended_before_its_use,
-        plugin_revoke_takes_away_by_name_user_and_role,
-        f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is,
-        f31_plugin_pending_tells_how_long_and_asks_nobody_twice,
-        plugin_takes_nothing_for_done_that_still_grants,
-        plugin_review_settles_an_emergency,
-        plugin_history_shows_what_ended,
+        plugin_approve_shows_the_grant_and_sends_its_digest,
+        plugin_approve_reports_quorum_and_late_approvals,
+        plugin_deny_and_wait_exit_codes,
+        plugin_wait_reports_requests_that_ended_unused,
+        plugin_revokes_by_name_user_and_role,
+        f25_plugin_filter_without_match_fails_and_lists_the_options,
+        f31_plugin_pending_shows_the_duration_and_omits_own_decisions,
+        plugin_reports_no_success_while_access_remains,
+        plugin_review_completes_an_emergency,
+        plugin_history_shows_completed_requests,
     ]
 }
 
@@ -34,7 +34,7 @@ async fn asked(scene: &Scene, offer: &str) -> Result<String, Error> {
     Ok(name)
 }
 
-async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Arc<Env>) -> Outcome {
+async fn plugin_approve_shows_the_grant_and_sends_its_digest(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "approve").await?;
     let name = asked(&scene, &lead).await?;
     ended(
@@ -70,7 +70,7 @@ async fn plugin_approve_shows_what_is_granted_and_sends_the_digest_of_it(env: Ar
     Ok(())
 }
 
-async fn plugin_approve_is_honest_about_quorum_and_lateness(env: Arc<Env>) -> Outcome {
+async fn plugin_approve_reports_quorum_and_late_approvals(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quorum").await?;
     let offer = scene.offer("two", approved_by("leads", 2), eligibility("view")).await?;
     let name = asked(&scene, &offer).await?;
@@ -86,7 +86,7 @@ async fn plugin_approve_is_honest_about_quorum_and_lateness(env: Arc<Env>) -> Ou
     Ok(())
 }
 
-async fn plugin_deny_and_wait_tell_by_their_codes(env: Arc<Env>) -> Outcome {
+async fn plugin_deny_and_wait_exit_codes(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "deny").await?;
     let name = asked(&scene, &lead).await?;
     ended(scene.jit("lead-1", &["deny", &name]).await?, 2, &["--message"])?;
@@ -108,7 +108,7 @@ async fn plugin_deny_and_wait_tell_by_their_codes(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_wait_tells_what_ended_before_its_use(env: Arc<Env>) -> Outcome {
+async fn plugin_wait_reports_requests_that_ended_unused(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "over").await?;
     let taken_back = asked(&scene, &lead).await?;
     ended(scene.jit("dev-2", &["withdraw", &taken_back]).await?, 5, &["NotTheRequester"])?;
@@ -128,7 +128,7 @@ async fn plugin_wait_tells_what_ended_before_its_use(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcome {
+async fn plugin_revokes_by_name_user_and_role(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "revoke").await?;
     let name = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
     ended(scene.jit("dev-2", &["revoke", &name, "-m", "mine"]).await?, 5, &["NotARevoker"])?;
@@ -161,7 +161,7 @@ async fn plugin_revoke_takes_away_by_name_user_and_role(env: Arc<Env>) -> Outcom
 }
 
 /// The two words of the tables are the two flags, everywhere; a mistyped name never looks like "all is revoked".
-async fn f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_there_is(env: Arc<Env>) -> Outcome {
+async fn f25_plugin_filter_without_match_fails_and_lists_the_options(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "filters").await?;
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     let waits = asked(&scene, &lead).await?;
@@ -196,7 +196,7 @@ async fn f25_plugin_a_filter_that_selects_nothing_is_an_error_that_says_what_the
     scene.until_no_binding(SOON).await
 }
 
-async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) -> Outcome {
+async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<Env>) -> Outcome {
     let scene = env.scene("mine-to-decide").await?;
     let mut policy = approved_by("leads", 2);
     policy["approval"]["requireComment"] = json!(true);
@@ -240,7 +240,7 @@ async fn f31_plugin_pending_tells_how_long_and_asks_nobody_twice(env: Arc<Env>) 
 }
 
 /// Nobody carries the decision out: then it is no success, whatever the command takes away.
-async fn plugin_takes_nothing_for_done_that_still_grants(env: Arc<Env>) -> Outcome {
+async fn plugin_reports_no_success_while_access_remains(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(json!({})).await?;
     let scene = env.scene_on(&ground, "kept").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
@@ -263,7 +263,7 @@ async fn plugin_takes_nothing_for_done_that_still_grants(env: Arc<Env>) -> Outco
     scene.until_no_binding(SOON).await
 }
 
-async fn plugin_review_settles_an_emergency(env: Arc<Env>) -> Outcome {
+async fn plugin_review_completes_an_emergency(env: Arc<Env>) -> Outcome {
     let scene = env.scene("review").await?;
     let mut policy = approved_by("leads", 1);
     policy["emergency"] = json!({"allowed": true, "reviewers": {"groups": ["security"]}});
@@ -282,7 +282,7 @@ async fn plugin_review_settles_an_emergency(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_history_shows_what_ended(env: Arc<Env>) -> Outcome {
+async fn plugin_history_shows_completed_requests(env: Arc<Env>) -> Outcome {
     let scene = env.scene("history").await?;
     let offer = scene.offer("self", automatic(), eligibility("view")).await?;
     ended(scene.jit("dev", &["history"]).await?, 0, &["nothing has ended"])?;

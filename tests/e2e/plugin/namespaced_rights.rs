@@ -16,7 +16,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         f22_plugin_lists_where_a_requester_is_bound,
         f22_plugin_lists_where_an_approver_is_bound,
-        f22_plugin_says_what_to_do_where_nothing_may_be_listed
+        f22_plugin_without_list_permission_prints_advice
     ]
 }
 
@@ -136,7 +136,7 @@ async fn f22_plugin_lists_where_an_approver_is_bound(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn f22_plugin_says_what_to_do_where_nothing_may_be_listed(env: Arc<Env>) -> Outcome {
+async fn f22_plugin_without_list_permission_prints_advice(env: Arc<Env>) -> Outcome {
     let bound = Bound::new(&env, "bound-nowhere").await?;
     let Bound { scene, offer, .. } = &bound;
     let viewer = format!("{}-viewer", scene.name);

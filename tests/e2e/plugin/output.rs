@@ -12,10 +12,10 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![t13_plugin_shows_stored_texts_safely_and_in_columns, plugin_colours_and_quiet_are_as_asked_for]
+    test_cases![t13_plugin_escapes_stored_texts_and_aligns_columns, plugin_color_and_quiet_flags]
 }
 
-async fn t13_plugin_shows_stored_texts_safely_and_in_columns(env: Arc<Env>) -> Outcome {
+async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Outcome {
     let scene = env.scene("texts").await?;
     let offer = scene.offer("self", automatic(), eligibility("view")).await?;
     let long = format!("n{}", "x".repeat(252));
@@ -49,7 +49,7 @@ async fn t13_plugin_shows_stored_texts_safely_and_in_columns(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn plugin_colours_and_quiet_are_as_asked_for(env: Arc<Env>) -> Outcome {
+async fn plugin_color_and_quiet_flags(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "colours").await?;
     let run = async |args: &[&str], no_color: bool| {
         let mut command = scene.ground.cluster().program("dev", plugin())?;

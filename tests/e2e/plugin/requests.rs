@@ -13,20 +13,20 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        plugin_roles_and_describe_show_what_i_am_eligible_for,
-        plugin_can_i_says_each_rule_and_creates_nothing,
-        plugin_activate_waits_and_says_why_not,
-        plugin_activate_again_and_several_at_once,
-        plugin_activate_asks_for_what_the_policy_asks_for,
-        plugin_run_gives_back_however_it_ends,
-        plugin_extend_goes_on_without_a_gap,
+        plugin_roles_and_describe_show_own_eligibilities,
+        plugin_can_i_lists_each_rule_and_creates_nothing,
+        plugin_activate_waits_and_prints_the_reason,
+        plugin_activates_again_and_several_roles_at_once,
+        plugin_activate_prompts_for_required_fields,
+        plugin_run_deactivates_at_every_exit,
+        plugin_extend_leaves_no_gap,
         plugin_unblock_finds_the_least_powerful_role,
-        f32_plugin_unblock_offers_the_fitting_namespaced_role_and_says_what_is_unknown,
-        f66_plugin_activates_all_that_is_asked_for_or_nothing,
+        f32_plugin_unblock_suggests_a_namespaced_role_and_reports_unknowns,
+        f66_plugin_activates_all_roles_or_none,
     ]
 }
 
-async fn plugin_roles_and_describe_show_what_i_am_eligible_for(env: Arc<Env>) -> Outcome {
+async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "roles").await?;
     let said = ended(scene.jit("dev", &["roles"]).await?, 0, &[&own, &lead, "ClusterRole/view", "automatic", "first(1)", "Eligible"])?;
     ensure!(said.starts_with("NAME "), "there are no titles: {said}");
@@ -64,7 +64,7 @@ async fn plugin_roles_and_describe_show_what_i_am_eligible_for(env: Arc<Env>) ->
     Ok(())
 }
 
-async fn plugin_can_i_says_each_rule_and_creates_nothing(env: Arc<Env>) -> Outcome {
+async fn plugin_can_i_lists_each_rule_and_creates_nothing(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "can-i").await?;
     let mut strict = automatic();
     strict["requirements"] = json!({"justification": {"minLength": 10}, "ticket": {"required": true, "pattern": "INC-[0-9]+"}});
@@ -102,7 +102,7 @@ async fn plugin_can_i_says_each_rule_and_creates_nothing(env: Arc<Env>) -> Outco
     nothing_asked(&scene).await
 }
 
-async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
+async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "activate").await?;
     ended(scene.jit("dev", &["activate", &own, "--dry-run=server"]).await?, 0, &["would be created (server dry run)"])?;
     ended(scene.jit("dev", &["activate", &own, "-d", "5h"]).await?, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
@@ -138,7 +138,7 @@ async fn plugin_activate_waits_and_says_why_not(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_activate_again_and_several_at_once(env: Arc<Env>) -> Outcome {
+async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outcome {
     let scene = env.scene("again").await?;
     let other = format!("{}-b", scene.name);
     scene.create_namespace(&other).await?;
@@ -189,7 +189,7 @@ async fn plugin_activate_again_and_several_at_once(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_activate_asks_for_what_the_policy_asks_for(env: Arc<Env>) -> Outcome {
+async fn plugin_activate_prompts_for_required_fields(env: Arc<Env>) -> Outcome {
     let scene = env.scene("asks").await?;
     let mut policy = automatic();
     policy["requirements"] =
@@ -203,7 +203,7 @@ async fn plugin_activate_asks_for_what_the_policy_asks_for(env: Arc<Env>) -> Out
     Ok(())
 }
 
-async fn plugin_run_gives_back_however_it_ends(env: Arc<Env>) -> Outcome {
+async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "run").await?;
     let look = ["run", own.as_str(), "-d", "10m", "--", "kubectl", "auth", "can-i", "list", "configmaps", "-n", scene.name.as_str()];
     let said = ended(scene.jit("dev", &look).await?, 0, &["given back"])?;
@@ -233,7 +233,7 @@ async fn plugin_run_gives_back_however_it_ends(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn plugin_extend_goes_on_without_a_gap(env: Arc<Env>) -> Outcome {
+async fn plugin_extend_leaves_no_gap(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "extend").await?;
     ended(scene.jit("dev", &["extend"]).await?, 1, &["nothing of yours is active"])?;
     let base = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "-r", "INC-9", "--wait", "-o", "name"]).await?, 0, &[])?)?;
@@ -273,7 +273,7 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     Ok(())
 }
 
-async fn f32_plugin_unblock_offers_the_fitting_namespaced_role_and_says_what_is_unknown(env: Arc<Env>) -> Outcome {
+async fn f32_plugin_unblock_suggests_a_namespaced_role_and_reports_unknowns(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "least").await?;
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
@@ -305,7 +305,7 @@ async fn f32_plugin_unblock_offers_the_fitting_namespaced_role_and_says_what_is_
     Ok(())
 }
 
-async fn f66_plugin_activates_all_that_is_asked_for_or_nothing(env: Arc<Env>) -> Outcome {
+async fn f66_plugin_activates_all_roles_or_none(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "together").await?;
     // One is too long for one of the two.
     let mut brief = eligibility("view");

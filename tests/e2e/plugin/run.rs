@@ -14,16 +14,16 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        f42_plugin_run_gives_up_what_can_no_longer_be_granted,
-        f42_plugin_run_asks_for_nothing_for_a_command_that_is_not_there,
-        f42_plugin_waiting_that_is_broken_off_says_what_remains,
-        f43_plugin_run_tells_of_the_end_of_its_access,
-        f43_plugin_run_goes_on_with_what_extends_its_access,
-        f35_plugin_a_chain_of_extensions_is_one_access,
+        f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted,
+        f42_plugin_run_with_unknown_command_creates_no_request,
+        f42_plugin_interrupted_wait_prints_what_remains,
+        f43_plugin_run_reports_the_end_of_its_access,
+        f43_plugin_run_continues_with_an_extension,
+        f35_plugin_shows_an_extension_chain_as_one_access,
     ]
 }
 
-async fn f42_plugin_run_gives_up_what_can_no_longer_be_granted(env: Arc<Env>) -> Outcome {
+async fn f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted(env: Arc<Env>) -> Outcome {
     // Nobody decides: the controllers are stopped.
     let (ground, _permit) = env.own_ground(json!({})).await?;
     let scene = env.scene_on(&ground, "f42").await?;
@@ -46,7 +46,7 @@ async fn nothing_granted(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn f42_plugin_run_asks_for_nothing_for_a_command_that_is_not_there(env: Arc<Env>) -> Outcome {
+async fn f42_plugin_run_with_unknown_command_creates_no_request(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "f42-absent").await?;
     ended(scene.jit("dev", &["run", &own, "--", "no-such-program"]).await?, 127, &["cannot run 'no-such-program': it is not on the PATH"])?;
     ended(scene.jit("dev", &["run", &own, "--", "/no/such/program"]).await?, 127, &["there is no such file", "nothing was requested"])?;
@@ -54,7 +54,7 @@ async fn f42_plugin_run_asks_for_nothing_for_a_command_that_is_not_there(env: Ar
     nothing_asked(&scene).await
 }
 
-async fn f42_plugin_waiting_that_is_broken_off_says_what_remains(env: Arc<Env>) -> Outcome {
+async fn f42_plugin_interrupted_wait_prints_what_remains(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "f42-ctrl-c").await?;
     let interrupted = async |args: &[&str]| {
         let mut command = scene.ground.cluster().program("dev", super::plugin())?;
@@ -83,7 +83,7 @@ async fn f42_plugin_waiting_that_is_broken_off_says_what_remains(env: Arc<Env>) 
     Ok(())
 }
 
-async fn f43_plugin_run_tells_of_the_end_of_its_access(env: Arc<Env>) -> Outcome {
+async fn f43_plugin_run_reports_the_end_of_its_access(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "f43").await?;
     let script = "test -n \"$JIT_EXPIRES_AT\" && echo \"until $JIT_EXPIRES_AT\"; sleep 10";
     let said = scene.jit("dev", &["run", &own, "-d", "6s", "--warn-before", "2s", "-r", "INC-43", "--", "sh", "-c", script]).await?;
@@ -120,7 +120,7 @@ async fn f43_plugin_run_tells_of_the_end_of_its_access(env: Arc<Env>) -> Outcome
     Ok(())
 }
 
-async fn f43_plugin_run_goes_on_with_what_extends_its_access(env: Arc<Env>) -> Outcome {
+async fn f43_plugin_run_continues_with_an_extension(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "f43-extended").await?;
     let mut command = scene.ground.cluster().program("dev", super::plugin())?;
     let run = ["run", own.as_str(), "-d", "8s", "--warn-before", "0", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "12"];
@@ -137,7 +137,7 @@ async fn f43_plugin_run_goes_on_with_what_extends_its_access(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn f35_plugin_a_chain_of_extensions_is_one_access(env: Arc<Env>) -> Outcome {
+async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "f35").await?;
     let activate = ["activate", own.as_str(), "-d", "10m", "-r", "INC-35", "--wait", "-o", "name"];
     let base = made(&ended(scene.jit("dev", &activate).await?, 0, &[])?)?;

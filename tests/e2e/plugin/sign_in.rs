@@ -16,10 +16,10 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        plugin_says_how_to_sign_in_again_where_nothing_can_be_asked,
-        plugin_asks_the_credential_plugin_again_and_tries_once_more,
-        plugin_tries_no_more_than_once,
-        plugin_takes_an_oidc_kubeconfig,
+        plugin_without_a_terminal_prints_how_to_sign_in_again,
+        plugin_retries_once_with_new_credentials,
+        plugin_retries_at_most_once,
+        plugin_accepts_an_oidc_kubeconfig,
     ]
 }
 
@@ -80,7 +80,7 @@ fn with_password(name: &str) -> SignIn {
     SignIn { amr: vec!["pwd".to_owned()], auth_time: Some(Utc::now()), ..SignIn::new(name, ["devs"]) }
 }
 
-async fn plugin_says_how_to_sign_in_again_where_nothing_can_be_asked(env: Arc<Env>) -> Outcome {
+async fn plugin_without_a_terminal_prints_how_to_sign_in_again(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "sign-in").await?;
     let config = kubeconfig(&scene, &json!({"token": scene.ground.cluster().sign_in(&with_password("ann"))?}))?;
     let says = ["EvidenceMismatch", AMR, "sign in again: get a new token into your kubeconfig", "kubectl jit explain EvidenceMismatch"];
@@ -88,7 +88,7 @@ async fn plugin_says_how_to_sign_in_again_where_nothing_can_be_asked(env: Arc<En
     nothing_asked(&scene).await
 }
 
-async fn plugin_asks_the_credential_plugin_again_and_tries_once_more(env: Arc<Env>) -> Outcome {
+async fn plugin_retries_once_with_new_credentials(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "sign-in-again").await?;
     let config = credential_plugin(&scene, &[with_password("ann"), with_mfa("ann", "devs")])?;
     let says = ["EvidenceMismatch", "sign in again: kubelogin clean", "is active until"];
@@ -100,7 +100,7 @@ async fn plugin_asks_the_credential_plugin_again_and_tries_once_more(env: Arc<En
     Ok(())
 }
 
-async fn plugin_tries_no_more_than_once(env: Arc<Env>) -> Outcome {
+async fn plugin_retries_at_most_once(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "sign-in-once").await?;
     let config = credential_plugin(&scene, &[with_password("ann")])?;
     let said = jit(&scene, &config, &["activate", &offer]).await?;
@@ -109,7 +109,7 @@ async fn plugin_tries_no_more_than_once(env: Arc<Env>) -> Outcome {
     nothing_asked(&scene).await
 }
 
-async fn plugin_takes_an_oidc_kubeconfig(env: Arc<Env>) -> Outcome {
+async fn plugin_accepts_an_oidc_kubeconfig(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "oidc").await?;
     let token = scene.ground.cluster().sign_in(&with_mfa("bob", "devs"))?;
     let provider =

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![f30_plugin_asks_about_what_fits_a_small_terminal]
+    test_cases![f30_plugin_prompts_fit_a_small_terminal]
 }
 
 /// A terminal on which the plugin runs.
@@ -83,7 +83,7 @@ impl Terminal {
     }
 }
 
-async fn f30_plugin_asks_about_what_fits_a_small_terminal(env: Arc<Env>) -> Outcome {
+async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     let scene = env.scene("terminal").await?;
     let mut policy = approved_by("leads", 1);
     policy["approval"]["requireComment"] = json!(true);

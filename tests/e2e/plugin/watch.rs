@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![plugin_status_is_watched_until_nothing_is_left, plugin_pending_is_watched_until_ctrl_c]
+    test_cases![plugin_status_watch_ends_with_the_last_grant, plugin_pending_watch_runs_until_ctrl_c]
 }
 
 /// `kubectl jit` that goes on, with everything that it prints.
@@ -53,7 +53,7 @@ impl Running {
     }
 }
 
-async fn plugin_status_is_watched_until_nothing_is_left(env: Arc<Env>) -> Outcome {
+async fn plugin_status_watch_ends_with_the_last_grant(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "watch-status").await?;
     let name = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
     let mut status = Running::start(&scene, "dev", &["status", "-w"])?;
@@ -65,7 +65,7 @@ async fn plugin_status_is_watched_until_nothing_is_left(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn plugin_pending_is_watched_until_ctrl_c(env: Arc<Env>) -> Outcome {
+async fn plugin_pending_watch_runs_until_ctrl_c(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "watch-pending").await?;
     let mut pending = Running::start(&scene, "lead-1", &["pending", "-w"])?;
     pending.until("nothing waits").await?;

@@ -15,17 +15,17 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        plugin_whoami_tells_who_i_am_and_what_i_hold,
-        plugin_check_tells_what_answers,
-        f27_plugin_check_says_which_guard_keeps_grants_back,
-        f34_plugin_lint_reads_directories_and_says_where_it_is_wrong,
-        plugin_completion_has_live_names,
-        f24_plugin_explains_a_reason_without_a_cluster,
-        plugin_says_what_is_wrong_with_the_kubeconfig,
+        plugin_whoami_shows_identity_and_active_roles,
+        plugin_check_reports_what_responds,
+        f27_plugin_check_names_the_guard_that_blocks_grants,
+        f34_plugin_lint_reads_directories_and_prints_file_and_line,
+        plugin_completion_suggests_names_from_the_cluster,
+        f24_plugin_explains_reasons_without_a_cluster,
+        plugin_reports_invalid_flags_and_kubeconfigs,
     ]
 }
 
-async fn plugin_whoami_tells_who_i_am_and_what_i_hold(env: Arc<Env>) -> Outcome {
+async fn plugin_whoami_shows_identity_and_active_roles(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "whoami").await?;
     ended(scene.jit("outsider", &["whoami"]).await?, 0, &["outsider", "u-outsider", "Active:      nothing", "you may not read bindings"])?;
     ensure!(ended(scene.jit("outsider", &["whoami", "--prompt"]).await?, 0, &[])?.is_empty(), "there is a prompt without access");
@@ -45,7 +45,7 @@ async fn plugin_whoami_tells_who_i_am_and_what_i_hold(env: Arc<Env>) -> Outcome 
     Ok(())
 }
 
-async fn plugin_check_tells_what_answers(env: Arc<Env>) -> Outcome {
+async fn plugin_check_reports_what_responds(env: Arc<Env>) -> Outcome {
     let scene = env.scene("check").await?;
     ended(
         scene.jit("dev", &["check"]).await?,
@@ -67,7 +67,7 @@ async fn plugin_check_tells_what_answers(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn f27_plugin_check_says_which_guard_keeps_grants_back(env: Arc<Env>) -> Outcome {
+async fn f27_plugin_check_names_the_guard_that_blocks_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "check-guards").await?;
     ended(scene.jit(ADMIN, &["check", "--wait=20s"]).await?, 0, &["proven to be in force"])?;
     // Something in the cluster adds a field to a webhook configuration (F61).
@@ -81,7 +81,7 @@ async fn f27_plugin_check_says_which_guard_keeps_grants_back(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn f34_plugin_lint_reads_directories_and_says_where_it_is_wrong(env: Arc<Env>) -> Outcome {
+async fn f34_plugin_lint_reads_directories_and_prints_file_and_line(env: Arc<Env>) -> Outcome {
     let scene = env.scene("lint").await?;
     let access = scene.ground.cluster().directory().join(format!("{}-access", scene.name));
     let below = access.join("eligibilities");
@@ -107,7 +107,7 @@ async fn f34_plugin_lint_reads_directories_and_says_where_it_is_wrong(env: Arc<E
     Ok(())
 }
 
-async fn plugin_completion_has_live_names(env: Arc<Env>) -> Outcome {
+async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "complete").await?;
     let complete = async |user: &str, words: &[&str]| {
         let all: Vec<&str> = ["__complete"].into_iter().chain(words.iter().copied()).collect();
@@ -158,7 +158,7 @@ async fn plugin_completion_has_live_names(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn f24_plugin_explains_a_reason_without_a_cluster(env: Arc<Env>) -> Outcome {
+async fn f24_plugin_explains_reasons_without_a_cluster(env: Arc<Env>) -> Outcome {
     let scene = env.scene("explain").await?;
     let explain = async |args: &[&str]| {
         let args: Vec<&str> = ["explain", "--kubeconfig", "/no/such/file"].iter().chain(args).copied().collect();
@@ -174,7 +174,7 @@ async fn f24_plugin_explains_a_reason_without_a_cluster(env: Arc<Env>) -> Outcom
     Ok(())
 }
 
-async fn plugin_says_what_is_wrong_with_the_kubeconfig(env: Arc<Env>) -> Outcome {
+async fn plugin_reports_invalid_flags_and_kubeconfigs(env: Arc<Env>) -> Outcome {
     let scene = env.scene("kubeconfig").await?;
     ended(scene.jit("dev", &["roles", "--kubeconfig", "/no/such/file"]).await?, 1, &["cannot use the kubeconfig", "/no/such/file"])?;
     ended(scene.jit("dev", &["roles", "--context", "nobody"]).await?, 1, &["cannot use the kubeconfig", "nobody"])?;

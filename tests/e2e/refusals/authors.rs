@@ -19,10 +19,10 @@ use crate::{
 const WHO: &str = crate::authors::REFUSED;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_authors_are_told_why]
+    test_cases![refused_authors_get_the_reason]
 }
 
-async fn refused_authors_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_authors_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "wages").await?;
     let by_all = |name: &str| {
         let mut object = eligibility(name, "wages");

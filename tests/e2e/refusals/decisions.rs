@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_decisions_are_told_why]
+    test_cases![refused_decisions_get_the_reason]
 }
 
 fn decision(verb: &str) -> Value {
@@ -28,7 +28,7 @@ fn decision(verb: &str) -> Value {
     })
 }
 
-async fn refused_decisions_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "billing").await?;
     let stages = json!([
         {"name": "leads", "approvers": {"groups": ["leads"]}, "required": 2},

@@ -17,10 +17,10 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_eligibilities_are_told_why, refused_policies_are_told_why]
+    test_cases![refused_eligibilities_get_the_reason, refused_policies_get_the_reason]
 }
 
-async fn refused_eligibilities_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_eligibilities_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = env.scene("refunds").await?;
     let spec = json!({"approval": {"automatic": {}}, "limits": {"minDuration": "5m"}, "eligibility": {"maxDuration": "8760h", "requireJustification": true}});
     scene.admin(&[policy("refunds-policy", &spec)]).await?;
@@ -186,7 +186,7 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
     ]
 }
 
-async fn refused_policies_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = env.scene("policies").await?;
     let mut book = Book::new(&scene, "Policies")?;
     let new = || policy("four-eyes-2", &json!({"approval": {"stages": [{"name": "leads", "approvers": {"groups": ["leads"]}}]}}));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_for_what_was_before_are_told_why]
+    test_cases![refused_because_of_existing_requests_get_the_reason]
 }
 
 fn request(name: &str, eligibility: &str) -> Value {
@@ -31,7 +31,7 @@ fn decision(request: &str, verb: &str) -> Value {
     })
 }
 
-async fn refused_for_what_was_before_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_because_of_existing_requests_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "orders").await?;
     offers(&scene).await?;
     let mut book = Book::new(&scene, "What was before")?;

@@ -13,10 +13,10 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_changes_are_told_why]
+    test_cases![refused_changes_get_the_reason]
 }
 
-async fn refused_changes_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_changes_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "ledger").await?;
     let offer = scene.offer("view", approved_by("leads", 2), eligibility("view")).await?;
     scene.apply("dev", &scene.request("inc-4711", &offer, "45m")).await?.ok()?;

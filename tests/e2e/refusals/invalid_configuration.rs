@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_configurations_are_told_why, refused_connections_are_told_why_and_waited_for]
+    test_cases![refused_configurations_get_the_reason, refused_connections_are_logged_and_retried]
 }
 
 /// How long a process may take to end where nothing runs yet.
@@ -103,7 +103,7 @@ fn kubeconfig(cluster: &Cluster, to: &Path, change: impl FnOnce(&mut Value)) -> 
     Ok(to.to_owned())
 }
 
-async fn refused_configurations_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_configurations_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = env.scene("start").await?;
     let directory = directory(&scene)?;
     let mut book = Book::new(&scene, "Start")?;
@@ -128,7 +128,7 @@ async fn refused_configurations_are_told_why(env: Arc<Env>) -> Outcome {
     book.close()
 }
 
-async fn refused_connections_are_told_why_and_waited_for(env: Arc<Env>) -> Outcome {
+async fn refused_connections_are_logged_and_retried(env: Arc<Env>) -> Outcome {
     let scene = env.scene("waits").await?;
     let (cluster, directory) = (scene.ground.cluster(), directory(&scene)?);
     let mut book = Book::new(&scene, "Start without API server")?;

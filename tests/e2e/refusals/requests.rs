@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![refused_requests_are_told_why]
+    test_cases![refused_requests_get_the_reason]
 }
 
 fn request() -> Value {
@@ -27,7 +27,7 @@ fn request() -> Value {
     })
 }
 
-async fn refused_requests_are_told_why(env: Arc<Env>) -> Outcome {
+async fn refused_requests_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "payments").await?;
     scene.create_namespace("shop").await?;
     offers(&scene).await?;

@@ -14,10 +14,10 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![identity_prefixes_and_aliases_make_two_names_one_person, system_namespaces_are_open_by_name_acceptance_and_value]
+    test_cases![identity_prefixes_and_aliases_map_two_names_to_one_user, system_namespaces_need_a_name_an_accepted_risk_and_a_chart_value]
 }
 
-async fn identity_prefixes_and_aliases_make_two_names_one_person(env: Arc<Env>) -> Outcome {
+async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) -> Outcome {
     let values = json!({"identity": {"prefixes": ["oidc:"], "aliases": {"dev-root": "dev"}}});
     let (ground, _permit) = env.own_ground(values).await?;
     let scene = env.scene_on(&ground, "names").await?;
@@ -57,7 +57,7 @@ async fn identity_prefixes_and_aliases_make_two_names_one_person(env: Arc<Env>) 
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
-async fn system_namespaces_are_open_by_name_acceptance_and_value(env: Arc<Env>) -> Outcome {
+async fn system_namespaces_need_a_name_an_accepted_risk_and_a_chart_value(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(json!({"systemNamespaces": ["kube-system"]})).await?;
     let scene = env.scene_on(&ground, "system").await?;
     let system = Scene { ground: ground.clone(), name: "kube-system".to_owned() };

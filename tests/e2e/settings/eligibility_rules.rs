@@ -15,13 +15,13 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        eligibility_rules_refuse_what_lacks_an_end_a_bound_or_a_reason,
-        eligibility_rules_that_come_later_stop_new_requests,
-        authentication_that_nobody_has_shown_is_reported,
+        eligibility_rules_require_end_time_max_duration_and_justification,
+        later_eligibility_rules_stop_new_requests,
+        authentication_that_was_never_observed_is_reported,
     ]
 }
 
-async fn eligibility_rules_refuse_what_lacks_an_end_a_bound_or_a_reason(env: Arc<Env>) -> Outcome {
+async fn eligibility_rules_require_end_time_max_duration_and_justification(env: Arc<Env>) -> Outcome {
     let scene = env.scene("rules").await?;
     let name = format!("{}-rules", scene.name);
     // Absent, an end is asked for.
@@ -46,7 +46,7 @@ async fn eligibility_rules_refuse_what_lacks_an_end_a_bound_or_a_reason(env: Arc
     until_condition(&scene, &format!("rel/{name}"), "Ready", "True", "Valid").await.map(drop)
 }
 
-async fn eligibility_rules_that_come_later_stop_new_requests(env: Arc<Env>) -> Outcome {
+async fn later_eligibility_rules_stop_new_requests(env: Arc<Env>) -> Outcome {
     let scene = env.scene("later").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     edit(&scene, "approvalpolicy", &offer, &json!({"eligibility": {"requireEnd": true}})).await?;
@@ -62,7 +62,7 @@ async fn eligibility_rules_that_come_later_stop_new_requests(env: Arc<Env>) -> O
     comes_to(&scene, "dev", &scene.request("now", &offer, "10m"), "Active").await.map(drop)
 }
 
-async fn authentication_that_nobody_has_shown_is_reported(env: Arc<Env>) -> Outcome {
+async fn authentication_that_was_never_observed_is_reported(env: Arc<Env>) -> Outcome {
     let scene = env.scene("unseen").await?;
     let key = format!("{}.example.com/amr", scene.name);
     let rule = json!({"requirements": {"authentication": {"claims": [{"key": key, "anyOf": ["mfa"]}]}}});

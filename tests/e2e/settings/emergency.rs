@@ -17,12 +17,12 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        emergency_skips_stages_hours_and_pause,
-        emergency_is_bounded_and_wants_a_reason,
-        emergency_reviewers_see_what_is_owed_and_settle_it,
-        emergency_review_within_overdue_refuses_the_next_one,
-        f55_an_overdue_review_outlives_its_namespace,
-        f55_a_policy_drops_what_was_reviewed,
+        emergency_skips_stages_windows_and_cooldown,
+        emergency_has_a_limit_and_requires_a_justification,
+        emergency_reviewers_list_and_complete_pending_reviews,
+        emergency_with_an_overdue_review_denies_the_next,
+        f55_overdue_review_outlives_its_namespace,
+        f55_policy_status_drops_completed_reviews,
     ]
 }
 
@@ -41,7 +41,7 @@ fn emergency(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value {
     with(scene.request(name, offer, duration), &json!({"emergency": true}))
 }
 
-async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
+async fn emergency_skips_stages_windows_and_cooldown(env: Arc<Env>) -> Outcome {
     let scene = env.scene("fire").await?;
     let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let status = comes_to(&scene, "dev", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
@@ -65,7 +65,7 @@ async fn emergency_skips_stages_hours_and_pause(env: Arc<Env>) -> Outcome {
     refused(scene.create("outsider", &emergency(&scene, "third", &offer, "5m")).await?, &["NotEligible: 'outsider'"])
 }
 
-async fn emergency_is_bounded_and_wants_a_reason(env: Arc<Env>) -> Outcome {
+async fn emergency_has_a_limit_and_requires_a_justification(env: Arc<Env>) -> Outcome {
     let scene = env.scene("bounds").await?;
     let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let without = scene.offer("without", approved_by("leads", 1), eligibility("edit")).await?;
@@ -93,7 +93,7 @@ async fn owed(scene: &Scene, state: &str) -> Result<Vec<String>, Error> {
     Ok(rows.filter(|row| row.first() == Some(&scene.name)).filter_map(|row| row.get(1).cloned()).collect())
 }
 
-async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Outcome {
+async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) -> Outcome {
     let scene = env.scene("reviewed").await?;
     // dev is a reviewer by name, and still none of what he did himself.
     let mut policy = strict("1h")?;
@@ -130,7 +130,7 @@ async fn emergency_reviewers_see_what_is_owed_and_settle_it(env: Arc<Env>) -> Ou
 }
 
 /// `crowd` asks for no emergency elsewhere: what he owes holds for every other one of his.
-async fn emergency_review_within_overdue_refuses_the_next_one(env: Arc<Env>) -> Outcome {
+async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outcome {
     let scene = env.scene("overdue").await?;
     let offer = scene.offer("edit", strict("6s")?, eligibility("edit")).await?;
     comes_to(&scene, "crowd", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
@@ -170,7 +170,7 @@ async fn owed_to(scene: &Scene, policy: &str, enough: impl Fn(&[Value]) -> bool)
     Ok(looked.await?)
 }
 
-async fn f55_an_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
+async fn f55_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
     let scene = env.scene("outlives").await?;
     let other = format!("{}-other", scene.name);
     scene.create_namespace(&other).await?;
@@ -234,7 +234,7 @@ async fn f55_an_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome 
     Ok(())
 }
 
-async fn f55_a_policy_drops_what_was_reviewed(env: Arc<Env>) -> Outcome {
+async fn f55_policy_status_drops_completed_reviews(env: Arc<Env>) -> Outcome {
     let scene = env.scene("drops").await?;
     let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let (one, two) = (format!("{}-1", scene.name), format!("{}-2", scene.name));

@@ -16,10 +16,10 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        extends_goes_on_where_the_other_one_ends,
-        extends_only_ones_own_running_activation,
-        extends_is_approved_like_any_other,
-        extends_ends_together_with_its_base,
+        extension_starts_at_the_end_of_its_base,
+        extension_only_of_own_active_request,
+        extension_needs_approval_like_any_request,
+        extension_ends_with_its_base,
         limits_max_total_duration,
     ]
 }
@@ -28,7 +28,7 @@ fn extending(scene: &Scene, name: &str, base: &str, offer: &str, duration: &str)
     with(scene.request(name, offer, duration), &json!({"extends": {"name": base}}))
 }
 
-async fn extends_goes_on_where_the_other_one_ends(env: Arc<Env>) -> Outcome {
+async fn extension_starts_at_the_end_of_its_base(env: Arc<Env>) -> Outcome {
     let scene = env.scene("longer").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let (start, end) = term(&comes_to(&scene, "dev", &scene.request("base", &offer, "15s"), "Active").await?)?;
@@ -56,7 +56,7 @@ async fn extends_goes_on_where_the_other_one_ends(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn extends_only_ones_own_running_activation(env: Arc<Env>) -> Outcome {
+async fn extension_only_of_own_active_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("own").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     let other = scene.offer("other", automatic(), eligibility("view")).await?;
@@ -80,7 +80,7 @@ async fn extends_only_ones_own_running_activation(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev", &extending(&scene, "further", "more", &offer, "5m"), "Active").await.map(drop)
 }
 
-async fn extends_is_approved_like_any_other(env: Arc<Env>) -> Outcome {
+async fn extension_needs_approval_like_any_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("asked").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("base", &offer, "10m"), "AwaitingApproval").await?;
@@ -98,7 +98,7 @@ async fn extends_is_approved_like_any_other(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn extends_ends_together_with_its_base(env: Arc<Env>) -> Outcome {
+async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
     let scene = env.scene("chain").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     for (given, other, told) in [

@@ -28,8 +28,8 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         limits_max_active_per_user,
         limits_max_pending_per_user,
         limits_cooldown,
-        t54_max_identity_age_counts_groups_only_so_long,
-        t51_inv_27_of_a_hundred_at_once_two_are_granted,
+        t54_max_identity_age_limits_the_use_of_groups,
+        t51_inv_27_two_of_a_hundred_concurrent_requests_are_granted,
     ]
 }
 
@@ -135,7 +135,7 @@ async fn limits_cooldown(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t54_max_identity_age_counts_groups_only_so_long(env: Arc<Env>) -> Outcome {
+async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome {
     let scene = env.scene("aged").await?;
     let policy = || limited(automatic(), &json!({"maxIdentityAge": "3s"}));
     let by_group = scene.offer("group", policy(), eligibility("edit")).await?;
@@ -166,7 +166,7 @@ async fn t54_max_identity_age_counts_groups_only_so_long(env: Arc<Env>) -> Outco
     Ok(())
 }
 
-async fn t51_inv_27_of_a_hundred_at_once_two_are_granted(env: Arc<Env>) -> Outcome {
+async fn t51_inv_27_two_of_a_hundred_concurrent_requests_are_granted(env: Arc<Env>) -> Outcome {
     const EACH: usize = 25;
     // On a plane of its own: on a busy machine others would find the door blocked meanwhile.
     let (ground, _permit) = env.own_ground(Value::Null).await?;

@@ -18,10 +18,10 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![t38_a_watch_that_was_opened_goes_on_and_a_new_call_is_refused]
+    test_cases![t38_open_watch_continues_after_the_grant_and_new_calls_are_denied]
 }
 
-async fn t38_a_watch_that_was_opened_goes_on_and_a_new_call_is_refused(env: Arc<Env>) -> Outcome {
+async fn t38_open_watch_continues_after_the_grant_and_new_calls_are_denied(env: Arc<Env>) -> Outcome {
     let scene = env.scene("stream").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("now", &offer, "10s"), "Active").await?;

@@ -17,9 +17,9 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         t17_on_role_change_of_a_namespaced_role,
         t17_on_role_change_of_an_aggregated_cluster_role,
-        f57_a_grant_ends_whose_role_gains_what_outlives_it,
-        t39_accept_risks_is_asked_for_what_outlives_a_grant,
-        t18_accept_risks_is_asked_again_when_a_role_gains_one,
+        f57_grant_ends_when_its_role_gains_a_risk,
+        t39_accept_risks_is_required_for_effects_that_outlast_a_grant,
+        t18_accept_risks_is_required_again_when_a_role_gains_a_risk,
     ]
 }
 
@@ -104,7 +104,7 @@ async fn t17_on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outc
     changed(&scene, &format!("ClusterRole '{AGGREGATED}'")).await
 }
 
-async fn f57_a_grant_ends_whose_role_gains_what_outlives_it(env: Arc<Env>) -> Outcome {
+async fn f57_grant_ends_when_its_role_gains_a_risk(env: Arc<Env>) -> Outcome {
     let scene = env.scene("gains").await?;
     three(&scene, &json!({"kind": "Role", "name": "debug"})).await?;
     let tokens = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}}]"#;
@@ -118,7 +118,7 @@ async fn f57_a_grant_ends_whose_role_gains_what_outlives_it(env: Arc<Env>) -> Ou
     Ok(())
 }
 
-async fn t39_accept_risks_is_asked_for_what_outlives_a_grant(env: Arc<Env>) -> Outcome {
+async fn t39_accept_risks_is_required_for_effects_that_outlast_a_grant(env: Arc<Env>) -> Outcome {
     let scene = env.scene("lasting").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     let name = format!("{}-strong", scene.name);
@@ -165,7 +165,7 @@ async fn t39_accept_risks_is_asked_for_what_outlives_a_grant(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn t18_accept_risks_is_asked_again_when_a_role_gains_one(env: Arc<Env>) -> Outcome {
+async fn t18_accept_risks_is_required_again_when_a_role_gains_a_risk(env: Arc<Env>) -> Outcome {
     let scene = env.scene("gaining").await?;
     let role = |rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": GAINING}, "rules": rules});
     let harmless = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});

@@ -19,10 +19,10 @@ const STALE: &str = "; an earlier approval was for what has changed since and no
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        start_time_gives_nothing_before_and_all_of_it_from_then_on,
-        start_time_is_looked_at_again_when_anything_changes,
-        start_time_can_be_taken_back_and_taken_away,
-        t17_a_role_that_changes_between_approval_and_start_is_asked_about_again,
+        start_time_grants_nothing_before_and_the_full_duration_after,
+        scheduled_request_is_reevaluated_on_changes,
+        scheduled_request_can_be_withdrawn_and_revoked,
+        t17_role_change_between_approval_and_start_requires_new_approval,
     ]
 }
 
@@ -38,7 +38,7 @@ async fn scheduled(scene: &Scene, name: &str, offer: &str) -> Result<Value, Erro
     scene.until_state(name, "Scheduled", SOON).await
 }
 
-async fn start_time_gives_nothing_before_and_all_of_it_from_then_on(env: Arc<Env>) -> Outcome {
+async fn start_time_grants_nothing_before_and_the_full_duration_after(env: Arc<Env>) -> Outcome {
     let scene = env.scene("ahead").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     let start = ahead(14);
@@ -69,7 +69,7 @@ async fn start_time_gives_nothing_before_and_all_of_it_from_then_on(env: Arc<Env
     Ok(())
 }
 
-async fn start_time_is_looked_at_again_when_anything_changes(env: Arc<Env>) -> Outcome {
+async fn scheduled_request_is_reevaluated_on_changes(env: Arc<Env>) -> Outcome {
     let scene = env.scene("again").await?;
     let debug = || {
         let mut debug = eligibility("debug");
@@ -98,7 +98,7 @@ async fn start_time_is_looked_at_again_when_anything_changes(env: Arc<Env>) -> O
     Ok(())
 }
 
-async fn start_time_can_be_taken_back_and_taken_away(env: Arc<Env>) -> Outcome {
+async fn scheduled_request_can_be_withdrawn_and_revoked(env: Arc<Env>) -> Outcome {
     let scene = env.scene("taken").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     for (name, verb, who, state) in
@@ -113,7 +113,7 @@ async fn start_time_can_be_taken_back_and_taken_away(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-async fn t17_a_role_that_changes_between_approval_and_start_is_asked_about_again(env: Arc<Env>) -> Outcome {
+async fn t17_role_change_between_approval_and_start_requires_new_approval(env: Arc<Env>) -> Outcome {
     let scene = env.scene("drifted").await?;
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");

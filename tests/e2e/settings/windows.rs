@@ -17,10 +17,10 @@ use crate::{
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
-        windows_refuse_outside_and_say_when_they_begin,
-        windows_let_in_and_end_a_grant_where_they_are_told_to,
-        windows_hold_for_approvals_too,
-        windows_in_no_time_zone_are_refused_at_the_policy,
+        windows_deny_outside_and_report_the_next_start,
+        windows_admit_and_end_grants,
+        windows_apply_to_approvals,
+        windows_with_an_unknown_time_zone_are_denied,
     ]
 }
 
@@ -32,7 +32,7 @@ pub(super) fn window(from: i64, to: i64) -> Result<(Value, DateTime<Utc>, DateTi
     Ok((json!({"from": clock(from), "to": clock(to), "timeZone": "UTC"}), from, to))
 }
 
-async fn windows_refuse_outside_and_say_when_they_begin(env: Arc<Env>) -> Outcome {
+async fn windows_deny_outside_and_report_the_next_start(env: Arc<Env>) -> Outcome {
     let scene = env.scene("closed").await?;
     let (hours, begins, ends) = window(120, 180)?;
     let offer = scene.offer("view", set(automatic(), &json!({"windows": [hours]})), eligibility("view")).await?;
@@ -49,7 +49,7 @@ async fn windows_refuse_outside_and_say_when_they_begin(env: Arc<Env>) -> Outcom
     comes_to(&scene, "dev", &at(begins), "Scheduled").await.map(drop)
 }
 
-async fn windows_let_in_and_end_a_grant_where_they_are_told_to(env: Arc<Env>) -> Outcome {
+async fn windows_admit_and_end_grants(env: Arc<Env>) -> Outcome {
     let scene = env.scene("open").await?;
     let (hours, _, ends) = window(-60, 20)?;
     let mut ending = hours.clone();
@@ -71,7 +71,7 @@ async fn windows_let_in_and_end_a_grant_where_they_are_told_to(env: Arc<Env>) ->
     )
 }
 
-async fn windows_hold_for_approvals_too(env: Arc<Env>) -> Outcome {
+async fn windows_apply_to_approvals(env: Arc<Env>) -> Outcome {
     let scene = env.scene("late").await?;
     let (closed, begins, _) = window(120, 180)?;
     let offer = scene.offer("view", set(approved_by("leads", 1), &json!({"windows": [closed]})), eligibility("view")).await?;
@@ -91,7 +91,7 @@ async fn windows_hold_for_approvals_too(env: Arc<Env>) -> Outcome {
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
-async fn windows_in_no_time_zone_are_refused_at_the_policy(env: Arc<Env>) -> Outcome {
+async fn windows_with_an_unknown_time_zone_are_denied(env: Arc<Env>) -> Outcome {
     let scene = env.scene("zone").await?;
     for (zone, offered) in [("Europe/Olso", " (did you mean Europe/Oslo?)"), ("Etc/Unknown", ""), ("../etc/passwd", ""), ("CEST", "")] {
         let spec = set(automatic(), &json!({"windows": [{"from": "08:00", "to": "18:00", "timeZone": zone}]}));
