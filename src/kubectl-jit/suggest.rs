@@ -1,4 +1,4 @@
-//! What somebody typed, or what they may have meant.
+//! Finds an eligibility by name, or suggests similar names.
 
 use kube::ResourceExt;
 
@@ -6,10 +6,10 @@ use super::{commands::roles, problem::Problem, session::Session};
 use api::{RoleEligibility, names};
 use domain::{Refusal, eligibility};
 
-/// Most names that are suggested.
+/// The maximum number of suggestions.
 const MOST: usize = 5;
 
-/// The eligibility of this name. No other one is ever taken instead: what somebody may have meant is only said.
+/// The eligibility of this name. A similar name is only suggested, never used instead.
 pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibility, Problem> {
     let name = plain_name(name);
     let found = if names::is_object_name(name) { session.eligibility(name).await? } else { None };
@@ -19,7 +19,7 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     let refusal = eligibility::not_found(name);
     let all = session.eligibilities().await.unwrap_or_default();
     let me = session.me().await?;
-    // What holds in the namespace at hand comes first.
+    // Eligibilities for the current namespace come first.
     let namespace = session.namespaces().into_iter().next().unwrap_or_default();
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         all.iter().filter(|eligibility| roles::is_mine(me, eligibility)).partition(|eligibility| roles::covers(eligibility, &namespace));
@@ -44,24 +44,24 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     Err(Refusal::new(refusal.reason, format!("{first}; {hint}")).into())
 }
 
-/// `name`, `rel/name` and `roleeligibility.jitrbac.dev/name` name the same eligibility, as `-o name` prints it.
+/// The name in `name`, `rel/name` or `roleeligibility.jitrbac.dev/name`, the forms that `-o name` prints.
 #[must_use]
 pub fn plain_name(text: &str) -> &str {
     let kinds = ["rel", "roleeligibility", "roleeligibilities"];
     text.split_once('/').filter(|(kind, _)| kinds.contains(&kind.split('.').next().unwrap_or_default())).map_or(text, |(_, name)| name)
 }
 
-/// True when one of two names is the other one with a letter or two mistyped, left out or swapped.
+/// True if two names differ by one or two mistyped, missing or swapped letters.
 #[must_use]
 pub fn is_near(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.to_lowercase().chars().collect(), other.to_lowercase().chars().collect());
     let shorter = one.len().min(other.len());
     let allowed = if shorter < 4 { 1 } else { 2 };
-    // Names of objects and reasons are short; what is longer is no mistyped name.
+    // A longer text is not a mistyped name.
     shorter > 1 && one.len().max(other.len()) <= 253 && distance(&one, &other) <= allowed
 }
 
-/// The least number of letters to insert, to remove, to replace or to swap with their neighbours.
+/// The edit distance, where swapping two neighbours counts as one.
 fn distance(one: &[char], other: &[char]) -> usize {
     let (mut before, mut last): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=other.len()).collect());
     for (i, left) in one.iter().enumerate() {

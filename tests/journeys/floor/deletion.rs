@@ -29,7 +29,7 @@ pub async fn f58_the_operator_deletes_completed_requests_only(floor: &Floor) -> 
     let delete = async |name: &str| floor.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
     let status = async |state: &str| floor.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
     floor.request("dev", &namespace, "asked").await?;
-    let said = "the operator deletes completed requests only, and asked is none";
+    let said = "the operator may delete completed requests only, and asked is not completed";
     refused("a request that nobody has looked at", delete("asked").await, "requests", said)?;
     for state in ["Pending", "AwaitingApproval", "Scheduled", "Active"] {
         passes(state, status(state).await)?;
@@ -150,7 +150,7 @@ pub async fn t31_a_records_finalizers_go_only_while_it_is_being_deleted(floor: &
     let decided = passes("a decision", floor.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
         let patch = async |who: &str, patch: Value| -> Answer { floor.patch(who, kind, &namespace, name(object), patch).await };
-        let said = "stay as they were created";
+        let said = "are immutable, since they belong to the record";
         passes("finalizers, as only the operator can put them there", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
         if kind == REQUEST {
             completed(floor, &namespace, name(object)).await?;
@@ -184,7 +184,7 @@ pub async fn t52_records_are_deleted_by_those_who_may_purge(floor: &Floor) -> Ou
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
         // The tenant holds every verb in the namespace, and so `purge`; only the whole cluster counts.
         for who in [STAR, TENANT] {
-            let said = "you need the verb purge on";
+            let said = "requires the verb purge on";
             let one = floor.delete(who, kind, &namespace, name(object), &DeleteParams::default()).await;
             refused(&format!("{kind} by {who}"), one, policy, said)?;
             let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };

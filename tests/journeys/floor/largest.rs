@@ -80,7 +80,7 @@ pub async fn f75_no_policy_takes_much_longer_for_the_largest_object(floor: &Floo
     }
     let change = json!({"metadata": {"labels": labels(LABELS, "l-")}});
     let (took, answer) = shortest(async || floor.patch(HOOKS, "ValidatingWebhookConfiguration", "", RELEASE, change.clone()).await).await;
-    refused("a change of a guard", answer, "guards", "you need the verb administer")?;
+    refused("a change of a guard", answer, "guards", "requires the verb administer")?;
     println!("a guard: {took:?}");
     if took > bound {
         faults.push(format!("a change of a guard took {took:?}, a plain object {plain:?}"));
