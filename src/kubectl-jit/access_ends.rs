@@ -1,4 +1,4 @@
-//! Until when a request can still be granted, and notices before and at the end of an access that a command uses.
+//! The latest time at which a request can be granted, and notices before and at the end of the access of `run`.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,25 +19,25 @@ use super::{
 use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, State};
 use domain::{policy, start};
 
-/// How long after the end of its time a request is not given up yet: whoever grants looks at another clock.
+/// How long after its end a request is still waited for: the operator's clock may differ.
 const SLACK: TimeDelta = TimeDelta::seconds(5);
 
-/// The API server's clock, as far as the making of a request told it: this machine's may be wrong.
+/// The API server's clock, known from the creation of a request: the local one may be wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     ahead: TimeDelta,
 }
 
 impl Clock {
-    /// By what the API server's clock said when it made something, and this machine's right after that.
+    /// Sets it from the creation time of an object and the local time directly after that.
     #[must_use]
     pub fn set_by(servers: DateTime<Utc>, own: DateTime<Utc>) -> Self {
         let ahead = own.signed_duration_since(servers);
-        // The one has whole seconds only, and an answer takes its time.
+        // Creation times have whole seconds, and the response takes some time.
         Self { ahead: if ahead.abs() < TimeDelta::seconds(2) { TimeDelta::zero() } else { ahead } }
     }
 
-    /// What time it is there.
+    /// The current time of the API server.
     #[must_use]
     pub fn now(self) -> DateTime<Utc> {
         Utc::now().checked_sub_signed(self.ahead).unwrap_or_else(Utc::now)
@@ -48,8 +48,8 @@ impl Clock {
     }
 }
 
-/// From when on a request cannot be granted any more, as far as that can be known: its time would be up (api rule 3), or the time for
-/// decisions is. None where nobody can say yet.
+/// The time after which a request can no longer be granted: its end would be over (api rule 3), or the approval timeout is. None if it is
+/// not known yet.
 #[must_use]
 pub fn latest_end(
     request: &RoleActivationRequest,
@@ -60,7 +60,7 @@ pub fn latest_end(
     if let Some(awaiting) = &status.awaiting {
         return awaiting.deadline.checked_add_signed(SLACK);
     }
-    // The time of an extension begins where that of another request ends.
+    // The duration of an extension starts at the end of another request.
     if request.spec.base().is_some() || state(request) != State::Pending {
         return None;
     }
@@ -76,9 +76,9 @@ pub fn latest_end(
     begins.checked_add_signed(TimeDelta::from(duration))?.checked_add_signed(SLACK)
 }
 
-/// Tells before the access ends, when it does, and when somebody ends it early; whatever extends it counts. It never returns: the command
-/// that uses the access goes on, and is nobody's to end.
-pub async fn told(session: &Session, program: &str, granted: &RoleActivationRequest, before: Duration, clock: Clock) -> Infallible {
+/// Prints a notice before the access ends and when it ends, including an early end; extensions count. Never returns: the command keeps
+/// running after the end of its access.
+pub async fn notify(session: &Session, program: &str, granted: &RoleActivationRequest, before: Duration, clock: Clock) -> Infallible {
     let mut current = granted.clone();
     let mut warned = before.is_zero();
     let place = granted.namespace().unwrap_or_default();
@@ -103,13 +103,11 @@ pub async fn told(session: &Session, program: &str, granted: &RoleActivationRequ
                 let how = ended
                     .as_ref()
                     .map_or_else(|| "its request was deleted".to_owned(), |ended| words::outcome(ended, &session.screen.times));
-                session.screen.notice(&format!("the access to {role} in {place} has ended ({how}); '{program}' goes on without it"));
+                session.screen.notice(&format!("the access to {role} in {place} has ended ({how}); '{program}' continues without it"));
                 break;
             }
             None if warned => {
-                session
-                    .screen
-                    .notice(&format!("the access to {role} in {place} has ended: its time is up; '{program}' goes on without it"));
+                session.screen.notice(&format!("the access to {role} in {place} has ended (Expired); '{program}' continues without it"));
                 break;
             }
             None => {
@@ -127,7 +125,7 @@ pub async fn told(session: &Session, program: &str, granted: &RoleActivationRequ
     std::future::pending().await
 }
 
-/// Waits until a request is at its end, and shows nothing meanwhile. None where it is not there any more.
+/// Waits without output until a request is completed. None if it was deleted.
 async fn until_over(session: &Session, request: &RoleActivationRequest) -> Option<RoleActivationRequest> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
     let Ok(api) = session.api::<RoleActivationRequest>(&namespace) else { return std::future::pending().await };
@@ -136,7 +134,7 @@ async fn until_over(session: &Session, request: &RoleActivationRequest) -> Optio
         match change {
             Ok(Some(request)) if state(&request).is_terminal() => return Some(request),
             Ok(None) => return None,
-            // Who may not watch it any more learns of its end by the clock.
+            // Without the permission to watch, the clock tells the end.
             Err(error) if follow::refused_for_good(&error).is_some() => break,
             Ok(Some(_)) | Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! An activation and what extends it: one access, recorded in several requests.
+//! Extension chains: an activation and the requests that extend it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use api::{Reason, RoleActivationRequest, State, selectors};
 
-/// Requests of one access, the oldest first, each extending the one before it.
+/// The requests of one access, the oldest first; each extends the previous one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
-    /// The request that it began with.
+    /// The first request.
     pub first: RoleActivationRequest,
-    /// What extends it.
+    /// The requests that extend it.
     pub extensions: Vec<RoleActivationRequest>,
 }
 
 impl Chain {
-    /// The newest request: what can be extended next, and what ends last.
+    /// The newest request: it can be extended next, and it ends last.
     #[must_use]
     pub fn last(&self) -> &RoleActivationRequest {
         self.extensions.last().unwrap_or(&self.first)
@@ -32,26 +32,26 @@ impl Chain {
         std::iter::once(&self.first).chain(&self.extensions)
     }
 
-    /// The request that says how the access ended: the newest that did not end only since another one did.
+    /// The request with the cause of the end: the newest that did not end only because the extended request ended.
     #[must_use]
     pub fn deciding(&self) -> &RoleActivationRequest {
         let followed = |request: &&RoleActivationRequest| reason(request) == Some(Reason::ExtendedRequestEnded);
         self.links().rev().find(|request| !followed(request)).unwrap_or_else(|| self.last())
     }
 
-    /// When the access ends, or would have.
+    /// The planned end of the access.
     #[must_use]
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.links().filter_map(|request| request.status.as_ref()?.expires_at).max()
     }
 
-    /// When the last of it was gone.
+    /// When the last binding was removed.
     #[must_use]
     pub fn ended_at(&self) -> Option<DateTime<Utc>> {
         self.links().filter_map(|request| request.status.as_ref()?.ended_at).max()
     }
 
-    /// How long the access was held, from the first grant until the last binding was gone.
+    /// How long the access was held, from the first grant until the removal of the last binding.
     #[must_use]
     pub fn held(&self) -> Option<TimeDelta> {
         let granted = self.links().filter_map(|request| request.status.as_ref()?.granted_at).min()?;
@@ -67,7 +67,7 @@ fn was_granted(request: &RoleActivationRequest) -> bool {
     request.status.as_ref().is_some_and(|status| status.granted_at.is_some())
 }
 
-/// True where `later` extends `base`. A request that has taken the name of one that was deleted is another one.
+/// True if `later` extends `base`. A new request with the name of a deleted one does not count.
 #[must_use]
 pub fn extends(later: &RoleActivationRequest, base: &RoleActivationRequest) -> bool {
     later.spec.base().is_some_and(|name| name == base.name_any())
@@ -78,7 +78,7 @@ pub fn extends(later: &RoleActivationRequest, base: &RoleActivationRequest) -> b
         && later.uid() != base.uid()
 }
 
-/// These requests as chains, in their order; what was never granted extends nothing.
+/// Groups requests into chains, in their order. A request that was never granted extends nothing.
 #[must_use]
 pub fn folded(requests: &[RoleActivationRequest]) -> Vec<Chain> {
     let place = |request: &RoleActivationRequest, name: String| (request.namespace().unwrap_or_default(), name);
@@ -103,7 +103,7 @@ pub fn folded(requests: &[RoleActivationRequest]) -> Vec<Chain> {
 }
 
 impl Session {
-    /// The requests that extend this one, at once or over others, the oldest first: those that are active, or all that were granted.
+    /// The requests that extend this one directly or indirectly, the oldest first: the active ones, or all granted ones.
     pub async fn extensions_of(&self, request: &RoleActivationRequest, only_active: bool) -> Result<Vec<RoleActivationRequest>, Problem> {
         let scope = Scope::In(vec![request.namespace().unwrap_or_default()]);
         let mut fields = vec![selectors::under_eligibility(&request.spec.eligibility_ref.name)];
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// The active request that ends the access last: this one, or one that extends it. None where none of them is active.
+    /// The active request that ends last: this one, or one that extends it. None if none of them is active.
     pub async fn still_active(&self, request: &RoleActivationRequest) -> Result<Option<RoleActivationRequest>, Problem> {
         if let Some(last) = self.extensions_of(request, true).await?.pop() {
             return Ok(Some(last));

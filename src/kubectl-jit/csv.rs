@@ -1,4 +1,4 @@
-//! Requests as comma-separated values, as RFC 4180 has them, of which no spreadsheet runs anything.
+//! Requests as comma-separated values (RFC 4180) without formulas that a spreadsheet would execute.
 
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
@@ -11,11 +11,11 @@ use super::{
 use api::{RoleActivationRequest, RoleActivationRequestStatus, request::TimelineEntry, text::printable};
 use domain::instant::stamp;
 
-/// The columns. New ones are added behind the others, for who reads them by their position.
+/// The columns. New ones are appended, since programs may read them by position.
 const COLUMNS: &str = "namespace,name,user,eligibility,role,state,reason,requested,granted,expires,ended,approved_by,ticket,justification,\
                        emergency,review,reviewed_by,ended_by,end,comments,extends,groups";
 
-/// The requests, a line each, below a line of titles.
+/// A header and one line per request.
 #[must_use]
 pub fn lines(requests: &[RoleActivationRequest]) -> String {
     let mut lines = vec![COLUMNS.to_owned()];
@@ -58,20 +58,20 @@ fn fields(request: &RoleActivationRequest) -> [String; 22] {
     ]
 }
 
-/// Who or what ended it, and what was said then.
+/// The timeline entry of the end, with its actor and message.
 fn end(status: &RoleActivationRequestStatus) -> Option<&TimelineEntry> {
     let state = status.state.filter(|state| state.is_terminal())?;
     status.timeline.iter().rev().find(|entry| entry.event == state.as_str())
 }
 
-/// A text as one field. Where a spreadsheet would take it, or a part of it, for a formula, it gets a quote before that. Spreadsheets divide
-/// lines at other signs than commas too, by the country that they are set to, and then quotes protect nothing.
+/// A text as one field. A quote is added before each part that a spreadsheet could interpret as a formula. With some locales, spreadsheets
+/// also split lines at other characters than commas, and then the quotes around a field do not protect.
 fn field(text: &str) -> String {
     let text = printable(text);
     let mut safe = String::with_capacity(text.len());
     let mut begins = true;
     for letter in text.chars() {
-        // Full-width and other forms count as what they look like.
+        // Full-width and other forms count as the normalized character.
         let plain = std::iter::once(letter).nfkc().next().unwrap_or(letter);
         if begins && matches!(plain, '=' | '+' | '-' | '@' | '\u{2212}') {
             safe.push('\'');

@@ -1,4 +1,4 @@
-//! Decisions: made for exactly the request that was looked at, and followed until they show.
+//! Creates decisions for exactly the request that was shown, and waits for their effect.
 
 use clap::Args;
 use kube::{Api, ResourceExt, api::PostParams};
@@ -16,7 +16,7 @@ use super::{
 };
 use api::{ActivationDecision, Duration, Reason, RoleActivationRequest, State, Verb, names::PLUGIN_FIELD_MANAGER};
 
-/// How long a decision may take to show before somebody is told that it does not.
+/// How long to wait for the effect of a decision before a warning.
 const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Creates a decision.
@@ -24,7 +24,7 @@ pub async fn create(session: &Session, decision: &ActivationDecision) -> Result<
     send(session, decision, false).await
 }
 
-/// Whether a decision would be accepted, by a server-side dry run: nobody is asked about what is refused afterwards.
+/// Checks with a server-side dry run whether a decision would be accepted, before the user is prompted.
 pub async fn would_be_accepted(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
     send(session, decision, true).await
 }
@@ -38,18 +38,18 @@ async fn send(session: &Session, decision: &ActivationDecision, dry_run: bool) -
     manifest::is_stored_decision(decision, &stored)
 }
 
-/// Creates a decision unless an earlier one has the same effect: then it only remains to wait for that.
+/// Creates a decision. Succeeds as well if an earlier one has completed the request.
 pub async fn create_unless_settled(session: &Session, decision: &ActivationDecision) -> Result<(), Problem> {
     match create(session, decision).await {
         Err(problem) if problem.reason() == Some(Reason::RequestCompleted) => {
-            session.screen.say(&problem.to_string());
+            session.screen.info(&problem.to_string());
             Ok(())
         }
         created => created,
     }
 }
 
-/// Waits until a decision that takes access away is carried out. None, and a warning, where it is not after a while.
+/// Waits until a decision has ended the access. Returns None, after a warning, if it has not within a limit.
 pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> Result<Option<RoleActivationRequest>, Problem> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
     let ended = match follow(session, (&namespace, &name), Some(SHOWS_WITHIN), Goal::Ended, |_, _| ()).await {
@@ -60,36 +60,36 @@ pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> 
         return Ok(Some(ended));
     }
     session.screen.warn(&format!(
-        "the decision on {} is made, and the operator has not carried it out yet: it is still {}; 'kubectl jit check' says more",
+        "the decision on {} is stored, but the operator has not acted on it yet: the request is still {}; 'kubectl jit check' shows more",
         full_name(&ended),
         state(&ended)
     ));
     Ok(None)
 }
 
-/// Tells in a line what a request has become, and how the command ends. What may still grant access is no success: the decision
-/// stands, but a script must not go on as if it were carried out.
-pub fn told(session: &Session, ended: Option<RoleActivationRequest>, done: &str) -> Exit {
-    let Some(ended) = ended else { return Exit::TimedOut };
-    let why = if done == "revoked" && state(&ended) == State::Denied { ", since it was not granted yet" } else { "" };
-    line(session, &format!("{} {done}: {}{why}", full_name(&ended), state(&ended)));
+/// Prints the final state of a request, and returns the exit code. A request that may still grant access is not a success: the decision is
+/// stored, but a script must not continue as if it had taken effect.
+pub fn report(session: &Session, completed: Option<RoleActivationRequest>, verb: Verb) -> Exit {
+    let Some(completed) = completed else { return Exit::TimedOut };
+    let why = if verb == Verb::Revoke && state(&completed) == State::Denied { ", since it was not granted yet" } else { "" };
+    line(session, &format!("{}{why}", words::completed(&completed)));
     Exit::Done
 }
 
-/// True for a request that is at an end already, which is said: there is nothing to take away.
+/// True for a completed request, which is reported: there is no access to end.
 pub fn is_over(session: &Session, request: &RoleActivationRequest) -> bool {
     let over = state(request).is_terminal();
     if over {
-        line(session, &format!("{} is over already: {}", full_name(request), words::outcome(request, &session.screen.times)));
+        line(session, &format!("{} has already completed: {}", full_name(request), words::outcome(request, &session.screen.times)));
     }
     over
 }
 
 fn line(session: &Session, text: &str) {
-    session.screen.data(&session.screen.on_data(text, Paint::Plain));
+    session.screen.data(&session.screen.on_stdout(text, Paint::Plain));
 }
 
-/// For how long a request would be granted: `asked`, or less where somebody whose approval counts has shortened it.
+/// The duration of the grant: `asked`, or less if an approval that counts has shortened it.
 pub async fn shortened(session: &Session, request: &RoleActivationRequest, asked: Option<Duration>) -> Result<Option<Duration>, Problem> {
     let Some(status) = request.status.as_ref().filter(|status| !status.approvals.is_empty()) else { return Ok(asked) };
     let decisions = session.decisions(&request.namespace().unwrap_or_default(), &request.name_any()).await?;
@@ -102,29 +102,29 @@ pub async fn shortened(session: &Session, request: &RoleActivationRequest, asked
     Ok(decisions.iter().filter(counts).filter_map(|decision| decision.spec.duration).chain(asked).min())
 }
 
-/// What saying it twice comes to: the same thing again is done already, and anything else about what is decided is an error.
-pub fn said_before(session: &Session, request: &RoleActivationRequest, problem: Problem) -> Result<Exit, Problem> {
+/// Treats a repeated approval as success; every other denial is an error.
+pub fn repeated(session: &Session, request: &RoleActivationRequest, problem: Problem) -> Result<Exit, Problem> {
     match problem.reason() {
         Some(Reason::AlreadyApproved) => {
-            session.screen.say(&format!("{}: {problem}", full_name(request)));
+            session.screen.info(&format!("{}: {problem}", full_name(request)));
             Ok(Exit::Done)
         }
         _ => Err(problem),
     }
 }
 
-/// Requests, and the word that is said to each of them.
+/// Requests, and the message of the decision on each of them.
 #[derive(Debug, Args)]
-pub struct Word {
+pub struct Targets {
     /// Names of requests, as NAME or NAMESPACE/NAME.
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
-    /// Why, or what was found; the requester reads it, and it is kept.
+    /// The reason or the finding; it is recorded, and the requester can read it.
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
 }
 
-/// What is said beside a decision: as given, or as somebody at a terminal answers. Elsewhere it must be given.
+/// The message of a decision: as given, or prompted for on a terminal. Required elsewhere.
 pub fn message(session: &Session, given: Option<&str>, question: &str) -> Result<String, Problem> {
     match given.map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => Ok(text.to_owned()),
@@ -132,8 +132,8 @@ pub fn message(session: &Session, given: Option<&str>, question: &str) -> Result
     }
 }
 
-/// Decides about each, one after the other. Of several, one about which it fails is told and keeps no other one; the exit code says so.
-/// Who breaks off breaks off with all of them.
+/// Decides on each request, one after the other. With several, a failure is reported and does not stop the others; it sets the exit code.
+/// Cancelling stops all.
 pub async fn about_each(
     session: &Session,
     requests: &[RoleActivationRequest],
@@ -143,7 +143,7 @@ pub async fn about_each(
     for request in requests {
         match decide(request).await {
             Ok(one) => exit = exit.and(one),
-            Err(problem) if requests.len() > 1 && !matches!(problem, Problem::BrokenOff) => {
+            Err(problem) if requests.len() > 1 && !matches!(problem, Problem::Cancelled) => {
                 session.screen.error(&format!("{}: {problem}", full_name(request)));
                 exit = exit.and(problem.exit());
             }
@@ -153,14 +153,14 @@ pub async fn about_each(
     Ok(exit)
 }
 
-/// Several requests by name. Of several, one that is not found is told and keeps no other one; the exit code says so.
+/// Reads several requests by name. With several, a missing one is reported and does not stop the others; it sets the exit code.
 pub async fn each(session: &Session, names: &[String]) -> Result<(Vec<RoleActivationRequest>, Exit), Problem> {
     let namespace = session.namespace()?;
     let (mut found, mut exit) = (Vec::new(), Exit::Done);
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         let (place, name) = placed(name, &namespace);
-        // A name that is given twice is decided about once.
+        // A repeated name is handled once.
         if !seen.insert((place.clone(), name.to_owned())) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Manifests in files, or on standard input.
+//! Manifests in files or on standard input.
 
 use std::{
     io::Read as _,
@@ -19,54 +19,55 @@ use api::{RoleActivationRequest, names::GROUP, text::printable};
 pub struct Document {
     /// The file, or `standard input`.
     pub file: String,
-    /// The number of the document in its file, where there are several.
+    /// The number of the document in its file, if there are several.
     pub number: Option<usize>,
-    /// What it says.
-    pub said: Located,
+    /// The content.
+    pub content: Located,
 }
 
 impl Document {
-    /// Its kind, where it is one of ours.
+    /// The kind, if it belongs to jitrbac.dev.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         let ours = self.text("apiVersion").is_some_and(|version| version.split('/').next() == Some(GROUP));
         self.text("kind").filter(|_| ours)
     }
 
-    /// A text at the top of the object.
+    /// A top-level string field.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
-        self.said.value.get(field).and_then(Value::as_str)
+        self.content.value.get(field).and_then(Value::as_str)
     }
 
-    /// The file, with the line of a field, for messages; the object itself is the field "".
+    /// The file and the line of a field, for messages; the field "" is the object itself.
     #[must_use]
     pub fn place(&self, field: &str) -> String {
-        self.said.line(field).map_or_else(|| self.file.clone(), |line| format!("{}:{line}", self.file))
+        self.content.line(field).map_or_else(|| self.file.clone(), |line| format!("{}:{line}", self.file))
     }
 
-    /// The object as one of its kind.
+    /// The object as its Rust type.
     pub fn typed<K: DeserializeOwned>(&self) -> Result<K, Problem> {
-        serde_json::from_value(self.said.value.clone()).map_err(|error| Problem::Usage(printable(&format!("{}: {error}", self.place("")))))
+        serde_json::from_value(self.content.value.clone())
+            .map_err(|error| Problem::Usage(printable(&format!("{}: {error}", self.place("")))))
     }
 }
 
-/// What was read.
+/// The content of the files.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The objects. A List is what it holds.
+    /// The objects, including the items of Lists.
     pub documents: Vec<Document>,
-    /// What cannot be read as YAML or JSON, a message each.
+    /// The errors of files that are not valid YAML or JSON.
     pub unreadable: Vec<String>,
-    /// Directories in directories that were not looked into.
-    pub left_out: Vec<PathBuf>,
+    /// Subdirectories that were skipped.
+    pub skipped: Vec<PathBuf>,
 }
 
-/// The objects of a file, of all YAML and JSON files of a directory, or of standard input (`-`); of the directories in it too, if
-/// `recursive`.
+/// Reads the objects of a file, of all YAML and JSON files of a directory (with subdirectories if `recursive`), or of standard input
+/// (`-`).
 pub fn read(path: &Path, recursive: bool) -> Result<Contents, Problem> {
     let mut contents = Contents::default();
-    for (file, text) in texts(path, recursive, &mut contents.left_out)? {
+    for (file, text) in texts(path, recursive, &mut contents.skipped)? {
         let all = match yaml::documents(&text) {
             Ok(all) => all,
             Err(why) => {
@@ -75,15 +76,15 @@ pub fn read(path: &Path, recursive: bool) -> Result<Contents, Problem> {
             }
         };
         let several = all.len() > 1;
-        for (number, said) in all.into_iter().enumerate() {
-            let document = |said| Document { file: file.clone(), number: several.then_some(number + 1), said };
-            match said.value.get("items").and_then(Value::as_array) {
+        for (number, content) in all.into_iter().enumerate() {
+            let document = |content| Document { file: file.clone(), number: several.then_some(number + 1), content };
+            match content.value.get("items").and_then(Value::as_array) {
                 Some(items) => {
-                    let parts = items.iter().enumerate().map(|(i, item)| document(said.part(&format!("items[{i}]"), item)));
+                    let parts = items.iter().enumerate().map(|(i, item)| document(content.part(&format!("items[{i}]"), item)));
                     contents.documents.extend(parts);
                 }
-                None if said.value.is_null() => {}
-                None => contents.documents.push(document(said)),
+                None if content.value.is_null() => {}
+                None => contents.documents.push(document(content)),
             }
         }
     }
@@ -111,7 +112,7 @@ fn here(path: &Path, source: std::io::Error) -> Problem {
     Problem::Here { what: format!("cannot read {}", path.display()), source }
 }
 
-fn texts(path: &Path, recursive: bool, left_out: &mut Vec<PathBuf>) -> Result<Vec<(String, String)>, Problem> {
+fn texts(path: &Path, recursive: bool, skipped: &mut Vec<PathBuf>) -> Result<Vec<(String, String)>, Problem> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|source| here(Path::new("standard input"), source))?;
@@ -119,7 +120,7 @@ fn texts(path: &Path, recursive: bool, left_out: &mut Vec<PathBuf>) -> Result<Ve
     }
     let mut files = Vec::new();
     if path.is_dir() {
-        collect(path, recursive, &mut files, left_out)?;
+        collect(path, recursive, &mut files, skipped)?;
         files.sort();
     } else {
         files.push(path.to_owned());
@@ -130,17 +131,17 @@ fn texts(path: &Path, recursive: bool, left_out: &mut Vec<PathBuf>) -> Result<Ve
         .collect()
 }
 
-/// The manifests of a directory. Links to directories are not followed, so that there is an end.
-fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, left_out: &mut Vec<PathBuf>) -> Result<(), Problem> {
+/// Collects the manifests of a directory. Does not follow symbolic links to directories, which could form a loop.
+fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, skipped: &mut Vec<PathBuf>) -> Result<(), Problem> {
     for entry in std::fs::read_dir(directory).map_err(|source| here(directory, source))? {
         let entry = entry.map_err(|source| here(directory, source))?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(|source| here(directory, source))?);
         if !kind.is_dir() {
             files.extend(is_manifest(&path).then_some(path));
         } else if recursive {
-            collect(&path, recursive, files, left_out)?;
+            collect(&path, recursive, files, skipped)?;
         } else {
-            left_out.push(path);
+            skipped.push(path);
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! Which requests a command is about: whose they are, under which eligibility, for which role.
+//! Filters for requests by user, eligibility and role.
 //!
-//! A filter that selects nothing is an error that names what exists: in an incident, a mistyped name must not look like "all is revoked".
+//! A filter that selects nothing is an error that lists what exists: in an incident, a mistyped name must not look like "all is revoked".
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use super::{
 };
 use api::{RoleActivationRequest, eligibility::RoleRef, selectors};
 
-/// Most values that are named where a filter selects nothing.
+/// The maximum number of values in the error of a filter that selects nothing.
 const NAMED: usize = 8;
 
-/// The flags that select requests by what they are for.
+/// The flags that select requests by eligibility and role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct For {
     /// Only requests under this eligibility.
@@ -28,7 +28,7 @@ pub struct For {
     pub role: Option<String>,
 }
 
-/// The flags that select requests by whose they are and by what they are for.
+/// The flags that select requests by user, eligibility and role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Filter {
     /// Only requests of this user.
@@ -44,22 +44,22 @@ impl From<For> for Filter {
     }
 }
 
-/// What is listed, before the filter.
+/// The requests to list, before the filter.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
-    /// Where.
+    /// The namespaces.
     pub scope: &'a Scope,
     /// A field selector.
     pub fields: &'a str,
     /// A label selector.
     pub labels: &'a str,
-    /// Only requests of the person who runs the command.
+    /// Only requests of the current user.
     pub mine: bool,
-    /// What one of them is called, such as `active or pending request`.
+    /// The noun for messages, for example `active or pending request`.
     pub called: &'a str,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug)]
 pub struct Found {
     /// The requests, newest first.
@@ -69,13 +69,13 @@ pub struct Found {
 }
 
 impl Filter {
-    /// True where it selects everything.
+    /// True if no filter is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The requests that are listed and that the filter selects, if `kept` keeps them.
+    /// Lists the requests that match the filter and `kept`.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Filter {
             }
             None => String::new(),
         };
-        // A request that nobody has looked at yet does not say its role; its eligibility does.
+        // A request has no role before the operator has processed it; its eligibility has one.
         let roles = match &self.what.role {
             Some(_) => session.eligibilities().await.unwrap_or_default(),
             None => Vec::new(),
@@ -117,8 +117,8 @@ impl Filter {
             && role.as_deref().is_none_or(|wanted| is_role(wanted, request, roles))
     }
 
-    /// What the filter says, in words.
-    fn in_words(&self) -> String {
+    /// Description of the filter.
+    fn description(&self) -> String {
         let parts = [
             self.of_user.as_ref().map(|user| format!(" of user '{user}'")),
             self.what.eligibility.as_ref().map(|name| format!(" under eligibility '{name}'")),
@@ -127,11 +127,11 @@ impl Filter {
         parts.into_iter().flatten().collect()
     }
 
-    /// The sentence for a filter that selects nothing of `all`.
+    /// The error of a filter that selects none of `all`.
     fn unmatched(&self, listed: &Listed<'_>, all: &[RoleActivationRequest], roles: &BTreeMap<String, RoleRef>) -> String {
         let Listed { called, scope, .. } = listed;
-        let place = scope.in_words();
-        let none = format!("no {called}{}{place}", self.in_words());
+        let place = scope.description();
+        let none = format!("no {called}{}{place}", self.description());
         if all.is_empty() {
             return format!("{none}; there is no {called} at all");
         }
@@ -151,7 +151,7 @@ impl Filter {
         format!("{none}; there are: {}{}", named.join(", "), self.hint(all, roles))
     }
 
-    /// A request by what the filter is about.
+    /// The values of a request for the fields of the filter.
     fn named(&self, request: &RoleActivationRequest, roles: &BTreeMap<String, RoleRef>) -> String {
         let parts = [
             self.of_user.as_ref().map(|_| requester(request).to_owned()),
@@ -161,7 +161,7 @@ impl Filter {
         parts.into_iter().flatten().map(|part| format!("'{part}'")).collect::<Vec<_>>().join(" ")
     }
 
-    /// The other flag, where its kind of name was given.
+    /// Suggests the other flag if the name belongs to it.
     fn hint(&self, all: &[RoleActivationRequest], roles: &BTreeMap<String, RoleRef>) -> String {
         let For { eligibility, role } = &self.what;
         match (eligibility, role) {

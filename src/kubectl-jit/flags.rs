@@ -1,10 +1,10 @@
-//! The flags that every command takes: kubectl's own, and how things are printed.
+//! The flags of every command: those of kubectl, and those for printing.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::screen::{Colour, Manner};
+use super::screen::{Colour, OutputSettings};
 
 const KUBECTL: &str = "Flags of kubectl";
 const PRINTING: &str = "Printing";
@@ -13,7 +13,7 @@ const PRINTING: &str = "Printing";
 #[derive(Clone, Debug, Default, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Flags {
-    /// The kubeconfig file; by default $KUBECONFIG or ~/.kube/config.
+    /// The kubeconfig file; defaults to $KUBECONFIG or ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE", help_heading = KUBECTL)]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
@@ -25,19 +25,19 @@ pub struct Flags {
     /// The user of the kubeconfig.
     #[arg(long, global = true, value_name = "NAME", help_heading = KUBECTL)]
     pub user: Option<String>,
-    /// The namespace; defaults to the context's. Repeat it for several, where a command supports that.
+    /// The namespace; defaults to the context's. Can be repeated where a command supports several.
     #[arg(short, long = "namespace", global = true, value_name = "NAMESPACE", help_heading = KUBECTL)]
     pub namespaces: Vec<String>,
-    /// Act as this user; needs the right to impersonate.
+    /// Act as this user; needs permission to impersonate.
     #[arg(long = "as", global = true, value_name = "USER", help_heading = KUBECTL)]
     pub act_as: Option<String>,
-    /// Act as a member of this group; can be given again.
+    /// Act as a member of this group; can be repeated.
     #[arg(long = "as-group", global = true, value_name = "GROUP", help_heading = KUBECTL)]
     pub act_as_groups: Vec<String>,
     /// Act as the user with this UID.
     #[arg(long = "as-uid", global = true, value_name = "UID", help_heading = KUBECTL)]
     pub act_as_uid: Option<String>,
-    /// Act with this extra of a user, as KEY=VALUE; can be given again, also for several values of a key.
+    /// Act with this extra attribute of a user, as KEY=VALUE; can be repeated, also for several values of a key.
     #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", value_parser = user_extra, help_heading = KUBECTL)]
     pub act_as_extra: Vec<(String, String)>,
     /// Bearer token instead of the kubeconfig's credentials.
@@ -55,41 +55,41 @@ pub struct Flags {
     /// File with the key of the client certificate.
     #[arg(long, global = true, value_name = "FILE", help_heading = KUBECTL)]
     pub client_key: Option<String>,
-    /// Name that the API server's certificate must have.
+    /// Server name to verify in the API server's certificate.
     #[arg(long, global = true, value_name = "NAME", help_heading = KUBECTL)]
     pub tls_server_name: Option<String>,
-    /// Do not check the API server's certificate.
+    /// Do not verify the API server's certificate.
     #[arg(long, global = true, help_heading = KUBECTL)]
     pub insecure_skip_tls_verify: bool,
-    /// How long one call may take, such as 10s; 0: no limit.
+    /// Timeout of one call, for example 10s; 0: no timeout.
     #[arg(long, global = true, value_name = "TIME", default_value = "0", value_parser = request_timeout, help_heading = KUBECTL)]
     pub request_timeout: Duration,
 
     /// Colorize output; honors NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", help_heading = PRINTING)]
     pub color: Colour,
-    /// No colour.
+    /// The same as --color=never.
     #[arg(long, global = true, help_heading = PRINTING)]
     pub no_color: bool,
-    /// Print nothing but data and errors.
+    /// Print only data and errors.
     #[arg(short, long, global = true, help_heading = PRINTING)]
     pub quiet: bool,
-    /// Times in UTC instead of this machine's zone.
+    /// Print times in UTC instead of the local time zone.
     #[arg(long, global = true, help_heading = PRINTING)]
     pub utc: bool,
-    /// Never ask for input; what is missing is an error.
+    /// Never prompt for input; a missing value is an error.
     #[arg(long, global = true, env = "KUBECTL_JIT_NON_INTERACTIVE", value_parser = clap::builder::FalseyValueParser::new(), help_heading = PRINTING)]
     pub non_interactive: bool,
-    /// Tables without the line of titles.
+    /// Print tables without headers.
     #[arg(long, global = true, help_heading = PRINTING)]
     pub no_headers: bool,
 }
 
 impl Flags {
-    /// How things are printed.
+    /// The settings for printing.
     #[must_use]
-    pub const fn manner(&self) -> Manner {
-        Manner {
+    pub const fn output_settings(&self) -> OutputSettings {
+        OutputSettings {
             colour: if self.no_color { Colour::Never } else { self.color },
             quiet: self.quiet,
             silent: self.non_interactive,
@@ -100,10 +100,10 @@ impl Flags {
 }
 
 impl Flags {
-    /// The same flags for a kubectl that is run for the same person.
+    /// The same flags for a kubectl process with the same user.
     #[must_use]
     pub fn for_kubectl(&self) -> Vec<String> {
-        let mut all = self.cluster_and_person();
+        let mut all = self.cluster_and_user();
         let secret = [
             ("--token", &self.token),
             ("--certificate-authority", &self.certificate_authority),
@@ -119,10 +119,10 @@ impl Flags {
         all
     }
 
-    /// Those that say which cluster and which person this is about, for a command that somebody may copy: without them it would be about
-    /// another one. No token.
+    /// The flags that select the cluster and the user, for a command that a user may copy: without them it would use another cluster or
+    /// user. Never includes the token.
     #[must_use]
-    pub fn cluster_and_person(&self) -> Vec<String> {
+    pub fn cluster_and_user(&self) -> Vec<String> {
         let file = self.kubeconfig.as_ref().map(|path| path.display().to_string());
         let mut all: Vec<String> = [
             ("--kubeconfig", &file),
@@ -142,14 +142,14 @@ impl Flags {
     }
 }
 
-/// A word of a command line as a shell takes it.
+/// A word of a command line, quoted for a shell.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./:@%+,".contains(letter);
     if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// In which form data is printed.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// A table.
@@ -161,15 +161,15 @@ pub enum Form {
     Json,
     /// YAML.
     Yaml,
-    /// kind.group/name, a line each.
+    /// kind.group/name, one per line.
     Name,
 }
 
 /// The flag `-o` of commands that print objects.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Output {
-    /// In which form.
-    #[arg(short, long, value_enum, default_value_t = Form::Table, value_name = "FORM")]
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Form::Table, value_name = "FORMAT")]
     pub output: Form,
 }
 
@@ -180,22 +180,22 @@ impl Output {
         self.output == Form::Wide
     }
 
-    /// True for a form that is for people.
+    /// True for a table.
     #[must_use]
     pub fn is_table(self) -> bool {
         matches!(self.output, Form::Table | Form::Wide)
     }
 }
 
-/// An extra of an impersonated user.
+/// An extra attribute of an impersonated user.
 fn user_extra(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE, such as reason=incident".to_owned()),
+        _ => Err("use KEY=VALUE, for example reason=incident".to_owned()),
     }
 }
 
-/// A length of time in Go's syntax, or plain seconds as `--request-timeout` of kubectl takes them.
+/// A duration in Go's syntax, or plain seconds as in kubectl's `--request-timeout`.
 pub fn request_timeout(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(u64::from(seconds)));
@@ -203,7 +203,7 @@ pub fn request_timeout(text: &str) -> Result<Duration, String> {
     patience(text)
 }
 
-/// How long something is waited for.
+/// A waiting time.
 pub fn patience(text: &str) -> Result<Duration, String> {
     text.parse::<api::Duration>().map(|length| Duration::from_secs(u64::from(length.as_secs()))).map_err(|error| error.to_string())
 }
@@ -213,10 +213,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_to_copy_is_about_the_same_cluster_and_person_and_holds_no_token() {
+    fn a_command_to_copy_is_about_the_same_cluster_and_user_and_holds_no_token() {
         let some = |text: &str| Some(text.to_owned());
         let flags = Flags { context: some("prod eu"), act_as: some("ann"), token: some("secret"), ..Flags::default() };
-        let words: Vec<String> = flags.cluster_and_person().iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> = flags.cluster_and_user().iter().map(|word| quoted(word)).collect();
         assert_eq!(words, ["'--context=prod eu'", "--as=ann"]);
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert!(flags.for_kubectl().contains(&"--token=secret".to_owned()));
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(user_extra("a="), Ok(("a".to_owned(), String::new())));
         assert!(user_extra("a").is_err() && user_extra("=b").is_err());
         let flags = Flags { act_as_extra: vec![("a".to_owned(), "b c".to_owned())], ..Flags::default() };
-        assert_eq!(flags.cluster_and_person(), ["--as-user-extra=a=b c"]);
+        assert_eq!(flags.cluster_and_user(), ["--as-user-extra=a=b c"]);
     }
 
     #[test]

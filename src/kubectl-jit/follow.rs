@@ -1,4 +1,4 @@
-//! Waiting for a request to come to something, with what happens meanwhile in one line that changes.
+//! Waits for a state of a request, and shows the progress in one line.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ use super::{
 use api::{RoleActivationRequest, State};
 use kube_io::errors::one_line;
 
-/// Follows a request until `goal`, and returns it as it was then. `seen` hears of it whenever it has changed.
+/// Follows a request until `goal` is reached, and returns it. Calls `seen` after each change.
 ///
 /// # Errors
 ///
-/// It took longer than `limit`, it was deleted, or the API server says no. A watch that breaks off goes on by itself.
+/// `limit` is exceeded, the request was deleted, or the API server denies the watch. An interrupted watch is retried.
 pub async fn follow(
     session: &Session,
     place: (&str, &str),
@@ -37,7 +37,7 @@ pub async fn follow(
     follow_until(session, place, limit, (words::goal(goal), |request| goal.reached(state(request))), seen).await
 }
 
-/// The same until something else holds, which is said in words for who waits in vain.
+/// The same until a condition holds. `what` describes it in the error of a timeout.
 pub async fn follow_until(
     session: &Session,
     (namespace, name): (&str, &str),
@@ -51,7 +51,7 @@ pub async fn follow_until(
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<RoleActivationRequest> = None;
-    // Since when the API server has not answered.
+    // Set while the API server does not answer.
     let mut silent = None;
     let over = tokio::time::sleep(limit.unwrap_or(Duration::MAX));
     tokio::pin!(over);
@@ -70,7 +70,7 @@ pub async fn follow_until(
                     }
                     last = Some(request);
                 }
-                Some(Ok(None)) => return Err(Problem::Absent(format!("request '{namespace}/{name}' is not there any more: somebody deleted it"))),
+                Some(Ok(None)) => return Err(Problem::Absent(format!("request '{namespace}/{name}' no longer exists: it was deleted"))),
                 Some(Err(error)) => {
                     refused_for_good(&error).map_or(Ok(()), Err)?;
                     interrupted(&session.screen, &mut silent, &error);
@@ -89,8 +89,8 @@ pub async fn follow_until(
                 session.screen.clear();
                 let found = last.as_ref().map(state).unwrap_or_default();
                 let why = last.as_ref().map(words::message).filter(|why| found == State::Pending && !why.is_empty()).map(|why| format!(" ({why})")).unwrap_or_default();
-                // Nobody but the operator can bring it further then.
-                let hint = if found == State::Pending { "; 'kubectl jit check' says whether jit-rbac works" } else { "" };
+                // Only the operator can change this state.
+                let hint = if found == State::Pending { "; 'kubectl jit check' shows whether jit-rbac is healthy" } else { "" };
                 let limit = limit.unwrap_or_default();
                 return Err(Problem::TimedOut(format!(
                     "request '{namespace}/{name}' is not {what} after {}s: it is still {found}{why}{hint}",
@@ -101,15 +101,15 @@ pub async fn follow_until(
     }
 }
 
-/// Says once, and again only after it has answered, that the API server does not: who waits must not believe that nothing happens.
+/// Warns once for each interruption: the user must not believe that nothing has changed.
 pub fn interrupted(screen: &Screen, silent: &mut Option<Instant>, error: &watcher::Error) {
     if silent.is_none() {
         *silent = Some(Instant::now());
-        screen.warn(&format!("the API server does not say what happens, and is asked again and again: {}", why(error)));
+        screen.warn(&format!("lost connection to the API server, retrying: {}", why(error)));
     }
 }
 
-/// Why a watch is interrupted, on one line and without secrets.
+/// The cause of an interrupted watch, on one line and without secrets.
 fn why(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error) => format!("cannot list: {}", one_line(error)),
@@ -120,7 +120,7 @@ fn why(error: &watcher::Error) -> String {
     }
 }
 
-/// What no other attempt changes.
+/// The error of a watch for which a retry is useless.
 pub fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
     let no = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
@@ -131,17 +131,17 @@ pub fn refused_for_good(error: &watcher::Error) -> Option<Problem> {
     no.then(|| Problem::Forbidden(format!("cannot watch requests: {}", why(error))))
 }
 
-/// One line for a state that a request has come to, as it stands below `activate` and `wait`.
-pub fn told(screen: &Screen, request: &RoleActivationRequest) {
-    told_of(screen, request, "");
+/// Prints the state of a request, below `activate` and `wait`.
+pub fn report(screen: &Screen, request: &RoleActivationRequest) {
+    report_as(screen, request, "");
 }
 
-/// The same where several are waited for: it says of which.
-pub fn told_of_several(screen: &Screen, request: &RoleActivationRequest) {
-    told_of(screen, request, &format!("{}: ", full_name(request)));
+/// The same with the name of the request, for several requests.
+pub fn report_named(screen: &Screen, request: &RoleActivationRequest) {
+    report_as(screen, request, &format!("{}: ", full_name(request)));
 }
 
-fn told_of(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
+fn report_as(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
     let Some(status) = &request.status else { return };
     let (mark, paint) = words::mark(state(request));
     let line = match state(request) {
@@ -155,43 +155,43 @@ fn told_of(screen: &Screen, request: &RoleActivationRequest, whose: &str) {
         format!("  ✔ {whose}approved by {}{comment}", approval.approver)
     });
     for approval in approvals {
-        let approval = screen.beside(&approval, Paint::Good);
-        screen.say(&approval);
+        let approval = screen.on_stderr(&approval, Paint::Good);
+        screen.info(&approval);
     }
-    let line = screen.beside(&line, paint);
-    screen.say(&line);
+    let line = screen.on_stderr(&line, paint);
+    screen.info(&line);
 }
 
-/// How a shell ends what Ctrl-C has ended.
+/// The exit code of a shell for a command that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
-/// Says what remains where somebody waits no longer: the requests stay, and approvers go on being asked.
-pub async fn broken_off(session: &Session, requests: &[RoleActivationRequest]) -> Exit {
+/// Prints the requests that remain after the user stopped waiting: they are not withdrawn.
+pub async fn cancelled(session: &Session, requests: &[RoleActivationRequest]) -> Exit {
     session.screen.clear();
     for request in requests {
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let now = tokio::select! {
             now = session.request(&namespace, &name) => now.unwrap_or_else(|_| request.clone()),
-            // Whoever says it twice does not wait for an answer.
+            // The second Ctrl-C ends the command at once.
             _ = tokio::signal::ctrl_c() => request.clone(),
         };
         let what = if state(&now) == State::Active { "deactivate it" } else { "withdraw it" };
         let line = format!("{} is still {}; to {what}: kubectl jit deactivate {name} -n {namespace}", full_name(&now), state(&now));
         let over = format!("{} has ended: {}", full_name(&now), words::outcome(&now, &session.screen.times));
-        session.screen.say(if state(&now).is_terminal() { &over } else { &line });
+        session.screen.info(if state(&now).is_terminal() { &over } else { &line });
     }
     Exit::Of(INTERRUPTED)
 }
 
-/// What a request came to, in a line.
+/// Prints the outcome of a request.
 pub fn result(session: &Session, request: &RoleActivationRequest) {
     let screen = &session.screen;
     let (mark, paint) = words::mark(state(request));
-    let line = screen.beside(&format!("{mark} {}: {}", full_name(request), words::outcome(request, &screen.times)), paint);
-    screen.say(&line);
+    let line = screen.on_stderr(&format!("{mark} {}: {}", full_name(request), words::outcome(request, &screen.times)), paint);
+    screen.info(&line);
 }
 
-/// The same, and the one command that comes next.
+/// The same with the next command.
 pub fn outcome(session: &Session, request: &RoleActivationRequest) {
     result(session, request);
     if let Some(next) = words::next(request) {

@@ -1,9 +1,12 @@
-//! `kubectl jit`: the way people use it.
+//! `kubectl jit`: the kubectl plugin.
 //!
-//! It uses what the API gives everybody: whatever it does, plain kubectl can do too. Rules are those of [`domain`], calls of the API server
-//! those of [`kube_io`]. It has nothing of the operator.
+//! It uses only the public API: plain kubectl can do the same. The rules are in [`domain`], calls to the API server in [`kube_io`]. It
+//! contains nothing of the operator.
 
-#![allow(clippy::doc_markdown, reason = "what stands at commands and flags is printed as their help, where backticks would be letters")]
+#![allow(
+    clippy::doc_markdown,
+    reason = "doc comments of commands and flags are printed as help, where backticks would be printed as they are"
+)]
 
 mod access_ends;
 mod chains;
@@ -97,23 +100,23 @@ enum Command {
     },
 }
 
-/// What clap knows of the commands.
+/// The definition of all commands.
 #[must_use]
 pub fn command() -> clap::Command {
     let mut command = Cli::command();
-    // Usage lines and names of the subcommands are made by it.
+    // Sets the usage lines and names of the subcommands.
     command.build();
     command
 }
 
-/// The flags in a command line that is not complete yet.
+/// The flags in an incomplete command line.
 fn flags_in(words: &[String]) -> Flags {
     let all = std::iter::once("kubectl-jit").chain(words.iter().map(String::as_str));
     let matches = Cli::command().ignore_errors(true).try_get_matches_from(all);
     matches.ok().and_then(|matches| Flags::from_arg_matches(&matches).ok()).unwrap_or_default()
 }
 
-/// The words that are to be completed. All of them: flags among them are about those words, and not about completion.
+/// The words to complete, including flags: those belong to the words, not to the completion command.
 fn completing() -> Option<Cli> {
     let mut args = std::env::args_os().skip(1);
     args.next().filter(|first| first == "__complete")?;
@@ -133,9 +136,9 @@ pub fn main() -> ExitCode {
             return if asked { Exit::Done } else { Exit::Usage }.into();
         }
     };
-    // A provider that is installed already is as good.
+    // A provider that is already installed is sufficient.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let screen = Screen::new(cli.flags.manner());
+    let screen = Screen::new(cli.flags.output_settings());
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -143,20 +146,20 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(carry_out(cli, screen));
-    // Nobody waits for a credential plugin that took too long.
+    let exit = runtime.block_on(run_command(cli, screen));
+    // Does not wait for a credential plugin that took too long.
     runtime.shutdown_background();
     exit.into()
 }
 
-async fn carry_out(cli: Cli, screen: Screen) -> Exit {
-    let beside = Screen::new(cli.flags.manner());
+async fn run_command(cli: Cli, screen: Screen) -> Exit {
+    let errors = Screen::new(cli.flags.output_settings());
     match Box::pin(dispatch(cli, screen)).await {
         Ok(exit) => exit,
         Err(problem) => {
-            beside.error(&problem.to_string());
+            errors.error(&problem.to_string());
             if let Some(reason) = problem.reason() {
-                beside.say(&beside.beside(&format!("  {}", explain::hint(reason)), paint::Paint::Dim));
+                errors.info(&errors.on_stderr(&format!("  {}", explain::hint(reason)), paint::Paint::Dim));
             }
             problem.exit()
         }
@@ -165,7 +168,7 @@ async fn carry_out(cli: Cli, screen: Screen) -> Exit {
 
 async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
     let Cli { flags, command } = cli;
-    // What needs no cluster asks none.
+    // Commands that need no cluster run without a session.
     let command = match command {
         Command::Lint(options) => return lint::run(&options, &screen),
         Command::Explain(options) => return explain::run(&options, &screen),
@@ -183,12 +186,12 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
         other => other,
     };
     let mut session = Session::open(flags, screen).await?;
-    let ended = play(command, &mut session).await;
+    let ended = execute(command, &mut session).await;
     let printed = session.screen.end();
     ended.and_then(|exit| printed.map(|()| exit))
 }
 
-async fn play(command: Command, session: &mut Session) -> Result<Exit, Problem> {
+async fn execute(command: Command, session: &mut Session) -> Result<Exit, Problem> {
     match command {
         Command::Roles(options) => roles::run(&options, session).await,
         Command::Describe(options) => describe::run(&options, session).await,
@@ -211,7 +214,7 @@ async fn play(command: Command, session: &mut Session) -> Result<Exit, Problem> 
         Command::Unblock(options) => unblock::run(&options, session).await,
         Command::Check(options) => check::run(&options, session).await,
         Command::Version(options) => version::run(&options, session).await,
-        // Done above.
+        // Handled by `dispatch`.
         Command::Lint(_) | Command::Explain(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
     }
 }

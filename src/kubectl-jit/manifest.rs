@@ -1,4 +1,4 @@
-//! The objects that commands create.
+//! The requests and decisions that commands create.
 
 use clap::Args;
 use kube::core::ObjectMeta;
@@ -13,16 +13,16 @@ use api::{
     text::{LineError, printable},
 };
 
-/// Longest beginning of a generated name: the API server adds five letters and cuts what is longer than 63.
+/// The maximum length of generateName: the API server appends five letters and limits the name to 63.
 const MAX_GENERATED: usize = 58;
 
-/// The flags with which a person says what he wants, besides what and where.
+/// The flags for the content of a request, except eligibility and namespace.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Asked {
-    /// For how long at most, such as 45m or 1h30m; by default as the eligibility says.
+pub struct RequestFlags {
+    /// Duration, for example 45m or 1h30m; defaults to that of the eligibility.
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<Duration>,
-    /// Why: the justification that approvers and auditors read.
+    /// The justification, for approvers and auditors.
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// The ticket, as NUMBER or SYSTEM:NUMBER.
@@ -33,39 +33,39 @@ pub struct Asked {
     pub emergency: bool,
 }
 
-impl Asked {
-    /// The same, with the start that was asked for.
+impl RequestFlags {
+    /// The values of the flags with the requested start.
     #[must_use]
-    pub fn said(&self, start: Option<chrono::DateTime<chrono::Utc>>) -> Said {
+    pub fn values(&self, start: Option<chrono::DateTime<chrono::Utc>>) -> RequestValues {
         let Self { duration, reason, ticket, emergency } = self.clone();
-        Said { duration, reason, ticket, start, emergency }
+        RequestValues { duration, reason, ticket, start, emergency }
     }
 }
 
-/// What a person says when he asks for something, besides what and where.
+/// The content of a request, except eligibility and namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    /// For how long.
+pub struct RequestValues {
+    /// The duration.
     pub duration: Option<Duration>,
-    /// Why.
+    /// The justification.
     pub reason: Option<String>,
     /// The ticket, as `NUMBER` or `SYSTEM:NUMBER`.
     pub ticket: Option<String>,
-    /// From when on.
+    /// The requested start.
     pub start: Option<chrono::DateTime<chrono::Utc>>,
     /// Whether it is an emergency.
     pub emergency: bool,
 }
 
-/// A request for an eligibility by `who`, who only appears in its name.
-pub fn request(eligibility: &str, namespace: &str, who: &str, said: &Said) -> Result<RoleActivationRequest, Problem> {
+/// A request for an eligibility. `who` is only part of its name.
+pub fn request(eligibility: &str, namespace: &str, who: &str, values: &RequestValues) -> Result<RoleActivationRequest, Problem> {
     let spec = RoleActivationRequestSpec {
         eligibility_ref: NameRef { name: eligibility.to_owned() },
-        duration: said.duration,
-        start_time: said.start,
-        emergency: said.emergency,
-        justification: said.reason.as_deref().map(|reason| line("the reason", reason)).transpose()?,
-        ticket: said.ticket.as_deref().map(ticket).transpose()?,
+        duration: values.duration,
+        start_time: values.start,
+        emergency: values.emergency,
+        justification: values.reason.as_deref().map(|reason| line("the reason", reason)).transpose()?,
+        ticket: values.ticket.as_deref().map(ticket).transpose()?,
         ..RoleActivationRequestSpec::default()
     };
     Ok(named(spec, namespace, &generated(eligibility, who)))
@@ -78,10 +78,10 @@ pub fn named(spec: RoleActivationRequestSpec, namespace: &str, beginning: &str) 
     RoleActivationRequest { metadata, spec, status: None }
 }
 
-/// The beginning of the name of a request: eligibility and person, as far as names can hold them.
+/// The generateName of a request: eligibility and user, as far as a name can contain them.
 #[must_use]
 pub fn generated(eligibility: &str, who: &str) -> String {
-    // Of `oidc:ann@example.org` and `system:serviceaccount:a:b` the part that people would say.
+    // The short name in `oidc:ann@example.org` or `system:serviceaccount:a:b`.
     let short = who.rsplit([':', '#']).next().unwrap_or_default().split('@').next().unwrap_or_default();
     let plain = |text: &str| -> String {
         let letters: String = text.to_lowercase().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
@@ -103,7 +103,7 @@ pub fn decision(request: &RoleActivationRequest, verb: Verb, comment: Option<&st
         ..ObjectMeta::default()
     };
     let spec = ActivationDecisionSpec {
-        // The UID of what was looked at: a decision is never for another request that has the name by then (T3).
+        // The UID of the shown request: a decision must not apply to a later request with the same name (T3).
         request_ref: RequestRef { name, uid: request.metadata.uid.clone(), requester: None },
         decision: verb,
         digest: None,
@@ -114,8 +114,8 @@ pub fn decision(request: &RoleActivationRequest, verb: Verb, comment: Option<&st
     Ok(ActivationDecision { metadata, spec })
 }
 
-/// The complaint about a request that was stored otherwise than it was sent. Whatever changes objects at admission may change what somebody
-/// says in his name, and no policy of the API server can see that (T1); who sent it can.
+/// Checks that a request was stored as it was sent. A mutating webhook could change what a user writes in their own name; no admission
+/// policy can detect that (T1), but the sender can.
 pub fn is_stored(sent: &RoleActivationRequest, stored: &RoleActivationRequest) -> Result<(), Problem> {
     let unstamped = RoleActivationRequestSpec { requester: sent.spec.requester.clone(), ..stored.spec.clone() };
     same("request", &stored.metadata, &sent.spec, &unstamped)
@@ -140,8 +140,8 @@ fn same<S: PartialEq + Serialize>(what: &str, meta: &ObjectMeta, sent: &S, store
     let changed = names.iter().flat_map(|members| members.keys()).find(|name| member(sent, name) != member(stored, name));
     let changed = changed.cloned().unwrap_or_default();
     Err(Problem::Api(printable(&format!(
-        "the cluster has stored another {what} than was sent, '{}/{}': spec.{changed} is {}, and {} was sent. Something changes what people \
-         say in their names: take it back at once and tell an admin",
+        "the cluster stored a different {what} than was sent, '{}/{}': spec.{changed} is {}, but {} was sent; something modifies objects at \
+         admission: withdraw it at once and tell an admin",
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
         member(stored, &changed),
@@ -149,7 +149,7 @@ fn same<S: PartialEq + Serialize>(what: &str, meta: &ObjectMeta, sent: &S, store
     ))))
 }
 
-/// A text that people write, as the API takes it. Line breaks and tabs, which come with what is pasted, become blanks.
+/// A text of a user as the API accepts it. Line breaks and tabs of pasted text become blanks.
 pub fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Problem> {
     let parts: Vec<&str> = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
     let text = if parts.len() > 1 { parts.join(" ") } else { text.trim_matches(['\n', '\r', '\t']).to_owned() };
@@ -200,14 +200,14 @@ mod tests {
 
     #[test]
     fn t01_what_is_stored_otherwise_than_it_was_sent_is_told() {
-        let said = Said { duration: Some("1h".parse().unwrap()), ..Said::default() };
+        let said = RequestValues { duration: Some("1h".parse().unwrap()), ..RequestValues::default() };
         let sent = request("edit", "shop", "ann", &said).unwrap();
         let mut stored = sent.clone();
         (stored.metadata.name, stored.spec.requester) = (Some("edit-ann-1".to_owned()), Some(api::Stamp::default()));
         assert!(is_stored(&sent, &stored).is_ok(), "the stamp is not ours to say");
         stored.spec.duration = Some("8h".parse().unwrap());
         assert!(is_stored(&sent, &stored).unwrap_err().to_string().starts_with(
-            "the cluster has stored another request than was sent, 'shop/edit-ann-1': spec.duration is \"8h\", and \"1h\" was sent."
+            "the cluster stored a different request than was sent, 'shop/edit-ann-1': spec.duration is \"8h\", but \"1h\" was sent;"
         ));
         let sent = decision(&stored, Verb::Deny, Some("no")).unwrap();
         let mut stored = sent.clone();

@@ -1,4 +1,4 @@
-//! Objects as data: JSON, YAML, names.
+//! Objects as JSON, YAML or names.
 
 use kube::Resource;
 use serde::Serialize;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::{flags::Form, problem::Problem, screen::Screen};
 use api::text::is_forbidden;
 
-/// Prints what a command lists in a form for programs, always as a List, as kubectl does; false in a form for people, which each command
-/// makes itself.
+/// Prints listed objects in a machine-readable format, always as a List, as kubectl does. Returns false for a table, which each command
+/// prints itself.
 pub fn listed<K>(screen: &Screen, objects: &[K], form: Form) -> Result<bool, Problem>
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
     let text = match form {
-        // Nothing has no name, not an empty one.
+        // An empty list prints no line.
         Form::Name if objects.is_empty() => return Ok(true),
         Form::Name => printed(objects, form)?,
         _ => data(&list(&values_of(objects)?), form)?,
@@ -25,7 +25,7 @@ where
     Ok(text.is_some())
 }
 
-/// What a command has made, in a form for programs; none in a form for people. One object stands by itself, several in a List.
+/// Created objects in a machine-readable format; none for a table. One object is printed alone, several in a List.
 pub fn printed<K>(objects: &[K], form: Form) -> Result<Option<String>, Problem>
 where
     K: Resource<DynamicType = ()> + Serialize,
@@ -39,7 +39,7 @@ where
     }
 }
 
-/// One object in a form for programs.
+/// One object in a machine-readable format.
 pub fn printed_one<K>(object: &K, form: Form) -> Result<Option<String>, Problem>
 where
     K: Resource<DynamicType = ()> + Serialize,
@@ -47,12 +47,12 @@ where
     if form == Form::Name { Ok(Some(name_of(object))) } else { data(&value_of(object)?, form) }
 }
 
-/// A value as JSON or YAML; none in a form for people.
+/// A value as JSON or YAML; none for a table.
 pub fn data(value: &Value, form: Form) -> Result<Option<String>, Problem> {
     let broken = |error: &dyn std::fmt::Display| Problem::Api(format!("cannot print it: {error}"));
     match form {
         Form::Table | Form::Wide | Form::Name => Ok(None),
-        // What would move the cursor is escaped in JSON, which is YAML too.
+        // JSON, which is valid YAML, escapes control characters.
         Form::Yaml if !holds_forbidden(value) => {
             serde_saphyr::to_string(value).map(|text| Some(text.trim_end().to_owned())).map_err(|error| broken(&error))
         }
@@ -73,7 +73,7 @@ fn value_of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Val
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    // Lists leave them out of their items.
+    // Items of a list have neither.
     if let Some(object) = value.as_object_mut() {
         object.insert("apiVersion".to_owned(), K::api_version(&()).into());
         object.insert("kind".to_owned(), K::kind(&()).into());
@@ -97,7 +97,7 @@ fn holds_forbidden(value: &Value) -> bool {
     }
 }
 
-/// JSON with every character that a terminal would obey as an escape; outside of texts JSON has only line breaks and blanks (T13).
+/// JSON with escaped control characters; outside of strings JSON has only line breaks and blanks (T13).
 fn escaped(json: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(json.len());

@@ -1,21 +1,21 @@
-//! Colour: what is meant, not which one.
+//! Colours by meaning.
 
 use clap::builder::styling::{AnsiColor, Style};
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// Nothing.
+    /// No meaning.
     Plain,
-    /// It is as it should be.
+    /// As expected.
     Good,
-    /// It waits for somebody.
+    /// Waiting.
     Waits,
-    /// It is refused, taken away or dangerous.
+    /// Denied, revoked or dangerous.
     Bad,
-    /// It is over or beside the point.
+    /// Completed or secondary.
     Dim,
-    /// It is what this is about.
+    /// Emphasized.
     Strong,
 }
 
@@ -32,7 +32,7 @@ impl Paint {
     }
 }
 
-/// A text in a colour, where there is colour.
+/// A text in a colour, if colour is used.
 #[must_use]
 pub fn painted(text: &str, paint: Paint, colour: bool) -> String {
     if !colour || paint == Paint::Plain || text.is_empty() {

@@ -1,4 +1,4 @@
-//! How a command ends: exit codes, and what is said when something goes wrong.
+//! Exit codes and errors of commands.
 
 use std::process::ExitCode;
 
@@ -8,40 +8,40 @@ use api::{Reason, State, names::GROUP, text::printable};
 use domain::Refusal;
 use kube_io::errors::one_line;
 
-/// What a script can tell from how the plugin ended.
+/// The exit codes, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It is done.
+    /// Success.
     Done,
-    /// Something failed that is nobody's "no".
+    /// A failure that is not a denial.
     Failed,
-    /// The command line cannot be understood, or lacks something.
+    /// An invalid command line, or a required value is missing.
     Usage,
-    /// Somebody said no, or took it away.
+    /// Denied by an approver, or revoked.
     Denied,
-    /// What was waited for did not happen in time.
+    /// The expected state was not reached in time.
     TimedOut,
-    /// Not eligible, or a rule refuses it.
+    /// Not eligible, or denied by a rule.
     Refused,
-    /// It ended, was taken back or expired before it could be used.
+    /// Expired, withdrawn or timed out before it could be used.
     Over,
-    /// How the command of `run` ended.
+    /// The exit code of the command of `run`.
     Of(u8),
 }
 
 impl Exit {
-    /// The number of each, in the order in which documentation lists them.
+    /// All exit codes with their meaning, in the order of the documentation.
     pub const ALL: [(Self, &'static str); 7] = [
         (Self::Done, "done"),
-        (Self::Failed, "an error: the cluster cannot be reached, or something unexpected"),
-        (Self::Usage, "the command line cannot be understood, or lacks something"),
+        (Self::Failed, "an error: the cluster cannot be reached, or an unexpected failure"),
+        (Self::Usage, "invalid command line, or a required value is missing"),
         (Self::Denied, "denied by an approver, or revoked"),
-        (Self::TimedOut, "what was waited for did not happen within --timeout"),
-        (Self::Refused, "not eligible, or a rule refuses it"),
-        (Self::Over, "it ended, was taken back, or nobody decided in time, before it could be used"),
+        (Self::TimedOut, "the expected state was not reached within --timeout"),
+        (Self::Refused, "not eligible, or denied by a rule"),
+        (Self::Over, "the request expired, was withdrawn or timed out before it could be used"),
     ];
 
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -56,13 +56,13 @@ impl Exit {
         }
     }
 
-    /// The worse of two, for commands about several things: what a script must look at first wins.
+    /// Combines the codes of a command about several objects: the first failure wins.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         if self == Self::Done { other } else { self }
     }
 
-    /// What it means for somebody who wants to use a request that this is where it stands.
+    /// The exit code for a requester who wants to use a request in this state.
     #[must_use]
     pub const fn of_state(state: State, reason: Option<Reason>) -> Self {
         match (state, reason) {
@@ -81,49 +81,49 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command could not do what it should.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The command line lacks something, or says two things at once.
+    /// The command line is incomplete or contradictory.
     #[error("{0}")]
     Usage(String),
-    /// A rule says no; the reason is none where another admission policy said so.
+    /// Denied by a rule. There is no reason if another admission policy denied it.
     #[error("{}", refused(*.reason, .message))]
     Refused {
-        /// The rule.
+        /// The reason.
         reason: Option<Reason>,
-        /// The sentence.
+        /// The message.
         message: String,
     },
-    /// RBAC says no: the person may not even ask.
+    /// Denied by RBAC.
     #[error("{0}")]
     Forbidden(String),
-    /// There is no such thing.
+    /// The object does not exist.
     #[error("{0}")]
     Absent(String),
-    /// No kubeconfig that can be used.
+    /// There is no usable kubeconfig.
     #[error("cannot use the kubeconfig: {0}")]
     Kubeconfig(String),
-    /// The credential plugin gave no credential.
+    /// The credential plugin returned no credential.
     #[error("cannot sign in: {0}")]
     SignIn(String),
-    /// The API server cannot be reached, or answers with an error.
+    /// The API server cannot be reached, or it returned an error.
     #[error("{0}")]
     Api(String),
-    /// A file or a process of this machine.
+    /// A failure of a local file or process.
     #[error("{what}: {source}")]
     Here {
-        /// What was done.
+        /// The failed operation.
         what: String,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Nothing happened within the time that was given.
+    /// The timeout was reached.
     #[error("{0}")]
     TimedOut(String),
-    /// The person broke off.
-    #[error("broken off")]
-    BrokenOff,
+    /// The user cancelled the command.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 fn refused(reason: Option<Reason>, message: &str) -> String {
@@ -131,7 +131,7 @@ fn refused(reason: Option<Reason>, message: &str) -> String {
 }
 
 impl Problem {
-    /// How the process ends with it.
+    /// The exit code of the error.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
@@ -144,11 +144,11 @@ impl Problem {
             | Self::SignIn(_)
             | Self::Api(_)
             | Self::Here { .. }
-            | Self::BrokenOff => Exit::Failed,
+            | Self::Cancelled => Exit::Failed,
         }
     }
 
-    /// The rule that says no, if one does.
+    /// The reason of a denial.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
@@ -157,7 +157,7 @@ impl Problem {
         }
     }
 
-    /// What an answer of the API server comes to; `what` was tried, such as `list requests`.
+    /// Converts an error of the API server. `what` is the attempted operation, for example `list requests`.
     #[must_use]
     pub fn of(what: &str, error: &kube::Error) -> Self {
         match error {
@@ -168,35 +168,35 @@ impl Problem {
 
     fn of_status(what: &str, status: &Status) -> Self {
         let message = printable(&status.message);
-        // A webhook's sentence stands behind this, and so does an admission policy's.
+        // The message of a webhook or an admission policy follows these words.
         let said = message.split_once(" denied the request: ").or_else(|| message.split_once(" denied request: ")).map(|(_, said)| said);
         match (said, status.code) {
             (Some(said), code) if code != 503 => match Refusal::parse(said) {
                 Some(Refusal { reason, message }) => Self::Refused { reason: Some(reason), message },
                 None => Self::Refused { reason: None, message: said.to_owned() },
             },
-            // An API server that speaks TLS, as Go's HTTP server says it.
-            (None, 400) if message.contains("HTTP request to an HTTPS server") => Self::Api(format!(
-                "cannot {what}: the server speaks TLS, and its address says http, or no scheme at all: write it with https://"
-            )),
-            // The API server's own words are about a webhook that nobody has heard of.
+            // Go's HTTP server returns this for a plain HTTP request to a TLS port.
+            (None, 400) if message.contains("HTTP request to an HTTPS server") => {
+                Self::Api(format!("cannot {what}: the server requires TLS, but its address has the scheme http or none: use https://"))
+            }
+            // The API server's message is about a webhook that users do not know.
             _ if message.contains("failed calling webhook") && message.contains(GROUP) => Self::Api(format!(
-                "cannot {what}: jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows what is broken ({message})"
+                "cannot {what}: jit-rbac's webhook does not answer, and nothing can be decided until it does; 'kubectl jit check' shows what is broken ({message})"
             )),
-            (_, 401) => Self::Api(format!("cannot {what}: the API server does not know you (401): sign in again")),
+            (_, 401) => Self::Api(format!("cannot {what}: the API server rejected your credentials (401): sign in again")),
             (None, 403) if message.contains("jitrbac.dev") => {
-                Self::Forbidden(format!("cannot {what}: {message}; 'kubectl jit check' says which rights are missing"))
+                Self::Forbidden(format!("cannot {what}: {message}; 'kubectl jit check' shows which permissions are missing"))
             }
             (None, 403) => Self::Forbidden(format!("cannot {what}: {message}")),
             (None, 404) => Self::Absent(format!("cannot {what}: {message}")),
-            // The schema says which field it is.
+            // The schema error has the field.
             (None, 422) => Self::Refused { reason: None, message: field_errors(status).unwrap_or(message) },
             _ => Self::Api(format!("cannot {what}: {message} ({})", status.code)),
         }
     }
 }
 
-/// What the schema says of the fields, without the object around it.
+/// The schema errors of the fields, without the name of the object.
 fn field_errors(status: &Status) -> Option<String> {
     let causes = &status.details.as_ref()?.causes;
     let said: Vec<String> = causes.iter().map(|cause| printable(&format!("{}: {}", cause.field, cause.message))).collect();
@@ -224,12 +224,15 @@ mod tests {
         assert_eq!(said.reason(), Some(Reason::DurationTooLong));
         assert_eq!(said.to_string(), "DurationTooLong: duration 2h was asked for");
         assert_eq!(said.exit(), Exit::Refused);
-        let said =
-            answer(422, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: nobody approves his own request");
-        assert_eq!((said.to_string().as_str(), said.exit()), ("nobody approves his own request", Exit::Refused));
+        let said = answer(
+            422,
+            "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: you cannot approve your own request",
+        );
+        assert_eq!((said.to_string().as_str(), said.exit()), ("you cannot approve your own request", Exit::Refused));
         let down = answer(500, "Internal error occurred: failed calling webhook \"activations.jitrbac.dev\": context deadline exceeded");
         assert!(
-            down.to_string().contains("jit-rbac does not answer, and nothing is decided until it does; 'kubectl jit check' shows"),
+            down.to_string()
+                .contains("jit-rbac's webhook does not answer, and nothing can be decided until it does; 'kubectl jit check' shows"),
             "{down}"
         );
         assert_eq!(answer(403, "rar is forbidden: User \"x\" cannot create").exit(), Exit::Failed);

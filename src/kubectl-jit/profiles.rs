@@ -1,13 +1,13 @@
-//! Saved sets of roles: what somebody activates together every time.
+//! Profiles: saved sets of roles that are activated together.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{manifest::Said, problem::Problem};
+use super::{manifest::RequestValues, problem::Problem};
 use api::{Duration, text::printable};
 
-/// A set. What it does not say is asked for as if there were no set.
+/// A profile. Missing values are prompted for as without a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -17,10 +17,10 @@ pub struct Profile {
     /// Namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// For how long.
+    /// The duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
-    /// Why.
+    /// The justification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The ticket.
@@ -29,16 +29,16 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// What was asked for, as a set. The reason and the ticket are of one occasion and are not kept.
+    /// A profile of the given values. The justification and the ticket belong to one occasion and are not saved.
     #[must_use]
-    pub fn of(roles: &[String], namespaces: &[String], said: &Said) -> Self {
-        Self { roles: roles.to_vec(), namespaces: namespaces.to_vec(), duration: said.duration, reason: None, ticket: None }
+    pub fn of(roles: &[String], namespaces: &[String], values: &RequestValues) -> Self {
+        Self { roles: roles.to_vec(), namespaces: namespaces.to_vec(), duration: values.duration, reason: None, ticket: None }
     }
 }
 
 type Profiles = BTreeMap<String, Profile>;
 
-/// The file of the sets: `$KUBECTL_JIT_PROFILES`, or `jit-profiles.yaml` beside the kubeconfig in the home directory.
+/// The file of the profiles: `$KUBECTL_JIT_PROFILES`, or `~/.kube/jit-profiles.yaml`.
 pub fn path() -> Result<PathBuf, Problem> {
     if let Some(path) = std::env::var_os("KUBECTL_JIT_PROFILES").filter(|path| !path.is_empty()) {
         return Ok(path.into());
@@ -48,33 +48,33 @@ pub fn path() -> Result<PathBuf, Problem> {
     Ok(home.join(".kube/jit-profiles.yaml"))
 }
 
-/// The names of all sets, for completion; none where there is no file or it cannot be read.
+/// The names of all profiles, for completion; none without a readable file.
 #[must_use]
 pub fn names() -> Vec<String> {
     read().map(|profiles| profiles.into_keys().collect()).unwrap_or_default()
 }
 
-/// One set.
+/// Reads a profile.
 pub fn load(name: &str) -> Result<Profile, Problem> {
     let mut all = read()?;
     let known = all.keys().cloned().collect::<Vec<_>>().join(", ");
     all.remove(name).ok_or_else(|| {
-        let known = if known.is_empty() { "none is saved yet".to_owned() } else { format!("there are {known}") };
-        Problem::Usage(printable(&format!("there is no saved set '{name}': {known}; --save-profile saves one")))
+        let known = if known.is_empty() { "none is saved".to_owned() } else { format!("saved profiles: {known}") };
+        Problem::Usage(printable(&format!("there is no profile '{name}': {known}; --save-profile saves one")))
     })
 }
 
-/// Saves a set under a name; another one of that name is replaced.
+/// Saves a profile, and replaces one with the same name.
 pub fn save(name: &str, profile: &Profile) -> Result<(), Problem> {
     let mut all = read()?;
     all.insert(name.to_owned(), profile.clone());
     let path = path()?;
     let here = |source| Problem::Here { what: format!("cannot write {}", path.display()), source };
-    let text = serde_saphyr::to_string(&all).map_err(|error| Problem::Api(format!("cannot write the set: {error}")))?;
+    let text = serde_saphyr::to_string(&all).map_err(|error| Problem::Api(format!("cannot write the profile: {error}")))?;
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(here)?;
     }
-    // In one step, so that a broken-off write loses no other set.
+    // Renamed in one step, so that an interrupted write loses no other profile.
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&beside, text).map_err(here)?;
     std::fs::rename(&beside, &path).map_err(here)

@@ -1,20 +1,20 @@
-//! Questions to whoever sits at the terminal. Elsewhere nobody is asked: what is missing is an error that says which flag gives it.
+//! Prompts on a terminal. Elsewhere a missing value is an error that names the flag.
 
 use inquire::{Confirm, InquireError, Select, Text};
 
 use super::{problem::Problem, screen::Screen};
 use api::text::printable;
 
-/// A text, with what must be said about it.
+/// Prompts for a text.
 pub fn text(screen: &Screen, question: &str, help: &str, flag: &str) -> Result<String, Problem> {
     if !screen.asks() {
-        return Err(Problem::Usage(format!("{help}; give it with {flag}")));
+        return Err(Problem::Usage(format!("{help}; use {flag}")));
     }
     let help = printable(help);
     answer(Text::new(question).with_help_message(&help).prompt())
 }
 
-/// The same until `check` accepts it: what is refused later is said before anything else is asked.
+/// The same until `check` accepts it, so that an invalid value is reported before the next prompt.
 pub fn text_that(
     screen: &Screen,
     question: &str,
@@ -31,7 +31,7 @@ pub fn text_that(
     }
 }
 
-/// One of several.
+/// Prompts for one of several options.
 pub fn choice(screen: &Screen, question: &str, options: &[String], otherwise: &str) -> Result<String, Problem> {
     if !screen.asks() || options.is_empty() {
         return Err(Problem::Usage(otherwise.to_owned()));
@@ -39,8 +39,8 @@ pub fn choice(screen: &Screen, question: &str, options: &[String], otherwise: &s
     answer(Select::new(question, options.iter().map(|option| printable(option)).collect()).prompt())
 }
 
-/// Yes or no; `otherwise` says how to agree where nobody can be asked.
-pub fn agree(screen: &Screen, question: &str, otherwise: &str) -> Result<bool, Problem> {
+/// Prompts for a confirmation; `otherwise` is the error without a terminal.
+pub fn confirm(screen: &Screen, question: &str, otherwise: &str) -> Result<bool, Problem> {
     if !screen.asks() {
         return Err(Problem::Usage(otherwise.to_owned()));
     }
@@ -49,8 +49,8 @@ pub fn agree(screen: &Screen, question: &str, otherwise: &str) -> Result<bool, P
 
 fn answer<T>(given: Result<T, InquireError>) -> Result<T, Problem> {
     given.map_err(|error| match error {
-        InquireError::OperationCanceled | InquireError::OperationInterrupted => Problem::BrokenOff,
-        InquireError::IO(source) => Problem::Here { what: "cannot ask".to_owned(), source },
+        InquireError::OperationCanceled | InquireError::OperationInterrupted => Problem::Cancelled,
+        InquireError::IO(source) => Problem::Here { what: "cannot prompt".to_owned(), source },
         other => Problem::Usage(other.to_string()),
     })
 }

@@ -1,4 +1,4 @@
-//! What commands read: requests, decisions, eligibilities and policies, as the person may read them.
+//! Reads requests, decisions, eligibilities and policies with the permissions of the user.
 
 use kube::{
     Api, Resource, ResourceExt,
@@ -15,38 +15,38 @@ use super::{
 use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors};
 use domain::{Object, RequestFacts, convert};
 
-/// Objects a page.
+/// Objects per page.
 const PAGE: u32 = 500;
 
-/// What is tried, for messages.
+/// The operation, for messages.
 const LIST: &str = "list requests";
 
-/// Most requests that are named where another one was meant.
+/// The maximum number of suggested requests.
 const NAMED: usize = 5;
 
-/// Where a list looks.
+/// The namespaces of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everywhere.
+    /// All namespaces.
     All,
-    /// In these namespaces.
+    /// These namespaces.
     In(Vec<String>),
 }
 
 impl Scope {
-    /// Everywhere with `-A`, else the namespaces of the flags.
+    /// All namespaces with `-A`, else the namespaces of the flags.
     #[must_use]
     pub fn of(session: &Session, all: bool) -> Self {
         if all { Self::All } else { Self::In(session.namespaces()) }
     }
 
-    /// Everywhere unless the flags name a namespace: for who looks for his own things.
+    /// All namespaces unless the flags name some: for the user's own requests.
     #[must_use]
     pub fn wherever(session: &Session) -> Self {
         if session.flags.namespaces.is_empty() { Self::All } else { Self::In(session.namespaces()) }
     }
 
-    /// True where rows need a column that says where they are.
+    /// True if a table needs a column for the namespace.
     #[must_use]
     pub fn is_several(&self) -> bool {
         match self {
@@ -55,7 +55,7 @@ impl Scope {
         }
     }
 
-    /// How many lists, and watches, it takes.
+    /// The number of lists or watches.
     #[must_use]
     pub fn places(&self) -> usize {
         match self {
@@ -64,9 +64,9 @@ impl Scope {
         }
     }
 
-    /// ` in namespace 'payments'`, for what is not there.
+    /// ` in namespace 'payments'`, for messages.
     #[must_use]
-    pub fn in_words(&self) -> String {
+    pub fn description(&self) -> String {
         match self {
             Self::All => String::new(),
             Self::In(names) => format!(" in namespace '{}'", names.join("', '")),
@@ -75,21 +75,21 @@ impl Scope {
 }
 
 impl Session {
-    /// Requests that these fields select, newest first.
+    /// The requests that match the field selector, newest first.
     pub async fn requests(&self, scope: &Scope, fields: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
         self.requests_with(scope, fields, "").await
     }
 
-    /// Requests that these fields and labels select, newest first.
+    /// The requests that match both selectors, newest first.
     pub async fn requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
         let found = self.select(scope, (fields, labels)).await?;
-        self.tell_what_is_left_out(false);
+        self.warn_of_skipped_namespaces(false);
         Ok(found)
     }
 
     async fn select(&self, scope: &Scope, selectors: (&str, &str)) -> Result<Vec<RoleActivationRequest>, Problem> {
         let mut found = match scope {
-            // On the heap, so that the futures of all commands stay small.
+            // Boxed to keep the futures of all commands small.
             Scope::All => Box::pin(self.everywhere(selectors)).await?,
             Scope::In(names) => {
                 self.in_each(names, selectors).await.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
@@ -99,7 +99,7 @@ impl Session {
         Ok(found)
     }
 
-    /// The requests of the whole cluster, or of all namespaces in which the person may list them.
+    /// The requests of the whole cluster, or of all namespaces in which the user may list them.
     async fn everywhere(&self, selectors: (&str, &str)) -> Result<Vec<RoleActivationRequest>, Problem> {
         if !self.readable.is_narrow() {
             match self.pages(&Api::all(self.client.clone()), selectors, LIST).await {
@@ -110,7 +110,7 @@ impl Session {
         let mut found = Vec::new();
         for listed in self.in_each(self.readable_namespaces().await?, selectors).await {
             match listed {
-                // A right can be withdrawn while somebody watches.
+                // The permission can be removed during a watch.
                 Err(Problem::Forbidden(_)) => {}
                 listed => found.extend(listed?),
             }
@@ -122,18 +122,18 @@ impl Session {
         self.each(namespaces.to_vec(), async |name| self.pages(&self.api(&name)?, selectors, LIST).await).await
     }
 
-    /// The requests of the person himself that also have these fields, newest first.
+    /// The user's own requests that match the field selector, newest first.
     pub async fn my_requests(&self, scope: &Scope, fields: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
         self.my_requests_with(scope, fields, "").await
     }
 
-    /// The requests of the person himself that also have these fields and labels, newest first.
+    /// The user's own requests that match both selectors, newest first.
     pub async fn my_requests_with(&self, scope: &Scope, fields: &str, labels: &str) -> Result<Vec<RoleActivationRequest>, Problem> {
         let me = self.me().await?.name().to_owned();
         let mine = selectors::of_requester(&me);
         let both: Vec<&str> = [fields, &mine].into_iter().filter(|part| !part.is_empty()).collect();
         let found = self.select(scope, (&both.join(","), labels)).await?;
-        self.tell_what_is_left_out(true);
+        self.warn_of_skipped_namespaces(true);
         Ok(found.into_iter().filter(|request| requester(request) == me).collect())
     }
 
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Why there is no request of this name: somebody may have typed the role, the eligibility or the requester as tables show them.
+    /// The error for an unknown request, with suggestions: the user may have typed the role, the eligibility or the requester of a table.
     async fn no_request(&self, namespace: &str, name: &str) -> Problem {
         let live = self.requests(&Scope::In(vec![namespace.to_owned()]), &selectors::live_states()).await.unwrap_or_default();
         let meant = |request: &&RoleActivationRequest| {
@@ -159,7 +159,7 @@ impl Session {
         };
         let meant: Vec<String> = live.iter().filter(meant).take(NAMED).map(|request| format!("'{}'", request.name_any())).collect();
         let hint = if meant.is_empty() {
-            "'kubectl jit list -A' finds it elsewhere".to_owned()
+            "'kubectl jit list -A' lists requests in all namespaces".to_owned()
         } else {
             format!("did you mean {}? 'kubectl jit list -A' lists all", meant.join(", "))
         };
@@ -193,12 +193,12 @@ impl Session {
         Ok(found)
     }
 
-    /// One eligibility, if there is one of this name.
+    /// One eligibility, if it exists.
     pub async fn eligibility(&self, name: &str) -> Result<Option<RoleEligibility>, Problem> {
         self.cluster_object("eligibility", name).await
     }
 
-    /// One policy, if there is one of this name.
+    /// One policy, if it exists.
     pub async fn policy(&self, name: &str) -> Result<Option<ApprovalPolicy>, Problem> {
         self.cluster_object("policy", name).await
     }
@@ -212,7 +212,7 @@ impl Session {
         api.get_opt(name).await.map_err(|error| Problem::of(&format!("read {what} '{name}'"), &error))
     }
 
-    /// All objects in pages. One that cannot be understood is told and left out.
+    /// Lists all objects, page by page. Skips an object that cannot be decoded, with a warning.
     async fn pages<K>(&self, api: &Api<K>, (fields, labels): (&str, &str), what: &str) -> Result<Vec<K>, Problem>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -229,7 +229,7 @@ impl Session {
                     Ok(object) => found.push(object),
                     Err(invalid) => {
                         let name = invalid.metadata.name.unwrap_or_default();
-                        self.screen.warn(&format!("{} '{name}' cannot be understood and is left out: {}", K::kind(&()), invalid.error));
+                        self.screen.warn(&format!("{} '{name}' cannot be decoded and is skipped: {}", K::kind(&()), invalid.error));
                     }
                 }
             }
@@ -241,7 +241,7 @@ impl Session {
     }
 }
 
-/// `name`, `rar/name` and `roleactivationrequest.jitrbac.dev/name` name the same request, as kubectl prints it.
+/// The name in `name`, `rar/name` or `roleactivationrequest.jitrbac.dev/name`, the forms that kubectl prints.
 #[must_use]
 pub fn plain_name(text: &str) -> &str {
     match text.split_once('/') {
@@ -254,7 +254,7 @@ pub fn plain_name(text: &str) -> &str {
     }
 }
 
-/// Namespace and name of what is named as tables and messages do: NAMESPACE/NAME, or NAME in this namespace.
+/// Namespace and name of NAMESPACE/NAME, or of NAME in the given namespace.
 #[must_use]
 pub fn placed<'n>(text: &'n str, namespace: &str) -> (String, &'n str) {
     match plain_name(text).split_once('/') {
@@ -263,42 +263,42 @@ pub fn placed<'n>(text: &'n str, namespace: &str) -> (String, &'n str) {
     }
 }
 
-/// The API server's time of an object's creation.
+/// The creation time of an object.
 pub fn created<K: Resource>(object: &K) -> chrono::DateTime<chrono::Utc> {
     object.meta().creation_timestamp.as_ref().map(api::conditions::from_time).unwrap_or_default()
 }
 
-/// Who made a request, as stamped.
+/// The recorded requester.
 #[must_use]
 pub fn requester(request: &RoleActivationRequest) -> &str {
     request.spec.requester.as_ref().map_or("", |stamp| stamp.username.as_str())
 }
 
-/// Where a request stands.
+/// The state of a request.
 #[must_use]
 pub fn state(request: &RoleActivationRequest) -> State {
     request.status.as_ref().and_then(|status| status.state).unwrap_or_default()
 }
 
-/// Namespace and name of a request, as it is named to people: `payments/inc-4711`.
+/// Namespace and name of a request for messages: `payments/inc-4711`.
 #[must_use]
 pub fn full_name(request: &RoleActivationRequest) -> String {
     format!("{}/{}", request.namespace().unwrap_or_default(), request.name_any())
 }
 
-/// An eligibility as the rules see it.
+/// An eligibility as input of the rules.
 #[must_use]
 pub fn eligibility_facts(eligibility: &RoleEligibility) -> Object<api::RoleEligibilitySpec> {
     convert::object(&eligibility.metadata, eligibility.spec.clone())
 }
 
-/// A policy as the rules see it.
+/// A policy as input of the rules.
 #[must_use]
 pub fn policy_facts(policy: &ApprovalPolicy) -> Object<api::ApprovalPolicySpec> {
     convert::policy(policy)
 }
 
-/// A request as the rules see it.
+/// A request as input of the rules.
 #[must_use]
 pub fn request_facts(request: &RoleActivationRequest) -> RequestFacts {
     convert::request(request)

@@ -1,5 +1,5 @@
-//! Where somebody can list requests who may not list them in the whole cluster, as with the value `requesterBindings: Namespaces` of the
-//! chart `jit-access`.
+//! The namespaces in which a user may list requests without the permission for the whole cluster, as with the value `requesterBindings:
+//! Namespaces` of the chart `jit-access`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,11 +12,11 @@ use super::{commands::roles::is_mine, problem::Problem, read::Scope, session::Se
 use api::RoleActivationRequest;
 use domain::person;
 
-/// Most namespaces that a message names.
+/// The maximum number of namespaces in a message.
 const NAMED: usize = 10;
 
 impl Session {
-    /// The namespaces in which the person may list requests: of those of the context or of -n, and of the eligibilities that concern them.
+    /// The namespaces in which the user may list requests, of those of the context or of -n and of the user's eligibilities.
     ///
     /// # Errors
     ///
@@ -36,11 +36,11 @@ impl Session {
         found.await.map(Vec::as_slice)
     }
 
-    /// The scope that a watch can have: the whole cluster only for those who may list it.
+    /// The scope for a watch: the whole cluster only for a user who may list it.
     ///
     /// # Errors
     ///
-    /// There is no namespace in which the person may list requests.
+    /// There is no namespace in which the user may list requests.
     pub async fn narrowed(&self, scope: &Scope) -> Result<Scope, Problem> {
         if *scope != Scope::All {
             return Ok(scope.clone());
@@ -52,22 +52,22 @@ impl Session {
         }
     }
 
-    /// Says once which namespaces a list is of, where it should be of the whole cluster. Whoever decides about others must know it however
-    /// quiet it should be: they may believe that all access has ended. `mine`: the person looks for their own requests.
-    pub fn tell_what_is_left_out(&self, mine: bool) {
+    /// Reports once the searched namespaces if a list is not of the whole cluster. For requests of others it is a warning, even if quiet: the
+    /// user could believe that all access has ended. `mine`: the list has the user's own requests.
+    pub fn warn_of_skipped_namespaces(&self, mine: bool) {
         let Some(names) = self.readable.namespaces.get() else { return };
-        // A shell's prompt, and completion, have no place for it.
-        if self.is_unasked() || self.readable.is_told.swap(true, Ordering::Relaxed) {
+        // Not in a shell prompt or in completion.
+        if self.is_noninteractive() || self.readable.is_reported.swap(true, Ordering::Relaxed) {
             return;
         }
         let line = format!(
-            "only these namespaces were looked at: {}; you may not list roleactivationrequests in the whole cluster",
+            "only these namespaces were searched: {}; you may not list roleactivationrequests in the whole cluster",
             named(names, ToOwned::to_owned)
         );
-        if mine { self.screen.say(&line) } else { self.screen.warn(&line) }
+        if mine { self.screen.info(&line) } else { self.screen.warn(&line) }
     }
 
-    /// The namespaces in which the person may have a right to list.
+    /// The namespaces in which the user may have the permission to list.
     async fn candidates(&self) -> Result<Vec<String>, Problem> {
         let (me, eligibilities, policies) = tokio::join!(self.me(), self.eligibilities(), self.policies());
         let me = me?;
@@ -75,7 +75,7 @@ impl Session {
             Err(Problem::Forbidden(_)) => Vec::new(),
             found => found?,
         };
-        // Without the policies only subjects are found, which is better than nothing.
+        // Without the policies only eligibilities of the user are found.
         let policies: BTreeMap<String, _> =
             policies.unwrap_or_default().into_iter().map(|policy| (policy.name_any(), policy.spec)).collect();
         let mut names: BTreeSet<String> = self.namespaces().into_iter().collect();
@@ -94,7 +94,7 @@ impl Session {
     async fn may_list_in(&self, namespace: &str) -> Result<bool, Problem> {
         match self.api(namespace) {
             Ok(api) => may_list(&api).await,
-            // An eligibility may list what cannot be the name of a namespace.
+            // An eligibility may list an invalid namespace name.
             Err(_) => Ok(false),
         }
     }
@@ -109,7 +109,7 @@ async fn may_list(api: &Api<RoleActivationRequest>) -> Result<bool, Problem> {
     }
 }
 
-/// What somebody can do who may list requests nowhere.
+/// The error of a user who may list requests in no namespace.
 fn nowhere(candidates: &[String]) -> String {
     format!(
         "you may not list roleactivationrequests, neither in the whole cluster nor in namespace {}; name another namespace with -n, or ask an \

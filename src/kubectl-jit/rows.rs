@@ -1,4 +1,4 @@
-//! Requests as rows of a table.
+//! Tables of requests.
 
 use kube::ResourceExt;
 
@@ -11,8 +11,8 @@ use super::{
 };
 use api::RoleActivationRequest;
 
-/// Requests as a table; with a column for namespaces where they are of several, one for starts where one lies ahead, and one for emergencies
-/// where there is one.
+/// A table of requests, with a column for the namespace if there are several, for the start if one is in the future, and for emergencies if
+/// there is one.
 #[must_use]
 pub fn table_of(requests: &[RoleActivationRequest], several: bool, times: &Times) -> Table {
     let ahead = requests.iter().any(|request| words::starts(request).is_some());
@@ -72,7 +72,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::table::Paper;
+    use crate::table::TableOptions;
 
     fn request(status: &Value, start: Option<&str>) -> RoleActivationRequest {
         serde_json::from_value(json!({
@@ -88,15 +88,15 @@ mod tests {
         let waits = json!({"state": "AwaitingApproval", "awaiting": {
             "stage": "lead", "have": 0, "required": 1, "deadline": "2040-01-01T00:00:00Z", "approvers": {"groups": ["leads"]}}});
         let waiting = request(&waits, None);
-        // The time in which somebody may decide is no time of access.
+        // The time for a decision is not time of access.
         assert_eq!(words::left(&waiting, &times), "");
-        let plain = table_of(std::slice::from_ref(&waiting), false, &times).render(Paper::default());
+        let plain = table_of(std::slice::from_ref(&waiting), false, &times).render(TableOptions::default());
         assert!(!plain.contains("STARTS") && !plain.contains("2040"), "{plain}");
-        let wide = table_of(std::slice::from_ref(&waiting), false, &times).render(Paper { wide: true, ..Paper::default() });
+        let wide = table_of(std::slice::from_ref(&waiting), false, &times).render(TableOptions { wide: true, ..TableOptions::default() });
         assert!(wide.contains("DECIDE-BY") && wide.contains("2040-01-01 00:00 UTC"), "{wide}");
 
         let scheduled = request(&json!({"state": "Scheduled"}), Some("2041-01-01T08:00:00Z"));
-        let plain = table_of(&[waiting, scheduled], false, &times).render(Paper::default());
+        let plain = table_of(&[waiting, scheduled], false, &times).render(TableOptions::default());
         assert!(plain.contains("STARTS") && plain.contains("2041-01-01 08:00 UTC"), "{plain}");
         let over = request(&json!({"state": "Expired"}), Some("2041-01-01T08:00:00Z"));
         assert!(words::starts(&over).is_none(), "what is over does not start");

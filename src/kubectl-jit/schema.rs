@@ -1,21 +1,21 @@
-//! An object against the schema of its kind: every error, each with its field, as the API server would name it.
+//! Checks an object against the schema of its kind: all errors with the field paths of the API server.
 
 use regex::Regex;
 use serde_json::Value;
 
-/// Most columns of a value in a message.
+/// The maximum width of a value in a message.
 const MOST_SHOWN: usize = 80;
 
-/// An error at a field.
+/// An error of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Its path, such as `spec.subjects[0].kind`.
+    /// The path, for example `spec.subjects[0].kind`.
     pub path: String,
-    /// What is wrong there.
-    pub said: String,
+    /// The message.
+    pub message: String,
 }
 
-/// The errors of a value, by the structural schema of a CRD. Rules in CEL are for the API server.
+/// The errors of a value by the structural schema of a CRD. Most CEL rules are left to the API server.
 #[must_use]
 pub fn faults(value: &Value, schema: &Value, path: &str) -> Vec<Fault> {
     let mut found = Vec::new();
@@ -24,9 +24,9 @@ pub fn faults(value: &Value, schema: &Value, path: &str) -> Vec<Fault> {
 }
 
 fn check(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
-    let mut wrong = |said: String| found.push(Fault { path: path.to_owned(), said });
+    let mut wrong = |message: String| found.push(Fault { path: path.to_owned(), message });
     if value.is_null() {
-        // As the API server does: a null where none is allowed counts as absent.
+        // Like the API server: a null that is not allowed counts as absent.
         return;
     }
     let wanted = schema.get("type").and_then(Value::as_str);
@@ -64,7 +64,7 @@ fn check(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
             let open = schema.get("x-kubernetes-preserve-unknown-fields").is_some() || (known.is_none() && free.is_none());
             for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
                 if members.get(required).is_none_or(Value::is_null) {
-                    found.push(Fault { path: format!("{path}.{required}"), said: "is required".to_owned() });
+                    found.push(Fault { path: format!("{path}.{required}"), message: "is required".to_owned() });
                 }
             }
             for (name, member) in members {
@@ -72,7 +72,7 @@ fn check(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
                 match known.and_then(|known| known.get(name)).or(free) {
                     Some(schema) => check(member, schema, &path, found),
                     None if open => {}
-                    None => found.push(Fault { path, said: unknown(name, known) }),
+                    None => found.push(Fault { path, message: unknown(name, known) }),
                 }
             }
         }
@@ -83,7 +83,7 @@ fn check(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
 fn unknown(name: &str, known: Option<&serde_json::Map<String, Value>>) -> String {
     let near = known.into_iter().flat_map(|known| known.keys()).find(|known| super::near::is_near(known, name));
     let hint = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
-    format!("is no field that the API server would keep{hint}")
+    format!("is not a known field{hint}")
 }
 
 fn of_text(text: &str, schema: &Value, wrong: &mut impl FnMut(String)) {
@@ -100,7 +100,7 @@ fn of_text(text: &str, schema: &Value, wrong: &mut impl FnMut(String)) {
     }
 }
 
-/// The rules on texts that can be told without CEL: a pattern, and that something is a duration.
+/// Checks the CEL rules on strings that need no CEL: a pattern, and a duration.
 fn broken(text: &str, rule: &Value, wrong: &mut impl FnMut(String)) {
     let (Some(cel), message) = (rule.get("rule").and_then(Value::as_str), rule.get("message").and_then(Value::as_str)) else { return };
     if cel.contains("duration(self)") {
@@ -109,7 +109,7 @@ fn broken(text: &str, rule: &Value, wrong: &mut impl FnMut(String)) {
         }
         return;
     }
-    // In CEL a backslash in a text is written twice.
+    // CEL escapes a backslash in a string.
     let pattern = cel.strip_prefix("self.matches('").and_then(|rest| rest.strip_suffix("')")).filter(|pattern| !pattern.contains('\''));
     let Some(pattern) = pattern.map(|pattern| pattern.replace("\\\\", "\\")) else { return };
     if Regex::new(&pattern).is_ok_and(|pattern| !pattern.is_match(text)) {
@@ -181,7 +181,8 @@ mod tests {
         }});
         let value = json!({"a": 0, "kind": "Grup", "name": "UPPER", "list": [{"x": 1}, {"y": 1}], "labels": {"l": 1}, "at": "now", "knid": 1,
             "max": "3 hours", "line": "a\nb"});
-        let said: Vec<String> = faults(&value, &schema, "spec").iter().map(|fault| format!("{} {}", fault.path, fault.said)).collect();
+        let message: Vec<String> =
+            faults(&value, &schema, "spec").iter().map(|fault| format!("{} {}", fault.path, fault.message)).collect();
         let mut expected = [
             "spec.b is required",
             "spec.a 0 is less than 1",
@@ -190,18 +191,18 @@ mod tests {
             "spec.name 'UPPER' does not match ^[a-z]+$",
             "spec.list has 2 entries, at most 1 are allowed",
             "spec.list[0].x must be true or false, not 1",
-            "spec.list[1].y is no field that the API server would keep",
+            "spec.list[1].y is not a known field",
             "spec.labels.l must be a text, not 1",
             "spec.at 'now' is not a time such as 2026-12-01T08:00:00Z",
             "spec.max '3 hours' is not a valid duration: use h, m and s, for example 24h, 1h30m or 90s, at most 99999h",
             "spec.line must be one line",
-            "spec.knid is no field that the API server would keep; did you mean 'kind'?",
+            "spec.knid is not a known field; did you mean 'kind'?",
         ]
         .map(ToOwned::to_owned);
-        let mut said = said;
-        said.sort();
+        let mut message = message;
+        message.sort();
         expected.sort();
-        assert_eq!(said, expected);
+        assert_eq!(message, expected);
         assert!(faults(&json!({"a": 1, "b": "x", "kind": null}), &schema, "spec").is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What is printed: data to standard output, everything else to standard error.
+//! Output: data to standard output, everything else to standard error.
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
@@ -11,13 +11,13 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{
     paint::{Paint, painted},
     problem::Problem,
-    table::{Paper, Table, cut, wrapped},
+    table::{Table, TableOptions, cut, wrapped},
     times::Times,
 };
 use api::text::printable;
 use kube_io::redact::redacted;
 
-/// When there is colour.
+/// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
     /// On a terminal, unless NO_COLOR is set or TERM is dumb.
@@ -29,93 +29,93 @@ pub enum Colour {
     Never,
 }
 
-/// How things are printed.
+/// The settings for printing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub struct Manner {
-    /// When there is colour.
+pub struct OutputSettings {
+    /// When to use colour.
     pub colour: Colour,
-    /// Nothing but data and errors.
+    /// Only data and errors.
     pub quiet: bool,
-    /// Never ask, whatever this runs on.
+    /// Never prompt.
     pub silent: bool,
     /// Times in UTC.
     pub utc: bool,
-    /// Tables without the line of titles.
+    /// Tables without headers.
     pub bare: bool,
 }
 
-/// The two streams and what is known of them.
+/// The two output streams and their properties.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Screen {
-    /// How times are shown.
+    /// The formatter for times.
     pub times: Times,
     quiet: bool,
     asks: bool,
     colour: bool,
-    colour_beside: bool,
+    stderr_colour: bool,
     bare: bool,
     width: Option<usize>,
-    width_beside: Option<usize>,
-    /// True while the last line of standard error is one that is written over.
+    stderr_width: Option<usize>,
+    /// True while the last line of standard error is a progress line.
     live: AtomicBool,
-    /// Why data could not be printed, where it could not.
+    /// The first error of printing data.
     unwritten: Mutex<Option<std::io::Error>>,
 }
 
 impl Screen {
-    /// What this process prints on.
+    /// The streams of this process.
     #[must_use]
-    pub fn new(manner: Manner) -> Self {
-        let (out, beside, input) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
+    pub fn new(output_settings: OutputSettings) -> Self {
+        let (out, stderr, input) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
         let plain =
             std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let colour = |terminal: bool| match manner.colour {
+        let colour = |terminal: bool| match output_settings.colour {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => terminal && !plain,
         };
         Self {
-            times: Times::new(manner.utc),
-            quiet: manner.quiet,
-            asks: input && beside && !manner.silent,
+            times: Times::new(output_settings.utc),
+            quiet: output_settings.quiet,
+            asks: input && stderr && !output_settings.silent,
             colour: colour(out),
-            colour_beside: colour(beside),
-            bare: manner.bare,
+            stderr_colour: colour(stderr),
+            bare: output_settings.bare,
             width: out.then(|| columns(terminal_size::terminal_size_of(std::io::stdout()))).flatten(),
-            width_beside: beside.then(|| columns(terminal_size::terminal_size_of(std::io::stderr()))).flatten(),
+            stderr_width: stderr.then(|| columns(terminal_size::terminal_size_of(std::io::stderr()))).flatten(),
             live: AtomicBool::new(false),
             unwritten: Mutex::default(),
         }
     }
 
-    /// Columns of standard output; none where it is no terminal.
+    /// The width of standard output; none if it is not a terminal.
     #[must_use]
     pub const fn width(&self) -> Option<usize> {
         self.width
     }
 
-    /// Columns and lines of the terminal that questions appear on; none where it is no terminal.
+    /// Columns and lines of the terminal for prompts; none if it is not a terminal.
     #[must_use]
-    pub fn size_beside(&self) -> Option<(usize, usize)> {
+    pub fn size_of_stderr(&self) -> Option<(usize, usize)> {
         let lines = terminal_size::terminal_size_of(std::io::stderr()).map(|(_, height)| usize::from(height.0));
-        Some((self.width_beside?, lines?))
+        Some((self.stderr_width?, lines?))
     }
 
-    /// True where somebody can be asked.
+    /// True if the user can be prompted.
     #[must_use]
     pub const fn asks(&self) -> bool {
         self.asks
     }
 
-    /// True where progress can be shown in one line that changes.
+    /// True if a progress line can be shown.
     #[must_use]
     pub const fn is_live(&self) -> bool {
-        self.width_beside.is_some() && !self.quiet
+        self.stderr_width.is_some() && !self.quiet
     }
 
-    /// Data: a line or several. What cannot be printed is told in the end, by [`Screen::end`].
+    /// Prints data. [`Screen::end`] returns the error of a failed write.
     pub fn data(&self, text: &str) {
         self.clear();
         let mut out = std::io::stdout().lock();
@@ -124,14 +124,14 @@ impl Screen {
         }
     }
 
-    /// False where nobody reads what is printed any more: what goes on for ever may stop then.
+    /// False after a failed write: endless output can stop then.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.lock_unwritten().is_none()
     }
 
-    /// Whether all data was printed. A reader who has gone away, as `head` does, is no error; a disk that is full is one: half a list must
-    /// not look like a whole one.
+    /// Checks that all data was printed. A closed pipe, for example with `head`, is not an error. A full disk is one: an incomplete list must
+    /// not look complete.
     pub fn end(&self) -> Result<(), Problem> {
         match self.lock_unwritten().take() {
             Some(source) if source.kind() != ErrorKind::BrokenPipe => {
@@ -145,95 +145,95 @@ impl Screen {
         self.unwritten.lock()
     }
 
-    /// A table as data; `nothing` is said beside it where it has no row.
+    /// Prints a table as data, or `nothing` as a message if it has no rows.
     pub fn table(&self, table: &Table, wide: bool, nothing: &str) {
         if table.is_empty() {
-            self.say(nothing);
+            self.info(nothing);
             return;
         }
-        let paper = Paper { width: self.width, colour: self.colour, wide, bare: self.bare };
-        self.data(&table.render(paper));
+        let options = TableOptions { width: self.width, colour: self.colour, wide, bare: self.bare };
+        self.data(&table.render(options));
     }
 
-    /// A text in the colours of standard output.
+    /// A text with the colours of standard output.
     #[must_use]
-    pub fn on_data(&self, text: &str, paint: Paint) -> String {
+    pub fn on_stdout(&self, text: &str, paint: Paint) -> String {
         painted(&printable(text), paint, self.colour)
     }
 
-    /// A text in the colours of what stands beside the data.
+    /// A text with the colours of standard error.
     #[must_use]
-    pub fn beside(&self, text: &str, paint: Paint) -> String {
-        painted(&printable(text), paint, self.colour_beside)
+    pub fn on_stderr(&self, text: &str, paint: Paint) -> String {
+        painted(&printable(text), paint, self.stderr_colour)
     }
 
-    /// The same behind a title: all lines of it stand as far in as the first, so that no text, with blanks enough to reach the edge of the
-    /// screen, can look like a line of ours (T13).
+    /// The same after a title, with all lines indented: a text with enough blanks to wrap at the edge of the terminal must not look like a
+    /// line of the program (T13).
     #[must_use]
-    pub fn beside_indented(&self, text: &str, paint: Paint, indent: usize) -> String {
+    pub fn on_stderr_indented(&self, text: &str, paint: Paint, indent: usize) -> String {
         let text = printable(text);
-        let lines = match self.width_beside {
+        let lines = match self.stderr_width {
             Some(width) => wrapped(&text, width.saturating_sub(indent)),
             None => vec![text],
         };
-        let lines: Vec<String> = lines.iter().map(|line| painted(line, paint, self.colour_beside)).collect();
+        let lines: Vec<String> = lines.iter().map(|line| painted(line, paint, self.stderr_colour)).collect();
         lines.join(&format!("\n{:indent$}", ""))
     }
 
-    /// A message for whoever watches.
-    pub fn say(&self, text: &str) {
+    /// Prints a message, unless quiet.
+    pub fn info(&self, text: &str) {
         if !self.quiet {
             self.line(text);
         }
     }
 
-    /// What somebody is about to be asked about: shown however quiet it should be.
+    /// Prints the subject of a prompt, even if quiet.
     pub fn present(&self, text: &str) {
         self.line(text);
     }
 
-    /// The one command that comes next.
+    /// Prints the next command.
     pub fn next(&self, command: &str) {
-        let line = format!("{} {}", self.beside("next:", Paint::Dim), printable(command));
-        self.say(&line);
+        let line = format!("{} {}", self.on_stderr("next:", Paint::Dim), printable(command));
+        self.info(&line);
     }
 
-    /// Something to know, however quiet it should be.
+    /// Prints a warning, even if quiet.
     pub fn warn(&self, text: &str) {
-        let line = format!("{} {}", self.beside("warning:", Paint::Waits), printable(&redacted(text)));
+        let line = format!("{} {}", self.on_stderr("warning:", Paint::Waits), printable(&redacted(text)));
         self.line(&line);
     }
 
-    /// The same while another program writes to the terminal, maybe in the middle of a line.
+    /// The same while another program writes to the terminal, possibly in the middle of a line.
     pub fn notice(&self, text: &str) {
-        let begin = if self.width_beside.is_some() { "\n" } else { "" };
-        let line = format!("{begin}{} {}", self.beside("warning:", Paint::Waits), printable(&redacted(text)));
+        let begin = if self.stderr_width.is_some() { "\n" } else { "" };
+        let line = format!("{begin}{} {}", self.on_stderr("warning:", Paint::Waits), printable(&redacted(text)));
         self.line(&line);
     }
 
-    /// Why it did not work.
+    /// Prints an error.
     pub fn error(&self, text: &str) {
-        let line = format!("{} {}", self.beside("error:", Paint::Bad), printable(&redacted(text)));
+        let line = format!("{} {}", self.on_stderr("error:", Paint::Bad), printable(&redacted(text)));
         self.line(&line);
     }
 
-    /// A line that the next one is written over; on no terminal it is left out.
+    /// Prints a line that the next output replaces; nothing if this is not a terminal.
     pub fn progress(&self, text: &str) {
-        let Some(width) = self.width_beside.filter(|_| !self.quiet) else { return };
-        // As it is now: in a window that was made narrower meanwhile the line would wrap, and pile up.
+        let Some(width) = self.stderr_width.filter(|_| !self.quiet) else { return };
+        // The current width: after the window became narrower, the line would wrap and could not be replaced.
         let width = columns(terminal_size::terminal_size_of(std::io::stderr())).unwrap_or(width);
-        let mut beside = std::io::stderr().lock();
-        let _ = write!(beside, "\r\x1b[K{}", cut(&printable(text), width.saturating_sub(1)));
-        let _ = beside.flush();
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "\r\x1b[K{}", cut(&printable(text), width.saturating_sub(1)));
+        let _ = stderr.flush();
         self.live.store(true, Ordering::Relaxed);
     }
 
-    /// Takes away the line that is written over.
+    /// Removes the progress line.
     pub fn clear(&self) {
         if self.live.swap(false, Ordering::Relaxed) {
-            let mut beside = std::io::stderr().lock();
-            let _ = write!(beside, "\r\x1b[K");
-            let _ = beside.flush();
+            let mut stderr = std::io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[K");
+            let _ = stderr.flush();
         }
     }
 

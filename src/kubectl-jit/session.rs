@@ -1,4 +1,4 @@
-//! The way to the API server as the person who runs the command.
+//! The connection to the API server with the credentials of the user.
 
 use std::{collections::HashMap, io::IsTerminal as _, sync::atomic::AtomicBool, time::Duration};
 
@@ -26,48 +26,47 @@ use kube_io::{
     errors::one_line,
 };
 
-/// How long a connection may take where nobody says.
+/// The default timeout of a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// A client, who it speaks for and where it looks.
+/// A client with its user and its namespaces.
 pub struct Session {
     /// The client.
     pub client: Client,
-    /// What is printed on.
+    /// The output.
     pub screen: Screen,
     /// The flags.
     pub flags: Flags,
     namespace: String,
     server: String,
     exec: Option<ExecConfig>,
-    unasked: bool,
+    noninteractive: bool,
     me: OnceCell<Me>,
-    /// Where requests can be listed.
+    /// The namespaces in which a user without cluster-wide permission can list requests.
     pub readable: Readable,
 }
 
-/// The namespaces in which requests can be listed by those who may not list the whole cluster, as far as one run of a command knows them.
-/// `readable.rs` finds them.
+/// The known namespaces in one run of a command. `readable.rs` finds them.
 #[derive(Debug, Default)]
 pub struct Readable {
     pub(super) namespaces: OnceCell<Vec<String>>,
-    pub(super) is_told: AtomicBool,
+    pub(super) is_reported: AtomicBool,
 }
 
 impl Readable {
-    /// True where the API server has refused a list of the whole cluster in this run.
+    /// True if the API server has denied a list of the whole cluster in this run.
     #[must_use]
     pub fn is_narrow(&self) -> bool {
         self.namespaces.initialized()
     }
 }
 
-/// Who the API server thinks that this is.
+/// The user as the API server authenticated it.
 #[derive(Clone, Debug)]
 pub struct Me {
-    /// As it says itself.
+    /// The response of the API server.
     pub info: UserInfo,
-    /// The same as the rules see it: all groups and extras, of which a stamp holds only those that matter.
+    /// The same as input of the rules, with all groups and extra attributes; a stored request has only the relevant ones.
     pub stamp: Stamp,
 }
 
@@ -93,19 +92,18 @@ impl Me {
 }
 
 impl Session {
-    /// A session by the flags. Nothing is sent yet, but the credential plugin is run.
+    /// Opens a session. Sends nothing yet, but runs the credential plugin.
     pub async fn open(flags: Flags, screen: Screen) -> Result<Self, Problem> {
         let target = target(&flags)?;
         Self::with(target, flags, screen, false).await
     }
 
-    /// A session of which nobody is asked anything, such as for a new sign-in: nobody expects a question from a shell's prompt. Nor may it
-    /// use a refresh token up, which a sign-in that is broken off would do: credential plugins run only where the person has said that
-    /// they may.
-    pub async fn open_unasked(flags: Flags, screen: Screen) -> Result<Self, Problem> {
+    /// Opens a session without prompts, for a shell prompt and completion. It must not use up a refresh token, which an interrupted sign-in
+    /// would do: credential plugins run only if the user has allowed it.
+    pub async fn open_noninteractive(flags: Flags, screen: Screen) -> Result<Self, Problem> {
         let mut target = target(&flags)?;
-        if target.exec.is_some() && !may_run_unasked() {
-            return Err(Problem::Kubeconfig(format!("the credential plugin is not run for this, unless ${RUN_UNASKED} is true")));
+        if target.exec.is_some() && !may_run_noninteractive() {
+            return Err(Problem::Kubeconfig(format!("the credential plugin is not run here unless ${RUN_NONINTERACTIVE} is true")));
         }
         if let Some(provider) = &mut target.config.auth_info.auth_provider {
             provider.config.remove("refresh-token");
@@ -113,14 +111,14 @@ impl Session {
         Self::with(target, Flags { non_interactive: true, ..flags }, screen, true).await
     }
 
-    async fn with(target: Target, flags: Flags, screen: Screen, unasked: bool) -> Result<Self, Problem> {
+    async fn with(target: Target, flags: Flags, screen: Screen, noninteractive: bool) -> Result<Self, Problem> {
         let (namespace, server) = (target.config.default_namespace.clone(), address::shown(&target.config.cluster_url));
         let exec = target.exec.clone();
         let client = connect(target, stdin(&flags)).await?;
-        Ok(Self { client, screen, flags, namespace, server, exec, unasked, me: OnceCell::new(), readable: Readable::default() })
+        Ok(Self { client, screen, flags, namespace, server, exec, noninteractive, me: OnceCell::new(), readable: Readable::default() })
     }
 
-    /// Signs in anew: the kubeconfig is read again and its credential plugin asked again.
+    /// Signs in again: reads the kubeconfig and runs its credential plugin again.
     pub async fn sign_in_again(&mut self) -> Result<(), Problem> {
         self.client = connect(target(&self.flags)?, stdin(&self.flags)).await?;
         self.me = OnceCell::new();
@@ -128,16 +126,16 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the one command that comes next, for the same cluster and person.
+    /// Prints the next command, for the same cluster and user.
     pub fn next(&self, command: &str) {
-        let flags: Vec<String> = self.flags.cluster_and_person().iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        let flags: Vec<String> = self.flags.cluster_and_user().iter().map(|flag| format!(" {}", quoted(flag))).collect();
         self.screen.next(&format!("{command}{}", flags.concat()));
     }
 
-    /// True for a session that a shell runs by itself.
+    /// True for a session of a shell prompt or completion.
     #[must_use]
-    pub const fn is_unasked(&self) -> bool {
-        self.unasked
+    pub const fn is_noninteractive(&self) -> bool {
+        self.noninteractive
     }
 
     /// The address of the API server.
@@ -152,16 +150,16 @@ impl Session {
         self.exec.as_ref()
     }
 
-    /// The one namespace that the command is about.
+    /// The namespace of a command that supports only one.
     pub fn namespace(&self) -> Result<String, Problem> {
         match self.flags.namespaces.as_slice() {
             [] => Ok(self.namespace.clone()),
             [one] => Ok(one.clone()),
-            _ => Err(Problem::Usage("-n was given more than once, and this command is about one namespace".to_owned())),
+            _ => Err(Problem::Usage("-n was given more than once, but this command supports one namespace only".to_owned())),
         }
     }
 
-    /// The namespaces that the command is about, each once.
+    /// The namespaces of the command, without duplicates.
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
         let mut seen = std::collections::BTreeSet::new();
@@ -169,7 +167,7 @@ impl Session {
         if named.is_empty() { vec![self.namespace.clone()] } else { named }
     }
 
-    /// Objects of a kind in a namespace. A name that cannot be one is told here and never becomes part of a path (T26).
+    /// The API of a kind in a namespace. An invalid name is an error here and never becomes part of a path (T26).
     pub fn api<K>(&self, namespace: &str) -> Result<Api<K>, Problem>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -179,50 +177,50 @@ impl Session {
         Ok(Api::namespaced(self.client.clone(), namespace))
     }
 
-    /// Who the API server thinks that this is.
+    /// The user as the API server authenticated it.
     pub async fn me(&self) -> Result<&Me, Problem> {
         self.me
             .get_or_try_init(|| async {
                 let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
                 let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-                let review = review.map_err(|error| Problem::of("ask who you are", &error))?;
+                let review = review.map_err(|error| Problem::of("look up your user name", &error))?;
                 Ok(Me::of(review.status.and_then(|status| status.user_info).unwrap_or_default()))
             })
             .await
     }
 
-    /// Awaits several answers, a few at a time, in their order.
+    /// Awaits several responses in their order, with limited concurrency.
     pub async fn each<T, R>(&self, things: Vec<T>, ask: impl AsyncFn(T) -> R) -> Vec<R> {
         futures::stream::iter(things).map(|thing| ask(thing)).buffered(AT_ONCE).collect().await
     }
 }
 
-/// Calls on their way at the same time.
+/// The maximum number of concurrent calls.
 const AT_ONCE: usize = 8;
 
-/// The refusal of what cannot be the name of an object.
+/// Checks the name of an object.
 pub fn valid_name(what: &str, name: &str) -> Result<(), Problem> {
     if names::is_object_name(name) {
         return Ok(());
     }
     let shown = api::text::printable(&name.chars().take(80).collect::<String>());
-    Err(Problem::Usage(format!("'{shown}' is no name of a {what}: lower case letters, digits, '-' and '.'")))
+    Err(Problem::Usage(format!("invalid {what} name '{shown}': use lower case letters, digits, '-' and '.'")))
 }
 
-/// Says that completion and a shell's prompt may run the credential plugin.
-const RUN_UNASKED: &str = "KUBECTL_JIT_RUN_CREDENTIAL_PLUGIN";
+/// Allows completion and a shell prompt to run the credential plugin.
+const RUN_NONINTERACTIVE: &str = "KUBECTL_JIT_RUN_CREDENTIAL_PLUGIN";
 
-fn may_run_unasked() -> bool {
-    std::env::var(RUN_UNASKED).is_ok_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes"))
+fn may_run_noninteractive() -> bool {
+    std::env::var(RUN_NONINTERACTIVE).is_ok_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes"))
 }
 
-/// Who is there for the questions of a credential plugin.
+/// The standard input of the credential plugin.
 fn stdin(flags: &Flags) -> Stdin {
     if !flags.non_interactive && std::io::stdin().is_terminal() { Stdin::Person } else { Stdin::Nobody }
 }
 
-/// It runs the kubeconfig's credential plugin, which may take as long as a sign-in does. On a thread of its own, so that who has waited
-/// long enough can go on.
+/// Builds the client, which runs the kubeconfig's credential plugin. On a separate thread, since a sign-in can take long and a timeout must
+/// still work.
 async fn connect(target: Target, stdin: Stdin) -> Result<Client, Problem> {
     let connected = tokio::task::spawn_blocking(move || client::builder(target, stdin).map(ClientBuilder::build)).await;
     let connected = connected.map_err(|error| Problem::Kubeconfig(one_line(&error)))?;
@@ -251,7 +249,7 @@ fn target(flags: &Flags) -> Result<Target, Problem> {
     };
     let mut target = match found.map_err(Problem::Kubeconfig)? {
         Some(found) => kubeconfig::resolve(&found, wanted).map_err(Problem::Kubeconfig)?,
-        // Without any file, as kubectl: what the flags say, or the pod's own account.
+        // Without any file, like kubectl: the flags, or the ServiceAccount of the pod.
         None if flags.server.is_some() => kubeconfig::resolve(&Kubeconfig::default(), wanted).map_err(Problem::Kubeconfig)?,
         None => {
             let named = flags.context.is_some() || flags.cluster.is_some() || flags.user.is_some();
@@ -271,14 +269,14 @@ fn target(flags: &Flags) -> Result<Target, Problem> {
     Ok(target)
 }
 
-/// No kubeconfig is where one is looked for.
+/// The error of a missing kubeconfig.
 fn nowhere() -> Problem {
     let looked: Vec<String> = kubeconfig::paths().iter().map(|path| format!("'{}'", path.display())).collect();
     let named = if std::env::var_os("KUBECONFIG").is_some_and(|paths| !paths.is_empty()) { "$KUBECONFIG names " } else { "" };
     Problem::Kubeconfig(format!("{named}{}: no such file; name one with --kubeconfig or $KUBECONFIG", looked.join(", ")))
 }
 
-/// In whose name calls are made, where flags say so.
+/// Applies the impersonation flags.
 fn impersonate(auth: &mut AuthInfo, flags: &Flags) -> Result<(), Problem> {
     let Some(user) = &flags.act_as else {
         if flags.act_as_groups.is_empty() && flags.act_as_uid.is_none() && flags.act_as_extra.is_empty() {

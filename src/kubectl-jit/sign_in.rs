@@ -1,11 +1,11 @@
-//! When a policy asks for another sign-in than the present one: how to get it with what the kubeconfig uses, and once more.
+//! Signs in again when a policy requires a newer or stronger sign-in, and retries.
 
 use kube::config::ExecConfig;
 
 use super::{paint::Paint, problem::Problem, prompt, session::Session};
 use api::{Reason, text::printable};
 
-/// True for a refusal that another sign-in can change.
+/// True for a denial that another sign-in can change.
 #[must_use]
 pub const fn helps(problem: &Problem) -> bool {
     matches!(
@@ -14,21 +14,21 @@ pub const fn helps(problem: &Problem) -> bool {
     )
 }
 
-/// Says why and how, waits for the person where there is one, and reads the credentials again.
+/// Prints why and how, waits for the user on a terminal, and reads the credentials again.
 pub async fn again(session: &mut Session, problem: &Problem) -> Result<(), Problem> {
     session.screen.error(&problem.to_string());
     let how = session.credential_plugin().map_or_else(without_plugin, with_plugin);
-    let how = session.screen.beside(&how, Paint::Strong);
-    session.screen.say(&format!("sign in again: {how}"));
+    let how = session.screen.on_stderr(&how, Paint::Strong);
+    session.screen.info(&format!("sign in again: {how}"));
     if session.screen.asks()
-        && !prompt::agree(&session.screen, "Signed in again? Then it is tried once more", "sign in again, then ask again")?
+        && !prompt::confirm(&session.screen, "Signed in again? The request is then sent once more", "sign in again, then retry")?
     {
-        return Err(Problem::BrokenOff);
+        return Err(Problem::Cancelled);
     }
     session.sign_in_again().await
 }
 
-/// What the common credential plugins call it. Their caches are theirs: nothing is removed here.
+/// The command of the common credential plugins. Their caches are not changed here.
 fn with_plugin(exec: &ExecConfig) -> String {
     let command = exec.command.as_deref().unwrap_or_default();
     let program = std::path::Path::new(command).file_name().and_then(|name| name.to_str()).unwrap_or(command);
@@ -42,12 +42,12 @@ fn with_plugin(exec: &ExecConfig) -> String {
         ("aws" | "aws-iam-authenticator", _) => "aws sso login".to_owned(),
         ("tsh", _) => "tsh login --request-reason='...'".to_owned(),
         ("pinniped", _) => "remove the session that pinniped keeps (~/.config/pinniped/sessions.yaml)".to_owned(),
-        _ => printable(&format!("take away what '{program}' remembers, so that it asks you again")),
+        _ => printable(&format!("clear the credentials that '{program}' has cached")),
     }
 }
 
 fn without_plugin() -> String {
-    "get a new token into your kubeconfig: it has no credential plugin that could be asked".to_owned()
+    "write a new token into your kubeconfig, which has no credential plugin".to_owned()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What somebody typed, or what they may have meant.
+//! Finds an eligibility by name, or suggests similar names.
 
 use kube::ResourceExt;
 
@@ -6,10 +6,10 @@ use super::{commands::roles, near::is_near, problem::Problem, session::Session};
 use api::{RoleEligibility, names};
 use domain::{Refusal, eligibility};
 
-/// Most names that are suggested.
+/// The maximum number of suggestions.
 const MOST: usize = 5;
 
-/// The eligibility of this name. No other one is ever taken instead: what somebody may have meant is only said.
+/// The eligibility of this name. A similar name is only suggested, never used instead.
 pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibility, Problem> {
     let name = plain_name(name);
     let found = if names::is_object_name(name) { session.eligibility(name).await? } else { None };
@@ -19,7 +19,7 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     let refusal = eligibility::not_found(name);
     let all = session.eligibilities().await.unwrap_or_default();
     let me = session.me().await?;
-    // What holds in the namespace at hand comes first.
+    // Eligibilities for the current namespace come first.
     let namespace = session.namespaces().into_iter().next().unwrap_or_default();
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         all.iter().filter(|eligibility| roles::is_mine(me, eligibility)).partition(|eligibility| roles::covers(eligibility, &namespace));
@@ -44,7 +44,7 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     Err(Refusal::new(refusal.reason, format!("{first}; {hint}")).into())
 }
 
-/// `name`, `rel/name` and `roleeligibility.jitrbac.dev/name` name the same eligibility, as `-o name` prints it.
+/// The name in `name`, `rel/name` or `roleeligibility.jitrbac.dev/name`, the forms that `-o name` prints.
 #[must_use]
 pub fn plain_name(text: &str) -> &str {
     let kinds = ["rel", "roleeligibility", "roleeligibilities"];

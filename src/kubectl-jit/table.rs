@@ -1,7 +1,7 @@
-//! Tables as kubectl prints them: upper-case titles, columns three blanks apart, no lines.
+//! Tables as kubectl prints them: upper-case headers, columns three blanks apart, no lines.
 //!
-//! What stands in a cell may come from anybody, so it is made printable here (T13), and widths are counted in the columns that a terminal
-//! gives each letter. On a terminal that is too narrow free text is cut first; where that is not enough each row becomes a few lines.
+//! The text of a cell may come from any user, so it is made printable here (T13), and widths are counted in terminal columns. On a narrow
+//! terminal free text is cut first; if that is not enough, each row is printed as several lines.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -9,9 +9,9 @@ use super::paint::{Paint, painted};
 use api::text::printable;
 
 const GAP: usize = 3;
-/// Least columns that are left of a free text.
+/// The minimum width of a free text.
 const LEAST_FREE: usize = 12;
-/// What stands where there is nothing.
+/// The text of an empty cell.
 const NONE: &str = "<none>";
 
 /// A column.
@@ -23,26 +23,26 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column that is always there.
+    /// A column that is always shown.
     #[must_use]
     pub const fn new(title: &'static str) -> Self {
         Self { title, wide: false, free: false }
     }
 
-    /// Only with `-o wide`.
+    /// Shows the column only with `-o wide`.
     #[must_use]
     pub const fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 
-    /// A text that may be cut on a terminal.
+    /// Marks a text that may be cut on a terminal.
     #[must_use]
     pub const fn free(self) -> Self {
         Self { free: true, ..self }
     }
 }
 
-/// What stands in a row and a column.
+/// A cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
     text: String,
@@ -69,16 +69,16 @@ pub struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-/// What a table is printed on.
+/// The options for rendering a table.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Paper {
-    /// Columns of the terminal; none where it is no terminal, and nothing is cut.
+pub struct TableOptions {
+    /// The width of the terminal; without a terminal nothing is cut.
     pub width: Option<usize>,
-    /// Whether there is colour.
+    /// Whether to use colour.
     pub colour: bool,
-    /// Whether columns are shown that only `-o wide` has.
+    /// Whether to show the columns of `-o wide`.
     pub wide: bool,
-    /// Whether the line of titles is left out.
+    /// Whether to omit the headers.
     pub bare: bool,
 }
 
@@ -89,22 +89,22 @@ impl Table {
         Self { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// One row more, with a cell for each column.
+    /// Adds a row with a cell for each column.
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
         self.rows.push(row.into_iter().collect());
     }
 
-    /// True without a row.
+    /// True without rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The table in lines.
+    /// Renders the table.
     #[must_use]
-    pub fn render(&self, paper: Paper) -> String {
+    pub fn render(&self, options: TableOptions) -> String {
         let shown: Vec<(usize, Column)> =
-            self.columns.iter().copied().enumerate().filter(|(_, column)| paper.wide || !column.wide).collect();
+            self.columns.iter().copied().enumerate().filter(|(_, column)| options.wide || !column.wide).collect();
         let rows: Vec<Vec<&Cell>> = self.rows.iter().map(|row| shown.iter().filter_map(|(i, _)| row.get(*i)).collect()).collect();
         let natural: Vec<usize> = shown
             .iter()
@@ -114,9 +114,9 @@ impl Table {
             })
             .collect();
         let columns: Vec<Column> = shown.into_iter().map(|(_, column)| column).collect();
-        match fitted(&columns, natural, paper.width) {
-            Some(widths) => in_columns(&columns, &rows, &widths, paper),
-            None => stacked(&columns, &rows, paper),
+        match fitted(&columns, natural, options.width) {
+            Some(widths) => in_columns(&columns, &rows, &widths, options),
+            None => stacked(&columns, &rows, options),
         }
     }
 }
@@ -125,13 +125,13 @@ fn shown_as(cell: &Cell) -> &str {
     if cell.text.is_empty() { NONE } else { &cell.text }
 }
 
-/// The widths of the columns; none where even cut texts do not fit.
+/// The widths of the columns; none if even cut texts do not fit.
 fn fitted(columns: &[Column], mut widths: Vec<usize>, limit: Option<usize>) -> Option<Vec<usize>> {
     let Some(limit) = limit else { return Some(widths) };
     let gaps = GAP * columns.len().saturating_sub(1);
     let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
     while surplus > 0 {
-        // The widest of what may be cut.
+        // Cuts the widest free text.
         let widest = columns
             .iter()
             .zip(widths.iter_mut())
@@ -144,14 +144,14 @@ fn fitted(columns: &[Column], mut widths: Vec<usize>, limit: Option<usize>) -> O
     Some(widths)
 }
 
-fn in_columns(columns: &[Column], rows: &[Vec<&Cell>], widths: &[usize], paper: Paper) -> String {
+fn in_columns(columns: &[Column], rows: &[Vec<&Cell>], widths: &[usize], options: TableOptions) -> String {
     let mut lines = Vec::new();
-    if !paper.bare {
-        let titles = columns.iter().zip(widths).map(|(column, width)| padded(column.title, *width, Paint::Plain, paper.colour));
+    if !options.bare {
+        let titles = columns.iter().zip(widths).map(|(column, width)| padded(column.title, *width, Paint::Plain, options.colour));
         lines.push(titles.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned());
     }
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| padded(shown_as(cell), *width, cell.paint, paper.colour));
+        let cells = row.iter().zip(widths).map(|(cell, width)| padded(shown_as(cell), *width, cell.paint, options.colour));
         lines.push(cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned());
     }
     lines.join("\n")
@@ -163,26 +163,26 @@ fn padded(text: &str, to: usize, paint: Paint, colour: bool) -> String {
     format!("{}{}", painted(&text, paint, colour), " ".repeat(blanks))
 }
 
-/// Each row as lines of title and text.
-fn stacked(columns: &[Column], rows: &[Vec<&Cell>], paper: Paper) -> String {
+/// Each row as lines of header and text.
+fn stacked(columns: &[Column], rows: &[Vec<&Cell>], options: TableOptions) -> String {
     let widest = columns.iter().map(|column| column.title.len()).max().unwrap_or(0);
     let row = |row: &Vec<&Cell>| {
         let lines = columns
             .iter()
             .zip(row)
-            .map(|(column, cell)| format!("{:widest$}  {}", column.title, painted(shown_as(cell), cell.paint, paper.colour)));
+            .map(|(column, cell)| format!("{:widest$}  {}", column.title, painted(shown_as(cell), cell.paint, options.colour)));
         lines.collect::<Vec<_>>().join("\n")
     };
     rows.iter().map(row).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Columns that a terminal gives a text.
+/// The width of a text on a terminal.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// `text` in lines of this many columns at most; a narrower screen than twenty shows what does not fit as it likes.
+/// Wraps `text` at this width, but not below twenty columns.
 #[must_use]
 pub fn wrapped(text: &str, to: usize) -> Vec<String> {
     let to = to.max(20);
@@ -200,7 +200,7 @@ pub fn wrapped(text: &str, to: usize) -> Vec<String> {
     lines
 }
 
-/// A text of at most so many columns, with a mark where it was cut.
+/// Cuts a text to this width, with a mark.
 #[must_use]
 pub fn cut(text: &str, to: usize) -> String {
     if width(text) <= to {
@@ -237,21 +237,24 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_what_stands_in_them() {
         let table = table(&[("a", "1", "日本語 の理由"), ("longer-name", "", "x")]);
-        assert_eq!(table.render(Paper::default()), "NAME          REASON\na             日本語 の理由\nlonger-name   x");
+        assert_eq!(table.render(TableOptions::default()), "NAME          REASON\na             日本語 の理由\nlonger-name   x");
         assert_eq!(
-            table.render(Paper { wide: true, ..Paper::default() }),
+            table.render(TableOptions { wide: true, ..TableOptions::default() }),
             "NAME          UID      REASON\na             1        日本語 の理由\nlonger-name   <none>   x"
         );
-        assert_eq!(table.render(Paper { bare: true, ..Paper::default() }), "a             日本語 の理由\nlonger-name   x");
+        assert_eq!(table.render(TableOptions { bare: true, ..TableOptions::default() }), "a             日本語 の理由\nlonger-name   x");
     }
 
     #[test]
     fn a_narrow_terminal_cuts_reasons_and_then_stacks() {
         let table = table(&[("short", "", "a reason that somebody wrote at length")]);
-        assert_eq!(table.render(Paper { width: Some(30), ..Paper::default() }), "NAME    REASON\nshort   a reason that somebod…");
+        assert_eq!(
+            table.render(TableOptions { width: Some(30), ..TableOptions::default() }),
+            "NAME    REASON\nshort   a reason that somebod…"
+        );
         let name = "n".repeat(253);
         let table = table_of(&name);
-        assert_eq!(table.render(Paper { width: Some(40), ..Paper::default() }), format!("NAME    {name}\nREASON  why"));
+        assert_eq!(table.render(TableOptions { width: Some(40), ..TableOptions::default() }), format!("NAME    {name}\nREASON  why"));
     }
 
     fn table_of(name: &str) -> Table {
@@ -264,7 +267,7 @@ mod tests {
             rows in prop::collection::vec((any::<String>(), any::<String>(), any::<String>()), 0..6), at in prop::option::of(1_usize..120)
         ) {
             let rows: Vec<(&str, &str, &str)> = rows.iter().map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str())).collect();
-            let said = table(&rows).render(Paper { width: at, ..Paper::default() });
+            let said = table(&rows).render(TableOptions { width: at, ..TableOptions::default() });
             prop_assert!(!said.chars().any(|c| c != '\n' && is_forbidden(c)), "{said:?}");
             let columns = said.starts_with("NAME   ") && said.lines().next().is_some_and(|line| line.contains("REASON"));
             if columns {

@@ -1,32 +1,32 @@
-//! Times as people read them: how long ago, how long still, and the clock on their wall.
+//! Formats times: age, remaining time and local clock time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Length of an instant as sentences have it: `2026-11-30T06:04:36Z`.
+/// Length of a timestamp in messages: `2026-11-30T06:04:36Z`.
 const STAMP: usize = 20;
 
-/// In which zone times are shown, and what time it is.
+/// The clock and the time zone for output.
 #[derive(Clone, Debug)]
 pub struct Times {
     zone: TimeZone,
 }
 
 impl Times {
-    /// In the zone of this machine (`TZ`, or its setting), or in UTC.
+    /// Uses the local time zone (`TZ` or the system setting), or UTC.
     #[must_use]
     pub fn new(utc: bool) -> Self {
         Self { zone: if utc { TimeZone::UTC } else { TimeZone::system() } }
     }
 
-    /// What time it is.
+    /// The current time.
     #[must_use]
-    #[allow(clippy::unused_self, reason = "whoever shows times asks them for the present one")]
+    #[allow(clippy::unused_self, reason = "formatting and current time belong together for callers")]
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
 
-    /// An instant as `14:52 CEST`, with its date where that is another one than today's.
+    /// A time as `14:52 CEST`, with the date if it is not today.
     #[must_use]
     pub fn clock(&self, at: DateTime<Utc>) -> String {
         let (Some(local), Some(today)) = (self.local(at), self.local(self.now())) else { return at.to_rfc3339() };
@@ -34,20 +34,20 @@ impl Times {
         local.strftime(form).to_string()
     }
 
-    /// An instant with its seconds, for timelines.
+    /// A time with seconds, for timelines.
     #[must_use]
     pub fn exact(&self, at: DateTime<Utc>) -> String {
         self.local(at).map_or_else(|| at.to_rfc3339(), |local| local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
     }
 
-    /// The end of something as `14:52 CEST (44m left)`.
+    /// An end as `14:52 CEST (44m left)`.
     #[must_use]
     pub fn until(&self, at: DateTime<Utc>) -> String {
         format!("{} ({} left)", self.clock(at), short(at.signed_duration_since(self.now())))
     }
 
-    /// A sentence of the operator, which has instants in UTC, with each of them as [`Times::exact`] shows it: with two zones in one line
-    /// something seems to end before it began.
+    /// A message of the operator, with its UTC timestamps formatted by [`Times::exact`]: two time zones in one line would make an end look
+    /// earlier than its start.
     #[must_use]
     pub fn sentence(&self, text: &str) -> String {
         let (mut shown, mut rest) = (String::new(), text);
@@ -70,7 +70,7 @@ impl Times {
     }
 }
 
-/// A length of time as kubectl's AGE column prints it: `44m`, `5h3m`, `2d`. Less than none is none.
+/// A duration as in kubectl's AGE column: `44m`, `5h3m`, `2d`. A negative one is `0s`.
 #[must_use]
 pub fn short(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
@@ -91,7 +91,7 @@ pub fn short(length: TimeDelta) -> String {
     }
 }
 
-/// Minutes and seconds, for what is being waited for: `0:42`.
+/// Minutes and seconds of a waiting time: `0:42`.
 #[must_use]
 pub fn stopwatch(length: std::time::Duration) -> String {
     let seconds = length.as_secs();

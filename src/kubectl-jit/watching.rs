@@ -1,4 +1,4 @@
-//! Tables that are printed again whenever something changes.
+//! Tables that are printed again after each change.
 
 use std::time::Duration;
 
@@ -20,21 +20,20 @@ use super::{
 };
 use api::RoleActivationRequest;
 
-/// Changes within this time are one.
+/// Changes within this time are combined.
 const TOGETHER: Duration = Duration::from_millis(300);
 
-/// Whether there is something left to watch.
+/// Whether requests remain to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// There is.
+    /// Some remain.
     Something,
-    /// There is not.
+    /// None remain.
     Nothing,
 }
 
-/// Runs `list` now and whenever a request of `scope` changes, until it says that nothing is left, nobody reads it any more or the person
-/// breaks off.
-pub async fn again_and_again(session: &Session, scope: &Scope, list: impl AsyncFn() -> Result<Left, Problem>) -> Result<Exit, Problem> {
+/// Runs `list` now and after each change of a request of `scope`, until nothing is left, the output is closed or the user presses Ctrl-C.
+pub async fn watch(session: &Session, scope: &Scope, list: impl AsyncFn() -> Result<Left, Problem>) -> Result<Exit, Problem> {
     let scope = Box::pin(session.narrowed(scope)).await?;
     let changes = match &scope {
         Scope::All => watched(Api::all(session.client.clone())),
@@ -62,14 +61,14 @@ async fn until_nothing_is_left(
     list: impl AsyncFn() -> Result<Left, Problem>,
 ) -> Result<Exit, Problem> {
     let mut silent = None;
-    // The watches stand before the first list, so that nothing falls between the two.
-    let mut standing = 0;
-    while standing < watches {
+    // All watches are open before the first list, so that no change is missed.
+    let mut open = 0;
+    while open < watches {
         match changes.next().await {
-            Some(Ok(Event::InitDone)) => standing += 1,
+            Some(Ok(Event::InitDone)) => open += 1,
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                // Who may not even list is told so by the list, in its words.
+                // Without the permission to list, the list returns the better error.
                 if follow::refused_for_good(&error).is_some() {
                     list().await?;
                 }
@@ -85,7 +84,7 @@ async fn until_nothing_is_left(
         match change {
             Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone) => {
                 silent = None;
-                settle(&mut changes).await;
+                collect(&mut changes).await;
                 session.screen.data("");
                 if list().await? == Left::Nothing || !session.screen.is_read() {
                     break;
@@ -98,15 +97,15 @@ async fn until_nothing_is_left(
     Ok(Exit::Done)
 }
 
-/// What is shown is of before, and whoever looks at it must know.
+/// Warns that the shown table may be outdated.
 fn failed(session: &Session, silent: &mut Option<std::time::Instant>, error: &watcher::Error) -> Result<(), Problem> {
     follow::refused_for_good(error).map_or(Ok(()), Err)?;
     follow::interrupted(&session.screen, silent, error);
     Ok(())
 }
 
-/// Takes what comes close behind a change, which is printed with it. Where there is always something, that must not go on for ever.
-async fn settle(changes: &mut (impl Stream + Unpin)) {
+/// Collects further changes for a moment, so that they are printed together. The limit keeps constant changes from blocking the output.
+async fn collect(changes: &mut (impl Stream + Unpin)) {
     let until = Instant::now() + TOGETHER;
     while let Ok(Some(_)) = timeout_at(until, changes.next()).await {}
 }
@@ -123,8 +122,8 @@ mod tests {
         })
         .boxed();
         let begun = Instant::now();
-        tokio::time::timeout(Duration::from_mins(1), settle(&mut busy)).await.expect("an end");
+        tokio::time::timeout(Duration::from_mins(1), collect(&mut busy)).await.expect("an end");
         assert_eq!(begun.elapsed(), TOGETHER);
-        settle(&mut futures::stream::empty::<()>()).await;
+        collect(&mut futures::stream::empty::<()>()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Requests in words: where one stands, what it waits for, what comes next.
+//! Descriptions of requests: their state, what they wait for, and the next command.
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -7,13 +7,13 @@ use kube::ResourceExt;
 use super::{
     goal::Goal,
     paint::Paint,
-    read::state,
+    read::{full_name, state},
     times::{Times, short},
 };
 use api::{ApprovalPolicySpec, Duration, People, Reason, RoleActivationRequest, RoleEligibility, State, conditions, eligibility::RoleRef};
 use domain::{person, policy, risks, role::Rule};
 
-/// The sign and the colour of a state.
+/// The symbol and the colour of a state.
 #[must_use]
 pub const fn mark(state: State) -> (&'static str, Paint) {
     match state {
@@ -25,17 +25,17 @@ pub const fn mark(state: State) -> (&'static str, Paint) {
     }
 }
 
-/// What is waited for, in a word.
+/// The awaited state, for messages.
 #[must_use]
 pub const fn goal(goal: Goal) -> &'static str {
     match goal {
-        Goal::Settled => "settled",
+        Goal::Settled => "decided",
         Goal::Active => "active",
-        Goal::Ended => "at its end",
+        Goal::Ended => "completed",
     }
 }
 
-/// Why a request is as it is: what its condition Active says. Records of older versions say it in Ready.
+/// The message of a request's condition Active. Records of older versions have it in Ready.
 #[must_use]
 pub fn message(request: &RoleActivationRequest) -> String {
     let conditions = request.status.as_ref().map_or(&[][..], |status| &status.conditions);
@@ -43,13 +43,13 @@ pub fn message(request: &RoleActivationRequest) -> String {
     said.map(|condition| condition.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
 }
 
-/// What the operator says of an eligibility: whether it is valid as it is written.
+/// The condition Ready of an eligibility: whether its spec is valid.
 #[must_use]
 pub fn ready(eligibility: &RoleEligibility) -> Option<&Condition> {
     conditions::find(&eligibility.status.as_ref()?.conditions, conditions::READY)
 }
 
-/// Why, in one word.
+/// The reason of a request's state.
 #[must_use]
 pub fn reason(request: &RoleActivationRequest) -> &'static str {
     request.status.as_ref().and_then(|status| status.reason).map_or("", Reason::as_str)
@@ -81,13 +81,13 @@ pub fn waits_for(request: &RoleActivationRequest, times: &Times) -> String {
     )
 }
 
-/// Until when a grant lasts.
+/// When a grant ends.
 #[must_use]
 pub fn ends(request: &RoleActivationRequest, times: &Times) -> String {
     request.status.as_ref().and_then(|status| status.expires_at).map_or_else(String::new, |at| format!("until {}", times.until(at)))
 }
 
-/// Where a request stands, in a sentence.
+/// The state of a request, as a sentence.
 #[must_use]
 pub fn outcome(request: &RoleActivationRequest, times: &Times) -> String {
     match state(request) {
@@ -100,7 +100,17 @@ pub fn outcome(request: &RoleActivationRequest, times: &Times) -> String {
     }
 }
 
-/// The one command that somebody may want next who asked for it.
+/// A completed request and its state: `payments/inc-4711 deactivated`.
+#[must_use]
+pub fn completed(request: &RoleActivationRequest) -> String {
+    let state = match state(request) {
+        State::TimedOut => "timed out".to_owned(),
+        other => other.as_str().to_lowercase(),
+    };
+    format!("{} {state}", full_name(request))
+}
+
+/// The command that the requester may want next.
 #[must_use]
 pub fn next(request: &RoleActivationRequest) -> Option<String> {
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
@@ -112,22 +122,22 @@ pub fn next(request: &RoleActivationRequest) -> Option<String> {
     }
 }
 
-/// How much time of access is left, for a column: `44m` while it is active.
+/// The remaining time of access, for a column: `44m` while it is active.
 #[must_use]
 pub fn left(request: &RoleActivationRequest, times: &Times) -> String {
     let ends = request.status.as_ref().and_then(|status| status.expires_at).filter(|_| state(request) == State::Active);
     ends.map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
 }
 
-/// The start that a request asks for, while it lies ahead.
+/// The requested start, while it is in the future.
 #[must_use]
 pub fn starts(request: &RoleActivationRequest) -> Option<DateTime<Utc>> {
     let ahead = matches!(state(request), State::Pending | State::AwaitingApproval | State::Scheduled);
     request.spec.start_time.filter(|_| ahead)
 }
 
-/// For how long a request would be granted: what it asks for, else the eligibility's default within what the policy allows. None where
-/// the eligibility is not known.
+/// The duration of the grant for a request: the requested one, or the eligibility's default within the policy's limit. None if the
+/// eligibility is unknown.
 #[must_use]
 pub fn asked(
     request: &RoleActivationRequest,
@@ -141,7 +151,7 @@ pub fn asked(
     })
 }
 
-/// Rules in words, the riskiest first; one that cannot be read, such as one that was cut, comes before all others.
+/// Descriptions of rules, the riskiest first. A rule that cannot be parsed, for example a truncated one, comes before all others.
 #[must_use]
 pub fn riskiest_first(rules: &[String]) -> Vec<&str> {
     let (mut unread, mut read) = (Vec::new(), Vec::new());
@@ -157,7 +167,8 @@ pub fn riskiest_first(rules: &[String]) -> Vec<&str> {
     unread
 }
 
-/// The risks of an eligibility's role, for a column. What a namespaced Role allows is not on the eligibility: that is unknown, not none.
+/// The risks of an eligibility's role, for a column. An eligibility does not report the rules of a namespaced Role: its risks are unknown,
+/// not none.
 #[must_use]
 pub fn risks(eligibility: &RoleEligibility) -> String {
     match eligibility.status.as_ref().and_then(|status| status.role.as_ref()) {
@@ -178,13 +189,13 @@ pub fn role_column(role: &RoleRef) -> String {
     format!("{}/{}", role.kind, role.name)
 }
 
-/// The name of the role that a request is for, as far as its status says.
+/// The name of a request's role, from its status.
 #[must_use]
 pub fn role_name(request: &RoleActivationRequest) -> &str {
     request.status.as_ref().and_then(|status| status.role.as_ref()).map_or("", |role| role.name.as_str())
 }
 
-/// Why somebody asked.
+/// The justification of a request.
 #[must_use]
 pub fn justification(request: &RoleActivationRequest) -> &str {
     request.spec.justification.as_ref().map_or("", |why| why.as_str())
@@ -196,7 +207,7 @@ pub fn ticket(request: &RoleActivationRequest) -> &str {
     request.spec.ticket.as_ref().and_then(|ticket| ticket.number.as_ref()).map_or("", |number| number.as_str())
 }
 
-/// Who approves, for a column: `automatic`, or the stages as `leads(1) > security(2)`.
+/// The approval of a policy, for a column: `automatic`, or the stages as `leads(1) > security(2)`.
 #[must_use]
 pub fn approval(policy: &ApprovalPolicySpec) -> String {
     if policy::is_automatic(policy) {
@@ -206,7 +217,7 @@ pub fn approval(policy: &ApprovalPolicySpec) -> String {
     stages.collect::<Vec<_>>().join(" > ")
 }
 
-/// What a request must bring, for a column: `reason,ticket,sign-in`.
+/// The requirements of a policy, for a column: `reason,ticket,sign-in`.
 #[must_use]
 pub fn requires(policy: &ApprovalPolicySpec) -> String {
     let Some(rules) = &policy.requirements else { return String::new() };
@@ -222,7 +233,7 @@ pub fn longest(eligibility: &RoleEligibility, policy: Option<&ApprovalPolicySpec
     by_policy.map_or(eligibility.spec.max_duration, |longest| longest.min(eligibility.spec.max_duration))
 }
 
-/// Where an eligibility can be activated, as far as its status says: the first few names and how many there are more.
+/// The namespaces of an eligibility from its status: the first names and the number of others.
 #[must_use]
 pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
     let Some(found) = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref()) else {
@@ -233,7 +244,7 @@ pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
     if more == 0 { shown.join(",") } else { format!("{},+{more}", shown.join(",")) }
 }
 
-/// People in words, and `nobody` where there is nobody.
+/// A description of users and groups, or `nobody`.
 #[must_use]
 pub fn people(people: Option<&People>) -> String {
     people.map_or_else(|| "nobody".to_owned(), person::in_words)

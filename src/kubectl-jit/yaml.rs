@@ -1,4 +1,4 @@
-//! YAML and JSON with the line of every field, for messages about files.
+//! YAML and JSON with the line of each field, for messages about files.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,17 +9,17 @@ use serde::{
 use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
-/// What a document says, and on which line of its file each field begins.
+/// The content of a document, and the line of each field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Located {
-    /// What it says.
+    /// The content.
     pub value: Value,
-    /// Lines by the path of a field, such as `spec.subjects[0].kind`; the document itself is "".
+    /// Lines by field path, for example `spec.subjects[0].kind`; the path of the document itself is "".
     pub lines: BTreeMap<String, u64>,
 }
 
 impl Located {
-    /// The line on which a field begins; of one that is not there, that of what it would be in.
+    /// The line of a field; for a missing field, the line of its parent.
     #[must_use]
     pub fn line(&self, path: &str) -> Option<u64> {
         let mut path = path;
@@ -34,7 +34,7 @@ impl Located {
         }
     }
 
-    /// The part of it at this path, as a document of its own.
+    /// The part at this path, as a separate document.
     #[must_use]
     pub fn part(&self, path: &str, value: &Value) -> Self {
         let inside = |key: &str| key.strip_prefix(path).map(|rest| rest.trim_start_matches('.').to_owned());
@@ -43,11 +43,11 @@ impl Located {
     }
 }
 
-/// The documents of a text. The error is one line, which says the line and the column.
+/// Parses the documents of a text. The error is one line with line and column.
 pub fn documents(text: &str) -> Result<Vec<Located>, String> {
     let parsed: Result<Vec<Spanned<Node>>, _> = serde_saphyr::from_multiple(text);
     let nodes = parsed.map_err(|error| {
-        // Behind its first line the parser shows the text around it.
+        // After the first line the parser shows the context.
         let said = error.without_snippet().to_string();
         let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         match error.location() {
@@ -63,7 +63,7 @@ pub fn documents(text: &str) -> Result<Vec<Located>, String> {
     Ok(nodes.into_iter().map(located).collect())
 }
 
-/// A node of a document, with the places of those below it.
+/// A node of a document, with the positions of its children.
 enum Node {
     Scalar(Value),
     List(Vec<Spanned<Node>>),

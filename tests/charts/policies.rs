@@ -250,7 +250,7 @@ fn t52_the_clusters_own_controllers_are_a_value() {
 fn t53_the_operator_writes_what_people_write_in_dry_runs_only() {
     for name in ["requests", "decisions", "eligibilities", "approval-policies"] {
         let text = policy(name)["spec"]["validations"].to_string();
-        assert!(text.contains("only people do"), "{name}: {text}");
+        assert!(text.contains("only users do"), "{name}: {text}");
     }
 }
 

@@ -47,7 +47,7 @@ fn mistakes_in_values_are_named() {
         (json!({"outOfCluster": {"webhookUrl": "https://x/mutate"}}), "does not match pattern"),
         (
             json!({"outOfCluster": {"enabled": true, "webhookUrl": "https://x"}, "webhook": {"certManager": {"enabled": true}}}),
-            "do not go together",
+            "cannot be combined",
         ),
     ] {
         match try_render("jit-rbac", "jit-rbac", &values) {

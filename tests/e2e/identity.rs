@@ -57,10 +57,10 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
     let mut approve = scene.decision("now", "Approve", status["digest"].as_str());
     approve["spec"]["decider"] = forged;
     refused(scene.create("outsider", &approve).await?, &["NotAnApprover: 'outsider' may not approve"])?;
-    refused(scene.create("dev", &approve).await?, &["nobody approves their own request"])?;
+    refused(scene.create("dev", &approve).await?, &["you cannot approve your own request"])?;
     // Naming another requester does not make it somebody else's.
     approve["spec"]["requestRef"]["requester"] = json!("dev-2");
-    refused(scene.create("dev", &approve).await?, &["nobody approves their own request"])?;
+    refused(scene.create("dev", &approve).await?, &["you cannot approve your own request"])?;
     // Another request's UID makes it a decision about that one, and nothing writes it anew.
     approve["spec"]["requestRef"]["uid"] = json!("0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d");
     refused(scene.create("lead-2", &approve).await?, &["RequestMismatch: "])?;

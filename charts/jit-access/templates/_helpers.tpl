@@ -19,8 +19,8 @@ annotations:
 {{- end -}}
 
 {{/*
-Name of a binding of this role: (dict "root" $ "role" "..."). A binding's roleRef cannot be changed, so another role takes another name,
-and Helm replaces the one by the other.
+Name of a binding of this role: (dict "root" $ "role" "..."). The roleRef of a binding is immutable, so another role needs another name,
+and Helm replaces the binding.
 */}}
 {{- define "jit-access.binding" -}}
 {{- $name := printf "%s-%s" (include "jit-access.fullname" .root) .role -}}
@@ -30,7 +30,7 @@ and Helm replaces the one by the other.
 {{- $name -}}
 {{- end -}}
 
-{{/* People of a policy as RBAC subjects, into .all under a key that sorts and leaves duplicates out. */}}
+{{/* Adds the users and groups of a policy to .all as RBAC subjects, under a key that sorts them and removes duplicates. */}}
 {{- define "jit-access.policy-people" -}}
 {{- $all := .all -}}
 {{- $policy := default dict .policy -}}
@@ -95,7 +95,7 @@ subjects:
   {{- end }}
 {{ end -}}
 
-{{/* What the schema cannot say. */}}
+{{/* Checks that the schema cannot express. */}}
 {{- define "jit-access.check" -}}
 {{- $known := list -}}
 {{- range $name, $spec := .Values.policies -}}
@@ -106,7 +106,7 @@ subjects:
 {{- fail (printf "eligibilities.%s.policyRef.name: there is no policy %q in this release (policies: %s). If it is installed elsewhere, list it in externalPolicies" $name $spec.policyRef.name ($known | sortAlpha | join ", " | default "none")) -}}
 {{- end -}}
 {{- end -}}
-{{- /* `helm template` reaches no cluster, and finds no namespace either. */ -}}
+{{- /* `helm template` has no cluster, so the lookup of the namespace finds nothing. */ -}}
 {{- if and (lookup "v1" "Namespace" "" "kube-system") (not (.Capabilities.APIVersions.Has "jitrbac.dev/v1alpha1/RoleEligibility")) -}}
 {{- fail "this cluster does not know the kinds of jit-rbac: install the chart jit-rbac first, with --wait, as a release of its own. Both charts in one release, or under one parent chart, do not work: Helm checks all objects before it creates the kinds, and admission needs jit-rbac to run" -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Names. Policies are proven by a label that holds their name, and a label's value has 63 characters. */}}
+{{/* Names. Policies are verified with a label whose value is their name, and a label value has at most 63 characters. */}}
 {{- define "jit-rbac.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
@@ -53,7 +53,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end -}}
 
-{{/* What both processes read. */}}
+{{/* The configuration of both processes. */}}
 {{- define "jit-rbac.config" -}}
 {{- $name := include "jit-rbac.fullname" . -}}
 {{- $certificate := dict -}}
@@ -79,14 +79,14 @@ app.kubernetes.io/component: {{ . }}
 | toPrettyJson -}}
 {{- end -}}
 
-{{/* The files in the folder `policies`, each of which is one policy and its binding. */}}
+{{/* The files in the folder `policies`; each has one policy and its binding. */}}
 {{- define "jit-rbac.policies" -}}
 {{- list "approval-policies" "bindings" "decisions" "eligibilities" "guards" "namespaces" "requests" "status" | toJson -}}
 {{- end -}}
 
 {{/*
-The guards as they must be stored, for the controller, which watches them: what is rendered elsewhere in this chart, without
-metadata. `probe` is the policy's name in this chart, by which the controller knows how to prove it. The CRDs it knows itself.
+The expected content of the guards, for the controller, which watches them: the objects that this chart renders, without metadata.
+`probe` is the name of the policy in this chart, which tells the controller how to verify it. The controller contains the CRDs itself.
 */}}
 {{- define "jit-rbac.guards" -}}
 {{- $files := list (dict "file" "webhook/configurations.yaml" "probe" "") -}}
@@ -110,33 +110,33 @@ metadata. `probe` is the policy's name in this chart, by which the controller kn
 {{- end -}}
 
 {{- define "jit-rbac.configMap" -}}{{ include "jit-rbac.fullname" . }}-config{{- end -}}
-{{/* The Secret of the webhook's own certificate, and cert-manager's Certificate and Secret; two names, as they have two owners. */}}
+{{/* The Secret of the webhook's own certificate, and cert-manager's Certificate and Secret: two names, since they have two owners. */}}
 {{- define "jit-rbac.tlsSecret" -}}{{ include "jit-rbac.webhook" . }}-tls{{- end -}}
 {{- define "jit-rbac.certificate" -}}{{ include "jit-rbac.webhook" . }}-certificate{{- end -}}
 {{- define "jit-rbac.webhookHost" -}}{{ include "jit-rbac.webhook" . }}.{{ .Release.Namespace }}.svc{{- end -}}
 
-{{/* What the schema cannot say about values that belong together. */}}
+{{/* Checks of combined values that the schema cannot express. */}}
 {{- define "jit-rbac.check" -}}
 {{- if .Values.outOfCluster.enabled -}}
 {{- if not .Values.outOfCluster.webhookUrl -}}
-{{- fail "outOfCluster.enabled needs outOfCluster.webhookUrl: where the API server reaches the webhook, as https://127.0.0.1:9443" -}}
+{{- fail "outOfCluster.enabled needs outOfCluster.webhookUrl: the URL at which the API server reaches the webhook, for example https://127.0.0.1:9443" -}}
 {{- end -}}
 {{- if .Values.webhook.certManager.enabled -}}
-{{- fail "webhook.certManager.enabled and outOfCluster.enabled do not go together: cert-manager's certificate is mounted into a pod" -}}
+{{- fail "webhook.certManager.enabled and outOfCluster.enabled cannot be combined: cert-manager's certificate is mounted into a pod" -}}
 {{- end -}}
 {{- end -}}
 {{- if .Values.networkPolicy.apiServerCIDRs -}}
 {{- fail "networkPolicy.apiServerCIDRs limited two things and is replaced by two values: list who may call the webhook in networkPolicy.webhookFromCIDRs, and, only if you want to limit it, where the pods may connect in networkPolicy.egressCIDRs" -}}
 {{- end -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease" "default") -}}
-{{- fail (printf "jit-rbac needs a namespace of its own, not %s: nothing may ever be granted where it runs. Install it with --namespace jit-system --create-namespace" .Release.Namespace) -}}
+{{- fail (printf "jit-rbac needs a namespace of its own, not %s: no access can be granted in its namespace. Install it with --namespace jit-system --create-namespace" .Release.Namespace) -}}
 {{- end -}}
 {{- include "jit-rbac.alone" . -}}
 {{- end -}}
 
 {{/*
-Refuses a second release in one cluster: each webhook would stamp what the other one's policies refuse. Where Helm does not reach a
-cluster, as in `helm template`, there is nothing to look up; then the ClusterRoles, whose names are fixed, belong to the first release.
+Fails for a second release in one cluster: the policies of each release would deny what the webhook of the other sets. Without a cluster, as
+in `helm template`, nothing can be looked up; the ClusterRoles with fixed names then belong to the first release.
 */}}
 {{- define "jit-rbac.alone" -}}
 {{- $mine := include "jit-rbac.fullname" . -}}
@@ -149,8 +149,8 @@ cluster, as in `helm template`, there is nothing to look up; then the ClusterRol
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" -}}
 {{- $own := or (eq $other.metadata.name $mine) (and (eq $release $.Release.Name) (eq $namespace $.Release.Namespace)) -}}
 {{- if and (has "activations.jitrbac.dev" $names) (not $own) -}}
-{{- $whose := ternary (printf "release '%s' in namespace '%s'" $release $namespace) "something else than Helm" (ne $release "") -}}
-{{- fail (printf "jit-rbac is already installed in this cluster: there is the %s '%s' of %s, and two installations refuse each other's requests. Upgrade that one, or uninstall it first" $kind $other.metadata.name $whose) -}}
+{{- $whose := ternary (printf "release '%s' in namespace '%s'" $release $namespace) "an installation without Helm" (ne $release "") -}}
+{{- fail (printf "jit-rbac is already installed in this cluster: there is the %s '%s' of %s, and two installations deny each other's requests. Upgrade that one, or uninstall it first" $kind $other.metadata.name $whose) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

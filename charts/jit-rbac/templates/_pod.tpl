@@ -1,4 +1,4 @@
-{{/* What the two Deployments share: (dict "root" $ "component" "controller" "values" .Values.controller "user" "..."). */}}
+{{/* Parts of both Deployments: (dict "root" $ "component" "controller" "values" .Values.controller "user" "..."). */}}
 {{- define "jit-rbac.pod.metadata" -}}
 labels:
   {{- include "jit-rbac.labels" . | nindent 2 }}
@@ -85,7 +85,7 @@ metadata:
   {{- include "jit-rbac.marks" . | nindent 2 }}
 spec:
   maxUnavailable: {{ .values.podDisruptionBudget.maxUnavailable }}
-  # A pod that is not ready protects nobody: it may always be evicted.
+  # A pod that is not ready does no work, so it may always be evicted.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:

@@ -1,4 +1,4 @@
-//! `kubectl jit approve NAME`: approves exactly what was shown.
+//! `kubectl jit approve NAME`: approves exactly the request that was shown.
 
 use std::fmt::Write as _;
 
@@ -25,10 +25,10 @@ use api::{
     text::printable,
 };
 
-/// How long it is waited until an approval shows.
+/// How long to wait for the effect of an approval.
 const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Shows a request, asks, and approves exactly what was shown.
+/// Shows a request, asks for confirmation, and approves exactly what was shown.
 ///
 /// If the request, its policy or its role changes meanwhile, the approval does not count.
 #[derive(Debug, Args)]
@@ -36,21 +36,21 @@ pub struct Options {
     /// Names of requests, as NAME or NAMESPACE/NAME.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// A comment; the requester reads it, and it is kept.
+    /// A comment; it is recorded, and the requester can read it.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// Approve for a shorter time than was asked for.
+    /// Approve for a shorter duration than requested.
     #[arg(short, long, value_name = "TIME")]
     duration: Option<api::Duration>,
     /// Show every rule of the role.
     #[arg(long)]
     show_rules: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
 }
 
-/// Approves them, one after the other.
+/// Approves the requests, one after the other.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (requests, missing) = decide::each(session, &options.names).await?;
     decide::about_each(session, &requests, async |request| one(options, session, request).await).await.map(|exit| missing.and(exit))
@@ -64,7 +64,7 @@ async fn one(options: &Options, session: &Session, request: &RoleActivationReque
     }
     let Some(digest) = request.status.as_ref().and_then(|status| status.digest.clone()) else {
         return Err(Problem::Api(format!(
-            "{name} cannot be approved yet, since the operator has not said what it would grant: {}",
+            "{name} cannot be approved yet, since the operator has not reported what it would grant: {}",
             words::waits_for(request, &session.screen.times)
         )));
     };
@@ -79,23 +79,23 @@ async fn one(options: &Options, session: &Session, request: &RoleActivationReque
     let mut decision = manifest::decision(request, Verb::Approve, message.or(needs_comment.then_some("-")))?;
     decision.spec.digest = Some(digest);
     decision.spec.duration = options.duration;
-    // What would be refused is refused before anybody reads it and agrees.
+    // A denial is reported before the approver reads and confirms.
     if !options.yes
         && let Err(problem) = decide::would_be_accepted(session, &decision).await
     {
-        return decide::said_before(session, request, problem);
+        return decide::repeated(session, request, problem);
     }
     let asked = decide::shortened(session, request, words::asked(request, eligibility.as_ref(), policy)).await?;
     let card = Card { request, asked, shorter: options.duration.filter(|shorter| asked.is_none_or(|asked| *shorter < asked)) };
-    // What nobody is asked about need not be shown to who wants no words.
+    // Without a prompt, --quiet omits the description.
     if !options.yes || !session.flags.quiet {
         let rules = rules(request, eligibility.as_ref())?;
-        let size = session.screen.size_beside().filter(|_| !options.show_rules);
+        let size = session.screen.size_of_stderr().filter(|_| !options.show_rules);
         session.screen.present(&card.text(&session.screen, rules, size));
     }
     let otherwise = format!("stdin is not a terminal: pass --yes to approve {name}");
-    if !options.yes && !prompt::agree(&session.screen, &card.question(&session.screen.times), &otherwise)? {
-        session.screen.say(&if options.names.len() > 1 {
+    if !options.yes && !prompt::confirm(&session.screen, &card.question(&session.screen.times), &otherwise)? {
+        session.screen.info(&if options.names.len() > 1 {
             format!("Skipped; {name} was not approved.")
         } else {
             "Cancelled; nothing was approved.".to_owned()
@@ -103,17 +103,17 @@ async fn one(options: &Options, session: &Session, request: &RoleActivationReque
         return Ok(Exit::Failed);
     }
     if needs_comment {
-        let comment = prompt::text(&session.screen, "Comment?", "the policy requires a comment of approvers", "-m/--message")?;
+        let comment = prompt::text(&session.screen, "Comment?", "the policy requires a comment from approvers", "-m/--message")?;
         decision.spec.comment = manifest::decision(request, Verb::Approve, Some(&comment))?.spec.comment;
     }
     if let Err(problem) = decide::create(session, &decision).await {
-        return decide::said_before(session, request, problem);
+        return decide::repeated(session, request, problem);
     }
-    tell(session, request).await
+    report(session, request).await
 }
 
-/// Waits until the approval shows, and says what it came to.
-async fn tell(session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
+/// Waits for the effect of the approval and prints it.
+async fn report(session: &Session, request: &RoleActivationRequest) -> Result<Exit, Problem> {
     let me = session.me().await?.name().to_owned();
     let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
     let counts = |request: &RoleActivationRequest| {
@@ -138,12 +138,12 @@ async fn tell(session: &Session, request: &RoleActivationRequest) -> Result<Exit
             return Ok(Exit::of_state(state(&after), after.status.as_ref().and_then(|status| status.reason)));
         }
     };
-    screen.data(&screen.on_data(&said, Paint::Good));
+    screen.data(&screen.on_stdout(&said, Paint::Good));
     Ok(Exit::Done)
 }
 
-/// The rules that the request's digest is about: of a Role they stand on the request, of a `ClusterRole` on the eligibility. There they may be
-/// older or newer than the digest for a moment, and nobody is shown other rules than he approves.
+/// The rules in the request's digest: those of a Role are in the request's status, those of a `ClusterRole` in the eligibility's. The latter
+/// can differ from the digest for a moment, and approvers must see the rules that they approve.
 fn rules<'a>(request: &'a RoleActivationRequest, eligibility: Option<&'a RoleEligibility>) -> Result<Option<&'a RoleStatus>, Problem> {
     let Some(of_request) = request.status.as_ref().and_then(|status| status.role.as_ref()) else { return Ok(None) };
     if !of_request.rules.is_empty() {
@@ -152,7 +152,7 @@ fn rules<'a>(request: &'a RoleActivationRequest, eligibility: Option<&'a RoleEli
     let of_eligibility = eligibility.and_then(|eligibility| eligibility.status.as_ref()).and_then(|status| status.role.as_ref());
     match of_eligibility {
         Some(role) if role.rules_hash != of_request.rules_hash => Err(Problem::Api(format!(
-            "the rules of {} '{}' have just changed, and {} does not show yet which it is about: look again in a moment",
+            "the rules of {} '{}' have just changed, and {} does not show yet which it is about: retry in a moment",
             of_request.kind.unwrap_or(RoleKind::ClusterRole),
             printable(&of_request.name),
             full_name(request),
@@ -161,22 +161,22 @@ fn rules<'a>(request: &'a RoleActivationRequest, eligibility: Option<&'a RoleEli
     }
 }
 
-/// What an approver is asked about.
+/// The description of a request for its approver.
 struct Card<'a> {
     request: &'a RoleActivationRequest,
-    /// For how long it would be granted without this approval's duration.
+    /// The duration of the grant without this approval's duration.
     asked: Option<api::Duration>,
-    /// What this approver shortens it to.
+    /// The shorter duration of this approval.
     shorter: Option<api::Duration>,
 }
 
-/// Lines that the question needs, and the empty line of a shell's prompt.
+/// The lines of the question, and one for the shell prompt.
 const QUESTION: usize = 3;
-/// Fewest rules that are shown.
+/// The minimum number of shown rules.
 const LEAST_RULES: usize = 3;
 
 impl Card<'_> {
-    /// The question, as a sentence: who gets what, where and for how long stands in the line that is answered.
+    /// The question: requester, role, namespace and duration are in the line that the approver answers.
     fn question(&self, times: &Times) -> String {
         let role = self.request.status.as_ref().and_then(|status| status.role.clone()).unwrap_or_default();
         let kind = role.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
@@ -190,21 +190,21 @@ impl Card<'_> {
         )
     }
 
-    /// Everything about the request, what matters most last, beside the question. On a terminal of this size as many rules are shown as
-    /// fit, the riskiest first; elsewhere all.
+    /// The description of the request, with the most important facts last, next to the question. On a terminal, only as many rules as fit are
+    /// shown, the riskiest first; elsewhere all.
     fn text(&self, screen: &Screen, rules: Option<&RoleStatus>, size: Option<(usize, usize)>) -> String {
         let mut facts = String::new();
         for (title, text) in self.facts(&screen.times).iter().filter(|(_, text)| !text.is_empty()) {
             let paint = if *title == "Risks" { Paint::Bad } else { Paint::Plain };
             // Writing to a String cannot fail.
-            let _ = write!(facts, "\n  {:<11}{}", format!("{title}:"), screen.beside_indented(text, paint, 13));
+            let _ = write!(facts, "\n  {:<11}{}", format!("{title}:"), screen.on_stderr_indented(text, paint, 13));
         }
         let room = size.map(|(columns, lines)| (columns, lines.saturating_sub(facts.lines().count() + 1 + QUESTION).max(LEAST_RULES)));
         let mut shown = String::new();
         for line in rule_lines(rules, room) {
-            let _ = write!(shown, "\n    {}", screen.beside_indented(&line, Paint::Plain, 4));
+            let _ = write!(shown, "\n    {}", screen.on_stderr_indented(&line, Paint::Plain, 4));
         }
-        format!("{}\n  Rules:{shown}{facts}", screen.beside(&full_name(self.request), Paint::Strong))
+        format!("{}\n  Rules:{shown}{facts}", screen.on_stderr(&full_name(self.request), Paint::Strong))
     }
 
     fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {
@@ -244,14 +244,14 @@ impl Card<'_> {
     }
 }
 
-/// The rules of a role, the riskiest first, and how many are not shown. With room for so many columns and lines each is cut to one line.
+/// The rules of a role, the riskiest first, and the number of hidden ones. With a size in columns and lines, each is cut to one line.
 fn rule_lines(role: Option<&RoleStatus>, room: Option<(usize, usize)>) -> Vec<String> {
     let Some(role) = role.filter(|role| !role.rules.is_empty()) else {
-        return vec!["not known: ask an admin before you approve".to_owned()];
+        return vec!["unknown: ask an admin before you approve".to_owned()];
     };
     let ordered = words::riskiest_first(&role.rules);
     let known = usize::try_from(role.rule_count).unwrap_or(0).max(ordered.len());
-    // The last line of the room is for what is not shown.
+    // The last line has the number of hidden rules.
     let most = match room {
         Some((_, lines)) if known > lines => lines.saturating_sub(1),
         _ => ordered.len(),
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn f30_who_what_where_and_why_stand_beside_the_question_on_a_small_terminal() {
-        let (asked, role, screen) = (full(), admin(), Screen::new(crate::screen::Manner { utc: true, ..Default::default() }));
+        let (asked, role, screen) = (full(), admin(), Screen::new(crate::screen::OutputSettings { utc: true, ..Default::default() }));
         let card = Card { request: &asked, asked: Some("2h".parse().unwrap()), shorter: None };
         let text = card.text(&screen, Some(&role), Some((80, 24)));
         let lines: Vec<&str> = text.lines().collect();
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn f30_shortened_is_said_only_of_what_is_shorter() {
-        let (asked, screen) = (full(), Screen::new(crate::screen::Manner::default()));
+        let (asked, screen) = (full(), Screen::new(crate::screen::OutputSettings::default()));
         let with = |shorter: Option<&str>| Card {
             request: &asked,
             asked: Some("2h".parse().unwrap()),
@@ -391,7 +391,7 @@ mod tests {
         // Of an operator that does not count them yet.
         let before = RoleStatus { rule_count: 0, ..admin() };
         assert_eq!(rule_lines(Some(&before), None)[62], "... and more that a status cannot hold: ask an admin");
-        assert_eq!(rule_lines(None, None), ["not known: ask an admin before you approve"]);
+        assert_eq!(rule_lines(None, None), ["unknown: ask an admin before you approve"]);
         let few = RoleStatus { rules: vec!["get pods".to_owned()], ..RoleStatus::default() };
         assert_eq!(rule_lines(Some(&few), Some((80, 6))), ["get pods"]);
     }

@@ -1,4 +1,4 @@
-//! `kubectl jit can-i ELIGIBILITY`: every rule, by the same code that the operator decides with, and nothing is created.
+//! `kubectl jit can-i ELIGIBILITY`: evaluates each rule with the code of the operator, without creating a request.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::activate::{Start, start};
 use crate::{
     flags::Output,
-    manifest::{self, Asked},
+    manifest::{self, RequestFlags},
     objects,
     paint::Paint,
     problem::{Exit, Problem},
@@ -36,24 +36,24 @@ use domain::{
 
 /// Checks, rule by rule, whether you could activate a role.
 ///
-/// Now or at another time, by the code that the operator decides with; nothing is created. Exit code 5 says that a rule refuses it.
+/// Now or at another time, with the same code as the operator; nothing is created. Exit code 5 means that a rule denies it.
 ///
-/// Where everything is given that the policy requires, the API server is asked too, by a dry run.
+/// If all values that the policy requires are given, a server-side dry run is made too.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
     #[arg(value_name = "ELIGIBILITY")]
     name: String,
     #[command(flatten)]
-    asked: Asked,
-    /// As if it were asked for at another time: a time such as 2026-12-01T08:00:00Z, or how long from now, such as 2h.
+    asked: RequestFlags,
+    /// Check as if requested at another time: a time such as 2026-12-01T08:00:00Z, or a duration from now such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
     at: Option<Start>,
     #[command(flatten)]
     output: Output,
 }
 
-/// What a rule says.
+/// The result of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
     Pass(String),
@@ -61,26 +61,26 @@ enum Answer {
     Needs(String),
 }
 
-/// A rule and what it says.
+/// A rule and its result.
 struct Line {
     rule: &'static str,
-    said: Answer,
+    result: Answer,
 }
 
-/// Says it.
+/// Checks and prints all rules.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let found = suggest::eligibility(session, &options.name).await?;
     let stored_policy = session.policy(&found.spec.policy_ref.name).await?;
     let (me, namespace, now) = (session.me().await?, session.namespace()?, session.screen.times.now());
     let at = options.at.map_or(now, |start| start.from(now));
-    let said = options.asked.said(None);
-    let wanted = manifest::request(&found.name_any(), &namespace, me.name(), &said)?;
+    let values = options.asked.values(None);
+    let wanted = manifest::request(&found.name_any(), &namespace, me.name(), &values)?;
     let Some(stored_policy) = stored_policy else {
         let refusal = Refusal::new(
             api::Reason::PolicyNotFound,
             format!("there is no policy '{}', so nothing can be activated", found.spec.policy_ref.name),
         );
-        return report(options, session, &[Line { rule: "policy", said: Answer::Fail(refusal) }]);
+        return report(options, session, &[Line { rule: "policy", result: Answer::Fail(refusal) }]);
     };
     let peers = peers(session, &found).await?;
     let case = Case {
@@ -95,10 +95,10 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         at,
     };
     let mut lines = case.lines();
-    // The API server has the last word: it knows roles, namespaces and settings that a requester cannot read.
-    let open = lines.iter().any(|line| !matches!(line.said, Answer::Pass(_)));
+    // The API server decides: it knows roles, namespaces and settings that a requester cannot read.
+    let open = lines.iter().any(|line| !matches!(line.result, Answer::Pass(_)));
     if !open && options.at.is_none() {
-        lines.push(Line { rule: "api server", said: asked(session, &wanted).await? });
+        lines.push(Line { rule: "api server", result: asked(session, &wanted).await? });
     }
     report(options, session, &lines)
 }
@@ -106,7 +106,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
 async fn asked(session: &Session, wanted: &RoleActivationRequest) -> Result<Answer, Problem> {
     let api = session.api::<RoleActivationRequest>(&wanted.namespace().unwrap_or_default())?;
     let how = kube::api::PostParams { dry_run: true, field_manager: Some(api::names::PLUGIN_FIELD_MANAGER.to_owned()) };
-    match api.create(&how, wanted).await.map_err(|error| Problem::of("ask the API server", &error)) {
+    match api.create(&how, wanted).await.map_err(|error| Problem::of("make a server-side dry run", &error)) {
         Ok(_) => Ok(Answer::Pass("would accept the request (server dry run)".to_owned())),
         Err(Problem::Refused { reason, message }) => Ok(Answer::Fail(Refusal::new(reason.unwrap_or(api::Reason::InvalidField), message))),
         Err(other) => Err(other),
@@ -114,7 +114,7 @@ async fn asked(session: &Session, wanted: &RoleActivationRequest) -> Result<Answ
 }
 
 fn report(options: &Options, session: &Session, lines: &[Line]) -> Result<Exit, Problem> {
-    let failed = lines.iter().any(|line| matches!(line.said, Answer::Fail(_)));
+    let failed = lines.iter().any(|line| matches!(line.result, Answer::Fail(_)));
     let exit = if failed { Exit::Refused } else { Exit::Done };
     if !options.output.is_table() {
         let value: Vec<_> = lines.iter().map(Line::data).collect();
@@ -130,7 +130,7 @@ fn report(options: &Options, session: &Session, lines: &[Line]) -> Result<Exit, 
     }
     session.screen.table(&table, false, "");
     let needs: Vec<&str> =
-        lines.iter().filter_map(|line| if let Answer::Needs(what) = &line.said { Some(what.as_str()) } else { None }).collect();
+        lines.iter().filter_map(|line| if let Answer::Needs(what) = &line.result { Some(what.as_str()) } else { None }).collect();
     let verdict = match (failed, needs.is_empty()) {
         (true, _) => "no".to_owned(),
         (false, true) => "yes".to_owned(),
@@ -142,7 +142,7 @@ fn report(options: &Options, session: &Session, lines: &[Line]) -> Result<Exit, 
 
 impl Line {
     fn shown(&self) -> (&'static str, Paint, String) {
-        match &self.said {
+        match &self.result {
             Answer::Pass(why) => ("pass", Paint::Good, why.clone()),
             Answer::Fail(refusal) => ("fail", Paint::Bad, refusal.to_string()),
             Answer::Needs(what) => ("needs", Paint::Waits, what.clone()),
@@ -151,12 +151,12 @@ impl Line {
 
     fn data(&self) -> serde_json::Value {
         let (word, _, why) = self.shown();
-        let reason = if let Answer::Fail(refusal) = &self.said { Some(refusal.reason) } else { None };
+        let reason = if let Answer::Fail(refusal) = &self.result { Some(refusal.reason) } else { None };
         json!({"rule": self.rule, "result": word, "why": why, "reason": reason})
     }
 }
 
-/// What a requester can know of the chart's values: nothing. Each is as lenient as can be, and the API server's dry run says the rest.
+/// The chart's values, which a requester cannot read: each is as lenient as possible, and the server-side dry run checks the rest.
 fn settings() -> Settings {
     Settings {
         operator_namespace: String::new(),
@@ -167,18 +167,18 @@ fn settings() -> Settings {
     }
 }
 
-/// The request as if it were made at this time.
+/// The request as if it were created at this time.
 fn hypothetical(wanted: &RoleActivationRequest, who: &Stamp, at: DateTime<Utc>) -> RequestFacts {
     let mut facts = request_facts(wanted);
     facts.object.created = at;
-    // After everything that exists.
+    // Sorts after all existing requests.
     "~".clone_into(&mut facts.object.uid);
     facts.object.spec.requester = Some(who.clone());
     facts.record = Record::default();
     facts
 }
 
-/// The person's other requests, each under the policy that its eligibility names.
+/// The user's other requests, each with the policy of its eligibility.
 async fn peers(session: &Session, eligibility: &RoleEligibility) -> Result<Vec<Peer>, Problem> {
     let (mine, all) = tokio::join!(session.my_requests(&Scope::All, ""), session.eligibilities());
     let mut policies: std::collections::BTreeMap<String, String> =
@@ -190,7 +190,7 @@ async fn peers(session: &Session, eligibility: &RoleEligibility) -> Result<Vec<P
         .collect())
 }
 
-/// Everything that the rules look at.
+/// The input of the rules.
 struct Case {
     request: RequestFacts,
     who: Stamp,
@@ -200,11 +200,11 @@ struct Case {
     peers: Vec<Peer>,
     settings: Settings,
     at: DateTime<Utc>,
-    /// When the sign-in is looked at: whoever asks later signs in again.
+    /// The time for the check of the sign-in: a later request would have a new one.
     signed_in: DateTime<Utc>,
 }
 
-fn said(outcome: Result<(), Refusal>, passes: impl Into<String>) -> Answer {
+fn result_of(outcome: Result<(), Refusal>, passes: impl Into<String>) -> Answer {
     outcome.map_or_else(Answer::Fail, |()| Answer::Pass(passes.into()))
 }
 
@@ -212,7 +212,7 @@ impl Case {
     fn lines(&self) -> Vec<Line> {
         let spec = &self.request.object.spec;
         let account = eligibility::subject(&self.who, &self.eligibility);
-        // Of other policies the API server's dry run knows.
+        // Reviews under other policies are left to the server-side dry run.
         let owed = self.policy.owed.iter().flat_map(|owed| &owed.reviews);
         let debts: Vec<Debt> = owed.map(|review| Debt { policy: self.policy.name.clone(), review: review.clone() }).collect();
         let beside = Beside {
@@ -227,15 +227,18 @@ impl Case {
         let asked = duration::check(spec, &self.eligibility, &self.policy, &self.settings);
         let limits = self.policy.spec.limits.clone().unwrap_or_default();
         let mut lines = vec![
-            Line { rule: "policy", said: self.usable() },
+            Line { rule: "policy", result: self.usable() },
             Line {
                 rule: "eligible",
-                said: said(account.clone().map(|_| ()), format!("'{}' is a subject of '{}'", self.who.username, self.eligibility.name)),
+                result: result_of(
+                    account.clone().map(|_| ()),
+                    format!("'{}' is a subject of '{}'", self.who.username, self.eligibility.name),
+                ),
             },
-            Line { rule: "namespace", said: said(self.covered(), format!("'{}' is covered", self.request.namespace)) },
+            Line { rule: "namespace", result: result_of(self.covered(), format!("'{}' is covered", self.request.namespace)) },
             Line {
                 rule: "time",
-                said: said(
+                result: result_of(
                     eligibility::in_time(&self.eligibility, self.at),
                     self.eligibility
                         .spec
@@ -243,30 +246,33 @@ impl Case {
                         .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", stamp(end))),
                 ),
             },
-            Line { rule: "role", said: self.ready() },
+            Line { rule: "role", result: self.ready() },
             Line {
                 rule: "duration",
-                said: match &asked {
+                result: match &asked {
                     Ok(length) => Answer::Pass(length.to_string()),
                     Err(refusal) => Answer::Fail(refusal.clone()),
                 },
             },
-            Line { rule: "reason", said: self.reason() },
-            Line { rule: "ticket", said: self.ticket() },
-            Line { rule: "sign-in", said: self.evidence() },
+            Line { rule: "reason", result: self.reason() },
+            Line { rule: "ticket", result: self.ticket() },
+            Line { rule: "sign-in", result: self.evidence() },
             Line {
                 rule: "one at a time",
-                said: said(
+                result: result_of(
                     one_live::check(&self.request, &self.who, &self.peers, &self.settings.identities),
                     "no other request of yours for this role and namespace",
                 ),
             },
         ];
         if let Ok(account) = &account {
-            lines.push(Line { rule: "identity", said: said(self.identity(account), "group membership is recent enough") });
+            lines.push(Line { rule: "identity", result: result_of(self.identity(account), "group membership is recent enough") });
             if spec.emergency {
                 let asked = asked.unwrap_or(self.eligibility.spec.max_duration);
-                lines.push(Line { rule: "emergency", said: said(emergency::check(beside, account, asked), "allowed; a review follows") });
+                lines.push(Line {
+                    rule: "emergency",
+                    result: result_of(emergency::check(beside, account, asked), "allowed; a review follows"),
+                });
             }
         }
         if limits.max_active_per_user.is_some()
@@ -276,36 +282,36 @@ impl Case {
         {
             let within =
                 limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(beside)).and_then(|()| limits::active(beside));
-            lines.push(Line { rule: "limits", said: said(within, "within the limits") });
+            lines.push(Line { rule: "limits", result: result_of(within, "within the limits") });
         }
         if limits.cooldown.is_some_and(|pause| !pause.is_zero()) && !skips {
-            lines.push(Line { rule: "cooldown", said: said(limits::cooldown(beside, self.at), "over") });
+            lines.push(Line { rule: "cooldown", result: result_of(limits::cooldown(beside, self.at), "has passed") });
         }
         if !self.policy.spec.windows.is_empty() && !skips {
             lines.push(Line {
                 rule: "hours",
-                said: said(windows::start(&self.policy, self.at), windows::in_words(&self.policy.spec.windows)),
+                result: result_of(windows::start(&self.policy, self.at), windows::in_words(&self.policy.spec.windows)),
             });
         }
         let approval = if skips { "skipped in an emergency".to_owned() } else { words::approval(&self.policy.spec) };
-        lines.push(Line { rule: "approval", said: Answer::Pass(approval) });
+        lines.push(Line { rule: "approval", result: Answer::Pass(approval) });
         lines
     }
 
     fn usable(&self) -> Answer {
         let policy = Lookup::Found(Arc::new(self.policy.clone()));
         let usable = usable::usable(&Input { policy: Some(&policy), ..Input::new(&self.eligibility, &self.settings) });
-        said(usable.map_err(|failed| failed.refusal), format!("'{}'", self.policy.name))
+        result_of(usable.map_err(|failed| failed.refusal), format!("'{}'", self.policy.name))
     }
 
-    /// By name, or as the operator has found it by labels.
+    /// By name, or by the status, which has the matches of the selector.
     fn covered(&self) -> Result<(), Refusal> {
         let name = &self.request.namespace;
         namespace::protected(&self.eligibility.spec, name, &self.settings)?;
         if super::roles::may_cover(&self.stored, name) { Ok(()) } else { Err(eligibility::not_covered(&self.eligibility, name)) }
     }
 
-    /// What the operator says of the role: a requester can read none.
+    /// The operator's report on the role, since a requester cannot read roles.
     fn ready(&self) -> Answer {
         let role = words::role(&self.eligibility.spec.role_ref);
         match words::ready(&self.stored) {
@@ -321,7 +327,7 @@ impl Case {
         let spec = &self.request.object.spec;
         match requirements::justification(spec, &self.policy) {
             Err(_) if spec.justification.is_none() => Answer::Needs("a reason (-r)".to_owned()),
-            outcome => said(outcome, if spec.justification.is_some() { "fits" } else { "not asked for" }),
+            outcome => result_of(outcome, if spec.justification.is_some() { "valid" } else { "not required" }),
         }
     }
 
@@ -329,15 +335,15 @@ impl Case {
         let spec = &self.request.object.spec;
         match evidence::ticket(spec, &self.policy) {
             Err(_) if spec.ticket.is_none() => Answer::Needs("a ticket (--ticket)".to_owned()),
-            outcome => said(outcome, if spec.ticket.is_some() { "fits" } else { "not asked for" }),
+            outcome => result_of(outcome, if spec.ticket.is_some() { "valid" } else { "not required" }),
         }
     }
 
     fn evidence(&self) -> Answer {
         let asked = self.policy.spec.requirements.as_ref().is_some_and(|rules| rules.authentication.is_some());
-        said(
+        result_of(
             evidence::check(&self.who, Party::Requester, self.signed_in, &self.policy),
-            if asked { "shows what is asked for" } else { "not asked for" },
+            if asked { "shows the required values" } else { "not required" },
         )
     }
 

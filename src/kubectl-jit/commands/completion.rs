@@ -1,7 +1,7 @@
-//! `kubectl jit completion`: completion through kubectl's own.
+//! `kubectl jit completion`: shell completion through kubectl's own completion.
 //!
-//! kubectl runs `kubectl_complete-jit` from the PATH with the words so far (KEP-2379) and reads candidates as Cobra prints them: a value a
-//! line, with help behind a tab, and a last line with what the shell shall do. That file is a shim of two lines that calls `__complete`.
+//! kubectl runs `kubectl_complete-jit` from the PATH with the current words (KEP-2379) and reads candidates in Cobra's format: one value per
+//! line, with help after a tab, and a last line with the directive for the shell. That file is a two-line shim that calls `__complete`.
 
 use std::pin::Pin;
 
@@ -16,20 +16,20 @@ use crate::{
     problem::{Exit, Problem},
     profiles,
     read::{Scope, requester, state},
-    screen::{Manner, Screen},
+    screen::{OutputSettings, Screen},
     session::Session,
     words,
 };
 use api::{Reason, RoleActivationRequest, RoleEligibility, State, request::ReviewState, selectors};
 use kube_io::client::kubeconfig;
 
-/// The shells shall complete no file names.
+/// Directive: complete no file names.
 const NO_FILES: &str = ":4";
-/// The shells shall complete file names.
+/// Directive: complete file names.
 const FILES: &str = ":0";
-/// Name of the shim, as kubectl looks for it.
+/// The name of the shim that kubectl looks for.
 const SHIM: &str = "kubectl_complete-jit";
-/// How long the cluster may take to say a name: somebody waits with his finger on the key.
+/// The timeout for names from the cluster: the user waits after pressing the key.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Sets up completion in your shell.
@@ -41,17 +41,17 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Writes the file that kubectl looks for beside this program, or into another directory of the PATH.
+    /// Writes the file that kubectl looks for next to this program, or into another directory of the PATH.
     Install {
         /// The directory.
         #[arg(long, value_name = "DIRECTORY")]
         directory: Option<PathBuf>,
     },
-    /// Prints what belongs into ~/.bashrc.
+    /// Prints the lines for ~/.bashrc.
     Bash,
-    /// Prints what belongs into ~/.zshrc.
+    /// Prints the lines for ~/.zshrc.
     Zsh,
-    /// Prints what belongs into ~/.config/fish/config.fish.
+    /// Prints the lines for ~/.config/fish/config.fish.
     Fish,
 }
 
@@ -69,7 +69,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
-/// kubectl's own completion, of which ours is a part.
+/// kubectl's own completion, which includes that of plugins.
 fn sourced(shell: &str) -> String {
     format!("source <(kubectl completion {shell})")
 }
@@ -80,10 +80,10 @@ fn install(directory: Option<&Path>, screen: &Screen) -> Result<(), Problem> {
     let program = std::env::current_exe().map_err(here("cannot find this program".to_owned()))?;
     let directory = directory.or_else(|| program.parent()).unwrap_or_else(|| Path::new("."));
     let path = directory.join(SHIM);
-    let cannot = format!("cannot write {} (say another directory of the PATH with --directory)", path.display());
+    let cannot = format!("cannot write {} (name another directory of the PATH with --directory)", path.display());
     std::fs::write(&path, "#!/bin/sh\nexec kubectl jit __complete \"$@\"\n").map_err(here(cannot.clone()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(here(cannot))?;
-    screen.say(&format!("{} is written", path.display()));
+    screen.info(&format!("wrote {}", path.display()));
     if !on_path(SHIM) {
         screen.warn(&format!("{} is not on the PATH, where kubectl looks for it", directory.display()));
     }
@@ -95,9 +95,9 @@ fn on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
-/// Candidates for the last of these words, as kubectl reads them. It never fails: who cannot be reached has no names.
+/// Prints candidates for the last word in the format of kubectl. Never fails: without a connection there are no names.
 pub async fn complete(command: &Command, words: &[String]) {
-    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
+    let screen = Screen::new(OutputSettings { silent: true, quiet: true, ..OutputSettings::default() });
     let (last, before) = words.split_last().map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
     let place = Place::of(command, before);
     let (found, directive) = Box::pin(candidates(&place, before, last)).await;
@@ -110,12 +110,12 @@ pub async fn complete(command: &Command, words: &[String]) {
     screen.data(&lines.join("\n"));
 }
 
-/// Where in the command line somebody is.
+/// The position in the command line.
 struct Place<'a> {
     command: &'a Command,
-    /// The flag whose value is being written.
+    /// The flag whose value is completed.
     flag: Option<String>,
-    /// Positional arguments before it.
+    /// The positional arguments before it.
     given: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The flag's long name, if its value is the next word.
+/// The long name of the flag, if its value is the next word.
 fn takes_value(command: &Command, root: &Command, word: &str) -> Option<String> {
     if word.contains('=') {
         return None;
@@ -180,7 +180,7 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
         "revoke" => Box::pin(live(words, Whose::Others, &[selectors::live_states()])).await,
         "review" => Box::pin(live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review))).await,
         "deactivate" | "extend" => Box::pin(live(words, Whose::Mine, &[selectors::live_states()])).await,
-        "get" | "status" | "wait" => Box::pin(live(words, Whose::Anybody, &[String::new()])).await,
+        "get" | "status" | "wait" => Box::pin(live(words, Whose::Everyone, &[String::new()])).await,
         "explain" if place.given.is_empty() => {
             Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
         }
@@ -225,18 +225,18 @@ fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
     }
 }
 
-/// A session by the flags that stand in the words already.
+/// Opens a session with the flags in the words.
 async fn session(words: &[String]) -> Option<Session> {
     let flags = Flags { request_timeout: PATIENCE, ..crate::flags_in(words) };
-    let screen = Screen::new(Manner { silent: true, quiet: true, ..Manner::default() });
-    Session::open_unasked(flags, screen).await.ok()
+    let screen = Screen::new(OutputSettings { silent: true, quiet: true, ..OutputSettings::default() });
+    Session::open_noninteractive(flags, screen).await.ok()
 }
 
 async fn within<T>(asked: Pin<Box<dyn Future<Output = Option<T>> + '_>>) -> Option<T> {
     tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
 }
 
-/// What I am eligible for, with what it is.
+/// The user's eligibilities with their roles.
 async fn eligible(words: &[String]) -> Option<Candidates> {
     within(Box::pin(async {
         let session = session(words).await?;
@@ -248,7 +248,7 @@ async fn eligible(words: &[String]) -> Option<Candidates> {
     .await
 }
 
-/// The namespaces of eligibilities: a requester can list no others. Where something is to be activated, those in which I could activate it.
+/// The namespaces of eligibilities, since a requester cannot list namespaces. For an activation, only those of the user's eligibilities.
 async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
     within(Box::pin(async {
         let session = session(words).await?;
@@ -273,10 +273,10 @@ async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> 
 enum Whose {
     Mine,
     Others,
-    Anybody,
+    Everyone,
 }
 
-/// Every eligibility, or the role of each, by the flag that names it: whoever looks at requests of others need not be eligible themselves.
+/// All eligibilities or their roles, for the flag: a user who reads requests of others need not be eligible.
 async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
     within(Box::pin(async {
         let all = session(words).await?.eligibilities().await.ok()?;
@@ -291,7 +291,7 @@ async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
     .await
 }
 
-/// Who has requests, where the words say, or anywhere.
+/// The users with requests in the namespaces of the words.
 async fn users(words: &[String]) -> Option<Candidates> {
     within(Box::pin(async {
         let session = session(words).await?;
@@ -304,8 +304,8 @@ async fn users(words: &[String]) -> Option<Candidates> {
     .await
 }
 
-/// Requests that one of these fields selects, with whose they are and how they stand. Without -n those of others are offered from every namespace, as NAMESPACE/NAME where
-/// that is another one than the context's: whoever decides looks everywhere.
+/// The requests that match one of the field selectors, with requester and state. Without -n, requests of others come from all namespaces, as
+/// NAMESPACE/NAME outside of the context's namespace: approvers and revokers work in all namespaces.
 async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
     within(Box::pin(async {
         let session = session(words).await?;
@@ -318,7 +318,7 @@ async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candi
         }
         found.retain(|request| {
             let mine = requester(request) == me;
-            whose == Whose::Anybody || (whose == Whose::Mine) == mine
+            whose == Whose::Everyone || (whose == Whose::Mine) == mine
         });
         let name = |request: &RoleActivationRequest| match request.namespace() {
             Some(namespace) if !here.contains(&namespace) => format!("{namespace}/{}", request.name_any()),

@@ -1,4 +1,4 @@
-//! `kubectl jit deactivate`: gives access back, or takes a request back.
+//! `kubectl jit deactivate`: deactivates access, or withdraws a request.
 
 use clap::Args;
 
@@ -7,38 +7,39 @@ use crate::{
     problem::{Exit, Problem},
     read::{Scope, full_name},
     session::Session,
+    words,
 };
 use api::{RoleActivationRequest, Verb, selectors};
 
 /// Ends your access early, or withdraws a pending request.
 ///
-/// It waits until the access is gone.
+/// It waits until the access is removed.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Names of requests, as NAME or NAMESPACE/NAME; without one, your only active or pending one in the namespace.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// All that are yours, in every namespace or in those of -n.
+    /// All your requests, in all namespaces or in those of -n.
     #[arg(long, conflicts_with = "names")]
     all: bool,
-    /// Said beside it, such as what was found.
+    /// A message to record, for example the finding.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 }
 
-/// Most requests in other namespaces that are named.
+/// The maximum number of listed requests in other namespaces.
 const NAMED: usize = 5;
 
-/// Gives them back.
+/// Deactivates or withdraws the requests.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (requests, missing) = if options.names.is_empty() {
         let scope = if options.all { Scope::wherever(session) } else { Scope::In(session.namespaces()) };
         let live = session.my_requests(&scope, &selectors::live_states()).await?;
         match live.as_slice() {
             [] => {
-                session.screen.say(&format!(
-                    "nothing of yours is active or pending{}{}",
-                    scope.in_words(),
+                session.screen.info(&format!(
+                    "you have no active or pending request{}{}",
+                    scope.description(),
                     elsewhere(session, &scope).await
                 ));
                 return Ok(Exit::Done);
@@ -46,26 +47,26 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             [_, _, ..] if !options.all && chains::folded(&live).len() > 1 => {
                 let names: Vec<String> = live.iter().map(full_name).collect();
                 return Err(Problem::Usage(format!(
-                    "there are several active or pending requests of yours: {}; name one, or use --all",
+                    "more than one of your requests is active or pending: {}; name one, or use --all",
                     names.join(", ")
                 )));
             }
-            // What ends one request of a chain ends all of it.
+            // The end of one request of a chain ends the whole chain.
             _ => (chains::folded(&live).iter().map(|chain| chain.last().clone()).collect(), Exit::Done),
         }
     } else {
         decide::each(session, &options.names).await?
     };
-    let given = decide::about_each(session, &requests, async |request| {
+    let decided = decide::about_each(session, &requests, async |request| {
         if decide::is_over(session, request) {
             return Ok(Exit::Done);
         }
-        Ok(decide::told(session, ended(session, request, options.message.as_deref()).await?, "given back"))
+        Ok(decide::report(session, ended(session, request, options.message.as_deref()).await?, Verb::Deactivate))
     });
-    given.await.map(|exit| missing.and(exit))
+    decided.await.map(|exit| missing.and(exit))
 }
 
-/// What the person has in other namespaces, for who looks into the wrong one.
+/// The user's requests in other namespaces, in case the namespace is wrong.
 async fn elsewhere(session: &Session, scope: &Scope) -> String {
     if *scope == Scope::All {
         return String::new();
@@ -80,10 +81,10 @@ async fn elsewhere(session: &Session, scope: &Scope) -> String {
     }
 }
 
-/// Gives a request back, and returns when it is gone, or when it should be and is not, of which it warns.
-pub async fn give_back(session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
+/// Deactivates or withdraws a request, and waits for the end. Warns if it has not ended within a limit.
+pub async fn deactivate(session: &Session, request: &RoleActivationRequest) -> Result<(), Problem> {
     if let Some(ended) = ended(session, request, None).await? {
-        session.screen.say(&format!("{} given back", full_name(&ended)));
+        session.screen.info(&words::completed(&ended));
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! `kubectl jit deny NAME`: refuses a request.
+//! `kubectl jit deny NAME`: denies a request.
 
 use clap::Args;
 
 use crate::{
-    decide::{self, Word},
+    decide::{self, Targets},
     manifest,
     problem::{Exit, Problem},
     read::full_name,
@@ -13,16 +13,16 @@ use api::Verb;
 
 /// Denies requests.
 ///
-/// One that is active already is revoked.
+/// An active request is revoked.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    word: Word,
+    targets: Targets,
 }
 
-/// Denies them.
+/// Denies the requests.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let Word { names, message } = &options.word;
+    let Targets { names, message } = &options.targets;
     let (requests, missing) = decide::each(session, names).await?;
     let decided = decide::about_each(session, &requests, async |request| {
         if decide::is_over(session, request) {
@@ -30,7 +30,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         }
         let message = decide::message(session, message.as_deref(), &format!("Why is {} denied?", full_name(request)))?;
         decide::create_unless_settled(session, &manifest::decision(request, Verb::Deny, Some(&message))?).await?;
-        Ok(decide::told(session, decide::until_ended(session, request).await?, "denied"))
+        Ok(decide::report(session, decide::until_ended(session, request).await?, Verb::Deny))
     });
     decided.await.map(|exit| missing.and(exit))
 }

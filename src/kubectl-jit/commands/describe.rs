@@ -1,4 +1,4 @@
-//! `kubectl jit describe ELIGIBILITY`: what an eligibility gives and asks for.
+//! `kubectl jit describe ELIGIBILITY`: what an eligibility grants and requires.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ use domain::{emergency, evidence, person, policy as rules_of, windows};
 
 /// Shows an eligibility: what it allows and what it requires.
 ///
-/// The role with its rules and risks, where and how long, who approves, what a request needs.
+/// The role with its rules and risks, the namespaces, the duration, the approvers, and the requirements.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
@@ -29,7 +29,7 @@ pub struct Options {
     output: Output,
 }
 
-/// Shows it.
+/// Shows the eligibility.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let eligibility = suggest::eligibility(session, &options.name).await?;
     if let Some(text) = objects::printed_one(&eligibility, options.output.output)? {
@@ -67,7 +67,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             said,
             "{:<13}{}",
             if title.is_empty() { String::new() } else { format!("{title}:") },
-            screen.on_data(text, Paint::Plain)
+            screen.on_stdout(text, Paint::Plain)
         );
     }
     screen.data(&format!("{said}Rules:"));
@@ -88,7 +88,7 @@ fn subjects(eligibility: &RoleEligibility) -> String {
     eligibility.spec.subjects.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What a policy asks for, a line each.
+/// The requirements of a policy, one per line.
 fn asked_by(policy: &ApprovalPolicySpec) -> Vec<(&'static str, String)> {
     let limits = policy.limits.clone().unwrap_or_default();
     let requirements = policy.requirements.clone().unwrap_or_default();

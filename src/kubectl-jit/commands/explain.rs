@@ -1,6 +1,6 @@
-//! `kubectl jit explain REASON`: what a reason means and what to do about it, without a cluster.
+//! `kubectl jit explain REASON`: the meaning of a reason and the remedy, without a cluster.
 //!
-//! The pages of `docs/refusals` are part of the program: what a message points at is on the machine that printed it.
+//! The program contains the pages of `docs/refusals`, so that the explanation of a message is available where it is printed.
 
 use clap::Args;
 use serde_json::json;
@@ -16,32 +16,32 @@ use crate::{
 };
 use api::Reason;
 
-/// The index of the pages, with a line about each reason.
+/// The index of the pages, with a line for each reason.
 const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/refusals/README.md"));
-/// Most columns of a line.
+/// The maximum width of a line.
 const WIDEST: usize = 100;
-/// Most reasons that are suggested.
+/// The maximum number of suggestions.
 const SUGGESTED: usize = 5;
 
-/// Explains a reason, such as DurationTooLong: what it means, when it appears, what to do.
+/// Explains a reason, for example DurationTooLong: its meaning, when it appears, and what to do.
 ///
-/// Without a reason it lists all of them. It needs no cluster.
+/// Without a reason it lists all reasons. It needs no cluster.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The reason, or a message that begins with it.
+    /// The reason, or a message that starts with it.
     #[arg(value_name = "REASON")]
     reason: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
-/// What a message says that carries a reason.
+/// The hint below a message with a reason.
 #[must_use]
 pub fn hint(reason: Reason) -> String {
     format!("learn more: kubectl jit explain {reason}")
 }
 
-/// What a reason means, in a line.
+/// The meaning of a reason, in one line.
 #[must_use]
 pub fn meaning(reason: Reason) -> String {
     let row = format!("| [{reason}]({reason}.md) |");
@@ -49,7 +49,7 @@ pub fn meaning(reason: Reason) -> String {
     plain(found.unwrap_or_default().trim_matches(['|', ' ']))
 }
 
-/// Explains it, or lists all.
+/// Explains one reason, or lists all.
 pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
     let found = match &options.reason {
         None => Reason::ALL.to_vec(),
@@ -76,14 +76,14 @@ pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
     screen.end().map(|()| Exit::Done)
 }
 
-/// The reason that a text names: the word itself, or the beginning of a message.
+/// The reason in a text: the word itself, or the start of a message.
 fn reason(text: &str) -> Result<Reason, Problem> {
     let word = text.trim().split([':', ' ']).next().unwrap_or_default().trim_end_matches(".md").trim_matches(['\'', '"', '`']);
     if let Some(found) = Reason::ALL.iter().find(|reason| reason.as_str().eq_ignore_ascii_case(word)) {
         return Ok(*found);
     }
     let lower = word.to_lowercase();
-    // A part of a reason counts, too, and its beginning with a letter mistyped.
+    // A part of a reason matches too, and its start with a mistyped letter.
     let begins = |reason: &str| {
         lower.len() > 5 && (lower.len() - 1..=lower.len() + 1).any(|to| reason.get(..to).is_some_and(|part| is_near(part, &lower)))
     };
@@ -99,23 +99,23 @@ fn reason(text: &str) -> Result<Reason, Problem> {
     Err(Problem::Usage(format!("unknown reason '{shown}';{hint} 'kubectl jit explain' lists all")))
 }
 
-/// A part of a page: a heading, or none at its beginning, and the paragraphs below it.
+/// A section of a page: an optional heading and its paragraphs.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Section {
     title: String,
     blocks: Vec<Block>,
 }
 
-/// What stands below a heading.
+/// A block below a heading.
 #[derive(Debug, PartialEq, Eq)]
 enum Block {
     /// A paragraph, in one line.
     Text(String),
-    /// Lines that are shown as they are.
+    /// Lines of code, printed unchanged.
     Code(Vec<String>),
 }
 
-/// A page of `docs/refusals`, which use headings, paragraphs, links and blocks of code, and nothing else of Markdown.
+/// Parses a page of `docs/refusals`, which has only headings, paragraphs, links and code blocks of Markdown.
 fn sections(page: &str) -> Vec<Section> {
     let mut all = vec![Section::default()];
     let (mut paragraph, mut code): (Vec<&str>, Option<Vec<String>>) = (Vec::new(), None);
@@ -139,7 +139,7 @@ fn sections(page: &str) -> Vec<Section> {
     all
 }
 
-/// Text without the marks of Markdown: of a link its words, and its target where that is no other reason.
+/// Text without Markdown syntax: the text of a link, and its target unless that is another reason.
 fn plain(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('[') {
@@ -162,11 +162,11 @@ fn plain(text: &str) -> String {
 
 fn print(reason: Reason, screen: &Screen) {
     let to = screen.width().map_or(WIDEST, |width| width.min(WIDEST));
-    screen.data(&screen.on_data(reason.as_str(), Paint::Strong));
+    screen.data(&screen.on_stdout(reason.as_str(), Paint::Strong));
     for section in sections(reason.page()) {
         let indent = if section.title.is_empty() { "" } else { "  " };
         if !section.title.is_empty() {
-            screen.data(&format!("\n{}", screen.on_data(&section.title, Paint::Strong)));
+            screen.data(&format!("\n{}", screen.on_stdout(&section.title, Paint::Strong)));
         }
         for block in &section.blocks {
             let lines = match block {
@@ -181,7 +181,7 @@ fn print(reason: Reason, screen: &Screen) {
     }
 }
 
-/// A paragraph in lines of this many columns, broken between words.
+/// Wraps a paragraph between words.
 fn folded(text: &str, to: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

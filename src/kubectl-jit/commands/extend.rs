@@ -1,4 +1,4 @@
-//! `kubectl jit extend NAME`: more time without a gap.
+//! `kubectl jit extend NAME`: extends an activation without a gap.
 
 use clap::Args;
 use kube::ResourceExt;
@@ -14,22 +14,22 @@ use crate::{
 };
 use api::{RoleActivationRequest, State, request::Extends};
 
-/// Asks for more time for an activation of yours.
+/// Extends one of your activations.
 ///
-/// It is a request of its own under the same policy, and goes on where the other one ends; where approval is needed, the other one runs
-/// meanwhile.
+/// The extension is a separate request under the same policy. It starts when the extended one ends, which stays active while the extension
+/// waits for approval.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the request, as NAME or NAMESPACE/NAME; without one, your only active one in the namespace.
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// For how much longer; by default as the eligibility says.
+    /// Additional duration; defaults to that of the eligibility.
     #[arg(short, long, value_name = "TIME")]
     duration: Option<api::Duration>,
-    /// Why; by default as before.
+    /// The justification; defaults to that of the extended request.
     #[arg(short, long, value_name = "TEXT")]
     reason: Option<String>,
-    /// The ticket; by default as before.
+    /// The ticket; defaults to that of the extended request.
     #[arg(long, value_name = "TICKET")]
     ticket: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Options {
     output: Output,
 }
 
-/// Asks for it.
+/// Creates the extension.
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
     let base = match &options.name {
         Some(name) => {
@@ -47,14 +47,14 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
         }
         None => only_active(session).await?,
     };
-    let said = manifest::Said {
+    let values = manifest::RequestValues {
         duration: options.duration,
         reason: options.reason.clone(),
         ticket: options.ticket.clone(),
-        ..manifest::Said::default()
+        ..manifest::RequestValues::default()
     };
     let who = session.me().await?.name().to_owned();
-    let mut next = manifest::request(&base.spec.eligibility_ref.name, &base.namespace().unwrap_or_default(), &who, &said)?;
+    let mut next = manifest::request(&base.spec.eligibility_ref.name, &base.namespace().unwrap_or_default(), &who, &values)?;
     next.spec.extends = Some(Extends { name: base.name_any() });
     next.spec.justification = next.spec.justification.take().or_else(|| base.spec.justification.clone());
     next.spec.ticket = next.spec.ticket.take().or_else(|| base.spec.ticket.clone());
@@ -62,10 +62,10 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     activate::follow_up(session, &[made], options.waiting, options.output).await
 }
 
-/// The end of the chain is what can be extended: where the request was extended already, it is that extension.
+/// Only the last request of a chain can be extended: for a request that is already extended, its extension.
 async fn last_of(session: &Session, named: RoleActivationRequest) -> Result<RoleActivationRequest, Problem> {
     let Some(last) = session.extensions_of(&named, true).await?.pop() else { return Ok(named) };
-    session.screen.say(&format!("{} is extended by {} already, which is extended now", full_name(&named), full_name(&last)));
+    session.screen.info(&format!("{} is already extended by {}; extending that one", full_name(&named), full_name(&last)));
     Ok(last)
 }
 
@@ -76,7 +76,7 @@ async fn only_active(session: &Session) -> Result<RoleActivationRequest, Problem
     let mut chains = chains::folded(&active);
     match (chains.pop(), chains.is_empty()) {
         (Some(only), true) => Ok(only.last().clone()),
-        (None, _) => Err(Problem::Absent(format!("nothing of yours is active{}", scope.in_words()))),
+        (None, _) => Err(Problem::Absent(format!("you have no active request{}", scope.description()))),
         (Some(one), false) => {
             let names: Vec<String> = chains.iter().chain([&one]).map(|chain| full_name(chain.last())).collect();
             Err(Problem::Usage(format!("more than one is active: {}; name one", names.join(", "))))

@@ -1,4 +1,4 @@
-//! `kubectl jit get NAME`: a request as a tree, with its decisions, its binding and what happened.
+//! `kubectl jit get NAME`: a request as a tree, with its decisions, binding and timeline.
 
 use clap::Args;
 use kube::ResourceExt;
@@ -21,20 +21,20 @@ use domain::emergency;
 
 /// Shows a request as a tree.
 ///
-/// With what belongs to it: eligibility, approval, decisions, binding, timeline.
+/// With its eligibility, approval, decisions, binding and timeline.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Print it again whenever it changes; ends when the request is at an end, and says in its exit code how.
+    /// Print it again after each change, until the request is completed; the exit code is the outcome.
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Shows it.
+/// Shows the request.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     one(session, &options.name, options.watch, options.output).await
 }
@@ -72,7 +72,7 @@ async fn print(session: &Session, request: &RoleActivationRequest, output: Outpu
     Ok(())
 }
 
-/// A line of the tree, and those below it.
+/// A line of the tree, and its children.
 struct Node {
     text: String,
     paint: Paint,
@@ -85,7 +85,7 @@ impl Node {
     }
 
     fn lines(&self, screen: &Screen, first: &str, rest: &str, into: &mut Vec<String>) {
-        into.push(format!("{first}{}", screen.on_data(&self.text, self.paint)));
+        into.push(format!("{first}{}", screen.on_stdout(&self.text, self.paint)));
         for (i, node) in self.below.iter().enumerate() {
             let last = i + 1 == self.below.len();
             let (branch, beyond) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
@@ -124,7 +124,7 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
     let why = spec.justification.as_ref().map(|why| format!(": \"{why}\"")).unwrap_or_default();
     let age = short(screen.times.now().signed_duration_since(created(request)));
     let mut nodes = vec![
-        Node::new(format!("asked {age} ago by {}{why}", requester(request)), Paint::Plain),
+        Node::new(format!("requested {age} ago by {}{why}", requester(request)), Paint::Plain),
         Node::new(format!("RoleEligibility {}", spec.eligibility_ref.name), Paint::Plain),
     ];
     if let Some(base) = spec.base() {
@@ -142,7 +142,7 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
         let there = state(request) == State::Active;
         let (mark, paint) = if there { ("✔", Paint::Good) } else { ("○", Paint::Dim) };
         let name = if binding.name.is_empty() { binding_name(&request.uid().unwrap_or_default()) } else { binding.name.clone() };
-        let gone = status.ended_at.filter(|_| !there).map(|at| format!(", gone at {}", screen.times.exact(at))).unwrap_or_default();
+        let gone = status.ended_at.filter(|_| !there).map(|at| format!(", removed at {}", screen.times.exact(at))).unwrap_or_default();
         nodes.push(Node::new(format!("{mark} RoleBinding {name}{gone}"), paint));
     }
     if let Some(review) = &status.review {

@@ -1,4 +1,4 @@
-//! `kubectl jit history`: what was activated and how it ended.
+//! `kubectl jit history`: completed requests.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
@@ -18,31 +18,31 @@ use crate::{
 };
 use api::{RoleActivationRequest, selectors};
 
-/// Lists what has ended.
+/// Lists completed requests.
 ///
 /// Newest first: who had which role, for how long, why, and how it ended.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// In all namespaces.
+    /// List all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only what has ended since then: a time, or how long ago, such as 24h.
+    /// Only requests that ended since then: a time, or how long ago, for example 24h.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
     since: Option<Ago>,
-    /// Only what ended before then.
+    /// Only requests that ended before then.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
     until: Option<Ago>,
     #[command(flatten)]
     filter: Filter,
-    /// At most so many, 0 for all; by default 100 in a table and all in other forms.
+    /// Maximum number of requests, 0 for all; defaults to 100 in a table and to all in other formats.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// In which form.
-    #[arg(short, long, value_enum, default_value_t = Shape::Table, value_name = "FORM")]
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Shape::Table, value_name = "FORMAT")]
     output: Shape,
 }
 
-/// In which form the history is printed.
+/// The output format of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
     /// A table.
@@ -53,7 +53,7 @@ pub enum Shape {
     Json,
     /// The requests as YAML.
     Yaml,
-    /// kind.group/name, a line each.
+    /// kind.group/name, one per line.
     Name,
     /// Comma-separated values with times in UTC.
     Csv,
@@ -71,7 +71,7 @@ impl Shape {
     }
 }
 
-/// How many a table shows where nobody says.
+/// The default limit of a table.
 const SHOWN: usize = 100;
 
 /// A point in the past.
@@ -79,7 +79,7 @@ const SHOWN: usize = 100;
 pub enum Ago {
     /// This time.
     At(DateTime<Utc>),
-    /// So long ago.
+    /// This duration ago.
     Since(api::Duration),
 }
 
@@ -88,7 +88,7 @@ fn ago(text: &str) -> Result<Ago, String> {
         return Ok(Ago::Since(length));
     }
     let at = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a length such as 24h"))?;
+        .map_err(|_| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 24h"))?;
     Ok(Ago::At(at.with_timezone(&Utc)))
 }
 
@@ -101,7 +101,7 @@ impl Ago {
     }
 }
 
-/// Lists it.
+/// Lists completed requests.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let scope = Scope::of(session, options.all_namespaces);
     let now = session.screen.times.now();
@@ -110,11 +110,11 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             && options.since.is_none_or(|since| ended(request) >= since.instant(now))
             && options.until.is_none_or(|until| ended(request) < until.instant(now))
     };
-    let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "request that has ended" };
+    let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "completed request" };
     let Found { requests: mut found, unmatched } = options.filter.requests(session, listed, wanted).await?;
     let table = matches!(options.output, Shape::Table | Shape::Wide);
     let left_out = cut(&mut found, options.limit.unwrap_or(if table { SHOWN } else { 0 }));
-    // Programs get their empty list all the same.
+    // Machine-readable formats print an empty list too.
     let printed = if options.output == Shape::Csv {
         session.screen.data(&csv::lines(&found));
         true
@@ -143,7 +143,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         Column::new("JUSTIFICATION").free(),
     ];
     let mut table = Table::new(place.into_iter().chain(columns));
-    // One row an access: what extends it belongs to it.
+    // One row per access, including its extensions.
     for chain in chains::folded(&found) {
         let (request, deciding) = (&chain.first, chain.deciding());
         let approved_by = request.status.as_ref().and_then(|status| status.approved_by.clone());
@@ -163,15 +163,15 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         ];
         table.push(several.then(|| Cell::from(request.namespace().unwrap_or_default())).into_iter().chain(cells));
     }
-    session.screen.table(&table, options.output == Shape::Wide, &format!("nothing has ended{}", scope.in_words()));
+    session.screen.table(&table, options.output == Shape::Wide, &format!("no request has completed{}", scope.description()));
     if left_out > 0 {
-        session.screen.say(&format!("and {left_out} older: --limit 0 lists all"));
+        session.screen.info(&format!("and {left_out} older: --limit 0 lists all"));
     }
     kept(session).await;
     Ok(Exit::Done)
 }
 
-/// Leaves at most so many, 0 for all; how many went.
+/// Truncates to the limit, 0 for none, and returns how many were removed.
 fn cut(found: &mut Vec<RoleActivationRequest>, limit: usize) -> usize {
     if limit == 0 {
         return 0;
@@ -181,19 +181,21 @@ fn cut(found: &mut Vec<RoleActivationRequest>, limit: usize) -> usize {
     all - found.len()
 }
 
-/// When it ended; what ended without a record of the time counts from when it was made.
+/// The time of the end; without a recorded one, the creation time.
 fn ended(request: &RoleActivationRequest) -> DateTime<Utc> {
     request.status.as_ref().and_then(|status| status.ended_at).unwrap_or_else(|| created(request))
 }
 
-/// Says beyond what there can be no history.
+/// Prints the retention, which limits the history.
 async fn kept(session: &Session) {
     let Ok(policies) = session.policies().await else { return };
     let shortest = policies.iter().filter_map(|policy| policy.spec.retention.map(|kept| (kept, policy.name_any()))).min();
     let said = match shortest {
-        Some((kept, name)) => format!("requests are deleted after their retention, the soonest {kept} after their end (policy '{name}')"),
+        Some((kept, name)) => {
+            format!("completed requests are deleted after their retention, the earliest {kept} after their end (policy '{name}')")
+        }
         None => "no policy has a retention: every request is kept".to_owned(),
     };
-    let said = session.screen.beside(&said, crate::paint::Paint::Dim);
-    session.screen.say(&said);
+    let said = session.screen.on_stderr(&said, crate::paint::Paint::Dim);
+    session.screen.info(&said);
 }

@@ -1,4 +1,4 @@
-//! `kubectl jit lint -f FILE`: manifests against the rules, without a cluster.
+//! `kubectl jit lint -f FILE`: checks manifests against the rules, without a cluster.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -24,18 +24,18 @@ use domain::{
     usable::{self, Check, Input},
 };
 
-/// Checks manifests by the rules, without a cluster.
+/// Checks manifests against the rules, without a cluster.
 ///
-/// Policies, eligibilities and requests, as far as the rules can tell from files.
+/// Policies, eligibilities and requests, as far as files alone allow.
 ///
-/// Eligibilities and requests are held against the policies and eligibilities of the same files. It prints FILE:LINE, the object, the field
-/// and what is wrong. Exit code 5 says that something is wrong, 1 that there was nothing to check.
+/// Eligibilities and requests are checked against the policies and eligibilities in the same files. It prints FILE:LINE, the object, the
+/// field and the error. Exit code 5 means that there are errors, 1 that there was nothing to check.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A file, a directory with .yaml, .yml and .json files, or - for standard input; can be given again.
+    /// A file, a directory with .yaml, .yml and .json files, or - for standard input; can be repeated.
     #[arg(short, long, required = true, value_name = "FILE")]
     filename: Vec<PathBuf>,
-    /// Also the directories in the directories of -f.
+    /// Also read subdirectories of the directories of -f.
     #[arg(short = 'R', long)]
     recursive: bool,
     /// Treat warnings as errors.
@@ -44,28 +44,28 @@ pub struct Options {
     /// The chart's value maxGrant.
     #[arg(long, value_name = "TIME", default_value = "24h")]
     max_grant: api::Duration,
-    /// A namespace of the chart's value systemNamespaces; can be given again.
+    /// A namespace of the chart's value systemNamespaces; can be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     system_namespace: Vec<String>,
-    /// A label of the chart's value guardedLabels, or the beginning of several with a *; can be given again.
+    /// A label of the chart's value guardedLabels, or a prefix with a *; can be repeated.
     #[arg(long, value_name = "KEY", default_value = "reach.jitrbac.dev/*")]
     guarded_label: Vec<String>,
 }
 
-/// What is wrong, or looks so; with its field, where it has one.
+/// An error with its optional field, or a warning.
 enum Fault {
-    Wrong(String, String),
-    Odd(String),
+    Error(String, String),
+    Warning(String),
 }
 
-/// Checks them. Nothing is asked of any cluster.
+/// Checks the manifests, without a cluster.
 pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
-    let (mut documents, mut unreadable, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut documents, mut unreadable, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for path in &options.filename {
         let read = files::read(path, options.recursive)?;
         documents.extend(read.documents);
         unreadable.extend(read.unreadable);
-        left_out.extend(read.left_out);
+        skipped.extend(read.skipped);
     }
     let settings = Settings {
         operator_namespace: String::new(),
@@ -78,40 +78,40 @@ pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
         },
     };
     for why in &unreadable {
-        screen.data(&screen.on_data(why, Paint::Plain));
+        screen.data(&screen.on_stdout(why, Paint::Plain));
     }
-    let world = World::of(&documents);
-    let (mut wrong, mut odd, mut looked) = (unreadable.len(), 0, 0);
+    let manifests = Manifests::of(&documents);
+    let (mut wrong, mut odd, mut checked_objects) = (unreadable.len(), 0, 0);
     for document in documents.iter().filter(|document| is_ours(document)) {
-        looked += 1;
-        for fault in world.faults(document, &settings) {
+        checked_objects += 1;
+        for fault in manifests.faults(document, &settings) {
             let (kind, paint, field, text) = match &fault {
-                Fault::Wrong(field, text) => ("error", Paint::Bad, field.as_str(), text),
-                Fault::Odd(text) => ("warning", Paint::Waits, "", text),
+                Fault::Error(field, text) => ("error", Paint::Bad, field.as_str(), text),
+                Fault::Warning(text) => ("warning", Paint::Waits, "", text),
             };
             wrong += usize::from(kind == "error");
             odd += usize::from(kind == "warning");
             let colon = if field.is_empty() { "" } else { ": " };
-            let what = screen.on_data(&what(document, field), Paint::Plain);
-            let text = screen.on_data(&format!("{field}{colon}{text}"), Paint::Plain);
-            screen.data(&format!("{what}: {} {text}", screen.on_data(&format!("{kind}:"), paint)));
+            let what = screen.on_stdout(&what(document, field), Paint::Plain);
+            let text = screen.on_stdout(&format!("{field}{colon}{text}"), Paint::Plain);
+            screen.data(&format!("{what}: {} {text}", screen.on_stdout(&format!("{kind}:"), paint)));
         }
     }
-    if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|path| path.display().to_string()).collect();
-        screen.warn(&format!("not looked into, which -R does: {}", names.join(", ")));
+    if !skipped.is_empty() {
+        let names: Vec<String> = skipped.iter().map(|path| path.display().to_string()).collect();
+        screen.warn(&format!("skipped without -R: {}", names.join(", ")));
     }
-    screen.say(&format!("objects of {}: {looked}, errors: {wrong}, warnings: {odd}", api::names::GROUP));
-    if looked == 0 && wrong == 0 {
-        let hint = if options.recursive || left_out.is_empty() { "" } else { "; -R looks into directories, too" };
+    screen.info(&format!("objects of {}: {checked_objects}, errors: {wrong}, warnings: {odd}", api::names::GROUP));
+    if checked_objects == 0 && wrong == 0 {
+        let hint = if options.recursive || skipped.is_empty() { "" } else { "; -R also reads subdirectories" };
         return Err(Problem::Absent(format!("nothing was checked: there is no object of {} in these files{hint}", api::names::GROUP)));
     }
     Ok(if wrong > 0 || (options.strict && odd > 0) { Exit::Refused } else { Exit::Done })
 }
 
-/// The object and the line of a field of it, as editors and CI read it: `access.yaml:12: RoleEligibility 'payments'`.
+/// The object and the line of its field, in the format of editors and CI: `access.yaml:12: RoleEligibility 'payments'`.
 fn what(document: &Document, field: &str) -> String {
-    let named = |field: &str| document.said.value.pointer(field).and_then(Value::as_str);
+    let named = |field: &str| document.content.value.pointer(field).and_then(Value::as_str);
     let name = named("/metadata/name").or_else(|| named("/metadata/generateName")).unwrap_or_default();
     let number = document.number.map(|number| format!(" (document {number})")).unwrap_or_default();
     format!("{}: {} '{name}'{number}", document.place(field), document.text("kind").unwrap_or_default())
@@ -120,49 +120,49 @@ fn what(document: &Document, field: &str) -> String {
 /// The kinds that this version knows.
 const KINDS: [&str; 4] = ["ApprovalPolicy", "RoleEligibility", "RoleActivationRequest", "ActivationDecision"];
 
-/// True for an object of our group, and for one of our kinds in another group, which somebody mistyped.
+/// True for an object of the group jitrbac.dev, or for one of its kinds in another, probably mistyped group.
 fn is_ours(document: &Document) -> bool {
     document.kind().is_some()
         || document.text("apiVersion").is_some_and(|version| version.split('/').next() == Some(api::names::GROUP))
         || document.text("kind").is_some_and(|kind| KINDS.contains(&kind))
 }
 
-/// Why an object is of no kind that the API server knows.
+/// The error of an unknown kind or version.
 fn unknown(document: &Document) -> Fault {
     let wanted = format!("{}/v1alpha1", api::names::GROUP);
     let version = document.text("apiVersion").unwrap_or_default();
-    let Some(kind) = document.text("kind") else { return Fault::Wrong("kind".to_owned(), "is required".to_owned()) };
+    let Some(kind) = document.text("kind") else { return Fault::Error("kind".to_owned(), "is required".to_owned()) };
     if KINDS.contains(&kind) {
-        return Fault::Wrong("apiVersion".to_owned(), format!("'{version}' is not {wanted}"));
+        return Fault::Error("apiVersion".to_owned(), format!("'{version}' is not {wanted}"));
     }
     let near = KINDS.iter().find(|known| is_near(known, kind));
     let hint = near.map_or_else(|| format!("; there are {}", KINDS.join(", ")), |near| format!("; did you mean '{near}'?"));
-    Fault::Wrong("kind".to_owned(), format!("unknown kind '{kind}'{hint}"))
+    Fault::Error("kind".to_owned(), format!("unknown kind '{kind}'{hint}"))
 }
 
 /// The policies and eligibilities of all files.
 #[derive(Default)]
-struct World {
+struct Manifests {
     policies: Vec<Object<ApprovalPolicySpec>>,
     eligibilities: Vec<Object<RoleEligibilitySpec>>,
 }
 
-impl World {
+impl Manifests {
     fn of(documents: &[Document]) -> Self {
-        let mut world = Self::default();
+        let mut manifests = Self::default();
         for document in documents {
-            // What cannot be read is told where it stands.
+            // Unreadable objects are reported elsewhere.
             if document.kind() == Some("ApprovalPolicy")
                 && let Ok(policy) = document.typed::<ApprovalPolicy>()
             {
-                world.policies.push(convert::object(&policy.metadata, policy.spec));
+                manifests.policies.push(convert::object(&policy.metadata, policy.spec));
             } else if document.kind() == Some("RoleEligibility")
                 && let Ok(eligibility) = document.typed::<RoleEligibility>()
             {
-                world.eligibilities.push(convert::object(&eligibility.metadata, eligibility.spec));
+                manifests.eligibilities.push(convert::object(&eligibility.metadata, eligibility.spec));
             }
         }
-        world
+        manifests
     }
 
     fn policy(&self, name: &str) -> Option<&Object<ApprovalPolicySpec>> {
@@ -183,7 +183,7 @@ impl World {
     }
 
     fn of_eligibility(&self, stored: &RoleEligibility, settings: &Settings) -> Vec<Fault> {
-        // What an eligibility without a creation time counts from is now.
+        // A file has no creation time: the current time is used.
         let mut facts = convert::object(&stored.metadata, stored.spec.clone());
         facts.created = chrono::Utc::now();
         let mut faults = Vec::new();
@@ -195,15 +195,15 @@ impl World {
             wrong(&mut faults, Err(failed.refusal));
         }
         match policy {
-            Some(policy) => faults.extend(duration::warning(&facts, policy).map(Fault::Odd)),
-            None => faults.push(Fault::Odd(format!(
+            Some(policy) => faults.extend(duration::warning(&facts, policy).map(Fault::Warning)),
+            None => faults.push(Fault::Warning(format!(
                 "{}: there is no policy '{}' in these files",
                 Reason::PolicyNotFound,
                 facts.spec.policy_ref.name
             ))),
         }
         if let Some(selector) = &facts.spec.namespaces.selector {
-            faults.extend(namespace::reach_warning(selector, settings).map(Fault::Odd));
+            faults.extend(namespace::reach_warning(selector, settings).map(Fault::Warning));
         }
         faults
     }
@@ -211,7 +211,7 @@ impl World {
     fn of_request(&self, stored: &RoleActivationRequest, settings: &Settings) -> Vec<Fault> {
         let spec = &stored.spec;
         let Some(offer) = self.eligibilities.iter().find(|eligibility| eligibility.name == spec.eligibility_ref.name) else {
-            return vec![Fault::Odd(format!(
+            return vec![Fault::Warning(format!(
                 "{}: there is no eligibility '{}' in these files",
                 Reason::EligibilityNotFound,
                 spec.eligibility_ref.name
@@ -236,27 +236,27 @@ impl World {
 fn of_policy(stored: &ApprovalPolicy, settings: &Settings) -> Vec<Fault> {
     let mut faults = Vec::new();
     wrong(&mut faults, policy::check(&stored.spec, settings));
-    faults.extend(acting::warnings(&stored.spec).into_iter().map(Fault::Odd));
+    faults.extend(acting::warnings(&stored.spec).into_iter().map(Fault::Warning));
     faults
 }
 
-/// Everything that the schema says is wrong with an object, and what the rules say where it can be read all the same.
+/// All schema errors of an object, and the errors of the rules if it can be decoded.
 fn checked<K: CustomResourceExt + DeserializeOwned>(document: &Document, rules: impl FnOnce(&K) -> Vec<Fault>) -> Vec<Fault> {
     let crd = K::crd();
     let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref()).map(|schema| &schema.open_api_v3_schema);
     let schema = serde_json::to_value(schema).unwrap_or_default();
     let of_spec = schema.pointer("/properties/spec").unwrap_or_default();
-    let mut faults: Vec<Fault> = match document.said.value.get("spec") {
-        Some(spec) => schema::faults(spec, of_spec, "spec").into_iter().map(|fault| Fault::Wrong(fault.path, fault.said)).collect(),
-        None => vec![Fault::Wrong("spec".to_owned(), "is required".to_owned())],
+    let mut faults: Vec<Fault> = match document.content.value.get("spec") {
+        Some(spec) => schema::faults(spec, of_spec, "spec").into_iter().map(|fault| Fault::Error(fault.path, fault.message)).collect(),
+        None => vec![Fault::Error("spec".to_owned(), "is required".to_owned())],
     };
     match document.typed::<K>() {
         Ok(stored) => faults.extend(rules(&stored)),
         Err(problem) if faults.is_empty() => {
-            // The place stands before it already.
-            let said = problem.to_string();
-            let said = said.strip_prefix(&format!("{}: ", document.place(""))).unwrap_or(&said).to_owned();
-            faults.push(Fault::Wrong(String::new(), said));
+            // The caller prints the position.
+            let message = problem.to_string();
+            let message = message.strip_prefix(&format!("{}: ", document.place(""))).unwrap_or(&message).to_owned();
+            faults.push(Fault::Error(String::new(), message));
         }
         Err(_) => {}
     }
@@ -264,14 +264,14 @@ fn checked<K: CustomResourceExt + DeserializeOwned>(document: &Document, rules: 
 }
 
 fn wrong(faults: &mut Vec<Fault>, outcome: Result<(), domain::Refusal>) {
-    faults.extend(outcome.err().map(|refusal| Fault::Wrong(String::new(), refusal.to_string())));
+    faults.extend(outcome.err().map(|refusal| Fault::Error(String::new(), refusal.to_string())));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What is said of the objects of a text, a line each.
+    /// The errors of the objects of a text, one per line.
     fn said(text: &str) -> Vec<String> {
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -283,12 +283,12 @@ mod tests {
             system_namespaces: Vec::new(),
             guarded_labels: GuardedLabels::default(),
         };
-        let world = World::of(&read.documents);
+        let manifests = Manifests::of(&read.documents);
         let name = file.path().display().to_string();
         let faults = read.documents.iter().filter(|document| is_ours(document)).flat_map(|document| {
-            world.faults(document, &settings).into_iter().map(|fault| match fault {
-                Fault::Wrong(field, text) => format!("{}: {field}: {text}", what(document, &field)),
-                Fault::Odd(text) => format!("{}: warning: {text}", what(document, "")),
+            manifests.faults(document, &settings).into_iter().map(|fault| match fault {
+                Fault::Error(field, text) => format!("{}: {field}: {text}", what(document, &field)),
+                Fault::Warning(text) => format!("{}: warning: {text}", what(document, "")),
             })
         });
         faults.chain(read.unreadable.clone()).map(|line| line.replace(&name, "f")).collect()
@@ -303,7 +303,7 @@ mod tests {
         let has = |part: &str| assert!(found.iter().any(|line| line.contains(part)), "no '{part}': {found:#?}");
         has("f:9: RoleEligibility 'pay' (document 2): spec.subjects[0].kind: 'Grup' is not one of");
         has("f:13: RoleEligibility 'pay' (document 2): spec.maxDuration: '3 hours' is not a valid duration");
-        has("f:14: RoleEligibility 'pay' (document 2): spec.endTiem: is no field that the API server would keep; did you mean 'endTime'?");
+        has("f:14: RoleEligibility 'pay' (document 2): spec.endTiem: is not a known field; did you mean 'endTime'?");
         assert_eq!(found.len(), 3, "{found:#?}");
     }
 
@@ -357,7 +357,7 @@ mod tests {
         std::fs::create_dir(&below).unwrap();
         std::fs::write(below.join("a.yaml"), "{apiVersion: jitrbac.dev/v1alpha1, kind: ApprovalPolicy}").unwrap();
         let flat = files::read(directory.path(), false).unwrap();
-        assert!(flat.documents.is_empty() && flat.left_out == [below]);
+        assert!(flat.documents.is_empty() && flat.skipped == [below]);
         assert_eq!(files::read(directory.path(), true).unwrap().documents.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! `kubectl jit list`: requests of everybody.
+//! `kubectl jit list`: requests of all users.
 
 use clap::Args;
 
@@ -17,21 +17,21 @@ use api::{RoleActivationRequest, State, selectors};
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Options {
-    /// In all namespaces.
+    /// List all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only your own.
+    /// Only your own requests.
     #[arg(long)]
     mine: bool,
-    /// Only requests that are not decided yet.
+    /// Only pending requests.
     #[arg(long)]
     pending: bool,
-    /// Only requests that are active.
+    /// Only active requests.
     #[arg(long)]
     active: bool,
     #[command(flatten)]
     filter: Filter,
-    /// Only requests with these labels, as kubectl takes them.
+    /// Only requests that match this label selector.
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a request of the list is called.
+    /// The noun for messages.
     const fn called(&self) -> &'static str {
         match (self.pending, self.active) {
             (true, true) => "active or pending request",
@@ -50,7 +50,7 @@ impl Options {
     }
 }
 
-/// Lists them.
+/// Lists the requests.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let scope = Scope::of(session, options.all_namespaces);
     let wanted = |found: State| {
@@ -66,13 +66,13 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     };
     let kept = |request: &RoleActivationRequest| wanted(state(request));
     let Found { requests, unmatched } = options.filter.requests(session, listed, kept).await?;
-    // Programs get their empty list all the same.
+    // Machine-readable formats print an empty list too.
     let printed = objects::listed(&session.screen, &requests, options.output.output)?;
     if let Some(problem) = unmatched {
         return Err(problem);
     }
     if !printed {
-        let nothing = format!("there is no {}{}", options.called(), scope.in_words());
+        let nothing = format!("there is no {}{}", options.called(), scope.description());
         session.screen.table(&rows::table_of(&requests, scope.is_several(), &session.screen.times), options.output.is_wide(), &nothing);
     }
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! `kubectl jit man`: man pages, and the command reference in Markdown; both come from what clap knows.
+//! `kubectl jit man`: man pages and the command reference in Markdown, generated from the definitions of the commands.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use crate::{
 
 /// Prints man pages.
 ///
-/// That of this program, or those of all commands into a directory; or the command reference.
+/// The page of the program, or the pages of all commands into a directory, or the command reference.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Write a page a command, such as kubectl-jit-activate.1, into this directory.
+    /// Write one page per command, for example kubectl-jit-activate.1, into this directory.
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
-    /// The command reference in Markdown instead.
+    /// Print the command reference in Markdown instead.
     #[arg(long, conflicts_with = "directory")]
     markdown: bool,
 }
@@ -34,7 +34,7 @@ pub fn run(options: &Options, command: &Command, screen: &Screen) -> Result<Exit
         screen.data(page(command)?.trim_end());
         return Ok(Exit::Done);
     };
-    std::fs::create_dir_all(directory).map_err(here(format!("cannot make {}", directory.display())))?;
+    std::fs::create_dir_all(directory).map_err(here(format!("cannot create {}", directory.display())))?;
     let all = std::iter::once(command.clone())
         .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").cloned());
     for one in all {

@@ -1,4 +1,4 @@
-//! `kubectl jit pending`: what waits for people.
+//! `kubectl jit pending`: requests that wait for approval or review.
 
 use clap::Args;
 use kube::ResourceExt;
@@ -20,12 +20,12 @@ use crate::{
 use api::{Duration, RoleActivationRequest, Stamp, State, request::ReviewState, selectors};
 use domain::person;
 
-/// Lists what waits for approval or review.
+/// Lists requests that wait for approval or review.
 ///
-/// Oldest first, in every namespace or in those of -n.
+/// Oldest first, in all namespaces or in those of -n.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    /// In all namespaces, which is what happens without -n.
+    /// List all namespaces; the default without -n.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct Options {
     /// Only requests that wait for your decision.
     #[arg(long)]
     mine_to_decide: bool,
-    /// Print it again whenever it changes, until Ctrl-C.
+    /// Print the list again after each change, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl Options {
 /// Lists them.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     if options.watch {
-        return watching::again_and_again(session, &options.scope(session), async || list(options, session).await).await;
+        return watching::watch(session, &options.scope(session), async || list(options, session).await).await;
     }
     list(options, session).await.map(|_| Exit::Done)
 }
@@ -108,8 +108,8 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
             words::justification(request).into(),
         ]);
     }
-    let whom = if options.mine_to_decide { "nothing waits for you" } else { "nothing waits for anybody" };
-    session.screen.table(&table, options.output.is_wide(), &format!("{whom}{}", scope.in_words()));
+    let whom = if options.mine_to_decide { "no request waits for your decision" } else { "no request waits for approval or review" };
+    session.screen.table(&table, options.output.is_wide(), &format!("{whom}{}", scope.description()));
     if let Some(first) = found.iter().find(|request| may_decide(request, &me)) {
         let (name, namespace) = (first.name_any(), first.namespace().unwrap_or_default());
         let what = if state(first) == State::AwaitingApproval { "approve" } else { "review" };
@@ -118,13 +118,13 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
     Ok(Left::Something)
 }
 
-/// For how long each of them would be granted.
+/// The duration of the grant for each of them.
 async fn lengths(session: &Session, requests: &[RoleActivationRequest]) -> Result<Vec<Option<Duration>>, Problem> {
     if requests.is_empty() {
         return Ok(Vec::new());
     }
     let (eligibilities, policies) = tokio::join!(session.eligibilities(), session.policies());
-    // Who may not read them sees what requests say themselves.
+    // Without the permission to read them, only the requests are used.
     let (eligibilities, policies) = (eligibilities.unwrap_or_default(), policies.unwrap_or_default());
     let mut lengths = Vec::new();
     for request in requests {
@@ -136,7 +136,7 @@ async fn lengths(session: &Session, requests: &[RoleActivationRequest]) -> Resul
     Ok(lengths)
 }
 
-/// What a request waits for, in a few words.
+/// The approval or review that a request waits for, for a column.
 fn needs(request: &RoleActivationRequest) -> (String, Paint) {
     let status = request.status.clone().unwrap_or_default();
     if let Some(awaiting) = &status.awaiting {
@@ -151,7 +151,7 @@ fn needs(request: &RoleActivationRequest) -> (String, Paint) {
     }
 }
 
-/// True for somebody else's request that waits for this person: one whose approval counts already is asked for no second one.
+/// True for a request of another user that waits for this user's decision. A user whose approval counts already cannot approve again.
 fn may_decide(request: &RoleActivationRequest, me: &Stamp) -> bool {
     let status = request.status.clone().unwrap_or_default();
     let asked = match (&status.awaiting, &status.review) {

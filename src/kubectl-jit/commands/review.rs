@@ -1,10 +1,10 @@
-//! `kubectl jit review NAME`: looks at an emergency afterwards.
+//! `kubectl jit review NAME`: records the review of an emergency activation.
 
 use clap::Args;
 use kube::ResourceExt;
 
 use crate::{
-    decide::{self, Word},
+    decide::{self, Targets},
     follow::follow_until,
     manifest,
     paint::Paint,
@@ -22,16 +22,16 @@ const SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Records the review of an emergency activation.
 ///
-/// Until somebody does, its requester gets no other emergency once the review is overdue.
+/// While a review is overdue, its requester cannot make another emergency request.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    word: Word,
+    targets: Targets,
 }
 
-/// Reviews them.
+/// Records the reviews.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
-    let Word { names, message } = &options.word;
+    let Targets { names, message } = &options.targets;
     let (requests, missing) = decide::each(session, names).await?;
     let reviewed = decide::about_each(session, &requests, async |request| {
         let message = decide::message(session, message.as_deref(), &format!("What did the review of {} find?", full_name(request)))?;
@@ -39,7 +39,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
         let review = review(&after).map(emergency::in_words).unwrap_or_default();
-        session.screen.data(&session.screen.on_data(&format!("{}: {review}", full_name(&after)), Paint::Plain));
+        session.screen.data(&session.screen.on_stdout(&format!("{}: {review}", full_name(&after)), Paint::Plain));
         Ok(Exit::Done)
     });
     reviewed.await.map(|exit| missing.and(exit))

@@ -1,4 +1,4 @@
-//! `kubectl jit revoke`: ends access.
+//! `kubectl jit revoke`: ends the access of others.
 
 use clap::Args;
 
@@ -15,35 +15,35 @@ use crate::{
 };
 use api::{RoleActivationRequest, Verb, selectors};
 
-/// Ends access of others.
+/// Revokes the access of others.
 ///
-/// Requests that are active, scheduled or pending: by name, or everything of a user, under an eligibility or for a role, in every namespace
-/// or in those of -n. Of several filters, all must hold.
+/// Active, scheduled or pending requests: by name, or all of a user, under an eligibility or for a role, in all namespaces or in those of
+/// -n. With several filters, all must match.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Names of requests, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME", required_unless_present_any = FILTERS, conflicts_with_all = FILTERS)]
     names: Vec<String>,
-    /// Why; the requester reads it, and it is kept.
+    /// The reason; it is recorded, and the requester can read it.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
     #[command(flatten)]
     filter: Filter,
-    /// Do not ask, where names were not given.
+    /// Do not ask for confirmation if no names are given.
     #[arg(short, long)]
     yes: bool,
 }
 
-/// The flags that may stand instead of names.
+/// The flags that can replace names.
 const FILTERS: [&str; 3] = ["of_user", "eligibility", "role"];
 
-/// Revokes them. One that cannot be revoked keeps no other one.
+/// Revokes the requests. A failure does not stop the others.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (mut requests, missing) =
         if options.names.is_empty() { (of(options, session).await?, Exit::Done) } else { decide::each(session, &options.names).await? };
     requests.retain(|request| !decide::is_over(session, request));
     if requests.is_empty() {
-        session.screen.say("there is nothing to revoke");
+        session.screen.info("there is nothing to revoke");
         return Ok(missing);
     }
     let message = decide::message(session, options.message.as_deref(), "Why are they revoked?")?;
@@ -51,17 +51,17 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         let line = |request: &RoleActivationRequest| {
             format!("{}: {}, {}, {}", full_name(request), requester(request), words::role_name(request), state(request))
         };
-        let lines: Vec<String> = requests.iter().map(|request| session.screen.beside(&line(request), Paint::Plain)).collect();
+        let lines: Vec<String> = requests.iter().map(|request| session.screen.on_stderr(&line(request), Paint::Plain)).collect();
         session.screen.present(&format!("  {}", lines.join("\n  ")));
         let count = requests.len();
         let them = if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
         let otherwise = format!("stdin is not a terminal: pass --yes to revoke {them}");
-        if !prompt::agree(&session.screen, &format!("Revoke {them}?"), &otherwise)? {
-            session.screen.say("Cancelled; nothing was revoked.");
+        if !prompt::confirm(&session.screen, &format!("Revoke {them}?"), &otherwise)? {
+            session.screen.info("Cancelled; nothing was revoked.");
             return Ok(Exit::Failed);
         }
     }
-    // Everything is said first, so that nothing waits for the end of something else.
+    // All decisions are created first, so that none waits for the end of another request.
     let said = session.each(requests, async |request| (revoke(&message, session, &request).await, request)).await;
     let ended = session.each(said, async |(said, request)| match said {
         Ok(()) => (decide::until_ended(session, &request).await, request),
@@ -70,7 +70,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let mut exit = missing;
     for (ended, request) in ended.await {
         exit = exit.and(match ended {
-            Ok(ended) => decide::told(session, ended, "revoked"),
+            Ok(ended) => decide::report(session, ended, Verb::Revoke),
             Err(problem) => {
                 session.screen.error(&format!("{}: {problem}", full_name(&request)));
                 problem.exit()
@@ -84,7 +84,7 @@ async fn revoke(message: &str, session: &Session, request: &RoleActivationReques
     decide::create_unless_settled(session, &manifest::decision(request, Verb::Revoke, Some(message))?).await
 }
 
-/// What the filters select. Where they select nothing, somebody may have mistyped a name, and believes that access has ended.
+/// The requests that match the filters. No match is an error: with a mistyped name the user could believe that access has ended.
 async fn of(options: &Options, session: &Session) -> Result<Vec<RoleActivationRequest>, Problem> {
     let (scope, live) = (Scope::wherever(session), selectors::live_states());
     let listed = Listed { scope: &scope, fields: &live, labels: "", mine: false, called: "active or pending request" };

@@ -1,4 +1,4 @@
-//! `kubectl jit roles`: what I can activate.
+//! `kubectl jit roles`: the user's eligibilities.
 
 use clap::Args;
 use kube::ResourceExt;
@@ -16,15 +16,15 @@ use crate::{
 use api::{ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors};
 use domain::{eligibility, person};
 
-/// Namespaces that a row names.
+/// The maximum number of namespaces in a row.
 const NAMED: usize = 3;
 
-/// Lists what you are eligible for.
+/// Lists your eligibilities.
 ///
-/// Everything that names you or a group of yours; with -n only what can be activated there.
+/// All that name you or one of your groups; with -n only those that can be activated there.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Also eligibilities of others; their STATE is NotEligible.
+    /// Include eligibilities of others; their STATE is NotEligible.
     #[arg(short = 'A', long)]
     all: bool,
     /// Print the rules of each role below it.
@@ -34,7 +34,7 @@ pub struct Options {
     output: Output,
 }
 
-/// Lists them.
+/// Lists the eligibilities.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (me, eligibilities, policies, mine) =
         tokio::join!(session.me(), session.eligibilities(), session.policies(), requests_of_mine(options, session));
@@ -79,14 +79,14 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     session.screen.table(&table, options.output.is_wide(), &nothing(options, &wanted, &elsewhere));
     if options.show_rules {
         for eligibility in &eligibilities {
-            session.screen.data(&format!("\n{}", session.screen.on_data(&eligibility.name_any(), Paint::Strong)));
+            session.screen.data(&format!("\n{}", session.screen.on_stdout(&eligibility.name_any(), Paint::Strong)));
             rules(session, eligibility);
         }
     }
     Ok(Exit::Done)
 }
 
-/// What the column STATE needs. Who may not list requests may still see what they are eligible for.
+/// The requests for the column STATE. A user who may not list requests still sees the eligibilities.
 async fn requests_of_mine(options: &Options, session: &Session) -> Vec<RoleActivationRequest> {
     if !options.output.is_table() {
         return Vec::new();
@@ -97,20 +97,20 @@ async fn requests_of_mine(options: &Options, session: &Session) -> Vec<RoleActiv
     })
 }
 
-/// True when I am one of its subjects.
+/// True if the user is a subject of the eligibility.
 #[must_use]
 pub fn is_mine(me: &Me, eligibility: &RoleEligibility) -> bool {
     person::account(&me.stamp).is_ok_and(|account| person::is_subject(&me.stamp, &account, &eligibility.spec.subjects))
 }
 
-/// True when it can be activated in this namespace as far as its names and its status say.
+/// True if its names or its status include this namespace.
 #[must_use]
 pub fn covers(eligibility: &RoleEligibility, namespace: &str) -> bool {
     let found = eligibility.status.as_ref().and_then(|status| status.namespaces.as_ref());
     eligibility.spec.namespaces.names.iter().chain(found.into_iter().flat_map(|found| &found.names)).any(|name| name == namespace)
 }
 
-/// False when it certainly cannot be activated in this namespace.
+/// False if it certainly cannot be activated in this namespace.
 #[must_use]
 pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
     if covers(eligibility, namespace) {
@@ -124,12 +124,12 @@ pub fn may_cover(eligibility: &RoleEligibility, namespace: &str) -> bool {
     !complete
 }
 
-/// What is said where nothing is listed: where else there is something, or whom to ask.
+/// The message for an empty list: eligibilities in other namespaces, or a hint.
 fn nothing(options: &Options, wanted: &[String], elsewhere: &[RoleEligibility]) -> String {
-    let whose = if options.all { "there is no eligibility" } else { "you are eligible for nothing" };
+    let whose = if options.all { "there is no eligibility" } else { "you have no eligibility" };
     let place = if wanted.is_empty() { String::new() } else { format!(" in namespace '{}'", wanted.join("', '")) };
     if elsewhere.is_empty() {
-        let hint = if options.all { "" } else { "; 'kubectl jit roles --all' lists eligibilities of others" };
+        let hint = if options.all { "" } else { "; 'kubectl jit roles --all' lists those of others" };
         return format!("{whose}{place}{hint}");
     }
     let one = |eligibility: &RoleEligibility| format!("'{}' ({})", eligibility.name_any(), words::scope(eligibility, NAMED));
@@ -140,7 +140,7 @@ fn nothing(options: &Options, wanted: &[String], elsewhere: &[RoleEligibility]) 
     format!("{whose}{place}; elsewhere: {}", named.join(", "))
 }
 
-/// Whether I can activate it now, and what I have of it.
+/// The column STATE: whether it can be activated now, or the state of the user's request.
 fn standing(
     me: &Me,
     eligibility: &RoleEligibility,
@@ -171,24 +171,24 @@ fn standing(
     }
 }
 
-/// The rules of an eligibility's role, a line each.
+/// Prints the rules of an eligibility's role, one per line.
 pub fn rules(session: &Session, eligibility: &RoleEligibility) {
     let role = eligibility.status.as_ref().and_then(|status| status.role.as_ref());
     match role {
         Some(role) if !role.rules.is_empty() => {
             for rule in words::riskiest_first(&role.rules) {
-                session.screen.data(&session.screen.on_data(&format!("  {rule}"), Paint::Plain));
+                session.screen.data(&session.screen.on_stdout(&format!("  {rule}"), Paint::Plain));
             }
             let more = usize::try_from(role.rule_count).unwrap_or(0).saturating_sub(role.rules.len());
             match (more, role.truncated) {
                 (0, false) => {}
-                (0, true) => session.screen.data("  ... and more, or longer rules, than a status can hold"),
+                (0, true) => session.screen.data("  ... and more or longer rules than a status can hold"),
                 (more, _) => session.screen.data(&format!("  ... and {more} more that a status cannot hold")),
             }
         }
         _ if eligibility.spec.role_ref.kind == RoleKind::Role => {
             session.screen.data("  those of the Role of this name in the namespace where it is activated");
         }
-        _ => session.screen.data("  not known yet"),
+        _ => session.screen.data("  unknown: the operator has not reported them yet"),
     }
 }

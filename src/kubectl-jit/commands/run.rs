@@ -1,4 +1,4 @@
-//! `kubectl jit run ELIGIBILITY -- COMMAND`: access for as long as a command takes.
+//! `kubectl jit run ELIGIBILITY -- COMMAND`: access while a command runs.
 
 use std::{cell::RefCell, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
 
@@ -10,13 +10,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{activate, deactivate};
+use super::activate;
 use crate::{
     access_ends::{self, Clock},
     flags::{patience, request_timeout},
     follow,
     goal::Goal,
-    manifest::Asked,
+    manifest::RequestFlags,
     problem::{Exit, Problem},
     read::{created, full_name, state},
     session::Session,
@@ -26,58 +26,58 @@ use crate::{
 use api::{RoleActivationRequest, State};
 use domain::instant::stamp;
 
-/// Activates a role for as long as a command runs.
+/// Activates a role while a command runs.
 ///
-/// The role is given back when the command ends, however it ends.
+/// The role is deactivated when the command ends, for whatever cause.
 ///
-/// The command finds the request in $JIT_REQUEST, its namespace in $JIT_NAMESPACE and the end of the access in $JIT_EXPIRES_AT (RFC 3339, as
-/// of the start of the command). The exit code is its own; 127 means that there is no such command, and then nothing is asked for. Where
-/// this process is killed outright, the role ends at its deadline.
+/// The command has the name of the request in $JIT_REQUEST, its namespace in $JIT_NAMESPACE and the end of the access in $JIT_EXPIRES_AT (RFC
+/// 3339, at the start of the command). The exit code is that of the command; 127 means that the command does not exist, and that nothing was
+/// requested. If this process is killed, the access ends at its deadline.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Name of the eligibility.
     #[arg(value_name = "ELIGIBILITY")]
     role: String,
     #[command(flatten)]
-    asked: Asked,
-    /// How long to wait for the role, such as 10m; by default as long as it can still be granted.
+    asked: RequestFlags,
+    /// How long to wait for the role, for example 10m; by default as long as it can still be granted.
     #[arg(long, value_name = "TIME", value_parser = patience)]
     timeout: Option<Duration>,
-    /// How long before the end of the access to warn, such as 10m; 0: not at all. At most half of the time that is left.
+    /// How long before the end of the access to warn, for example 10m; 0: never. At most half of the remaining time.
     #[arg(long, value_name = "TIME", default_value = "5m", env = "KUBECTL_JIT_WARN_BEFORE", value_parser = request_timeout)]
     warn_before: Duration,
-    /// What to run.
+    /// The command to run.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// Activates, runs, gives back.
+/// Activates the role, runs the command, and deactivates the role.
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
     let (program, args) = options.command.split_first().ok_or_else(|| Problem::Usage("there is no command to run".to_owned()))?;
-    // Nobody shall approve access for a command that does not exist.
+    // No access is requested for a command that does not exist.
     if let Some((why, exit)) = missing(program) {
         session.screen.error(&format!("cannot run '{program}': {why}; nothing was requested"));
         return Ok(exit);
     }
     session.namespace()?;
-    // From here on whatever ends this process gives it back first.
+    // From here on, a signal that ends this process deactivates the role first.
     let mut stops = Stops::new()?;
     let asked = activate::Options { roles: vec![options.role.clone()], asked: options.asked.clone(), ..activate::Options::default() };
     let request = activate::one(&asked, session).await?;
     let clock = Clock::set_by(created(&request), Utc::now());
-    session.screen.say(&format!("request {} created", full_name(&request)));
+    session.screen.info(&format!("request {} created", full_name(&request)));
     let usable = tokio::select! {
         usable = until_usable(session, &request, options.timeout, clock) => usable,
-        () = stops.any() => Err(Problem::BrokenOff),
+        () = stops.any() => Err(Problem::Cancelled),
     };
     let usable = match usable {
         Ok(Some(usable)) => usable,
         Ok(None) => {
-            give_back(session, &request).await;
+            deactivate(session, &request).await;
             return Ok(Exit::Over);
         }
         Err(problem) => {
-            give_back(session, &request).await;
+            deactivate(session, &request).await;
             return Err(problem);
         }
     };
@@ -88,15 +88,15 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
         let session: &Session = session;
         tokio::select! {
             biased;
-            ended = play(session, (program, args), &usable, &mut stops) => ended,
-            never = access_ends::told(session, program, &usable, options.warn_before, clock) => match never {},
+            ended = execute(session, (program, args), &usable, &mut stops) => ended,
+            never = access_ends::notify(session, program, &usable, options.warn_before, clock) => match never {},
         }
     };
-    give_back(session, &usable).await;
+    deactivate(session, &usable).await;
     ended
 }
 
-/// Why a shell would not find or start a program, and the exit code that it has for that.
+/// Why a shell could not find or start a program, and its exit code for that.
 fn missing(program: &str) -> Option<(&'static str, Exit)> {
     let is_program = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
@@ -112,7 +112,7 @@ fn missing(program: &str) -> Option<(&'static str, Exit)> {
     (!found).then_some(("it is not on the PATH", Exit::Of(127)))
 }
 
-/// Waits until the role is there or refused. None where it can no longer be granted, which is said.
+/// Waits until the role is active or denied. None, after an error, if it can no longer be granted.
 async fn until_usable(
     session: &Session,
     request: &RoleActivationRequest,
@@ -128,7 +128,7 @@ async fn until_usable(
     let last = RefCell::new(request.clone());
     let seen = |screen: &crate::screen::Screen, request: &RoleActivationRequest| {
         last.replace(request.clone());
-        follow::told(screen, request);
+        follow::report(screen, request);
     };
     let hopeless = async {
         loop {
@@ -147,14 +147,14 @@ async fn until_usable(
     };
     let request = match followed {
         Ok(usable) => usable,
-        // What was granted in the last moment is seen, too.
+        // It may have been granted in the last moment.
         Err(latest) => {
             let now = session.request(&namespace, &name).await?;
             if !Goal::Settled.reached(state(&now)) {
                 session.screen.clear();
                 let at = session.screen.times.clock(latest);
                 session.screen.error(&format!(
-                    "{} can no longer be granted: its time was up at {at}, and it is {}",
+                    "{} can no longer be granted: its time ended at {at}, and it is {}",
                     full_name(&now),
                     state(&now)
                 ));
@@ -167,7 +167,7 @@ async fn until_usable(
     Ok(Some(request))
 }
 
-async fn play(
+async fn execute(
     session: &Session,
     (program, args): (&str, &[String]),
     request: &RoleActivationRequest,
@@ -178,14 +178,12 @@ async fn play(
     if let Some(path) = &session.flags.kubeconfig {
         command.env("KUBECONFIG", path);
     }
-    // What a kubeconfig alone does not say, the command must be told by whoever writes it.
+    // Only kubeconfig and namespace are passed on; the user must set other flags in the command.
     let flags = session.flags.for_kubectl();
-    let untold: Vec<&str> =
+    let dropped: Vec<&str> =
         flags.iter().filter_map(|flag| flag.split('=').next()).filter(|flag| !matches!(*flag, "--kubeconfig" | "--namespace")).collect();
-    if !untold.is_empty() {
-        session
-            .screen
-            .warn(&format!("'{program}' does not hear of {}: where it talks to a cluster, give it the same itself", untold.join(", ")));
+    if !dropped.is_empty() {
+        session.screen.warn(&format!("not passed on to '{program}': {}; set the same there if it uses the cluster", dropped.join(", ")));
     }
     let expires = request.status.as_ref().and_then(|status| status.expires_at).map(stamp).unwrap_or_default();
     let mut child = command
@@ -196,22 +194,22 @@ async fn play(
         .stdin(Stdio::inherit())
         .spawn()
         .map_err(here)?;
-    let mut told_to_end = false;
+    let mut signalled = false;
     loop {
         tokio::select! {
             ended = child.wait() => {
                 use std::os::unix::process::ExitStatusExt;
                 let ended = ended.map_err(here)?;
-                // As a shell tells that a signal ended it.
+                // The exit code of a shell for a command that a signal has ended.
                 let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
                 return Ok(Exit::Of(u8::try_from(code).unwrap_or(1)));
             }
-            // A terminal sends Ctrl-C to the command too, which decides for itself; who ends this process ends the command, which may
-            // clean up behind itself until it is told a second time.
+            // A terminal sends Ctrl-C to the command too, which handles it itself. Other signals are passed on to the command, which may clean
+            // up until the second signal.
             kind = stops.next() => if kind != SignalKind::interrupt() {
                 match child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
-                    Some(pid) if !told_to_end => {
-                        told_to_end = true;
+                    Some(pid) if !signalled => {
+                        signalled = true;
                         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
                     }
                     _ => drop(child.start_kill()),
@@ -221,8 +219,8 @@ async fn play(
     }
 }
 
-/// Gives back what is left of the access. What has ended by itself is said to have; what cannot be given back ends at its deadline.
-async fn give_back(session: &Session, request: &RoleActivationRequest) {
+/// Deactivates the remaining access. Reports if it has already ended; if it cannot be deactivated, it ends at its deadline.
+async fn deactivate(session: &Session, request: &RoleActivationRequest) {
     let failed = |problem: &Problem| {
         let ends = request.status.as_ref().and_then(|status| status.expires_at).map(|at| session.screen.times.clock(at));
         let ends = ends.map_or_else(|| "at its deadline".to_owned(), |at| format!("at {at}"));
@@ -235,20 +233,20 @@ async fn give_back(session: &Session, request: &RoleActivationRequest) {
             Ok(now) if state(&now).is_terminal() => {
                 let (state, ended) = (state(&now), now.status.as_ref().and_then(|status| status.ended_at));
                 let ago = ended.map(|at| format!(" {} ago", short(since(at)))).unwrap_or_default();
-                session.screen.say(&format!("{} had ended{ago}: {state}, {}", full_name(&now), words::message(&now)));
+                session.screen.info(&format!("{} had ended{ago}: {state}, {}", full_name(&now), words::message(&now)));
                 return;
             }
             Ok(now) => now,
             Err(problem) => return failed(&problem),
         },
-        // Who cannot read it may still be able to end it.
+        // Without the permission to read it, the user may still be able to end it.
         Err(_) => request.clone(),
     };
-    if let Err(problem) = deactivate::give_back(session, &live).await {
-        // It may have ended in this moment.
+    if let Err(problem) = super::deactivate::deactivate(session, &live).await {
+        // It may have ended at the same time.
         match session.request(&namespace, &live.name_any()).await {
             Ok(now) if state(&now).is_terminal() => {
-                session.screen.say(&format!("{} had ended: {}, {}", full_name(&now), state(&now), words::message(&now)));
+                session.screen.info(&format!("{} had ended: {}, {}", full_name(&now), state(&now), words::message(&now)));
             }
             _ => failed(&problem),
         }

@@ -1,4 +1,4 @@
-//! `kubectl jit status`: what I have and wait for.
+//! `kubectl jit status`: the user's active and pending requests.
 
 use clap::Args;
 
@@ -17,31 +17,31 @@ use api::{State, selectors};
 
 /// Shows your active and pending activations.
 ///
-/// With the time that is left; in every namespace or in those of -n.
+/// With the remaining time; in all namespaces or in those of -n.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Only this request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// In all namespaces, which is what happens without -n.
+    /// List all namespaces; the default without -n.
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
     #[command(flatten)]
     what: For,
-    /// Print it again whenever it changes; ends when nothing is left.
+    /// Print the list again after each change, until no request is left.
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Shows it.
+/// Shows the requests.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     if let Some(name) = &options.name {
         return super::get::one(session, name, options.watch, options.output).await;
     }
     if options.watch {
-        return watching::again_and_again(session, &scope(options, session), async || list(options, session).await).await;
+        return watching::watch(session, &scope(options, session), async || list(options, session).await).await;
     }
     list(options, session).await.map(|_| Exit::Done)
 }
@@ -57,7 +57,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
     let Found { requests: found, unmatched } = Filter::from(options.what.clone()).requests(session, listed, |_| true).await?;
     let left = if found.is_empty() { Left::Nothing } else { Left::Something };
     let printed = objects::listed(&session.screen, &found, options.output.output)?;
-    // Who watches has seen what there was; that it is gone is no error.
+    // During a watch, an empty list is not an error.
     if let Some(problem) = unmatched.filter(|_| !options.watch) {
         return Err(problem);
     }
@@ -65,7 +65,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
         return Ok(left);
     }
     let table = rows::table_of(&found, true, &session.screen.times);
-    session.screen.table(&table, options.output.is_wide(), &format!("nothing of yours is active or pending{}", scope.in_words()));
+    session.screen.table(&table, options.output.is_wide(), &format!("you have no active or pending request{}", scope.description()));
     let next = match found.iter().find(|request| state(request) == State::Active) {
         Some(active) => words::next(active),
         None if found.is_empty() => Some("kubectl jit roles".to_owned()),

@@ -1,4 +1,4 @@
-//! `kubectl jit unblock`: from a Forbidden error to the eligibility that would have allowed it.
+//! `kubectl jit unblock`: finds the eligibility that would allow a forbidden call.
 
 use std::{
     io::{IsTerminal as _, Read as _},
@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::{activate, roles};
 use crate::{
     flags::Output,
-    manifest::Asked,
+    manifest::RequestFlags,
     objects,
     paint::Paint,
     problem::{Exit, Problem},
@@ -33,17 +33,17 @@ use api::{
 };
 use domain::{convert, eligibility, risks, role::Rule};
 
-/// Finds the role that a Forbidden error asks for.
+/// Finds the role for a Forbidden error.
 ///
-/// It reads the error, or runs a kubectl command and reads its error, and says what you could activate: the least powerful first, and last
-/// what cannot be compared, since you may not read its rules.
+/// It reads the error, or runs a kubectl command and reads its error, and lists what you could activate: the least powerful role first, and
+/// last the roles whose rules you may not read.
 ///
 /// To read it: kubectl get deploy -n payments 2>&1 | kubectl jit unblock
 ///
 /// To run it: kubectl jit unblock -- get deploy -n payments
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Why, for what is activated here.
+    /// The justification of the activation.
     #[arg(short, long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
@@ -53,14 +53,14 @@ pub struct Options {
     command: Vec<String>,
 }
 
-/// What somebody was not allowed to do.
+/// A forbidden call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Blocked {
     verb: String,
     group: String,
     resource: String,
     name: Option<String>,
-    /// None: in the whole cluster, where nothing can be activated.
+    /// None for the whole cluster, for which nothing can be activated.
     namespace: Option<String>,
 }
 
@@ -86,55 +86,53 @@ impl Blocked {
         })
     }
 
-    fn in_words(&self) -> String {
+    fn description(&self) -> String {
         let dot = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
         let name = self.name.as_ref().map(|name| format!(" '{name}'")).unwrap_or_default();
         format!("{} {}{dot}{name}", self.verb, self.resource)
     }
 }
 
-/// How a role's rules answer.
+/// Whether the rules of a role allow a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Allows {
     Yes,
-    /// Its rules cannot be read, or not all of them.
+    /// Not all rules can be read.
     Unknown,
 }
 
-/// An eligibility that would let somebody do what was forbidden, or may.
+/// An eligibility that would or could allow the call.
 #[derive(Debug)]
 struct Offer {
     eligibility: RoleEligibility,
     allows: Allows,
-    /// None: nobody here knows.
+    /// None if unknown.
     power: Option<Power>,
     risks: String,
 }
 
-/// How much a role allows: how many risks outlive a grant, how many there are, wildcards, how many verbs on how many resources.
+/// The power of a role: risks that outlast a grant, all risks, wildcards, and verbs times resources.
 type Power = (usize, usize, usize, usize);
 
-/// Reads the error, and offers.
+/// Reads the error and lists eligibilities.
 pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Problem> {
-    let said = if options.command.is_empty() { piped(session)? } else { played(&options.command, session).await? };
+    let said = if options.command.is_empty() { piped(session)? } else { run_kubectl(&options.command, session).await? };
     let Some(said) = said else { return Ok(Exit::Done) };
     let Some(blocked) = Blocked::read(&said) else {
         return Err(Problem::Usage(
-            "there is no Forbidden error of a user in what was read; 'kubectl jit roles' lists what you can activate".to_owned(),
+            "the input has no Forbidden error of a user; 'kubectl jit roles' lists what you can activate".to_owned(),
         ));
     };
     let Some(namespace) = &blocked.namespace else {
-        let message = format!(
-            "to {} is asked of the whole cluster, and activations are for one namespace: an admin must give it",
-            blocked.in_words()
-        );
+        let message =
+            format!("to {} needs access to the whole cluster, and activations are for one namespace: ask an admin", blocked.description());
         return Err(Problem::Refused { reason: None, message });
     };
     let offers = offers(session, &blocked, namespace).await?;
     if offers.is_empty() {
         let message = format!(
-            "nothing that you are eligible for in namespace '{namespace}' would let you {}; 'kubectl jit roles --all' lists eligibilities of others",
-            blocked.in_words()
+            "no eligibility of yours in namespace '{namespace}' allows you to {}; 'kubectl jit roles --all' lists those of others",
+            blocked.description()
         );
         return Err(Problem::Refused { reason: None, message });
     }
@@ -167,7 +165,7 @@ async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, name
             risks.as_str().into(),
         ]);
     }
-    session.screen.say(&format!("to {} in namespace '{namespace}':", session.screen.beside(&blocked.in_words(), Paint::Strong)));
+    session.screen.info(&format!("to {} in namespace '{namespace}':", session.screen.on_stderr(&blocked.description(), Paint::Strong)));
     session.screen.table(&table, options.output.is_wide(), "");
     let first = offers.first().map(|offer| offer.eligibility.name_any()).unwrap_or_default();
     if options.command.is_empty() || !session.screen.asks() {
@@ -175,11 +173,11 @@ async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, name
         return Ok(Exit::Done);
     }
     let names: Vec<String> = eligibilities.iter().map(ResourceExt::name_any).collect();
-    let chosen = prompt::choice(&session.screen, "Which shall be activated?", &names, "name one")?;
+    let chosen = prompt::choice(&session.screen, "Which eligibility do you want to activate?", &names, "name one")?;
     session.flags.namespaces = vec![namespace.to_owned()];
     let asked = activate::Options {
         roles: vec![chosen],
-        asked: Asked { reason: options.reason.clone(), ..Asked::default() },
+        asked: RequestFlags { reason: options.reason.clone(), ..RequestFlags::default() },
         ..activate::Options::default()
     };
     let exit = activate::run(&asked, session).await?;
@@ -191,7 +189,7 @@ async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, name
     Ok(if again.success() { Exit::Done } else { Exit::Of(again.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)) })
 }
 
-/// What I am eligible for that would allow it, the least powerful first.
+/// The user's eligibilities that would allow the call, the least powerful first.
 async fn offers(session: &Session, blocked: &Blocked, namespace: &str) -> Result<Vec<Offer>, Problem> {
     let (me, all) = tokio::join!(session.me(), session.eligibilities());
     let (me, now) = (me?, session.screen.times.now());
@@ -206,12 +204,12 @@ async fn offers(session: &Session, blocked: &Blocked, namespace: &str) -> Result
     Ok(offers)
 }
 
-/// Those that certainly help come first, and among them the least powerful; then those of which more is known.
+/// The sort key: certain ones first, by power; then those with more known rules.
 fn order(offer: &Offer) -> (Allows, bool, Option<Power>, String) {
     (offer.allows, offer.power.is_none(), offer.power, offer.eligibility.name_any())
 }
 
-/// The rules of a Role in this namespace, which no eligibility shows; none where I may not read it.
+/// The rules of a Role in this namespace, which no eligibility reports; none without the permission to read it.
 async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &str) -> Option<Vec<Rule>> {
     let named = &eligibility.spec.role_ref;
     if named.kind != RoleKind::Role || !names::is_role_name(&named.name) {
@@ -222,7 +220,7 @@ async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &s
     convert::role(RoleKind::Role, role, None).found().map(|role| role.rules.rules().to_vec())
 }
 
-/// An eligibility by what its role allows: by `read`, or by what its status says. None where it certainly does not help.
+/// Evaluates an eligibility by the rules in `read` or in its status. None if it certainly does not allow the call.
 fn weighed(eligibility: RoleEligibility, read: Option<Vec<Rule>>, blocked: &Blocked) -> Option<Offer> {
     let of_status = || {
         let role = eligibility.status.as_ref()?.role.as_ref().filter(|role| !role.rules_hash.is_empty())?;
@@ -261,7 +259,7 @@ fn power(rules: &[Rule], risks: &[risks::Risk]) -> Power {
     (lasting, risks.len(), wild, reach)
 }
 
-/// What comes on standard input. It is shown again: the pipe has swallowed it.
+/// Reads standard input, and prints it, since the pipe hides it.
 fn piped(session: &Session) -> Result<Option<String>, Problem> {
     if std::io::stdin().is_terminal() {
         return Err(Problem::Usage(
@@ -275,13 +273,13 @@ fn piped(session: &Session) -> Result<Option<String>, Problem> {
         .map_err(|source| Problem::Here { what: "cannot read standard input".to_owned(), source })?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     for line in text.lines() {
-        session.screen.say(&api::text::printable(line));
+        session.screen.info(&api::text::printable(line));
     }
     Ok(Some(text))
 }
 
-/// What kubectl says to it; none where it works.
-async fn played(command: &[String], session: &Session) -> Result<Option<String>, Problem> {
+/// Runs kubectl and returns its error; none if it succeeds.
+async fn run_kubectl(command: &[String], session: &Session) -> Result<Option<String>, Problem> {
     let here = |source| Problem::Here { what: "cannot run kubectl".to_owned(), source };
     let said = kubectl(session, command)
         .stdin(Stdio::inherit())
@@ -294,13 +292,13 @@ async fn played(command: &[String], session: &Session) -> Result<Option<String>,
         .map_err(here)?;
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
     for line in text.lines() {
-        session.screen.say(&api::text::printable(line));
+        session.screen.info(&api::text::printable(line));
     }
     Ok((!said.status.success()).then_some(text))
 }
 
-/// kubectl as the person that this is for. Our flags stand first: what the command says itself goes before them, and behind the `--` of
-/// `exec` they would be words of the other command.
+/// kubectl with the same user. Our flags come first, so that flags of the command override them; after the `--` of `exec` they would belong
+/// to the inner command.
 fn kubectl(session: &Session, command: &[String]) -> Command {
     let mut kubectl = Command::new("kubectl");
     kubectl.args(session.flags.for_kubectl()).args(command);
@@ -313,7 +311,7 @@ mod tests {
 
     #[test]
     fn forbidden_errors_are_read_as_kubectl_prints_them() {
-        let read = |text: &str| Blocked::read(text).map(|blocked| (blocked.in_words(), blocked.namespace));
+        let read = |text: &str| Blocked::read(text).map(|blocked| (blocked.description(), blocked.namespace));
         for (text, words, namespace) in [
             (
                 r#"Error from server (Forbidden): pods is forbidden: User "dev" cannot list resource "pods" in API group "" in the namespace "payments""#,

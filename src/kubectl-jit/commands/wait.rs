@@ -1,4 +1,4 @@
-//! `kubectl jit wait NAME`: returns when a request has come to something, and says in its exit code to what.
+//! `kubectl jit wait NAME`: waits until a request is decided; the exit code is the outcome.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::{
     session::Session,
 };
 
-/// Waits until a request has come to something.
+/// Waits until a request is decided.
 ///
-/// It returns on every outcome, and the exit code says which.
+/// It returns on every outcome; the exit code tells which.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the request, as NAME or NAMESPACE/NAME.
     #[arg(value_name = "NAME")]
     name: String,
-    /// What to wait for.
+    /// The state to wait for.
     #[arg(long = "for", value_enum, default_value_t = Goal::Settled, value_name = "WHAT")]
     goal: Goal,
-    /// How long to wait, such as 10m; by default as long as it takes.
+    /// How long to wait, for example 10m; without a limit by default.
     #[arg(long, value_name = "TIME", value_parser = patience)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -36,15 +36,15 @@ pub struct Options {
 /// Waits for it.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let (namespace, name) = placed(&options.name, &session.namespace()?);
-    // A name that is none is told at once, and not waited for.
+    // An unknown name is an error at once.
     let request = session.request(&namespace, name).await?;
     let name = request.name_any();
     let ended = if options.goal.reached(state(&request)) {
         request
     } else {
         tokio::select! {
-            ended = follow(session, (&namespace, &name), options.timeout, options.goal, follow::told) => ended?,
-            _ = tokio::signal::ctrl_c() => return Ok(follow::broken_off(session, &[request]).await),
+            ended = follow(session, (&namespace, &name), options.timeout, options.goal, follow::report) => ended?,
+            _ = tokio::signal::ctrl_c() => return Ok(follow::cancelled(session, &[request]).await),
         }
     };
     if let Some(text) = objects::printed_one(&ended, options.output.output)? {

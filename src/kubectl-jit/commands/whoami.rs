@@ -1,4 +1,4 @@
-//! `kubectl jit whoami`: who the API server thinks I am, what is active, and what I hold anyway.
+//! `kubectl jit whoami`: the authenticated user, active requests and permanent permissions.
 
 use std::fmt::Write as _;
 
@@ -28,17 +28,17 @@ use crate::{
 use api::{RoleActivationRequest, State, identity::SERVICE_ACCOUNT_PREFIX, selectors};
 use domain::{convert, role::Rule};
 
-/// Most rules that are shown.
+/// The maximum number of shown rules.
 const MOST: usize = 20;
-/// How long a prompt is worth waiting for.
+/// The timeout for a shell prompt.
 const PROMPTLY: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Shows who you are to the cluster, and what you hold.
+/// Shows your user name and your access.
 ///
-/// What is active and until when, and what you hold permanently beside it.
+/// Active requests with their end, and permanent access.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Print one short word for a shell's prompt: the active roles and the time left, nothing where there is none. Never fails.
+    /// Print a short word for a shell prompt: the active role and the remaining time, or nothing. Never fails.
     #[arg(long)]
     prompt: bool,
     #[command(flatten)]
@@ -46,19 +46,19 @@ pub struct Options {
 }
 
 impl Options {
-    /// True for who prints into a shell's prompt.
+    /// True for the output of a shell prompt.
     #[must_use]
     pub const fn is_prompt(&self) -> bool {
         self.prompt
     }
 }
 
-/// Shows it.
+/// Shows the user and the access.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let me = session.me().await?;
     if !options.output.is_table() {
         let active = active(session).await.unwrap_or_else(|problem| {
-            session.screen.warn(&format!("what is active is not known: {problem}"));
+            session.screen.warn(&format!("what is active is unknown: {problem}"));
             Vec::new()
         });
         let value = json!({"user": me.info, "active": active.iter().map(full_name).collect::<Vec<_>>()});
@@ -74,7 +74,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     {
         if !text.is_empty() {
             // Writing to a String cannot fail.
-            let _ = writeln!(said, "{:<13}{}", format!("{title}:"), screen.on_data(text, Paint::Plain));
+            let _ = writeln!(said, "{:<13}{}", format!("{title}:"), screen.on_stdout(text, Paint::Plain));
         }
     }
     let _ = write!(said, "Active:");
@@ -83,21 +83,21 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         Ok(active) => {
             for request in &active {
                 let line = format!("  {} {}", full_name(request), words::outcome(request, &screen.times));
-                let _ = write!(said, "\n{}", screen.on_data(&line, Paint::Good));
+                let _ = write!(said, "\n{}", screen.on_stdout(&line, Paint::Good));
             }
         }
         Err(problem) => {
-            let _ = write!(said, "      {}", screen.on_data(&format!("not known: {problem}"), Paint::Waits));
+            let _ = write!(said, "      {}", screen.on_stdout(&format!("unknown: {problem}"), Paint::Waits));
         }
     }
     screen.data(&said);
     if let Some(why) = shared(me.name(), me.info.groups.as_deref().unwrap_or_default()) {
-        screen.warn(&format!("{why}: jit-rbac cannot tell people apart who share a user name, so they could approve their own requests"));
+        screen.warn(&format!("{why}: jit-rbac cannot distinguish people who share a user name, so they could approve their own requests"));
     }
     permanent(session, me).await
 }
 
-/// User names that installers write into kubeconfigs, which people then pass on.
+/// User names that installers write into kubeconfigs, which are often shared.
 const SHARED: [&str; 12] = [
     "admin",
     "clusterAdmin",
@@ -113,13 +113,13 @@ const SHARED: [&str; 12] = [
     "system:kube-controller-manager",
 ];
 
-/// Why a user name may be one that many people share.
+/// Why several people may share a user name.
 fn shared(name: &str, groups: &[String]) -> Option<String> {
     if SHARED.contains(&name) {
-        return Some(format!("'{name}' is a user name that installers write, and many people may use it"));
+        return Some(format!("'{name}' is a default user name of installers, which several people may share"));
     }
     let masters = groups.iter().any(|group| group == "system:masters");
-    masters.then(|| format!("'{name}' is in system:masters, whose credentials are often passed on"))
+    masters.then(|| format!("'{name}' is in system:masters, whose credentials are often shared"))
 }
 
 async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem> {
@@ -128,41 +128,41 @@ async fn active(session: &Session) -> Result<Vec<RoleActivationRequest>, Problem
     Ok(active)
 }
 
-/// Prints it for a shell's prompt. One that prints errors, asks for a sign-in or waits is worse than one that says nothing.
+/// Prints the word for a shell prompt. Never prints errors, prompts for a sign-in or waits long.
 pub async fn prompt(flags: Flags, screen: Screen) {
     let looked = tokio::time::timeout(PROMPTLY, async {
-        let session = Session::open_unasked(flags, screen).await?;
+        let session = Session::open_noninteractive(flags, screen).await?;
         active(&session).await.map(|active| short_word(&session, &active))
     });
     let _ = looked.await;
 }
 
-/// `jit:edit@payments(44m)`, and `+2` where there are more.
+/// `jit:edit@payments(44m)`, with `+2` if there are more.
 fn short_word(session: &Session, active: &[RoleActivationRequest]) {
     let chains = chains::folded(active);
-    // What ends first is what somebody should know.
+    // The access that ends first is the most important.
     let Some(first) = chains.iter().min_by_key(|chain| chain.expires_at()) else { return };
     let left = first.expires_at().map(|at| short(at.signed_duration_since(session.screen.times.now()))).unwrap_or_default();
     let (role, namespace) = (words::role_name(&first.first), first.first.namespace().unwrap_or_default());
     let more = if chains.len() > 1 { format!("+{}", chains.len() - 1) } else { String::new() };
-    session.screen.data(&session.screen.on_data(&format!("jit:{role}@{namespace}({left}){more}"), Paint::Plain));
+    session.screen.data(&session.screen.on_stdout(&format!("jit:{role}@{namespace}({left}){more}"), Paint::Plain));
 }
 
-/// What the person holds without any activation: by his bindings where he may read them, else by what the API server says he may do.
+/// The permanent access of the user: from bindings if readable, else from a SelfSubjectRulesReview, which includes active requests.
 async fn permanent(session: &Session, me: &Me) -> Result<Exit, Problem> {
     let namespace = session.namespace()?;
     if let Ok(held) = bindings(session, me, &namespace).await {
-        let lines: Vec<String> = held.iter().map(|line| format!("  {}", session.screen.on_data(line, Paint::Plain))).collect();
+        let lines: Vec<String> = held.iter().map(|line| format!("  {}", session.screen.on_stdout(line, Paint::Plain))).collect();
         let held = if lines.is_empty() { "  nothing".to_owned() } else { lines.join("\n") };
         session.screen.data(&format!("Permanent, cluster-wide and in namespace '{namespace}':\n{held}"));
         return Ok(Exit::Done);
     }
     let rules = rules(session, &namespace).await?;
-    let shown: Vec<String> = rules.iter().take(MOST).map(|rule| format!("  {}", session.screen.on_data(rule, Paint::Plain))).collect();
+    let shown: Vec<String> = rules.iter().take(MOST).map(|rule| format!("  {}", session.screen.on_stdout(rule, Paint::Plain))).collect();
     let more = rules.len().saturating_sub(MOST);
     let more = if more > 0 { format!("\n  ... and {more} more: kubectl auth can-i --list -n {namespace}") } else { String::new() };
     session.screen.data(&format!(
-        "Allowed in namespace '{namespace}', with what is active (you may not read bindings, so what is permanent cannot be told apart):\n{}{more}",
+        "Allowed in namespace '{namespace}', including active requests (you may not read bindings, so permanent access is not listed separately):\n{}{more}",
         shown.join("\n")
     ));
     Ok(Exit::Done)
@@ -205,7 +205,7 @@ async fn rules(session: &Session, namespace: &str) -> Result<Vec<String>, Proble
         spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
         ..SelfSubjectRulesReview::default()
     };
-    let answered = api.create(&PostParams::default(), &asked).await.map_err(|error| Problem::of("ask what you may do", &error))?;
+    let answered = api.create(&PostParams::default(), &asked).await.map_err(|error| Problem::of("list your permissions", &error))?;
     let rules = answered.status.unwrap_or_default().resource_rules.into_iter().map(|rule| {
         let rule = Rule {
             api_groups: rule.api_groups.unwrap_or_default(),

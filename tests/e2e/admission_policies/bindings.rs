@@ -115,9 +115,9 @@ pub async fn t53_operator_creates_only_bindings_with_a_deadline(fixture: &Fixtur
         (without(granted(&namespace, 3600), "labels"), "must have the label jitrbac.dev/managed"),
         (made("/metadata/labels/jitrbac.dev~1managed", json!("yes")), "must have the label jitrbac.dev/managed"),
         (made("/metadata/name", json!("other")), "be named jit-<uid of its request>"),
-        (without(granted(&namespace, 3600), "annotations"), "must say when it ends"),
-        (made(expires, json!("tomorrow")), "must say when it ends"),
-        (made(expires, json!("2100-01-01T00:00:00+01:00")), "must say when it ends"),
+        (without(granted(&namespace, 3600), "annotations"), "must have its end in the annotation"),
+        (made(expires, json!("tomorrow")), "must have its end in the annotation"),
+        (made(expires, json!("2100-01-01T00:00:00+01:00")), "must have its end in the annotation"),
         (granted(&namespace, day + 60), "within 24h (chart value maxGrant)"),
         (granted(&namespace, -60), "must end after that"),
         (made("/subjects", json!([])), one),
@@ -130,7 +130,7 @@ pub async fn t53_operator_creates_only_bindings_with_a_deadline(fixture: &Fixtur
     }
     let mut held = granted(&namespace, 3600);
     held["metadata"]["finalizers"] = json!(["a.example/b"]);
-    refused("a finalizer", fixture.create(OPERATOR, &held).await, "bindings", "has no finalizers")?;
+    refused("a finalizer", fixture.create(OPERATOR, &held).await, "bindings", "must not have finalizers")?;
     for protected in ["kube-system", "kube-public", "kube-node-lease", super::fixture::NAMESPACE] {
         let said = format!("nothing is granted in the namespace {protected}");
         refused(protected, fixture.create(OPERATOR, &granted(protected, 3600)).await, "bindings", &said)?;
@@ -147,11 +147,11 @@ pub async fn t53_operator_can_only_shorten_a_grant(fixture: &Fixture) -> Outcome
     let patch = async |patch: Value| fixture.patch(OPERATOR, KIND, &namespace, name(&made), patch).await;
     let end = |from_now: i64| json!({"metadata": {"annotations": {"jitrbac.dev/expires-at": instant(from_now)}}});
     for (change, said) in [
-        (end(7200), "never moves later"),
-        (json!({"metadata": {"annotations": {"jitrbac.dev/expires-at": null}}}), "must say when it ends"),
+        (end(7200), "cannot be moved to a later time"),
+        (json!({"metadata": {"annotations": {"jitrbac.dev/expires-at": null}}}), "must have its end in the annotation"),
         (json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}}), "must have the label"),
-        (json!({"metadata": {"finalizers": ["a.example/b"]}}), "has no finalizers"),
-        (json!({"subjects": [{"apiGroup": RBAC, "kind": "User", "name": "evil"}]}), "never changes"),
+        (json!({"metadata": {"finalizers": ["a.example/b"]}}), "must not have finalizers"),
+        (json!({"subjects": [{"apiGroup": RBAC, "kind": "User", "name": "evil"}]}), "is immutable"),
         (json!({"subjects": null, "metadata": {"labels": {"jitrbac.dev/managed": null}}}), "must have the label"),
     ] {
         let what = change.to_string();
@@ -160,7 +160,7 @@ pub async fn t53_operator_can_only_shorten_a_grant(fixture: &Fixture) -> Outcome
     passes("an earlier end", patch(end(1800)).await)?;
     passes("nobody in it", patch(json!({"subjects": null})).await)?;
     let again = json!({"subjects": made["subjects"]});
-    refused("somebody in it again", patch(again).await, "bindings", "never changes")?;
+    refused("somebody in it again", patch(again).await, "bindings", "is immutable")?;
     passes("its end", fixture.delete(OPERATOR, KIND, &namespace, name(&made), &kube::api::DeleteParams::default()).await)?;
     fixture.gone(KIND, &namespace, name(&made)).await
 }
@@ -172,10 +172,10 @@ pub async fn t53_operator_cannot_change_other_bindings(fixture: &Fixture) -> Out
     for patch in [adopted, json!({"metadata": {"labels": {"a": "b"}}}), json!({"subjects": null})] {
         let what = patch.to_string();
         let answer = fixture.patch(OPERATOR, KIND, &namespace, "plain", patch).await;
-        refused(&what, answer, "bindings", "managed RoleBindings only, and plain is none")?;
+        refused(&what, answer, "bindings", "managed RoleBindings only, and plain is not managed")?;
     }
     let gone = fixture.delete(OPERATOR, KIND, &namespace, "plain", &kube::api::DeleteParams::default()).await;
-    refused("its deletion", gone, "bindings", "managed RoleBindings only, and plain is none")?;
+    refused("its deletion", gone, "bindings", "managed RoleBindings only, and plain is not managed")?;
     passes("a write that changes nothing", fixture.write_back(ADMIN, KIND, &namespace, "plain").await).map(drop)
 }
 

@@ -27,10 +27,9 @@ async fn completed(fixture: &Fixture, namespace: &str, request: &str) -> Outcome
 pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let delete = async |name: &str| fixture.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
-    let status =
-        async |state: &str| fixture.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
+    let status = async |state: &str| fixture.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
     fixture.request("dev", &namespace, "asked").await?;
-    let said = "the operator deletes completed requests only, and asked is none";
+    let said = "the operator may delete completed requests only, and asked is not completed";
     refused("a request that nobody has looked at", delete("asked").await, "requests", said)?;
     for state in ["Pending", "AwaitingApproval", "Scheduled", "Active"] {
         passes(state, status(state).await)?;
@@ -151,7 +150,7 @@ pub async fn t31_finalizers_of_a_record_are_removable_only_during_deletion(fixtu
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
         let patch = async |who: &str, patch: Value| -> Answer { fixture.patch(who, kind, &namespace, name(object), patch).await };
-        let said = "stay as they were created";
+        let said = "are immutable, since they belong to the record";
         passes("finalizers, as only the operator can put them there", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
         if kind == REQUEST {
             completed(fixture, &namespace, name(object)).await?;
@@ -185,7 +184,7 @@ pub async fn t52_deletion_of_records_requires_the_purge_verb(fixture: &Fixture) 
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
         // The tenant holds every verb in the namespace, and so `purge`; only the whole cluster counts.
         for who in [STAR, TENANT] {
-            let said = "you need the verb purge on";
+            let said = "requires the verb purge on";
             let one = fixture.delete(who, kind, &namespace, name(object), &DeleteParams::default()).await;
             refused(&format!("{kind} by {who}"), one, policy, said)?;
             let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };

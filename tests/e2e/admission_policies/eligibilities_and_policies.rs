@@ -30,7 +30,7 @@ pub async fn t1_author_is_the_user_who_changed_the_spec(fixture: &Fixture) -> Ou
         let answer = patch(ADMIN, json!({"spec": change})).await;
         refused("another's change under the old name", answer, policy, "is 'star', but you are 'admin'")?;
         refused("a forged signature", patch(ADMIN, signed("ann", &change)).await, policy, "is 'ann', but you are 'admin'")?;
-        let said = "changes only with it";
+        let said = "changes only with the spec";
         refused("a signature alone", patch(ADMIN, json!({"metadata": {"annotations": {author: ADMIN}}})).await, policy, said)?;
         let check = |value: Value| json!({"metadata": {"annotations": {"jitrbac.dev/author-check": value}}});
         refused("the record of a check alone", patch(ADMIN, check(json!("{}"))).await, policy, said)?;
@@ -100,7 +100,7 @@ pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture:
     let label = async || patch(author, json!({"metadata": {"labels": {"by": "author"}}})).await.map(drop).map_err(|(_, said)| said);
     control_plane::wait_for_ok("the author to be let write", std::time::Duration::from_secs(20), label).await.map_err(|e| e.to_string())?;
     let answer = patch(author, finalizers(&["example.com/keep"])).await;
-    refused("a finalizer by an author who may not bind", answer, "eligibilities", "may not make anybody eligible")?;
+    refused("a finalizer by an author who may not bind", answer, "eligibilities", "may not make users eligible")?;
     passes("the same by one who may", patch(STAR, finalizers(&["example.com/keep"])).await)?;
     passes("a label beside it", patch(author, json!({"metadata": {"labels": {"by": "them"}}})).await)?;
     passes("one taken away", patch(author, finalizers(&[])).await).map(drop)

@@ -11,7 +11,7 @@ use super::{
 
 const CONFIGURATIONS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 const CRDS: [&str; 4] = ["roleeligibilities", "approvalpolicies", "roleactivationrequests", "activationdecisions"];
-const SAID: &str = "you need the verb administer on guards.jitrbac.dev in the whole cluster";
+const SAID: &str = "requires the verb administer on guards.jitrbac.dev in the whole cluster";
 
 fn replace(path: &str, value: &Value) -> Value {
     json!({"op": "add", "path": path, "value": value})

@@ -80,7 +80,7 @@ pub async fn f75_policies_add_little_time_for_the_largest_object(fixture: &Fixtu
     }
     let change = json!({"metadata": {"labels": labels(LABELS, "l-")}});
     let (took, answer) = shortest(async || fixture.patch(HOOKS, "ValidatingWebhookConfiguration", "", RELEASE, change.clone()).await).await;
-    refused("a change of a guard", answer, "guards", "you need the verb administer")?;
+    refused("a change of a guard", answer, "guards", "requires the verb administer")?;
     println!("a guard: {took:?}");
     if took > bound {
         faults.push(format!("a change of a guard took {took:?}, a plain object {plain:?}"));

@@ -24,7 +24,7 @@ pub async fn t1_stamp_names_the_authenticated_user(fixture: &Fixture) -> Outcome
         (forged("/spec/requester", stamp("lead-1")), "spec.requester.username is 'lead-1', but you are 'dev'"),
         (forged("/spec/requester", stamp_with("uid", json!("u-lead-1"))), "spec.requester.uid is not your uid"),
         (forged("/spec/requester", json!({"username": "dev"})), "spec.requester.uid is not your uid"),
-        (forged("/spec/requester", stamp_with("groups", json!(["devs", "leads", "x"]))), "groups that you are not in: leads, x."),
+        (forged("/spec/requester", stamp_with("groups", json!(["devs", "leads", "x"]))), "groups that you are not a member of: leads, x;"),
         (forged("/spec/requester", stamp_with("extra", json!({"a.b/amr": ["mfa"]}))), "spec.requester.extra has a value"),
     ] {
         refused(said, fixture.create("dev", &object).await, "requests", said)?;
@@ -57,19 +57,19 @@ pub async fn t1_decision_names_its_request_and_its_creator(fixture: &Fixture) ->
         (with(approve(), "/spec/decider", Value::Null), "spec.decider is missing"),
         (with(approve(), "/spec/decider", stamp("lead-2")), "spec.decider.username is 'lead-2', but you are 'lead-1'"),
         (with(approve(), "/spec/decider/uid", json!("u-lead-2")), "spec.decider.uid is not your uid"),
-        (with(approve(), "/spec/decider/groups", json!(["leads", "security"])), "not in: security."),
+        (with(approve(), "/spec/decider/groups", json!(["leads", "security"])), "not a member of: security;"),
         (with(approve(), "/spec/decider/extra", json!({"a.b/amr": ["mfa"]})), "spec.decider.extra has a value"),
         (with(approve(), "/spec/requestRef/uid", Value::Null), "lacks the request's uid and requester"),
         (with(approve(), "/spec/requestRef/requester", Value::Null), "lacks the request's uid and requester"),
-        (with(approve(), owners, json!([])), "owned by its request"),
-        (with(approve(), owners, json!([with(owner.clone(), "/kind", json!("RoleEligibility"))])), "owned by its request"),
-        (with(approve(), owners, json!([with(owner.clone(), "/uid", json!("other"))])), "owned by its request"),
-        (with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])), "owned by its request"),
+        (with(approve(), owners, json!([])), "must have its request as the only owner"),
+        (with(approve(), owners, json!([with(owner.clone(), "/kind", json!("RoleEligibility"))])), "must have its request as the only owner"),
+        (with(approve(), owners, json!([with(owner.clone(), "/uid", json!("other"))])), "must have its request as the only owner"),
+        (with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])), "must have its request as the only owner"),
         (
             with(approve(), owners, json!([owner, {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}])),
             "2 owners (at most 1)",
         ),
-        (with(approve(), "/metadata/finalizers", json!(["a.example/b"])), "has no finalizers"),
+        (with(approve(), "/metadata/finalizers", json!(["a.example/b"])), "must not have finalizers"),
     ] {
         refused(said, fixture.create("lead-1", &object).await, "decisions", said)?;
     }
@@ -92,7 +92,7 @@ pub async fn t10_anonymous_users_cannot_request_or_decide(fixture: &Fixture) -> 
         let args = ["create", "--raw", &path, "-f", "-", "--as=system:anonymous"];
         let said = fixture.cluster().run_with(ADMIN, &args, &object.to_string()).await;
         let said = said.and_then(control_plane::Said::refused).map_err(|error| error.to_string())?;
-        refused("nobody", Err((403, said)), policy, "needs a person; sign in first")?;
+        refused("nobody", Err((403, said)), policy, "requires an authenticated user; sign in first")?;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ pub async fn t4_requester_cannot_approve(fixture: &Fixture) -> Outcome {
         "his own approval",
         fixture.create("dev", &decision("dev", &asked, "Approve")).await,
         "decisions",
-        "nobody approves their own request",
+        "you cannot approve your own request",
     )
 }
 
@@ -145,9 +145,9 @@ pub async fn t31_finalizers_and_owners_are_denied(fixture: &Fixture) -> Outcome 
     let owner = json!([{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": "x"}]);
     let made = |pointer: &str, value: Value| with(request("dev", &namespace, "levered"), pointer, value);
     for (object, said) in [
-        (made("/metadata/finalizers", json!(["a.example/b"])), "a request has no finalizers"),
-        (made("/metadata/finalizers", json!(["orphan"])), "a request has no finalizers"),
-        (made("/metadata/ownerReferences", owner.clone()), "a request has no owner"),
+        (made("/metadata/finalizers", json!(["a.example/b"])), "a request must not have finalizers"),
+        (made("/metadata/finalizers", json!(["orphan"])), "a request must not have finalizers"),
+        (made("/metadata/ownerReferences", owner.clone()), "a request must not have owners"),
     ] {
         refused(said, fixture.create("dev", &object).await, "requests", said)?;
     }
@@ -164,14 +164,14 @@ pub async fn t31_finalizers_and_owners_are_denied(fixture: &Fixture) -> Outcome 
                 json!({"generateName": "other-"}),
             ] {
                 let answer = fixture.patch(who, kind, &namespace, name(object), json!({"metadata": metadata})).await;
-                refused(&format!("{metadata} by {who}"), answer, policy, "stay as they were created")?;
+                refused(&format!("{metadata} by {who}"), answer, policy, "are immutable, since they belong to the record")?;
             }
             passes("a write that changes nothing", fixture.write_back(who, kind, &namespace, name(object)).await)?;
         }
     }
     let stripped =
         fixture.patch(STAR, "ActivationDecision", &namespace, name(&decided), json!({"metadata": {"ownerReferences": null}})).await;
-    refused("a decision without its owner", stripped, "decisions", "stay as they were created")
+    refused("a decision without its owner", stripped, "decisions", "are immutable, since they belong to the record")
 }
 
 /// Whoever may request may apply what is stored, and each apply adds a field manager: without a bound anybody could let anybody's record grow.
@@ -190,7 +190,7 @@ pub async fn f29_only_the_creator_can_reapply_a_record(fixture: &Fixture) -> Out
         passes("the same again", fixture.server_side_apply(maker, &again, "tool-0").await)?;
         for (who, manager) in [(maker, "tool-7"), (STAR, "another"), (TENANT, "another")] {
             let said = fixture.server_side_apply(who, &again, manager).await;
-            refused("one more field manager", said, policy, "only the person who made")?;
+            refused("one more field manager", said, policy, "only the user who created")?;
         }
         let after = passes("the record", fixture.get(text(&stored["kind"]), &namespace, name(stored)).await)?;
         for field in ["spec", "metadata/labels", "metadata/annotations", "metadata/ownerReferences", "metadata/uid", "metadata/generation"]
@@ -201,7 +201,7 @@ pub async fn f29_only_the_creator_can_reapply_a_record(fixture: &Fixture) -> Out
         }
         again["metadata"]["labels"] = json!({"a": "c"});
         let said = fixture.server_side_apply(maker, &again, "tool-0").await;
-        refused("a label by server-side apply", said, policy, "stay as they were created")?;
+        refused("a label by server-side apply", said, policy, "are immutable, since they belong to the record")?;
     }
     Ok(())
 }
@@ -244,7 +244,7 @@ pub async fn t53_operator_cannot_create_requests_or_decisions(fixture: &Fixture)
     let own = with(request(OPERATOR, &namespace, "own"), "/spec/requester", me.clone());
     let decided = with(decision(OPERATOR, &asked, "Approve"), "/spec/decider", me);
     for (object, policy, said) in
-        [(own, "requests", "the operator may not make requests"), (decided, "decisions", "the operator may not make decisions")]
+        [(own, "requests", "the operator must not create requests"), (decided, "decisions", "the operator must not create decisions")]
     {
         refused(said, fixture.create(OPERATOR, &object).await, policy, said)?;
         passes("the same in a dry run, for probes", fixture.dry_create(OPERATOR, &object).await)?;
@@ -253,7 +253,7 @@ pub async fn t53_operator_cannot_create_requests_or_decisions(fixture: &Fixture)
         (eligibility(&account("controller"), "by-the-operator"), "eligibilities"),
         (approval_policy(&account("controller"), "by-the-operator"), "approval-policies"),
     ] {
-        let said = "the operator may not write";
+        let said = "the operator must not write";
         refused(said, fixture.create(OPERATOR, &object).await, policy, said)?;
         passes("the same in a dry run, for probes", fixture.dry_create(OPERATOR, &object).await)?;
     }

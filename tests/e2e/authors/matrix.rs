@@ -235,7 +235,7 @@ fn fault(guards: Guards, passes: bool, who: &str, answer: &Result<(), String>) -
         Guards::Policy => ["ValidatingAdmissionPolicy 'jit-rbac-eligibilities'", ""],
         Guards::Webhook => ["admission webhook \"eligibilities.jitrbac.dev\"", "AuthorLacksBind: "],
     };
-    let words = format!("'{who}' may not make anybody eligible for ");
+    let words = format!("'{who}' may not make ");
     let told = ["403 ", &words, "the verb bind on the role", "verbs: [bind]", by[0], by[1]].iter().all(|part| said.contains(part));
     (!told).then(|| format!("it was refused otherwise: {said}"))
 }

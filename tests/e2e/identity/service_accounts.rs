@@ -59,7 +59,7 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
     // Nobody may not even read what there is to fill in.
     let nobody = ["create", "--validate=false", "-f", "-", "--as=system:anonymous", "--as-group=devs"];
     let said = scene.ground.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?;
-    refused(said, &["a request needs a person; sign in first"])?;
+    refused(said, &["a request requires an authenticated user; sign in first"])?;
     ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
     Ok(())
 }

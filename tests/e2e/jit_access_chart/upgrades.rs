@@ -143,7 +143,7 @@ async fn nothing_is_changed(scene: &Scene, kind: &str, name: &str) -> Outcome {
     let before = scene.get(kind, name).await?.ok_or("it is stored")?;
     let spec = if kind == "rar" { json!({"duration": "5h"}) } else { json!({"comment": "other"}) };
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]);
-    let kept = "stay as they were created";
+    let kept = "are immutable, since they belong to the record";
     for (patch, said) in [
         (json!({"spec": spec}), "cannot be changed"),
         (json!({"metadata": {"labels": {"a": "b"}}}), kept),

@@ -248,8 +248,8 @@ async fn f33_plugin_reports_kubeconfig_errors(env: Arc<Env>) -> Outcome {
     let plain = kubeconfig(&scene, "plain", |_| ())?;
     let no_scheme = kubeconfig(&scene, "no-scheme", |config| config["clusters"][0]["cluster"]["server"] = json!(bare))?;
     for (config, args, says) in [
-        (&no_scheme, vec!["whoami"], "write it with https://"),
-        (&plain, vec!["whoami", "-s", &bare], "write it with https://"),
+        (&no_scheme, vec!["whoami"], "use https://"),
+        (&plain, vec!["whoami", "-s", &bare], "use https://"),
         (&plain, vec!["whoami", "-s", ":::"], "invalid address ':::'"),
         (&plain, vec!["whoami", "--user", "nope"], "auth info 'nope' does not exist"),
         (&plain, vec!["whoami", "--cluster", "nope"], "cluster 'nope' does not exist"),

@@ -21,7 +21,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 }
 
 /// The beginning of the line that says what was left out.
-const ONLY: &str = "only these namespaces were looked at: ";
+const ONLY: &str = "only these namespaces were searched: ";
 
 /// A requester and an approver who are bound in the scene's namespace and in `-second` and `-free`. They are eligible in `-closed` too, where
 /// nobody binds them.
@@ -110,12 +110,12 @@ async fn f22_plugin_lists_where_a_requester_is_bound(env: Arc<Env>) -> Outcome {
         let said = bound.run(dev, args).await?;
         ensure!(said.stderr.is_empty() && !said.stdout.is_empty(), "{args:?}: {}{}", said.stdout, said.stderr);
     }
-    ended(bound.run(dev, &["check", "-n", &free]).await?, 0, &["you may ask and decide", "list requests in your namespaces only"])?;
+    ended(bound.run(dev, &["check", "-n", &free]).await?, 0, &["you may create requests and decisions", "list requests in your namespaces only"])?;
 
     let mut watching = Running::start(scene, ADMIN, &["status", "--watch", "-A", "--as", dev])?;
     watching.until("second").await?;
     bound.shows(dev, &["deactivate", "--all"], &["Deactivated", "Withdrawn"]).await?;
-    watching.until("nothing of yours is active").await?;
+    watching.until("you have no active").await?;
     let code = watching.code().await?;
     ensure!(code == Some(0), "it ended with {code:?}");
     bound.shows(dev, &["history", "-A"], &["first", "second"]).await?;
@@ -132,7 +132,7 @@ async fn f22_plugin_lists_where_an_approver_is_bound(env: Arc<Env>) -> Outcome {
     // Somebody who ends access of others is told however quiet it should be.
     bound.shows(lead, &["revoke", "--of-user", dev, "--yes", "-q", "-m", "an incident"], &[]).await?;
     scene.until_state("first", "Denied", SOON).await?;
-    bound.shows(lead, &["pending"], &["nothing waits for anybody"]).await?;
+    bound.shows(lead, &["pending"], &["no request waits for approval or review"]).await?;
     Ok(())
 }
 
@@ -148,7 +148,7 @@ async fn f22_plugin_without_list_permission_prints_advice(env: Arc<Env>) -> Outc
             ensure!(!said.stderr.contains(ONLY) && !said.stderr.contains("is forbidden"), "{args:?}: {}", said.stderr);
             ended(said, 1, &says)?;
         }
-        ended(bound.run(user, &["whoami"]).await?, 0, &["Active:      not known: you may not list roleactivationrequests"])?;
+        ended(bound.run(user, &["whoami"]).await?, 0, &["Active:      unknown: you may not list roleactivationrequests"])?;
     }
     ended(bound.run(&viewer, &["roles", "--all"]).await?, 0, &[offer, "STATE leaves out your requests: you may not list"])?;
     Ok(())

@@ -132,7 +132,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
     ensure!(scene.can("dev", "list", "configmaps").await?, "it returned before the access was there");
     ended(scene.jit("dev", &["wait", &name]).await?, 0, &["is active until"])?;
     // Nobody decides: it says so when its time is up, and the request stays.
-    ended(scene.jit("dev", &["activate", &lead, "--timeout", "2s"]).await?, 4, &["is not settled after 2s: it is still AwaitingApproval"])?;
+    ended(scene.jit("dev", &["activate", &lead, "--timeout", "2s"]).await?, 4, &["is not decided after 2s: it is still AwaitingApproval"])?;
     let waits = made(&ended(scene.jit("dev", &["status", "-o", "name"]).await?, 0, &[])?)?;
     ensure!(waits.starts_with(&lead) || waits == name, "{waits}");
     Ok(())
@@ -157,8 +157,8 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     let names = String::from_utf8_lossy(&said.stdout).lines().filter(|line| line.starts_with("roleactivationrequest")).count();
     ensure!(said.status.success() && names == 4, "two roles in two namespaces are {names}: {}", String::from_utf8_lossy(&said.stderr));
     ended(scene.jit("dev", &["list", "--mine", "--active", "-n", &other]).await?, 0, &[&one, &two, &other])?;
-    ended(scene.jit("dev", &["deactivate"]).await?, 2, &["there are several", "--all"])?;
-    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &["given back: Deactivated"])?;
+    ended(scene.jit("dev", &["deactivate"]).await?, 2, &["more than one of your requests", "--all"])?;
+    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &["deactivated"])?;
     let again = jit(&["activate", "--profile", "morning", "-r", "again", "--wait"]).await?;
     ensure!(again.status.success(), "the set is not taken: {}", String::from_utf8_lossy(&again.stderr));
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &[])?;
@@ -184,7 +184,7 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     let text = format!("{}{}", said.stdout, said.stderr);
     let names = said.stdout.lines().filter(|line| line.starts_with("roleactivationrequest")).count();
     ensure!(said.status.code() == Some(4) && names == 2 && text.contains("is active until"), "{text}");
-    ensure!(text.matches("created").count() == 2 && text.contains("is not settled after 5s"), "{text}");
+    ensure!(text.matches("created").count() == 2 && text.contains("is not decided after 5s"), "{text}");
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &["Withdrawn", "Deactivated"])?;
     Ok(())
 }
@@ -195,8 +195,8 @@ async fn plugin_activate_prompts_for_required_fields(env: Arc<Env>) -> Outcome {
     policy["requirements"] =
         json!({"justification": {"minLength": 10}, "ticket": {"required": true, "system": "jira", "pattern": "INC-[0-9]+"}});
     let offer = scene.offer("strict", policy, eligibility("view")).await?;
-    ended(scene.jit("dev", &["activate", &offer]).await?, 2, &["asks for a reason of at least 10 characters", "-r/--reason"])?;
-    ended(scene.jit("dev", &["activate", &offer, "-r", "long enough a reason"]).await?, 2, &["asks for a ticket", "--ticket"])?;
+    ended(scene.jit("dev", &["activate", &offer]).await?, 2, &["requires a reason of at least 10 characters", "-r/--reason"])?;
+    ended(scene.jit("dev", &["activate", &offer, "-r", "long enough a reason"]).await?, 2, &["requires a ticket", "--ticket"])?;
     ended(scene.jit("dev", &["activate", &offer, "-r", "long enough a reason", "--ticket", "INC-1"]).await?, 5, &["TicketMismatch"])?;
     nothing_asked(&scene).await?;
     ended(scene.jit("dev", &["activate", &offer, "-r", "long enough a reason", "--ticket", "jira:INC-1", "--wait"]).await?, 0, &[])?;
@@ -206,10 +206,10 @@ async fn plugin_activate_prompts_for_required_fields(env: Arc<Env>) -> Outcome {
 async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "run").await?;
     let look = ["run", own.as_str(), "-d", "10m", "--", "kubectl", "auth", "can-i", "list", "configmaps", "-n", scene.name.as_str()];
-    let said = ended(scene.jit("dev", &look).await?, 0, &["given back"])?;
+    let said = ended(scene.jit("dev", &look).await?, 0, &["deactivated"])?;
     ensure!(said.trim() == "yes", "the command had no access: {said}");
     ensure!(!scene.can("dev", "list", "configmaps").await?, "the access outlives the command");
-    ended(scene.jit("dev", &["run", &own, "--", "sh", "-c", "test -n \"$JIT_REQUEST\" && exit 7"]).await?, 7, &["given back"])?;
+    ended(scene.jit("dev", &["run", &own, "--", "sh", "-c", "test -n \"$JIT_REQUEST\" && exit 7"]).await?, 7, &["deactivated"])?;
     // As a shell ends, and nobody is asked for access to nothing.
     ended(
         scene.jit("dev", &["run", &own, "--", "no-such-program"]).await?,
@@ -219,7 +219,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     ended(scene.jit("outsider", &["run", &own, "--", "true"]).await?, 5, &["NotEligible"])?;
     ended(scene.jit("dev", &["run", &own]).await?, 2, &["COMMAND"])?;
     // It takes back what nobody decides in its time.
-    ended(scene.jit("dev", &["run", &lead, "--timeout", "2s", "--", "true"]).await?, 4, &["given back"])?;
+    ended(scene.jit("dev", &["run", &lead, "--timeout", "2s", "--", "true"]).await?, 4, &["withdrawn"])?;
     // Who ends it ends the access too.
     let mut command = scene.ground.cluster().program("dev", super::plugin())?;
     let mut child = command.args(["run", &own, "-n", &scene.name, "--", "sleep", "600"]).stderr(std::process::Stdio::null()).spawn()?;
@@ -235,7 +235,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
 
 async fn plugin_extend_leaves_no_gap(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "extend").await?;
-    ended(scene.jit("dev", &["extend"]).await?, 1, &["nothing of yours is active"])?;
+    ended(scene.jit("dev", &["extend"]).await?, 1, &["you have no active"])?;
     let base = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "-r", "INC-9", "--wait", "-o", "name"]).await?, 0, &[])?)?;
     ended(scene.jit("dev-2", &["extend", &base]).await?, 5, &["ExtendedRequestNotActive", "somebody else's"])?;
     let next: Value = serde_json::from_str(&ended(scene.jit("dev", &["extend", "-d", "5m", "--wait", "-o", "json"]).await?, 0, &[])?)?;
@@ -264,7 +264,7 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     ended(
         scene.jit("outsider", &["unblock", "--", "get", "configmaps", "-n", &scene.name]).await?,
         5,
-        &["nothing that you are eligible for"],
+        &["no eligibility of yours in namespace"],
     )?;
     let cluster = scene.kubectl("dev", &["get", "nodes"]).await?.refused()?;
     ended(scene.jit_reading("dev", &["unblock"], Some(&cluster)).await?, 5, &["whole cluster"])?;

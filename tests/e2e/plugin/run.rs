@@ -33,7 +33,7 @@ async fn f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted(env: A
     let said = scene.jit("dev", &["run", &own, "-d", "2s", "-r", "INC-42", "--", "true"]).await;
     let found = scene.list("adec").await;
     ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
-    ended(said?, 6, &["can no longer be granted: its time was up at", "it is Pending", "the decision on"])?;
+    ended(said?, 6, &["can no longer be granted: its time ended at", "it is Pending", "the decision on"])?;
     ensure!(found?.iter().any(|decision| decision["spec"]["decision"] == "Deactivate"), "it was not withdrawn");
     nothing_granted(&scene).await
 }
@@ -94,13 +94,13 @@ async fn f43_plugin_run_reports_the_end_of_its_access(env: Arc<Env>) -> Outcome 
     let (before, at_end, last) = (place(" ends at ")?, place("has ended")?, place(" had ended")?);
     ensure!(before < at_end && at_end < last, "not in this order: {told}");
     place("kubectl jit extend ")?;
-    place("'sh' goes on without it")?;
+    place("'sh' continues without it")?;
     ensure!(!told.contains("cannot deactivate") && !told.contains("at its deadline"), "the last sentence is not true: {told}");
     ensure!(!told.contains("next: "), "it deactivates by itself: {told}");
     // Whoever wants no notices gets none but that of the end.
     let said = scene.jit("dev", &["run", &own, "-d", "5s", "--warn-before", "0", "-r", "INC-43", "--", "true"]).await?;
     ensure!(!said.stderr.contains(" ends at "), "{}", said.stderr);
-    ended(said, 0, &["given back"])?;
+    ended(said, 0, &["deactivated"])?;
     // What somebody takes away is said at once.
     let mut command = scene.ground.cluster().program("dev", super::plugin())?;
     let run = ["run", own.as_str(), "-d", "10m", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "6"];
@@ -132,7 +132,7 @@ async fn f43_plugin_run_continues_with_an_extension(env: Arc<Env>) -> Outcome {
     ended(scene.jit("dev", &["extend", "-d", "10m", "--wait"]).await?, 0, &["is active until"])?;
     let output = child.wait_with_output().await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!said.contains("has ended") && said.contains("given back"), "{said}");
+    ensure!(!said.contains("has ended") && said.contains("deactivated"), "{said}");
     ensure!(!scene.can("dev", "list", "configmaps").await?, "the extension outlives `run`");
     Ok(())
 }
@@ -144,7 +144,7 @@ async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Out
     let next = made(&ended(scene.jit("dev", &["extend", &base, "-d", "20m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
     // The name of what is extended already leads to what extends it.
     let said = scene.jit("dev", &["extend", &base, "-d", "30m", "--wait", "-o", "name"]).await?;
-    let last = made(&ended(said, 0, &[&format!("{base} is extended by")])?)?;
+    let last = made(&ended(said, 0, &[&format!("{base} is already extended by")])?)?;
     ensure!(scene.get("rar", &last).await?.ok_or("it is gone")?["spec"]["extends"]["name"] == next.as_str(), "{last} extends another one");
     let prompt = ended(scene.jit_anywhere("dev", &["whoami", "--prompt"]).await?, 0, &[])?;
     let mine = format!("jit:view@{}(", scene.name);
@@ -159,7 +159,7 @@ async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Out
     )?;
     ended(scene.jit("dev", &["get", &last]).await?, 0, &[&format!("extends {next}")])?;
     // One access is given back, whatever it is made of.
-    ended(scene.jit("dev", &["deactivate", "-m", "done"]).await?, 0, &[&format!("{last} given back: Deactivated")])?;
+    ended(scene.jit("dev", &["deactivate", "-m", "done"]).await?, 0, &[&format!("{last} deactivated")])?;
     for name in [&base, &next, &last] {
         let status = scene.ends_as(name, "Deactivated", &["DeactivatedByRequester", "ExtendedRequestEnded"], SOON).await?;
         ensure!(status["grantedAt"].as_str() <= status["endedAt"].as_str(), "{name} was granted after its end: {status}");

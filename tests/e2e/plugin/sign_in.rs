@@ -83,7 +83,7 @@ fn with_password(name: &str) -> SignIn {
 async fn plugin_without_a_terminal_prints_how_to_sign_in_again(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "sign-in").await?;
     let config = kubeconfig(&scene, &json!({"token": scene.ground.cluster().sign_in(&with_password("ann"))?}))?;
-    let says = ["EvidenceMismatch", AMR, "sign in again: get a new token into your kubeconfig", "kubectl jit explain EvidenceMismatch"];
+    let says = ["EvidenceMismatch", AMR, "sign in again: write a new token into your kubeconfig", "kubectl jit explain EvidenceMismatch"];
     ended(jit(&scene, &config, &["activate", &offer]).await?, 5, &says)?;
     nothing_asked(&scene).await
 }

@@ -59,7 +59,7 @@ async fn plugin_status_watch_ends_with_the_last_grant(env: Arc<Env>) -> Outcome 
     let mut status = Running::start(&scene, "dev", &["status", "-w"])?;
     status.until(&name).await?;
     ended(scene.jit("dev", &["deactivate", &name]).await?, 0, &[])?;
-    status.until("nothing of yours is active").await?;
+    status.until("you have no active").await?;
     let code = status.code().await?;
     ensure!(code == Some(0), "it ended with {code:?}");
     Ok(())
@@ -68,7 +68,7 @@ async fn plugin_status_watch_ends_with_the_last_grant(env: Arc<Env>) -> Outcome 
 async fn plugin_pending_watch_runs_until_ctrl_c(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "watch-pending").await?;
     let mut pending = Running::start(&scene, "lead-1", &["pending", "-w"])?;
-    pending.until("nothing waits").await?;
+    pending.until("no request waits").await?;
     let name = made(&ended(scene.jit("dev", &["activate", &lead, "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
     pending.until(&name).await?;
     let process = pending.child.id().ok_or("it has ended")?.to_string();

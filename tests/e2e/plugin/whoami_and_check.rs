@@ -54,22 +54,22 @@ async fn plugin_check_reports_what_responds(env: Arc<Env>) -> Outcome {
             "api server",
             "agrees with the API server's",
             "is served",
-            "you may ask and decide",
-            "refuses what it should",
+            "you may create requests and decisions",
+            "denies an invalid request",
             "needs permission to list Leases",
         ],
     )?;
-    ended(scene.jit(ADMIN, &["check", "--wait=10s"]).await?, 0, &["holds the Lease", "valid for 6s", "proven to be in force"])?;
+    ended(scene.jit(ADMIN, &["check", "--wait=10s"]).await?, 0, &["holds the Lease", "valid for 6s", "verified for"])?;
     let stranger = scene.jit(ADMIN, &["check", "--as", "stranger"]).await?;
     ended(stranger, 1, &["you may not create roleactivationrequests", "chart jit-access"])?;
-    ended(scene.jit("dev", &["version"]).await?, 0, &["client", "server   v1.", "operator not known"])?;
+    ended(scene.jit("dev", &["version"]).await?, 0, &["client", "server   v1.", "operator unknown"])?;
     ended(scene.jit_anywhere("dev", &["version", "--client", "-o", "json"]).await?, 0, &["\"client\": \""])?;
     Ok(())
 }
 
 async fn f27_plugin_check_names_the_guard_that_blocks_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "check-guards").await?;
-    ended(scene.jit(ADMIN, &["check", "--wait=20s"]).await?, 0, &["proven to be in force"])?;
+    ended(scene.jit(ADMIN, &["check", "--wait=20s"]).await?, 0, &["verified for"])?;
     // Something in the cluster adds a field to a webhook configuration (F61).
     let patch = r#"[{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchLabels": {"added": "by-somebody"}}}]"#;
     let change = ["patch", "validatingwebhookconfiguration", "jit-rbac", "--type=json", "-p", patch];
@@ -182,7 +182,7 @@ async fn plugin_reports_invalid_flags_and_kubeconfigs(env: Arc<Env>) -> Outcome 
     ended(scene.jit("dev", &["roles", "--token", "wrong"]).await?, 1, &["sign in again"])?;
     ended(scene.jit("dev", &["roles", "--as-group", "x"]).await?, 2, &["--as"])?;
     ended(scene.jit("dev", &["activate", "x", "-n", "../y"]).await?, 5, &["EligibilityNotFound"])?;
-    ended(scene.jit_anywhere("dev", &["list", "-n", "../y"]).await?, 2, &["is no name of a namespace"])?;
+    ended(scene.jit_anywhere("dev", &["list", "-n", "../y"]).await?, 2, &["invalid namespace name"])?;
     ended(scene.jit_anywhere("dev", &["no-such-command"]).await?, 2, &["unrecognized subcommand"])?;
     ended(scene.jit_anywhere("dev", &["--help"]).await?, 0, &["kubectl jit", "activate"])?;
     Ok(())

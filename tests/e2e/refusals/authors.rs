@@ -48,13 +48,13 @@ async fn refused_authors_get_the_reason(env: Arc<Env>) -> Outcome {
         .await?;
     let mut book = Book::new(&scene, "Authors")?;
     let rule = "{apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [view], verbs: [bind]}";
-    let not_enough = "and to hold what the role allows is not enough. Have it written by somebody who may, ";
+    let not_enough = "(holding the permissions of the role is not sufficient). Ask a user who has it, ";
     let says = format!(
-        "'{WHO}' may not make anybody eligible for ClusterRole 'view' in namespace 'wages': that takes the verb bind on the role there, {not_enough}or be given the rule {rule} by a RoleBinding there"
+        "'{WHO}' may not make users eligible for ClusterRole 'view' in namespace 'wages': this requires the verb bind on the role in that namespace {not_enough}or get the rule {rule} with a RoleBinding there"
     );
     book.apply("To make people eligible without bind", WHO, by_all("wages-mine"), &[], Policy("eligibilities", &says)).await?;
     let says = format!(
-        "'{WHO}' may not make anybody eligible for ClusterRole 'view' by a selector, which may come to match any namespace: that takes the verb bind on the role in the whole cluster, {not_enough}be given the rule {rule} by a ClusterRoleBinding, or list the namespaces by name"
+        "'{WHO}' may not make users eligible for ClusterRole 'view' with a selector, which can match any namespace: this requires the verb bind on the role in the whole cluster {not_enough}get the rule {rule} with a ClusterRoleBinding, or list the namespaces by name"
     );
     let selector = json!({"selector": {"matchLabels": {"reach.jitrbac.dev/team": "wages"}}});
     book.apply("The same by a selector", WHO, by_all("wages-mine"), &[("spec.namespaces", selector)], Policy("eligibilities", &says))
@@ -71,7 +71,7 @@ async fn refused_authors_get_the_reason(env: Arc<Env>) -> Outcome {
         "A label that decides who is eligible",
         WHO,
         &["label", "namespace", "wages", "reach.jitrbac.dev/team=wages"],
-        "Error from server (Forbidden): namespaces \"wages\" is forbidden: ValidatingAdmissionPolicy 'jit-rbac-namespaces' with binding 'jit-rbac-namespaces' denied request: the label reach.jitrbac.dev/team decides who is eligible in namespace wages: to set, change or remove it you need the verb administer on namespacelabels.jitrbac.dev in the whole cluster (chart value guardedLabels)",
+        "Error from server (Forbidden): namespaces \"wages\" is forbidden: ValidatingAdmissionPolicy 'jit-rbac-namespaces' with binding 'jit-rbac-namespaces' denied request: the label reach.jitrbac.dev/team decides who is eligible in namespace wages: setting, changing or removing it requires the verb administer on namespacelabels.jitrbac.dev in the whole cluster (chart value guardedLabels)",
     )
     .await?;
     scene.kubectl(ADMIN, &["delete", "clusterrolebinding", "wages-writer", "wages-labels"]).await?.ok()?;

@@ -47,7 +47,7 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
     approve["spec"]["digest"] = json!(digest);
 
     let mut book = Book::new(&scene, "Decisions")?;
-    let says = "nobody approves their own request; ask one of the approvers in its status.awaiting";
+    let says = "you cannot approve your own request; ask one of the approvers in its status.awaiting";
     book.apply("Approving one's own request", "dev", approve.clone(), &[], Policy("decisions", says)).await?;
     let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Approving as somebody who is no approver", "outsider", approve.clone(), &[], Webhook(says)).await?;
@@ -83,7 +83,7 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
     let says = "RequestNotFound: there is no request 'inc-4712' in namespace 'billing'; 'kubectl get roleactivationrequests -n billing' lists them";
     book.apply("Approving what there is not", "lead-1", approve.clone(), &[("spec.requestRef.name", json!("inc-4712"))], Webhook(says))
         .await?;
-    let says = "a decision has no finalizers; take metadata.finalizers out";
+    let says = "a decision must not have finalizers; remove metadata.finalizers";
     book.apply("Finalizers", "lead-1", approve.clone(), &[("metadata.finalizers", json!(["example.com/hold"]))], Policy("decisions", says))
         .await?;
     let says = "spec.comment: Invalid value: \"go \\u202eahead\": must be one line of visible text: line breaks, control and invisible formatting characters are not allowed";

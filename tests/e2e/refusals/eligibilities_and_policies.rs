@@ -195,7 +195,7 @@ async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
     }
     let strangers = |name: &str| {
         format!(
-            "users and groups of Kubernetes itself cannot approve, revoke or review: {name}. Name people or their groups; a ServiceAccount among users by its full name system:serviceaccount:<namespace>:<name>"
+            "users and groups of Kubernetes itself cannot approve, revoke or review: {name}; use users or groups of people, or a ServiceAccount in users with its full name system:serviceaccount:<namespace>:<name>"
         )
     };
     for (title, place, value) in [

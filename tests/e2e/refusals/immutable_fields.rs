@@ -42,7 +42,7 @@ async fn refused_changes_get_the_reason(env: Arc<Env>) -> Outcome {
             "Error from server (Forbidden): roleactivationrequests.jitrbac.dev \"inc-4711\" is forbidden: User \"dev\" cannot {verb} resource \"roleactivationrequests\" in API group \"jitrbac.dev\" in the namespace \"ledger\""
         )
     };
-    let kept = "Error from server (Forbidden): roleactivationrequests.jitrbac.dev \"inc-4711\" is forbidden: ValidatingAdmissionPolicy 'jit-rbac-requests' with binding 'jit-rbac-requests' denied request: labels, annotations, owners and finalizers of a request stay as they were created: they belong to the record. Create another one if you need other ones";
+    let kept = "Error from server (Forbidden): roleactivationrequests.jitrbac.dev \"inc-4711\" is forbidden: ValidatingAdmissionPolicy 'jit-rbac-requests' with binding 'jit-rbac-requests' denied request: labels, annotations, owners and finalizers of a request are immutable, since they belong to the record; create a new one instead";
     book.kubectl("By the requester", "dev", &["annotate", request, "-n", "ledger", "a=b"], kept).await?;
     book.kubectl("Its removal by the requester", "dev", &["delete", request, "-n", "ledger"], &by_rbac("delete")).await?;
 
@@ -76,7 +76,7 @@ async fn refused_changes_get_the_reason(env: Arc<Env>) -> Outcome {
     }
     let metadata = |one: &str| {
         format!(
-            "labels, annotations, owners and finalizers of a {one} stay as they were created: they belong to the record. Create another one if you need other ones"
+            "labels, annotations, owners and finalizers of a {one} are immutable, since they belong to the record; create a new one instead"
         )
     };
     for (title, patch) in [
@@ -90,12 +90,12 @@ async fn refused_changes_get_the_reason(env: Arc<Env>) -> Outcome {
     }
     let patch = ["patch", decision, "-n", "ledger", "--type=merge", "-p", r#"{"metadata":{"ownerReferences":null}}"#];
     book.kubectl("The owner of a decision", "dev-2", &patch, &of_decision("decisions", &metadata("decision"))).await?;
-    let says = "only jit-rbac itself writes status: it reports what was decided and never decides. To approve, deny or revoke create an ActivationDecision";
+    let says = "only jit-rbac itself writes status, which reports decisions and makes none. To approve, deny or revoke create an ActivationDecision";
     let patch = ["patch", request, "-n", "ledger", "--subresource=status", "--type=merge", "-p", r#"{"status":{"state":"Active"}}"#];
     book.kubectl("The status", "dev-2", &patch, &of_request("status", says)).await?;
     let record = |one: &str, plural: &str| {
         format!(
-            "a {one} is a record and stays. To end access create an ActivationDecision with decision Deactivate or Revoke; to remove the record you need the verb purge on {plural}.jitrbac.dev in the whole cluster"
+            "a {one} is a record and cannot be deleted. To end access create an ActivationDecision with decision Deactivate or Revoke; deleting the record requires the verb purge on {plural}.jitrbac.dev in the whole cluster"
         )
     };
     book.kubectl(

@@ -337,10 +337,10 @@ async fn fields(book: &mut Book<'_>) -> Outcome {
         "dev",
         request(),
         &[("metadata.finalizers", json!(["example.com/hold"]))],
-        Policy("requests", "a request has no finalizers; take metadata.finalizers out"),
+        Policy("requests", "a request must not have finalizers; remove metadata.finalizers"),
     )
     .await?;
-    let says = "a request has no owner, or it would be removed with it; take metadata.ownerReferences out";
+    let says = "a request must not have owners, since it would be deleted with them; remove metadata.ownerReferences";
     book.apply("Owners", "dev", request(), &[("metadata.ownerReferences", owner)], Policy("requests", says)).await
 }
 

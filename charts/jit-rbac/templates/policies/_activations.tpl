@@ -1,5 +1,5 @@
 {{/*
-Requests and decisions, which a person creates once and which record who that is.
+Requests and decisions: a user creates them once, and they record that user.
 (dict "root" $ "name" "requests" "one" "request" "resource" "roleactivationrequests" "stamp" "requester")
 */}}
 {{- define "jit-rbac.policy.activation.spec" -}}
@@ -12,7 +12,7 @@ matchConstraints:
       resources: [{{ .resource }}]
 variables:
   {{- include "jit-rbac.policy.variables" . | nindent 2 }}
-  # The operator makes none of these itself, but proves the policies with a dry run.
+  # The operator creates none of these itself, but verifies the policies with a dry run.
   - name: probing
     expression: variables.operator && request.?dryRun.orValue(false)
   {{- include "jit-rbac.policy.metadata" . | nindent 2 }}
@@ -24,7 +24,7 @@ variables:
     expression: request.userInfo.?groups.orValue([])
   - name: extra
     expression: request.userInfo.?extra.orValue({})
-  # Old and new metadata without what the API server itself keeps there, for UPDATE. Written so that fields of later versions count too.
+  # Old and new metadata without the fields that the API server maintains, for UPDATE. Fields of later Kubernetes versions are compared too.
   - name: lasting
     expression: |-
       [dyn(oldObject), dyn(object)].map(o, o.metadata.transformMap(k, v,
@@ -47,46 +47,46 @@ variables:
   - expression: "!(variables.creating && variables.operator) || variables.probing"
     reason: Forbidden
     code: OperatorMakesNone
-    message: the operator may not make {{ .one }}s; only people do
+    message: the operator must not create {{ .one }}s; only users do
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') != ''"
     reason: Forbidden
     code: UserInfoMissing
     message: >-
-      spec.{{ .stamp }} is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again in a moment;
-      if it stays so, tell an admin to look at the Deployment {{ include "jit-rbac.webhook" .root }}
+      spec.{{ .stamp }} is missing: jit-rbac's webhook, which sets it, was not called or is not running. Retry in a moment;
+      if the error persists, ask an admin to check the Deployment {{ include "jit-rbac.webhook" .root }}
   - expression: "!variables.stamped || !(request.userInfo.?username.orValue('') in ['', 'system:anonymous'])"
     reason: Forbidden
     code: SystemUserNotAllowed
-    message: a {{ .one }} needs a person; sign in first
+    message: a {{ .one }} requires an authenticated user; sign in first
   - expression: "!variables.stamped || variables.stamp.?username.orValue('') == request.userInfo.?username.orValue('')"
     reason: Forbidden
     code: StampForged
     messageExpression: |-
       "spec.{{ .stamp }}.username is '" + variables.stamp.?username.orValue('') + "', but you are '" +
-      request.userInfo.?username.orValue('') + "': leave spec.{{ .stamp }} out, it is written for you"
-    message: "spec.{{ .stamp }}.username is not your user name: leave spec.{{ .stamp }} out, it is written for you"
+      request.userInfo.?username.orValue('') + "': omit spec.{{ .stamp }}, the webhook sets it"
+    message: "spec.{{ .stamp }}.username is not your user name: omit spec.{{ .stamp }}, the webhook sets it"
   - expression: "!variables.stamped || variables.stamp.?uid.orValue('') == request.userInfo.?uid.orValue('')"
     reason: Forbidden
     code: StampForged
-    message: "spec.{{ .stamp }}.uid is not your uid: leave spec.{{ .stamp }} out, it is written for you"
+    message: "spec.{{ .stamp }}.uid is not your uid: omit spec.{{ .stamp }}, the webhook sets it"
   - expression: "!variables.stamped || size(variables.strangeGroups) == 0"
     reason: Forbidden
     code: StampForged
     messageExpression: |-
-      "spec.{{ .stamp }}.groups names groups that you are not in: " + variables.strangeGroups.join(', ') +
-      ". Leave spec.{{ .stamp }} out, it is written for you"
-    message: "spec.{{ .stamp }}.groups names a group that you are not in: leave spec.{{ .stamp }} out, it is written for you"
+      "spec.{{ .stamp }}.groups has groups that you are not a member of: " + variables.strangeGroups.join(', ') +
+      "; omit spec.{{ .stamp }}, the webhook sets it"
+    message: "spec.{{ .stamp }}.groups has a group that you are not a member of: omit spec.{{ .stamp }}, the webhook sets it"
   - expression: |-
       !variables.stamped || variables.stamp.?extra.orValue({}).all(k,
         k in variables.extra && variables.stamp.extra[k].all(v, v in variables.extra[k]))
     reason: Forbidden
     code: StampForged
     message: >-
-      spec.{{ .stamp }}.extra has a value that your credentials do not have: leave spec.{{ .stamp }} out, it is written for you
+      spec.{{ .stamp }}.extra has a value that your credentials do not have: omit spec.{{ .stamp }}, the webhook sets it
   - expression: "!variables.stamped || size(variables.finalizers) == 0"
     reason: Forbidden
     code: ForeignFinalizer
-    message: a {{ .one }} has no finalizers; take metadata.finalizers out
+    message: a {{ .one }} must not have finalizers; remove metadata.finalizers
   {{- with .validations }}
   {{- . | nindent 2 }}
   {{- end }}
@@ -98,18 +98,18 @@ variables:
     reason: Forbidden
     code: Immutable
     message: >-
-      labels, annotations, owners and finalizers of a {{ .one }} stay as they were created: they belong to the record.
-      Create another one if you need other ones
-  # Everybody who may request may apply what is stored, which changes nothing but the list of those who do. That list has no bound of its own.
+      labels, annotations, owners and finalizers of a {{ .one }} are immutable, since they belong to the record; create a new
+      one instead
+  # Every requester may apply a stored object again, which changes only managedFields. That list has no bound of its own.
   - expression: |-
       !variables.updating || variables.operator || variables.managerCounts[1] <= variables.managerCounts[0] || (variables.managerCounts[1] <= 8 &&
         request.userInfo.username == dyn(oldObject).spec.?{{ .stamp }}.orValue({}).?username.orValue(''))
     reason: Forbidden
     code: Immutable
     message: >-
-      only the person who made a {{ .one }} may apply it again, with at most 8 field managers; use the field manager of the first time
-  # Asked for the whole cluster on purpose: `*` in one namespace contains every verb there, and its holder could remove a
-  # refusal before it counts.
+      only the user who created a {{ .one }} may apply it again, with at most 8 field managers; use the original field manager
+  # Checked for the whole cluster on purpose: `*` in one namespace includes every verb there, and its holder could delete a
+  # denial before it takes effect.
   - expression: |-
       !variables.deleting || variables.operator ||
       request.userInfo.username in {{ .root.Values.clusterControllers | toJson }} ||
@@ -117,6 +117,6 @@ variables:
     reason: Forbidden
     needs: purge
     message: >-
-      a {{ .one }} is a record and stays. To end access create an ActivationDecision with decision Deactivate or Revoke; to remove
-      the record you need the verb purge on {{ .resource }}.jitrbac.dev in the whole cluster
+      a {{ .one }} is a record and cannot be deleted. To end access create an ActivationDecision with decision Deactivate or Revoke;
+      deleting the record requires the verb purge on {{ .resource }}.jitrbac.dev in the whole cluster
 {{- end -}}

@@ -14,10 +14,10 @@ variables:
   {{- include "jit-rbac.policy.metadata" . | nindent 2 }}
   - name: spec
     expression: dyn(object).spec
-  # Labels, annotations and the like are anybody's whom RBAC lets; who wrote the spec stays recorded.
+  # Labels and annotations may be changed by every user with the RBAC permission; the recorded author of the spec stays.
   - name: sameSpec
     expression: variables.updating && dyn(object).spec == dyn(oldObject).spec
-  # A finalizer keeps an object stored after its deletion, so it takes what the spec takes.
+  # A finalizer keeps an object stored after its deletion, so adding one requires what a change of the spec requires.
   - name: addsFinalizers
     expression: |-
       object.metadata.?finalizers.orValue([]).exists(f,
@@ -31,25 +31,25 @@ variables:
 {{- define "jit-rbac.policy.authored.checks" -}}
   {{- include "jit-rbac.policy.probe" . | nindent 2 }}
   {{- include "jit-rbac.policy.size" (dict "one" .one "labels" 64 "annotations" 64 "text" 262144 "owners" 16 "finalizers" 16 "managers" 32) | nindent 2 }}
-  # The operator makes none of these itself, but proves the policies with a dry run.
+  # The operator creates none of these itself, but verifies the policies with a dry run.
   - expression: "!variables.operator || request.?dryRun.orValue(false)"
     reason: Forbidden
     code: OperatorMakesNone
-    message: the operator may not write {{ .many }}; only people do
+    message: the operator must not write {{ .many }}; only users do
   - expression: variables.sameSpec || variables.author != ''
     reason: Forbidden
     code: AuthorMissing
     message: >-
-      the annotation jitrbac.dev/author is missing: jit-rbac's webhook, which writes it, was not asked or does not run. Try again
-      in a moment; if it stays so, look at the Deployment {{ include "jit-rbac.webhook" .root }}
+      the annotation jitrbac.dev/author is missing: jit-rbac's webhook, which sets it, was not called or is not running. Retry in
+      a moment; if the error persists, check the Deployment {{ include "jit-rbac.webhook" .root }}
   - expression: variables.sameSpec || variables.author == request.userInfo.?username.orValue('')
     reason: Forbidden
     code: AuthorForged
     messageExpression: |-
       "the annotation jitrbac.dev/author is '" + variables.author + "', but you are '" + request.userInfo.?username.orValue('') +
-      "': leave it out, it is written for you at each change of spec"
-    message: "the annotation jitrbac.dev/author is not your user name: leave it out, it is written for you at each change of spec"
-  # What it says, the webhook alone can hold against the cluster; here it stays with the spec that it is about.
+      "': omit it, the webhook sets it at each change of spec"
+    message: "the annotation jitrbac.dev/author is not your user name: omit it, the webhook sets it at each change of spec"
+  # Only the webhook can verify its content; this rule ties it to the spec that it describes.
   - expression: |-
       !variables.sameSpec ||
       object.metadata.?annotations[?'jitrbac.dev/author-check'].orValue('') ==
@@ -57,14 +57,14 @@ variables:
     reason: Forbidden
     code: AuthorForged
     message: >-
-      the annotation jitrbac.dev/author-check says what the check of the present spec's author rests on and changes only with it;
-      leave it as it is
+      the annotation jitrbac.dev/author-check records the check of the current spec's author and changes only with the spec;
+      do not change it
   - expression: |-
       !variables.sameSpec ||
       variables.author == oldObject.metadata.?annotations[?'jitrbac.dev/author'].orValue('')
     reason: Forbidden
     code: AuthorForged
     message: >-
-      the annotation jitrbac.dev/author says who wrote the present spec and changes only with it; leave it as it is
+      the annotation jitrbac.dev/author records the author of the current spec and changes only with the spec; do not change it
   {{- .validations | nindent 2 }}
 {{- end -}}

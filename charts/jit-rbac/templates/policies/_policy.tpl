@@ -1,12 +1,12 @@
 {{/*
-The admission policies are the floor: they hold inside the API server also when no process of ours runs.
+The admission policies are the baseline: the API server enforces them even when no jit-rbac process runs.
 
-Three rules for every expression in this folder.
-- A no-op update passes (storage migration), and once an object is being deleted anybody may take finalizers away with all
-  else unchanged; otherwise foreground and orphan deletion hang, and a binding goes on granting.
-- Optional fields are read through a default, `x.?y.orValue({})`, before anything in them is. On an optional held in a
-  variable, `.?z` silently sees nothing, and a check that nothing fails lets everything pass.
-- `dyn(...)` where a field is not in every type that the policy matches; otherwise the policy's status carries warnings.
+Three rules for every expression in this folder:
+- A no-op update passes (storage migration), and once an object is being deleted every user may remove finalizers if all
+  else is unchanged; otherwise foreground and orphan deletion hang, and a binding keeps granting.
+- Optional fields are read through a default, `x.?y.orValue({})`, before a field in them is read. On an optional held in a
+  variable, `.?z` silently finds nothing, and a check that never fails lets every request pass.
+- `dyn(...)` where a field is not in every type that the policy matches; otherwise the policy's status has warnings.
 */}}
 
 {{/* The head of a policy and, in the same document stream, its binding: (dict "root" $ "name" "requests"). */}}
@@ -29,12 +29,12 @@ metadata:
   {{- include "jit-rbac.marks" (dict "root" .root) | nindent 2 }}
 spec:
   policyName: {{ include "jit-rbac.policy.name" . }}
-  # Not Audit as well: the API server's audit log has the refusal anyhow, and two failed expressions of one write would each
-  # cost a warning in the API server's own log.
+  # Not Audit as well: the API server's audit log has the denial anyway, and each failed expression of a write would add a
+  # warning to the API server's own log.
   validationActions: [Deny]
 {{- end -}}
 
-{{/* Who writes and how. */}}
+{{/* The user and the operation of a write. */}}
 {{- define "jit-rbac.policy.variables" -}}
 - name: operator
   expression: request.userInfo.username == {{ include "jit-rbac.controllerUser" .root | toJson }}
@@ -46,7 +46,7 @@ spec:
   expression: request.operation == 'DELETE'
 {{- end -}}
 
-{{/* What an object carries; not for DELETE, where there is none. */}}
+{{/* The metadata of the object; not for DELETE, which has no object. */}}
 {{- define "jit-rbac.policy.metadata" -}}
 - name: labels
   expression: object.metadata.?labels.orValue({})
@@ -58,7 +58,7 @@ spec:
   expression: object.metadata.?finalizers.orValue([])
 - name: managers
   expression: dyn(object).metadata.?managedFields.orValue([])
-# Only for UPDATE.
+# For UPDATE only.
 - name: sameMetadata
   expression: |-
     variables.labels == oldObject.metadata.?labels.orValue({}) &&
@@ -72,13 +72,13 @@ spec:
 {{- end -}}
 
 {{/*
-The validations of a policy, given as a list in YAML, and what they leave in the API server's audit log. Each has either a
-`code`, or, where its expression asks the authorizer, `needs`: what is asked for.
-- code: the first that refuses leaves its word as <policy>/code. Nothing is left of a write that the policy lets pass.
-- needs: audit annotations may not ask the authorizer. So the word is left as <policy>/needs of every write to which it
-  mattered; whether the right was there, the answer's own code says.
-Variables that ask the authorizer would make the annotation, and with it every write, fail: where an expression uses one, `without`
-is what is left of it without that question.
+The validations of a policy, given as a list in YAML, and their annotations in the API server's audit log. Each has either a
+`code`, or, where its expression calls the authorizer, `needs`: the verb that is checked.
+- code: the first validation that denies writes its code as <policy>/code. An allowed write has no annotation.
+- needs: audit annotations cannot call the authorizer. So the verb is written as <policy>/needs for every write that was
+  checked; the response code of the write tells whether the user had the permission.
+Variables that call the authorizer would make the annotation, and with it every write, fail: where an expression uses one, `without`
+is the expression without that call.
 */}}
 {{- define "jit-rbac.policy.checks" -}}
 {{- $checks := fromYamlArray . -}}
@@ -106,8 +106,8 @@ auditAnnotations:
 {{- end -}}
 
 {{/*
-By this label the operator proves that the policy is in force: a dry run of an object that carries the policy's name
-must be refused, and it is refused to everybody, the operator too. What is stored with it may still be let go.
+With this label the operator verifies that the policy is in force: a dry run of an object that carries the policy's name
+must be denied, and it is denied to every user, including the operator. A stored object that has the label can still be deleted.
 */}}
 {{- define "jit-rbac.policy.probe" -}}
 {{- $name := include "jit-rbac.policy.name" . -}}
@@ -121,9 +121,9 @@ must be refused, and it is refused to everybody, the operator too. What is store
 {{- end -}}
 
 {{/*
-How much metadata an object may have: (dict "one" "request" "labels" 32 ...). Whoever may write one could otherwise fill the memory of all
-who read it. Counts come first, so that no write costs the API server more than they allow. What is stored already may stay as large as
-it is: it can be deleted and migrated. The webhook measures the object as a whole.
+Limits for the metadata of an object: (dict "one" "request" "labels" 32 ...). Without them a user who may write one could fill the memory
+of every client that reads it. Counts are checked first, which bounds the cost in the API server. A stored object may keep its size, so
+that it can be deleted and migrated. The webhook limits the size of the whole object.
 */}}
 {{- define "jit-rbac.policy.size" -}}
 - expression: |-
