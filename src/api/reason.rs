@@ -1,4 +1,4 @@
-//! Every reason that an object or a refusal can carry, in one CamelCase word.
+//! The reasons of conditions, Events and refusals, each one word in CamelCase.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::reasons::{self, Explanation};
 
 macro_rules! reasons {
     ($($group:literal in $module:ident { $(#[doc = $summary:literal] $name:ident,)* })*) => {
-        /// Why something is as it is: the `reason` of conditions, Events and refusals. The words are stable: scripts and alerts may rely on them.
+        /// The `reason` of a condition, an Event or a refusal. The words are stable: scripts and alerts may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Reason { $($(#[doc = $summary] $name,)*)* }
 
@@ -24,14 +24,14 @@ macro_rules! reasons {
                 match self { $($(Self::$name => stringify!($name),)*)* }
             }
 
-            /// What it means, in one line of Markdown without a full stop.
+            /// Its meaning, in one line of Markdown without a full stop.
             #[must_use]
             pub fn summary(self) -> &'static str {
                 let text = match self { $($(Self::$name => $summary,)*)* };
                 text.trim().trim_end_matches('.')
             }
 
-            /// What its page consists of.
+            /// The parts of its page.
             pub(crate) const fn explanation(self) -> Explanation {
                 match self { $($(Self::$name => reasons::$module::$name,)*)* }
             }
@@ -39,7 +39,8 @@ macro_rules! reasons {
     };
 }
 
-// The comment of a reason is also its line in the index of `docs/refusals`.
+// The comment of a reason is also its line in the index of `docs/refusals`. The other parts of its page are in `reasons`, in the module that
+// is named after the title of the group.
 reasons! {
     "Where a request stands" in state {
         /// The request waits for approvers.

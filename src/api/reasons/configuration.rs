@@ -116,7 +116,7 @@ pub const AuthorLacksBind: Explanation = Explanation {
     )],
     requester: "Ask a user who holds `bind` on the role to write the object.",
     admin: "If the check no longer applies, review the eligibility and the policy. Then change any field of the spec that the \
-            message names, for example `spec.description`. The write is checked again.\n\n\
+            message names, for example `spec.description`. jit-rbac checks the new write and records the check.\n\n\
             The annotation `jitrbac.dev/author-check` records what was checked: the generation of the spec, the policy, the role, \
             and either `everywhere` or the UID of each listed namespace. It changes only with the spec. A spec without the \
             annotation was written by a version of jit-rbac that did not record the check. It stays valid, and the next change of \

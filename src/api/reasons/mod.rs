@@ -1,4 +1,5 @@
-//! What the pages of `docs/refusals` say about each [`Reason`], and how the pages are rendered. One source file per group of reasons.
+//! The source of the pages of `docs/refusals`, one file per group of reasons, and the code that renders them. After a change,
+//! `make refusal-pages` writes the pages.
 
 // A constant has the name of its reason, so that the compiler finds a reason without an explanation, and an explanation without a reason.
 #![allow(non_upper_case_globals, reason = "named like the variants of `Reason`")]
@@ -17,7 +18,7 @@ pub(crate) mod state;
 
 use crate::Reason;
 
-/// What the index says before its tables, in Markdown.
+/// The text of the index before its tables, in Markdown.
 const INTRODUCTION: &str = include_str!("index.md");
 /// Most columns of a line of prose.
 const WIDTH: usize = 120;
