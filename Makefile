@@ -19,11 +19,11 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-.PHONY: help rust tools build release plane crds commands plugin refusals transcripts lint test test-faults test-matrix soak
+.PHONY: help rust tools build release plane crds commands plugin refusal-pages refusals transcripts lint test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## What there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # `cc` links what cargo builds, and compiles the C in some dependencies.
 rust: NEEDS := $(CARGO):Rust "cc:a C compiler (gcc or clang)"
@@ -53,6 +53,9 @@ commands: build ## Write docs/commands.md anew from the plugin
 
 plugin: rust ## Install kubectl jit where cargo puts programs
 	@$(CARGO) install --quiet --locked --path src/kubectl-jit
+
+refusal-pages: tools ## Write the pages of docs/refusals and their index from src/api/reasons
+	@BLESS=1 $(CARGO) test --quiet --locked --test docs the_pages_are_what_is_rendered >/dev/null
 
 refusals: plane ## Write docs/refusals/as-printed.md anew from what the end-to-end tests get as answers
 	@$(CARGO) test --quiet --locked --test e2e refused_ >/dev/null

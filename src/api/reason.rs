@@ -1,243 +1,273 @@
-//! Every reason that an object or a refusal can carry, in one CamelCase word.
+//! The reasons of conditions, Events and refusals, each one word in CamelCase.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::reasons::{self, Explanation};
+
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Why something is as it is: the `reason` of conditions, Events and refusals. The words are stable: scripts and alerts may rely on them.
+    ($($group:literal in $module:ident { $(#[doc = $summary:literal] $name:ident,)* })*) => {
+        /// The `reason` of a condition, an Event or a refusal. The words are stable: scripts and alerts may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-        pub enum Reason { $($(#[$doc])* $name,)* }
+        pub enum Reason { $($(#[doc = $summary] $name,)*)* }
 
         impl Reason {
             /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
+
+            /// Every reason in its group, with the title of the group in the index.
+            pub const GROUPS: &'static [(&'static str, &'static [Self])] = &[$(($group, &[$(Self::$name,)*]),)*];
 
             /// The word as it is stored and printed.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+                match self { $($(Self::$name => stringify!($name),)*)* }
             }
 
-            /// The page of `docs/refusals` about it, in Markdown: what it means, when it appears, what to do.
+            /// Its meaning, in one line of Markdown without a full stop.
             #[must_use]
-            pub const fn page(self) -> &'static str {
-                match self {
-                    $(Self::$name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/refusals/", stringify!($name), ".md")),)*
-                }
+            pub fn summary(self) -> &'static str {
+                let text = match self { $($(Self::$name => $summary,)*)* };
+                text.trim().trim_end_matches('.')
+            }
+
+            /// The parts of its page.
+            pub(crate) const fn explanation(self) -> Explanation {
+                match self { $($(Self::$name => reasons::$module::$name,)*)* }
             }
         }
     };
 }
 
+// The comment of a reason is also its line in the index of `docs/refusals`. The other parts of its page are in `reasons`, in the module that
+// is named after the title of the group.
 reasons! {
-    // Where a request stands.
-    /// Waits for people.
-    WaitingForApproval,
-    /// Approved; the start lies ahead.
-    StartScheduled,
-    /// The binding exists.
-    Granted,
-    /// The deadline has passed.
-    Expired,
-    /// The requester ended his grant.
-    DeactivatedByRequester,
-    /// The requester took his request back before it was granted.
-    WithdrawnByRequester,
-    /// An approver said no.
-    DeniedByApprover,
-    /// An approver or revoker ended it.
-    RevokedByUser,
-    /// Nobody decided in time.
-    ApprovalTimedOut,
-    /// A grant would come after its own deadline.
-    DeadlineExceeded,
+    "Where a request stands" in state {
+        /// The request waits for approvers.
+        WaitingForApproval,
+        /// The request is approved and starts later.
+        StartScheduled,
+        /// The RoleBinding exists.
+        Granted,
+        /// The grant reached its end.
+        Expired,
+        /// The requester deactivated the grant.
+        DeactivatedByRequester,
+        /// The requester withdrew the request before it was granted.
+        WithdrawnByRequester,
+        /// An approver or revoker denied the request.
+        DeniedByApprover,
+        /// An approver or revoker ended an active or scheduled grant.
+        RevokedByUser,
+        /// Too few approvers approved in time.
+        ApprovalTimedOut,
+        /// The end of the grant passed before it was created.
+        DeadlineExceeded,
+    }
 
-    // Who asks.
-    /// The request has no stamp of its requester that can be trusted.
-    UserInfoMissing,
-    /// A user of Kubernetes itself, or nobody, asks.
-    SystemUserNotAllowed,
-    /// The eligibility does not allow `ServiceAccounts`, or not without approval.
-    ServiceAccountNotAllowed,
-    /// The requester is none of the eligibility's subjects.
-    NotEligible,
+    "The requester" in requester {
+        /// The object does not record who wrote it.
+        UserInfoMissing,
+        /// The user belongs to Kubernetes itself, or is anonymous.
+        SystemUserNotAllowed,
+        /// The eligibility is for people, or a ServiceAccount would need no approver.
+        ServiceAccountNotAllowed,
+        /// The eligibility does not name the requester.
+        NotEligible,
+    }
 
-    // What is asked for.
-    /// There is no such eligibility.
-    EligibilityNotFound,
-    /// The eligibility cannot be used as it is written.
-    EligibilityNotReady,
-    /// The eligibility's `startTime` lies ahead.
-    EligibilityNotStarted,
-    /// The eligibility's `endTime` has passed.
-    EligibilityExpired,
-    /// The eligibility is suspended.
-    EligibilitySuspended,
-    /// The eligibility does not cover the namespace.
-    NamespaceNotCovered,
-    /// The namespace is the operator's own or the cluster's.
-    NamespaceProtected,
-    /// The namespace is going, gone or another one than before.
-    NamespaceTerminating,
-    /// The eligibility's policy does not exist.
-    PolicyNotFound,
-    /// The policy cannot be used as it is written.
-    PolicyNotReady,
-    /// The role does not exist.
-    RoleNotFound,
-    /// The chart's `bindableRoles` does not list the role.
-    RoleNotBindable,
-    /// The role's rules are too long to be read.
-    RoleTooLarge,
-    /// An object could not be read as what it should be.
-    Unreadable,
+    "The eligibility, the namespace and the role" in eligibility {
+        /// The eligibility does not exist.
+        EligibilityNotFound,
+        /// The eligibility cannot be used as it is written.
+        EligibilityNotReady,
+        /// The eligibility starts later.
+        EligibilityNotStarted,
+        /// The eligibility has ended.
+        EligibilityExpired,
+        /// An admin has suspended the eligibility.
+        EligibilitySuspended,
+        /// The eligibility does not cover the namespace.
+        NamespaceNotCovered,
+        /// No role can be activated in the namespace: it is the operator's or the cluster's own.
+        NamespaceProtected,
+        /// The namespace is being deleted, or was recreated.
+        NamespaceTerminating,
+        /// The policy of the eligibility does not exist.
+        PolicyNotFound,
+        /// The policy cannot be used as it is written.
+        PolicyNotReady,
+        /// The role does not exist.
+        RoleNotFound,
+        /// The operator may not grant the role: the chart's `bindableRoles` does not list it.
+        RoleNotBindable,
+        /// The rules of the role are longer than the operator reads.
+        RoleTooLarge,
+        /// An object could not be read or parsed.
+        Unreadable,
+    }
 
-    // What a request must bring.
-    /// Longer than the eligibility or the policy allows.
-    DurationTooLong,
-    /// Shorter than the policy allows.
-    DurationTooShort,
-    /// No justification, though the policy asks for one.
-    JustificationMissing,
-    /// The justification is shorter than the policy asks for.
-    JustificationTooShort,
-    /// The justification does not match the policy's pattern.
-    JustificationMismatch,
-    /// The same person has another live request for the same eligibility and namespace.
-    AlreadyRequested,
-    /// A field's value cannot be used.
-    InvalidField,
-    /// The object has more labels, annotations or bytes than are of use.
-    ObjectTooLarge,
+    "The fields of a request" in fields {
+        /// The duration is longer than allowed.
+        DurationTooLong,
+        /// The duration is shorter than allowed.
+        DurationTooShort,
+        /// The policy requires a justification, and the request has none.
+        JustificationMissing,
+        /// The justification is shorter than the policy requires.
+        JustificationTooShort,
+        /// The justification does not match the policy's pattern.
+        JustificationMismatch,
+        /// The requester has another active or pending request for the same eligibility and namespace.
+        AlreadyRequested,
+        /// The value of a field cannot be used.
+        InvalidField,
+        /// The object has too many labels, annotations or bytes.
+        ObjectTooLarge,
+    }
 
-    // Evidence and hours.
-    /// No ticket, though the policy asks for one.
-    TicketMissing,
-    /// The ticket is not of the system or of the form that the policy asks for.
-    TicketMismatch,
-    /// The sign-in shows nothing of what the policy asks for.
-    EvidenceMissing,
-    /// The sign-in shows something else than the policy asks for.
-    EvidenceMismatch,
-    /// The time of the sign-in cannot be told.
-    EvidenceUnreadable,
-    /// The sign-in is older than the policy allows.
-    EvidenceTooOld,
-    /// The start lies outside the policy's hours.
-    OutsideWindow,
-    /// The role has a risk that the eligibility's author has not accepted.
-    RiskNotAccepted,
+    "Evidence, tickets, hours and risks" in evidence {
+        /// The policy requires a ticket, and the request names none.
+        TicketMissing,
+        /// The ticket does not have the system or the form that the policy requires.
+        TicketMismatch,
+        /// The sign-in does not show what the policy requires.
+        EvidenceMissing,
+        /// The sign-in shows something other than the policy requires.
+        EvidenceMismatch,
+        /// The time of the sign-in cannot be read.
+        EvidenceUnreadable,
+        /// The sign-in is older than the policy allows.
+        EvidenceTooOld,
+        /// The start lies outside the policy's hours.
+        OutsideWindow,
+        /// The role has a risk that the eligibility does not accept.
+        RiskNotAccepted,
+    }
 
-    // Limits, starts, extensions, emergencies.
-    /// The person has as many activations under the policy as it allows.
-    TooManyActive,
-    /// The person has as many undecided requests under the policy as it allows.
-    TooManyPending,
-    /// The pause after an earlier grant is not over.
-    CooldownActive,
-    /// The start lies further ahead than the policy allows.
-    StartTooFarAhead,
-    /// The groups in the stamp are older at the start than the policy allows.
-    IdentityTooOld,
-    /// What is to be prolonged does not run, or is somebody else's.
-    ExtendedRequestNotActive,
-    /// An activation would last too long with its extensions.
-    MaxTotalDurationExceeded,
-    /// The policy allows no emergency.
-    EmergencyNotAllowed,
-    /// An earlier emergency was not reviewed in time.
-    ReviewOverdue,
+    "Limits, starts, extensions, emergencies" in limits {
+        /// The requester has as many activations as the policy allows.
+        TooManyActive,
+        /// The requester has as many pending requests as the policy allows.
+        TooManyPending,
+        /// The pause after the previous grant is not over.
+        CooldownActive,
+        /// The start is further ahead than the policy allows.
+        StartTooFarAhead,
+        /// At the start, the recorded groups are older than the policy allows.
+        IdentityTooOld,
+        /// The request to extend is not active, or belongs to another user.
+        ExtendedRequestNotActive,
+        /// With its extensions, the activation would last longer than the policy allows.
+        MaxTotalDurationExceeded,
+        /// The policy allows no emergency.
+        EmergencyNotAllowed,
+        /// An earlier emergency of the requester was not reviewed in time.
+        ReviewOverdue,
+    }
 
-    // Guards.
-    /// A guard is not proven to be in force: nothing is granted meanwhile.
-    GuardsNotVerified,
-    /// All guards are proven to be in force again.
-    GuardsVerified,
-    /// The operator's clock differs from the API server's: nothing is granted meanwhile.
-    ClockSkewed,
-    /// It was written while the guards were not proven to be in force.
-    WrittenUnguarded,
+    "Admission guards" in guards {
+        /// New grants are paused: an admission guard could not be verified.
+        GuardsNotVerified,
+        /// All admission guards are verified again.
+        GuardsVerified,
+        /// New grants are paused: the clocks of the operator and the API server differ.
+        ClockSkewed,
+        /// The object was written while an admission guard was not verified.
+        WrittenUnguarded,
+    }
 
-    // What a decision must be.
-    /// There is no such request.
-    RequestNotFound,
-    /// The decision names another request than the one that has this name now.
-    RequestMismatch,
-    /// Nobody decides on his own request.
-    SelfApprovalNotAllowed,
-    /// The decider is no approver.
-    NotAnApprover,
-    /// The decider is neither approver nor revoker.
-    NotARevoker,
-    /// Only the requester can give access back.
-    NotTheRequester,
-    /// He has approved already.
-    AlreadyApproved,
-    /// An earlier stage is not complete.
-    StageNotOpen,
-    /// The request is decided, or the decision would change nothing.
-    RequestCompleted,
-    /// The request has more decisions than can be of use.
-    TooManyDecisions,
-    /// The request cannot be approved as it stands.
-    RequestNotReady,
-    /// The request is not what the approver saw.
-    DigestStale,
-    /// The policy asks for a comment.
-    CommentMissing,
-    /// The decider is no reviewer.
-    NotAReviewer,
-    /// There is no emergency to be reviewed.
-    NoReviewPending,
+    "Decisions" in decisions {
+        /// The request does not exist.
+        RequestNotFound,
+        /// A newer request has the name that the decision refers to.
+        RequestMismatch,
+        /// The requester cannot decide on their own request.
+        SelfApprovalNotAllowed,
+        /// The user is not among the approvers.
+        NotAnApprover,
+        /// The user is neither an approver nor a revoker.
+        NotARevoker,
+        /// Only the requester can deactivate.
+        NotTheRequester,
+        /// The approver has already approved the request.
+        AlreadyApproved,
+        /// The stage of the approver is not open.
+        StageNotOpen,
+        /// The request is decided, or the decision would have no effect.
+        RequestCompleted,
+        /// The request has as many decisions as are allowed.
+        TooManyDecisions,
+        /// The request cannot be approved as it stands.
+        RequestNotReady,
+        /// The request is no longer what the approver saw.
+        DigestStale,
+        /// The policy requires a comment.
+        CommentMissing,
+        /// The user is not among the reviewers.
+        NotAReviewer,
+        /// There is no emergency to review.
+        NoReviewPending,
+    }
 
-    // What ends a grant.
-    /// The eligibility was removed.
-    EligibilityRemoved,
-    /// The policy was removed.
-    PolicyRemoved,
-    /// The role was removed.
-    RoleRemoved,
-    /// The eligibility names another role now.
-    RoleNotCovered,
-    /// Eligibility or policy no longer allow a grant that long.
-    DurationNoLongerAllowed,
-    /// The rules of the role changed while it was active.
-    RoleChanged,
-    /// The activation that it prolongs, or is prolonged by, ended before its time.
-    ExtendedRequestEnded,
-    /// Somebody removed the binding.
-    BindingRemoved,
-    /// Somebody changed the binding.
-    BindingModified,
+    "What ends a grant early" in endings {
+        /// The eligibility was deleted.
+        EligibilityRemoved,
+        /// The policy was deleted.
+        PolicyRemoved,
+        /// The role was deleted.
+        RoleRemoved,
+        /// The eligibility is for another role now.
+        RoleNotCovered,
+        /// The eligibility or the policy no longer allows a grant that long.
+        DurationNoLongerAllowed,
+        /// The rules of the role changed during the grant.
+        RoleChanged,
+        /// The request that it extends, or its extension, ended early.
+        ExtendedRequestEnded,
+        /// The RoleBinding was deleted, but not by the operator.
+        BindingRemoved,
+        /// The RoleBinding was changed, but not by the operator.
+        BindingModified,
+    }
 
-    // What fails.
-    /// A binding of that name exists already and is another one.
-    BindingConflict,
-    /// The API server refused the binding.
-    BindingRefused,
+    "Failures" in failures {
+        /// Another RoleBinding has the name of the grant.
+        BindingConflict,
+        /// The API server refused the RoleBinding.
+        BindingRefused,
+    }
 
-    // Eligibilities and policies.
-    /// It can be used.
-    Valid,
-    /// The policy asks for an `endTime`.
-    EndRequired,
-    /// It lasts longer than the policy allows.
-    EligibilityTooLong,
-    /// Longer than the chart's `maxGrant`.
-    AboveMaxGrant,
-    /// A name that belongs to Kubernetes itself.
-    SystemNameNotAllowed,
-    /// A stage asks for more people than it lists.
-    QuorumImpossible,
-    /// The policy asks why these people are eligible.
-    ReasonRequired,
-    /// The author may not bind the role himself.
-    AuthorLacksBind,
-    /// Every key in which the policy looks for evidence has been seen.
-    EvidenceObserved,
-    /// A key in which the policy looks for evidence was never seen on any request.
-    EvidenceNotObserved,
+    "Eligibilities and policies" in configuration {
+        /// The object can be used.
+        Valid,
+        /// The policy requires an `endTime`.
+        EndRequired,
+        /// The eligibility lasts longer than the policy allows.
+        EligibilityTooLong,
+        /// The value is above the chart's `maxGrant`.
+        AboveMaxGrant,
+        /// The name belongs to Kubernetes itself.
+        SystemNameNotAllowed,
+        /// A stage requires more approvers than it lists.
+        QuorumImpossible,
+        /// The policy requires a justification of the eligibility.
+        ReasonRequired,
+        /// The author may not bind the role.
+        AuthorLacksBind,
+        /// Requests have carried every key of evidence that the policy requires.
+        EvidenceObserved,
+        /// No request has carried a key of evidence that the policy requires.
+        EvidenceNotObserved,
+    }
+}
+
+impl Reason {
+    /// The page of `docs/refusals` about it, in Markdown: what it means, when it happens, examples, what to do.
+    #[must_use]
+    pub fn page(self) -> String {
+        reasons::page(self)
+    }
 }
 
 impl std::fmt::Display for Reason {

@@ -1,8 +1,8 @@
-//! Every reason has its page in `docs/refusals`, in one form, and the index lists it.
+//! The pages of `docs/refusals` and their index are rendered from `src/api/reasons`, and quote what is printed.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use api::Reason;
+use api::{Reason, reasons};
 
 use crate::files::{page, pages, root};
 
@@ -11,15 +11,13 @@ const FOLDER: &str = "docs/refusals";
 const OTHERS: [&str; 2] = ["README", "as-printed"];
 /// The form of a page, in this order.
 const HEADINGS: [&str; 4] = ["## When it happens", "## Example", "## What you can do", "## What an admin can do"];
-/// Says that the example is still to come.
-const TO_COME: &str = "<!-- example -->";
-const LINES: std::ops::RangeInclusive<usize> = 15..=40;
+const LINES: std::ops::RangeInclusive<usize> = 15..=45;
 
 fn text_of(name: &str) -> Option<String> {
     std::fs::read_to_string(root().join(FOLDER).join(format!("{name}.md"))).ok()
 }
 
-/// Fails with everything that is wrong, a line each, so that whoever adds three reasons is told of all three.
+/// Fails with all faults, one line each.
 fn none(faults: &[String], what_to_do: &str) {
     let mut text = String::new();
     for fault in faults {
@@ -28,64 +26,65 @@ fn none(faults: &[String], what_to_do: &str) {
     assert!(faults.is_empty(), "{} faults in {FOLDER}:{text}\n{what_to_do}", faults.len());
 }
 
+/// With `BLESS=1` in the environment the files are written.
 #[test]
-fn every_reason_has_its_page() {
-    let missing: Vec<_> =
-        Reason::ALL.iter().filter(|reason| text_of(reason.as_str()).is_none()).map(|r| format!("{r}.md is missing")).collect();
-    none(&missing, "write them in the form of DurationTooLong.md and list them in README.md");
+fn the_pages_are_what_is_rendered_from_the_reasons() {
+    let mut rendered: Vec<(&str, String)> = Reason::ALL.iter().map(|reason| (reason.as_str(), reason.page())).collect();
+    rendered.push(("README", reasons::index()));
+    if std::env::var_os("BLESS").is_some() {
+        for (name, text) in &rendered {
+            std::fs::write(root().join(FOLDER).join(format!("{name}.md")), text).unwrap();
+        }
+    }
+    let differ: Vec<String> = rendered
+        .iter()
+        .filter(|(name, text)| text_of(name).as_ref() != Some(text))
+        .map(|(name, _)| format!("{name}.md differs from src/api/reasons"))
+        .collect();
+    none(&differ, "edit src/api/reasons, not the pages; `make refusal-pages` writes them");
 }
 
 #[test]
-fn every_page_has_the_form_and_is_short() {
+fn every_page_has_every_part_and_is_short() {
     let mut faults = Vec::new();
     for reason in Reason::ALL {
-        let Some(text) = text_of(reason.as_str()) else { continue };
-        if text.lines().next() != Some(&format!("# {reason}")) {
-            faults.push(format!("{reason}.md does not begin with `# {reason}`"));
-        }
-        let found: Vec<&str> = text.lines().filter(|line| line.starts_with("## ")).collect();
-        if found != HEADINGS {
+        let text = reason.page();
+        let parts: Vec<&str> = text.split("\n## ").collect();
+        let found: Vec<String> = parts.iter().skip(1).filter_map(|part| part.lines().next()).map(|title| format!("## {title}")).collect();
+        if text.lines().next() != Some(&format!("# {reason}")) || found != HEADINGS {
             faults.push(format!("{reason}.md has the headings {found:?} instead of {HEADINGS:?}"));
         }
-        let example = text.split(HEADINGS[1]).nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
-        if !example.contains(TO_COME) && !example.contains(reason.as_str()) {
+        if parts.iter().any(|part| part.lines().skip(1).all(|line| line.trim().is_empty())) {
+            faults.push(format!("{reason}.md has an empty part"));
+        }
+        if !parts.get(2).is_some_and(|example| example.contains(reason.as_str())) {
             faults.push(format!("the example in {reason}.md does not show the word {reason}"));
         }
         let lines = text.lines().count();
         if !LINES.contains(&lines) {
             faults.push(format!("{reason}.md has {lines} lines instead of {LINES:?}"));
         }
+        let summary = reason.summary();
+        if summary.len() < 5 || summary.contains(['|', '\n']) {
+            faults.push(format!("the comment of {reason} in src/api/reason.rs is no line for the index: {summary}"));
+        }
     }
-    none(&faults, "see DurationTooLong.md");
+    none(&faults, "see DurationTooLong in src/api/reasons/fields.rs");
 }
 
 #[test]
-fn no_page_is_about_a_reason_that_there_is_not() {
+fn every_reason_is_in_one_group() {
+    let grouped: Vec<Reason> = Reason::GROUPS.iter().flat_map(|(_, reasons)| reasons.iter().copied()).collect();
+    assert_eq!(grouped, Reason::ALL);
+}
+
+#[test]
+fn every_page_is_about_a_reason() {
     let known: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).chain(OTHERS).collect();
     let names =
         pages(FOLDER).into_iter().map(|page| page.path.trim_start_matches(FOLDER).trim_matches('/').trim_end_matches(".md").to_owned());
     let strange: Vec<_> = names.filter(|name| !known.contains(name.as_str())).map(|name| format!("{name}.md is about no reason")).collect();
-    none(&strange, "src/api/reason.rs has every reason; the words are stable, so a page goes only with one that was never released");
-}
-
-#[test]
-fn the_index_lists_every_reason_once() {
-    let index = text_of("README").expect("the index");
-    let listed = |reason: &&Reason| {
-        let row = format!("| [{reason}]({reason}.md) | ");
-        index.lines().filter(|line| line.strip_prefix(&row).is_some_and(|rest| rest.trim_end_matches(['|', ' ']).len() > 5)).count()
-    };
-    let faults: Vec<_> = Reason::ALL
-        .iter()
-        .map(|reason| (reason, listed(&reason)))
-        .filter(|(_, count)| *count != 1)
-        .map(|(reason, count)| {
-            format!("README.md lists {reason} {count} times instead of once, as `| [{reason}]({reason}.md) | what it means |`")
-        })
-        .collect();
-    none(&faults, "add or remove the row");
-    let rows = index.lines().filter(|line| line.starts_with("| [")).count();
-    assert_eq!(rows, Reason::ALL.len(), "README.md has rows about no reason");
+    none(&strange, "delete the page; a reason that was released stays");
 }
 
 #[test]
@@ -97,8 +96,7 @@ fn examples_are_what_is_printed() {
         let said = format!("request: {reason}: ");
         let sentences: Vec<&str> = printed.lines().filter_map(|line| line.find(&said).map(|at| &line[at + "request: ".len()..])).collect();
         let Some(first) = sentences.first() else { continue };
-        let Some(text) = text_of(reason.as_str()) else { continue };
-        if !text.lines().any(|line| sentences.iter().any(|sentence| matches(line, sentence))) {
+        if !reason.page().lines().any(|line| sentences.iter().any(|sentence| matches(line, sentence))) {
             faults.push(format!("{reason}.md quotes none of its refusals in as-printed.md, such as `{first}`"));
         }
     }

@@ -16,8 +16,6 @@ use crate::{
 };
 use api::Reason;
 
-/// The index of the pages, with a line for each reason.
-const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/refusals/README.md"));
 /// The maximum width of a line.
 const WIDEST: usize = 100;
 /// The maximum number of suggestions.
@@ -44,9 +42,7 @@ pub fn hint(reason: Reason) -> String {
 /// The meaning of a reason, in one line.
 #[must_use]
 pub fn meaning(reason: Reason) -> String {
-    let row = format!("| [{reason}]({reason}.md) |");
-    let found = INDEX.lines().find_map(|line| line.strip_prefix(row.as_str()));
-    plain(found.unwrap_or_default().trim_matches(['|', ' ']))
+    plain(reason.summary())
 }
 
 /// Explains one reason, or lists all.
@@ -115,7 +111,7 @@ enum Block {
     Code(Vec<String>),
 }
 
-/// Parses a page of `docs/refusals`, which has only headings, paragraphs, links and code blocks of Markdown.
+/// Parses a page of `docs/refusals`, which has only headings, paragraphs, lists, links and code blocks of Markdown.
 fn sections(page: &str) -> Vec<Section> {
     let mut all = vec![Section::default()];
     let (mut paragraph, mut code): (Vec<&str>, Option<Vec<String>>) = (Vec::new(), None);
@@ -130,10 +126,14 @@ fn sections(page: &str) -> Vec<Section> {
             lines.push(line.to_owned());
         } else if let Some(title) = line.strip_prefix("## ") {
             all.push(Section { title: plain(title), blocks: Vec::new() });
-        } else if !line.trim().is_empty() && !line.starts_with("<!--") {
-            paragraph.push(line.trim());
-        } else if !paragraph.is_empty() {
-            section.blocks.push(Block::Text(plain(&std::mem::take(&mut paragraph).join(" "))));
+        } else {
+            // An item of a list is a paragraph of its own.
+            if !paragraph.is_empty() && (line.trim().is_empty() || line.starts_with("- ")) {
+                section.blocks.push(Block::Text(plain(&std::mem::take(&mut paragraph).join(" "))));
+            }
+            if !line.trim().is_empty() {
+                paragraph.push(line.trim());
+            }
         }
     }
     all
@@ -163,7 +163,7 @@ fn plain(text: &str) -> String {
 fn print(reason: Reason, screen: &Screen) {
     let to = screen.width().map_or(WIDEST, |width| width.min(WIDEST));
     screen.data(&screen.on_stdout(reason.as_str(), Paint::Strong));
-    for section in sections(reason.page()) {
+    for section in sections(&reason.page()) {
         let indent = if section.title.is_empty() { "" } else { "  " };
         if !section.title.is_empty() {
             screen.data(&format!("\n{}", screen.on_stdout(&section.title, Paint::Strong)));
@@ -207,7 +207,7 @@ fn data(reason: Reason) -> serde_json::Value {
         };
         section.blocks.iter().map(block).collect::<Vec<_>>().join("\n\n")
     };
-    let sections: Vec<_> = sections(reason.page()).iter().map(|part| json!({"title": part.title, "text": text(part)})).collect();
+    let sections: Vec<_> = sections(&reason.page()).iter().map(|part| json!({"title": part.title, "text": text(part)})).collect();
     json!({"reason": reason, "meaning": meaning(reason), "sections": sections})
 }
 
@@ -219,7 +219,7 @@ mod tests {
     fn f24_every_reason_is_explained_with_what_to_do() {
         for reason in Reason::ALL {
             assert!(!meaning(*reason).is_empty() && !meaning(*reason).contains(['[', '`']), "{reason}: {}", meaning(*reason));
-            let sections = sections(reason.page());
+            let sections = sections(&reason.page());
             assert!(sections.len() >= 4, "{reason}: {sections:?}");
             for section in &sections {
                 assert!(!section.blocks.is_empty(), "{reason}: nothing below '{}'", section.title);
@@ -238,7 +238,7 @@ mod tests {
         }
         for (text, suggestion) in [
             ("DuratoinTooLong", "'DurationTooLong'"),
-            ("OwnRequset", "'SelfApprovalNotAllowed'"),
+            ("SelfAproval", "'SelfApprovalNotAllowed'"),
             ("Duration", "'DurationTooShort'"),
             ("Duraton", "'DurationTooLong'"),
         ] {

@@ -27,7 +27,8 @@ async fn completed(fixture: &Fixture, namespace: &str, request: &str) -> Outcome
 pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let delete = async |name: &str| fixture.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
-    let status = async |state: &str| fixture.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
+    let status =
+        async |state: &str| fixture.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
     fixture.request("dev", &namespace, "asked").await?;
     let said = "the operator may delete completed requests only, and asked is not completed";
     refused("a request that nobody has looked at", delete("asked").await, "requests", said)?;

@@ -62,9 +62,15 @@ pub async fn t1_decision_names_its_request_and_its_creator(fixture: &Fixture) ->
         (with(approve(), "/spec/requestRef/uid", Value::Null), "lacks the request's uid and requester"),
         (with(approve(), "/spec/requestRef/requester", Value::Null), "lacks the request's uid and requester"),
         (with(approve(), owners, json!([])), "must have its request as the only owner"),
-        (with(approve(), owners, json!([with(owner.clone(), "/kind", json!("RoleEligibility"))])), "must have its request as the only owner"),
+        (
+            with(approve(), owners, json!([with(owner.clone(), "/kind", json!("RoleEligibility"))])),
+            "must have its request as the only owner",
+        ),
         (with(approve(), owners, json!([with(owner.clone(), "/uid", json!("other"))])), "must have its request as the only owner"),
-        (with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])), "must have its request as the only owner"),
+        (
+            with(approve(), owners, json!([with(owner.clone(), "/blockOwnerDeletion", json!(true))])),
+            "must have its request as the only owner",
+        ),
         (
             with(approve(), owners, json!([owner, {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}])),
             "2 owners (at most 1)",

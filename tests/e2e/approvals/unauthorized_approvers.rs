@@ -44,7 +44,10 @@ async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcom
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
-    refused(scene.create("dev", &approve).await?, &["you cannot approve your own request; ask one of the approvers in its status.awaiting"])?;
+    refused(
+        scene.create("dev", &approve).await?,
+        &["you cannot approve your own request; ask one of the approvers in its status.awaiting"],
+    )?;
     let own = |name: &str| format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
     // The same account under another name, and other spellings of the same name; all of them in the approvers' group.
     for (name, uid) in [("dev-at-home", "u-dev"), ("DEV", ""), ("\u{ff44}\u{ff45}\u{ff56}", "u-other")] {

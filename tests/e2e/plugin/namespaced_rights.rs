@@ -110,7 +110,11 @@ async fn f22_plugin_lists_where_a_requester_is_bound(env: Arc<Env>) -> Outcome {
         let said = bound.run(dev, args).await?;
         ensure!(said.stderr.is_empty() && !said.stdout.is_empty(), "{args:?}: {}{}", said.stdout, said.stderr);
     }
-    ended(bound.run(dev, &["check", "-n", &free]).await?, 0, &["you may create requests and decisions", "list requests in your namespaces only"])?;
+    ended(
+        bound.run(dev, &["check", "-n", &free]).await?,
+        0,
+        &["you may create requests and decisions", "list requests in your namespaces only"],
+    )?;
 
     let mut watching = Running::start(scene, ADMIN, &["status", "--watch", "-A", "--as", dev])?;
     watching.until("second").await?;

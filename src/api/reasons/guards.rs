@@ -1,0 +1,71 @@
+//! Reasons about the admission guards.
+
+use super::{Example::Console, Explanation, STATUS_OF_REQUEST};
+
+pub const GuardsNotVerified: Explanation = Explanation {
+    meaning: "New grants are paused, because the operator cannot verify an admission guard: one of its policies or webhooks is \
+              missing, was changed, or does not refuse what it must. **Active grants are not affected and still expire on \
+              schedule.** Requests and approvals that are created during this time do not count. Create them again afterwards.",
+    when: "On pending requests. They continue when the guards are verified again. After an installation or upgrade, this is normal \
+           for some seconds.",
+    examples: &[Console(
+        STATUS_OF_REQUEST,
+        &[
+            "GuardsNotVerified: nothing is granted at present, since the guards of jit-rbac are not proven to be in force: ValidatingAdmissionPolicyBinding jit-rbac-requests is missing. An admin restores it: run 'helm upgrade' with the values of the release. Running grants end meanwhile; what is asked for or approved meanwhile must be asked for again",
+        ],
+    )],
+    requester: "Wait. If the reason stays for some minutes, tell an admin.",
+    admin: "The message and the operator's log name the guard and the command that restores it; see \
+            [restore a guard](../guards.md#restore-a-guard). Then find out who changed it. A change needs `administer` on \
+            `guards.jitrbac.dev`, or permission to write admission policies. Objects that were written meanwhile have the reason \
+            [WrittenUnguarded](WrittenUnguarded.md).",
+};
+
+pub const GuardsVerified: Explanation = Explanation {
+    meaning: "All admission guards are verified again after one of them had changed. New grants continue.",
+    when: "In an Event on the operator's Lease. Pending requests are decided again at once.",
+    examples: &[Console(
+        "kubectl get events -n jit-system --field-selector reason=GuardsVerified",
+        &[
+            "LAST SEEN   TYPE     REASON         OBJECT                      MESSAGE",
+            "5s          Normal   GuardsVerified   lease/jit-rbac-controller   all guards are proven to be in force: grants go on",
+        ],
+    )],
+    requester: "Create requests and approvals of that time again: see [WrittenUnguarded](WrittenUnguarded.md).",
+    admin: "If you upgraded the release, nothing. Otherwise find out what changed: the previous Event, \
+            [GuardsNotVerified](GuardsNotVerified.md), and the log name the guard. \
+            [guards.md](../guards.md#what-was-written-meanwhile) describes how to lift the quarantine of eligibilities and policies.",
+};
+
+pub const ClockSkewed: Explanation = Explanation {
+    meaning: "New grants are paused, because the operator's clock and the API server's clock differ by more than 10 seconds. Active \
+              grants are not affected: if the clocks differ by more than 2 seconds, the operator corrects its clock by the time in \
+              the API server's answers, so grants end neither early nor late.",
+    when: "On pending requests. They continue when the clocks agree again.",
+    examples: &[Console(
+        STATUS_OF_REQUEST,
+        &[
+            "ClockSkewed: nothing is granted at present, since the operator's clock says 2026-11-25T13:00:00Z and the API server's 2026-11-25T12:00:00Z: they may differ by 10 seconds at most. Set the clocks of the nodes right, by NTP; running grants end meanwhile",
+        ],
+    )],
+    requester: "Wait. If the reason stays for some minutes, tell an admin.",
+    admin: "Check the time service (NTP) of the node on which the operator runs, and of the API server's hosts. Or move the pod to \
+            another node.",
+};
+
+pub const WrittenUnguarded: Explanation = Explanation {
+    meaning: "The object was written while an admission guard was missing or changed, so it may be forged. It is never used, even \
+              after the guards are restored. To use it, write it again.",
+    when: "On a request that was created in that time: it ends as Denied. On the conditions `Ready` and `Usable` of an eligibility \
+           or policy that was written in that time: requests under it stay Pending. An `Approve` of that time does not count.",
+    examples: &[Console(
+        STATUS_OF_REQUEST,
+        &[
+            "WrittenUnguarded: the request was made at 2026-11-22T20:03:33Z, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
+        ],
+    )],
+    requester: "Create the request again, under a new name, or approve again. `kubectl jit activate -` repeats your last request.",
+    admin: "Review eligibilities and policies with this reason before you write them again: they may have been changed without \
+            authorization. `kubectl get rel,apol` lists them. A change of a label is not enough. Change the spec, for example its \
+            `description`.",
+};

@@ -1,0 +1,170 @@
+//! The source of the pages of `docs/refusals`, one file per group of reasons, and the code that renders them. After a change,
+//! `make refusal-pages` writes the pages.
+
+// A constant has the name of its reason, so that the compiler finds a reason without an explanation, and an explanation without a reason.
+#![allow(non_upper_case_globals, reason = "named like the variants of `Reason`")]
+
+pub(crate) mod configuration;
+pub(crate) mod decisions;
+pub(crate) mod eligibility;
+pub(crate) mod endings;
+pub(crate) mod evidence;
+pub(crate) mod failures;
+pub(crate) mod fields;
+pub(crate) mod guards;
+pub(crate) mod limits;
+pub(crate) mod requester;
+pub(crate) mod state;
+
+use crate::Reason;
+
+/// The text of the index before its tables, in Markdown.
+const INTRODUCTION: &str = include_str!("index.md");
+/// Most columns of a line of prose.
+const WIDTH: usize = 120;
+
+const APPLY_ELIGIBILITY: &str = "kubectl apply -f eligibility.yaml";
+const APPLY_POLICY: &str = "kubectl apply -f policy.yaml";
+const APPLY_REQUEST: &str = "kubectl apply -f request.yaml";
+const CREATE_DECISION: &str = "kubectl create -f decision.yaml";
+const STATUS_OF_REQUEST: &str =
+    r#"kubectl get rar inc-4711 -n payments -o jsonpath='{.status.reason}: {.status.conditions[?(@.type=="Active")].message}'"#;
+
+/// The parts of a page, in Markdown. A paragraph is one line, and links are relative to `docs/refusals`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Explanation {
+    /// What the reason means.
+    pub meaning: &'static str,
+    /// When it happens, and on which objects.
+    pub when: &'static str,
+    /// What is printed.
+    pub examples: &'static [Example],
+    /// What the user can do who receives it.
+    pub requester: &'static str,
+    /// What an admin can do.
+    pub admin: &'static str,
+}
+
+/// A part of the examples.
+#[derive(Debug)]
+pub(crate) enum Example {
+    /// Prose between two commands.
+    Text(&'static str),
+    /// A command and the messages that it can print. Of kubectl's answer only the part from the reason on is shown.
+    Console(&'static str, &'static [&'static str]),
+}
+
+/// The page about a reason, as it is stored in `docs/refusals`.
+pub(crate) fn page(reason: Reason) -> String {
+    let Explanation { meaning, when, examples, requester, admin } = reason.explanation();
+    let examples: Vec<String> = examples.iter().map(Example::markdown).collect();
+    let sections = [
+        ("When it happens", wrapped(when)),
+        ("Example", examples.join("\n")),
+        ("What you can do", wrapped(requester)),
+        ("What an admin can do", wrapped(admin)),
+    ];
+    let mut page = format!("# {reason}\n\n{}", wrapped(meaning));
+    for (title, text) in sections {
+        page.extend(["\n## ", title, "\n\n", &text]);
+    }
+    page
+}
+
+/// The index of all pages, `README.md` in `docs/refusals`.
+#[must_use]
+pub fn index() -> String {
+    let mut index = INTRODUCTION.to_owned();
+    for (title, reasons) in Reason::GROUPS {
+        index.extend(["\n## ", title, "\n\n| reason | what it means |\n|---|---|\n"]);
+        for reason in *reasons {
+            let name = reason.as_str();
+            index.extend(["| [", name, "](", name, ".md) | ", reason.summary(), " |\n"]);
+        }
+    }
+    index
+}
+
+impl Example {
+    fn markdown(&self) -> String {
+        match self {
+            Self::Text(text) => wrapped(text),
+            Self::Console(command, messages) => format!("```console\n$ {command}\n{}\n```\n", messages.join("\n\n")),
+        }
+    }
+}
+
+/// Prose in lines of limited width. Blocks of code stay as they are.
+fn wrapped(text: &str) -> String {
+    let (mut wrapped, mut code) = (String::new(), false);
+    for line in text.lines() {
+        let fence = line.starts_with("```");
+        if code || fence {
+            wrapped.push_str(line);
+        } else {
+            push_wrapped(line, &mut wrapped);
+        }
+        wrapped.push('\n');
+        code ^= fence;
+    }
+    wrapped
+}
+
+fn push_wrapped(paragraph: &str, wrapped: &mut String) {
+    let indent = if paragraph.starts_with("- ") { "  " } else { "" };
+    let mut column = 0;
+    for word in words(paragraph) {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            wrapped.extend(["\n", indent]);
+            column = indent.len();
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+}
+
+/// The words of a paragraph. Code and the text of a link count as one word, since programs look for them within a line.
+fn words(paragraph: &str) -> impl Iterator<Item = &str> {
+    let (mut code, mut link) = (false, false);
+    paragraph.split(move |character| {
+        match character {
+            '`' => code = !code,
+            '[' if !code => link = true,
+            ']' if !code => link = false,
+            _ => {}
+        }
+        character == ' ' && !code && !link
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_is_wrapped_between_words_and_code_is_not() {
+        let long = "word ".repeat(40);
+        let text = format!("- {long}`a b c` [a link](b.md)\n\n```console\n{long}\n```");
+        let wrapped = wrapped(&text);
+        let prose: Vec<&str> = wrapped.lines().take_while(|line| !line.is_empty()).collect();
+        assert!(prose.len() == 2 && prose.iter().all(|line| line.len() <= WIDTH), "{wrapped}");
+        assert!(prose.iter().skip(1).all(|line| line.starts_with("  word")), "{wrapped}");
+        assert!(wrapped.contains(&format!("\n```console\n{long}\n```\n")), "{wrapped}");
+        assert_eq!(words("see `a b`, [c d](e.md) f").collect::<Vec<_>>(), ["see", "`a b`,", "[c d](e.md)", "f"]);
+    }
+
+    #[test]
+    fn every_part_of_every_page_says_something() {
+        for reason in Reason::ALL {
+            let Explanation { meaning, when, examples, requester, admin } = reason.explanation();
+            for text in [reason.summary(), meaning, when, requester, admin] {
+                assert!(!text.trim().is_empty() && text.trim() == text, "{reason}: {text:?}");
+            }
+            assert!(!examples.is_empty(), "{reason}");
+        }
+    }
+}
