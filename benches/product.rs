@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Failure,
+    baseline::{WORKERS, a_second, spread},
+    cluster_fixture::Ground,
     common::{AtOnce, OURS},
     figures::{Spread, ms, pace},
     places::Place,

@@ -14,8 +14,8 @@ use kube::core::{DeserializeGuard, object::HasSpec};
 use crate::{
     BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
     author::Question,
+    author_check::AuthorCheck,
     binding::BindingSubject,
-    checked::AuthorCheck,
     role::{Rule, Rules},
 };
 use api::{

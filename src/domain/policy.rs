@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{emergency, evidence, facts::Object, pattern, refusal::Refusal, settings::Settings, windows};
+use super::{emergency, evidence, facts::Object, instant::stamp, pattern, refusal::Refusal, settings::Settings, windows};
 use api::{
     ApprovalPolicySpec, Duration, People, Reason, RoleEligibilitySpec,
     identity::SERVICE_ACCOUNT_PREFIX,

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Lookup, Record, Snapshot,
-    digest::{Digest, hex},
-    role::Rules,
-};
+use domain::{Lookup, Record, Snapshot, canonical::hex, digest::Digest, role::Rules};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};

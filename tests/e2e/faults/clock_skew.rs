@@ -16,7 +16,7 @@ use jit_rbac::{
         metrics::Metrics,
     },
 };
-use kube_io::{clock_skew::Clock, connect::AskAgain};
+use kube_io::{clock::Clock, connect::AskAgain};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
