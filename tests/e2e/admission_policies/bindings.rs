@@ -1,4 +1,4 @@
-//! Managed RoleBindings: only the operator writes them, and only with a deadline.
+//! Managed `RoleBinding`s: only the operator writes them, and only with a deadline.
 
 use std::time::Duration;
 
