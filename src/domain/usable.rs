@@ -59,8 +59,11 @@ pub struct Failed {
     pub refusal: Refusal,
 }
 
+/// Returns why a check fails; none where it passes.
+type Run = fn(&Input<'_>) -> Option<Refusal>;
+
 /// The checks, in the order in which they are reported.
-const CHECKS: [(Check, fn(&Input<'_>) -> Option<Refusal>); 8] = [
+const CHECKS: [(Check, Run); 8] = [
     (Check::Written, written),
     (Check::PolicyFound, policy_found),
     (Check::PolicyWritten, policy_written),

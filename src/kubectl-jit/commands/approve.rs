@@ -316,7 +316,7 @@ mod tests {
         // The role was changed: the one status has the new rules, the other still the old ones.
         let changed = eligibility(&cluster_role("h2", &["get pods", "* *"]));
         let problem = rules(&asked, Some(&changed)).unwrap_err().to_string();
-        assert!(problem.contains("ClusterRole 'edit' have just changed") && problem.contains("look again"), "{problem}");
+        assert!(problem.contains("ClusterRole 'edit' have just changed") && problem.contains("retry in a moment"), "{problem}");
 
         let of_a_role = request(&json!({"kind": "Role", "name": "debug", "rulesHash": "h3", "rules": ["get pods/log"]}));
         assert_eq!(rules(&of_a_role, Some(&changed)).unwrap().unwrap().rules, ["get pods/log"]);

@@ -238,7 +238,7 @@ mod tests {
         }
         for (text, suggestion) in [
             ("DuratoinTooLong", "'DurationTooLong'"),
-            ("SelfAproval", "'SelfApprovalNotAllowed'"),
+            ("SelfAprovalNotAllowed", "'SelfApprovalNotAllowed'"),
             ("Duration", "'DurationTooShort'"),
             ("Duraton", "'DurationTooLong'"),
         ] {
