@@ -55,7 +55,7 @@ pub async fn t11_system_names_are_never_eligible_and_never_approve(fixture: &Fix
     }
     let check = async || {
         for (kind, named) in system {
-            let said = format!("cannot be eligible: {named}.");
+            let said = format!("cannot be eligible: {named};");
             refused(named, fixture.create(ADMIN, &naming(kind, named)).await, "eligibilities", &said)?;
         }
         Ok(())
@@ -72,7 +72,7 @@ pub async fn t11_system_names_are_never_eligible_and_never_approve(fixture: &Fix
     ] {
         let mut object = approval_policy(ADMIN, "t11-system");
         object["spec"] = spec;
-        let said = format!("cannot approve, revoke or review: {named}.");
+        let said = format!("cannot approve, revoke or review: {named};");
         refused(named, fixture.create(ADMIN, &object).await, "approval-policies", &said)?;
     }
     let mut object = approval_policy(ADMIN, "t11-account");

@@ -44,7 +44,7 @@ pub async fn t1_user_in_a_thousand_groups_is_admitted(fixture: &Fixture) -> Outc
     let of = |name: &str, groups: &[String]| with(request("crowd", &namespace, name), "/spec/requester/groups", json!(groups));
     passes("a stamp with 128 of 1001 groups", fixture.create("crowd", &of("crowd", &groups)).await)?;
     "leads".clone_into(&mut groups[0]);
-    refused("one of them forged", fixture.create("crowd", &of("forged", &groups)).await, "requests", "not in: leads.")
+    refused("one of them forged", fixture.create("crowd", &of("forged", &groups)).await, "requests", "not a member of: leads;")
 }
 
 pub async fn t1_decision_names_its_request_and_its_creator(fixture: &Fixture) -> Outcome {

@@ -112,7 +112,7 @@ async fn plugin_wait_reports_requests_that_ended_unused(env: Arc<Env>) -> Outcom
     let (scene, own, lead) = offers(&env, "over").await?;
     let taken_back = asked(&scene, &lead).await?;
     ended(scene.jit("dev-2", &["withdraw", &taken_back]).await?, 5, &["NotTheRequester"])?;
-    ended(scene.jit("dev", &["withdraw", &taken_back, "-m", "not needed"]).await?, 0, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["withdraw", &taken_back, "-m", "not needed"]).await?, 0, &["withdrawn"])?;
     ended(scene.jit("dev", &["wait", &taken_back]).await?, 6, &["Withdrawn"])?;
     ended(scene.jit("dev", &["wait", &taken_back, "--for=ended"]).await?, 0, &[])?;
     // Nobody decided in time.

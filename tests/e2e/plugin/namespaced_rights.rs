@@ -118,7 +118,7 @@ async fn f22_plugin_lists_where_a_requester_is_bound(env: Arc<Env>) -> Outcome {
 
     let mut watching = Running::start(scene, ADMIN, &["status", "--watch", "-A", "--as", dev])?;
     watching.until("second").await?;
-    bound.shows(dev, &["deactivate", "--all"], &["Deactivated", "Withdrawn"]).await?;
+    bound.shows(dev, &["deactivate", "--all"], &["deactivated", "withdrawn"]).await?;
     watching.until("you have no active").await?;
     let code = watching.code().await?;
     ensure!(code == Some(0), "it ended with {code:?}");

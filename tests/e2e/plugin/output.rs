@@ -45,7 +45,7 @@ async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Ou
     let stored: Value = serde_json::from_str(&ended(scene.jit("dev", &["get", &long, "-o", "json"]).await?, 0, &[])?)?;
     ensure!(stored["metadata"]["annotations"]["note"] == "a\u{1b}[2Jb\u{202e}c\rd", "the data is another one: {stored}");
     // The longest name goes wherever a name goes.
-    ended(scene.jit("dev", &["deactivate", &long]).await?, 0, &["Deactivated"])?;
+    ended(scene.jit("dev", &["deactivate", &long]).await?, 0, &["deactivated"])?;
     Ok(())
 }
 

@@ -123,7 +123,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
     let first = first["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     scene.until_state(&first, "Active", SOON).await?;
     ended(scene.jit("dev", &["activate", &own]).await?, 5, &["AlreadyRequested", &first])?;
-    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["Deactivated"])?;
+    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["deactivated"])?;
     let name = made(&ended(
         scene.jit("dev", &["activate", &own, "-d", "10m", "--wait", "-o", "name"]).await?,
         0,
@@ -164,11 +164,11 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &[])?;
     let unknown = jit(&["activate", "--profile", "evening"]).await?;
     ensure!(
-        unknown.status.code() == Some(2) && String::from_utf8_lossy(&unknown.stderr).contains("there are morning"),
+        unknown.status.code() == Some(2) && String::from_utf8_lossy(&unknown.stderr).contains("saved profiles: morning"),
         "an unknown set is taken"
     );
     // The last request once more, with its reason and duration.
-    let last = ended(scene.jit("dev", &["activate", "-", "-o", "json", "--wait"]).await?, 0, &["as "])?;
+    let last = ended(scene.jit("dev", &["activate", "-", "-o", "json", "--wait"]).await?, 0, &["repeating "])?;
     let last: Value = serde_json::from_str(&last)?;
     ensure!(last["spec"]["justification"] == "again" && last["spec"]["duration"] == "10m", "{last}");
     ended(scene.jit("dev", &["deactivate"]).await?, 0, &[])?;
@@ -185,7 +185,7 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     let names = said.stdout.lines().filter(|line| line.starts_with("roleactivationrequest")).count();
     ensure!(said.status.code() == Some(4) && names == 2 && text.contains("is active until"), "{text}");
     ensure!(text.matches("created").count() == 2 && text.contains("is not decided after 5s"), "{text}");
-    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &["Withdrawn", "Deactivated"])?;
+    ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &["withdrawn", "deactivated"])?;
     Ok(())
 }
 

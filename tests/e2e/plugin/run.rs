@@ -79,7 +79,7 @@ async fn f42_plugin_interrupted_wait_prints_what_remains(env: Arc<Env>) -> Outco
         code == Some(130) && said.contains(&format!("is still AwaitingApproval; to withdraw it: kubectl jit deactivate {name}")),
         "{code:?}: {said}"
     );
-    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["Withdrawn"])?;
+    ended(scene.jit("dev", &["deactivate"]).await?, 0, &["withdrawn"])?;
     Ok(())
 }
 

@@ -138,7 +138,7 @@ async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Out
     ended(
         scene.jit_anywhere("dev", &["completion", "install", "--directory", &directory]).await?,
         0,
-        &["kubectl_complete-jit is written", "is not on the PATH"],
+        &["wrote ", "kubectl_complete-jit", "is not on the PATH"],
     )?;
     let kubectl = scene.ground.cluster().binaries().kubectl.clone();
     let mut command = scene.ground.cluster().program("dev", plugin())?;

@@ -28,6 +28,10 @@ proptest! {
             if without.reason == Reason::DeniedByApprover {
                 (without.reason, without.message) = (Reason::RevokedByUser, without.message.replacen("denied", "revoked", 1));
             }
+            // What was there when it was scheduled is removed now, and not missing.
+            if world.snapshot.eligibility.found().is_none() && verdict.reason == Reason::EligibilityRemoved {
+                (without.reason, without.message) = (verdict.reason, verdict.message.clone());
+            }
         }
         if verdict.binding == BindingAction::Create {
             prop_assert_eq!(&verdict, &without, "a grant is decided as if nothing had been reported");
