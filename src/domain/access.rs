@@ -1,4 +1,4 @@
-//! What rules allow, in one form for all ways of writing it, so that a role that was only written differently counts as the same (T17).
+//! The access that rules allow, in one form for every way of writing it. A role that is only written differently counts as the same (T17).
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use super::{
     rule::Rule,
 };
 
-/// Most single permissions that are compared. `cluster-admin` has one, the built-in `admin` about a thousand; a role beyond this is
-/// compared by its rules as they are written, which takes more for a change and never less.
+/// Maximum number of single permissions that are compared. `cluster-admin` has one, the built-in `admin` about a thousand. A larger role is
+/// compared by its rules as written, which can only report more changes, never fewer.
 const MOST: usize = 50_000;
 
-/// One verb on one resource of one group, of one name or of any. `*` stands for all, as in RBAC.
+/// One verb on one resource of one group, with one name or any name. `*` matches all, as in RBAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 struct Permission<'a> {
     group: &'a str,
@@ -22,9 +22,10 @@ struct Permission<'a> {
     name: Option<&'a str>,
 }
 
-/// A hash over what a `RoleBinding` to these rules allows: equal hashes allow the same. None where there is too much to compare.
+/// Returns a hash over what a `RoleBinding` to these rules allows: equal hashes allow the same. Returns `None` if there are too many
+/// permissions.
 ///
-/// URLs that are no resources are left out, since no `RoleBinding` grants them.
+/// Non-resource URLs are left out, since a `RoleBinding` never grants them.
 #[must_use]
 pub fn hash(rules: &[Rule]) -> Option<String> {
     let permissions = permissions(rules)?;
@@ -34,7 +35,7 @@ pub fn hash(rules: &[Rule]) -> Option<String> {
     Some(format!("sha256:{}", hex(&hasher.finalize())))
 }
 
-/// Every permission that no other one contains.
+/// Returns every permission that no other permission contains.
 fn permissions(rules: &[Rule]) -> Option<Vec<Permission<'_>>> {
     let named = |rule: &Rule| rule.resource_names.len().max(1);
     let of = |rule: &Rule| {
@@ -60,9 +61,9 @@ fn permissions(rules: &[Rule]) -> Option<Vec<Permission<'_>>> {
 }
 
 impl Permission<'_> {
-    /// True when another one of `all` allows at least this, as RBAC's own matching has it.
+    /// Returns true if another permission of `all` allows at least this, as RBAC matches it.
     fn is_contained(&self, all: &BTreeSet<Self>) -> bool {
-        // `*/scale` allows the subresource of every resource; `*/*` means nothing of the kind to RBAC.
+        // `*/scale` allows the subresource of every resource. RBAC gives `*/*` no such meaning.
         let sub = self.resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
         let resources = [Some(self.resource), sub.as_deref(), Some("*")];
         [self.group, "*"].into_iter().any(|group| {
@@ -115,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(with(&more) == hash(&edit), same, "{more:?}");
         }
-        // The same, cut another way.
+        // The same access, split differently.
         let apart = [
             rule("list", "apps", "deployments,statefulsets", ""),
             rule("get", "apps", "statefulsets", ""),
@@ -125,12 +126,12 @@ mod tests {
         ];
         assert_eq!(hash(&apart), hash(&edit));
         assert_ne!(hash(&apart[1..]), hash(&edit), "what is less is a change too");
-        // Wildcards contain the rest, and `*/*` is none.
+        // Wildcards contain the rest. `*/*` is not a wildcard.
         let all = rule("*", "*", "*", "");
         assert_eq!(hash(&[&edit[..], std::slice::from_ref(&all)].concat()), hash(std::slice::from_ref(&all)));
         assert_eq!(hash(&[rule("get", "", "*/log", ""), rule("get", "", "pods/log", "")]), hash(&[rule("get", "", "*/log", "")]));
         assert_ne!(hash(&[rule("get", "", "*/*", ""), rule("get", "", "pods/log", "")]), hash(&[rule("get", "", "*/*", "")]));
-        // An empty list of names is every name, a list with an empty name is not.
+        // An empty list of names allows every name. A list with an empty name does not.
         let empty = Rule { resource_names: vec![String::new()], ..rule("get", "", "pods", "") };
         assert_ne!(hash(&[empty]), hash(&[rule("get", "", "pods", "")]));
     }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// Equal hashes allow the same, asked of RBAC's own matching one question at a time.
+        /// Equal hashes allow the same, by RBAC's own matching of single requests.
         #[test]
         fn f65_equal_hashes_allow_the_same(a in rules(), b in rules()) {
             let allows = |rules: &[Rule], (group, resource, verb, name): (&str, &str, &str, Option<&str>)| {
@@ -160,7 +161,7 @@ mod tests {
             if hash(&a) == hash(&b) {
                 prop_assert_eq!(differ, None);
             }
-            // What is added to itself, in any order, is the same.
+            // Adding rules to themselves, in any order, changes nothing.
             let again: Vec<Rule> = b.iter().chain(&a).chain(&b).cloned().collect();
             let once: Vec<Rule> = a.iter().chain(&b).cloned().collect();
             prop_assert_eq!(hash(&again), hash(&once));

@@ -1,4 +1,4 @@
-//! Whether a requester could act as the `ServiceAccount` that approves what they ask for: then two accounts are one person.
+//! Whether a requester could act as the `ServiceAccount` that approves the request. If so, the two accounts count as one person.
 
 use super::{
     author::Question,
@@ -11,8 +11,8 @@ use api::{
     identity::{PrincipalName, SERVICE_ACCOUNT_PREFIX},
 };
 
-/// The ways to act as a `ServiceAccount` that Kubernetes documents, besides impersonation: by a token, by a Secret that holds one, and by a
-/// Pod that runs as it, which whoever may write Pods, or what starts them, in its namespace can have.
+/// The documented ways to act as a `ServiceAccount`, besides impersonation: by a token, by a Secret that holds one, and by a Pod that runs
+/// as it. Write access to Pods, or to the workloads that create them, in its namespace allows the last one.
 const IN_ITS_NAMESPACE: &[(&str, &str, &[&str])] = &[
     ("", "secrets", &["get", "list", "watch", "create"]),
     ("", "pods", &["create", "update", "patch"]),
@@ -28,8 +28,8 @@ const IN_ITS_NAMESPACE: &[(&str, &str, &[&str])] = &[
     ("batch", "jobs", &["create", "update", "patch"]),
 ];
 
-/// The questions about the requester whose answer must be no, where a `ServiceAccount` decides what takes a second person; none where a
-/// person decides, or where the decision can only take access away.
+/// Returns the access reviews of the requester that must all be denied if a `ServiceAccount` makes a decision that requires a second
+/// person. Returns none if a human decides, or if the decision can only remove access.
 #[must_use]
 pub fn questions<'a>(verb: Verb, decider: &'a Stamp, account: &'a Account) -> Vec<Question<'a>> {
     let (Verb::Approve | Verb::Review, Account::ServiceAccount { namespace, name }) = (verb, account) else { return Vec::new() };
@@ -45,7 +45,7 @@ pub fn questions<'a>(verb: Verb, decider: &'a Stamp, account: &'a Account) -> Ve
     all
 }
 
-/// The refusal of a decision by a `ServiceAccount` that the requester could act as.
+/// Returns the refusal of a decision by a `ServiceAccount` that the requester could act as.
 #[must_use]
 pub fn refusal(requester: &Stamp, request: &str, decider: &Stamp, question: &Question<'_>) -> Refusal {
     let named = if question.name.is_empty() { String::new() } else { format!(" '{}'", question.name) };
@@ -60,7 +60,7 @@ pub fn refusal(requester: &Stamp, request: &str, decider: &Stamp, question: &Que
     )
 }
 
-/// A warning about each `ServiceAccount` that a policy lets decide what takes a second person.
+/// Returns a warning for each `ServiceAccount` that a policy allows to make a decision that requires a second person.
 #[must_use]
 pub fn warnings(policy: &ApprovalPolicySpec) -> Vec<String> {
     let stages = policy.approval.stages.iter().map(|stage| (format!("an approver of stage '{}'", stage.name), &stage.approvers));
@@ -82,7 +82,7 @@ fn is_service_account(user: &PrincipalName) -> bool {
     user.as_str().starts_with(SERVICE_ACCOUNT_PREFIX)
 }
 
-/// The groups of a requester as far as they are known: those in the stamp, and those that Kubernetes itself gives.
+/// Returns the known groups of a requester: those in the stamp, and those that Kubernetes itself adds.
 #[must_use]
 pub fn groups(requester: &Stamp) -> Vec<String> {
     let own = match person::account(requester) {

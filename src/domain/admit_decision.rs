@@ -1,4 +1,4 @@
-//! Whether a decision is accepted at admission. The questions are those of [`super::decide`], asked about the decision as it would be stored.
+//! Whether admission accepts a decision. The checks are those of [`super::decide`], applied to the decision as it would be stored.
 
 use chrono::{DateTime, Utc};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use api::{ActivationDecisionSpec, ApprovalPolicySpec, Duration, People, Reason, Stamp, State, Verb, policy::Party, request::ReviewState};
 
-/// The refusal of a decision that the request alone refuses, whatever else is stored: no look at anything else is needed for it.
+/// Refuses a decision for reasons that follow from the request alone, so that no other object is read for it.
 pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
         return Err(Refusal::new(
@@ -82,9 +82,9 @@ pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
     )
 }
 
-/// The refusal of a decision that may not be made or would have no effect. The counting asks the same questions again.
+/// Refuses a decision that its author may not make or that would have no effect. The controller verifies the same when it counts decisions.
 ///
-/// `decision` is the object as it would be stored, with its stamp; `now` is its own creation time.
+/// `decision` is the object as it would be stored, with its stamp. `now` is its own creation time.
 pub fn review(
     snapshot: &Snapshot,
     decision: &Object<ActivationDecisionSpec>,
@@ -104,7 +104,7 @@ pub fn review(
     }
 }
 
-/// A review is accepted of what was granted in an emergency, from a reviewer, until one is recorded.
+/// Accepts a review of an emergency grant from a reviewer, until one review is recorded.
 fn review_emergency(
     snapshot: &Snapshot,
     decision: &Object<ActivationDecisionSpec>,
@@ -127,7 +127,7 @@ fn review_emergency(
             ),
         ));
     }
-    // One that nobody has recorded for so long does not count, since the guards were not proven when it was made (T42).
+    // A review that is still not recorded after this time does not count, since the guards were not proven when it was made (T42).
     let recent: Vec<_> = snapshot.decisions.iter().filter(|earlier| !bounds::should_be_recorded(earlier, decision)).cloned().collect();
     let review = emergency::review(request, request.record.granted_at, policy, &recent, &settings.identities, decision.created);
     if let Some(done) = review.filter(|review| review.state == ReviewState::Done) {
@@ -139,7 +139,7 @@ fn review_emergency(
     bounds::room(snapshot, decision.spec.decision, who, settings)
 }
 
-/// The refusal of a Deny or a Revoke by somebody who may not, or without the comment that the policy asks for.
+/// Refuses a Deny or a Revoke by a user who may not make it, or without the comment that the policy requires.
 fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
     let Some(policy) = snapshot.policy.found() else {
         return Err(Refusal::new(
@@ -205,8 +205,8 @@ fn approve(
     settings: &Settings,
 ) -> Result<(), Refusal> {
     let request = &snapshot.request;
-    // An approval that nobody has recorded for so long does not count, since the guards were not proven when it was given (T42). Admission
-    // cannot know that, so it lets the approval be given again.
+    // An approval that is still not recorded after this time does not count, since the guards were not proven when it was given (T42).
+    // Admission cannot verify that, so it accepts the approval again.
     let does_not_count = |counted: &Counted| {
         decision.created.signed_duration_since(counted.at) > bounds::RECORDED_WITHIN
             && !request.record.approvers.contains(&counted.approver.username)
@@ -217,7 +217,7 @@ fn approve(
         return enough_by_count(snapshot, decision, who, verdict);
     }
     if verdict.state.is_terminal() || granted {
-        // Where nobody has recorded it yet, the object does not say why.
+        // Until the approval is recorded, the object does not give the reason.
         let recorded = granted || request.record.state.is_some_and(State::is_terminal);
         let told = recorded || matches!(verdict.reason, Reason::DeniedByApprover | Reason::WithdrawnByRequester | Reason::ApprovalTimedOut);
         let why = if told { String::new() } else { format!(" ({}: {})", verdict.reason, verdict.message) };
@@ -253,7 +253,7 @@ fn approve(
         ));
     }
     let open = stages.iter().position(|s| s.name == awaiting.stage);
-    // Without an approval that does not count its stage is open still.
+    // Without an approval that does not count, its stage is still open.
     if open != Some(stage) && !verdict.counted.iter().any(does_not_count) {
         let mine = stages.get(stage).map(|s| s.name.to_string()).unwrap_or_default();
         return Err(Refusal::new(
@@ -274,8 +274,8 @@ fn approve(
     leads_nowhere(snapshot, decision, settings)
 }
 
-/// An Approve of what enough people have approved by what is stored, though not all of it counts: taken from those who may approve, with
-/// all that it must say.
+/// Accepts an Approve where enough approvals are stored but not all of them count. The author must be an approver, and the decision must
+/// carry all that the policy requires.
 fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
     let (Some(policy), Some(digest)) = (snapshot.policy.found(), &verdict.digest) else {
         return Err(Refusal::new(Reason::RequestNotReady, "the policy that says who may approve cannot be read"));
@@ -317,8 +317,8 @@ fn is_fresh(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, dige
     ))
 }
 
-/// The refusal of an Approve that would complete the approval of what cannot be granted now, such as outside of the hours: taken, it would
-/// end the request instead of leaving it to a better moment.
+/// Refuses an Approve that would complete the approval of a request that cannot be granted now, such as outside of the hours. Accepting it
+/// would end the request, which can still be granted later.
 fn leads_nowhere(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, settings: &Settings) -> Result<(), Refusal> {
     let mut with = snapshot.clone();
     with.decisions.push(decision.clone());

@@ -1,4 +1,4 @@
-//! Who has approved, and whether that is enough (api rules 4 and 5).
+//! Who has approved, and whether the approvals suffice (api rules 4 and 5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,37 +23,37 @@ use api::{
 pub struct Counted {
     /// Number of its stage.
     pub stage: usize,
-    /// Person, by a number that is the same for all identities of one human.
+    /// The person, by a number that all identities of one human share.
     pub person: usize,
     /// The approver as stamped.
     pub approver: Stamp,
-    /// When, by the API server's clock.
+    /// Time of the approval, by the API server's clock.
     pub at: DateTime<Utc>,
-    /// What it shortens the duration to.
+    /// Duration to which the approver shortens the activation.
     pub duration: Option<Duration>,
-    /// As the request's status lists it.
+    /// The approval as the request's status lists it.
     pub record: ApprovalRecord,
 }
 
-/// How far the approval of a request has come.
+/// The progress of a request's approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The approvals that count, in the order of their times.
     pub counted: Vec<Counted>,
-    /// When the last quorum was reached, if all were.
+    /// Time at which the last quorum was reached, if all were.
     pub complete_at: Option<DateTime<Utc>>,
-    /// The least of what approvers shortened the duration to, up to then.
+    /// The shortest duration that an approver set until then.
     pub shortened: Option<Duration>,
-    /// The open stage, if one is.
+    /// The open stage, if there is one.
     pub awaiting: Option<Awaiting>,
-    /// True when somebody approved what is no longer what would be granted.
+    /// True if an approval names a digest that differs from what would be granted now.
     pub stale: bool,
     /// The latest approval that does not count because the guards were not proven then, if there is one.
     pub unguarded: Option<DateTime<Utc>>,
 }
 
 impl Progress {
-    /// Why less is approved than people have said, for messages; empty where all of it counts.
+    /// Explains in messages why some approvals do not count. Empty if all of them count.
     #[must_use]
     pub fn why_less(&self) -> String {
         let stale = if self.stale { "; an earlier approval was for what has changed since and no longer counts" } else { "" };
@@ -67,33 +67,36 @@ impl Progress {
     }
 }
 
-/// The instant from which on nobody can approve any more.
+/// Returns the instant from which on no approval is accepted.
 #[must_use]
 pub fn deadline(request: &RequestFacts, policy: Option<&ApprovalPolicySpec>) -> DateTime<Utc> {
     let created = request.object.created;
     created.checked_add_signed(TimeDelta::from(policy::timeout(policy))).unwrap_or(created)
 }
 
-/// Number of the first stage that lists this person.
+/// Returns the number of the first stage that lists this person.
 #[must_use]
 pub fn stage_of(stages: &[Stage], stamp: &Stamp) -> Option<usize> {
     stages.iter().position(|stage| person::is_listed(stamp, &stage.approvers))
 }
 
-/// Somebody's Approve, in time and about the request.
+/// An Approve of the request, made in time.
 struct Approve<'a> {
     decision: &'a Object<ActivationDecisionSpec>,
     approver: &'a Stamp,
-    /// The first stage that lists him, if one does and the Approve says what the policy asks for.
+    /// The first stage that lists the approver, if there is one and the Approve carries what the policy requires.
     stage: Option<usize>,
-    /// True when it is for what would be granted now.
+    /// True if its digest is that of what would be granted now.
     fresh: bool,
 }
 
-/// Counts the approvals of a request. Each counts only if it names this request and the present digest, came in time, was made by a
-/// listed person who is not the requester, and says what the policy asks for; a person counts once, in the first stage that lists
-/// him (T4, T5, T6). What else there is among the decisions changes nothing, nor does what was said after the approval was complete:
-/// start and deadline stay what they were, whoever computes them again and when.
+/// Counts the approvals of a request.
+///
+/// An approval counts only if it names this request and the present digest and came in time. Its author must be a listed person other than
+/// the requester, and it must carry what the policy requires. A person counts once, in the first stage that lists them (T4, T5, T6).
+///
+/// Other decisions change nothing, nor does an approval after completion: start and deadline stay the same whenever any replica computes
+/// them again.
 #[must_use]
 pub fn progress(
     request: &RequestFacts,
@@ -136,7 +139,7 @@ pub fn progress(
         .collect();
     approves.sort_by(|a, b| (a.decision.created, &a.decision.uid).cmp(&(b.decision.created, &b.decision.uid)));
 
-    // Only when somebody new approves can it become complete, and not before there are as many as all stages need.
+    // Only an approval by a further person can complete it, and only once there are as many approvals as all stages require.
     let needed: usize = stages.iter().map(policy::required).sum();
     let mut seen = BTreeSet::new();
     let counting = approves.iter().filter(|a| a.stage.is_some() && a.fresh);
@@ -144,7 +147,7 @@ pub fn progress(
     for at in times.skip(needed.saturating_sub(1)) {
         let so_far = approves.get(..approves.partition_point(|a| a.decision.created <= at)).unwrap_or_default();
         let count = Count::of(so_far, requester, stages, identities);
-        // No stage at all is no approval (T6).
+        // A policy without stages is not an approval (T6).
         if !stages.is_empty() && count.open(stages).is_none() {
             let Count { counted, shortened, stale } = count;
             return Progress { counted, complete_at: Some(at), shortened, awaiting: None, stale, unguarded: None };
@@ -161,19 +164,19 @@ pub fn progress(
     Progress { counted: count.counted, complete_at: None, shortened: None, awaiting, stale: count.stale, unguarded: None }
 }
 
-/// What some Approves come to, in the order of their times.
+/// The result of counting some Approves in the order of their times.
 struct Count {
-    /// Of each person the earliest, in the first stage that lists any of his identities.
+    /// The earliest approval of each person, in the first stage that lists any of their identities.
     counted: Vec<Counted>,
-    /// The least duration that any approver names, whether or not he counts: this can only take away.
+    /// The shortest duration that any approver sets, even if the approval does not count: this can only reduce access.
     shortened: Option<Duration>,
-    /// True when one would count but for its digest.
+    /// True if an approval fails to count only because of its digest.
     stale: bool,
 }
 
 impl Count {
     fn of(approves: &[Approve<'_>], requester: &Stamp, stages: &[Stage], identities: &Identities) -> Self {
-        // The requester is the first of the people: whoever is the same human by any chain of names and UIDs never counts.
+        // The requester is the first person: every identity that any chain of names and UIDs links to the requester never counts.
         let stamps: Vec<&Stamp> = std::iter::once(requester).chain(approves.iter().map(|a| a.approver)).collect();
         let people = identities.people(&stamps);
         let himself = people.first().copied();
@@ -186,7 +189,7 @@ impl Count {
         }
         let mut counted: Vec<Counted> = Vec::new();
         for (Approve { decision, approver, .. }, person, stage) in counting() {
-            // Taken out once used: the next of this person finds nothing.
+            // Removed once used, so that a second approval by this person does not count.
             if first_stage.get(&person) != Some(&stage) || first_stage.remove(&person).is_none() {
                 continue;
             }
@@ -212,7 +215,7 @@ impl Count {
         }
     }
 
-    /// The first stage without enough people, and how many it has.
+    /// Returns the first stage that lacks approvals, and how many it has.
     fn open<'a>(&self, stages: &'a [Stage]) -> Option<(&'a Stage, usize)> {
         let have = |number: usize| self.counted.iter().filter(|c| c.stage == number).count();
         stages.iter().enumerate().map(|(number, stage)| (stage, have(number))).find(|(stage, have)| *have < policy::required(stage))

@@ -1,5 +1,7 @@
-//! What the author of an eligibility or a policy must be allowed himself: `bind` on every role that people become eligible for by what
-//! he writes, wherever they do (T15, T16, invariant 22). Stricter than Kubernetes on purpose: holding what a role allows is not enough.
+//! What the author of an eligibility or a policy must be allowed to do: `bind` every role that the object makes people eligible for, in
+//! each namespace where it does (T15, T16, invariant 22).
+//!
+//! This is stricter than Kubernetes on purpose: holding the permissions of the role is not sufficient.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +12,12 @@ use api::{
     names::{self, RBAC_GROUP},
 };
 
-/// Most questions that are asked about one write. An eligibility names 256 namespaces at most; only a policy can lead to more.
+/// Maximum number of access reviews for one write. An eligibility names 256 namespaces at most, so only a policy can lead to more.
 pub const MOST_QUESTIONS: usize = 512;
-/// Most namespaces that a refusal names.
+/// Maximum number of namespaces that a refusal names.
 const MAX_NAMED: usize = 8;
 
-/// What an eligibility offers, and where.
+/// The role that an eligibility offers, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Name of the eligibility.
@@ -35,7 +37,7 @@ pub struct Offers {
     pub unreadable: Vec<String>,
 }
 
-/// What is written.
+/// The object that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written<'a> {
     /// An eligibility.
@@ -44,28 +46,28 @@ pub enum Written<'a> {
     Policy(&'a str),
 }
 
-/// A question to the API server about the author: one verb on one named object, in one namespace or, without, in all.
+/// An access review of the author: one verb on one named object, in one namespace or, without one, in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
     /// Verb.
     pub verb: &'static str,
     /// API group.
     pub group: &'static str,
-    /// Resource, in the plural, with a subresource behind a slash.
+    /// Resource in the plural, with its subresource after a slash.
     pub resource: &'static str,
-    /// Name of the object; "" asks about any.
+    /// Name of the object. An empty name means any object.
     pub name: &'a str,
-    /// Namespace; none asks about the whole cluster.
+    /// Namespace. `None` means the whole cluster.
     pub namespace: Option<&'a str>,
 }
 
-/// May he bind this role there?
+/// Asks whether the author may bind this role there.
 #[must_use]
 pub const fn bind<'a>(role: &'a RoleRef, namespace: Option<&'a str>) -> Question<'a> {
     Question { verb: "bind", group: RBAC_GROUP, resource: role.kind.resource(), name: role.name.as_str(), namespace }
 }
 
-/// May he change this policy, whatever refers to it?
+/// Asks whether the author may change this policy, whatever refers to it.
 #[must_use]
 pub const fn administer(policy: &str) -> Question<'_> {
     Question { verb: "administer", group: names::GROUP, resource: "approvalpolicies", name: policy, namespace: None }
@@ -76,13 +78,14 @@ pub const fn administer(policy: &str) -> Question<'_> {
 pub struct Demand {
     /// The role.
     pub role: RoleRef,
-    /// The eligibility that asks for it in the whole cluster, if one does: labels can change, so a selector may come to match anything.
+    /// The eligibility that requires it in the whole cluster, if one does. Labels can change, so a selector can come to match any
+    /// namespace.
     pub everywhere: Option<String>,
     /// The namespaces that are listed by name, each with the first eligibility that lists it.
     pub namespaces: BTreeMap<String, String>,
 }
 
-/// What must be allowed, one entry a role, each namespace once.
+/// Returns what must be allowed: one entry per role, each namespace once.
 #[must_use]
 pub fn demands(offers: &[Offer]) -> Vec<Demand> {
     let mut by_role: BTreeMap<(&str, &str), Demand> = BTreeMap::new();
@@ -92,7 +95,7 @@ pub fn demands(offers: &[Offer]) -> Vec<Demand> {
             everywhere: None,
             namespaces: BTreeMap::new(),
         });
-        // Neither names nor selector: the schema has no such thing, so whoever wrote it got around the schema.
+        // Neither names nor selector: the schema forbids this, so the object was written past the schema.
         if namespaces.selector.is_some() || namespaces.names.is_empty() {
             demand.everywhere.get_or_insert_with(|| eligibility.clone());
         }
@@ -103,7 +106,7 @@ pub fn demands(offers: &[Offer]) -> Vec<Demand> {
     by_role.into_values().collect()
 }
 
-/// The refusal of more than can be asked about, for somebody who may not bind these roles in the whole cluster.
+/// Refuses a write that needs too many access reviews, for an author who may not bind these roles in the whole cluster.
 pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterator<Item = &'d Demand>) -> Result<(), Refusal> {
     let asked: usize = demands.into_iter().map(|demand| demand.namespaces.len()).sum();
     if asked <= MOST_QUESTIONS {
@@ -121,7 +124,7 @@ pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterato
     ))
 }
 
-/// The refusal of a policy that is referred to by an eligibility whose role or scope cannot be read.
+/// The refusal of a policy to which an eligibility refers whose role or scope cannot be read.
 #[must_use]
 pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
     Refusal::new(
@@ -133,7 +136,7 @@ pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
     )
 }
 
-/// The refusal of an author who may not bind the role of `demand` in these of its namespaces, or, without any, in the whole cluster.
+/// The refusal of an author who may not bind the role of `demand` in these namespaces or, without any, in the whole cluster.
 #[must_use]
 pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing: &[&str]) -> Refusal {
     let Demand { role, everywhere, namespaces } = demand;

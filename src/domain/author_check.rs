@@ -1,4 +1,4 @@
-//! The record of an author's check, as an annotation of the object keeps it. [`super::checked`] says what it is for.
+//! The record of an author's check, as the object's annotation stores it. [`super::checked`] describes its use.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use api::eligibility::{RoleKind, RoleRef};
 
-/// What the check of the author of one spec rested on: the value of the annotation [`api::names::AUTHOR_CHECK`].
+/// What the check of one spec's author rested on: the value of the annotation [`api::names::AUTHOR_CHECK`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorCheck {
-    /// The `metadata.generation` of the spec. The check of another one says nothing about it.
+    /// The `metadata.generation` of the spec. The check does not apply to another generation.
     pub generation: i64,
-    /// Of an eligibility: its policy as it was read for the check; none where there was none.
+    /// For an eligibility: its policy as read for the check; none if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<SeenPolicy>,
-    /// Of a policy: its author may change it whatever refers to it.
+    /// For a policy: true if its author may change it whatever refers to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub administers: bool,
     /// The roles that the author may bind, and where.
@@ -39,40 +39,40 @@ pub struct CheckedRole {
     pub kind: RoleKind,
     /// Name of the role.
     pub name: String,
-    /// True: in the whole cluster, in whatever namespaces it comes to have.
+    /// True: in the whole cluster, including namespaces that are created later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub everywhere: bool,
-    /// Otherwise the namespaces by name, each with the UID that it had.
+    /// Otherwise the namespaces by name, each with its UID at the time of the check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, String>,
 }
 
-/// How a check stands to one role in one namespace.
+/// The result of a check for one role in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stands {
-    /// The author was allowed to bind it there.
+    /// The author was allowed to bind the role there.
     Checked,
-    /// The author was allowed to in another namespace of that name.
+    /// The author was allowed to bind the role in an earlier namespace of that name.
     AnotherNamespace,
-    /// Nobody asked.
+    /// There was no check.
     Unchecked,
 }
 
 impl AuthorCheck {
-    /// The check of a spec of this generation, from the annotation. What cannot be read checks nothing.
+    /// Returns the check of a spec of this generation, from the annotation. An annotation that cannot be read counts as no check.
     #[must_use]
     pub fn read(annotation: &str, generation: i64) -> Self {
         serde_json::from_str(annotation).unwrap_or(Self { generation, ..Self::default() })
     }
 
-    /// As the annotation says it.
+    /// Returns the value of the annotation.
     #[must_use]
     pub fn write(&self) -> String {
-        // Plain strings and numbers always serialise; an empty text would check nothing.
+        // Plain strings and numbers always serialize. An empty text would count as no check.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// True where `other` lets its author do all that this one says.
+    /// Returns true if `other` allows its author all that this check does.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         let within = |role: &CheckedRole| {
@@ -82,7 +82,7 @@ impl AuthorCheck {
         other.administers || (!self.administers && self.roles.iter().all(within))
     }
 
-    /// How the check stands to a role in the namespace of this name and UID.
+    /// Returns the result of the check for a role in the namespace of this name and UID.
     pub(super) fn stands(&self, role: &RoleRef, namespace: &str, uid: &str) -> Stands {
         let Some(checked) = self.roles.iter().find(|checked| checked.kind == role.kind && checked.name == role.name) else {
             return Stands::Unchecked;

@@ -1,4 +1,4 @@
-//! The binding that a grant is made of, and whether a stored one is it (api rule 8).
+//! The binding that implements a grant, and whether a stored binding is that one (api rule 8).
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use api::{
     names,
 };
 
-/// Everything that a grant's binding says.
+/// Everything that a grant's binding contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Name of the binding, made of the request's UID.
+    /// Name of the binding, derived from the request's UID.
     pub name: String,
-    /// Namespace of binding and request.
+    /// Namespace of the binding and the request.
     pub namespace: String,
     /// UID of that namespace.
     pub namespace_uid: String,
@@ -29,11 +29,11 @@ pub struct Grant {
     pub request: String,
     /// UID of the request, the binding's owner.
     pub request_uid: String,
-    /// When it starts.
+    /// Start of the grant.
     pub start: DateTime<Utc>,
-    /// When the first activation of its chain started.
+    /// Start of the first activation of its extension chain.
     pub began: DateTime<Utc>,
-    /// When it must be gone.
+    /// Time at which the binding must be removed.
     pub deadline: DateTime<Utc>,
     /// The one subject: the stamped requester.
     pub subject: BindingSubject,
@@ -59,7 +59,7 @@ pub struct BindingSubject {
 }
 
 impl BindingSubject {
-    /// The subject for a requester: himself, never a group (T11).
+    /// Returns the subject for a requester: the user or `ServiceAccount`, never a group (T11).
     #[must_use]
     pub fn of(requester: &Stamp, account: &Account) -> Self {
         match account {
@@ -72,7 +72,7 @@ impl BindingSubject {
 }
 
 impl Grant {
-    /// The annotations that its binding carries from the first moment on.
+    /// Returns the annotations of the binding, which the creating call sets.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {
         [
@@ -90,14 +90,14 @@ impl Grant {
     }
 }
 
-/// What was seen of the binding that bears a request's name.
+/// The state of the binding with the request's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// Nobody looked. Creating it will tell.
+    /// Not read. The creation of the binding reports whether there is one.
     Unread,
-    /// The API server says that there is none.
+    /// The API server reports that there is none.
     Absent,
-    /// There is one.
+    /// There is a binding.
     Present(BindingFacts),
 }
 
@@ -106,7 +106,7 @@ pub enum Binding {
 pub struct BindingFacts {
     /// UID.
     pub uid: String,
-    /// True with our label.
+    /// True if it has the label of a managed binding.
     pub managed: bool,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
@@ -119,13 +119,13 @@ pub struct BindingFacts {
 }
 
 impl BindingFacts {
-    /// Its deadline, if it has one that can be read.
+    /// Returns its deadline, if the annotation can be parsed.
     #[must_use]
     pub fn deadline(&self) -> Option<DateTime<Utc>> {
         deadline_of(&self.annotations)
     }
 
-    /// The start of the first activation of its chain, if it says one that can be read.
+    /// Returns the start of the first activation of its extension chain, if the annotation can be parsed.
     #[must_use]
     pub fn began(&self) -> Option<DateTime<Utc>> {
         instant(self.annotations.get(names::STARTED_AT)?)
@@ -135,7 +135,7 @@ impl BindingFacts {
         self.role_kind == kind.as_str() && self.role_name == name
     }
 
-    /// What is different from `grant`, if anything is. Nothing that differs is ever adopted (T32).
+    /// Returns the first difference from `grant`. A binding that differs is never adopted (T32).
     #[must_use]
     pub fn difference(&self, grant: &Grant) -> Option<String> {
         let expected = grant.annotations();
@@ -151,7 +151,7 @@ impl BindingFacts {
         }
     }
 
-    /// What somebody changed since it was recorded, if anything. Foreign labels and annotations are let be (api rule 10).
+    /// Returns what was changed since the binding was recorded. Foreign labels and annotations are ignored (api rule 10).
     #[must_use]
     pub fn altered(&self, request: &RequestFacts, requester: &Stamp, account: &Account, record: &Record) -> Option<String> {
         let annotation = |key: &str| self.annotations.get(key).map(String::as_str);
@@ -183,13 +183,13 @@ impl BindingFacts {
     }
 }
 
-/// The API server forbids the binding, and trying again does not change that.
+/// The final refusal of the binding by the API server: a retry does not change it.
 #[must_use]
 pub fn refused(why: &str) -> Refusal {
     Refusal::new(Reason::BindingRefused, format!("the API server refused the RoleBinding: {why}"))
 }
 
-/// The binding could not be created yet, and the grant would last until `deadline`.
+/// The refusal of a binding that could not be created yet. The grant would last until `deadline`.
 #[must_use]
 pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
     Refusal::new(
@@ -198,7 +198,7 @@ pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
     )
 }
 
-/// The deadline among the annotations of a managed binding.
+/// Returns the deadline from the annotations of a managed binding.
 #[must_use]
 pub fn deadline_of(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
     instant(annotations.get(names::EXPIRES_AT)?)

@@ -1,7 +1,8 @@
-//! How many decisions on one request are stored: what would have no effect is refused, and so is more than any policy can use.
+//! The bound on stored decisions per request. A decision without effect is refused, and so are more decisions than a policy can use.
 //!
-//! Every decision is kept as long as its request, and every look at the request reads them. Without a bound one eligible person could fill
-//! the memory of the webhook (T45). What takes access away is never refused for a number, only where somebody took it away already.
+//! Decisions are kept as long as their request, and each evaluation of the request reads all of them. Without a bound one eligible user
+//! could fill the memory of the webhook (T45). A decision that removes access is never refused for the number of decisions, only if an
+//! earlier decision already removed the access.
 
 use chrono::TimeDelta;
 
@@ -19,15 +20,16 @@ use api::{
     policy::{MAX_REQUIRED, MAX_STAGES},
 };
 
-/// Most decisions on one request before another Approve or Review is refused, where the policy asks for few approvals.
+/// Maximum number of decisions on one request before another Approve or Review is refused, for a policy that requires few approvals.
 pub const LEAST_DECISIONS: usize = 64;
-/// Most decisions Approve and Review of one person on one request: one, and one more after each change of policy, role or eligibility.
+/// Maximum number of Approve and Review decisions by one person on one request: one, and one more after each change of policy, role or
+/// eligibility.
 pub const MAX_OF_ONE: usize = 16;
-/// So many people's word against a request is enough: another one would change nothing.
+/// Number of people whose decisions against a request suffice: another decision would change nothing.
 pub const MAX_AGAINST: usize = 8;
 
-/// Most decisions on one request under this policy before another Approve or Review is refused: three times as many as it asks for, since an
-/// approval must be given again after a change of what is approved, and some that do not count.
+/// Returns the number of decisions on one request from which on this policy's Approves and Reviews are refused. It is three times the
+/// required number: approvals must be given again after a change of what is approved, and some do not count.
 #[must_use]
 pub fn most_decisions(policy: Option<&ApprovalPolicySpec>) -> usize {
     let stages = policy.into_iter().flat_map(|policy| policy.approval.stages.iter().take(MAX_STAGES));
@@ -35,7 +37,7 @@ pub fn most_decisions(policy: Option<&ApprovalPolicySpec>) -> usize {
     LEAST_DECISIONS.max(3 * needed + 16)
 }
 
-/// The refusal of a decision on a request whose end is recorded: nothing can come of it. A review of it still can.
+/// Refuses a decision on a request whose end is recorded, since it has no effect. A review is still accepted.
 pub fn recorded_end(request: &RequestFacts, decision: Verb) -> Result<(), Refusal> {
     let Some(state) = request.record.state.filter(|state| state.is_terminal()) else { return Ok(()) };
     let name = &request.object.name;
@@ -52,8 +54,8 @@ fn settled(message: String) -> Refusal {
     Refusal::new(Reason::RequestCompleted, message)
 }
 
-/// The refusal of a decision against a request, if this person or many others have already made one that counts. It ends the request,
-/// however long the operator takes to carry it out.
+/// Refuses a decision against a request if this person or many others already made one that counts. That decision ends the request, however
+/// long the operator needs.
 pub fn against_again(
     snapshot: &Snapshot,
     decision: &Object<ActivationDecisionSpec>,
@@ -84,7 +86,7 @@ pub fn against_again(
     )))
 }
 
-/// The refusal of an Approve or a Review, if the request has as many as are ever of use.
+/// Refuses an Approve or a Review if the request already has as many decisions as can be of use.
 pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Settings) -> Result<(), Refusal> {
     let request = &snapshot.request;
     let refuse = |why: String| Err(Refusal::new(Reason::TooManyDecisions, why));
@@ -111,10 +113,10 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
     ))
 }
 
-/// True where time alone tells that an earlier decision was recorded by now, or does not count.
+/// Returns true if an earlier decision is old enough to be recorded by now, or does not count.
 pub(super) fn should_be_recorded(earlier: &Object<ActivationDecisionSpec>, decision: &Object<ActivationDecisionSpec>) -> bool {
     decision.created.signed_duration_since(earlier.created) > RECORDED_WITHIN
 }
 
-/// The operator records a decision within this time; holding back for proofs and takeovers included.
+/// Time within which the operator records a decision, including pauses for proofs and leader changes.
 pub(super) const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);

@@ -1,13 +1,13 @@
-//! The bytes that are hashed: canonical JSON.
+//! Canonical JSON: the bytes that are hashed.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// One byte string for one value: JSON with the members of every object in the order of their names, without nulls.
+/// Returns one byte string for one value: JSON with the members of every object sorted by name, without nulls.
 ///
-/// Written out here, because the order in which `serde_json` prints members depends on features that other crates may switch on.
+/// Implemented here because the order in which `serde_json` prints members depends on features that other crates may enable.
 #[must_use]
 pub fn canonical<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
@@ -45,11 +45,11 @@ fn append(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes in hex.
+/// Returns the bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

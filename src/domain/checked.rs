@@ -1,8 +1,8 @@
-//! What the check of an author rested on, and whether it still stands for what is there now (T15, T16, T37).
+//! What the check of an author rested on, and whether it still applies to the present objects (T15, T16, T37).
 //!
-//! Admission asks about authors once, at each write of a spec. Two things can change afterwards without another check: a namespace can be
-//! deleted and made anew for somebody else, and an eligibility and its policy can be written at the same time, each check unaware of the
-//! other write. So what a check rested on is stamped on the object, and compared at every grant.
+//! Admission checks authors once, at each write of a spec. Two things can change afterwards without another check. A namespace can be
+//! deleted and created again for another owner. An eligibility and its policy can be written at the same time, each check unaware of the
+//! other write. So the basis of a check is stamped on the object and compared at every grant.
 
 use super::{
     author_check::{AuthorCheck, Stands},
@@ -12,22 +12,23 @@ use super::{
 use api::{ApprovalPolicySpec, Reason, RoleEligibilitySpec};
 
 impl<S> Object<S> {
-    /// What the check of the author of the present spec rested on; none where the spec was written before there was such a record.
+    /// Returns the author check of the present spec. `None` if the spec was written before the record existed.
     fn check(&self) -> Option<&AuthorCheck> {
         self.checked.as_deref().filter(|check| check.generation == self.generation)
     }
 
-    /// True where the present spec bears no record of its author's check: then the check at its write is all there is.
+    /// Returns true if the present spec has no record of its author's check. The check at its write is then the only one.
     #[must_use]
     pub fn is_unrecorded(&self) -> bool {
         self.check().is_none()
     }
 }
 
-/// The refusal, unless the author of the eligibility was checked for this very namespace, and either its author for the present policy or
-/// the policy's author for this role there.
+/// Refuses unless the eligibility's author was checked for this namespace UID. In addition, either that author must have been checked with
+/// the present policy, or the policy's author for this role there.
 ///
-/// Specs from before the record count as checked by their write, and a policy and an eligibility that both have none as checked for each other.
+/// A spec from before the record counts as checked at its write. A policy and an eligibility that both lack the record count as checked for
+/// each other.
 pub fn stands(
     eligibility: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,

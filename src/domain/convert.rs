@@ -1,4 +1,4 @@
-//! From stored objects to facts. Everything is parsed once, here.
+//! Conversion of stored objects to facts. Every object is parsed once, here.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use api::{
     text::printable,
 };
 
-/// Metadata and spec of a stored object.
+/// Returns the metadata and spec of a stored object.
 #[must_use]
 pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
     let generation = meta.generation.unwrap_or_default();
@@ -43,14 +43,14 @@ pub fn object<S>(meta: &ObjectMeta, spec: S) -> Object<S> {
     }
 }
 
-/// The deletion of an object, if somebody asked for it: it counts as removed, whatever else it says.
+/// Returns the pending deletion of an object, if there is one. The object counts as removed, whatever its spec.
 #[must_use]
 pub fn deletion(meta: &ObjectMeta) -> Option<Deletion> {
     meta.deletion_timestamp.as_ref()?;
     Some(Deletion::held_by(meta.finalizers.as_deref().unwrap_or_default()))
 }
 
-/// A policy with the reviews that its status says are owed.
+/// Returns a policy with the reviews that its status lists as owed.
 #[must_use]
 pub fn policy(stored: &ApprovalPolicy) -> Object<ApprovalPolicySpec> {
     let reviews = stored.status.as_ref().map(|status| status.reviews_owed.clone()).unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn policy(stored: &ApprovalPolicy) -> Object<ApprovalPolicySpec> {
     Object { owed, ..object(&stored.metadata, stored.spec.clone()) }
 }
 
-/// A policy that a client may have stored under another schema.
+/// Returns a policy that a client may have stored under another schema.
 #[must_use]
 pub fn guarded_policy(guard: DeserializeGuard<ApprovalPolicy>) -> Lookup<Arc<Object<ApprovalPolicySpec>>> {
     match guard.0 {
@@ -68,7 +68,7 @@ pub fn guarded_policy(guard: DeserializeGuard<ApprovalPolicy>) -> Lookup<Arc<Obj
     }
 }
 
-/// An object of our own kinds, which a client may have stored under another schema.
+/// Returns an object of the product's kinds, which a client may have stored under another schema.
 pub fn guarded<K>(guard: DeserializeGuard<K>) -> Lookup<Arc<Object<K::Spec>>>
 where
     K: HasSpec + kube::Resource,
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// A request with what its status says.
+/// Returns a request with its status.
 #[must_use]
 pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
     RequestFacts {
@@ -94,7 +94,7 @@ pub fn request(stored: &RoleActivationRequest) -> RequestFacts {
     }
 }
 
-/// What a status says.
+/// Returns the content of a status.
 #[must_use]
 pub fn record(status: RoleActivationRequestStatus) -> Record {
     let access_hash = status.role.as_ref().map(|role| role.access_hash.clone()).filter(|hash| !hash.is_empty());
@@ -103,7 +103,7 @@ pub fn record(status: RoleActivationRequestStatus) -> Record {
     Record {
         state: status.state,
         reason: status.reason,
-        // What was written before there was such a field has the start of its own term here.
+        // Statuses from before `extendsFrom` existed have the start of their own term here.
         granted_at: status.extends_from.or(status.granted_at),
         began: status.started_at,
         expires_at: status.expires_at,
@@ -118,7 +118,7 @@ pub fn record(status: RoleActivationRequestStatus) -> Record {
     }
 }
 
-/// A request without what only a decision about itself reads: its reasons, its evidence, the groups of its requester.
+/// Returns a request without the fields that only its own decision reads: its justification, its evidence and the groups of its requester.
 #[must_use]
 pub fn slim(mut request: RequestFacts) -> RequestFacts {
     let spec = &mut request.object.spec;
@@ -132,14 +132,14 @@ pub fn slim(mut request: RequestFacts) -> RequestFacts {
     request
 }
 
-/// A request as one of the others beside the one that is decided; `policy` is what its eligibility names.
+/// Returns a request as a peer of the one that is decided. `policy` is the one that its eligibility names.
 #[must_use]
 pub fn peer(request: RequestFacts, policy: Option<String>) -> Option<Peer> {
     let requester = request.object.spec.requester.clone()?;
     Some(Peer { namespace: request.namespace, requester, policy, object: request.object, record: request.record })
 }
 
-/// A namespace.
+/// Returns a namespace.
 #[must_use]
 pub fn namespace(stored: StoredNamespace) -> NamespaceFacts {
     let meta = stored.metadata;
@@ -151,7 +151,7 @@ pub fn namespace(stored: StoredNamespace) -> NamespaceFacts {
     }
 }
 
-/// A role of a kind. `known` is what was known of it.
+/// Returns a role of a kind. `known` is its earlier state.
 #[must_use]
 pub fn role(kind: RoleKind, stored: StoredRole, known: Option<&Lookup<RoleFacts>>) -> Lookup<RoleFacts> {
     if let Some(deletion) = deletion(&stored.metadata) {
@@ -176,7 +176,7 @@ fn rule(stored: PolicyRule) -> Rule {
     }
 }
 
-/// A binding, as far as the rules look at it.
+/// Returns a binding, reduced to what the rules read.
 #[must_use]
 pub fn binding(stored: &RoleBinding) -> BindingFacts {
     let subjects = stored.subjects.iter().flatten().map(|subject| BindingSubject {
@@ -194,13 +194,13 @@ pub fn binding(stored: &RoleBinding) -> BindingFacts {
     }
 }
 
-/// True with the label of a managed binding.
+/// Returns true for an object with the label of a managed binding.
 #[must_use]
 pub fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_LABEL)).is_some_and(|value| value == names::MANAGED_VALUE)
 }
 
-/// What a question is about, as the API server wants it.
+/// Returns the attributes of an access review in the API's form.
 #[must_use]
 pub fn attributes(question: &Question<'_>) -> ResourceAttributes {
     let (resource, subresource) =

@@ -1,4 +1,4 @@
-//! The state machine: from everything that is stored to what a request is and what becomes of its binding.
+//! The state machine: from all stored facts to the state of a request and the action on its binding.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -28,10 +28,10 @@ use api::{
     names::binding_name,
 };
 
-/// How soon a request is looked at again of which a decision could not be read.
+/// Requeue interval of a request of which a decision could not be read.
 const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Decides one request. Total and without memory (api rule 7): the same snapshot and the same time give the same verdict.
+/// Decides one request. Total and stateless (api rule 7): the same snapshot and time give the same verdict.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let record = &snapshot.request.record;
@@ -46,7 +46,7 @@ pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> V
     }
 }
 
-/// What a grant is decided on, once all of it is known to be there and usable.
+/// The facts that a grant is decided on, once all of them are present and usable.
 struct Known<'a> {
     requester: &'a Stamp,
     namespace: &'a NamespaceFacts,
@@ -69,7 +69,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Why something is not there: for good, or maybe only now. Nothing is granted by absence (api rule 6).
+/// Why a fact is missing: permanently, or perhaps only now. Absence never grants anything (api rule 6).
 enum Missing {
     /// The request is denied.
     Denied(Refusal),
@@ -79,12 +79,13 @@ enum Missing {
 
 fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let mut verdict = undecided(snapshot, settings, now);
-    // What was approved already is taken away, not denied.
+    // A grant that was approved already is revoked, not denied.
     if snapshot.request.record.state == Some(State::Scheduled) && verdict.state == State::Denied {
         verdict.state = State::Revoked;
     }
     let mut verdict = match (&snapshot.binding, verdict.binding) {
-        // A binding that no report speaks of: made just before a crash, or by somebody else. Only what would be granted now may stay.
+        // A binding that no status reports: created just before a crash, or by another writer. It is kept only if the same grant would be
+        // made now.
         (Binding::Present(found), BindingAction::Create) => match verdict.grant.as_ref().and_then(|grant| found.difference(grant)) {
             None => Verdict { binding: BindingAction::Keep, ..verdict },
             Some(difference) => {
@@ -99,14 +100,14 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
         (Binding::Absent | Binding::Unread, BindingAction::Create) => held_back(snapshot, verdict),
         (Binding::Absent | Binding::Unread, _) => verdict,
     };
-    // What was granted already rests on them.
+    // An existing grant already rests on these facts.
     if verdict.state != State::Active {
         verdict.counted.retain(|counted| snapshot.guards.surely_held_at(counted.at));
     }
     verdict
 }
 
-/// A grant while a guard is not proven: it waits. Whoever proves the guards says when to look again.
+/// Holds back a grant while a guard is not proven. The proof of the guards triggers the requeue.
 fn held_back(snapshot: &Snapshot, verdict: Verdict) -> Verdict {
     let Guards::Watched(GuardFacts { hold: Some(hold), .. }) = &snapshot.guards else { return verdict };
     let deadline = verdict.grant.as_ref().map(|grant| grant.deadline);
@@ -122,10 +123,10 @@ fn held_back(snapshot: &Snapshot, verdict: Verdict) -> Verdict {
     }
 }
 
-/// The refusal of what was written while the guards were not proven to be in force: it may be anybody's (T42, invariant 14).
+/// Refuses what was written while the guards were not proven to be in force, since its author is unknown (T42, invariant 14).
 fn unguarded(snapshot: &Snapshot) -> Result<(), Missing> {
     let Guards::Watched(facts) = &snapshot.guards else { return Ok(()) };
-    // Before anything is known about them, nothing is granted and nothing refused for good.
+    // Until the guards are known, nothing is granted and nothing is refused permanently.
     if facts.proven.is_empty() {
         return Ok(());
     }
@@ -145,7 +146,7 @@ fn unguarded(snapshot: &Snapshot) -> Result<(), Missing> {
     Ok(())
 }
 
-/// The refusal of a request of which a decision cannot be read: it may be a denial.
+/// Refuses a request of which a decision cannot be read, since it may be a denial.
 fn all_read(snapshot: &Snapshot) -> Result<(), Missing> {
     snapshot.unread.refusal().map_or(Ok(()), |refusal| Err(Missing::Waits(refusal)))
 }
@@ -179,7 +180,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
             );
         }
         Err(Missing::Waits(refusal)) => {
-            // Of a decision that was removed no watch tells.
+            // No watch reports the removal of such a decision.
             let soon = now.checked_add_signed(UNREAD_AGAIN).filter(|_| snapshot.unread.refusal().is_some());
             return Verdict { look_again: Some(soon.map_or(until, |soon| soon.min(until))), ..Verdict::refused(State::Pending, refusal) };
         }
@@ -214,14 +215,14 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
     };
     usable::usable(&input).map_err(|failed| not_usable(failed, snapshot, eligibility))?;
     let (Some(policy), Some(namespace), Some(role)) = (snapshot.policy.found(), snapshot.namespace.found(), snapshot.role.found()) else {
-        // No check lets this pass.
+        // Unreachable: one of the checks has failed before.
         return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be used")));
     };
     Ok(Known { requester, namespace, eligibility, policy, role })
 }
 
-/// What a request is told whose eligibility cannot be used. All of it may be put right before the request times out, but for a namespace
-/// that is being deleted.
+/// Returns the outcome for a request whose eligibility cannot be used. An admin can correct each cause before the request times out, except
+/// a namespace that is being deleted.
 fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibility: &Object<RoleEligibilitySpec>) -> Missing {
     let (name, role) = (&eligibility.name, &eligibility.spec.role_ref);
     match check {
@@ -246,12 +247,12 @@ fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibilit
             }
             None => Missing::Waits(refusal),
         },
-        // The author's acceptance was for what the role was then: one that gained a risk since waits for its author (T17, T18).
+        // The author accepted the risks of the role at that time. A role that gained a risk since waits for its author (T17, T18).
         Check::RisksAccepted => waits(refusal.reason, format!("eligibility '{name}' cannot be used: {}", refusal.message)),
     }
 }
 
-/// The predicate of a sentence about what is not there; none of what is, or cannot be read.
+/// Returns the predicate that describes a missing object. `None` if it is present or cannot be read.
 fn absence<T>(lookup: &Lookup<T>) -> Option<String> {
     match lookup {
         Lookup::Absent => Some("does not exist".to_owned()),
@@ -264,15 +265,15 @@ fn waits(reason: Reason, message: String) -> Missing {
     Missing::Waits(Refusal::new(reason, message))
 }
 
-/// What a person may have who may ask for this.
+/// The terms of a request that its requester is allowed to make.
 struct Asked {
     account: Account,
     duration: Duration,
-    /// End and chain's start of what is prolonged.
+    /// End of the extended activation, and start of its chain.
     base: Option<extension::Prolonged>,
 }
 
-/// What is asked for, if this person may ask for this now.
+/// Returns the terms that are requested, if the requester may request them now.
 fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: DateTime<Utc>) -> Result<Asked, Refusal> {
     let Known { requester, namespace, eligibility, policy, .. } = known;
     let (request, identities) = (&snapshot.request, &settings.identities);
@@ -319,7 +320,7 @@ fn approved(
     verdict
 }
 
-/// False for what may be anybody's word, and for an Approve that is being deleted. A denial counts until it is gone.
+/// Returns false for a decision that may be forged, and for an Approve that is being deleted. A denial counts until it is removed.
 fn counts(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>) -> bool {
     snapshot.guards.held_at(decision.created) && !(decision.deleting && decision.spec.decision == Verb::Approve)
 }
@@ -336,11 +337,11 @@ fn waiting(
     let Known { requester, eligibility, policy, .. } = known;
     let request = &snapshot.request;
     let base_end = asked.base.map(|(end, _)| end);
-    // A start lies at the approval at the earliest, which is now at the earliest.
+    // A start is never earlier than the approval, and the approval is never earlier than now.
     let earliest = now.max(base_end.unwrap_or_else(|| start::planned(request)));
     let refusal = limits::pending(known.beside(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
-        // A start that the request names is known already, and so is whether it can be granted.
+        // A start that the request names is known already, so its term can be verified now.
         .and_then(|()| match request.object.spec.start_time {
             Some(_) if !request.object.spec.emergency => windows::start(policy, earliest),
             _ => Ok(()),
@@ -362,13 +363,13 @@ fn waiting(
             )
         },
     );
-    // From when on the stamp is too old for a start.
+    // The instant from which on the stamp is too old for a start.
     let too_old = start::identity_lasts(requester, &asked.account, request.object.created, eligibility, policy);
     let look_again = [eligibility.spec.end_time, base_end, too_old].into_iter().flatten().chain([until]).min();
     Verdict { look_again, ..Verdict::new(State::AwaitingApproval, Reason::WaitingForApproval, message) }
 }
 
-/// The grant of what was approved `complete_at`, and shortened; or why it cannot be, or not yet.
+/// Returns the grant of what was approved at `complete_at`, and shortened; or why it cannot be made, or not yet.
 fn granted(
     snapshot: &Snapshot,
     known: &Known<'_>,
@@ -399,7 +400,7 @@ fn granted(
         let message = format!("a grant from {} would have ended at {} already; ask again", stamp(start), stamp(deadline));
         return Verdict::new(State::TimedOut, Reason::DeadlineExceeded, message);
     }
-    // Only a start that was asked for can lie ahead: the others are past, whatever this clock says (T35).
+    // Only a requested start can be in the future. All other starts are in the past, whatever this clock shows (T35).
     if spec.start_time.is_some() && now < made {
         let role = &eligibility.spec.role_ref;
         let message =

@@ -1,4 +1,4 @@
-//! What an approver approves: one hash over everything that would be granted (T2, T3, T17).
+//! The digest that an approver approves: one hash over everything that would be granted (T2, T3, T17).
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use api::{ApprovalPolicySpec, RoleEligibilitySpec};
 
-/// The first line that is hashed: a change of what goes in must change it.
+/// The first line that is hashed. Change it with every change of the hashed content.
 const VERSION: &str = "jitrbac.dev/digest/v1\n";
 
 /// `sha256:` and 64 hex digits.
@@ -16,7 +16,7 @@ const VERSION: &str = "jitrbac.dev/digest/v1\n";
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of what this request would grant, as things stand: the request (UID and spec), the namespace, eligibility and policy
+    /// Returns the digest of what this request would grant now: the request (UID and spec), the namespace, the eligibility and the policy
     /// (UID and spec), the role (UID and rules).
     #[must_use]
     pub fn of(
@@ -39,14 +39,14 @@ impl Digest {
         Self(format!("sha256:{}", hex(&hasher.finalize())))
     }
 
-    /// The digest as it is shown.
+    /// Returns the digest as it is shown.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True when `shown` is this digest, with or without `sha256:`. A part of its digits is not enough: whoever writes the role could look
-    /// for another one that begins with them.
+    /// Returns true if `shown` is this digest, with or without `sha256:`. A prefix of the digits is not enough: a writer of the role could
+    /// search for another role with the same prefix.
     #[must_use]
     pub fn is_shown_as(&self, shown: &str) -> bool {
         shown == self.0 || self.0.strip_prefix("sha256:") == Some(shown)

@@ -1,17 +1,18 @@
-//! How long an activation lasts (api rule 2).
+//! The duration of an activation (api rule 2).
 
 use chrono::TimeDelta;
 
 use super::{emergency, facts::Object, refusal::Refusal, settings::Settings};
 use api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
 
-/// The bounds of a policy; what is absent does not bound.
+/// Returns the limits of a policy. An absent limit does not apply.
 #[must_use]
 pub fn limits(policy: &ApprovalPolicySpec) -> Limits {
     policy.limits.clone().unwrap_or_default()
 }
 
-/// The longest activation that eligibility, policy and chart allow together; for an emergency also what the policy allows one.
+/// Returns the longest activation that eligibility, policy and chart allow together; for an emergency also the policy's limit for
+/// emergencies.
 #[must_use]
 pub fn longest(eligibility: &RoleEligibilitySpec, policy: &ApprovalPolicySpec, settings: &Settings, emergency: bool) -> Duration {
     let in_emergency = if emergency { emergency::allowed(policy).and_then(|allowed| allowed.max_duration) } else { None };
@@ -19,8 +20,8 @@ pub fn longest(eligibility: &RoleEligibilitySpec, policy: &ApprovalPolicySpec, s
     bounds.into_iter().flatten().fold(eligibility.max_duration, Duration::min)
 }
 
-/// The duration that a request asks for: its own, or else the eligibility's default, or else its maximum. What a request does not name is
-/// never longer than is allowed, so that it is not refused for what its author did not write.
+/// Returns the requested duration: the request's own, or the eligibility's default, or its maximum. A duration that the request does not
+/// set is cut to what is allowed, so that it never causes a refusal.
 #[must_use]
 pub fn asked(
     request: &RoleActivationRequestSpec,
@@ -32,7 +33,7 @@ pub fn asked(
     request.duration.unwrap_or_else(|| eligibility.default_duration.unwrap_or(longest).min(longest))
 }
 
-/// What the author of an eligibility or a policy should know: durations of the eligibility that the policy does not allow.
+/// Returns warnings for the author of an eligibility or a policy: durations of the eligibility that the policy does not allow.
 #[must_use]
 pub fn warning(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<ApprovalPolicySpec>) -> Option<String> {
     let (spec, limits) = (&eligibility.spec, limits(&policy.spec));
@@ -54,7 +55,7 @@ pub fn warning(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<Approv
     })
 }
 
-/// The asked duration, if eligibility, policy and chart allow it. It is never cut silently.
+/// Returns the requested duration if eligibility, policy and chart allow it. It is never cut silently.
 pub fn check(
     request: &RoleActivationRequestSpec,
     eligibility: &Object<RoleEligibilitySpec>,
@@ -97,7 +98,7 @@ pub fn too_short(asked: Duration, shortest: Duration, policy: &str) -> Refusal {
     )
 }
 
-/// The refusal, if eligibility or policy no longer allow a grant of this length (api rule 11).
+/// Refuses if eligibility or policy no longer allow a grant of this length (api rule 11).
 pub fn still_allowed(
     granted: TimeDelta,
     eligibility: &Object<RoleEligibilitySpec>,

@@ -1,4 +1,4 @@
-//! Whether an eligibility can be used as it is written, and whether it makes somebody eligible (api rule 1).
+//! Whether an eligibility is valid as written, and whether it makes a requester eligible (api rule 1).
 
 use chrono::{DateTime, Utc};
 
@@ -16,7 +16,7 @@ use api::{
     eligibility::{RoleKind, RoleRef},
 };
 
-/// The refusal, if the eligibility cannot be used as it is written.
+/// Refuses an eligibility that is not valid as written.
 pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refusal> {
     if spec.subjects.is_empty() {
         return Err(Refusal::new(Reason::InvalidField, "spec.subjects is empty; name at least one person or group"));
@@ -50,31 +50,31 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
     }
 }
 
-/// There is none of this name to ask for.
+/// The refusal where no eligibility of this name exists.
 #[must_use]
 pub fn not_found(name: &str) -> Refusal {
     Refusal::new(Reason::EligibilityNotFound, format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"))
 }
 
-/// The one of this name is being deleted.
+/// The refusal where the eligibility of this name is being deleted.
 #[must_use]
 pub fn deleting(name: &str, deletion: &Deletion) -> Refusal {
     Refusal::new(Reason::EligibilityNotFound, format!("eligibility '{name}' {deletion}; 'kubectl get roleeligibilities' lists the others"))
 }
 
-/// What was granted, or granted for later, rests on one that is being deleted.
+/// The refusal of an active or scheduled grant whose eligibility is being deleted.
 #[must_use]
 pub fn removal(name: &str, deletion: &Deletion) -> Refusal {
     Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' {deletion}"))
 }
 
-/// What was granted, or granted for later, rests on one that is there no more.
+/// The refusal of an active or scheduled grant whose eligibility no longer exists.
 #[must_use]
 pub fn removed(name: &str) -> Refusal {
     Refusal::new(Reason::EligibilityRemoved, format!("eligibility '{name}' was removed"))
 }
 
-/// The account, if it is eligible at `at`: now, or at a start that lies ahead.
+/// Returns the account if it is eligible at `at`: now, or at a start in the future.
 pub fn eligible(
     requester: &Stamp,
     eligibility: &Object<RoleEligibilitySpec>,
@@ -92,7 +92,7 @@ pub fn eligible(
     Ok(account)
 }
 
-/// The account, if it is one of the subjects.
+/// Returns the account if it is one of the subjects.
 pub fn subject(requester: &Stamp, eligibility: &Object<RoleEligibilitySpec>) -> Result<Account, Refusal> {
     let account = person::account(requester)?;
     let Object { name, spec, .. } = eligibility;
@@ -131,7 +131,7 @@ pub fn not_covered(eligibility: &Object<RoleEligibilitySpec>, namespace: &str) -
     )
 }
 
-/// The refusal, if nobody can activate the eligibility at `at`: suspended, not begun or over.
+/// Refuses if the eligibility cannot be activated at `at`: suspended, not yet started, or expired.
 pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
     let Object { name, spec, .. } = eligibility;
     if spec.suspended {
@@ -152,32 +152,32 @@ pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Where an eligibility stands, whoever asks and in whichever namespace.
+/// The status of an eligibility, independent of requester and namespace.
 #[derive(Debug)]
 pub struct Standing {
-    /// Whether it is valid as it is written. One that was withdrawn asks for nothing, so nothing is wrong with it.
+    /// Whether it is valid as written. A withdrawn eligibility is never invalid.
     pub ready: Result<(), Refusal>,
     /// Whether it can be activated now.
     pub usable: Result<(), Refusal>,
-    /// What is left to do for it.
+    /// Its progress.
     pub progress: Progress,
 }
 
-/// What is left to do for an object, in the terms of kstatus.
+/// The progress of an object, in the terms of kstatus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing: "current".
+    /// Nothing is pending: "current".
     Settled,
-    /// It waits for another object, which may still be applied: "in progress".
+    /// Another object is missing that may still be applied: "in progress".
     Waits,
-    /// It cannot work as it is written: "failed".
+    /// It cannot work as written: "failed".
     Stalled,
 }
 
-/// Where an eligibility stands at `now`. `checked` is whether it can be used, its times and its suspension aside.
+/// Returns the status of an eligibility at `now`. `checked` is whether it can be used, apart from its times and its suspension.
 ///
-/// An eligibility that is suspended or over is settled whatever `checked` says: a health check that waited for it, or called it failed,
-/// would make a deployment tool take the withdrawal back.
+/// A suspended or expired eligibility is settled whatever `checked` is. Otherwise a health check of a deployment tool would wait for it or
+/// report it as failed, and the tool would undo the withdrawal.
 #[must_use]
 pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), Refusal>, now: DateTime<Utc>) -> Standing {
     let in_time = in_time(eligibility, now);
@@ -189,7 +189,7 @@ pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), R
         }
         (usable, Ok(())) => Standing { ready: Ok(()), usable, progress: Progress::Settled },
         (_, Err(refusal)) => {
-            // Policy, role and eligibility are applied in any order: what another object can still bring is waited for.
+            // Policy, role and eligibility are applied in any order, so an object that another one can still complete is in progress.
             let others = [Reason::PolicyNotFound, Reason::PolicyNotReady, Reason::RoleNotFound, Reason::Unreadable];
             let progress = if others.contains(&refusal.reason) { Progress::Waits } else { Progress::Stalled };
             Standing { ready: Err(refusal.clone()), usable: Err(refusal), progress }
@@ -213,7 +213,7 @@ pub fn not_bindable(role: &RoleRef) -> Refusal {
     )
 }
 
-/// Where an eligibility holds, in words.
+/// Describes the scope of an eligibility.
 fn scope_in_words(spec: &RoleEligibilitySpec) -> String {
     let names = &spec.namespaces.names;
     let selector = spec.namespaces.selector.as_ref().map(|selector| format!("namespaces with {}", namespace::in_words(selector)));
