@@ -215,7 +215,7 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
     };
     usable::usable(&input).map_err(|failed| not_usable(failed, snapshot, eligibility))?;
     let (Some(policy), Some(namespace), Some(role)) = (snapshot.policy.found(), snapshot.namespace.found(), snapshot.role.found()) else {
-        // Unreachable: one of the checks has failed before.
+        // Unreachable: a check above fails if one of the three is missing.
         return Err(waits(Reason::Unreadable, format!("eligibility '{name}' cannot be used")));
     };
     Ok(Known { requester, namespace, eligibility, policy, role })

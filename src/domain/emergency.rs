@@ -1,4 +1,4 @@
-//! Activation in an emergency (api rule 14): without stages, hours and pause, with a review that is owed afterwards.
+//! Activation in an emergency (api rule 14): without stages, hours and cooldown, with a review that is owed afterwards.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -16,22 +16,22 @@ use api::{
     request::{ReviewState, ReviewStatus},
 };
 
-/// How long reviewers have where a policy does not say.
+/// Time that reviewers have if a policy does not set it.
 const DEFAULT_REVIEW: Duration = Duration::from_hours(24);
 
-/// The policy's word on emergencies, if it allows them.
+/// Returns the policy's rules for emergencies, if it allows them.
 #[must_use]
 pub fn allowed(policy: &ApprovalPolicySpec) -> Option<&Emergency> {
     policy.emergency.as_ref().filter(|emergency| emergency.allowed)
 }
 
-/// True for a request that skips stages, windows and cooldown. Whether it may, [`check`] has said before.
+/// Returns true for a request that skips stages, windows and cooldown. [`check`] has verified that it may.
 #[must_use]
 pub fn skips(request: &RoleActivationRequestSpec, policy: &ApprovalPolicySpec) -> bool {
     request.emergency && allowed(policy).is_some()
 }
 
-/// The refusal of an emergency that the policy does not allow, that is too long, says no reason or follows one that nobody reviewed.
+/// Refuses an emergency that the policy does not allow, that is too long, lacks a justification or follows one whose review is overdue.
 pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
     let Beside { request, requester, policy, .. } = beside;
     let spec = &request.object.spec;
@@ -67,7 +67,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         ));
     }
     let overdue = |peer: &&Peer| {
-        // What was never granted owes nothing, whatever its status says.
+        // A request that was never granted owes nothing, whatever its status.
         let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done && peer.record.granted_at.is_some());
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
@@ -87,7 +87,7 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
     }
 }
 
-/// The refusal of a person whose overdue review outlived its request: who deletes a namespace, or purges a record, settles nothing by it.
+/// Refuses a requester whose overdue review outlived its request: deleting a namespace or purging a record settles no review.
 fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
     let Beside { request, requester, peers, debts, identities, .. } = beside;
     let due = |debt: &&Debt| {
@@ -106,7 +106,7 @@ fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// The refusal, if the policy's status has no place for the review that this emergency would owe.
+/// Refuses if the policy's status has no room for the review that this emergency would owe.
 fn has_room(beside: Beside<'_>) -> Result<(), Refusal> {
     let Beside { request, policy, .. } = beside;
     let Some(owed) = &policy.owed else { return Ok(()) };
@@ -125,7 +125,7 @@ fn has_room(beside: Beside<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// What the policy must record of an emergency before it is granted; none of a request that owes no review, or none any more.
+/// Returns what the policy must record of an emergency before the grant. `None` if the request owes no review, or no longer owes one.
 #[must_use]
 pub fn debt(request: &RequestFacts, review: Option<&ReviewStatus>) -> Option<OwedReview> {
     let review = review.filter(|review| review.state != ReviewState::Done)?;
@@ -137,23 +137,23 @@ pub fn debt(request: &RequestFacts, review: Option<&ReviewStatus>) -> Option<Owe
     })
 }
 
-/// What becomes of a review that a policy's status lists.
+/// What happens to a review that a policy's status lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It stays, as it is written here.
+    /// It stays, with this content.
     Owed(OwedReview),
-    /// It goes: it was done, or its request ended without a grant.
+    /// It is removed: it was done, or its request ended without a grant.
     Done,
-    /// It goes, although its request no longer exists: an admin has settled it.
+    /// It is removed although its request no longer exists: an admin has settled it.
     Settled,
 }
 
-/// The UIDs that a policy's annotation [`SETTLED_REVIEWS`] lists.
+/// Returns the UIDs that a policy's annotation [`SETTLED_REVIEWS`] lists.
 pub fn settled_uids(annotation: Option<&str>) -> impl Iterator<Item = &str> {
     annotation.unwrap_or_default().split(',').map(str::trim).filter(|uid| !uid.is_empty())
 }
 
-/// The refusal of somebody who settles a review that they owe themselves. `newly` are the UIDs that they add to the annotation.
+/// Refuses a user who settles a review that they owe themselves. `newly` are the UIDs that they add to the annotation.
 pub fn check_settling(who: &Stamp, listed: &[OwedReview], newly: &[&str], identities: &Identities) -> Result<(), Refusal> {
     let own = |owed: &&OwedReview| newly.contains(&owed.request_uid.as_str()) && identities.same(&owed.requester.stamp(), who);
     let Some(owed) = listed.iter().find(own) else { return Ok(()) };
@@ -163,10 +163,10 @@ pub fn check_settling(who: &Stamp, listed: &[OwedReview], newly: &[&str], identi
     ))
 }
 
-/// Where a listed review stands. `found` is the request of that name, none where there is none; `settled` is the policy's annotation.
+/// Returns the state of a listed review. `found` is the request of that name, if there is one. `settled` is the policy's annotation.
 #[must_use]
 pub fn standing(owed: &OwedReview, found: Option<&RequestFacts>, settled: Option<&str>) -> Standing {
-    // Another request may have taken the name.
+    // Another request may have reused the name.
     let Some(request) = found.filter(|found| found.object.uid == owed.request_uid) else {
         return if settled_uids(settled).any(|uid| uid == owed.request_uid) { Standing::Settled } else { Standing::Owed(owed.clone()) };
     };
@@ -180,22 +180,22 @@ pub fn standing(owed: &OwedReview, found: Option<&RequestFacts>, settled: Option
     }
 }
 
-/// True for somebody who may review.
+/// Returns true for a user who may review.
 #[must_use]
 pub fn may_review(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
     reviewers(policy).is_some_and(|people| person::is_listed(who, people))
 }
 
-/// Who may review.
+/// Returns the reviewers.
 #[must_use]
 pub fn reviewers(policy: &ApprovalPolicySpec) -> Option<&People> {
     policy.emergency.as_ref().and_then(|emergency| emergency.reviewers.as_ref())
 }
 
-/// Where the review of a request stands; none where nothing was granted in an emergency.
+/// Returns the state of a request's review. `None` if there was no emergency grant.
 ///
-/// A review stays done. What is owed keeps its deadline and reviewers when the policy cannot be read, so that nobody gets rid of it by
-/// removing the policy.
+/// A completed review stays completed. An owed review keeps its deadline and reviewers while the policy cannot be read, so that removing
+/// the policy does not remove the review.
 #[must_use]
 pub fn review(
     request: &RequestFacts,
@@ -243,7 +243,7 @@ pub fn review(
     })
 }
 
-/// A review in words, for timelines and messages.
+/// Describes a review for timelines and messages.
 #[must_use]
 pub fn in_words(review: &ReviewStatus) -> String {
     let by = review.reviewed_by.as_ref().map(ToString::to_string).unwrap_or_default();

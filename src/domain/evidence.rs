@@ -1,6 +1,6 @@
-//! What somebody shows besides his name: how and when he signed in, and a ticket.
+//! The evidence that a user presents besides the name: how and when they signed in, and a ticket.
 //!
-//! What is missing is never evidence, and what can be read in two ways is none either (T9).
+//! A missing value is never evidence, nor is an ambiguous one (T9).
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,11 @@ use api::{
     text::is_blank,
 };
 
-/// How far in the future a sign-in may lie: clocks that are kept differ by less, and seconds are rounded. Whoever meets this because
-/// his provider's clock runs ahead by more only has to wait for as long, so it need not be generous; and it is what somebody could add
-/// to the greatest age.
+/// How far in the future a sign-in may be. Synchronized clocks differ by less, and seconds are rounded. The value is small because it adds
+/// to the maximum age, and a user whose identity provider's clock is further ahead only has to wait.
 const SKEW: TimeDelta = TimeDelta::seconds(10);
 
-/// Most characters of a stamped value that a message shows.
+/// Maximum number of characters of a stamped value that a message shows.
 const MAX_SHOWN: usize = 64;
 
 fn rule(policy: &ApprovalPolicySpec) -> Option<&AuthenticationRule> {
@@ -35,14 +34,14 @@ fn ticket_rule(policy: &ApprovalPolicySpec) -> Option<&TicketRule> {
     policy.requirements.as_ref()?.ticket.as_ref()
 }
 
-/// The keys of `userInfo.extra` in which a policy looks for evidence.
+/// Returns the keys of `userInfo.extra` in which a policy looks for evidence.
 #[must_use]
 pub fn keys(policy: &ApprovalPolicySpec) -> BTreeSet<&str> {
     let claims = rule(policy).into_iter().flat_map(|rule| rule.claims.iter().map(|claim| claim.key.as_str()));
     claims.chain(rule(policy).and_then(|rule| rule.max_age.as_ref()).map(|age| age.key.as_str())).collect()
 }
 
-/// The refusal, if what a policy asks for can never be shown, or is nothing though it looks like something.
+/// Refuses a policy whose required evidence can never be presented, or that looks like a requirement and is none.
 pub fn check_rules(policy: &ApprovalPolicySpec) -> Result<(), Refusal> {
     if let Some(pattern) = ticket_rule(policy).and_then(|rule| rule.pattern.as_ref()) {
         matches(pattern.as_str(), "")?;
@@ -70,8 +69,8 @@ fn check_rule(rule: &AuthenticationRule) -> Result<(), Refusal> {
     }
 }
 
-/// The refusal, if somebody who acts as `party` does not show what the policy asks that party for. `at` is the creation time of the
-/// object that he made.
+/// Refuses a user who acts as `party` without the evidence that the policy requires of that party. `at` is the creation time of the user's
+/// object.
 pub fn check(who: &Stamp, party: Party, at: DateTime<Utc>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let Some(rule) = rule(&policy.spec).filter(|rule| applies(rule, party)) else { return Ok(()) };
     check_rule(rule)?;
@@ -94,7 +93,7 @@ fn applies(rule: &AuthenticationRule, party: Party) -> bool {
     if rule.applies_to.is_empty() { party == Party::Requester } else { rule.applies_to.contains(&party) }
 }
 
-/// The values of a key that are not empty.
+/// Returns the non-empty values of a key.
 fn values<'a>(who: &'a Stamp, key: &str) -> Vec<&'a str> {
     who.extra.get(key).into_iter().flatten().map(String::as_str).filter(|value| !value.is_empty()).collect()
 }
@@ -171,7 +170,7 @@ fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Resu
     Ok(())
 }
 
-/// Whole seconds since 1970 in plain digits; no sign, fraction or exponent.
+/// Parses whole seconds since 1970 in plain digits, without sign, fraction or exponent.
 fn seconds(text: &str) -> Option<DateTime<Utc>> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse::<i64>().ok().filter(|_| digits).and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -182,7 +181,7 @@ fn quoted(values: &[&str]) -> String {
     values.iter().map(short).collect::<Vec<_>>().join(", ")
 }
 
-/// The refusal, if a request's ticket is not what the policy asks for. One that is given must fit even where none has to be.
+/// Refuses a request's ticket that does not satisfy the policy. A ticket that is set must match even if it is optional.
 pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let Some(rule) = ticket_rule(&policy.spec) else { return Ok(()) };
     let given = request.ticket.clone().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Prolonging a running activation (api rule 13): a request of its own, granted while its base is active, from the base's end on. The two
-//! overlap, so that there is no gap; whatever ends one before its time ends the whole chain.
+//! Extension of an active activation (api rule 13): a request of its own that is granted while its base is active and starts at the base's
+//! end. The two bindings overlap, so that there is no gap. An early end of one ends the whole extension chain.
 
 use chrono::{DateTime, Utc};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use api::{Reason, Stamp, State, names::binding_name};
 
-/// End and chain's start of what a request prolongs.
+/// End of the extended activation, and start of its chain.
 pub type Prolonged = (DateTime<Utc>, DateTime<Utc>);
 
-/// What a request prolongs; none where it prolongs nothing.
+/// Returns what a request extends. `None` if it is not an extension.
 ///
-/// The end is the earlier of what the base's binding and its record say, and counts only with both: the policies let nobody but the
-/// operator write them. The chain's start stands on the binding; without it the base counts from its creation, which is never later.
+/// The end is the earlier of those in the base's binding and in its record, and both must exist: the policies let only the operator write
+/// them. The binding carries the start of the chain. Without it the chain starts at the base's creation, which is never later.
 pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now: DateTime<Utc>) -> Result<Option<Prolonged>, Refusal> {
     let Some(name) = snapshot.request.object.spec.base() else { return Ok(None) };
     let refuse = |why: String| Err(Refusal::new(Reason::ExtendedRequestNotActive, format!("spec.extends names '{name}', {why}")));
@@ -49,7 +49,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     }
     let bound = match binding {
         Binding::Present(found) if found.managed => found.deadline().map(|end| (end, found.began())),
-        // The webhook may not read bindings; the record says no later end than the binding, or the controller will see.
+        // The webhook may not read bindings. The record never has a later end than the binding, which the controller verifies.
         Binding::Unread => request.record.expires_at.map(|end| (end, request.record.began.or(request.record.granted_at))),
         Binding::Present(_) | Binding::Absent => None,
     };
@@ -63,8 +63,8 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     Ok(Some((end, began.unwrap_or(request.object.created).min(end))))
 }
 
-/// How what runs ends, once the other end of its chain ended before its time: in the same state. What its requester gave back was not
-/// revoked.
+/// Returns how an active grant ends after an early end of the other part of its chain: in the same state. An activation that its requester
+/// deactivated was not revoked.
 #[must_use]
 pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<(State, Refusal)> {
     let early = |state: Option<State>| state.filter(|state| matches!(state, State::Deactivated | State::Revoked));
@@ -79,7 +79,7 @@ pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) 
                     return ended(state, name, "it prolongs");
                 }
             }
-            // Before its own time begins it stands on its base alone. Another request may have the name by now.
+            // Before its own term begins it depends on its base alone. Another request may have reused the name.
             Some(Lookup::Absent | Lookup::Deleting(_) | Lookup::Found(_))
                 if snapshot.request.record.granted_at.is_none_or(|start| now < start) =>
             {
@@ -92,7 +92,7 @@ pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) 
         .find_map(|peer| early(peer.record.state).and_then(|state| ended(state, &peer.object.name, "prolongs it")))
 }
 
-/// The names of the other bindings of the chain, which end together with this one before its time.
+/// Returns the names of the chain's other bindings, which end together with this one if it ends early.
 #[must_use]
 pub fn links(snapshot: &Snapshot, identities: &Identities) -> Vec<String> {
     let live = |state: Option<State>| state == Some(State::Active);
@@ -106,8 +106,8 @@ pub fn links(snapshot: &Snapshot, identities: &Identities) -> Vec<String> {
     base.into_iter().chain(later.map(|peer| binding_name(&peer.object.uid))).collect()
 }
 
-/// True where `base` is what `later` was granted upon: of the same person under the same eligibility, and not younger. A request that has
-/// taken the name of one that was deleted is another one, and maybe somebody else's.
+/// Returns true if `base` is what `later` extends: the same person and eligibility, and not younger. A request that reuses the name of a
+/// deleted one is a different request, perhaps of another user.
 fn is_link(base: &RequestFacts, later: &RequestFacts, identities: &Identities) -> bool {
     let (Some(his), Some(whose)) = (&base.object.spec.requester, &later.object.spec.requester) else { return false };
     base.object.created <= later.object.created
@@ -118,7 +118,7 @@ fn is_link(base: &RequestFacts, later: &RequestFacts, identities: &Identities) -
 fn prolonging<'a>(request: &'a RequestFacts, peers: &'a [Peer], identities: &'a Identities) -> impl Iterator<Item = &'a Peer> {
     let named = |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.base() == Some(request.object.name.as_str());
     peers.iter().filter(named).filter(move |peer| {
-        // One that is older names another request, which had this name before.
+        // An older request names an earlier request of this name.
         peer.object.created >= request.object.created
             && peer.object.uid != request.object.uid
             && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref

@@ -1,4 +1,4 @@
-//! What the rules look at: plain values, read before and without any tie to where they came from.
+//! The input of the rules: plain values, read earlier and independent of their source.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,22 +13,22 @@ use api::{
     text::printable,
 };
 
-/// The result of looking an object up. An error on the way is none of these: who gathers stops there and tries again, so that
-/// nothing is granted and nothing revoked because of it.
+/// The result of looking an object up. An error during the read is none of these: the caller stops and retries, so that nothing is granted
+/// or revoked because of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup<T> {
-    /// It is there.
+    /// It exists.
     Found(T),
-    /// The API server says that there is none.
+    /// The API server reports that there is none.
     Absent,
-    /// It is stored and being deleted, which counts as removed: how long its finalizers keep it is anybody's choice (T28).
+    /// It is being deleted, which counts as removed: any client can delay the removal with a finalizer (T28).
     Deleting(Deletion),
-    /// It is there and cannot be understood, for this reason.
+    /// It exists and cannot be parsed, for this reason.
     Unreadable(String),
 }
 
 impl<T> Lookup<T> {
-    /// The object, if it is there.
+    /// Returns the object, if it exists.
     pub const fn found(&self) -> Option<&T> {
         match self {
             Self::Found(object) => Some(object),
@@ -37,17 +37,17 @@ impl<T> Lookup<T> {
     }
 }
 
-/// The deletion of an object that somebody asked for and that is not done.
+/// A requested deletion of an object that is still stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
-    /// The first of the finalizers that keep the object stored.
+    /// The first finalizers that keep the object stored.
     finalizers: Vec<String>,
-    /// How many there are besides those.
+    /// How many further finalizers there are.
     more: usize,
 }
 
 impl Deletion {
-    /// Most finalizers that are named.
+    /// Maximum number of finalizers that are named.
     const MAX_NAMED: usize = 4;
 
     /// The deletion of an object with these finalizers.
@@ -59,7 +59,7 @@ impl Deletion {
 }
 
 impl std::fmt::Display for Deletion {
-    /// The predicate of a sentence whose subject is the object.
+    /// Writes the predicate of a sentence whose subject is the object.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named: Vec<_> = self.finalizers.iter().map(|name| format!("'{name}'")).collect();
         match (named.as_slice(), self.more) {
@@ -72,33 +72,33 @@ impl std::fmt::Display for Deletion {
     }
 }
 
-/// A stored object: its spec and what of its metadata counts.
+/// A stored object: its spec and the metadata that the rules read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object<S> {
     /// Name.
     pub name: String,
     /// UID.
     pub uid: String,
-    /// The API server's time of its creation.
+    /// Creation time, by the API server's clock.
     pub created: DateTime<Utc>,
-    /// True once somebody asked for its deletion.
+    /// True once its deletion was requested.
     pub deleting: bool,
-    /// The API server's count of the changes of its spec.
+    /// The `metadata.generation`: the API server's count of the changes of its spec.
     pub generation: i64,
-    /// Of an eligibility or a policy: what the check of its author rested on, as far as that is recorded.
+    /// For an eligibility or a policy: what the check of its author rested on, as far as that is recorded.
     pub checked: Option<Arc<AuthorCheck>>,
-    /// Of a policy: the reviews that its status says are owed.
+    /// For a policy: the owed reviews that its status lists.
     pub owed: Option<Arc<Owed>>,
-    /// What it says.
+    /// Its spec.
     pub spec: S,
 }
 
 /// The reviews that are owed under one policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
-    /// What the status lists.
+    /// The reviews that the status lists.
     pub reviews: Vec<OwedReview>,
-    /// The annotation by which an admin settles those whose requests no longer exist.
+    /// The annotation by which an admin settles the reviews whose requests no longer exist.
     pub settled: Option<String>,
 }
 
@@ -107,23 +107,23 @@ pub struct Owed {
 pub struct Debt {
     /// Name of the policy.
     pub policy: String,
-    /// What the policy's status says.
+    /// The entry of the policy's status.
     pub review: OwedReview,
 }
 
 /// The request that is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
-    /// The namespace it lives in, the only one that it can be for (T21).
+    /// Its namespace, the only one that it can be for (T21).
     pub namespace: String,
     /// The stored object.
     pub object: Object<RoleActivationRequestSpec>,
-    /// What its status says. Nothing in it can widen access.
+    /// Its status. No value in it can widen access.
     pub record: Record,
 }
 
 impl RequestFacts {
-    /// True for a decision that names exactly this request, by name and UID (T3).
+    /// Returns true for a decision that names exactly this request, by name and UID (T3).
     #[must_use]
     pub fn is_named_by(&self, decision: &Object<ActivationDecisionSpec>) -> bool {
         let named = &decision.spec.request_ref;
@@ -131,34 +131,34 @@ impl RequestFacts {
     }
 }
 
-/// What the status of a request says.
+/// The status of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// State that was reported last.
+    /// Last reported state.
     pub state: Option<State>,
-    /// Start of its own term that was reported: of an extension it is the end of what it extends.
+    /// Reported start of its own term: for an extension, the end of what it extends.
     pub granted_at: Option<DateTime<Utc>>,
-    /// Start of the chain that was reported, where another activation is prolonged.
+    /// Reported start of the chain, if it extends another activation.
     pub began: Option<DateTime<Utc>>,
-    /// Deadline that was reported.
+    /// Reported deadline.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Digest that was reported.
+    /// Reported digest.
     pub digest: Option<String>,
-    /// Binding that was reported.
+    /// Reported binding.
     pub binding: Option<BindingRef>,
-    /// Role that was reported.
+    /// Reported role.
     pub role: Option<RoleRef>,
-    /// Reason that was reported.
+    /// Reported reason.
     pub reason: Option<Reason>,
-    /// Hash of the role's rules that was reported.
+    /// Reported hash of the role's rules.
     pub rules_hash: Option<String>,
-    /// Hash over what those rules allow; records of older versions have none.
+    /// Hash over what those rules allow. Records of older versions have none.
     pub access_hash: Option<String>,
-    /// End that was reported.
+    /// Reported end.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Review that was reported.
+    /// Reported review.
     pub review: Option<ReviewStatus>,
-    /// User names of those whose approvals were reported to count.
+    /// User names of the approvers whose approvals were reported to count.
     pub approvers: Vec<Line<256>>,
 }
 
@@ -169,9 +169,9 @@ pub struct NamespaceFacts {
     pub uid: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// True where it has more labels than are read: then no selector selects it.
+    /// True if it has more labels than are read. Then no selector selects it.
     pub labels_too_long: bool,
-    /// True once it is going away.
+    /// True once it is being deleted.
     pub terminating: bool,
 }
 
@@ -188,43 +188,43 @@ pub struct RoleFacts {
     pub rules: Arc<Rules>,
 }
 
-/// A stored decision on the request that cannot be understood, as after a change of its schema. It counts against the grant.
+/// A stored decision on the request that cannot be parsed, for example after a schema change. It counts against the grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// Its name.
     pub name: String,
-    /// What it decides, where that can be told.
+    /// Its verb, if that can be parsed.
     pub decision: Option<Verb>,
     /// Why it cannot be read.
     pub why: String,
 }
 
 impl Unreadable {
-    /// True unless it is certain that it takes nothing away.
+    /// Returns true unless it certainly removes no access.
     #[must_use]
     pub fn may_end(&self) -> bool {
         !matches!(self.decision, Some(Verb::Approve | Verb::Review))
     }
 }
 
-/// What of the decisions on a request was not read, or could not be.
+/// The decisions on a request that were not or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// Decisions that cannot be understood; the first few.
+    /// The first decisions that cannot be parsed.
     pub unreadable: Vec<Unreadable>,
-    /// True where there are more than anybody reads.
+    /// True if there are more decisions than are read.
     pub more: bool,
 }
 
 impl Unread {
-    /// Why nothing may be granted beside it; none where all was read.
+    /// Returns why unread decisions prevent a grant. `None` if all were read.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let first = self.unreadable.first().map(|first| (first.name.as_str(), first.why.as_str()));
         self.because(first)
     }
 
-    /// Why what runs may not go on beside it: something of it may be a Deny, a Revoke or a Deactivate.
+    /// Returns why unread decisions end an active grant: one of them may be a Deny, a Revoke or a Deactivate.
     #[must_use]
     pub fn ends(&self) -> Option<Refusal> {
         let first = self.unreadable.iter().find(|unreadable| unreadable.may_end());
@@ -244,18 +244,18 @@ impl Unread {
     }
 }
 
-/// What is known of the guards: the admission policies, webhook configurations and schemas without which what is stored may be
-/// anybody's word (T41, T42).
+/// The state of the admission guards: the admission policies, webhook configurations and schemas. Without them any author of a stored
+/// object may be forged (T41, T42).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guards {
-    /// Nobody asked, as at admission: a guard that asks is in force.
+    /// Not queried, as at admission: a guard that calls the webhook is in force.
     Unasked,
     /// They are watched.
     Watched(GuardFacts),
 }
 
 impl Guards {
-    /// True when they were in force at this instant, as far as anybody watches them.
+    /// Returns true if they were in force at this instant, as far as they are watched.
     #[must_use]
     pub fn held_at(&self, at: DateTime<Utc>) -> bool {
         match self {
@@ -264,13 +264,14 @@ impl Guards {
         }
     }
 
-    /// Those of `decisions` that were certainly written by whom they name.
+    /// Returns those of `decisions` whose author is certain.
     #[must_use]
     pub fn surely_decided(&self, decisions: &[Object<ActivationDecisionSpec>]) -> Vec<Object<ActivationDecisionSpec>> {
         decisions.iter().filter(|said| self.held_at(said.created) && self.surely_held_at(said.created)).cloned().collect()
     }
 
-    /// False while nobody knows yet whether they were: what was written then may be anybody's, and no name is recorded for it.
+    /// Returns false while it is still open whether they were in force. The author of an object of that time is uncertain, and no name is
+    /// recorded.
     #[must_use]
     pub fn surely_held_at(&self, at: DateTime<Utc>) -> bool {
         match self {
@@ -280,33 +281,33 @@ impl Guards {
     }
 }
 
-/// Since when the guards hold, and what was written while they did not (T41, T42, T55).
+/// When the guards were in force, and what was written while they were not (T41, T42, T55).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardFacts {
-    /// Why nothing may be granted at present, if so: a guard that is not proven, or a clock that cannot be trusted (T35).
+    /// Why nothing may be granted at present: a guard that is not proven, or a clock that cannot be trusted (T35).
     pub hold: Option<Refusal>,
     /// When they were proven to be in force, oldest first, by the API server's clock.
     pub proven: Vec<Span>,
-    /// While something holds grants back: when they were in force for certain, whatever comes out. Of approvals from outside of it the
-    /// record says nothing yet.
+    /// While grants are held back: when they were certainly in force, whatever the next proof finds. Approvals from other times are not
+    /// recorded yet.
     pub certain: Vec<Span>,
-    /// True when the present spec of the eligibility was written outside of that.
+    /// True if the present spec of the eligibility was written at another time.
     pub eligibility_unproven: bool,
-    /// True when the present spec of the policy was written outside of that.
+    /// True if the present spec of the policy was written at another time.
     pub policy_unproven: bool,
 }
 
-/// A stretch of time.
+/// A time span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Its first instant.
     pub from: DateTime<Utc>,
-    /// Its last instant; none: it lasts.
+    /// Its last instant; `None` if the span is still open.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl Span {
-    /// True for an instant within it.
+    /// Returns true for an instant within it.
     #[must_use]
     pub fn covers(&self, at: DateTime<Utc>) -> bool {
         self.from <= at && self.until.is_none_or(|until| at <= until)

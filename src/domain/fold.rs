@@ -1,28 +1,28 @@
-//! The decisions on one request, folded while they are read page by page: what is kept has a bound, however many are stored.
+//! The decisions on one request, folded while they are read page by page: the result is bounded, however many are stored.
 //!
-//! Admission stores few. More there can only be from a time before it had a bound, or from a time without guards.
+//! Admission limits their number. More can only be from a time before that limit, or from a time without guards.
 
 use std::collections::BTreeMap;
 
 use super::facts::{Object, Unread, Unreadable};
 use api::{ActivationDecisionSpec, Verb};
 
-/// Most decisions that are kept of one person with one word.
+/// Maximum number of decisions that are kept per person and verb.
 const MAX_OF_ONE: usize = 16;
-/// Most people whose decisions Approve and Review are kept. It is more than a policy can ask for.
+/// Maximum number of people whose Approve and Review decisions are kept. A policy can never require as many.
 const MAX_FOR: usize = 128;
-/// Most people whose decisions against the request are kept.
+/// Maximum number of people whose decisions against the request are kept.
 const MAX_AGAINST: usize = 128;
-/// Most unreadable decisions that are kept, for messages.
+/// Maximum number of unreadable decisions that are kept, for messages.
 const MAX_UNREADABLE: usize = 4;
 
-/// Whose word, and which one.
+/// Verb, user name and UID of a decision's author.
 type Voice = (Verb, String, Option<String>);
 
 /// The decisions that name one request, as far as they can matter.
 ///
-/// Of each person the earliest are kept, so that one who comes later moves no start and no end that was computed before. What takes access
-/// away is never left out silently: where there is too much of it, [`Unread::more`] says so, and it counts against the grant.
+/// The earliest of each person are kept, so that a later decision moves no start and no end that was computed before. A decision that
+/// removes access is never dropped silently: if there are too many, [`Unread::more`] is set and counts against the grant.
 #[derive(Debug)]
 pub struct Fold<'r> {
     /// UID of the request.
@@ -34,7 +34,7 @@ pub struct Fold<'r> {
 }
 
 impl<'r> Fold<'r> {
-    /// Nothing yet about the request with this UID.
+    /// Starts without decisions on the request with this UID.
     #[must_use]
     pub fn new(request: &'r str) -> Self {
         Self { request, kept: BTreeMap::new(), people_for: 0, people_against: 0, unread: Unread::default() }
@@ -43,7 +43,7 @@ impl<'r> Fold<'r> {
     /// Adds a decision.
     pub fn add(&mut self, decision: Object<ActivationDecisionSpec>) {
         let spec = &decision.spec;
-        // About another request that had the name before, or nobody's.
+        // It is about an earlier request of the same name, or has no author.
         if spec.request_ref.uid.as_deref() != Some(self.request) {
             return;
         }
@@ -67,7 +67,7 @@ impl<'r> Fold<'r> {
         of_one.truncate(MAX_OF_ONE);
     }
 
-    /// Adds a decision that cannot be understood. Those that may take access away come first.
+    /// Adds a decision that cannot be parsed. Those that may remove access are kept first.
     pub fn add_unreadable(&mut self, unreadable: Unreadable) {
         let all = &mut self.unread.unreadable;
         if unreadable.may_end() && !all.iter().any(Unreadable::may_end) {
@@ -78,12 +78,12 @@ impl<'r> Fold<'r> {
         }
     }
 
-    /// Notes that there are more that were not read.
+    /// Records that there are further decisions that were not read.
     pub const fn more(&mut self) {
         self.unread.more = true;
     }
 
-    /// What is kept, in the order of their times.
+    /// Returns the kept decisions in the order of their times.
     #[must_use]
     pub fn done(self) -> (Vec<Object<ActivationDecisionSpec>>, Unread) {
         let mut decisions: Vec<_> = self.kept.into_values().flatten().collect();

@@ -1,5 +1,5 @@
-//! The admission guards: what each must say, what is known of them over time, and what people are told while they are not proven to be
-//! in force, and about what was written then (T35, T42, T55, invariants 14 and 21). Whether they are in force is found out elsewhere.
+//! The admission guards: their expected content, their state over time, and the messages while they are not proven to be in force and about
+//! what was written then (T35, T42, T55, invariants 14 and 21). Other modules find out whether they are in force.
 
 pub mod compare;
 pub mod expected;
@@ -10,20 +10,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{instant::stamp, refusal::Refusal};
 use api::Reason;
 
-/// What is wrong with a guard that was changed; what differs follows.
+/// The defect of a changed guard. The difference follows.
 pub const DIFFERS: &str = "does not say what it must";
 
-/// How the keys of guards begin that say who serves our kinds.
+/// Prefix of the keys of guards that define which server serves the product's kinds.
 pub const API_SERVICE: &str = "APIService ";
 
-/// What an admin does about a weak guard. Helm leaves what somebody added to an object, and stops at what somebody changed in it, so the
-/// object goes first; but a CRD would take every record with it.
+/// Returns how an admin restores a weak guard. Helm keeps additions to an object and fails on conflicting changes, so the object must be
+/// deleted first. A CRD is not deleted, since that would delete every record.
 #[must_use]
 pub fn cure(key: &str, why: &str) -> String {
     let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
     let upgrade = "'helm upgrade' with the values of the release";
     if key.starts_with(API_SERVICE) {
-        // It is the API server's own, which makes it anew.
+        // The API server manages this object and creates it again.
         return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server makes it anew");
     }
     if kind == "CustomResourceDefinition" {
@@ -35,7 +35,7 @@ pub fn cure(key: &str, why: &str) -> String {
     format!("An admin restores it: run 'kubectl delete {} {name}', then {upgrade}", kind.to_lowercase())
 }
 
-/// Nothing may be granted at present, because of `what`.
+/// The refusal of all grants at present, because of `what`.
 #[must_use]
 pub fn not_proven(what: &str) -> Refusal {
     Refusal::new(
@@ -47,7 +47,7 @@ pub fn not_proven(what: &str) -> Refusal {
     )
 }
 
-/// Nothing may be granted at present, because the two clocks differ by more than `limit`.
+/// The refusal of all grants at present, because the two clocks differ by more than `limit`.
 #[must_use]
 pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelta) -> Refusal {
     Refusal::new(
@@ -62,7 +62,7 @@ pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelt
     )
 }
 
-/// A request of times in which nothing was proven is nobody's for certain. It is never granted.
+/// The refusal of a request that was created while the guards were not proven. Its author is uncertain, so it is never granted.
 #[must_use]
 pub fn requested_unguarded(created: DateTime<Utc>) -> Refusal {
     Refusal::new(
@@ -74,7 +74,7 @@ pub fn requested_unguarded(created: DateTime<Utc>) -> Refusal {
     )
 }
 
-/// An eligibility or policy, named by `what`, is nobody's for certain until an admin writes it again.
+/// The refusal because of an eligibility or policy, named by `what`, whose author is uncertain until an admin writes it again.
 #[must_use]
 pub fn written_unguarded(what: &str) -> Refusal {
     Refusal::new(

@@ -1,4 +1,4 @@
-//! Instants as text.
+//! Formatting of instants.
 
 use chrono::{DateTime, Utc};
 

@@ -1,7 +1,7 @@
-//! The rules. Everything that can refuse a request, grant or revoke access is decided here, by pure and total functions.
+//! The rules. Pure and total functions in this crate decide whether to refuse a request and whether to grant or revoke access.
 //!
-//! This room knows no Kubernetes client, no runtime and no clock: what was read comes in as [`facts`], the time as a parameter.
-//! Admission and controllers call the same functions, so that what `kubectl apply` answers is what would happen.
+//! The crate uses no Kubernetes client, no runtime and no clock: stored state is passed in as [`facts`], the time as a parameter. Admission
+//! and controllers call the same functions, so the answer to `kubectl apply` is what the controller would do.
 
 mod access;
 pub mod acting;

@@ -1,6 +1,7 @@
-//! Limits per person (api rule 12): how many activations and open requests, how far ahead, how soon again.
+//! Limits per person (api rule 12): the number of activations and pending requests, how far ahead a start may be, and the cooldown.
 //!
-//! They are decided where grants are made, in the order of (creationTimestamp, uid); admission only refuses early what is clear already.
+//! The controller decides them when it grants, in the order of (creationTimestamp, uid). Admission only refuses early what is certain
+//! already.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +17,15 @@ use super::{
 };
 use api::{ApprovalPolicySpec, Duration, Reason, State};
 
-/// How far ahead a start may be scheduled where a policy does not say.
+/// How far ahead a start may be scheduled if a policy does not set it.
 pub const DEFAULT_SCHEDULE_AHEAD: Duration = Duration::from_hours(7 * 24);
 
-/// A limit of the policy; none where it has none. What is stored past the schema and is no count allows none.
+/// Returns a limit of the policy, if it has one. A stored value that the schema forbids and that is no count allows none.
 fn count(limit: Option<i32>) -> Option<usize> {
     limit.map(|limit| usize::try_from(limit).unwrap_or(0))
 }
 
-/// The refusal of a start too far ahead.
+/// Refuses a start that is too far ahead.
 pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let stated = duration::limits(&policy.spec).max_schedule_ahead;
     let longest = stated.unwrap_or(DEFAULT_SCHEDULE_AHEAD);
@@ -45,8 +46,8 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
     ))
 }
 
-/// The refusal, if the person has as many undecided requests under the policy as it allows. Earlier ones go first, so that what was
-/// let in is not refused because of what came later.
+/// Refuses if the person has as many undecided requests under the policy as it allows. Only earlier requests count, so that a later request
+/// never causes the refusal of an accepted one.
 pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
     let Beside { requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_pending_per_user) else { return Ok(()) };
@@ -65,8 +66,8 @@ pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// The refusal, if the person has as many activations under the policy as it allows. What prolongs another one is that one; earlier
-/// requests that nobody has looked at yet count, or a hundred at once would all come first (T51, invariant 27).
+/// Refuses if the person has as many activations under the policy as it allows. An extension counts as part of its base. Earlier requests
+/// that are not decided yet count, since otherwise a hundred simultaneous requests would all be the first (T51, invariant 27).
 pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
     let Beside { request, requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_active_per_user) else { return Ok(()) };
@@ -82,8 +83,8 @@ pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
     let fresh = |peer: &Peer| peer.record.state.is_none() && beside.is_earlier(peer);
     let key = |peer: &Peer| (peer.namespace.clone(), peer.object.spec.eligibility_ref.name.clone());
     let running: Vec<_> = peers.iter().filter(|peer| granted(peer) && !prolongs(peer)).map(|peer| key(peer)).collect();
-    // Of several for one eligibility in one namespace one at most is granted, so together they take one place: counted each, they
-    // would refuse others in favour of what is refused itself.
+    // Of several requests for one eligibility in one namespace one at most is granted, so together they count once. Counting each would
+    // refuse other requests in favor of requests that are refused themselves.
     let ahead: BTreeSet<_> = peers.iter().filter(|peer| fresh(peer)).map(|peer| key(peer)).filter(|key| !running.contains(key)).collect();
     let counted = running.len() + ahead.len();
     if counted < most {
@@ -99,7 +100,7 @@ pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// The refusal of a start during the pause after an earlier grant under the same eligibility in the same namespace.
+/// Refuses a start during the cooldown after an earlier grant under the same eligibility in the same namespace.
 pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal> {
     let Beside { request, policy, .. } = beside;
     let Some(pause) = duration::limits(&policy.spec).cooldown.filter(|pause| !pause.is_zero()) else { return Ok(()) };

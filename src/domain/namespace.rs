@@ -1,4 +1,4 @@
-//! Which namespaces an eligibility covers.
+//! The namespaces that an eligibility covers.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use api::{
     eligibility::{Operator, Requirement, RiskClass, Selector},
 };
 
-/// The cluster's own namespaces, covered only by name, with the risk class `SystemNamespace` accepted, and where the chart allows it.
+/// The cluster's own namespaces. They are covered only by name, with the risk class `SystemNamespace` accepted, and if the chart allows it.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
-/// Longest selector that a message shows, in characters.
+/// Maximum number of characters of a selector in a message.
 const MAX_SELECTOR: usize = 256;
 
-/// The refusal of a namespace in which this eligibility cannot be activated, wherever else it holds: the operator's own (T24), and the
-/// cluster's own unless the eligibility names it, its author accepts the risk and the chart allows it.
+/// Refuses a namespace in which this eligibility can never be activated. This is the operator's own (T24), and a namespace of the cluster
+/// itself unless the eligibility names it, its author accepts the risk and the chart allows it.
 pub fn protected(spec: &RoleEligibilitySpec, name: &str, settings: &Settings) -> Result<(), Refusal> {
     let refuse = |reason, why: &str| Err(Refusal::new(reason, format!("namespace '{name}' is {why}")));
     if name == settings.operator_namespace {
@@ -46,20 +46,20 @@ pub fn protected(spec: &RoleEligibilitySpec, name: &str, settings: &Settings) ->
     Ok(())
 }
 
-/// True when the eligibility's names or its selector cover the namespace.
+/// Returns true if the eligibility's names or its selector cover the namespace.
 #[must_use]
 pub fn covers(spec: &RoleEligibilitySpec, name: &str, namespace: &NamespaceFacts) -> bool {
     spec.namespaces.names.iter().any(|n| n == name) || spec.namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace))
 }
 
-/// True when a change of a namespace takes it into what the eligibility covers, or out of it.
+/// Returns true if a change of a namespace adds it to what the eligibility covers, or removes it.
 #[must_use]
 pub fn coverage_changes(spec: &RoleEligibilitySpec, name: &str, before: Option<&NamespaceFacts>, now: Option<&NamespaceFacts>) -> bool {
     let covered = |facts: Option<&NamespaceFacts>| facts.is_some_and(|facts| covers(spec, name, facts));
     covered(before) != covered(now)
 }
 
-/// A selector as kubectl writes it: `team=payments, tier in (web, db)`.
+/// Returns a selector in kubectl's notation: `team=payments, tier in (web, db)`.
 #[must_use]
 pub fn in_words(selector: &Selector) -> String {
     let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
@@ -71,18 +71,18 @@ pub fn in_words(selector: &Selector) -> String {
     });
     let all: Vec<String> = labels.chain(requirements).collect();
     let text = all.join(", ");
-    // An admin may write thousands of characters; the first few say which selector it is.
+    // An admin may write thousands of characters. The first few identify the selector.
     if text.chars().count() <= MAX_SELECTOR { text } else { format!("{}...", text.chars().take(MAX_SELECTOR).collect::<String>()) }
 }
 
-/// The keys of a selector's labels that anybody can change who may write namespaces.
+/// Returns the keys of a selector's labels that any user can change who may write namespaces.
 #[must_use]
 pub fn unguarded_keys<'s>(selector: &'s Selector, settings: &Settings) -> BTreeSet<&'s str> {
     let keys = selector.match_labels.keys().chain(selector.match_expressions.iter().map(|r| &r.key));
     keys.map(String::as_str).filter(|key| !settings.guarded_labels.guards(key)).collect()
 }
 
-/// What the author of a selector should know: who else decides which namespaces it covers (T20). Each is one short line.
+/// Returns warnings for the author of a selector: who else decides which namespaces it covers (T20). Each is one short line.
 #[must_use]
 pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String> {
     let keys = unguarded_keys(selector, settings);
@@ -92,7 +92,8 @@ pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String>
             "whoever may label namespaces can widen this eligibility: no guard on {shown}. Select by {NAME_LABEL}, a label of the chart's guardedLabels, or list names"
         ));
     }
-    // Whatever lacks a label is covered, also a namespace that somebody makes for it. By name it is said on purpose.
+    // A namespace without the label is covered, including one that a user creates for this purpose. A namespace that is listed by name is
+    // intended.
     let asks = |r: &Requirement| matches!(r.operator, Operator::In | Operator::Exists) || r.key == NAME_LABEL;
     let open = selector.match_labels.is_empty() && !selector.match_expressions.iter().any(asks);
     open.then(|| {

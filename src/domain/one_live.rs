@@ -1,10 +1,10 @@
-//! One live request per person, eligibility and namespace (api rule 12).
+//! One active or pending request per person, eligibility and namespace (api rule 12).
 
 use super::{facts::RequestFacts, peers::Peer, person::Identities, refusal::Refusal};
 use api::{Reason, Stamp, State};
 
-/// The refusal, if another live request of the same person goes before this one. A running grant is never displaced; otherwise the
-/// one that was created first goes first, and the UID decides within one second (T51).
+/// Refuses if another active or pending request of the same person has precedence. An existing grant always has precedence, then the
+/// request that was created first. The UID decides within one second (T51).
 pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identities: &Identities) -> Result<(), Refusal> {
     let mine = (request.object.created, &request.object.uid);
     let spec = &request.object.spec;
@@ -12,7 +12,7 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
         let granted = matches!(peer.record.state, Some(State::Active | State::Scheduled));
         granted || (peer.object.created, &peer.object.uid) < mine
     };
-    // An extension goes beside what it prolongs, and there is one at a time; once it runs, it is the activation that there is.
+    // An extension may exist beside its base, one at a time. Once active, the extension is the activation.
     let beside = |peer: &Peer| {
         let runs = peer.record.state == Some(State::Active);
         peer.object.spec.base() == spec.base() || (spec.base().is_none() && runs)

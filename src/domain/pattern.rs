@@ -1,16 +1,16 @@
-//! The patterns of policies: regular expressions that must match a whole text, with bounded memory.
+//! The patterns of policies: regular expressions with bounded memory that must match a whole text.
 
 use regex::{Regex, RegexBuilder};
 
 use super::refusal::Refusal;
 use api::Reason;
 
-/// Most memory that a compiled pattern may take, in bytes. The engine itself never backtracks (T14).
+/// Maximum memory of a compiled pattern in bytes. The engine itself never backtracks (T14).
 const PATTERN_SIZE: usize = 1 << 18;
 
-/// A pattern that must match a whole text.
+/// Compiles a pattern that must match a whole text.
 ///
-/// It must be a pattern by itself too: `a)|(?:b` would otherwise close our group and leave the anchors outside.
+/// The pattern must also be valid by itself: `a)|(?:b` would otherwise close the added group and leave the anchors outside.
 pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
     let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build();
     compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
@@ -21,7 +21,7 @@ pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
     })
 }
 
-/// The regex crate draws the pattern with a caret over several lines; the sentence stands in the last.
+/// Returns the last line of a message. The regex crate prints the pattern with a caret over several lines, and the error in the last one.
 fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
 }

@@ -1,4 +1,4 @@
-//! The other requests that can matter to a request.
+//! The other requests that can affect the decision on a request.
 
 use super::{
     facts::{Debt, Object, Record, RequestFacts},
@@ -6,8 +6,8 @@ use super::{
 };
 use api::{ApprovalPolicySpec, RoleActivationRequestSpec, Stamp};
 
-/// Another request that can matter to this one: a live one of the same person or for the same thing; where the rules ask for it, one
-/// that has ended.
+/// Another request that can affect this one: an active or pending one of the same person or for the same eligibility and namespace.
+/// Completed requests are included where the rules need them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its namespace.
@@ -16,42 +16,42 @@ pub struct Peer {
     pub object: Object<RoleActivationRequestSpec>,
     /// Its stamped requester.
     pub requester: Stamp,
-    /// The policy that its eligibility names, as far as known.
+    /// The policy that its eligibility names, if known.
     pub policy: Option<String>,
-    /// What its status says.
+    /// Its status.
     pub record: Record,
 }
 
-/// A request under its policy, with its peers and what else limits its requester.
+/// A request under its policy, with its peers and the other input of its requester's limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
     /// The request.
     pub request: &'a RequestFacts,
-    /// Who made it.
+    /// Its requester.
     pub requester: &'a Stamp,
     /// The policy that decides.
     pub policy: &'a Object<ApprovalPolicySpec>,
-    /// The requests beside it, of the requester and of others.
+    /// The other requests, of the requester and of others.
     pub peers: &'a [Peer],
-    /// The reviews that are owed, as policies record them.
+    /// The owed reviews that policies record.
     pub debts: &'a [Debt],
-    /// Which names are one person.
+    /// The rules by which names belong to one person.
     pub identities: &'a Identities,
 }
 
 impl<'a> Beside<'a> {
-    /// The other requests of the requester.
+    /// Returns the other requests of the requester.
     pub fn own(self) -> impl Iterator<Item = &'a Peer> {
         let others = self.peers.iter().filter(move |peer| peer.object.uid != self.request.object.uid);
         others.filter(move |peer| self.identities.same(&peer.requester, self.requester))
     }
 
-    /// Those of them under the same policy.
+    /// Returns those of them under the same policy.
     pub(super) fn under_policy(self) -> impl Iterator<Item = &'a Peer> {
         self.own().filter(move |peer| peer.policy.as_ref() == Some(&self.policy.name))
     }
 
-    /// True for another request that comes first, in the order in which grants are made.
+    /// Returns true for another request that has precedence, in the order in which grants are made.
     pub(super) fn is_earlier(self, peer: &Peer) -> bool {
         (peer.object.created, &peer.object.uid) < (self.request.object.created, &self.request.object.uid)
     }

@@ -1,4 +1,4 @@
-//! Who is the same person, who is eligible, who is among the approvers.
+//! Identities: which of them are the same person, who is eligible, and who is an approver.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,37 +11,37 @@ use api::{
     text::{is_blank, is_invisible},
 };
 
-/// How user names of one human are recognised as one: the chart's `identity.prefixes` and `identity.aliases`.
+/// How the user names of one person are matched: the chart's `identity.prefixes` and `identity.aliases`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identities {
     /// Prefixes that the cluster's authenticators put before a user name, such as `oidc:`, folded.
     prefixes: Vec<String>,
-    /// The least of all names that aliases link, by each of them.
+    /// For each name with aliases: the least of all names that aliases link to it.
     least: BTreeMap<String, String>,
-    /// How those names look, by the least of them.
+    /// The looks of those names, by the least of them.
     looks: BTreeMap<String, BTreeSet<Look>>,
 }
 
-/// One of the things by which two identities are known to be one person's.
+/// A property by which two identities are recognised as one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The normalised user name.
     Name(String),
-    /// The UID that the authenticator gave.
+    /// The UID from the authenticator.
     Uid(String),
 }
 
-/// How a name looks: letters of other scripts replaced by the Latin ones that look the same (UTS 39), in one case.
+/// The look of a name: letters of other scripts replaced by the Latin ones that look the same (UTS 39), in one case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Look {
     skeleton: String,
     upper_case: bool,
-    /// Names of ASCII letters only are never taken for each other: `user1` and `userl` are two people.
+    /// Names of ASCII letters only are never confused with each other: `user1` and `userl` are two people.
     ascii: bool,
 }
 
 impl Identities {
-    /// From what the chart says. An alias holds in both directions, in any spelling and over any number of steps.
+    /// Builds the identities from the chart's values. An alias applies in both directions, in any spelling and over any number of steps.
     #[must_use]
     pub fn new(prefixes: &[String], aliases: &BTreeMap<String, String>) -> Self {
         let prefixes = prefixes.iter().map(|prefix| fold(prefix)).filter(|prefix| !prefix.is_empty()).collect();
@@ -67,8 +67,8 @@ impl Identities {
         known
     }
 
-    /// The name under which all spellings of one human meet: without prefix and invisible characters, NFKC, in one case, the least of all
-    /// names that aliases link to it (T4).
+    /// Returns the name that all spellings of one person share: without prefix and invisible characters, NFKC, in one case, the least of
+    /// all names that aliases link to it (T4).
     #[must_use]
     pub fn normalise(&self, username: &str) -> String {
         let name = self.plain(username);
@@ -87,21 +87,21 @@ impl Identities {
         name
     }
 
-    /// True for two identities of one human: the same UID where both have one, or the same normalised name.
+    /// Returns true for two identities of one person: the same UID if both have one, or the same normalized name.
     #[must_use]
     pub fn same(&self, a: &Stamp, b: &Stamp) -> bool {
         same_uid(a, b) || a.username == b.username || self.normalise(a.username.as_str()) == self.normalise(b.username.as_str())
     }
 
-    /// All by which this is the same person as another: two stamps are [`Identities::same`] exactly where they share one of these.
+    /// Returns all keys of this person. Two stamps are [`Identities::same`] exactly if they share one of them.
     #[must_use]
     pub fn identities_of(&self, stamp: &Stamp) -> Vec<Identity> {
         let uid = stamp.uid.as_ref().filter(|uid| !uid.is_empty()).map(|uid| Identity::Uid(uid.as_str().to_owned()));
         std::iter::once(Identity::Name(self.normalise(stamp.username.as_str()))).chain(uid).collect()
     }
 
-    /// True for two identities that are the same, or that nobody can tell apart by looking at their names: letters of another script can
-    /// look alike. This is for what two people are needed for, and never gives anybody what belongs to another.
+    /// Returns true for two identities that are the same, or whose names look the same, since letters of another script can look alike. Use
+    /// this only where two people are required. It never gives a user what belongs to another user.
     #[must_use]
     pub fn alike(&self, a: &Stamp, b: &Stamp) -> bool {
         if self.same(a, b) {
@@ -115,8 +115,8 @@ impl Identities {
         self.looks.get(normalised).cloned().unwrap_or_else(|| looks(normalised).into())
     }
 
-    /// `stamps` sorted into people: the result has for each stamp the number of its person. Identities that are linked by any
-    /// chain of same UIDs, names and looks are one person, whatever their order.
+    /// Returns for each of the `stamps` the number of its person. Identities that any chain of same UIDs, names and looks links are one
+    /// person, in whatever order.
     #[must_use]
     pub fn people(&self, stamps: &[&Stamp]) -> Vec<usize> {
         let mut person: Vec<usize> = (0..stamps.len()).collect();
@@ -141,17 +141,17 @@ impl Identities {
     }
 }
 
-/// The stamps of one look.
+/// The stamps with one look.
 #[derive(Default)]
 struct Alike {
-    /// Those of ASCII letters only that nothing has linked so far.
+    /// Those of ASCII letters only that are not linked so far.
     ascii: Vec<usize>,
-    /// One of another script, which stands for all that are linked.
+    /// One of another script, which represents all that are linked.
     other: Option<usize>,
 }
 
 impl Alike {
-    /// Notes a stamp, and returns the earlier ones that it is linked with.
+    /// Records a stamp, and returns the earlier ones that it is linked with.
     fn note(seen: &mut BTreeMap<(bool, String), Self>, look: Look, stamp: usize) -> Vec<usize> {
         let alike = seen.entry((look.upper_case, look.skeleton)).or_default();
         if look.ascii {
@@ -166,7 +166,7 @@ impl Alike {
     }
 }
 
-/// How a normalised name looks in either case: a letter can have a look-alike in one of them only.
+/// Returns the look of a normalized name in either case: a letter can have a look-alike in only one of them.
 fn looks(name: &str) -> [Look; 2] {
     let upper: String = name.chars().flat_map(char::to_uppercase).collect();
     [(name, false), (upper.as_str(), true)].map(|(text, upper_case)| Look {
@@ -176,10 +176,10 @@ fn looks(name: &str) -> [Look; 2] {
     })
 }
 
-/// NFKC in one case, without characters that are not seen. Upper case first, because some letters have two lower case forms; twice,
-/// because each step can undo another.
+/// Returns NFKC in one case, without invisible characters. Upper case comes first, because some letters have two lower case forms. It runs
+/// twice, because each step can undo another.
 fn fold(text: &str) -> String {
-    // The same for letters of ASCII, at a hundredth of the cost: who looks for a person's requests folds each name that it meets.
+    // The same result for ASCII at a hundredth of the cost: a search for a person's requests folds every name that it reads.
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
@@ -194,10 +194,10 @@ fn same_uid(a: &Stamp, b: &Stamp) -> bool {
     matches!((&a.uid, &b.uid), (Some(a), Some(b)) if !a.is_empty() && a == b)
 }
 
-/// What kind of user a stamp is of.
+/// The kind of user in a stamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// A person.
+    /// A human user.
     User,
     /// A well-formed `ServiceAccount`.
     ServiceAccount {
@@ -208,8 +208,8 @@ pub enum Account {
     },
 }
 
-/// What kind of user asks. Nobody, `system:anonymous` and every other user of Kubernetes itself is refused: an authenticator
-/// without a prefix could otherwise pass for one (T10, invariant 20).
+/// Returns the kind of a requester. An empty name, `system:anonymous` and every other user of Kubernetes itself are refused: an
+/// authenticator without a prefix could otherwise issue such a name (T10, invariant 20).
 pub fn account(stamp: &Stamp) -> Result<Account, Refusal> {
     let username = stamp.username.as_str();
     if let Some(rest) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX) {
@@ -232,13 +232,13 @@ pub fn account(stamp: &Stamp) -> Result<Account, Refusal> {
     Ok(Account::User)
 }
 
-/// True when one of `subjects` is the person of `stamp`, by name and UID, or by a group in the stamp.
+/// Returns true if one of `subjects` is the person of `stamp`, by name and UID, or by a group in the stamp.
 #[must_use]
 pub fn is_subject(stamp: &Stamp, account: &Account, subjects: &[Subject]) -> bool {
     let uid_fits = |subject: &Subject| subject.uid.is_none() || subject.uid == stamp.uid;
     subjects.iter().any(|subject| match (subject.kind, account) {
         (SubjectKind::User, Account::User) => subject.name == stamp.username && uid_fits(subject),
-        // A ServiceAccount's groups hold all of its namespace, or all of them: never who is eligible (T50).
+        // A `ServiceAccount`'s groups contain all accounts of its namespace, or all accounts, so they never make one eligible (T50).
         (SubjectKind::Group, Account::User) => stamp.groups.contains(&subject.name),
         (SubjectKind::ServiceAccount, Account::ServiceAccount { namespace, name }) => {
             subject.name.as_str() == name && subject.namespace.as_ref() == Some(namespace) && uid_fits(subject)
@@ -247,7 +247,7 @@ pub fn is_subject(stamp: &Stamp, account: &Account, subjects: &[Subject]) -> boo
     })
 }
 
-/// True when `people` lists the person of `stamp`. A `ServiceAccount` counts only by its full name.
+/// Returns true if `people` lists the person of `stamp`. A `ServiceAccount` counts only by its full name.
 #[must_use]
 pub fn is_listed(stamp: &Stamp, people: &People) -> bool {
     match account(stamp) {
@@ -257,7 +257,7 @@ pub fn is_listed(stamp: &Stamp, people: &People) -> bool {
     }
 }
 
-/// `people` in words: `lead-1, group leads`.
+/// Describes `people`: `lead-1, group leads`.
 #[must_use]
 pub fn in_words(people: &People) -> String {
     let users = people.users.iter().map(ToString::to_string);
@@ -273,8 +273,8 @@ pub fn in_words(people: &People) -> String {
     }
 }
 
-/// What may explain that somebody is not listed, to be added to the refusal: a name that is spelt another way, groups that the sign-in does
-/// not show, ids that stand for people.
+/// Returns a hint for the refusal of a user who is not listed: a name with another spelling, groups that the sign-in does not contain, IDs
+/// instead of names.
 #[must_use]
 pub fn why_not_listed<'a>(
     who: &Stamp,
@@ -303,10 +303,10 @@ pub fn why_not_listed<'a>(
     hints.concat()
 }
 
-/// Most groups that a hint names.
+/// Maximum number of groups that a hint names.
 const MOST_SHOWN: usize = 4;
 
-/// True for a name that ends in a UUID, which is how some identity providers show people and groups.
+/// Returns true for a name that ends in a UUID, as some identity providers name people and groups.
 fn is_id(name: &str) -> bool {
     let digits: Vec<char> = name.chars().rev().take(36).collect();
     digits.len() == 36

@@ -1,4 +1,4 @@
-//! Whether a policy can be used as it is written.
+//! Whether a policy is valid as written.
 
 use std::collections::BTreeSet;
 
@@ -11,29 +11,29 @@ use api::{
     policy::{EligibilityRules, MAX_REQUIRED, MAX_STAGES, Stage},
 };
 
-/// How long people have to decide when a policy does not say.
+/// Time for a decision if a policy does not set it.
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(24);
 
-/// How long people have to decide.
+/// Returns the time that approvers have for a decision.
 #[must_use]
 pub fn timeout(policy: Option<&ApprovalPolicySpec>) -> Duration {
     policy.and_then(|p| p.approval.timeout).unwrap_or(DEFAULT_TIMEOUT)
 }
 
-/// How many different people a stage asks for.
+/// Returns the number of different people that a stage requires.
 #[must_use]
 pub fn required(stage: &Stage) -> usize {
     usize::try_from(stage.required.unwrap_or(1)).unwrap_or(1).max(1)
 }
 
-/// True when a request is approved without anybody.
+/// Returns true if a request needs no approval.
 #[must_use]
 pub fn is_automatic(policy: &ApprovalPolicySpec) -> bool {
     policy.approval.automatic.is_some() && policy.approval.stages.is_empty()
 }
 
-/// The refusal, if the policy cannot be used as it is written. The schema says most of it too; what is stored is checked again,
-/// because a schema can change under stored objects (T49) and an empty list must never mean "nobody needed" (T6).
+/// Refuses a policy that is not valid as written. The schema validates most of it too. Stored objects are checked again, because a schema
+/// can change under them (T49) and an empty list must never mean that no approval is required (T6).
 pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refusal> {
     let approval = &spec.approval;
     if approval.automatic.is_some() != approval.stages.is_empty() {
@@ -42,7 +42,7 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
             "spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose",
         ));
     }
-    // The status of a request holds so many approvals; a grant that needs more could not be recorded.
+    // The status of a request has room for this many approvals. A grant that needs more could not be recorded.
     if approval.stages.len() > MAX_STAGES {
         return Err(Refusal::new(
             Reason::InvalidField,
@@ -89,7 +89,7 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
     Ok(())
 }
 
-/// An emergency that nobody could review would only be a way around approval.
+/// An emergency without reviewers would only bypass approval.
 fn check_emergency(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refusal> {
     if let Some(reviewers) = emergency::reviewers(spec) {
         check_people(reviewers, "spec.emergency.reviewers")?;
@@ -105,7 +105,7 @@ fn check_emergency(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(),
     allowed.max_duration.map_or(Ok(()), |longest| below_max_grant(longest, "spec.emergency.maxDuration", settings))
 }
 
-/// The refusal of a duration above the chart's `maxGrant`.
+/// Refuses a duration above the chart's `maxGrant`.
 pub fn below_max_grant(asked: Duration, field: &str, settings: &Settings) -> Result<(), Refusal> {
     if asked <= settings.max_grant {
         return Ok(());
@@ -148,7 +148,7 @@ fn check_stage(stage: &Stage) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// System groups hold everybody, or machines: they approve nothing (T11).
+/// System groups contain every user, or machines. They may not approve (T11).
 fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
     let system_user = people.users.iter().find(|u| u.as_str().starts_with("system:") && !u.as_str().starts_with(SERVICE_ACCOUNT_PREFIX));
     let system_group = people.groups.iter().find(|g| g.as_str().starts_with("system:"));
@@ -163,7 +163,7 @@ fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The refusal, if an eligibility lacks what its policy asks of it.
+/// Refuses an eligibility that lacks what its policy requires of it.
 pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let EligibilityRules { require_end, max_duration, .. } = policy.spec.eligibility.clone().unwrap_or_default();
     let spec = &eligibility.spec;

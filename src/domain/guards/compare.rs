@@ -1,31 +1,31 @@
-//! Whether a stored guard says what it must say: everything that is expected, and nothing else but what the API server adds itself.
+//! Whether a stored guard has the expected content, and nothing else except what the API server adds.
 
 use serde_json::{Value, json};
 
 use api::text::printable;
 
-/// What the API server may have stored beside what was written: its defaults, which weaken nothing.
+/// Returns true for a value that the API server stores by itself: a default that does not weaken the guard.
 fn is_default(key: &str, value: &Value) -> bool {
     match key {
         "matchPolicy" => *value == "Equivalent",
         "namespaceSelector" | "objectSelector" => *value == json!({}),
         "scope" => *value == "*",
         "conversion" => *value == json!({"strategy": "None"}),
-        // Written by the webhook or by cert-manager. A wrong one makes calls of the webhook fail, and with them what it guards; and
-        // whoever writes it moves the generation.
-        // The other two are of a CRD's names, derived from the kind where nobody gives them.
+        // The webhook or cert-manager writes it. With a wrong value calls of the webhook fail, and so do the guarded writes. Each write
+        // also changes the generation.
+        // `listKind` and `singular` are names of a CRD that the API server derives from the kind.
         "caBundle" | "listKind" | "singular" => value.is_string(),
         _ => false,
     }
 }
 
-/// The first difference, as a path and what is wrong there; none where the stored object is as it must be.
+/// Returns the first difference as a path and a description. `None` if the stored object is as expected.
 #[must_use]
 pub fn difference(expected: &Value, stored: &Value) -> Option<String> {
     at("", expected, stored)
 }
 
-/// Who serves our kinds instead of the API server, by a stored `APIService`; none where it serves them itself.
+/// Returns the Service that a stored `APIService` names as the server of the product's kinds. `None` if the API server serves them.
 #[must_use]
 pub fn served_by(stored: &Value) -> Option<String> {
     let service = stored.pointer("/spec/service").filter(|service| !service.is_null())?;
@@ -51,7 +51,7 @@ fn at(path: &str, expected: &Value, stored: &Value) -> Option<String> {
             }
             wanted.iter().zip(found).enumerate().find_map(|(place, (wanted, found))| at(&format!("{path}[{place}]"), wanted, found))
         }
-        // 16 and 16.0 are one number.
+        // 16 and 16.0 are the same number.
         (Value::Number(wanted), Value::Number(found)) if wanted.as_f64() == found.as_f64() => None,
         (wanted, found) if wanted == found => None,
         _ => Some(format!("{path} is not what it should be")),

@@ -1,4 +1,4 @@
-//! What is expected of one guard.
+//! The expected content of one guard.
 
 use kube::{
     Resource,
@@ -14,20 +14,20 @@ use api::{RoleActivationRequest, names};
 pub enum GuardKind {
     /// An admission policy.
     ValidatingAdmissionPolicy,
-    /// What puts one into force.
+    /// The object that puts a policy into force.
     ValidatingAdmissionPolicyBinding,
-    /// Who stamps.
+    /// The webhook that stamps.
     MutatingWebhookConfiguration,
-    /// Who reviews.
+    /// The webhook that reviews.
     ValidatingWebhookConfiguration,
-    /// Schema of one of our kinds.
+    /// Schema of one of the product's kinds.
     CustomResourceDefinition,
-    /// Who serves our kinds: the API server itself, and no server behind it.
+    /// The server of the product's kinds: the API server itself, without an aggregated server.
     APIService,
 }
 
 impl GuardKind {
-    /// How the API server calls it.
+    /// Returns the kind's name in the API.
     #[must_use]
     pub fn resource(self) -> ApiResource {
         let (group, kind, plural) = match self {
@@ -62,22 +62,23 @@ pub struct Expected {
     pub kind: GuardKind,
     /// Name.
     pub name: String,
-    /// All of it but metadata and status; null of what is judged otherwise.
+    /// Its content without metadata and status; null if the guard is verified in another way.
     pub says: Value,
-    /// Of a policy: its name in the chart, which says how to prove it.
+    /// For a policy: its name in the chart, which selects the probe.
     #[serde(default)]
     pub probe: Option<String>,
 }
 
 impl Expected {
-    /// Its name among all guards.
+    /// Returns its key among all guards.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{} {}", self.kind, self.name)
     }
 }
 
-/// Who must serve our kinds. The API server writes the object itself, from the CRDs; of what it says only who serves them matters.
+/// Returns the guard for the server of the product's kinds. The API server writes the `APIService` from the CRDs, and only its service
+/// matters.
 #[must_use]
 pub fn api_service() -> Expected {
     let name = format!("{}.{}", RoleActivationRequest::version(&()), names::GROUP);

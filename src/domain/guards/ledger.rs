@@ -1,7 +1,7 @@
-//! What is known of the guards over time, as it is kept on the Lease: when they were proven, and what was written meanwhile.
+//! The state of the guards over time, as the Lease stores it: when they were proven, and what was written in between.
 //!
-//! Pure: times, objects and resource versions come in as they were read. All times are the API server's, in whole seconds, since
-//! they are held against `creationTimestamp`s.
+//! Pure: times, objects and resource versions are parameters. All times are the API server's, in whole seconds, since they are compared
+//! with `creationTimestamp`s.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// The form of the annotation that this version writes and understands.
+/// The format version of the annotation that this version writes and reads.
 const VERSION: u32 = 1;
-/// Most closed spans that are kept. What was created before the oldest must be made again.
+/// Maximum number of closed spans that are kept. Requests that were created before the oldest must be created again.
 const MOST_SPANS: usize = 32;
-/// Most quarantined objects that are remembered.
+/// Maximum number of quarantined objects.
 const MOST_QUARANTINED: usize = 1_000;
-/// Most bytes of the record: the API server takes 256 KiB of annotations altogether, and a Lease that it refuses has no holder. Names may
-/// have 253 characters.
+/// Maximum size of the record in bytes. The API server accepts 256 KiB of annotations in total, and a Lease that it refuses has no holder.
+/// Names may have 253 characters.
 const MOST_BYTES: usize = 200_000;
 
 /// The kinds whose present spec can have been written unguarded.
@@ -29,8 +29,8 @@ pub enum Kind {
     ApprovalPolicy,
 }
 
-/// Which object, and which of its contents: the API server raises the generation with each change of what it says, so that an edit
-/// and its reversal move it by two.
+/// The identity of an object and of its content. The API server raises the generation with each change of the spec, so an edit and its
+/// reversal raise it by two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// UID.
@@ -48,7 +48,7 @@ pub struct Stored {
     pub name: String,
     /// UID and generation.
     pub pair: Pair,
-    /// The API server's number of its last write, of whatever part.
+    /// The resource version of its last write, of any part.
     pub version: u64,
 }
 
@@ -59,36 +59,36 @@ pub struct Quarantined {
     pub kind: Kind,
     /// Name.
     pub name: String,
-    /// UID and generation; another pair is another matter.
+    /// UID and generation. The quarantine does not apply to another pair.
     #[serde(flatten)]
     pub pair: Pair,
 }
 
-/// A stretch of proven time that is over.
+/// A span of proven time that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Closed {
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 }
 
-/// When every policy last refused a probe, and the last writes before.
+/// The time of the last probe that every policy refused, and the last writes before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
     at: DateTime<Utc>,
     versions: BTreeMap<Kind, u64>,
 }
 
-/// UIDs and generations as a replica saw them when it last verified the guards.
+/// UIDs and generations that a replica observed when it last verified the guards.
 pub type Known = HashMap<String, i64>;
 
-/// What a proof of all guards found.
+/// The result of a proof of all guards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proven {
     /// Every guard, as it was stored.
     pub guards: BTreeMap<String, Pair>,
     /// The API server's time after the proof.
     pub at: DateTime<Utc>,
-    /// The numbers of the last write of each kind before the proof.
+    /// The resource versions of the last write of each kind before the proof.
     pub versions: BTreeMap<Kind, u64>,
 }
 
@@ -105,20 +105,20 @@ pub struct TooMany(usize);
 #[serde(rename_all = "camelCase")]
 pub struct Ledger {
     version: u32,
-    /// Nobody has granted here before: what exists at the first proof is taken as it is, since somebody had to install it.
+    /// True on a new installation without grants: objects that exist at the first proof are accepted, since an admin had to install them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     first: bool,
-    /// Begin of the span that lasts.
+    /// Start of the open span.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<DateTime<Utc>>,
-    /// When all guards were last proven.
+    /// Time of the last proof of all guards.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<DateTime<Utc>>,
-    /// The guards then.
+    /// The guards at that time.
     guards: BTreeMap<String, Pair>,
-    /// The last writes before then. What has a higher number was written later.
+    /// The last writes before that time. A higher resource version was written later.
     versions: BTreeMap<Kind, u64>,
-    /// When every policy last refused a probe, if that was before `verified`.
+    /// The last probe that every policy refused, if that was before `verified`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<Asked>,
     #[serde(default)]
@@ -128,13 +128,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// For an installation on which nobody has granted yet.
+    /// Returns the record of a new installation without grants.
     #[must_use]
     pub fn first() -> Self {
         Self { first: true, ..Self::lost() }
     }
 
-    /// For one whose record is gone: a gap of unknown length, so that everything that exists counts as written unguarded.
+    /// Returns the record for an installation whose record was lost. The gap has an unknown length, so every existing object counts as
+    /// written unguarded.
     #[must_use]
     pub const fn lost() -> Self {
         Self {
@@ -150,57 +151,57 @@ impl Ledger {
         }
     }
 
-    /// The record in an annotation; none where it is missing or not of this version.
+    /// Parses the record of an annotation. `None` if it is missing or not of this version.
     #[must_use]
     pub fn read(annotation: Option<&str>) -> Option<Self> {
         serde_json::from_str(annotation?).ok().filter(|ledger: &Self| ledger.version == VERSION)
     }
 
-    /// The annotation.
+    /// Returns the value of the annotation.
     #[must_use]
     pub fn write(&self) -> String {
-        // Maps with text keys and plain values always are JSON.
+        // Maps with text keys and plain values always serialize to JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// True until the first span begins.
+    /// Returns true until the first span begins.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.first
     }
 
-    /// True while a span lasts.
+    /// Returns true while a span is open.
     #[must_use]
     pub const fn lasts(&self) -> bool {
         self.since.is_some()
     }
 
-    /// The guards as they were last proven.
+    /// Returns the guards at the last proof.
     #[must_use]
     pub const fn guards(&self) -> &BTreeMap<String, Pair> {
         &self.guards
     }
 
-    /// What is quarantined.
+    /// Returns the quarantined objects.
     #[must_use]
     pub fn quarantined(&self) -> &[Quarantined] {
         &self.quarantined
     }
 
-    /// True when this spec of the object was written unguarded.
+    /// Returns true if this spec of the object was written unguarded.
     #[must_use]
     pub fn is_quarantined(&self, kind: Kind, uid: &str, generation: i64) -> bool {
         self.quarantined.iter().any(|q| q.kind == kind && q.pair.uid == uid && q.pair.generation == generation)
     }
 
-    /// When the guards were proven, oldest first.
+    /// Returns when the guards were proven, oldest first.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let closed = self.spans.iter().map(|span| Span { from: span.from, until: Some(span.until) });
         closed.chain(self.since.map(|from| Span { from, until: None })).collect()
     }
 
-    /// The part of [`Self::spans`] that no later look can take back: what lasts is certain only until the last proof.
+    /// Returns the part of [`Self::spans`] that no later proof can revoke: an open span is certain only until the last proof.
     #[must_use]
     pub fn certain(&self) -> Vec<Span> {
         let mut ended = self.clone();
@@ -208,7 +209,8 @@ impl Ledger {
         ended.spans()
     }
 
-    /// A proof found the guards as they were: the span goes on without a gap, also if nobody looked for a while. False when it does not.
+    /// Extends the span after a proof that found unchanged guards, without a gap even if no proof ran for some time. Returns false if it
+    /// ends.
     pub fn go_on(&mut self, proven: &Proven) -> bool {
         let goes_on = self.since.is_some() && self.guards == proven.guards;
         if goes_on {
@@ -219,7 +221,7 @@ impl Ledger {
         goes_on
     }
 
-    /// The same of a look that compared all guards and asked none to refuse. That they still do is known from the last probe only.
+    /// Extends the span after a proof that compared all guards and sent no probe. Only the last probe shows that they still refuse.
     pub fn go_on_unasked(&mut self, proven: &Proven) -> bool {
         let at = self.verified.unwrap_or(proven.at);
         let asked = self.asked.take().unwrap_or_else(|| Asked { at, versions: self.versions.clone() });
@@ -228,7 +230,8 @@ impl Ledger {
         goes_on
     }
 
-    /// A guard says what it must and let a probe through: nobody knows since when, so the span ended when all last refused one.
+    /// Ends the span after a guard with the expected content accepted a probe. The time of the change is unknown, so the span ends at the
+    /// last probe that all refused.
     pub fn end_unasked(&mut self) {
         if let Some(asked) = self.asked.take() {
             (self.verified, self.versions) = (Some(asked.at), asked.versions);
@@ -236,8 +239,8 @@ impl Ledger {
         self.end();
     }
 
-    /// A guard is not what it was, or does not refuse: the span ended when all were last proven. What was created in that very second
-    /// may have come after, so the second does not count.
+    /// Ends the span at the last proof of all guards, after a guard changed or did not refuse. An object created in that second may be
+    /// later than the proof, so the second does not count.
     pub fn end(&mut self) {
         self.asked = None;
         let Some(from) = self.since.take() else { return };
@@ -249,10 +252,11 @@ impl Ledger {
         }
     }
 
-    /// All guards are proven again. A span begins with the next whole second: what is created in this one may have come before.
+    /// Starts a span after a proof of all guards, with the next whole second: an object created in this second may be older than the proof.
     ///
-    /// Everything that `exists` now and was written after the last proof before the gap is quarantined: by its number, unless this
-    /// replica itself saw the same spec then (`known`), as reports move the number too. What was quarantined before stays so.
+    /// Every object that `exists` now and was written after the last proof before the gap is quarantined. The resource version decides,
+    /// unless this replica itself observed the same spec then (`known`), since status writes raise the version too. Quarantined objects
+    /// stay quarantined.
     pub fn begin(&mut self, proven: Proven, exists: &[Stored], known: &Known) -> Result<(), TooMany> {
         self.end();
         let late = |stored: &&Stored| {
