@@ -1,9 +1,9 @@
-//! A "no" that says why.
+//! Refusals and their reasons.
 
 use api::{Reason, text::printable};
 
-/// Why something is refused: one word for programs and a sentence for the person, with the asked value, the allowed value, the
-/// object that says so and what to do.
+/// Why something is refused: one word for programs and one sentence for the user. The sentence contains the requested value, the allowed
+/// value, the object that limits it and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The rule, as one stable word.
@@ -13,12 +13,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal by the rule `reason`. What others wrote into names stands in the sentence, so it is made safe to show (T13).
+    /// Creates a refusal by the rule `reason`. The message can contain names that other users chose, so it is made safe to print (T13).
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: printable(&message.into()) }
     }
 
-    /// The refusal that was written as `Reason: sentence`; none where a text does not begin with one of our reasons.
+    /// Parses a refusal that was written as `Reason: sentence`. `None` if the text does not begin with a known reason.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (word, message) = text.split_once(": ")?;

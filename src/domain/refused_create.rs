@@ -5,15 +5,15 @@ use chrono::{DateTime, Utc};
 use crate::{Verdict, binding};
 use api::State;
 
-/// The request has failed, since the refusal is final: another attempt needs a change by an admin.
+/// Returns the verdict that the request has failed: the refusal is final, and another attempt needs a change by an admin.
 #[must_use]
 pub fn failed(verdict: Verdict, why: &str) -> Verdict {
-    // Nothing was granted, so there is nothing to review.
+    // Nothing was granted, so no review is owed.
     let failed = Verdict { grant: None, review: None, look_again: None, ..verdict };
     failed.because(State::Failed, binding::refused(why))
 }
 
-/// The request waits: the creation is tried again until `deadline`, at which the grant would end.
+/// Returns the verdict that the request waits: the creation is retried until `deadline`, at which the grant would end.
 #[must_use]
 pub fn waits(verdict: Verdict, why: &str, deadline: DateTime<Utc>) -> Verdict {
     let waits = Verdict { grant: None, review: None, ..verdict };

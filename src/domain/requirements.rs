@@ -1,4 +1,4 @@
-//! What a request must bring with it.
+//! The justification, ticket and sign-in that a request must contain.
 
 use super::{
     evidence,
@@ -12,15 +12,14 @@ use api::{
     text::visible_length,
 };
 
-/// The refusal, if the request does not bring what the policy asks for: a justification, a ticket, a sign-in. An emergency brings all of
-/// it too.
+/// Refuses a request that lacks what the policy requires: a justification, a ticket, a sign-in. An emergency requires all of it too.
 pub fn check(request: &RequestFacts, requester: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     justification(&request.object.spec, policy)?;
     evidence::ticket(&request.object.spec, policy)?;
     evidence::check(requester, Party::Requester, request.object.created, policy)
 }
 
-/// The refusal, if the justification is not what the policy asks for.
+/// Refuses a justification that does not satisfy the policy.
 pub fn justification(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let rule = policy.spec.requirements.as_ref().and_then(|rules| rules.justification.as_ref());
     rule.map_or(Ok(()), |rule| fits(request, rule, &policy.name))
@@ -29,7 +28,7 @@ pub fn justification(request: &RoleActivationRequestSpec, policy: &Object<Approv
 fn fits(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &str) -> Result<(), Refusal> {
     let text = request.justification.as_ref().map_or("", |line| line.as_str());
     let least = usize::try_from(rule.min_length.unwrap_or(1)).unwrap_or(0);
-    // Blanks and what nobody sees are no reason.
+    // Blanks and invisible characters are not a justification.
     let length = visible_length(text);
     if length == 0 && least > 0 {
         return Err(Refusal::new(

@@ -1,40 +1,40 @@
-//! How long the record of an ended request is kept, with the decisions on it (`retention` of its policy, api rule 15).
+//! How long the record of a completed request is kept, with the decisions on it (`retention` of its policy, api rule 15).
 //!
-//! Whatever is missing or unclear keeps a record: it may be lost once only.
+//! A missing or unclear value keeps the record, since a removal cannot be undone.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::duration::limits;
 use api::{ApprovalPolicySpec, Duration, State};
 
-/// What of a request counts here.
+/// The facts of a request that retention depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// State that its status reports.
+    /// Reported state.
     pub state: Option<State>,
-    /// When it ended, by its status.
+    /// Reported end.
     pub ended_at: Option<DateTime<Utc>>,
     /// True if it was ever granted.
     pub granted: bool,
-    /// True while an emergency must still be reviewed on it: that it was not keeps its requester from the next one.
+    /// True while the review of an emergency is owed on it: an overdue review denies its requester the next emergency.
     pub review_owed: bool,
-    /// True while a live request prolongs it, over whatever many steps: it stands on its base, and who asks how it came about finds
-    /// the whole chain.
+    /// True while an active or pending request extends it, over any number of steps. The extension depends on its base, and an auditor of
+    /// the extension finds the whole chain.
     pub prolonged: bool,
 }
 
 /// How long a record is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// Until this instant, at which it may go.
+    /// Until this instant, from which on it may be removed.
     Until(DateTime<Utc>),
-    /// As long as something else has not come to its end.
+    /// Until something else ends.
     Meanwhile,
-    /// For ever, as things stand: nobody says how long.
+    /// Without limit at present: no policy sets one.
     ForEver,
 }
 
-/// How long the record of a request is kept under `policy`. Without eligibility or policy nobody says how long.
+/// Returns how long the record of a request is kept under `policy`. Without eligibility or policy there is no limit.
 #[must_use]
 pub fn kept(past: Past, policy: Option<&ApprovalPolicySpec>) -> Kept {
     let (Some(ended), true) = (past.ended_at, past.state.is_some_and(State::is_terminal)) else { return Kept::Meanwhile };
@@ -42,13 +42,13 @@ pub fn kept(past: Past, policy: Option<&ApprovalPolicySpec>) -> Kept {
         return Kept::Meanwhile;
     }
     let Some((policy, retention)) = policy.and_then(|policy| Some((policy, retention(policy)?))) else { return Kept::ForEver };
-    // The next request of the same person is held off by the end of this one.
+    // The cooldown of the same person's next request begins at the end of this one.
     let cooldown = if past.granted { limits(policy).cooldown.unwrap_or_default() } else { Duration::default() };
     let seconds = retention.as_secs().max(cooldown.as_secs());
     ended.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).map_or(Kept::ForEver, Kept::Until)
 }
 
-/// The policy's retention, if it has one.
+/// Returns the policy's retention, if it has one.
 #[must_use]
 pub fn retention(policy: &ApprovalPolicySpec) -> Option<Duration> {
     policy.retention.filter(|retention| !retention.is_zero())

@@ -1,8 +1,8 @@
-//! What a role lets its holder keep, or reach beyond the grant (T18, T39): the risk classes of docs/design/rules.md.
+//! The risks of a role: what its holder can keep, or reach beyond the grant (T18, T39). docs/design/rules.md lists the risk classes.
 //!
-//! A rule counts for whatever it could reach, whether or not a RoleBinding brings that into force: wildcards reach all that they cover,
-//! `resourceNames` narrow nothing, and `pods/*`, which RBAC itself does not expand, reaches every subresource of pods. URLs that are no
-//! resources reach nothing, since a RoleBinding never grants them.
+//! A rule counts for everything that it could reach, even if a RoleBinding does not grant it. Wildcards reach everything that they match,
+//! and `resourceNames` limit nothing. `pods/*`, which RBAC itself does not expand, reaches every subresource of pods. Non-resource URLs
+//! reach nothing, since a RoleBinding never grants them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use api::{
 
 macro_rules! risks {
     ($($(#[$doc:meta])* $name:ident => $class:expr,)*) => {
-        /// A class of what a role allows.
+        /// A risk class: what a role allows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Risk { $($(#[$doc])* $name,)* }
 
@@ -29,13 +29,13 @@ macro_rules! risks {
             /// Every class.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The word as it is shown.
+            /// Returns the name of the class.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
 
-            /// The class that an eligibility's author must accept, for those that outlive a grant.
+            /// Returns the class that an eligibility's author must accept, for a risk that outlives a grant.
             #[must_use]
             pub const fn lasting(self) -> Option<RiskClass> {
                 match self { $(Self::$name => $class,)* }
@@ -47,29 +47,29 @@ macro_rules! risks {
 risks! {
     /// bind, escalate, or writing roles and bindings.
     Escalation => Some(RiskClass::Escalation),
-    /// Acting as somebody else.
+    /// Impersonating another user.
     Impersonation => Some(RiskClass::Impersonation),
-    /// Making or reading tokens of `ServiceAccounts`.
+    /// Creating or reading tokens of `ServiceAccounts`.
     ServiceAccountTokens => Some(RiskClass::ServiceAccountTokens),
     /// Approving or signing certificate requests.
     Certificates => Some(RiskClass::Certificates),
-    /// Changing or going around what guards the API server.
+    /// Changing or bypassing the guards of the API server.
     Admission => Some(RiskClass::Admission),
     /// Changing labels of namespaces.
     NamespaceLabels => Some(RiskClass::NamespaceLabels),
-    /// Going through a node's kubelet.
+    /// Access through a node's kubelet.
     NodeProxy => Some(RiskClass::NodeProxy),
     /// Writing objects of this API group.
     JitObjects => Some(RiskClass::JitObjects),
-    /// Every resource of every group, also those that nobody has thought of yet.
+    /// Every resource of every group, including future ones.
     Wildcard => Some(RiskClass::Wildcard),
-    /// A namespace of the cluster itself; no rule of a role says this.
+    /// A namespace of the cluster itself. No rule of a role grants this.
     SystemNamespace => Some(RiskClass::SystemNamespace),
     /// Reading or writing Secrets.
     Secrets => None,
-    /// Running commands in Pods, or talking to their ports.
+    /// Running commands in Pods, or connecting to their ports.
     WorkloadExec => None,
-    /// Starting Pods, directly or through what starts them.
+    /// Starting Pods, directly or through a workload.
     WorkloadCreate => None,
 }
 
@@ -79,24 +79,24 @@ impl fmt::Display for Risk {
     }
 }
 
-/// Something that a class is about: any of `verbs` on any of `resources` in `group`.
+/// What a class contains: any of `verbs` on any of `resources` in `group`.
 struct Reach {
     risk: Risk,
     group: &'static str,
     /// `*` is every resource of the group with its subresources, `x/*` every subresource of x.
     resources: &'static [&'static str],
-    /// The first one stands for all in messages; `x*` is every verb that begins so.
+    /// The first one represents all in messages. `x*` is every verb with that prefix.
     verbs: &'static [&'static str],
 }
 
-/// What puts something into an object. Removing a role, a binding or a namespace gives nobody anything.
+/// Verbs that write an object. Removing a role, a binding or a namespace gives no user any access.
 const WRITE: &[&str] = &["create", "update", "patch"];
-/// Taking a guard or a record away counts like changing it.
+/// Verbs that change or remove. Removing a guard or a record counts like changing it.
 const CHANGE: &[&str] = &["create", "update", "patch", "delete", "deletecollection", "purge", "administer"];
-/// Every answer but the one to `create` can show the object as it was or is, that to a deletion too; a Secret that is created can be
-/// one that Kubernetes fills with a token.
+/// Verbs whose response can show the object, including the response to a deletion. `create` is among them, since Kubernetes fills a created
+/// Secret of one type with a token.
 const ANY: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-/// `get` is enough: a WebSocket begins with one.
+/// `get` suffices: a WebSocket begins with one.
 const CONNECT: &[&str] = &["create", "get"];
 /// `impersonate`, and `impersonate:<mode>` of constrained impersonation.
 const IMPERSONATE: &[&str] = &["impersonate*"];
@@ -120,7 +120,7 @@ const REACHES: &[Reach] = &[
     ),
     reach(Risk::ServiceAccountTokens, "", &["serviceaccounts/token"], &["create"]),
     reach(Risk::ServiceAccountTokens, "", &["secrets"], ANY),
-    // A signer writes the certificate into the status. The other two subresources say which kubelets are approved by themselves.
+    // A signer writes the certificate into the status. The other two subresources control which kubelets are approved automatically.
     reach(
         Risk::Certificates,
         CERTIFICATES,
@@ -138,7 +138,7 @@ const REACHES: &[Reach] = &[
     reach(Risk::Admission, "admissionregistration.k8s.io", &["*"], CHANGE),
     reach(Risk::Admission, "apiextensions.k8s.io", &["*"], CHANGE),
     reach(Risk::Admission, "apiregistration.k8s.io", &["*"], CHANGE),
-    // Both subresources take labels along.
+    // Both subresources accept changes of labels.
     reach(Risk::NamespaceLabels, "", &["namespaces", "namespaces/status", "namespaces/finalize"], WRITE),
     reach(Risk::NodeProxy, "", &["nodes/proxy"], ANY),
     reach(Risk::JitObjects, GROUP, &["*"], CHANGE),
@@ -152,29 +152,28 @@ const REACHES: &[Reach] = &[
     reach(Risk::WorkloadCreate, "batch", &["cronjobs", "jobs"], WRITE),
 ];
 
-/// Verbs that tell by themselves, on whatever resource, where a rule spells them out. That `*` contains them too says nothing more
-/// about a rule on plain resources.
+/// Verbs that are a risk on any resource, if a rule names them. A `*` on plain resources also contains them and does not count.
 const TELLING: &[(Risk, &str)] = &[
-    // Deletes past finalizers and preconditions.
+    // Deletes without regard to finalizers and preconditions.
     (Risk::Admission, "unsafe-delete-ignore-read-errors"),
-    // The other half of constrained impersonation.
+    // The second part of constrained impersonation.
     (Risk::Impersonation, "impersonate-on:*"),
 ];
 
-/// Why a role is in a class: the first of its rules that makes it so.
+/// Why a role is in a class: the first rule that puts it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The class.
     pub risk: Risk,
     /// A verb of the class that the rule allows.
     pub verb: String,
-    /// A resource of the class that it allows it on, with its group.
+    /// A resource of the class on which the rule allows it, with its group.
     pub resource: String,
     /// The rule.
     pub rule: Rule,
 }
 
-/// Most characters of a rule, or of one of its words, in a message.
+/// Maximum number of characters of a rule, or of one of its words, in a message.
 const MAX_SHOWN: usize = 80;
 
 fn short(text: &str) -> String {
@@ -183,7 +182,7 @@ fn short(text: &str) -> String {
 }
 
 impl fmt::Display for Finding {
-    /// As `create serviceaccounts/token (class ServiceAccountTokens)`, with the rule where it does not say so by itself.
+    /// Writes `create serviceaccounts/token (class ServiceAccountTokens)`, and the rule if it contains wildcards.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} (class {}", short(&self.verb), short(&self.resource), self.risk)?;
         let wild = |words: &[String]| words.iter().any(|word| word.contains('*'));
@@ -194,7 +193,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The classes of a role: all of them where its rules could not be read.
+/// Returns the classes of a role: all of them if its rules could not be read.
 #[must_use]
 pub fn classify(rules: &Rules) -> BTreeSet<Risk> {
     if rules.bytes_beyond().is_some() {
@@ -203,7 +202,7 @@ pub fn classify(rules: &Rules) -> BTreeSet<Risk> {
     findings(rules).into_iter().map(|finding| finding.risk).collect()
 }
 
-/// The classes that one rule is in.
+/// Returns the classes of one rule.
 #[must_use]
 pub fn classes(rule: &Rule) -> BTreeSet<Risk> {
     let reached = REACHES.iter().filter(|reach| reach.within(rule).is_some()).map(|reach| reach.risk);
@@ -212,7 +211,7 @@ pub fn classes(rule: &Rule) -> BTreeSet<Risk> {
 }
 
 impl Rules {
-    /// What a status shows of them: the riskiest rules first, so that no number of harmless ones pushes them out of sight (T18).
+    /// Returns what a status shows of the rules. The riskiest come first, so that harmless rules never displace them (T18).
     #[must_use]
     pub fn status(&self, kind: RoleKind, name: &str, with_rules: bool) -> RoleStatus {
         let mut ordered: Vec<&Rule> = self.rules().iter().collect();
@@ -240,8 +239,8 @@ impl Rules {
     }
 }
 
-/// Sorts rules so that the riskiest come first: by their gravest class, then by how many classes they are in, then by wildcards. Of those
-/// in no class, what writes comes before what reads.
+/// Sorts rules with the riskiest first: by their gravest class, then by the number of their classes, then by wildcards. Among rules without
+/// a class, those that write precede those that only read.
 pub fn riskiest_first(rules: &mut [&Rule]) {
     rules.sort_by_cached_key(|rule| {
         let classes = classes(rule);
@@ -252,10 +251,10 @@ pub fn riskiest_first(rules: &mut [&Rule]) {
     });
 }
 
-/// Every class of a role, each once, with what makes it so.
+/// Returns every class of a role once, with the rule that puts it there.
 #[must_use]
 pub fn findings(rules: &Rules) -> Vec<Finding> {
-    // By class first, so that the most telling rule is named and not the first one.
+    // By class first, so that the most significant rule is named instead of the first one.
     let reached = REACHES.iter().flat_map(|reach| rules.rules().iter().filter_map(|rule| Some((reach.risk, reach.within(rule)?, rule))));
     let told = TELLING.iter().flat_map(|(risk, verb)| rules.rules().iter().filter_map(|rule| Some((*risk, told(rule, verb)?, rule))));
     let every = rules.rules().iter().filter_map(|rule| Some((Risk::Wildcard, everything(rule)?, rule)));
@@ -267,7 +266,7 @@ pub fn findings(rules: &Rules) -> Vec<Finding> {
 }
 
 impl Reach {
-    /// The verb and the resource by which a rule reaches this, if it does.
+    /// Returns the verb and the resource by which a rule reaches this, if it does.
     fn within(&self, rule: &Rule) -> Option<(String, String)> {
         if !rule.api_groups.iter().any(|group| group == "*" || group == self.group) {
             return None;
@@ -292,7 +291,7 @@ fn is_verb(verb: &str, wanted: &str) -> bool {
     wanted.strip_suffix('*').map_or(verb == wanted, |beginning| verb.starts_with(beginning))
 }
 
-/// True when what a rule says of resources reaches some of what a class is about.
+/// Returns true if a rule's resource reaches some resource of a class.
 fn covers(allowed: &str, wanted: &str) -> bool {
     if matches!(allowed, "*" | "*/*") || wanted == "*" || allowed == wanted {
         return true;
@@ -315,14 +314,14 @@ fn everything(rule: &Rule) -> Option<(String, String)> {
     Some((if verb == "*" { "do everything with".to_owned() } else { verb.clone() }, "every resource".to_owned()))
 }
 
-/// The classes that outlive a grant and that the author of an eligibility has not accepted.
+/// Returns the classes that outlive a grant and that the author of an eligibility has not accepted.
 #[must_use]
 pub fn unaccepted(risks: &BTreeSet<Risk>, accepted: &[RiskClass]) -> Vec<RiskClass> {
     risks.iter().filter_map(|risk| risk.lasting()).filter(|class| !accepted.contains(class)).collect()
 }
 
-/// The refusal, if a role has a class that outlives a grant and that is not accepted, with the rule that makes it so. What a role allows
-/// that is too large to be read, nobody can accept.
+/// Refuses a role with a class that outlives a grant and that is not accepted, and names the rule. The classes of a role that is too large
+/// to be read cannot be accepted.
 pub fn check(role: &RoleRef, rules: &Rules, accepted: &[RiskClass]) -> Result<(), Refusal> {
     role::check_size(role, rules)?;
     let open = |finding: &Finding| finding.risk.lasting().is_some_and(|class| !accepted.contains(&class));

@@ -1,4 +1,4 @@
-//! What a role allows, in a form that can be compared, shown and hashed.
+//! The rules of a role, in a form that can be compared, shown and hashed.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Rules in any order; two roles with the same rules have the same hash.
+    /// Sorts and hashes rules. Two roles with the same rules have the same hash.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         Self::hashed(in_order(rules))
     }
 
-    /// The same, which are those that are known already where they say the same: of a large role the hashes take a millisecond, and each
-    /// grant reads its role again.
+    /// Does the same, and returns `known` if the rules are equal. The hashes of a large role take a millisecond, and each grant reads its
+    /// role again.
     #[must_use]
     pub fn known_or_new(rules: impl IntoIterator<Item = Rule>, known: Option<&Arc<Self>>) -> Arc<Self> {
         let rules = in_order(rules);
@@ -50,23 +50,23 @@ impl Rules {
         Self { all: rules, hash, access_hash, too_long: None }
     }
 
-    /// Rules that were not read, since they have so many bytes. They are no other rules than those that anybody knows.
+    /// Returns rules that were not read because of their size in bytes. They equal no known rules.
     #[must_use]
     pub fn too_long(bytes: usize) -> Self {
         let hash = format!("unread:{bytes}");
         Self { all: Vec::new(), access_hash: hash.clone(), hash, too_long: Some(bytes) }
     }
 
-    /// How many bytes they have, if those are too many to be read.
+    /// Returns their size in bytes, if it is too large to be read.
     #[must_use]
     pub const fn bytes_beyond(&self) -> Option<usize> {
         self.too_long
     }
 
-    /// About how many bytes they take in memory.
+    /// Returns their approximate size in memory, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// A text's place in its list, and the least that is set aside for its letters.
+        /// The size of a text in its list, and the minimum allocation for its characters.
         const TEXT: usize = size_of::<String>() + 32;
         let texts = |rule: &Rule| {
             let lists = [&rule.api_groups, &rule.resources, &rule.resource_names, &rule.non_resource_urls, &rule.verbs];
@@ -75,13 +75,13 @@ impl Rules {
         size_of::<Self>() + self.all.iter().map(|rule| size_of::<Rule>() + texts(rule)).sum::<usize>()
     }
 
-    /// SHA-256 over the sorted rules, with its prefix; of rules that were not read something that is no such hash.
+    /// Returns the SHA-256 over the sorted rules, with its prefix. For rules that were not read it is a value that no hash equals.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// SHA-256 over what the rules allow, however they are written.
+    /// Returns the SHA-256 over what the rules allow, however they are written.
     #[must_use]
     pub fn access_hash(&self) -> &str {
         &self.access_hash
@@ -94,7 +94,7 @@ impl Rules {
     }
 }
 
-/// The refusal of a role whose rules are too long to be read.
+/// Refuses a role whose rules are too large to be read.
 pub fn check_size(role: &RoleRef, rules: &Rules) -> Result<(), Refusal> {
     let Some(bytes) = rules.bytes_beyond() else { return Ok(()) };
     Err(Refusal::new(

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use api::text::printable;
 
-/// One rule of a role: what RBAC's `PolicyRule` says, each list sorted and without repeats.
+/// One rule of a role: RBAC's `PolicyRule` with each list sorted and without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Rule {
     /// API groups; "" is the core group.
     pub api_groups: Vec<String>,
     /// Resources.
     pub resources: Vec<String>,
-    /// Names to which it is limited.
+    /// Resource names to which it is limited.
     pub resource_names: Vec<String>,
-    /// Paths that are no resources.
+    /// Non-resource URLs.
     pub non_resource_urls: Vec<String>,
     /// Verbs.
     pub verbs: Vec<String>,
@@ -28,7 +28,7 @@ pub(super) fn sorted(mut rule: Rule) -> Rule {
 }
 
 impl Rule {
-    /// The rule as `get,list deployments.apps (only web)`.
+    /// Describes the rule: `get,list deployments.apps (only web)`.
     #[must_use]
     pub fn in_words(&self) -> String {
         let groups: Vec<&str> = self.api_groups.iter().map(String::as_str).filter(|g| !g.is_empty()).collect();
@@ -43,8 +43,8 @@ impl Rule {
         printable(&format!("{} {}{only}", self.verbs.join(","), whats.join(",")))
     }
 
-    /// The rule that was written in words; none where it was cut or is none. What [`Rule::in_words`] writes is read here again for
-    /// requesters, who see a role's rules in a status only.
+    /// Parses a rule that [`Rule::in_words`] wrote. `None` if the text was truncated or is no rule. Requesters need it, since they see a
+    /// role's rules only in a status.
     #[must_use]
     pub fn from_words(words: &str) -> Option<Self> {
         let (verbs, rest) = words.split_once(' ')?;
@@ -73,11 +73,11 @@ impl Rule {
         (!rule.verbs.is_empty() && !nothing).then(|| sorted(rule))
     }
 
-    /// True when RBAC allows this by the rule. Without a name it is about any object.
+    /// Returns true if the rule allows this by RBAC. Without a name it applies to any object.
     #[must_use]
     pub fn allows(&self, verb: &str, group: &str, resource: &str, name: Option<&str>) -> bool {
         let any = |list: &[String], wanted: &str| list.iter().any(|listed| listed == "*" || listed == wanted);
-        // `*/scale` is the subresource of every resource, as RBAC reads it.
+        // RBAC reads `*/scale` as the subresource of every resource.
         let sub = resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
         let resources = any(&self.resources, resource) || sub.is_some_and(|sub| self.resources.contains(&sub));
         let named = self.resource_names.is_empty() || name.is_some_and(|name| self.resource_names.iter().any(|only| only == name));
@@ -89,7 +89,7 @@ fn listed(text: &str) -> Vec<String> {
     text.split(',').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect()
 }
 
-/// The parts between commas that do not stand in braces.
+/// Splits at the commas outside of braces.
 fn outside_braces(text: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     text.split(|letter| {

@@ -1,4 +1,4 @@
-//! From the grant on: until when it runs, and what ends it before its time (api rules 5, 10, 11 and 13).
+//! A grant after its creation: its deadline, and what ends it early (api rules 5, 10, 11 and 13).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -17,11 +17,11 @@ use super::{
 };
 use api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
 
-/// By how much the clocks of two replicas may differ that are both believed, and some more. Another replica's end at the deadline comes
-/// that much too early for this one.
+/// Upper bound of the difference between the trusted clocks of two replicas, with a margin. Another replica's removal at the deadline can
+/// be that much too early by this replica's clock.
 const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
-/// A request whose grant was recorded.
+/// Decides a request whose grant was recorded.
 pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let record = &snapshot.request.record;
     let recorded = record.expires_at;
@@ -29,7 +29,7 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
         Binding::Present(found) => found.deadline(),
         Binding::Absent | Binding::Unread => None,
     };
-    // Whichever says the earlier end is believed; neither at all is the end.
+    // The earlier of both ends applies. Without any end the grant has expired.
     let deadline = match (recorded, stored) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -57,8 +57,8 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
     Verdict { review, look_again: Some(look_again), ..Verdict::new(State::Active, reason, message) }
 }
 
-/// True when the role allows something else than what was granted (T17). What was granted and is not recorded counts as changed; records
-/// of older versions are held against the rules as they are written.
+/// Returns true if the role's access differs from what was granted (T17). A grant without a recorded hash counts as changed. Records of
+/// older versions are compared with the rules as written.
 fn role_changed(snapshot: &Snapshot) -> bool {
     let (record, Some(role)) = (&snapshot.request.record, snapshot.role.found()) else { return false };
     match &record.access_hash {
@@ -67,8 +67,8 @@ fn role_changed(snapshot: &Snapshot) -> bool {
     }
 }
 
-/// The refusal of a role that allows something else now, where the policy ends its grants then. A policy that says nothing ends them where
-/// the role has come to allow what outlives a grant and what the eligibility's author has not accepted (T18).
+/// The refusal of a role whose access has changed, if the policy ends its grants then. A policy without a setting ends them if the role
+/// gained access that outlives a grant and that the eligibility's author has not accepted (T18).
 fn role_no_longer_granted(snapshot: &Snapshot) -> Option<Refusal> {
     let (role, policy, eligibility) = (snapshot.role.found()?, snapshot.policy.found()?, snapshot.eligibility.found()?);
     if !role_changed(snapshot) {
@@ -94,7 +94,7 @@ fn role_no_longer_granted(snapshot: &Snapshot) -> Option<Refusal> {
     Some(Refusal::new(Reason::RoleChanged, message))
 }
 
-/// What ends a running grant before its time, if anything does.
+/// Returns what ends an active grant early, if anything does.
 fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
     let request = &snapshot.request;
     let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
@@ -124,7 +124,8 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     let name = binding_name(&request.object.uid);
     match &snapshot.binding {
         Binding::Unread => None,
-        // Most likely another replica ended it, by a clock that is ahead of this one: then the deadline says so soon, and no chain breaks.
+        // Most likely another replica removed it at the deadline, by a clock that is ahead of this one. The deadline passes soon, and no
+        // chain ends early.
         Binding::Absent if deadline.signed_duration_since(now) <= CLOCKS => None,
         Binding::Absent => {
             Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time"))))
@@ -137,8 +138,8 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     }
 }
 
-/// What an admin took away from under a running grant, if anything (api rule 11). Only absence that the API server has confirmed
-/// counts; what cannot be read revokes nothing.
+/// Returns what an admin withdrew from an active grant, if anything (api rule 11). Only absence that the API server has confirmed counts.
+/// An object that cannot be read revokes nothing.
 fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Refusal> {
     let request = &snapshot.request;
     let name = &request.object.spec.eligibility_ref.name;
@@ -154,7 +155,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
             return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is going away", request.namespace)));
         }
         Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
-        // Nobody knows then whether it is covered, but whether anything is at this time.
+        // Coverage cannot be verified then, but the eligibility's times can.
         Lookup::Unreadable(_) => return eligibility::in_time(eligibility, now).err(),
     };
     if let Binding::Present(found) = &snapshot.binding
@@ -197,7 +198,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
         }
         Lookup::Unreadable(_) => return None,
     };
-    // A start that was not recorded, or cannot be true, is taken as the earliest possible one.
+    // A start that was not recorded, or that is impossible, counts as the earliest possible one.
     let created = request.object.created;
     let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
     duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err().or_else(|| {

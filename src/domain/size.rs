@@ -1,39 +1,39 @@
-//! How large an object of ours may be, with its metadata: everybody who may write one could otherwise fill the memory of whoever reads it
-//! (T45). The admission policies bound what they can count; admission measures the whole object.
+//! The maximum size of a product object with its metadata. Any author of one could otherwise fill the memory of its readers (T45). The
+//! admission policies limit what they can count, and the webhook measures the whole object.
 
 use super::refusal::Refusal;
 use api::Reason;
 
-/// What an object takes.
+/// The size of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Number of labels.
     pub labels: usize,
     /// Number of annotations.
     pub annotations: usize,
-    /// Characters of all values of annotations.
+    /// Characters of all annotation values.
     pub annotation_text: usize,
-    /// Number of owners.
+    /// Number of owner references.
     pub owners: usize,
     /// Number of finalizers.
     pub finalizers: usize,
-    /// Number of entries in `managedFields`, one for each writer.
+    /// Number of entries in `managedFields`, one per writer.
     pub managers: usize,
-    /// Bytes of all of it as JSON.
+    /// Bytes of the whole object as JSON.
     pub bytes: usize,
 }
 
-/// Of a request or a decision: what kubectl, `GitOps` and admission add, several times over. What people say is bounded by the schema.
+/// For a request or a decision: several times what kubectl, `GitOps` and admission add. The schema limits the spec.
 pub const OF_A_RECORD: Size =
     Size { labels: 32, annotations: 32, annotation_text: 16 << 10, owners: 1, finalizers: 16, managers: 16, bytes: 128 << 10 };
 
-/// Of an eligibility or a policy: as much as their schemas allow, once more in the annotation of `kubectl apply`.
+/// For an eligibility or a policy: as much as their schemas allow, twice, since `kubectl apply` copies the object into an annotation.
 pub const OF_A_RULE: Size =
     Size { labels: 64, annotations: 64, annotation_text: 256 << 10, owners: 16, finalizers: 16, managers: 32, bytes: 768 << 10 };
 
 impl Size {
-    /// The refusal of an object that is larger than `most` in some way; of a change, only where it is also larger than `before`: what is
-    /// stored already can still be deleted and migrated.
+    /// Refuses an object that exceeds `most` in some respect. A change is refused only if the object also exceeds `before`, so that a
+    /// stored object can still be deleted and migrated.
     pub fn within(&self, most: &Self, before: Option<&Self>, kind: &str) -> Result<(), Refusal> {
         let of =
             |size: &Self| [size.labels, size.annotations, size.annotation_text, size.owners, size.finalizers, size.managers, size.bytes];

@@ -9,12 +9,12 @@ use super::{
 };
 use api::{ActivationDecisionSpec, ApprovalPolicySpec, RoleEligibilitySpec};
 
-/// The activation that a request prolongs.
+/// The activation that a request extends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     /// The request.
     pub request: RequestFacts,
-    /// The binding that bears its name.
+    /// The binding with its name.
     pub binding: Binding,
 }
 
@@ -33,22 +33,22 @@ pub struct Snapshot {
     pub role: Lookup<RoleFacts>,
     /// The decisions that name the request.
     pub decisions: Vec<Object<ActivationDecisionSpec>>,
-    /// What of the decisions is not among them.
+    /// The decisions that are missing there.
     pub unread: Unread,
-    /// Requests beside it.
+    /// The other requests that can affect it.
     pub peers: Vec<Peer>,
     /// For an emergency: the reviews that its requester owes, as the policies record them.
     pub debts: Vec<Debt>,
-    /// The activation that it prolongs; none where it prolongs none.
+    /// The activation that it extends, if any.
     pub base: Option<Lookup<Box<Base>>>,
-    /// The binding that bears its name.
+    /// The binding with its name.
     pub binding: Binding,
-    /// What is known of the guards.
+    /// The state of the guards.
     pub guards: Guards,
 }
 
 impl Snapshot {
-    /// The decisions that were certainly written by those whose names they bear: while the guards were in force.
+    /// Returns the decisions whose author is certain, since they were made while the guards were in force.
     #[must_use]
     pub fn surely_decided(&self) -> Vec<Object<ActivationDecisionSpec>> {
         self.guards.surely_decided(&self.decisions)

@@ -1,4 +1,4 @@
-//! When a grant starts and when it ends (api rules 2, 3 and 13): from stored times only, so that whoever computes it again gets the same.
+//! The start and the end of a grant (api rules 2, 3 and 13). They follow from stored times only, so that every replica computes the same.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -14,21 +14,21 @@ use super::{
 };
 use api::{ApprovalPolicySpec, Duration, Reason, RoleEligibilitySpec, Stamp, SubjectKind};
 
-/// How old the groups of a stamp may be at the start where a policy does not say.
+/// Maximum age of a stamp's groups at the start, if a policy does not set it.
 const DEFAULT_IDENTITY_AGE: Duration = Duration::from_hours(24);
 
-/// From when until when somebody has a role.
+/// The term of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Its start; that of an extension is the end of what it prolongs.
+    /// Its start. For an extension, the end of the activation that it extends.
     pub start: DateTime<Utc>,
     /// Its end.
     pub deadline: DateTime<Utc>,
-    /// The start of the first activation of the chain; the same as `start` where nothing is prolonged.
+    /// The start of the first activation of the chain. Equal to `start` if this is not an extension.
     pub began: DateTime<Utc>,
 }
 
-/// The earliest instant at which a request may start: when it was made, or the start that it asks for, in whole seconds.
+/// Returns the earliest start of a request in whole seconds: its creation, or the start that it requests.
 #[must_use]
 pub fn planned(request: &RequestFacts) -> DateTime<Utc> {
     let asked = request.object.spec.start_time.map(|at| {
@@ -38,9 +38,9 @@ pub fn planned(request: &RequestFacts) -> DateTime<Utc> {
     request.object.created.max(asked.unwrap_or(request.object.created))
 }
 
-/// The term of a request whose approval was complete at `complete_at`; `base` is the end and the chain's start of what it prolongs.
+/// Returns the term of a request whose approval was complete at `complete_at`. `base` is the end and the chain's start of what it extends.
 ///
-/// The end is cut at the eligibility's end and, without an emergency, where the hours of the policy end a grant. A cut below the
+/// The end is cut at the eligibility's end and, except in an emergency, where the windows of the policy end a grant. A term below the
 /// policy's minimum is refused.
 pub fn term(
     request: &RequestFacts,
@@ -59,7 +59,7 @@ pub fn term(
         windows::start(policy, made)?;
         windows::ends_at(&policy.spec.windows, made, whole)
     };
-    // Whole seconds, as the binding says it; only an eligibility's end can have parts of one.
+    // The binding has whole seconds. Only an eligibility's end can have fractions.
     let deadline = eligibility.spec.end_time.map_or(open, |end| open.min(end)).trunc_subsecs(0);
     let left = deadline.signed_duration_since(start);
     let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
@@ -76,8 +76,8 @@ pub fn term(
     Ok(Term { start, deadline, began })
 }
 
-/// The refusal, if an activation lasts too long with all that it prolongs. Without a bound of the policy it is the chart's: prolonging
-/// must not be the way around it.
+/// Refuses an activation that lasts too long with its whole chain. Without a limit of the policy the chart's limit applies, so that
+/// extensions do not bypass it.
 pub fn total(term: &Term, policy: &ApprovalPolicySpec, policy_name: &str, settings: &Settings) -> Result<(), Refusal> {
     let (longest, by) = match limits(policy).max_total_duration {
         Some(longest) if longest <= settings.max_grant => (longest, format!("policy '{policy_name}' (spec.limits.maxTotalDuration)")),
@@ -104,7 +104,7 @@ fn whole(length: TimeDelta) -> Duration {
     Duration::from_secs(u32::try_from(length.num_seconds().max(0)).unwrap_or(u32::MAX))
 }
 
-/// From when on a start would be too late for the groups in the stamp; none where they do not matter.
+/// Returns the instant from which on the stamp's groups are too old for a start. `None` if they do not matter.
 #[must_use]
 pub fn identity_lasts(
     requester: &Stamp,
@@ -121,8 +121,8 @@ pub fn identity_lasts(
     made.checked_add_signed(TimeDelta::from(oldest))?.checked_add_signed(TimeDelta::seconds(1))
 }
 
-/// The refusal, if at the start the groups in the stamp are too old to count and nothing else makes the requester eligible (T54): who
-/// left a group in the meantime would otherwise start by it.
+/// Refuses if the stamp's groups are too old at the start and nothing else makes the requester eligible (T54). A user who has left the
+/// group since could otherwise still start by it.
 pub fn identity(
     requester: &Stamp,
     account: &Account,

@@ -1,6 +1,7 @@
 //! Whether an eligibility can be used: one chain of checks for the grant, the eligibility's status, admission and the plugin.
 //!
-//! A new rule about an eligibility, its policy or its role belongs into [`CHECKS`]. The requester, the time and the request are not looked at.
+//! Add every new rule about an eligibility, its policy or its role to [`CHECKS`]. The checks do not depend on the requester, the time or
+//! the request.
 
 use std::sync::Arc;
 
@@ -17,11 +18,11 @@ use api::{ApprovalPolicySpec, Reason, RoleEligibilitySpec};
 /// The name of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// The eligibility is valid as it is written.
+    /// The eligibility is valid as written.
     Written,
     /// Its policy exists and can be read.
     PolicyFound,
-    /// The policy is valid as it is written.
+    /// The policy is valid as written.
     PolicyWritten,
     /// The policy allows this eligibility.
     PolicyAllows,
@@ -35,14 +36,14 @@ pub enum Check {
     RisksAccepted,
 }
 
-/// What the checks look at. What a caller does not know is left out, and the checks of it pass.
+/// The input of the checks. The checks of a value that the caller leaves out pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The eligibility.
     pub eligibility: &'a Object<RoleEligibilitySpec>,
     /// The policy that it names.
     pub policy: Option<&'a Lookup<Arc<Object<ApprovalPolicySpec>>>>,
-    /// The name of one namespace, and what is stored of it.
+    /// The name of one namespace, and its stored state.
     pub namespace: Option<(&'a str, &'a Lookup<NamespaceFacts>)>,
     /// The role that it names, in that namespace.
     pub role: Option<&'a Lookup<RoleFacts>>,
@@ -59,7 +60,7 @@ pub struct Failed {
     pub refusal: Refusal,
 }
 
-/// Returns why a check fails; none where it passes.
+/// Returns why a check fails, if it does.
 type Run = fn(&Input<'_>) -> Option<Refusal>;
 
 /// The checks, in the order in which they are reported.
@@ -74,18 +75,18 @@ const CHECKS: [(Check, Run); 8] = [
     (Check::RisksAccepted, risks_accepted),
 ];
 
-/// The first check that fails, if one does.
+/// Returns the first check that fails, if one does.
 pub fn usable(input: &Input<'_>) -> Result<(), Failed> {
     failures(input).next().map_or(Ok(()), Err)
 }
 
-/// All checks that fail.
+/// Returns all checks that fail.
 pub fn failures<'a>(input: &'a Input<'a>) -> impl Iterator<Item = Failed> + 'a {
     CHECKS.into_iter().filter_map(move |(check, run)| run(input).map(|refusal| Failed { check, refusal }))
 }
 
 impl<'a> Input<'a> {
-    /// The eligibility alone.
+    /// Returns the input with the eligibility alone.
     #[must_use]
     pub const fn new(eligibility: &'a Object<RoleEligibilitySpec>, settings: &'a Settings) -> Self {
         Self { eligibility, policy: None, namespace: None, role: None, settings }

