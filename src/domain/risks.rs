@@ -93,8 +93,8 @@ struct Reach {
 const WRITE: &[&str] = &["create", "update", "patch"];
 /// Verbs that change or remove. Removing a guard or a record counts like changing it.
 const CHANGE: &[&str] = &["create", "update", "patch", "delete", "deletecollection", "purge", "administer"];
-/// Verbs whose response can show the object, including the response to a deletion. `create` is among them, since Kubernetes fills a created
-/// Secret of one type with a token.
+/// Verbs whose response can show the object, including the response to a deletion. `create` is among them because a created Secret can be
+/// one that Kubernetes fills with a token.
 const ANY: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 /// `get` suffices: a WebSocket begins with one.
 const CONNECT: &[&str] = &["create", "get"];

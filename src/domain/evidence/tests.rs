@@ -1,4 +1,4 @@
-//! Evidence and tickets, tested: tables with what a person reads word for word.
+//! Tests of evidence and tickets: tables with the exact messages.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn line<const MAX: usize>(text: &str) -> Line<MAX> {
     Line::try_from(text.to_owned()).unwrap()
 }
 
-/// When the request was made: second 1,793,613,600.
+/// Creation time of the request: second 1,793,613,600.
 fn made() -> DateTime<Utc> {
     "2026-11-02T10:00:00Z".parse().unwrap()
 }
@@ -82,7 +82,7 @@ fn t09_every_claim_must_hold_by_any_of_its_values() {
             amr_values.map(|values| ("jitrbac.dev/amr", values)).into_iter().chain(acr.map(|values| ("jitrbac.dev/acr", values))).collect();
         assert_eq!(told(check(&signed_in("dev", &extra), Party::Requester, made(), &policy)), answer, "{extra:?}");
     }
-    // The right values under other keys are nothing.
+    // The right values under other keys do not count.
     assert_eq!(told(check(&signed_in("dev", &[("amr", &["mfa"])]), Party::Requester, made(), &policy)), amr());
 }
 

@@ -1,4 +1,4 @@
-//! The classes of roles, tested: the built-in roles, the least rule of each class, near misses, and properties over random rules.
+//! Tests of the risk classes: the built-in roles, the smallest rule of each class, near misses, and properties over random rules.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn classes(line: &str) -> Vec<Risk> {
     classify(&role(&[line])).into_iter().collect()
 }
 
-/// What `view` has on Kubernetes 1.36.3; `edit` and `admin` have it too.
+/// The rules of `view` on Kubernetes 1.36.3. `edit` and `admin` contain them too.
 const VIEW: &[&str] = &[
     "core configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status get,list,watch",
     "core bindings,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status get,list,watch",
@@ -39,7 +39,7 @@ const VIEW: &[&str] = &[
     "networking.k8s.io ingresses,ingresses/status,networkpolicies get,list,watch",
     "resource.k8s.io resourceclaims,resourceclaims/status,resourceclaimtemplates get,list,watch",
 ];
-/// What `edit` has besides; `admin` has it too.
+/// The further rules of `edit`. `admin` contains them too.
 const EDIT: &[&str] = &[
     "core pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy get,list,watch",
     "core serviceaccounts impersonate",
@@ -57,7 +57,7 @@ const EDIT: &[&str] = &[
     "coordination.k8s.io leases create,delete,deletecollection,get,list,patch,update,watch",
     "resource.k8s.io resourceclaims,resourceclaimtemplates create,delete,deletecollection,patch,update",
 ];
-/// What `admin` has besides.
+/// The further rules of `admin`.
 const ADMIN: &[&str] = &[
     "authorization.k8s.io localsubjectaccessreviews create",
     "rbac.authorization.k8s.io rolebindings,roles create,delete,deletecollection,get,list,patch,update,watch",
@@ -138,7 +138,7 @@ fn t18_the_least_rule_of_each_class() {
             let named = Rules::new([Rule { resource_names: words("one"), ..rule(&line) }]);
             assert_eq!(classify(&named), expected.iter().copied().collect(), "a name narrows nothing: {line}");
             for wild in [format!("* {resource} {verb}"), format!("{group} * {verb}"), format!("{group} {resource} *")] {
-                // Some verbs tell only where they are written out.
+                // Some verbs count only if they are named.
                 let told = TELLING.iter().any(|(_, told)| is_verb(verb, told)) && wild.ends_with('*');
                 assert!(told || expected.iter().all(|risk| classes(&wild).contains(risk)), "{wild}");
             }
@@ -233,7 +233,7 @@ fn only_what_outlives_a_grant_must_be_accepted() {
     }
 }
 
-/// Rules of few words, so that they meet the classes often.
+/// Rules of few words, so that they match the classes often.
 fn some_rule() -> impl Strategy<Value = Rule> {
     let pick = |words: &'static [&'static str]| proptest::collection::vec(proptest::sample::select(words).prop_map(str::to_owned), 0..3);
     let groups = pick(&["", "*", RBAC, "apps", CERTIFICATES, "authentication.k8s.io", GROUP]);

@@ -1,4 +1,4 @@
-//! Who has approved, and whether that is enough (api rules 4 and 5).
+//! Who has approved, and whether the approvals suffice (api rules 4 and 5).
 
 use super::*;
 use crate::approval::{Progress, progress};
@@ -9,7 +9,7 @@ fn counted(world: &World) -> Progress {
     progress(request, requester, policy.found().unwrap(), decisions, &world.digest(), &world.settings.identities)
 }
 
-/// Names of those who count, and when the approval was complete.
+/// Names of the approvers who count, and when the approval was complete.
 fn who(world: &World) -> (Vec<String>, Option<DateTime<Utc>>) {
     let progress = counted(world);
     (progress.counted.iter().map(|c| c.approver.username.to_string()).collect(), progress.complete_at)
@@ -62,7 +62,7 @@ fn stages_one_after_the_other() {
         "AwaitingApproval WaitingForApproval: stage 'security' has 0 of 1 approvals by sec-1, group security, until 2026-11-03T10:00:00Z"
     );
     assert_eq!(world.approves(&person("sec-1", &[]), 20).now(20).grant().start, at(20));
-    // Refused at the door, but where it is stored it counts once the stage before it is complete.
+    // Refused at admission. If stored, it counts once the stage before it is complete.
     let early = two_stages().approves(&person("sec-1", &[]), 10);
     assert_eq!(early.decide().awaiting.unwrap().stage.as_str(), "lead");
     assert_eq!(early.approves(&lead(1), 30).now(30).grant().start, at(30));
@@ -76,7 +76,7 @@ fn t05_a_person_counts_once_and_only_in_his_first_stage() {
     let alone = two_stages().approves(&both, 10).approves(&both, 20);
     assert_eq!(who(&alone), (names(&["sec-1"]), None));
     assert_eq!(alone.decide().awaiting.unwrap().stage.as_str(), "security");
-    // Two user names of one human, each listed in another stage.
+    // Two user names of one person, each listed in another stage.
     let mut aliased = two_stages();
     aliased.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
     let aliased = aliased.approves(&person("sec-1", &[]), 5).approves(&lead(1), 10);
@@ -151,7 +151,7 @@ fn t05_two_identities_of_one_approver_are_one() {
         let world = of_two().approves(&first, 10).approves(&second, 20);
         assert_eq!(who(&world).1, None, "{first:?} {second:?}");
     }
-    // lead-1 (u1), LEAD-1 (u2), lead-2 (u2): all of them one, and lead-3 is the second.
+    // lead-1 (u1), LEAD-1 (u2) and lead-2 (u2) are one person, and lead-3 is the second.
     let chain =
         of_two().approves(&uid(lead(1), "u1"), 10).approves(&uid(lead(2), "u2"), 20).approves(&uid(person("LEAD-1", &["leads"]), "u2"), 20);
     assert_eq!(who(&chain), (names(&["lead-1"]), None));
@@ -214,7 +214,7 @@ fn timeout_at_the_second() {
     assert_eq!(world(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: nobody decided until 2026-11-02T11:00:00Z");
     assert_eq!(world(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
     assert_eq!(world(None).now(86_400).state(), State::TimedOut);
-    // What was approved in time counts, however late somebody looks; what was approved later never does.
+    // An approval in time counts, however late it is evaluated. A later approval never counts.
     let approved = |seconds: i64| world(Some("1h")).approves(&lead(1), seconds).now(3_650).decide();
     assert_eq!(approved(3_599).grant.map(|g| (g.start, g.deadline)), Some((at(3_599), at(3_599 + 2_700))));
     assert_eq!(approved(3_600).state, State::TimedOut);
@@ -236,9 +236,9 @@ fn approvers_shorten_and_the_least_holds() {
     assert_eq!(least(&world.clone().approves(&lead(2), 20)), TimeDelta::minutes(30));
     assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "20m")), TimeDelta::minutes(20));
     assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "40m")), TimeDelta::minutes(30));
-    // He said less before the other one did.
+    // The lower value came earlier.
     assert_eq!(least(&shorter(shorter(world.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), TimeDelta::minutes(10));
-    // What is said after the approval was complete moves nothing: a grant that is made again is the same.
+    // A decision after the complete approval changes nothing: a grant that is made again is the same.
     let complete = world.approves(&lead(2), 20);
     for who in [lead(1), lead(2), lead(3)] {
         assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), TimeDelta::minutes(30), "{who:?}");
@@ -248,7 +248,7 @@ fn approvers_shorten_and_the_least_holds() {
         TimeDelta::minutes(45),
         "longer is no longer than asked"
     );
-    // Shorter than the policy allows does not count at all.
+    // An approval that shortens below the policy's minimum does not count.
     let bounded = of_two().policy(|p| p.limits.get_or_insert_default().min_duration = Some(lasting("5m")));
     assert_eq!(who(&shorter(bounded.clone(), &lead(1), 10, "4m59s")), (Vec::new(), None));
     assert_eq!(who(&shorter(bounded, &lead(1), 10, "5m")).0, names(&["lead-1"]));
@@ -257,12 +257,12 @@ fn approvers_shorten_and_the_least_holds() {
 
 #[test]
 fn t34_what_is_said_later_moves_no_start_and_no_end() {
-    // lead-1 is listed in the second stage by his other name; his approval there completed the second stage.
+    // lead-1 is listed in the second stage under another name. That approval completed the second stage.
     let mut world = two_stages();
     world.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
     let complete = world.approves(&person("sec-1", &[]), 10).approves(&lead(2), 20);
     let grant = complete.clone().now(20).grant();
-    // Were he moved to the first stage now, the second would be complete at 40 only, and the end later.
+    // If lead-1 moved to the first stage now, the second would be complete only at 40, and the end later.
     let more = complete.approves(&lead(1), 30).approves(&person("sec-2", &["security"]), 40).now(50);
     assert_eq!(more.grant(), grant);
 }

@@ -1,4 +1,4 @@
-//! How many decisions a request can have, and what counts against it because nobody can read it (T45).
+//! The bound on a request's decisions, and unreadable decisions that count against it (T45).
 
 use super::*;
 use crate::{Unreadable, bounds, fold::Fold};
@@ -12,7 +12,7 @@ fn security(number: usize) -> Stamp {
     person(&format!("sec-{number}"), &["security"])
 }
 
-/// A running grant that `lead-1` has approved.
+/// An active grant that `lead-1` has approved.
 fn running() -> World {
     with_revokers(two_eyes()).approves(&lead(1), 10).now(10).granted()
 }
@@ -30,7 +30,7 @@ fn f01_a_decision_on_a_request_that_has_ended_is_refused() {
         let message = format!("RequestCompleted: request 'inc-4711' is {state} already: there is nothing left to approve");
         assert_eq!(world.door(&world.decision(Verb::Approve, &lead(2), 30)), Err(message));
     }
-    // The request alone refuses them, so that nothing else is read for them.
+    // The request alone refuses them, so that no other object is read.
     let world = ended(State::Deactivated);
     let decision = world.decision(Verb::Deactivate, &dev(), 30);
     assert!(admit_decision::review_alone(&world.snapshot.request, &decision, &world.settings).is_err());
@@ -61,7 +61,7 @@ fn f01_one_person_ends_a_request_once_and_others_still_can() {
 
 #[test]
 fn f01_whatever_others_have_said_who_may_end_a_running_grant_does() {
-    // Words that do not count: of people who may not, about another request, Approves and Reviews.
+    // Decisions that do not count: by users without permission, about another request, Approves and Reviews.
     let mut flooded = running();
     for number in 0..700 {
         flooded = flooded.says(Verb::Revoke, &person(&format!("mallory-{number}"), &[]), 20);
@@ -94,7 +94,7 @@ fn f01_one_person_approves_anew_so_often_and_no_more() {
     for round in 0..bounds::MAX_OF_ONE {
         let approve = world.decision(Verb::Approve, &lead(1), 5);
         assert_eq!(world.door(&approve), Ok(()), "{round}");
-        // Whoever writes the role can make every approval stale.
+        // A writer of the role can make every approval stale.
         world = world.said(approve).policy(|p| p.approval.timeout = Some(Duration::from_hours(30 + u32::try_from(round).unwrap())));
     }
     let message =
@@ -115,7 +115,7 @@ fn f01_no_policy_can_use_as_many_decisions_as_are_stored() {
         let most = bounds::most_decisions(world.snapshot.policy.found().map(|policy| &policy.spec));
         assert!(most >= 3 * stages * required && most <= 256, "{stages} stages of {required}: {most}");
     }
-    // What is stored past the schema moves the bound no further.
+    // A value that the schema forbids raises the bound no further.
     let wide = world().stages((0..50).map(|number| stage(&format!("s-{number}"), i32::MAX, &["group leads"])).collect());
     assert_eq!(bounds::most_decisions(wide.snapshot.policy.found().map(|policy| &policy.spec)), 256);
 
@@ -155,7 +155,7 @@ fn f01_what_is_kept_of_a_flood_is_bounded_and_decides_the_same() {
         assert_eq!(fold(&world, flood.clone()).now(81).state(), state, "{verb}");
         flood.pop();
     }
-    // Words of more people than are kept are told of, and nothing is granted beside them.
+    // Decisions of more people than are kept are reported, and nothing is granted beside them.
     let many = (0..200)
         .map(|number| Object { uid: format!("{number}"), ..world.decision(Verb::Revoke, &person(&format!("m-{number}"), &[]), 20) });
     let many = fold(&world, many.collect()).approves(&lead(1), 80).now(81);

@@ -1,9 +1,9 @@
-//! What the check of an author rested on is held against what is there at the grant (T15, T16, T37).
+//! What the check of an author rested on is compared with the present objects at the grant (T15, T16, T37).
 
 use super::*;
 use crate::author_check::{AuthorCheck, CheckedRole, SeenPolicy};
 
-/// One role in namespaces with these UIDs, or everywhere without any.
+/// One role in namespaces with these UIDs, or in the whole cluster without any.
 fn role(namespaces: &[(&str, &str)]) -> CheckedRole {
     CheckedRole {
         kind: RoleKind::ClusterRole,
@@ -38,7 +38,7 @@ impl World {
     }
 }
 
-/// As the webhook stamps both where the policy was there first.
+/// The stamps of the webhook if the policy existed first.
 fn stamped() -> World {
     let check = AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: here(), ..AuthorCheck::default() };
     world().eligibility_checked(check).policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() })
@@ -63,10 +63,10 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
         AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[("shop", "x")])], ..AuthorCheck::default() };
     let told = stamped().eligibility_checked(unlisted).told();
     assert!(told.starts_with("Pending AuthorLacksBind: namespace 'payments' did not exist when the author"), "{told}");
-    // Who may bind in the whole cluster may in whatever namespace comes.
+    // An author who may bind in the whole cluster may do so in every later namespace.
     let everywhere = AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[])], ..AuthorCheck::default() };
     assert_eq!(anew(stamped().eligibility_checked(everywhere)).state(), State::Active);
-    // Another role's check is none of this one's.
+    // The check of another role does not apply to this one.
     let other = AuthorCheck {
         generation: 1,
         policy: seen("policy-uid", 1),
@@ -104,18 +104,18 @@ fn f76_a_policy_and_an_eligibility_that_were_written_at_once_grant_nothing() {
             )
         );
     }
-    // The check of one that writes either again has seen the other.
+    // The check of the next write of either object includes the other.
     assert_eq!(blind(seen("policy-uid", 1)).state(), State::Active);
     let again = |check: AuthorCheck| blind(None).policy_checked(AuthorCheck { generation: 1, ..check }).state();
     assert_eq!(again(AuthorCheck { roles: here(), ..AuthorCheck::default() }), State::Active);
     assert_eq!(again(AuthorCheck { roles: vec![role(&[])], ..AuthorCheck::default() }), State::Active);
     assert_eq!(again(AuthorCheck { administers: true, ..AuthorCheck::default() }), State::Active);
     assert_eq!(again(AuthorCheck { roles: vec![role(&[("shop", "shop-uid")])], ..AuthorCheck::default() }), State::Pending);
-    // A namespace that was made anew since is another one for the policy's author too.
+    // A namespace that was created again is a different one for the policy's author too.
     let told =
         blind(None).policy_checked(AuthorCheck { generation: 1, roles: vec![role(&[("payments", "before")])], ..AuthorCheck::default() });
     assert!(told.told().contains("since the author of policy 'two-eyes' was checked for it; the policy's spec"), "{}", told.told());
-    // Written by a webhook that knows no such record, after one that does.
+    // Written by a webhook without this record, after one with it.
     let told = blind(seen("policy-uid", 0)).policy_checked(AuthorCheck { generation: 0, administers: true, ..AuthorCheck::default() });
     assert_eq!(told.state(), State::Pending);
 }

@@ -1,4 +1,4 @@
-//! Being deleted is being removed: a finalizer keeps an object stored for as long as somebody likes, and must keep no access (T28).
+//! An object that is being deleted counts as removed: a finalizer can keep it stored for any time, and must keep no access (T28).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The digest: everything that would be granted goes in, in one form that does not move (T2, T3, T16, T17, T37).
+//! The digest: it contains everything that would be granted, in one stable form (T2, T3, T16, T17, T37).
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +14,7 @@ use api::{
     request::{Extends, Ticket},
 };
 
-/// The world's digest input, written out by hand.
+/// The world's digest input, written by hand.
 const CANONICAL: &str = concat!(
     r#"{"eligibility":{"spec":{"endTime":"2026-12-02T10:00:00Z","maxDuration":"4h","namespaces":{"names":["payments"]},"policyRef":{"name":"two-eyes"},"#,
     r#""roleRef":{"kind":"ClusterRole","name":"edit"},"subjects":[{"kind":"Group","name":"devs"}]},"uid":"eligibility-uid"},"#,
@@ -106,7 +106,7 @@ fn t03_t17_t37_other_objects_are_another_digest() {
     for (what, change) in changes {
         assert_ne!(world().change(change).digest(), digest, "{what}");
     }
-    // What is not granted does not move it: labels, names that a UID stands for, the status.
+    // Values that are not granted do not change it: labels, names with a UID, the status.
     let same = world().namespace(|n| n.labels.clear()).record(|r| r.digest = Some("x".to_owned())).now(99).says(Verb::Deny, &lead(1), 5);
     assert_eq!(same.digest(), digest);
 }
@@ -134,7 +134,7 @@ fn found<T>(lookup: &mut Lookup<T>) -> &mut T {
     }
 }
 
-/// `value` with one leaf or member changed or taken away, in every possible way, and where it was.
+/// Returns `value` with one leaf or member changed or removed, in every possible way, and its path.
 fn edits(value: &Value) -> Vec<(String, Value)> {
     let put = |at: &str, parts: Vec<(String, Value)>| parts.into_iter().map(|(path, v)| (format!("{at}{path}"), v)).collect::<Vec<_>>();
     match value {
@@ -165,7 +165,7 @@ fn edits(value: &Value) -> Vec<(String, Value)> {
             .collect(),
         Value::Bool(yes) => vec![(String::new(), json!(!yes))],
         Value::Number(n) => vec![(String::new(), json!(n.as_i64().unwrap() + 1))],
-        // One of these is another value of whatever the text is of.
+        // One of these is a different value, whatever type the text has.
         Value::String(text) => {
             [format!("{text}x"), "7h7m".to_owned(), "2030-01-01T00:00:00Z".to_owned(), "Role".to_owned(), "ServiceAccount".to_owned()]
                 .into_iter()
@@ -178,7 +178,7 @@ fn edits(value: &Value) -> Vec<(String, Value)> {
     }
 }
 
-/// Every path in `spec` can be changed, and every change of it is another digest.
+/// Every path in `spec` can be changed, and every change gives another digest.
 fn walk<T>(spec: &T, digest: impl Fn(T) -> Digest)
 where
     T: serde::Serialize + serde::de::DeserializeOwned + Clone + PartialEq,
@@ -194,7 +194,7 @@ where
             assert_ne!(digest(changed), before, "{path}");
         }
     }
-    // A member that must be there can only be changed inside.
+    // A required member can only be changed inside.
     let moved_inside = |path: &str| paths.iter().any(|(inner, moved)| *moved && inner.starts_with(path));
     let still: Vec<&String> = paths.keys().filter(|path| !moved_inside(path)).collect();
     assert!(still.is_empty(), "nothing changed at {still:?}");

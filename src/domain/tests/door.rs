@@ -1,4 +1,4 @@
-//! What `kubectl apply` of a decision is told: taken, taken with a note, or refused.
+//! The answer of admission to `kubectl apply` of a decision: accepted, accepted with a warning, or refused.
 
 use super::*;
 
@@ -260,7 +260,7 @@ fn a_review_is_of_an_emergency() {
 }
 
 impl World {
-    /// A decision of `lead-1` where the digest of what would be granted cannot be told.
+    /// A decision of `lead-1` if the digest of what would be granted is unknown.
     fn decision_of(&self, verb: Verb) -> Object<ActivationDecisionSpec> {
         assert_ne!(verb, Verb::Approve);
         self.decision(verb, &lead(1), 5)

@@ -31,7 +31,7 @@ fn t12_only_subjects_are_eligible() {
         (uid(bot(), "u2"), robot(Some("u1")), false),
         (person("system:serviceaccount:other:bot", &[]), robot(None), false),
         (person("bot", &[]), robot(None), false),
-        // Its groups say where it lives, never who it is (T50), and RBAC would match a `User` of that name (T10).
+        // Its groups show its namespace, never who it is (T50). RBAC would match a `User` of that name (T10).
         (bot(), subject(SubjectKind::Group, "devs"), false),
         (bot(), user("system:serviceaccount:ci:bot", None), false),
     ] {

@@ -85,7 +85,7 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
         emergency::review(request, Some(at(0)), policy.found().map(|p| &p.spec), decisions, &world.settings.identities, at(now)).unwrap()
     };
     assert_eq!((after(&granted, 28_799).state, after(&granted, 28_800).state), (ReviewState::Owed, ReviewState::Overdue));
-    // A late one lifts it; what is done stays so; nobody gets rid of it by removing the policy.
+    // A late review lifts the refusal. A completed review stays completed. Removing the policy removes no owed review.
     assert_eq!(after(&granted.clone().says(Verb::Review, &security(), 90_000), 90_001).state, ReviewState::Done);
     let recorded = granted.record(|r| {
         r.review = Some(ReviewStatus {
@@ -176,7 +176,7 @@ fn f55_an_overdue_review_outlives_its_request() {
     assert_eq!(owes(&dev(), -5).request(|r| r.emergency = false).state(), State::AwaitingApproval);
     let own = owes(&dev(), -5).change(|w| REQUEST_UID.clone_into(&mut w.snapshot.debts[0].review.request_uid));
     assert_eq!(own.state(), State::Active, "it was recorded for this request before a crash");
-    // Where the request is there, its own status tells.
+    // If the request exists, its own status decides.
     let reviewed = owes(&dev(), -5).change(|w| {
         let mut peer = peer("inc-4000", "a", at(-90_000), dev(), Some(State::Expired));
         peer.record.granted_at = Some(at(-90_000));

@@ -10,7 +10,7 @@ fn security() -> Stamp {
     person("sec-1", &["security"])
 }
 
-/// It ends like this, without a binding.
+/// The world ends with this result, without a binding.
 fn ends(world: &World, told: &str) {
     assert_eq!(world.told(), told);
     let verdict = world.decide();
@@ -29,10 +29,10 @@ fn before_the_grant() {
     said.snapshot.decisions[0].spec.comment = Some(line("not today"));
     ends(&said, "Denied DeniedByApprover: denied by lead-1: \"not today\"");
     assert_eq!(said.decide().actor.as_deref(), Some("lead-1"));
-    // One no is enough, however many say yes, and whenever they say it.
+    // One denial suffices, however many approvals there are, and whenever they come.
     ends(&with_revokers().approves(&lead(1), 5).says(Verb::Deny, &lead(2), 6), "Denied DeniedByApprover: denied by lead-2");
     ends(&with_revokers().says(Verb::Deny, &lead(2), 4).approves(&lead(1), 5), "Denied DeniedByApprover: denied by lead-2");
-    // Even without a usable eligibility, and whatever digest it had.
+    // Even without a usable eligibility, and with any digest.
     ends(
         &with_revokers().says(Verb::Deny, &lead(1), 5).change(|w| w.snapshot.role = Lookup::Absent),
         "Denied DeniedByApprover: denied by lead-1",
@@ -141,7 +141,7 @@ fn what_admins_take_away() {
     for world in [
         running().eligibility(|e| e.max_duration = lasting("45m")),
         running().policy(|p| p.limits.get_or_insert_default().max_duration = Some(lasting("45m"))),
-        // What asks for more approval asks it of the next one.
+        // A change that requires more approvals applies to the next request.
         running().stages(vec![stage("lead", 1, &["group leads"])]),
         running().eligibility(|e| e.end_time = None),
         running().change(|w| {
@@ -181,12 +181,12 @@ fn t33_whichever_end_is_earlier_is_believed() {
     assert_eq!(both(None, Some("2026-11-02T10:01:40Z"), 100), "Expired");
     assert_eq!(both(Some(100), None, 100), "Expired");
     assert_eq!(both(Some(100), Some("no time"), 100), "Expired");
-    // Before that, what differs is an altered binding.
+    // Before that, a difference means an altered binding.
     assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
     assert_eq!(both(None, Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
     let neither = running().record(|r| r.expires_at = None).binding(|b| b.annotations.clear());
     ends(&neither, "Expired Expired: the grant had no end that could be read");
-    // The binding of a running grant was not read: its record is enough to end it.
+    // The binding of an active grant was not read. Its record suffices to end it.
     let unread = running().change(|w| w.snapshot.binding = Binding::Unread);
     assert_eq!((unread.state(), unread.clone().now(2_700).state()), (State::Active, State::Expired));
 }

@@ -1,4 +1,4 @@
-//! Evidence and tickets as the decision asks for them (T9).
+//! Evidence and tickets that the decision requires (T9).
 
 use super::*;
 use api::policy::{AuthenticationRule, Claim, Party, Requirements, TicketRule};

@@ -1,4 +1,4 @@
-//! Prolonging a running activation (api rule 13).
+//! Extension of an active activation (api rule 13).
 
 use super::*;
 use crate::Base;
@@ -15,7 +15,7 @@ fn base() -> Base {
     Base { request: running.snapshot.request, binding: running.snapshot.binding }
 }
 
-/// A request that prolongs it by 45 minutes.
+/// A request that extends it by 45 minutes.
 fn prolonging() -> World {
     world()
         .change(|w| w.snapshot.base = Some(Lookup::Found(Box::new(base()))))
@@ -40,7 +40,7 @@ fn it_goes_on_where_the_other_ends_and_overlaps_it() {
     assert_eq!(approved.decide().look_again, Some(at(900)), "then it is too late");
     assert_eq!(approved.clone().approves(&lead(1), 100).now(101).grant().deadline, at(900 + 2_700));
     assert!(approved.approves(&lead(1), 100).now(900).refusal().starts_with("ExtendedRequestNotActive: "));
-    // The chain's start goes along: a second extension counts from the first activation.
+    // The start of the chain is carried over: a second extension counts from the first activation.
     let second = with_base(|base| {
         if let Binding::Present(found) = &mut base.binding {
             found.annotations.insert("jitrbac.dev/started-at".to_owned(), "2026-11-02T08:00:00Z".to_owned());
@@ -74,7 +74,7 @@ fn only_a_running_one_of_his_own_under_the_same_eligibility() {
     refused(with_base(|b| b.binding = Binding::Absent), "whose end cannot be told; ask for a new activation");
     refused(with_base(|b| b.request.record.expires_at = None), "whose end cannot be told; ask for a new activation");
     refused(prolonging().now(900), "whose time is up; ask for a new activation");
-    // The webhook cannot read bindings: it goes by the record.
+    // The webhook cannot read bindings, so it uses the record.
     assert_eq!(with_base(|b| b.binding = Binding::Unread).state(), State::Active);
     assert_eq!(
         with_base(|b| b.request.object.spec.requester = Some(person("DEV", &[]))).state(),
@@ -106,7 +106,7 @@ fn a_chain_has_a_longest_length() {
     assert!(
         chart.eligibility(|e| e.max_duration = lasting("1h")).refusal().contains("at most 1h is allowed by the chart's value maxGrant")
     );
-    // What runs is held to it too.
+    // An active extension is subject to it too.
     let running =
         prolonging().granted().policy(|p| p.limits = Some(Limits { max_total_duration: Some(lasting("89m")), ..Limits::default() }));
     assert!(running.told().starts_with("Revoked DurationNoLongerAllowed: from 2026-11-02T09:30:00Z"), "{}", running.told());
@@ -125,19 +125,19 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     };
     for state in [State::Deactivated, State::Revoked] {
         let broken = with(&|base| base.request.record.state = Some(state));
-        // In the same state: what its requester gave back was not revoked.
+        // In the same state: an activation that its requester deactivated was not revoked.
         assert_eq!(broken.told(), format!("{state} ExtendedRequestEnded: 'inc-4710', which it prolongs, ended before its time"));
     }
     assert_eq!(with(&|base| base.request.record.state = Some(State::Expired)).now(901).state(), State::Active, "its time was up");
     let removed = |seconds| running().change(|w| w.snapshot.base = Some(Lookup::Absent)).now(seconds).state();
     assert_eq!((removed(899), removed(900)), (State::Revoked, State::Active));
-    // Given back, it takes its base along.
+    // Its deactivation ends its base too.
     let back = running().says(Verb::Deactivate, &dev(), 50).now(51).decide();
     assert_eq!((back.state, back.links), (State::Deactivated, vec![format!("jit-{BASE_UID}")]));
     let expired = running().now(3_600).decide();
     assert_eq!((expired.state, expired.links), (State::Expired, Vec::new()));
 
-    // And the other way round: the base and what prolongs it.
+    // The reverse direction: the base and its extension.
     let longer = |state| {
         let mut longer = peer("inc-4711", REQUEST_UID, at(0), dev(), Some(state));
         longer.object.spec.extends = Some(Extends { name: "inc-4710".to_owned() });
@@ -167,7 +167,7 @@ fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
             other.object.spec.eligibility_ref.name = "other".to_owned();
         }];
     for another in others {
-        // Its end is nobody's in this chain, once the time of the base is up; and it never ends with this one.
+        // After the term of the base its end no longer affects this chain, and it never ends with this request.
         let ended = running(&|other| {
             another(other);
             other.record.state = Some(State::Deactivated);

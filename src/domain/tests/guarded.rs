@@ -1,4 +1,4 @@
-//! What was written while the guards were not proven, and grants while they are not (T41, T42, T55, invariants 14 and 21).
+//! Objects that were written while the guards were not proven, and grants at such times (T41, T42, T55, invariants 14 and 21).
 
 use super::*;
 use crate::{GuardFacts, Refusal, Span};
@@ -26,12 +26,12 @@ fn inv_21_while_a_guard_is_not_proven_nothing_new_is_granted_and_all_else_goes_o
     assert_eq!((held.decide().binding, held.decide().grant), (BindingAction::Keep, None));
     assert!(held.decide().digest.is_some(), "people can go on looking at it");
     assert_eq!(watched(two_eyes(), |g| g.hold = Some(hold())).state(), State::AwaitingApproval);
-    // What runs goes on, and ends as ever.
+    // Active grants continue, and end as usual.
     let running = || watched(world().granted(), |g| g.hold = Some(hold()));
     assert_eq!(running().state(), State::Active);
     assert_eq!(running().now(2_700).state(), State::Expired);
     assert_eq!(running().says(Verb::Deactivate, &dev(), 9).state(), State::Deactivated);
-    // A binding that was made before, and not recorded yet, is no new grant.
+    // A binding that was created before and is not recorded yet is no new grant.
     let made = world().granted().record(|r| *r = Record::default());
     assert_eq!(watched(made, |g| g.hold = Some(hold())).state(), State::Active);
 }
@@ -45,9 +45,9 @@ fn t42_while_guards_are_not_proven_nobody_is_said_to_have_approved_what_may_be_a
     let held = |certain: Vec<Span>| watched(approved(), |g| (g.hold, g.proven, g.certain) = (Some(hold()), Vec::new(), certain));
     assert!(told(&held(Vec::new())).is_empty());
     assert_eq!(told(&held(vec![span(-1_000, Some(7))])), ["lead-1"]);
-    // What waits for more is told of in the same way.
+    // A request that waits for approvals reports it too.
     assert!(told(&watched(waiting(), |g| g.hold = Some(hold()))).is_empty());
-    // A grant that was made, and not recorded yet, rests on them: whoever reports it says so.
+    // A grant that was created and is not recorded yet rests on them, and the report contains it.
     let made = watched(approved().granted().record(|r| *r = Record::default()), |g| g.hold = Some(hold()));
     assert_eq!((made.state(), told(&made)), (State::Active, vec!["lead-1".to_owned(), "lead-2".to_owned()]));
 }
@@ -66,7 +66,7 @@ fn inv_14_t42_a_request_of_unguarded_times_never_leads_to_a_grant() {
         let world = watched(world(), |g| g.proven.clone_from(&spans));
         assert_eq!(world.told() == told, denied, "{spans:?}: {}", world.told());
     }
-    // Before anything is known, nothing is granted, and nothing refused for good.
+    // Until the guards are known, nothing is granted and nothing is refused permanently.
     let unknown = watched(world(), |g| (g.proven, g.hold) = (Vec::new(), Some(hold())));
     assert_eq!(unknown.state(), State::Pending);
 }
@@ -88,7 +88,7 @@ fn t42_an_approval_of_unguarded_times_can_be_given_again() {
     let stages = || vec![stage("lead", 1, &["group leads"]), stage("security", 1, &["group security"])];
     let gap = |g: &mut GuardFacts| g.proven = vec![span(-1_000, Some(9)), span(20, None)];
     for world in [two_eyes(), world().stages(vec![stage("lead", 2, &["group leads"])]), world().stages(stages())] {
-        // The controller does not count it, and says so.
+        // The controller does not count it, and reports that.
         let waiting = watched(world.approves(&lead(1), 15).now(60), gap);
         assert!(
             waiting.told().ends_with(
@@ -97,7 +97,7 @@ fn t42_an_approval_of_unguarded_times_can_be_given_again() {
             "{}",
             waiting.told()
         );
-        // Who asks at admission counts it, as long as nobody has had the time to record it.
+        // Admission counts it until there was enough time to record it.
         let door = waiting.clone().apply(&waiting.decide()).change(|w| w.snapshot.guards = Guards::Unasked);
         assert!(door.door(&door.decision(Verb::Approve, &lead(1), 45)).is_err());
         for who in [lead(1), lead(2)] {
@@ -107,7 +107,7 @@ fn t42_an_approval_of_unguarded_times_can_be_given_again() {
         let mut another = door.decision(Verb::Approve, &lead(1), 60);
         another.spec.digest = Some("sha256:00000000000000000000".to_owned());
         assert!(door.door(&another).unwrap_err().starts_with("DigestStale: "));
-        // Given again, it counts.
+        // The repeated approval counts.
         let again = waiting.approves(&lead(1), 60).now(61).decide();
         assert!(again.counted.iter().any(|counted| counted.at == at(60)), "{again:?}");
     }
@@ -126,7 +126,7 @@ fn inv_14_a_review_of_unguarded_times_does_not_count() {
     };
     let gap = |g: &mut GuardFacts| g.proven = vec![span(-1_000, Some(9)), span(20, None)];
     assert_eq!((reviewed(9, gap), reviewed(15, gap), reviewed(20, gap)), (ReviewState::Done, ReviewState::Owed, ReviewState::Done));
-    // While nobody knows, only what is certain counts.
+    // While it is uncertain, only what is certain counts.
     let held = |g: &mut GuardFacts| (g.hold, g.proven, g.certain) = (Some(hold()), Vec::new(), vec![span(-1_000, Some(9))]);
     assert_eq!((reviewed(9, held), reviewed(15, held)), (ReviewState::Done, ReviewState::Owed));
 }
@@ -141,7 +141,7 @@ fn t55_what_admins_wrote_in_unguarded_times_must_be_written_again() {
     );
     let policy = watched(world(), |g| g.policy_unproven = true);
     assert!(policy.told().starts_with("Pending WrittenUnguarded: policy 'two-eyes' was written while"), "{}", policy.told());
-    // What runs goes on; what they take away is taken away.
+    // Active grants continue, and revocations apply.
     let running =
         |change: fn(World) -> World| watched(change(world().granted()), |g| (g.eligibility_unproven, g.policy_unproven) = (true, true));
     assert_eq!(running(|w| w).state(), State::Active);

@@ -1,4 +1,4 @@
-//! What a request must say (requirements.justification).
+//! The justification of a request (requirements.justification).
 
 use super::*;
 use api::policy::{JustificationRule, Requirements};

@@ -1,4 +1,4 @@
-//! How long an activation lasts (api rules 2 and 3).
+//! The duration of an activation (api rules 2 and 3).
 
 use super::*;
 use crate::duration;
@@ -104,7 +104,7 @@ fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
         })
     };
     assert_eq!((emergency().state(), emergency().decide().asked), (State::Active, Some(lasting("20m"))));
-    // What is named is refused and not cut.
+    // A requested duration is refused and not cut.
     assert!(limits(asks("2h"), None, Some("1h")).refusal().starts_with("DurationTooLong: duration 2h was asked for, at most 1h"));
     assert!(limits(default("1m"), Some("5m"), None).refusal().starts_with("DurationTooShort: "), "nor is it made longer");
 }
@@ -155,7 +155,7 @@ fn t35_the_end_of_the_eligibility_cuts() {
         "Denied DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration); eligibility \
          'payments-oncall' ends before that"
     );
-    // Approved so late that less than a second is left, by the API server's clock.
+    // The approval is so late that less than a second is left, by the API server's clock.
     let late = two_eyes().eligibility(|e| e.end_time = Some(at(60))).approves(&lead(1), 60).now(59);
     assert_eq!(
         late.told(),
@@ -175,7 +175,7 @@ fn t35_the_clock_of_the_operator_moves_neither_start_nor_end() {
         approved.clone().now(3_300).told(),
         "TimedOut DeadlineExceeded: a grant from 2026-11-02T10:10:00Z would have ended at 2026-11-02T10:55:00Z already; ask again"
     );
-    // A decision that another API server stamped earlier than the request does not move the start before the request.
+    // An approval that another API server stamped before the request does not start the grant before the request.
     assert_eq!(two_eyes().approves(&lead(1), -5).now(1).grant().start, at(0));
     assert_eq!(approved.now(601).decide().look_again, Some(at(3_300)));
     let waits = two_eyes().eligibility(|e| e.end_time = Some(at(3_000)));

@@ -30,7 +30,7 @@ fn inv_27_activations_of_one_person_at_a_time() {
         "TooManyActive: 'dev' has 2 of at most 2 activations under policy 'two-eyes' already (spec.limits.maxActivePerUser); \
          give one back with a decision Deactivate, or wait for its end"
     );
-    // Others, other policies, what ended and what waits for people do not count.
+    // Other people, other policies, completed requests and requests that await approval do not count.
     let mut elsewhere = active("c");
     elsewhere.policy = Some("self-service".to_owned());
     let not_counted = [
@@ -41,14 +41,14 @@ fn inv_27_activations_of_one_person_at_a_time() {
         other("g", -60, dev(), Some(State::Pending)),
     ];
     assert_eq!(beside(world(), not_counted.into_iter().chain([active("a")])).state(), State::Active);
-    // His other names do.
+    // Another name of the same person counts.
     let aliased = beside(world(), [active("a"), other("b", -60, person("DEV", &[]), Some(State::Active))]);
     assert_eq!(aliased.state(), State::Denied);
-    // What prolongs another one is that one.
+    // An extension counts as part of its base.
     let mut longer = active("b");
     longer.object.spec.extends = Some(api::request::Extends { name: "r-a".to_owned() });
     assert_eq!(beside(world(), [active("a"), longer]).state(), State::Active);
-    // While it waits for people it may wait; the approval is refused.
+    // The request may await approval, and the approval is refused.
     let waits = beside(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);
     assert_eq!(waits.state(), State::AwaitingApproval);
     let approve = waits.decision(Verb::Approve, &lead(1), 10);
@@ -111,7 +111,7 @@ fn a_pause_after_a_grant() {
         );
         assert_eq!(beside(world(), [ended(state, -600)]).state(), State::Active);
     }
-    // A start after the pause can be asked for now.
+    // A start after the cooldown can be requested now.
     assert_eq!(beside(world(), [ended(State::Expired, -599)]).request(|r| r.start_time = Some(at(1))).now(0).state(), State::Scheduled);
     let mut denied = ended(State::Denied, -1);
     denied.record.granted_at = None;

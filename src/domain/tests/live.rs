@@ -1,4 +1,4 @@
-//! One live request per person, eligibility and namespace (T51).
+//! One active or pending request per person, eligibility and namespace (T51).
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn beside(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
 #[test]
 fn t51_the_first_goes_first() {
     for (seconds, uid, state, goes) in [
-        // Made earlier, in every state that is not the end.
+        // Created earlier, in every state that is not terminal.
         (-1, "f", None, false),
         (-1, "f", Some(State::Pending), false),
         (-1, "f", Some(State::AwaitingApproval), false),
@@ -24,11 +24,11 @@ fn t51_the_first_goes_first() {
         (-1, "f", Some(State::TimedOut), true),
         (-1, "f", Some(State::Withdrawn), true),
         (-1, "f", Some(State::Failed), true),
-        // Within one second the UID decides; ours begins with 0b.
+        // Within one second the UID decides. That of the request begins with 0b.
         (0, "0a", None, false),
         (0, "0c", None, true),
         (0, REQUEST_UID, Some(State::Active), true),
-        // Made later: it waits for us, unless it is granted already.
+        // Created later: it has no precedence, unless it is granted already.
         (1, "0a", None, true),
         (1, "0a", Some(State::AwaitingApproval), true),
         (1, "0a", Some(State::Scheduled), false),

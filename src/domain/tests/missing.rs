@@ -1,4 +1,4 @@
-//! What is not there, cannot be read or cannot be used: no grant, and a running one ends only where absence is sure (api rules 6 and 11).
+//! Objects that are absent, unreadable or unusable: no grant, and an active one ends only if absence is certain (api rules 6 and 11).
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn what_cannot_be_read_ends_nothing() {
         world().granted().change(|w| w.snapshot.policy = Lookup::Unreadable(why())),
         world().granted().change(|w| w.snapshot.role = Lookup::Unreadable(why())),
         world().granted().change(|w| w.snapshot.namespace = Lookup::Unreadable(why())),
-        // How it is gathered where the eligibility cannot be read: nobody knows which policy and role it means.
+        // The snapshot of an unreadable eligibility, whose policy and role are unknown.
         world().granted().change(|w| {
             w.snapshot.eligibility = Lookup::Unreadable(why());
             w.snapshot.policy = Lookup::Absent;
@@ -121,7 +121,7 @@ fn a_namespace_that_cannot_be_read_keeps_no_eligibility_alive() {
     let unread = || world().granted().now(60).change(|w| w.snapshot.namespace = Lookup::Unreadable("bad field".to_owned()));
     for (world, reason) in [
         (unread().eligibility(|e| e.suspended = true), "EligibilitySuspended"),
-        // Nor would it be looked at again and again since that end.
+        // Nor is it requeued again and again since that end.
         (unread().eligibility(|e| e.end_time = Some(at(30))), "EligibilityExpired"),
     ] {
         assert!(world.told().starts_with(&format!("Revoked {reason}: ")), "{}", world.told());

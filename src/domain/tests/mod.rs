@@ -1,6 +1,6 @@
-//! The rules, tested: tables of one rule each, with what a person reads word for word, and properties over random worlds.
+//! Tests of the rules: tables for one rule each, with the exact messages, and properties over random worlds.
 //!
-//! [`World`] is a small world in which `dev` of the group `devs` is granted what he asks for. A test changes what matters to it.
+//! [`World`] is a small world in which `dev` of the group `devs` is granted every request. A test changes only what it is about.
 
 mod approval;
 mod bounded;
@@ -53,12 +53,12 @@ use api::{
 const REQUEST_UID: &str = "0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 const BINDING: &str = "jit-0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 
-/// 256 cases, or as many as `PROPTEST_CASES` says; a failure prints its world and leaves no file behind.
+/// 256 cases, or the number in `PROPTEST_CASES`. A failure prints its world and writes no file.
 fn config() -> proptest::test_runner::Config {
     proptest::test_runner::Config { failure_persistence: None, ..proptest::test_runner::Config::default() }
 }
 
-/// So many seconds after the request was made.
+/// The instant so many seconds after the request's creation.
 fn at(seconds: i64) -> DateTime<Utc> {
     "2026-11-02T10:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
 }
@@ -71,7 +71,7 @@ fn lasting(text: &str) -> Duration {
     text.parse().unwrap()
 }
 
-/// A person and his groups.
+/// A user with groups.
 fn person(username: &str, groups: &[&str]) -> Stamp {
     Stamp { username: line(username), groups: groups.iter().map(|g| line(g)).collect(), ..Stamp::default() }
 }
@@ -116,7 +116,7 @@ fn rule(verbs: &[&str], resources: &[&str]) -> Rule {
     Rule { api_groups: list(&["apps"]), resources: list(resources), verbs: list(verbs), ..Rule::default() }
 }
 
-/// A request of somebody for the same thing, as it stands beside.
+/// Another request for the same eligibility and namespace, as a peer.
 fn peer(name: &str, uid: &str, created: DateTime<Utc>, who: Stamp, state: Option<State>) -> Peer {
     let spec = RoleActivationRequestSpec {
         eligibility_ref: NameRef { name: "payments-oncall".to_owned() },
@@ -132,7 +132,7 @@ fn peer(name: &str, uid: &str, created: DateTime<Utc>, who: Stamp, state: Option
     }
 }
 
-/// The binding as a grant makes it.
+/// The binding that a grant creates.
 fn stored(grant: &Grant) -> BindingFacts {
     BindingFacts {
         uid: "binding-uid".to_owned(),
@@ -152,7 +152,7 @@ struct World {
     now: DateTime<Utc>,
 }
 
-/// `dev` asks for `edit` in `payments` for 45 minutes, and nobody needs to approve.
+/// `dev` requests `edit` in `payments` for 45 minutes, and no approval is required.
 fn world() -> World {
     let eligibility = RoleEligibilitySpec {
         subjects: vec![subject(SubjectKind::Group, "devs")],
@@ -219,7 +219,7 @@ fn world() -> World {
     }
 }
 
-/// The same with one stage, in which one of the group `leads` must approve.
+/// The same with one stage, in which one member of the group `leads` must approve.
 fn two_eyes() -> World {
     world().stages(vec![stage("lead", 1, &["group leads"])])
 }
@@ -262,7 +262,7 @@ impl World {
         self.change(|w| change(&mut w.snapshot.request.record))
     }
 
-    /// Changes the binding that is there.
+    /// Changes the stored binding.
     fn binding(self, change: impl FnOnce(&mut BindingFacts)) -> Self {
         self.change(|w| match &mut w.snapshot.binding {
             Binding::Present(found) => change(found),
@@ -282,12 +282,12 @@ impl World {
         self.change(|w| w.now = at(seconds))
     }
 
-    /// Adds a decision as it is stored.
+    /// Adds a decision as stored.
     fn said(self, decision: Object<ActivationDecisionSpec>) -> Self {
         self.change(|w| w.snapshot.decisions.push(decision))
     }
 
-    /// Adds a decision, so many seconds after the request was made.
+    /// Adds a decision, so many seconds after the request's creation.
     fn says(self, verb: Verb, who: &Stamp, seconds: i64) -> Self {
         let decision = self.decision(verb, who, seconds);
         self.said(decision)
@@ -298,14 +298,14 @@ impl World {
         self.says(Verb::Approve, who, seconds)
     }
 
-    /// The grant is made and recorded.
+    /// Creates and records the grant.
     fn granted(self) -> Self {
         let verdict = self.decide();
         assert_eq!(verdict.binding, BindingAction::Create, "{verdict:?}");
         self.apply(&verdict)
     }
 
-    /// Does what a verdict says.
+    /// Applies a verdict.
     fn apply(self, verdict: &Verdict) -> Self {
         let world = match (verdict.binding, &verdict.grant) {
             (BindingAction::Create, Some(grant)) => self.change(|w| w.snapshot.binding = Binding::Present(stored(grant))),
@@ -339,7 +339,7 @@ impl World {
         })
     }
 
-    /// A decision on the request, with the digest of what would be granted now.
+    /// Returns a decision on the request, with the digest of what would be granted now.
     fn decision(&self, verb: Verb, who: &Stamp, seconds: i64) -> Object<ActivationDecisionSpec> {
         let request = &self.snapshot.request.object;
         let spec = ActivationDecisionSpec {
@@ -357,7 +357,7 @@ impl World {
         object("decision", &format!("decision-{}", self.snapshot.decisions.len()), at(seconds), spec)
     }
 
-    /// Digest of what would be granted now.
+    /// Returns the digest of what would be granted now.
     fn digest(&self) -> Digest {
         self.digest_if_known().unwrap()
     }
@@ -375,25 +375,25 @@ impl World {
         self.decide().state
     }
 
-    /// What the person reads who asks for what he cannot have.
+    /// Returns the message to a requester whose request is refused.
     fn refusal(&self) -> String {
         let verdict = self.decide();
         verdict.refusal().map_or_else(|| panic!("not refused: {verdict:?}"), |refusal| refusal.to_string())
     }
 
-    /// State, reason and message in one line.
+    /// Returns state, reason and message in one line.
     fn told(&self) -> String {
         let verdict = self.decide();
         format!("{} {}: {}", verdict.state, verdict.reason, verdict.message)
     }
 
-    /// What would be granted now.
+    /// Returns what would be granted now.
     fn grant(&self) -> Grant {
         let verdict = self.decide();
         verdict.grant.clone().unwrap_or_else(|| panic!("no grant: {verdict:?}"))
     }
 
-    /// What the person reads whose decision is refused.
+    /// Returns the message to an author whose decision is refused.
     fn door(&self, decision: &Object<ActivationDecisionSpec>) -> Result<(), String> {
         admit_decision::review(&self.snapshot, decision, &self.settings, decision.created).map_err(|refusal| refusal.to_string())
     }

@@ -1,4 +1,4 @@
-//! Who is the same person (T4, T5).
+//! Which identities are the same person (T4, T5).
 
 use proptest::prelude::*;
 
@@ -96,7 +96,7 @@ fn who_is_listed() {
 #[test]
 fn t04_every_letter_has_one_spelling() {
     let plain = Identities::default();
-    // What lies between is ideographs and syllables.
+    // The ranges in between are ideographs and syllables.
     for c in (0..=0x33ff).chain(0xa000..=0xabff).chain(0xfb00..=0x1_f2ff).filter_map(char::from_u32).filter(|c| c.is_alphabetic()) {
         let text = c.to_string();
         let name = plain.normalise(&text);
@@ -141,7 +141,7 @@ proptest! {
         let refs: Vec<&Stamp> = stamps.iter().collect();
         let people = identities.people(&refs);
         prop_assert_eq!(people.len(), stamps.len());
-        // Reached from each by single steps.
+        // The stamps that single steps reach from each one.
         for start in 0..stamps.len() {
             let mut reached = vec![start];
             let mut next = 0;
@@ -176,12 +176,12 @@ fn f78_names_that_look_alike_count_as_one_person() {
     let plain = Identities::default();
     let aliased = identities(&["oidc:"], &[("alice-admin", "alice")]);
     for (identities, one, other, same, alike) in [
-        // Nobody sees these characters.
+        // These characters are invisible.
         (&plain, "alice", "al\u{3164}ice", true, true),
         (&plain, "alice", "alice\u{fe0f}", true, true),
         (&plain, "alice", "\u{ffa0}alice\u{e0100}", true, true),
         (&plain, "alice", "alice\u{2800}", true, true),
-        // Other letters of the same look: not the same account, and for approval the same person.
+        // Other letters with the same look: a different account, and for approval the same person.
         (&plain, "alice", "\u{430}lice", false, true),
         (&plain, "alice", "\u{430}li\u{441}\u{435}", false, true),
         (&plain, "bob", "\u{412}\u{41e}\u{412}", false, true),
@@ -189,7 +189,7 @@ fn f78_names_that_look_alike_count_as_one_person() {
         (&plain, "scope", "\u{455}\u{441}\u{43e}\u{440}\u{435}", false, true),
         (&aliased, "alice", "oidc:\u{430}lice-admin", false, true),
         (&aliased, "alice-admin", "\u{430}lice", false, true),
-        // Letters of one alphabet that differ are two people, and so are names of other scripts.
+        // Different letters of one alphabet are two people, and so are names of other scripts.
         (&plain, "user1", "userl", false, false),
         (&plain, "burn", "bum", false, false),
         (&plain, "o0", "oo", false, false),
@@ -204,7 +204,7 @@ fn f78_names_that_look_alike_count_as_one_person() {
         let people = identities.people(&[&a, &b]);
         assert_eq!(people[0] == people[1], alike, "{one} {other}");
     }
-    // A look-alike links those that it could be taken for.
+    // A look-alike links all names that it resembles.
     let people = plain.people(&[&person("user1", &[]), &person("userl", &[]), &person("us\u{435}rl", &[])]);
     assert_eq!(people.iter().collect::<std::collections::BTreeSet<_>>().len(), 1);
 }
@@ -220,7 +220,7 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
         refusal.to_string(),
         "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
     );
-    // Nor is anybody's request ended or given back by whoever looks like them.
+    // Nor can a look-alike end or withdraw the request of another user.
     let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
     let refusal = crate::admit_decision::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotTheRequester);
@@ -232,7 +232,7 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
 
 #[test]
 fn f05_aliases_are_linked_once_and_not_at_each_comparison() {
-    // A chain of aliases, each of which links the next: followed anew at each comparison, this takes hours.
+    // A chain of aliases, each of which links the next. Resolving it at each comparison would take hours.
     let aliases = (0..3_000).map(|i| (format!("name-{i:04}"), format!("name-{:04}", i + 1))).collect();
     let identities = Identities::new(&["oidc:".to_owned()], &aliases);
     for i in 0..=3_000 {

@@ -1,4 +1,4 @@
-//! Whether a policy can be used, alone and for an eligibility.
+//! Whether a policy is valid, alone and for an eligibility.
 
 use super::*;
 use crate::{policy, refusal::Refusal};
@@ -139,7 +139,7 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
     assert_eq!(asks(end(true), &|e| e.end_time = None), missing);
     assert_eq!(asks(end(false), &|e| e.end_time = None), "usable");
     assert_eq!(asks(None, &|_| ()), "usable");
-    // It was made a day before the request and ends thirty days after it.
+    // It was created a day before the request and ends thirty days after it.
     assert_eq!(asks(at_most(31), &|_| ()), "usable");
     assert_eq!(
         asks(at_most(30), &|_| ()),

@@ -40,9 +40,9 @@ fn t17_while_it_is_active_the_policy_says_what_becomes_of_it() {
     );
     let same = world().policy(|p| p.on_role_change = Some(OnRoleChange::Revoke)).granted();
     assert_eq!(same.state(), State::Active);
-    // Who takes the record away gains nothing.
+    // Removing the record gains nothing.
     assert_eq!(same.clone().record(|r| (r.rules_hash, r.access_hash) = (None, None)).state(), State::Revoked);
-    // The order of rules, and a role made anew with the same, are no change.
+    // Another order of rules, and a role that is created again with the same rules, are no change.
     let anew = same.change(|w| {
         if let Lookup::Found(role) = &mut w.snapshot.role {
             role.uid = "another".to_owned();
@@ -94,7 +94,7 @@ fn f57_what_runs_ends_when_its_role_gains_what_outlives_a_grant_and_nobody_accep
     );
     let accepted = world().eligibility(|e| e.accept_risks = vec![RiskClass::ServiceAccountTokens]);
     assert_eq!(widened(accepted.clone().granted(), tokens()).state(), State::Active);
-    // Strong and not lasting: reported only.
+    // A strong class that does not outlive the grant is only reported.
     assert_eq!(widened(world().granted(), harmless()).state(), State::Active);
     let exec = Rule {
         api_groups: vec![String::new()],
@@ -103,7 +103,7 @@ fn f57_what_runs_ends_when_its_role_gains_what_outlives_a_grant_and_nobody_accep
         ..Rule::default()
     };
     assert_eq!(widened(world().granted(), exec).state(), State::Active);
-    // A class that the author stops to accept ends nothing by itself, but does once the role changes.
+    // A class that the author no longer accepts ends nothing by itself, but does once the role changes.
     let no_longer = widened(accepted, tokens()).granted().eligibility(|e| e.accept_risks.clear());
     assert_eq!(no_longer.state(), State::Active);
     assert_eq!(widened(no_longer, harmless()).state(), State::Revoked);
@@ -121,7 +121,7 @@ fn f65_a_rule_that_adds_nothing_ends_nothing() {
     ] {
         let changed = widened(revoke.clone(), more.clone());
         assert_eq!(changed.state(), state, "{more:?}");
-        // A grant that an older version recorded is held against the rules as they are written.
+        // A grant that an older version recorded is compared with the rules as written.
         assert_eq!(widened(revoke.clone().record(|r| r.access_hash = None), more).state(), State::Revoked);
     }
     let upgraded = revoke.record(|r| r.access_hash = None);

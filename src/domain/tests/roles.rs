@@ -1,4 +1,4 @@
-//! What a role allows, as approver and requester read it.
+//! The description of a role for approver and requester.
 
 use super::*;
 use crate::{risks, role::check_size};
@@ -57,7 +57,7 @@ fn f77_the_riskiest_rules_are_shown_first_and_all_are_counted() {
     let status = rules.status(RoleKind::Role, "debug", true);
     assert_eq!(status.rules[..3], [last.in_words(), exec.in_words(), write.in_words()]);
     assert_eq!((status.rules.len(), status.rule_count, status.truncated), (MAX_SHOWN_RULES, 203, true));
-    // The hash is of all of them in an order of its own.
+    // The hash is over all of them in its own order.
     assert_eq!(status.rules_hash, rules.hash());
 }
 
@@ -70,7 +70,7 @@ fn f73_rules_that_were_not_read_are_granted_to_nobody_and_say_why() {
     assert!(refusal.message.contains("Role 'debug' have 1048900 bytes") && refusal.message.contains("262144 at most"), "{refusal}");
     assert_eq!(risks::check(&role, &unread, &[]).unwrap_err(), refusal);
     assert!(check_size(&role, &Rules::new([rule(&["get"], &["pods"])])).is_ok());
-    // Unread counts as all there is, and as another one than before.
+    // Unread rules count as all classes, and as a change.
     assert_eq!(risks::classify(&unread).len(), risks::Risk::ALL.len());
     assert!(unread != Rules::default() && unread.hash() != Rules::default().hash() && unread.hash() != Rules::too_long(7).hash());
     let status = unread.status(role.kind, &role.name, true);

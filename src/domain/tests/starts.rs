@@ -1,9 +1,9 @@
-//! Starts that lie ahead, hours, and how old an identity may be (api rules 2, 3, T54).
+//! Scheduled starts, windows, and the age of an identity (api rules 2, 3, T54).
 
 use super::*;
 use api::policy::{Limits, Window};
 
-/// A request that starts so many seconds after it was made.
+/// A request that starts so many seconds after its creation.
 fn starting(seconds: i64) -> World {
     world().request(|r| r.start_time = Some(at(seconds)))
 }
@@ -32,11 +32,11 @@ fn a_start_ahead_is_scheduled_and_granted_at_its_time() {
     assert_eq!(ahead.clone().now(599).state(), State::Scheduled);
     let grant = ahead.now(600).grant();
     assert_eq!((grant.start, grant.deadline), (at(600), at(600 + 2_700)));
-    // A start in the past is none, and parts of a second are never earlier than asked.
+    // A start in the past is ignored, and fractions of a second never start earlier than requested.
     assert_eq!(starting(-600).grant().start, at(0));
     let part = world().request(|r| r.start_time = Some(at(600) + TimeDelta::milliseconds(1)));
     assert_eq!((part.clone().now(600).state(), part.now(601).grant().start), (State::Scheduled, at(601)));
-    // An approval that comes after it is the start.
+    // A later approval is the start.
     let late = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 700).now(701);
     assert_eq!(late.grant().start, at(700));
     let early = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 10).now(11);
@@ -60,7 +60,7 @@ fn a_scheduled_one_is_checked_again_at_its_start() {
     assert_eq!(gone.told(), "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed");
     let suspended = scheduled().eligibility(|e| e.suspended = true);
     assert_eq!(suspended.state(), State::Revoked);
-    // Another policy is another thing to approve.
+    // A change of the policy requires a new approval.
     let edited = scheduled().policy(|p| p.approval.require_comment = true);
     assert_eq!(edited.state(), State::AwaitingApproval);
     let removed = scheduled().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]).now(600);
@@ -113,9 +113,9 @@ fn t54_at_a_start_long_after_the_stamp_groups_no_longer_count() {
     );
     let by_name = aged(3_601).eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")));
     assert_eq!((by_name.state(), by_name.now(3_601).state()), (State::Scheduled, State::Active));
-    // Without a word of the policy it is a day.
+    // Without a setting of the policy it is a day.
     assert_eq!((starting(86_400).state(), starting(86_401).state()), (State::Scheduled, State::Denied));
-    // An approval that takes as long is no other start.
+    // An approval that takes as long does not change that.
     let slow = limited(two_eyes(), |l| l.max_identity_age = Some(lasting("1h")));
     assert_eq!(slow.clone().now(3_600).state(), State::AwaitingApproval);
     assert!(slow.clone().now(3_601).refusal().starts_with("IdentityTooOld: "));
@@ -151,7 +151,7 @@ fn hours_are_asked_at_the_start() {
         "DurationTooShort: duration 30m is too short, at least 40m is allowed by policy 'two-eyes' (spec.limits.minDuration); the hours of policy \
          'two-eyes' end before that (spec.windows)"
     );
-    // What waits for people may wait outside of them; the approval must not come there.
+    // The request may await approval outside of them. The approval must not come there.
     let waits = || two_eyes().policy(|p| p.windows = vec![window("11:00", "12:00", false)]);
     assert_eq!(waits().state(), State::AwaitingApproval);
     let approve = waits().decision(Verb::Approve, &lead(1), 10);

@@ -1,10 +1,10 @@
-//! The binding that bears a request's name: none, ours, another (api rules 8 and 10).
+//! The binding with the request's name: absent, the grant's own, or another (api rules 8 and 10).
 
 use super::*;
 
 type Change = (&'static str, fn(&mut BindingFacts));
 
-/// Every way in which a binding can differ that matters, with what is said of it.
+/// Every relevant difference of a binding, with the reported text.
 fn differences() -> Vec<Change> {
     vec![
         ("its subjects", |b| b.subjects.clear()),
@@ -25,7 +25,7 @@ fn differences() -> Vec<Change> {
         ("its annotation jitrbac.dev/requester", |b| unset(b, "requester")),
         ("its annotation jitrbac.dev/justification", |b| set(b, "justification", "something nicer")),
         ("its annotation jitrbac.dev/justification", |b| unset(b, "justification")),
-        // A chain's longest length counts from it.
+        // The maximum duration of a chain counts from it.
         ("its annotation jitrbac.dev/started-at", |b| set(b, "started-at", "2026-11-02T10:30:00Z")),
         ("its annotation jitrbac.dev/started-at", |b| unset(b, "started-at")),
     ]
@@ -39,7 +39,7 @@ fn unset(binding: &mut BindingFacts, key: &str) {
     binding.annotations.remove(&format!("jitrbac.dev/{key}"));
 }
 
-/// A crash between the binding's creation and its record.
+/// A crash between the creation of the binding and its record.
 fn unrecorded(world: World) -> World {
     world.granted().record(|r| *r = Record::default())
 }
@@ -52,7 +52,7 @@ fn t34_a_binding_without_record_is_the_same_grant() {
         let verdict = crashed.decide();
         assert_eq!((verdict.state, verdict.binding, verdict.grant), (State::Active, BindingAction::Keep, Some(grant)));
         assert_eq!(crashed.clone().now(9_999).decide().binding, BindingAction::Remove, "or none, if it is over");
-        // With foreign labels and annotations too.
+        // Foreign labels and annotations change nothing.
         let decorated = crashed.binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
         assert_eq!(decorated.decide().binding, BindingAction::Keep);
     }
@@ -73,7 +73,7 @@ fn t32_another_binding_is_never_adopted() {
     }
     conflict(unrecorded(world()).binding(|b| b.managed = false), "the label jitrbac.dev/managed is missing");
     conflict(unrecorded(world()).binding(|b| set(b, "namespace-uid", "another")), "its annotation jitrbac.dev/namespace-uid is another");
-    // The same when something else would be granted now.
+    // The same if something else would be granted now.
     conflict(
         unrecorded(world()).change(|w| {
             let Lookup::Found(role) = &mut w.snapshot.role else { panic!() };

@@ -1,4 +1,4 @@
-//! Hours, tested: tables of days, nights and changes of the clock, and a plain model that walks minute by minute.
+//! Tests of windows: tables of days, nights and clock changes, and a plain model that checks minute by minute.
 
 use chrono::{TimeDelta, Timelike};
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 const WEEK: &[Day] = &[Mon, Tue, Wed, Thu, Fri];
 
-/// True, false, ... at these instants.
+/// Asserts whether a window is open at these instants.
 fn open(window: &Window, instants: &[(&str, bool)]) {
     for (text, expected) in instants {
         assert_eq!(is_open(std::slice::from_ref(window), at(text)), *expected, "{} at {text}", one_in_words(window));
@@ -42,14 +42,14 @@ fn days_and_nights() {
             ("2026-11-02T16:59:59.999Z", true),
             ("2026-11-02T17:00:00Z", false),
             ("2026-11-07T09:00:00Z", false),
-            // In summer the same hours are others.
+            // In summer the local hours are other ones in UTC.
             ("2026-07-06T06:00:00Z", true),
             ("2026-07-06T16:00:00Z", false),
         ],
     );
     // The day is that of the zone, not of UTC: Monday in Auckland begins on Sunday.
     open(&window(&[Mon], "08:00", "10:00", "Pacific/Auckland"), &[("2026-11-01T19:00:00Z", true), ("2026-11-02T19:00:00Z", false)]);
-    // Friday's night is over on Saturday.
+    // Friday's night ends on Saturday.
     let night = window(&[Fri], "22:00", "06:00", "UTC");
     open(
         &night,
@@ -97,7 +97,7 @@ fn a_time_that_the_clock_skips_is_in_no_window() {
         next_opening(&[window(&[Sun], "02:15", "02:45", "Europe/Oslo")], at("2026-03-22T12:00:00Z")),
         Some(at("2026-04-05T00:15:00Z"))
     );
-    // In Cairo the clock skips from midnight to 01:00: Friday the 24th of April begins at 01:00.
+    // In Cairo the clock skips from midnight to 01:00. Friday the 24th of April begins at 01:00.
     let friday = window(&[Fri], "00:00", "00:00", "Africa/Cairo");
     open(
         &friday,
@@ -130,10 +130,10 @@ fn a_time_that_the_clock_shows_twice_is_in_its_window_twice() {
     let until = ending(window(&[Sun], "01:00", "02:30", "Europe/Oslo"));
     assert_eq!(ends_at(std::slice::from_ref(&until), at("2026-10-25T00:00:00Z"), at("2026-10-25T09:00:00Z")), at("2026-10-25T00:30:00Z"));
     assert_eq!(next_opening(&[until], at("2026-10-25T00:40:00Z")), Some(at("2026-10-25T01:00:00Z")));
-    // In Beirut it is 23:00 of the same Saturday again when the day is over.
+    // In Beirut it is 23:00 of the same Saturday again at the end of the day.
     let evening = ending(window(&[Sat], "22:00", "00:00", "Asia/Beirut"));
     assert_eq!(ends_at(&[evening], at("2026-10-24T19:00:00Z"), at("2026-10-25T09:00:00Z")), at("2026-10-24T22:00:00Z"));
-    // On Lord Howe it is half an hour.
+    // On Lord Howe the change is half an hour.
     let island = ending(window(&[], "01:00", "02:00", "Australia/Lord_Howe"));
     assert_eq!(ends_at(&[island], at("2026-04-04T14:00:00Z"), at("2026-04-04T20:00:00Z")), at("2026-04-04T15:30:00Z"));
 }
@@ -148,7 +148,7 @@ fn a_grant_ends_with_its_hours() {
         (vec![ending(day("08:00", "12:00"))], start, late, "2026-11-02T12:00:00Z"),
         (vec![ending(day("08:00", "12:00"))], start, "2026-11-02T11:30:00.5Z", "2026-11-02T11:30:00.5Z"),
         (vec![ending(day("08:00", "12:00"))], start, "2026-11-02T12:00:00Z", "2026-11-02T12:00:00Z"),
-        // Hours that adjoin or overlap are one.
+        // Adjoining or overlapping windows count as one.
         (
             vec![ending(day("12:00", "14:00")), ending(day("08:00", "12:00")), ending(day("13:59", "15:30"))],
             start,
@@ -156,15 +156,15 @@ fn a_grant_ends_with_its_hours() {
             "2026-11-02T15:30:00Z",
         ),
         (vec![ending(day("08:00", "12:00")), ending(day("12:01", "14:00"))], start, late, "2026-11-02T12:00:00Z"),
-        // Noon in Oslo is 11:00 in UTC, where the other one goes on.
+        // Noon in Oslo is 11:00 in UTC, where the other window continues.
         (vec![ending(window(&[], "10:00", "12:30", "Europe/Oslo")), ending(day("11:30", "13:00"))], start, late, "2026-11-02T13:00:00Z"),
-        // What another window gives is not taken away; what it gives later is not given now.
+        // One window never removes what another one allows. A window that opens later allows nothing now.
         (vec![ending(day("08:00", "12:00")), day("10:00", "11:30")], start, late, late),
         (vec![ending(day("08:00", "12:00")), day("12:00", "18:00")], start, late, "2026-11-02T12:00:00Z"),
         // The whole week has no end.
         (vec![ending(day("00:00", "00:00"))], start, "2027-11-02T11:00:00Z", "2027-11-02T11:00:00Z"),
         (vec![ending(window(WEEK, "00:00", "00:00", "UTC"))], start, "2027-11-02T11:00:00Z", "2026-11-07T00:00:00Z"),
-        // Outside there is nothing.
+        // A start outside the windows leaves nothing.
         (vec![ending(day("12:00", "14:00"))], start, late, start),
         (vec![day("12:00", "14:00")], start, late, start),
         (vec![window(&[], "08:00", "12:00", "Mars/Base")], start, late, start),
@@ -247,7 +247,7 @@ fn a_refusal_says_which_hours_and_when_they_begin() {
 
 // === A plain model ===
 
-/// The minutes of a week that a window names, begun on Monday, and its zone: what the clock shows is looked up in it.
+/// The minutes of a week that a window contains, from Monday on, and its zone. The local time selects the minute.
 struct Model {
     zone: TimeZone,
     minutes: Vec<bool>,
@@ -294,7 +294,7 @@ fn model_ends_at(models: &[Model], start: DateTime<Utc>, end: DateTime<Utc>) -> 
     minutes_after(start).take_while(|at| *at < end).find(closed).unwrap_or(end)
 }
 
-/// Zones, each with an instant at which its clock is changed: ahead or back, by an hour, half of one or a day, at and over midnight.
+/// Zones, each with an instant of a clock change: forward or back, by an hour, half an hour or a day, at and over midnight.
 const CHANGES: &[(&str, &str)] = &[
     ("Europe/Oslo", "2026-03-29T01:00:00Z"),
     ("Europe/Oslo", "2026-10-25T01:00:00Z"),
@@ -325,7 +325,7 @@ fn some_window(zone: &'static str) -> impl Strategy<Value = Window> {
     })
 }
 
-/// Windows and an instant within a day and a half of a change of their clock.
+/// Windows, and an instant within a day and a half of a clock change.
 fn some_windows() -> impl Strategy<Value = (Vec<Window>, DateTime<Utc>)> {
     (proptest::sample::select(CHANGES), -129_600_000..129_600_000_i64).prop_flat_map(|((zone, change), off)| {
         (proptest::collection::vec(some_window(zone), 1..4), Just(at(change) + TimeDelta::milliseconds(off)))

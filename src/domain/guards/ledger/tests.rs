@@ -1,11 +1,11 @@
-//! Spans and quarantine over time.
+//! Tests of spans and quarantine over time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Kind, Known, Ledger, Pair, Proven, Stored};
 use crate::Span;
 
-/// So many seconds after noon.
+/// The instant so many seconds after noon.
 fn at(seconds: i64) -> DateTime<Utc> {
     "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
 }
@@ -14,7 +14,7 @@ fn pair(uid: &str, generation: i64) -> Pair {
     Pair { uid: uid.to_owned(), generation }
 }
 
-/// A proof at `seconds` of two guards, the first in its generation `generation`, when writes had come to `version`.
+/// A proof at `seconds` of two guards, the first with the generation `generation`, when the last write had the resource version `version`.
 fn proof(seconds: i64, generation: i64, version: u64) -> Proven {
     Proven {
         guards: [("one".to_owned(), pair("g1", generation)), ("two".to_owned(), pair("g2", 1))].into(),
@@ -27,7 +27,7 @@ fn eligibility(uid: &str, generation: i64, version: u64) -> Stored {
     Stored { kind: Kind::RoleEligibility, name: format!("e-{uid}"), pair: pair(uid, generation), version }
 }
 
-/// Proven since second 1, last at second 100, when writes had come to 50.
+/// Proven since second 1, last at second 100, when the last write had the resource version 50.
 fn proven() -> Ledger {
     let mut ledger = Ledger::first();
     ledger.begin(proof(0, 1, 10), &[eligibility("a", 1, 5)], &Known::new()).unwrap();
@@ -43,7 +43,7 @@ fn uids(ledger: &Ledger) -> Vec<&str> {
     ledger.quarantined().iter().map(|q| q.pair.uid.as_str()).collect()
 }
 
-/// As another process reads it.
+/// The ledger after a write and a read by another process.
 fn again(ledger: &Ledger) -> Ledger {
     Ledger::read(Some(&ledger.write())).unwrap()
 }
@@ -67,7 +67,7 @@ fn t41_downtime_without_a_gap_is_no_gap() {
 
 #[test]
 fn t42_downtime_with_a_gap_ends_the_span_before_the_last_proof() {
-    // Edit and reversal move the generation by two; the contents are the same.
+    // An edit and its reversal raise the generation by two. The contents are the same.
     let mut ledger = again(&proven());
     let back = proof(9_000, 3, 900);
     assert!(!ledger.go_on(&back));
@@ -87,7 +87,8 @@ fn t55_a_gap_while_running_quarantines_what_this_replica_had_not_seen() {
     ledger.end();
     assert!(!ledger.lasts() && !covers(&ledger, 100) && covers(&ledger, 99));
     assert!(!ledger.go_on(&proof(110, 1, 60)), "equal guards after one did not refuse are a gap too");
-    // `a` got a report meanwhile, `b` was edited and put back, `c` is new, `d` was deleted and made again under its name.
+    // Meanwhile the status of `a` was written, `b` was edited and restored, `c` was created, and `d` was deleted and created again under
+    // its name.
     let known: Known = [("a".to_owned(), 1), ("b".to_owned(), 1), ("d".to_owned(), 1)].into();
     let exists = [eligibility("a", 1, 70), eligibility("b", 3, 71), eligibility("c", 1, 72), eligibility("d2", 1, 73)];
     ledger.begin(proof(120, 1, 80), &exists, &known).unwrap();
@@ -103,7 +104,7 @@ fn t42_a_quarantine_outlives_restarts_and_further_gaps_until_it_is_written_again
     assert!(ledger.is_quarantined(Kind::RoleEligibility, "b", 1));
     ledger.begin(proof(400, 3, 120), &[eligibility("b", 1, 60)], &Known::new()).unwrap();
     assert_eq!(uids(&ledger), ["b"]);
-    // Written in proven time: a new generation, which the next proof has seen.
+    // Written in proven time: a new generation, which the next proof has observed.
     assert!(ledger.go_on(&proof(500, 3, 130)));
     ledger.begin(proof(600, 4, 140), &[eligibility("b", 2, 125)], &Known::new()).unwrap();
     assert!(uids(&ledger).is_empty(), "{:?}", ledger.quarantined());
@@ -135,7 +136,7 @@ fn the_record_stays_small() {
     assert!(refused.contains("1001 eligibilities and policies"), "{refused}");
     assert!(!ledger.lasts(), "nothing is proven then");
     ledger.begin(proof(200_000, 200, 70), &many[1..], &Known::new()).unwrap();
-    // The API server takes annotations up to 256 KiB altogether.
+    // The API server accepts annotations up to 256 KiB in total.
     assert!(ledger.write().len() < 200_000, "{}", ledger.write().len());
 }
 
@@ -168,7 +169,7 @@ fn f14_a_record_that_the_api_server_would_not_take_lets_nothing_begin() {
     assert!(refused.contains("1000 eligibilities and policies"), "{refused}");
     assert!(!ledger.lasts(), "nothing is proven then, and nothing granted");
     assert!(ledger.write().len() < 200_000);
-    // So it is read by another replica, and so it goes on once there are fewer.
+    // Another replica reads this ledger, and it continues once there are fewer objects.
     let mut ledger = again(&ledger);
     ledger.begin(proof(300, 2, 70), &named(400), &Known::new()).unwrap();
     assert!(ledger.write().len() < 200_000, "{}", ledger.write().len());
@@ -179,18 +180,18 @@ fn f14_a_record_that_the_api_server_would_not_take_lets_nothing_begin() {
 fn f38_a_guard_that_lets_a_probe_through_may_have_done_so_since_the_last_one() {
     let mut ledger = proven();
     assert!(ledger.go_on_unasked(&proof(110, 1, 60)) && ledger.go_on_unasked(&proof(120, 1, 70)));
-    // A change that is seen came after the last look.
+    // An observed change came after the last proof.
     let mut changed = again(&ledger);
     changed.end();
     assert!(covers(&changed, 119) && !covers(&changed, 120));
-    // That a guard refuses nothing may have been so before.
+    // A guard that refuses nothing may have been so before.
     let mut silent = again(&ledger);
     silent.end_unasked();
     assert!(covers(&silent, 99) && !covers(&silent, 100));
     let exists = [eligibility("a", 1, 50), eligibility("b", 1, 55), eligibility("c", 1, 65)];
     silent.begin(proof(130, 1, 80), &exists, &Known::new()).unwrap();
     assert_eq!(uids(&silent), ["b", "c"], "what was written after the last probe");
-    // After a probe that all refused nothing before it is in doubt.
+    // Everything before a probe that all guards refused is certain.
     assert!(ledger.go_on(&proof(130, 1, 80)));
     ledger.end_unasked();
     assert!(covers(&ledger, 129) && !covers(&ledger, 130));

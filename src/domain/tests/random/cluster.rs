@@ -1,4 +1,5 @@
-//! A little cluster: what is stored, and a controller that works on it as the real one does. Nothing here judges; [`super::model`] does.
+//! A small cluster: stored objects, and a controller that works on them as the real one does. It makes no assertions; [`super::model`]
+//! does.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +11,19 @@ use api::{
     request::Extends,
 };
 
-/// A request and what was said to it.
+/// A request and its decisions.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub facts: RequestFacts,
     pub decisions: Vec<Object<ActivationDecisionSpec>>,
 }
 
-/// Everything that is stored, at a time.
+/// All stored objects at one time.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// The API server's clock, in seconds after the beginning.
+    /// The API server's clock, in seconds since the beginning.
     pub now: i64,
-    /// How far the operator's clock is off.
+    /// Offset of the operator's clock.
     pub skew: i64,
     pub settings: Settings,
     pub eligibilities: BTreeMap<String, Arc<Object<RoleEligibilitySpec>>>,
@@ -38,7 +39,7 @@ pub struct Cluster {
     uids: u32,
 }
 
-/// The people; the two spellings of one are one.
+/// The users. Two spellings of one user are one person.
 pub const PEOPLE: [(&str, &str); 6] =
     [("ann", "devs"), ("ANN", "devs"), ("bob", "devs"), ("lea", "leads"), ("leo", "leads"), ("eve", "strangers")];
 
@@ -114,7 +115,7 @@ impl Cluster {
         }
     }
 
-    /// Stores a request, if the door lets it in or nobody stands there.
+    /// Stores a request if admission accepts it or is not in force.
     pub fn ask(&mut self, who: usize, wish: Wish, through_the_door: bool) {
         let uid = self.uid();
         let spec = RoleActivationRequestSpec {
@@ -137,7 +138,7 @@ impl Cluster {
         }
     }
 
-    /// Stores a decision on a request, with the digest of now or of nothing, if the door lets it in or nobody stands there.
+    /// Stores a decision on a request, with the present digest or none, if admission accepts it or is not in force.
     pub fn say(&mut self, number: usize, who: usize, verb: Verb, stale: bool, through_the_door: bool) {
         let Some(stored) = self.requests.get(number % self.requests.len().max(1)).cloned() else { return };
         let uid = self.uid();
@@ -205,8 +206,8 @@ impl Cluster {
         }
     }
 
-    /// What the controller does about one request; `recorded` is false where it dies before it can write the status. The grant, if it
-    /// made one.
+    /// Runs the controller for one request and returns the new grant, if there is one. `recorded` is false if the controller stops before
+    /// it writes the status.
     pub fn work(&mut self, number: usize, recorded: bool) -> Option<(Stored, Grant)> {
         let stored = self.requests.get(number)?.clone();
         let snapshot = self.snapshot(&stored);
@@ -259,17 +260,17 @@ impl Cluster {
         made
     }
 
-    /// The revoker's part: bindings whose time is up go, whatever else there is.
+    /// Runs the revoker: bindings after their deadline are removed in any case.
     pub fn sweep(&mut self) {
         let now = self.operators_now();
         self.bindings.retain(|_, binding| binding.deadline().is_some_and(|deadline| now < deadline));
-        // A binding without its request goes too.
+        // A binding without its request is removed too.
         let uids: Vec<String> = self.requests.iter().map(|stored| format!("jit-{}", stored.facts.object.uid)).collect();
         self.bindings.retain(|(_, name), _| uids.contains(name));
     }
 }
 
-/// What is asked for.
+/// The content of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
     pub more: bool,
@@ -280,7 +281,7 @@ pub struct Wish {
     pub emergency: bool,
 }
 
-/// What an admin changes.
+/// A change by an admin.
 #[derive(Clone, Copy, Debug)]
 pub enum Edit {
     Stages(i32),

@@ -1,11 +1,11 @@
-//! What a grant is: invariants 3, 4, 5, 6, 8.
+//! Properties of a grant: invariants 3, 4, 5, 6, 8.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::approval;
 
-/// `name` of the few that there are, as one person writes it.
+/// Returns another spelling of `name` by the same person.
 fn same_name(world: &World, name: &str) -> String {
     let name = name.to_lowercase();
     if world.settings.identities == Identities::default() {
@@ -38,8 +38,8 @@ fn about(world: &World, verb: Verb) -> impl Iterator<Item = (&Object<ActivationD
     world.snapshot.decisions.iter().filter(mine).filter_map(|d| d.spec.decider.as_ref().map(|who| (d, who)))
 }
 
-/// Counted anew, slowly and in another way: the earliest instant at which every stage has its people, and the least duration that
-/// they named until then.
+/// Counts approvals in a slow and independent way: the earliest instant at which every stage is complete, and the shortest duration until
+/// then.
 fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
     let policy = &world.snapshot.policy.found()?.spec;
     let request = &world.snapshot.request.object;
@@ -63,7 +63,7 @@ fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
     times.sort();
     times.into_iter().find_map(|at| {
         let so_far: Vec<_> = approves.iter().filter(|(d, _)| d.created <= at).collect();
-        // Everybody as the set of all Approves that his identities made; the requester's first.
+        // Each person as the set of all Approves by their identities. The requester comes first.
         let mut people: Vec<Vec<&Stamp>> = vec![vec![requester]];
         for (_, who) in &so_far {
             let (linked, others): (Vec<_>, Vec<_>) =
@@ -125,7 +125,7 @@ proptest! {
         prop_assert!(!["jit-system", "kube-system", "kube-public", "kube-node-lease"].contains(&grant.namespace.as_str()));
         let spec = &world.snapshot.eligibility.found().unwrap().spec;
         prop_assert!(spec.namespaces.names.contains(&grant.namespace) || spec.namespaces.selector.is_some());
-        // In the operator's namespace, whatever it is called.
+        // In the operator's namespace, whatever its name.
         let mut own = world.clone();
         own.settings.operator_namespace.clone_from(&grant.namespace);
         prop_assert!(own.decide().grant.is_none());
@@ -150,7 +150,7 @@ proptest! {
 
     #[test]
     fn inv_06_enough_different_people_approved(world in fresh_worlds()) {
-        // Counted without a look at whether anything else would stand in the way.
+        // Counted without regard to other reasons for a refusal.
         let Snapshot { request, policy, decisions, .. } = &world.snapshot;
         let (Some(policy), Some(requester), Some(digest)) = (policy.found(), &request.object.spec.requester, world.digest_if_known()) else {
             return Ok(());
@@ -186,7 +186,7 @@ proptest! {
             prop_assert_eq!(verdict.binding, BindingAction::Remove);
             prop_assert_eq!(verdict.grant, None);
         }
-        // What has ended never begins again.
+        // A completed request never starts again.
         if state.is_terminal() {
             let verdict = world.record(|r| r.state = Some(state)).decide();
             prop_assert!(verdict.grant.is_none() && verdict.binding == BindingAction::Remove);

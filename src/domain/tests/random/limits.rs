@@ -1,4 +1,4 @@
-//! What tightening and absence do: invariants 11 and 12, and that nothing panics.
+//! Effects of tightening and absence: invariants 11 and 12, and that nothing panics.
 
 use proptest::{prelude::*, sample::Index};
 
@@ -99,7 +99,7 @@ fn tighten(world: World, how: Tightening, which: Index, seconds: u32) -> World {
     }
 }
 
-/// Tightening may also mend what could not be used before (an end, a maximum that was above the chart's): that is no loophole.
+/// Tightening can also repair an invalid object (an end, a maximum above the chart's), which is not a loophole.
 fn is_usable(world: &World) -> bool {
     let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { return false };
     eligibility::check(&eligibility.spec, &world.settings).is_ok()
@@ -122,19 +122,19 @@ proptest! {
         if !is_usable(&world) {
             return Ok(());
         }
-        // A request that names no duration asks for the eligibility's own, which may come to lie within the policy's.
+        // A request without a duration uses the eligibility's own, which can come to lie within the policy's limits.
         let (eligibility, policy) = (world.snapshot.eligibility.found(), world.snapshot.policy.found());
         let spec = &world.snapshot.request.object.spec;
         let asked = eligibility.zip(policy).map(|(e, p)| duration::asked(spec, &e.spec, &p.spec, &world.settings));
         let world = world.request(|r| r.duration = asked);
         let before = world.decide();
         let tightened = tighten(world.clone(), how, which, seconds);
-        // The word of somebody who may revoke no longer counts no more, unless it was recorded; that is not the rules' to see.
+        // A decision by a former revoker no longer counts, unless it was recorded. The rules cannot know that.
         let unheard = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
         let allowed = granted(&world).is_some() || unheard;
         prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
-        // Nor when everybody says it again for what is asked now: then an approval can only come later. Two cannot be compared so:
-        // who is removed from a stage may count in the next, and who must comment says something else.
+        // Nor if every decision is made again for the present digest: then an approval can only be later. Two changes cannot be compared
+        // like this. A user who is removed from a stage may count in the next, and a required comment changes the decision.
         if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::DeadlineExceeded {
             let (old, new) = (world.digest_if_known(), tightened.digest_if_known());
             let said_again = tightened.change(|w| {
@@ -161,7 +161,7 @@ proptest! {
         });
         let verdict = missing.decide();
         prop_assert!(verdict.grant.is_none() && verdict.binding != BindingAction::Create, "{verdict:?}");
-        // A running grant ends by what is absent for sure, and is let be by what cannot be read.
+        // A running grant ends if an object is certainly absent, and continues if it cannot be read.
         let before = world.decide();
         if world.snapshot.request.record.state == Some(State::Active) && before.state == State::Active && !world.snapshot.request.object.deleting {
             let sure = gone && world.snapshot.eligibility.found().is_some();

@@ -1,6 +1,6 @@
 //! Properties over random worlds: the invariants of docs/design/invariants.md, by their numbers.
 //!
-//! There are few people and few names, so that identities collide; times are close together, so that edges meet.
+//! There are few users and few names, so that identities collide. Times are close together, so that limits coincide.
 
 mod cluster;
 mod grants;

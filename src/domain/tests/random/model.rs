@@ -1,5 +1,5 @@
-//! The plain model: what invariants 1 to 16 of the threat model allow, written down once more without the rules' own code. It may be slow
-//! and knows only the little cluster; where it and the rules disagree, one of them is wrong.
+//! The plain model: a second implementation of invariants 1 to 16 of the threat model without the rules' own code. It may be slow and knows
+//! only the small cluster. Where it and the rules differ, one of them is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use api::{policy::OnRoleChange, request::ReviewState};
 
-/// One name for one human.
+/// Returns one name per person.
 fn human(stamp: &Stamp) -> String {
     stamp.username.as_str().to_lowercase()
 }
@@ -22,7 +22,7 @@ fn listed(stamp: &Stamp, people: &People) -> bool {
     people.users.contains(&stamp.username) || stamp.groups.iter().any(|group| people.groups.contains(group))
 }
 
-/// True when somebody who may said no, or the requester gave it back.
+/// Returns true if an authorised user denied or revoked the request, or its requester deactivated it.
 fn ended_by_a_word(cluster: &Cluster, stored: &Stored) -> bool {
     stored.decisions.iter().any(|said| {
         let Some(decider) = &said.spec.decider else { return false };
@@ -39,7 +39,7 @@ fn ended_by_a_word(cluster: &Cluster, stored: &Stored) -> bool {
     })
 }
 
-/// True when what surrounds a request lets its person have the role at all, at an instant.
+/// Returns true if the context of a request allows its requester the role at all, at an instant.
 fn surrounded(cluster: &Cluster, stored: &Stored, at: DateTime<Utc>) -> bool {
     let Some(eligibility) = cluster.eligibilities.get(&stored.facts.object.spec.eligibility_ref.name) else { return false };
     let Some(requester) = &stored.facts.object.spec.requester else { return false };
@@ -57,7 +57,7 @@ fn surrounded(cluster: &Cluster, stored: &Stored, at: DateTime<Utc>) -> bool {
         && cluster.namespaces.contains_key(&stored.facts.namespace)
 }
 
-/// The approval that a grant rests on, by the plain count.
+/// Returns the approval that a grant rests on, by the plain count.
 fn approved(cluster: &Cluster, stored: &Stored, digest: &str) -> bool {
     let Some(policy) = &cluster.policy else { return false };
     let request = &stored.facts.object;
@@ -82,7 +82,7 @@ fn approved(cluster: &Cluster, stored: &Stored, digest: &str) -> bool {
         })
 }
 
-/// Why a grant that was just made is not allowed; `cluster` is as it was before.
+/// Returns why a new grant is not allowed. `cluster` is the state before it.
 pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<&'static str> {
     let request = &stored.facts.object;
     let spec = &request.spec;
@@ -96,7 +96,7 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
     };
     let base = spec.extends.as_ref().map(|extends| extends.name.clone());
     let is_base = |other: &Stored| Some(&other.facts.object.name) == base.as_ref() && other.facts.namespace == stored.facts.namespace;
-    // What it prolongs, what that prolongs, and so on: these overlap.
+    // The base, the base of the base, and so on: these overlap.
     let mut chain: Vec<String> = Vec::new();
     let mut link = base.clone();
     while let Some(name) = link.filter(|name| !chain.contains(name)) {
@@ -107,13 +107,13 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
     }
     let length = grant.deadline - grant.start;
     let rules = [
-        // Invariant 4 and 5: one person, in his request's namespace, for the role that the eligibility names.
+        // Invariant 4 and 5: one person, in the request's namespace, for the role that the eligibility names.
         (grant.namespace == stored.facts.namespace, "in another namespace"),
         (Some(&grant.subject.name) == spec.requester.as_ref().map(|r| r.username.to_string()).as_ref(), "for somebody else"),
         (grant.subject.kind == "User", "for a group"),
         (grant.role == eligibility.spec.role_ref, "another role"),
         (cluster.digest(stored).as_ref() == Some(&grant.digest), "for what is not so"),
-        // Invariants 6, 7, 12: eligible now, approved by enough of the right people, for exactly this.
+        // Invariants 6, 7, 12: eligible now, approved by enough authorised people, for exactly this digest.
         (surrounded(cluster, stored, grant.start), "without eligibility"),
         (approved(cluster, stored, &grant.digest), "without approval"),
         (!ended_by_a_word(cluster, stored), "against somebody's word"),
@@ -123,9 +123,9 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         (length <= TimeDelta::from(eligibility.spec.max_duration), "for longer than the eligibility allows"),
         (grant.start >= request.created && spec.start_time.is_none_or(|start| grant.start >= start), "before its start"),
         (grant.began <= grant.start && grant.deadline - grant.began <= TimeDelta::hours(24), "for longer than anything may last"),
-        // Invariant 8: what ended never begins again.
+        // Invariant 8: a completed request never starts again.
         (!stored.facts.record.state.is_some_and(State::is_terminal), "after its end"),
-        // Invariant 14 and 21: nothing of unguarded times, nothing while a guard is away.
+        // Invariant 14 and 21: nothing from unguarded times, and nothing while a guard is missing.
         (!cluster.held && cluster.spans.iter().any(|span| span.covers(request.created)), "unguarded"),
         // Invariant 15 and api rule 12: one at a time.
         (mine.iter().filter(same).all(|other| chain.contains(&other.facts.object.name)), "beside another one"),
@@ -147,38 +147,38 @@ fn owes(stored: &Stored, now: DateTime<Utc>) -> bool {
     stored.facts.record.review.as_ref().is_some_and(|review| review.state != ReviewState::Done && now >= review.deadline)
 }
 
-/// What is remembered of every binding that was ever seen.
+/// The history of every observed binding.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// By UID of the binding, and by UID of its request.
     deadlines: BTreeMap<String, DateTime<Utc>>,
-    /// Requests whose record somebody took away, or that was never written: what people approve anew then is another grant.
+    /// Requests whose record was removed or never written. What is approved again then is another grant.
     lost: BTreeSet<String>,
     rules: BTreeMap<(String, String), String>,
     terminal: BTreeMap<String, State>,
 }
 
 impl Seen {
-    /// Remembers that the record of a request was lost.
+    /// Records that the status of a request was lost.
     pub fn lost(&mut self, request: &str) {
         self.lost.insert(request.to_owned());
     }
 
-    /// Remembers a grant.
+    /// Records a grant.
     pub fn granted(&mut self, cluster: &Cluster, grant: &Grant) {
         let key = (grant.namespace.clone(), grant.name.clone());
         let rules = cluster.role.as_ref().map(|role| role.rules.access_hash().to_owned()).unwrap_or_default();
         self.rules.insert(key, rules);
     }
 
-    /// Why a state in which the controller has looked at everything is wrong, if it is.
+    /// Returns why a state is wrong in which the controller has reconciled every object, if it is.
     pub fn wrong_state(&mut self, cluster: &Cluster) -> Option<String> {
         let now = at(cluster.now + cluster.skew);
         for stored in &cluster.requests {
             let object = &stored.facts.object;
             let key = (stored.facts.namespace.clone(), format!("jit-{}", object.uid));
             let state = stored.facts.record.state;
-            // Invariant 8: an end is an end.
+            // Invariant 8: a terminal state is final.
             if let Some(before) = self.terminal.get(&object.uid)
                 && state != Some(*before)
             {
@@ -193,7 +193,7 @@ impl Seen {
             if deadline <= now {
                 return wrong("after its end");
             }
-            // Invariant 3: the end of a binding never moves, nor that of a request, whatever becomes of its binding.
+            // Invariant 3: the end of a binding never changes, nor that of a request, whatever happens to its binding.
             let recorded = (!self.lost.contains(&object.uid)).then(|| object.uid.clone());
             for uid in recorded.into_iter().chain([binding.uid.clone()]) {
                 if *self.deadlines.entry(uid).or_insert(deadline) < deadline {

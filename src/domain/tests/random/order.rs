@@ -1,4 +1,4 @@
-//! What can be added, repeated or shuffled without gain: invariants 9 and 10, and the door.
+//! Additions, repetitions and permutations that gain nothing: invariants 9 and 10, and admission.
 
 use proptest::{prelude::*, sample::Index};
 
@@ -6,16 +6,16 @@ use super::*;
 use crate::{admit_decision, policy};
 use api::Reason;
 
-/// Something that must bring nobody nearer to a grant.
+/// A change that must bring no request closer to a grant.
 #[derive(Clone, Debug)]
 enum Attack {
-    /// The requester approves himself, with any groups.
+    /// The requester approves the own request, with any groups.
     Himself(Said, bool),
-    /// Said again, by the same person.
+    /// A repetition by the same person.
     Again(Index, i64),
-    /// Somebody who is not listed.
+    /// A user who is not listed.
     Outsider(Said),
-    /// About another request, or what is no longer so.
+    /// A decision about another request, or with an outdated digest.
     Malformed(Said, u8),
 }
 
@@ -72,7 +72,7 @@ impl Attack {
     }
 }
 
-/// No grant where there was none, none earlier, none longer.
+/// Asserts that there is no new, earlier or longer grant.
 fn no_gain(before: &World, after: &World) -> Result<(), TestCaseError> {
     if let Some((start, length)) = granted(after) {
         let was = granted(before);
@@ -120,7 +120,7 @@ proptest! {
 
     #[test]
     fn inv_10_what_the_door_refuses_brings_no_grant_nearer(world in fresh_worlds(), said in said(), late in any::<bool>()) {
-        // At the very second in which time is up, too.
+        // Including the very second of the deadline.
         let mut world = world;
         let created = world.snapshot.request.object.created;
         if let (true, Some(policy)) = (late, world.snapshot.policy.found()) {
@@ -131,7 +131,7 @@ proptest! {
         let after = world.clone().hears(&Said { seconds, ..said });
         let decision = after.snapshot.decisions.last().unwrap();
         if let Err(refusal) = admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
-            // These two count where they are stored all the same: in their own stage, and for no more than was asked.
+            // If stored, these two still count: in their own stage, and for no more than was requested.
             if ![Reason::StageNotOpen, Reason::DurationTooLong].contains(&refusal.reason) {
                 no_gain(&world, &after)?;
             }
@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn what_the_door_takes_counts(world in fresh_worlds(), said in said(), who in parts::anybody(), pick in any::<bool>()) {
         let anonymous = |who: Stamp| Stamp { uid: None, ..who };
-        // With names alone, being the same person needs no chain.
+        // With names alone no chain is needed to be the same person.
         let mut world = world.request(|r| r.requester = r.requester.take().map(anonymous));
         let digest = world.digest_if_known();
         for decision in &mut world.snapshot.decisions {
@@ -149,7 +149,7 @@ proptest! {
             decision.spec.digest = digest.as_ref().map(ToString::to_string).filter(|_| decision.spec.digest.is_some());
             decision.created = decision.created.min(world.now);
         }
-        // What counts was recorded: what was not may be given again.
+        // Counted approvals were recorded. An approval that was not may be given again.
         let counted = world.decide().counted;
         let world = world.record(|r| r.approvers = counted.into_iter().map(|counted| counted.approver.username).collect());
         let seconds = (world.now - world.snapshot.request.object.created).num_seconds();

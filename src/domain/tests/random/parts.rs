@@ -1,4 +1,4 @@
-//! What random worlds are made of.
+//! The parts of random worlds.
 
 use proptest::{
     prelude::*,
@@ -26,7 +26,7 @@ pub fn length() -> impl Strategy<Value = Duration> {
     select(vec!["1s", "30s", "5m", "10m", "45m", "1h", "4h", "24h"]).prop_map(lasting)
 }
 
-/// Anybody: few names of fewer people.
+/// Any user: few names of fewer people.
 pub fn anybody() -> impl Strategy<Value = Stamp> {
     let name = select(vec!["ann", "Ann", "oidc:ann", "ann-admin", "bob", "BOB", "carl", "oidc:carl", "dora", "eve", ROBOT, "system:admin"]);
     let uid = maybe(0.3, select(vec!["u1", "u2", "u3"]));
@@ -34,7 +34,7 @@ pub fn anybody() -> impl Strategy<Value = Stamp> {
         .prop_map(|(name, uid, groups)| Stamp { uid: uid.map(line), ..person(name, &groups) })
 }
 
-/// Somebody who is rather an approver.
+/// A user who is more often an approver.
 pub fn approver() -> impl Strategy<Value = Stamp> {
     let name = select(vec!["bob", "carl", "dora", "oidc:carl", "finn"]);
     (name, select(vec!["leads", "security"])).prop_map(|(name, group)| person(name, &[group]))
@@ -156,7 +156,7 @@ pub fn lookup<S: Strategy>(found: S) -> impl Strategy<Value = Lookup<S::Value>> 
     })
 }
 
-/// What a decision shows as the digest that it is for.
+/// The digest that a decision names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
     Present,
@@ -165,7 +165,7 @@ pub enum Shown {
     Nothing,
 }
 
-/// A decision before it is known what it is about.
+/// A decision without its request.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub verb: Verb,
@@ -179,7 +179,7 @@ pub struct Said {
     pub letter: char,
 }
 
-/// Anything that anybody could say.
+/// Any decision by any user.
 pub fn said() -> impl Strategy<Value = Said> {
     let verb = prop_oneof![50 => Just(Verb::Approve), 1 => Just(Verb::Deny), 1 => Just(Verb::Revoke), 1 => Just(Verb::Deactivate), 1 => Just(Verb::Review)];
     let who = maybe(0.97, prop_oneof![2 => approver(), 1 => anybody()]);
@@ -200,7 +200,7 @@ pub fn said() -> impl Strategy<Value = Said> {
     )
 }
 
-/// Any report.
+/// Any recorded status.
 pub fn record() -> impl Strategy<Value = Record> {
     let state = maybe(0.8, prop_oneof![1 => select(State::ALL.to_vec()), 2 => Just(State::Active)]);
     let time = || maybe(0.8, prop_oneof![Just(0_i64), Just(2_700_i64), -100..9_000_i64].prop_map(at));

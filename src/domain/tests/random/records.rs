@@ -1,11 +1,11 @@
-//! What a status and a stored binding can do: invariants 13, 15, 16 and 17.
+//! Effects of a status and a stored binding: invariants 13, 15, 16 and 17.
 
 use proptest::prelude::*;
 
 use super::*;
 use api::Reason;
 
-/// Until when access goes on by this verdict, if it does.
+/// Returns until when access continues by this verdict, if it does.
 fn goes_on_until(world: &World, verdict: &Verdict) -> Option<DateTime<Utc>> {
     match (verdict.binding, &world.snapshot.binding) {
         (BindingAction::Create, _) => verdict.grant.as_ref().map(|g| g.deadline),
@@ -22,13 +22,13 @@ proptest! {
         let world = world.record(|r| *r = other.unwrap_or(r.clone()));
         let blank = world.clone().record(|r| *r = Record::default());
         let (verdict, mut without) = (world.decide(), blank.decide());
-        // What was approved for later is taken away, and not denied: another word for the same.
+        // A scheduled grant is revoked, and not denied: another word for the same.
         if world.snapshot.request.record.state == Some(State::Scheduled) && without.state == State::Denied {
             without.state = State::Revoked;
             if without.reason == Reason::DeniedByApprover {
                 (without.reason, without.message) = (Reason::RevokedByUser, without.message.replacen("denied", "revoked", 1));
             }
-            // What was there when it was scheduled is removed now, and not missing.
+            // An object that existed at the scheduling is now reported as removed, and not as missing.
             if world.snapshot.eligibility.found().is_none() && verdict.reason == Reason::EligibilityRemoved {
                 (without.reason, without.message) = (verdict.reason, verdict.message.clone());
             }
@@ -36,13 +36,13 @@ proptest! {
         if verdict.binding == BindingAction::Create {
             prop_assert_eq!(&verdict, &without, "a grant is decided as if nothing had been reported");
         }
-        // A report may let a binding be that would not be made again now, but never past the end that the binding itself says.
+        // A record can keep a binding that would not be created again now, but never past the binding's own end.
         if let (Some(until), Binding::Present(found)) = (goes_on_until(&world, &verdict), &world.snapshot.binding) {
             prop_assert!(world.now < until);
             prop_assert_eq!(Some(until), found.deadline());
             prop_assert!(verdict.look_again.is_some_and(|at| at <= until), "{verdict:?}");
         }
-        // The states that are not the end, and not a running grant, are the same as none.
+        // The states that are neither terminal nor active have the same effect as none.
         let state = world.snapshot.request.record.state;
         if state != Some(State::Active) && !state.is_some_and(State::is_terminal) {
             prop_assert_eq!(verdict, without);
@@ -63,7 +63,7 @@ proptest! {
         let altered = running.clone().binding(alter).decide();
         prop_assert_eq!(altered.binding, BindingAction::Remove);
         prop_assert!(altered.state.is_terminal() && altered.grant.is_none(), "{altered:?}");
-        // Foreign annotations are nobody's business.
+        // Foreign annotations are ignored.
         let decorated = running.clone().binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
         prop_assert_eq!(decorated.decide(), running.decide());
         if recorded && uid {
@@ -76,7 +76,7 @@ proptest! {
     fn inv_15_one_binding_at_most(world in worlds()) {
         let verdict = world.decide();
         match &world.snapshot.binding {
-            // Nothing is created beside it or in its place.
+            // Nothing is created beside it or instead of it.
             Binding::Present(_) => prop_assert_ne!(verdict.binding, BindingAction::Create),
             Binding::Absent => prop_assert!(verdict.state != State::Active || verdict.binding == BindingAction::Create),
             Binding::Unread => {}
@@ -95,7 +95,7 @@ proptest! {
         if verdict.reason == Reason::BindingModified || verdict.reason == Reason::BindingConflict {
             prop_assert!(matches!(world.snapshot.binding, Binding::Present(_)));
         }
-        // An end is an end only once the binding is gone: whoever reports it is told to make sure.
+        // A terminal state is final only once the binding is removed, so the verdict requires the removal.
         prop_assert!(!verdict.state.is_terminal() || verdict.binding == BindingAction::Remove);
         prop_assert!(verdict.state == State::Active || verdict.binding != BindingAction::Keep || !matches!(world.snapshot.binding, Binding::Present(_)));
     }
@@ -120,7 +120,7 @@ proptest! {
         });
         let before = goes_on_until(&stripped, &stripped.decide());
         prop_assert!(before.is_none_or(|until| until <= end && stripped.now < end));
-        // And the same for what the binding says, with the record left alone or gone.
+        // The same for the content of the binding, with the record unchanged or missing.
         for key in ["jitrbac.dev/expires-at", "jitrbac.dev/digest", "jitrbac.dev/request"] {
             let bare = stripped.clone().binding(|b| drop(b.annotations.remove(key)));
             let after = goes_on_until(&bare, &bare.decide());

@@ -1,4 +1,4 @@
-//! Random sequences of requests, decisions, edits, crashes and clock steps, after each of which the plain model must agree.
+//! Random sequences of requests, decisions, edits, crashes and clock steps. After each step the plain model must agree.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Span;
 
-/// How many sequences each run of the tests plays.
+/// Number of sequences that each test run executes.
 const SEQUENCES: u32 = 10_000;
 
 #[derive(Clone, Debug)]
@@ -21,17 +21,17 @@ enum Step {
     Pass(i64),
     /// The operator's clock is set.
     Skew(i64),
-    /// The controller looks at everything; a number is the request at which it dies between grant and record.
+    /// The controller reconciles every object. A number is the request at which it stops between grant and record.
     Work(Option<usize>),
-    /// The revoker alone.
+    /// The revoker runs alone.
     Sweep,
-    /// Somebody removes, or changes, a binding.
+    /// A client removes or changes a binding.
     Tamper(usize, bool),
-    /// Somebody wipes a status.
+    /// A client wipes a status.
     Wipe(usize),
-    /// Somebody removes a request.
+    /// A client removes a request.
     Purge(usize),
-    /// The guards go, and come back.
+    /// The guards are removed, or restored.
     Guards(bool),
 }
 
@@ -87,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The controller looks at everything until nothing changes, as it does after whatever it sees.
+/// The controller reconciles every object until nothing changes, as it does after each event.
 fn settle(cluster: &mut Cluster, seen: &mut Seen, dies_at: Option<usize>) -> Result<(), String> {
     for round in 0..4 {
         cluster.sweep();
@@ -138,7 +138,7 @@ fn play(steps: &[Step]) -> Result<(), String> {
                 }
             }
             Step::Wipe(number) => {
-                // An end that was recorded is gone with the status; what must not come of it is a longer grant.
+                // A recorded end is lost with the status. The result must not be a longer grant.
                 let some = some(*number);
                 if let Some(stored) = cluster.requests.get_mut(some)
                     && !stored.facts.record.state.is_some_and(State::is_terminal)
@@ -170,7 +170,7 @@ fn play(steps: &[Step]) -> Result<(), String> {
     settle(&mut cluster, &mut seen, None)
 }
 
-/// The same sequences in every run, so that a change is what makes it fail; `PROPTEST_RNG_SEED=7` plays others.
+/// The same sequences in every run, so that only a change makes it fail. `PROPTEST_RNG_SEED=7` executes others.
 fn reproducible() -> ProptestConfig {
     let config = config();
     let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { config.rng_seed };

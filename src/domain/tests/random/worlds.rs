@@ -4,11 +4,11 @@ use proptest::{prelude::*, sample::select, strategy::ValueTree};
 
 use super::{parts::*, *};
 
-/// What only worlds of chance need.
+/// Methods for random worlds only.
 pub trait Chance: Sized {
-    /// Adds what several people say.
+    /// Adds several decisions.
     fn hears_all(self, said: &[Said]) -> Self;
-    /// Adds what somebody says.
+    /// Adds one decision.
     fn hears(self, said: &Said) -> Self {
         self.hears_all(std::slice::from_ref(said))
     }
@@ -100,7 +100,7 @@ pub fn worlds() -> impl Strategy<Value = World> {
                 world = sound(world);
             }
             let mut world = world.hears_all(&decisions);
-            // Half of them lived up to their grant, if there was one; of the others record and binding are anything.
+            // In half of them the record and the binding are those of the grant, if there was one. In the others they are arbitrary.
             let verdict = world.clone().fresh().decide();
             let lived = dice > 5 && verdict.grant.is_some();
             if lived {
@@ -122,7 +122,7 @@ pub fn worlds() -> impl Strategy<Value = World> {
     )
 }
 
-/// What most worlds are like: eligibility and policy can be used, and the requester is eligible.
+/// A world as most are: eligibility and policy are valid, and the requester is eligible.
 fn sound(world: World) -> World {
     let max_grant = world.settings.max_grant;
     let (mut shortest, mut longest) = (None, None);
@@ -181,7 +181,7 @@ pub fn fresh_worlds() -> impl Strategy<Value = World> {
     worlds().prop_map(Chance::fresh)
 }
 
-/// The properties say nothing about worlds that never come.
+/// The properties prove nothing about worlds that are never generated.
 #[test]
 fn every_state_comes_often_enough() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
