@@ -41,7 +41,7 @@ pub fn keys(policy: &ApprovalPolicySpec) -> BTreeSet<&str> {
     claims.chain(rule(policy).and_then(|rule| rule.max_age.as_ref()).map(|age| age.key.as_str())).collect()
 }
 
-/// Refuses a policy whose required evidence can never be presented, or that looks like a requirement and is none.
+/// Refuses a policy whose required evidence can never be presented, or is set and requires nothing.
 pub fn check_rules(policy: &ApprovalPolicySpec) -> Result<(), Refusal> {
     if let Some(pattern) = ticket_rule(policy).and_then(|rule| rule.pattern.as_ref()) {
         matches(pattern.as_str(), "")?;

@@ -22,7 +22,7 @@ pub struct Identities {
     looks: BTreeMap<String, BTreeSet<Look>>,
 }
 
-/// A property by which two identities are recognised as one person.
+/// A property by which two identities are recognized as one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The normalised user name.

@@ -30,8 +30,8 @@ impl Rules {
         Self::hashed(in_order(rules))
     }
 
-    /// Does the same, and returns `known` if the rules are equal. The hashes of a large role take a millisecond, and each grant reads its
-    /// role again.
+    /// Sorts and hashes rules, or returns `known` if the rules are equal. The hashes of a large role take a millisecond, and each grant
+    /// reads its role again.
     #[must_use]
     pub fn known_or_new(rules: impl IntoIterator<Item = Rule>, known: Option<&Arc<Self>>) -> Arc<Self> {
         let rules = in_order(rules);

@@ -167,7 +167,7 @@ fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
             other.object.spec.eligibility_ref.name = "other".to_owned();
         }];
     for another in others {
-        // After the term of the base its end no longer affects this chain, and it never ends with this request.
+        // The other request is not part of the chain. Its end has no effect after the base's term, and it never ends with this request.
         let ended = running(&|other| {
             another(other);
             other.record.state = Some(State::Deactivated);

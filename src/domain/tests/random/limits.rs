@@ -133,8 +133,9 @@ proptest! {
         let unheard = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
         let allowed = granted(&world).is_some() || unheard;
         prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
-        // Nor if every decision is made again for the present digest: then an approval can only be later. Two changes cannot be compared
-        // like this. A user who is removed from a stage may count in the next, and a required comment changes the decision.
+        // It grants nothing either if every decision is made again for the present digest: an approval can only be later. Two changes
+        // cannot be compared like this. A user who is removed from a stage may count in the next, and a required comment changes the
+        // decision.
         if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::DeadlineExceeded {
             let (old, new) = (world.digest_if_known(), tightened.digest_if_known());
             let said_again = tightened.change(|w| {

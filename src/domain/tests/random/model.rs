@@ -22,7 +22,7 @@ fn listed(stamp: &Stamp, people: &People) -> bool {
     people.users.contains(&stamp.username) || stamp.groups.iter().any(|group| people.groups.contains(group))
 }
 
-/// Returns true if an authorised user denied or revoked the request, or its requester deactivated it.
+/// Returns true if an authorized user denied or revoked the request, or its requester deactivated it.
 fn ended_by_a_word(cluster: &Cluster, stored: &Stored) -> bool {
     stored.decisions.iter().any(|said| {
         let Some(decider) = &said.spec.decider else { return false };
@@ -113,7 +113,7 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         (grant.subject.kind == "User", "for a group"),
         (grant.role == eligibility.spec.role_ref, "another role"),
         (cluster.digest(stored).as_ref() == Some(&grant.digest), "for what is not so"),
-        // Invariants 6, 7, 12: eligible now, approved by enough authorised people, for exactly this digest.
+        // Invariants 6, 7, 12: eligible now, approved by enough authorized people, for exactly this digest.
         (surrounded(cluster, stored, grant.start), "without eligibility"),
         (approved(cluster, stored, &grant.digest), "without approval"),
         (!ended_by_a_word(cluster, stored), "against somebody's word"),
