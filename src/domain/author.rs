@@ -1,5 +1,5 @@
-//! What the author of an eligibility or a policy must be allowed to do: `bind` every role that the object makes people eligible for, in
-//! each namespace where it does (T15, T16, invariant 22).
+//! What the author of an eligibility or a policy must be allowed to do (T15, T16, invariant 22). They need `bind` on every role that the
+//! object makes people eligible for, in each namespace where it does.
 //!
 //! This is stricter than Kubernetes on purpose: holding the permissions of the role is not sufficient.
 

@@ -1,5 +1,5 @@
-//! The admission guards: their expected content, their state over time, and the messages while they are not proven to be in force and about
-//! what was written then (T35, T42, T55, invariants 14 and 21). Other modules find out whether they are in force.
+//! The admission guards: their expected content and their state over time (T35, T42, T55, invariants 14 and 21). It also has the messages
+//! while they are not proven to be in force, and those about what was written then. Other modules find out whether they are in force.
 
 pub mod compare;
 pub mod expected;

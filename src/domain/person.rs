@@ -273,8 +273,8 @@ pub fn in_words(people: &People) -> String {
     }
 }
 
-/// Returns a hint for the refusal of a user who is not listed: a name with another spelling, groups that the sign-in does not contain, IDs
-/// instead of names.
+/// Returns a hint for the refusal of a user who is not listed. Causes are another spelling of a name, groups that the sign-in does not
+/// contain, and IDs instead of names.
 #[must_use]
 pub fn why_not_listed<'a>(
     who: &Stamp,
