@@ -18,9 +18,9 @@ pub trait LeaseRecord: Send + Sync + 'static {
     /// Completes when the record should be stored before the next renewal.
     fn changed(&self) -> impl Future<Output = ()> + Send;
 
-    /// Notes that another replica, which renews the Lease, holds it.
+    /// Records that another replica, which renews the Lease, holds it.
     fn held_by_another(&self);
 
-    /// Notes that this replica no longer holds the Lease.
+    /// Records that this replica no longer holds the Lease.
     fn release(&self);
 }

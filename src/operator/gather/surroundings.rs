@@ -408,7 +408,7 @@ fn cached<F: Clone + PartialEq>(cache: &Cache<F>, key: &Key, source: Source) -> 
     }
 }
 
-/// Returns true if a request has changed for its followers. A report on a request is no news to the controller that wrote it.
+/// Returns true if a change of a request needs a reconciliation. A report on a request is no news to the controller that wrote it.
 fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     match (before, now) {
         (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
@@ -416,7 +416,7 @@ fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     }
 }
 
-/// Returns true if a policy has changed for its followers. The reviews in its status are the controller's own report.
+/// Returns true if a change of a policy needs a reconciliation. The reviews in its status are the controller's own report.
 fn is_another_policy(before: &Policy, now: &Policy) -> bool {
     let reported = |policy: &Object<ApprovalPolicySpec>| {
         let settled = policy.owed.as_ref().and_then(|owed| owed.settled.clone());

@@ -52,8 +52,8 @@ impl Front {
         }
     }
 
-    /// Returns true for a due binding that is left to the leader for now. Where few are due there is none: only the leader's failure delays
-    /// them.
+    /// Returns true for a due binding that is left to the leader for now. Where few are due it returns false: a late binding has not waited
+    /// behind others then.
     pub(super) fn is_the_holders(&self, known: &Known, now: DateTime<Utc>) -> bool {
         let mut seen = self.lock();
         let stands_before =
