@@ -18,9 +18,9 @@ use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
 /// Whether bindings may be read. The webhook may not read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bindings {
-    /// They may.
+    /// Bindings may be read.
     Readable,
-    /// They may not.
+    /// Bindings may not be read.
     Closed,
 }
 

@@ -1,7 +1,7 @@
 //! The recent writes of this process to requests, until its watch has delivered them.
 //!
 //! The watch of a replica lags behind the replica's own writes. A decision by the cache alone would miss a grant that was recorded a moment
-//! ago, and a second grant could be made beside it (T51).
+//! ago, and a second grant could be made (T51).
 
 use std::collections::BTreeMap;
 

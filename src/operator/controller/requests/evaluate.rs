@@ -171,8 +171,8 @@ impl Requests {
     ///
     /// A consistent list may take a tenth of a second. A grant rests on one, so that a stale cache cannot grant what was denied earlier.
     /// Two cases need less. For an active request, the watch delivers what a cached list lacks, as it would have without this
-    /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is at most as old as the request, and could
-    /// as well have come after the grant. So the consistent list follows right after the grant.
+    /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is at most as old as the request. Such a
+    /// Deny could as well have come after the grant, so the consistent list follows right after the grant.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
         let goes_on = facts.record.state == Some(State::Active);
         if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) { self.context.decisions.as_of() } else { AsOf::Now }

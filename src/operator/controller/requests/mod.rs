@@ -13,7 +13,7 @@
 //!       |  gather and decide (evaluate.rs, gather.rs)
 //!       |   |
 //!       |   +-- a new request under an automatic policy: evaluate_new
-//!       |   |     +- GET the request ------------+  read beside each other. The stored request must be the cached
+//!       |   |     +- GET the request ------------+  read in parallel. The stored request must be the cached
 //!       |   |     +- GET eligibility, policy, ...+  one, and what was read first at most 50 ms older than what was
 //!       |   |     +- decisions, cached list -----+  read last. Otherwise: evaluate_stored
 //!       |   |
@@ -27,7 +27,7 @@
 //!       |         the guards and the Lease are checked again, then POST the RoleBinding
 //!       |
 //!       +- report (report.rs)
-//!                the status and an Event. After a grant on a cached list of decisions, beside the report:
+//!                the status and an Event. After a grant on a cached list of decisions, in parallel with the report:
 //!                decisions, consistent list -> one found: reconcile again at once
 //! ```
 
@@ -118,8 +118,8 @@ enum Late {
 /// The reconciler of requests. The queue never processes a key twice at a time.
 pub struct Requests {
     context: Arc<Context>,
-    /// The permits for one decision at a time on requests of a person under an eligibility in a namespace, so that two concurrent requests
-    /// cannot both be granted (T51).
+    /// The permits per person, eligibility and namespace: one request is decided at a time, so that two concurrent requests cannot both be
+    /// granted (T51).
     turns: Turns<(String, String, Identity)>,
     /// The permits for one undecided request of a person at a time, where their number is limited (invariant 27).
     people: Turns<Identity>,
