@@ -1,4 +1,4 @@
-//! What every controller of this process has in its hands.
+//! The state that the controllers of one process share.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,56 +29,56 @@ use kube_io::{
     horizon::Horizon,
 };
 
-/// Shared by the controllers of one replica.
+/// The shared state of the controllers of one replica.
 pub struct Context {
-    /// Talks to the API server.
+    /// The client of the API server.
     pub client: Client,
-    /// When to look.
+    /// The source of the present time.
     pub clock: Clock,
     /// The chart's values.
     pub config: Config,
-    /// What of them the rules need.
+    /// The part of the chart's values that the rules use.
     pub settings: Settings,
-    /// Eligibilities, policies, namespaces, roles.
+    /// The caches of eligibilities, policies, namespaces and roles.
     pub world: Arc<World>,
-    /// Requests that are not at an end.
+    /// The active and pending requests.
     pub requests: Arc<Cache<LiveRequest>>,
-    /// Ends bindings.
+    /// Removes bindings.
     pub revoker: Arc<Revoker>,
     /// Whether this replica may grant.
     pub leadership: Leadership,
-    /// Whether what is stored can be trusted.
+    /// Whether the admission guards are verified and stored objects can be trusted.
     pub guards: Arc<Guards>,
-    /// Tells people.
+    /// Publishes Events.
     pub events: Events,
-    /// Keys of `userInfo.extra` that somebody has shown.
+    /// The keys of `userInfo.extra` that were observed in requests.
     pub evidence: Evidence,
-    /// Roles that may be bound.
+    /// The roles that may be bound.
     pub bindable: Bindable,
-    /// Reviews that are owed.
+    /// The reviews that are owed.
     pub reviews: Arc<Reviews>,
     /// Held while a review is recorded in the status of a policy.
     pub recording: tokio::sync::Mutex<()>,
-    /// Requests to be worked on: those whose turn has come.
+    /// The requests to reconcile that waited for a permit, which is now free.
     pub waiting: Queue<Key>,
-    /// Policies to be reported on.
+    /// The policies to report on.
     pub policies: Queue<Key>,
-    /// Ended requests to be looked at for their retention.
+    /// The completed requests to check for their retention.
     pub ended: Queue<Key>,
     /// The newest decision that this replica has observed.
     pub decisions: Horizon,
-    /// What the caches must know before a grant may rest on them.
+    /// The version up to which the caches must be current before a grant may rest on them.
     pub known: Known,
-    /// Counts what is done.
+    /// The metrics of the controllers.
     pub metrics: ControllerMetrics,
 }
 
-/// Emergencies whose review is not done, as far as this replica has looked at them.
+/// The emergencies whose review is not done, as far as this replica has read them.
 #[derive(Debug, Default)]
 pub struct Reviews(Mutex<HashMap<Key, ReviewState>>);
 
 impl Reviews {
-    /// Notes where the review of a request stands; none where it owes none.
+    /// Records the state of a request's review, or none if it owes none.
     pub fn note(&self, key: Key, review: Option<ReviewState>) {
         let mut open = self.0.lock();
         match review.filter(|state| *state != ReviewState::Done) {
@@ -87,12 +87,12 @@ impl Reviews {
         }
     }
 
-    /// Forgets all: another replica knew better meanwhile, and they are listed anew.
+    /// Forgets all reviews. Another replica was the leader meanwhile, so they are listed again.
     pub fn forget(&self) {
         self.0.lock().clear();
     }
 
-    /// How many there are in each state.
+    /// Returns how many reviews are in each state.
     #[must_use]
     pub fn count(&self) -> Vec<(String, i64)> {
         let open = self.0.lock();
@@ -101,18 +101,18 @@ impl Reviews {
     }
 }
 
-/// Most keys that are remembered.
+/// The most keys that are kept.
 const MOST_KEYS: usize = 1_000;
-/// Longest key that is remembered: policies ask for no longer ones.
+/// The longest key that is kept. Policies cannot require longer ones.
 const MAX_KEY: usize = 253;
 
-/// Keys of `userInfo.extra` that were seen in stamps since the start of this process. Who authenticates people, or may impersonate, makes
-/// as many as they like; then those are kept that policies ask for.
+/// The keys of `userInfo.extra` that were observed since the start of this process. An authenticator or a user who may impersonate can
+/// create any number of keys. Beyond the limit only the keys that policies require are kept.
 #[derive(Debug, Default)]
 pub struct Evidence(Mutex<BTreeSet<String>>);
 
 impl Evidence {
-    /// Notes keys; true if one of them is new. `asked_for` gives the keys that policies ask for, where there are too many.
+    /// Records keys. Returns true if one of them is new. `asked_for` returns the keys that policies require and is called beyond the limit.
     pub fn note<'k>(&self, keys: impl Iterator<Item = &'k str>, asked_for: impl Fn() -> BTreeSet<String>) -> bool {
         let mut seen = self.0.lock();
         let mut new = false;
@@ -135,32 +135,32 @@ impl Evidence {
         new
     }
 
-    /// True for a key that was seen.
+    /// Returns true for a key that was observed.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.0.lock().contains(key)
     }
 }
 
-/// Roles that this process may bind, as the API server said a moment ago. Nothing is granted because of it: whether a binding may be
-/// made, the API server tells when it is.
+/// The roles that this process may bind, by recent answers of the API server. No grant rests on this: the API server decides when a binding
+/// is created.
 #[derive(Debug, Default)]
 pub struct Bindable(Mutex<HashMap<RoleRef, Instant>>);
 
 impl Bindable {
-    /// How long an answer counts.
+    /// How long an answer is valid.
     const COUNTS: Duration = Duration::from_mins(1);
-    /// Most answers that are remembered.
+    /// The most answers that are kept.
     const MOST: usize = 1_000;
 
-    /// True where the API server has said so a moment ago. What it denied is asked again each time.
+    /// Returns true where the API server allowed it recently. A denial is not kept, so it is checked each time.
     #[must_use]
     pub fn has(&self, role: &RoleRef) -> bool {
         let known = self.0.lock();
         known.get(role).is_some_and(|said| said.elapsed() < Self::COUNTS)
     }
 
-    /// Notes that it said so now.
+    /// Records that the API server allows it now.
     pub fn note(&self, role: &RoleRef) {
         let mut known = self.0.lock();
         if known.len() >= Self::MOST {
@@ -173,7 +173,7 @@ impl Bindable {
 }
 
 impl Context {
-    /// A request was reported to be at an end, or an emergency of it to be reviewed: how long is it kept, and the one that it prolonged?
+    /// Queues a completed or reviewed request, and the one that it extends, for a check of their retention.
     pub fn has_ended(&self, key: &Key, request: &RoleActivationRequest) {
         self.ended.add(key.clone());
         if let Some(base) = request.spec.base() {
@@ -181,7 +181,7 @@ impl Context {
         }
     }
 
-    /// An emergency was reviewed, or ended without a grant: the policies that list its review drop it.
+    /// Queues the policies that list the review of an emergency which was reviewed or ended without a grant, so that they drop it.
     pub fn owes_nothing(&self, facts: &RequestFacts) {
         let world = &self.world;
         let lists = |policy: &Object<ApprovalPolicySpec>| {
@@ -189,14 +189,14 @@ impl Context {
             owed.any(|review| review.request_uid == facts.object.uid)
         };
         let listing = world.policies.pick(|key, found| found.found().filter(|policy| lists(policy)).map(|_| key.clone()));
-        // The cache may not know yet what was recorded a moment ago.
+        // The cache may not contain yet what was recorded a moment ago.
         let named = world.policy_of(&facts.object.spec.eligibility_ref.name).map(Key::cluster);
         for key in listing.into_iter().chain(named) {
             self.policies.add(key);
         }
     }
 
-    /// The present time.
+    /// Returns the present time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()

@@ -7,14 +7,15 @@ use tracing::error;
 use crate::election::{Elector, LeaseRecord};
 use kube_io::watches::PutBack;
 
-/// Runs the elector in a task of its own, so that no other work of this process delays a renewal, until `stop`.
+/// Runs the elector in a task of its own until `stop`, so that no other work of this process delays a renewal.
 ///
-/// However the election ends, this cancels `stop`: a replica must not go on without it. Only then the Lease is given up.
+/// When the election ends for any reason, this cancels `stop`, because a replica must not continue without it. The Lease is given up only
+/// after that.
 pub async fn run<R: LeaseRecord>(elector: Elector<R>, client: Client, namespace: String, stop: CancellationToken) -> Result<(), PutBack> {
     let task = tokio::spawn({
         let stop = stop.clone();
         async move {
-            // A child token: the elector can wait for the end of the process and not cause it.
+            // A child token: the elector can wait for the end of the process but cannot cause it.
             let outcome = elector.run(&client, &namespace, &stop.child_token()).await;
             stop.cancel();
             elector.release(&client, &namespace).await;
@@ -48,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server that knows nothing but one Lease, and counts how often it was renewed.
+    /// A fake API server that stores only one Lease and counts its renewals.
     #[derive(Clone, Default)]
     struct Server {
         stored: Arc<Mutex<Option<Value>>>,
@@ -56,7 +57,7 @@ mod tests {
     }
 
     impl Server {
-        /// A client of it; `version` is the version after so many renewals.
+        /// Returns a client of this server. `version` maps a number of renewals to a version.
         fn client(&self, version: fn(usize) -> usize) -> Client {
             let server = self.clone();
             let service = tower::service_fn(move |request: Request<Body>| {

@@ -1,4 +1,4 @@
-//! Eligibilities: whether they can be used, what their role allows, which namespaces they cover.
+//! The reports on eligibilities: whether they can be used, what their role allows, and which namespaces they cover.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use kube_io::{
     call::read,
 };
 
-/// Reports on one eligibility. Only the holder of the Lease does.
+/// Reports on one eligibility. Only the leader does this.
 pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     if !context.leadership.held() {
         return Next::Done;
@@ -62,7 +62,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
         namespaces: Some(namespaces(context, &object.spec)),
     };
     ready::report(&context.client, &stored, &before, &status).await?;
-    // Usable says "over" and "not begun" without anybody touching the object.
+    // `Usable` changes at the start and the end time without a change of the object.
     let spec = &object.spec;
     let ahead = [spec.start_time, spec.end_time].into_iter().flatten().filter(|at| *at > context.now()).min();
     Ok(ahead.map_or(Next::Done, Next::At))
@@ -70,7 +70,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
 
 type ClusterRole = Option<Lookup<domain::RoleFacts>>;
 
-/// The `ClusterRole`; none for a Role, which is another one in each namespace.
+/// Returns the `ClusterRole`, or none for a Role, which differs between namespaces.
 async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, ReportError> {
     match role.kind {
         RoleKind::ClusterRole => Ok(Some(context.world.role(role, "", Source::Cache).await?)),
@@ -78,7 +78,8 @@ async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterR
     }
 }
 
-/// Whether it can be used at all, with what is to be told of it then: the same checks that a request meets, those of a person, a namespace and a time aside.
+/// Checks whether an eligibility can be used, and returns the note for its status. These are the checks of a request, except those that
+/// need a person, a namespace or a time.
 async fn check(
     context: &Arc<Context>,
     object: &Object<RoleEligibilitySpec>,
@@ -93,7 +94,7 @@ async fn check(
     Ok(checked.and_then(|()| checked_somewhere(context, object, policy)))
 }
 
-/// The checks of what is stored. What was written while the admission guards were not proven is refused before it is looked at.
+/// Checks what is stored. An eligibility that was written while the admission guards were not verified is denied before any other check.
 fn check_stored(context: &Context, object: &Object<RoleEligibilitySpec>, policy: &Policy, role: &ClusterRole) -> Result<(), Refusal> {
     context.guards.check_eligibility(object)?;
     let input = Input { policy: Some(policy), role: role.as_ref(), ..Input::new(object, &context.settings) };
@@ -111,7 +112,7 @@ fn check_stored(context: &Context, object: &Object<RoleEligibilitySpec>, policy:
     }
 }
 
-/// What is to be told of an eligibility that can be activated; the refusal, where the authors' checks stand in none of its namespaces.
+/// Returns the note for an eligibility that can be activated, or the refusal where the checks on its author pass in none of its namespaces.
 fn checked_somewhere(
     context: &Context,
     object: &Object<RoleEligibilitySpec>,
@@ -136,7 +137,7 @@ fn checked_somewhere(
     }
 }
 
-/// Whether this process may bind the role: the chart's `bindableRoles` as the API server sees them (T25).
+/// Returns whether this process may bind the role: the chart's `bindableRoles` as the API server enforces them (T25).
 async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
     if context.bindable.has(role) {
         return Ok(true);

@@ -1,8 +1,8 @@
-//! Ended requests: kept as long as their policy says, then deleted with the decisions on them.
+//! The retention of completed requests: they are kept as long as their policy requires, and then deleted with their decisions.
 //!
-//! They are in no cache, so that years of them cost no memory. What ends while this replica runs gets a timer if it may go soon; all
-//! else the holder of the Lease finds on its rounds, at the start of its term and every hour: they list no more than metadata, and
-//! of each request that was looked at it is remembered only until when it is kept.
+//! No cache contains them, so that years of them need no memory. A request that completes while this replica runs gets a timer if it may be
+//! deleted soon. The leader finds all others in its rounds, at the start of its term and every hour. A round lists only metadata, and keeps
+//! of each checked request only until when it is kept.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -44,42 +44,42 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// How often the holder goes through all ended requests.
+/// How often the leader goes through all completed requests.
 const ROUND: Duration = Duration::from_hours(1);
-/// What may go later than this is left to the rounds, so that no timer is held for months.
+/// Requests that are kept longer than this get no timer, so that no timer runs for months. The rounds find them.
 const SOON: TimeDelta = TimeDelta::hours(2);
-/// Pause before another attempt at a round that failed.
+/// The delay before a failed round is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Requests that are listed at a time: few, so that a round over years of them needs little memory at once.
+/// The page size of the list of requests. It is small, so that a round over years of them needs little memory at once.
 const PAGE: u32 = 100;
-/// Longest chain of prolongations that is followed; behind it a record is kept.
+/// The longest extension chain that is followed. Behind a longer one a record is kept.
 const LONGEST_CHAIN: usize = 64;
 
-/// Works on ended requests.
+/// The reconciler of completed requests.
 pub struct EndedRequests {
     context: Arc<Context>,
     looked_at: Mutex<LookedAt>,
 }
 
-/// What is known of requests that were looked at.
+/// The results of earlier checks.
 #[derive(Default)]
 struct LookedAt {
-    /// Hash of what eligibilities and policies said of retention then; with another one the rest counts no longer.
+    /// The hash of the retention settings of all eligibilities and policies. With another hash the results are no longer valid.
     said: u64,
-    /// By the hash of its UID until when a request is kept. Two of one hash cost one of them time and nothing else.
+    /// Until when a request is kept, by the hash of its UID. A collision of two hashes only costs another check.
     until: HashMap<u64, DateTime<Utc>>,
 }
 
 impl EndedRequests {
-    /// Works with what `context` holds.
+    /// Returns a reconciler that uses `context`.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, looked_at: Mutex::default() }
     }
 
-    /// Deletes one ended request, or says when to look again.
+    /// Deletes one completed request, or returns when to check it again.
     pub async fn work(&self, key: Key) -> Next {
-        // Where nobody says how long to keep anything, nothing is read. Of a policy that says so since, the next round knows.
+        // Without any retention setting nothing is read. The next round applies a setting that a policy gets later.
         if !self.context.leadership.held() || self.shortest().is_none() {
             return Next::Done;
         }
@@ -93,7 +93,7 @@ impl EndedRequests {
         }
     }
 
-    /// Goes through all ended requests when this replica becomes the holder, and now and then while it is.
+    /// Goes through all completed requests when this replica becomes the leader, and periodically while it is.
     pub async fn rounds(&self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
         loop {
             let holds = *leading.borrow_and_update();
@@ -113,7 +113,7 @@ impl EndedRequests {
         }
     }
 
-    /// Has all looked at that may be due.
+    /// Queues all requests whose retention may have passed.
     async fn round(&self) -> Result<(), ReadError> {
         let Some(shortest) = self.shortest() else {
             self.lock().until.clear();
@@ -135,7 +135,7 @@ impl EndedRequests {
             for meta in list.items.into_iter().map(|found| found.metadata) {
                 let uid = hash(&meta.uid);
                 there.insert(uid);
-                // It cannot have ended before it was made.
+                // A request cannot have completed before it was created.
                 let made = meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default();
                 let at = known.get(&uid).copied().unwrap_or_else(|| made.checked_add_signed(shortest).unwrap_or(made));
                 if self.is_soon(at) {
@@ -151,10 +151,10 @@ impl EndedRequests {
         Ok(())
     }
 
-    /// Deletes a request if it may go. Otherwise: at which instant it may, if anybody knows.
+    /// Deletes a request whose retention has passed. Otherwise returns until when it is kept, if that is known.
     async fn look(&self, key: &Key) -> Result<Option<DateTime<Utc>>, RequestError> {
         let Lookup::Found(found) = live::request(&self.context.client, &key.namespace, &key.name).await? else { return Ok(None) };
-        // What goes already, others see to.
+        // A request that is being deleted needs no second delete.
         if found.facts.object.deleting {
             return Ok(None);
         }
@@ -162,7 +162,7 @@ impl EndedRequests {
         let is_due = |kept: Kept| matches!(kept, Kept::Until(at) if at <= self.context.now());
         let mut kept = self.kept(&found, Source::Cache).await?;
         if is_due(kept) {
-            // No record is lost because a cache is behind.
+            // The check is repeated without caches, so that a stale cache loses no record.
             kept = self.kept(&found, Source::Server).await?;
         }
         match kept {
@@ -179,12 +179,12 @@ impl EndedRequests {
                 self.lock().until.insert(uid, DateTime::<Utc>::MAX_UTC);
                 Ok(None)
             }
-            // A state, a review, a prolongation: whoever ends it has this looked at again, and so do the rounds.
+            // A later state, review or end of an extension queues this request again, and the rounds check it as well.
             Kept::Meanwhile => Ok(None),
         }
     }
 
-    /// How long a request is kept. Caches do not tell whether another one prolongs it.
+    /// Returns how long a request is kept. The caches do not contain whether another request extends it.
     async fn kept(&self, found: &StoredRequest, source: Source) -> Result<Kept, ReadError> {
         let (facts, status) = (&found.facts, found.stored.status.clone().unwrap_or_default());
         let reviewed = status.review.as_ref().is_some_and(|review| review.state == ReviewState::Done);
@@ -192,7 +192,7 @@ impl EndedRequests {
             state: status.state,
             ended_at: status.ended_at,
             granted: status.granted_at.is_some(),
-            // As long as its status does not say that it was, an emergency that was granted must still be reviewed.
+            // A granted emergency must be reviewed until its status shows that it was.
             review_owed: facts.object.spec.emergency && status.granted_at.is_some() && !reviewed,
             prolonged: false,
         };
@@ -204,7 +204,7 @@ impl EndedRequests {
         };
         let policy = policy.found().map(|policy| &policy.spec);
         match kept(past, policy) {
-            // Asked for last and once: it costs most, and caches alone never delete anything.
+            // This read comes last and is made once, because it costs most. Caches alone never cause a deletion.
             Kept::Until(at) if at <= self.context.now() && source == Source::Server => {
                 Ok(kept(Past { prolonged: self.prolonged(facts).await?, ..past }, policy))
             }
@@ -212,11 +212,11 @@ impl EndedRequests {
         }
     }
 
-    /// True while a live request prolongs this one, at once or over others that it prolongs, or where that cannot be told.
+    /// Returns true while an active or pending request extends this one, directly or through a chain, or where that is unknown.
     async fn prolonged(&self, facts: &RequestFacts) -> Result<bool, ReadError> {
         let client = &self.context.client;
         let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), &facts.namespace);
-        // Only under the same eligibility can one prolong another.
+        // A request can extend only one under the same eligibility.
         let live = format!("{},{}", selectors::under_eligibility(&facts.object.spec.eligibility_ref.name), selectors::live_states());
         let list = read(|| format!("the live requests in '{}'", facts.namespace), api.list(&ListParams::default().fields(&live))).await?;
         for guard in list.items {
@@ -238,7 +238,7 @@ impl EndedRequests {
         Ok(false)
     }
 
-    /// Deletes the request that was looked at, and no other, with its decisions.
+    /// Deletes the request that was checked, with its decisions. It deletes no other request of the same name.
     async fn delete(&self, key: &Key, found: &StoredRequest) -> Result<(), RequestError> {
         let meta = &found.stored.metadata;
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &key.namespace);
@@ -252,7 +252,7 @@ impl EndedRequests {
             Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => {}
             Err(error) => return Err(error.into()),
         }
-        // The garbage collector would do it, and does where this replica ends here.
+        // The garbage collector deletes the decisions too, for instance where this replica stops here.
         let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, AsOf::Now, None);
         while let Some(page) = pages.next().await? {
             let mine = page.iter().filter(|decision| decision.request_uid() == meta.uid.as_deref());
@@ -265,13 +265,13 @@ impl EndedRequests {
         at.signed_duration_since(self.context.now()) < SOON
     }
 
-    /// The shortest time for which a policy keeps anything; none where none says how long.
+    /// Returns the shortest retention of any policy, or none where no policy sets one.
     fn shortest(&self) -> Option<TimeDelta> {
         let policies = &self.context.world.policies;
         policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min().map(TimeDelta::from)
     }
 
-    /// What eligibilities and policies say of how long records are kept, as a hash.
+    /// Returns a hash of the retention settings of all eligibilities and policies.
     fn said(&self) -> u64 {
         let world = &self.context.world;
         let policies: BTreeMap<String, _> = world

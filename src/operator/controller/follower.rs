@@ -1,4 +1,4 @@
-//! What the watches of one replica observe, as keys for its queues.
+//! The observations of the watches of one replica, as keys for its queues.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -20,16 +20,16 @@ use kube_io::{
     watch::Event,
 };
 
-/// Delay that turns a burst of changes of namespaces and roles into one look at each eligibility.
+/// The delay that merges a burst of changes of namespaces and roles into one reconciliation of each eligibility.
 const SWARM: Duration = Duration::from_millis(200);
 
-/// Turns what the watches see into keys to work on.
+/// Maps events of the watches to keys to reconcile.
 pub(super) struct Follower {
     pub(super) context: Arc<Context>,
     pub(super) queues: Queues,
     pub(super) leading: tokio::sync::watch::Receiver<bool>,
     pub(super) turns: quiet::Turns,
-    /// True once this replica has looked through what there was at its start.
+    /// True once this replica has queued what existed at its start.
     pub(super) begun: tokio::sync::watch::Sender<bool>,
 }
 
@@ -40,20 +40,20 @@ impl Follower {
     }
 
     fn request(&self, key: Key) {
-        // What comes before is looked through at once, and not one after the other.
+        // Earlier events are covered by `begin`, which queues everything at once.
         if *self.begun.borrow() {
             self.queues.request(key, *self.leading.borrow());
         }
     }
 
-    /// A request changed, and with it what prolongs it.
+    /// Queues a changed request and the requests that extend it.
     fn request_changed(&self, key: Key) {
         self.note_evidence(&key);
         self.requests_in(&key.namespace, |facts| facts.object.spec.base() == Some(key.name.as_str()));
         self.request(key);
     }
 
-    /// Remembers in which keys somebody has shown evidence, for the policies that look there.
+    /// Records the keys of the requester's evidence, and queues the policies if a key is new.
     fn note_evidence(&self, key: &Key) {
         let Some(Lookup::Found(facts)) = self.context.requests.get(key) else { return };
         let shown = facts.object.spec.requester.iter().flat_map(|requester| requester.extra.keys());
@@ -69,10 +69,10 @@ impl Follower {
         }
     }
 
-    /// Of decisions nothing is kept: each is listed with its request's when that is decided.
+    /// Follows the decisions. None are kept, because each reconciliation of a request lists its own.
     async fn decisions(&self) {
         let context = &self.context;
-        // Whether there is something to look at, only complete lists of requests and bindings say.
+        // Only complete lists of requests and bindings show whether a decision needs a reconciliation.
         let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
         let api: Api<ActivationDecision> = Api::all(context.client.clone());
         let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
@@ -93,7 +93,7 @@ impl Follower {
 
     fn decided(&self, decision: DecisionMark) {
         let key = Key::new(decision.metadata.namespace.unwrap_or_default(), decision.spec.request_ref.name);
-        // Decisions on what ended long ago are kept too, and need no look, but for reviews.
+        // Decisions on completed requests are kept too. Apart from reviews they need no reconciliation.
         if decision.spec.decision == Verb::Review.as_str()
             || self.context.requests.get(&key).is_some()
             || !self.context.revoker.index().of_request(&key).is_empty()
@@ -102,7 +102,7 @@ impl Follower {
         }
     }
 
-    /// Everything that a change of something around requests can touch.
+    /// Queues everything that a change of the context of requests can affect.
     fn changed(&self, change: &Change) {
         match change {
             Change::Eligibility(key) => {
@@ -157,12 +157,12 @@ impl Follower {
         }
     }
 
-    /// A replica that becomes the holder looks at everything: nobody may have reported on it. So does the holder when it is told about
-    /// guards.
+    /// Queues everything when this replica becomes the leader, because the previous leader may not have reported it. A change of the guards
+    /// queues everything but the active requests.
     pub(super) async fn leadership(&self, stop: CancellationToken) {
         let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
-            // A change of the Lease first, and only that marks it as seen: news of guards must not swallow it.
+            // The Lease has priority, and only this branch marks its change as seen: news of guards must not hide it.
             let takes_over = tokio::select! {
                 biased;
                 changed = leading.changed() => if changed.is_err() { return } else { true },
@@ -170,11 +170,11 @@ impl Follower {
                 () = stop.cancelled() => return,
             };
             if *leading.borrow() {
-                // Guards end no grant: to look at thousands that run would only keep those waiting who wait for them.
+                // A change of guards ends no grant. A reconciliation of thousands of active requests would delay the pending ones.
                 self.requests_of(|facts| facts.record.state != Some(State::Active));
                 if takes_over {
                     self.context.reviews.forget();
-                    // Where something may be due at once, the others in turn.
+                    // A grant that may have something due is queued at once, and the others with a delay.
                     for key in self.grants() {
                         let pause = if self.is_quiet(&key) { self.turns.next() } else { Duration::ZERO };
                         self.queues.requests.add_in(key, pause);
@@ -191,8 +191,8 @@ impl Follower {
         }
     }
 
-    /// A replica that has just started has everything looked at of which something may be due. The rest the holder has looked at, and
-    /// whoever becomes the holder will.
+    /// Queues each grant that may have something due when this replica has started. The leader has reconciled the others, and the next
+    /// leader will do so too.
     pub(super) fn begin(&self) {
         self.begun.send_replace(true);
         for key in self.grants().into_iter().filter(|key| !self.is_quiet(key)) {
@@ -200,7 +200,7 @@ impl Follower {
         }
     }
 
-    /// The requests that are active, and those that a binding names.
+    /// Returns the active requests and the requests that a binding names.
     fn grants(&self) -> HashSet<Key> {
         let active = |key: &Key, facts: &LiveRequest| facts.found().filter(|f| f.record.state == Some(State::Active)).map(|_| key.clone());
         let bindings = self.context.revoker.index().all().into_iter().map(|known| known.request);
@@ -212,7 +212,7 @@ impl Follower {
         found.as_ref().and_then(Lookup::found).is_some_and(|facts| quiet::is_quiet(&self.context, key, facts))
     }
 
-    /// Has the requests looked at that ended and owe a review: no cache holds them.
+    /// Queues the completed requests that owe a review, because no cache contains them.
     async fn reviews(&self) {
         for state in [ReviewState::Owed, ReviewState::Overdue] {
             match live::requests(&self.context.client, live::Wanted::Review(state), AsOf::Now).await {

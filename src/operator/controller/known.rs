@@ -1,7 +1,7 @@
-//! How much the caches must know before a grant may rest on them.
+//! The version up to which the caches must be current before a grant may rest on them.
 //!
-//! The replica that granted before this one may have recorded grants that this one's watches have not delivered yet. What was stored
-//! before the first decision of a term has a `resourceVersion` up to which the caches must have got; from then on nobody else grants.
+//! The previous leader may have recorded grants that the watches of this replica have not delivered yet. The caches must be as current as
+//! the store before the first decision of the term. From then on no other replica grants.
 
 use kube::{Api, Client, api::ListParams};
 use parking_lot::{Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use crate::election::Leadership;
 use api::RoleActivationRequest;
 use kube_io::call::{ReadError, read};
 
-/// The version up to which the caches must have got, with the term that it is for.
+/// The version up to which the caches must be current, and its term.
 #[derive(Debug, Default)]
 pub struct Known(Mutex<Option<Since>>);
 
@@ -21,14 +21,14 @@ struct Since {
 }
 
 impl Known {
-    /// The version up to which the caches must know all requests. None while this replica does not hold the Lease, and where versions
-    /// are not numbers: then no cache is new enough.
+    /// Returns the version up to which the caches must contain all requests. None while this replica does not hold the Lease, and where
+    /// versions are not numbers: then no cache is current enough.
     pub async fn since(&self, client: &Client, leadership: &Leadership) -> Result<Option<u64>, ReadError> {
         let Some(term) = leadership.term() else { return Ok(None) };
         if let Some(since) = self.lock().filter(|since| since.term == term) {
             return Ok(Some(since.version));
         }
-        // One object at most: the version is that of the list, and of the whole store.
+        // A limit of one object is enough: the version is that of the list, and so of the whole store.
         let api: Api<RoleActivationRequest> = Api::all(client.clone());
         let list = read(|| "the newest version of requests".to_owned(), api.list_metadata(&ListParams::default().limit(1))).await?;
         let version = list.metadata.resource_version.and_then(|version| version.parse().ok());
@@ -38,7 +38,7 @@ impl Known {
         Ok(version)
     }
 
-    /// A write of this replica may have been stored, and nobody knows at which version: what the caches must know is asked again.
+    /// Forgets the version after a write whose outcome is unknown, so that the next decision reads it again.
     pub fn forget(&self) {
         *self.lock() = None;
     }

@@ -1,5 +1,5 @@
-//! What tools that follow kstatus (Helm, Flux, kpt) make of the conditions: the generic part of its `Compute`, and each kind against it.
-//! The end-to-end tests ask the real library, which is in Helm 4.
+//! The status that tools which follow kstatus (Helm, Flux, kpt) compute from the conditions: a copy of the generic part of its `Compute`,
+//! applied to each kind. The end-to-end tests use the real library, which is in Helm 4.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use api::{
 };
 use domain::{Object, Refusal, Verdict, eligibility::standing};
 
-/// `Compute` of sigs.k8s.io/cli-utils/pkg/kstatus/status for a kind that it does not know: deletion, generation, Reconciling and Stalled in
-/// the order in which they stand, and then Ready.
+/// `Compute` of sigs.k8s.io/cli-utils/pkg/kstatus/status for an unknown kind: deletion, generation, Reconciling and Stalled in the order of
+/// the conditions, and then Ready.
 fn kstatus(object: &Value) -> (&'static str, String) {
     let said = |text: &str| text.to_owned();
     if object["metadata"]["deletionTimestamp"].is_string() {
@@ -38,7 +38,7 @@ fn kstatus(object: &Value) -> (&'static str, String) {
     }
 }
 
-/// What kstatus makes of an object of generation 3 with these conditions.
+/// Returns the kstatus result for an object of generation 3 with these conditions.
 fn of(sets: &[Set]) -> (&'static str, String) {
     let conditions = merge(&[], sets, Some(3), DateTime::UNIX_EPOCH);
     kstatus(&json!({"metadata": {"generation": 3}, "status": {"observedGeneration": 3, "conditions": conditions}}))
@@ -83,7 +83,7 @@ fn f26_requests_are_current_at_every_end_that_is_no_failure() {
         let (is, message) = of(&sets);
         assert_eq!(is, expected, "{state}");
         assert!(is == "Current" || message == "why it is so", "{state}: {message}");
-        // Nobody who waits for access takes an end for it, and the reason is where it always was and in one place that is always there.
+        // A client that waits for access never mistakes an end for access. The reason is also in the condition that is always present.
         assert_eq!(word(&sets, "Ready").starts_with("True"), state == State::Active, "{state}");
         assert_eq!(sets.first().map(|set| (set.kind, set.message.as_str())), Some(("Active", "why it is so")), "{state}");
     }
@@ -121,18 +121,18 @@ fn f26_f59_eligibilities_are_settled_wherever_nothing_is_left_to_do() {
         (vec![("startTime", ahead.clone())], Ok(()), "True Valid", "False EligibilityNotStarted", "Current"),
         (vec![("endTime", past.clone())], Ok(()), "True Valid", "False EligibilityExpired", "Current"),
         (vec![suspended()], Ok(()), "True Valid", "False EligibilitySuspended", "Current"),
-        // A withdrawal is never called failed or unfinished, whatever else is missing.
+        // A withdrawn eligibility is never reported as failed or in progress, whatever else is missing.
         (vec![suspended()], no(Reason::PolicyNotFound), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::RiskNotAccepted), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::AboveMaxGrant), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![suspended()], no(Reason::WrittenUnguarded), "True Valid", "False EligibilitySuspended", "Current"),
         (vec![("endTime", past)], no(Reason::RoleNotFound), "True Valid", "False EligibilityExpired", "Current"),
-        // What another object can bring is waited for.
+        // Another object can resolve these, so they are in progress.
         (vec![], no(Reason::PolicyNotFound), "False PolicyNotFound", "False PolicyNotFound", "InProgress"),
         (vec![], no(Reason::RoleNotFound), "False RoleNotFound", "False RoleNotFound", "InProgress"),
         (vec![], no(Reason::PolicyNotReady), "False PolicyNotReady", "False PolicyNotReady", "InProgress"),
         (vec![("startTime", ahead)], no(Reason::PolicyNotFound), "False PolicyNotFound", "False PolicyNotFound", "InProgress"),
-        // What only another spec, or other values of the chart, can mend has failed.
+        // Only another spec, or other values of the chart, can resolve these, so they have failed.
         (vec![], no(Reason::RiskNotAccepted), "False RiskNotAccepted", "False RiskNotAccepted", "Failed"),
         (vec![], no(Reason::EndRequired), "False EndRequired", "False EndRequired", "Failed"),
         (vec![], no(Reason::RoleNotBindable), "False RoleNotBindable", "False RoleNotBindable", "Failed"),

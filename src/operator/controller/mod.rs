@@ -1,4 +1,4 @@
-//! The controllers of one replica: what they watch, what they work on, and in which order they start.
+//! The controllers of one replica: their watches, their queues, and the order in which they start.
 
 pub mod context;
 mod elector_task;
@@ -52,23 +52,24 @@ use kube_io::{
     watches::PutBack,
 };
 
-/// What a replica needs before it is ready.
+/// The conditions for the readiness of a replica.
 pub const NEEDS: [&str; 4] = ["sweep", "caches", watches::NEED, GUARDS];
-/// What readiness calls it that requests can be decided.
+/// The readiness condition that requests can be decided.
 const GUARDS: &str = "guards";
 
-/// Most requests that are worked on at a time. Those that have a grant, which may have to end, have workers of their own: whatever is asked
-/// for meanwhile never delays a revocation.
+/// The most requests that are reconciled at a time. Requests with a grant, which may have to end, have workers of their own, so that new
+/// requests never delay a revocation.
 const REQUESTS_AT_ONCE: Limits = Limits { ordinary: 32, urgent: 16 };
-/// Most eligibilities, and most policies, that are worked on at a time.
+/// The most eligibilities, and the most policies, that are reconciled at a time.
 const REPORTS_AT_ONCE: usize = 4;
-/// Most ended requests that are looked at a time. Each mostly waits for lists as of now: of four at a time eighteen a second went.
+/// The most completed requests that are checked at a time. A check mostly waits for consistent (quorum) lists: four at a time reached only
+/// eighteen a second.
 const ENDED_AT_ONCE: usize = 8;
-/// Delays after failures.
+/// The backoff after failures.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
-/// How often all bindings are looked through again for what the watch cannot see.
+/// The interval between sweeps over all bindings, which find what the watch does not deliver.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
-/// Pause between attempts at the first sweep.
+/// The delay between attempts at the first sweep.
 const SWEEP_AGAIN: Duration = Duration::from_millis(500);
 
 /// The queues of one replica.
@@ -80,7 +81,7 @@ struct Queues {
     ended: Queue<Key>,
 }
 
-/// The other ends of the queues.
+/// The workers of the queues.
 struct Workers {
     requests: Worker<Key>,
     eligibilities: Worker<Key>,
@@ -98,24 +99,24 @@ fn queues(clock: &Clock) -> (Queues, Workers) {
     )
 }
 
-/// What a replica is started with.
+/// The parameters of a replica.
 pub struct Setup {
     /// The chart's values.
     pub config: Config,
-    /// What the guards must say.
+    /// The expected admission guards.
     pub expected: Vec<Expected>,
-    /// Name of this replica in the Lease and in Events.
+    /// The name of this replica in the Lease and in Events.
     pub identity: String,
-    /// When to look.
+    /// The source of the present time.
     pub clock: Clock,
-    /// What is missing before it is ready.
+    /// The readiness conditions.
     pub health: Health,
-    /// What is counted.
+    /// The registry of the metrics.
     pub metrics: Metrics,
 }
 
-/// Runs the controllers of this replica until `stop`, or until an old copy of the API server's store was put back: then it must be
-/// started anew.
+/// Runs the controllers of this replica until `stop`, or until a restored copy of the API server's store is detected: then the process must
+/// restart.
 pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), PutBack> {
     let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
@@ -161,7 +162,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         config,
     });
 
-    // What takes access away starts first and stops last, and nothing below is waited for before it.
+    // The revoker starts first and stops last, and does not wait for anything below.
     let mut revoking = tokio::spawn({
         let (revoker, stop) = (revoker.clone(), stop.clone());
         async move { revoker.run(stop).await }
@@ -175,7 +176,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         follower.begin();
         let requests = Requests::new(context.clone());
         let ended = EndedRequests::new(context.clone());
-        // Only now may this replica become the one that grants: what is overdue is gone, and it knows what there is (invariant 2).
+        // The election starts only now, when expired bindings are removed and the caches are filled (invariant 2).
         let electing = elector_task::run(elector, client.clone(), context.config.operator_namespace.clone(), stop.clone());
         let lane = |key: &Key| lane(&context, key);
         let (outcome, ..) = tokio::join!(
@@ -193,7 +194,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         outcome
     };
     let outcome = tokio::select! {
-        // Everything else runs in this task, so that a panic of it ends the process; this one must not end alone either.
+        // All else runs in this task, so that a panic ends the process. A panic of the revoker's task must end the process too.
         () = ends_alone(&mut revoking, &stop) => {
             error!("nothing takes access away any more: this replica ends, to be started anew");
             Ok(())
@@ -212,7 +213,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     outcome
 }
 
-/// Has what this replica knows looked up whenever somebody scrapes.
+/// Registers the metrics that are read at each scrape.
 fn show(metrics: &Metrics, clock: &Clock, revoker: &Arc<Revoker>, leadership: &Leadership, guards: &Arc<Guards>, reviews: &Arc<Reviews>) {
     ControllerMetrics::looked_up(
         metrics,
@@ -246,13 +247,13 @@ fn show(metrics: &Metrics, clock: &Clock, revoker: &Arc<Revoker>, leadership: &L
     );
 }
 
-/// A request that has a grant, or whose binding is known, may have to end at once.
+/// Returns the urgent lane for a request that has a grant or a known binding, because its grant may have to end at once.
 fn lane(context: &Context, key: &Key) -> Lane {
     let active = matches!(context.requests.get(key), Some(Lookup::Found(facts)) if facts.record.state == Some(State::Active));
     if active || !context.revoker.index().of_request(key).is_empty() { Lane::Urgent } else { Lane::Ordinary }
 }
 
-/// Returns when a task has ended that should go on until `stop`.
+/// Returns when a task has ended before `stop`, which it should not.
 async fn ends_alone(task: &mut JoinHandle<()>, stop: &CancellationToken) {
     let _ = task.await;
     if stop.is_cancelled() {
@@ -260,7 +261,7 @@ async fn ends_alone(task: &mut JoinHandle<()>, stop: &CancellationToken) {
     }
 }
 
-/// Has the request of a binding looked at when there is something new about it.
+/// Returns the revoker's callback, which queues the request of a binding when the event is news.
 fn tell(
     queues: &Queues,
     leading: &tokio::sync::watch::Receiver<bool>,
@@ -272,14 +273,14 @@ fn tell(
         if !*begun.borrow() {
             return;
         }
-        // Looking at each of thousands of grants every few minutes would cost more than all that is granted meanwhile.
+        // A reconciliation of each of thousands of grants every few minutes would cost more than all new grants.
         if sight == Sight::News || !is_accounted_for(known, requests.get(&known.request).as_ref()) {
             queues.request(known.request.clone(), *leading.borrow());
         }
     })
 }
 
-/// True for a binding that is its request's own, while that is active: nothing about it is new.
+/// Returns true for the own binding of an active request, which is no news.
 fn is_accounted_for(known: &Known, request: Option<&LiveRequest>) -> bool {
     let Some(Lookup::Found(facts)) = request else { return false };
     facts.record.state == Some(State::Active) && !facts.object.deleting && binding_name(&facts.object.uid) == known.key.name
@@ -294,7 +295,7 @@ async fn first_sweep(revoker: &Revoker, health: &Health) {
     health.set("sweep", true);
 }
 
-/// Keeps readiness at what the guards say of it.
+/// Keeps readiness equal to the state of the guards.
 async fn show_readiness(guards: &Guards, health: &Health, stop: CancellationToken) {
     let mut can_judge = guards.can_judge();
     loop {
@@ -320,7 +321,7 @@ async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
 }
 
 impl Queues {
-    /// Has a request looked at: at once by the holder of the Lease, by another replica only when the holder had time for it.
+    /// Queues a request: at once on the leader, and on a standby with a delay that leaves the change to the leader first.
     fn request(&self, key: Key, leading: bool) {
         let pause = if leading { Duration::ZERO } else { requests::HOLDERS_TIME.to_std().unwrap_or_default() };
         self.requests.add_in(key, pause);

@@ -1,7 +1,7 @@
 //! The reviews of emergencies in the status of their policies.
 //!
-//! A request's record goes with its namespace, and so would the review that it owes. What the policy records stays until the review is done,
-//! or until an admin settles it where nobody can review any more.
+//! A request is removed with its namespace, and so is its own record of the owed review. The record of the policy stays until the review is
+//! done, or until an admin settles it where no reviewer can do it any more.
 
 use kube::Api;
 use tracing::info;
@@ -15,10 +15,10 @@ use api::{
 use domain::emergency::{self, Standing};
 use kube_io::call::{ReadError, WriteError, read};
 
-/// How often a write is tried again at once that somebody else overtook.
+/// How often a write is tried again at once after a conflict with another writer.
 const ATTEMPTS: usize = 3;
 
-/// Why a review is not recorded. The emergency that owes it is not granted then.
+/// Why a review is not recorded. Then the emergency that owes it is not granted.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The policy could not be read.
@@ -27,24 +27,24 @@ pub enum RecordError {
     /// The policy's status could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// There is no such policy.
+    /// The policy does not exist.
     #[error("policy '{0}' does not exist any more")]
     Gone(String),
-    /// There is no place for another one.
+    /// The policy lists the maximum number of reviews.
     #[error("policy '{0}' is owed {MAX_REVIEWS_OWED} of at most {MAX_REVIEWS_OWED} reviews (status.reviewsOwed)")]
     Full(String),
-    /// The API server did not keep it, as with an older schema.
+    /// The API server did not store the field, as with an older schema.
     #[error("the API server did not store status.reviewsOwed of policy '{0}'; apply the CRDs of this version")]
     Dropped(String),
 }
 
-/// Has the policy's status say that this review is owed.
+/// Records this review in the policy's status.
 ///
 /// # Errors
 ///
-/// It does not say so, as far as is known.
+/// The review is not recorded, as far as is known.
 pub async fn record(context: &Context, policy: &str, owed: &OwedReview) -> Result<(), RecordError> {
-    // One after the other, so that they do not overtake each other.
+    // One write at a time, so that the writes of this process do not conflict.
     let _turn = context.recording.lock().await;
     let api: Api<ApprovalPolicy> = Api::all(context.client.clone());
     let is_recorded = |status: &ApprovalPolicyStatus| status.reviews_owed.iter().any(|other| other.request_uid == owed.request_uid);
@@ -70,7 +70,7 @@ pub async fn record(context: &Context, policy: &str, owed: &OwedReview) -> Resul
     }
 }
 
-/// What of the reviews that a policy's status lists is still owed, as the requests say that are there.
+/// Returns the reviews of a policy's status that are still owed according to the requests that exist.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Policies: whether they can be used as they are written.
+//! The reports on policies: whether they can be used as they are written.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use api::{
 use domain::{Refusal, convert, evidence, policy};
 use kube_io::{cache::Key, call::read};
 
-/// Reports on one policy. Only the holder of the Lease does.
+/// Reports on one policy. Only the leader does this.
 pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     if !context.leadership.held() {
         return Next::Done;
@@ -49,8 +49,8 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
     Ok(ready::report(&context.client, &stored, &before, &status).await?)
 }
 
-/// Whether anybody has shown the evidence that a policy asks for: some clusters cannot deliver it, and then nobody can be granted anything.
-/// What was seen once stays seen for the same keys.
+/// Returns the condition whether the evidence that a policy requires was ever observed. Some clusters cannot deliver it, and then no
+/// request can be granted. For the same keys the condition stays true once it was.
 fn evidence_seen(context: &Context, spec: &ApprovalPolicySpec, before: &ApprovalPolicyStatus) -> Option<Set> {
     let keys = evidence::keys(spec);
     if keys.is_empty() {

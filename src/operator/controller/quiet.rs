@@ -1,8 +1,8 @@
-//! Which grants need no look when a replica starts or takes over.
+//! The grants that need no reconciliation at once when a replica starts or becomes the leader.
 //!
-//! It looks at everything then, since nobody may have acted on what happened before. Tens of thousands of grants that just run would be
-//! three calls each, and while the API server answers them it ends grants late. Of most of them the caches show that nothing is due: those
-//! wait for their turn behind the others, some a second.
+//! The replica must reconcile everything then, because the previous leader may not have handled earlier events. Tens of thousands of active
+//! grants would cost three calls each, and the load on the API server would delay the end of grants. For most of them the caches show that
+//! nothing is due. These are queued behind the others, at a limited rate.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use api::{State, names::binding_name};
 use domain::{Binding, BindingAction, RequestFacts, Snapshot, Unread, decide::decide};
 use kube_io::cache::Key;
 
-/// So many are looked at without a pause between them.
+/// How many are reconciled without a delay between them.
 const AT_ONCE: u32 = 200;
-/// Pause between two of the others: what they cost the API server is then a twentieth of what two of its cores can do.
+/// The delay between two of the others. Their cost to the API server is then a twentieth of what two of its cores can handle.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// True for a grant of which the caches show everything that a decision about it reads, but for its decisions, and nothing of it is due:
-/// it runs, its binding is its own and ends when its record says, and eligibility, policy, role and namespace still allow it. Decisions
-/// on it have it looked at by themselves.
+/// Returns true for an active grant for which nothing is due. The caches must contain everything that a decision about it reads, except its
+/// decisions. Its binding is its own and expires as recorded, and eligibility, policy, role and namespace still allow it. A decision on it
+/// queues it by its own event.
 pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
     let record = &facts.record;
     if record.state != Some(State::Active) || facts.object.deleting || facts.object.spec.base().is_some() {
@@ -52,7 +52,7 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
     verdict.state == State::Active && verdict.binding != BindingAction::Remove && Some(verdict.reason) == record.reason
 }
 
-/// When the next one of those that wait has its turn.
+/// The schedule of the quiet grants.
 #[derive(Debug, Default)]
 pub struct Turns(Mutex<Option<Taken>>);
 
@@ -63,12 +63,12 @@ struct Taken {
 }
 
 impl Turns {
-    /// How long the next one waits.
+    /// Returns how long the next one waits.
     pub fn next(&self) -> Duration {
         let mut taken = self.0.lock();
         let now = Instant::now();
         let taken = taken.get_or_insert(Taken { since: now, count: 0 });
-        // Those whose turn has passed make room.
+        // The ones whose time has passed are not counted any more.
         let passed = u32::try_from(now.duration_since(taken.since).as_millis() / PAUSE.as_millis()).unwrap_or(u32::MAX);
         if passed >= taken.count {
             *taken = Taken { since: now, count: 0 };

@@ -1,4 +1,4 @@
-//! Reports on eligibilities and policies: their conditions, and how a status is written.
+//! The reports on eligibilities and policies: their conditions, and how a status is written.
 
 use std::fmt::Debug;
 
@@ -33,7 +33,7 @@ pub enum ReportError {
     Write(#[from] WriteError),
 }
 
-/// The conditions of an eligibility; `note` is what is to be told of one that can be activated.
+/// Returns the conditions of an eligibility. `note` is the message for one that can be activated.
 #[must_use]
 pub fn of_eligibility(standing: &Standing, note: Option<&str>) -> Vec<Set> {
     let ready = judged(READY, &standing.ready, "it is valid as it is written");
@@ -42,7 +42,7 @@ pub fn of_eligibility(standing: &Standing, note: Option<&str>) -> Vec<Set> {
     vec![ready, usable, reconciling, stalled]
 }
 
-/// The conditions of a policy that was checked. It waits for no other object.
+/// Returns the conditions of a policy that was checked. It depends on no other object.
 #[must_use]
 pub fn of_policy(checked: &Result<(), Refusal>) -> Vec<Set> {
     let ready = judged(READY, checked, "it can be used");
@@ -57,7 +57,7 @@ fn judged(kind: &'static str, judged: &Result<(), Refusal>, message: &str) -> Se
     }
 }
 
-/// kstatus prints the message of the condition that is True.
+/// Returns the conditions for kstatus, which prints the message of the one that is True.
 fn progress(ready: &Set, progress: Progress) -> [Set; 2] {
     [(RECONCILING, Progress::Waits), (STALLED, Progress::Stalled)].map(|(kind, when)| {
         let is = progress == when;
@@ -65,12 +65,12 @@ fn progress(ready: &Set, progress: Progress) -> [Set; 2] {
     })
 }
 
-/// Writes a status where it says something new: all of it, so that nothing stays that an earlier report said. It is written on what was
-/// read, and on no other object that took the name meanwhile; an object that went away needs none.
+/// Writes the whole status if it has changed, so that nothing of an earlier report remains. The write applies only to the object that was
+/// read, not to another one of the same name. An object that was deleted needs no report.
 ///
 /// # Errors
 ///
-/// The API server refused it, as where somebody else was faster, or did not answer.
+/// The API server denied the write, for instance after another write, or did not answer.
 pub async fn report<K, S>(client: &Client, stored: &K, before: &S, wanted: &S) -> Result<(), WriteError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
@@ -82,11 +82,11 @@ where
     forgive(write_status(client, stored, before, wanted).await)
 }
 
-/// Writes a status on what was read, and returns what the API server stored.
+/// Writes a status to the object that was read, and returns what the API server stored.
 ///
 /// # Errors
 ///
-/// The API server refused it, did not answer, or has no such object any more.
+/// The API server denied the write, did not answer, or the object does not exist any more.
 pub async fn write_status<K, S>(client: &Client, stored: &K, before: &S, wanted: &S) -> Result<K, WriteError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
@@ -103,12 +103,12 @@ where
     write(|| format!("report on {} '{name}'", K::kind(&())), api.patch_status(&name, &params, &Patch::Merge(patch))).await
 }
 
-/// True when two statuses say the same. Transition times move only with what they are about.
+/// Returns true when two statuses are equal. Transition times change only with the status of their conditions.
 fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((serde_json::to_value(a), serde_json::to_value(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Takes it that an object which went away meanwhile needs no report.
+/// Returns success for an object that was deleted meanwhile, because it needs no report.
 fn forgive<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
     match written {
         Ok(_) => Ok(()),

@@ -1,15 +1,15 @@
-//! How a status is written: as a whole, whoever wrote fields of it before.
+//! How a status is written: as a whole, even where another client wrote fields of it.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The JSON merge patch (RFC 7396) that makes `stored` what `wanted` is: a field that is wanted no longer is taken out by name. Server-side
-/// apply would leave it where somebody reset the object's managed fields.
+/// Returns the JSON merge patch (RFC 7396) that turns `stored` into `wanted`: a field that is no longer wanted is removed by name.
+/// Server-side apply would keep it where a client has reset the object's managed fields.
 #[must_use]
 pub fn patch<S: Serialize>(stored: &S, wanted: &S) -> Value {
     match (serde_json::to_value(stored), serde_json::to_value(wanted)) {
         (Ok(stored), Ok(wanted)) => difference(&stored, &wanted),
-        // A status has text keys and plain values, which always are JSON.
+        // Never reached: a status has text keys and plain values, which always convert to JSON.
         _ => Value::Object(Map::new()),
     }
 }
@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    /// What RFC 7396 makes of a document and a patch.
+    /// Applies a patch to a document as in RFC 7396.
     fn apply(document: &Value, patch: &Value) -> Value {
         let Value::Object(patch) = patch else { return patch.clone() };
         let mut document = document.as_object().cloned().unwrap_or_default();

@@ -27,16 +27,18 @@ use kube_io::{
     watches::PutBack,
 };
 
-/// How long the Lease must stand still before another replica takes it.
+/// How long the Lease must be unchanged before another replica takes it over.
 const LEASE_DURATION: Duration = Duration::from_secs(6);
-/// How often the holder renews it.
+/// How often the leader renews the Lease.
 const RENEW_INTERVAL: Duration = Duration::from_secs(2);
-/// How often the other replicas read it.
+/// How often the other replicas read the Lease.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the holder relies on its last renewal: less than the lease duration, so that it stops before another replica starts.
+/// How long the leader relies on its last renewal. It is less than the lease duration, so that the leader stops before another replica
+/// starts.
 const RENEW_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Whether this replica may grant. Asked at each grant, with the monotonic clock: a holder that could not renew stops by itself.
+/// Whether this replica may grant. It is checked for each grant against the monotonic clock, so a leader that could not renew stops by
+/// itself.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     until: watch::Receiver<Option<Instant>>,
@@ -44,21 +46,21 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// True while this replica holds the Lease for certain.
+    /// Returns true while this replica is certain to hold the Lease.
     #[must_use]
     pub fn held(&self) -> bool {
         self.until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
-    /// The number of this replica's term, while it holds the Lease for certain: another one whenever somebody else could have held it
-    /// in between.
+    /// Returns the number of this replica's term while it is certain to hold the Lease. The number changes whenever another replica could
+    /// have held the Lease in between.
     #[must_use]
     pub fn term(&self) -> Option<u64> {
         self.held().then(|| self.terms.load(Ordering::Acquire))
     }
 }
 
-/// One replica's part in the election. It knows nothing of what the record on the Lease means.
+/// The elector of one replica. It does not interpret the record on the Lease.
 pub struct Elector<R> {
     identity: String,
     name: String,
@@ -94,16 +96,16 @@ fn annotation_of(lease: &Lease, annotation: &str) -> Option<String> {
     lease.metadata.annotations.as_ref().and_then(|all| all.get(annotation)).cloned()
 }
 
-/// What to do about a Lease.
+/// The next step for a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Write it: no other replica holds it.
+    /// Write the Lease, because no other replica holds it.
     Take,
-    /// Another replica holds it.
+    /// Wait, because another replica holds it.
     Wait,
 }
 
-/// The next step. It depends on how long this replica has observed the Lease unchanged, never on the clock of another machine.
+/// Returns the next step. It depends on how long this replica has observed the Lease unchanged, never on the clock of another machine.
 fn next_step(holder: Option<&str>, me: &str, still: Duration) -> Step {
     match holder {
         Some(holder) if !holder.is_empty() && holder != me && still < LEASE_DURATION => Step::Wait,
@@ -112,7 +114,7 @@ fn next_step(holder: Option<&str>, me: &str, still: Duration) -> Step {
 }
 
 impl<R: LeaseRecord> Elector<R> {
-    /// An elector for the Lease `name`, and the two ways to ask whether this replica holds it: for certain, and as a hint.
+    /// Returns an elector for the Lease `name`, the leadership that is certain, and a hint whether this replica leads.
     #[must_use]
     pub fn new(identity: String, name: String, record: Arc<R>) -> (Self, Leadership, watch::Receiver<bool>) {
         let (until, seen) = watch::channel(None);
@@ -121,7 +123,8 @@ impl<R: LeaseRecord> Elector<R> {
         (Self { identity, name, record, until, leading, terms: terms.clone() }, Leadership { until: seen, terms }, hint)
     }
 
-    /// Takes part until `stop`. Where an older copy of the store was restored, that is the error: the caller must end the process.
+    /// Takes part in the election until `stop`. Returns an error if an older copy of the store was restored: the caller must end the
+    /// process.
     ///
     /// The Lease is still held when this returns. [`Self::release`] gives it up.
     pub async fn run(&self, client: &Client, namespace: &str, stop: &CancellationToken) -> Result<(), PutBack> {
@@ -129,7 +132,7 @@ impl<R: LeaseRecord> Elector<R> {
         let (mut observed, mut store) = (Observed::default(), RestoredStore::default());
         loop {
             let started = Instant::now();
-            // A renewal that hangs must not outlive what it renews.
+            // A renewal that hangs must not outlast the term that it renews.
             let round = tokio::time::timeout(RENEW_DEADLINE, self.round(&api, &mut observed, &mut store)).await;
             let mut restored = None;
             match round {
@@ -157,14 +160,14 @@ impl<R: LeaseRecord> Elector<R> {
             let pause = if still_held { RENEW_INTERVAL } else { POLL_INTERVAL };
             tokio::select! {
                 () = tokio::time::sleep_until(started + pause) => {}
-                // A changed record should outlive this process from that moment on.
+                // A changed record must be stored at once, so that it outlives this process.
                 () = self.record.changed(), if still_held => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
     }
 
-    /// Gives up the Lease, if this replica holds it, so that another one need not wait for the lease duration.
+    /// Gives up the Lease, if this replica holds it, so that another replica does not wait for the lease duration.
     pub async fn release(&self, client: &Client, namespace: &str) {
         if !*self.leading.borrow() {
             return;
@@ -176,7 +179,7 @@ impl<R: LeaseRecord> Elector<R> {
     }
 
     fn hold(&self, since: Instant) {
-        // What came in after the time was over, and before it was renewed, was left alone: to the followers that is a new term.
+        // Events between the deadline and the renewal were ignored. The followers must handle this as a new term.
         let lapsed = self.until.borrow().is_none_or(|until| until <= Instant::now());
         if lapsed {
             self.terms.fetch_add(1, Ordering::AcqRel);
@@ -199,8 +202,8 @@ impl<R: LeaseRecord> Elector<R> {
         }
     }
 
-    /// Reads the Lease and, where it is free or held by this replica, writes it once; that write fails if another replica was faster.
-    /// True when this replica holds it.
+    /// Reads the Lease and, where it is free or held by this replica, writes it once. The write fails if another replica was faster.
+    /// Returns true when this replica holds the Lease.
     async fn round(&self, api: &Api<Lease>, observed: &mut Observed, store: &mut RestoredStore) -> Result<bool, LeaseError> {
         let Some(found) = read(|| format!("Lease '{}'", self.name), api.get_opt(&self.name)).await? else {
             return self.create(api, observed).await;
@@ -216,7 +219,7 @@ impl<R: LeaseRecord> Elector<R> {
     }
 
     async fn create(&self, api: &Api<Lease>, observed: &Observed) -> Result<bool, LeaseError> {
-        // A Lease that was deleted is not the first one, and a replica that has read it still knows its record.
+        // A deleted Lease was not the first one. A replica that has read it still knows its record.
         let record = self.record.for_new_lease(observed.version.is_some().then_some(observed.record.as_str()));
         let metadata = ObjectMeta {
             name: Some(self.name.clone()),
@@ -231,10 +234,10 @@ impl<R: LeaseRecord> Elector<R> {
         Ok(created)
     }
 
-    /// The write carries the `resourceVersion` that was read: of two replicas that take the Lease at once, one gets a conflict.
+    /// Replaces the Lease. The write carries the `resourceVersion` that was read: of two concurrent writers, one gets a conflict.
     async fn replace(&self, api: &Api<Lease>, found: Lease) -> Result<bool, LeaseError> {
         let mine = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str());
-        // The record of another holder is loaded before anything is written over it.
+        // The record of another holder is loaded before the Lease is overwritten.
         let record = self.record.save().filter(|_| mine);
         let (renews, stored) = (record.is_some(), annotation_of(&found, R::ANNOTATION));
         let mut lease = self.renewed(found);
@@ -286,7 +289,7 @@ enum LeaseError {
     Restored(#[from] PutBack),
 }
 
-/// A conflict means that somebody else was faster, which is no error.
+/// Returns false for a conflict, which is no error: another replica was faster.
 fn won<T>(written: Result<T, WriteError>) -> Result<bool, LeaseError> {
     match written {
         Ok(_) => Ok(true),

@@ -1,7 +1,7 @@
-//! Which replica grants. Revocation never asks for it.
+//! The election of the replica that grants. Revocation does not depend on it.
 //!
-//! Three parts that know nothing of each other: [`lease`] elects, [`record`] is what the holder keeps on the Lease (the admission guards
-//! implement it), and [`restored_store`] detects that an older copy of the API server's store was restored.
+//! It has three independent parts: [`lease`] elects. [`record`] is what the leader keeps on the Lease, and the admission guards implement
+//! it. [`restored_store`] detects that an older copy of the API server's store was restored.
 
 pub mod lease;
 pub mod record;

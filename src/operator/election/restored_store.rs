@@ -9,8 +9,8 @@ pub struct RestoredStore {
 }
 
 impl RestoredStore {
-    /// Notes a version that the API server stores now. An error where it is lower than the one before: that happens only when an older
-    /// copy of the store was restored.
+    /// Records a version that the API server stores now. Returns an error if it is lower than the one before, which happens only when an
+    /// older copy of the store was restored.
     pub fn check(&mut self, version: Option<&str>) -> Result<(), PutBack> {
         // A version that is not a number cannot be compared.
         let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return Ok(()) };

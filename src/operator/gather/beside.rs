@@ -1,7 +1,7 @@
-//! What stands beside a request: others of the same person, and the activation that it prolongs.
+//! The peers of a request: other requests of the same person, and the activation that it extends.
 //!
-//! Only what the policy's limits ask for is read, from caches where they know enough: a list costs as much as a grant, and more with every
-//! completed request.
+//! Only what the policy's limits need is read, from the caches where they are complete enough. A list costs as much as a grant, and more
+//! with every completed request.
 
 use std::collections::HashSet;
 
@@ -15,25 +15,25 @@ use api::{State, names::binding_name, request::ReviewState};
 use domain::{Base, Binding, Lookup, Peer, RequestFacts, convert, person::Identities};
 use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
 
-/// Whether bindings may be read: the webhook may not.
+/// Whether bindings may be read. The webhook may not read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bindings {
-    /// They may.
+    /// Bindings may be read.
     Readable,
-    /// They may not.
+    /// Bindings may not be read.
     Closed,
 }
 
-/// Where the requests beside one are looked for. Lists take the longer the more completed requests there are; the caches do not.
+/// The source of the peers. The duration of a list grows with the number of completed requests, that of a cache read does not.
 #[derive(Clone, Copy, Debug)]
 pub enum From<'a> {
-    /// The API server lists them, so new.
+    /// Lists from the API server, of at least this version.
     Lists(AsOf),
-    /// The caches, where they know all that was stored up to this `resourceVersion`; lists for what they do not know.
+    /// The caches, where they contain everything that was stored up to this `resourceVersion`, and lists for the rest.
     Caches(&'a Identities, u64, AsOf),
 }
 
-/// The other requests that matter to this one: those of the same person.
+/// Returns the other requests that matter to this one: those of the same person.
 pub async fn others(
     client: &Client,
     world: &World,
@@ -67,24 +67,24 @@ pub async fn others(
     }
     let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
     let known = live.into_iter().chain(ended).flatten();
-    // The lists first: what is remembered of an end says nothing of the review that an emergency owes.
+    // The lists come first: a recorded end lacks the review that an emergency requires.
     Ok(peers(world, lists.into_iter().flatten().chain(known), facts))
 }
 
-/// Active and pending requests, as the cache knows them.
+/// The active and pending requests that the cache contains.
 #[derive(Debug)]
 pub struct Cached {
     /// The requests.
     pub requests: Vec<RequestFacts>,
-    /// The `resourceVersion` up to which none is missing; none where one may be.
+    /// The `resourceVersion` up to which no request is missing. None where one may be missing.
     pub known: Option<u64>,
 }
 
-/// The other active and pending requests of the same person, in any spelling of their name: under the same eligibility in the same
-/// namespace and, where a policy's limits count them, under `policy` in every namespace.
+/// Returns the other active and pending requests of the same person, in any spelling of their name. They are those under the same
+/// eligibility in the same namespace and, where a policy's limits count them, those under `policy` in every namespace.
 #[must_use]
 pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, policy: Option<&str>) -> Cached {
-    // First, so that the cache is never believed to know more than it does.
+    // The version is read first, so that it is never newer than what the cache contains.
     let observed = Some(world.requests.observed()).filter(|_| world.requests.is_synced());
     let written = world.written.after(observed.unwrap_or_default());
     let under: HashSet<String> = match policy {
@@ -104,7 +104,7 @@ pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, poli
     let mut unreadable = false;
     let mut pick = |_: &Key, other: &LiveRequest| match other {
         Lookup::Found(other) => matters(other).then(|| RequestFacts::clone(other)),
-        // It may be this person's.
+        // An unreadable request may be one of this person.
         Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => {
             unreadable = true;
             None
@@ -122,7 +122,7 @@ pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, poli
     Cached { requests, known }
 }
 
-/// The policy, where it limits how many requests a person may have under it.
+/// Returns the policy, where it limits how many requests a person may have under it.
 #[must_use]
 pub fn counting_policy(around: &Surroundings) -> Option<&str> {
     let policy = around.policy.found()?;
@@ -130,7 +130,7 @@ pub fn counting_policy(around: &Surroundings) -> Option<&str> {
     limits.max_active_per_user.or(limits.max_pending_per_user).map(|_| policy.name.as_str())
 }
 
-/// Requests as peers of this one, each once.
+/// Converts requests to peers of this one, each once.
 pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, facts: &RequestFacts) -> Vec<Peer> {
     let mut seen = std::collections::HashSet::from([facts.object.uid.clone()]);
     let mut others: Vec<RequestFacts> = Vec::new();
@@ -139,7 +139,7 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
             others.push(request);
         }
     }
-    // One whose eligibility cannot be read may be under the policy that asks.
+    // A request whose eligibility cannot be read may be under the policy in question.
     let policy = |request: &RequestFacts| {
         let name = Some(&request.object.spec.eligibility_ref.name).filter(|name| !name.is_empty());
         world.policy_of(name.unwrap_or(&facts.object.spec.eligibility_ref.name))
@@ -153,7 +153,7 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
         .collect()
 }
 
-/// The activation that a request prolongs; none where it prolongs none.
+/// Returns the activation that a request extends, or none where it extends none.
 pub async fn base(client: &Client, facts: &RequestFacts, bindings: Bindings) -> Result<Option<Lookup<Box<Base>>>, ReadError> {
     let Some(name) = facts.object.spec.base() else { return Ok(None) };
     Ok(Some(match live::request(client, &facts.namespace, name).await? {

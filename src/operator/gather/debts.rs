@@ -1,4 +1,5 @@
-//! The reviews that a person owes, as the policies record them: they outlive the requests, whose records go with their namespaces.
+//! The reviews that a person owes, as the policies record them. These records outlive the requests, which are removed with their
+//! namespaces.
 
 use kube::Client;
 
@@ -10,10 +11,10 @@ use api::{ApprovalPolicySpec, names};
 use domain::{Debt, Lookup, Object, Peer, RequestFacts, person::Identities};
 use kube_io::call::ReadError;
 
-/// The reviews that policies record as owed by the person who asks for an emergency. Nobody looks at them for any other request.
+/// Returns the reviews that policies record as owed by the requester of an emergency. No other request needs them.
 ///
-/// Of those that are not among `peers` the requests are read, and what is still there becomes a peer: then its own status tells whether it
-/// was reviewed, and the policy's may be behind.
+/// A reviewed request that is not in `peers` is read, and if it still exists it becomes a peer. Then its own status shows whether it was
+/// reviewed, because the policy's status may lag behind.
 pub async fn of_requester(
     client: &Client,
     world: &World,
@@ -29,7 +30,7 @@ pub async fn of_requester(
         let theirs = all.filter(|owed| identities.same(&owed.requester.stamp(), requester));
         theirs.map(|owed| Debt { policy: policy.name.clone(), review: owed.clone() }).collect::<Vec<_>>()
     };
-    // The policy that decides as it was read for that, all others from the cache: what is due was recorded long ago.
+    // The deciding policy was read for the decision. The others come from the cache, because their due reviews were recorded long ago.
     let decides = around.policy.found();
     let is_other = |policy: &Object<ApprovalPolicySpec>| decides.is_none_or(|decides| decides.name != policy.name);
     let others = world.policies.pick(|_, found| found.found().filter(|policy| is_other(policy)).map(|policy| own(policy)));
@@ -48,7 +49,7 @@ pub async fn of_requester(
     Ok(debts)
 }
 
-/// The request that a policy's status names as namespace/name; none where there is none, or none that can be read.
+/// Returns the request that a policy's status names as namespace/name. None where none exists, or none that can be read.
 pub async fn request(client: &Client, named: &str) -> Result<Option<RequestFacts>, ReadError> {
     let Some((namespace, name)) = named.split_once('/').filter(|(namespace, _)| names::is_object_name(namespace)) else { return Ok(None) };
     Ok(match live::request(client, namespace, name).await? {

@@ -1,7 +1,7 @@
-//! The last end of each person's grants under an eligibility in a namespace, which is all that a cooldown asks of completed requests.
+//! The last end of each person's grants under an eligibility in a namespace. It is all that a cooldown needs of completed requests.
 //!
-//! Completed requests are kept for months. To list them for each new request would cost more with every one of them, so one watch is
-//! folded into their last ends. It runs only while a policy has a cooldown.
+//! Completed requests are kept for months, so the cost of listing them for each new request would grow with every one of them. Instead one
+//! watch is folded into their last ends. It runs only while a policy has a cooldown.
 
 use std::{
     collections::HashMap,
@@ -22,10 +22,10 @@ use kube_io::{
     watches::{Place, Watches},
 };
 
-/// How much longer than the longest cooldown an end is remembered: a grant starts at the instant that completed its approval, which may
-/// be as long ago as the longest grant lasts.
+/// How much longer than the longest cooldown an end is kept. A grant starts when its approval is complete, which may be as long ago as the
+/// longest grant lasts.
 const SLACK: TimeDelta = TimeDelta::days(31);
-/// Most ends that are remembered. With more the requests are listed instead.
+/// The most ends that are kept. With more, the requests are listed instead.
 const MOST: usize = 50_000;
 
 /// An eligibility in a namespace.
@@ -44,11 +44,11 @@ pub struct LastEnds {
 
 #[derive(Debug, Default)]
 struct Ends {
-    /// By place and user name.
+    /// By scope and user name.
     last: HashMap<Scope, HashMap<String, RequestFacts>>,
     count: usize,
     newest: DateTime<Utc>,
-    /// True where not every end is known: there are too many, or a request could not be read.
+    /// True where not every end is known, because there are too many or a request could not be read.
     partial: bool,
 }
 
@@ -59,13 +59,13 @@ impl Default for LastEnds {
 }
 
 impl LastEnds {
-    /// Takes note of the longest cooldown that a policy has; none where no policy has one.
+    /// Sets the longest cooldown of any policy, or none where no policy has one.
     pub fn set_longest_cooldown(&self, longest: Option<TimeDelta>) {
         self.longest.send_if_modified(|known| std::mem::replace(known, longest) != longest);
     }
 
-    /// The completed requests whose ends can hold off a request under `eligibility` in `namespace`, one for each user name. None where
-    /// not all that was stored up to `version` is known: then they have to be listed.
+    /// Returns the completed requests whose ends can delay a request under `eligibility` in `namespace`, one for each user name. None where
+    /// not everything that was stored up to `version` is known: then the requests must be listed.
     #[must_use]
     pub fn under(&self, eligibility: &str, namespace: &str, version: u64) -> Option<Vec<RequestFacts>> {
         if !self.complete.load(Ordering::Acquire) || self.observed.load(Ordering::Acquire) < version {
@@ -79,7 +79,7 @@ impl LastEnds {
         Some(here.into_iter().flat_map(HashMap::values).cloned().collect())
     }
 
-    /// Takes note of a request that this process itself has recorded as completed, before the watch delivers it.
+    /// Records a request that this process has recorded as completed, before the watch delivers it.
     pub fn note(&self, request: &RequestFacts) {
         if let Some(longest) = *self.longest.borrow() {
             self.lock().insert(request, longest);
@@ -94,7 +94,7 @@ impl LastEnds {
             let Some(cooldown) = known else {
                 self.complete.store(false, Ordering::Release);
                 *self.lock() = Ends::default();
-                // The sender lives in `self`.
+                // `self` owns the sender, so this never fails.
                 if longest.changed().await.is_err() {
                     return;
                 }
@@ -103,7 +103,7 @@ impl LastEnds {
             let place = watches.place("completed requests");
             tokio::select! {
                 () = self.fold(client, source.clone(), &place, cooldown) => {}
-                // What was too old to be kept may count now.
+                // With a longer cooldown, ends that were too old to be kept may matter again.
                 _ = longest.wait_for(|now| now.is_none_or(|now| now > cooldown)) => {}
             }
             self.complete.store(false, Ordering::Release);
@@ -145,7 +145,7 @@ impl LastEnds {
         }
     }
 
-    /// What was listed takes the place of what was known, but for what this process wrote after the list began.
+    /// Replaces the known ends with the listed ones, except for what this process wrote after the list began.
     fn replace(&self, mut listed: Ends, cooldown: TimeDelta) {
         let mut ends = self.lock();
         let written = ends.last.values().flat_map(HashMap::values).filter(|request| request.record.ended_at > Some(listed.newest));
@@ -165,7 +165,7 @@ impl Ends {
     fn take(&mut self, object: DeserializeGuard<RoleActivationRequest>, cooldown: TimeDelta) {
         match object.0 {
             Ok(request) => self.insert(&convert::request(&request), cooldown),
-            // It may have ended a moment ago.
+            // The unreadable request may have completed a moment ago.
             Err(_) => self.partial = true,
         }
     }
@@ -196,7 +196,7 @@ impl Ends {
         }
     }
 
-    /// Forgets what is too old to matter; where too much is left, none of it is an answer.
+    /// Removes the ends that are too old to matter. If too many remain, all are dropped and the result is partial.
     fn prune(&mut self, cooldown: TimeDelta) {
         let oldest = oldest(self.newest, cooldown);
         self.last.retain(|_, here| {
@@ -225,7 +225,7 @@ fn oldest(newest: DateTime<Utc>, cooldown: TimeDelta) -> DateTime<Utc> {
     cooldown.checked_add(&SLACK).and_then(|kept| newest.checked_sub_signed(kept)).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// There may be tens of thousands: of each only what the rule reads.
+/// Returns only the fields that the rule reads, because there may be tens of thousands of requests.
 fn remembered(request: &RequestFacts) -> RequestFacts {
     let Record { state, granted_at, ended_at, .. } = request.record;
     RequestFacts { record: Record { state, granted_at, ended_at, ..Record::default() }, ..convert::slim(request.clone()) }
@@ -263,7 +263,7 @@ mod tests {
         [Event::Init(false)].into_iter().chain(objects).chain([Event::InitDone(newest)]).collect()
     }
 
-    /// What is known after these events, by the names of the requests.
+    /// Returns the ends that are known after these events, and the names of their requests.
     fn after(events: Events, version: u64) -> (LastEnds, Option<Vec<String>>) {
         let (ends, mut listed) = (LastEnds::default(), Ends::default());
         ends.set_longest_cooldown(Some(COOLDOWN));
@@ -311,7 +311,7 @@ mod tests {
         let DeserializeGuard(Ok(written)) = stored(7, "a2", "ann", Some("2026-03-01T10:30:00Z")) else { panic!("it is readable") };
         ends.note(&convert::request(&written));
         assert_eq!(names(&ends, 1), Some(vec!["a2".to_owned()]));
-        // A list that began before it knows nothing of it.
+        // A list that began before the write does not contain it.
         ends.replace(Ends::default(), COOLDOWN);
         assert_eq!(names(&ends, 1), Some(vec!["a2".to_owned()]));
     }

@@ -1,4 +1,4 @@
-//! Reads from the API server and no cache of ours: a request, its decisions, the requests beside it, its binding.
+//! Reads from the API server without a cache of the operator: a request, its decisions, its peers, its binding.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, Resource, core::DeserializeGuard};
@@ -15,7 +15,7 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// A request as it is stored, with the facts of it.
+/// A stored request with its facts.
 #[derive(Clone, Debug)]
 pub struct StoredRequest {
     /// The object.
@@ -24,7 +24,7 @@ pub struct StoredRequest {
     pub facts: RequestFacts,
 }
 
-/// One request.
+/// Reads one request.
 pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Lookup<StoredRequest>, ReadError> {
     if !names::is_object_name(name) {
         return Ok(Lookup::Absent);
@@ -38,7 +38,7 @@ pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Loo
     })
 }
 
-/// The decisions that name a request, as far as they can matter to it, read page by page. Of no more than `most` if that says so.
+/// Reads the decisions that name a request, as far as they can matter to it, page by page. Reads no more than `most`, if given.
 pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, ReadError> {
     let (namespace, name) = (&request.namespace, &request.object.name);
     let mut fold = Fold::new(&request.object.uid);
@@ -64,20 +64,20 @@ pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, mos
     Ok(fold.done())
 }
 
-/// Decisions as far as they can matter, and what of them is not among these.
+/// The decisions that can matter, and a summary of those that are not among them.
 pub type Said = (Vec<Object<ActivationDecisionSpec>>, Unread);
 
-/// The stored decisions that name a request, in pages.
+/// Returns the stored decisions that name a request, in pages.
 #[must_use]
 pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, as_of: AsOf, first: Option<usize>) -> Pages<'c> {
     let path = ActivationDecision::url_path(&(), Some(namespace));
     Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), as_of, first)
 }
 
-/// What a list of requests is limited to.
+/// The selection of a list of requests.
 #[derive(Clone, Copy, Debug)]
 pub enum Wanted<'a> {
-    /// The live ones of one user name under one eligibility in one namespace.
+    /// The active and pending requests of one user name under one eligibility in one namespace.
     Live {
         /// The namespace.
         namespace: &'a str,
@@ -86,16 +86,16 @@ pub enum Wanted<'a> {
         /// The eligibility.
         eligibility: &'a str,
     },
-    /// The live ones of one user name, everywhere.
+    /// The active and pending requests of one user name in all namespaces.
     LiveOf(&'a str),
-    /// Those under one eligibility in one namespace whose grant has ended.
+    /// The requests under one eligibility in one namespace whose grant has ended.
     Ended {
         /// The namespace.
         namespace: &'a str,
         /// The eligibility.
         eligibility: &'a str,
     },
-    /// Those that owe a review in this state, everywhere.
+    /// The requests whose review is in this state, in all namespaces.
     Review(ReviewState),
 }
 
@@ -107,7 +107,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// The user name of everything in the list, where it is of one.
+    /// Returns the user name that all requests of the list share, if any.
     const fn username(&self) -> Option<&str> {
         match self {
             Self::Live { username, .. } | Self::LiveOf(username) => Some(username),
@@ -115,7 +115,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// The eligibility of everything in the list, where it is of one.
+    /// Returns the eligibility that all requests of the list share, if any.
     const fn eligibility(&self) -> Option<&str> {
         match self {
             Self::Live { eligibility, .. } | Self::Ended { eligibility, .. } => Some(eligibility),
@@ -138,7 +138,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Requests as the API server lists them, read page by page. What cannot be understood of one counts against whoever asks.
+/// Lists requests from the API server, page by page. Whatever cannot be parsed of a request counts against the requester.
 pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, ReadError> {
     if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
         && !names::is_object_name(eligibility)
@@ -154,7 +154,7 @@ pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Resul
     Ok(found)
 }
 
-/// The binding of this name.
+/// Reads the binding of this name.
 pub async fn binding(client: &Client, namespace: &str, name: &str) -> Result<Binding, ReadError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     let found = read(|| format!("RoleBinding '{namespace}/{name}'"), api.get_opt(name)).await?;

@@ -1,4 +1,4 @@
-//! Reading: from the API server, or a cache of it, to the plain facts that the rules look at. Controllers and admission share it.
+//! Reads of the facts that the rules use, from the API server or from a cache. Controllers and admission share them.
 
 pub mod beside;
 pub mod debts;

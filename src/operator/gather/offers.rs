@@ -1,4 +1,4 @@
-//! The eligibilities that refer to a policy, from the API server: a cache may not know yet of one that would have to be asked about.
+//! The eligibilities that refer to a policy, from the API server, because a cache may lack a recent one.
 
 use kube::{
     Api, Client, ResourceExt,
@@ -15,7 +15,7 @@ use api::{
 use domain::author::{Offer, Offers};
 use kube_io::call::{ReadError, read};
 
-/// What counts of a spec. The rest may be of another version of the schema, which must not hide an eligibility.
+/// The part of a spec that matters. The rest may follow another version of the schema, which must not hide an eligibility.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Scope {
@@ -23,7 +23,7 @@ struct Scope {
     namespaces: Namespaces,
 }
 
-/// The eligibilities that refer to `policy`.
+/// Lists the eligibilities that refer to `policy`.
 pub async fn under(client: &Client, policy: &str) -> Result<Offers, ReadError> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<RoleEligibility>(&()));
     let all = read(|| format!("the eligibilities under policy '{policy}'"), api.list(&ListParams::default())).await?;

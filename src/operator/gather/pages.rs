@@ -1,6 +1,6 @@
-//! Lists of requests and decisions, page by page, and of each object no more than the rules look at.
+//! Lists of requests and decisions, page by page, with only the fields of each object that the rules read.
 //!
-//! Users decide how many there are and what they are labelled with; memory must not depend on either (T45).
+//! Users control how many objects there are and what labels these have. Memory must not depend on either (T45).
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
@@ -23,7 +23,7 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// Objects of one page. Admission bounds what each of them takes.
+/// The page size. Admission bounds the size of each object.
 const PAGE: usize = 64;
 
 /// A list that is read page by page.
@@ -31,7 +31,7 @@ pub struct Pages<'c> {
     client: &'c Client,
     path: String,
     what: String,
-    /// What to ask for next; none when all was read.
+    /// The parameters of the next page; none after the last.
     next: Option<ListParams>,
     as_of: AsOf,
     fields: String,
@@ -47,22 +47,22 @@ struct Page {
 }
 
 impl<'c> Pages<'c> {
-    /// What these fields select at `path`, so new. The first page has up to so many objects.
+    /// Returns a list of what these fields select at `path`, of at least this version. `first` limits the first page.
     #[must_use]
     pub fn new(client: &'c Client, path: String, what: String, fields: &str, as_of: AsOf, first: Option<usize>) -> Self {
         let limit = u32::try_from(first.unwrap_or(PAGE)).unwrap_or(u32::MAX);
         let list = as_of.list(fields);
-        // From its cache as it is at hand the API server lists all at once, whatever the limit; the client would ask otherwise with one.
+        // For a list of any version from its cache the API server ignores the limit, so none is sent.
         let next = Some(if as_of == AsOf::AT_HAND { list } else { list.limit(limit) });
         Self { client, path, what, next, as_of, fields: fields.to_owned() }
     }
 
-    /// The next page; none after the last.
+    /// Returns the next page, or none after the last.
     pub async fn next(&mut self) -> Result<Option<Vec<Stored>>, ReadError> {
         let Some(params) = self.next.take() else { return Ok(None) };
         let page = match self.page(&params).await {
-            // Where the API server is behind of what this process has seen, as after an old copy of its store was put back, it says so after
-            // a while, and what it has counts.
+            // The API server answers with a timeout if its data is older than what this process has observed, as after a restored copy of
+            // its store. Then its current data counts.
             Err(error) if self.as_of != AsOf::Now && params.continue_token.is_none() && error.code() == Some(504) => {
                 let now = ListParams { limit: params.limit.or(u32::try_from(PAGE).ok()), ..AsOf::Now.list(&self.fields) };
                 self.page(&now).await?
@@ -84,7 +84,7 @@ impl<'c> Pages<'c> {
     }
 }
 
-/// A stored request or decision, of which nothing is understood yet.
+/// A stored request or decision that is not parsed yet.
 #[derive(Debug, Deserialize)]
 pub struct Stored {
     #[serde(default)]
@@ -95,7 +95,7 @@ pub struct Stored {
     status: Value,
 }
 
-/// What of an object's metadata the rules look at.
+/// The metadata that the rules read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Meta {
@@ -108,25 +108,25 @@ struct Meta {
 }
 
 impl Stored {
-    /// Name and UID.
+    /// Returns name and UID.
     #[must_use]
     pub fn identity(&self) -> (&str, &str) {
         (self.metadata.name.as_deref().unwrap_or_default(), self.metadata.uid.as_deref().unwrap_or_default())
     }
 
-    /// UID of the request that a decision is about.
+    /// Returns the UID of the request that a decision refers to.
     #[must_use]
     pub fn request_uid(&self) -> Option<&str> {
         self.spec.pointer("/requestRef/uid").and_then(Value::as_str)
     }
 
-    /// False for a decision that is certainly about another request than the one with this UID.
+    /// Returns false for a decision that certainly refers to another request than the one with this UID.
     #[must_use]
     pub fn may_be_about(&self, uid: &str) -> bool {
         self.request_uid().is_none_or(|about| about == uid)
     }
 
-    /// The decision.
+    /// Parses the decision.
     pub fn decision(&self) -> Result<Object<ActivationDecisionSpec>, Unreadable> {
         match ActivationDecisionSpec::deserialize(&self.spec) {
             Ok(spec) => Ok(convert::object(&self.meta(), spec)),
@@ -138,8 +138,8 @@ impl Stored {
         }
     }
 
-    /// The request. Of one that cannot be understood as a whole, each part that can; one that is in a list of the requests of `username`, or
-    /// under `eligibility`, is that. Without a state it counts as one that nobody has decided.
+    /// Parses the request. If it cannot be parsed as a whole, each part that can be parsed counts. In a list of the requests of `username`,
+    /// or under `eligibility`, these values apply. A request without a state counts as undecided.
     #[must_use]
     pub fn request(&self, username: Option<&str>, eligibility: Option<&str>) -> RequestFacts {
         let meta = self.meta();
@@ -192,7 +192,7 @@ impl Stored {
     }
 }
 
-/// A member of an object, where it can be understood.
+/// Returns a member of an object, where it can be parsed.
 fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Option<T> {
     object.get(name).and_then(|value| T::deserialize(value).ok())
 }
@@ -211,7 +211,7 @@ mod tests {
     use crate::gather::live::{self, Wanted};
     use api::State;
 
-    /// An API server that has these objects, and what it was asked.
+    /// A fake API server with these objects, which records the calls.
     #[derive(Clone)]
     struct Server {
         items: Arc<Vec<Value>>,
@@ -301,7 +301,7 @@ mod tests {
         ]);
         let (said, unread) = live::decisions(&server.client(), &request(), AsOf::Now, None).await.unwrap();
         let found: Vec<_> = unread.unreadable.iter().map(|unread| (unread.name.as_str(), unread.decision)).collect();
-        // Those that may be against the request come first, and a few are enough.
+        // Decisions that may be against the request come first, and a few are enough.
         assert_eq!(found, [("d-2", Some(Verb::Deny)), ("d-1", Some(Verb::Approve)), ("d-3", None), ("d-5", Some(Verb::Approve))]);
         assert!(said.is_empty());
     }

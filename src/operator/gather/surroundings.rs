@@ -1,4 +1,4 @@
-//! What stands around a request: eligibility, policy, namespace and role, from a cache or from the API server.
+//! The context of a request: eligibility, policy, namespace and role, from a cache or from the API server.
 
 use std::sync::Arc;
 
@@ -31,14 +31,14 @@ use kube_io::{
     watches::Watches,
 };
 
-/// An eligibility as the rules see it.
+/// An eligibility as the rules read it.
 pub type Eligibility = Lookup<Arc<Object<RoleEligibilitySpec>>>;
-/// A policy as the rules see it.
+/// A policy as the rules read it.
 pub type Policy = Lookup<Arc<Object<ApprovalPolicySpec>>>;
-/// A request that is active or pending, as far as it can be read.
+/// An active or pending request, as far as it can be read.
 pub type LiveRequest = Lookup<Arc<RequestFacts>>;
 
-/// What a decision about a request in one namespace under one eligibility rests on.
+/// The context of a decision about a request in one namespace under one eligibility.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The namespace.
@@ -51,16 +51,16 @@ pub struct Surroundings {
     pub role: Lookup<RoleFacts>,
 }
 
-/// Where facts are taken from.
+/// The source of the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The caches; what is in none of them is fetched, so that an object is absent only when the API server says so.
+    /// The caches. An object that no cache has is read from the API server, so it is absent only when the API server reports that.
     Cache,
     /// The API server.
     Server,
 }
 
-/// An object that a cache saw change.
+/// A changed object that a cache has observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An eligibility.
@@ -73,23 +73,23 @@ pub enum Change {
     ClusterRole(Key),
     /// A Role.
     Role(Key),
-    /// A request that is active or pending, or was until now.
+    /// An active or pending request, or one that was until this change.
     Request(Key),
 }
 
-/// Room for the roles of each kind that eligibilities name, in bytes. Whoever may write Roles in many namespaces can fill it; then those
-/// that do not fit are read anew for each decision.
+/// The memory limit for the cached roles of each kind, in bytes. A user who may write Roles in many namespaces can fill it. Roles beyond
+/// the limit are read for each decision.
 const ROOM_FOR_ROLES: usize = 16 << 20;
-/// Most roles that are read from the API server at a time: one takes some megabytes while its rules are read.
+/// The most roles that are read from the API server at a time. One takes some megabytes while its rules are read.
 const ROLES_AT_ONCE: usize = 4;
 
-/// Caches of eligibilities, policies, namespaces, roles, and the requests that limits look at.
+/// The caches of eligibilities, policies, namespaces, roles, and the requests that limits count.
 pub struct World {
     client: Client,
-    /// How current the watches are that fill them.
+    /// The state of the watches that fill the caches.
     pub watches: Watches,
     kept: fn(RequestFacts) -> RequestFacts,
-    /// Has the watches of our own kinds begun anew.
+    /// Restarts the watches of the kinds of jit-rbac.
     anew: channel::Sender<u64>,
     reading: Semaphore,
     /// All eligibilities.
@@ -98,20 +98,20 @@ pub struct World {
     pub policies: Cache<Policy>,
     /// All namespaces.
     pub namespaces: Cache<NamespaceFacts>,
-    /// The `ClusterRole`s that eligibilities name, as far as there is room for them.
+    /// The `ClusterRole`s that eligibilities name, within the memory limit.
     pub cluster_roles: Cache<Lookup<RoleFacts>>,
-    /// Roles likewise.
+    /// The Roles that eligibilities name, within the memory limit.
     pub roles: Cache<Lookup<RoleFacts>>,
     /// The requests that are active or pending.
     pub requests: Arc<Cache<LiveRequest>>,
     /// The last ends of grants, for cooldowns.
     pub last_ends: LastEnds,
-    /// What this process wrote of requests a moment ago.
+    /// The recent writes of this process to requests.
     pub written: Written,
 }
 
 impl World {
-    /// Empty caches; [`World::follow`] fills them.
+    /// Returns empty caches. [`World::follow`] fills them.
     #[must_use]
     pub fn new(client: Client) -> Self {
         let weigh: fn(&Lookup<RoleFacts>) -> usize =
@@ -133,31 +133,31 @@ impl World {
         }
     }
 
-    /// The same, with only as much of each request as the decision about another one reads.
+    /// Returns empty caches that keep only the part of each request that the decision about another request reads.
     #[must_use]
     pub fn for_admission(client: Client) -> Self {
         Self { kept: convert::slim, ..Self::new(client) }
     }
 
-    /// Takes note of a request that this process has just written.
+    /// Records a request that this process has just written.
     pub fn wrote(&self, request: &RoleActivationRequest) {
         let facts = convert::request(request);
         self.last_ends.note(&facts);
         self.written.note(cache::version(&request.metadata), facts);
     }
 
-    /// Has everything of our own kinds listed anew: it may have come from another server than the cluster's own (T57).
+    /// Lists all objects of the kinds of jit-rbac again, because they may have come from a server other than the cluster's own (T57).
     pub fn list_anew(&self) {
         self.anew.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// All objects of one of our own kinds, which are listed anew when [`World::list_anew`] asks for it.
+    /// Returns a watch on all objects of one kind of jit-rbac, which [`World::list_anew`] restarts.
     #[must_use]
     pub fn ours<K: Resource<DynamicType = ()>>(&self, api: &Api<K>) -> Watched {
         Watched::all(api, &()).anew(self.anew.subscribe())
     }
 
-    /// Keeps the caches current for ever and reports what changes.
+    /// Keeps the caches current and reports changes. It never returns.
     pub async fn follow(&self, changed: impl Fn(Change)) {
         let (client, changed) = (&self.client, &changed);
         let on = (client, &self.watches);
@@ -197,7 +197,7 @@ impl World {
                 |change| changed(Change::Namespace(Box::new(change))),
             ),
             async {
-                // Which roles matter, the eligibilities say.
+                // The eligibilities determine which roles are cached.
                 self.eligibilities.synced().await;
                 tokio::join!(
                     self.cluster_roles.follow(
@@ -217,7 +217,7 @@ impl World {
         );
     }
 
-    /// A role that an eligibility names; nothing of any other.
+    /// Returns the facts of a role that an eligibility names, and none for any other role.
     fn named_role(&self, kind: RoleKind, stored: StoredRole) -> Option<Lookup<RoleFacts>> {
         let name = stored.metadata.name.as_deref().unwrap_or_default();
         let names = |found: &Eligibility| match found {
@@ -227,7 +227,7 @@ impl World {
         self.eligibilities.any(|_, found| names(found)).then(|| convert::role(kind, stored, None))
     }
 
-    /// Returns when all caches have seen everything that existed at the start.
+    /// Returns when all caches contain everything that existed at the start.
     pub async fn synced(&self) {
         tokio::join!(
             self.eligibilities.synced(),
@@ -246,13 +246,13 @@ impl World {
         }
     }
 
-    /// The longest cooldown of any policy; none where no policy has one.
+    /// Returns the longest cooldown of any policy, or none where no policy has one.
     fn longest_cooldown(&self) -> Option<TimeDelta> {
         let cooldown = |policy: &Policy| duration::limits(&policy.found()?.spec).cooldown.filter(|pause| !pause.is_zero());
         self.policies.pick(|_, policy| cooldown(policy)).into_iter().max().map(TimeDelta::from)
     }
 
-    /// One eligibility.
+    /// Returns one eligibility.
     pub async fn eligibility(&self, name: &str, source: Source) -> Result<Eligibility, ReadError> {
         match cached(&self.eligibilities, &Key::cluster(name), source) {
             Some(found) => Ok(found),
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    /// One policy.
+    /// Returns one policy.
     pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, ReadError> {
         match cached(&self.policies, &Key::cluster(name), source) {
             Some(found) => Ok(found),
@@ -268,7 +268,7 @@ impl World {
         }
     }
 
-    /// Name of the policy that an eligibility names, as far as the cache has seen it.
+    /// Returns the name of the policy that an eligibility refers to, as far as the cache contains the eligibility.
     #[must_use]
     pub fn policy_of(&self, eligibility: &str) -> Option<String> {
         let found = self.eligibilities.get(&Key::cluster(eligibility))?;
@@ -280,7 +280,7 @@ impl World {
         K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>,
         DeserializeGuard<K>: Kept,
     {
-        // kube puts a name into the path as it is: what is no name must not lead anywhere else.
+        // kube inserts a name into the path without escaping, so an invalid name must not lead to another path.
         if !names::is_object_name(name) {
             return Ok(None);
         }
@@ -289,7 +289,7 @@ impl World {
         read(|| format!("{what} '{name}'"), stream::get(&self.client, &path, name)).await
     }
 
-    /// One namespace.
+    /// Returns one namespace.
     pub async fn namespace(&self, name: &str, source: Source) -> Result<Lookup<NamespaceFacts>, ReadError> {
         if let Some(found) = cached(&self.namespaces, &Key::cluster(name), source) {
             return Ok(Lookup::Found(found));
@@ -300,7 +300,7 @@ impl World {
         Ok(found.map_or(Lookup::Absent, |found| Lookup::Found(convert::namespace(found))))
     }
 
-    /// The role that an eligibility means in a namespace.
+    /// Returns the role that an eligibility refers to in a namespace.
     pub async fn role(&self, role: &RoleRef, namespace: &str, source: Source) -> Result<Lookup<RoleFacts>, ReadError> {
         if !names::is_role_name(&role.name) {
             return Ok(Lookup::Absent);
@@ -329,10 +329,10 @@ impl World {
         Ok(found)
     }
 
-    /// Calls `each` with the Roles of this name in all namespaces, as the API server lists them: no cache has those that no eligibility
-    /// names yet.
+    /// Calls `each` with the Roles of this name in all namespaces, from a list of the API server. No cache has the Roles that no
+    /// eligibility names yet.
     pub async fn roles_named(&self, name: &str, mut each: impl FnMut(&str, &RoleFacts)) -> Result<(), ReadError> {
-        /// Roles that are listed at a time.
+        /// The page size of the list.
         const PAGE: u32 = 100;
         if !names::is_role_name(name) {
             return Ok(());
@@ -356,8 +356,8 @@ impl World {
         }
     }
 
-    /// Everything around a request in `namespace` under `eligibility`, as the API server stores it now. The caches tell no more than what to
-    /// ask for, so that all of it is asked for at once; where they were wrong about that, it is asked for again.
+    /// Returns the context of a request in `namespace` under `eligibility`, by a consistent (quorum) read. The caches only determine which
+    /// objects to read, so that all are read in parallel. Where the caches were stale, the objects are read again.
     pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<Surroundings, ReadError> {
         let told = self.eligibilities.get(&Key::cluster(eligibility));
         if let Some(told) = told.as_ref().and_then(Lookup::found) {
@@ -375,7 +375,7 @@ impl World {
         self.surroundings(eligibility, namespace, Source::Server).await
     }
 
-    /// Everything around a request, where the caches know all of it.
+    /// Returns the context of a request, where the caches contain all of it.
     #[must_use]
     pub fn known_surroundings(&self, eligibility: &str, namespace: &str) -> Option<Surroundings> {
         let eligibility = self.eligibilities.get(&Key::cluster(eligibility))?;
@@ -389,7 +389,7 @@ impl World {
         Some(Surroundings { namespace, eligibility, policy, role })
     }
 
-    /// Everything around a request in `namespace` under `eligibility`.
+    /// Returns the context of a request in `namespace` under `eligibility`.
     pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, ReadError> {
         let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;
         let Lookup::Found(found) = &eligibility else {
@@ -408,7 +408,7 @@ fn cached<F: Clone + PartialEq>(cache: &Cache<F>, key: &Key, source: Source) -> 
     }
 }
 
-/// A request that is another one than before to those who must act: a report on it is not news to its writer.
+/// Returns true if a change of a request needs a reconciliation. A report on a request is no news to the controller that wrote it.
 fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     match (before, now) {
         (Lookup::Found(before), Lookup::Found(now)) => before.object != now.object,
@@ -416,7 +416,7 @@ fn is_another(before: &LiveRequest, now: &LiveRequest) -> bool {
     }
 }
 
-/// A policy that is another one than before to those who must act: the reviews that its status lists are the controller's own report.
+/// Returns true if a change of a policy needs a reconciliation. The reviews in its status are the controller's own report.
 fn is_another_policy(before: &Policy, now: &Policy) -> bool {
     let reported = |policy: &Object<ApprovalPolicySpec>| {
         let settled = policy.owed.as_ref().and_then(|owed| owed.settled.clone());

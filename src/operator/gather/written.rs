@@ -1,7 +1,7 @@
-//! What this process has written of requests, as long as its watch has not delivered it.
+//! The recent writes of this process to requests, until its watch has delivered them.
 //!
-//! The watch of a replica lags behind its own writes. Whoever decides by the cache alone would not know of the grant that was recorded a
-//! moment ago, and a second one could be made beside it (T51).
+//! The watch of a replica lags behind the replica's own writes. A decision by the cache alone would miss a grant that was recorded a moment
+//! ago, and a second grant could be made (T51).
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use domain::RequestFacts;
 
-/// Most writes that are remembered. A watch that is so far behind is not relied upon.
+/// The most writes that are kept. A watch that lags further behind is not relied on.
 const MOST: usize = 4_096;
 
-/// Requests as this process wrote them.
+/// The requests as this process wrote them.
 #[derive(Debug, Default)]
 pub struct Written(Mutex<Writes>);
 
@@ -20,12 +20,12 @@ pub struct Written(Mutex<Writes>);
 struct Writes {
     /// By the `resourceVersion` of the write.
     newest: BTreeMap<u64, RequestFacts>,
-    /// Up to here not all writes are known.
+    /// The `resourceVersion` up to which not all writes are known.
     unknown_until: u64,
 }
 
 impl Written {
-    /// Takes note of a write that was stored with this `resourceVersion`.
+    /// Records a write that was stored with this `resourceVersion`.
     pub fn note(&self, version: u64, request: RequestFacts) {
         let mut writes = self.lock();
         if writes.newest.len() < MOST {
@@ -35,8 +35,8 @@ impl Written {
         }
     }
 
-    /// The requests as they were written after what the watch has delivered, which is up to `observed`, oldest first. None where there
-    /// were too many to know them all.
+    /// Returns the requests as they were written after `observed`, the version that the watch has delivered, oldest first. None where too
+    /// many writes were made to know all of them.
     #[must_use]
     pub fn after(&self, observed: u64) -> Option<Vec<RequestFacts>> {
         let mut writes = self.lock();

@@ -1,4 +1,4 @@
-//! Ending one binding, and being sure of it.
+//! The verified removal of one binding.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
@@ -13,45 +13,45 @@ use kube_io::{
     call::{ReadError, WriteError, read, write},
 };
 
-/// How far a binding's end has come.
+/// The result of the removal of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// There is none any more, or one with another UID: it grants nothing and never will.
+    /// No binding with this UID exists any more. It grants nothing and never will.
     Gone,
-    /// The same, and the API server said so to the delete: somebody else has ended it.
+    /// Like `Gone`, and the API server reported it in its answer to the delete: another client removed the binding.
     WasGone,
-    /// It is held by somebody's finalizer; its subjects are empty and it grants nothing (**T28**).
+    /// A finalizer keeps the binding. Its subjects are empty and it grants nothing (**T28**).
     Emptied,
 }
 
 /// Why a binding could not be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
-    /// It could not be read.
+    /// The binding could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It could not be written.
+    /// The binding could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
-/// Who looks by GET whether a binding is gone, which must be known before its end is recorded (api rule 9).
+/// Which GET verifies that a binding is gone. This must be verified before the end of a grant is recorded (api rule 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// The caller is about to record it: the look is part of the end.
+    /// The GET is part of the removal, because the caller is about to record the end.
     Now,
-    /// The holder's look at the request, before it records. It suffices meanwhile that the delete was answered with a Status: as
-    /// long as a finalizer keeps an object, the answer is the object.
+    /// The leader verifies it before it records the end. Until then a Status as the answer to the delete is sufficient: as long as a
+    /// finalizer keeps an object, the answer is the object.
     ByTheRecord,
 }
 
-/// Ends the binding with this UID. A delete alone proves nothing: a finalizer keeps the object, and RBAC goes on granting by it, so
-/// the finalizers are stripped, and where that is refused the subjects are taken out.
+/// Removes the binding with this UID. A successful delete alone proves nothing: as long as a finalizer keeps the binding, RBAC grants by
+/// it. Therefore the finalizers are removed and, where that is denied, the subjects.
 pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<Ended, EndError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.namespace);
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams::background().preconditions(only_this);
-    // A refusal is not the last word: maybe it is gone, maybe it can be emptied. The look at it decides.
+    // The delete may fail although the binding is gone or can be emptied. The read below decides.
     let (refused, gone) = match write(|| format!("delete RoleBinding '{key}'"), api.delete(&key.name, &delete)).await {
         Ok(answer) => {
             let removed = answer.right().is_some_and(|status| status.status == Some(StatusSummary::Success));
@@ -65,7 +65,7 @@ pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<
     };
     let Some(held) = present(&api, key, uid).await? else { return Ok(gone) };
     if held.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty()) && strip(&api, key, uid).await.is_ok() {
-        // With the last finalizer the API server removes what was deleted before.
+        // The API server removes an object that was deleted before when its last finalizer is removed.
         if present(&api, key, uid).await?.is_none() {
             return Ok(Ended::Gone);
         }
@@ -74,12 +74,12 @@ pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<
     match (present(&api, key, uid).await?, refused) {
         (None, _) => Ok(Ended::Gone),
         (Some(_), None) => Ok(Ended::Emptied),
-        // Emptied, but the delete was refused for a reason worth telling.
+        // The binding grants nothing, but the caller must learn why the delete was denied.
         (Some(_), Some(error)) => Err(error.into()),
     }
 }
 
-/// True when GET by name shows none, or one with another UID.
+/// Returns true when a GET by name finds no binding, or one with another UID.
 pub async fn is_gone(client: &Client, key: &Key, uid: &str) -> Result<bool, ReadError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.namespace);
     Ok(present(&api, key, uid).await?.is_none())

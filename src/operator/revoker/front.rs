@@ -1,5 +1,5 @@
-//! What the holder of the Lease ends itself while very many are due: another replica that helps begins behind it, or both would delete the
-//! same bindings.
+//! The due bindings that only the leader removes while very many are due. A standby that helps starts with later ones, because otherwise
+//! both replicas would delete the same bindings.
 
 use std::collections::HashMap;
 
@@ -9,34 +9,35 @@ use parking_lot::{Mutex, MutexGuard};
 use super::index::{Index, Known};
 use kube_io::cache::Key;
 
-/// Most bindings that are ended at the same time by one replica.
+/// The most bindings that one replica removes at the same time.
 pub(super) const AT_ONCE: usize = 64;
-/// How many of those that are due are the holder's, which ends the earliest first: whoever helps ends others.
+/// How many of the due bindings only the leader removes. It removes the earliest first, and a standby removes later ones.
 const FRONT: usize = 4 * AT_ONCE;
-/// How long the front that was looked up is believed.
+/// How long the front that was read from the index stays valid.
 const BELIEVED: TimeDelta = TimeDelta::milliseconds(50);
-/// How long one may stand in the front until the other replica ends it all the same: the call of the holder may hang. As long does the holder
-/// have for the last ones after many were due; where nothing goes any more nobody waits for that.
+/// How long a standby leaves a binding of the front to the leader, because a call of the leader may hang. For as long the leader keeps the
+/// last bindings after many were due. Neither applies while no binding is removed at all.
 const LONGEST: TimeDelta = TimeDelta::seconds(3);
 
-/// The bindings that the holder is at, or comes to next.
+/// The due bindings that the leader removes now or next.
 #[derive(Debug, Default)]
 pub(super) struct Front(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
     at: Option<DateTime<Utc>>,
-    /// The first behind those that the holder ends at a time, and the first behind the front; none where no more are due.
+    /// The first binding that the leader does not remove now, and the first behind the front. None where fewer are due.
     next: Option<(DateTime<Utc>, Key)>,
     behind: Option<(DateTime<Utc>, Key)>,
-    /// When more were last due than the holder ends at a time.
+    /// When more bindings than the leader removes at a time were last due.
     many: Option<DateTime<Utc>>,
-    /// Since when the holder should be at these.
+    /// Since when the leader should be removing these bindings.
     since: HashMap<Key, DateTime<Utc>>,
 }
 
 impl Front {
-    /// Looks how many are due. To be called for each that is, so that nobody takes the last of many for a few.
+    /// Reads from the index how many bindings are due. The caller calls it for each due binding, so that the last of many are not mistaken
+    /// for few.
     pub(super) fn look(&self, index: &Index, now: DateTime<Utc>) {
         let mut seen = self.lock();
         if seen.at.is_some_and(|at| (TimeDelta::zero()..BELIEVED).contains(&(now - at))) {
@@ -51,7 +52,8 @@ impl Front {
         }
     }
 
-    /// True for one that is due and best left to the holder now. Where few are due none is: then one that is late has waited for nothing else.
+    /// Returns true for a due binding that is left to the leader for now. Where few are due it returns false: a late binding has not waited
+    /// behind others then.
     pub(super) fn is_the_holders(&self, known: &Known, now: DateTime<Utc>) -> bool {
         let mut seen = self.lock();
         let stands_before =
@@ -66,7 +68,7 @@ impl Front {
         now - since < LONGEST
     }
 
-    /// It is gone.
+    /// Removes a binding that is gone.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().since.remove(key);
     }
@@ -108,7 +110,7 @@ mod tests {
             }
         };
         assert_eq!(left(1_000), FRONT);
-        // The holder ends a hundred, all but one that hangs.
+        // The leader removes a hundred bindings, except one whose call hangs.
         gone(&all[1..=100]);
         assert_eq!(left(2_000), FRONT);
         assert!(front.is_the_holders(&all[0], at(3_999)));

@@ -1,4 +1,4 @@
-//! How many bindings another replica than the holder sees to at the same time: few, until its own deletes show that nobody else is at it.
+//! The concurrency limit of a standby that removes due bindings. It is low until its own deletes show that no other client removes them.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::front::AT_ONCE;
 
-/// As long as others may be at it: it helps, and does not do everything a second time.
+/// The limit while others may be removing the same bindings. It avoids most deletes that would be made twice.
 const FEW: usize = 4;
-/// How long a place counts as taken: a call that hangs holds up no other binding's end.
+/// How long a permit counts as used. A call that hangs does not delay the end of another binding.
 const LONGEST: TimeDelta = TimeDelta::milliseconds(250);
 
-/// The places at which it sees to them.
+/// The permits of a standby.
 #[derive(Debug)]
 pub(super) struct Helpers(Mutex<Places>);
 
@@ -20,16 +20,16 @@ pub(super) struct Helpers(Mutex<Places>);
 struct Places {
     most: usize,
     next: u64,
-    /// Since when.
+    /// The permits in use, each with its start.
     taken: BTreeMap<u64, DateTime<Utc>>,
 }
 
-/// A place, until this is dropped.
+/// A permit, which is released on drop.
 #[derive(Debug)]
 pub(super) struct Helper<'h> {
     helpers: &'h Helpers,
     number: u64,
-    /// Others may be at it: the API server is asked before anything is deleted.
+    /// True while other clients may be removing the same bindings. Then the binding is read from the API server before it is deleted.
     pub(super) asks_first: bool,
 }
 
@@ -40,7 +40,7 @@ impl Default for Helpers {
 }
 
 impl Helpers {
-    /// A place, where one is free.
+    /// Returns a permit, where one is free.
     pub(super) fn take(&self, now: DateTime<Utc>) -> Option<Helper<'_>> {
         let mut places = self.lock();
         let taken = places.taken.values().filter(|since| (-LONGEST..LONGEST).contains(&(now - **since))).count();
@@ -53,13 +53,13 @@ impl Helpers {
         Some(Helper { helpers: self, number, asks_first: places.most == FEW })
     }
 
-    /// A delete of this replica was the one that removed a binding: there may be one more at a time.
+    /// Raises the limit by one, because a delete of this replica has removed a binding.
     pub(super) fn alone(&self) {
         let mut places = self.lock();
         places.most = (places.most + 1).min(AT_ONCE);
     }
 
-    /// Somebody else removed one.
+    /// Lowers the limit, because another client has removed a binding.
     pub(super) fn with_others(&self) {
         self.lock().most = FEW;
     }

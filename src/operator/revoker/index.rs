@@ -1,4 +1,4 @@
-//! The managed bindings that a replica knows of.
+//! The index of the managed bindings that a replica knows.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,22 +10,22 @@ use api::names;
 use domain::binding::deadline_of;
 use kube_io::cache::Key;
 
-/// A managed binding: all that its end needs.
+/// A managed binding, reduced to what its removal needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Where it is.
+    /// Its namespace and name.
     pub key: Key,
     /// Its UID.
     pub uid: String,
-    /// When it must be gone. The earliest that was ever seen: a deadline never moves later (invariant 3).
+    /// When it expires. The earliest deadline that was observed counts: a deadline never moves later (invariant 3).
     pub deadline: DateTime<Utc>,
     /// The request that it names.
     pub request: Key,
-    /// True when a watch no longer shows it and nobody has asked the API server yet.
+    /// True when a watch has reported it as deleted and no read from the API server has verified that yet.
     pub doubted: bool,
 }
 
-/// All of them. Every event and every decision asks for those of one request, so that is answered without a look at the others.
+/// The known bindings. Each event and each decision needs the bindings of one request, so they are indexed by request.
 #[derive(Debug, Default)]
 pub struct Index(Mutex<All>);
 
@@ -33,7 +33,7 @@ pub struct Index(Mutex<All>);
 struct All {
     bindings: HashMap<Key, Known>,
     by_request: HashMap<Key, HashSet<Key>>,
-    /// In the order in which they end.
+    /// In the order of their deadlines.
     by_deadline: BTreeSet<(DateTime<Utc>, Key)>,
 }
 
@@ -62,8 +62,8 @@ impl Index {
         act(&mut self.0.lock())
     }
 
-    /// Notes what a binding says. One without a deadline that can be read is due `now`: nobody may hold a role without an end. So is one
-    /// that somebody deleted: as long as a finalizer or a dependent keeps it, RBAC goes on granting by it.
+    /// Records an observed binding. A binding without a valid deadline is due `now`, because no grant may be without an end. The same
+    /// applies to a binding that is being deleted: as long as a finalizer or a dependent keeps it, RBAC grants by it.
     pub fn note(&self, key: &Key, meta: &ObjectMeta, now: DateTime<Utc>) -> Known {
         let empty = std::collections::BTreeMap::new();
         let annotations = meta.annotations.as_ref().unwrap_or(&empty);
@@ -85,13 +85,13 @@ impl Index {
         })
     }
 
-    /// One binding.
+    /// Returns one binding.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Known> {
         self.with(|all| all.bindings.get(key).cloned())
     }
 
-    /// The bindings that name this request.
+    /// Returns the bindings that name this request.
     #[must_use]
     pub fn of_request(&self, request: &Key) -> Vec<Known> {
         self.with(|all| {
@@ -100,43 +100,43 @@ impl Index {
         })
     }
 
-    /// All bindings.
+    /// Returns all bindings.
     #[must_use]
     pub fn all(&self) -> Vec<Known> {
         self.with(|all| all.bindings.values().cloned().collect())
     }
 
-    /// How many there are.
+    /// Returns how many bindings there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.with(|all| all.bindings.len())
     }
 
-    /// How many should have been gone before `now`.
+    /// Returns how many bindings expired before `now`.
     #[must_use]
     pub fn overdue(&self, now: DateTime<Utc>) -> usize {
         self.with(|all| all.by_deadline.iter().take_while(|(deadline, _)| *deadline < now).count())
     }
 
-    /// The one that ends after `many` others, and its deadline.
+    /// Returns the binding that expires after `many` others, and its deadline.
     #[must_use]
     pub fn after(&self, many: usize) -> Option<(DateTime<Utc>, Key)> {
         self.with(|all| all.by_deadline.iter().nth(many).cloned())
     }
 
-    /// Those that are not among `listed`.
+    /// Returns the bindings that are not in `listed`.
     #[must_use]
     pub fn others(&self, listed: &[Key]) -> Vec<Key> {
         let listed: HashSet<&Key> = listed.iter().collect();
         self.with(|all| all.bindings.keys().filter(|key| !listed.contains(key)).cloned().collect())
     }
 
-    /// Marks a binding as one to ask the API server about; false if it is not known.
+    /// Marks a binding as one to verify with the API server. Returns false if it is not known.
     pub fn doubt(&self, key: &Key) -> bool {
         self.with(|all| all.bindings.get_mut(key).map(|known| known.doubted = true).is_some())
     }
 
-    /// Takes the doubt away: it is there.
+    /// Clears the mark of a binding that exists.
     pub fn trust(&self, key: &Key) {
         self.with(|all| {
             if let Some(known) = all.bindings.get_mut(key) {
@@ -145,7 +145,7 @@ impl Index {
         });
     }
 
-    /// Forgets a binding that is gone, unless another one has its name by now.
+    /// Removes a binding that is gone, unless another binding has its name by now.
     pub fn forget(&self, gone: &Known) {
         self.with(|all| {
             if all.bindings.get(&gone.key).is_some_and(|known| known.uid == gone.uid) {
@@ -198,7 +198,7 @@ mod tests {
         noted(&index, "a", "1", "inc");
         noted(&index, "b", "2", "inc");
         assert_eq!(names("inc"), ["a", "b"]);
-        // Somebody writes another name on one, and another object takes the name of the other.
+        // A writer changes the request that one binding names, and another object gets the name of the other binding.
         noted(&index, "a", "1", "other");
         let new = noted(&index, "b", "3", "inc");
         assert_eq!((names("inc"), names("other")), (vec!["b".to_owned()], vec!["a".to_owned()]));

@@ -1,7 +1,7 @@
-//! The end of grants (api rule 9): every replica watches the managed bindings and removes what is due.
+//! The end of grants (api rule 9): every replica watches the managed bindings and removes those that are due.
 //!
-//! All it needs is the binding in its hand, the clock and the right to delete: no webhook, no Lease, no cache of another kind. The Lease
-//! only says who goes first.
+//! The removal needs only the observed binding, the clock and the permission to delete. It needs no webhook, no Lease and no other cache.
+//! The Lease only decides which replica is first.
 
 pub mod end;
 mod front;
@@ -45,24 +45,24 @@ use kube_io::{
     watches::Watches,
 };
 
-/// How soon it sees whether it may help with the next.
+/// The poll interval of a standby that waits for a free permit.
 const HELP_AGAIN: Duration = Duration::from_millis(50);
-/// How long the question may take whether somebody else has ended a binding: no answer delays an end by more.
+/// The timeout of the read that verifies whether another client has removed a binding. A missing answer delays no removal by more.
 const LONGEST_QUESTION: Duration = Duration::from_millis(250);
-/// The same of one that a watch calls deleted: most likely it is gone, and a busy API server may take long to say so.
+/// The same for a binding that a watch has reported as deleted. Most likely it is gone, and a busy API server may answer slowly.
 const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
-/// What fails is tried again soon: it is somebody's access.
+/// The backoff after a failure. It is short, because the binding still grants access.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
-/// What the revoker tells about a binding, for the record of its request.
+/// The callback for each observed binding, which updates the record of its request.
 pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
 
-/// How a binding came to be told about.
+/// Why a binding is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// It appeared, changed or went.
+    /// The binding appeared, changed or was removed.
     News,
-    /// It is there and the watch shows it, as somebody has seen who looked through all of them.
+    /// The binding exists and the watch delivers it, as a sweep has found.
     Swept,
 }
 
@@ -74,12 +74,12 @@ pub struct Revoker {
     index: Index,
     queue: Queue<Key>,
     worker: Mutex<Option<Worker<Key>>>,
-    /// When somebody else's end of a binding was last seen.
+    /// When the removal of a binding by another client was last observed.
     last_gone: Mutex<DateTime<Utc>>,
     expected: Mutex<HashSet<Key>>,
-    /// How many are being ended now.
+    /// How many bindings are being removed now.
     ending: AtomicUsize,
-    /// Those that this replica is ending: that they go is no sign of another one.
+    /// The bindings that this replica is removing. Their removal is no sign of another client.
     own: Mutex<HashSet<Key>>,
     helpers: Helpers,
     front: Front,
@@ -89,7 +89,7 @@ pub struct Revoker {
 }
 
 impl Revoker {
-    /// A revoker that calls `tell` for each binding that appears, changes or goes.
+    /// Returns a revoker that calls `tell` for each binding that appears, changes or is removed.
     #[must_use]
     pub fn new(
         client: Client,
@@ -119,7 +119,7 @@ impl Revoker {
         }
     }
 
-    /// The managed bindings that this replica knows of.
+    /// Returns the managed bindings that this replica knows.
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
@@ -127,8 +127,8 @@ impl Revoker {
 
     /// Creates a binding by polling `create`, and tracks it from that moment.
     ///
-    /// Its next event is no news where this replica has created it. It is news where the creation failed or got no answer: then the binding
-    /// may exist, and nothing else says so.
+    /// If this replica has created the binding, its next event is no news. If the creation failed or got no answer, the event is news: the
+    /// binding may exist, and only the event reports it.
     pub async fn create_tracked<E>(&self, key: Key, create: impl Future<Output = Result<RoleBinding, E>>) -> Result<RoleBinding, E> {
         self.expect(key.clone());
         let created = create.await;
@@ -139,12 +139,13 @@ impl Revoker {
         created
     }
 
-    /// The next event of this binding is no news: this replica is about to create it. If another writer creates it first, the creation fails.
+    /// Records that this replica is about to create the binding, so that its next event is no news. If another writer creates it first, the
+    /// creation fails.
     fn expect(&self, key: Key) {
         self.expected.lock().insert(key);
     }
 
-    /// It was created. Until a watch has delivered it, only this answer says that it exists, and a revocation must find it.
+    /// Tracks a created binding. Until a watch has delivered it, only this answer shows that it exists, and a revocation must find it.
     fn made(&self, binding: &RoleBinding) {
         let key = Key::of(&binding.metadata);
         let unseen = self.expected.lock().contains(&key);
@@ -154,12 +155,12 @@ impl Revoker {
         }
     }
 
-    /// It was not created, or there was no answer: the next event of it is news.
+    /// Records that the creation failed or got no answer, so that the next event of the binding is news.
     fn unexpect(&self, key: &Key) {
         self.expected.lock().remove(key);
     }
 
-    /// Watches and removes until `stop`.
+    /// Watches the bindings and removes those that are due until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(worker) = self.worker.lock().take() else { return };
         tokio::select! {
@@ -170,7 +171,7 @@ impl Revoker {
     }
 
     async fn follow(&self) {
-        // Whole: the API server encodes an object once for all who watch it, and its metadata alone anew for each of them.
+        // Whole objects: the API server encodes an object once for all its watchers, but its metadata separately for each of them.
         let api: Api<RoleBinding> = Api::all(self.client.clone());
         let managed = Source::all(&api, &()).labels(names::MANAGED_SELECTOR).urgent();
         let place = self.watches.place("bindings");
@@ -178,7 +179,7 @@ impl Revoker {
         kube_io::watch::run(&self.client, managed, &place, |event: Event<BindingMark>| match event {
             Event::Init(_) => listed.clear(),
             Event::InitApply(binding) => {
-                // What the first sweep has seen as well is no news of the first list.
+                // A binding that the first sweep has also found is no news when the first list delivers it.
                 let swept = first && self.index.get(&Key::of(&binding.metadata)).is_some();
                 listed.push(self.seen(&binding.metadata, if swept { Sight::Swept } else { Sight::News }));
             }
@@ -191,7 +192,7 @@ impl Revoker {
             Event::Apply(binding) => {
                 self.seen(&binding.metadata, Sight::News);
             }
-            // The label may only have been stripped, and the binding still grant (T56): the API server is asked by name.
+            // The label may only have been removed, and the binding may still grant (T56). A read by name verifies it.
             Event::Delete(binding) => {
                 let key = Key::of(&binding.metadata);
                 if self.index.get(&key).is_some() && !self.lock_own().contains(&key) {
@@ -204,12 +205,12 @@ impl Revoker {
         .await;
     }
 
-    /// Takes note of a managed binding and sets its timer.
+    /// Records a managed binding and sets its timer.
     pub fn seen(&self, binding: &ObjectMeta, sight: Sight) -> Key {
         let key = Key::of(binding);
         let before = self.index.get(&key);
         let known = self.index.note(&key, binding, self.clock.now());
-        // Whoever writes another request's name on it must not hide it from its own.
+        // A writer who changes the request that a binding names must not hide the binding from its own request.
         if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
             (self.tell)(&before, Sight::News);
         }
@@ -232,7 +233,8 @@ impl Revoker {
         if due && !*self.leading.borrow() {
             self.front.look(&self.index, self.clock.now());
         }
-        // Also for a look at what a watch no longer shows: what is due, somebody else most likely removed, and he may have more to do.
+        // This also applies to the verification of a reported deletion: another client most likely removed the binding, and may be removing
+        // more.
         let patience = if known.doubted { turn::TO_LOOK } else { turn::TO_END };
         if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
             return Next::In(wait);
@@ -252,7 +254,7 @@ impl Revoker {
         }
     }
 
-    /// Whether another replica than the holder may see to a binding that is due, or what comes next.
+    /// Returns a permit if a standby may remove a due binding, and otherwise what comes next.
     async fn help(&self, known: &Known) -> Result<Helper<'_>, Next> {
         let now = self.clock.now();
         let is_late = now.signed_duration_since(known.deadline) >= turn::TO_END;
@@ -269,7 +271,7 @@ impl Revoker {
         Ok(helper)
     }
 
-    /// Asks the API server whether a binding that a watch calls deleted is really gone.
+    /// Verifies with the API server that a binding which a watch has reported as deleted is gone.
     async fn look(&self, known: &Known) -> Next {
         match end::is_gone(&self.client, &known.key, &known.uid).await {
             Ok(true) => {
@@ -318,7 +320,7 @@ impl Revoker {
         }
     }
 
-    /// One attempt to end a binding, counted where it fails.
+    /// Attempts to remove a binding, and counts a failure.
     async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, end::EndError> {
         self.lock_own().insert(key.clone());
         let ended = end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed());
@@ -326,13 +328,13 @@ impl Revoker {
         ended
     }
 
-    /// True while bindings are ended whose time is up. What only writes down how it ended waits for that.
+    /// Returns true while expired bindings are being removed. Updates that only record how a grant ended wait for that.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed) > 0
     }
 
-    /// Another replica, or somebody else, is at it.
+    /// Records that another client, such as another replica, removes bindings.
     fn others_went(&self) {
         *self.last_gone.lock() = self.clock.now();
         self.helpers.with_others();
@@ -349,7 +351,7 @@ impl Revoker {
         (self.tell)(known, Sight::News);
     }
 
-    /// How long another replica than the holder of the Lease waits before it takes away what has been due since `due`; none: not at all.
+    /// Returns how long a standby waits before it removes what has been due since `due`. None: it does not wait.
     #[must_use]
     pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
         self.wait_at_most(due, turn::TO_END)
@@ -363,12 +365,12 @@ impl Revoker {
         *self.last_gone.lock()
     }
 
-    /// Asks the API server whether somebody else has ended a binding; no answer is a no.
+    /// Reads whether another client has removed a binding. Returns false if there is no answer.
     async fn is_known_to_be_gone(&self, key: &Key, uid: &str, at_most: Duration) -> bool {
         matches!(timeout(at_most, end::is_gone(&self.client, key, uid)).await, Ok(Ok(true)))
     }
 
-    /// Ends a binding now, whatever its deadline: somebody, or a rule, took the grant away.
+    /// Removes a binding now, whatever its deadline: a person has revoked the grant, or a rule has ended it.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
         let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
         let at_most = if doubted { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };

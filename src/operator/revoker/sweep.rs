@@ -1,6 +1,6 @@
-//! Looking through all bindings, at the start before anything is granted and now and then after.
+//! The sweep over all bindings: at the start, before anything is granted, and periodically after that.
 //!
-//! It sees what the watch cannot: a binding whose label somebody stripped while no replica ran still bears a name that only the
+//! A sweep finds what the watch does not deliver. A binding whose label was removed while no replica ran still has a name that only the
 //! operator gives.
 
 use futures::{StreamExt, stream};
@@ -18,21 +18,21 @@ use api::names;
 use domain::{binding::deadline_of, convert};
 use kube_io::{call::ReadError, kept::BindingMark, stream as answers, stream::Form};
 
-/// Bindings that are listed at a time.
+/// The page size of the list of bindings.
 const PAGE: u32 = 250;
 
 /// Which sweep it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// Nothing is granted before everything that is overdue is gone.
+    /// The first sweep. Nothing is granted before every expired binding is removed.
     First,
-    /// What the holder of the Lease is about to end is left to it.
+    /// A later sweep. It leaves the bindings that the leader is about to remove to the leader.
     Again,
 }
 
 impl Revoker {
-    /// Removes overdue bindings now, and sets the timers of the rest. Fails only when the bindings cannot be listed; what cannot be removed
-    /// yet stays with the queue.
+    /// Removes expired bindings now, and sets the timers of the others. Fails only when the bindings cannot be listed. A binding that
+    /// cannot be removed yet stays in the queue.
     pub async fn sweep(&self, sweep: Sweep) -> Result<(), ReadError> {
         let is_due = |known: &Known| known.deadline <= self.clock.now() && (sweep == Sweep::First || self.wait(known.deadline).is_none());
         let mut due = Vec::new();
@@ -42,13 +42,14 @@ impl Revoker {
         loop {
             let each = |binding: BindingMark| {
                 if is_ours(&binding.metadata) {
-                    // One without its label no watch shows: whatever is known of it may be old (T56).
+                    // No watch delivers a binding without the label, so what the index has of it may be stale (T56).
                     let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
                     let key = self.seen(&binding.metadata, sight);
                     due.extend(self.index.get(&key).filter(is_due));
                 }
             };
-            // Anybody's binding may carry a megabyte of labels: one at a time is looked at, and what is not ours is forgotten at once (T26).
+            // Any user's binding may have a megabyte of labels. The bindings are read one at a time, and unmanaged ones are dropped at once
+            // (T26).
             let page = answers::page(&self.client, &path, &params, Form::Metadata, each);
             let meta = page.await.map_err(|source| ReadError::Read { what: "the RoleBindings".to_owned(), source: Box::new(source) })?;
             match meta.next.filter(|token| !token.is_empty()) {
@@ -77,7 +78,7 @@ impl Revoker {
     }
 }
 
-/// True for a managed binding, and for one without the label that has our name and our deadline.
+/// Returns true for a managed binding, and for one without the label that has a name and a deadline of jit-rbac.
 fn is_ours(meta: &ObjectMeta) -> bool {
     let named = meta.name.as_deref().is_some_and(|name| names::request_uid_of(name).is_some());
     let dated = meta.annotations.as_ref().is_some_and(|annotations| deadline_of(annotations).is_some());

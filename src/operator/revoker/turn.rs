@@ -1,29 +1,30 @@
-//! Whose turn it is to take away what is due (api rule 9).
+//! Which replica removes what is due (api rule 9).
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Another replica than the holder waits this long without seeing somebody else end a managed binding.
+/// How long a standby waits since another client was last observed to remove a managed binding.
 const STANDSTILL: TimeDelta = TimeDelta::milliseconds(500);
-/// And never longer than this after the deadline, whatever else goes.
+/// The longest wait after the deadline, whatever else is removed.
 pub const TO_END: TimeDelta = TimeDelta::seconds(1);
-/// The same for a look at what a watch calls deleted: the holder has looked by then, and while it ends many a question about each would
-/// only slow it.
+/// The same for the verification of a reported deletion. The leader has verified it by then, and during mass removals a read for each
+/// binding would only slow the leader.
 pub const TO_LOOK: TimeDelta = TimeDelta::seconds(3);
-/// The shortest wait, so that rounding never turns waiting into spinning.
+/// The shortest wait, so that rounding never causes a busy loop.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// True until no managed binding has gone for half a second since `due`: somebody is at it, or may still come to it.
+/// Returns true until no managed binding was removed for half a second since `due`. Until then another client removes bindings, or may
+/// start to.
 #[must_use]
 pub fn others_go(due: DateTime<Utc>, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.signed_duration_since(last_gone.max(due)) < STANDSTILL
 }
 
-/// How long to wait before acting on what has been due since `due`; none: act now.
+/// Returns how long to wait before removing what has been due since `due`. None: act now.
 ///
-/// The holder of the Lease acts at once. Another replica acts when something is overdue and no managed binding has gone for half a
-/// second, or when its `patience` is at an end. Deleting twice is harmless; deleting from every replica at once is only wasteful.
+/// The leader acts at once. A standby acts when a binding has expired and no managed binding was removed for half a second, or when its
+/// `patience` has passed. A second delete is harmless, and a delete from every replica at once only wastes calls.
 #[must_use]
 pub fn wait(holder: bool, due: DateTime<Utc>, patience: TimeDelta, last_gone: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
     let overdue = now.signed_duration_since(due);

@@ -1,4 +1,4 @@
-//! Doing what was decided, and writing down what became of it.
+//! Applies a verdict, and reports the result.
 
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// What a decision led to.
+/// The result of a verdict.
 pub(super) struct Applied {
     pub(super) snapshot: Snapshot,
     pub(super) verdict: Verdict,
     pub(super) binding: Option<BindingRef>,
-    /// True where the grant failed and is tried again, after pauses that grow.
+    /// True where the grant failed and is tried again with a backoff.
     pub(super) retry: bool,
 }
 
@@ -52,13 +52,13 @@ impl Applied {
     }
 }
 
-/// How the API server says that a namespace is being deleted, among the causes of a refusal.
+/// The cause in the API server's answer when a namespace is being deleted.
 const TERMINATING: &str = "NamespaceTerminating";
-/// What must be left of a grant when it is made: longer than the call usually takes. At its deadline the rules say that it came too late.
+/// The shortest remaining time of a new grant: longer than the call usually takes. At the deadline the rules report that it came too late.
 const LEAST: TimeDelta = TimeDelta::milliseconds(200);
 
 impl Requests {
-    /// Makes the binding be what the verdict says.
+    /// Creates or removes the binding as the verdict requires.
     pub(super) async fn apply(&self, mut snapshot: Snapshot, verdict: Verdict) -> Result<Applied, RequestError> {
         match verdict.binding {
             BindingAction::Keep => {
@@ -83,7 +83,7 @@ impl Requests {
                 if self.context.now() + LEAST >= grant.deadline {
                     return Err(RequestError::DeadlineExceeded(grant.deadline));
                 }
-                // Before anything is granted: the namespace, and all that the request says of it, may be gone a moment later.
+                // The review is recorded before the grant, because the namespace and the request in it may be removed a moment later.
                 if let (Some(owed), Some(policy)) = (emergency::debt(&snapshot.request, verdict.review.as_ref()), snapshot.policy.found()) {
                     owed::record(&self.context, &policy.name, &owed).await?;
                 }
@@ -94,7 +94,7 @@ impl Requests {
                         Ok(Applied::new(snapshot, verdict, Some(binding)))
                     }
                     Created::Exists => {
-                        // Made by us just before a crash, or by somebody else: with the binding in hand the rules tell.
+                        // This operator created it before a crash, or another client did. The rules decide once the binding is read.
                         let request = &snapshot.request;
                         snapshot.binding =
                             live::binding(&self.context.client, &request.namespace, &names::binding_name(&request.object.uid)).await?;
@@ -104,7 +104,7 @@ impl Requests {
                         }
                         Box::pin(self.apply(snapshot, verdict)).await
                     }
-                    // The API server's clock says so first.
+                    // Near the deadline, the API server's clock may pass it before the clock of this replica does.
                     Created::Refused(_) | Created::NotNow(_) if self.context.now() + LEAST >= grant.deadline => {
                         Err(RequestError::DeadlineExceeded(grant.deadline))
                     }
@@ -124,11 +124,11 @@ impl Requests {
     }
 
     async fn create(&self, grant: &Grant) -> Result<Created, RequestError> {
-        // Whatever the decision rests on was read from the API server itself, and not from a server in its place (T57).
+        // The facts must come from the cluster's own API server and not from another server (T57).
         if let Some(hold) = self.context.guards.confirm().await? {
             return Err(RequestError::Unconfirmed(hold));
         }
-        // The last thing before the one write that widens access.
+        // The last check before the one write that widens access.
         if !self.context.leadership.held() {
             return Err(RequestError::NotLeading);
         }
@@ -148,7 +148,7 @@ impl Requests {
         })
     }
 
-    /// Ends the binding that bears the request's name, if there is one.
+    /// Removes the binding that has the request's name, if it exists.
     pub(super) async fn remove(&self, snapshot: &Snapshot) -> Result<(), RequestError> {
         let request = &snapshot.request;
         let key = Key::new(&request.namespace, names::binding_name(&request.object.uid));
@@ -162,7 +162,7 @@ impl Requests {
         }
     }
 
-    /// Ends the other bindings of a chain that ended before its time. What becomes of their requests, they see by themselves.
+    /// Removes the other bindings of an extension chain that ended early. The reconciliations of their requests record the ends.
     pub(super) async fn remove_links(&self, snapshot: &Snapshot, verdict: &Verdict) -> Result<(), RequestError> {
         for name in &verdict.links {
             let key = Key::new(&snapshot.request.namespace, name);
@@ -181,7 +181,7 @@ impl Requests {
         }
     }
 
-    /// A managed binding whose request is not there, or is going, ends; so do the decisions on it.
+    /// Removes the managed bindings of a request that does not exist or is being deleted, and deletes the decisions on it.
     pub(super) async fn without_request(&self, key: &Key, going: Option<&RequestFacts>) -> Result<Next, RequestError> {
         for known in self.context.revoker.index().of_request(key) {
             info!(binding = %known.key, request = %key, "the request is gone: the binding goes too");
@@ -196,8 +196,8 @@ impl Requests {
         while let Some(mut page) = pages.next().await? {
             match going {
                 Some(going) => page.retain(|decision| decision.request_uid() == Some(going.object.uid.as_str())),
-                // They were listed before this look: if there is still no request, they are about one that will never come back. A new
-                // one of the same name has another UID.
+                // They were listed before this read. If there is still no request, they refer to one that never returns: a new request of
+                // the same name has another UID.
                 None if page.is_empty() => {}
                 None => match live::request(&self.context.client, &key.namespace, &key.name).await? {
                     Lookup::Absent | Lookup::Deleting(_) => {}
@@ -209,7 +209,7 @@ impl Requests {
         Ok(Next::Done)
     }
 
-    /// A managed binding that names this request and is not its own, or whose request is at an end, ends (api rule 8).
+    /// Removes each managed binding that names this request without being its own, or whose request has completed (api rule 8).
     pub(super) async fn remove_strays(&self, key: &Key, facts: &RequestFacts) -> Result<(), RequestError> {
         for known in self.strays(key, facts) {
             warn!(binding = %known.key, request = %key, state = ?facts.record.state, "a binding without a live request of its own goes");
@@ -226,7 +226,7 @@ impl Requests {
         known
     }
 
-    /// Writes the status, if it says anything new, and tells people.
+    /// Writes the status if it has changed, and publishes an Event.
     pub(super) async fn report(&self, stored: &RoleActivationRequest, applied: &Applied) -> Result<(), WriteError> {
         let Applied { snapshot, verdict, binding, retry } = applied;
         let before = stored.status.clone().unwrap_or_default();
@@ -234,7 +234,7 @@ impl Requests {
             self.context.reviews.note(key_of(snapshot), Some(review.state));
         }
         let status = report::status(&before, snapshot, verdict, binding.clone(), stored.metadata.generation, self.context.now());
-        // What is tried again was said once. Each attempt may fail in other words, and none of them is worth a write.
+        // A failure that is tried again is reported once. The message may differ with each attempt, which is not worth a write.
         let said = *retry && (before.state, before.reason) == (status.state, status.reason);
         if said || report::says_the_same(&before, &status) {
             return Ok(());
@@ -269,7 +269,7 @@ impl Requests {
         Ok(())
     }
 
-    /// Writes the review of a request at an end, if it has come further, and says when to look again.
+    /// Writes the review of a completed request if it has changed, and returns when to requeue it.
     pub(super) async fn review(&self, found: &StoredRequest) -> Result<Next, RequestError> {
         let before = found.stored.status.clone().unwrap_or_default();
         let facts = &found.facts;
@@ -296,25 +296,25 @@ impl Requests {
         Ok(if review.state == ReviewState::Owed { Next::At(review.deadline) } else { Next::Done })
     }
 
-    /// Has the policy list the review of a grant that was made before policies did, or before this policy was made again.
+    /// Records the review in the policy. It is missing for a grant from before policies had this list, or before the policy was recreated.
     async fn keep_owed(&self, facts: &RequestFacts, policy: Option<&Object<ApprovalPolicySpec>>, review: Option<&ReviewStatus>) {
         let (Some(owed), Some(policy)) = (emergency::debt(facts, review), policy) else { return };
         let mut listed = policy.owed.iter().flat_map(|owed| &owed.reviews);
         if listed.any(|review| review.request_uid == owed.request_uid) {
             return;
         }
-        // What is granted stays granted; the next holder of the Lease tries again.
+        // A failure does not end the grant. The next leader tries again.
         if let Err(error) = owed::record(&self.context, &policy.name, &owed).await {
             warn!(request = owed.request, %error, "the policy does not list the review of this emergency");
         }
     }
 
-    /// Writes a status; false where the request went away meanwhile.
+    /// Writes a status. Returns false where the request was deleted meanwhile.
     async fn write_status(&self, stored: &RoleActivationRequest, status: &RoleActivationRequestStatus) -> Result<bool, WriteError> {
         let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
         let api: Api<RoleActivationRequest> = Api::namespaced(self.context.client.clone(), &namespace);
-        // The UID keeps the report off another request that took the name meanwhile, the version off a newer report: a replica that
-        // hung between its decision and its report must not put its old "Active" over an end that another one has recorded.
+        // The UID protects another request of the same name, and the version protects a newer report. A replica that hung between its
+        // decision and its report must not write its old "Active" over an end that another replica has recorded.
         let before = stored.status.clone().unwrap_or_default();
         let patch = json!({
             "metadata": {"uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
@@ -326,7 +326,7 @@ impl Requests {
                 self.context.world.wrote(&written);
                 Ok(true)
             }
-            // There is nothing to report on.
+            // The request was deleted, so there is nothing to report on.
             Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(false),
             Err(error) => {
                 self.context.known.forget();
@@ -336,7 +336,7 @@ impl Requests {
     }
 }
 
-/// Deletes these decisions of a namespace. One that is gone already, or another one by now, is none of them.
+/// Deletes these decisions of a namespace. A decision that is gone, or was replaced by another one of its name, is skipped.
 pub(in crate::controller) async fn delete_decisions(
     client: &Client,
     namespace: &str,
@@ -363,14 +363,15 @@ fn key_of(snapshot: &Snapshot) -> Key {
 enum Created {
     Made(BindingRef),
     Exists,
-    /// For good: somebody must change something first.
+    /// The refusal is final until a person changes something.
     Refused(String),
-    /// For now: it may be created later, or was and nobody knows.
+    /// The refusal is temporary, or the outcome is unknown.
     NotNow(String),
 }
 
-/// True for a refusal that trying again does not change: the operator may not bind the role, or a policy or webhook forbids the binding.
-/// The chart's `maxGrant` is held against the API server's clock, which may be behind this one; quotas are raised; a namespace may come back.
+/// Returns true for a refusal that another attempt does not change: the operator may not bind the role, or a policy or webhook denies the
+/// binding. Others can change: the API server's clock, which checks the chart's `maxGrant`, may be behind this one, a quota may be raised,
+/// and a namespace may be recreated.
 fn is_final(status: &kube::core::Status) -> bool {
     let passes =
         [names::ABOVE_MAX_GRANT, "exceeded quota", "status unknown for quota", "insufficient quota", "because it is being terminated"];
@@ -378,7 +379,7 @@ fn is_final(status: &kube::core::Status) -> bool {
     status.is_invalid() || (status.is_forbidden() && !terminating && !passes.iter().any(|text| status.message.contains(text)))
 }
 
-/// The binding of a grant: label, owner, deadline and all the rest in the one call that creates it.
+/// Returns the binding of a grant. The one call that creates it contains label, owner, deadline and everything else.
 fn role_binding(grant: &Grant) -> RoleBinding {
     let subject = &grant.subject;
     RoleBinding {
@@ -403,7 +404,7 @@ fn role_binding(grant: &Grant) -> RoleBinding {
             name: grant.role.name.clone(),
         },
         subjects: Some(vec![Subject {
-            // A ServiceAccount is of the core group, which is written as "".
+            // A ServiceAccount is in the core group, which is written as "".
             api_group: subject.namespace.is_none().then(|| names::RBAC_GROUP.to_owned()),
             kind: subject.kind.clone(),
             name: subject.name.clone(),

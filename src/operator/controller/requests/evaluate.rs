@@ -1,4 +1,4 @@
-//! Gathering and deciding: which reads a verdict may rest on, and what must not be decided twice at a time.
+//! Gathering and deciding: which reads a verdict may rest on, and which requests must not be decided concurrently.
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
@@ -19,10 +19,10 @@ use api::{ApprovalPolicySpec, Reason, State};
 use domain::{BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, person::Identity, policy};
 use kube_io::{cache::Key, horizon::AsOf};
 
-/// How old a new request may be. Its creation timestamp is in whole seconds.
+/// The most age of a new request. Its creation timestamp is in whole seconds.
 const NEW_FOR: TimeDelta = TimeDelta::seconds(3);
 
-/// A verdict, and what it rests on.
+/// A verdict and the snapshot that it rests on.
 pub(super) struct Evaluated {
     pub(super) snapshot: Snapshot,
     pub(super) verdict: Verdict,
@@ -34,11 +34,11 @@ impl Evaluated {
     }
 }
 
-/// The turns that a request has while it is decided.
+/// The permits that a request holds while it is decided.
 pub(super) struct Permits<'t> {
-    /// Among all requests of the user, where the policy limits how many they may have.
+    /// The permit among all requests of the user, where the policy limits how many they may have.
     pub(super) user: Turn<'t, Identity>,
-    /// Among the requests of the user for the same eligibility.
+    /// The permit among the requests of the user for the same eligibility.
     _eligibility: Turn<'t, (String, String, Identity)>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Permits<'t> {
 pub(super) struct Decided<'t> {
     pub(super) found: StoredRequest,
     pub(super) evaluated: Evaluated,
-    /// How new the list of decisions is that the verdict rests on.
+    /// The consistency of the list of decisions that the verdict rests on.
     pub(super) as_of: AsOf,
     pub(super) permits: Permits<'t>,
 }
@@ -60,7 +60,7 @@ pub(super) enum Step<'t> {
 }
 
 impl Requests {
-    /// Gathers and decides. Where the verdict rests on caches and must not, once more with consistent reads.
+    /// Gathers and decides. A verdict that must not rest on caches is evaluated again with consistent reads.
     pub(super) async fn gather_and_decide(&self, key: &Key) -> Result<Step<'_>, RequestError> {
         let step = match Box::pin(self.evaluate_new(key)).await? {
             Some(step) => step,
@@ -72,10 +72,10 @@ impl Requests {
         }
     }
 
-    /// The verdict on a new request under an automatic policy: the stored request and its context are read beside each other.
+    /// Returns the verdict on a new request under an automatic policy. The stored request and its context are read in parallel.
     ///
-    /// None for every other request, and where the stored one differs from the cached one or the context was read too long ago: then
-    /// [`Self::evaluate_stored`] decides.
+    /// Returns none for every other request. Returns none also if the stored request differs from the cached one, or if the context was
+    /// read too long ago. Then [`Self::evaluate_stored`] decides.
     async fn evaluate_new(&self, key: &Key) -> Result<Option<Step<'_>>, RequestError> {
         let Some(Lookup::Found(cached)) =
             self.context.requests.get(key).filter(|cached| cached.found().is_some_and(|facts| self.is_new(facts)))
@@ -100,9 +100,9 @@ impl Requests {
         }
     }
 
-    /// The verdict on any request: first the stored request is read, then what the verdict on it rests on.
+    /// Returns the verdict on any request. The stored request is read first, and then the facts that the verdict rests on.
     async fn evaluate_stored(&self, key: &Key) -> Result<Step<'_>, RequestError> {
-        // The cached request is enough to see that it must wait, and costs no call.
+        // The cached request is enough to detect that it must wait, and costs no call.
         if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
             && (self.turns.must_wait(&self.turn(&cached), key) || self.people.must_wait(&self.turn_of_person(&cached), key))
         {
@@ -137,16 +137,16 @@ impl Requests {
         Ok(Evaluated { snapshot, verdict })
     }
 
-    /// Evaluates again where the verdict rests on what may be stale and must not.
+    /// Evaluates a verdict again if it rests on facts that may be stale and must not.
     async fn verify<'t>(&'t self, key: &Key, mut decided: Box<Decided<'t>>) -> Result<Step<'t>, RequestError> {
-        // A grant that continues may rest on caches, since whatever they lack revokes it when its watch delivers it. A denial may not, and
-        // a new grant rests on what was read just now.
+        // A continuing grant may rest on caches: an object that they lack revokes it when its watch delivers the object. A denial may not,
+        // and a new grant rests on what was read just now.
         if !may_rest_on_caches(&decided.evaluated.verdict) {
             decided.as_of = AsOf::Now;
             decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, AsOf::Now).await?;
         }
-        // The policy limits what a user may have, and the cached policy did not: without the turn of the user, what was listed may be more
-        // by now.
+        // The stored policy limits requests per user, and the cached policy did not. Without the permit of the user, the listed requests
+        // may be outdated.
         if decided.evaluated.verdict.binding == BindingAction::Create
             && !decided.permits.user.has_name()
             && is_limited(decided.evaluated.snapshot.policy.found().map(AsRef::as_ref))
@@ -160,25 +160,25 @@ impl Requests {
         Ok(Step::Decided(decided))
     }
 
-    /// The turns of a request, both or none.
+    /// Takes both permits of a request, or none.
     fn take_permits(&self, facts: &RequestFacts, key: &Key) -> Option<Permits<'_>> {
         let eligibility = self.turns.take(self.turn(facts), key)?;
         let user = self.people.take(self.turn_of_person(facts), key)?;
         Some(Permits { user, _eligibility: eligibility })
     }
 
-    /// How new the list of a request's decisions must be.
+    /// Returns the consistency that the list of a request's decisions needs.
     ///
     /// A consistent list may take a tenth of a second. A grant rests on one, so that a stale cache cannot grant what was denied earlier.
     /// Two cases need less. For an active request, the watch delivers what a cached list lacks, as it would have without this
-    /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is as old as the request at most, and could
-    /// as well have come after the grant; so the consistent list follows right after the grant.
+    /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is at most as old as the request. Such a
+    /// Deny could as well have come after the grant, so the consistent list follows right after the grant.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
         let goes_on = facts.record.state == Some(State::Active);
         if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) { self.context.decisions.as_of() } else { AsOf::Now }
     }
 
-    /// True for a request that was made a moment ago, that nobody has looked at yet, and that needs nobody's approval.
+    /// Returns true for a recent request that was not reconciled yet and that needs no approval.
     fn is_new(&self, facts: &RequestFacts) -> bool {
         let age = self.context.now() - facts.object.created;
         let untouched = facts.record == Record::default() && !facts.object.deleting && facts.object.spec.start_time.is_none();
@@ -192,15 +192,15 @@ impl Requests {
         policy.as_ref().and_then(Lookup::found).is_some_and(|policy| policy::is_automatic(&policy.spec))
     }
 
-    /// The turn of a request among those of the same person for the same thing. What runs needs it too: the two ends of a chain tell
-    /// each other why they ended.
+    /// Returns the names of the permit among the requests of the same person for the same eligibility and namespace. An active request
+    /// needs it too, because the ends of an extension chain depend on each other.
     fn turn(&self, facts: &RequestFacts) -> Vec<(String, String, Identity)> {
         let of = |identity| (facts.namespace.clone(), facts.object.spec.eligibility_ref.name.clone(), identity);
         self.person(facts).into_iter().map(of).collect()
     }
 
-    /// The turn among all requests of a person, where the policy limits how many they may have. A running grant never waits for it: no
-    /// other request of that person may delay its end.
+    /// Returns the names of the permit among all requests of a person, where the policy limits how many they may have. An active request
+    /// never waits for it, because no other request of that person may delay its end.
     fn turn_of_person(&self, facts: &RequestFacts) -> Vec<Identity> {
         if facts.record.state == Some(State::Active) {
             return Vec::new();
@@ -216,14 +216,14 @@ impl Requests {
     }
 }
 
-/// True where a policy limits how many requests a person may have.
+/// Returns true where a policy limits how many requests a person may have.
 fn is_limited(policy: Option<&Object<ApprovalPolicySpec>>) -> bool {
     let limits = policy.and_then(|policy| policy.spec.limits.as_ref());
     limits.is_some_and(|limits| limits.max_active_per_user.or(limits.max_pending_per_user).is_some())
 }
 
-/// True for a verdict that whatever a cache lacks cannot make wrong for longer than until its watch delivers it.
+/// Returns true for a verdict that a stale cache can make wrong only until its watch delivers the missing object.
 fn may_rest_on_caches(verdict: &Verdict) -> bool {
-    // That the term is over follows from the record and the clock.
+    // An expired term follows from the record and the clock alone.
     verdict.state == State::Active || (verdict.state == State::Expired && verdict.reason == Reason::Expired)
 }

@@ -1,4 +1,4 @@
-//! Everything that one decision rests on.
+//! Gathers everything that one decision rests on.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,16 +15,16 @@ use api::{State, names::binding_name};
 use domain::{Base, Binding, Debt, Lookup, Peer, RequestFacts, Snapshot};
 use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
 
-/// How much longer than the context of a request all else may take that is read beside it. After that the context is read once more: a
-/// grant rests on what is stored right before it.
+/// How much longer than the read of a request's context the parallel reads may take. After that the context is read again, because a grant
+/// rests on what is stored right before it.
 pub(super) const BESIDE: Duration = Duration::from_millis(50);
 
-/// What is read for a request by its own name: the decisions on it, the request that it extends, and its binding.
+/// The facts that are read by the request's own name: its decisions, the request that it extends, and its binding.
 type Own = (Said, Option<Lookup<Box<Base>>>, Binding);
 
 impl Requests {
-    /// The snapshot of a request. Its decisions are always listed. Its binding is read unless nothing hints at one: then creating it
-    /// shows whether there is one. Only the context of an active request may come from caches.
+    /// Returns the snapshot of a request. Its decisions are always listed. Its binding is read unless nothing hints at one: then its
+    /// creation shows whether one exists. Only the context of an active request may come from caches.
     pub(super) async fn gather(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         if facts.record.state == Some(State::Active) {
             Box::pin(self.gather_active(facts, source, as_of)).await
@@ -33,7 +33,7 @@ impl Requests {
         }
     }
 
-    /// The snapshot of an active request, whose context may come from caches.
+    /// Returns the snapshot of an active request, whose context may come from caches.
     async fn gather_active(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         let context = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, source);
         let (context, own) = tokio::try_join!(context, self.own(facts, source, as_of))?;
@@ -42,7 +42,7 @@ impl Requests {
         Ok(self.snapshot(facts, context, peers, Vec::new(), own))
     }
 
-    /// The snapshot of a request that may be granted. Its context is what is read last, or at most [`BESIDE`] before all else.
+    /// Returns the snapshot of a request that may be granted. Its context is read last, or at most [`BESIDE`] before all else.
     async fn gather_before_grant(&self, facts: &RequestFacts, source: Source, as_of: AsOf) -> Result<Snapshot, RequestError> {
         let own = Box::pin(self.own(facts, source, as_of));
         let context = || Box::pin(self.afresh_with_peers(facts, source));
@@ -85,10 +85,10 @@ impl Requests {
         }
     }
 
-    /// The context of a request that may be granted, as it is stored now, and its peers. A grant rests on these, never on a stale cache.
+    /// Returns the context of a request that may be granted, as it is stored now, and its peers. A grant never rests on a stale cache.
     async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(Surroundings, Vec<Peer>), ReadError> {
         let (world, eligibility) = (&self.context.world, &facts.object.spec.eligibility_ref.name);
-        // No call where the caches have all of it.
+        // This costs no call where the caches contain all of it.
         let cached = world.surroundings(eligibility, &facts.namespace, Source::Cache).await?;
         let peers = self.peers(facts, &cached, source);
         let (peers, stored) = tokio::try_join!(peers, world.afresh(eligibility, &facts.namespace))?;
@@ -100,7 +100,7 @@ impl Requests {
         Ok((stored, peers))
     }
 
-    /// The other requests of the same user that an active request depends on: those of its extension chain.
+    /// Returns the other requests of the same user that an active request depends on: those of its extension chain.
     async fn peers_of_active(&self, facts: &RequestFacts, binding: &Binding) -> Result<Vec<Peer>, ReadError> {
         let (world, client) = (&self.context.world, &self.context.client);
         let time_is_up = facts.record.expires_at.is_some_and(|end| end <= self.context.now());
@@ -114,7 +114,7 @@ impl Requests {
         Ok(beside::peers(world, requests, facts))
     }
 
-    /// The other requests of the same user that a request which may be granted depends on.
+    /// Returns the other requests of the same user that the grant of a request depends on.
     async fn peers(&self, facts: &RequestFacts, around: &Surroundings, source: Source) -> Result<Vec<Peer>, ReadError> {
         let context = &self.context;
         let (world, client) = (&context.world, &context.client);
@@ -123,7 +123,7 @@ impl Requests {
         let from = version.map_or(From::Lists(AsOf::Now), |version| From::Caches(identities, version, AsOf::Now));
         let mut peers = beside::others(client, world, facts, around, from).await?;
         if let From::Lists(_) = from {
-            // Lists are by user name. The cache has those under other spellings of it.
+            // Lists are by user name. The cache contains the requests under other spellings of it.
             let listed: HashSet<String> = peers.iter().map(|peer| peer.object.uid.clone()).collect();
             let spelled = beside::cached(world, identities, facts, beside::counting_policy(around)).requests;
             let username = facts.object.spec.requester.as_ref().map(|requester| &requester.username);

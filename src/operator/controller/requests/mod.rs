@@ -13,7 +13,7 @@
 //!       |  gather and decide (evaluate.rs, gather.rs)
 //!       |   |
 //!       |   +-- a new request under an automatic policy: evaluate_new
-//!       |   |     +- GET the request ------------+  read beside each other. The stored request must be the cached
+//!       |   |     +- GET the request ------------+  read in parallel. The stored request must be the cached
 //!       |   |     +- GET eligibility, policy, ...+  one, and what was read first at most 50 ms older than what was
 //!       |   |     +- decisions, cached list -----+  read last. Otherwise: evaluate_stored
 //!       |   |
@@ -27,7 +27,7 @@
 //!       |         the guards and the Lease are checked again, then POST the RoleBinding
 //!       |
 //!       +- report (report.rs)
-//!                the status and an Event. After a grant on a cached list of decisions, beside the report:
+//!                the status and an Event. After a grant on a cached list of decisions, in parallel with the report:
 //!                decisions, consistent list -> one found: reconcile again at once
 //! ```
 
@@ -66,17 +66,17 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// How long after a deadline a request is reconciled even if no event said that its binding is gone.
+/// How long after a deadline a request is reconciled even without an event that its binding was removed.
 const END_CHECK_DELAY: TimeDelta = TimeDelta::seconds(5);
 /// How long a standby replica leaves a change to the leader before it reconciles the request itself.
 pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
-/// How long the record of an end waits at most for grants that are past their deadline, and the poll interval meanwhile.
+/// The longest time that the record of an end waits for grants that are past their deadline, and the poll interval.
 const OVERDUE_FIRST: TimeDelta = TimeDelta::seconds(2);
 const OVERDUE_POLL: Duration = Duration::from_millis(100);
-/// How soon an end is tried again that failed. Access remains until then, so the pause does not grow.
+/// The delay after an end that failed. It does not grow, because the access remains until an attempt succeeds.
 const END_RETRY: Duration = Duration::from_secs(1);
 
-/// Why a request could not be worked on. It is tried again; nothing is granted meanwhile.
+/// Why a request could not be reconciled. It is tried again, and nothing is granted meanwhile.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Something could not be read.
@@ -88,22 +88,22 @@ pub enum RequestError {
     /// The review that an emergency owes could not be recorded.
     #[error("the review of the emergency cannot be recorded, so it is not granted: {0}")]
     Record(#[from] RecordError),
-    /// A binding could not be ended.
+    /// A binding could not be removed.
     #[error(transparent)]
     End(#[from] EndError),
-    /// A binding is held by a foreign finalizer; it grants nothing any more.
+    /// A foreign finalizer keeps a binding, which grants nothing any more.
     #[error("somebody's finalizer holds RoleBinding '{0}'; it has no subjects and grants nothing")]
     Held(Key),
-    /// A binding was there and is not any more.
+    /// A binding existed and does not exist any more.
     #[error("the binding went away between two calls")]
     Moved,
-    /// The Lease went away between the decision and the grant.
+    /// The Lease was lost between the decision and the grant.
     #[error("this replica lost the Lease before it could grant")]
     NotLeading,
-    /// The guards are no longer proven, as the last look before the grant shows.
+    /// The guards are no longer verified, as the last check before the grant has shown.
     #[error("{0}")]
     Unconfirmed(Refusal),
-    /// The grant would end as soon as it is made.
+    /// The grant would expire as soon as it is made.
     #[error("the grant would be over before it is made")]
     DeadlineExceeded(DateTime<Utc>),
 }
@@ -115,21 +115,22 @@ enum Late {
     Undecided,
 }
 
-/// The reconciler of requests. The queue gives it each key once at a time.
+/// The reconciler of requests. The queue never processes a key twice at a time.
 pub struct Requests {
     context: Arc<Context>,
-    /// One request of a person under an eligibility in a namespace is decided at a time, so that two at once cannot both be granted (T51).
+    /// The permits per person, eligibility and namespace: one request is decided at a time, so that two concurrent requests cannot both be
+    /// granted (T51).
     turns: Turns<(String, String, Identity)>,
-    /// One undecided request of a person at a time where their requests are limited (invariant 27).
+    /// The permits for one undecided request of a person at a time, where their number is limited (invariant 27).
     people: Turns<Identity>,
-    /// Requests whose decisions the next reconciliation must list with a consistent read: they were granted before such a list.
+    /// The requests whose decisions the next reconciliation must list with a consistent read, because the grant came before such a list.
     unlisted: parking_lot::Mutex<HashSet<Key>>,
-    /// Since when a binding should have been removed that the leader has left.
+    /// Since when a standby has observed a binding that the leader should have removed.
     overdue: parking_lot::Mutex<HashMap<Key, DateTime<Utc>>>,
 }
 
 impl Requests {
-    /// A reconciler that has seen no request yet.
+    /// Returns a reconciler without any state.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let (turns, people) = (Turns::new(context.waiting.clone()), Turns::new(context.waiting.clone()));
@@ -159,7 +160,7 @@ impl Requests {
         }
     }
 
-    /// True where only the end of this grant is left to be recorded, while other grants are past their deadline and still have to end.
+    /// Returns true where only the end of this grant must be recorded, while other grants are past their deadline and must still end.
     fn waits_for_overdue(&self, key: &Key) -> bool {
         let Some(Lookup::Found(cached)) = self.context.requests.get(key) else { return false };
         let record = &cached.record;
@@ -194,7 +195,7 @@ impl Requests {
         Ok(if applied.retry { Next::Retry } else { look_again(&applied) })
     }
 
-    /// True for a grant that rests on a cached list of decisions: the consistent one follows right after it, or with the next
+    /// Returns true for a grant that rests on a cached list of decisions. The consistent list follows right after it, or with the next
     /// reconciliation if this one fails before.
     fn note_unlisted(&self, key: &Key, verdict: &Verdict, as_of: AsOf) -> bool {
         let lists_later = verdict.binding == BindingAction::Create && as_of != AsOf::Now;
@@ -206,7 +207,7 @@ impl Requests {
         lists_later
     }
 
-    /// Reports a grant and, beside that, lists its decisions with a consistent read.
+    /// Reports a grant and, in parallel, lists its decisions with a consistent read.
     async fn report_and_list(&self, key: &Key, found: &StoredRequest, applied: &apply::Applied) -> Result<Late, RequestError> {
         let client = &self.context.client;
         let (reported, decisions) =
@@ -229,8 +230,8 @@ impl Requests {
     }
 }
 
-/// When to reconcile without an event. At the deadline of a grant the revoker ends it and sends one; the reconciliation then only verifies
-/// that it has.
+/// Returns when to reconcile without an event. The revoker ends a grant at its deadline and sends an event. The later reconciliation only
+/// verifies that it has.
 fn look_again(applied: &apply::Applied) -> Next {
     let record = &applied.snapshot.request.record;
     let deadline = applied.verdict.grant.as_ref().map(|grant| grant.deadline).or(record.expires_at);
@@ -241,7 +242,7 @@ fn look_again(applied: &apply::Applied) -> Next {
     }
     match applied.verdict.look_again {
         None => Next::Done,
-        // A reconciliation a moment before the end gets no event of it.
+        // A reconciliation a moment before the end gets no event for it.
         Some(at) if applied.verdict.state == State::Active && Some(at) >= deadline && applied.snapshot.binding != Binding::Absent => {
             Next::At(at + END_CHECK_DELAY)
         }

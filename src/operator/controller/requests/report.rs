@@ -1,4 +1,4 @@
-//! What a request's status says, from the verdict and from what it said before.
+//! The status of a request, computed from the verdict and the previous status.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,10 +11,10 @@ use api::{
 };
 use domain::{Lookup, Snapshot, Verdict, emergency, instant::stamp};
 
-/// Who acts where no person does, in timelines.
+/// The actor in timelines where no person acts.
 pub const OPERATOR: &str = "jit-rbac";
 
-/// The status that `snapshot` and its `verdict` call for. What ended keeps what was said while it ran.
+/// Returns the status for `snapshot` and its `verdict`. A completed request keeps what was reported while it was active.
 #[must_use]
 pub fn status(
     before: &RoleActivationRequestStatus,
@@ -28,10 +28,10 @@ pub fn status(
     let granted_before = before.state == Some(State::Active);
     let digest = verdict.digest.as_ref().map(ToString::to_string);
     let names: Vec<String> = verdict.counted.iter().map(|c| c.approver.username.to_string()).collect();
-    // From the grant on the report of how it came about stands still.
+    // After the grant, the report of how it was approved does not change any more.
     let settled = granted_before || state.is_terminal();
     let extension = verdict.grant.as_ref().filter(|g| g.began < g.start);
-    // What extends another one is granted before its own term begins.
+    // An extension is granted before its own term starts.
     let granted = verdict.grant.as_ref().map(|g| if extension.is_some() { g.start.min(whole_seconds(now)) } else { g.start });
     let granted_at = granted.or(before.granted_at);
     RoleActivationRequestStatus {
@@ -59,7 +59,7 @@ pub fn status(
     }
 }
 
-/// The status of a request at an end, once its review has come further. Nothing else of it changes any more.
+/// Returns the status of a completed request whose review has changed. Nothing else in it changes any more.
 #[must_use]
 pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: DateTime<Utc>) -> RoleActivationRequestStatus {
     let mut status = RoleActivationRequestStatus { review: Some(review.clone()), ..before.clone() };
@@ -76,7 +76,7 @@ fn review_entry(review: &ReviewStatus, now: DateTime<Utc>) -> Option<TimelineEnt
     Some(entry(time, actor, event, &emergency::in_words(review)))
 }
 
-/// True when two statuses say the same, whatever the times of their conditions.
+/// Returns true when two statuses are equal apart from the times of their conditions.
 #[must_use]
 pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestStatus) -> bool {
     let timeless = |status: &RoleActivationRequestStatus| {
@@ -106,8 +106,8 @@ pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus
     };
     let set = |kind, status, message: &str| Set { kind, status: Some(status), reason: verdict.reason, message: message.to_owned() };
     let if_true = |kind, status: bool| set(kind, status, if status { &verdict.message } else { "" });
-    // kstatus reads Ready=False as "in progress", unless Stalled is True: what has ended as it should has no Ready. Why a request is as it
-    // is always stands in Active, and in the condition that kstatus prints.
+    // kstatus reads Ready=False as "in progress", unless Stalled is True. Therefore a request that completed as planned has no Ready. The
+    // reason for a request's state is always in Active, and in the condition that kstatus prints.
     let ready = (active || waits || failed).then(|| set(READY, active, &verdict.message));
     let first = [Some(set(ACTIVE, active, &verdict.message)), ready].into_iter().flatten();
     let others = [set(APPROVED, approved, &approval), set(SETTLED, !waits, ""), if_true(RECONCILING, waits), if_true(STALLED, failed)];
@@ -116,7 +116,7 @@ pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus
 
 fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
     match &snapshot.role {
-        // Requesters can read neither roles nor rules: a ClusterRole's stand on the eligibility, a Role's only here.
+        // Requesters can read neither roles nor rules. The rules of a ClusterRole are on the eligibility, those of a Role only here.
         Lookup::Found(role) => Some(role.rules.status(role.kind, &role.name, role.kind == RoleKind::Role)),
         Lookup::Absent | Lookup::Deleting(_) | Lookup::Unreadable(_) => snapshot.eligibility.found().map(|eligibility| {
             let role = &eligibility.spec.role_ref;
@@ -160,7 +160,7 @@ fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: 
     told_once(entries)
 }
 
-/// The same thing is told once: by what it is, who did it and, for people's approvals, when. Of too many the oldest go, but the first.
+/// Removes duplicates by event, actor and, for people's approvals, time. Beyond the limit the oldest entries are dropped, except the first.
 fn told_once(mut entries: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
     let mut seen = std::collections::BTreeSet::new();
     entries.retain(|e| seen.insert((e.event.clone(), e.actor.to_string(), (e.event == "Approved").then_some(e.time))));
@@ -173,16 +173,16 @@ fn entry(time: DateTime<Utc>, actor: &str, event: &str, message: &str) -> Timeli
     TimelineEntry { time, actor: line(actor), event: event.to_owned(), message: line(message) }
 }
 
-/// `text` as a line of at most `MAX` characters, whatever was in it.
+/// Returns `text` as a single line of at most `MAX` characters.
 fn line<const MAX: usize>(text: &str) -> Line<MAX> {
     let shown: String = printable(text).chars().take(MAX).collect();
     Line::try_from(shown).unwrap_or_default()
 }
 
-/// By how much the clock of this replica may be behind the API server's, which says when something is granted.
+/// The most that the clock of this replica may be behind the API server's, which sets the time of a grant.
 const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
-/// The end, by this replica's clock, and not before the grant by a clock that is ahead of it.
+/// Returns the time of the end by this replica's clock, but not before the grant if the grant's clock is ahead.
 fn ended_at(granted_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     let ended = whole_seconds(now);
     granted_at.filter(|granted| *granted > ended && granted.signed_duration_since(ended) <= CLOCKS).unwrap_or(ended)
@@ -192,14 +192,14 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
 }
 
-/// True where the Event of the grant has told the end, too: nobody approved it, and it ends as planned.
+/// Returns true where the Event of the grant has also reported the end: the grant needed no approval and ends as planned.
 #[must_use]
 pub fn was_told(before: &RoleActivationRequestStatus, verdict: &Verdict) -> bool {
     let planned = (before.state, verdict.state, verdict.reason) == (Some(State::Active), State::Expired, Reason::Expired);
     planned && before.approvals.is_empty() && verdict.review.is_none()
 }
 
-/// The reasons of a request's condition that are worth a warning in its Events.
+/// Returns true for a state and reason of a request that deserve a warning Event.
 #[must_use]
 pub fn is_warning(state: State, reason: Reason) -> bool {
     matches!(state, State::Failed | State::Denied | State::TimedOut | State::Revoked)

@@ -1,4 +1,4 @@
-//! Reconciliation by a replica without the Lease: it removes what the leader should have removed, and grants nothing.
+//! Reconciliation by a standby, a replica without the Lease. It removes what the leader should have removed, and grants nothing.
 
 use tracing::debug;
 
@@ -12,13 +12,13 @@ use domain::{Lookup, RequestFacts};
 use kube_io::{cache::Key, horizon::AsOf};
 
 impl Requests {
-    /// Reconciles a request as a standby replica.
+    /// Reconciles a request as a standby.
     pub(super) async fn reconcile_as_standby(&self, key: &Key) -> Result<Next, RequestError> {
         if self.context.revoker.index().of_request(key).is_empty() {
             self.lock_overdue().remove(key);
             return Ok(Next::Done);
         }
-        // In most cases nothing is to be removed, and the caches are enough to see that. Nothing is removed because of a cache.
+        // In most cases nothing must be removed, and the caches are enough to detect that. A cache alone never causes a removal.
         let as_of = self.context.decisions.as_of();
         if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
             && !is_over(&cached)
@@ -60,7 +60,7 @@ impl Requests {
     }
 }
 
-/// True for a request that may have no binding, whatever else is stored.
+/// Returns true for a request that may have no binding, whatever else is stored.
 fn is_over(facts: &RequestFacts) -> bool {
     facts.object.deleting || facts.record.state.is_some_and(State::is_terminal)
 }

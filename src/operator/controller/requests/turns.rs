@@ -1,5 +1,5 @@
-//! Turns: what must not be decided twice at a time. Who finds one taken holds no worker while it waits: it is worked on again when the
-//! turn is free.
+//! Permits for what must not be decided concurrently. A request whose permit is in use holds no worker while it waits. It is requeued when
+//! the permit is free.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,38 +12,38 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::queue::Queue;
 use kube_io::cache::Key;
 
-/// When a request looks again whose turn has not come, if nobody tells it earlier: the one that was told may be gone.
+/// How long a waiting request waits at most before it tries again, because the request that was notified may be gone.
 pub const AT_LEAST: Duration = Duration::from_secs(1);
-/// Most turns that are remembered though nobody has them. Whoever waits for one that is forgotten looks again by itself.
+/// The most free permits that are kept. A request that waits for a dropped one tries again by itself.
 const MOST_FREE: usize = 1_024;
 
-/// Turns, each named by a `T`. What has several names, such as a person with a user name and a UID, takes the turns of all of them at once.
+/// The permits, each named by a `T`. A person with several names, such as a user name and a UID, needs all their permits at once.
 pub struct Turns<T> {
     all: Mutex<HashMap<T, Line>>,
     queue: Queue<Key>,
 }
 
-/// Who has a turn, and who waits for it.
+/// The state of a permit and the requests that wait for it.
 #[derive(Default)]
 struct Line {
     taken: bool,
     waiting: VecDeque<Key>,
 }
 
-/// Turns that are taken, until this is dropped.
+/// The permits that a request holds, released on drop.
 pub struct Turn<'t, T: Eq + Hash> {
     turns: &'t Turns<T>,
     names: Vec<T>,
 }
 
 impl<T: Clone + Eq + Hash> Turns<T> {
-    /// All free. Those whose turn comes are added to `queue`.
+    /// Returns the permits, all free. A request whose permit becomes free is added to `queue`.
     pub fn new(queue: Queue<Key>) -> Self {
         Self { all: Mutex::default(), queue }
     }
 
-    /// Takes the turns `names` for the request `key`, all or none: none where another request has one of them. Without a name there is
-    /// nothing to wait for.
+    /// Takes the permits `names` for the request `key`, all or none. Returns none where another request holds one of them. Without a name
+    /// there is nothing to wait for.
     pub fn take(&self, names: Vec<T>, key: &Key) -> Option<Turn<'_, T>> {
         let mut all = self.lock();
         if must_wait(&mut all, &names, key) {
@@ -57,7 +57,7 @@ impl<T: Clone + Eq + Hash> Turns<T> {
         Some(Turn { turns: self, names })
     }
 
-    /// True where another request has one of the turns; then `key` waits for it.
+    /// Returns true where another request holds one of the permits. Then `key` waits for it.
     pub fn must_wait(&self, names: &[T], key: &Key) -> bool {
         must_wait(&mut self.lock(), names, key)
     }
@@ -88,7 +88,7 @@ impl Line {
 }
 
 impl<T: Eq + Hash> Turn<'_, T> {
-    /// False for the turn of nobody, which everybody has.
+    /// Returns false for a permit without a name, which any number of requests may hold.
     pub const fn has_name(&self) -> bool {
         !self.names.is_empty()
     }
@@ -128,7 +128,7 @@ mod tests {
         let (queue, worker) = queue(Clock::system(), BACKOFF);
         let turns = Turns::new(queue.clone());
         let key = |name: &str| Key::new("payments", name);
-        // One person's, of which each takes ten seconds, and one of somebody else behind them all; there are two workers.
+        // Two workers: four requests of one person take ten seconds each, and one request of another person is behind them.
         for name in ["greedy-1", "greedy-2", "greedy-3", "greedy-4", "other"] {
             queue.add(key(name));
         }
