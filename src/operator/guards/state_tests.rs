@@ -270,7 +270,7 @@ async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answ
         hold.message.contains("the Service 'a/b' answer") && hold.message.contains("'kubectl delete apiservice v1alpha1.jitrbac.dev'"),
         "{hold}"
     );
-    // The `APIService` is local again: a second write, and the change is too recent throughout.
+    // The `APIService` is local again. That is a second write, and it is always recent.
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut state, 9, Finding::Holds), Step::Rest);
     advance(Duration::from_secs(11)).await;
