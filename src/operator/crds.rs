@@ -34,8 +34,8 @@ pub fn all() -> Result<Vec<(String, String)>, CrdError> {
     .collect()
 }
 
-/// Removes unwanted output of the generator. Integer formats are unknown to the API server. Without `nullable` the API server drops a null
-/// as if the field were missing. `kubectl explain` would show the brackets of links. Whole numbers lose their `.0`.
+/// Removes unwanted output of the generator: integer formats that the API server does not know, the `.0` of whole numbers, and the brackets
+/// of links, which `kubectl explain` would show. It also removes `nullable`, so that the API server treats null as a missing field.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
