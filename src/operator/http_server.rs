@@ -128,8 +128,8 @@ impl HttpServer {
     /// Serves until `shutdown`; then requests in progress have `grace` to end.
     ///
     /// At the limit, a new connection replaces one of the address that has most of them: the one that was idle for longest. If the new
-    /// connection were closed or had to wait, a client with all connections could block the API server and the kubelet's probes, and the
-    /// kubelet would restart the process. With this rule, one address can only replace its own connections.
+    /// connection were closed or had to wait, one client could block the API server and the kubelet's probes. The kubelet would then
+    /// restart the process. With this rule, one address can only replace its own connections.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
         let server = Arc::new(self);
         let events = Arc::new(AtomicU64::new(0));

@@ -188,8 +188,8 @@ fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
     Answer::allowed().noting([(audit::REQUEST_UID, snapshot.request.object.uid.clone()), (audit::DIGEST, digest)])
 }
 
-/// Returns the snapshot of a request that is not stored yet. All stored requests precede it, also those of the same second. If the order
-/// depended on UIDs, the new request could precede an older one, and the older one, which approvers may be deciding on, would be denied.
+/// Returns the snapshot of a request that is not stored yet. All stored requests precede it, also those of the same second. By UID, it
+/// could precede an older request. The older one, which approvers may be deciding on, would then be denied.
 fn arriving(mut snapshot: Snapshot) -> Snapshot {
     let before = snapshot.request.object.created - TimeDelta::seconds(1);
     snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
