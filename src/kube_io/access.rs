@@ -1,4 +1,4 @@
-//! Questions to the API server about what somebody may do. They go to all of its authorizers, not to RBAC's objects (T48).
+//! Access reviews: asks the API server what a user may do. All of its authorizers answer, not only RBAC's objects (T48).
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -8,14 +8,14 @@ use kube::{Api, Client, api::PostParams};
 
 use crate::call::{ReadError, read};
 
-/// What the API server said.
+/// The result of an access review.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// He may.
+    /// The access is allowed.
     Yes,
-    /// He may not.
+    /// The access is not allowed.
     No,
-    /// An authorizer failed, and may have been the one that denies: as good as no.
+    /// An authorizer failed, and it may have been the one that denies. Treated as a denial.
     Unclear(String),
 }
 
@@ -31,7 +31,7 @@ impl From<Option<SubjectAccessReviewStatus>> for Access {
     }
 }
 
-/// Asks whether somebody may do something.
+/// Reviews whether another user may do something (`SubjectAccessReview`).
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub async fn ask(client: &Client, what: impl FnOnce() -> String, spec: SubjectAc
     Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
 }
 
-/// Asks whether this process itself may do something.
+/// Reviews whether this process itself may do something (`SelfSubjectAccessReview`).
 ///
 /// # Errors
 ///

@@ -16,7 +16,7 @@ use super::{
     watches::Watches,
 };
 
-/// Where an object is: its namespace ("" for cluster-scoped kinds) and its name.
+/// The key of an object: its namespace ("" for cluster-scoped kinds) and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Namespace, or "".
@@ -26,17 +26,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// An object in a namespace.
+    /// Returns the key of a namespaced object.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// A cluster-scoped object.
+    /// Returns the key of a cluster-scoped object.
     pub fn cluster(name: impl Into<String>) -> Self {
         Self::new("", name)
     }
 
-    /// Where an object with this metadata is.
+    /// Returns the key of the object with this metadata.
     #[must_use]
     pub fn of(meta: &ObjectMeta) -> Self {
         Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
@@ -49,15 +49,15 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// By namespace first: most questions are about one, and must not cost more because others have many objects.
+/// By namespace first. Most queries are for one namespace, and the objects of other namespaces must not add to their cost.
 type ByNamespace<F> = HashMap<String, HashMap<Key, F>>;
 
-/// What is known, and about how many bytes it takes.
+/// The facts of an object, and their approximate size in bytes.
 #[derive(Debug)]
 struct Known<F> {
     facts: ByNamespace<F>,
     bytes: usize,
-    /// Counts what was told.
+    /// Counts the events that the watch delivered.
     changes: u64,
 }
 
@@ -67,21 +67,22 @@ impl<F> Default for Known<F> {
     }
 }
 
-/// Facts of an object before and after a change; none where there was or is none.
+/// Facts of an object before and after a change. `None` where the object does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed<F> {
-    /// Which object.
+    /// The key of the object.
     pub key: Key,
-    /// Before.
+    /// The facts before the change.
     pub before: Option<F>,
-    /// After.
+    /// The facts after the change.
     pub now: Option<F>,
 }
 
-/// How much a cache may hold: about so many bytes, counted so. What does not fit is not kept, and whoever asks for it asks the API server.
+/// The limit of a cache: an approximate number of bytes, and the function that counts them. What exceeds it is not cached, and its readers
+/// ask the API server.
 pub type Room<F> = (usize, fn(&F) -> usize);
 
-/// The facts `F` of all objects of one kind. Objects themselves are not kept, so that the cache holds no more than the rules read.
+/// The facts `F` of all objects of one kind. The objects themselves are not cached, so that the cache holds no more than the rules read.
 #[derive(Debug)]
 pub struct Cache<F> {
     what: &'static str,
@@ -93,67 +94,67 @@ pub struct Cache<F> {
 }
 
 impl<F: Clone + PartialEq> Cache<F> {
-    /// An empty cache of `what`, such as `roles`.
+    /// Returns an empty cache of `what`, such as `roles`.
     #[must_use]
     pub fn new(what: &'static str) -> Self {
         Self::reporting(what, |before, now| before != now)
     }
 
-    /// An empty cache that reports a change only where it `matters`.
+    /// Returns an empty cache that reports a change only where it `matters`.
     #[must_use]
     pub fn reporting(what: &'static str, matters: fn(&F, &F) -> bool) -> Self {
         Self { what, matters, room: None, known: RwLock::default(), synced: channel::Sender::new(false), observed: AtomicU64::new(0) }
     }
 
-    /// The `resourceVersion` up to which the watch has certainly delivered all events: that of the last list, or of the last object
-    /// after it. Zero before the first list is complete, where versions are not numbers, and while what was delivered may be another
-    /// store's.
+    /// The `resourceVersion` up to which the watch has delivered all events: that of the last list, or of the last object after it. Zero
+    /// before the first list is complete and where versions are not numbers. Zero also while the delivered events may come from another
+    /// store.
     #[must_use]
     pub fn observed(&self) -> u64 {
         self.observed.load(Ordering::Acquire)
     }
 
-    /// The same with a limit.
+    /// Returns an empty cache with a limit.
     #[must_use]
     pub fn within(self, room: Room<F>) -> Self {
         Self { room: Some(room), ..self }
     }
 
-    /// The facts of one object, if it was seen.
+    /// Returns the facts of one object, if they are cached.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<F> {
         self.read().facts.get(&key.namespace)?.get(key).cloned()
     }
 
-    /// The results of `pick` over all objects.
+    /// Returns the results of `pick` over all objects.
     pub fn pick<T>(&self, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
         self.read().facts.values().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
-    /// True when `is` holds of some object.
+    /// True when `is` holds for at least one object.
     pub fn any(&self, mut is: impl FnMut(&Key, &F) -> bool) -> bool {
         self.read().facts.values().flatten().any(|(key, facts)| is(key, facts))
     }
 
-    /// The results of `pick` over the objects of one namespace.
+    /// Returns the results of `pick` over the objects of one namespace.
     pub fn pick_in<T>(&self, namespace: &str, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
         self.read().facts.get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
-    /// True once everything that existed at the start has been seen.
+    /// True once the first list is complete.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         *self.synced.borrow()
     }
 
-    /// Returns when everything that existed at the start has been seen.
+    /// Returns when the first list is complete.
     pub async fn synced(&self) {
-        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        // The sender lives in `self`, so the channel cannot close while a caller waits here.
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Watches for ever and calls `changed` with each object whose facts changed. Objects that only look different, such as by a status
-    /// that the facts leave out, are not reported. Of what `facts` gives none of, nothing is known or reported.
+    /// Watches for ever and calls `changed` with each object whose facts changed. Changes outside the facts, such as in a status that the
+    /// facts omit, are not reported. Objects for which `facts` returns `None` are neither cached nor reported.
     pub async fn follow<K: Kept>(
         &self,
         (client, watches): (&Client, &Watches),
@@ -204,13 +205,13 @@ impl<F: Clone + PartialEq> Cache<F> {
         .await;
     }
 
-    /// How much was told until now, for [`Cache::fill`].
+    /// The number of events delivered until now, for [`Cache::fill`].
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.read().changes
     }
 
-    /// Keeps what was read from the API server after `changes`, unless the watch has told anything since: it may be newer.
+    /// Caches what was read from the API server after `changes`, unless the watch has delivered an event since, which may be newer.
     pub fn fill(&self, key: Key, facts: F, changes: u64) {
         let mut known = self.write();
         if known.changes == changes {
@@ -222,7 +223,7 @@ impl<F: Clone + PartialEq> Cache<F> {
         self.room.map_or(0, |(_, weigh)| size_of::<(Key, F)>() + key.namespace.len() + key.name.len() + weigh(facts))
     }
 
-    /// Keeps facts where there is room; what was known of the object before is not kept in any case.
+    /// Caches facts if they fit in the limit. The previous facts of the object are dropped in any case.
     fn keep(&self, known: &mut Known<F>, key: Key, facts: F) -> Option<F> {
         let before = self.drop_from(known, &key);
         let weight = self.weight(&key, &facts);
@@ -297,10 +298,10 @@ mod tests {
         let key = |name: &str| Key::new("a", name);
         let large = |size: usize| "x".repeat(size);
         assert_eq!(cache.insert(key("one"), large(1_000)).unwrap().now, Some(large(1_000)));
-        // It is told, and whoever asks for it asks the API server.
+        // The change is reported, and readers ask the API server.
         assert!(cache.insert(key("two"), large(1_000)).is_some() && cache.get(&key("two")).is_none());
         assert!(cache.insert(key("two"), large(10)).is_some() && cache.get(&key("two")).is_some());
-        // What grows out of it is not there as it was before.
+        // Facts that exceed the limit are not cached, and the previous facts are dropped.
         let changed = cache.insert(key("one"), large(3_000)).unwrap();
         assert!(changed.before == Some(large(1_000)) && cache.get(&key("one")).is_none());
         assert!(cache.insert(key("three"), large(1_500)).is_some() && cache.get(&key("three")).is_some());

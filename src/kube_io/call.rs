@@ -1,33 +1,33 @@
-//! Calls of the API server within a limit, and what went wrong with them.
+//! Calls to the API server with a time limit, and their errors.
 
 use std::{future::Future, time::Duration};
 
 use crate::errors::one_line;
 
-/// Longest that one call to the API server may take. Where the client asks again by itself, this bounds it all.
+/// Time limit of one call to the API server. It includes the retries that the client makes by itself.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why something could not be read. Nothing is granted, and nothing revoked, because of it: who gathers tries again.
+/// Why a read failed. A failed read neither grants nor revokes anything: the caller tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The API server did not answer as hoped.
+    /// The API server answered with an error, or could not be reached.
     #[error("cannot read {what}: {}", one_line(.source.as_ref()))]
     Read {
-        /// What was asked for.
+        /// What was read.
         what: String,
-        /// The answer.
+        /// The error.
         source: Box<kube::Error>,
     },
-    /// The API server took too long.
+    /// The API server did not answer within the time limit.
     #[error("cannot read {what}: no answer within {CALL_LIMIT:?}")]
     Slow {
-        /// What was asked for.
+        /// What was read.
         what: String,
     },
 }
 
 impl ReadError {
-    /// The HTTP status of the API server's answer, if it gave one.
+    /// Returns the HTTP status of the API server's answer, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -40,7 +40,7 @@ impl ReadError {
     }
 }
 
-/// Awaits a read of `what` within the limit.
+/// Awaits a read of `what` within the time limit.
 pub async fn read<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, ReadError> {
     match tokio::time::timeout(CALL_LIMIT, call).await {
         Ok(Ok(value)) => Ok(value),
@@ -49,27 +49,27 @@ pub async fn read<T>(what: impl FnOnce() -> String, call: impl Future<Output = k
     }
 }
 
-/// Why a write did not happen, as far as is known: after a time-out it may have.
+/// Why a write failed, as far as is known. After a time-out it may have succeeded.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The API server said no.
+    /// The API server rejected the write.
     #[error("cannot {what}: {}", one_line(.source.as_ref()))]
     Refused {
-        /// What was to be done.
+        /// The intended write.
         what: String,
-        /// The answer.
+        /// The error.
         source: Box<kube::Error>,
     },
-    /// The API server took too long.
+    /// The API server did not answer within the time limit.
     #[error("cannot {what}: no answer within {CALL_LIMIT:?}")]
     Slow {
-        /// What was to be done.
+        /// The intended write.
         what: String,
     },
 }
 
 impl WriteError {
-    /// The API server's answer, if it gave one.
+    /// Returns the API server's answer, if there was one.
     #[must_use]
     pub fn answer(&self) -> Option<&kube::core::Status> {
         match self {
@@ -82,7 +82,7 @@ impl WriteError {
     }
 }
 
-/// Awaits a write, to do `what`, within the limit.
+/// Awaits a write, described by `what`, within the time limit.
 pub async fn write<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
     match tokio::time::timeout(CALL_LIMIT, call).await {
         Ok(Ok(value)) => Ok(value),

@@ -1,26 +1,26 @@
-//! The clock of this process. It only says when to look: how long somebody has access follows from stored times alone.
+//! The clock of this process. It only schedules work: the stored times alone define how long a grant lasts.
 //!
-//! Stored times are the API server's. So a clock that is far from the API server's is put right by what that says in its answers:
-//! no replica may take access away before its time, or leave it, because its own machine's clock is wrong (**T35**).
+//! Stored times are those of the API server. A clock that differs much from the API server's is corrected by the times in its answers. No
+//! replica may revoke access early, or keep it, because the clock of its machine is wrong (**T35**).
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::{Mutex, MutexGuard};
 
-/// A clock that is not further off than this for certain is believed. What keeps time by NTP stays within.
+/// Deviations that are not certainly larger than this are ignored. Clocks with NTP stay within it.
 const BELIEVED: TimeDelta = TimeDelta::seconds(2);
-/// The API server says its time in whole seconds.
+/// The API server reports its time in whole seconds.
 const GRAIN: TimeDelta = TimeDelta::seconds(1);
 
-/// Where the present time comes from. Clones share what was heard.
+/// The source of the present time. Clones share the correction.
 #[derive(Clone)]
 pub struct Clock {
     own: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     ahead: Arc<Mutex<Option<Ahead>>>,
 }
 
-/// By how much the own clock is ahead of the API server's: at least and at most. Negative where it is behind.
+/// By how much the local clock is ahead of the API server's: lower and upper bound. Negative where it is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ahead {
     least: TimeDelta,
@@ -28,49 +28,49 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// What follows when the API server said `servers` between these two times of the own clock.
+    /// Returns the bounds that follow when the API server reported `servers` between these two times of the local clock.
     fn heard(servers: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
         Self { least: before - (servers + GRAIN), most: after - servers }
     }
 
-    /// Both hold; where they cannot, one of the clocks was set and the later one counts.
+    /// Returns the intersection. Where it is empty, one of the clocks was set, and the later measurement counts.
     fn and(self, later: Self) -> Self {
         let both = Self { least: self.least.max(later.least), most: self.most.min(later.most) };
         if both.least <= both.most { both } else { later }
     }
 
-    /// What to take off the own clock: nothing while it may be right. Otherwise so much that it is never ahead.
+    /// Returns the correction of the local clock. Zero while the clock may be right; otherwise enough that it is never ahead.
     fn correction(self) -> TimeDelta {
         if self.least > BELIEVED || self.most < -BELIEVED { self.most } else { TimeDelta::zero() }
     }
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self::from(Utc::now)
     }
 
-    /// Another clock, such as one that runs wrong on purpose.
+    /// Returns another clock, such as one that deliberately deviates.
     pub fn from(own: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self { own: Arc::new(own), ahead: Arc::default() }
     }
 
-    /// The present time, by the API server's clock where the own one is far from it.
+    /// Returns the present time, corrected by the API server's clock if the local clock differs too much.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         let correction = self.lock().map_or_else(TimeDelta::zero, Ahead::correction);
         self.own() - correction
     }
 
-    /// What the own clock says, right or wrong.
+    /// Returns the time of the local clock, without correction.
     #[must_use]
     pub fn own(&self) -> DateTime<Utc> {
         (self.own)()
     }
 
-    /// The API server said `servers`, in whole seconds, between these two times of the own clock.
+    /// Records that the API server reported `servers`, in whole seconds, between these two times of the local clock.
     pub fn heard(&self, servers: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) {
         let heard = Ahead::heard(servers, before, after);
         let mut ahead = self.lock();
@@ -96,7 +96,7 @@ mod tests {
         DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
     }
 
-    /// A clock that stands still at the API server's `now` and so many milliseconds, after it has heard answers at these times.
+    /// Returns a clock that stays at the API server's `now` plus so many milliseconds, after answers at these times.
     fn clock(off: i64, heard: &[i64], now: i64) -> Clock {
         let clock = Clock::from(move || at(now + off));
         for time in heard {

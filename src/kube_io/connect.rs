@@ -1,4 +1,4 @@
-//! The way of a process to its API server: by a kubeconfig, or as the pod that it runs in.
+//! The connection of a process to its API server: by a kubeconfig, or with the account of its pod.
 
 use std::{
     task::{Context, Poll},
@@ -23,29 +23,29 @@ use crate::{
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Who asks again when the API server is overloaded or away.
+/// Who retries when the API server is overloaded or unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskAgain {
-    /// Whoever called, by pauses of his own: the queues know what is urgent. Beneath them the client would wait without a word, longer and
-    /// longer, up to minutes.
+    /// The caller, with its own backoff: the queues know which work is urgent. Retries of the client would be silent and would back off up
+    /// to minutes.
     Caller,
-    /// The client, as long as the call may take: an admission answers once.
+    /// The client, within the time limit of the call: an admission review is answered only once.
     Client,
 }
 
-/// One attempt to reach the API server, as `agent`: a client that has had an answer, or why there is none, in one line. `clock` hears what
-/// time it is there, from every answer.
+/// Makes one attempt to reach the API server as user agent `agent`. Returns a client that has received an answer, or the error on one line.
+/// `clock` records the API server's time from every answer.
 ///
 /// # Errors
 ///
-/// There is no kubeconfig that can be used, or the API server gave no answer.
+/// No kubeconfig can be used, or the API server did not answer.
 pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock) -> Result<Client, String> {
     let mut target = target()?;
     let agent = HeaderValue::from_str(agent).map_err(|error| error.to_string())?;
     target.config.headers.push((http::header::USER_AGENT, agent));
     target.config.default_retry = again == AskAgain::Client;
     let server = target.config.cluster_url.to_string();
-    // A credential plugin may take its time.
+    // A credential plugin may need time.
     let built = tokio::task::spawn_blocking(move || client::builder(target, Stdin::Log)).await;
     let built = built.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
@@ -65,15 +65,15 @@ pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock) -> Result<Clie
     }
 }
 
-/// The kubeconfig's current context where there is a kubeconfig, as outside of a cluster; else the pod's own account. Within a cluster no
-/// proxy is asked: what the environment of a pod says is meant for the world outside.
+/// Returns the kubeconfig's current context if there is a kubeconfig, as outside of a cluster; else the pod's own account. Within a cluster
+/// no proxy is used: the proxy variables of a pod are meant for destinations outside of the cluster.
 fn target() -> Result<Target, String> {
     if let Some(found) = kubeconfig::files()? {
         return kubeconfig::resolve(&found, Wanted::default());
     }
     match Config::incluster() {
         Ok(config) => Ok(Target { config, exec: None }),
-        // Outside of a cluster nobody wants to hear that this is none.
+        // Outside of a cluster the error about the missing in-cluster configuration is of no use.
         Err(error) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Err(one_line(&error)),
         Err(_) => {
             let looked: Vec<String> = kubeconfig::paths().iter().map(|path| path.display().to_string()).collect();
@@ -82,7 +82,7 @@ fn target() -> Result<Target, String> {
     }
 }
 
-/// Lets a clock hear what time it is at the API server.
+/// Layer that passes the API server's time to a clock.
 #[derive(Clone)]
 struct Listening<S> {
     inner: S,

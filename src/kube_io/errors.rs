@@ -1,4 +1,4 @@
-//! Errors of others, for people: one line each.
+//! Formats errors of other libraries for users: one line each.
 
 use std::error::Error;
 
@@ -7,8 +7,8 @@ use kube::client::AuthError;
 use crate::redact::redacted;
 use api::text::printable;
 
-/// An error with what lies behind it, on one line and without secrets. Of an answer of the API server it is the sentence and the code, of a
-/// text of several lines the first.
+/// Returns an error with its causes, on one line and without secrets. An answer of the API server is reduced to message and code, a text of
+/// several lines to its first line.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
@@ -32,7 +32,7 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
     parts.join(": ")
 }
 
-/// An error and its causes. An I/O error hides what it was made of from `source`.
+/// Returns an error and its causes. An I/O error does not return its inner error from `source`.
 pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
@@ -46,12 +46,12 @@ pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item
     })
 }
 
-/// What the API server answered.
+/// Returns the API server's answer.
 fn answer(message: &str, code: u16) -> String {
     printable(&redacted(&format!("{message} ({code})")))
 }
 
-/// A failed command for credentials, without the command, which has an environment, and without what it printed, which may be a token.
+/// Returns a failed credential command without the command, which has an environment, and without its output, which may contain a token.
 fn of_command(error: &AuthError) -> Option<String> {
     match error {
         AuthError::AuthExecRun { out, .. } => Some(format!("the command for credentials failed with {}", out.status)),
@@ -67,7 +67,7 @@ fn holds_command(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Auth(inner)) if of_command(inner).is_some())
 }
 
-/// The first line, with paths that were quoted twice quoted once.
+/// Returns the first line, with doubly quoted paths quoted once.
 fn first_line(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     printable(&redacted(line.trim()).replace("'\"", "'").replace("\"'", "'"))

@@ -1,7 +1,7 @@
-//! How new an answer of the API server must be.
+//! Minimum resource version: how recent a list from the API server must be.
 //!
-//! A list as of now waits until the API server's own cache has caught up with the store, up to a tenth of a second since Kubernetes 1.31
-//! (KEP-2340). A list that is at least as new as something that this process has seen of the same kind comes at once.
+//! A consistent (quorum) read waits until the API server's cache has caught up with the store. Since Kubernetes 1.31 (KEP-2340) that takes
+//! up to a tenth of a second. A list that is at least as new as an observed version of the same kind returns at once.
 
 use kube::{
     ResourceExt,
@@ -9,20 +9,20 @@ use kube::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
-/// How new a list must be.
+/// How recent a list must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsOf {
-    /// Everything that was stored before the question.
+    /// A consistent (quorum) read: it includes all writes before it.
     Now,
-    /// At least as new as this `resourceVersion` of the same kind; 0: as the API server has it at hand.
+    /// At least as new as this `resourceVersion` of the same kind. 0: any version from the API server's cache.
     AtLeast(u64),
 }
 
 impl AsOf {
-    /// As the API server has it at hand.
+    /// Any version from the API server's cache.
     pub const AT_HAND: Self = Self::AtLeast(0);
 
-    /// A list of what these fields select, so new.
+    /// Returns the parameters of a list with these selectors and this consistency.
     #[must_use]
     pub fn list(self, fields: &str) -> ListParams {
         let list = ListParams::default().fields(fields);
@@ -33,18 +33,18 @@ impl AsOf {
     }
 }
 
-/// The newest `resourceVersion` of one kind that this process has seen or written.
+/// The newest `resourceVersion` of one kind that this process has observed or written.
 #[derive(Debug, Default)]
 pub struct Horizon(Mutex<Newest>);
 
 #[derive(Debug, Default)]
 struct Newest {
     version: u64,
-    /// What was noted before may be of another store: only a list as of now is new enough.
+    /// The noted versions may be of another store, so only a consistent read is recent enough.
     distrusted: bool,
 }
 
-/// A version that is no number: then only a list as of now is new enough.
+/// A version that is not a number. Then only a consistent read is recent enough.
 const UNKNOWN: u64 = u64::MAX;
 
 impl Horizon {
@@ -64,12 +64,12 @@ impl Horizon {
         newest.version = newest.version.max(version);
     }
 
-    /// What was noted may be of another store.
+    /// Records that the noted versions may be of another store.
     pub fn distrust(&self) {
         *self.lock() = Newest { version: 0, distrusted: true };
     }
 
-    /// A list of everything, made after [`Horizon::distrust`], shows this version. What was noted in between counts too.
+    /// Records the version of a complete list that was made after [`Horizon::distrust`]. Versions noted in between count too.
     pub fn trust(&self, version: Option<u64>) {
         let mut newest = self.lock();
         if newest.distrusted {
@@ -77,7 +77,7 @@ impl Horizon {
         }
     }
 
-    /// At least as new as everything that was noted.
+    /// Returns a consistency at least as new as every noted version.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
         match *self.lock() {

@@ -1,4 +1,4 @@
-//! What is kept of each kind of object that is watched or listed: what the rules read, and nothing else (T26).
+//! The cached fields of each kind of object that is watched or listed: what the rules read, and nothing else (T26).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
@@ -18,17 +18,16 @@ pub const MAX_LABELS: usize = 64 << 10;
 const ANNOTATIONS: usize = 64 << 10;
 const BEGINNING: &str = "jitrbac.dev/";
 
-/// A kind of object, as far as it is read.
+/// A kind of object, reduced to the fields that are read.
 pub trait Kept: DeserializeOwned {
-    /// What is kept of an object.
+    /// The fields that are read.
     const OBJECT: &'static Keep;
 
-    /// Its metadata.
+    /// Returns the metadata.
     fn meta(&self) -> &ObjectMeta;
 }
 
-/// The metadata of every kind, with more where a kind has more. What comes behind it is kept besides; of a watch's error its code and
-/// message are.
+/// The fields of every kind, and additional fields of the given kind. Of a watch's error, code and message are read.
 macro_rules! object {
     ([$($meta:expr),*], [$($more:expr),*]) => {
         Keep::Members(&[
@@ -70,17 +69,17 @@ macro_rules! ours {
 
 ours!(RoleEligibility, ApprovalPolicy, RoleActivationRequest, ActivationDecision);
 
-/// A decision, as far as it tells which request must be looked at.
+/// A decision, reduced to what identifies the request that must be reconciled.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DecisionMark {
     /// Metadata.
     pub metadata: ObjectMeta,
-    /// What is read of its spec.
+    /// The fields of the spec that are read.
     #[serde(default)]
     pub spec: DecisionMarkSpec,
 }
 
-/// What is read of a decision's spec. A text that is no verb is none that matters.
+/// The fields of a decision's spec that are read. An unknown decision is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DecisionMarkSpec {
@@ -90,11 +89,11 @@ pub struct DecisionMarkSpec {
     pub decision: String,
 }
 
-/// A name.
+/// A reference by name.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NameRef {
-    /// It.
+    /// The name.
     pub name: String,
 }
 
@@ -109,10 +108,10 @@ impl Kept for DecisionMark {
     }
 }
 
-/// A managed binding: its end needs no more.
+/// A managed binding, reduced to what its revocation needs.
 #[derive(Clone, Debug, Deserialize)]
 pub struct BindingMark {
-    /// Metadata with our annotations, and of the labels ours.
+    /// Metadata with the annotations of jit-rbac and its managed label.
     pub metadata: ObjectMeta,
 }
 
@@ -127,7 +126,7 @@ impl Kept for BindingMark {
     }
 }
 
-/// An object of which only its metadata is read.
+/// An object whose metadata alone is read.
 #[derive(Clone, Debug, Deserialize)]
 pub struct BareMeta {
     /// Metadata without labels and annotations.
@@ -182,7 +181,7 @@ mod tests {
         kept.unwrap()
     }
 
-    /// An object of a kind with as much as the API server takes in every place that users fill.
+    /// Returns an object of a kind in which every field that users write has the largest size that the API server accepts.
     fn flooded(more: &serde_json::Value) -> serde_json::Value {
         let labels: BTreeMap<String, String> =
             (0..9_000).map(|n| (format!("{n}.example.com/{}", "x".repeat(50)), "y".repeat(60))).collect();

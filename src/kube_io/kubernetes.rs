@@ -1,16 +1,16 @@
-//! What every answer of an API server tells: which Kubernetes it is, and what time it is there.
+//! Version and time of an API server, from its answers.
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, header::DATE};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-/// The oldest minor version of Kubernetes 1 that `make test-matrix` runs the end-to-end tests on; `docs/testing.md` has what was seen. An older
-/// API server refuses the admission policies: they are written with CEL's comprehensions of two variables.
+/// The oldest minor version of Kubernetes 1 that `make test-matrix` runs the end-to-end tests on; `docs/testing.md` has the results. An
+/// older API server rejects the admission policies, which use CEL's comprehensions of two variables.
 pub const OLDEST: u32 = 33;
-/// The newest one. Documentation, charts and `make test-matrix` say the same; `tests/docs` holds them to it.
+/// The newest such minor version. Documentation, charts and `make test-matrix` name the same; `tests/docs` verifies that.
 pub const NEWEST: u32 = 37;
 
-/// What a person should know about the API server's version; none within that range.
+/// Returns a warning about the API server's version; `None` within the tested range.
 #[must_use]
 pub fn doubt(version: &Info) -> Option<&'static str> {
     let older = Some("it is older: it may refuse the admission policies, which need CEL that is newer");
@@ -23,13 +23,13 @@ pub fn doubt(version: &Info) -> Option<&'static str> {
     }
 }
 
-/// When an answer was given, by the clock of the API server; none where it does not say.
+/// Returns the time of an answer by the clock of the API server; `None` where the answer has no date.
 #[must_use]
 pub fn time_of_answer(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|at| at.with_timezone(&Utc))
 }
 
-/// The number that a text begins with: some vendors call a minor version `33+`.
+/// Returns the number at the start of a text: some vendors report a minor version as `33+`.
 fn number(text: &str) -> Option<u32> {
     text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

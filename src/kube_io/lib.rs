@@ -1,6 +1,6 @@
-//! Talking to an API server, as operator and plugin do: clients, calls, watches, caches, and errors as one line each.
+//! The connection of operator and plugin to an API server: clients, calls, watches, caches, and errors on one line each.
 //!
-//! Nothing here knows a rule.
+//! Nothing here contains a rule.
 
 pub mod access;
 pub mod backoff;

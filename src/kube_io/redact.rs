@@ -1,6 +1,6 @@
-//! Secrets in texts of others: what must reach neither a terminal nor a log.
+//! Removes secrets from texts of other programs, so that they reach neither a terminal nor a log.
 //!
-//! Errors are built so that they hold none. This is the second line: every error and every log line goes through it.
+//! Errors are built without secrets. This is the second layer: every error and every log line passes through it.
 
 use std::{
     borrow::Cow,
@@ -10,19 +10,19 @@ use std::{
 
 use regex::Regex;
 
-/// What stands in the place of a secret.
+/// The replacement for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// Patterns, each with what replaces it. The order matters: whole values go before parts of them.
+/// The patterns and their replacements. The order matters: whole values come before parts of them.
 static PATTERNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     let secret = r"[A-Za-z0-9_.-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|private[_-]?key|access[_-]?key|credential|authorization)[A-Za-z0-9_-]*";
     [
         (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)".to_owned(), REDACTED.to_owned()),
         (r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}".to_owned(), format!("$1 {REDACTED}")),
         (r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*".to_owned(), REDACTED.to_owned()),
-        // User name and password of an address.
+        // User name and password in an address.
         (r#"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/"'\\]+@"#.to_owned(), format!("${{1}}{REDACTED}@")),
-        // NAME=value, as environments and command lines have it, and "name":"value", as JSON and YAML do.
+        // NAME=value, as in environments and command lines, and "name":"value", as in JSON and YAML.
         (format!(r#"(?i)\b({secret}\\?["']?\s*=\s*)(?:\\?"[^"]*?\\?"|'[^']*'|[^\s,;&"'\\\])}}]+)"#), format!("${{1}}{REDACTED}")),
         (format!(r#"(?i)\b({secret}\\?["']?\s*:\s*)(?:\\?"[^"]*?\\?"|'[^']*')"#), format!("${{1}}{REDACTED}")),
     ]
@@ -31,7 +31,7 @@ static PATTERNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     .collect()
 });
 
-/// `text` without what looks like a secret: tokens, passwords, keys, and user names and passwords of addresses.
+/// Returns `text` without what looks like a secret: tokens, passwords, keys, and user names and passwords in addresses.
 #[must_use]
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
@@ -43,7 +43,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// A writer of whole log lines that lets no secret through.
+/// A writer of whole log lines that removes secrets.
 #[derive(Debug)]
 pub struct Redacting<W>(pub W);
 
@@ -62,7 +62,7 @@ impl<W: Write> Write for Redacting<W> {
 mod tests {
     use super::*;
 
-    /// Every secret in these texts has this in it.
+    /// Every secret in these texts contains this.
     const SECRET: &str = "S3cr3t";
 
     #[test]

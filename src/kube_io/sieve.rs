@@ -1,56 +1,56 @@
-//! Takes from a JSON text, as it arrives, only the parts that somebody wants.
+//! A streaming JSON filter: it keeps only the requested parts of a JSON text as it arrives.
 //!
-//! An object of the API server has up to 1.5 MB, most of it in places that no rule reads: labels, annotations, managed fields, rules of
-//! roles that nobody offers. A list of such objects, or a single one that is parsed as a whole, takes many times that. Here an object
-//! takes no more room than the parts that are kept, and each of these has a limit (T26).
+//! An object of the API server has up to 1.5 MB, most of it in fields that no rule reads: labels, annotations, managed fields, and the
+//! rules of roles that no eligibility offers. A list of such objects, or one object that is parsed as a whole, needs many times that size.
+//! Here an object needs no more memory than the parts that are kept, and each of these has a limit (T26).
 
-/// What is kept of a value.
+/// Which part of a value is kept.
 #[derive(Clone, Copy, Debug)]
 pub enum Keep {
-    /// The whole value, if its text has at most this many bytes. Otherwise the number of its bytes takes its place.
+    /// The whole value, if its text has at most this many bytes. A longer value is replaced by the number of its bytes.
     UpTo(usize),
-    /// The same, but an empty text takes the place of what is longer.
+    /// As [`Keep::UpTo`], but a longer value is replaced by an empty string.
     Text(usize),
-    /// The same, but an empty list takes the place of what is longer.
+    /// As [`Keep::UpTo`], but a longer value is replaced by an empty list.
     List(usize),
-    /// Of an object the members whose names begin so, as long as they have at most this many bytes together. Of those that have more
-    /// an empty text is left.
+    /// The members of an object whose names have this prefix, within this many bytes in total. Values beyond the limit are replaced by
+    /// empty strings.
     Beginning(&'static str, usize),
-    /// Of an object these members, and nothing of the others. A value of another type is kept as it is, up to a few bytes.
+    /// These members of an object. A value of another type is kept unchanged, up to a few bytes.
     Members(&'static [(&'static str, Keep)]),
-    /// Of a list each item, which is handed out by itself as soon as it is complete. Only the outermost list can be handed out so.
+    /// Each item of a list, returned by itself as soon as it is complete. This works for the outermost list only.
     Each(&'static Keep),
-    /// Of an answer to a list: so much of each item, handed out by itself, and how the list goes on.
+    /// The answer to a list: this part of each item, returned by itself, and the list's metadata.
     ListOf(&'static Keep),
-    /// Of a line of a watch: its type, and so much of its object.
+    /// A line of a watch: its type, and this part of its object.
     LineOf(&'static Keep),
 }
 
 /// Limit of a name, a version or another short text, in bytes.
 pub const SHORT: usize = 4 << 10;
-/// How a list goes on: the token has the name of an object in it.
+/// The metadata of a list. The continue token contains the name of an object.
 const LIST_META: Keep = Keep::Members(&[("resourceVersion", Keep::Text(SHORT)), ("continue", Keep::Text(SHORT))]);
 
-/// Something that is complete.
+/// A complete part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'t> {
     /// An item of the list under [`Keep::Each`].
     Item(&'t [u8]),
-    /// A whole text, without the items that were handed out.
+    /// A whole text, without the items that were already returned.
     Whole(&'t [u8]),
 }
 
-/// The text is no JSON.
+/// The text is not valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no JSON")]
 pub struct Broken;
 
-/// Longest name of a member that can be wanted, in bytes.
+/// Longest name of a requested member, in bytes.
 const MAX_NAME: usize = 64;
-/// Most bytes of a value where [`Keep`] says another type.
+/// Most bytes of a value whose type differs from that in [`Keep`].
 const MAX_OTHER: usize = 256;
 
-/// Reads texts that follow each other, in pieces of any length.
+/// Reads consecutive JSON texts, in pieces of any length.
 #[derive(Debug)]
 pub struct Sieve {
     keep: Keep,
@@ -59,26 +59,26 @@ pub struct Sieve {
     kept: Vec<u8>,
 }
 
-/// What comes next.
+/// The expected token.
 #[derive(Debug)]
 enum At {
-    /// A value, of which this is kept.
+    /// A value, and which part of it is kept.
     Value(Option<Keep>),
-    /// The first item of a list, or its end.
+    /// The first item of a list, or the list's end.
     FirstItem,
-    /// What follows an item.
+    /// The separator after an item, or the end.
     AfterItem,
     /// A member or the end of an object.
     Member,
-    /// The name of a member, so far.
+    /// The name of a member, as far as it was read.
     Name(Vec<u8>, bool),
-    /// The colon behind a name; then a value, of which this is kept.
+    /// The colon after a name, and which part of its value is kept.
     Colon(Option<Keep>),
-    /// The rest of a value that is taken or left as a whole.
+    /// The rest of a value that is kept or skipped as a whole.
     Within(Within),
 }
 
-/// An object or list that is looked into.
+/// An object or list whose members are filtered.
 #[derive(Debug)]
 enum Open {
     Object { members: Members, written: bool },
@@ -89,18 +89,18 @@ enum Open {
 #[derive(Clone, Copy, Debug)]
 enum Members {
     These(&'static [(&'static str, Keep)]),
-    /// Those that begin so, and the bytes that are left for their values.
+    /// Those with this prefix, and the bytes that remain for their values.
     Beginning(&'static str, usize),
     OfList(&'static Keep),
     OfLine(&'static Keep),
 }
 
-/// A value that is not looked into.
+/// A value that is kept or skipped as a whole.
 #[derive(Debug)]
 struct Within {
-    /// Where it begins in what is kept, and its limit; none: it is left out.
+    /// The start in the kept text, and the limit. `None`: the value is skipped.
     kept: Option<(usize, usize)>,
-    /// What takes its place if it is too long; none: its length.
+    /// The replacement of a value that is too long. `None`: its length.
     instead: Option<&'static str>,
     length: usize,
     depth: usize,
@@ -116,20 +116,20 @@ enum Kind {
 }
 
 impl Sieve {
-    /// Keeps so much of each text.
+    /// Returns a filter that keeps this part of each text.
     #[must_use]
     pub const fn new(keep: Keep) -> Self {
         Self { keep, at: At::Value(Some(keep)), open: Vec::new(), kept: Vec::new() }
     }
 
-    /// Reads a piece and hands out what is complete with it.
+    /// Reads a piece and passes on the parts that it completes.
     ///
     /// # Errors
     ///
-    /// The text is no JSON. What follows cannot be read any more.
+    /// The text is not valid JSON. The filter cannot be used afterwards.
     pub fn read(&mut self, mut piece: &[u8], found: &mut impl FnMut(Part<'_>)) -> Result<(), Broken> {
         while let Some((&byte, rest)) = piece.split_first() {
-            // What is left out or copied goes in strides.
+            // Text that is skipped or copied is processed in long runs.
             if let At::Within(within) = &mut self.at {
                 let (taken, done) = within.take(piece, &mut self.kept);
                 piece = piece.get(taken..).unwrap_or_default();
@@ -144,7 +144,7 @@ impl Sieve {
         Ok(())
     }
 
-    /// The text is over. A number or word at its very end is complete only now.
+    /// Ends the text. A number or word at the very end is complete only now.
     ///
     /// # Errors
     ///
@@ -196,7 +196,7 @@ impl Sieve {
         Ok(())
     }
 
-    /// What is kept of the member whose name was read; its name is written down.
+    /// Returns which part is kept of the member whose name was read, and writes the name.
     fn wanted(&mut self) -> Option<Keep> {
         let At::Name(name, _) = &self.at else { return None };
         let Some(Open::Object { members, written }) = self.open.last_mut() else { return None };
@@ -204,7 +204,7 @@ impl Sieve {
             Members::These(members) => members.iter().find(|(member, _)| member.as_bytes() == name.as_slice())?.1,
             Members::Beginning(begin, room) => {
                 let plain = name.len() <= MAX_NAME && name.starts_with(begin.as_bytes()) && !name.contains(&b'\\');
-                // The name counts too: members without a value must not be without end.
+                // The name counts too, so that the number of members without a value is limited.
                 *room = room.checked_sub(name.len()).filter(|_| plain)?;
                 Keep::Text(*room)
             }
@@ -307,7 +307,7 @@ impl Sieve {
         self.complete(found);
     }
 
-    /// A value is complete.
+    /// Completes a value.
     fn complete(&mut self, found: &mut impl FnMut(Part<'_>)) {
         match self.open.last() {
             Some(Open::Object { .. }) => self.at = At::Member,
@@ -326,7 +326,7 @@ impl Sieve {
 }
 
 impl Within {
-    /// Takes as much of `piece` as belongs to the value: how many bytes, and whether the value is complete.
+    /// Consumes the part of `piece` that belongs to the value. Returns the number of bytes, and whether the value is complete.
     fn take(&mut self, piece: &[u8], kept: &mut Vec<u8>) -> (usize, bool) {
         let mut in_text = self.kind == Kind::Text;
         for (place, byte) in piece.iter().enumerate() {
@@ -347,7 +347,7 @@ impl Within {
             match (byte, self.kind) {
                 (b'"', _) => (in_text, self.kind) = (true, Kind::Text),
                 (b'{' | b'[', _) => self.depth = self.depth.saturating_add(1),
-                // What ends a word belongs to what it stands in.
+                // The character after a word belongs to the enclosing value.
                 (b'}' | b']' | b',', Kind::Word) => return self.ends(piece, place, kept),
                 (byte, Kind::Word) if byte.is_ascii_whitespace() => return self.ends(piece, place, kept),
                 (b'}' | b']', _) => {
@@ -368,7 +368,7 @@ impl Within {
         (count, true)
     }
 
-    /// Keeps bytes as long as the value is within its limit.
+    /// Keeps bytes while the value is within its limit.
     fn copy(&mut self, bytes: &[u8], kept: &mut Vec<u8>) {
         self.length = self.length.saturating_add(bytes.len());
         let Some((start, limit)) = self.kept else { return };
@@ -394,7 +394,7 @@ mod tests {
     ]);
     const LIST: Keep = Keep::ListOf(&OBJECT);
 
-    /// What comes out of a text that arrives in pieces of this length.
+    /// Returns the parts of a text that arrives in pieces of this length.
     fn sift(keep: Keep, text: &str, pieces: usize) -> Result<(Vec<String>, Vec<String>), Broken> {
         let (mut items, mut wholes) = (Vec::new(), Vec::new());
         let mut found = |part: Part<'_>| {
@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(sift(LIST, "", 1).unwrap().1.len(), 0);
     }
 
-    /// What should be kept, taken from the whole value.
+    /// Returns what the filter must keep, computed from the whole value.
     fn pick(value: &Value) -> Value {
         let Value::Object(members) = value else { return value.clone() };
         let kept = members.iter().filter_map(|(name, value)| match name.as_str() {

@@ -1,5 +1,5 @@
-//! Answers of the API server, read through a [`Sieve`] as they arrive: however long an answer is, only what is wanted of it, and one
-//! object at a time, is ever in memory.
+//! Answers of the API server, read through a [`Sieve`] as they arrive. Memory holds only the requested fields, one object at a time,
+//! however long an answer is.
 
 use std::{marker::PhantomData, pin::Pin, time::Duration};
 
@@ -17,16 +17,16 @@ use super::{
     sieve::{Broken, Keep, Part, Sieve},
 };
 
-/// An answer that arrives.
+/// The body of an answer, as it arrives.
 pub type Answer = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// What a page of a list says of the list.
+/// The metadata of a page of a list.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ListMeta {
-    /// The version of the store that the list shows.
+    /// The `resourceVersion` of the list.
     pub resource_version: Option<String>,
-    /// Where the next page begins; none or empty on the last.
+    /// The continue token of the next page; `None` or empty on the last.
     #[serde(rename = "continue")]
     pub next: Option<String>,
 }
@@ -37,15 +37,15 @@ struct Whole {
     metadata: ListMeta,
 }
 
-/// Longest that the API server may take to begin an answer.
+/// Time limit for the start of an answer.
 const OPENED_WITHIN: Duration = Duration::from_secs(15);
-/// Longest that it may pause within one that is no watch.
+/// Time limit for a pause within an answer, except of a watch.
 const PAUSED: Duration = Duration::from_secs(10);
 
-/// Sends a request whose answer is read piece by piece.
+/// Sends a request and returns its answer for reading in pieces.
 pub async fn open(client: &Client, request: Result<Request<Vec<u8>>, kube::core::request::Error>) -> kube::Result<Answer> {
     let mut request = request.map_err(kube::Error::BuildRequest)?;
-    // As kube does for its watches: an answer that is compressed piece by piece would be cut after the first.
+    // As kube does for its watches: an answer that is compressed in pieces would be truncated after the first.
     request.headers_mut().entry(http::header::ACCEPT_ENCODING).or_insert(http::HeaderValue::from_static("identity"));
     let opened = tokio::time::timeout(OPENED_WITHIN, client.request_stream(request)).await;
     Ok(Box::pin(opened.map_err(|_| too_slow(OPENED_WITHIN))??))
@@ -55,7 +55,7 @@ fn too_slow(limit: Duration) -> kube::Error {
     kube::Error::Service(format!("no answer within {limit:?}").into())
 }
 
-/// One page of a list: calls `each` with every object, in order.
+/// Reads one page of a list and calls `each` with every object, in order.
 pub async fn page<K: Kept>(
     client: &Client,
     path: &Path,
@@ -81,16 +81,16 @@ pub async fn page<K: Kept>(
     failed.map_or(Ok(meta), |error| Err(kube::Error::SerdeError(error)))
 }
 
-/// Whether objects are asked for as they are, or their metadata alone.
+/// Whether whole objects or their metadata alone are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As they are.
+    /// Whole objects.
     Whole,
-    /// Their metadata.
+    /// Metadata alone.
     Metadata,
 }
 
-/// One object; none where there is none.
+/// Reads one object; `None` where it does not exist.
 pub async fn get<K: Kept>(client: &Client, path: &Path, name: &str) -> kube::Result<Option<K>> {
     let answer = match open(client, path.get(name, &GetParams::default())).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
@@ -124,40 +124,40 @@ fn broken(broken: Broken) -> kube::Error {
     kube::Error::SerdeError(serde::de::Error::custom(broken))
 }
 
-/// What a watch brings.
+/// A line of a watch.
 #[derive(Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE", bound = "K: DeserializeOwned")]
 pub enum Line<K> {
     /// An object that is new to the watch.
     Added(K),
-    /// One that is another than before.
+    /// An object that has changed.
     Modified(K),
-    /// One that is gone, or that the watch's selector selects no longer.
+    /// An object that was deleted, or that the watch's selector no longer matches.
     Deleted(K),
-    /// How far the watch has come.
+    /// The version that the watch has reached.
     Bookmark(Marker),
-    /// Why it cannot go on.
+    /// Why the watch cannot continue.
     Error(Failure),
 }
 
-/// How far a watch has come.
+/// The version that a watch has reached.
 #[derive(Debug, Deserialize)]
 pub struct Marker {
     /// Holds the version.
     pub metadata: ListMeta,
 }
 
-/// Why a watch cannot go on: what is read of a Status.
+/// Why a watch cannot continue: the fields of a `Status` that are read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Failure {
-    /// As in HTTP.
+    /// The HTTP status code.
     pub code: u16,
-    /// For people.
+    /// The message for users.
     pub message: String,
 }
 
-/// A watch that is open.
+/// An open watch.
 pub struct Lines<K> {
     answer: Answer,
     sieve: Sieve,
@@ -165,13 +165,13 @@ pub struct Lines<K> {
 }
 
 impl<K: Kept> Lines<K> {
-    /// The lines of an answer.
+    /// Reads the lines of an answer.
     #[must_use]
     pub fn new(answer: Answer) -> Self {
         Self { answer, sieve: Sieve::new(Keep::LineOf(K::OBJECT)), kind: PhantomData }
     }
 
-    /// Reads the next piece, and calls `each` with the lines that end in it; false at the end. Nothing is lost by not waiting for it.
+    /// Reads the next piece and calls `each` with the lines that end in it; false at the end. The function is cancel-safe.
     pub async fn read(&mut self, mut each: impl FnMut(Line<K>)) -> kube::Result<bool> {
         let piece = self.answer.fill_buf().await.map_err(kube::Error::ReadEvents)?;
         if piece.is_empty() {

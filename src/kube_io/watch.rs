@@ -1,8 +1,8 @@
-//! Watches that find out by themselves when they bring nothing any more.
+//! Watches that detect when they no longer deliver events.
 //!
-//! A watch that was begun at a version which the store does not have brings neither objects nor an error: after the API server's store
-//! was restored, or after another server answered for a while in its place (T36, T57). Therefore a watch that has been silent for a while
-//! compares its version with a list's, and is begun anew with a whole list where that does not fit.
+//! A watch whose version does not exist in the store delivers neither objects nor an error. This happens after the API server's store was
+//! restored, or after another server answered in its place for a while (T36, T57). A silent watch therefore compares its version with that
+//! of a list, and restarts with a full list where they do not match.
 
 use std::time::Duration;
 
@@ -24,48 +24,49 @@ use super::{
 };
 use crate::errors::one_line;
 
-/// How long one watch lasts before the next goes on where it ended. It bounds how long a machine that went away without a word, whose
-/// connection nobody closes, is believed to be silent only: some seconds longer than this.
+/// Duration of one watch request; the next one continues at its version. A peer that disappears without closing its connection is noticed
+/// after this time plus [`MARGIN`].
 const WATCH_SECONDS: u32 = 30;
-/// Some seconds.
+/// Tolerance for the end of a watch request.
 const MARGIN: Duration = Duration::from_secs(5);
-/// When a watch may end.
+/// A watch request that ends earlier ended prematurely.
 const ENDS: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 2);
-/// Objects that are listed at a time. One of them is in memory at a time.
+/// Page size of a list. Only one object is in memory at a time.
 const PAGE: u32 = 250;
-/// Longest pause between two pages of a list. It is as long as the page took, so that lists leave half of the API server to others.
+/// Longest pause between two pages of a list. The pause is as long as the page took, so that lists use at most half of the API server's
+/// time.
 const LONGEST_REST: Duration = Duration::from_millis(200);
-/// How long a watch is silent before it is compared with a list. After an interruption it is compared at once.
+/// Silence after which a watch is compared with a list. After an interruption it is compared at once.
 const SILENT: Duration = Duration::from_secs(40);
-/// How soon a comparison is tried again that got no answer.
+/// Delay before a failed comparison is retried.
 const COMPARED_AGAIN: Duration = Duration::from_secs(3);
-/// How long a watch may take at first to come as far as a list was, before it is begun anew: its bookmarks come about every half minute.
+/// Time that a watch has to reach the version of a list before it is restarted. Bookmarks arrive about every half minute.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// The same where watches of this kind were begun anew in vain: not every API server writes bookmarks for what does not change.
+/// The longest such time, after restarts without effect: not every API server sends bookmarks for a kind that does not change.
 const MOST_PATIENCE: Duration = Duration::from_mins(16);
-/// Delays between attempts to watch. While a watch is away, decisions and edits are not seen, so they are much shorter than kube's own.
+/// Delays between attempts to watch. Without a watch, decisions and edits are not observed, so the delays are much shorter than kube's own.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(4));
-/// A watch that ends sooner was refused rather than over.
+/// A watch that ends sooner is treated as refused.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
-/// What a watch reports.
+/// An event of a watch.
 #[derive(Clone, Debug)]
 pub enum Event<K> {
-    /// A list begins. True where what was told before may have been told by another store.
+    /// A list begins. True where earlier events may come from another store.
     Init(bool),
     /// An object of the list.
     InitApply(K),
     /// The list is complete, and shows this version.
     InitDone(Option<u64>),
-    /// An object is there, or another than before.
+    /// An object was created or changed.
     Apply(K),
-    /// An object is gone, or the selector selects it no longer.
+    /// An object was deleted, or the selector no longer matches it.
     Delete(K),
-    /// The watch broke off; what follows goes on where it ended, or begins with a list.
+    /// The watch was interrupted. The events that follow continue at its version, or begin with a list.
     Interrupted,
 }
 
-/// What is watched.
+/// The objects to watch.
 #[derive(Clone)]
 pub struct Source {
     path: Path,
@@ -79,7 +80,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// All objects of a kind.
+    /// Returns the source of all objects of a kind.
     #[must_use]
     pub fn all<K: Resource>(api: &Api<K>, dynamic: &K::DynamicType) -> Self {
         let own_group = K::group(dynamic) == api::names::GROUP;
@@ -95,32 +96,32 @@ impl Source {
         }
     }
 
-    /// Those with these labels.
+    /// Restricts the source to objects that match this label selector.
     #[must_use]
     pub fn labels(self, selector: &str) -> Self {
         Self { labels: Some(selector.to_owned()), ..self }
     }
 
-    /// Those with these fields.
+    /// Restricts the source to objects that match this field selector.
     #[must_use]
     pub fn fields(self, selector: &str) -> Self {
         Self { fields: Some(selector.to_owned()), ..self }
     }
 
-    /// The one of this name, all that may be listed. Somebody else reads it every few seconds: it is compared rarely, and its interruptions
-    /// are told in the log's finest grain only.
+    /// Restricts the source to the object of this name, where RBAC allows no more. Another component reads the object every few seconds, so
+    /// the watch is compared rarely, and its interruptions are logged at debug level only.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
         Self { by_name: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
     }
 
-    /// Listed as fast as the API server can: revocations depend on it.
+    /// Lists without pauses, because revocations depend on it.
     #[must_use]
     pub fn urgent(self) -> Self {
         Self { urgent: true, ..self }
     }
 
-    /// Begun anew whenever this changes.
+    /// Restarts the watch whenever this value changes.
     #[must_use]
     pub fn anew(self, when: channel::Receiver<u64>) -> Self {
         Self { anew: Some(when), ..self }
@@ -140,25 +141,25 @@ impl Source {
         }
     }
 
-    /// What is compared: any list shows how far the store has come, and one object is enough of it. Fields and labels would make the API
-    /// server look through all objects for it.
+    /// Returns the parameters of the comparison. Any list returns the version of the store, and one object is enough. Field and label
+    /// selectors would make the API server scan all objects.
     fn compared(&self) -> ListParams {
         ListParams { field_selector: self.fields.clone().filter(|_| self.by_name), limit: Some(1), ..ListParams::default() }
     }
 }
 
-/// Why a watch is begun anew.
+/// Why a watch restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Anew {
-    /// The API server no longer knows what happened since its version.
+    /// The API server no longer has the events since the watch's version.
     Expired,
-    /// It is ahead of the store.
+    /// The watch is ahead of the store.
     Ahead { version: u64, store: u64 },
-    /// It has not come to `goal`, where the store was long ago.
+    /// The watch did not reach `goal`, which the store reached long ago.
     Silent { version: u64, goal: u64 },
-    /// The API server was away, and may have come back with another store.
+    /// The API server was unavailable, and may have returned with another store.
     Away,
-    /// Somebody asked for it.
+    /// A restart was requested.
     Asked,
 }
 
@@ -213,7 +214,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
     }
 }
 
-/// True for an object that a silent watch should have brought.
+/// True for an object that a silent watch should have delivered.
 fn was_missed(why: Anew, meta: &ObjectMeta) -> bool {
     let Anew::Silent { version, goal } = why else { return false };
     let written = meta.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
@@ -244,24 +245,24 @@ fn no_version() -> kube::Error {
     kube::Error::SerdeError(serde::de::Error::custom("the list has no resourceVersion"))
 }
 
-/// How far the store has come.
+/// Returns the version of the store.
 async fn newest(client: Client, source: Source) -> kube::Result<Option<u64>> {
     let params = source.compared();
     let page = stream::page(&client, &source.path, &params, Form::Metadata, |_: BareMeta| {});
     Ok(page.await?.resource_version.as_deref().and_then(number))
 }
 
-/// What is known of how far a watch is behind the store.
+/// What is known about how far a watch is behind the store.
 struct Progress {
-    /// Where the store was, and since when the watch has not come there.
+    /// The version of the store, and since when the watch has not reached it.
     goal: Option<(u64, Instant)>,
-    /// When the watch is compared with a list, unless it brings something before.
+    /// When the watch is compared with a list, unless it delivers an event before.
     compare_at: Instant,
-    /// When it last was.
+    /// The time of the last comparison.
     compared_at: Option<Instant>,
 }
 
-/// Follows a list until it must be made anew.
+/// Follows a list until the watch must restart.
 async fn follow<K: Kept>(
     client: &Client,
     source: &mut Source,
@@ -277,7 +278,7 @@ async fn follow<K: Kept>(
     loop {
         let begun = Instant::now();
         let (mut lines, mut until) = match stream::open(client, source.path.watch(&source.watch(), version)).await {
-            // What it has now may have come by other ways than from what it had then, whatever the versions say.
+            // The state now may result from other events than the ones delivered, whatever the versions are.
             Ok(_) if away => return Anew::Away,
             Ok(answer) => {
                 backoff.reset();
@@ -309,7 +310,7 @@ async fn follow<K: Kept>(
                 read = read(&mut lines, each) => match read {
                     Ok(true) => false,
                     Ok(false) => {
-                        // It ended before its time, as when another server answers from now on.
+                        // It ended prematurely, as when another server answers from now on.
                         if begun.elapsed() < ENDS {
                             progress.compare_soon();
                         }
@@ -323,7 +324,7 @@ async fn follow<K: Kept>(
                         true
                     }
                 },
-                // Either the pause is over, or nobody has said anything for longer than the watch lasts.
+                // Either the backoff has passed, or the connection was silent for longer than the watch lasts.
                 () = tokio::time::sleep_until(until) => {
                     if lines.is_some() {
                         progress.compare_soon();
@@ -368,7 +369,7 @@ async fn read<K: Kept>(lines: &mut Option<Lines<K>>, each: impl FnMut(Line<K>)) 
     }
 }
 
-/// The version that the watch had when the comparison began, and the store's.
+/// Returns the version that the watch had when the comparison began, and the store's.
 async fn compared(comparing: &mut Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)>) -> (u64, kube::Result<Option<u64>>) {
     match comparing {
         Some((version, store)) => (*version, store.await),
@@ -396,19 +397,19 @@ fn advance(version: &mut String, to: Option<String>) -> bool {
 }
 
 impl Progress {
-    /// The watch has brought something, and stands at this version.
+    /// The watch has delivered an event, and is at this version.
     fn moved(&mut self, version: Option<u64>, silent: Duration) {
         self.goal = self.goal.filter(|(goal, _)| version.is_some_and(|version| version < *goal));
         self.compare_at = Instant::now() + silent;
     }
 
-    /// The watch was interrupted: whoever answers next may have another store.
+    /// The watch was interrupted: the server that answers next may have another store.
     fn compare_soon(&mut self) {
         let now = Instant::now();
         self.compare_at = self.compared_at.map_or(now, |last| now.max(last + COMPARED_AGAIN));
     }
 
-    /// What follows from a comparison of the version that the watch had before it with the store's.
+    /// Evaluates a comparison of the watch's earlier version with the store's.
     fn compared(
         &mut self,
         (asked, store): (u64, kube::Result<Option<u64>>),
@@ -439,7 +440,7 @@ impl Progress {
 
 impl Source {
     fn interrupted(&self, place: &Place, error: &kube::Error) {
-        // One line for each guard would drown the others; that nothing can be proven is told otherwise.
+        // One line for each guard would hide the others. Unproven guards are reported elsewhere.
         if self.by_name {
             debug!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
         } else {
@@ -448,7 +449,7 @@ impl Source {
     }
 }
 
-/// Up to a quarter more than `delay`, so that not all watches of all replicas come at once.
+/// Returns up to a quarter more than `delay`, so that the watches of all replicas do not reconnect at the same time.
 fn jittered(delay: Duration) -> Duration {
     delay + delay.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0)
 }

@@ -12,7 +12,7 @@ async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
     let place = Watches::default().place("requests");
     let mut progress = Progress { goal: None, compare_at: Instant::now(), compared_at: None };
     let mut compared = |asked, store, now, patience| progress.compared((asked, Ok(store)), now, patience, SOME, &place);
-    // The store is where it was, or further, and nobody says that the watch is behind for long.
+    // The store is at the watch's version or ahead of it, and the watch is not behind for long.
     assert_eq!(compared(10, Some(10), Some(10), PATIENCE), None);
     assert_eq!(compared(10, Some(15), Some(15), PATIENCE), None, "it came there meanwhile");
     assert_eq!(compared(10, None, Some(10), PATIENCE), None, "what is no number tells nothing");
@@ -23,13 +23,13 @@ async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
     tokio::time::advance(PATIENCE / 2).await;
     assert_eq!(compared(11, Some(30), Some(11), PATIENCE), Some(Anew::Silent { version: 11, goal: 12 }));
     assert_eq!(compared(11, Some(30), Some(11), 2 * PATIENCE), None, "it was begun anew in vain before");
-    // An event or a bookmark shows that it is alive.
+    // An event or a bookmark shows that the watch works.
     progress.moved(Some(12), SOME);
     assert!(progress.goal.is_none() && progress.compare_at == Instant::now() + SOME);
     let failed = Err(kube::Error::Service("no answer".into()));
     assert_eq!(progress.compared((12, failed), Some(12), PATIENCE, SOME, &place), None);
     assert_eq!(progress.compare_at, Instant::now() + COMPARED_AGAIN);
-    // However often it is interrupted, it is not compared all the time.
+    // Frequent interruptions do not cause frequent comparisons.
     progress.compare_soon();
     assert_eq!(progress.compare_at, Instant::now() + COMPARED_AGAIN);
     tokio::time::advance(SOME).await;

@@ -8,26 +8,26 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long a list waits for the page of another one at most: a page that hangs delays no other watch for longer.
+/// Longest wait of a list for a page of another list: a page that hangs delays other watches no longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// An old copy of what the API server stores was put back. Watches that ran before wait for versions that are yet to come, and see
-/// nothing of what there is: everything must be read anew.
+/// An older copy of the API server's store was restored. Watches that ran before wait for versions that do not exist yet, and miss all
+/// changes: everything must be listed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
 pub struct PutBack;
 
-/// All watches of a process. Clones are handles to the same.
+/// All watches of a process. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct Watches(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     all: Mutex<All>,
-    /// Counts changes of what readiness is told.
+    /// Counts changes of what readiness reports.
     news: channel::Sender<u64>,
     went_back: channel::Sender<bool>,
-    /// One page of a list at a time: see [`Place::page_permit`].
+    /// Permits one page of a list at a time: see [`Place::page_permit`].
     pages: Arc<Semaphore>,
 }
 
@@ -45,7 +45,7 @@ struct State {
     stale: bool,
 }
 
-/// One watch among them. It counts until it is dropped.
+/// The entry of one watch. It counts until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     watches: Watches,
@@ -69,7 +69,7 @@ impl Watches {
         self.0.all.lock()
     }
 
-    /// A place for a watch of `what`, such as `roles`. Several watches may be of the same.
+    /// Registers a watch of `what`, such as `roles`. Several watches may have the same name.
     #[must_use]
     pub fn place(&self, what: &'static str) -> Place {
         let mut all = self.lock();
@@ -80,7 +80,7 @@ impl Watches {
         Place { watches: self.clone(), number, what }
     }
 
-    /// What is watched of which at least one watch is known to bring nothing.
+    /// Returns the names of which at least one watch is stale.
     #[must_use]
     pub fn stale(&self) -> Vec<&'static str> {
         let mut stale: Vec<_> = self.lock().watches.values().filter(|state| state.stale).map(|state| state.what).collect();
@@ -88,8 +88,8 @@ impl Watches {
         stale
     }
 
-    /// For each that is watched, how many seconds ago its watch was last shown to be current: the longest ago of several. What was never
-    /// current is not told.
+    /// Returns for each name the seconds since its watch was last current, the maximum of several. Watches that were never current are
+    /// omitted.
     #[must_use]
     pub fn ages(&self) -> Vec<(String, i64)> {
         let mut ages: BTreeMap<&'static str, i64> = BTreeMap::new();
@@ -102,13 +102,13 @@ impl Watches {
         ages.into_iter().map(|(what, age)| (what.to_owned(), age)).collect()
     }
 
-    /// For each that is or was watched, how often a watch of it brought nothing any more and was begun anew.
+    /// Returns for each name, present or past, how often a stale watch was restarted.
     #[must_use]
     pub fn restarts(&self) -> Vec<(String, u64)> {
         self.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
     }
 
-    /// Calls `told` now and after each change, for ever: whether a watch is known to bring nothing.
+    /// Calls `told` now and after each change, for ever: whether a watch is stale.
     pub async fn tell(&self, told: impl Fn(bool)) {
         let mut news = self.0.news.subscribe();
         loop {
@@ -119,27 +119,27 @@ impl Watches {
         }
     }
 
-    /// Returns when a watch of what only the API server itself can serve was ahead of the store: an older copy of that was restored.
+    /// Returns when a watch of a kind that only the API server itself serves was ahead of the store: an older copy was restored.
     pub async fn went_back(&self) {
-        // The sender lives in `self`, so the channel cannot close while somebody waits here.
+        // The sender lives in `self`, so the channel cannot close while a caller waits here.
         let _ = self.0.went_back.subscribe().wait_for(|went_back| *went_back).await;
     }
 }
 
 impl Place {
-    /// Permits one page of a list, where a process that starts has tens of thousands of objects to list: the API server goes on with
-    /// everything else meanwhile, the ends of grants above all. None after a second's wait; the page is listed all the same.
+    /// Permits one page of a list. A starting process may have to list tens of thousands of objects, and the API server must serve other
+    /// calls meanwhile, above all revocations. Returns `None` after a second; the page is then listed without a permit.
     pub async fn page_permit(&self) -> Option<OwnedSemaphorePermit> {
         timeout(LONGEST_WAIT, self.watches.0.pages.clone().acquire_owned()).await.ok()?.ok()
     }
 
-    /// What is watched.
+    /// Returns the name of what is watched.
     #[must_use]
     pub const fn what(&self) -> &'static str {
         self.what
     }
 
-    /// The watch has brought something, or a list has shown that there is nothing to bring.
+    /// Marks the watch as current: it delivered an event, or a list showed that there was none to deliver.
     pub fn current(&self) {
         let changed = self.watches.lock().watches.get_mut(&self.number).is_some_and(|state| {
             state.current = Some(Instant::now());
@@ -150,7 +150,7 @@ impl Place {
         }
     }
 
-    /// It is known to bring nothing; `went_back` where that tells of the API server's whole store.
+    /// Marks the watch as stale. `went_back` is true where the API server's whole store was restored.
     pub fn stale(&self, went_back: bool) {
         let mut all = self.watches.lock();
         if let Some(state) = all.watches.get_mut(&self.number) {

@@ -1,4 +1,4 @@
-//! The file that the chart renders for both processes.
+//! The configuration file that the chart renders for both processes.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,15 +15,15 @@ pub enum ConfigError {
     Read {
         /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is no configuration.
+    /// The file is not a valid configuration.
     #[error("the configuration {path} cannot be used: {source}")]
     Parse {
         /// Its path.
         path: String,
-        /// Why, with line and column.
+        /// The cause, with line and column.
         source: serde_json::Error,
     },
 }
@@ -38,15 +38,15 @@ pub struct Config {
     pub controller: Controller,
     /// The webhook.
     pub webhook: Webhook,
-    /// Longest grant of all.
+    /// Longest duration that any grant may have.
     pub max_grant: Duration,
     /// How user names are compared.
     #[serde(default, deserialize_with = "or_default")]
     pub identity: Identity,
-    /// Namespaces of the cluster itself in which grants are allowed.
+    /// System namespaces in which grants are allowed.
     #[serde(default, deserialize_with = "or_default")]
     pub system_namespaces: Vec<String>,
-    /// Labels of namespaces that only some may change.
+    /// Labels of namespaces that only authorised users may change.
     #[serde(default, deserialize_with = "or_default")]
     pub guarded_labels: LabelGuard,
     /// How the guards are proven.
@@ -58,7 +58,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Proof {
-    /// Names of policies and webhooks of others that may refuse a probe before the guard that it asks.
+    /// Names of other policies and webhooks that may deny a probe before the probed guard does.
     #[serde(deserialize_with = "or_default")]
     pub may_answer_first: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub struct Proof {
 pub struct Controller {
     /// Its `ServiceAccount`.
     pub service_account: String,
-    /// The Lease that says which replica grants.
+    /// The Lease that elects the leader.
     pub lease: String,
 }
 
@@ -79,7 +79,7 @@ pub struct Controller {
 pub struct Webhook {
     /// Its `ServiceAccount`.
     pub service_account: String,
-    /// Where its serving certificate comes from.
+    /// Source of its serving certificate.
     pub certificate: Certificate,
     /// Name of the `MutatingWebhookConfiguration`.
     pub mutating_configuration: String,
@@ -87,19 +87,19 @@ pub struct Webhook {
     pub validating_configuration: String,
 }
 
-/// Where the webhook's serving certificate comes from.
+/// Source of the webhook's serving certificate.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Certificate {
-    /// The webhook makes its own CA and certificate.
+    /// The webhook creates its own CA and certificate.
     #[serde(rename_all = "camelCase")]
     SelfManaged {
-        /// Name of the Secret that keeps both.
+        /// Name of the Secret with both.
         secret: String,
-        /// Names under which the API server reaches the webhook.
+        /// DNS names under which the API server reaches the webhook.
         dns_names: Vec<String>,
     },
-    /// Somebody else (cert-manager) writes `tls.crt` and `tls.key` into this folder.
+    /// Another component, such as cert-manager, writes `tls.crt` and `tls.key` into this folder.
     Directory(std::path::PathBuf),
 }
 
@@ -107,27 +107,27 @@ pub enum Certificate {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Identity {
-    /// Prefixes that authenticators put before a name.
+    /// Prefixes that authenticators add to a name.
     #[serde(deserialize_with = "or_default")]
     pub prefixes: Vec<String>,
-    /// Other names of a person, by name.
+    /// Other user names of the same user, by name.
     #[serde(deserialize_with = "or_default")]
     pub aliases: BTreeMap<String, String>,
 }
 
-/// Labels of namespaces that a policy in the API server guards.
+/// Labels of namespaces that an admission policy guards.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LabelGuard {
     /// Whole keys.
     #[serde(deserialize_with = "or_default")]
     pub keys: Vec<String>,
-    /// Beginnings of keys.
+    /// Prefixes of keys.
     #[serde(deserialize_with = "or_default")]
     pub prefixes: Vec<String>,
 }
 
-/// A value that is null, as one that is not there: Helm makes that of a key with nothing behind it.
+/// Reads a null value as a missing one: Helm renders null for a key without a value.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
@@ -140,7 +140,7 @@ impl Config {
         serde_json::from_str(&text).map_err(|source| ConfigError::Parse { path: shown(), source })
     }
 
-    /// What the rules need of it.
+    /// Returns the settings that the rules need.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
@@ -152,7 +152,7 @@ impl Config {
         }
     }
 
-    /// User name of the controller: "the operator" in every policy.
+    /// Returns the user name of the controller, which the policies call "the operator".
     #[must_use]
     pub fn operator(&self) -> String {
         format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", self.operator_namespace, self.controller.service_account)
@@ -165,7 +165,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The least that a configuration says.
+    /// Returns the smallest valid configuration.
     pub(crate) fn least() -> Value {
         json!({
             "operatorNamespace": "jit-system",

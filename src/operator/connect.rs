@@ -1,4 +1,4 @@
-//! The way to the API server, and the way out.
+//! Connection to the API server, and shutdown on signals.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use kube_io::{
     connect::{AskAgain, attempt},
 };
 
-/// What a process lacks until the API server has answered once.
+/// The name in readiness of the condition that the API server has answered once.
 pub const NEED: &str = "api-server";
-/// How long a process may take to end once it was asked to.
+/// Time limit of a shutdown.
 pub const PATIENCE_AT_STOP: Duration = Duration::from_secs(8);
 
 /// Delays between attempts to reach the API server.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
 
-/// A client that has reached the API server; none if `stop` came first. Until it has, it says why in one line an attempt, and waits
-/// longer and longer. `clock` hears what time it is there, from every answer.
+/// Returns a client that has reached the API server; `None` if `stop` came first. Each failed attempt logs its error in one line, and
+/// attempts back off. `clock` records the API server's time from every answer.
 pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
     tokio::select! {
         client = reach(process, again, clock, health) => Some(client),
@@ -49,7 +49,7 @@ async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -
     }
 }
 
-/// A name for this replica where nobody gave one: host and process.
+/// Returns the default name of this replica: host name and process id.
 #[must_use]
 pub fn identity() -> String {
     let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "jit-rbac".to_owned(), |name| name.trim().to_owned());

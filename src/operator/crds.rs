@@ -5,18 +5,18 @@ use serde_json::Value;
 
 use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
 
-/// Why the CRDs could not be written down.
+/// Why the CRDs could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum CrdError {
-    /// A type could not be turned into JSON.
+    /// A type could not be converted to JSON.
     #[error("a CRD cannot be serialised: {0}")]
     Json(#[from] serde_json::Error),
-    /// JSON could not be turned into YAML.
+    /// JSON could not be converted to YAML.
     #[error("a CRD cannot be written as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-/// All four CRDs as `(plural name, YAML)`, in the order in which they are installed.
+/// Returns all four CRDs as `(plural name, YAML)`, in the order of installation.
 pub fn all() -> Result<Vec<(String, String)>, CrdError> {
     [
         (RoleEligibility::crd(), RoleEligibility::crd_name()),
@@ -34,9 +34,8 @@ pub fn all() -> Result<Vec<(String, String)>, CrdError> {
     .collect()
 }
 
-/// Takes out what the generator adds and nobody has a use for: integer formats that the API server does not know, `nullable`, without
-/// which it drops a null as if the field were not written, the brackets of links, which `kubectl explain` would show, and the `.0` of
-/// whole numbers.
+/// Removes unwanted output of the generator: integer formats that the API server does not know, the `.0` of whole numbers, and the brackets
+/// of links, which `kubectl explain` would show. It also removes `nullable`, so that the API server treats null as a missing field.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {

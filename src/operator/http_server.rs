@@ -1,11 +1,12 @@
-//! HTTP/1.1 on a port that every pod may reach: connections, bytes and time have bounds, whoever connects (T26).
+//! HTTP/1.1 on a port that every pod can reach: connections, bytes and time have limits for every client (T26).
 //!
-//! Without them a few hundred requests whose heads never end would fill the memory of a process, and with it would end the controllers that
-//! take grants away.
+//! Without limits, a few hundred requests whose headers never end would exhaust the memory of a process, and stop the controllers that
+//! revoke access.
 //!
-//! hyper and hyper-util serve one connection each, and their only timer is that of a request's head: it covers neither a body that never
-//! ends nor a response that nobody reads. A semaphore or tower's limits would make a new connection wait, and would so let idle ones keep
-//! out the API server. No library evicts a connection of the address that has most of them, so [`HttpServer::serve`] does it.
+//! hyper and hyper-util serve one connection each. Their only timer is that of a request's headers: it covers neither a body that never
+//! ends nor a response that the client does not read. A semaphore or tower's limits would make a new connection wait, so that idle
+//! connections could block the API server. No library evicts a connection of the address that has most of them, so [`HttpServer::serve`]
+//! does it.
 
 use std::{
     collections::HashMap,
@@ -32,27 +33,27 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// Longest head of a request; the library takes 400 KiB where nothing is said. Bodies may be longer, they are read in pieces of this size.
+/// Size limit of the headers of a request; the library's default is 400 KiB. Bodies may be longer, they are read in pieces of this size.
 const MAX_HEAD: usize = 16 << 10;
-/// Pause after a connection could not be accepted: what is missing then, such as file descriptors, does not come back at once.
+/// Pause after an error of `accept`: a missing resource, such as file descriptors, is not available again at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a connection may stay.
+/// How long a connection may stay open.
 #[derive(Clone, Copy, Debug)]
 pub enum Stay {
-    /// For one request, and this long with everything: a head that never ends and an answer that nobody reads are cut off as well.
+    /// For one request, with this time limit in total. It also ends headers that never end and responses that the client does not read.
     Once(Duration),
-    /// For as many requests as come.
+    /// For any number of requests.
     Kept {
-        /// From its opening until it has asked something, with the handshake of TLS.
+        /// Time limit from the opening to the first request, including the TLS handshake.
         first: Duration,
-        /// While nothing happens on it; it is closed after once to twice this long.
+        /// Time limit without activity. The connection is closed after one to two times this duration.
         idle: Duration,
     },
 }
 
 impl Stay {
-    /// Ends when a connection has stayed for too long. `opened` is what had happened last on it when it was opened.
+    /// Returns when a connection has exceeded its limits. `opened` is the event of its opening.
     async fn over(self, seat: &Seat, opened: u64) {
         let (mut patience, idle) = match self {
             Self::Once(all) => return sleep(all).await,
@@ -70,12 +71,12 @@ impl Stay {
     }
 }
 
-/// State of a connection that waits for a request, as a mark on the number of its last event.
+/// State of a connection that waits for a request. It is combined with the number of the last event.
 const WAITS: u64 = 0;
-/// State of a connection with a request that is being answered. It is greater than any number, so that these are closed last.
+/// State of a connection with a request in progress. It is greater than any event number, so that these are closed last.
 const IS_ANSWERED: u64 = 1 << 63;
 
-/// What happened last on a connection. Events have numbers, so that nobody has to ask a clock which came first.
+/// The last event of a connection. Events are numbered, so that their order does not depend on a clock.
 #[derive(Debug)]
 struct Seat {
     last: AtomicU64,
@@ -83,14 +84,14 @@ struct Seat {
 }
 
 impl Seat {
-    /// Of a connection that has just been opened.
+    /// Returns the state of a newly opened connection.
     fn new(events: &Arc<AtomicU64>) -> Self {
         let seat = Self { last: AtomicU64::new(0), events: Arc::clone(events) };
         seat.note(WAITS);
         seat
     }
 
-    /// Something happened, and now the connection is in this state.
+    /// Records an event, after which the connection is in this state.
     fn note(&self, state: u64) {
         self.last.store(self.events.fetch_add(1, Ordering::Relaxed) | state, Ordering::Relaxed);
     }
@@ -100,35 +101,35 @@ impl Seat {
     }
 }
 
-/// Where a request comes from. Among requests it is an extension.
+/// The client address of a request, stored as a request extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(pub IpAddr);
 
-/// A connection that has a place.
+/// An accepted connection.
 struct Taken {
     peer: Peer,
     seat: Arc<Seat>,
     task: AbortHandle,
 }
 
-/// Who serves, and in which bounds.
+/// An HTTP server with limits.
 pub struct HttpServer {
     /// Most connections at a time.
     pub connections: usize,
-    /// How long each of them may stay.
+    /// How long each connection may stay open.
     pub stay: Stay,
-    /// How TLS is spoken, where it is.
+    /// The TLS settings, if it uses TLS.
     pub tls: Option<TlsAcceptor>,
-    /// Who answers.
+    /// The handlers.
     pub router: Router,
 }
 
 impl HttpServer {
-    /// Serves until `shutdown`; then what runs has `grace` to end.
+    /// Serves until `shutdown`; then requests in progress have `grace` to end.
     ///
-    /// Where all places are taken, the newest connection gets a place of the address that has most of them: that on which nothing has
-    /// happened for longest. Were it closed or made to wait, whoever keeps all places taken would keep away the API server and the
-    /// kubelet's probes, and the kubelet would end the process. As it is, one address takes places from itself alone.
+    /// At the limit, a new connection replaces one of the address that has most of them: the one that was idle for longest. If the new
+    /// connection were closed or had to wait, one client could block the API server and the kubelet's probes. The kubelet would then
+    /// restart the process. With this rule, one address can only replace its own connections.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
         let server = Arc::new(self);
         let events = Arc::new(AtomicU64::new(0));
@@ -141,7 +142,7 @@ impl HttpServer {
             };
             let (stream, peer) = match accepted {
                 Ok((stream, address)) => (stream, Peer(address.ip().to_canonical())),
-                // Who is gone already is no reason to let others wait.
+                // A client that has already disconnected must not delay others.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
                 Err(_) => {
                     sleep(PAUSE).await;
@@ -158,7 +159,7 @@ impl HttpServer {
             taken.push(Taken { peer, seat, task });
         }
         drop(listener);
-        // What has not ended by then is cut off, together with the set of tasks.
+        // Dropping the task set aborts what has not ended by then.
         let _ = timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
     }
 
@@ -169,7 +170,7 @@ impl HttpServer {
             match &self.tls {
                 None => answer(stream, peer, router, seat, keep, shutdown).await,
                 Some(tls) => {
-                    // TLS itself tells the other side what is wrong with its handshake.
+                    // TLS itself reports a failed handshake to the client.
                     if let Ok(stream) = tls.accept(stream).await {
                         answer(stream, peer, router, seat, keep, shutdown).await;
                     }
@@ -183,8 +184,8 @@ impl HttpServer {
     }
 }
 
-/// Closes a connection of the addresses that have most of them: that on which nothing has happened for longest, and one with a request
-/// that is being answered only if all of theirs have one.
+/// Closes a connection of the address with most connections: the one that was idle for longest. One with a request in progress is closed
+/// only if all of them have one.
 fn make_room(taken: &mut Vec<Taken>) {
     let mut of_peer: HashMap<Peer, usize> = HashMap::new();
     for connection in taken.iter() {
@@ -197,7 +198,7 @@ fn make_room(taken: &mut Vec<Taken>) {
     }
 }
 
-/// Answers what is asked on one connection, until either side has had enough.
+/// Serves the requests of one connection until either side closes it.
 async fn answer<I>(stream: I, peer: Peer, router: Router, seat: Arc<Seat>, keep: bool, shutdown: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin,
@@ -213,11 +214,11 @@ where
         }
     });
     let mut builder = http1::Builder::new();
-    // `Stay` bounds the time of a head, and that of everything else; the library's own timer sees heads only.
+    // `Stay` limits the time of headers and of everything else; the library's own timer covers headers only.
     builder.max_buf_size(MAX_HEAD).keep_alive(keep).header_read_timeout(None::<Duration>);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        // What went wrong between the two sides is nobody else's business.
+        // Errors of one connection are not reported.
         _ = connection.as_mut() => return,
         () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
     }

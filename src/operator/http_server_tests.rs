@@ -9,12 +9,12 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// Longer than anything here takes: nothing is to happen because of it.
+/// Longer than any step of these tests: it must never expire.
 const EVER: Duration = Duration::from_secs(30);
-/// So short that the tests need not wait for it.
+/// Short enough that the tests need not wait for it.
 const SOON: Duration = Duration::from_millis(20);
 
-/// A server, and a request to `/held` that is answered when `go` is cancelled; `begun` is then cancelled already.
+/// A server, and a request to `/held` that is answered when `go` is cancelled. `begun` is cancelled before that.
 struct Served {
     address: SocketAddr,
     begun: CancellationToken,
@@ -58,7 +58,7 @@ impl Served {
     }
 }
 
-/// All that comes until the other side closes.
+/// Returns all bytes until the other side closes the connection.
 fn rest(mut stream: TcpStream) -> String {
     let mut all = Vec::new();
     if let Err(error) = stream.read_to_end(&mut all) {
@@ -67,7 +67,7 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(all).unwrap()
 }
 
-/// An answer with this text.
+/// True if the response contains this text.
 fn says(stream: TcpStream, text: &str) -> bool {
     let said = rest(stream);
     said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with(text)
@@ -167,7 +167,7 @@ async fn one_connection_asks_many_times_or_once() {
             said.extend_from_slice(&part[..length]);
             if said.ends_with(b"here\n") {
                 answered += 1;
-                // The other side may have closed.
+                // The other side may have closed the connection.
                 let _ = stream.write_all(ask.as_bytes());
             }
         }
@@ -175,7 +175,7 @@ async fn one_connection_asks_many_times_or_once() {
     }
 }
 
-/// A connection from another loopback address, with a head that does not end yet.
+/// Opens a connection from another loopback address, with headers that have not ended yet.
 async fn silent_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((std::net::IpAddr::from(address), 0).into()).unwrap();
@@ -190,7 +190,7 @@ async fn silent_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f51_many_connections_of_one_address_take_no_place_of_another() {
     let served = serve(8, Stay::Kept { first: EVER, idle: EVER }).await;
-    // They are the oldest, and nothing has happened on them since.
+    // They are the oldest, and were idle since.
     let mut others = Vec::new();
     for last in 1..=3 {
         others.push(silent_from([127, 0, 0, last], served.address).await);

@@ -1,6 +1,6 @@
-//! The operator of jit-rbac: nobody holds a role by default; people activate what they are eligible for, for a while.
+//! The operator of jit-rbac: users hold no role by default, and activate eligible roles for a limited time.
 //!
-//! One way through the house: gather, decide, apply, report. The rules are in [`domain`].
+//! Data flows in one direction: gather, decide, apply, report. The rules are in [`domain`].
 
 pub mod admission;
 pub mod config;

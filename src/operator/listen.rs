@@ -1,4 +1,4 @@
-//! Listening sockets. A cluster has IPv4, IPv6 or both, and one default address has to do for all of them.
+//! Listening sockets. One default address must work in clusters with IPv4, IPv6 or both.
 
 use std::{
     io,
@@ -7,14 +7,14 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections that wait to be accepted; the kernel lowers it to its own limit.
+/// Length of the queue of connections to accept; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 1024;
 
-/// Listens on an address. `[::]` means every address of the machine, IPv4 and IPv6; where the machine has no IPv6, it means `0.0.0.0`.
+/// Listens on an address. `[::]` means all addresses of the machine, IPv4 and IPv6. On a machine without IPv6 it means `0.0.0.0`.
 ///
 /// # Errors
 ///
-/// The address cannot be listened on, such as because another process does.
+/// The address cannot be listened on, for example because another process uses it.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     either(address, bind)
 }
@@ -35,10 +35,10 @@ fn is_any_v6(address: SocketAddr) -> bool {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if is_any_v6(address) {
-        // The default of the machine may be otherwise (net.ipv6.bindv6only).
+        // The default of the machine may differ (net.ipv6.bindv6only).
         socket.set_only_v6(false)?;
     }
-    // A process that is started again need not wait for the connections of the last one.
+    // A restarted process must not wait for the connections of the previous one.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

@@ -94,14 +94,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            // Without a place to complain there is nothing left to do.
+            // If standard error cannot be written either, there is nothing left to do.
             let _ = writeln!(std::io::stderr(), "jit-rbac: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Starts logs, health and signals around `work`.
+/// Sets up logs, health and signals, and runs `work`.
 fn process<F, W>(common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
 where
     F: Future<Output = Result<(), String>>,
@@ -120,7 +120,7 @@ where
         let outcome = tokio::select! {
             outcome = work(config, health.clone(), metrics, stop.clone()) => outcome,
             served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
-            // Nothing holds up the end for longer than this.
+            // The shutdown takes no longer than this.
             () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
         };
         signals.abort();

@@ -1,7 +1,7 @@
-//! A queue of keys to work on, now or later: each key at most once at a time, the earliest time wins, failures wait longer and longer.
+//! A work queue of keys, due now or later: each key at most once at a time, the earliest time wins, and failures back off.
 //!
-//! Times of day are held against the clock again before they count: timers run on a monotonic clock and are wrong after a suspend or
-//! a step of the other one.
+//! Wall-clock times are compared with the clock again before they count: timers use a monotonic clock, and are wrong after a suspend or a
+//! step of the wall clock.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -20,27 +20,27 @@ use tokio_util::{
 
 use kube_io::{backoff::Backoff, clock::Clock};
 
-/// How long a timer for times of day is trusted at most before the clock is read again. There is one for all of them: a timer a key would
-/// have thousands of them fire for nothing.
+/// Longest interval between reads of the wall clock. One timer serves all keys: with a timer per key, thousands of timers would fire
+/// without effect.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
-/// Which workers a key is for. One lane that is full never holds up the other.
+/// The group of workers for a key. A full lane never delays the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// What anybody can ask for.
+    /// Work that any user can cause.
     Ordinary,
-    /// What takes access away.
+    /// Work that revokes access.
     Urgent,
 }
 
 const LANES: usize = 2;
 
-/// Most keys of each lane that are worked on at a time.
+/// Concurrency limit of each lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of [`Lane::Ordinary`].
+    /// Limit of [`Lane::Ordinary`].
     pub ordinary: usize,
-    /// Of [`Lane::Urgent`].
+    /// Limit of [`Lane::Urgent`].
     pub urgent: usize,
 }
 
@@ -53,16 +53,16 @@ impl Limits {
     }
 }
 
-/// What work on a key ended with.
+/// The result of processing a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing to do until somebody adds the key again.
+    /// Nothing to do until the key is added again.
     Done,
-    /// Look again after this pause.
+    /// Requeue after this delay.
     In(Duration),
-    /// Look again at this time of day.
+    /// Requeue at this wall-clock time.
     At(DateTime<Utc>),
-    /// It failed: look again after a pause that grows with each failure.
+    /// Failed: requeue after a delay that grows with each failure.
     Retry,
 }
 
@@ -74,7 +74,7 @@ enum Due {
 }
 
 impl Due {
-    /// What is left until then, as far as the clocks can tell now.
+    /// Returns the remaining time, by the present state of the clocks.
     fn left(self, clock: &Clock) -> Duration {
         match self {
             Self::After(at) => at.saturating_duration_since(Instant::now()),
@@ -87,7 +87,7 @@ impl Due {
     }
 }
 
-/// The end of a queue at which keys come in. It never blocks and never loses a key.
+/// The sender of a queue. It never blocks and never loses a key.
 #[derive(Debug)]
 pub struct Queue<K>(mpsc::UnboundedSender<(K, Due)>);
 
@@ -98,33 +98,33 @@ impl<K> Clone for Queue<K> {
 }
 
 impl<K> Queue<K> {
-    /// Work on `key` as soon as possible.
+    /// Adds `key`, due at once.
     pub fn add(&self, key: K) {
         self.add_in(key, Duration::ZERO);
     }
 
-    /// Work on `key` after `pause`, unless it is due earlier already.
+    /// Adds `key`, due after `pause` unless it is already due earlier.
     pub fn add_in(&self, key: K, pause: Duration) {
         self.send(key, Due::After(Instant::now() + pause));
     }
 
-    /// Work on `key` at a time of day, unless it is due earlier already.
+    /// Adds `key`, due at a wall-clock time unless it is already due earlier.
     pub fn add_at(&self, key: K, at: DateTime<Utc>) {
         self.send(key, Due::At(at));
     }
 
     fn send(&self, key: K, due: Due) {
-        // Fails only when the worker has ended, with the process.
+        // This fails only when the worker has ended, together with the process.
         let _ = self.0.send((key, due));
     }
 }
 
-/// What a key waits for.
+/// When a waiting key becomes due.
 #[derive(Debug)]
 enum Waits {
-    /// The end of a pause.
+    /// At the end of a delay.
     Pause(delay_queue::Key, Instant),
-    /// A time of day.
+    /// At a wall-clock time.
     Until(DateTime<Utc>),
 }
 
@@ -137,7 +137,7 @@ impl Waits {
     }
 }
 
-/// The end of a queue at which work is done.
+/// The receiver of a queue, which processes the keys.
 #[derive(Debug)]
 pub struct Worker<K> {
     clock: Clock,
@@ -152,7 +152,7 @@ pub struct Worker<K> {
     backoff: Backoff,
 }
 
-/// Both ends of a new queue. `backoff` holds the delays after failures, for each key anew.
+/// Returns sender and receiver of a new queue. `backoff` holds the delays after failures, separately for each key.
 #[must_use]
 pub fn queue<K: Clone + Hash + Ord>(clock: Clock, backoff: Backoff) -> (Queue<K>, Worker<K>) {
     let (sender, incoming) = mpsc::unbounded_channel();
@@ -172,12 +172,12 @@ pub fn queue<K: Clone + Hash + Ord>(clock: Clock, backoff: Backoff) -> (Queue<K>
 }
 
 impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
-    /// Works until `stop`, on at most `most` keys at a time, each no more than once at a time.
+    /// Processes keys until `stop`, at most `most` at a time, and each key at most once at a time.
     pub async fn run<F: Future<Output = Next>>(self, most: usize, stop: CancellationToken, work: impl Fn(K) -> F) {
         self.run_in_lanes(Limits { ordinary: most, urgent: 0 }, stop, |_| Lane::Ordinary, work).await;
     }
 
-    /// The same with workers for each lane. `lane` tells a key's when it becomes due and whenever it is added.
+    /// Processes keys with workers for each lane. `lane` is called when a key becomes due and whenever it is added.
     pub async fn run_in_lanes<F: Future<Output = Next>>(
         mut self,
         most: Limits,
@@ -187,11 +187,12 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     ) {
         let mut running = FuturesUnordered::new();
         loop {
-            // All that has come in is looked at before any work starts, so that what was added twice is worked on once.
+            // All added keys are scheduled before any work starts, so that a key that was added twice is processed once.
             while let Ok((key, due)) = self.incoming.try_recv() {
                 self.schedule(key, due, &lane);
             }
-            // At each turn, and not only when the timer below fires: each turn makes it anew, so other work could hold it up for ever.
+            // In each iteration, and not only when the timer below fires. Each iteration recreates the timer, so other work could delay it
+            // for ever.
             self.read_the_clock(&lane);
             for of in [Lane::Urgent, Lane::Ordinary] {
                 while self.busy_in(of) < most.of(of)
@@ -213,7 +214,7 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
                     self.waiting.remove(&key);
                     self.make_ready(key, &lane);
                 }
-                // The next turn reads the clock.
+                // The next iteration reads the clock.
                 () = tokio::time::sleep(nap), if !self.calendar.is_empty() => {}
                 else => return,
             }
@@ -227,7 +228,7 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     fn next_in(&mut self, lane: Lane) -> Option<K> {
         loop {
             let key = self.ready.get_mut(lane as usize)?.pop_front()?;
-            // One that has changed lanes since is in the line of the other.
+            // A key that has changed lanes is queued in the other lane.
             if self.queued.get(&key) == Some(&lane) {
                 self.queued.remove(&key);
                 return Some(key);
@@ -241,7 +242,7 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
             return;
         }
         if self.queued.contains_key(&key) {
-            // It may have become urgent while it was in line.
+            // The key may have become urgent while it was queued.
             self.make_ready(key, lane);
             return;
         }
@@ -274,12 +275,12 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
         }
     }
 
-    /// How long until the clock must be read for the first time of day.
+    /// Returns the time until the clock must be read for the earliest wall-clock time.
     fn nap(&self) -> Duration {
         self.calendar.first().map_or(LONGEST_NAP, |(at, _)| Due::At(*at).left(&self.clock).min(LONGEST_NAP))
     }
 
-    /// Has everything worked on whose time of day has come, the earliest first.
+    /// Makes all keys ready whose wall-clock time has come, the earliest first.
     fn read_the_clock(&mut self, lane: &impl Fn(&K) -> Lane) {
         let now = self.clock.now();
         while self.calendar.first().is_some_and(|(at, _)| *at <= now)

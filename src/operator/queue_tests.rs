@@ -6,7 +6,7 @@ use super::*;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
-/// Runs a queue whose work on a key takes the next of its `outcomes`, and tells when it was worked on, in milliseconds.
+/// Runs a queue whose work on a key returns the next of its `outcomes`. Returns when each key was processed, in milliseconds.
 async fn record(adds: &[(&'static str, u64)], outcomes: &[Next], until: u64) -> Vec<(&'static str, u128)> {
     let (queue, worker) = queue(Clock::system(), BACKOFF);
     let start = Instant::now();
@@ -40,7 +40,7 @@ async fn failures_wait_longer_and_longer_up_to_the_longest_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
-    // The clock of this test runs with tokio's, and is set back by ten seconds after five.
+    // The clock of this test follows tokio's, and is set back by ten seconds after five.
     let (start, day) = (Instant::now(), DateTime::<Utc>::UNIX_EPOCH);
     let clock = Clock::from(move || {
         let passed = i64::try_from(start.elapsed().as_millis()).unwrap();
@@ -69,7 +69,7 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
     let (queue, worker) = queue(clock, BACKOFF);
     let at = |seconds: i64| day + chrono::TimeDelta::seconds(seconds);
     (1..=1_000).for_each(|key| queue.add_at(key, at(3_600 + key)));
-    // Earlier by the clock, earlier by a pause, and later, which changes nothing.
+    // Earlier by the clock, earlier by a delay, and later, which changes nothing.
     queue.add_at(7, at(100));
     queue.add_in(8, Duration::from_secs(200));
     queue.add_at(9, at(90_000));
@@ -86,7 +86,7 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
 
 #[tokio::test(start_paused = true)]
 async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
-    // Each look at this clock takes a millisecond: the timers of the runtime, which stand still, cannot help.
+    // Each read of this clock advances it by a millisecond. The timers of the runtime are paused and cannot help.
     let looks = Mutex::new(0_i64);
     let day = DateTime::<Utc>::UNIX_EPOCH;
     let clock = Clock::from(move || {

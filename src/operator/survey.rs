@@ -1,35 +1,35 @@
-//! What a JSON text holds, found without building any of it: a value that is built takes a hundred times the room of its text (T26).
+//! JSON bounds check: counts the values of a JSON text without building any of them. A built value needs a hundred times the memory of its
+//! text (T26).
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// What a JSON text holds.
+/// The result of the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// How many values: every text, number, list, object and so on, the outermost one too.
+    /// The number of values: every string, number, list, object and so on, including the outermost one.
     pub values: usize,
-    /// The text at the first path that was asked for, if there is one.
+    /// The string at the first requested path, if there is one.
     pub text: Option<String>,
 }
 
-/// The same with the text at one path.
+/// Returns the result with the string at one path.
 #[cfg(test)]
 fn survey(json: &[u8], path: &[&str]) -> serde_json::Result<Survey> {
     let (values, [text]) = surveyed(json, [Some(path)])?;
     Ok(Survey { values, text })
 }
 
-/// Goes through all of `json` and finds the texts at two paths. It fails where `serde_json` could not read it as a value: that would be for
-/// nothing.
+/// Checks all of `json` and finds the strings at two paths. It fails where `serde_json` could not parse the text as a value.
 ///
-/// Where an object has a member twice, the last one counts, as for `serde_json`.
+/// Where an object has a duplicate member, the last one counts, as for `serde_json`.
 pub fn survey_two(json: &[u8], path: &[&str], second: &[&str]) -> serde_json::Result<(Survey, Option<String>)> {
     let (values, [text, second]) = surveyed(json, [Some(path), Some(second)])?;
     Ok((Survey { values, text }, second))
 }
 
-/// How many values there are, and the texts that were asked for.
+/// The number of values, and the requested strings.
 type Found<const N: usize> = (usize, [Option<String>; N]);
 
 fn surveyed<const N: usize>(json: &[u8], paths: [Option<&[&str]>; N]) -> serde_json::Result<Found<N>> {
@@ -39,12 +39,12 @@ fn surveyed<const N: usize>(json: &[u8], paths: [Option<&[&str]>; N]) -> serde_j
     Ok(found)
 }
 
-/// A look at one value, with the rest of each path that leads through it.
+/// The visitor of one value, with the rest of each path that leads through it.
 #[derive(Clone, Copy)]
 struct Walk<'p, const N: usize>([Option<&'p [&'p str]>; N]);
 
 impl<const N: usize> Walk<'_, N> {
-    /// A value with nothing in it, where a text may be one that was asked for.
+    /// Returns the result for a value without children, which may be a requested string.
     fn single(self, text: Option<&str>) -> Found<N> {
         (1, self.0.map(|path| text.filter(|_| path.is_some_and(<[&str]>::is_empty)).map(ToOwned::to_owned)))
     }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     const PATH: [&str; 2] = ["request", "uid"];
-    /// Short texts of what JSON is made of, some of them with a UID.
+    /// Short texts of JSON's characters, some of them with a UID.
     const ANY_TEXT: &str = r#"[\[\]{}:,"a1u \\]{0,24}|\{"request":\{"uid":"[a-c]{0,3}","x":[\[\]{}:,"a1 ]{0,12}\}\}"#;
 
     fn count(value: &Value) -> usize {
@@ -200,7 +200,7 @@ mod tests {
             prop_assert_eq!(found.is_some(), read.is_some());
             if let (Some(found), Some(read)) = (found, read) {
                 prop_assert_eq!(found.text.as_deref(), read.pointer("/request/uid").and_then(Value::as_str));
-                // Members of one name are counted each, and one of them is left in a value.
+                // Duplicate members are all counted, but only one remains in a value.
                 prop_assert!(found.values >= count(&read));
             }
         }

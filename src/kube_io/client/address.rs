@@ -1,12 +1,12 @@
-//! The address of an API server as kubectl reads it.
+//! Parses the address of an API server as kubectl does.
 
 use http::Uri;
 
-/// An address, with the scheme that kubectl takes where none is written: `http`, and then nobody's credentials go over it.
+/// Parses an address. The default scheme is that of kubectl, `http`; no credentials are then sent to it.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong with it.
+/// A description of what is wrong with the address.
 pub fn parse(text: &str) -> Result<Uri, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<Uri, String> {
     if scheme != "http" && scheme != "https" {
         return Err(invalid());
     }
-    // What stands behind the path is left out, as kubectl does.
+    // Query and fragment are dropped, as kubectl does.
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
     if authority.contains('@') {
@@ -32,7 +32,7 @@ pub fn parse(text: &str) -> Result<Uri, String> {
     if has_host_and_port(&uri) { Ok(uri) } else { Err(invalid()) }
 }
 
-/// True with a host, and a port that is a number or is left out.
+/// True for a host with an optional numeric port.
 #[must_use]
 pub fn has_host_and_port(uri: &Uri) -> bool {
     let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else { return false };
@@ -44,7 +44,7 @@ pub fn has_host_and_port(uri: &Uri) -> bool {
     }
 }
 
-/// An address as it is shown: scheme, host, port and path.
+/// Returns an address for display: scheme, host, port and path.
 #[must_use]
 pub fn shown(server: &Uri) -> String {
     crate::redact::redacted(server.to_string().trim_end_matches('/')).into_owned()

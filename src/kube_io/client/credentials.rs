@@ -1,4 +1,4 @@
-//! Credential plugins of kubeconfigs, run as client-go runs them, with errors that hold neither the command nor what it printed.
+//! Credential plugins of kubeconfigs, executed as client-go executes them. Errors contain neither the command nor its output.
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read, Write as _},
@@ -16,66 +16,66 @@ use api::text::printable;
 
 /// Versions of the API between clients and credential plugins.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
-/// Most that a plugin may print as a credential.
+/// Size limit of a credential on standard output.
 const MOST_OUTPUT: u64 = 1 << 20;
-/// Most of its standard error that is shown, in lines and in bytes of a line.
+/// Limits of the standard error that is shown: lines, and bytes of a line.
 const MOST_LINES: usize = 200;
 const LONGEST_LINE: u64 = 2_000;
 
-/// Who is there for a credential plugin's questions.
+/// Whether a user can answer the prompts of a credential plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdin {
-    /// Somebody at a terminal.
+    /// A user at a terminal.
     Person,
-    /// Nobody, as by a flag, or since standard input is no terminal. What it says is shown.
+    /// No user: a flag excludes prompts, or standard input is no terminal. Standard error is shown.
     Nobody,
-    /// Nobody, and nobody reads what it says: it becomes part of the error.
+    /// No user, and no reader of standard error: it becomes part of the error.
     Log,
 }
 
-/// What a credential plugin gave.
+/// The credential that a plugin returned.
 pub struct Credential {
     /// The bearer token.
     pub token: Option<String>,
     /// Client certificate and key, in PEM.
     pub certificate: Option<(String, String)>,
-    /// From when on it is worth nothing; none where the plugin does not say.
+    /// The expiry. `None` where the plugin reports none.
     pub expires: Option<DateTime<Utc>>,
 }
 
-/// Why a credential plugin gave no credential. No command line, environment or standard output is part of it.
+/// Why a credential plugin returned no credential. The error contains no command line, environment or standard output.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CredentialError {
     /// The kubeconfig's entry cannot be used.
     #[error("{0}")]
     Entry(String),
-    /// There is no such program.
+    /// The program does not exist.
     #[error("credential plugin '{name}' was not found{hint}")]
     Absent {
         /// The program.
         name: String,
-        /// What the kubeconfig says about how to install it.
+        /// The install hint of the kubeconfig.
         hint: String,
     },
-    /// It could not be started.
+    /// The program could not be started.
     #[error("credential plugin '{name}' cannot be run: {why}")]
     NotRun {
         /// The program.
         name: String,
-        /// Why.
+        /// The cause.
         why: ErrorKind,
     },
-    /// It failed.
+    /// The program failed.
     #[error("credential plugin '{name}' {ended}{said}")]
     Failed {
         /// The program.
         name: String,
-        /// How it ended.
+        /// The exit status.
         ended: String,
-        /// What it wrote to standard error, where nobody has read that.
+        /// The standard error, where it was not shown.
         said: String,
     },
-    /// Its answer is not a credential.
+    /// The output is not a credential.
     #[error("credential plugin '{name}' {why}")]
     Answer {
         /// The program.
@@ -83,27 +83,27 @@ pub enum CredentialError {
         /// What is wrong with it.
         why: String,
     },
-    /// It needs somebody at a terminal.
+    /// The plugin needs a user at a terminal.
     #[error("credential plugin '{name}' needs a terminal to ask on (interactiveMode: Always), and {why}")]
     Unattended {
         /// The program.
         name: String,
-        /// Why there is none.
+        /// Why there is no terminal.
         why: &'static str,
     },
-    /// Its token fits into no HTTP header.
+    /// The token is no valid HTTP header value.
     #[error("the token has characters that fit into no HTTP header")]
     Unfit,
-    /// Waiting for it was given up.
+    /// The caller stopped waiting for the plugin.
     #[error("the credential plugin was interrupted")]
     Interrupted,
 }
 
-/// A credential plugin, as a kubeconfig names it.
+/// A credential plugin of a kubeconfig.
 pub struct Plugin {
-    /// The kubeconfig's entry.
+    /// The entry in the kubeconfig.
     pub exec: ExecConfig,
-    /// Who is there for its questions.
+    /// Whether a user can answer its prompts.
     pub stdin: Stdin,
 }
 
@@ -125,11 +125,11 @@ struct Status {
 }
 
 impl Plugin {
-    /// Runs it to its end, however long that takes.
+    /// Runs the plugin until it exits, without a time limit.
     ///
     /// # Errors
     ///
-    /// There is no such program, it failed, or what it printed is not a credential.
+    /// The program does not exist, it failed, or its output is not a credential.
     pub fn run(&self) -> Result<Credential, CredentialError> {
         let version = self.exec.api_version.as_deref().unwrap_or_default();
         let Some(version) = VERSIONS.into_iter().find(|known| *known == version) else {
@@ -156,7 +156,7 @@ impl Plugin {
         self.understood(&output, version)
     }
 
-    /// The program as the kubeconfig names it.
+    /// The program's name in the kubeconfig.
     fn name(&self) -> String {
         shown(self.exec.command.as_deref().unwrap_or_default())
     }
@@ -220,7 +220,7 @@ impl Plugin {
 
     fn understood(&self, output: &[u8], version: &str) -> Result<Credential, CredentialError> {
         let wrong = |why: &str| CredentialError::Answer { name: self.name(), why: why.to_owned() };
-        // What cannot be understood may hold the token: nothing of it is told.
+        // Output that cannot be parsed may contain the token, so the error contains none of it.
         let answer: Answer = serde_saphyr::from_slice(output).map_err(|_| wrong("printed something other than an ExecCredential"))?;
         if answer.kind.as_deref() != Some("ExecCredential") {
             return Err(wrong("printed something other than an ExecCredential"));
@@ -243,17 +243,17 @@ impl Plugin {
     }
 }
 
-/// At most so much of what somebody else wrote, safe to show.
+/// Returns text of another program, truncated and safe to show.
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(300).collect();
     redacted(&printable(&cut)).into_owned()
 }
 
-/// All of it, up to a bound; more is cut, and then not understood.
+/// Reads all output up to a limit. Longer output is truncated, and then fails to parse.
 fn read(from: impl Read) -> Vec<u8> {
     let mut read = Vec::new();
     let mut from = from.take(MOST_OUTPUT);
-    // What was read until an error is not understood either.
+    // Output that ends with an error fails to parse.
     let _ = from.read_to_end(&mut read);
     read
 }

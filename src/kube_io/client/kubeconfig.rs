@@ -1,4 +1,4 @@
-//! What a kubeconfig says about one context, as kubectl reads it.
+//! Reads one context of a kubeconfig as kubectl does.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::{address, proxy, tls};
 use crate::redact::redacted;
 use api::text::printable;
 
-/// What flags say beside the kubeconfig, which goes before it.
+/// Command-line overrides of the kubeconfig. They take precedence over it.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// Name of the context.
@@ -23,9 +23,9 @@ pub struct Wanted<'a> {
     pub user: Option<&'a str>,
     /// Address of the API server.
     pub server: Option<&'a str>,
-    /// Whether the API server's certificate is accepted unseen.
+    /// Whether the API server's certificate is accepted without verification.
     pub insecure: bool,
-    /// Name that the API server's certificate must have.
+    /// Server name that the API server's certificate must contain.
     pub tls_server_name: Option<&'a str>,
     /// File with the certificate authority.
     pub certificate_authority: Option<&'a str>,
@@ -33,24 +33,24 @@ pub struct Wanted<'a> {
     pub client_certificate: Option<&'a str>,
     /// File with its key.
     pub client_key: Option<&'a str>,
-    /// Bearer token, instead of everything that the kubeconfig says.
+    /// Bearer token. It replaces all credentials of the kubeconfig.
     pub token: Option<&'a str>,
 }
 
-/// An API server, and as whom it is called.
+/// An API server, and the identity to call it with.
 pub struct Target {
-    /// Everything but the credential plugin.
+    /// All settings except the credential plugin.
     pub config: Config,
-    /// The credential plugin, if there is one and nothing goes before it.
+    /// The credential plugin, if there is one and no other credential takes precedence.
     pub exec: Option<ExecConfig>,
 }
 
-/// The files of a kubeconfig that are there, as one. Of those in `$KUBECONFIG` the ones that are not there are left out, as kubectl does;
-/// one that cannot be read or understood is an error, and never leads to another identity than was asked for. None where no file is there.
+/// Returns the existing files of a kubeconfig, merged. Files in `$KUBECONFIG` that do not exist are skipped, as kubectl does. A file that
+/// cannot be read or parsed is an error, so that another identity than the intended one is never used. `None` where no file exists.
 ///
 /// # Errors
 ///
-/// A sentence about the file that cannot be used.
+/// A description of the file that cannot be used.
 pub fn files() -> Result<Option<Kubeconfig>, String> {
     let mut found: Option<Kubeconfig> = None;
     for file in paths().iter().filter(|file| file.exists()) {
@@ -63,7 +63,7 @@ pub fn files() -> Result<Option<Kubeconfig>, String> {
     Ok(found)
 }
 
-/// Where a kubeconfig is looked for.
+/// The paths of the kubeconfig.
 #[must_use]
 pub fn paths() -> Vec<PathBuf> {
     let named = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
@@ -74,16 +74,16 @@ pub fn paths() -> Vec<PathBuf> {
     files
 }
 
-/// One file.
+/// Reads one file.
 ///
 /// # Errors
 ///
-/// A sentence that says why it cannot be used.
+/// A description of why the file cannot be used.
 pub fn file_at(path: &Path) -> Result<Kubeconfig, String> {
     Kubeconfig::read_from(path).map_err(|error| told(path, &error))
 }
 
-/// What is wrong with a file. A parser quotes what it does not understand, which may be a secret: only the place is told.
+/// Returns what is wrong with a file. Parsers quote their input, which may be a secret, so only the position is reported.
 fn told(path: &Path, error: &KubeconfigError) -> String {
     let path = printable(&path.display().to_string());
     match error {
@@ -98,11 +98,11 @@ fn told(path: &Path, error: &KubeconfigError) -> String {
     }
 }
 
-/// What `kubeconfig` says about the context that is wanted, or the current one.
+/// Returns the settings of the requested context, or of the current one.
 ///
 /// # Errors
 ///
-/// A sentence that says what does not exist or cannot be used; where there is a word of kubectl for it, in that.
+/// A description of what does not exist or cannot be used, in kubectl's words where kubectl has some.
 pub fn resolve(kubeconfig: &Kubeconfig, wanted: Wanted<'_>) -> Result<Target, String> {
     let (context_name, context) = context(kubeconfig, wanted)?;
     let mut cluster = cluster(kubeconfig, wanted, &context_name, &context)?;
@@ -125,13 +125,13 @@ pub fn resolve(kubeconfig: &Kubeconfig, wanted: Wanted<'_>) -> Result<Target, St
         Some(url) => Some(proxy::of_cluster(url)?),
         None => proxy::from_environment(&server, |name| std::env::var(name).ok())?,
     };
-    // No credential goes over a connection that others can read, as with kubectl.
+    // Credentials are never sent over an unencrypted connection, as with kubectl.
     config.auth_info = if secure { user } else { only_impersonation(user) };
     let exec = credential_plugin(&mut config.auth_info, &cluster)?;
     Ok(Target { config, exec })
 }
 
-/// What flags say, in the place of what stands there.
+/// Applies the overrides.
 fn overridden(cluster: &mut Cluster, user: &mut AuthInfo, wanted: Wanted<'_>) {
     let owned = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     if let Some(file) = owned(wanted.certificate_authority) {
@@ -154,7 +154,7 @@ fn overridden(cluster: &mut Cluster, user: &mut AuthInfo, wanted: Wanted<'_>) {
 fn context(kubeconfig: &Kubeconfig, wanted: Wanted<'_>) -> Result<(String, Context), String> {
     let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
     let Some(name) = wanted.context.filter(|name| !name.is_empty()).or(current) else {
-        // What flags say alone is enough.
+        // The overrides alone are sufficient.
         return if wanted.server.or(wanted.cluster).is_some() {
             Ok((String::new(), Context::default()))
         } else {
@@ -168,7 +168,7 @@ fn context(kubeconfig: &Kubeconfig, wanted: Wanted<'_>) -> Result<(String, Conte
     }
 }
 
-/// ` (of context 'prod')`, where it is the context that says so.
+/// Returns ` (of context 'prod')`, where the value comes from the context.
 fn of_context(name: &str) -> String {
     format!(", which context '{}' names", printable(name))
 }
@@ -219,7 +219,7 @@ fn only_impersonation(user: AuthInfo) -> AuthInfo {
     }
 }
 
-/// Takes the credential plugin out of the user, where nothing goes before it, and refuses what no client can be made with.
+/// Moves the credential plugin out of the user unless another credential takes precedence, and refuses what no client supports.
 fn credential_plugin(user: &mut AuthInfo, cluster: &Cluster) -> Result<Option<ExecConfig>, String> {
     let exec = user.exec.take();
     fit_token(user)?;
@@ -227,7 +227,7 @@ fn credential_plugin(user: &mut AuthInfo, cluster: &Cluster) -> Result<Option<Ex
         if exec.is_some() {
             return Err("the user has both an auth-provider and an exec entry".to_owned());
         }
-        // The others run commands or were removed; kubectl knows this one only.
+        // The other auth providers run commands or were removed; kubectl knows only this one.
         if provider.name != "oidc" {
             return Err(format!(
                 "auth-provider '{}' is not supported, nor is it by kubectl since 1.26: use a credential plugin (exec)",
@@ -245,7 +245,7 @@ fn credential_plugin(user: &mut AuthInfo, cluster: &Cluster) -> Result<Option<Ex
     Ok(Some(exec))
 }
 
-/// A token that fits into a header: one from a file without the line break at its end.
+/// Returns a token that is a valid header value: a token from a file loses its trailing line break.
 fn fit_token(user: &mut AuthInfo) -> Result<(), String> {
     // The type hides the text from logs; as JSON it is the text.
     let token = serde_json::to_value(&*user).ok().and_then(|user| Some(user.get("token")?.as_str()?.to_owned()));
@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// Whatever stands in a kubeconfig, there is a client or a sentence: never a panic, and never a secret in the sentence.
+    /// Every kubeconfig results in a client or an error message. There is no panic, and no secret in the message.
     #[tokio::test]
     async fn f33_f39_no_kubeconfig_panics_or_tells_a_secret() {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -400,7 +400,7 @@ mod tests {
                 let made = resolve(&parsed(&config), Wanted::default())
                     .and_then(|target| super::super::builder(target, super::super::Stdin::Log).map_err(|error| error.to_string()));
                 if let Err(why) = made {
-                    // Names of files and addresses are no secrets, but for a password in them.
+                    // File names and addresses are no secrets, except for a password in an address.
                     let public = matches!(field, "certificate-authority" | "tokenFile") || field == "server" && !text.contains('@');
                     assert!(public || !why.contains("S3cr3t"), "{part}.{field} = {text:?}: {why}");
                     assert!(!why.trim().is_empty() && !why.contains('\n'), "{part}.{field} = {text:?}: {why}");

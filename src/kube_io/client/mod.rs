@@ -1,4 +1,4 @@
-//! The way to an API server, as operator and plugin go it: what a kubeconfig says, a credential plugin, a proxy, and what went wrong.
+//! The client of operator and plugin: kubeconfig, credential plugin, proxy and their errors.
 
 pub mod address;
 pub mod credentials;
@@ -19,15 +19,15 @@ use credentials::{CredentialError, Plugin};
 use kubeconfig::Target;
 use way::{Bearer, Context};
 
-/// kube's own stack, below credentials and errors of ours.
+/// kube's own service stack, below our layers for credentials and errors.
 type Inner = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
-/// What a client is made of.
+/// The parts of a client.
 pub type Way = way::Way<Inner>;
 
-/// Why there is no client.
+/// Why no client could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The credential plugin gave no credential.
+    /// The credential plugin returned no credential.
     #[error(transparent)]
     Credential(#[from] CredentialError),
     /// The configuration cannot be used.
@@ -35,8 +35,8 @@ pub enum ClientError {
     Config(String),
 }
 
-/// The makings of a client for `target`. It runs the credential plugin, if there is one, once; and again only where the credential has
-/// expired or is not accepted any more. `stdin` says whether somebody can answer its questions, so it may take as long as a sign-in does.
+/// Returns the parts of a client for `target`. The credential plugin runs once, and again only when the credential has expired or is
+/// rejected. `stdin` defines whether a user can answer its prompts, so this may take as long as an interactive sign-in.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub fn builder(target: Target, stdin: Stdin) -> Result<ClientBuilder<Way>, Clien
     Ok(inner.with_layer(&way))
 }
 
-/// Base64, as kubeconfigs have it.
+/// Decodes base64, the encoding of kubeconfigs.
 fn coded(text: String) -> String {
     match serde_json::to_value(ByteString(text.into_bytes())) {
         Ok(serde_json::Value::String(coded)) => coded,

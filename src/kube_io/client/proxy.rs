@@ -1,18 +1,18 @@
-//! Which proxy a call goes through, as Go's `httpproxy` decides for kubectl.
+//! Selects the proxy of a call, as Go's `httpproxy` does for kubectl.
 //!
-//! `HTTPS_PROXY` or `HTTP_PROXY` by the scheme of the address, the lower-case name first; never for `localhost` and loopback addresses, nor
-//! for what `NO_PROXY` names: addresses, CIDR ranges, domains with all below them, `.domain` for those below it only, each but ranges
-//! with a port if it likes, and `*` for everything. What cannot be understood in `NO_PROXY` is passed over.
+//! The scheme of the address selects `HTTPS_PROXY` or `HTTP_PROXY`; the lower-case name has precedence. `localhost`, loopback addresses and
+//! the entries of `NO_PROXY` use no proxy. An entry is an address, a CIDR range, a domain with its subdomains, a `.domain` for its
+//! subdomains only, or `*` for all. Entries other than ranges may have a port. Invalid entries of `NO_PROXY` are ignored.
 
 use std::net::IpAddr;
 
 use http::Uri;
 
-/// The proxy for calls to `server`; none to go there directly. `environment` returns the variable of a name.
+/// Returns the proxy for calls to `server`; `None` for a direct connection. `environment` returns the value of a variable.
 ///
 /// # Errors
 ///
-/// A sentence that says which proxy cannot be used.
+/// A description of the proxy that cannot be used.
 pub fn from_environment(server: &Uri, environment: impl Fn(&str) -> Option<String>) -> Result<Option<Uri>, String> {
     let any = |names: [&str; 2]| {
         names.into_iter().find_map(|name| environment(name).filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value)))
@@ -30,11 +30,11 @@ pub fn from_environment(server: &Uri, environment: impl Fn(&str) -> Option<Strin
     parse(&proxy).map(Some).map_err(|why| format!("${variable} {why}"))
 }
 
-/// The proxy that a kubeconfig's cluster names; it counts for every server.
+/// Returns the proxy of a kubeconfig's cluster. It applies to every server.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong with it.
+/// A description of what is wrong with the proxy.
 pub fn of_cluster(proxy_url: &str) -> Result<Uri, String> {
     parse(proxy_url).map_err(|why| format!("proxy-url {why}"))
 }
@@ -50,7 +50,7 @@ fn parse(text: &str) -> Result<Uri, String> {
     if !super::address::has_host_and_port(&uri) {
         return Err("is not a valid address of a proxy".to_owned());
     }
-    // The client knows one kind of SOCKS, which leaves names to the proxy.
+    // The client supports one kind of SOCKS, in which the proxy resolves names.
     let mut parts = uri.into_parts();
     let plain = if scheme == "socks5h" { "socks5" } else { scheme.as_str() };
     parts.scheme = plain.parse().ok();
@@ -58,7 +58,7 @@ fn parse(text: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|_| "is not a valid address of a proxy".to_owned())
 }
 
-/// True where calls to `server` go through a proxy, by a list of what does not.
+/// True where calls to `server` use a proxy, by the list of exceptions.
 fn applies(server: &Uri, excluded: &str) -> bool {
     let host = server.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("https") { 443 } else { 80 });
@@ -102,7 +102,7 @@ fn matches(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool 
     }
 }
 
-/// A name and the port that it is listed with. An IPv6 address without brackets has none.
+/// Splits an entry into name and port. An IPv6 address without brackets has no port.
 fn with_port(entry: &str) -> (&str, Option<&str>) {
     if let Some(rest) = entry.strip_prefix('[') {
         return match rest.split_once(']') {
@@ -136,7 +136,7 @@ mod tests {
         from_environment(&server.parse().unwrap(), of).map(|found| found.map(|uri| uri.to_string()))
     }
 
-    /// Each as Go's `httpproxy` decides it.
+    /// Each case as Go's `httpproxy` decides it.
     #[test]
     fn f40_no_proxy_is_read_as_golang_reads_it() {
         for (excluded, server, goes_through) in [

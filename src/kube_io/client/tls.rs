@@ -1,4 +1,4 @@
-//! What certificates and keys can be, and why some cannot.
+//! Unsupported certificates and keys, and their error messages.
 
 use std::error::Error;
 
@@ -10,15 +10,15 @@ use rustls::{
 
 use crate::errors::causes;
 
-/// The object identifier of the curve P-521, as it stands in keys and certificates.
+/// The object identifier of the curve P-521, as keys and certificates contain it.
 const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 const NO_P521: &str = "jit-rbac supports RSA, ECDSA on P-256 and P-384, and Ed25519";
 
-/// The certificates in a PEM bundle.
+/// Returns the certificates in a PEM bundle.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong with it.
+/// A description of what is wrong with the bundle.
 pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let found: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(pem)
         .map(|found| found.map(|der| der.to_vec()).map_err(|_| "it is not valid PEM".to_owned()))
@@ -32,7 +32,7 @@ pub fn is_p521(der: &[u8]) -> bool {
     der.windows(P521.len()).any(|window| window == P521)
 }
 
-/// A sentence for keys and certificates that no client can be made with.
+/// Returns an error message for keys and certificates that the client does not support.
 #[must_use]
 pub fn of_config(error: &kube::Error) -> Option<String> {
     let kube::Error::RustlsTls(error) = error else { return None };
@@ -50,13 +50,13 @@ pub fn of_config(error: &kube::Error) -> Option<String> {
     })
 }
 
-/// A sentence for a handshake that failed; none for another error.
+/// Returns an error message for a failed handshake; `None` for another error.
 #[must_use]
 pub fn of_handshake(error: &(dyn Error + 'static)) -> Option<String> {
     let error = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
     Some(match error {
         rustls::Error::InvalidCertificate(why) => of_certificate(why),
-        // With a server key on a curve that neither names, the server ends it.
+        // A server whose key uses a curve that the client does not offer ends the handshake.
         rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
             format!("the server found no common way to encrypt, as with a serving key on P-521: {NO_P521}")
         }

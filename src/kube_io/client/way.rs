@@ -1,4 +1,4 @@
-//! What stands around every call: the credential that a plugin gave, renewed when it must be, and errors that say which server it was.
+//! Middleware around every call: renews the credential of a plugin, and adds the server's address to errors.
 
 use std::{
     error::Error,
@@ -22,14 +22,14 @@ use super::{
 };
 use crate::errors::{causes, one_line};
 
-/// Where calls go.
+/// The server that is called.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) server: Uri,
     pub(super) proxied: bool,
 }
 
-/// A call that did not reach the API server, or no answer came back.
+/// A call that did not reach the API server, or that got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(String);
@@ -50,18 +50,18 @@ impl Context {
     }
 }
 
-/// A bearer token that a credential plugin gave.
+/// A bearer token that a credential plugin returned.
 #[derive(Clone)]
 pub(super) struct Bearer {
     plugin: Arc<Plugin>,
     held: Arc<Mutex<Held>>,
-    /// The API server does not accept it any more.
+    /// The API server rejected the token.
     refused: Arc<AtomicBool>,
-    /// Why there was no newer one.
+    /// Why the token could not be renewed.
     failed: Arc<Mutex<Option<String>>>,
 }
 
-/// How long after a failure the plugin is not run again.
+/// Delay after a failure before the plugin runs again.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 struct Held {
@@ -83,7 +83,7 @@ impl Bearer {
         Ok(Self { plugin: Arc::new(plugin), held: Arc::new(Mutex::new(held)), refused: Arc::default(), failed: Arc::default() })
     }
 
-    /// True where another one is needed before the next call.
+    /// True where the token must be renewed before the next call.
     fn is_due(&self) -> bool {
         let expires = self.held.lock().expires;
         self.refused.load(Ordering::Relaxed) || expires.is_some_and(|at| at <= Utc::now())
@@ -98,14 +98,15 @@ impl Bearer {
     }
 
     fn hold(&self, credential: &Credential) -> Result<(), CredentialError> {
-        // One that has expired already is used once, and not asked for again and again.
+        // A token that has already expired is used once, and not renewed in a loop.
         let expires = credential.expires.filter(|at| *at > Utc::now());
         let fresh = Held::of(credential.token.as_deref().unwrap_or_default(), expires)?;
         *self.held.lock() = fresh;
         Ok(())
     }
 
-    /// Takes what a renewal came to. A failure must not end the client: the call goes out as before, and if it is refused, it says why.
+    /// Records the result of a renewal. A failure does not stop the client: it sends the call as before, and the rejection reports the
+    /// reason.
     fn renewed(&self, outcome: Result<Credential, CredentialError>) {
         let failed = outcome.and_then(|credential| self.hold(&credential)).err();
         if let Some(error) = &failed {
@@ -116,7 +117,7 @@ impl Bearer {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Takes that the API server did not accept it; why there is no newer one, if it was tried.
+    /// Records that the API server rejected the token. Returns why it could not be renewed, if that was tried.
     fn not_accepted(&self) -> Option<String> {
         let why = self.failed.lock().clone();
         self.refused.store(why.is_none(), Ordering::Relaxed);
@@ -130,7 +131,7 @@ impl Bearer {
 
 type Renewal = BoxFuture<'static, Result<Credential, CredentialError>>;
 
-/// The outermost part of a client.
+/// The outermost layer of a client.
 pub struct Way<S> {
     inner: S,
     bearer: Option<Bearer>,

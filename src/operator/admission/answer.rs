@@ -1,4 +1,4 @@
-//! What the API server asks and what it is told. Whatever bytes arrive, the answer is well-formed (invariant 19).
+//! Admission reviews and their responses. Whatever bytes arrive, the response is well-formed (invariant 19).
 
 use json_patch::Patch;
 use kube::core::{
@@ -12,77 +12,77 @@ use api::{Reason, text::printable};
 use domain::Refusal;
 use kube_io::call::ReadError;
 
-/// A write that the API server asks about.
+/// The admission request of a write.
 pub type Asked = AdmissionRequest<DynamicObject>;
 
-/// Longest warning that every API server passes on whole, in bytes.
+/// Longest warning that every API server passes on without truncation, in bytes.
 const MAX_WARNING: usize = 256;
-/// Most warnings of one answer.
+/// Most warnings in one response.
 const MAX_WARNINGS: usize = 8;
-/// Most JSON values of one question. By their schema no two objects of ours have a third of that, with everything that an API server adds.
+/// Most JSON values of one review. By its schema, no object of our kinds has a third of that, with everything that an API server adds.
 const MAX_VALUES: usize = 20_000;
-/// So many values of a review take one permit; built, they are some hundred KiB.
+/// Values of a review per permit. Parsed, they need some hundred KiB.
 const VALUES_A_PERMIT: usize = 1_000;
-/// So many bytes of a review take one permit.
+/// Bytes of a review per permit.
 const BYTES_A_PERMIT: usize = 64 << 10;
-/// What an answer leaves in the API server's audit log, by keys before which the API server puts the webhook's name.
+/// Audit annotations of a response. The API server prefixes the keys with the webhook's name.
 pub mod audit {
-    /// Why it was refused, in one word. The admission policies leave theirs under the same key.
+    /// The reason of the denial, in one word. The admission policies write theirs under the same key.
     pub const CODE: &str = "code";
-    /// UID of the request that was made or decided on: by it the log can be held against what is stored.
+    /// UID of the request that was created or decided. It links the audit log to stored objects.
     pub const REQUEST_UID: &str = "request-uid";
-    /// What would be granted, as a hash: of a request as it is asked for, of a decision as its author saw it.
+    /// Hash of what would be granted: of a request as it is created, of a decision as its author saw it.
     pub const DIGEST: &str = "digest";
-    /// What was decided.
+    /// The decision.
     pub const DECISION: &str = "decision";
 }
 
-/// What is said to a write.
+/// The response to a write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// It may go on.
+    /// The write is allowed.
     Allowed {
-        /// What is changed about it.
+        /// Changes of the object.
         patch: Patch,
-        /// What its author should know.
+        /// Warnings for the author.
         warnings: Vec<String>,
-        /// What the API server's audit log should say about it, by the keys in [`audit`].
+        /// Annotations of the API server's audit log, by the keys in [`audit`].
         notes: Vec<(&'static str, String)>,
     },
-    /// A rule says no.
+    /// A rule denies the write.
     Refused(Refusal),
-    /// The object is not what its kind should be.
+    /// The object does not conform to its kind.
     Malformed(String),
-    /// It could not be examined. Nothing passes unexamined (T43).
+    /// The write could not be reviewed. No write is allowed without a review (T43).
     Unexamined(String),
 }
 
 impl Answer {
-    /// It may go on as it is.
+    /// Allows the write unchanged.
     #[must_use]
     pub fn allowed() -> Self {
         Self::patched(Patch::default())
     }
 
-    /// It hangs on a question that nobody could answer.
+    /// Denies a write because a required call failed.
     #[must_use]
     pub fn unclear(what: &str, error: &str) -> Self {
         Self::Unexamined(format!("cannot tell {what}: {error}; try again"))
     }
 
-    /// It may go on, changed.
+    /// Allows the write with changes.
     #[must_use]
     pub fn patched(patch: Patch) -> Self {
         Self::Allowed { patch, warnings: Vec::new(), notes: Vec::new() }
     }
 
-    /// It may go on, and its author is told something.
+    /// Allows the write with warnings.
     #[must_use]
     pub fn warned(warnings: impl IntoIterator<Item = String>) -> Self {
         Self::Allowed { patch: Patch::default(), warnings: warnings.into_iter().collect(), notes: Vec::new() }
     }
 
-    /// The same, and the audit log says more about it where it may go on.
+    /// Adds audit annotations, which apply if the write is allowed.
     #[must_use]
     pub fn noting(mut self, said: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         if let Self::Allowed { notes, .. } = &mut self {
@@ -91,7 +91,7 @@ impl Answer {
         self
     }
 
-    /// The refusal in one word, for counters and the audit log; none where it may go on. One of a few words, whoever asks.
+    /// Returns the reason of a denial as one word of a fixed set, for metrics and the audit log; `None` if the write is allowed.
     #[must_use]
     pub const fn code(&self) -> Option<&'static str> {
         match self {
@@ -102,7 +102,7 @@ impl Answer {
         }
     }
 
-    /// Reason and sentence of a no, safe to show; none where it may go on.
+    /// Returns reason and message of a denial, safe to show; `None` if the write is allowed.
     #[must_use]
     pub fn refusal(&self) -> Option<(Reason, String)> {
         let (reason, message) = match self {
@@ -114,7 +114,7 @@ impl Answer {
         Some((reason, printable(message)))
     }
 
-    /// The review that answers the question with this `uid`.
+    /// Returns the review with this response, for the request with this `uid`.
     #[must_use]
     pub fn into_review(self, uid: &str) -> AdmissionReview<DynamicObject> {
         let mut response = AdmissionResponse::invalid("");
@@ -129,19 +129,19 @@ impl Answer {
         if let Self::Allowed { patch, warnings, notes } = self {
             response.allowed = true;
             response.result = Status::success();
-            // What a client wrote is printable and short here too: it becomes a line of somebody's log (T13).
+            // Text of clients is made printable and short here too: it becomes part of the audit log (T13).
             let said = notes.into_iter().filter(|(_, text)| !text.is_empty());
             response.audit_annotations.extend(said.map(|(key, text)| (key.to_owned(), warning(&text))));
             response.warnings = (!warnings.is_empty()).then(|| warnings.iter().take(MAX_WARNINGS).map(|text| warning(text)).collect());
             if !patch.is_empty() {
-                // A patch of JSON values always serialises; were it not so, the policies in the API server would refuse the unstamped object.
+                // A patch of JSON values always serialises. If it did not, the admission policies would deny the unstamped object.
                 response = response.clone().with_patch(patch).unwrap_or(response);
             }
         }
         response.into_review()
     }
 
-    /// HTTP code and Kubernetes' word for it.
+    /// Returns the HTTP code and the reason of Kubernetes for it.
     const fn http(&self) -> (u16, &'static str) {
         match self {
             Self::Allowed { .. } => (200, ""),
@@ -176,21 +176,21 @@ fn warning(text: &str) -> String {
     format!("{}...", shown.get(..end).unwrap_or_default())
 }
 
-/// Why a body is no question.
+/// Why a body could not be parsed as a review.
 #[derive(Debug)]
 pub enum Unread {
-    /// It is none at all: there is nobody to answer.
+    /// It is no review, so there is no UID to respond to.
     NoReview(String),
-    /// It has the UID of a question, and the question cannot be read.
+    /// It has the UID of a review, but cannot be parsed.
     Question {
         /// The UID.
         uid: String,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
     },
 }
 
-/// A body that has been gone through, and nothing of it has been built (T26): it is JSON, and has no more values than a question may have.
+/// A body that passed the JSON bounds check and is not parsed yet (T26). It is valid JSON and has no more values than a review may have.
 #[derive(Debug)]
 pub struct Unopened<'a> {
     body: &'a [u8],
@@ -199,7 +199,7 @@ pub struct Unopened<'a> {
 }
 
 impl<'a> Unopened<'a> {
-    /// Goes through `body`.
+    /// Checks the bounds of `body`.
     pub fn new(body: &'a [u8]) -> Result<Self, Unread> {
         let found = survey_two(body, &["request", "uid"], &["request", "resource", "resource"]);
         let (survey, resource) = found.map_err(|error| no_review(&error.to_string()))?;
@@ -212,19 +212,19 @@ impl<'a> Unopened<'a> {
         Ok(unopened)
     }
 
-    /// How many permits it takes.
+    /// Returns the number of permits that it takes.
     #[must_use]
     pub fn permits(&self) -> u32 {
         let permits = 1 + (self.survey.values / VALUES_A_PERMIT).max(self.body.len() / BYTES_A_PERMIT);
         u32::try_from(permits).unwrap_or(u32::MAX)
     }
 
-    /// Whose permits it takes.
+    /// Returns the class whose permits it takes.
     pub(super) const fn class(&self) -> Class {
         self.class
     }
 
-    /// The question that it asks.
+    /// Parses the admission request.
     pub fn question(self) -> Result<Asked, Unread> {
         match serde_json::from_slice::<AdmissionReview<DynamicObject>>(self.body) {
             Ok(AdmissionReview { types, request: Some(asked), .. })
@@ -237,7 +237,7 @@ impl<'a> Unopened<'a> {
         }
     }
 
-    /// A no to the question, which is not read for it; without a UID there is nobody to say it to.
+    /// Denies the request without parsing it. Without a UID there is no request to respond to.
     #[must_use]
     pub fn refused(self, answer: Answer) -> Unread {
         match self.survey.text.filter(|uid| !uid.is_empty()) {
@@ -320,7 +320,7 @@ mod tests {
         assert!(question(&b"[".repeat(100_000)).is_err(), "nested too deep");
     }
 
-    /// An object with a list of so many numbers, and `fill` bytes of text.
+    /// Returns an object with a list of so many numbers, and `fill` bytes of text.
     fn long(values: usize, fill: usize) -> Vec<u8> {
         let zeros = vec!["0"; values].join(",");
         format!(r#"{{"request":{{"uid":"u-1","object":{{"text":"{}","zeros":[{zeros}]}}}}}}"#, "x".repeat(fill)).into_bytes()
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn t26_a_question_of_more_values_than_any_object_has_is_refused_unread() {
-        // Besides the numbers: the whole, the request, its UID, the object, the text and the list.
+        // Besides the numbers there are the whole, the request, its UID, the object, the text and the list.
         let most = MAX_VALUES - 6;
         assert!(Unopened::new(&long(most, 0)).is_ok());
         let Err(Unread::Question { uid, answer }) = Unopened::new(&long(most + 1, 0)) else { panic!("it is taken") };

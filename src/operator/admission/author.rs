@@ -1,8 +1,8 @@
-//! Whether the author of an eligibility or a policy may bind every role that people become eligible for by it. The API server is
-//! asked about them with everything that it said about them, at every creation and every change of a spec (T15, T16).
+//! Verifies that the author of an eligibility or a policy may bind every role that users become eligible for by it. The API server reviews
+//! the author's access, with all attributes of the user, at every creation and every change of a spec (T15, T16).
 //!
-//! What a check rests on is stamped before it, by the mutating webhook, and held against the check by the validating one. Both read
-//! namespaces, policies and eligibilities before they ask about rights, so that a stamp is never newer than the answers.
+//! The mutating webhook stamps the basis of the check, and the validating webhook compares the stamp with its own check. Both read
+//! namespaces, policies and eligibilities before they review access, so that a stamp is never newer than the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,14 +28,14 @@ use kube_io::{
     call::ReadError,
 };
 
-/// Most questions about one write that are on their way at the same time.
+/// Most concurrent access reviews of one write.
 const AT_ONCE: usize = 8;
 
-/// The UIDs of namespaces by name, of those that exist.
+/// The UIDs of existing namespaces, by name.
 type Uids = BTreeMap<String, String>;
 
 impl Desk {
-    /// What the check of an eligibility's author is going to rest on, as its stamp says it.
+    /// Returns the basis of the author check of an eligibility, for its stamp.
     pub(super) async fn stamp_of_eligibility(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
         let generation = next_generation(write);
         let Ok(stored) = write.typed::<RoleEligibility>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
@@ -45,11 +45,11 @@ impl Desk {
         Ok(AuthorCheck { policy, ..self.stamp_of(write, generation, &demands).await? })
     }
 
-    /// The same of a policy.
+    /// Returns the basis of the author check of a policy, for its stamp.
     pub(super) async fn stamp_of_policy(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
         let generation = next_generation(write);
         let Ok(stored) = write.typed::<ApprovalPolicy>() else { return Ok(AuthorCheck { generation, ..AuthorCheck::default() }) };
-        // A policy that is named by the API server has no name yet: then it takes the right to all of them.
+        // With `generateName` a policy has no name yet. Its author then needs the right to administer all policies.
         let name = stored.metadata.name.as_deref().unwrap_or_default();
         if self.may(write, &author::administer(name)).await? == Access::Yes {
             return Ok(AuthorCheck { generation, administers: true, ..AuthorCheck::default() });
@@ -67,7 +67,7 @@ impl Desk {
         Ok(AuthorCheck { generation, roles, ..AuthorCheck::default() })
     }
 
-    /// The answer to an eligibility whose author may not bind its role wherever it says.
+    /// Returns the denial of an eligibility whose author may not bind its role in all of its namespaces.
     pub(super) async fn author_of_eligibility(
         &self,
         write: &Write<'_>,
@@ -86,8 +86,8 @@ impl Desk {
         })
     }
 
-    /// The answer to a policy whose author may neither administer it nor bind every role of the eligibilities that refer to it. One
-    /// that is created is a change too: eligibilities may have waited for its name.
+    /// Returns the denial of a policy whose author may neither administer it nor bind every role of the eligibilities that refer to it. A
+    /// creation counts as a change too: eligibilities may already refer to its name.
     pub(super) async fn author_of_policy(
         &self,
         write: &Write<'_>,
@@ -96,7 +96,7 @@ impl Desk {
         stamp: Option<&AuthorCheck>,
     ) -> Result<Option<Answer>, ReadError> {
         let checked = AuthorCheck { generation, ..AuthorCheck::default() };
-        // Unclear is no yes; the roles may still say yes.
+        // An unclear result is not an approval, but the roles may still suffice.
         if self.may(write, &author::administer(policy)).await? == Access::Yes {
             return Ok(stamp.and_then(|stamp| holds(stamp, &AuthorCheck { administers: true, ..checked }).err()));
         }
@@ -118,7 +118,7 @@ impl Desk {
         demands: &[Demand],
         stamp: Option<&AuthorCheck>,
     ) -> Result<Result<Vec<CheckedRole>, Answer>, ReadError> {
-        // The whole cluster first: who may bind there may bind in each of its namespaces.
+        // Cluster-wide access first: it includes every namespace.
         let (mut left, mut checked) = (Vec::new(), Vec::new());
         for (demand, access) in demands.iter().zip(self.everywhere(write, demands).await?) {
             match access {
@@ -158,14 +158,14 @@ impl Desk {
         self.all(write, &questions).await
     }
 
-    /// The policy that an eligibility names, as the API server has it now.
+    /// Returns the policy of an eligibility by a read from the API server.
     async fn seen_policy(&self, spec: &RoleEligibilitySpec) -> Result<Option<SeenPolicy>, ReadError> {
         let found = self.world.policy(&spec.policy_ref.name, Source::Server).await?;
         Ok(found.found().map(|policy| SeenPolicy { uid: policy.uid.clone(), generation: policy.generation }))
     }
 
-    /// The UIDs of the namespaces that these demands list. One that a cache has is older than any answer that follows, or the same; where
-    /// it is another one than `said`, the cache may be behind of another replica's, and the API server tells.
+    /// Returns the UIDs of the namespaces that these demands list. A cached namespace is no newer than any later answer. Where its UID
+    /// differs from `said`, the cache may be behind that of another replica, so the API server is asked.
     async fn uids(&self, demands: &[&Demand], said: &Uids) -> Result<Uids, ReadError> {
         let listed: BTreeSet<&String> = demands.iter().flat_map(|demand| demand.namespaces.keys()).collect();
         let listed: Vec<&String> = listed.into_iter().filter(|name| names::is_object_name(name)).take(author::MOST_QUESTIONS).collect();
@@ -183,14 +183,14 @@ impl Desk {
         Ok(found.map(|uid| (name.to_owned(), uid)))
     }
 
-    /// The answers to these questions, in their order: all of them or none.
+    /// Returns the results of these access reviews, in their order: all of them or none.
     async fn all(&self, write: &Write<'_>, questions: &[Question<'_>]) -> Result<Vec<Access>, ReadError> {
-        // Futures first: the closure of an asynchronous stream would have to hold for every lifetime.
+        // The futures come first: the closure of an asynchronous stream would have to hold for every lifetime.
         let asked: Vec<_> = questions.iter().map(|question| self.may(write, question)).collect();
         stream::iter(asked).buffered(AT_ONCE).try_collect().await
     }
 
-    /// Asks about whoever writes, as the API server knows them.
+    /// Reviews the access of the writing user, with the attributes that the API server reported.
     async fn may(&self, write: &Write<'_>, question: &Question<'_>) -> Result<Access, ReadError> {
         let who = &write.asked.user_info;
         let spec = SubjectAccessReviewSpec {
@@ -201,7 +201,7 @@ impl Desk {
             resource_attributes: Some(attributes(question)),
             ..SubjectAccessReviewSpec::default()
         };
-        // Nobody closes the semaphore; if it were, nobody would have to wait.
+        // The semaphore is never closed; if it were, no call would have to wait.
         let _permit = self.questions.acquire().await;
         let what = || format!("whether '{}' may {} {} '{}'", write.username(), question.verb, question.resource, question.name);
         ask(&self.client, what, spec).await
@@ -219,12 +219,12 @@ fn checked_role(demand: &Demand, everywhere: bool, uids: &Uids) -> CheckedRole {
     CheckedRole { kind, name, everywhere, namespaces }
 }
 
-/// The generation that the API server gives the spec that is written: it counts after the mutating webhooks.
+/// Returns the generation that the API server will set for the written spec: it increments after the mutating webhooks.
 fn next_generation(write: &Write<'_>) -> i64 {
     write.old.map_or(1, |old| old.metadata.generation.unwrap_or_default().saturating_add(1))
 }
 
-/// The stamp of a spec that is new, or why there is none that can be read.
+/// Returns the stamp of a new spec, or the refusal of one that cannot be parsed.
 pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
     let text = object.annotations().get(names::AUTHOR_CHECK);
     let missing = || {
@@ -237,7 +237,7 @@ pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
     text.map(|text| AuthorCheck::read(text, object.metadata.generation.unwrap_or_default())).ok_or_else(missing)
 }
 
-/// The answer where a stamp is not what the check rests on: a later webhook overwrote it, or something changed between the two.
+/// Returns the denial where a stamp differs from the check: a later webhook overwrote it, or something changed between the two.
 fn holds(stamp: &AuthorCheck, checked: &AuthorCheck) -> Result<(), Answer> {
     let same = stamp.generation == checked.generation && stamp.policy == checked.policy;
     if same && stamp.is_within(checked) && checked.is_within(stamp) {

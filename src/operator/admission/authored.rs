@@ -1,7 +1,7 @@
-//! The validating webhook for what admins write: eligibilities and policies.
+//! The validating webhook for the kinds that admins write: eligibilities and policies.
 //!
-//! What is wrong by itself, or with what exists, is refused. What does not exist yet is only said: a chart or a repository applies
-//! policy, role and eligibility in any order, and nothing is granted before all are there.
+//! An object that is invalid by itself, or together with existing objects, is denied. A missing object only causes a warning: a chart or a
+//! repository applies policy, role and eligibility in any order, and nothing is granted before all of them exist.
 
 use std::collections::HashSet;
 
@@ -33,16 +33,16 @@ use kube_io::{
     call::ReadError,
 };
 
-/// Most eligibilities that a warning about a policy names.
+/// Most eligibilities that a warning about a policy lists.
 const MAX_NAMED: usize = 4;
-/// Most eligibilities with durations that a policy does not allow.
+/// Most listed eligibilities with durations that a policy does not allow.
 const LASTING_NAMED: usize = 3;
 
 impl Desk {
-    /// An eligibility is accepted when it can be used as it is written, its policy is content with it, and both the operator
-    /// and its author may bind its role. Of a suspended one only the author is checked, and the rest is a warning: a withdrawal is not
-    /// refused for what a policy, a role or the chart's values have become since. To end the suspension is a change of the spec, which
-    /// meets every check.
+    /// Reviews an eligibility. It is accepted when its spec is valid, its policy allows it, and both the operator and its author may bind
+    /// its role. For a suspended eligibility only the author check denies, and other failures are warnings. A suspension must not be denied
+    /// because of what a policy, a role or the chart's values have become since. Ending the suspension changes the spec, and every check
+    /// applies.
     pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let kept = write.kept_spec().is_some();
         if kept && !adds_finalizers(write) {
@@ -101,8 +101,8 @@ impl Desk {
         Ok(Answer::warned(self.policy_warning(&spec.policy_ref.name, &found).into_iter().chain(role).chain(reach).chain(lasting)))
     }
 
-    /// A policy is taken when it can be used as it is written, by somebody who may bind whatever is activated under it. He hears of
-    /// eligibilities that it makes unusable.
+    /// Reviews a policy. It is accepted when its spec is valid and its author may bind every role that is activated under it. The author
+    /// gets warnings about eligibilities that it makes unusable.
     pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let settles = !newly_settled(write).is_empty();
         if settles && let Err(answer) = self.settles_for_others(write) {
@@ -149,11 +149,11 @@ impl Desk {
         Ok(Answer::warned(machines.chain(named).chain(more).chain(lasting)))
     }
 
-    /// The refusal of somebody who settles their own review.
+    /// Denies users who settle their own review.
     fn settles_for_others(&self, write: &Write<'_>) -> Result<(), Answer> {
         let stored: ApprovalPolicy = write.typed()?;
         let listed = stored.status.map(|status| status.reviews_owed).unwrap_or_default();
-        // Who it is must be known: they may owe the review themselves.
+        // The identity must be known: the user may owe the review.
         let who: Stamp = serde_json::from_value(Chosen::of(&write.asked.user_info).stamp())
             .map_err(|error| Answer::Malformed(format!("your user cannot be recorded: {error}")))?;
         emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
@@ -178,7 +178,8 @@ impl Desk {
         }
     }
 
-    /// The refusal of a role with a risk that outlives a grant and is not accepted (T18). A Role is looked at wherever it can be activated.
+    /// Denies a role with a risk that outlives a grant and is not accepted (T18). A Role is checked in every namespace in which it can be
+    /// activated.
     async fn risks(&self, input: Input<'_>) -> Result<Result<(), Refusal>, ReadError> {
         let spec = &input.eligibility.spec;
         let role = &spec.role_ref;
@@ -199,7 +200,7 @@ impl Desk {
         Ok(outcome)
     }
 
-    /// A warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
+    /// Returns a warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
     async fn missing_role(&self, role: &RoleRef) -> Result<Option<String>, ReadError> {
         if role.kind == RoleKind::Role {
             return Ok(None);
@@ -212,7 +213,7 @@ impl Desk {
         Ok(Some(format!("{}: {} '{}' {why}", Reason::RoleNotFound, role.kind, role.name)))
     }
 
-    /// The refusal of a role that the operator may not bind (T25). Asked of the API server, since the chart's list became RBAC rules.
+    /// Denies a role that the operator may not bind (T25). The API server decides, since the chart's list is rendered as RBAC rules.
     async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, ReadError> {
         let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
         let access = ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await?;
@@ -224,17 +225,17 @@ impl Desk {
     }
 }
 
-/// The refusal by the policy. One that does not exist yet, or is not valid, is a warning: objects are applied in any order.
+/// Returns the refusal by the policy. A missing or invalid policy is only a warning: objects are applied in any order.
 fn under(input: Input<'_>, policy: &Policy) -> Option<Refusal> {
     apart_from(&Input { policy: Some(policy), ..input }, &[Check::PolicyFound, Check::PolicyWritten])
 }
 
-/// The refusal by the first check that fails and is none of these.
+/// Returns the refusal of the first failed check that is none of these.
 fn apart_from(input: &Input<'_>, without: &[Check]) -> Option<Refusal> {
     failures(input).find(|failed| !without.contains(&failed.check)).map(|failed| failed.refusal)
 }
 
-/// The question whether the operator may bind a role in every namespace.
+/// Returns the access review of whether the operator may bind a role in every namespace.
 fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> SubjectAccessReviewSpec {
     let groups =
         ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{operator_namespace}"), "system:authenticated".to_owned()];
@@ -246,13 +247,14 @@ fn may_bind(operator: &str, operator_namespace: &str, role: &RoleRef) -> Subject
     }
 }
 
-/// True for a write that adds a finalizer. It keeps an object stored after its deletion, so it takes what the spec takes (T28).
+/// True for a write that adds a finalizer. A finalizer keeps an object stored after its deletion, so it requires the same right as the spec
+/// (T28).
 fn adds_finalizers(write: &Write<'_>) -> bool {
     let before: HashSet<&String> = write.old.iter().flat_map(|old| old.metadata.finalizers.iter().flatten()).collect();
     write.object.metadata.finalizers.iter().flatten().any(|finalizer| !before.contains(finalizer))
 }
 
-/// The UIDs that a change of a policy adds to its annotation of settled reviews. A new policy is owed none.
+/// Returns the UIDs that a change of a policy adds to its annotation of settled reviews. A new policy has none.
 fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
     let Some(old) = write.old else { return Vec::new() };
     let listed = |object: &'w DynamicObject| {
@@ -261,14 +263,14 @@ fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
     listed(write.object).difference(&listed(old)).copied().collect()
 }
 
-/// What takes the same right as the spec, though it is none of it.
+/// A change outside the spec that requires the same right as the spec.
 const FINALIZER: &str = "a finalizer takes the same right as the spec (metadata.finalizers)";
 
 fn settling() -> String {
     format!("to settle a review takes the same right as the spec (annotation {})", names::SETTLED_REVIEWS)
 }
 
-/// The answer to a write of what takes the same right as the spec, from that of the author's check.
+/// Returns the response to such a write, from that of the author check.
 fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {
     match checked {
         None => Answer::allowed(),
@@ -277,8 +279,8 @@ fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {
     }
 }
 
-/// What the check of the author rests on, as it is stamped; the refusal, unless the recorded author is who writes: what a later webhook
-/// overwrote (T1).
+/// Returns the stamped basis of the author check. It is refused unless the recorded author is the writing user: a later webhook overwrote
+/// it (T1).
 fn authored_by(write: &Write<'_>) -> Result<AuthorCheck, Refusal> {
     let author = write.object.annotations().get(names::AUTHOR).map_or("", String::as_str);
     if author == write.username() && !author.is_empty() {

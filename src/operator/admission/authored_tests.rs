@@ -1,4 +1,4 @@
-//! Who may write what admins write: eligibilities and policies, through the whole door.
+//! Admission of the kinds that admins write, eligibilities and policies, through both webhooks.
 
 use super::*;
 
@@ -97,7 +97,7 @@ async fn f52_a_finalizer_takes_the_same_right_as_the_spec() {
         }
         let both = held(old.clone(), &["example.com/keep", "example.com/more"]);
         assert!(cluster().write(weak, &both, Some(&added)).await.is_err(), "one more");
-        // To take one away, or to change labels beside it, takes no right of ours.
+        // Removing a finalizer, or changing labels, requires no right of ours.
         for less in [old.clone(), added.clone()] {
             assert!(cluster().write(weak, &less, Some(&added)).await.is_ok());
         }
@@ -131,7 +131,7 @@ async fn f07_what_is_being_deleted_is_refused_at_admission() {
     }
 }
 
-/// What the stored object says of its author's check.
+/// Returns the author check that is recorded in the stored object.
 fn check_of(stored: &Value) -> Value {
     serde_json::from_str(stored["metadata"]["annotations"]["jitrbac.dev/author-check"].as_str().unwrap()).unwrap()
 }
@@ -154,7 +154,7 @@ async fn f53_f76_what_the_check_rests_on_is_stamped() {
     assert_eq!(check_of(&Stored::default().write("nobody", &policy(1), None).await.unwrap().0), json!({"generation": 1}));
     let unnamed = json!({"metadata": {"name": "", "generateName": "two-"}, "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "spec": policy(1)["spec"]});
     assert!(cluster().write("nobody", &unnamed, None).await.is_ok(), "a name may come later");
-    // A change of the spec is checked anew, any other write keeps what was recorded.
+    // A change of the spec is checked again; any other write keeps the record.
     let mut old = cluster().write("local-1", &eligibility("edit"), None).await.unwrap().0;
     old["metadata"]["generation"] = json!(4);
     let mut forged = old.clone();
@@ -165,7 +165,7 @@ async fn f53_f76_what_the_check_rests_on_is_stamped() {
     assert_eq!(check_of(&cluster().write("local-1", &forged, Some(&old)).await.unwrap().0)["generation"], 5);
 }
 
-/// A change of what a check says.
+/// A change of one field of a check.
 type Change<'c> = &'c dyn Fn(&mut Value);
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission
     assert!(message.starts_with("AuthorLacksBind: namespace 'payments' was deleted and made anew"), "{message}");
 }
 
-/// An eligibility of an admin and a change of its policy by somebody who may bind nothing, each checked before the other was stored.
+/// An eligibility of an admin, and a change of its policy by a user who may bind nothing, each checked before the other was stored.
 #[tokio::test]
 async fn f76_writes_that_cross_each_other_grant_nothing_until_one_is_written_again() {
     let automatic = || {

@@ -1,4 +1,4 @@
-//! The webhook's own CA and certificate: what is wrong with those that are stored, and how new ones are made. No input or output.
+//! The webhook's own CA and certificate: evaluates the stored ones and creates new ones. The module does no I/O.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
@@ -13,17 +13,17 @@ use std::sync::Arc;
 
 use super::validity::validity;
 
-/// How long a CA lives: so long that its renewal, which touches the webhook configurations, is rare.
+/// Lifetime of a CA: long, so that its renewal, which changes the webhook configurations, is rare.
 const AUTHORITY_LIFE: TimeDelta = TimeDelta::days(3650);
-/// A CA with less than this left is replaced.
+/// A CA with a shorter remaining lifetime is replaced.
 const AUTHORITY_LEFT: TimeDelta = TimeDelta::days(365);
-/// How long a certificate lives.
+/// Lifetime of a certificate.
 const LEAF_LIFE: TimeDelta = TimeDelta::days(90);
-/// A certificate with less than this left is replaced.
+/// A certificate with a shorter remaining lifetime is replaced.
 const LEAF_LEFT: TimeDelta = TimeDelta::days(30);
-/// Certificates begin in the past, since clocks differ.
+/// Certificates are backdated, since clocks differ.
 const BACKDATED: TimeDelta = TimeDelta::hours(1);
-/// How long the CA before the present one stays trusted, so that every replica has time to change over.
+/// How long the previous CA stays trusted, so that every replica has time to change over.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
 
 const AUTHORITY_NAME: &str = "jit-rbac webhook CA";
@@ -31,44 +31,44 @@ const LEAF_NAME: &str = "jit-rbac webhook";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Why no certificate could be made.
+/// Why no certificate could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// The library refused.
+    /// The library returned an error.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    /// What was made cannot be used; the stored CA is another one than it seems.
+    /// The new certificate cannot be used: the stored CA is not consistent.
     #[error("the new certificate cannot be used: {0}")]
     Unusable(&'static str),
 }
 
-/// What is stored: everything PEM, and empty where there is nothing.
+/// The content of the Secret, all in PEM, and empty where it does not exist.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// The CA's certificate, and after it the one before for a while.
+    /// The CA's certificate, followed by the previous one for a while.
     pub authorities: Vec<u8>,
     /// The CA's key.
     pub authority_key: Vec<u8>,
     /// The serving certificate.
     pub leaf: Vec<u8>,
-    /// Its key.
+    /// The key of the serving certificate.
     pub leaf_key: Vec<u8>,
 }
 
-/// What must happen to what is stored, and why.
+/// The required change of the stored content, and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Nothing.
+    /// No change.
     Keep,
-    /// The CA before the present one is no longer needed.
+    /// Removes the previous CA, which is no longer needed.
     DropOld,
-    /// A new certificate by the same CA.
+    /// Creates a new certificate by the same CA.
     RenewLeaf(&'static str),
-    /// A new CA and a new certificate.
+    /// Creates a new CA and a new certificate.
     RenewAll(&'static str),
 }
 
-/// Judges what is stored by the wall clock: a timer that counts from the start would stand still while the machine sleeps.
+/// Evaluates the stored content by the wall clock: a timer would stop while the machine is suspended.
 #[must_use]
 pub fn evaluate(now: DateTime<Utc>, stored: &Stored, names: &[String]) -> Plan {
     let authority = match authority(now, stored) {
@@ -83,7 +83,7 @@ pub fn evaluate(now: DateTime<Utc>, stored: &Stored, names: &[String]) -> Plan {
     if settled && blocks(&stored.authorities).len() > 1 { Plan::DropOld } else { Plan::Keep }
 }
 
-/// What `plan` makes of what is stored; `before` is the CA that was served until now, which stays trusted beside a new one.
+/// Applies `plan` to the stored content. `before` is the CA that was served until now, which stays trusted in addition to a new one.
 pub fn carry_out(
     plan: Plan,
     now: DateTime<Utc>,
@@ -110,7 +110,7 @@ pub fn carry_out(
     })
 }
 
-/// The certificate with its key, as TLS serves it.
+/// Returns the certificate with its key, for TLS.
 pub fn certified(leaf: &[u8], key: &[u8]) -> Result<CertifiedKey, &'static str> {
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(leaf).collect::<Result<_, _>>().map_err(|_| "the certificate cannot be read")?;
@@ -121,7 +121,7 @@ pub fn certified(leaf: &[u8], key: &[u8]) -> Result<CertifiedKey, &'static str> 
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|_| "the certificate's key is another one's")
 }
 
-/// From when until when the first certificate of a PEM text is valid.
+/// Returns the validity of the first certificate of a PEM text.
 #[must_use]
 pub fn validity_of(pem: &[u8]) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     CertificateDer::from_pem_slice(pem).ok().and_then(|der| validity(&der))
@@ -144,7 +144,7 @@ fn authority(now: DateTime<Utc>, stored: &Stored) -> Result<CertificateDer<'stat
     Ok(der)
 }
 
-/// When the certificate began, if it is one that the API server will accept for every name for long enough.
+/// Returns the begin of the certificate's validity, if the API server will accept it for every name for long enough.
 fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, names: &[String]) -> Result<DateTime<Utc>, &'static str> {
     let certified = certified(&stored.leaf, &stored.leaf_key)?;
     let leaf = certified.end_entity_cert().map_err(|_| "there is no certificate")?;
@@ -186,7 +186,7 @@ fn with_leaf(now: DateTime<Utc>, authorities: Vec<u8>, authority_key: &KeyPair, 
     }
 }
 
-/// The CA's name and key usage never change, so that a certificate can be issued without taking the stored CA apart.
+/// The CA's name and key usage never change, so that a certificate can be issued without parsing the stored CA.
 fn authority_params(now: DateTime<Utc>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
@@ -219,7 +219,7 @@ fn is_valid(now: DateTime<Utc>, block: &str) -> bool {
     validity_of(block.as_bytes()).is_some_and(|(from, until)| from <= now && now < until)
 }
 
-/// The certificates of a PEM text, each as PEM.
+/// Returns the certificates of a PEM text, each as PEM.
 fn blocks(pem: &[u8]) -> Vec<String> {
     let parts = text(pem).unwrap_or_default().split_inclusive(END);
     parts

@@ -1,4 +1,4 @@
-//! The CA in the webhook configurations. Nothing else of them is touched, and a policy in the API server sees to that too.
+//! The CA bundle in the webhook configurations. Nothing else in them is changed, and an admission policy enforces that too.
 
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation, jsonptr::PointerBuf};
 use k8s_openapi::{ByteString, api::admissionregistration::v1::WebhookClientConfig};
@@ -6,12 +6,12 @@ use serde_json::json;
 
 use api::names::{ADMIN_WEBHOOK, PEOPLE_WEBHOOK};
 
-/// The webhooks whose CA is ours to write.
+/// The webhooks whose CA bundle jit-rbac writes.
 const OURS: [&str; 2] = [PEOPLE_WEBHOOK, ADMIN_WEBHOOK];
 
-/// What must change so that all of our webhooks trust `authorities`; the name of one that is missing otherwise.
+/// Returns the patch after which all of these webhooks trust `authorities`, or the name of a missing webhook.
 ///
-/// Places in a list can move between reading and writing, so the patch holds only while each webhook is where it was.
+/// Indexes of a list can change between read and write, so the patch tests that each webhook is still at its index.
 pub fn patch(webhooks: &[(String, WebhookClientConfig)], authorities: &[u8]) -> Result<Patch, &'static str> {
     if let Some(missing) = OURS.iter().find(|name| !webhooks.iter().any(|(found, _)| found == *name)) {
         return Err(missing);

@@ -1,7 +1,7 @@
-//! The serving certificate: kept in the chart's Secret and renewed there, or read from files that somebody else writes.
+//! The serving certificate: stored and renewed in the chart's Secret, or read from files that another component writes.
 //!
-//! Several replicas do the same at the same time. The Secret is replaced only in the version that was read, so that all of them come to
-//! serve what one of them made; and a certificate is served only after both webhook configurations trust its CA (T44).
+//! Several replicas do this concurrently. The Secret is replaced only in the version that was read, so that all replicas serve what one of
+//! them created. A certificate is served only after both webhook configurations trust its CA (T44).
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -39,35 +39,35 @@ use kube_io::{
     call::{ReadError, WriteError, read, write},
 };
 
-/// What readiness calls it.
+/// The name of the certificate in readiness.
 pub const NEED: &str = "certificate";
-/// Pause between two looks at Secret, configurations or files.
+/// Interval of checks of Secret, configurations or files.
 const CHECK: Duration = Duration::from_secs(15);
-/// First pause after an error; each further one is twice as long, up to [`CHECK`].
+/// First delay after an error. It doubles with each further error, up to [`CHECK`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Time that API servers get to notice a CA before a certificate by it is served in place of another one.
+/// Time for API servers to load a CA before a certificate by it replaces another one.
 const NOTICE: Duration = Duration::from_secs(3);
-/// How often a Secret that another replica wrote at the same time is read again at once.
+/// How often a Secret that another replica wrote concurrently is read again at once.
 const ATTEMPTS: usize = 5;
-/// Names by which the webhook is reached besides the configured ones: on the machine itself.
+/// Names of the webhook in addition to the configured ones, for access on the machine itself.
 const LOCAL_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// Why there is no certificate, or not the newest.
+/// Why there is no certificate, or no renewed one.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// Something could not be read.
+    /// A read failed.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Something could not be written.
+    /// A write failed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// An object that the chart makes is not there.
+    /// An object that the chart creates does not exist.
     #[error("{0} does not exist; the chart jit-rbac makes it")]
     Missing(String),
-    /// No certificate could be made.
+    /// No certificate could be created.
     #[error(transparent)]
     Make(#[from] AuthorityError),
-    /// What is there cannot be served.
+    /// The stored certificate cannot be served.
     #[error("{0}")]
     Unusable(&'static str),
     /// A file could not be read.
@@ -75,15 +75,15 @@ pub enum CertificateError {
     File {
         /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Other replicas wrote the Secret each time.
+    /// Other replicas wrote the Secret at each attempt.
     #[error("the Secret of the certificate is being written by others")]
     Contended,
 }
 
-/// The certificate that new connections get.
+/// The certificate for new connections.
 #[derive(Debug, Default)]
 pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
 
@@ -103,13 +103,13 @@ impl ResolvesServerCert for Served {
     }
 }
 
-/// Keeps `served` current for ever.
+/// Keeps `served` up to date for ever.
 pub async fn keep(client: Client, config: &Config, served: &Served, health: &Health) {
     let mut keeper = Keeper { client, config, served, presented: Presented::default() };
     let mut backoff = Backoff::new(FIRST_PAUSE, CHECK);
     loop {
         let looked = keeper.look().await;
-        // Whatever went wrong: what is served already is good until its end.
+        // After any error, the certificate that is served already remains usable until it expires.
         health.set(NEED, keeper.presented.is_valid());
         match looked {
             Ok(()) => {
@@ -132,7 +132,7 @@ struct Keeper<'a> {
     presented: Presented,
 }
 
-/// What is served, as PEM, to tell when it changes.
+/// The served certificate as PEM, to detect changes.
 #[derive(Default)]
 struct Presented {
     authorities: Vec<u8>,
@@ -177,7 +177,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// What the Secret holds once it needs no change.
+    /// Returns the content of the Secret once it needs no change.
     async fn stored(&self, name: &str, names: &[String]) -> Result<Stored, CertificateError> {
         let namespace = &self.config.operator_namespace;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
@@ -206,7 +206,7 @@ impl Keeper<'_> {
         Err(CertificateError::Contended)
     }
 
-    /// Writes the CA into both webhook configurations where it is another. True when something was written.
+    /// Writes the CA into both webhook configurations where it differs. True when something was written.
     async fn tell(&self, authorities: &[u8]) -> Result<bool, CertificateError> {
         let names = &self.config.webhook;
         let mutating = self.tell_one(&names.mutating_configuration, authorities, |config: &MutatingWebhookConfiguration| {

@@ -1,16 +1,16 @@
-//! The two classes of reviews, which have permits of their own.
+//! The two classes of reviews, each with its own permits.
 
-/// Whose permits a review takes.
+/// The class whose permits a review takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Requests and decisions, and what is none of ours.
+    /// Requests, decisions, and kinds of other products.
     People,
     /// Eligibilities and policies.
     Authors,
 }
 
 impl Class {
-    /// The class of a resource in the plural.
+    /// Returns the class of a resource by its plural name.
     pub fn of(resource: &str) -> Self {
         match resource {
             "roleeligibilities" | "approvalpolicies" => Self::Authors,

@@ -1,4 +1,4 @@
-//! Where a question goes: by kind and operation to those who stamp and those who review.
+//! The admission handler: routes reviews by kind and operation to the functions that stamp or validate.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,26 +22,27 @@ use domain::{
     size::{self, Size},
 };
 
-/// Permits for what is read and examined at the same time; the others wait within their time (T26). An ordinary review takes one
-/// permit, a large one more, so that all of them together have a bound in memory and not only in number. One address may have half of them.
+/// Permits for reviews that are parsed and examined concurrently; further ones wait within their time limit (T26). An ordinary review takes
+/// one permit, and a large one more, so that all of them together are limited in memory and not only in number. One address can have half
+/// of the permits.
 const PERMITS: u32 = 128;
-/// Permits for reviews of what admins write. They ask the API server about rights up to hundreds of times, so they have permits of their
-/// own: whoever sends many of them keeps no request and no decision waiting.
+/// Permits for reviews of the kinds that admins write. Each can need hundreds of access reviews. Separate permits ensure that many of them
+/// delay no request and no decision.
 const AUTHORS_PERMITS: u32 = 32;
 /// Most permits that one review takes.
 const MOST_PERMITS: u32 = 16;
-/// Most questions about rights that are on their way to the API server at the same time, whoever writes.
+/// Most concurrent access reviews, for all writes together.
 pub(super) const QUESTIONS: usize = 16;
 
-/// Lists of decisions that are read at the same time. Each of them is held until the answer is known.
+/// Most lists of decisions that are read concurrently. Each stays in memory until the response is known.
 const LISTS: usize = 8;
 
-/// Which of the two webhooks asks.
+/// The webhook that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The mutating one: what is to be written into the object?
+    /// The mutating webhook: which fields must be written?
     Mutate,
-    /// The validating one: may the object be stored?
+    /// The validating webhook: may the object be stored?
     Validate,
 }
 
@@ -55,7 +56,7 @@ enum Kind {
 }
 
 impl Phase {
-    /// The word for it.
+    /// Returns the name of the kind.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
@@ -88,31 +89,31 @@ impl Kind {
     }
 }
 
-/// The kind that a question is about, as one of a few words: who asks may write anything there.
+/// Returns the kind of a review as one of a fixed set of words, since its sender can write any text there.
 pub(super) fn kind_of(asked: &Asked) -> &'static str {
     Kind::of(asked).map_or(UNKNOWN, Kind::as_str)
 }
 
-/// What is said of a kind that is none of ours or cannot be read.
+/// The word for a kind that is unknown or cannot be parsed.
 pub(super) const UNKNOWN: &str = "Unknown";
 
-/// Who answers: reads, asks the rules and writes nothing (invariant 18).
+/// The handler of reviews: it reads, evaluates the rules and writes nothing (invariant 18).
 pub struct Desk {
     pub(super) client: Client,
     pub(super) world: Arc<World>,
     pub(super) settings: Settings,
-    /// User name of the controller, whose right to bind a role counts.
+    /// User name of the controller, whose right to bind a role is checked.
     pub(super) operator: String,
     people: Fair,
     authors: Fair,
-    /// One for each question about rights that is on its way.
+    /// One permit for each concurrent access review.
     pub(super) questions: Semaphore,
-    /// For lists of decisions, the longest that admission reads.
+    /// Permits for lists of decisions, the longest lists that admission reads.
     pub(super) lists: Semaphore,
 }
 
 impl Desk {
-    /// Answers by what `world` knows and what `client` reads.
+    /// Returns a handler that uses the caches of `world` and reads with `client`.
     #[must_use]
     pub fn new(client: Client, world: Arc<World>, config: &Config) -> Self {
         Self {
@@ -127,7 +128,7 @@ impl Desk {
         }
     }
 
-    /// The permits of a review of this class and size, from before it is read until it is answered.
+    /// Acquires the permits of a review of this class and size. They are held from before it is parsed until the response is known.
     pub(super) async fn permits(&self, class: Class, peer: Option<Peer>, permits: u32) -> Permits<'_> {
         let fair = match class {
             Class::People => &self.people,
@@ -136,7 +137,7 @@ impl Desk {
         fair.acquire(peer, permits.min(MOST_PERMITS)).await
     }
 
-    /// The answer to one question, when it is its turn. It takes as long as the API server does; the caller bounds it.
+    /// Returns the response to one review, after acquiring its permits. The duration depends on the API server; the caller limits it.
     pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
         let Some(kind) = Kind::of(asked) else {
             return Answer::Unexamined(format!("jit-rbac's webhook does not know '{}.{}'", asked.resource.resource, asked.resource.group));
@@ -160,7 +161,7 @@ impl Desk {
         if let Err(refusal) = write.size(kind) {
             return refusal.into();
         }
-        // On the heap: each of them holds several calls to the API server at once.
+        // Boxed, since each future contains several calls to the API server.
         let answer = match (phase, kind) {
             (Phase::Mutate, Kind::Request) => Box::pin(self.stamp_request(&write)).await,
             (Phase::Mutate, Kind::Decision) => Box::pin(self.stamp_decision(&write)).await,
@@ -175,14 +176,14 @@ impl Desk {
     }
 }
 
-/// A creation, or a change where there is an old object.
+/// A creation, or an update where there is an old object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Write<'a> {
-    /// The question.
+    /// The admission request.
     pub asked: &'a Asked,
     /// The object as it would be stored.
     pub object: &'a DynamicObject,
-    /// The object before the change.
+    /// The object before the update.
     pub old: Option<&'a DynamicObject>,
 }
 
@@ -192,17 +193,17 @@ impl<'a> Write<'a> {
         self.asked.namespace.as_deref().unwrap_or_default()
     }
 
-    /// User name of whoever writes.
+    /// User name of the author of the write.
     pub fn username(&self) -> &'a str {
         self.asked.user_info.username.as_deref().unwrap_or_default()
     }
 
-    /// The object before an update that leaves the spec alone: labels and migrations of storage are nobody's grant.
+    /// Returns the object before an update that keeps the spec. Labels and storage migrations grant nothing.
     pub fn kept_spec(&self) -> Option<&'a DynamicObject> {
         self.old.filter(|old| stamp::same_spec(self.object, old))
     }
 
-    /// The refusal of an object that is too large for its kind.
+    /// Returns the refusal of an object that is too large for its kind.
     fn size(&self, kind: Kind) -> Result<(), Refusal> {
         let most = match kind {
             Kind::Request | Kind::Decision => size::OF_A_RECORD,
@@ -212,7 +213,7 @@ impl<'a> Write<'a> {
         measured(self.object).within(&most, before.as_ref(), kind.as_str())
     }
 
-    /// The object as one of its kind.
+    /// Parses the object as its kind.
     pub fn typed<K: Resource + DeserializeOwned>(&self) -> Result<K, Answer> {
         self.object.clone().try_parse().map_err(|error| {
             let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
@@ -221,7 +222,7 @@ impl<'a> Write<'a> {
     }
 }
 
-/// What an object takes, with all that the API server has written into it so far.
+/// Returns the size of an object, with all fields that the API server has set so far.
 fn measured(object: &DynamicObject) -> Size {
     let meta = &object.metadata;
     let annotations = meta.annotations.iter().flatten();
@@ -239,7 +240,7 @@ fn measured(object: &DynamicObject) -> Size {
     }
 }
 
-/// Counts what is written to it.
+/// A writer that counts bytes.
 #[derive(Default)]
 struct Counter(usize);
 

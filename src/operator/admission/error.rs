@@ -7,12 +7,12 @@ use kube_io::watches::PutBack;
 /// Why the webhook ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
-    /// It cannot listen.
+    /// It cannot listen on its address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// It cannot serve.
@@ -21,10 +21,10 @@ pub enum AdmissionError {
     /// TLS cannot be set up.
     #[error("cannot serve TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// A watch ended, which goes on for ever.
+    /// A watch ended, although watches run for ever.
     #[error("a watch ended")]
     WatchEnded,
-    /// An old copy of the API server's store was restored.
+    /// An older copy of the API server's store was restored.
     #[error(transparent)]
     PutBack(#[from] PutBack),
 }

@@ -1,7 +1,7 @@
-//! Permits that are shared by those who ask: nobody can keep them all from the others (T26).
+//! Permits that are shared by all callers, so that no caller can starve the others (T26).
 //!
-//! Callers are told apart by their address, since nobody authenticates to the webhook. Who has many addresses can take more than one part,
-//! but the bound of all holds for them too.
+//! Callers are distinguished by their address, since the webhook does not authenticate callers. A caller with many addresses can take more
+//! than one part, but the total limit applies to them too.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::http_server::Peer;
 
-/// So many permits for all, of which one address may have a part.
+/// A number of permits for all callers, of which each address can have a part.
 #[derive(Debug)]
 pub(super) struct Fair {
     all: Semaphore,
@@ -21,7 +21,7 @@ pub(super) struct Fair {
     peers: Mutex<HashMap<Peer, Weak<Semaphore>>>,
 }
 
-/// Permits; they come back when it is dropped.
+/// Acquired permits. They are released on drop.
 #[derive(Debug)]
 pub(super) struct Permits<'f> {
     _all: Option<SemaphorePermit<'f>>,
@@ -29,16 +29,16 @@ pub(super) struct Permits<'f> {
 }
 
 impl Fair {
-    /// `permits` for all, of which one address has `part` at most.
+    /// Returns `permits` for all callers, of which each address can have at most `part`.
     pub fn new(permits: u32, part: u32) -> Self {
         Self { all: Semaphore::new(size(permits)), part: part.min(permits), peers: Mutex::default() }
     }
 
-    /// So many permits, or as many as one address may have. Who waits for the permits of their own address keeps nobody else waiting; the
-    /// others have theirs in the order in which they ask.
+    /// Acquires so many permits, or as many as one address can have. Waiting for the permits of an address delays no other address. Permits
+    /// of all are granted in the order of the calls.
     pub async fn acquire(&self, peer: Option<Peer>, permits: u32) -> Permits<'_> {
         let permits = permits.clamp(1, self.part);
-        // Nobody closes the semaphores; if one were, nobody would have to wait.
+        // The semaphores are never closed; if one were, no call would have to wait.
         let own = match peer {
             Some(peer) => self.own(peer).acquire_many_owned(permits).await.ok(),
             None => None,
@@ -51,7 +51,7 @@ impl Fair {
         if let Some(own) = peers.get(&peer).and_then(Weak::upgrade) {
             return own;
         }
-        // As many are left as there are connections at most.
+        // At most one entry per connection remains.
         peers.retain(|_, own| own.strong_count() > 0);
         let own = Arc::new(Semaphore::new(size(self.part)));
         peers.insert(peer, Arc::downgrade(&own));

@@ -1,4 +1,4 @@
-//! What the webhook does with more than it can take.
+//! The webhook under more load than its limits allow.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +23,7 @@ async fn t26_a_body_has_a_bound() {
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-/// A body of three MiB whose values would take a hundred times as much.
+/// Returns a body of three MiB whose values would need a hundred times as much memory.
 fn bomb(after: &str) -> String {
     let body = format!(r#"{{"request":{{"uid":"u-1","object":[{}{{"":0}}]}}{after}"#, r#"{"":0},"#.repeat(440_000));
     assert!(body.len() < MAX_BODY);
@@ -55,7 +55,7 @@ async fn a_great_object_is_examined_like_a_small_one() {
     assert_eq!(cluster().refused("outsider", &great).await, "AuthorLacksBind");
 }
 
-/// A body that never ends. `begun` is cancelled when it is asked for more than a short one has.
+/// Returns a body that never ends. `begun` is cancelled when more is read than the size of a short body.
 fn endless(begun: CancellationToken) -> Body {
     let first = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b' '; SHORT_BODY])), Ok(Bytes::from_static(b" "))]);
     let more = stream::once(async move {
@@ -107,7 +107,7 @@ async fn t26_a_question_is_answered_over_tls_while_others_take_every_place() {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut stream = Stream::new(&mut session, &mut socket);
-    // Longer than what is read at once.
+    // Longer than one read.
     let body = format!("{}{}", review("dev", &request("inc-1"), None), " ".repeat(200_000));
     let head = format!("POST /mutate HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).unwrap();
@@ -126,7 +126,7 @@ fn from(address: [u8; 4]) -> Peer {
     Peer(std::net::IpAddr::from(address))
 }
 
-/// Asks as the pod with this address.
+/// Sends a review as the pod with this address.
 async fn ask_from(router: &Router, address: [u8; 4], path: &str, body: String) -> Value {
     let mut request = HttpRequest::post(path).header("content-type", "application/json").body(Body::from(body)).unwrap();
     request.extensions_mut().insert(from(address));

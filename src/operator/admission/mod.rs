@@ -1,7 +1,7 @@
-//! Admission: the webhook that stamps who asks and answers `kubectl apply` itself with what the controller would say.
+//! Admission: the webhook that stamps the requester and gives `kubectl apply` the result that the controller would report.
 //!
-//! It has no rule of its own: it gathers facts and asks `domain`. It writes nothing but its certificate and the CA in the webhook
-//! configurations, and revocation never needs it (T44).
+//! It contains no rule of its own: it gathers facts and evaluates them with `domain`. It writes only its certificate and the CA in the
+//! webhook configurations, and revocation never needs it (T44).
 
 pub mod answer;
 mod author;
@@ -40,12 +40,12 @@ use desk::Desk;
 pub use error::AdmissionError;
 use kube_io::watches::PutBack;
 
-/// What readiness calls the caches.
+/// The name of the caches in readiness.
 pub const CACHES: &str = "caches";
-/// Everything that must be there before the webhook is ready.
+/// The conditions of the webhook's readiness.
 pub const NEEDS: [&str; 3] = [CACHES, certificates::NEED, watches::NEED];
 
-/// Runs the webhook until `shutdown`. It listens at once; connections fail until there is a certificate, and `health` says so.
+/// Runs the webhook until `shutdown`. It listens at once. Connections fail until there is a certificate, and `health` reports that.
 pub async fn run(
     client: Client,
     config: Config,
@@ -78,7 +78,7 @@ pub async fn run(
         () = certificates::keep(client, &config, &served, &health) => Ok(()),
         () = synced => Ok(()),
         () = watches::tell(&watches, &health) => Ok(()),
-        // What it knows may be of what no longer is, as with the controllers: they see it by the Lease, which is none of its business.
+        // The caches may be outdated, as in the controllers. These detect it by the Lease, which the webhook does not use.
         () = watches.went_back() => Err(PutBack.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! The look-ups before a stamp: which eligibilities and policies name the user's groups, and which request a decision is about.
+//! The reads before a stamp: which eligibilities and policies name the user's groups, and which request a decision refers to.
 
 use kube::core::DynamicObject;
 
@@ -16,7 +16,7 @@ use domain::{Lookup, Refusal, admit_decision, person};
 use kube_io::call::ReadError;
 
 impl Desk {
-    /// Stamps the author of an eligibility and what their check rests on. A write that keeps the spec keeps both.
+    /// Stamps the author of an eligibility and the basis of the author check. A write that keeps the spec keeps both.
     pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
@@ -24,7 +24,7 @@ impl Desk {
         }))
     }
 
-    /// The same of a policy.
+    /// Stamps the author of a policy and the basis of the author check, in the same way.
     pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
@@ -32,7 +32,7 @@ impl Desk {
         }))
     }
 
-    /// Stamps the requester. On a change the stored stamp stays, never the updater's.
+    /// Stamps the requester. An update keeps the stored stamp and never stamps the updater.
     pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if write.old.is_some() {
             return Ok(Answer::allowed());
@@ -49,18 +49,18 @@ impl Desk {
         Ok(Answer::patched(stamp::requester(write.object, chosen.stamp())))
     }
 
-    /// Stamps the decider and the request that is meant. On a change the stored stamp stays.
+    /// Stamps the decider and the request that the decision refers to. An update keeps the stored stamp.
     pub(super) async fn stamp_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         let name = reference(write.object, "requestRef");
         let (None, Some(name)) = (write.old, name) else {
-            // What names no request, the schema refuses.
+            // The schema rejects a decision without a request.
             return Ok(Answer::allowed());
         };
         let request = match self.request(write.namespace(), name).await? {
             Ok(request) => request,
             Err(refusal) => return Ok(refusal.into()),
         };
-        // A decision is for the object that was looked at, and is never moved to a later one of the same name (T3).
+        // A decision is for the object that its author reviewed, and never applies to a later one of the same name (T3).
         let named = write.object.data.pointer("/spec/requestRef/uid").and_then(serde_json::Value::as_str).filter(|uid| !uid.is_empty());
         if let Some(uid) = named.filter(|uid| *uid != request.facts.object.uid) {
             return Ok(admit_decision::another_request(&request.facts, Some(uid)).into());
@@ -77,8 +77,8 @@ impl Desk {
         Ok(Answer::patched(stamp::decision(write.object, chosen.stamp(), &request.facts)))
     }
 
-    /// The request that a decision is about, straight from the API server. What is refused here would otherwise be refused by a policy
-    /// that knows no more than that the stamp is missing.
+    /// Returns the request that a decision refers to, read from the API server. Without the refusal here an admission policy would deny the
+    /// decision, and could only report that the stamp is missing.
     pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, ReadError> {
         Ok(match live::request(&self.client, namespace, name).await? {
             Lookup::Found(request) => Ok(request),
@@ -92,8 +92,8 @@ impl Desk {
         })
     }
 
-    /// What eligibility and policy of the write name. By the caches, unless the user does not stand in them: he may have been added
-    /// a moment ago.
+    /// Adds the groups and attributes that eligibility and policy of the write name. They come from the caches, unless the caches do not
+    /// list the user, who may have been added a moment ago.
     async fn choose_near(
         &self,
         chosen: &mut Chosen<'_>,
@@ -134,7 +134,7 @@ impl Desk {
     }
 }
 
-/// The name in `spec.<field>.name`, if it can be the name of an object. The object is not validated yet.
+/// Returns the name in `spec.<field>.name`, if it is a valid object name. The object is not validated yet.
 fn reference<'a>(object: &'a DynamicObject, field: &str) -> Option<&'a str> {
     object.data.get("spec")?.get(field)?.get("name")?.as_str().filter(|name| names::is_object_name(name))
 }

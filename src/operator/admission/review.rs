@@ -1,4 +1,4 @@
-//! The validating webhook for what people write: requests and decisions. It gathers, and `domain` decides.
+//! The validating webhook for requests and decisions. It gathers the facts, and `domain` decides.
 
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -31,11 +31,11 @@ use kube_io::{
     horizon::AsOf,
 };
 
-/// Most questions about one decision that are on their way at the same time.
+/// Most concurrent access reviews of one decision.
 const AT_ONCE: usize = 16;
 
 impl Desk {
-    /// A request is taken when, as things stand, it would be granted or wait for people.
+    /// Reviews a request. It is accepted when it would be granted or would wait for approval in the present state.
     pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
             return Ok(answer);
@@ -50,7 +50,7 @@ impl Desk {
         if let Err(refusal) = stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info) {
             return Ok(refusal.into());
         }
-        // A status in a new object is thrown away by the API server and must not count here either.
+        // The API server drops the status of a new object, so it must not count here either.
         let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
         let now = request.object.created;
         let snapshot = arriving(Box::pin(self.snapshot(request, Source::Cache)).await?);
@@ -58,13 +58,13 @@ impl Desk {
         if verdict.refusal().is_none() {
             return Ok(taken(&snapshot, &verdict));
         }
-        // A cache may not have seen what an admin changed a moment ago: nobody is refused because of it.
+        // A cache may not have an admin's latest change yet, and no request may be denied because of that.
         let snapshot = arriving(Box::pin(self.snapshot(snapshot.request, Source::Server)).await?);
         let verdict = decide(&snapshot, &self.settings, now);
         Ok(verdict.refusal().map_or_else(|| taken(&snapshot, &verdict), Answer::from))
     }
 
-    /// A decision is taken when it counts, or says no more than what has happened already. Nothing of it rests on a cache.
+    /// Reviews a decision. It is accepted when it has an effect or repeats what has already happened. The result depends on no cache.
     pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
             return Ok(answer);
@@ -87,11 +87,11 @@ impl Desk {
             return Ok(refusal.into());
         }
         let decision = convert::object(&decision.metadata, decision.spec);
-        // Whoever repeats what can have no effect causes no further reads.
+        // A repeated decision without effect causes no further reads.
         if let Err(refusal) = admit_decision::review_alone(&request, &decision, &self.settings) {
             return Ok(refusal.into());
         }
-        // The cached policy tells how many there can be: as many are read, and one more tells that there are too many.
+        // The cached policy limits the number of decisions. One more than that is read, which shows that there are too many.
         let policy = self.world.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
         let policy = policy.and_then(|key| self.world.policies.get(&key));
         let most = bounds::most_decisions(policy.as_ref().and_then(Lookup::found).map(|policy| &policy.spec));
@@ -117,8 +117,8 @@ impl Desk {
         })
     }
 
-    /// The answer to a `ServiceAccount` that decides on the request of somebody who could act as it. What cannot be told counts against the
-    /// decision.
+    /// Returns the denial of a `ServiceAccount` that decides on the request of a user who could act as it. An unclear result counts against
+    /// the decision.
     async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, ReadError> {
         let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(None) };
         let Ok(account) = person::account(decider) else { return Ok(None) };
@@ -140,7 +140,7 @@ impl Desk {
         Ok(None)
     }
 
-    /// Asks about a requester, of whom the stamp is all that is known.
+    /// Reviews the access of a requester, of whom only the stamp is known.
     async fn may_requester(&self, requester: &Stamp, question: &Question<'_>) -> Result<Access, ReadError> {
         let spec = SubjectAccessReviewSpec {
             user: Some(requester.username.to_string()),
@@ -153,12 +153,12 @@ impl Desk {
         ask(&self.client, || format!("whether '{}' may {} {}", requester.username, question.verb, question.resource), spec).await
     }
 
-    /// Everything around a request, without decisions. The webhook may not read bindings, and needs none.
+    /// Returns the facts around a request, without decisions. The webhook may not read bindings, and needs none.
     async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, ReadError> {
         let name = &request.object.spec.eligibility_ref.name;
         let around = self.world.surroundings(name, &request.namespace, source);
         let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
-        // What a cache has not seen yet, the controller has before it grants.
+        // The controller reads what a cache does not have yet before it grants.
         let from = match source {
             Source::Cache => From::Caches(&self.settings.identities, 0, AsOf::AT_HAND),
             Source::Server => From::Lists(AsOf::Now),
@@ -182,22 +182,22 @@ impl Desk {
     }
 }
 
-/// The answer to a request that may be stored. Its name may not be in the audit log, since `generateName` makes it; its UID is.
+/// Returns the response to an accepted request. The audit log may lack its name because of `generateName`, but has its UID.
 fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
     let digest = verdict.digest.as_ref().map(ToString::to_string).unwrap_or_default();
     Answer::allowed().noting([(audit::REQUEST_UID, snapshot.request.object.uid.clone()), (audit::DIGEST, digest)])
 }
 
-/// The snapshot of a request that is not stored yet. What is stored came before it, also within the same second: left to the UIDs, the
-/// newcomer could go first and the other one, which people may be deciding on, would be denied in its favour.
+/// Returns the snapshot of a request that is not stored yet. All stored requests precede it, also those of the same second. By UID, it
+/// could precede an older request. The older one, which approvers may be deciding on, would then be denied.
 fn arriving(mut snapshot: Snapshot) -> Snapshot {
     let before = snapshot.request.object.created - TimeDelta::seconds(1);
     snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
     snapshot
 }
 
-/// The answer to an update of what cannot be changed; none for a creation. A write that changes nothing passes, such as
-/// `kubectl apply --server-side` of what is stored.
+/// Returns the response to an update of an immutable object; `None` for a creation. An update that changes nothing is allowed. An example
+/// is `kubectl apply --server-side` of the stored object.
 fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
     if write.asked.operation == Operation::Create {
         return None;
@@ -206,8 +206,8 @@ fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
     Some(if same { Answer::allowed() } else { Refusal::new(Reason::InvalidField, sentence).into() })
 }
 
-/// The refusal of a decision whose reference is not the one that was stamped: what a later webhook overwrote (T1). That it is about
-/// another request of the same name, the rules say (T3).
+/// Refuses a decision whose reference differs from the stamped one: a later webhook overwrote it (T1). The rules detect a reference to
+/// another request of the same name (T3).
 fn belongs(decision: &ActivationDecision, request: &RequestFacts) -> Result<(), Refusal> {
     let reference = &decision.spec.request_ref;
     if reference.uid.as_ref() != Some(&request.object.uid) {

@@ -1,4 +1,4 @@
-//! The webhook's server: two paths over TLS. Handlers only read the question, bound the time and log refusals.
+//! The webhook's server: two paths over TLS. Handlers only parse the review, limit the time and log denials.
 
 use std::{
     net::TcpListener,
@@ -39,29 +39,29 @@ use crate::{
 };
 use api::text::printable;
 
-/// Longest body: what the API server itself takes at most.
+/// Size limit of a body: the largest that the API server itself accepts.
 const MAX_BODY: usize = 3 << 20;
-/// Longest body that is read beside any number of others. Few questions are longer, and those are read some at a time.
+/// Size limit of a short body, of which any number is read concurrently. Few reviews are longer, and only some of those are read at a time.
 const SHORT_BODY: usize = 64 << 10;
-/// Most longer bodies at a time, and most of one address. Short ones never wait for them, and whoever sends long ones, and slowly, is in
-/// nobody else's way.
+/// Most long bodies that are read concurrently, in total and per address. Short bodies never wait for them, and a client that sends long
+/// bodies slowly does not block others.
 const LONG_BODIES: u32 = 8;
 const LONG_BODIES_OF_ONE: u32 = 4;
-/// Longest examination, below the five seconds after which the API server no longer listens.
+/// Time limit of a review, below the API server's time-out of five seconds.
 const EXAMINATION: Duration = Duration::from_secs(4);
-/// Longest stay of a request, with the reading of its body.
+/// Time limit of an HTTP request, including the reading of its body.
 const STAY: Duration = Duration::from_secs(6);
-/// How long running requests may take when the process ends.
+/// Time limit for requests in progress at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
-/// Most connections at a time. An API server keeps up to 25 of them open for its next questions.
+/// Most connections at a time. An API server keeps up to 25 of them open for its next reviews.
 const CONNECTIONS: usize = 256;
-/// Longest time from the opening of a connection to its first question.
+/// Time limit from the opening of a connection to its first request.
 const FIRST: Duration = Duration::from_secs(5);
-/// How long a connection may idle. API servers close theirs after 90 seconds. Were it done here before, a question that is on its way in
-/// that moment would be lost, and somebody's write refused.
+/// Idle time-out of a connection. API servers close theirs after 90 seconds. If the webhook closed it before, a review in transit would be
+/// lost, and the write would be denied.
 const IDLE: Duration = Duration::from_secs(100);
 
-/// Who answers, and what is counted of it.
+/// The handler and its metrics.
 #[derive(Clone)]
 struct Counter {
     desk: Arc<Desk>,
@@ -69,7 +69,7 @@ struct Counter {
     long_bodies: Arc<Fair>,
 }
 
-/// Both webhooks.
+/// Returns the routes of both webhooks.
 pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
@@ -78,7 +78,7 @@ pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
         .with_state(Counter { desk, metrics, long_bodies: Arc::new(Fair::new(LONG_BODIES, LONG_BODIES_OF_ONE)) })
 }
 
-/// Serves until `shutdown`; then what runs is finished.
+/// Serves until `shutdown`, then completes the requests in progress.
 pub async fn serve(
     listener: TcpListener,
     certificates: Arc<dyn ResolvesServerCert>,
@@ -129,7 +129,7 @@ async fn answer(counter: &Counter, phase: Phase, peer: Option<Peer>, body: Body)
     let question = question(&body, peer, &counter.desk, end).await;
     match question {
         Ok((asked, _permits)) => {
-            // What has been read is no longer held twice.
+            // Releases the body, which is no longer needed once it is parsed.
             drop((body, place));
             let examined = timeout_at(end, counter.desk.examine(phase, &asked)).await;
             let answer = examined.unwrap_or_else(|_| late());
@@ -145,10 +145,10 @@ async fn answer(counter: &Counter, phase: Phase, peer: Option<Peer>, body: Body)
     }
 }
 
-/// What is said about a body that is not taken.
+/// The response to a body that is not accepted.
 type Said = (StatusCode, String);
 
-/// All of a body, and the permit of a long one.
+/// Reads a whole body. Returns it with the permit of a long one.
 async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Vec<u8>, Option<Permits<'_>>), Said> {
     let mut whole: Vec<u8> = Vec::new();
     let mut place = None;
@@ -170,7 +170,7 @@ async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Ve
     Ok((whole, place))
 }
 
-/// The question of a body, once there are permits for it, which has to be before `end`.
+/// Parses the review of a body once it has its permits, which must be acquired before `end`.
 async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Permits<'a>), Unread> {
     let unopened = beside_others(body, || Unopened::new(body))?;
     let class = unopened.class();
@@ -185,8 +185,8 @@ async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: toki
     Ok((asked, permits))
 }
 
-/// Works through a body. A long one takes a while, and as many of them as there are processors would keep all others waiting: then this
-/// thread goes on with it alone.
+/// Runs work on a body. Work on a long body takes a while, and as many of them as there are processors would block all other tasks. The
+/// runtime therefore moves the other tasks to another thread.
 fn beside_others<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
     let may_block = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if body.len() > SHORT_BODY && may_block { tokio::task::block_in_place(work) } else { work() }
@@ -205,8 +205,9 @@ const fn word(operation: &Operation) -> &'static str {
     }
 }
 
-/// One line for each refusal. What people wrote is a field, printable and quoted: it cannot pass for a line or a field of ours (T13).
-/// Nobody authenticates to the webhook, so the user is whom the caller claims to ask for; the audit log of the API server knows.
+/// Logs one line for each denial. Text of users is a field, printable and quoted, so that it cannot pass for another line or field (T13).
+/// The webhook does not authenticate callers, so the user is the one that the caller claims. The API server's audit log has the
+/// authenticated user.
 fn log(asked: &Asked, peer: Option<Peer>, answer: &Answer) {
     let Some((reason, message)) = answer.refusal() else { return };
     let generated = asked.object.as_ref().and_then(|object| object.metadata.generate_name.clone());

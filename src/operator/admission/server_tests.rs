@@ -21,13 +21,13 @@ mod limits;
 const AT: &str = "2026-11-22T12:00:00Z";
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
 
-/// What an API server would answer to the reads of admission: objects by path, and what the controller may bind. It notes every call.
+/// The API server's answers to the reads of admission: objects by path, and what the controller may bind. It records every call.
 #[derive(Clone, Default)]
 struct Stored {
     objects: Arc<Mutex<Vec<(String, Value)>>>,
     calls: Arc<Mutex<Vec<String>>>,
     away: bool,
-    /// Where questions about rights wait, and how many do.
+    /// Where access reviews wait, and how many do.
     held: Option<Arc<Held>>,
     scraped: Metrics,
     counted: Arc<OnceLock<AdmissionMetrics>>,
@@ -101,7 +101,7 @@ impl Stored {
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
-    /// Asks both webhooks as the API server would: the stamped object, if it was taken, or the refusal.
+    /// Calls both webhooks as the API server would. Returns the stamped object if it was accepted, or the denial.
     async fn write(&self, user: &str, object: &Value, old: Option<&Value>) -> Result<(Value, Vec<String>), String> {
         let mut object = object.clone();
         let mut warnings = Vec::new();
@@ -133,7 +133,7 @@ impl Stored {
     }
 }
 
-/// Questions that wait until `go` is cancelled.
+/// Access reviews that wait until `go` is cancelled.
 #[derive(Default)]
 struct Held {
     go: CancellationToken,
@@ -163,8 +163,8 @@ impl Held {
     }
 }
 
-/// Who may bind what: the operator `edit`, `admin` everything, `local-1` in one namespace; `boss` administers policies. For `broken` an
-/// authorizer fails beside one that allows, for `denied` one denies beside one that allows.
+/// The right to bind: the operator may bind `edit`, `admin` everything, `local-1` in one namespace; `boss` administers policies. For
+/// `broken` an authorizer fails while another one allows, for `denied` one denies while another one allows.
 fn access(spec: &Value) -> Value {
     let (user, asked) = (spec["user"].as_str().unwrap_or_default(), &spec["resourceAttributes"]);
     let bind = asked["verb"] == "bind" && asked["group"] == "rbac.authorization.k8s.io" && asked["resource"] == "clusterroles";

@@ -1,5 +1,5 @@
-//! What the mutating webhook writes: who asks, who decides, who is the author. Overwritten and never appended, so that a second
-//! call changes nothing; whatever a client wrote there is gone (T1). No input or output.
+//! The stamps of the mutating webhook: requester, decider and author. They are overwritten and never appended, so that a second call
+//! changes nothing, and values of clients are removed (T1). The module does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -15,17 +15,17 @@ use api::{
 };
 use domain::{Refusal, RequestFacts, author_check::AuthorCheck};
 
-/// Key of `userInfo.extra` that ties what somebody does to one of his credentials; always stamped.
+/// Key of `userInfo.extra` that links an action to one credential of its user; always stamped.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
-/// Most keys of `extra` in a stamp, and most values of one.
+/// Most keys of `extra` in a stamp, and most values of one key.
 const MAX_EXTRA: usize = 16;
 /// Longest value of `extra`, in characters.
 const MAX_EXTRA_VALUE: usize = 1024;
-/// Most bytes of all groups in a stamp, and most of all values of `extra`: a stamp is part of an object whose size has a bound.
+/// Size limit of all groups in a stamp, and of all values of `extra`, in bytes: a stamp is part of an object whose size is limited.
 const MAX_TEXT: usize = 24 << 10;
 
-/// Which of a user's groups and extra attributes go into his stamp: those that eligibilities and policies name. Near is what the
-/// write itself refers to; it goes first when there are too many.
+/// The groups and extra attributes of a user that are stamped: those that eligibilities and policies name. "Near" are the objects that the
+/// write itself refers to; their groups come first when there are too many.
 #[derive(Debug)]
 pub struct Chosen<'u> {
     user: &'u UserInfo,
@@ -41,20 +41,20 @@ struct Named<'u> {
 }
 
 impl<'u> Chosen<'u> {
-    /// Nothing yet of this user's.
+    /// Returns an empty selection for this user.
     #[must_use]
     pub fn of(user: &'u UserInfo) -> Self {
         let member_of = user.groups.iter().flatten().map(String::as_str).collect();
         Self { user, member_of, near: Named::default(), far: Named::default() }
     }
 
-    /// The groups that an eligibility names.
+    /// Adds the groups that an eligibility names.
     pub fn eligibility(&mut self, spec: &RoleEligibilitySpec, near: bool) {
         let groups = spec.subjects.iter().filter(|subject| subject.kind == SubjectKind::Group).map(|subject| subject.name.as_str());
         self.groups(groups, near);
     }
 
-    /// The groups and the keys of `extra` that a policy names.
+    /// Adds the groups and the keys of `extra` that a policy names.
     pub fn policy(&mut self, spec: &ApprovalPolicySpec, near: bool) {
         self.groups(spec.people().flat_map(|people| people.groups.iter().map(PrincipalName::as_str)), near);
         let rule = spec.requirements.as_ref().and_then(|requirements| requirements.authentication.as_ref());
@@ -72,7 +72,7 @@ impl<'u> Chosen<'u> {
         if near { &mut self.near } else { &mut self.far }
     }
 
-    /// The stamp.
+    /// Returns the stamp.
     #[must_use]
     pub fn stamp(&self) -> Value {
         let mut stamp = Map::from_iter([("username".to_owned(), Value::from(self.user.username.as_deref().unwrap_or_default()))]);
@@ -99,7 +99,7 @@ impl<'u> Chosen<'u> {
         let named = self.near.keys.iter().chain(&self.far.keys).map(String::as_str);
         for key in std::iter::once(CREDENTIAL_ID).chain(named) {
             let values = self.user.extra.as_ref().and_then(|all| all.get(key));
-            // A value is stamped whole or not at all: part of one is not what the API server vouched for.
+            // A value is stamped whole or not at all: the API server did not authenticate a part of it.
             let fitting = values.into_iter().flatten().map(String::as_str).filter(|value| value.chars().count() <= MAX_EXTRA_VALUE);
             if extra.len() >= MAX_EXTRA {
                 break;
@@ -113,14 +113,14 @@ impl<'u> Chosen<'u> {
     }
 }
 
-/// Takes room for a text; false where there is not enough.
+/// Reserves room for a text; false where there is not enough.
 fn takes(room: &mut usize, text: &str) -> bool {
     let left = room.checked_sub(text.len());
     *room = left.unwrap_or(*room);
     left.is_some()
 }
 
-/// The user with every group that a stamp could hold, to ask the rules about him. None if the name itself is none.
+/// Returns the user with every group that a stamp could hold, for the evaluation of rules. `None` if the user name is invalid.
 #[must_use]
 pub fn everything(user: &UserInfo) -> Option<Stamp> {
     let line = |text: &str| text.to_owned().try_into().ok();
@@ -132,8 +132,8 @@ pub fn everything(user: &UserInfo) -> Option<Stamp> {
     })
 }
 
-/// The refusal, unless everything in the stamp is in `user`: name and UID the same, the rest a part of his (T1). The policies in the
-/// API server ask the same; this holds when a later webhook overwrote what ours wrote.
+/// Refuses a stamp unless all of it is in `user`: name and UID are equal, and the rest is a subset (T1). The admission policies enforce the
+/// same; this check applies when a later webhook overwrote the stamp.
 pub fn check(field: &str, stamp: Option<&Stamp>, user: &UserInfo) -> Result<(), Refusal> {
     let refuse = |what: &str| Err(Refusal::new(Reason::UserInfoMissing, format!("{field} {what}; leave it out, it is written for you")));
     let username = user.username.as_deref().unwrap_or_default();
@@ -158,7 +158,7 @@ pub fn check(field: &str, stamp: Option<&Stamp>, user: &UserInfo) -> Result<(), 
     }
 }
 
-/// The only owner of a decision: its request, whose removal removes it. It holds up nothing.
+/// Returns the only owner of a decision: its request, whose deletion deletes the decision. It does not block the deletion.
 #[must_use]
 pub fn owner(request: &RequestFacts) -> OwnerReference {
     OwnerReference {
@@ -171,13 +171,13 @@ pub fn owner(request: &RequestFacts) -> OwnerReference {
     }
 }
 
-/// Writes the requester. An object without a spec is left to the schema, which refuses it.
+/// Stamps the requester. An object without a spec is left to the schema, which rejects it.
 #[must_use]
 pub fn requester(object: &DynamicObject, stamp: Value) -> Patch {
     if spec(object).is_none() { Patch::default() } else { Patch(vec![add(["spec", "requester"], stamp)]) }
 }
 
-/// Writes the decider, which request is meant, and its ownership.
+/// Stamps the decider, the request that the decision refers to, and its owner.
 #[must_use]
 pub fn decision(object: &DynamicObject, stamp: Value, request: &RequestFacts) -> Patch {
     if spec(object).and_then(|spec| spec.get("requestRef")).is_none_or(|reference| !reference.is_object()) {
@@ -192,13 +192,13 @@ pub fn decision(object: &DynamicObject, stamp: Value, request: &RequestFacts) ->
     ])
 }
 
-/// Writes the author of a spec that is new or changed, and what their check rests on.
+/// Stamps the author of a new or changed spec, and the basis of the author check.
 #[must_use]
 pub fn author(object: &DynamicObject, username: &str, check: &AuthorCheck) -> Patch {
     annotated(object, [(names::AUTHOR, Some(username.to_owned())), (names::AUTHOR_CHECK, Some(check.write()))])
 }
 
-/// Puts back who and what was recorded for a spec that stays.
+/// Restores the recorded author and check for an unchanged spec.
 #[must_use]
 pub fn same_author(object: &DynamicObject, old: &DynamicObject) -> Patch {
     annotated(object, [names::AUTHOR, names::AUTHOR_CHECK].map(|key| (key, recorded(old, key).cloned())))
@@ -208,7 +208,7 @@ fn recorded<'o>(object: &'o DynamicObject, key: &str) -> Option<&'o String> {
     object.metadata.annotations.as_ref()?.get(key)
 }
 
-/// Makes the annotations what is due.
+/// Returns the patch after which the annotations have these values.
 fn annotated<const N: usize>(object: &DynamicObject, due: [(&str, Option<String>); N]) -> Patch {
     let mut patch = Vec::new();
     if object.metadata.annotations.is_none() && due.iter().any(|(_, value)| value.is_some()) {
@@ -224,14 +224,14 @@ fn annotated<const N: usize>(object: &DynamicObject, due: [(&str, Option<String>
     Patch(patch)
 }
 
-/// True when nothing of the spec differs.
+/// True when the spec is unchanged.
 #[must_use]
 pub fn same_spec(object: &DynamicObject, old: &DynamicObject) -> bool {
     object.data.get("spec") == old.data.get("spec")
 }
 
-/// True when nothing of the metadata differs, but for what the API server itself keeps there and for finalizers that go while the object
-/// is being deleted.
+/// True when the metadata is unchanged, except for fields that the API server itself manages and for finalizers that are removed during
+/// deletion.
 #[must_use]
 pub fn same_metadata(object: &DynamicObject, old: &DynamicObject) -> bool {
     let lasting = |metadata: &ObjectMeta| ObjectMeta {

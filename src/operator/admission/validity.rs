@@ -6,7 +6,7 @@ use x509_parser::{certificate::X509CertificateParser, nom::Parser, time::ASN1Tim
 /// Returns `notBefore` and `notAfter` of a certificate. A certificate that cannot be read has no validity.
 #[must_use]
 pub fn validity(der: &[u8]) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    // Without the extensions: a certificate with one that the parser does not know is still valid.
+    // Extensions are not parsed: a certificate with an extension that the parser does not know is still valid.
     let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
     let validity = certificate.validity();
     Some((time(validity.not_before)?, time(validity.not_after)?))

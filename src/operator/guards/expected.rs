@@ -1,5 +1,5 @@
-//! Which objects are guards, and what they must say: policies, their bindings and webhook configurations from the file that the
-//! chart renders, the CRDs from the types of this program.
+//! The expected guards: policies, their bindings and webhook configurations from the file that the chart renders, and the CRDs from the
+//! types of this program.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::crds;
 use api::names;
 use domain::guards::expected::{Expected, GuardKind, api_service};
 
-/// Why the expectations cannot be used.
+/// Why the expected guards cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpectedError {
     /// The file cannot be read.
@@ -17,18 +17,18 @@ pub enum ExpectedError {
     Read {
         /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is not what the chart renders.
+    /// The file does not have the format that the chart renders.
     #[error("the guards {path} cannot be used: {source}")]
     Parse {
         /// Its path.
         path: String,
-        /// Why, with line and column.
+        /// The cause, with line and column.
         source: serde_json::Error,
     },
-    /// It lists no guard at all, and nothing would be watched.
+    /// The file lists no guard, so that none would be watched.
     #[error("the guards {path} cannot be used: none is listed")]
     Empty {
         /// Its path.
@@ -42,7 +42,7 @@ pub enum ExpectedError {
     Yaml(#[from] serde_saphyr::Error),
 }
 
-/// All guards: those in the file, which lies beside the configuration, and the CRDs.
+/// Returns all guards: the CRDs, and those in the file next to the configuration.
 pub fn read(config: &Path) -> Result<Vec<Expected>, ExpectedError> {
     let path = config.with_file_name("guards.json");
     let shown = || path.display().to_string();
@@ -56,7 +56,7 @@ pub fn read(config: &Path) -> Result<Vec<Expected>, ExpectedError> {
     Ok(all)
 }
 
-/// The CRDs as they must be stored.
+/// Returns the CRDs as they must be stored.
 pub fn crds() -> Result<Vec<Expected>, ExpectedError> {
     let crd = |(plural, yaml): (String, String)| {
         let crd: Value = serde_saphyr::from_str(&yaml)?;

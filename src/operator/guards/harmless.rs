@@ -1,16 +1,16 @@
-//! What others add to webhook configurations and what provably lets nothing past them, such as the selectors of AKS's admissions enforcer.
+//! Additions by others to webhook configurations that provably bypass no webhook, such as the selectors of AKS's admissions enforcer.
 //!
-//! Two rules. A `namespaceSelector` never matters to objects of the cluster itself, except to namespaces: the API server calls the webhook
-//! whatever it says. And nothing is lost where nothing is ever granted: a selector may leave out namespaces by the name that the API server
-//! gives them as a label, which nobody can change. Any other label can be put on a namespace and taken off again, and what was written there
-//! meanwhile was reviewed by nobody.
+//! Two rules apply. First, a `namespaceSelector` has no effect on cluster-scoped objects other than namespaces: the API server always calls
+//! the webhook for them. Second, a selector may exclude namespaces in which nothing is ever granted, by the name label that the API server
+//! sets and that no user can change. Any other label can be added to a namespace and removed again, and writes in between would not have
+//! been reviewed.
 
 use serde_json::{Value, json};
 
 use domain::settings::NAME_LABEL;
 
-/// Takes harmless additions out of what a webhook configuration says, so that the rest is compared. `never_granted_in` tells a namespace in
-/// which nothing is ever granted.
+/// Removes harmless additions from a webhook configuration, so that the rest is compared. `never_granted_in` returns true for a namespace
+/// in which nothing is ever granted.
 pub fn set_aside(expected: &Value, stored: &mut Value, never_granted_in: impl Fn(&str) -> bool) {
     let wanted = expected.get("webhooks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let found = stored.get_mut("webhooks").and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default();
@@ -26,14 +26,14 @@ pub fn set_aside(expected: &Value, stored: &mut Value, never_granted_in: impl Fn
     }
 }
 
-/// True for a webhook that sees objects of the cluster itself only, and no namespaces.
+/// True for a webhook that receives only cluster-scoped objects, and no namespaces.
 fn is_of_the_cluster(webhook: &Value) -> bool {
     let rules = webhook.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let is_ours = |rule: &Value| rule.get("apiGroups") == Some(&json!([api::names::GROUP]));
     !rules.is_empty() && rules.iter().all(|rule| rule.get("scope") == Some(&json!("Cluster")) && is_ours(rule))
 }
 
-/// True for a selector that does nothing but leave out such namespaces by their names.
+/// True for a selector that only excludes such namespaces by name.
 fn leaves_out(selector: &Value, never_granted_in: impl Fn(&str) -> bool) -> bool {
     let Some(fields) = selector.as_object() else { return false };
     let requirements = selector.get("matchExpressions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -59,7 +59,7 @@ mod tests {
         webhook
     }
 
-    /// What is wrong with a configuration that got this selector.
+    /// Returns what is wrong with a configuration that has this selector.
     fn wrong(scope: &str, selector: Value) -> Option<String> {
         let expected = json!({"webhooks": [webhook(scope, None)]});
         let mut stored = json!({"webhooks": [webhook(scope, Some(selector))]});

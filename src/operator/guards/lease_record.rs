@@ -7,7 +7,7 @@ use domain::guards::ledger::Ledger;
 impl LeaseRecord for Guards {
     const ANNOTATION: &'static str = api::names::GUARDS;
 
-    /// A record that cannot be read is a gap of unknown length.
+    /// A record that cannot be parsed counts as a gap of unknown length.
     fn load(&self, stored: Option<&str>) {
         let ledger = Ledger::read(stored).unwrap_or_else(|| {
             tracing::warn!(
@@ -25,8 +25,8 @@ impl LeaseRecord for Guards {
         self.lock().ledger.as_ref().map(Ledger::write)
     }
 
-    /// What this replica knows as the holder, or else the record that was last read. On the first Lease of an installation: that nothing
-    /// has been granted yet.
+    /// Returns the state of this replica as the leader, or else the record that was last read. On the first Lease of an installation it
+    /// records that nothing has been granted yet.
     fn for_new_lease(&self, last_read: Option<&str>) -> String {
         let known = self.lock().ledger.clone();
         known.unwrap_or_else(|| last_read.map_or_else(Ledger::first, |read| Ledger::read(Some(read)).unwrap_or_else(Ledger::lost))).write()

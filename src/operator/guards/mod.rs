@@ -1,7 +1,7 @@
-//! The guards: admission policies, their bindings, webhook configurations and CRDs, without which what is stored may be anybody's
-//! word (T41, T42, T55). They are watched by what they say, proven by dry runs, and kept account of on the Lease.
+//! Admission guards: admission policies, their bindings, webhook configurations and CRDs. Without them, the author of stored objects cannot
+//! be trusted (T41, T42, T55). Their content is watched, they are proven by dry runs, and a record of them is on the Lease.
 //!
-//! Nothing here ever takes part in an end of a grant: a guard that is weak keeps new grants back and nothing else.
+//! Nothing here takes part in a revocation: a weak guard pauses new grants and has no other effect.
 
 pub mod expected;
 pub mod harmless;
@@ -32,7 +32,7 @@ use domain::{
 };
 use kube_io::clock::Clock;
 
-/// Watches and proves the guards of one replica. Only the holder of the Lease proves; only it grants.
+/// The guards of one replica: watches and proves them. Only the leader proves them, and only the leader grants.
 pub struct Guards {
     client: Client,
     clock: Clock,
@@ -41,18 +41,18 @@ pub struct Guards {
     world: Arc<World>,
     events: Events,
     state: Mutex<State>,
-    /// Somebody wants a proof now.
+    /// A proof is requested now.
     wanted: Notify,
-    /// The record on the Lease is not what is known.
+    /// The record on the Lease differs from the state of this replica.
     unsaved: Notify,
-    /// Counts when waiting requests, eligibilities and policies must be looked at again.
+    /// Counts when pending requests, eligibilities and policies must be reconciled again.
     news: channel::Sender<u64>,
-    /// Whether requests can be decided, as readiness understands it.
+    /// Whether requests can be decided, for readiness.
     can_judge: channel::Sender<bool>,
 }
 
 impl Guards {
-    /// Nothing is proven yet.
+    /// Returns guards of which none is proven.
     #[must_use]
     pub fn new(client: Client, clock: Clock, config: Config, expected: Vec<Expected>, world: Arc<World>, events: Events) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Guards {
         self.state.lock()
     }
 
-    /// What the rules need to know, for a decision that rests on this eligibility and this policy. It asks nobody and waits for nothing.
+    /// Returns what the rules need for a decision on this eligibility and this policy. It makes no call and does not wait.
     #[must_use]
     pub fn facts(&self, eligibility: Option<&Object<RoleEligibilitySpec>>, policy: Option<&Object<ApprovalPolicySpec>>) -> Facts {
         let eligibility = eligibility.map(|e| (e.uid.as_str(), e.generation));
@@ -82,43 +82,43 @@ impl Guards {
         Facts::Watched(self.lock().facts(eligibility, policy))
     }
 
-    /// Why this spec of an eligibility cannot be used, if it was written while the guards were not proven.
+    /// Returns why this spec of an eligibility cannot be used, if it was written while the guards were not proven.
     pub fn check_eligibility<S>(&self, object: &Object<S>) -> Result<(), Refusal> {
         self.lock().check(Kind::RoleEligibility, &object.name, &object.uid, object.generation)
     }
 
-    /// The same of a policy.
+    /// Returns the same of a policy.
     pub fn check_policy<S>(&self, object: &Object<S>) -> Result<(), Refusal> {
         self.lock().check(Kind::ApprovalPolicy, &object.name, &object.uid, object.generation)
     }
 
-    /// Each guard by name, and whether it holds as far as this replica knows. Replicas that do not hold the Lease do not know.
+    /// Returns each guard by name, and whether it holds as far as this replica knows. Standby replicas do not know.
     #[must_use]
     pub fn states(&self) -> Vec<(String, bool)> {
         let state = self.lock();
         self.expected.iter().map(Expected::key).map(|key| (key.clone(), state.holds(&key))).collect()
     }
 
-    /// Seconds by which this process's clock is ahead of the API server's, as last measured.
+    /// Returns the seconds by which this process's clock is ahead of the API server's, as last measured.
     #[must_use]
     pub fn skew(&self) -> Option<f64> {
         self.lock().skew.as_ref().map(skew::Skew::seconds)
     }
 
-    /// Why nothing is granted at present, if so.
+    /// Returns why grants are paused, if they are.
     #[must_use]
     pub fn hold(&self) -> Option<Refusal> {
         self.lock().hold()
     }
 
-    /// Changes whenever waiting requests, eligibilities and policies must be looked at again.
+    /// Changes whenever pending requests, eligibilities and policies must be reconciled again.
     #[must_use]
     pub fn news(&self) -> channel::Receiver<u64> {
         self.news.subscribe()
     }
 
-    /// Whether a request can be decided: true once another replica is seen to renew the Lease, or this one holds it and has proven the guards. Guards
-    /// that are weakened later do not make it false again.
+    /// Whether a request can be decided. True once another replica is observed to renew the Lease, or once this replica is the leader and
+    /// has proven the guards. Guards that are weakened later do not make it false again.
     #[must_use]
     pub fn can_judge(&self) -> channel::Receiver<bool> {
         self.can_judge.subscribe()

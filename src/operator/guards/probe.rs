@@ -1,4 +1,4 @@
-//! Proof by dry run: an object that carries a policy's name as its probe label must be refused by that policy.
+//! Proof by dry run: a policy must deny an object whose probe label names that policy.
 
 use std::time::Duration;
 
@@ -15,37 +15,37 @@ use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibi
 use domain::guards::expected::GuardKind;
 use kube_io::errors::one_line;
 
-/// Longest that one probe may take.
+/// Time limit of one probe.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Name of what is never stored.
+/// Name of the object that is never stored.
 const NAME: &str = "jit-rbac-probe";
 
-/// What is wrong with a policy that says what it must and does not refuse.
+/// The error of a policy whose content is as expected but that does not deny the probe.
 pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
 
-/// What came of looking at one guard.
+/// The result of checking one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It is as it must be.
+    /// The guard is as expected.
     Holds,
-    /// It is not, and this is what is wrong.
+    /// The guard is not as expected, for this reason.
     Weak(String),
-    /// It could not be told, for this reason.
+    /// The check failed, for this reason.
     Unknown(String),
-    /// It says what it must, and was not asked to refuse this time.
+    /// The content is as expected, and this check made no probe.
     NotAsked,
 }
 
-/// What is asked to be refused.
+/// The operation that the policy must deny.
 enum Probe {
     /// The creation of an object.
     Create(ApiResource, Option<String>, Value),
-    /// A label on the webhook configuration of this name: the operator may create no such object.
+    /// A label on the webhook configuration of this name, since the operator may create no such object.
     Label(String),
 }
 
-/// Asks the policy `policy`, which the chart calls `short`, to refuse. None where nobody knows how, or where somebody answered whom the chart
-/// lets answer first: then what it says must be enough.
+/// Has the policy `policy`, which the chart calls `short`, deny a probe. Returns `None` where there is no probe, or where a webhook or
+/// policy answered that the chart allows to answer first. The content of the policy must suffice then.
 pub async fn prove(client: &Client, config: &Config, short: &str, policy: &str) -> Option<Finding> {
     let probe = probe(config, short, policy)?;
     let answer = tokio::time::timeout(LIMIT, ask(client, probe, policy)).await;
@@ -57,9 +57,9 @@ pub async fn prove(client: &Client, config: &Config, short: &str, policy: &str) 
     }
 }
 
-/// What a refusal proves. None: others may answer first, and did.
+/// Evaluates a denial. `None`: it comes from one of those that may answer first.
 fn refused(status: &Status, policy: &str, may_answer_first: &[String]) -> Option<Finding> {
-    // Causes say it in a field of its own. The message puts the object's name before it.
+    // Causes contain the rule's message in a field of its own. In the status message the object's name precedes it.
     let causes = status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.message.as_str());
     let said: Vec<&str> = causes.chain([status.message.as_str()]).collect();
     if said.iter().any(|said| is_by(said, policy)) {
@@ -76,14 +76,14 @@ fn refused(status: &Status, policy: &str, may_answer_first: &[String]) -> Option
     )))
 }
 
-/// True for the rule for probes, said in the name of this policy. How the API server says in whose name differs between releases; the rule's
-/// own sentence is the chart's.
+/// True for the message of the probe rule, attributed to this policy. The API server's attribution differs between releases; the rule's own
+/// message is the chart's.
 fn is_by(said: &str, policy: &str) -> bool {
     let rule = format!("the label {} asks the policy {policy} to refuse", names::PROBE_LABEL);
     said.split_once(&rule).is_some_and(|(before, _)| mentions(before, policy) && !before.contains("webhook"))
 }
 
-/// True where a name is among the words of a text.
+/// True where a text contains this name as a word.
 fn mentions(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').any(|word| word.trim_matches('.') == name)
 }
@@ -106,7 +106,7 @@ async fn ask(client: &Client, probe: Probe, policy: &str) -> kube::Result<()> {
     }
 }
 
-/// Otherwise without fault, so that nobody else has a reason to refuse it.
+/// Returns a probe that is valid otherwise, so that no other policy has a reason to deny it.
 fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
     let namespace = || Some(config.operator_namespace.clone());
     let labels = json!({names::PROBE_LABEL: policy});
@@ -150,7 +150,7 @@ fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
                 "spec": {"approval": {"automatic": {}}},
             }),
         ),
-        // To its own role: nobody binds what he does not have himself.
+        // It binds the operator's own role, because RBAC lets no account bind permissions that it does not have.
         "bindings" => create(
             ApiResource::erase::<RoleBinding>(&()),
             namespace(),

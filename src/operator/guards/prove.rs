@@ -1,4 +1,4 @@
-//! One look at all guards: each is read and compared, each policy is asked to refuse, and the API server's clock is read.
+//! One check of all guards: reads and compares each, has each policy deny a probe, and reads the API server's clock.
 
 use std::collections::BTreeMap;
 
@@ -34,16 +34,16 @@ use kube_io::{
     errors::one_line,
 };
 
-/// What was found of each guard.
+/// The result for each guard.
 pub(super) type Found = BTreeMap<String, (Option<Pair>, Finding)>;
 
 impl Guards {
-    /// Reads all guards and, where it `asks`, has each policy refuse a probe.
+    /// Reads all guards and, where `asks` is true, has each policy deny a probe.
     pub(super) async fn look(&self, asks: bool) -> Found {
         let looks = self.expected.iter().map(async |guard| {
             let (read, proven) = tokio::join!(self.read_guard(guard), self.prove_guard(guard, asks));
             let (pair, finding) = match (read, proven) {
-                // What is wrong with what it says tells more than that it does not refuse.
+                // A difference in content explains more than a missing denial.
                 ((pair, Finding::Holds), Some(proven)) => (pair, proven),
                 (read, _) => read,
             };
@@ -52,7 +52,7 @@ impl Guards {
         join_all(looks).await.into_iter().collect()
     }
 
-    /// Reads who serves our kinds, and nothing else.
+    /// Reads only which server serves our kinds.
     pub(super) async fn look_at_who_serves(&self) -> Found {
         let served = self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService);
         join_all(served.map(async |guard| (guard.key(), self.read_guard(guard).await))).await.into_iter().collect()
@@ -81,8 +81,8 @@ impl Guards {
         }
     }
 
-    /// Why nothing may be granted, with a new look at who serves our kinds: whatever a decision rests on that was read before was read
-    /// from the API server itself, if nobody has written this object since all guards were proven (T57).
+    /// Returns why nothing may be granted, after reading again which server serves our kinds. If no `APIService` was written since all
+    /// guards were proven, what the decision read before came from the API server itself (T57).
     pub async fn confirm(&self) -> Result<Option<Refusal>, ReadError> {
         for guard in self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService) {
             let resource = guard.kind.resource();
@@ -104,7 +104,7 @@ impl Guards {
         system || namespace == self.config.operator_namespace
     }
 
-    /// The API server's time, from a Lease that it would create: every `creationTimestamp` comes from the same clock.
+    /// Returns the API server's time, from the dry-run creation of a Lease. Every `creationTimestamp` comes from the same clock.
     pub(super) async fn servers_time(&self) -> Result<(DateTime<Utc>, Skew), String> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.config.operator_namespace);
         let name = format!("{}-clock-", self.config.controller.lease);
@@ -118,7 +118,7 @@ impl Guards {
         Ok((at, Skew::new(at, before, after)))
     }
 
-    /// The numbers of the last writes of eligibilities and of policies: whatever is written later has a higher one.
+    /// Returns the resource versions of the last writes of eligibilities and of policies. Every later write has a higher one.
     pub(super) async fn versions(&self) -> Result<BTreeMap<Kind, u64>, String> {
         let one = ListParams::default().limit(1);
         let (eligibilities, policies) =
@@ -127,7 +127,7 @@ impl Guards {
         Ok([(Kind::RoleEligibility, eligibilities.0?), (Kind::ApprovalPolicy, policies.0?)].into())
     }
 
-    /// All eligibilities and policies as they are stored now, and the numbers of the last writes.
+    /// Returns all stored eligibilities and policies, and the resource versions of the last writes.
     pub(super) async fn exists(&self) -> Result<(Vec<Stored>, BTreeMap<Kind, u64>), String> {
         let all = ListParams::default();
         let (eligibilities, policies) =
@@ -144,7 +144,7 @@ impl Guards {
         Ok((eligibilities.chain(policies).collect::<Result<_, _>>()?, versions))
     }
 
-    /// The metadata of objects of a kind, from storage and not from a cache, and the number of the list.
+    /// Returns the metadata of all objects of a kind by a consistent (quorum) read, and the resource version of the list.
     async fn list<K>(&self, what: &str, params: &ListParams) -> Result<(Result<u64, String>, Vec<ObjectMeta>), ReadError>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -155,7 +155,7 @@ impl Guards {
         Ok((version, list.items.into_iter().map(|item: PartialObjectMeta<K>| item.metadata).collect()))
     }
 
-    /// Eligibilities and policies as the caches have them.
+    /// Returns eligibilities and policies from the caches.
     pub(super) fn known(&self) -> Known {
         let eligibilities = self.world.eligibilities.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
         let policies = self.world.policies.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));

@@ -1,4 +1,4 @@
-//! The holder's work: looks again and again, and says when something changes.
+//! The guards loop of the leader: checks the guards periodically and reports changes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,17 +17,17 @@ use domain::{
     guards::ledger::{Kind, Known, Pair, Proven},
 };
 
-/// How often all guards are compared while they hold.
+/// Interval of checks while all guards hold.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How often while they do not and something has just changed.
+/// Interval while they do not and something has changed recently.
 const SOON: Duration = Duration::from_millis(500);
-/// How often while they do not for longer.
+/// Interval while they do not hold for longer.
 const LATER: Duration = Duration::from_secs(3);
-/// Most names in one line of the log.
+/// Most names in one log line.
 const MOST_NAMES: usize = 20;
 
 impl Guards {
-    /// Proves the guards until `stop`, while this replica holds the Lease.
+    /// Proves the guards until `stop`, while this replica is the leader.
     pub async fn run(&self, stop: CancellationToken) {
         let mut told = None;
         loop {
@@ -44,7 +44,7 @@ impl Guards {
                 () = self.wanted.notified() => {}
                 () = stop.cancelled() => return,
             }
-            // A guard that changes holds at once, before it is looked at.
+            // A changed guard pauses grants at once, before it is checked.
             if leading {
                 self.report(&mut told);
             }
@@ -65,9 +65,9 @@ impl Guards {
             }
             (Err(why), _) | (_, Err(why)) => {
                 warn!(why, "the guards cannot be proven");
-                // What came of it before may be otherwise when the API server answers again.
+                // Earlier results may be outdated when the API server answers again.
                 self.lock().interrupted();
-                // Where another server is to answer for our kinds and does not, that is why.
+                // If an `APIService` names another server that does not answer, that is the reason.
                 let served = self.look_at_who_serves().await;
                 if served.values().any(|(_, finding)| matches!(finding, Finding::Weak(_))) {
                     self.looked(served, &Proven::default(), known);
@@ -91,7 +91,7 @@ impl Guards {
         if state.served_otherwise != served {
             self.world.list_anew();
         }
-        // What was judged meanwhile waits, also where nobody was told that grants were held back, as after a takeover.
+        // Requests that were evaluated meanwhile are pending, even if the pause of grants was not reported, as after a takeover.
         if held && state.hold().is_none() {
             self.tell();
         }
@@ -103,7 +103,8 @@ impl Guards {
         step
     }
 
-    /// What exists is read after the proof, and the time after that: what is written later than the list is written in proven time.
+    /// Existing objects are listed after the proof, and the time is read after the list. Writes later than the list are then within proven
+    /// time.
     async fn begin(&self, proven: Proven) {
         let listed = self.exists().await;
         let time = self.servers_time().await;
@@ -123,7 +124,7 @@ impl Guards {
         }
     }
 
-    /// Says once what changed for grants: in the log, and as an Event on the Lease.
+    /// Reports once what changed for grants: in the log, and as an Event on the Lease.
     fn report(&self, told: &mut Option<Refusal>) {
         let hold = self.lock().hold();
         if says_the_same(hold.as_ref(), told.as_ref()) {
@@ -142,7 +143,7 @@ impl Guards {
     }
 }
 
-/// True where it is no news. By how much a clock is off changes all the time.
+/// True where nothing has changed. The deviation of a clock changes all the time and does not count.
 fn says_the_same(hold: Option<&Refusal>, told: Option<&Refusal>) -> bool {
     match (hold, told) {
         (Some(hold), Some(told)) if hold.reason == Reason::ClockSkewed => told.reason == Reason::ClockSkewed,
@@ -193,7 +194,7 @@ mod tests {
     use domain::guards::ledger::Ledger;
     use kube_io::clock::Clock;
 
-    /// The guards of a replica that reaches nobody.
+    /// Returns the guards of a replica whose calls all get empty answers.
     fn guards() -> Guards {
         let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
         let client = Client::new(service, "default");
@@ -202,7 +203,7 @@ mod tests {
         Guards::new(client, Clock::system(), config, Vec::new(), world, events)
     }
 
-    /// Guards with one policy, on an API server that refuses its probe, and how often it was asked to: by probes, and in all.
+    /// Returns guards with one policy, on an API server that denies its probe, and the counts of calls: probes, and all calls.
     fn counted() -> (Guards, Arc<[AtomicUsize; 2]>) {
         let count: Arc<[AtomicUsize; 2]> = Arc::default();
         let counts = count.clone();
@@ -253,7 +254,7 @@ mod tests {
             assert!(guards.hold().is_none(), "{:?}", guards.hold());
             let (asked, all) = (probes() - before, counts[1].load(Ordering::Relaxed) - all);
             assert!((10..=15).contains(&asked), "each policy was asked to refuse {asked} times in an hour, of {all} calls in all");
-            // What a watch tells, and that one broke off, is proven with the next look.
+            // A watch event or an interruption is verified by the next check.
             let before = probes();
             guards.lock().interrupted();
             tokio::time::sleep(Duration::from_secs(11)).await;
@@ -272,13 +273,13 @@ mod tests {
     async fn t42_what_waits_for_a_proof_is_looked_at_after_it_also_when_nobody_was_told_that_it_waits() {
         let (guards, before) = (guards(), state_tests::proven().await);
         guards.load(before.ledger.as_ref().map(Ledger::write).as_deref());
-        // A request that is judged now waits, and nothing was reported yet.
+        // A request that is evaluated now is pending, and nothing has been reported yet.
         assert!(guards.hold().is_some());
         let news = guards.news();
         let (found, proven) = state_tests::holds(5);
         assert_eq!(guards.looked(found, &proven, Known::new()), Step::Rest);
         assert!(guards.hold().is_none() && news.has_changed().unwrap(), "nobody would look at it again");
-        // Another proof is no news.
+        // A repeated proof changes nothing.
         let news = guards.news();
         let (found, proven) = state_tests::holds(15);
         guards.looked(found, &proven, Known::new());

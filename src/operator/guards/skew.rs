@@ -1,11 +1,11 @@
-//! How far this process's clock is from the API server's, whose times are what everything is compared with (T35).
+//! The deviation of this process's clock from the API server's, whose times are the reference for all comparisons (T35).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use domain::{Refusal, guards};
 
-/// From here on nothing is granted. Clocks that are kept by NTP stay within a second; a suspended machine or one that nobody keeps
-/// is off by more than this at once, and a grant that is judged ten seconds wrong is not yet a lasting one.
+/// The deviation above which nothing is granted. Clocks with NTP stay within a second; a suspended machine or an unsynchronised clock
+/// exceeds the limit at once. A grant that is off by ten seconds is not yet a lasting one.
 const LIMIT: TimeDelta = TimeDelta::seconds(10);
 
 /// One measurement.
@@ -17,23 +17,23 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// The API server said `servers`, in whole seconds, between these two times of this process's clock.
+    /// Returns the measurement that the API server reported `servers`, in whole seconds, between these two times of this process's clock.
     #[must_use]
     pub fn new(servers: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
-        // Only what is so for certain: the API server's time was within that second, and the call took its time.
+        // Only the certain deviation counts: the API server's time was within that second, and the call took some time.
         let ahead = before - (servers + TimeDelta::seconds(1));
         let behind = servers - after;
         Self { ours: before + (after - before) / 2, servers, beyond: ahead > LIMIT || behind > LIMIT }
     }
 
-    /// Seconds by which this process's clock is ahead.
+    /// Returns the seconds by which this process's clock is ahead.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         let middle_of_second = TimeDelta::milliseconds(500);
         (self.ours - self.servers - middle_of_second).as_seconds_f64()
     }
 
-    /// Why nothing may be granted, if so.
+    /// Returns why nothing may be granted, if so.
     #[must_use]
     pub fn hold(&self) -> Option<Refusal> {
         self.beyond.then(|| guards::clock_skewed(self.ours, self.servers, LIMIT))
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn t35_a_clock_that_is_off_for_certain_holds() {
         let servers: DateTime<Utc> = "2026-01-01T12:00:00Z".parse().unwrap();
-        // Milliseconds by which ours is ahead, and that the call took.
+        // Milliseconds by which the local clock is ahead, and the duration of the call.
         for (ours, took, beyond) in [
             (500, 0, false),
             (10_900, 0, false),

@@ -1,4 +1,4 @@
-//! What one replica knows of the guards at present, and what follows for grants.
+//! What one replica knows about the guards, and what follows for grants.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,55 +16,55 @@ use domain::{
     },
 };
 
-/// How long guards count as proven without another proof, such as while the API server is away. Five proofs fit in.
+/// How long guards count as proven without another proof, such as while the API server is unavailable. It spans several checks.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often policies are asked to refuse while nothing changes. What they say is compared much more often.
+/// Interval of probes while nothing changes. The content of policies is compared much more often.
 const ASKED: Duration = Duration::from_mins(5);
-/// How long all guards must have been left alone before a span begins: API servers look for changed policies once a second, and what
-/// one of them proves the next one should know too.
+/// How long all guards must be unchanged before a proven span begins. API servers reload changed policies once a second, so that after this
+/// time all of them enforce what one of them has proven.
 const SETTLED: Duration = Duration::from_secs(2);
-/// The same of who serves our kinds: longer than any answer takes that may have come from another server (T57).
+/// The same for which server serves our kinds. It is longer than any answer takes that may have come from another server (T57).
 const SERVED: Duration = Duration::from_secs(12);
 
-/// One replica's knowledge.
+/// The state of one replica.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The record, while this replica holds the Lease and has read it.
+    /// The record, while this replica is the leader and has read it.
     pub(super) ledger: Option<Ledger>,
-    /// The guards as they were last seen, none where there is none.
+    /// The guards as last observed; `None` for a guard that does not exist.
     seen: BTreeMap<String, Option<Pair>>,
-    /// When that last changed.
+    /// When a guard last changed.
     changed: Option<Instant>,
-    /// When it last changed who serves our kinds, as far as this replica saw.
+    /// When the server of our kinds last changed, as far as this replica observed.
     pub(super) served_otherwise: Option<Instant>,
-    /// What the last look found.
+    /// The results of the last check.
     findings: BTreeMap<String, Finding>,
-    /// When this holder last proved them all.
+    /// When this leader last proved all guards.
     proven: Option<Instant>,
     /// Eligibilities and policies at that time.
     known: Known,
-    /// When every policy last refused a probe, and eligibilities and policies then.
+    /// When every policy last denied a probe, with eligibilities and policies at that time.
     asked: Option<(Instant, Known)>,
-    /// Something happened after which only a probe tells whether policies refuse.
+    /// An event after which only a probe shows whether policies deny.
     restless: bool,
-    /// More was written unguarded than can be remembered.
+    /// More objects were written unguarded than can be recorded.
     too_many: Option<TooMany>,
-    /// The clock.
+    /// The deviation of the clock.
     pub(super) skew: Option<Skew>,
-    /// This replica knows who holds the Lease: itself or another one.
+    /// This replica knows which replica is the leader: itself or another one.
     knows_holder: bool,
-    /// This replica has proven all guards as the holder of the Lease, now or before.
+    /// This replica has proven all guards as the leader, now or before.
     has_proven: bool,
 }
 
-/// What it means that a guard was seen.
+/// The meaning of an observation of a guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Nothing: it was known to be so, or to be newer.
+    /// No change: the same state, or a newer one, was already known.
     Known,
-    /// It was seen for the first time.
+    /// The first observation.
     First,
-    /// It is another one than before.
+    /// A changed guard.
     Changed,
 }
 
@@ -78,16 +78,16 @@ impl Seen {
     }
 }
 
-/// What to do after a look.
+/// The next step after a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing more.
+    /// None.
     Rest,
-    /// All hold and nothing has changed for long enough: see what exists, and let proven time begin.
+    /// All guards hold and nothing has changed for long enough: list the existing objects and begin proven time.
     Begin,
 }
 
-/// The name of a guard with this key. A policy and its binding have the same.
+/// Returns the name of a guard with this key. A policy and its binding have the same name.
 fn name(key: &str) -> &str {
     key.split_once(' ').map_or(key, |(_, name)| name)
 }
@@ -101,7 +101,7 @@ impl State {
         self.known.clear();
     }
 
-    /// Another replica holds the Lease.
+    /// Records that another replica is the leader.
     pub(super) fn follow(&mut self) {
         self.knows_holder = true;
     }
@@ -112,9 +112,9 @@ impl State {
         self.findings.clear();
     }
 
-    /// A guard was seen to be so.
+    /// Records an observation of a guard.
     pub(super) fn see(&mut self, key: &str, pair: Option<Pair>) -> Seen {
-        // Watches tell in order, but later than a look that was made meanwhile.
+        // Watches deliver events in order, but possibly later than a check that was made meanwhile.
         let older = matches!((self.seen.get(key), &pair), (Some(Some(before)), Some(now)) if before.uid == now.uid && now.generation < before.generation);
         if older || self.seen.get(key) == Some(&pair) {
             return Seen::Known;
@@ -131,12 +131,13 @@ impl State {
         Seen::Changed
     }
 
-    /// A watch broke off: the API server may be another one by now, or was started anew with other flags.
+    /// Records that a watch was interrupted: the API server may be another one, or may have restarted with other flags.
     pub(super) const fn interrupted(&mut self) {
         self.restless = true;
     }
 
-    /// True when the next look must ask policies to refuse; false where what they say is enough, since nothing has changed since they did.
+    /// True when the next check must probe the policies. False where comparing their content suffices, since nothing has changed since the
+    /// last probe.
     pub(super) fn must_ask(&mut self) -> bool {
         let lasts = self.ledger.as_ref().is_some_and(Ledger::lasts);
         let recent = self.asked.as_ref().is_some_and(|(at, _)| at.elapsed() < ASKED);
@@ -144,13 +145,13 @@ impl State {
         std::mem::take(&mut self.restless) || !lasts || !recent || !held
     }
 
-    /// True when this guard held at the last look and has not changed since.
+    /// True when this guard held at the last check and has not changed since.
     pub(super) fn holds(&self, key: &str) -> bool {
         let unchanged = self.ledger.as_ref().is_some_and(|l| self.seen.get(key).is_some_and(|seen| l.guards().get(key) == seen.as_ref()));
         unchanged && self.findings.get(key) == Some(&Finding::Holds)
     }
 
-    /// Takes in what a look found. The proof is of all guards or of none.
+    /// Records the results of a check. A proof covers all guards or none.
     pub(super) fn looked(&mut self, found: BTreeMap<String, (Option<Pair>, Finding)>, proven: &Proven, known: Known) -> Step {
         let asked = found.values().all(|(_, finding)| *finding != Finding::NotAsked);
         let findings = found.iter().map(|(key, (pair, finding))| {
@@ -166,7 +167,7 @@ impl State {
         }
         let Some(ledger) = self.ledger.as_mut() else { return Step::Rest };
         let is_silent = |finding: &Finding| matches!(finding, Finding::Weak(why) if why == NOT_IN_FORCE);
-        // A policy that was written, or bound, since the last proof is not in force at once. That says nothing of the one before.
+        // A policy that was written or bound since the last proof is not in force immediately. That does not invalidate the previous proof.
         let is_new =
             |key: &str| self.seen.iter().any(|(other, pair)| name(other) == name(key) && ledger.guards().get(other) != pair.as_ref());
         if self.findings.iter().any(|(key, finding)| is_silent(finding) && !is_new(key)) {
@@ -201,12 +202,13 @@ impl State {
         self.changed.is_some_and(|at| at.elapsed() >= SETTLED) && self.served_otherwise.is_none_or(|at| at.elapsed() >= SERVED)
     }
 
-    /// True while changes are recent, so that it is worth looking again soon.
+    /// True while changes are recent, so that the next check must come soon.
     pub(super) fn is_moving(&self) -> bool {
         self.changed.is_none_or(|at| at.elapsed() < SERVED + SETTLED)
     }
 
-    /// Lets proven time begin, unless something changed meanwhile. What is quarantined by it, or taken as it is by a first one.
+    /// Begins proven time, unless something changed meanwhile. Returns the objects that are quarantined, or that a first begin accepts as
+    /// they are.
     pub(super) fn begin(&mut self, proven: Proven, exists: &[Stored]) -> Option<Begun> {
         let unchanged = proven.guards.iter().all(|(key, pair)| self.seen.get(key) == Some(&Some(pair.clone())));
         let ledger = self.ledger.as_mut().filter(|_| unchanged)?;
@@ -226,18 +228,18 @@ impl State {
         Some(Begun { first, eligibilities: names(Kind::RoleEligibility), policies: names(Kind::ApprovalPolicy) })
     }
 
-    /// Whether a request can be decided, as readiness understands it: another replica holds the Lease, or this one holds it and has proven the
-    /// guards once. Guards that are weakened later are told by a condition and a metric. A replica that were not ready then would
-    /// hold up the very upgrade that puts them back.
+    /// Whether a request can be decided, for readiness: another replica is the leader, or this one is and has proven the guards once.
+    /// Guards that are weakened later are reported by a condition and a metric. If the replica became unready then, it would block the very
+    /// upgrade that restores them.
     pub(super) fn can_judge(&self) -> bool {
         self.knows_holder && (self.ledger.is_none() || self.has_proven)
     }
 
-    /// Why nothing may be granted.
+    /// Returns why nothing may be granted.
     pub(super) fn hold(&self) -> Option<Refusal> {
         let not_proven = |what: &str| Some(guards::not_proven(what));
         let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
-        // A policy that does not refuse is told when nothing tells why it does not, such as that its binding is missing.
+        // A missing denial is reported only where no other finding explains it, such as a missing binding.
         let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
             Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}. {}", cure(key, why)))),
             _ => None,
@@ -268,8 +270,8 @@ impl State {
         self.skew.as_ref().and_then(Skew::hold)
     }
 
-    /// What the rules need. While nothing is granted nothing is refused for good either: what was created when is told by the record
-    /// once it is certain.
+    /// Returns what the rules need. While grants are paused, no request is finally denied either. Whether an object was created in proven
+    /// time is decided by the record once it is certain.
     pub(super) fn facts(&self, eligibility: Option<(&str, i64)>, policy: Option<(&str, i64)>) -> GuardFacts {
         match (self.hold(), &self.ledger) {
             (None, Some(ledger)) => {
@@ -291,7 +293,7 @@ impl State {
         }
     }
 
-    /// Whether an eligibility or policy is quarantined.
+    /// Returns the refusal of a quarantined eligibility or policy.
     pub(super) fn check(&self, kind: Kind, name: &str, uid: &str, generation: i64) -> Result<(), Refusal> {
         if !self.ledger.as_ref().is_some_and(|ledger| ledger.is_quarantined(kind, uid, generation)) {
             return Ok(());
@@ -304,13 +306,13 @@ impl State {
     }
 }
 
-/// What the begin of proven time meant for what exists.
+/// The effect of the begin of proven time on existing objects.
 #[derive(Debug)]
 pub(super) struct Begun {
-    /// It is the first of this installation.
+    /// True for the first begin of this installation.
     pub(super) first: bool,
-    /// Eligibilities that are quarantined, or at the first begin all.
+    /// The quarantined eligibilities, or at the first begin all.
     pub(super) eligibilities: Vec<String>,
-    /// Policies likewise.
+    /// The quarantined policies, or at the first begin all.
     pub(super) policies: Vec<String>,
 }

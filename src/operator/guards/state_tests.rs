@@ -1,4 +1,4 @@
-//! What one replica lets follow from what it sees, over time.
+//! What one replica concludes from its observations, over time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,7 +30,7 @@ fn seen(seconds: i64, pair: Option<Pair>, finding: Finding) -> (Found, Proven) {
     ([("guard".to_owned(), (pair, finding))].into(), Proven { guards, at: at(seconds), versions })
 }
 
-/// A look at the guard of [`proven`] that finds it in force.
+/// Returns a check of the guard of [`proven`] that finds it in force.
 pub(super) fn holds(seconds: i64) -> (Found, Proven) {
     seen(seconds, guard(1), Finding::Holds)
 }
@@ -50,7 +50,7 @@ fn reason(state: &State) -> Option<Reason> {
     state.hold().map(|hold| hold.reason)
 }
 
-/// A holder that has proven its one guard in generation 1.
+/// Returns a leader that has proven its one guard in generation 1.
 pub(super) async fn proven() -> State {
     let mut state = State::default();
     state.see("guard", guard(1));
@@ -61,7 +61,7 @@ pub(super) async fn proven() -> State {
     state
 }
 
-/// Helm's upgrade alone takes nothing away that somebody added, and stops at what somebody changed: tried with Helm 4.
+/// `helm upgrade` alone removes no additions of others, and fails at what others changed: verified with Helm 4.
 #[tokio::test(start_paused = true)]
 async fn f61_a_hold_says_how_the_guard_is_restored() {
     for (key, why, cure) in [
@@ -114,7 +114,7 @@ async fn nothing_is_granted_and_nothing_denied_before_all_is_known() {
     let held = |state: &State| {
         let facts = state.facts(Some(("e", 1)), None);
         facts.hold.is_some_and(|hold| hold.reason == Reason::GuardsNotVerified)
-            // Without any span nobody is told that he came outside of one.
+            // Without any span, no object is denied for being outside of one.
             && facts.proven.is_empty()
             && !facts.eligibility_unproven
     };
@@ -153,7 +153,7 @@ async fn t41_what_is_weak_holds_until_it_is_settled_and_proven_again() {
     let hold = state.hold().unwrap();
     assert!(hold.message.contains("guard does not say what it must: .spec") && hold.message.contains("helm upgrade"), "{hold}");
     advance(Duration::from_mins(1)).await;
-    // The API server may go by the old contents for a moment.
+    // The API server may still use the old content for a moment.
     assert_eq!(look(&mut state, 90, guard(3), Finding::Holds), Step::Rest);
     assert!(!begin(&mut State::default(), 90, 3, &[]), "only a holder begins");
     assert_eq!(reason(&state), Some(Reason::GuardsNotVerified));
@@ -248,7 +248,7 @@ async fn t35_a_wrong_clock_holds_and_is_no_gap() {
 #[tokio::test(start_paused = true)]
 async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answer_takes() {
     let mut state = proven().await;
-    // The first sight of it is no change.
+    // The first observation is no change.
     let served = |version| Some(Pair { uid: "served".to_owned(), generation: version });
     assert!(!state.see("APIService v1alpha1.jitrbac.dev", served(7)).is_change());
     advance(Duration::from_secs(3)).await;
@@ -270,7 +270,7 @@ async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answ
         hold.message.contains("the Service 'a/b' answer") && hold.message.contains("'kubectl delete apiservice v1alpha1.jitrbac.dev'"),
         "{hold}"
     );
-    // It is local again: written a second time, and never more than a moment old.
+    // The `APIService` is local again. That is a second write, and it is always recent.
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut state, 9, Finding::Holds), Step::Rest);
     advance(Duration::from_secs(11)).await;

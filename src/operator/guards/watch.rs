@@ -1,4 +1,4 @@
-//! Watches over all guards, each by its name and by metadata alone: a change of what it says moves its generation.
+//! Watches of all guards, each by name and by metadata alone: a change of the content increments the generation.
 
 use futures::future::join_all;
 use kube::{
@@ -17,7 +17,7 @@ use kube_io::{
 };
 
 impl Guards {
-    /// Watches for ever.
+    /// Watches all guards for ever.
     pub async fn follow(&self) {
         join_all(self.expected.iter().map(|guard| self.follow_one(guard))).await;
     }
@@ -51,11 +51,11 @@ impl Guards {
         .await;
     }
 
-    /// A guard was seen to be so.
+    /// Records an observation of a guard.
     pub(super) fn saw(&self, guard: &Expected, seen: Option<Pair>) {
         let seen = self.lock().see(&guard.key(), seen);
         if seen.is_change() && guard.kind == GuardKind::APIService {
-            // Another server may have answered in the API server's place.
+            // Another server may have answered in place of the API server.
             self.world.list_anew();
         }
         if seen.is_news() {
@@ -64,7 +64,7 @@ impl Guards {
     }
 }
 
-/// UID and generation; none of what is going away. An `APIService` has no generation: each write of it counts.
+/// Returns UID and generation; `None` for an object that is being deleted. An `APIService` has no generation, so each write of it counts.
 pub(super) fn pair(kind: GuardKind, meta: &ObjectMeta) -> Option<Pair> {
     let there = meta.deletion_timestamp.is_none();
     let generation = match kind {

@@ -1,4 +1,4 @@
-//! Events: hints for people who watch. They may be dropped; nothing waits for them and nothing rests on them.
+//! Kubernetes Events: informative, best-effort. They may be dropped; no work waits for them or depends on them.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,24 +20,25 @@ use tracing::debug;
 
 use api::{Reason, text::printable};
 
-/// Most Events that wait in line; more are dropped.
+/// Longest queue of Events; further ones are dropped.
 const IN_LINE: usize = 2_048;
-/// Longest that one may take.
+/// Time limit of one call.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The API server takes notes up to 1 kB.
+/// The API server accepts notes up to 1 kB.
 const MAX_NOTE: usize = 1024;
-/// Most characters of an object's name that its Event's begins with: the API server takes 253, of which the rest tells Events apart.
+/// Most characters of the object's name in the name of its Event. The API server accepts 253; the rest makes the name unique.
 const MAX_NAME: usize = 230;
-/// How long an Event is remembered, so that its repetition is counted and not another Event. Kubernetes' own recorders do the same.
+/// How long an Event is remembered, so that a repetition increments its count instead of creating another Event. Kubernetes' own recorders
+/// use the same time.
 const REMEMBERED: Duration = Duration::from_mins(6);
 /// Most Events that are remembered.
 const MOST_REMEMBERED: usize = 512;
 
-/// Sends Events in the background, one after the other: where much happens at once they come later, and slow nothing else down.
+/// Sends Events in the background, one at a time. A burst of Events is delayed and slows nothing else down.
 #[derive(Clone)]
 pub struct Events(mpsc::Sender<Told>);
 
-/// What happened to something.
+/// An Event to be sent.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
     about: ObjectReference,
@@ -48,7 +49,7 @@ struct Told {
 }
 
 impl Events {
-    /// Events in the name of this replica. They are sent until the last clone is dropped.
+    /// Returns a sender of Events in the name of this replica. It works until the last clone is dropped.
     #[must_use]
     pub fn new(client: Client, identity: &str) -> Self {
         let (line, waiting) = mpsc::channel(IN_LINE);
@@ -57,7 +58,7 @@ impl Events {
         Self(line)
     }
 
-    /// Says that `action` happened to `about`, if there is room.
+    /// Queues an Event that `action` happened to `about`, if there is room.
     pub fn tell(&self, about: ObjectReference, warning: bool, reason: Reason, action: &str, note: &str) {
         let told = Told { about, warning, reason, action: action.to_owned(), note: bounded(note) };
         if self.0.try_send(told).is_err() {
@@ -89,7 +90,7 @@ impl Sender {
         if let Some((name, count)) = self.sent.again(told) {
             let series = EventSeries { count, last_observed_time: MicroTime(now) };
             match api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"series": series}))).await {
-                // It is gone, as Events are after an hour.
+                // The Event was deleted, as Events are after an hour.
                 Err(kube::Error::Api(status)) if status.is_not_found() => self.sent.forget(told),
                 answered => return answered.map(drop),
             }
@@ -102,7 +103,7 @@ impl Sender {
     }
 }
 
-/// What was sent a while ago, the oldest first.
+/// The Events that were sent recently, the oldest first.
 #[derive(Default)]
 struct Sent(VecDeque<Remembered>);
 
@@ -114,7 +115,7 @@ struct Remembered {
 }
 
 impl Sent {
-    /// The name of the Event that said the same, and how often it was said with this time; none where nobody remembers one.
+    /// Returns the name and the new count of the Event that reported the same; `None` where none is remembered.
     fn again(&mut self, told: &Told) -> Option<(String, i32)> {
         while self.0.front().is_some_and(|oldest| oldest.last.elapsed() > REMEMBERED) {
             self.0.pop_front();
@@ -158,19 +159,19 @@ fn event(told: &Told, identity: &str, now: Timestamp) -> Event {
     }
 }
 
-/// The name of an Event about an object: the object's, as far as it fits, and what tells Events apart.
+/// Returns the name of an Event about an object: the object's name, truncated if necessary, and a unique suffix.
 fn name(about: &str, now: Timestamp) -> String {
     let about = bounded_to(about, MAX_NAME);
     let about = about.trim_end_matches(['.', '-']);
     format!("{}.{:x}", if about.is_empty() { "jit-rbac" } else { about }, now.as_nanosecond())
 }
 
-/// `note`, printable and within the API server's bytes.
+/// Returns `note` in printable characters, within the API server's limit.
 fn bounded(note: &str) -> String {
     bounded_to(&printable(note), MAX_NOTE)
 }
 
-/// The beginning of `text` of at most `most` bytes.
+/// Returns the beginning of `text`, at most `most` bytes.
 fn bounded_to(text: &str, most: usize) -> String {
     let mut text = text.to_owned();
     while text.len() > most {

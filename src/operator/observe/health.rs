@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`. Alive is who answers; ready only who has everything it needs to do its work.
+//! `/livez`, `/readyz` and `/metrics`. A process that answers is alive. It is ready once all its dependencies are available.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,23 +20,23 @@ use crate::{
     listen::listen,
 };
 
-/// Most connections at a time. A kubelet and those who scrape need one each.
+/// Most connections at a time. The kubelet and each scraper need one.
 const CONNECTIONS: usize = 64;
-/// Longest stay of one: a kubelet waits for a second, and whoever scrapes for some.
+/// Longest duration of a connection: a kubelet waits for a second, a scraper for some seconds.
 const STAY: Duration = Duration::from_secs(5);
 
-/// What must be true before a process is ready, by name.
+/// The conditions of readiness, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
 impl Health {
-    /// Everything in `needs` is missing until [`Health::set`] says otherwise.
+    /// Returns a state in which every one of `needs` is missing until [`Health::set`] changes it.
     #[must_use]
     pub fn needing(needs: &[&'static str]) -> Self {
         Self(Arc::new(Mutex::new(needs.iter().map(|need| (*need, false)).collect())))
     }
 
-    /// Says whether `need` is there.
+    /// Records whether `need` is met.
     pub fn set(&self, need: &'static str, there: bool) {
         let before = self.0.lock().insert(need, there);
         if before != Some(there) {
@@ -44,7 +44,7 @@ impl Health {
         }
     }
 
-    /// What is missing; empty when ready.
+    /// Returns the needs that are not met; empty when ready.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let needs = self.0.lock();
@@ -63,7 +63,7 @@ impl Health {
 
     async fn answer(self, listener: TcpListener, metrics: Metrics) {
         let server = HttpServer { connections: CONNECTIONS, stay: Stay::Once(STAY), tls: None, router: self.router(metrics) };
-        // Nobody ends it: until its last moment a process says how it is.
+        // It is never stopped: a process reports its health until it exits.
         server.serve(listener, CancellationToken::new(), Duration::ZERO).await;
     }
 
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Longer than anything here takes.
+    /// Longer than any step of these tests.
     const EVER: Duration = Duration::from_secs(30);
 
     fn open(address: SocketAddr) -> TcpStream {

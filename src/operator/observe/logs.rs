@@ -1,4 +1,4 @@
-//! Log lines: one an event, with fields, as text for people or JSON for machines.
+//! Log lines: one per event, with fields, as text or JSON.
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -14,15 +14,16 @@ pub enum Format {
     Json,
 }
 
-/// Ours, whose crates all have a name that begins so, and warnings of others but those that we tell ourselves, in one line.
+/// Logs of our crates, whose names all begin with this prefix, and warnings of other crates, except those that jit-rbac itself reports in
+/// one line.
 const FILTER: &str = "warn,jit_rbac=info,kube_client::client::builder=off";
 
-/// Starts logging. `RUST_LOG` chooses what; without it everything of ours from INFO on, and warnings of others. No secret gets through,
-/// whatever is chosen.
+/// Starts logging. `RUST_LOG` sets the filter; the default is our crates from INFO on, and warnings of other crates. Secrets are removed
+/// with every filter.
 pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     let lines = fmt().with_env_filter(filter).with_writer(|| Redacting(std::io::stderr())).with_target(false);
-    // A second start keeps the first; nothing depends on which one it is.
+    // A second call has no effect; nothing depends on which one wins.
     let _ = match format {
         Format::Text => lines.with_ansi(false).try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

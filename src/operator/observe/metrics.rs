@@ -1,7 +1,7 @@
-//! What the operator counts, served as `/metrics` beside its health.
+//! The operator's metrics, served as `/metrics` on the health port.
 //!
-//! Every label's values are words of ours, so that there are never more series than such words: no name of a user, a namespace or an
-//! object is in them. `docs/metrics.md` lists what there is; a test holds it against this file.
+//! All label values come from fixed sets, so that the number of series is bounded. No label contains the name of a user, a namespace or an
+//! object. `docs/metrics.md` lists all metrics; a test compares it with this file.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -23,17 +23,17 @@ use prometheus_client::{
 
 use api::{Reason, State};
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "jitrbac";
-/// The form in which [`Metrics::text`] writes: the one that every scraper reads.
+/// The format of [`Metrics::text`], which every scraper supports.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// Bounds for answers of admission, in seconds: the API server stops listening after five.
+/// Buckets for the duration of admission reviews, in seconds. The API server times out after five.
 const ANSWERED_IN: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 4.0];
-/// Bounds for how late a binding went, in seconds: a second is what another replica waits for the holder of the Lease.
+/// Buckets for how late a binding was removed, in seconds. Another replica waits a second for the leader.
 const LATE_BY: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
 
-/// All that one process counts. Clones are handles to the same numbers.
+/// The metrics of one process. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
@@ -52,25 +52,25 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Has `metric` served as `jitrbac_<name>`; of a counter the name is given without `_total`, of an info without `_info`.
-    /// `help` is a sentence without its full stop.
+    /// Registers `metric` as `jitrbac_<name>`. The name of a counter is given without `_total`, that of an info without `_info`. `help` is
+    /// a sentence without its full stop.
     pub fn register(&self, name: &'static str, help: &'static str, metric: impl Metric) {
         self.with(|registry| registry.register(name, help, metric));
     }
 
-    /// Has a number served that is asked for at each scrape, such as the size of something.
+    /// Registers a gauge whose value is read at each scrape, such as the size of a cache.
     pub fn at_scrape(&self, name: &'static str, help: &'static str, number: impl Fn() -> i64 + Send + Sync + 'static) {
         let number = Box::new(move || ConstGauge::new(number()));
         self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
     }
 
-    /// The same for a length of time.
+    /// Registers the same for a duration.
     pub fn seconds_at_scrape(&self, name: &'static str, help: &'static str, seconds: impl Fn() -> f64 + Send + Sync + 'static) {
         let number = Box::new(move || ConstGauge::new(seconds()));
         self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
     }
 
-    /// The same for several numbers, each under a value of `label`.
+    /// Registers the same for several values, one per value of `label`.
     pub fn each_at_scrape(
         &self,
         (name, label): (&'static str, &'static str),
@@ -80,7 +80,7 @@ impl Metrics {
         self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(numbers) })));
     }
 
-    /// The same for counts, whose name is given without `_total`.
+    /// Registers the same for counters, whose name is given without `_total`.
     pub fn counts_at_scrape(
         &self,
         (name, label): (&'static str, &'static str),
@@ -90,7 +90,7 @@ impl Metrics {
         self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(counts) })));
     }
 
-    /// Everything, as Prometheus reads it.
+    /// Returns all metrics in the Prometheus text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -119,7 +119,7 @@ impl<G> fmt::Debug for AtScrape<G> {
 impl<G: EncodeMetric + 'static> Collector for AtScrape<G> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauge = (self.number)();
-        // The registry ends the help of what it holds itself with a full stop.
+        // The registry appends a full stop to the help of its own metrics.
         gauge.encode(encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, gauge.metric_type())?)
     }
 }
@@ -157,7 +157,7 @@ impl Collector for EachAtScrape<u64> {
     }
 }
 
-/// What the webhook counts.
+/// The metrics of the webhook.
 #[derive(Clone, Debug)]
 pub struct AdmissionMetrics {
     reviews: Family<Review, Counter>,
@@ -165,16 +165,16 @@ pub struct AdmissionMetrics {
     durations: Family<Kind, Histogram, fn() -> Histogram>,
 }
 
-/// What a review was about and how it ended.
+/// The labels of a review: its subject and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Review {
-    /// `mutate` or `validate`: the API server asks both about each write.
+    /// `mutate` or `validate`: the API server calls both for each write.
     pub webhook: &'static str,
     /// One of our kinds, or `Unknown`.
     pub kind: &'static str,
     /// `CREATE`, `UPDATE`, ...
     pub operation: &'static str,
-    /// Whether the write may go on.
+    /// Whether the write is allowed.
     pub allowed: bool,
 }
 
@@ -190,7 +190,7 @@ struct Kind {
 }
 
 impl AdmissionMetrics {
-    /// Has the webhook's numbers served by `metrics`.
+    /// Registers the webhook's metrics in `metrics`.
     #[must_use]
     pub fn registered(metrics: &Metrics) -> Self {
         let new = Self {
@@ -204,7 +204,7 @@ impl AdmissionMetrics {
         new
     }
 
-    /// Counts one answer; `code` is that of a refusal.
+    /// Counts one review; `code` is that of a denial.
     pub fn answered(&self, review: &Review, code: Option<&'static str>, took: Duration) {
         let kind = review.kind;
         self.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
@@ -215,7 +215,7 @@ impl AdmissionMetrics {
     }
 }
 
-/// What one controller counts. Whoever owns a further number adds a field, or serves it with [`Metrics::at_scrape`].
+/// The metrics of a controller. An owner of a further metric adds a field, or registers it with [`Metrics::at_scrape`].
 #[derive(Clone, Debug)]
 pub struct ControllerMetrics {
     grants: Counter,
@@ -232,7 +232,7 @@ struct Decided {
 }
 
 impl ControllerMetrics {
-    /// Has a controller's numbers served by `metrics`.
+    /// Registers a controller's metrics in `metrics`.
     #[must_use]
     pub fn registered(metrics: &Metrics) -> Self {
         let new = Self {
@@ -258,8 +258,8 @@ impl ControllerMetrics {
         new
     }
 
-    /// Has served what is looked up at each scrape: how many managed bindings there are, how many of them should be gone already,
-    /// and whether this replica holds the Lease.
+    /// Registers what is read at each scrape: the number of managed bindings, the number of those past their deadline, and whether this
+    /// replica is the leader.
     pub fn looked_up(
         metrics: &Metrics,
         active: impl Fn() -> usize + Send + Sync + 'static,
@@ -274,8 +274,8 @@ impl ControllerMetrics {
         metrics.at_scrape("leader", "1 while this replica holds the Lease and grants, otherwise 0", move || i64::from(leading()));
     }
 
-    /// Has served what is looked up of the guards and of reviews: whether each guard is proven, by how much the clocks differ, and how
-    /// many emergencies wait for a review.
+    /// Registers what is read of guards and reviews: whether each guard is proven, the deviation of the clock, and the number of
+    /// emergencies that await a review.
     pub fn watched(
         metrics: &Metrics,
         guards: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static,
@@ -296,29 +296,29 @@ impl ControllerMetrics {
         );
     }
 
-    /// A binding was created.
+    /// Counts a created binding.
     pub fn granted(&self) {
         self.grants.inc();
     }
 
-    /// A request was reported to be in another state than before. What only waits is not counted.
+    /// Counts a request whose reported state changed. Pending requests are not counted.
     pub fn reported(&self, state: State, reason: Reason) {
         if state == State::Active || state.is_terminal() {
             self.decided.get_or_create(&Decided { state: state.as_str(), reason: reason.as_str() }).inc();
         }
     }
 
-    /// A binding is gone, so long after its deadline. A clock that was set back counts as punctual.
+    /// Records a removed binding, and how long after its deadline it was removed. A negative time counts as punctual.
     pub fn removed(&self, late: TimeDelta) {
         self.lateness.observe(late.to_std().unwrap_or_default().as_secs_f64());
     }
 
-    /// A binding could not be removed.
+    /// Counts a failed removal of a binding.
     pub fn revoke_failed(&self) {
         self.revoke_failures.inc();
     }
 
-    /// An ended request was deleted.
+    /// Counts a deleted completed request.
     pub fn record_deleted(&self) {
         self.expired_records.inc();
     }

@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 const DOCS: &str = "docs/metrics.md";
-/// Before and after the table in the docs.
+/// The markers before and after the table in the docs.
 const MARKS: [&str; 2] = ["<!-- the table is written by a test of src/operator/observe/metrics.rs -->\n", "\n<!-- end -->"];
 
-/// A process that is both, in which everything has happened once.
+/// Returns the metrics of a process that is both controller and webhook, after each event once.
 fn everything() -> Metrics {
     let metrics = Metrics::default();
     let review = Review { webhook: "validate", kind: "RoleActivationRequest", operation: "CREATE", allowed: false };
@@ -19,7 +19,7 @@ fn everything() -> Metrics {
     let place = watches.place("requests");
     place.stale(false);
     place.current();
-    // It stays.
+    // The watch stays registered.
     std::mem::forget(place);
     controller.granted();
     controller.reported(State::Expired, Reason::Expired);
@@ -38,7 +38,7 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
-/// The families of a scrape by name.
+/// Returns the metric families of a scrape, by name.
 fn families(text: &str) -> BTreeMap<String, Family> {
     let mut all: BTreeMap<String, Family> = BTreeMap::new();
     let mut last = String::new();
@@ -84,7 +84,7 @@ fn a_scrape_says_what_happened() {
     assert!(!text.contains("AwaitingApproval"), "what waits is not decided");
 }
 
-/// Every value is a word of ours: who can ask can neither make series without end nor read who asked.
+/// Every label value comes from a fixed set. A requester can neither create series without limit nor read the names of others.
 #[test]
 fn no_label_can_hold_a_name_of_anybody() {
     let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard", "watch"];
@@ -103,7 +103,7 @@ fn names_are_as_prometheus_wants_them() {
     }
 }
 
-/// With `BLESS=1` in the environment the table is written anew.
+/// With `BLESS=1` in the environment the table is rewritten.
 #[test]
 fn the_docs_list_every_metric() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(DOCS);

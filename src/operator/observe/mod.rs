@@ -1,4 +1,4 @@
-//! What the operator tells about itself and what it does: health, metrics, logs, Events.
+//! What the operator reports about itself and its work: health, metrics, logs, Events.
 
 pub mod events;
 pub mod health;

@@ -1,12 +1,12 @@
-//! How current the watches of this process are, in its metrics and its readiness.
+//! Freshness of this process's watches, in its metrics and its readiness.
 
 use super::{health::Health, metrics::Metrics};
 use kube_io::watches::Watches;
 
-/// What readiness calls it that no watch is known to bring nothing.
+/// The name in readiness of the condition that no watch is stale.
 pub const NEED: &str = "watches";
 
-/// Has the numbers served by `metrics`.
+/// Registers the numbers in `metrics`.
 pub fn show(watches: &Watches, metrics: &Metrics) {
     let ages = watches.clone();
     metrics.each_at_scrape(
@@ -20,7 +20,7 @@ pub fn show(watches: &Watches, metrics: &Metrics) {
     });
 }
 
-/// Tells readiness for ever whether a watch is known to bring nothing.
+/// Reports to readiness, for ever, whether a watch is stale.
 pub async fn tell(watches: &Watches, health: &Health) {
     watches.tell(|stale| health.set(NEED, !stale)).await;
 }
