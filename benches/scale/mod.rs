@@ -1,7 +1,7 @@
-//! What more and more active grants cost, beside a hundred thousand requests that have ended.
+//! The cost of a growing number of active grants, with a hundred thousand completed requests.
 //!
-//! The plane stays in `target/bench/scale`, and so does every figure as soon as it is taken: a run that was interrupted, however, goes on
-//! where it stopped.
+//! The control plane stays in `target/bench/scale`, and every figure is stored as soon as it is measured. An interrupted run therefore
+//! continues where it stopped.
 
 mod measures;
 pub mod plot;
@@ -25,21 +25,21 @@ use crate::{
     report::{Baseline, Goal, Report},
 };
 
-/// Where memory has a goal: this many active, and this many ended at least.
+/// The step that has a memory goal: this many active grants, and at least this many completed requests.
 const GOAL_AT: (usize, usize) = (10_000, 100_000);
 /// The goal, in MiB.
 const GOAL: f64 = 150.0;
 
-/// How much is measured.
+/// The scale of the measurement.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Numbers of active grants at which everything is looked at.
+    /// Numbers of active grants at which everything is measured.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000, 25_000, 50_000])]
     active: Vec<usize>,
-    /// Requests that have ended before.
+    /// Number of completed requests.
     #[arg(long, default_value_t = 100_000)]
     ended: usize,
-    /// Activations, one after the other, and ends, ten a second, of which the latency is taken at each step.
+    /// Activations, one after the other, and ends, ten per second, whose latency is measured at each step.
     #[arg(long, default_value_t = 200)]
     latency: usize,
 }
@@ -64,7 +64,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     Ok(report)
 }
 
-/// The plane with everything that earlier runs left on it, and so many ended requests.
+/// The control plane with everything that earlier runs stored, and this many completed requests.
 async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     let mut ground = Ground::resume(held.plane()).await?;
     ground.install(Setting { webhook_port: held.webhook_port(), ..Setting::default() }).await?;
