@@ -16,29 +16,29 @@ use crate::{
     report::{Baseline, Goal, Report},
 };
 
-/// The scale of the measurement.
+/// How much is measured.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Options {
-    /// Activations of which the latency is measured, one after the other.
+    /// Activations of which the latency is taken, one after the other.
     #[arg(long, default_value_t = 400)]
     latency: usize,
     /// Grants whose ends are spread over half a minute.
     #[arg(long, default_value_t = 200)]
     spread: usize,
-    /// Grants that end within the same second.
+    /// Grants that end in the same second.
     #[arg(long, default_value_t = 1_000)]
     at_once: usize,
-    /// Activations of which the rate is measured, sixteen at once.
+    /// Activations of which the rate is taken, sixteen at once.
     #[arg(long, default_value_t = 2_000)]
     rate: usize,
-    /// Numbers of active grants at which memory, CPU and start-up are measured.
+    /// Numbers of active grants at which memory, CPU and start-up are looked at.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000])]
     active: Vec<usize>,
-    /// Number of active grants with which a replica is started while others end.
+    /// Number of active grants beside which a replica is started while others end.
     #[arg(long, default_value_t = 25_000)]
     start_at: usize,
-    /// Number of completed requests with which an activation is compared with one without any.
+    /// Completed requests beside which an activation is compared with one beside none.
     #[arg(long, default_value_t = 100_000)]
     completed: usize,
 }

@@ -21,10 +21,10 @@ const BATCH: usize = 2_000;
 /// The maximum growth of memory at the end.
 const MORE: f64 = 1.1;
 
-/// The total number of grants.
+/// How many come and go.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The number of grants after which memory is measured; all later samples are compared with the first.
+    /// After how many the memory is taken; all others are held against the first.
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     came_and_went: Vec<usize>,
 }

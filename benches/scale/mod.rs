@@ -30,16 +30,16 @@ const GOAL_AT: (usize, usize) = (10_000, 100_000);
 /// The goal, in MiB.
 const GOAL: f64 = 150.0;
 
-/// The scale of the measurement.
+/// How much is measured.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Numbers of active grants at which everything is measured.
+    /// Numbers of active grants at which everything is looked at.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000, 25_000, 50_000])]
     active: Vec<usize>,
-    /// Number of completed requests.
+    /// Requests that have ended before.
     #[arg(long, default_value_t = 100_000)]
     ended: usize,
-    /// Activations, one after the other, and ends, ten per second, whose latency is measured at each step.
+    /// Activations, one after the other, and ends, ten a second, of which the latency is taken at each step.
     #[arg(long, default_value_t = 200)]
     latency: usize,
 }

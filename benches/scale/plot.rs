@@ -29,10 +29,10 @@ const COLOURS: [RGBColor; 2] = [RGBColor(56, 132, 214), RGBColor(219, 125, 40)];
 /// Space above the highest point, for the legend.
 const HEADROOM: f64 = 1.35;
 
-/// The path of the picture.
+/// Where the picture goes.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Writes the file.
+    /// The file.
     file: PathBuf,
 }
 
