@@ -123,7 +123,7 @@ async fn t21_request_grants_only_in_its_namespace(env: Arc<Env>) -> Outcome {
     let mut request = scene.request("now", &offer, "10m");
     request["spec"]["namespace"] = json!(there.name);
     refused(scene.create("dev", &request).await?, &["strict decoding error: unknown field \"spec.namespace\""])?;
-    // A user who sets the field that would skip the check gets a request without that field.
+    // A user who disables the API server's field validation gets a request without the unknown field.
     let said = scene.ground.cluster().run_with("dev", &["create", "--validate=ignore", "-f", "-"], &request.to_string()).await?;
     said.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
