@@ -155,7 +155,7 @@ async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Out
     let dry = async |user: &str, verb: &str, object: &Value| -> Result<control_plane::Said, Error> {
         Ok(scene.ground.cluster().run_with(user, &[verb, "--dry-run=server", "-f", "-", "-o", "json"], &object.to_string()).await?)
     };
-    // Dry runs: allowed, allowed with the real requester, and denied.
+    // A dry run shows whether the request would be accepted, with which requester, and why not.
     let shown: Value = serde_json::from_str(&dry("dev", "apply", &scene.request("now", &free, "10m")).await?.ok()?)?;
     ensure!(shown["spec"]["requester"]["username"] == "dev" && shown["status"].is_null(), "the answer is {shown}");
     let mut generated = scene.request("", &free, "10m");

@@ -1,10 +1,10 @@
-//! The terminal sessions in the documentation, played again on a real API server: what a reader sees is what happens.
+//! The terminal sessions in the documentation, executed again on a real API server: the output for a reader is the one on the page.
 //!
-//! A block of console text below a line `<!-- played as dev -->` is a shell's session of that person. Lines that begin with `$ ` are typed (with
-//! what a here-document needs below them), the rest is what must be printed. Times, ages, digests and generated names are others each time:
-//! they are compared by their form, and a name or digest of the text stands for what came in its place now.
+//! A block of console text below a line `<!-- played as dev -->` is a shell session of that user. Lines that begin with `$ ` are typed
+//! (including the lines of a here-document below them), the rest is the expected output. Times, ages, digests and generated names vary:
+//! they are compared by their form, and a name or digest on the page is mapped to the real one.
 //!
-//! With `BLESS=1` (`make transcripts`) what was printed is written into a page where it differs.
+//! With `BLESS=1` (`make transcripts`) the real output is written into a page where it differs.
 
 mod page;
 

@@ -290,7 +290,7 @@ pub async fn f48_metadata_size_of_records_is_limited(fixture: &Fixture) -> Outco
     {
         for (pointer, value, said) in [
             ("/metadata/labels", many(33, 1), "it has 33 labels (at most 32)"),
-            // More of them are allowed than the webhook ever sees: the cost of the policy must not offer a way around it.
+            // Far more than the webhook would accept: the evaluation cost of the policy must not offer a way around it.
             ("/metadata/labels", many(20_000, 60), "it has 20000 labels (at most 32)"),
             ("/metadata/annotations", many(33, 1), "33 annotations (at most 32, with 16384 characters)"),
             ("/metadata/annotations", many(1, 16_385), "1 annotations (at most 32, with 16384 characters)"),

@@ -62,7 +62,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Returns when the API server had removed the binding of this name, whoever deleted it.
+    /// Returns when the API server had removed the binding of this name, regardless of the caller that deleted it.
     pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
         self.removal(binding, |e| matches!(e.code(), 200 | 404)).await
     }

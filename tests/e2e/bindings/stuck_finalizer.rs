@@ -188,7 +188,7 @@ pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// A quota denies further RoleBindings: the request reports it, and is granted once the quota allows it.
+/// A quota denies further `RoleBinding` objects: the request reports it, and is granted once the quota allows it.
 pub async fn f04_grant_denied_by_quota_is_retried(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quota").await?;
     scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;

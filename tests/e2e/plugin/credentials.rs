@@ -1,4 +1,4 @@
-//! Kubeconfigs as kubectl reads them: credential plugins that fail or count how often they are run, proxies, addresses, names that do not exist.
+//! Kubeconfigs as kubectl reads them: credential plugins that fail or count their runs, proxies, addresses, names that do not exist.
 
 use std::{
     fs,

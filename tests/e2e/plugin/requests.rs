@@ -210,7 +210,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     ensure!(said.trim() == "yes", "the command had no access: {said}");
     ensure!(!scene.can("dev", "list", "configmaps").await?, "the access outlives the command");
     ended(scene.jit("dev", &["run", &own, "--", "sh", "-c", "test -n \"$JIT_REQUEST\" && exit 7"]).await?, 7, &["deactivated"])?;
-    // As a shell ends, without a request for no command.
+    // The exit code of a shell, and no access is requested for a program that cannot be run.
     ended(
         scene.jit("dev", &["run", &own, "--", "no-such-program"]).await?,
         127,
