@@ -45,7 +45,7 @@ pub fn cluster_object(kind: &str, name: &str, more: &Value) -> Value {
     object
 }
 
-/// A binding of a `ClusterRole` to people, in a namespace or everywhere.
+/// A binding of a `ClusterRole` to users, in a namespace or everywhere.
 pub fn binding(name: &str, namespace: Option<&str>, role: &str, subjects: &[Value]) -> Value {
     let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
     json!({

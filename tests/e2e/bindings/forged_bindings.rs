@@ -1,4 +1,4 @@
-//! Bindings that no grant created: a name taken in advance (T32), a copy from another namespace (T36, T53).
+//! Bindings that no grant created: a name that is used in advance (T32), a copy from another namespace (T36, T53).
 
 use std::{sync::Arc, time::Duration};
 

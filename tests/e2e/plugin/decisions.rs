@@ -140,7 +140,7 @@ async fn plugin_revokes_by_name_user_and_role(env: Arc<Env>) -> Outcome {
     let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
     ensure!(!over.contains(" revoked\n"), "{over}");
     ended(scene.jit("lead-1", &["deny", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
-    // An invalid name does not prevent the deletion of another one.
+    // An invalid name does not prevent the revocation of another one.
     let another = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
     let place = format!("{}/{another}", scene.name);
     let said = scene.jit("security", &["revoke", "no-such", &place, "-m", "both"]).await?;
