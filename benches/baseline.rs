@@ -1,4 +1,4 @@
-//! The floor: a plain client that makes and removes `RoleBinding`s itself, at the times that it knows.
+//! The baseline: a plain client that creates and deletes `RoleBinding`s itself, at the times that it knows.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -22,14 +22,14 @@ use crate::{
     places::{NAMESPACES, namespace},
 };
 
-/// Workers of a rate.
+/// Concurrent workers of a rate.
 pub const WORKERS: usize = 16;
-/// Deletions at the same time, as many as the product allows itself.
+/// Concurrent deletions: as many as the product allows itself.
 pub const DELETIONS: usize = 64;
-/// The group of what is like our requests, without anything of ours around it.
+/// The API group of the objects that resemble the product's requests, without a webhook or policy.
 const GROUP: &str = "floor.example.com";
 
-/// From a binding's creation to its being seen.
+/// From a binding's creation to its watch event.
 pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
     let (mut samples, mut next) = (Vec::new(), pace());
     for number in 0..times {
@@ -43,7 +43,7 @@ pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread
     Ok(Spread::new(samples))
 }
 
-/// The creation of an object like a request, by itself.
+/// The creation of a request-like object alone.
 pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     let resource = requests(ground).await?;
     let (mut samples, mut next) = (Vec::new(), pace());
@@ -57,7 +57,7 @@ pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     Ok(Spread::new(samples))
 }
 
-/// Bindings created in a second.
+/// Bindings created per second.
 pub async fn rate_of_one_write(ground: &Ground, times: usize) -> Result<f64, Failure> {
     let start = Utc::now();
     let all = (0..times).map(async |number| {
@@ -69,7 +69,7 @@ pub async fn rate_of_one_write(ground: &Ground, times: usize) -> Result<f64, Fai
     Ok(a_second(times, start))
 }
 
-/// Grants in a second, by the three writes of an automatic one: request, binding, status.
+/// Grants per second, by the three writes of an automatic one: request, binding, status.
 pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, Failure> {
     let resource = requests(ground).await?;
     let start = Utc::now();
@@ -89,8 +89,8 @@ pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, 
     Ok(a_second(times, start))
 }
 
-/// What a script's timers do with bindings whose ends are spread over half a minute: from the deadline until it is seen to be gone. `what`
-/// tells the bindings of one measurement from those of another.
+/// Bindings whose ends are spread over half a minute and that a script's timers delete: from the deadline until the deletion is observed.
+/// `what` distinguishes the bindings of one measurement from those of another.
 pub async fn lateness(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
     let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
     let deadlines = (0..times).map(|number| from + spread(number)).collect();
@@ -98,14 +98,14 @@ pub async fn lateness(ground: &Ground, what: &str, times: usize) -> Result<Sprea
     Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
 }
 
-/// The same with one deadline for all.
+/// The same with one deadline for all bindings.
 pub async fn at_once(ground: &Ground, what: &str, times: usize) -> Result<AtOnce, Failure> {
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
     let gone = end_all(ground, what, vec![deadline; times]).await?;
     Ok(AtOnce::new(&gone))
 }
 
-/// Where the ends lie that are spread: ten a second, as deadlines are whole seconds.
+/// The spread ends: ten per second, as deadlines are whole seconds.
 #[expect(clippy::cast_possible_wrap, reason = "some hundreds")]
 pub fn spread(number: usize) -> TimeDelta {
     TimeDelta::seconds(number as i64 / 10)
@@ -132,7 +132,7 @@ async fn end_all(ground: &Ground, what: &str, deadlines: Vec<DateTime<Utc>>) -> 
     futures::future::try_join_all(end).await
 }
 
-/// Milliseconds for a list of all bindings' metadata, in pages.
+/// Milliseconds for a paged list of all bindings' metadata.
 pub async fn list(ground: &Ground) -> Result<f64, Failure> {
     let api: Api<RoleBinding> = Api::all(ground.admin.clone());
     let start = Utc::now();
@@ -143,7 +143,7 @@ pub async fn list(ground: &Ground) -> Result<f64, Failure> {
     Ok(crate::figures::since(start))
 }
 
-/// Removes everything that the floor made.
+/// Deletes everything that the baseline created.
 pub async fn clear(ground: &Ground) -> Result<(), Failure> {
     ground.plane.kubectl(ADMIN, &["delete", "crd", &format!("roleactivationrequests.{GROUP}")]).await?.ok()?;
     for number in 0..NAMESPACES {
@@ -158,7 +158,7 @@ fn place(ground: &Ground, what: &str, number: usize) -> (Api<RoleBinding>, Strin
     (Api::namespaced(ground.admin.clone(), &namespace(number)), format!("floor-{what}-{number}"))
 }
 
-/// A binding of the size of ours.
+/// A binding of the size of the product's.
 fn binding(name: &str, deadline: Option<DateTime<Utc>>) -> Result<RoleBinding, Failure> {
     let deadline = deadline.unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
     let annotations = json!({
@@ -173,7 +173,7 @@ fn binding(name: &str, deadline: Option<DateTime<Utc>>) -> Result<RoleBinding, F
     }))?)
 }
 
-/// Our own schema for requests under another group: no webhook and no policy looks at it.
+/// The product's schema for requests under another group: no webhook and no policy matches it.
 async fn requests(ground: &Ground) -> Result<ApiResource, Failure> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/roleactivationrequests.yaml");
     let text = fs::read_to_string(file)?.replace(names::GROUP, GROUP).replace("- jit\n", "- floor\n").replace("- rar\n", "- floor-rar\n");
@@ -193,7 +193,7 @@ fn request(name: &str) -> Result<DynamicObject, Failure> {
     }))?)
 }
 
-/// About what a grant writes.
+/// A status of about the size that a grant writes.
 pub fn status() -> Value {
     let now = Utc::now();
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Granted", "message": "granted until the time is up", "lastTransitionTime": now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "observedGeneration": 1});
@@ -204,7 +204,7 @@ pub fn status() -> Value {
     })
 }
 
-/// How many a second.
+/// The rate per second.
 #[expect(clippy::cast_precision_loss, reason = "some thousands")]
 pub fn a_second(times: usize, start: DateTime<Utc>) -> f64 {
     times as f64 / (Utc::now() - start).as_seconds_f64()

@@ -1,4 +1,4 @@
-//! The control plane that everything is measured on, with people and namespaces for thousands of activations at a time.
+//! The control plane of all measurements, with users and namespaces for thousands of concurrent activations.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,67 +20,67 @@ use crate::{
     process,
 };
 
-/// A while in which what came before may settle, and how many of them at most.
+/// How long earlier work may take to settle, and the maximum number of such waits.
 const SETTLING: Duration = Duration::from_secs(5);
 const SETTLES: u32 = 30;
-/// What an idle API server takes of one CPU at most, in percent.
+/// The maximum CPU of an idle API server, in percent of one CPU.
 const CALM: f64 = 15.0;
-/// How long the leader's CPU is looked at.
+/// How long the leader's CPU is measured.
 const IDLE: Duration = Duration::from_secs(20);
-/// How long the operator's processes may take until they are ready: they may find tens of thousands of grants, of which all are overdue.
+/// How long the operator's processes may take to become ready: they may find tens of thousands of grants, all of them overdue.
 const READY: Duration = Duration::from_mins(10);
 
-/// True for what the operator writes about something: neither its Lease nor the proof of a guard.
+/// Returns true for the operator's writes about an object: neither its Lease nor the proof of a guard.
 fn tells(call: &AuditEvent) -> bool {
     call.user.username.starts_with(OURS) && call.is_write() && call.resource() != "leases" && !call.request_uri.contains("dryRun")
 }
 
-/// A plane, and the operator once it is installed.
+/// A control plane, and the operator once it is installed.
 pub struct Ground {
-    /// The plane.
+    /// The control plane.
     pub plane: Plane,
-    /// A client that may do everything.
+    /// A client with all permissions.
     pub admin: Client,
-    /// Somebody who may approve.
+    /// A client of an approver.
     pub lead: Client,
-    /// The bindings that come and go.
+    /// The events of the bindings.
     pub bindings: Arc<Sightings>,
-    /// The requests that become active, once the product is installed.
+    /// The events of requests that become active, once the product is installed.
     pub active: Option<Arc<Sightings>>,
-    /// Where people can activate something.
+    /// The users, eligibilities and namespaces of the activations.
     pub places: Places,
     operator: Option<Operator>,
 }
 
-/// A replica that was started beside the leader.
+/// A replica that was started in addition to the leader.
 pub struct StartUp {
-    /// Milliseconds until all bindings were looked through and have their timers.
+    /// Milliseconds until the replica has listed all bindings and set their timers.
     pub took: f64,
-    /// Its resident memory in MiB then.
+    /// Its resident memory in MiB at that time.
     pub memory: f64,
 }
 
-/// How the product is installed.
+/// The options of the installation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setting {
-    /// How long requests are kept after grants that pass; none: for ever, as those of all others.
+    /// The retention of requests after short grants; none keeps them forever, like all other requests.
     pub retention: Option<&'static str>,
-    /// The webhook's port, where it was installed before: another one would be another guard.
+    /// The webhook's port of an earlier installation: another port would be another guard.
     pub webhook_port: Option<u16>,
 }
 
 impl Ground {
-    /// A plane without the product, and namespaces on it.
+    /// Starts a control plane without the product, with namespaces.
     pub async fn start() -> Result<Self, Failure> {
         Self::with(Options::default()).await
     }
 
-    /// The same on a directory that stays, with everything that an earlier run left there.
+    /// The same on a permanent directory, with everything that an earlier run stored there.
     pub async fn resume(directory: PathBuf) -> Result<Self, Failure> {
-        // Nobody reads the audit log here, and it would fill the disk.
+        // No measurement reads the audit log, and it would fill the disk.
         let apiserver_flags = ["--audit-log-maxsize=100", "--audit-log-maxbackup=1"].map(str::to_owned).to_vec();
         let ground = Self::with(Options { directory: Some(directory), keep: true, apiserver_flags, ..Options::default() }).await?;
-        // Of an installation that was interrupted: Helm takes it for one that goes on, and does nothing beside it.
+        // A release record of an interrupted installation: Helm assumes that the installation is still running and refuses another one.
         let begun = "owner=helm,status in (pending-install,pending-upgrade)";
         ground.plane.kubectl(ADMIN, &["delete", "secret", "-n", "jit-system", "-l", begun]).await?.ok()?;
         Ok(ground)
@@ -106,7 +106,7 @@ impl Ground {
         Ok(Self { plane, admin, lead, bindings, active: None, places: Places::new(people), operator: None })
     }
 
-    /// Installs the product, two replicas and the webhook, and makes everybody eligible.
+    /// Installs the product, two replicas and the webhook, and makes all users eligible.
     pub async fn install(&mut self, setting: Setting) -> Result<(), Failure> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut options = OperatorOptions::of_checkout(root)?;
@@ -150,7 +150,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Ends the product's processes and takes its webhooks away; the policies stay.
+    /// Ends the product's processes and removes its webhooks; the policies stay.
     pub async fn stop_the_product(&mut self) -> Result<(), Failure> {
         self.operator = None;
         for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
@@ -164,12 +164,12 @@ impl Ground {
         self.operator.as_ref().map(Operator::webhook_port)
     }
 
-    /// The requests that become active.
+    /// The events of requests that become active.
     pub fn active(&self) -> Result<&Sightings, Failure> {
         Ok(self.active.as_deref().ok_or("nothing is installed yet")?)
     }
 
-    /// Goes through the requests of this selection, page by page, without what they say.
+    /// Reads the metadata of the requests of this selection, page by page.
     pub async fn each_request(&self, fields: &str, mut see: impl FnMut(PartialObjectMeta<RoleActivationRequest>)) -> Result<(), Failure> {
         let api: Api<RoleActivationRequest> = Api::all(self.admin.clone());
         let mut page = ListParams::default().fields(fields).limit(500);
@@ -183,7 +183,7 @@ impl Ground {
         }
     }
 
-    /// Looks no longer at a plane that is about to end.
+    /// Stops the watches of a control plane that is about to end.
     pub fn end(&self) {
         self.bindings.end();
         self.active.iter().for_each(|active| active.end());
@@ -194,8 +194,8 @@ impl Ground {
         process::memory(self.leader().await?)
     }
 
-    /// CPU of the leader while nothing happens, in percent of one: once it has written nothing for a while, since what came before is
-    /// still told in Events, one after the other.
+    /// CPU of the idle leader, in percent of one. It is measured once the leader has written nothing for a while, since it still creates
+    /// the Events of earlier work, one after the other.
     pub async fn idle(&self) -> Result<f64, Failure> {
         self.settle().await?;
         process::cpu(self.leader().await?, IDLE).await
@@ -213,7 +213,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Waits until the API server is idle: what was put into its store keeps it and all who watch it busy for a while.
+    /// Waits until the API server is idle: writes to its store keep the API server and all watchers busy for a while.
     pub async fn calm(&self) -> Result<(), Failure> {
         let apiserver = self.plane.apiserver().pid().ok_or("the API server does not run")?;
         for _ in 0..SETTLES {
@@ -224,7 +224,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Starts another replica than the leader anew.
+    /// Restarts a replica other than the leader.
     pub async fn start_up(&self) -> Result<StartUp, Failure> {
         let leader = self.holder().await?;
         let other = self.controllers()?.iter().find(|server| server.name() != leader).ok_or("there is no other replica")?;

@@ -1,4 +1,4 @@
-//! What the measurements share.
+//! Constants and types that the measurements share.
 
 use std::error::Error;
 
@@ -9,19 +9,19 @@ use crate::figures::ms;
 /// Why a measurement could not be made.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Names of the two accounts of the product begin so.
+/// The prefix of the names of the product's two accounts.
 pub const OURS: &str = "system:serviceaccount:jit-system:";
 
 /// Grants with one deadline.
 pub struct AtOnce {
-    /// From the first that was seen to be gone to the last, in milliseconds.
+    /// From the first observed deletion to the last, in milliseconds.
     pub first_to_last: f64,
-    /// From the deadline to the last.
+    /// From the deadline to the last observed deletion.
     pub to_last: f64,
 }
 
 impl AtOnce {
-    /// Of pairs of deadline and end.
+    /// Computes it from pairs of deadline and end.
     pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
         let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
         let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());

@@ -1,4 +1,4 @@
-//! The product beside the floor of a plain client, on the same API server in the same run.
+//! The product compared with the baseline of a plain client, on the same API server in the same run.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     Ok(report)
 }
 
-/// The floor's figures, taken before anything of the product is installed.
+/// The baseline's figures, measured before anything of the product is installed.
 struct Floors {
     latency: Spread,
     create: Spread,
@@ -70,7 +70,7 @@ struct Floors {
 
 async fn floors(ground: &Ground, options: &Options) -> Result<Floors, Failure> {
     eprintln!("floor: a plain client");
-    // Connections, caches and the API server's own start are nobody's figure.
+    // No figure includes connections, cold caches and the API server's own start.
     baseline::latency(ground, "warm", 100).await?;
     let latency = baseline::latency(ground, "latency", options.latency).await?;
     let create = baseline::creates(ground, options.latency).await?;
@@ -153,13 +153,13 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
     Ok(())
 }
 
-/// Four writes and one Event are what an automatic grant and its end need.
+/// An automatic grant and its end need four writes and one Event.
 fn writes(when: &str, cost: &product::Cost, report: &mut Report) {
     report.add(&format!("writes per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.writes, Goal::AtMost(4.0));
     report.add(&format!("Events per automatic grant and its end, {when}"), "calls", Baseline::NONE, cost.events, Goal::AtMost(1.0));
 }
 
-/// What must not grow with what there is: an activation with the requests that have been completed, an end with the grants that run.
+/// Two latencies that must not grow: of an activation with the number of completed requests, of an end with the number of active grants.
 async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
     eprintln!("ours: {} completed requests", options.completed);
     let offers = [("automatic", UNLIMITED), ("with limits and a cooldown", LIMITED)];

@@ -5,18 +5,18 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Samples in milliseconds, in order.
+/// Samples in milliseconds, sorted.
 #[derive(Clone, Debug)]
 pub struct Spread(Vec<f64>);
 
 impl Spread {
-    /// Of samples in any order.
+    /// Creates it from unsorted samples.
     pub fn new(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         Self(samples)
     }
 
-    /// The sample at this part of all, by the nearest rank.
+    /// The percentile at this fraction, by the nearest rank.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank among thousands")]
     pub fn at(&self, part: f64) -> f64 {
         let rank = (part * self.0.len() as f64).ceil() as usize;
@@ -29,18 +29,18 @@ pub fn name(part: f64) -> String {
     format!("p{}", part * 100.0)
 }
 
-/// A span in milliseconds.
+/// A duration in milliseconds.
 pub fn ms(span: TimeDelta) -> f64 {
     span.as_seconds_f64() * 1_000.0
 }
 
-/// What has passed since, in milliseconds.
+/// The elapsed time, in milliseconds.
 pub fn since(at: DateTime<Utc>) -> f64 {
     ms(Utc::now() - at)
 }
 
-/// How soon one sample may follow another. A latency is what a person waits where few ask, and not behind what is still written about the
-/// one before; how many there can be in a second is a rate.
+/// The minimum interval between two samples. A latency is what a requester waits on an idle system, not behind the pending writes of the
+/// previous sample. The throughput is measured as a rate.
 pub fn pace() -> Interval {
     let mut pace = interval(Duration::from_millis(60));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,15 +1,15 @@
-//! How a figure grows with a number: least squares through both, or through their logarithms.
+//! How a figure grows with a number: least squares on both, or on their logarithms.
 
 /// A straight line through points.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// What one more of the number adds.
+    /// The increase of the figure per unit of the number.
     pub slope: f64,
-    /// How much of the figure's spread the line explains; 1 is all of it.
+    /// The fraction of the figure's variance that the line explains; 1 is all of it.
     pub r2: f64,
 }
 
-/// The line that is nearest to all points; none where they are all at one number.
+/// The best fit; none where all points have the same number.
 #[expect(clippy::cast_precision_loss, reason = "some points")]
 pub fn line(points: &[(f64, f64)]) -> Option<Line> {
     let count = points.len() as f64;
@@ -20,12 +20,12 @@ pub fn line(points: &[(f64, f64)]) -> Option<Line> {
     if points.len() < 2 || xx <= 0.0 {
         return None;
     }
-    // What does not change at all lies on its line.
+    // A constant figure lies exactly on its line.
     let r2 = if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 };
     Some(Line { slope: xy / xx, r2 })
 }
 
-/// `figure = factor * number ^ slope`: 0 does not grow, 1 doubles with the number. What is nothing has no logarithm and is left out.
+/// `figure = factor * number ^ slope`: 0 does not grow, 1 doubles with the number. Zeros have no logarithm and are left out.
 pub fn power(points: &[(f64, f64)]) -> Option<Line> {
     let logarithms: Vec<_> = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
     line(&logarithms)

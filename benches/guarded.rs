@@ -1,5 +1,5 @@
 //! The baseline under the product's own policies: a plain client that makes the same writes as an automatic grant, with the identities that
-//! the policies ask for, and decides nothing. Nothing of the product runs beside it: neither webhook nor controllers.
+//! the policies require, and decides nothing. Neither the webhook nor the controllers run.
 
 use api::{RoleActivationRequest, names};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -22,18 +22,18 @@ use crate::{
     places::{PEOPLE, namespace, offer_name, person},
 };
 
-/// Connections of a hundred people are nobody's figure.
+/// No figure includes the connections of a hundred users.
 const WARM: usize = 100;
 
-/// What a plain client under the policies takes.
+/// The figures of a plain client under the policies.
 pub struct Guarded {
-    /// The creation of a request that carries its stamp already.
+    /// The creation of a request that already carries its stamp.
     pub create: Spread,
-    /// From a binding's creation to its being observed.
+    /// From a binding's creation to its watch event.
     pub latency: Spread,
-    /// Grants in a second, by the three writes of an automatic one.
+    /// Grants per second, by the three writes of an automatic one.
     pub rate: f64,
-    /// From the deadline to the binding's end, ten a second, with the record of it.
+    /// From the deadline to the binding's end, ten per second, including the write of its record.
     pub spread: Spread,
     /// The same with one deadline for all.
     pub at_once: AtOnce,
@@ -76,7 +76,7 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     })
 }
 
-/// A client with the people's and the operator's credentials.
+/// A client with the credentials of the users and the operator.
 struct PlainClient<'g> {
     ground: &'g Ground,
     operator: Client,
@@ -89,7 +89,7 @@ impl<'g> PlainClient<'g> {
         Ok(Self { ground, operator: ground.plane.cluster().client_for_token(token.trim()).await? })
     }
 
-    /// A person's request, with the stamp that the policies ask for.
+    /// A user's request, with the stamp that the policies require.
     async fn ask(&self, number: usize) -> Result<RoleActivationRequest, Failure> {
         let who = person(number % PEOPLE);
         let request: RoleActivationRequest = serde_json::from_value(json!({
@@ -104,7 +104,7 @@ impl<'g> PlainClient<'g> {
         Ok(api.create(&PostParams::default(), &request).await?)
     }
 
-    /// The binding of a request. Its name.
+    /// Creates the binding of a request and returns its name.
     async fn bind(&self, request: &RoleActivationRequest, deadline: DateTime<Utc>) -> Result<String, Failure> {
         let (name, uid) = (request.name_any(), request.uid().unwrap_or_default());
         let who = request.spec.requester.as_ref().map(|requester| requester.username.as_str().to_owned()).unwrap_or_default();
@@ -127,7 +127,7 @@ impl<'g> PlainClient<'g> {
         Ok(api.create(&PostParams::default(), &binding).await?.name_any())
     }
 
-    /// The report on a request, as the product writes it.
+    /// The status of a request, as the product writes it.
     async fn report(&self, request: &RoleActivationRequest, status: &Value) -> Result<(), Failure> {
         let api: Api<RoleActivationRequest> = Api::namespaced(self.operator.clone(), &request.namespace().unwrap_or_default());
         let patch = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "status": status});
@@ -135,7 +135,7 @@ impl<'g> PlainClient<'g> {
         Ok(())
     }
 
-    /// All three writes. The request and the name of its binding.
+    /// Makes all three writes. Returns the request and the name of its binding.
     async fn grant(&self, number: usize, deadline: DateTime<Utc>) -> Result<(RoleActivationRequest, String), Failure> {
         let request = self.ask(number).await?;
         let binding = self.bind(&request, deadline).await?;
@@ -143,12 +143,12 @@ impl<'g> PlainClient<'g> {
         Ok((request, binding))
     }
 
-    /// Makes grants with these deadlines, and at each deletes the binding and records it: deadlines and ends.
+    /// Makes grants with these deadlines, and at each deadline deletes the binding and records it. Returns deadlines and ends.
     async fn end_all(
         &self,
         deadlines: impl Fn(DateTime<Utc>) -> Vec<DateTime<Utc>>,
     ) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
-        // All must be there before the first ends.
+        // All bindings must exist before the first ends.
         let many = deadlines(Utc::now()).len();
         let ahead = TimeDelta::seconds(10 + i64::try_from(many / 40)?);
         let deadlines = deadlines(Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead);

@@ -1,7 +1,7 @@
-//! Years of completed requests, put into the store as they would lie there.
+//! Years of completed requests, written into the store in the form in which the API server stores them.
 //!
-//! To make a hundred thousand of them by asking takes most of an hour. Each is a copy of one that the product has completed, under another
-//! name and UID, written to etcd itself; the API server and everybody who watches it observe them as any others.
+//! Creating a hundred thousand of them through the API takes most of an hour. Each is a copy of a request that the product has completed,
+//! under another name and UID, written to etcd directly. The API server and all watchers observe them like any others.
 
 use api::RoleActivationRequest;
 use axum::body::{Body, to_bytes};
@@ -18,12 +18,12 @@ use crate::{
     product,
 };
 
-/// Writes of one transaction: as many as etcd takes.
+/// Writes of one transaction: the maximum that etcd accepts.
 const TOGETHER: usize = 100;
-/// Where the API server keeps our requests.
+/// The API server's etcd prefix of the product's requests.
 const PREFIX: &str = "/registry/jitrbac.dev/roleactivationrequests";
 
-/// Adds so many completed requests, of all people in all namespaces.
+/// Adds this many completed requests, of all users in all namespaces.
 pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
     let template = completed(ground).await?;
     let etcd = Etcd { address: ground.plane.etcd_address(), client: Client::builder(TokioExecutor::new()).build_http() };
@@ -41,7 +41,7 @@ pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
     Ok(control_plane::wait_for("the completed requests to be served", std::time::Duration::from_mins(2), observed).await?)
 }
 
-/// One that the product has completed, as it is stored.
+/// A request that the product has completed, as it is stored.
 async fn completed(ground: &Ground) -> Result<Value, Failure> {
     let name = product::pass(ground, 1).await?.pop().ok_or("nothing has passed")?;
     let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
@@ -63,7 +63,7 @@ fn put(template: &Value, number: usize) -> Value {
     object["metadata"]["uid"] = json!(format!("00000000-0000-4000-8000-{number:012x}"));
     object["spec"]["requester"]["username"] = json!(who);
     object["spec"]["requester"]["uid"] = json!(format!("u-{who}"));
-    // Over for a day, so that no cooldown is in the way.
+    // Ended a day ago, so that no cooldown applies.
     object["status"]["endedAt"] =
         json!((chrono::Utc::now() - chrono::TimeDelta::days(1)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
     let encode = |text: String| BASE64_STANDARD.encode(text);

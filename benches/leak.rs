@@ -1,4 +1,4 @@
-//! Whether the leader keeps anything of grants that are over and forgotten: its memory after some of them, and after many more.
+//! Whether the leader keeps memory of grants whose requests are deleted: its memory after some of them, and after many more.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::{
     report::{Baseline, Goal, Report},
 };
 
-/// How many come and go before the next begin, so that none waits long for its deletion.
+/// How many grants run before the next batch begins, so that none waits long for its deletion.
 const BATCH: usize = 2_000;
-/// How much more the memory may be at the end.
+/// The maximum growth of memory at the end.
 const MORE: f64 = 1.1;
 
 /// How many come and go.
@@ -29,11 +29,11 @@ pub struct Options {
     came_and_went: Vec<usize>,
 }
 
-/// Lets them come and go, and writes the list to `leak.json` in this directory.
+/// Runs the grants, and writes the list to `leak.json` in this directory.
 pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut ground = Ground::start().await?;
-    // The operator deletes the requests itself: that is the whole life of a grant.
+    // The operator deletes the requests itself, so this is the whole life of a grant.
     ground.install(Setting { retention: Some("1s"), ..Setting::default() }).await?;
     let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(ground.admin.clone());
     let stored = Sightings::follow(stored, watcher::Config::default());
@@ -43,7 +43,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
         while gone < *after {
             let batch = BATCH.min(after - gone);
             let passed = product::pass(&ground, batch).await?;
-            // The operator deletes a few at a time, and meanwhile the next come.
+            // The operator deletes a few at a time, and the next batch begins meanwhile.
             all_gone(&stored, std::mem::replace(&mut before, passed)).await?;
             gone += batch;
             let memory = ground.memory().await?;

@@ -1,4 +1,4 @@
-//! When objects came and went, as somebody sees who watches the API server.
+//! When objects were created and deleted, as a watcher of the API server observes it.
 
 use std::{
     collections::HashMap,
@@ -21,21 +21,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 
-/// The longest that anything here may take.
+/// The maximum wait of any operation here.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// When one object came and went.
+/// When one object was created and deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
-    /// When it was first seen.
+    /// When it was first observed.
     pub came: DateTime<Utc>,
-    /// When it was seen to go.
+    /// When its deletion was observed.
     pub gone: Option<DateTime<Utc>>,
-    /// When it should go, by its own annotation.
+    /// When it should be deleted, by its own annotation.
     pub deadline: Option<DateTime<Utc>>,
 }
 
-/// Everything that was seen of one kind, by name.
+/// All observed objects of one kind, by name.
 #[derive(Debug)]
 pub struct Sightings {
     seen: Mutex<HashMap<String, Sight>>,
@@ -45,7 +45,7 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// Watches from now on.
+    /// Starts a watch.
     pub fn follow<K>(api: Api<PartialObjectMeta<K>>, config: watcher::Config) -> Arc<Self>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -98,28 +98,28 @@ impl Sightings {
         self.news.send_replace(());
     }
 
-    /// Waits until everything has been seen that was there at the start.
+    /// Waits until the initial list is complete.
     pub async fn complete(&self) -> Result<(), Failure> {
         self.complete.subscribe().wait_for(|complete| *complete).await?;
         Ok(())
     }
 
-    /// Waits until it has come.
+    /// Waits until the object is created.
     pub async fn comes(&self, name: &str) -> Result<Sight, Failure> {
         self.until(name, |sight| Some(*sight)).await
     }
 
-    /// Waits until it has come and gone.
+    /// Waits until the object is created and deleted.
     pub async fn goes(&self, name: &str) -> Result<(Sight, DateTime<Utc>), Failure> {
         self.until(name, |sight| Some((*sight, sight.gone?))).await
     }
 
-    /// Looks no longer.
+    /// Stops the watch.
     pub fn end(&self) {
         self.stop.cancel();
     }
 
-    /// How many are there now.
+    /// The number of objects that exist now.
     pub fn there(&self, wanted: impl Fn(&str) -> bool) -> usize {
         self.with(|seen| seen.iter().filter(|(name, sight)| sight.gone.is_none() && wanted(name)).count())
     }

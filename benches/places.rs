@@ -1,4 +1,4 @@
-//! Who can activate what, and where: a request per person, offer and namespace at the same time.
+//! Which user can activate which eligibility in which namespace: one request per user, eligibility and namespace at a time.
 
 use std::{
     collections::HashSet,
@@ -13,39 +13,39 @@ use kube::{Client, core::PartialObjectMeta};
 
 use crate::Failure;
 
-/// People who may activate, each with a token of his own.
+/// Users who may activate, each with their own token.
 pub const PEOPLE: usize = 100;
-/// Namespaces in which they may.
+/// Namespaces in which they may activate.
 pub const NAMESPACES: usize = 100;
-/// What a person may activate in one namespace at the same time and keep.
+/// The eligibilities that a user may activate and keep active in one namespace at the same time.
 pub const OFFERS: usize = 10;
-/// What is activated for seconds: by the time its places are used again, what was there is over.
+/// The eligibilities that are activated for seconds: the previous grant has ended when its place is reused.
 pub const PASSING: &str = "bench-passing";
-/// What nobody activates but for the comparison with what is limited: whatever else is active, its places are free.
+/// The eligibility that is only activated for the comparison with a limited one: its places are free, whatever else is active.
 pub const UNLIMITED: &str = "bench-unlimited";
-/// What is activated under a policy with limits for each person and a cooldown.
+/// The eligibility under a policy with limits per user and a cooldown.
 pub const LIMITED: &str = "bench-limited";
 
-/// Where somebody can activate something that he has not activated yet.
+/// A user, eligibility and namespace without an activation.
 pub struct Place {
-    /// His client.
+    /// The user's client.
     pub client: Client,
-    /// His name.
+    /// The user's name.
     pub person: String,
-    /// Where.
+    /// The namespace.
     pub namespace: String,
     /// The eligibility.
     pub offer: String,
 }
 
 impl Place {
-    /// The beginning of a request's name, by which its place is known again.
+    /// The prefix of a request's name that identifies its place.
     pub fn prefix(&self) -> String {
         format!("{}-{}-", self.person, self.offer)
     }
 }
 
-/// All of them.
+/// All places.
 pub struct Places {
     people: Vec<Client>,
     lasting: AtomicUsize,
@@ -54,18 +54,18 @@ pub struct Places {
 }
 
 impl Places {
-    /// For these people.
+    /// Creates the places for these users.
     pub fn new(people: Vec<Client>) -> Self {
         Self { people, lasting: AtomicUsize::new(0), passing: AtomicUsize::new(0), taken: RwLock::default() }
     }
 
-    /// Leaves out where these requests are, of an earlier run.
+    /// Skips the places of these requests of an earlier run.
     pub fn take(&self, live: impl IntoIterator<Item = PartialObjectMeta<RoleActivationRequest>>) {
         let mut taken = self.taken.write().unwrap_or_else(PoisonError::into_inner);
         taken.extend(live.into_iter().filter_map(|request| Some((request.metadata.namespace?, request.metadata.generate_name?))));
     }
 
-    /// A place for a grant that stays.
+    /// A place for a grant that stays active.
     pub fn lasting(&self) -> Result<Place, Failure> {
         loop {
             let number = self.lasting.fetch_add(1, Ordering::Relaxed);
@@ -81,12 +81,12 @@ impl Places {
         }
     }
 
-    /// A place for a grant that is over in a minute; after the last the first comes again.
+    /// A place for a grant that ends within a minute; after the last place the first is reused.
     pub fn passing(&self) -> Result<Place, Failure> {
         self.place(self.passing.fetch_add(1, Ordering::Relaxed), PASSING.to_owned())
     }
 
-    /// The client of one of the people.
+    /// The client of one of the users.
     pub fn person(&self, number: usize) -> Result<Client, Failure> {
         Ok(self.people.get(number).cloned().ok_or("nobody")?)
     }
@@ -97,17 +97,17 @@ impl Places {
     }
 }
 
-/// Name of one of the offers.
+/// Name of one of the eligibilities.
 pub fn offer_name(number: usize) -> String {
     format!("bench-{number}")
 }
 
-/// Name of one of the people.
+/// Name of one of the users.
 pub fn person(number: usize) -> String {
     format!("bench-{number:03}")
 }
 
-/// Name of one of the namespaces; after the last the first comes again.
+/// Name of one of the namespaces; after the last the first is reused.
 pub fn namespace(number: usize) -> String {
     format!("bench-{:03}", number % NAMESPACES)
 }

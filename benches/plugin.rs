@@ -1,4 +1,4 @@
-//! How long the plugin takes beside plain kubectl.
+//! The duration of the plugin's commands compared with plain kubectl.
 
 use std::time::Instant;
 
@@ -7,16 +7,16 @@ use serde_json::json;
 
 use crate::{Failure, cluster_fixture::Ground, figures::Spread};
 
-/// Eligibilities besides those of the other measures.
+/// Eligibilities in addition to those of the other measures.
 pub const ELIGIBILITIES: usize = 1_000;
-/// How often each is run.
+/// The number of runs of each command.
 const TIMES: usize = 15;
-/// How long the operator may take to look at all of them.
+/// How long the operator may take to reconcile all of them.
 const SETTLED: std::time::Duration = std::time::Duration::from_mins(2);
-/// Eligibilities that are applied at a time.
+/// Eligibilities that are applied per call.
 const AT_ONCE: usize = 200;
 
-/// Milliseconds of `kubectl get roleeligibilities`, and of `kubectl jit roles`, over a thousand of them that a person may activate.
+/// Milliseconds of `kubectl get roleeligibilities`, and of `kubectl jit roles`, with a thousand of them that a user may activate.
 pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
     let cluster = ground.plane.cluster();
     let objects: Vec<_> = (0..ELIGIBILITIES)
@@ -43,7 +43,7 @@ pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
     .await?;
     let plugin = program("kubectl-jit")?;
     let (mut plain, mut ours) = (Vec::new(), Vec::new());
-    // In turn, so that whatever else the machine does meets both.
+    // Alternately, so that other load on the machine affects both.
     for _ in 0..TIMES {
         let start = Instant::now();
         cluster.run("dev", &["get", "roleeligibilities"]).await?.ok()?;

@@ -1,10 +1,10 @@
-//! What a process takes of the machine, as Linux tells it.
+//! The resource usage of a process, as Linux reports it.
 
 use std::{fs, time::Duration};
 
 use crate::Failure;
 
-/// Ticks of the kernel's clock in a second; 100 on every Linux that people run.
+/// Ticks of the kernel's clock per second; 100 on all common Linux systems.
 const TICKS: f64 = 100.0;
 
 /// Resident memory in MiB.
@@ -15,7 +15,7 @@ pub fn memory(pid: u32) -> Result<f64, Failure> {
     Ok(kib / 1_024.0)
 }
 
-/// Part of one CPU that it takes over a while, in percent.
+/// Its CPU over a while, in percent of one CPU.
 pub async fn cpu(pid: u32, over: Duration) -> Result<f64, Failure> {
     let before = seconds(pid)?;
     tokio::time::sleep(over).await;
@@ -24,7 +24,7 @@ pub async fn cpu(pid: u32, over: Duration) -> Result<f64, Failure> {
 
 fn seconds(pid: u32) -> Result<f64, Failure> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name stands in brackets and may contain anything.
+    // The program's name is in brackets and may contain any character.
     let fields: Vec<&str> = stat.rsplit_once(')').ok_or("no name")?.1.split_whitespace().collect();
     let ticks = |field: usize| -> Result<f64, Failure> { Ok(fields.get(field).ok_or("too few fields")?.parse::<f64>()?) };
     Ok((ticks(11)? + ticks(12)?) / TICKS)

@@ -19,44 +19,44 @@ use crate::{
     places::Place,
 };
 
-/// As long as the chart allows, so that what is active stays active while everything is measured.
+/// The maximum that the chart allows, so that active grants stay active during the whole measurement.
 pub const LASTING: &str = "24h";
-/// How long what passes lasts: longer than a grant takes to be made, or there would be none.
+/// The duration of short grants: longer than the creation of a grant takes, or there would be none.
 const PASSING: &str = "10s";
-/// How many of those are there at the same time.
+/// The number of concurrent short grants.
 const PASSING_AT_ONCE: usize = 512;
-/// A request that is sent later in a second than this may be stamped with the next one.
+/// A request that is sent later within a second than this may be stamped with the next second.
 const LATE_IN_A_SECOND: Duration = Duration::from_millis(950);
 
-/// What one automatic activation after the other took.
+/// The latencies of automatic activations, one after the other.
 pub struct Automatic {
-    /// From the answer to the request's creation until the binding is seen: what the controller takes.
+    /// From the response to the request's creation until the binding is observed: the controller's part.
     pub created_to_seen: Spread,
-    /// The same from the call that creates the request: what a person waits.
+    /// The same from the call that creates the request: what a requester waits.
     pub asked_to_seen: Spread,
-    /// The creation alone: what admission takes.
+    /// The creation alone: the part of admission.
     pub create: Spread,
 }
 
 /// A rate.
 pub struct Rate {
-    /// Activations in a second, until the last one's status says that it is active.
+    /// Activations per second, until the last one's status is Active.
     pub a_second: f64,
-    /// What each of them cost.
+    /// The cost of each of them.
     pub cost: Cost,
 }
 
 /// Calls of the product for the whole life of one grant.
 #[derive(Clone, Copy)]
 pub struct Cost {
-    /// Writes, Events and the Lease aside.
+    /// Writes, except Events and the Lease.
     pub writes: f64,
     /// Events.
     pub events: f64,
 }
 
 impl Cost {
-    /// By what the API server has logged, for so many grants.
+    /// Computes it from the API server's audit log, for this many grants.
     fn new(log: &mut AuditLog, times: usize) -> Result<Self, Failure> {
         let calls: Vec<AuditEvent> =
             log.read()?.into_iter().filter(|call| call.user.username.starts_with(OURS) && call.is_write()).collect();
@@ -68,24 +68,24 @@ impl Cost {
     }
 }
 
-/// Grants that end in the same second, and what each of them cost.
+/// Grants that end within the same second, and the cost of each.
 pub struct Together {
-    /// When they were gone.
+    /// When they were deleted.
     pub ends: AtOnce,
-    /// What each cost.
+    /// The cost of each.
     pub cost: Cost,
 }
 
 /// Automatic activations one after the other.
 pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failure> {
-    // Connections of a hundred people are nobody's figure.
+    // No figure includes the connections of a hundred users.
     for _ in 0..100 {
         activate(ground, &ground.places.lasting()?, LASTING).await?;
     }
     one_by_one(ground, times, LASTING, || ground.places.lasting()).await
 }
 
-/// Automatic activations one after the other, to their reports, each in the next place.
+/// Automatic activations one after the other, until their status is written, each in the next place.
 pub async fn one_by_one(
     ground: &Ground,
     times: usize,
@@ -110,7 +110,7 @@ pub async fn one_by_one(
     Ok(Automatic { created_to_seen, asked_to_seen, create })
 }
 
-/// Activations that somebody approves, one after the other: from the approval's creation to the binding's being seen.
+/// Activations that need an approval, one after the other: from the approval's creation until the binding is observed.
 pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     let (mut samples, mut next) = (Vec::new(), pace());
     for _ in 0..times {
@@ -155,13 +155,13 @@ pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
     Ok(Rate { a_second, cost: Cost::new(&mut log, times)? })
 }
 
-/// What is logged from now on, with nothing in it of what ended before.
+/// The log from now on, without the calls for grants that ended before.
 async fn settled_log(ground: &Ground) -> Result<AuditLog, Failure> {
     ground.settle().await?;
     Ok(ground.plane.cluster().audit_from_now()?)
 }
 
-/// What so many grants cost, one after the other, to their ends.
+/// The cost of this many grants, one after the other, until they end.
 pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
     let mut log = settled_log(ground).await?;
     pass(ground, times).await?;
@@ -169,12 +169,12 @@ pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
     Cost::new(&mut log, times)
 }
 
-/// Automatic activations under one offer, one after the other.
+/// Automatic activations under one eligibility, one after the other.
 pub async fn under(ground: &Ground, times: usize, offer: &str) -> Result<Automatic, Failure> {
     one_by_one(ground, times, LASTING, || Ok(Place { offer: offer.to_owned(), ..ground.places.lasting()? })).await
 }
 
-/// Grants whose ends are spread: from the deadline until it is seen to be gone.
+/// Grants whose ends are spread: from the deadline until the deletion is observed.
 pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> {
     let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
     let gone = end_all(ground, (0..times).map(|number| from + spread(number)).collect()).await?;
@@ -184,15 +184,15 @@ pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> 
 /// Grants with one deadline.
 pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure> {
     let mut log = settled_log(ground).await?;
-    // All must be there before the first ends: on a slow machine twenty come in a second.
+    // All bindings must exist before the first ends: a slow machine creates twenty per second.
     let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
     let made = times + times / 10;
     let mut gone = end_all(ground, vec![deadline; made]).await?;
-    // The records of the ends follow.
+    // The records of the ends are written afterwards.
     ground.settle().await?;
     let cost = Cost::new(&mut log, made)?;
-    // A creation that was stamped a second later than it was sent ends a second later.
+    // A request that was stamped a second later than it was sent ends a second later.
     gone.retain(|(at, _)| *at == deadline);
     gone.truncate(times);
     if gone.len() < times {
@@ -201,21 +201,21 @@ pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure>
     Ok(Together { ends: AtOnce::new(&gone), cost })
 }
 
-/// Activates until so many are active.
+/// Activates until this many grants are active.
 pub async fn fill(ground: &Ground, to: usize) -> Result<(), Failure> {
     more(ground, to.saturating_sub(ground.active()?.there(|_| true))).await
 }
 
-/// Activates so many more.
+/// Activates this many more.
 pub async fn more(ground: &Ground, times: usize) -> Result<(), Failure> {
     let all = (0..times).map(async |_| activate(ground, &ground.places.lasting()?, LASTING).await);
     stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
     Ok(())
 }
 
-/// Grants of some seconds, to their recorded ends, many at a time. The names of their requests.
+/// Short grants, until their recorded ends, many at a time. Returns the names of their requests.
 pub async fn pass(ground: &Ground, times: usize) -> Result<Vec<String>, Failure> {
-    // As many ask at the same time as for a rate; what they have then ends by itself.
+    // The concurrency is that of a rate; these grants expire by themselves.
     let turns = Semaphore::new(WORKERS);
     let all = (0..times).map(async |_| {
         let turn = turns.acquire().await?;
@@ -235,7 +235,7 @@ async fn activate(ground: &Ground, place: &Place, duration: &str) -> Result<(), 
     Ok(())
 }
 
-/// Creates a request. Its name, and that of its binding to be.
+/// Creates a request. Returns its name, and that of its future binding.
 async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure> {
     let request: RoleActivationRequest = serde_json::from_value(json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"generateName": place.prefix()},
@@ -246,7 +246,7 @@ async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure>
     Ok((made.name_any(), names::binding_name(&made.uid().unwrap_or_default())))
 }
 
-/// Makes a grant for each of these ends, and waits for them: deadlines, as the bindings say them, and ends.
+/// Makes a grant for each of these ends and waits for them. Returns the deadlines from the bindings, and the ends.
 async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
     let all = deadlines.into_iter().map(|deadline| async move {
         let place = ground.places.passing()?;

@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use crate::Failure;
 
-/// What a figure should be.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
-    /// It is only reported.
+    /// The figure is only reported.
     None,
-    /// At most so many times the floor.
+    /// At most this many times the baseline.
     AtMostFloor(f64),
-    /// At most so many times the plain client under the policies.
+    /// At most this many times the plain client under the policies.
     AtMostGuarded(f64),
-    /// At least this part of the plain client under the policies.
+    /// At least this fraction of the plain client under the policies.
     AtLeastGuarded(f64),
-    /// At most this.
+    /// At most this value.
     AtMost(f64),
 }
 
@@ -44,7 +44,7 @@ impl Goal {
     }
 }
 
-/// What a figure is held against.
+/// The figures that a figure is compared with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Baseline {
     /// A plain client on the bare API server.
@@ -54,10 +54,10 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// There is nothing to hold it against.
+    /// There is no figure to compare with.
     pub const NONE: Self = Self { floor: None, guarded: None };
 
-    /// Only the bare floor.
+    /// Only the bare baseline.
     pub const fn floor(floor: f64) -> Self {
         Self { floor: Some(floor), guarded: None }
     }
@@ -87,13 +87,13 @@ struct Line {
 pub struct Report(Vec<Line>);
 
 impl Report {
-    /// Adds a figure that was just taken, beside what it is held against, and prints it.
+    /// Adds a figure that was just measured, with the figures to compare it with, and prints it.
     pub fn add(&mut self, measure: &str, unit: &'static str, baseline: Baseline, ours: f64, goal: Goal) {
         self.list(measure, unit, baseline, ours, goal);
         self.0.last().iter().for_each(|line| eprintln!("  {}", line.text()));
     }
 
-    /// Adds a figure that was said before.
+    /// Adds a figure that was printed before.
     pub fn list(&mut self, measure: &str, unit: &'static str, baseline: Baseline, ours: f64, goal: Goal) {
         let Baseline { floor, guarded } = baseline;
         let ratio = |of: Option<f64>| of.map(|of| ours / of);
@@ -101,7 +101,7 @@ impl Report {
         self.0.push(Line { measure: measure.to_owned(), unit, floor, guarded, ours, ratio, guarded_ratio, goal: goal.text(), met });
     }
 
-    /// True when every goal is met.
+    /// Returns true when every goal is met.
     pub fn met(&self) -> bool {
         self.0.iter().all(|line| line.met)
     }

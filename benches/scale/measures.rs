@@ -1,4 +1,4 @@
-//! What is looked at.
+//! The figures of the scale measurement.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,17 +10,17 @@ pub enum Measure {
     LeaderMemory,
     /// Resident memory of a replica that was just started.
     StartedMemory,
-    /// CPU of the leader while nothing happens.
+    /// CPU of the idle leader.
     IdleCpu,
     /// From a replica's start to its last timer.
     StartUp,
-    /// From a request's creation until its binding is seen.
+    /// From a request's creation until its binding is observed.
     CreatedToSeen,
-    /// The same with the call that creates it.
+    /// The same from the call that creates the request.
     AskedToSeen,
-    /// From a grant's deadline until its binding is seen to be gone.
+    /// From a grant's deadline until the deletion of its binding is observed.
     DeadlineToGone,
-    /// Activations in a second while the step was filled.
+    /// Activations per second while the step was filled.
     Rate,
     /// Resident memory of kube-apiserver.
     ApiserverMemory,
@@ -43,7 +43,7 @@ impl Measure {
         Self::EtcdMemory,
     ];
 
-    /// What people call it.
+    /// Its display name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LeaderMemory => "memory of the leader",
@@ -59,7 +59,7 @@ impl Measure {
         }
     }
 
-    /// What it is counted in.
+    /// Its unit.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::LeaderMemory | Self::StartedMemory | Self::ApiserverMemory | Self::EtcdMemory => "MiB",
@@ -69,7 +69,7 @@ impl Measure {
         }
     }
 
-    /// False where a step is complete without it: there is no rate where nothing had to be filled.
+    /// Returns false where a step is complete without it: there is no rate where nothing had to be filled.
     pub const fn is_needed(self) -> bool {
         !matches!(self, Self::Rate)
     }

@@ -1,7 +1,7 @@
-//! What more and more active grants cost, beside a hundred thousand requests that have ended.
+//! The cost of a growing number of active grants, with a hundred thousand completed requests.
 //!
-//! The plane stays in `target/bench/scale`, and so does every figure as soon as it is taken: a run that was interrupted, however, goes on
-//! where it stopped.
+//! The control plane stays in `target/bench/scale`, and every figure is stored as soon as it is measured. An interrupted run therefore
+//! continues where it stopped.
 
 mod measures;
 pub mod plot;
@@ -25,7 +25,7 @@ use crate::{
     report::{Baseline, Goal, Report},
 };
 
-/// Where memory has a goal: this many active, and this many ended at least.
+/// The step that has a memory goal: this many active grants, and at least this many completed requests.
 const GOAL_AT: (usize, usize) = (10_000, 100_000);
 /// The goal, in MiB.
 const GOAL: f64 = 150.0;
@@ -64,7 +64,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     Ok(report)
 }
 
-/// The plane with everything that earlier runs left on it, and so many ended requests.
+/// The control plane with everything that earlier runs stored, and this many completed requests.
 async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     let mut ground = Ground::resume(held.plane()).await?;
     ground.install(Setting { webhook_port: held.webhook_port(), ..Setting::default() }).await?;

@@ -1,4 +1,4 @@
-//! The figures as a picture: one panel for each kind, all over the number of active grants.
+//! The figures as a picture: one panel per kind, over the number of active grants.
 //!
 //! Its colours are readable on white and on black, and it has no background of its own.
 
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::Failure;
 
-/// Width and height of a panel, and how many stand beside and above each other.
+/// Width and height of a panel, and the number of columns and rows.
 const PANEL: (u32, u32) = (460, 240);
 const GRID: (usize, usize) = (3, 2);
 const GREY: RGBColor = RGBColor(125, 133, 144);
 const COLOURS: [RGBColor; 2] = [RGBColor(56, 132, 214), RGBColor(219, 125, 40)];
-/// Room above the highest point, for what the lines are called.
+/// Space above the highest point, for the legend.
 const HEADROOM: f64 = 1.35;
 
 /// Where the picture goes.
@@ -36,7 +36,7 @@ pub struct Options {
     file: PathBuf,
 }
 
-/// What one panel shows.
+/// The content of one panel.
 struct Panel {
     title: &'static str,
     lines: &'static [(Measure, &'static str)],
@@ -54,7 +54,7 @@ const PANELS: [Panel; 6] = [
     Panel { title: "memory beside it, MiB", lines: &[(Measure::ApiserverMemory, "API server"), (Measure::EtcdMemory, "etcd")] },
 ];
 
-/// Draws what was measured so far.
+/// Draws the figures that are measured so far.
 pub fn run(options: &Options, directory: &Path) -> Result<(), Failure> {
     draw(&record::steps(&directory.join("scale"))?, &options.file)
 }
@@ -110,7 +110,7 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel, steps: &
     Ok(())
 }
 
-/// With separated thousands, and with decimals only where it is small.
+/// Formats a number with thousands separators, and with decimals only where it is small.
 fn number(value: f64) -> String {
     if value != 0.0 && value.abs() < 10.0 {
         return format!("{value:.1}");

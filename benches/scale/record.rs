@@ -1,4 +1,4 @@
-//! The figures that were taken so far, in a file that is never half written.
+//! The figures that are measured so far, in a file that is replaced atomically.
 
 use std::{
     collections::BTreeMap,
@@ -12,35 +12,35 @@ use serde::{Deserialize, Serialize};
 use super::measures::Measure;
 use crate::Failure;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
-    /// Where the webhook was installed.
+    /// The webhook's port.
     webhook_port: Option<u16>,
     steps: Vec<Step>,
 }
 
-/// One number of active grants beside one of ended requests.
+/// One combination of active grants and completed requests.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Step {
     /// Active grants.
     pub active: usize,
-    /// Ended requests, at least.
+    /// Completed requests, at least.
     pub ended: usize,
-    /// How many were active when the processes of the last figures were started: all of them after an interruption.
+    /// How many grants were active when the processes of the last figures were started: all of them after an interruption.
     pub started_with: usize,
     /// The figures.
     pub figures: BTreeMap<Measure, f64>,
 }
 
 impl Step {
-    /// True when nothing is missing.
+    /// Returns true when no figure is missing.
     pub fn is_complete(&self) -> bool {
         Measure::ALL.into_iter().all(|measure| !measure.is_needed() || self.figures.contains_key(&measure))
     }
 }
 
-/// The directory of the measurement, for one run at a time.
+/// The directory of the measurement, locked for one run at a time.
 #[derive(Debug)]
 pub struct Held {
     directory: PathBuf,
@@ -50,7 +50,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes it, with what earlier runs left there.
+    /// Locks it, with the results of earlier runs.
     pub fn open(directory: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(directory)?;
         let lock = File::create(directory.join("lock"))?;
@@ -58,7 +58,7 @@ impl Held {
         Ok(Self { record: read(directory)?, directory: directory.to_owned(), started_with: 0, _lock: lock })
     }
 
-    /// Where the plane is.
+    /// The directory of the control plane.
     pub fn plane(&self) -> PathBuf {
         self.directory.join("plane")
     }
@@ -68,24 +68,24 @@ impl Held {
         self.record.webhook_port
     }
 
-    /// Notes the port of the webhook.
+    /// Records the port of the webhook.
     pub fn set_webhook_port(&mut self, port: Option<u16>) -> Result<(), Failure> {
         self.record.webhook_port = port;
         self.save()
     }
 
-    /// The processes were started beside so many active grants.
+    /// Records that the processes were started with this many active grants.
     pub fn begun(&mut self, active: usize) {
         self.started_with = active;
     }
 
-    /// What is known of a step.
+    /// The figures of a step.
     pub fn step(&self, active: usize, ended: usize) -> Step {
         let found = self.record.steps.iter().find(|step| (step.active, step.ended) == (active, ended));
         found.cloned().unwrap_or(Step { active, ended, ..Step::default() })
     }
 
-    /// Notes figures of a step.
+    /// Records figures of a step.
     pub fn note(&mut self, active: usize, ended: usize, figures: &[(Measure, f64)]) -> Result<(), Failure> {
         let mut step = self.step(active, ended);
         step.started_with = self.started_with;
@@ -106,7 +106,7 @@ impl Held {
     }
 }
 
-/// The steps of the last runs that were measured beside most ended requests, by their numbers.
+/// The steps that were measured with the most completed requests, by their numbers.
 pub fn steps(directory: &Path) -> Result<Vec<Step>, Failure> {
     let mut steps = read(directory)?.steps;
     let most = steps.iter().map(|step| step.ended).max();
@@ -127,7 +127,7 @@ fn file_in(directory: &Path) -> PathBuf {
     directory.join("figures.json")
 }
 
-/// A figure beside the number of active grants.
+/// A figure and the number of active grants.
 #[expect(clippy::cast_precision_loss, reason = "some tens of thousands")]
 pub fn points(steps: &[Step], measure: Measure) -> Vec<(f64, f64)> {
     steps.iter().filter_map(|step| Some((step.active as f64, *step.figures.get(&measure)?))).collect()

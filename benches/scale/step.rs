@@ -1,18 +1,18 @@
-//! Everything that is looked at beside one number of active grants.
+//! All measurements at one number of active grants.
 
 use chrono::Utc;
 
 use super::{measures::Measure, record::Held};
 use crate::{Failure, baseline::a_second, cluster_fixture::Ground, places::PASSING, process, product};
 
-/// How many are made before it is said how far it is.
+/// The number of activations between two progress messages.
 pub const CHUNK: usize = 1_000;
-/// How long the activations last of which the latency is taken: they are over before the ends are looked at.
+/// The duration of the activations whose latency is measured: they have ended before the ends are measured.
 const SAMPLE: &str = "10s";
-/// Of fewer no rate is taken.
+/// The minimum number of activations for a rate.
 const RATE_OF: usize = 500;
 
-/// Fills up to a number of active grants and takes what is missing. Each figure is noted at once.
+/// Fills up to a number of active grants and measures what is missing. Each figure is recorded at once.
 pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usize, latency: usize) -> Result<(), Failure> {
     eprintln!("{active} active");
     let rate = fill(ground, active).await?;
@@ -22,7 +22,7 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usi
         held.note(active, ended, &[(Measure::Rate, rate)])?;
     }
     if is_missing(Measure::LeaderMemory) {
-        // CPU first: it waits until nothing is left to be recorded.
+        // CPU first: it waits until no record is left to be written.
         let cpu = ground.idle().await?;
         let memory = ground.memory().await?;
         let of = |server: &control_plane::Process| process::memory(server.pid().ok_or("a server of the plane has ended")?);
@@ -47,7 +47,7 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usi
     Ok(())
 }
 
-/// Activates until so many are active. The rate, if that were enough for one.
+/// Activates until this many grants are active. Returns the rate, if there were enough activations for one.
 async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
     let (before, start) = (lasting(ground)?, Utc::now());
     if before > to {
@@ -63,7 +63,7 @@ async fn fill(ground: &Ground, to: usize) -> Result<Option<f64>, Failure> {
     Ok((filled >= RATE_OF).then(|| a_second(filled, start)))
 }
 
-/// How many are active, without those that are over in a minute.
+/// The number of active grants, without those that end within a minute.
 pub fn lasting(ground: &Ground) -> Result<usize, Failure> {
     Ok(ground.active()?.there(|request| !request.contains(PASSING)))
 }

@@ -1,10 +1,10 @@
-//! What every fuzz target does: libFuzzer's inputs go to a check of `testing/fuzzing`, and its mutations are the ones that the tests use too,
-//! but for every third.
+//! The shared body of the fuzz targets: libFuzzer's inputs go to a check of `testing/fuzzing`. Two of three mutations are those that the
+//! tests use too.
 
 pub use fuzzing::target;
 pub use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-/// The target of this name, for a file with nothing else in it.
+/// Defines the target of this name, for a file with no other content.
 #[macro_export]
 macro_rules! fuzzed {
     ($name:literal) => {

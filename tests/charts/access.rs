@@ -83,7 +83,7 @@ fn nothing_named_nothing_bound() {
     assert_eq!(named.only("ClusterRoleBinding")["roleRef"]["name"], "mine");
 }
 
-/// Who is bound where: the binding's role and the names of its subjects, by namespace; "" is the whole cluster.
+/// Returns the role and the subjects' names of each binding, by namespace; "" is the whole cluster.
 fn bound(rendered: &Rendered) -> Vec<(String, String, Vec<String>)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let each = |binding: &&Value| {
@@ -185,7 +185,7 @@ fn mistakes_in_specs_are_named_before_the_cluster_sees_them() {
         ("/policies/alone/approval/automatic", json!({"really": true}), "additional properties 'really' not allowed"),
         ("/policies/alone/revoker", json!({}), "additional properties 'revoker' not allowed"),
         ("/policies/alone/limits", json!({"maxActivePerUser": 0}), "minimum: got 0, want 1"),
-        // A key with nothing behind it.
+        // A key without a value.
         ("/externalPolicies", Value::Null, "at '': missing property 'externalPolicies'"),
         ("/eligibilities/one/endTime", Value::Null, "at '/eligibilities/one/endTime': got null, want string"),
     ] {

@@ -1,4 +1,4 @@
-//! The bounds of the schemas agree: whatever policies, requests and decisions may hold, the status of a request can say.
+//! The bounds of the schemas are consistent: the status of a request can hold any content of policies, requests and decisions.
 
 use domain::size;
 use jit_rbac::crds;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::render::{default, items, whole};
 
-/// Most that etcd takes in one write where nobody configures it, in bytes.
+/// Default maximum of one write to etcd, in bytes.
 const ETCD: u64 = 1_572_864;
 
 fn schema(plural: &str, part: &str) -> Value {
@@ -15,7 +15,7 @@ fn schema(plural: &str, part: &str) -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
 }
 
-/// What stands at `path` in a schema, as `stages.*.approvers.users`.
+/// Returns the schema at `path`, as `stages.*.approvers.users`.
 fn at(schema: &Value, path: &str) -> Value {
     path.split('.').fold(schema.clone(), |schema, step| match step {
         "*" => schema["items"].clone(),
@@ -23,7 +23,7 @@ fn at(schema: &Value, path: &str) -> Value {
     })
 }
 
-/// A bound of what stands at `path`.
+/// Returns a bound of the schema at `path`.
 fn bound(schema: &Value, path: &str, keyword: &str) -> u64 {
     at(schema, path)[keyword].as_u64().unwrap_or_else(|| panic!("{path} has no {keyword}"))
 }
@@ -62,7 +62,7 @@ fn f10_the_status_of_a_request_holds_what_the_schemas_allow() {
             }
         }
     }
-    // Every class of risk at once.
+    // All risk classes at once.
     let risks = items(&at(&schema("roleeligibilities", "spec"), "acceptRisks.*")["enum"]).to_vec();
     let shown = ["Secrets", "WorkloadExec", "WorkloadCreate"].map(Value::from);
     let names: Vec<_> = risks.iter().chain(&shown).map(|name| name.as_str().unwrap()).collect();
@@ -71,7 +71,8 @@ fn f10_the_status_of_a_request_holds_what_the_schemas_allow() {
     assert!(names.iter().all(|name| name.len() as u64 <= bound(&status, "role.risks.*", "maxLength")));
 }
 
-/// Most bytes that a value by this schema takes, with characters of `wide` bytes. What has no bound in the schema is bounded by whoever writes it.
+/// Returns the maximum number of bytes of a value by this schema, with characters of `wide` bytes. Fields without a bound in the schema are
+/// bounded by their writer.
 fn largest(schema: &Value, wide: u64) -> u64 {
     match schema["type"].as_str() {
         Some("object") => {
@@ -83,7 +84,7 @@ fn largest(schema: &Value, wide: u64) -> u64 {
         Some("array") => 2 + schema["maxItems"].as_u64().expect("every list has a bound") * (1 + largest(&schema["items"], wide)),
         Some("string") if schema["enum"].is_array() => 32,
         Some("string") if schema["format"] == "date-time" => 40,
-        // Messages of conditions are cut where they are written.
+        // The writer truncates messages of conditions.
         Some("string") => 2 + wide * schema["maxLength"].as_u64().unwrap_or(1024),
         _ => 20,
     }
@@ -93,10 +94,10 @@ fn largest(schema: &Value, wide: u64) -> u64 {
 fn f10_f48_the_largest_request_that_people_can_make_fits_into_the_store_with_its_status() {
     let record = size::OF_A_RECORD.bytes as u64;
     let (spec, status) = (schema("roleactivationrequests", "spec"), schema("roleactivationrequests", "status"));
-    // In plain letters whatever there is, and whatever people write in any script.
+    // Generated text is ASCII, users' text can be in any script.
     assert!(record + largest(&status, 1) < ETCD / 2, "{}", largest(&status, 1));
     assert!(record + largest(&status, 3) < ETCD, "{}", largest(&status, 3));
-    // All that a stamp does not bound otherwise.
+    // The total of all stamp fields without another bound.
     assert!(largest(&spec, 1) > record, "the bound of the whole object is the lesser one, and has a reason to be");
 }
 

@@ -1,4 +1,4 @@
-//! The CRDs that the chart brings along.
+//! The CRDs of the chart.
 
 use jit_rbac::crds;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What the controller is told of the guards, and that it sees each weakening of each of them.
+//! The controller's list of guards, and that it notices each weakening of each of them.
 
 use api::names;
 use domain::guards::{
@@ -13,7 +13,7 @@ use crate::render::{Rendered, default, every, items, texts, whole};
 const RENDERED: [&str; 4] =
     ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// As the program reads it.
+/// Parsed by the program's own type.
 fn expected(rendered: &Rendered) -> Vec<Expected> {
     let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["guards.json"].as_str().unwrap();
     serde_json::from_str(text).unwrap()
@@ -23,7 +23,7 @@ fn all() -> Vec<Expected> {
     expected(default()).into_iter().chain(crds().unwrap()).collect()
 }
 
-/// Without what every object has.
+/// Without the metadata that every object has.
 fn says(object: &Value) -> Value {
     let fields = object.as_object().unwrap().iter().filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()));
     Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -55,7 +55,7 @@ fn t41_the_crds_are_those_that_are_rendered() {
     }
 }
 
-/// What the API server adds to what is stored.
+/// The defaults that the API server adds to stored objects.
 fn stored(guard: &Expected) -> Value {
     let mut says = guard.says.clone();
     let selectors = |object: &mut Value| {
@@ -83,7 +83,7 @@ fn stored(guard: &Expected) -> Value {
     says
 }
 
-/// Every place in a value, as pointers.
+/// Returns every place in a value, as pointers.
 fn places(value: &Value, path: &str, found: &mut Vec<String>) {
     found.push(path.to_owned());
     match value {
@@ -173,7 +173,7 @@ fn t41_what_lets_others_past_is_seen() {
     }
 }
 
-/// A list or a watch of one object by its name is what `resourceNames` allow.
+/// `resourceNames` allow a list or a watch of one object by its name.
 #[test]
 fn the_controller_may_read_every_guard_by_its_name() {
     for (name, rendered) in every() {

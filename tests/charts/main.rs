@@ -1,4 +1,5 @@
-//! What the charts render, by real Helm, against what it must say. Names carry the numbers of the threats they guard against.
+//! The output of the charts, rendered by real Helm, compared with the requirements. Test names have the numbers of the threats that they
+//! cover.
 
 #[cfg(test)]
 mod access;

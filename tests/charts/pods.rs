@@ -1,4 +1,4 @@
-//! Deployments and what surrounds them.
+//! Deployments and the objects around them.
 
 use api::Duration;
 use jit_rbac::config::Config;
@@ -62,7 +62,7 @@ fn both_processes_read_this_configuration() {
     let config = |values: Value| {
         let rendered = operator(&values);
         let text = rendered.get("ConfigMap", "jit-rbac-config")["data"]["config.json"].as_str().unwrap().to_owned();
-        // What the program itself makes of it; it knows no other fields.
+        // Parsed by the program's own type, which denies unknown fields.
         serde_json::from_str::<Config>(&text).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()
     };
@@ -251,7 +251,7 @@ fn t26_f45_a_network_policy_opens_the_webhooks_port_only() {
     assert_eq!(webhook["ingress"][1], json!({"ports": [{"port": "webhook", "protocol": "TCP"}], "from": from}));
     for policy in [controller, webhook] {
         assert_eq!(texts(&policy["policyTypes"]), ["Ingress", "Egress"]);
-        // Who may call is no limit of where the pods may connect: a controller that is cut off ends no grant.
+        // A rule for incoming connections must not limit outgoing ones: a controller without the API server ends no grant.
         assert_eq!(policy["egress"][1]["to"], Value::Null);
     }
     let limited = operator(&json!({"networkPolicy": {"enabled": true, "egressCIDRs": ["10.0.0.2/32"]}}));

@@ -1,4 +1,4 @@
-//! The admission policies as they are rendered. What they refuse and let pass, the end-to-end tests prove on a real API server.
+//! The rendered admission policies. The end-to-end tests prove on a real API server what they deny and allow.
 
 use std::collections::BTreeSet;
 
@@ -44,8 +44,8 @@ fn t43_no_policy_can_be_dodged_by_a_label_or_fails_open() {
     }
 }
 
-/// Only where most of what the API server sees is none of our business is there a match condition, or for the operator's own reports,
-/// and never one that an object's own labels could make false for anybody else.
+/// A match condition exists only where most of the API server's traffic does not concern the product, or for the operator's own status
+/// writes. No object's labels can make one false for another user.
 #[test]
 fn t43_match_conditions_stand_only_where_they_spare_others() {
     for name in NAMES {
@@ -81,8 +81,7 @@ fn every_refusal_is_forbidden_and_says_why() {
     }
 }
 
-/// What a policy leaves in the audit log is made from its validations: nothing is refused without a word, and no word is left of
-/// anything else.
+/// A policy's audit annotations are made from its validations: every denial has a note in the audit log, and no other write has one.
 #[test]
 fn t47_every_refusal_leaves_its_word_in_the_audit_log() {
     let words = audit_words();
@@ -93,10 +92,10 @@ fn t47_every_refusal_leaves_its_word_in_the_audit_log() {
         let keys: Vec<_> = annotations.iter().map(|annotation| annotation["key"].as_str().unwrap()).collect();
         assert!(keys == ["code"] || keys == ["code", "needs"], "{name}: {keys:?}");
         let text = annotations.iter().map(|annotation| annotation["valueExpression"].as_str().unwrap()).collect::<Vec<_>>().concat();
-        // Where the API server evaluates it, it has no authorizer.
+        // The API server evaluates this expression without an authorizer.
         assert!(!text.contains("authorizer"), "{name}: {text}");
         let text = one_line(&text);
-        // Whether somebody may bind is asked in one variable and once a namespace; one word stands for all of it.
+        // The permission to bind is checked in one variable and once per namespace; one word stands for all checks.
         let bind = |validation: &&Value| validation["expression"].as_str().unwrap().contains("variables.binds");
         let validations: Vec<_> = items(&spec["validations"]).iter().filter(|validation| !bind(validation)).collect();
         let branches: Vec<_> = text.split(" ? '").skip(1).map(|rest| rest.split_once('\'').unwrap().0.to_owned()).collect();
@@ -187,7 +186,7 @@ fn t41_ca_bundles_are_written_by_the_webhook_or_by_the_injector() {
 fn t53_what_binds_the_operator_comes_from_the_values() {
     let text = operator(&json!({"maxGrant": "90m"})).get("ValidatingAdmissionPolicy", "jit-rbac-bindings").to_string();
     assert!(text.contains("duration('90m')") && text.contains("within 90m (chart value maxGrant)"), "{text}");
-    // By this the program knows that the refusal passes.
+    // The program recognizes a temporary denial by this.
     assert!(text.contains(api::names::ABOVE_MAX_GRANT), "{text}");
     assert!(text.contains("duration('90m') + duration('5s')"), "f04: clocks differ by a little: {text}");
     let text = policy("bindings").to_string();
@@ -206,7 +205,7 @@ fn t53_the_operator_is_the_controllers_account_of_this_release() {
     }
 }
 
-/// The check that has this in its message, as the policy for bindings is rendered with these values.
+/// Returns the validation with this text in its message, of the policy for bindings rendered with these values.
 fn check(values: &Value, message: &str) -> String {
     let rendered = operator(values);
     let policy = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-bindings");
@@ -214,7 +213,7 @@ fn check(values: &Value, message: &str) -> String {
     found.unwrap_or_else(|| panic!("nothing says {message}"))["expression"].as_str().unwrap().to_owned()
 }
 
-/// RBAC lets the operator bind what it holds itself as well, and its own ClusterRole among it.
+/// RBAC also lets the operator bind roles whose permissions it holds, its own ClusterRole among them.
 #[test]
 fn t25_the_operator_binds_what_is_listed_and_nothing_else() {
     let roles = |lists: Value| check(&json!({"bindableRoles": lists}), "is not in the chart's value bindableRoles");
@@ -245,7 +244,7 @@ fn t52_the_clusters_own_controllers_are_a_value() {
     }
 }
 
-/// The operator may create our kinds for its dry runs, and nothing but.
+/// The operator may create the product's kinds in its dry runs only.
 #[test]
 fn t53_the_operator_writes_what_people_write_in_dry_runs_only() {
     for name in ["requests", "decisions", "eligibilities", "approval-policies"] {
@@ -261,7 +260,7 @@ fn t1_the_author_is_compared_under_its_one_name() {
     }
 }
 
-/// What one question costs, and what one expression and a whole policy may cost (Kubernetes' `apis/cel/config.go`).
+/// The cost of one authorization check, and the limits of one expression and of a whole policy (Kubernetes' `apis/cel/config.go`).
 const QUESTION: usize = 350_000;
 const EXPRESSION: usize = 1_000_000;
 const WHOLE: usize = 10_000_000;
@@ -275,7 +274,7 @@ fn t15_the_floor_asks_as_often_as_the_cost_limits_let_it() {
         assert!(here * QUESTION < EXPRESSION, "{expression}");
         asked += here;
     }
-    // A fifth stays for everything else: the largest eligibility, in the end-to-end tests of the floor, must fit in.
+    // A fifth is left for all other expressions: the largest eligibility of the end-to-end tests of the CEL limits must fit.
     assert!(asked >= 21 && asked * QUESTION <= WHOLE / 5 * 4, "{asked} questions");
     let text = spec["validations"].to_string();
     assert!((0..20).all(|number| text.contains(&format!("namespace(variables.names[{number}]).check('bind')"))), "{text}");

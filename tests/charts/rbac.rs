@@ -1,4 +1,4 @@
-//! What the operator, its webhook and people are allowed.
+//! The permissions of the operator, its webhook and users.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn rules(rendered: &Rendered) -> Vec<&Value> {
     roles(rendered).into_iter().flat_map(|role| items(&role["rules"])).collect()
 }
 
-/// One line a right: `verb resource.group` and, where it is limited, the names.
+/// One line per right: `verb resource.group` and, where it is limited, the names.
 fn rights(role: &Value) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for rule in items(&role["rules"]) {
@@ -32,7 +32,7 @@ fn rights(role: &Value) -> BTreeSet<String> {
     lines
 }
 
-/// `verb` for each of these, as [`rights`] writes them.
+/// Returns `verb` for each of these, as [`rights`] writes them.
 fn each(verbs: &[&str], resources: &[&str]) -> BTreeSet<String> {
     resources.iter().flat_map(|resource| verbs.iter().map(move |verb| format!("{verb} {resource}"))).collect()
 }
@@ -100,7 +100,7 @@ fn t25_the_controller_may_do_this_and_no_more() {
     ];
     let wanted: BTreeSet<_> = [
         bindings,
-        // Read, and tried in dry runs; what is no dry run the policies refuse the operator too.
+        // Read, and written in dry runs; the policies deny other writes, the operator's too.
         each(&READ, &guards.each_ref().map(String::as_str)),
         each(&["create"], &KINDS),
         each(&["patch"], &["validatingwebhookconfigurations.admissionregistration.k8s.io jit-rbac"]),
@@ -175,7 +175,7 @@ fn t24_two_identities_each_with_its_own_roles_and_no_token_lying_about() {
 #[test]
 fn t31_people_create_and_read_but_change_nothing() {
     let requester = rights(default().get("ClusterRole", "jit-rbac-requester"));
-    // `patch` is what server-side apply takes; that it changes nothing is an end-to-end test.
+    // Server-side apply needs `patch`; an end-to-end test proves that it changes nothing.
     let wanted: BTreeSet<_> = each(&READ, &KINDS).union(&each(&["create", "patch"], &KINDS[2..])).cloned().collect();
     assert_eq!(requester, wanted);
     assert_eq!(rights(default().get("ClusterRole", "jit-rbac-eligibility-viewer")), each(&READ, &KINDS[..2]));

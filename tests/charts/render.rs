@@ -1,4 +1,4 @@
-//! Renders a chart with real Helm and reads the YAML.
+//! Renders a chart with real Helm and parses the YAML.
 
 use std::{
     io::Write,
@@ -15,12 +15,12 @@ pub const NAMESPACE: &str = "jit-system";
 /// The release of the operator's chart.
 pub const RELEASE: &str = "jit-rbac";
 
-/// The checkout.
+/// The directory of the checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file of the checkout as text.
+/// Returns a file of the checkout as text.
 pub fn file(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -34,22 +34,22 @@ fn helm() -> &'static Path {
 pub struct Rendered(pub Vec<Value>);
 
 impl Rendered {
-    /// Every object of a kind.
+    /// Returns every object of a kind.
     pub fn all(&self, kind: &str) -> Vec<&Value> {
         self.0.iter().filter(|object| object["kind"] == kind).collect()
     }
 
-    /// The one object of this kind and name.
+    /// Returns the one object of this kind and name.
     pub fn get(&self, kind: &str, name: &str) -> &Value {
         self.find(kind, name).unwrap_or_else(|| panic!("{kind} {name} is not rendered"))
     }
 
-    /// The object of this kind and name, if there is one.
+    /// Returns the object of this kind and name, if there is one.
     pub fn find(&self, kind: &str, name: &str) -> Option<&Value> {
         self.all(kind).into_iter().find(|object| object["metadata"]["name"] == name)
     }
 
-    /// The only object of a kind.
+    /// Returns the only object of a kind.
     pub fn only(&self, kind: &str) -> &Value {
         let all = self.all(kind);
         assert_eq!(all.len(), 1, "{kind}");
@@ -57,14 +57,14 @@ impl Rendered {
     }
 }
 
-/// The release `release` of the chart with these values, or what Helm says against it.
+/// Renders the release `release` of the chart with these values, or returns Helm's error.
 pub fn try_render(release: &str, chart: &str, values: &Value) -> Result<Rendered, String> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
     let mut child = Command::new(helm())
         .args(["template", release])
         .arg(root().join("charts").join(chart))
         .args(["--namespace", NAMESPACE, "--values", "-"])
-        // Nobody's plugins and settings.
+        // Without the user's own plugins and settings.
         .env("HELM_CONFIG_HOME", home.join("config"))
         .env("HELM_CACHE_HOME", home.join("cache"))
         .env("HELM_DATA_HOME", home.join("data"))
@@ -84,18 +84,18 @@ pub fn try_render(release: &str, chart: &str, values: &Value) -> Result<Rendered
     Ok(Rendered(objects.into_iter().filter(|object| !object.is_null()).collect()))
 }
 
-/// The operator's chart with these values.
+/// Renders the operator's chart with these values.
 pub fn operator(values: &Value) -> Rendered {
     try_render(RELEASE, "jit-rbac", values).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The operator's chart as it comes.
+/// Renders the operator's chart with its default values.
 pub fn default() -> &'static Rendered {
     static DEFAULT: OnceLock<Rendered> = OnceLock::new();
     DEFAULT.get_or_init(|| operator(&json!({})))
 }
 
-/// Renderings that together take every branch of the operator's chart.
+/// Renderings that together cover every branch of the operator's chart.
 pub fn every() -> Vec<(&'static str, Rendered)> {
     [
         ("as it comes", json!({})),
@@ -123,12 +123,12 @@ pub fn out_of_cluster() -> Value {
     json!({"outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}})
 }
 
-/// The texts of a JSON list.
+/// Returns the texts of a JSON list.
 pub fn texts(list: &Value) -> Vec<&str> {
     list.as_array().map(|items| items.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
 
-/// The items of a JSON list; none where there is no list.
+/// Returns the items of a JSON list; none where there is no list.
 pub fn items(list: &Value) -> &[Value] {
     list.as_array().map_or(&[], Vec::as_slice)
 }

@@ -1,4 +1,4 @@
-//! values.schema.json of the chart jit-access: its eligibilities and policies are the specs of the kinds, so it is made from them.
+//! values.schema.json of the chart jit-access: its eligibilities and policies are the specs of the kinds, so it is generated from them.
 
 use jit_rbac::crds;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use crate::render::{file, root, whole};
 
 const FILE: &str = "charts/jit-access/values.schema.json";
 
-/// The spec of a kind as JSON Schema, strict: a field that the API server would drop is a mistake here.
+/// The spec of a kind as JSON Schema, strict: a field that the API server would drop is an error here.
 fn spec(plural: &str) -> Value {
     let (_, yaml) = crds::all().unwrap().into_iter().find(|(name, _)| name == plural).unwrap();
     let crd: Value = whole(&serde_saphyr::from_str(&yaml).unwrap());
@@ -41,7 +41,7 @@ fn strict(schema: &Value) -> Value {
     Value::Object(out)
 }
 
-/// What a CEL rule of the form `self.matches('...')` asks for. Unicode classes are left to the API server: few tools know them.
+/// The pattern of a CEL rule of the form `self.matches('...')`. Unicode classes are left to the API server: few tools support them.
 fn pattern(schema: &Value) -> Option<&str> {
     let rules = schema["x-kubernetes-validations"].as_array()?;
     let matched = rules.iter().find_map(|rule| rule["rule"].as_str()?.strip_prefix("self.matches('")?.split("')").next())?;
@@ -51,7 +51,7 @@ fn pattern(schema: &Value) -> Option<&str> {
 /// The whole schema.
 fn wanted() -> Value {
     let name = json!({"maxLength": 253, "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"});
-    // Null takes away what an earlier values file has, as everywhere in Helm.
+    // Null removes the value of an earlier values file, as everywhere in Helm.
     let by_name = |what: &str, plural: &str| {
         let mut spec = spec(plural);
         spec["type"] = json!(["object", "null"]);
@@ -84,7 +84,7 @@ fn wanted() -> Value {
     })
 }
 
-/// With `BLESS=1` in the environment the file is written anew.
+/// With `BLESS=1` in the environment the file is rewritten.
 #[test]
 fn the_schema_of_jit_access_is_that_of_the_kinds() {
     if std::env::var_os("BLESS").is_some() {

@@ -1,4 +1,4 @@
-//! values.yaml, its schema, and what Helm says about a mistake.
+//! values.yaml, its schema, and Helm's errors for mistakes.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn mistakes_in_values_are_named() {
         (json!({"guardedLabels": {"prefixes": [""]}}), "at '/guardedLabels/prefixes/0': '' does not match pattern"),
         (json!({"guardedLabels": {"labels": []}}), "additional properties 'labels' not allowed"),
         (json!({"logFormat": "xml"}), "at '/logFormat': value must be one of 'json', 'text'"),
-        // Keys with nothing behind them, which Helm drops.
+        // Keys without a value, which Helm drops.
         (json!({"systemNamespaces": null}), "at '': missing property 'systemNamespaces'"),
         (json!({"clusterControllers": null}), "at '': missing property 'clusterControllers'"),
         (json!({"identity": {"prefixes": ["oidc:"], "aliases": null}}), "at '/identity': missing property 'aliases'"),
@@ -114,7 +114,7 @@ fn the_schema_and_the_values_name_the_same_things() {
     }
 }
 
-/// Helm drops a key with nothing behind it before it asks the schema, so only `required` names it.
+/// Helm drops a key without a value before it validates the schema, so only `required` reports it.
 #[test]
 fn whatever_has_a_default_is_required() {
     fn check(root: &Value, path: &str, schema: &Value, values: &Value) {
@@ -133,8 +133,8 @@ fn whatever_has_a_default_is_required() {
     }
 }
 
-/// The keys of values.yaml without a description, each by its path. Free-form values, which the schema does not look into, need one only as a
-/// whole.
+/// Returns the paths of the keys of values.yaml without a description. Free-form values, which the schema does not cover, need one only as
+/// a whole.
 fn undescribed(text: &str, schema: &Value) -> Vec<String> {
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut described = false;
@@ -156,7 +156,7 @@ fn undescribed(text: &str, schema: &Value) -> Vec<String> {
             here = here.and_then(|here| here["properties"].get(key));
             here = here.map(|here| here["$ref"].as_str().and_then(|reference| schema.pointer(&reference[1..])).unwrap_or(here));
         }
-        // An object whose keys are described may do without.
+        // An object whose keys are described needs no description.
         let holds_others = here.is_some_and(|here| here["properties"].is_object());
         if here.is_some() && !described && !holds_others {
             faults.push(path.iter().map(|(_, key)| *key).collect::<Vec<_>>().join("."));

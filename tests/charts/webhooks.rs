@@ -9,7 +9,7 @@ fn configurations(rendered: &Rendered) -> [&Value; 2] {
     ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"].map(|kind| rendered.get(kind, "jit-rbac"))
 }
 
-/// `run` for every webhook of every rendering.
+/// Calls `run` for every webhook of every rendering.
 fn for_each(run: impl Fn(&str, &Value)) {
     for (name, rendered) in every() {
         for configuration in configurations(&rendered) {
@@ -87,8 +87,8 @@ fn out_of_cluster_the_api_server_is_given_urls() {
     }
 }
 
-/// Helm gives no field a value that somebody else writes, or an upgrade would take it back: that CA bundles and the Secret's
-/// data outlive real upgrades is an end-to-end test.
+/// Helm sets no field that another writer owns, or an upgrade would revert it. An end-to-end test proves that CA bundles and the Secret's
+/// data survive real upgrades.
 #[test]
 fn an_upgrade_leaves_certificates_alone() {
     for_each(|name, webhook| assert_eq!(webhook["clientConfig"]["caBundle"], Value::Null, "{name}"));

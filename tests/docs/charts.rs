@@ -1,4 +1,4 @@
-//! What the documentation says of the charts.
+//! The documentation of the charts.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ fn text(path: &str) -> String {
     page(&root().join(path)).text
 }
 
-/// What stays active without an operator stays for ever, so everybody is told before they uninstall it.
+/// Without an operator active grants stay active forever, so the documentation must warn users before they uninstall it.
 #[test]
 fn f06_revoking_comes_before_uninstalling() {
     let revoke = "kubectl delete rolebindings --all-namespaces --selector jitrbac.dev/managed=true";
@@ -23,7 +23,7 @@ fn f06_revoking_comes_before_uninstalling() {
     assert!(notes.lines().take(5).any(|line| line.contains(revoke)), "the notes say it too late");
 }
 
-/// The value at a path of values.yaml.
+/// Returns the value at a path of values.yaml.
 fn is_value(values: &Value, path: &str) -> bool {
     let mut here = values;
     for key in path.split('.') {
@@ -48,7 +48,7 @@ fn f45_every_value_that_is_named_is_one() {
         for code in page.text.split('`').skip(1).step_by(2) {
             let path = code.split(['=', ':', ' ']).next().unwrap_or_default();
             let Some((top, _)) = path.split_once('.').filter(|(top, _)| tops.contains(top)) else { continue };
-            // Commands and fields of our kinds begin alike: `policies.alone` is an example.
+            // Commands and fields of the product's kinds can have the same prefix: `policies.alone` is an example.
             if ["policies", "eligibilities"].contains(&top) {
                 continue;
             }
@@ -62,7 +62,7 @@ fn f45_every_value_that_is_named_is_one() {
     assert!(seen > 10, "the values were not found: {seen}");
 }
 
-/// What people lose or cannot know, and where they would look for it.
+/// Losses and limits that users must know, and the pages where they would look for them.
 #[test]
 fn f22_f37_f72_the_limits_have_their_sections() {
     let limits = text("docs/what-cannot-be-known.md");
@@ -76,7 +76,7 @@ fn f22_f37_f72_the_limits_have_their_sections() {
     }
 }
 
-/// RBAC alone would let a stolen token bind what the operator holds itself; that the policy does not is an end-to-end test.
+/// By RBAC alone a stolen token could bind the operator's own permissions; an end-to-end test proves that the policy denies it.
 #[test]
 fn f23_the_roles_of_a_stolen_token_are_those_of_the_policy() {
     let policy = text("charts/jit-rbac/templates/policies/bindings.yaml");

@@ -1,4 +1,4 @@
-//! The command reference is what the program says of itself.
+//! The command reference is the help text of the program.
 
 use clap::error::ErrorKind;
 
@@ -34,7 +34,7 @@ fn every_flag_and_command_says_what_it_is() {
     assert!(faults.is_empty(), "these say nothing of themselves: {faults:?}");
 }
 
-/// What follows `kubectl jit` in a text, as far as it belongs to the command.
+/// Returns the text after `kubectl jit`, as far as it belongs to the command.
 fn behind(text: &str) -> Option<&str> {
     let (before, command) = text.split_once("kubectl jit ")?;
     let ends: &[&str] = if before.ends_with('\'') { &["'"] } else { &[" | ", ") ", " 2>", "  #"] };
@@ -42,7 +42,7 @@ fn behind(text: &str) -> Option<&str> {
     Some(&command[..end.unwrap_or(command.len())])
 }
 
-/// The commands of the plugin that a page quotes: in its blocks of code and between backticks.
+/// Returns the commands of the plugin that a page quotes: in its code blocks and between backticks.
 fn quoted(text: &str) -> Vec<String> {
     let (mut found, mut block) = (Vec::new(), false);
     for line in text.lines() {
@@ -57,7 +57,7 @@ fn quoted(text: &str) -> Vec<String> {
     found
 }
 
-/// Why the program would not understand it. What is only missing or stands for something, such as NAME, is no fault.
+/// Returns why the program would not parse it. A missing argument or a placeholder, such as NAME, is no error.
 fn fault(command: &str) -> Option<String> {
     let Some(words) = shlex::split(command) else { return Some("its quotes are not closed".to_owned()) };
     let words = std::iter::once("kubectl-jit".to_owned()).chain(words);
@@ -75,7 +75,7 @@ fn every_command_that_is_quoted_is_one() {
         .filter(|page| page.path != PAGE)
         .flat_map(|page| quoted(&page.text).into_iter().map(move |command| (page.path.clone(), command)))
         .collect();
-    // What messages tell people to type.
+    // Commands that messages recommend.
     for path in files("src", "rs") {
         let text = std::fs::read_to_string(&path).unwrap();
         let advice = text.match_indices("'kubectl jit ").filter_map(|(at, _)| behind(&text[at..]));

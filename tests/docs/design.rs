@@ -1,4 +1,4 @@
-//! The lists in `docs/design` against what mentions them, in both directions.
+//! The lists in `docs/design` compared with their mentions, in both directions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use crate::{
     references::{DESIGN, List, Mention, functions, mentions, numbers_of, sources, strangers},
 };
 
-/// Where limits are explained that no test can prove.
+/// The page that explains the limits that no test can prove.
 const LIMITS: &str = "../what-cannot-be-known.md";
 
 impl List {
@@ -27,7 +27,7 @@ impl List {
         }
     }
 
-    /// What stands before an entry's number.
+    /// The text before an entry's number.
     const fn before(self) -> &'static str {
         match self {
             Self::Threat => "### T",
@@ -38,7 +38,7 @@ impl List {
         }
     }
 
-    /// What stands behind it.
+    /// The text after it.
     const fn behind(self) -> &'static str {
         match self {
             Self::Threat | Self::Invariant | Self::Rule => ": ",
@@ -47,13 +47,13 @@ impl List {
         }
     }
 
-    /// How an entry begins.
+    /// The prefix of an entry.
     fn form(self, number: u32) -> String {
         let number = if self == Self::Fault { format!("{number:02}") } else { number.to_string() };
         format!("{}{number}{}...", self.before(), self.behind())
     }
 
-    /// How a test of this list is named.
+    /// The prefix of the names of its tests.
     fn test(self, number: u32) -> String {
         let letter = match self {
             Self::Invariant => "inv_",
@@ -70,17 +70,17 @@ struct Entry {
     list: List,
     number: u32,
     place: String,
-    /// Its first line, and those that belong to it.
+    /// Its first line, and the lines that belong to it.
     text: String,
 }
 
 impl Entry {
-    /// Where it is and what it is, for messages.
+    /// Its location and kind, for messages.
     fn name(&self) -> String {
         format!("{}: {}", self.place, self.list.name(self.number))
     }
 
-    /// A part of the entry that begins as `- **Tests:**`.
+    /// Returns a part of the entry that begins as `- **Tests:**`.
     fn part(&self, name: &str) -> Option<String> {
         let begin = format!("- **{name}:** ");
         let mut lines = self.text.lines().skip_while(|line| !line.starts_with(&begin));
@@ -88,14 +88,14 @@ impl Entry {
         Some(lines.take_while(|line| line.starts_with("  ")).fold(first, |all, line| format!("{all} {}", line.trim())))
     }
 
-    /// The tests that it names.
+    /// Returns the tests that it names.
     fn tests(&self) -> Vec<String> {
         let part = self.part("Tests").unwrap_or_default();
         part.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 }
 
-/// The entries of one page, in their order.
+/// Returns the entries of one page, in their order.
 fn entries_in(list: List, page: &Page) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
     let mut inside = false;
@@ -119,14 +119,14 @@ fn entries() -> Vec<Entry> {
     List::ALL.into_iter().flat_map(|list| entries_in(list, &page(Path::new(list.page())))).collect()
 }
 
-/// All mentions, those in the lists themselves included.
+/// Returns all mentions, including those in the lists themselves.
 fn all_mentions() -> Vec<Mention> {
     let found: Vec<Mention> = sources().iter().flat_map(mentions).collect();
     assert!(found.len() > 1_000, "only {} mentions were found", found.len());
     found
 }
 
-/// The tests of each number, by name.
+/// Returns the tests of each number, by name.
 fn tests_by_number(mentions: &[Mention]) -> BTreeMap<(List, u32), BTreeSet<&str>> {
     let mut tests: BTreeMap<(List, u32), BTreeSet<&str>> = BTreeMap::new();
     for mention in mentions {
@@ -219,7 +219,7 @@ fn every_test_that_a_page_names_exists() {
         for (at, line) in page.text.lines().enumerate() {
             for code in line.split('`').skip(1).step_by(2).filter(|code| !numbers_of(code).is_empty()) {
                 seen += 1;
-                // The end of a long name may be left out.
+                // The end of a long name may be omitted.
                 let begin = code.split(['…', ' ', '.']).next().unwrap_or_default();
                 let is_whole = begin == code && !code.ends_with('_');
                 if !(functions.contains_key(code) || !is_whole && functions.keys().any(|name| name.starts_with(begin))) {

@@ -1,4 +1,4 @@
-//! Fields that the documentation names, as `kubectl explain` takes them, are in the schema.
+//! Fields that the documentation names, in the form of `kubectl explain`, are in the schema.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::files::{page, pages};
 
-/// Code that looks like a field: a kind's short name and a path below it.
+/// Returns code in the form of a field: a kind's short name and a path below it.
 fn fields(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).filter(|code| code.split_once('.').is_some_and(|(kind, _)| KINDS.contains(&kind))).collect()
 }
 
 const KINDS: [&str; 4] = ["rel", "apol", "rar", "adec"];
 
-/// The schemas by short name.
+/// Returns the schemas by short name.
 fn schemas() -> BTreeMap<String, Value> {
     let each = |yaml: &str| {
         let crd: Value = serde_saphyr::from_str(yaml).unwrap();

@@ -1,4 +1,4 @@
-//! Everybody names the same versions of Kubernetes: the product, the matrix that it is tried on, charts and documentation.
+//! The product, the test matrix, the charts and the documentation name the same versions of Kubernetes.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
-//! Links between files of the repository lead somewhere.
+//! Links between files of the repository have existing targets.
 
 use std::{collections::BTreeSet, path::Path};
 
 use crate::files::{Page, page, pages, root};
 
-/// The targets of a page's links, those in code left out.
+/// Returns the targets of a page's links, except those in code.
 fn targets(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -24,7 +24,7 @@ fn targets(text: &str) -> Vec<String> {
     found
 }
 
-/// The anchors of a page's headings, as GitHub names them.
+/// Returns the anchors of a page's headings, as GitHub names them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let name = |heading: &str| {
         let kept = heading.trim().to_lowercase();

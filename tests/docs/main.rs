@@ -1,4 +1,4 @@
-//! The documentation against the product: what it promises about reasons, fields and files must be so. It needs no control plane.
+//! The documentation compared with the product: its reasons, fields and files must exist. The tests need no control plane.
 
 #[cfg(test)]
 mod charts;
@@ -21,23 +21,23 @@ mod refusals;
 mod files {
     use std::path::{Path, PathBuf};
 
-    /// The repository.
+    /// The root of the repository.
     pub fn root() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR"))
     }
 
-    /// A file's text, and where it is from the root.
+    /// Returns a file's text and its path from the root.
     pub struct Page {
         pub path: String,
         pub text: String,
     }
 
-    /// Every Markdown file in `directory` and below it, by name.
+    /// Returns every Markdown file in `directory` and below it, by name.
     pub fn pages(directory: &str) -> Vec<Page> {
         files(directory, "md").iter().map(|path| page(path)).collect()
     }
 
-    /// Every file of an extension in `directory` and below it, by name.
+    /// Returns every file of an extension in `directory` and below it, by name.
     pub fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&root().join(directory), extension, &mut found);

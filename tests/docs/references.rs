@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::files::{Page, files, page, root};
 
-/// What is searched.
+/// The directories and files that are searched.
 const TREES: [&str; 10] = ["benches", "charts", "crds", "docs", "examples", "fuzz/fuzz_targets", "fuzz/src", "src", "testing", "tests"];
 const FILES: [&str; 5] = ["CHANGELOG.md", "Cargo.toml", "Dockerfile", "Makefile", "README.md"];
 const EXTENSIONS: [&str; 9] = ["go", "json", "md", "rs", "sh", "toml", "tpl", "txt", "yaml"];
-/// This file has examples of what must not be anywhere else.
+/// This file contains examples of invalid references.
 const HERE: &str = "tests/docs/references.rs";
 /// The pages that have the lists.
 pub const DESIGN: &str = "docs/design/";
@@ -29,7 +29,7 @@ pub enum List {
 }
 
 impl List {
-    /// A number of this list, as prose writes it.
+    /// Returns a number of this list, in the form of prose.
     pub fn name(self, number: u32) -> String {
         match self {
             Self::Threat => format!("T{number}"),
@@ -41,7 +41,7 @@ impl List {
     }
 }
 
-/// A number of a list, and where it is mentioned.
+/// A number of a list, and the location of its mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
     /// The list.
@@ -63,7 +63,7 @@ impl Mention {
     }
 }
 
-/// Everything that is searched.
+/// Returns all searched files.
 pub fn sources() -> Vec<Page> {
     let trees = TREES.into_iter().filter(|tree| root().join(tree).is_dir());
     let mut paths: Vec<_> = trees.flat_map(|tree| EXTENSIONS.into_iter().flat_map(move |extension| files(tree, extension))).collect();
@@ -71,10 +71,10 @@ pub fn sources() -> Vec<Page> {
     paths.iter().map(|path| page(path)).filter(|page| page.path != HERE).collect()
 }
 
-/// A text in one line, without what makes its lines comments: a list of numbers can continue on the next line.
+/// A text as one line, without comment markers: a list of numbers can continue on the next line.
 struct Flat {
     text: String,
-    /// Where each line begins.
+    /// The start of each line.
     starts: Vec<usize>,
 }
 
@@ -93,7 +93,7 @@ impl Flat {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    /// The words of letters, digits and `_`, with their places.
+    /// Returns the words of letters, digits and `_`, with their positions.
     fn words(&self) -> Vec<(usize, &str)> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut words = Vec::new();
@@ -112,12 +112,12 @@ impl Flat {
     }
 }
 
-/// The number, if `text` is nothing else.
+/// Returns the number, if `text` contains nothing else.
 fn number(text: &str) -> Option<u32> {
     (text.len() <= 4 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
-/// The numbers with which `text` begins: ` 3`, ` 2, 3 and 13`, ` 3 to 14 and 26`.
+/// Returns the numbers at the start of `text`: ` 3`, ` 2, 3 and 13`, ` 3 to 14 and 26`.
 fn numbers(text: &str) -> Vec<u32> {
     let mut found: Vec<u32> = Vec::new();
     let mut rest = text;
@@ -138,7 +138,7 @@ fn numbers(text: &str) -> Vec<u32> {
     }
 }
 
-/// The numbers that the name of a function begins with: `t33_t34_inv_31_...`, `inv_01_08_...`, `inv_01_to_16_...`.
+/// Returns the numbers at the start of a function's name: `t33_t34_inv_31_...`, `inv_01_08_...`, `inv_01_to_16_...`.
 pub fn numbers_of(name: &str) -> Vec<(List, u32)> {
     let parts: Vec<&str> = name.split('_').collect();
     let invariant = |at: usize| parts.get(at).filter(|part| part.len() == 2).and_then(|part| number(part));
@@ -167,7 +167,7 @@ pub fn numbers_of(name: &str) -> Vec<(List, u32)> {
     found
 }
 
-/// The numbers that `word` mentions, with what follows it. `before` is the word before it.
+/// Returns the numbers that `word` mentions, with the text after it. `before` is the word before it.
 fn numbers_at(before: &str, word: &str, behind: &str, in_design: bool) -> Vec<(List, u32)> {
     let all = |list, numbers: Vec<u32>| numbers.into_iter().map(|number| (list, number)).collect();
     // In a time, as `T00:00:00`, it is followed by minutes.
@@ -188,7 +188,7 @@ fn numbers_at(before: &str, word: &str, behind: &str, in_design: bool) -> Vec<(L
     }
 }
 
-/// The numbers that a file mentions.
+/// Returns the numbers that a file mentions.
 pub fn mentions(page: &Page) -> Vec<Mention> {
     let flat = Flat::of(&page.text);
     let in_design = page.path.starts_with(DESIGN);
@@ -209,7 +209,7 @@ pub fn mentions(page: &Page) -> Vec<Mention> {
     found
 }
 
-/// The functions of all Rust files by name, with a place of each.
+/// Returns the functions of all Rust files by name, with one location of each.
 pub fn functions(sources: &[Page]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for page in sources.iter().filter(|page| Path::new(&page.path).extension().is_some_and(|extension| extension == "rs")) {
@@ -221,7 +221,7 @@ pub fn functions(sources: &[Page]) -> BTreeMap<String, String> {
     found
 }
 
-/// What looks like a number of a list that there is not, with its place and what to write instead.
+/// Returns mentions in the form of a list that does not exist, with their location and the correct form.
 pub fn strangers(page: &Page) -> Vec<String> {
     let flat = Flat::of(&page.text);
     let words = flat.words();
@@ -230,7 +230,7 @@ pub fn strangers(page: &Page) -> Vec<String> {
         let behind = &flat.text[at + word.len()..];
         let digit_behind = |prefix| behind.strip_prefix(prefix).is_some_and(|rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()));
         let before = place.checked_sub(1).map_or("", |place| words[place].1);
-        // `b03_...` is of a list; `x509_...` and `v1_...` are not.
+        // `b03_...` has the form of a list; `x509_...` and `v1_...` do not.
         let lettered = word.split_once('_').and_then(|(first, _)| {
             let letter = first.chars().next().filter(char::is_ascii_lowercase)?;
             number(first.get(1..)?).filter(|_| first.len() <= 3).map(|_| letter)

@@ -1,4 +1,4 @@
-//! The pages of `docs/refusals` and their index are rendered from `src/api/reasons`, and quote what is printed.
+//! The pages of `docs/refusals` and their index are rendered from `src/api/reasons`, and quote the printed messages.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -7,9 +7,9 @@ use api::{Reason, reasons};
 use crate::files::{page, pages, root};
 
 const FOLDER: &str = "docs/refusals";
-/// Pages of the folder that are about no single reason.
+/// Pages of the directory that cover no single reason.
 const OTHERS: [&str; 2] = ["README", "as-printed"];
-/// The form of a page, in this order.
+/// The sections of a page, in this order.
 const HEADINGS: [&str; 4] = ["## When it happens", "## Example", "## What you can do", "## What an admin can do"];
 const LINES: std::ops::RangeInclusive<usize> = 15..=45;
 
@@ -17,7 +17,7 @@ fn text_of(name: &str) -> Option<String> {
     std::fs::read_to_string(root().join(FOLDER).join(format!("{name}.md"))).ok()
 }
 
-/// Fails with all faults, one line each.
+/// Fails with all errors, one line each.
 fn none(faults: &[String], what_to_do: &str) {
     let mut text = String::new();
     for fault in faults {
@@ -92,7 +92,7 @@ fn examples_are_what_is_printed() {
     let printed = page(&root().join(FOLDER).join("as-printed.md")).text;
     let mut faults = Vec::new();
     for reason in Reason::ALL {
-        // The sentence as webhooks say it.
+        // The sentence in the form of the webhooks.
         let said = format!("request: {reason}: ");
         let sentences: Vec<&str> = printed.lines().filter_map(|line| line.find(&said).map(|at| &line[at + "request: ".len()..])).collect();
         let Some(first) = sentences.first() else { continue };
@@ -103,7 +103,7 @@ fn examples_are_what_is_printed() {
     none(&faults, "a quote stands on a line of its own; `…` stands for what is another one each time");
 }
 
-/// True if `pattern`, in which `…` stands for anything, is `text`.
+/// Returns true if `pattern`, in which `…` matches any text, matches `text`.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };

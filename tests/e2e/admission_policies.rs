@@ -17,7 +17,7 @@ use fixture::{Fixture, shared};
 
 use crate::env::TestCase;
 
-/// What a test comes to: nothing, or what went otherwise than it should.
+/// The result of a test: nothing, or the unexpected behavior.
 type Outcome = Result<(), String>;
 
 macro_rules! policy_test_cases {
@@ -75,7 +75,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Tests that say how long something may take.
+/// Tests with time limits.
 pub fn against_time() -> Vec<(&'static str, TestCase)> {
     policy_test_cases![large_objects::f75_policies_add_little_time_for_the_largest_object]
 }

@@ -18,7 +18,7 @@ use missed_events::*;
 use network_partition::*;
 use slow_calls::*;
 
-/// Those that go through every call of a grant's life: `make test-faults` runs them, since they take minutes each.
+/// Tests that cover every call of a grant's life: `make test-faults` runs them, since they take minutes each.
 pub fn long_test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         t33_t34_inv_31_kill_9_at_every_call_of_a_grant,

@@ -1,4 +1,4 @@
-//! Approval: stages, quorum, shortening, and everything that is no approval.
+//! Approval: stages, quorum, shortening, and decisions that do not count as approval.
 
 mod stale_approvals;
 mod unauthorized_approvers;
@@ -29,25 +29,25 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     all
 }
 
-/// Applies a request of dev and waits until people are asked.
+/// Applies a request of dev and waits until it awaits approval.
 async fn waiting(scene: &Scene, name: &str, offer: &str, duration: &str) -> Result<Value, Error> {
     scene.apply("dev", &scene.request(name, offer, duration)).await?.ok()?;
     scene.until_state(name, "AwaitingApproval", SOON).await
 }
 
-/// The digest that a status shows.
+/// Returns the digest in a status.
 fn digest(status: &Value) -> &str {
     status["digest"].as_str().unwrap_or_default()
 }
 
-/// An instant of a status.
+/// Returns an instant of a status.
 fn instant(value: &Value) -> Result<DateTime<Utc>, Error> {
     let text = value.as_str().unwrap_or_default();
     let at = DateTime::parse_from_rfc3339(text).map_err(|error| format!("'{text}' is no time: {error}"))?;
     Ok(at.with_timezone(&Utc))
 }
 
-/// Waits until so many approvals count in the open stage.
+/// Waits until this many approvals count in the open stage.
 async fn until_have(scene: &Scene, request: &str, have: i64) -> Result<Value, Error> {
     until(scene, request, &format!("{have} approvals"), |status| {
         status["state"] == "AwaitingApproval" && status["awaiting"]["have"] == have
@@ -82,7 +82,7 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     }
     refused(scene.create("lead-1", &scene.decision("now", "Approve", Some(&format!("{}0", &hex[1..])))).await?, &["DigestStale: "])?;
     refused(scene.create("lead-1", &scene.decision("now", "Approve", None)).await?, &["Approve needs `digest`"])?;
-    // The prefix may be left out.
+    // The prefix may be omitted.
     scene.create("lead-1", &scene.decision("now", "Approve", Some(&hex))).await?.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
     ensure!(scene.can("dev", "create", "deployments").await?, "dev may not create deployments after the approval");

@@ -1,4 +1,4 @@
-//! What the operator costs, what it asks for and what it could do, as the API server tells it.
+//! The operator's cost, its calls and its permissions, from the API server's point of view.
 
 mod audit_annotations;
 mod inspector;

@@ -1,5 +1,5 @@
-//! Who may make people eligible: only somebody who may bind the role wherever they become eligible (T15, T16), and nobody by a
-//! label of a namespace that selectors rely on (T20).
+//! The authors of eligibilities: only users who may bind the role wherever users become eligible (T15, T16), and none by a label of a
+//! namespace that selectors rely on (T20).
 
 mod denied_writes;
 pub mod matrix;
@@ -12,9 +12,9 @@ use matrix::*;
 use namespace_labels::*;
 use stale_author_check::*;
 
-/// People who write eligibilities and policies, each with another right to bind; see [`matrix::Authors::prepare`].
+/// Authors of eligibilities and policies, each with a different right to bind; see [`matrix::Authors::prepare`].
 pub const AUTHORS: [&str; 6] = ["author-none", "author-one", "author-all", "author-everywhere", "author-other", "author-holder"];
-/// People whom one test each gives rights in the whole cluster: what another one expects to be refused must not be theirs.
+/// Users to whom one test each gives rights in the whole cluster: a right must not affect another test that expects a denial.
 pub const ESCALATOR: &str = "author-who-escalates";
 pub const LOOSENER: &str = "author-who-loosens";
 pub const LABELLER: &str = "tenant-who-labels";

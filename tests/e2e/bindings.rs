@@ -1,4 +1,4 @@
-//! The granted binding and its end, where the policy that guards it is away or does not help.
+//! The granted binding and its end, where the policy that guards it is deleted or does not help.
 
 mod deleted_objects;
 mod edited_bindings;
@@ -35,17 +35,17 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         t30_deleted_request_removes_its_binding_and_decisions,
         t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none,
         t34_manually_deleted_binding_is_not_recreated,
-        // Last: it waits for everybody else here.
+        // Last: it waits for all other tests here.
         t56_standby_replica_removes_a_binding_without_its_label,
     ]
 }
 
-/// Those that say how late something may be.
+/// Tests with time limits.
 pub fn against_time() -> Vec<(&'static str, TestCase)> {
     test_cases![t36_first_replica_reverts_changes_made_during_downtime]
 }
 
-/// What the policy for managed bindings must refuse everybody: the guards' proof of it.
+/// The write that the policy for managed bindings must deny to all users: the guards' proof of it.
 pub fn probe(namespace: &str, role: &str) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -54,7 +54,7 @@ pub fn probe(namespace: &str, role: &str) -> Value {
     })
 }
 
-/// Takes the policy for managed bindings away and waits until it is no longer asked.
+/// Deletes the policy for managed bindings and waits until it is no longer evaluated.
 pub async fn remove_policy(ground: &Ground) -> Outcome {
     let cluster = ground.cluster();
     cluster.run(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-bindings"]).await?.ok()?;

@@ -25,10 +25,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::env::{Error, Outcome, SOON, Scene};
 
-/// The operator, as the API server knows it.
+/// The operator's user name.
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
 
-/// The gate. Calls pass it until [`Gate::hold`] says otherwise.
+/// The gate. Calls pass it until [`Gate::hold`] is called.
 pub struct Gate {
     name: String,
     keeper: Arc<Keeper>,
@@ -94,26 +94,26 @@ impl Gate {
         Ok(gate)
     }
 
-    /// Holds the next `calls` back; later ones pass.
+    /// Holds the next `calls`; later ones pass.
     pub fn hold(&self, calls: u32) {
         self.keeper.open.send_replace(false);
         self.keeper.held.store(0, Ordering::Relaxed);
         self.keeper.to_hold.store(calls, Ordering::Relaxed);
     }
 
-    /// Waits until so many calls are held.
+    /// Waits until this many calls are held.
     pub async fn until_held(&self, calls: u32, limit: Duration) -> Outcome {
         let what = format!("{calls} of the operator's calls to stand at the gate");
         Ok(wait_for(&what, limit, async || (self.keeper.held.load(Ordering::Relaxed) >= calls).then_some(())).await?)
     }
 
-    /// Lets pass what is held.
+    /// Releases the held calls.
     pub fn open(&self) {
         self.keeper.to_hold.store(0, Ordering::Relaxed);
         self.keeper.open.send_replace(true);
     }
 
-    /// Takes the gate away; whoever stands there passes.
+    /// Removes the gate and releases the held calls.
     pub async fn remove(self, scene: &Scene) -> Outcome {
         self.open();
         scene.kubectl(ADMIN, &["delete", "validatingwebhookconfiguration", &self.name]).await?.ok()?;

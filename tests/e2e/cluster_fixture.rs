@@ -14,19 +14,19 @@ use crate::{
 
 /// A control plane with the operator on it.
 pub struct Ground {
-    /// The plane.
+    /// The control plane.
     pub plane: Plane,
     /// The operator's processes.
     pub operator: Operator,
-    /// The admin's client, for looks that are repeated until something holds.
+    /// The admin's client, for polls.
     pub client: Client,
-    /// What is held against the API server's audit log in the end.
+    /// The inspector of the API server's audit log at the end.
     pub inspector: Inspector,
-    /// What stands between the controllers and the API server, on a plane that was started so.
+    /// The proxy between the controllers and the API server, on a control plane that was started with one.
     pub proxy: Option<Arc<Proxy>>,
 }
 
-/// What a plane is started with, besides the usual.
+/// The additional options of a control plane.
 #[derive(Default)]
 pub struct Setting {
     /// More chart values.
@@ -37,7 +37,7 @@ pub struct Setting {
     pub unwatched: &'static [&'static str],
     /// The controllers reach the API server through a [`Proxy`].
     pub proxied: bool,
-    /// How many controllers, if not two.
+    /// The number of controllers, if not two.
     pub replicas: Option<usize>,
 }
 
@@ -48,7 +48,7 @@ impl Drop for Ground {
 }
 
 impl Ground {
-    /// Starts a plane and the operator, and lets everybody make requests.
+    /// Starts a control plane and the operator, and lets all users make requests.
     pub async fn start(setting: Setting) -> Result<Self, Error> {
         let mut users = standard_users()?;
         for author in AUTHORS.into_iter().chain(ALONE) {
@@ -79,12 +79,12 @@ impl Ground {
         Ok(Self { plane, operator, client, inspector, proxy })
     }
 
-    /// What stands between the controllers and the API server.
+    /// Returns the proxy between the controllers and the API server.
     pub fn proxy(&self) -> Result<&Proxy, Error> {
         Ok(self.proxy.as_deref().ok_or("this plane has no proxy")?)
     }
 
-    /// kubectl, cluster and clients.
+    /// Returns kubectl, cluster and clients.
     pub fn cluster(&self) -> &Cluster {
         self.plane.cluster()
     }

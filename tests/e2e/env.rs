@@ -32,12 +32,12 @@ pub type Outcome = Result<(), Error>;
 /// A test: takes the environment and returns a future.
 pub type TestCase = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
-/// How long a condition may take that should hold at once. It bounds a wait, it is no pause.
+/// The time limit of a condition that should hold at once. It bounds a wait and is no pause.
 pub const SOON: Duration = Duration::from_secs(30);
-/// `ClusterRole`s that the operator may bind besides Kubernetes' own; a test each makes them.
+/// `ClusterRole`s that the operator may bind besides Kubernetes' own; one test each creates them.
 pub const AGGREGATED: &str = "e2e-aggregated";
 pub const GAINING: &str = "e2e-gaining";
-/// Planes that tests of faults may have at the same time, beside the shared one.
+/// The number of concurrent control planes of fault tests, besides the shared one.
 pub const OWN_PLANES: usize = 2;
 
 /// A list of test cases: `test_cases![first, second]` for functions `async fn(Arc<Env>) -> Outcome`.
@@ -59,14 +59,14 @@ macro_rules! ensure {
     };
 }
 
-/// What all tests share.
+/// The state that all tests share.
 pub struct Env {
     runtime: Runtime,
     shared: OnceCell<Arc<Ground>>,
     unguarded: OnceCell<RwLock<Arc<Ground>>>,
     own: Arc<Semaphore>,
     number: AtomicU32,
-    /// Kept for the one who interrupts.
+    /// Kept for the interrupt handler.
     started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>>,
 }
 
@@ -92,17 +92,17 @@ impl Env {
         }
     }
 
-    /// Runs a test to its end, within a limit.
+    /// Runs a test, within a time limit.
     pub fn run(self: Arc<Self>, name: &str, case: TestCase) -> Outcome {
         let env = self.clone();
-        // Most of it may be spent on waiting for one of the few planes.
+        // Most of it may be spent waiting for one of the few control planes.
         let limit = Duration::from_mins(12) + Duration::from_secs(soak::seconds().unwrap_or_default());
         self.runtime.block_on(async move {
             tokio::time::timeout(limit, case(env)).await.unwrap_or_else(|_| Err(format!("{name} took longer than {limit:?}").into()))
         })
     }
 
-    /// The plane that tests share. They must leave it, its operator and its policies as they are.
+    /// Returns the control plane that tests share. They must not change it, its operator and its policies.
     pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
         let start = async || {
             let ground = Arc::new(Ground::start(Setting::default()).await?);
@@ -112,17 +112,17 @@ impl Env {
         self.shared.get_or_try_init(start).await.cloned()
     }
 
-    /// A plane for one test, which may do to it what it likes. At most a few exist at a time.
+    /// Returns a control plane for one test, which may change it. At most a few exist at a time.
     pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
         self.ground_as(Setting { values, ..Setting::default() }).await
     }
 
-    /// The same with what the test needs besides.
+    /// The same with the test's own options.
     pub async fn ground_as(&self, setting: Setting) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
         self.ground_of(setting, 1).await
     }
 
-    /// The same for a test that starts processes all the time: no other one has a plane of its own meanwhile.
+    /// The same for a test that starts processes all the time: no other test has a control plane of its own meanwhile.
     pub async fn only_ground(&self) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
         self.ground_of(Setting::default(), u32::try_from(OWN_PLANES)?).await
     }
@@ -134,18 +134,18 @@ impl Env {
         Ok((ground, permit))
     }
 
-    /// A scene on the shared plane, with names of its own.
+    /// Returns a scene on the shared control plane, with names of its own.
     pub async fn scene(&self, name: &str) -> Result<Scene, Error> {
         Scene::new(self.ground().await?, self.number.fetch_add(1, Ordering::Relaxed), name).await
     }
 
-    /// A scene on a plane of its own.
+    /// Returns a scene on a control plane of its own.
     pub async fn scene_on(&self, ground: &Arc<Ground>, name: &str) -> Result<Scene, Error> {
         Scene::new(ground.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
     }
 
-    /// A plane without the policy for managed bindings, for tests of what that policy refuses everybody. They share it: who
-    /// takes the operator's processes away asks for it alone, everybody else for a share.
+    /// Returns a control plane without the policy for managed bindings, for tests of writes that the policy denies to all users. Tests that
+    /// end the operator's processes have exclusive access, all others share it.
     pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
         let start = async || {
             let ground = Arc::new(Ground::start(Setting { unwatched: &["jit-rbac-bindings"], ..Setting::default() }).await?);
@@ -156,7 +156,7 @@ impl Env {
         self.unguarded.get_or_try_init(start).await
     }
 
-    /// Ends the planes that tests share.
+    /// Ends the control planes that tests share.
     pub fn end(&self) {
         let unguarded = self.unguarded.get().map(|ground| ground.blocking_read().clone());
         for ground in self.shared.get().into_iter().chain(&unguarded) {
@@ -166,11 +166,11 @@ impl Env {
     }
 }
 
-/// A namespace with a Role `debug`, and what a test puts there.
+/// A namespace with a Role `debug`, and the objects of a test.
 pub struct Scene {
-    /// Where it is.
+    /// Its control plane.
     pub ground: Arc<Ground>,
-    /// The namespace; also the beginning of the names of cluster-scoped objects.
+    /// The namespace; also the prefix of the names of cluster-scoped objects.
     pub name: String,
 }
 
@@ -181,7 +181,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// A further namespace of this scene, labelled `scene=<name of the scene>`, with a Role `debug` that may get pods.
+    /// Creates a further namespace of this scene, labelled `scene=<name of the scene>`, with a Role `debug` that may get pods.
     pub async fn create_namespace(&self, name: &str) -> Outcome {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"scene": self.name}}});
         let role = json!({
@@ -191,17 +191,17 @@ impl Scene {
         self.admin(&[namespace, role]).await
     }
 
-    /// kubectl as a user.
+    /// Runs kubectl as a user.
     pub async fn kubectl(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
         Ok(self.ground.cluster().run(user, args).await?)
     }
 
-    /// `kubectl apply -f -` as a user.
+    /// Runs `kubectl apply -f -` as a user.
     pub async fn apply(&self, user: &str, object: &Value) -> Result<Said, Error> {
         Ok(self.ground.cluster().apply(user, &object.to_string()).await?)
     }
 
-    /// `kubectl create -f -` as a user.
+    /// Runs `kubectl create -f -` as a user.
     pub async fn create(&self, user: &str, object: &Value) -> Result<Said, Error> {
         Ok(self.ground.cluster().run_with(user, &["create", "-f", "-"], &object.to_string()).await?)
     }
@@ -213,8 +213,8 @@ impl Scene {
         Ok(())
     }
 
-    /// A policy and an eligibility of the scene's name and `suffix`, ready to be used. The specs come from [`automatic`],
-    /// [`approved_by`] and [`eligibility`], changed as the test likes; names and references are filled in here.
+    /// Applies a policy and an eligibility of the scene's name and `suffix`, and waits until they are ready. The specs come from
+    /// [`automatic`], [`approved_by`] and [`eligibility`], with the test's changes; names and references are filled in here.
     pub async fn offer(&self, suffix: &str, policy: Value, mut eligibility: Value) -> Result<String, Error> {
         let name = format!("{}-{suffix}", self.name);
         eligibility["policyRef"] = json!({"name": name});
@@ -230,7 +230,7 @@ impl Scene {
         Ok(name)
     }
 
-    /// A request of the scene's namespace, to be applied by somebody.
+    /// A request in the scene's namespace, to be applied by a user.
     pub fn request(&self, name: &str, eligibility: &str, duration: &str) -> Value {
         json!({
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest", "metadata": {"name": name, "namespace": self.name},
@@ -238,7 +238,7 @@ impl Scene {
         })
     }
 
-    /// A decision on a request of the scene's namespace. For Approve, `digest` is what the approver saw.
+    /// A decision on a request in the scene's namespace. For Approve, `digest` is the one that the approver saw.
     pub fn decision(&self, request: &str, verb: &str, digest: Option<&str>) -> Value {
         let mut decision = json!({
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
@@ -250,19 +250,19 @@ impl Scene {
         decision
     }
 
-    /// Approves a request as `user`, with the digest that its status shows now.
+    /// Approves a request as `user`, with the digest in its current status.
     pub async fn approve(&self, user: &str, request: &str) -> Outcome {
         let digest = self.status(request).await?["digest"].as_str().unwrap_or_default().to_owned();
         self.create(user, &self.decision(request, "Approve", Some(&digest))).await?.ok()?;
         Ok(())
     }
 
-    /// A kind in the scene's namespace, through the admin's client: much cheaper than kubectl where a look is repeated.
+    /// Returns the API of a kind in the scene's namespace, with the admin's client: much cheaper than kubectl for polls.
     pub fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
         self.api_as(self.ground.client.clone(), kind)
     }
 
-    /// The same through somebody's client.
+    /// The same with a user's client.
     pub fn api_as(&self, client: Client, kind: &str) -> Option<Api<DynamicObject>> {
         let (group, version, kind) = match kind {
             "rar" => ("jitrbac.dev", "v1alpha1", "RoleActivationRequest"),
@@ -275,7 +275,7 @@ impl Scene {
         Some(Api::namespaced_with(client, &self.name, &resource))
     }
 
-    /// A stored object of the scene's namespace as JSON; none if there is none.
+    /// Returns a stored object of the scene's namespace as JSON; none if it does not exist.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
         if let Some(api) = self.api(kind) {
             return Ok(api.get_opt(name).await?.map(serde_json::to_value).transpose()?);
@@ -284,7 +284,7 @@ impl Scene {
         Ok(if said.trim().is_empty() { None } else { Some(serde_json::from_str(&said)?) })
     }
 
-    /// The status of a request; null where there is none.
+    /// Returns the status of a request; null where there is none.
     pub async fn status(&self, request: &str) -> Result<Value, Error> {
         Ok(self.get("rar", request).await?.map(|r| r["status"].clone()).unwrap_or_default())
     }
@@ -299,14 +299,14 @@ impl Scene {
         Ok(status.await?)
     }
 
-    /// The objects of a kind in the scene's namespace.
+    /// Returns the objects of a kind in the scene's namespace.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>, Error> {
         let api = self.api(kind).ok_or_else(|| format!("nobody lists {kind}"))?;
         let list = api.list(&ListParams::default()).await?;
         Ok(list.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
     }
 
-    /// The managed bindings of the scene's namespace.
+    /// Returns the managed bindings of the scene's namespace.
     pub async fn bindings(&self) -> Result<Vec<Value>, Error> {
         let bindings = self.list("rolebindings").await?;
         Ok(bindings.into_iter().filter(|b| b["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("jit-"))).collect())
@@ -323,19 +323,19 @@ impl Scene {
         Ok(gone.await?)
     }
 
-    /// `kubectl auth can-i` as a user in the scene's namespace.
+    /// Runs `kubectl auth can-i` as a user in the scene's namespace.
     pub async fn can(&self, user: &str, verb: &str, resource: &str) -> Result<bool, Error> {
         let said = self.kubectl(user, &["auth", "can-i", verb, resource, "-n", &self.name]).await?;
         Ok(said.stdout.trim() == "yes")
     }
 }
 
-/// A policy that approves automatically, and that `security` may revoke under.
+/// A policy that approves automatically and has `security` as revoker.
 pub fn automatic() -> Value {
     json!({"approval": {"automatic": {}}, "revokers": {"groups": ["security"]}, "eligibility": {"requireEnd": false}})
 }
 
-/// A policy with one stage: so many people of a group.
+/// A policy with one stage: this many approvers of a group.
 pub fn approved_by(group: &str, required: u32) -> Value {
     json!({
         "approval": {"stages": [{"name": "first", "approvers": {"groups": [group]}, "required": required}]},
@@ -354,7 +354,7 @@ pub fn eligibility(cluster_role: &str) -> Value {
     })
 }
 
-/// What outlives a grant of one of Kubernetes' own roles, and must be accepted.
+/// The effects of Kubernetes' own roles that outlast a grant, and must be accepted.
 pub fn risks(cluster_role: &str) -> Value {
     match cluster_role {
         "edit" => json!(["Impersonation", "ServiceAccountTokens"]),

@@ -16,18 +16,18 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     [policy_requirements::test_cases(), token_identity::test_cases()].concat()
 }
 
-/// Where the plane's API server puts the claims.
+/// The extra keys to which the API server maps the claims.
 pub const AMR: &str = "jitrbac.dev/amr";
 const ACR: &str = "jitrbac.dev/acr";
 const AUTH_TIME: &str = "jitrbac.dev/auth-time";
 
-/// A policy that also asks how somebody signed in.
+/// A policy that also has authentication requirements.
 fn asking(mut policy: Value, authentication: &Value) -> Value {
     policy["requirements"] = json!({"authentication": authentication});
     policy
 }
 
-/// The rule that most admins will write: a second factor.
+/// The most common requirement: a second factor.
 fn second_factor() -> Value {
     json!({"claims": [{"key": AMR, "anyOf": ["mfa", "hwk"]}]})
 }
@@ -40,12 +40,12 @@ fn debug_for(subjects: &Value) -> Value {
     spec
 }
 
-/// One for the people of the group `oidc:devs`.
+/// An eligibility for the users of the group `oidc:devs`.
 fn for_devs() -> Value {
     debug_for(&json!([{"kind": "Group", "name": "oidc:devs"}]))
 }
 
-/// Policy and eligibility of a scene whose requester has to have shown a second factor.
+/// Policy and eligibility of a scene whose requester must have used a second factor.
 pub async fn guarded(scene: &Scene) -> Result<String, Error> {
     scene.offer("mfa", asking(automatic(), &second_factor()), for_devs()).await
 }
@@ -60,13 +60,13 @@ fn bare(scene: &Scene, name: &str, group: &str) -> Result<Person, Error> {
     Person::sign_in(scene, &SignIn::new(name, [group]))
 }
 
-/// Approves a request with the digest that its status shows now.
+/// Approves a request with the digest in its current status.
 async fn approve(scene: &Scene, who: &Person, request: &str) -> Result<control_plane::Said, Error> {
     let status = scene.status(request).await?;
     who.create(scene, &scene.decision(request, "Approve", status["digest"].as_str())).await
 }
 
-/// That `who` may get pods in the scene's namespace, or that he may not.
+/// Verifies that `who` may, or may not, get pods in the scene's namespace.
 async fn may(scene: &Scene, who: &Person, wanted: bool) -> Outcome {
     let said = who.kubectl(scene, &["auth", "can-i", "get", "pods", "-n", &scene.name], "").await?;
     crate::ensure!((said.stdout.trim() == "yes") == wanted, "'{}' may get pods: {}", who.username, said.stdout.trim());

@@ -49,7 +49,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate,
         t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead,
         t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind,
-        // Last: they wait until nobody else has a plane.
+        // Last: they wait until no other test has a control plane.
         t33_t34_kill_9_at_every_step_of_a_grant,
         t34_kill_9_at_random_moments,
     ]
@@ -71,19 +71,19 @@ pub fn kill_all(ground: &Ground) {
     ground.operator.controllers().iter().for_each(|controller| controller.kill());
 }
 
-/// The number of the controller that holds the Lease.
+/// Returns the number of the controller that holds the Lease.
 pub async fn holder(ground: &Ground) -> Result<usize, Error> {
     let number = async || in_the_lease(ground).await.ok()?.strip_prefix("controller-")?.parse().ok();
     Ok(wait_for("somebody to hold the Lease", SOON, number).await?)
 }
 
-/// The name that stands in the Lease.
+/// Returns the holder's name in the Lease.
 pub async fn in_the_lease(ground: &Ground) -> Result<String, Error> {
     let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
     Ok(ground.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
 }
 
-/// Kills servers of the plane in this order, does something meanwhile, and starts them in the other order; returns when all served again.
+/// Kills servers of the control plane in this order, runs `meanwhile`, and starts them in the reverse order; returns when all serve again.
 pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<DateTime<Utc>, Error> {
     let from = Utc::now();
     for server in servers {
@@ -99,8 +99,8 @@ pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl Asyn
     Ok(back)
 }
 
-/// A process of the operator that a person starts by hand, as the identity of this kubeconfig. Dropping it kills it. What it prints goes
-/// to `log`.
+/// A process of the operator that a user starts by hand, as the identity of this kubeconfig. Dropping it kills it. Its output is written to
+/// `log`.
 pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
     let file = std::fs::File::create(log)?;
     let mut command = Command::new(program);
@@ -115,13 +115,13 @@ pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, l
     Ok(command)
 }
 
-/// What must hold for a scene when all is over, whatever happened on the way: every request is at an end, no binding is left, none was
-/// made twice, and none said or had another end than the stored times give.
+/// Verifies the final state of a scene, whatever happened before: every request is completed, no binding is left, none was created twice,
+/// and none had another end than that of the stored times.
 pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
     nothing_lasts_longer(scene, calls, |_| latest).await
 }
 
-/// The same where it depends on its deadline how late the end of a grant may be.
+/// The same where the allowed delay of a grant's end depends on its deadline.
 pub async fn nothing_lasts_longer(
     scene: &Scene,
     calls: &mut Calls,
@@ -139,7 +139,7 @@ pub async fn nothing_lasts_longer(
         let Some(made) = made.first() else { continue };
         let status = &request["status"];
         if status["expiresAt"].is_null() {
-            // It ran, and its record was lost with a process: then it says that it would have been too late.
+            // It was active, and its record was lost with a process: then it is reported as too late.
             ensure!(status["reason"] == "DeadlineExceeded", "{name} was granted and not recorded: {status}");
         }
         let deadline = deadline_of(&request)?;
@@ -161,7 +161,7 @@ pub async fn nothing_lasts_longer(
     Ok(late)
 }
 
-/// The end of an automatic grant by the stored times: creation and asked duration.
+/// Returns the end of an automatic grant by the stored times: creation and requested duration.
 fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
     let asked = text(&request["spec"]["duration"]);
     let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
@@ -178,13 +178,13 @@ pub async fn until(moment: DateTime<Utc>) -> Outcome {
     Ok(wait_for("a moment to pass", limit, async || (Utc::now() > moment).then_some(())).await?)
 }
 
-/// A plane of its own with a scene on it.
+/// A control plane of its own with a scene on it.
 pub async fn alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
     let (ground, permit) = env.own_ground(serde_json::Value::Null).await?;
     Ok((env.scene_on(&ground, name).await?, permit))
 }
 
-/// The same while no other test has a plane of its own.
+/// The same while no other test has a control plane of its own.
 pub async fn all_alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
     let (ground, permit) = env.only_ground().await?;
     Ok((env.scene_on(&ground, name).await?, permit))

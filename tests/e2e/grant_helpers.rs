@@ -16,7 +16,7 @@ use crate::{
     env::{Error, Outcome, SOON, Scene},
 };
 
-/// A grant that runs.
+/// An active grant.
 #[derive(Clone, Debug)]
 pub struct Granted {
     /// Its request.
@@ -25,12 +25,12 @@ pub struct Granted {
     pub uid: String,
     /// Name of its binding.
     pub binding: String,
-    /// When it must be over.
+    /// Its latest end.
     pub deadline: DateTime<Utc>,
 }
 
 impl Scene {
-    /// Policies and eligibilities of the scene's name and each of the suffixes, written at once.
+    /// Applies policies and eligibilities of the scene's name and each of the suffixes, all at once.
     pub async fn offers(&self, suffixes: &[&str], policy: &Value, eligibility: &Value) -> Outcome {
         let objects = suffixes.iter().flat_map(|suffix| {
             let name = self.offered(suffix);
@@ -45,12 +45,12 @@ impl Scene {
         self.admin(&objects.collect::<Vec<_>>()).await
     }
 
-    /// The name of what [`Scene::offers`] wrote for a suffix.
+    /// Returns the name of the objects that [`Scene::offers`] wrote for a suffix.
     pub fn offered(&self, suffix: &str) -> String {
         format!("{}-{suffix}", self.name)
     }
 
-    /// Creates one of our objects as somebody, without kubectl's weight, and returns it as it was stored.
+    /// Creates an object of the product as a user, without the cost of kubectl, and returns it as stored.
     pub async fn write(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
         let client = self.ground.plane.client(user).await?;
         let api = self.api_as(client, kind).ok_or_else(|| format!("nobody writes {kind}"))?;
@@ -58,18 +58,19 @@ impl Scene {
         Ok(serde_json::to_value(api.create(&PostParams::default(), &object).await?)?)
     }
 
-    /// The same, and waits until it is let in: where very many come at once, the webhook may need longer than the API server waits for it.
+    /// The same, with retries until admission allows it: for very many concurrent creates, the webhook may need longer than the API server
+    /// waits for it.
     pub async fn let_in(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
         let what = format!("the {kind} {} of {user} to be let in", object["metadata"]);
         Ok(wait_for_ok(&what, SOON, async || self.write(user, kind, object).await.map_err(|error| error.to_string())).await?)
     }
 
-    /// Asks for the eligibility of a suffix; the request has the suffix as its name.
+    /// Creates a request for the eligibility of a suffix; the suffix is the request's name.
     pub async fn ask(&self, user: &str, suffix: &str, duration: &str) -> Result<Value, Error> {
         self.write(user, "rar", &self.request(suffix, &self.offered(suffix), duration)).await
     }
 
-    /// Asks, and waits until it is granted.
+    /// Creates a request, and waits until it is granted.
     pub async fn granted(&self, user: &str, suffix: &str, duration: &str) -> Result<Granted, Error> {
         self.ask(user, suffix, duration).await?;
         self.running(suffix).await
@@ -90,7 +91,7 @@ impl Scene {
     /// Waits until a request is or was granted.
     pub async fn until_granted(&self, request: &str) -> Outcome {
         let what = format!("request {}/{request} to be granted", self.name);
-        // A call without an answer takes ten seconds, another holder seven, and strangers may share a lock.
+        // A call without a response takes ten seconds, another holder seven, and unrelated requests may share a lock.
         let granted = wait_for_ok(&what, Duration::from_secs(90), async || {
             let status = self.status(request).await.map_err(|error| error.to_string())?;
             if status["grantedAt"].is_null() { Err(status.to_string()) } else { Ok(()) }
@@ -105,7 +106,7 @@ impl Scene {
         Ok(serde_json::to_value(patched)?)
     }
 
-    /// Waits until there is no binding of this name, and says when that was seen.
+    /// Waits until there is no binding of this name, and returns when that was observed.
     pub async fn until_gone(&self, binding: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
         let what = format!("RoleBinding {}/{binding} to be gone", self.name);
         let gone = wait_for_ok(&what, limit, async || match self.get("rolebinding", binding).await {
@@ -116,7 +117,7 @@ impl Scene {
         Ok(gone.await?)
     }
 
-    /// Waits until a request is at an end.
+    /// Waits until a request is completed.
     pub async fn over(&self, request: &str, limit: Duration) -> Result<Value, Error> {
         let what = format!("request {}/{request} to end", self.name);
         let ended = wait_for(&what, limit, async || {
@@ -129,7 +130,7 @@ impl Scene {
         }
     }
 
-    /// Waits until every request of the scene is at an end, and returns them.
+    /// Waits until every request of the scene is completed, and returns them.
     pub async fn all_over(&self, limit: Duration) -> Result<Vec<Value>, Error> {
         let over = wait_for_ok("all requests to be at an end", limit, async || {
             let all = self.list("rar").await.map_err(|error| error.to_string())?;
@@ -139,7 +140,7 @@ impl Scene {
         Ok(over.await?)
     }
 
-    /// Waits until a request is at an end, and says that it ended so and why.
+    /// Waits until a request is completed, and verifies its state and reason.
     pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
         let status = self.over(request, limit).await?;
         ensure!(
@@ -157,7 +158,7 @@ impl Scene {
         Ok(status)
     }
 
-    /// Whether somebody may do something in the scene's namespace, asked without kubectl's weight.
+    /// Returns whether a user has a permission in the scene's namespace, without the cost of kubectl.
     pub async fn may(&self, user: &str, verb: &str, group: &str, resource: &str) -> Result<bool, Error> {
         let api: Api<SelfSubjectAccessReview> = Api::all(self.ground.plane.client(user).await?);
         let attributes = ResourceAttributes {
@@ -175,7 +176,7 @@ impl Scene {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// Waits until somebody may not, or no longer, create Deployments here; says when that was seen.
+    /// Waits until a user may not, or no longer, create Deployments here; returns when that was observed.
     pub async fn until_shut_out(&self, user: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
         let what = format!("{user} to be shut out of {}", self.name);
         let shut = wait_for_ok(&what, limit, async || match self.may(user, "create", "apps", "deployments").await {
@@ -186,7 +187,7 @@ impl Scene {
         Ok(shut.await?)
     }
 
-    /// A managed binding that no request led to, as a restored backup or somebody with a stolen token would make it.
+    /// A managed binding without a request, as a restored backup or a user with a stolen token would create it.
     pub async fn plant(&self, name: &str, labels: &Value, annotations: &Value) -> Outcome {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -198,7 +199,7 @@ impl Scene {
     }
 }
 
-/// Runs the same for each of several cases, all at the same time, and returns what they came to.
+/// Runs the same for each of several cases concurrently, and returns the results.
 pub async fn each<'a, C, T, F>(cases: &'a [C], run: impl Fn(&'a C) -> F) -> Result<Vec<T>, Error>
 where
     F: Future<Output = Result<T, Error>> + 'a,
@@ -206,23 +207,23 @@ where
     futures::future::try_join_all(cases.iter().map(run)).await
 }
 
-/// True for the status of a request that is not at an end.
+/// Returns true for the status of a request that is not completed.
 pub fn is_live(status: &Value) -> bool {
     matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"))
 }
 
-/// A string out of JSON.
+/// Returns a string from JSON.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A time out of JSON.
+/// Returns a time from JSON.
 pub fn time(value: &Value) -> Result<DateTime<Utc>, Error> {
     let text = value.as_str().ok_or_else(|| format!("{value} is no time"))?;
     Ok(DateTime::parse_from_rfc3339(text)?.with_timezone(&Utc))
 }
 
-/// A time as it stands in annotations.
+/// Returns a time in the format of annotations.
 pub fn stamp(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

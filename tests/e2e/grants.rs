@@ -1,4 +1,4 @@
-//! The life of a grant, as a requester, an approver and a revoker see it.
+//! The life of a grant, from the point of view of a requester, an approver and a revoker.
 
 mod revocation;
 mod status_and_events;
@@ -39,7 +39,7 @@ async fn granted(scene: &Scene, name: &str, offer: &str, duration: &str) -> Resu
     scene.until_state(name, "Active", SOON).await
 }
 
-/// Seconds between two instants of a status.
+/// Returns the seconds between two instants of a status.
 fn seconds(status: &Value, from: &str, to: &str) -> Result<i64, Error> {
     let at = |key: &str| DateTime::parse_from_rfc3339(status[key].as_str().unwrap_or_default()).map_err(|error| format!("{key}: {error}"));
     Ok(at(to)?.signed_duration_since(at(from)?).num_seconds())
@@ -111,7 +111,7 @@ async fn requester_deactivates_a_grant(env: Arc<Env>) -> Outcome {
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
     ensure!(status["reason"] == "DeactivatedByRequester" && did(&status, "dev", "Deactivated"), "nobody is named: {status}");
     ensure!(says(&status) == "given back by dev: \"seen\"", "it says {}", says(&status));
-    // Once more would change nothing: it is refused, and nothing is stored.
+    // A second one would change nothing: it is denied, and nothing is stored.
     refused(
         scene.create("dev", &scene.decision("now", "Deactivate", None)).await?,
         &["RequestCompleted: request 'now' has already ended (Deactivated): the decision Deactivate would have no effect"],
@@ -128,7 +128,7 @@ async fn reapplied_completed_request_grants_nothing(env: Arc<Env>) -> Outcome {
     let ended = scene.until_state("now", "Expired", SOON).await?;
     let said = scene.apply("dev", &manifest).await?.ok()?;
     ensure!(said.trim() == "roleactivationrequest.jitrbac.dev/now unchanged", "kubectl says {said:?}");
-    // A request after it is decided: had anything come of the first, it would have come before.
+    // A later request is decided: any effect of the first would have come before.
     granted(&scene, "later", &offer, "10m").await?;
     ensure!(scene.status("now").await? == ended, "the ended request changed");
     ensure!(scene.bindings().await?.len() == 1, "the ended request has a binding");
@@ -166,7 +166,7 @@ async fn t37_inv_30_namespace_is_deleted_during_a_grant(env: Arc<Env>) -> Outcom
     scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--wait", "--timeout=60s"]).await?.ok()?;
     let took = chrono::Utc::now() - before;
     ensure!(took < TimeDelta::seconds(30), "the namespace was held for {took}");
-    // A namespace of the same name is another one: nothing of the old comes back, and what was seen there approves nothing here.
+    // A namespace of the same name is another one: no old object returns, and decisions on the old requests approve nothing here.
     scene.create_namespace(&scene.name).await?;
     ensure!(scene.bindings().await?.is_empty() && scene.list("rar").await?.is_empty(), "something outlived the namespace");
     ensure!(!scene.can("dev", "create", "deployments").await?, "the grant is back with the name");

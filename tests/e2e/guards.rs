@@ -33,7 +33,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "ready").await?;
     let ground = &scene.ground;
-    // Killed, they leave a Lease that nobody holds and that looks as if somebody did.
+    // After a kill, the Lease still names a holder that does not run.
     kill_all(ground);
     start_all(ground).await?;
     let mut proven = 0.0;
@@ -44,7 +44,7 @@ async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) ->
     scene.offers(&["first"], &automatic(), &eligibility("view")).await?;
     scene.granted("dev", "first", "10m").await?;
 
-    // A guard that is weakened later makes none unready: an upgrade must get by.
+    // A guard that is weakened later makes no replica unready: an upgrade must be possible.
     let guard = Guard::save(ground, "validatingadmissionpolicybinding", "jit-rbac-status").await?;
     guard.delete(ground).await?;
     wait_for_ok("grants to be held back", PROVEN, async || {
@@ -57,10 +57,10 @@ async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) ->
     guard.put_back(ground).await
 }
 
-/// How long the operator may take to prove what was put back.
+/// How long the operator may take to prove restored guards.
 const PROVEN: Duration = Duration::from_secs(20);
 
-/// A guard, as it was stored when all was well.
+/// A guard, as it was stored before any change.
 pub struct Guard {
     kind: &'static str,
     name: String,
@@ -83,14 +83,14 @@ impl Guard {
         Ok(())
     }
 
-    /// Changes it by a JSON patch.
+    /// Applies a JSON patch to it.
     pub async fn change(&self, ground: &Ground, patch: &Value) -> Outcome {
         let patch = json!([patch]).to_string();
         ground.cluster().run(ADMIN, &["patch", self.kind, &self.name, "--type=json", "-p", &patch]).await?.ok()?;
         Ok(())
     }
 
-    /// Stores it as it was, whether it is there or not.
+    /// Restores it, whether it exists or not.
     pub async fn put_back(&self, ground: &Ground) -> Outcome {
         let there = ground.cluster().run(ADMIN, &["get", self.kind, &self.name, "--ignore-not-found", "-o", "name"]).await?.ok()?;
         let verb = if there.trim().is_empty() { "create" } else { "replace" };
@@ -99,21 +99,21 @@ impl Guard {
     }
 }
 
-/// A request with an honest stamp of dev's own, so that it is taken also where nobody stamps.
+/// A request with a correct stamp of dev's own, so that it is accepted also where no webhook stamps.
 pub fn stamped(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value {
     let mut request = scene.request(name, &scene.offered(offer), duration);
     request["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]});
     request
 }
 
-/// What the Lease says about the guards.
+/// Returns the record of the guards in the Lease.
 async fn record(ground: &Ground) -> Result<Value, String> {
     let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", r"jsonpath={.metadata.annotations.jitrbac\.dev/guards}"];
     let said = ground.cluster().run(ADMIN, &args).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
     serde_json::from_str(&said).map_err(|error| error.to_string())
 }
 
-/// Waits until a span of proven time that began after `moment` lasts.
+/// Waits until a span of proven time that began after `moment` is open.
 pub async fn until_proven(ground: &Ground, moment: DateTime<Utc>) -> Outcome {
     let proven = wait_for_ok("the guards to be proven again", PROVEN, async || {
         let record = record(ground).await?;
@@ -125,9 +125,9 @@ pub async fn until_proven(ground: &Ground, moment: DateTime<Utc>) -> Outcome {
     Ok(proven.await?)
 }
 
-/// Waits until what has been written so far was followed by a proof.
+/// Waits until a proof has followed all writes so far.
 pub async fn until_verified(ground: &Ground) -> Outcome {
-    // The time of a proof is in whole seconds, and its caches may be a moment behind.
+    // The time of a proof is in whole seconds, and its caches may be slightly behind.
     let moment = Utc::now() + TimeDelta::seconds(2);
     let verified = wait_for_ok("the guards to be verified", PROVEN, async || {
         let record = record(ground).await?;

@@ -48,7 +48,7 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
     ensure!(requester["username"] == "dev" && requester["uid"] == "u-dev" && requester["extra"].is_null(), "the requester is {requester}");
     let groups: Vec<&str> = requester["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     ensure!(groups == ["devs"], "his groups are {groups:?}");
-    // Not eligible himself, he borrows the name of somebody who is.
+    // Not eligible themselves, the requester uses the name of an eligible user.
     let mut borrowed = scene.request("later", &offer, "10m");
     borrowed["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]});
     refused(scene.create("outsider", &borrowed).await?, &["NotEligible: 'outsider' is not among the subjects"])?;
@@ -58,10 +58,10 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
     approve["spec"]["decider"] = forged;
     refused(scene.create("outsider", &approve).await?, &["NotAnApprover: 'outsider' may not approve"])?;
     refused(scene.create("dev", &approve).await?, &["you cannot approve your own request"])?;
-    // Naming another requester does not make it somebody else's.
+    // Naming another requester does not make it that user's request.
     approve["spec"]["requestRef"]["requester"] = json!("dev-2");
     refused(scene.create("dev", &approve).await?, &["you cannot approve your own request"])?;
-    // Another request's UID makes it a decision about that one, and nothing writes it anew.
+    // With another request's UID it is a decision about that request, and admission does not change the UID.
     approve["spec"]["requestRef"]["uid"] = json!("0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d");
     refused(scene.create("lead-2", &approve).await?, &["RequestMismatch: "])?;
     approve["spec"]["requestRef"]["uid"] = Value::Null;
@@ -86,7 +86,7 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
         "somebody else got it"
     );
 
-    // What admins write carries who wrote it, whatever they say.
+    // Objects of admins carry their real author, whatever their fields claimed.
     let mut spec = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": format!("{}-authored", scene.name)}, "spec": automatic()});
     spec["metadata"]["annotations"] = json!({"jitrbac.dev/author": "lead-1"});
     scene.create(ADMIN, &spec).await?.ok()?;
@@ -123,7 +123,7 @@ async fn t21_request_grants_only_in_its_namespace(env: Arc<Env>) -> Outcome {
     let mut request = scene.request("now", &offer, "10m");
     request["spec"]["namespace"] = json!(there.name);
     refused(scene.create("dev", &request).await?, &["strict decoding error: unknown field \"spec.namespace\""])?;
-    // Who asks the API server to look away gets a request without that field.
+    // A user who disables the API server's field validation gets a request without the unknown field.
     let said = scene.ground.cluster().run_with("dev", &["create", "--validate=ignore", "-f", "-"], &request.to_string()).await?;
     said.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
@@ -155,7 +155,7 @@ async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Out
     let dry = async |user: &str, verb: &str, object: &Value| -> Result<control_plane::Said, Error> {
         Ok(scene.ground.cluster().run_with(user, &[verb, "--dry-run=server", "-f", "-", "-o", "json"], &object.to_string()).await?)
     };
-    // Could I? Yes, as whom, and no.
+    // A dry run shows whether the request would be accepted, with which requester, and why not.
     let shown: Value = serde_json::from_str(&dry("dev", "apply", &scene.request("now", &free, "10m")).await?.ok()?)?;
     ensure!(shown["spec"]["requester"]["username"] == "dev" && shown["status"].is_null(), "the answer is {shown}");
     let mut generated = scene.request("", &free, "10m");
@@ -179,7 +179,7 @@ async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Out
     dry("lead-1", "create", &approve).await?.ok()?;
     refused(dry("outsider", "create", &approve).await?, &["NotAnApprover: 'outsider' may not approve"])?;
     dry("lead-1", "create", &scene.decision("real", "Deny", None)).await?.ok()?;
-    // Somebody else's request is decided after all of these: nothing came of them meanwhile.
+    // Another user's request is decided after all of these: none of them had an effect meanwhile.
     scene.apply("dev-2", &scene.request("after", &free, "10m")).await?.ok()?;
     scene.until_state("after", "Active", SOON).await?;
     ensure!(scene.status("real").await? == before, "the request changed");
@@ -214,12 +214,12 @@ async fn t51_one_concurrent_request_per_user_is_granted(env: Arc<Env>) -> Outcom
         match answer {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.message.contains("AlreadyRequested: ") => {}
-            // On a machine that is busy the webhook may take too long. Then nothing is let in.
+            // On a busy machine the webhook may time out. Then nothing is admitted.
             Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {}
             Err(error) => return Err(format!("one of them got another answer: {error}").into()),
         }
     }
-    // Whatever was let in is decided: one is granted, the others are told about it.
+    // All admitted requests are decided: one is granted, the others report it.
     let decided = wait_for_ok("every request to be decided", Duration::from_mins(1), async || {
         let all = scene.list("rar").await.map_err(|error| error.to_string())?;
         let open = all.iter().filter(|r| !matches!(r["status"]["state"].as_str(), Some("Active" | "Denied"))).count();
@@ -241,7 +241,7 @@ async fn t51_one_concurrent_request_per_user_is_granted(env: Arc<Env>) -> Outcom
     }
     ensure!(granted.len() == 4 && granted.values().all(|many| *many == 1), "granted were {granted:?}");
     ensure!(scene.bindings().await?.len() == 4, "there are {} bindings", scene.bindings().await?.len());
-    // The one that was granted goes on; another one has to wait for its end.
+    // The granted one stays active; another one has to wait for its end.
     let live =
         all.iter().find(|r| r["status"]["state"] == "Active" && r["spec"]["requester"]["username"] == "dev").ok_or("dev has none")?;
     let (name, offer) =

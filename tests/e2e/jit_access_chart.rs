@@ -1,4 +1,4 @@
-//! The chart `jit-access`, installed with the real Helm: the named subjects can make requests, and nobody else.
+//! The chart `jit-access`, installed with the real Helm: the named subjects can make requests, and no other user can.
 
 mod upgrades;
 
@@ -28,7 +28,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Runs Helm on the scene's plane with `values` on its standard input's file, and returns what it printed.
+/// Runs Helm on the scene's control plane with `values` in a values file, and returns its output.
 async fn helm(scene: &Scene, args: &[&str], values: Option<&Value>) -> Result<(bool, String), Error> {
     let mut further = Vec::new();
     if let Some(values) = values {
@@ -41,7 +41,7 @@ async fn helm(scene: &Scene, args: &[&str], values: Option<&Value>) -> Result<(b
     run(scene, &[args, &further].concat()).await
 }
 
-/// Runs Helm on the scene's plane and returns what it printed.
+/// Runs Helm on the scene's control plane and returns its output.
 async fn run(scene: &Scene, args: &[&str]) -> Result<(bool, String), Error> {
     let mut command = scene.ground.cluster().helm()?;
     command.args(args).args(["--namespace", &scene.name]);
@@ -117,7 +117,7 @@ async fn invalid_chart_values_fail_before_the_installation(env: Arc<Env>) -> Out
     Ok(())
 }
 
-/// Helm's waiting, which asks the kstatus library.
+/// Helm's `--wait`, which uses the kstatus library.
 const WAIT: [&str; 4] = ["upgrade", "--install", "--wait", "--timeout"];
 
 /// The values with an automatic policy and these changes of the eligibility.
@@ -156,7 +156,7 @@ async fn f26_helm_wait_waits_only_for_objects_in_progress(env: Arc<Env>) -> Outc
     let columns: Vec<&str> = row.lines().next().unwrap_or_default().split_whitespace().collect();
     ensure!(columns == ["NAME", "ROLE", "POLICY", "MAX", "READY", "USABLE", "REASON", "AGE"], "the columns are {columns:?}");
 
-    // One that cannot work as it is written has failed, and does not seem to be worked on.
+    // An invalid one has failed, and does not appear to be in progress.
     let policy = format!("approvalpolicy/{}-policy", scene.name);
     let stricter = json!({"spec": {"eligibility": {"requireEnd": true}}}).to_string();
     scene.kubectl(ADMIN, &["patch", &policy, "--type=merge", "-p", &stricter]).await?.ok()?;
@@ -178,7 +178,8 @@ async fn f59_suspension_is_not_rolled_back_by_a_health_check(env: Arc<Env>) -> O
     scene.ground.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "named-requester"], &request).await?.ok()?;
     scene.until_state("now", "Active", SOON).await?;
 
-    // Meanwhile the policy asks for what this eligibility lacks: the suspension must pass admission and Helm's health check all the same.
+    // Meanwhile the policy requires a field that this eligibility lacks: the suspension must pass admission and Helm's health check all the
+    // same.
     let policy = format!("approvalpolicy/{}-policy", scene.name);
     let stricter = json!({"spec": {"eligibility": {"requireJustification": true}}}).to_string();
     scene.kubectl(ADMIN, &["patch", &policy, "--type=merge", "-p", &stricter]).await?.ok()?;
@@ -196,7 +197,7 @@ async fn f59_suspension_is_not_rolled_back_by_a_health_check(env: Arc<Env>) -> O
     let (done, said) = run(&scene, &["history", &scene.name, "--max", "1", "-o", "json"]).await?;
     ensure!(done && said.contains("deployed") && !said.contains("ollback"), "{said}");
 
-    // To end the suspension meets every check.
+    // The end of the suspension is subject to every check.
     let (done, said) = helm(
         &scene,
         &["upgrade", &scene.name],

@@ -21,7 +21,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Applies a sample of the documentation and waits until it refuses what `probe` tries.
+/// Applies a sample of the documentation and waits until it denies the attempt of `probe`.
 async fn sample(scene: &Scene, file: &str, probe: &[&str], user: &str) -> Outcome {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/samples").join(file);
     scene.kubectl(ADMIN, &["apply", "-f", &path.display().to_string()]).await?.ok()?;
@@ -41,7 +41,7 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     scene.kubectl(ADMIN, &["create", "serviceaccount", "bot", "-n", namespace]).await?.ok()?;
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
     scene.until_state("now", "Active", SOON).await?;
-    // Without them, as the documentation says: he binds himself for ever, and mints a token that outlives the grant.
+    // Without them, as the documentation warns: the user binds themselves permanently, and creates a token that outlives the grant.
     let copy = ["create", "rolebinding", "copy", "--clusterrole=admin", "--user=dev", "-n", namespace];
     let token = ["create", "token", "bot", "--duration=24h", "-n", namespace];
     scene.kubectl("dev", &copy).await?.ok()?;
@@ -50,7 +50,7 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     let dry: Vec<&str> = copy.iter().copied().chain(["--dry-run=server"]).collect();
     sample(&scene, "no-copies-of-grants.yaml", &dry, "dev").await?;
     refused(scene.kubectl("dev", &copy).await?, &["to bind a role you need the verb bind on it"])?;
-    // The proof of a guard is not taken by another's refusal: a probe is still answered by the policy that it asks.
+    // The proof of a guard does not accept the denial of another policy: a probe is still denied by its own policy.
     let probe = bindings::probe(namespace, "admin");
     let asked = scene.ground.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await?;
     refused(asked, &["the label jitrbac.dev/probe asks the policy jit-rbac-bindings to refuse"])?;
@@ -58,7 +58,7 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     sample(&scene, "short-tokens.yaml", &token, "dev").await?;
     refused(scene.kubectl("dev", &token).await?, &["a token of a ServiceAccount may live ten minutes"])?;
     scene.kubectl("dev", &["create", "token", "bot", "--duration=10m", "-n", namespace]).await?.ok()?;
-    // They are in nobody's way: grants come and go as before.
+    // They do not affect the product: grants are made and end as before.
     scene.create("dev", &scene.decision("now", "Deactivate", None)).await?.ok()?;
     scene.until_state("now", "Deactivated", SOON).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "he kept something");
@@ -67,7 +67,8 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
 }
 
 async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: Arc<Env>) -> Outcome {
-    // ABAC beside RBAC (the flag adds to the one that is there): `outsider` may do everything and `security` write our own kinds only, and no Role says so.
+    // ABAC in addition to RBAC (the flag adds to the existing one): `outsider` may do everything and `security` write the product's kinds
+    // only, and no Role contains it.
     let line = |user: &str, group: &str| {
         let spec = json!({"user": user, "namespace": "*", "resource": "*", "apiGroup": group});
         json!({"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": spec}).to_string()
@@ -83,7 +84,7 @@ async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: 
     spec["policyRef"] = json!({"name": "abac"});
     spec["subjects"] = json!([{"kind": "User", "name": "outsider"}, {"kind": "User", "name": "dev"}]);
     let eligibility = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": "abac"}, "spec": spec});
-    // The question goes to all authorizers, not to RBAC's objects.
+    // The access review covers all authorizers, not only RBAC's objects.
     scene.apply("outsider", &policy).await?.ok()?;
     refused(scene.apply("security", &eligibility).await?, &["bind"])?;
     scene.apply("outsider", &eligibility).await?.ok()?;
@@ -93,7 +94,7 @@ async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: 
         scene.write(user, "adec", &scene.decision(user, "Deactivate", None)).await?;
         scene.until_state(user, "Deactivated", SOON).await?;
     }
-    // What we granted is gone; what somebody has from elsewhere stays, as the documentation says.
+    // The product's grant is removed; access from other sources stays, as the documentation warns.
     ensure!(!scene.can("dev", "get", "pods").await?, "dev kept what was granted");
     ensure!(scene.can("outsider", "get", "pods").await?, "the other authorizer's rights went too");
     Ok(())
@@ -107,7 +108,7 @@ async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>)
     scene.until_state("before", "Active", SOON).await?;
     scene.create("dev", &scene.decision("before", "Deactivate", None)).await?.ok()?;
     scene.until_state("before", "Deactivated", SOON).await?;
-    // Everything that stands at the door is taken away, a policy without anybody to ask is stored, and all comes back.
+    // All admission guards are deleted, a policy without approvers is stored, and the guards are restored.
     let saved = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
     let mut configurations = Vec::new();
     for kind in saved {
@@ -124,7 +125,7 @@ async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>)
     let patch = |schema: &Value| json!([{"op": "replace", "path": "/spec/versions/0/schema", "value": schema}]).to_string();
     let open = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     scene.kubectl(ADMIN, &["patch", "crd", crd, "--type=json", "-p", &patch(&open)]).await?.ok()?;
-    // Stages that are there and empty must never mean that nobody is needed (T6).
+    // Empty stages must never mean that no approval is needed (T6).
     let mut empty =
         json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": offer}, "spec": automatic()});
     empty["metadata"]["annotations"] = json!({"jitrbac.dev/author": ADMIN});
@@ -141,7 +142,8 @@ async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>)
     let_in.await?;
     scene.kubectl(ADMIN, &["patch", "crd", crd, "--type=json", "-p", &patch(&schema)]).await?.ok()?;
     scene.admin(&configurations).await?;
-    // Old fields are let be when something else changes (KEP-4008); the rules look at all of it, whoever stored it when.
+    // Unchanged fields are not validated when another field changes (KEP-4008); the rules evaluate all of the object, whenever it was
+    // stored.
     let refusal = wait_for_ok("the door to say no", SOON, async || {
         let said = scene.apply("dev", &scene.request("after", &offer, "10m")).await.map_err(|error| error.to_string())?;
         match said.refused() {

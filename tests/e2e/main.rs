@@ -1,7 +1,7 @@
 //! End-to-end tests of users, attackers and faults on a real API server, with the operator under exactly the RBAC that its chart renders.
 //!
-//! One control plane with two controllers and a webhook serves the tests that leave it as it is; they run side by side, each in
-//! namespaces and with names of its own. A test that kills, removes or reconfigures something starts a plane for itself.
+//! One control plane with two controllers and a webhook serves the tests that do not change it; they run concurrently, each in namespaces
+//! and with names of its own. A test that kills, removes or reconfigures a component starts a control plane of its own.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 #![allow(clippy::wildcard_imports, reason = "a subject lists the test cases of its files")]
@@ -43,11 +43,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Tests mostly wait for deadlines, so more of them run at a time than there are cores.
 const AT_A_TIME: usize = 6;
-/// Those that insist on a time come after the others, as many at a time as there are planes for them: what they prove is how late the
-/// operator is, not how busy the machine is with other tests.
+/// Tests with time limits run after the others, as many at a time as there are control planes for them. They must measure the delay of the
+/// operator, not the load of the machine by other tests.
 const AGAINST_TIME_AT_A_TIME: usize = env::OWN_PLANES;
 
-/// What failed and why, said again at the end: who reads only the last lines of a long run shall find it there.
+/// Failures are repeated at the end, where a reader of a long log finds them.
 static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let conclusions =
         [libtest_mimic::run(&at_most(AT_A_TIME), trials(all())), libtest_mimic::run(&at_most(AGAINST_TIME_AT_A_TIME), against_time)];
     env.end();
-    // What can only be said once everything is over.
+    // The checks after all tests.
     let broken = audit::conclude();
     for failure in FAILED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("FAILED {failure}");
@@ -95,7 +95,7 @@ fn all() -> Vec<(&'static str, TestCase)> {
     .collect()
 }
 
-/// Tests that say how late something may be.
+/// Tests with time limits.
 fn against_time() -> Vec<(&'static str, TestCase)> {
     [
         bindings::against_time(),

@@ -41,32 +41,32 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     .collect()
 }
 
-/// The plugin as it was built beside the operator.
+/// The plugin's binary in the build directory of the operator.
 fn plugin() -> &'static Path {
     static PLUGIN: LazyLock<PathBuf> = LazyLock::new(|| program("kubectl-jit").expect("the plugin is built"));
     &PLUGIN
 }
 
 impl Scene {
-    /// `kubectl jit` as a user, in the scene's namespace. Nobody sits at a terminal.
+    /// Runs `kubectl jit` as a user, in the scene's namespace, without a terminal.
     async fn jit(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
         self.jit_reading(user, args, None).await
     }
 
-    /// The same with something on standard input.
+    /// The same with standard input.
     async fn jit_reading(&self, user: &str, args: &[&str], input: Option<&str>) -> Result<Said, Error> {
         let (before, after) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
         let all: Vec<&str> = before.iter().copied().chain(["-n", &self.name]).chain(after.iter().copied()).collect();
         Ok(self.ground.cluster().run_program(user, plugin(), &all, input).await?)
     }
 
-    /// The same wherever it is.
+    /// The same in any namespace.
     async fn jit_anywhere(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
         Ok(self.ground.cluster().run_program(user, plugin(), args, None).await?)
     }
 }
 
-/// That it ended with this code and said all of this, on either stream.
+/// Verifies the exit code and that all of these texts are on either stream.
 fn ended(said: Said, code: i32, texts: &[&str]) -> Result<String, Error> {
     let all = format!("{}{}", said.stdout, said.stderr);
     ensure!(said.status.code() == Some(code), "it ended with {:?} instead of {code}: {all}", said.status.code());
@@ -76,7 +76,7 @@ fn ended(said: Said, code: i32, texts: &[&str]) -> Result<String, Error> {
     Ok(said.stdout)
 }
 
-/// Everything of a scene that is the same for the tests here: an eligibility that needs nobody, and one that leads approve.
+/// Creates the common objects of the tests here: an eligibility without approval, and one that leads approve.
 async fn offers(env: &Arc<Env>, name: &str) -> Result<(Scene, String, String), Error> {
     use crate::env::{approved_by, automatic, eligibility};
     let scene = env.scene(name).await?;
@@ -85,13 +85,13 @@ async fn offers(env: &Arc<Env>, name: &str) -> Result<(Scene, String, String), E
     Ok((scene, own, lead))
 }
 
-/// The name of the request that `-o name` printed.
+/// Returns the name of the request that `-o name` printed.
 fn made(stdout: &str) -> Result<String, Error> {
     let name = stdout.lines().find_map(|line| line.strip_prefix("roleactivationrequest.jitrbac.dev/"));
     Ok(name.ok_or_else(|| format!("no request was printed: {stdout}"))?.trim().to_owned())
 }
 
-/// Nothing that should not be is there.
+/// Verifies that no unexpected object exists.
 async fn nothing_asked(scene: &Scene) -> Outcome {
     let found = scene.list("rar").await?;
     ensure!(found.is_empty(), "something was created: {found:?}");

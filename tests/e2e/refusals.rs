@@ -1,6 +1,6 @@
-//! Bad input, one row after the other, with everything that the person is told.
+//! Invalid input, one row per case, with the whole message to the user.
 //!
-//! What kubectl really printed is written to `refusals.md` in cargo's folder for tests, from where the documentation takes it.
+//! The output of kubectl is written to `refusals.md` in cargo's directory for tests, from which the documentation copies it.
 
 mod authors;
 mod decisions;
@@ -40,28 +40,28 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     .collect()
 }
 
-/// Who refuses, which decides how kubectl begins its sentence. `…` stands for what is another one each time.
+/// The component that denies, which determines the prefix of kubectl's message. `…` stands for text that varies.
 enum By<'a> {
     /// The webhook.
     Webhook(&'a str),
     /// The kind's schema.
     Schema(&'a str),
-    /// A policy inside the API server, of this name.
+    /// An admission policy of this name.
     Policy(&'a str, &'a str),
-    /// Everything that kubectl prints.
+    /// Returns the whole output of kubectl.
     Whole(&'a str),
 }
 
 /// The chapters that are written so far.
 static CHAPTERS: Mutex<BTreeMap<&'static str, String>> = Mutex::new(BTreeMap::new());
 
-/// Title, changes of the manifest, what is said to it.
+/// Title, changes of the manifest, expected message.
 type Row<'a> = (&'a str, Vec<(&'a str, Value)>, &'a str);
 
-/// The first minor of Kubernetes that shows the value that a schema's rule refuses.
+/// The first minor version of Kubernetes that shows the value that a schema's rule denies.
 const SHOWS_VALUES_SINCE: u32 = 35;
 
-/// Refusals of one test.
+/// Denials of one test.
 struct Book<'a> {
     scene: &'a Scene,
     directory: PathBuf,
@@ -76,7 +76,7 @@ impl<'a> Book<'a> {
         Ok(Self { scene, directory, chapter, text: String::new() })
     }
 
-    /// Applies `object`, changed at these places, as `user`, who must be refused.
+    /// Applies `object`, changed at these paths, as `user`, and expects a denial.
     async fn apply(&mut self, title: &str, user: &str, mut object: Value, changes: &[(&str, Value)], by: By<'_>) -> Outcome {
         for (place, value) in changes {
             set(&mut object, place, value.clone());
@@ -97,7 +97,7 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
-    /// Runs kubectl as `user`, who must be refused.
+    /// Runs kubectl as `user`, and expects a denial.
     async fn kubectl(&mut self, title: &str, user: &str, args: &[&str], expected: &str) -> Outcome {
         let stderr = self.run(user, args).await?;
         let quoted = |word: &&str| if word.contains(['{', ' ', '"']) { format!("'{word}'") } else { (*word).to_owned() };
@@ -122,7 +122,7 @@ impl<'a> Book<'a> {
         let _ = write!(self.text, "### {title}\n\n```console\n{user}$ {command}{notes}\n{stderr}```\n\n");
     }
 
-    /// Writes the chapter down beside those that are there.
+    /// Adds the chapter to the existing ones.
     fn close(self) -> Outcome {
         let mut chapters = CHAPTERS.lock().expect("no test panics with it");
         chapters.insert(self.chapter, self.text);
@@ -132,14 +132,14 @@ impl<'a> Book<'a> {
     }
 }
 
-/// A scene with a name that reads well. Nobody else has it.
+/// A scene with a readable name that no other test uses.
 async fn scene(env: &Env, name: &str) -> Result<Scene, Error> {
     let scene = Scene { ground: env.ground().await?, name: name.to_owned() };
     scene.create_namespace(name).await?;
     Ok(scene)
 }
 
-/// Puts `value` at a place such as `spec.subjects.0.name`; null takes away what is there.
+/// Sets `value` at a path such as `spec.subjects.0.name`; null removes the field.
 fn set(object: &mut Value, place: &str, value: Value) {
     let (parent, last) = place.rsplit_once('.').unwrap_or(("", place));
     let mut here = object;
@@ -156,7 +156,7 @@ fn set(object: &mut Value, place: &str, value: Value) {
     }
 }
 
-/// A value on one short line, invisible characters spelled out.
+/// A value on one short line, with invisible characters escaped.
 fn short(value: &Value) -> String {
     let text = match value {
         Value::Null => "absent".to_owned(),
@@ -170,7 +170,7 @@ fn short(value: &Value) -> String {
     if shown.len() > 120 { format!("{}... ({} characters)", &shown[..40], text.len()) } else { shown }
 }
 
-/// Everything that kubectl prints.
+/// Returns the whole output of kubectl.
 fn complete(by: &By<'_>, object: &Value, file: &str) -> String {
     let kind = object["kind"].as_str().unwrap_or_default();
     let generated = object["metadata"]["generateName"].as_str().map(|begin| format!("{begin}…"));
@@ -195,8 +195,8 @@ fn complete(by: &By<'_>, object: &Value, file: &str) -> String {
     }
 }
 
-/// What an older API server says of a schema's rule, as newer ones do: it names the type of what is refused where they show the value,
-/// if that is short. All else stays as it was said.
+/// Converts an older API server's message of a schema's rule to that of newer ones: it has the type of the denied value where they show the
+/// value, if that is short. The rest stays unchanged.
 fn in_newer_words(said: &str, expected: &str) -> Result<String, Error> {
     let older = Release::chosen()?.is_some_and(|release| release.minor() < SHOWS_VALUES_SINCE);
     if !older || said.lines().count() != expected.lines().count() {
@@ -219,7 +219,7 @@ fn newer_line(said: &str, expected: &str) -> Option<String> {
     Some(format!("{before}Invalid value: {value}{message}"))
 }
 
-/// True when both say the same but for what `…` stands for.
+/// Returns true when both texts are equal except where `…` stands.
 fn same(said: &str, expected: &str) -> bool {
     let mut parts = expected.split('…');
     let first = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Two replicas: whoever holds the Lease grants, and every one of them ends what is due.
+//! Two replicas: the holder of the Lease grants, and both of them end expired grants.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::{
     test_cases,
 };
 
-/// Latest end of a grant whose deadline the holder of the Lease does not live to see (api rule 9, with room for a busy machine).
+/// Latest end of a grant whose deadline comes after the death of the holder of the Lease (api rule 9, with room for a busy machine).
 pub const BY_ANOTHER: TimeDelta = TimeDelta::milliseconds(1_500);
-/// A Lease that nobody renews is free after six seconds, and the others look every second.
+/// A Lease that is not renewed is free after six seconds, and the others read it every second.
 pub const TAKEN_OVER: Duration = Duration::from_secs(12);
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
@@ -61,7 +61,7 @@ pub async fn inv_24_another_replica_ends_grants_when_the_lease_holder_cannot(env
     ground.operator.controller(first)?.start()?;
     ground.operator.controller(first)?.wait_until_ready(SOON).await?;
 
-    // One that hangs believes that it is the holder when it wakes up.
+    // A paused replica believes that it is the holder when it continues.
     let granted = each(&hung, |name| scene.granted("dev", name, "5s")).await?;
     just_before(&granted).await?;
     ground.operator.controller(second)?.stop()?;
@@ -109,7 +109,7 @@ pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>)
     ensure!(took < TimeDelta::seconds(5), "the next grant came {} ms after SIGTERM", took.num_milliseconds());
     start_all(ground).await?;
 
-    // Without the Lease both may believe for a moment that they hold it; the same grants come of it.
+    // Without the Lease both may believe for a moment that they hold it; the grants are the same.
     let asking = each(&many, |name| scene.ask("dev", name, "6s"));
     let deleting = async {
         for _ in 0..5 {
@@ -127,7 +127,8 @@ pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>)
         scene.ends_as(name, "Expired", &["Expired"], SOON).await?;
     }
 
-    // With the Lease its record of the guards goes. Whoever makes the new one has read it: nothing that was written before is in doubt.
+    // The record of the guards is lost with the Lease. The replica that creates the new one has read it: earlier writes need no
+    // verification.
     let stopped = holder(ground).await?;
     ground.operator.controller(stopped)?.stop()?;
     scene.kubectl(ADMIN, &["delete", "lease", "jit-rbac-controller", "-n", "jit-system"]).await?.ok()?;
@@ -146,7 +147,7 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     let mut calls = Calls::from_now(&scene)?;
     let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
 
-    // The requester takes it back while the binding is on its way.
+    // The requester withdraws it while the create of the binding is in flight.
     gate.hold(1);
     let stored = scene.ask("dev", "race", "10m").await?;
     gate.until_held(1, SOON).await?;
@@ -156,8 +157,8 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     ensure!(status["state"] == "Deactivated" || status["state"] == "Withdrawn", "it is {}", status["state"]);
     scene.until_gone(&format!("jit-{}", text(&stored["metadata"]["uid"])), SOON).await?;
 
-    // The holder hangs while its call is on its way; another one grants, and the grant is given back; only then does the old call
-    // come through, and the old holder hears that it has granted.
+    // The holder is paused while its call is in flight. Another one grants, and the grant is deactivated. Only then does the old call
+    // arrive, and the old holder receives its success.
     gate.hold(1);
     scene.ask("dev", "twice", "10m").await?;
     gate.until_held(1, SOON).await?;
@@ -209,7 +210,7 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
     let new = format!("jit-{}", text(&stored["metadata"]["uid"]));
     until(overdue.deadline).await?;
 
-    // No deletion comes through, so the first sweep does not end.
+    // No deletion succeeds, so the first sweep does not end.
     let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["DELETE"]).await?;
     gate.hold(u32::MAX);
     for controller in ground.operator.controllers() {
@@ -235,7 +236,7 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
     gate.remove(&scene).await
 }
 
-/// Beside tens of thousands of grants, questions about each of them would make the API server end others late.
+/// With tens of thousands of grants, a read of each of them would make the API server end others late.
 pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "start").await?;
     let ground = &scene.ground;
@@ -247,7 +248,7 @@ pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>
     let mut calls = Calls::from_now(&scene)?;
     ground.operator.controller(other)?.start()?;
     ground.operator.controller(other)?.wait_until_ready(SOON).await?;
-    // It helps with what ends, so it has looked at everything before this is gone.
+    // It helps with expired grants, so it has processed everything before this is removed.
     scene.write("dev", "adec", &scene.decision("a", "Deactivate", None)).await?;
     scene.ends_as("a", "Deactivated", &[], SOON).await?;
     let about = |e: &control_plane::AuditEvent| {
@@ -262,7 +263,7 @@ pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>
     let asked: Vec<_> = calls.so_far(about)?.iter().map(|e| format!("{} {}", e.verb, e.request_uri)).collect();
     ensure!(asked.is_empty(), "it asked about grants that just run: {asked:#?}");
 
-    // What happens while nobody runs is acted on by whoever starts.
+    // The replica that starts next handles events of the time without a replica.
     kill_all(ground);
     scene.write("dev", "adec", &scene.decision("back", "Deactivate", None)).await?;
     let suspend = ["patch", "rel", &scene.offered("suspended"), "--type=merge", "-p", r#"{"spec":{"suspended":true}}"#];

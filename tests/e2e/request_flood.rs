@@ -21,10 +21,10 @@ use crate::{
     test_cases,
 };
 
-/// How many calls the flooding person has open at a time, to fill the webhook's memory, and how many are answered.
+/// The number of concurrent calls of the flooding user that fill the webhook's memory, and of those that are answered.
 const AT_A_TIME: usize = 16;
 const ANSWERS: usize = 160;
-/// As many large bodies as admission reads at a time: more of them wait in the API server, and there are few processors here.
+/// The number of large bodies that admission reads at a time: more of them wait in the API server, and there are few processors here.
 const BESIDE_OTHERS: usize = 4;
 /// How soon a Revoke takes effect.
 const IN_TIME: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Most memory that a process of the chart may have, in KiB.
+/// Maximum memory of a process of the chart, in KiB.
 fn limit(process: &str) -> Result<u64, Error> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jit-rbac/values.yaml");
     let values: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
@@ -44,14 +44,14 @@ fn limit(process: &str) -> Result<u64, Error> {
     Ok(said.strip_suffix("Mi").ok_or("the limit is not in Mi")?.parse::<u64>()? * 1024)
 }
 
-/// The most memory that a process has had, in KiB.
+/// Returns the peak memory of a process, in KiB.
 fn most_memory(pid: u32) -> Result<u64, Error> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
 }
 
-/// Bodies of up to 3 MB, the most that an API server takes, of every kind that a requester may create.
+/// Bodies of up to 3 MB, the maximum of an API server, of every kind that a requester may create.
 fn bodies(scene: &Scene, ended: &str, offer: &str) -> Vec<(&'static str, Value)> {
     let many = |number: usize, length: usize| -> Map<String, Value> {
         (0..number).map(|n| (format!("{}{n}", "k".repeat(60 - 6)), Value::from("v".repeat(length)))).collect()
@@ -84,7 +84,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "flood").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
-    // What the flood is about has ended; somebody else's grant runs.
+    // The request of the flood has ended; another user's grant is active.
     scene.apply("dev", &scene.request("done", &offer, "10m")).await?.ok()?;
     scene.until_state("done", "Active", SOON).await?;
     scene.create("dev", &scene.decision("done", "Deactivate", None)).await?.ok()?;
@@ -94,7 +94,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
     let binding = scene.bindings().await?.pop().ok_or("there is no binding")?["metadata"]["name"].as_str().unwrap_or_default().to_owned();
 
     let flooding = ground.cluster().client("dev").await?;
-    // Written once: what the test itself computes is not there for the others.
+    // Serialized once: CPU time of the test itself is not available to the others.
     let bodies: Vec<(String, Vec<u8>)> = bodies(&scene, "done", &offer)
         .into_iter()
         .map(|(kinds, body)| (format!("/apis/jitrbac.dev/v1alpha1/namespaces/{}/{kinds}", scene.name), body.to_string().into_bytes()))
@@ -113,7 +113,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
             answers.fetch_add(1, Ordering::Relaxed);
         }
     };
-    // Runs something while so many calls of the flood are open.
+    // Runs a future while this many calls of the flood are open.
     let beside = async |calls: usize, work: Pin<&mut dyn Future<Output = Result<Duration, Error>>>| {
         over.store(false, Ordering::Relaxed);
         let work = async {
@@ -170,7 +170,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
 }
 
 async fn f01_concurrent_denials_end_the_request_and_few_are_stored(env: Arc<Env>) -> Outcome {
-    /// As many as admission examines at a time: those may not know of each other.
+    /// The number of reviews that admission handles at a time: concurrent ones may not know of each other.
     const AT_ONCE: usize = 64;
     let scene = env.scene("words").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;

@@ -1,4 +1,4 @@
-//! What ended is kept as long as its policy says, and goes with the decisions on it.
+//! Completed requests are kept for the retention time of their policy, and are deleted with the decisions on them.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// A policy, changed so that what ended is kept for so long.
+/// A policy, changed so that completed requests are kept for this long.
 fn keeping(mut policy: Value, retention: &str) -> Value {
     policy["retention"] = json!(retention);
     policy
 }
 
-/// Waits until a request and the decisions on it are gone.
+/// Waits until a request and the decisions on it are deleted.
 async fn until_deleted(scene: &Scene, request: &str) -> Outcome {
     let what = format!("request {}/{request} and its decisions to be gone", scene.name);
     let gone = wait_for_ok(&what, SOON, async || {
@@ -42,7 +42,7 @@ async fn until_deleted(scene: &Scene, request: &str) -> Outcome {
     Ok(gone.await?)
 }
 
-/// That the operator deleted a request, when it had been at an end for so long, and that this was no later than it should be.
+/// Verifies that the operator deleted a request when it had been completed for this long, and not too late.
 async fn deleted_in_time(calls: &mut Calls, request: &str, ended: DateTime<Utc>, kept: TimeDelta) -> Outcome {
     let deletion = calls.first("the deletion", |e| e.verb == "delete" && is(e, "roleactivationrequests", request)).await?;
     ensure!(deletion.user.username == CONTROLLER && deletion.code() == 200, "{} deleted it: {}", deletion.user.username, deletion.code());
@@ -62,7 +62,7 @@ async fn retention_deletes_a_completed_request_and_its_decisions_on_time(env: Ar
     scene.ask("dev", "asked", "10m").await?;
     scene.until_state("asked", "AwaitingApproval", SOON).await?;
 
-    // Given back, and denied by somebody: both ends leave a decision.
+    // Deactivated, and denied by an approver: both ends leave a decision.
     scene.write("dev", "adec", &scene.decision("back", "Deactivate", None)).await?;
     let back = scene.ends_as("back", "Deactivated", &["DeactivatedByRequester"], SOON).await?;
     scene.write("lead-1", "adec", &scene.decision("asked", "Deny", None)).await?;
@@ -73,7 +73,7 @@ async fn retention_deletes_a_completed_request_and_its_decisions_on_time(env: Ar
         deleted_in_time(&mut calls, request, time(&status["endedAt"])?, TimeDelta::seconds(4)).await?;
     }
 
-    // What runs is left alone, and a name that is free again is as good as new.
+    // Active requests are kept, and a free name can be used again.
     ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "a running grant went with the records of others");
     let before = scene.get("rar", "again").await?.ok_or("a running request was deleted")?;
     ensure!(before["status"]["state"] == "Active", "it is {}", before["status"]["state"]);
@@ -95,7 +95,7 @@ async fn retention_resumes_after_downtime(env: Arc<Env>) -> Outcome {
     until_deleted(&scene, "early").await
 }
 
-/// Grants and gives back, so that when its record has gone, others that ended before would have gone too.
+/// Grants and deactivates, so that when its record is deleted, other requests that ended before would have been deleted too.
 async fn measure(scene: &Scene) -> Outcome {
     scene.granted("dev", "measure", "10m").await?;
     scene.write("dev", "adec", &scene.decision("measure", "Deactivate", None)).await?;
@@ -141,7 +141,7 @@ async fn retention_unset_keeps_requests(env: Arc<Env>) -> Outcome {
     for request in ["for-ever", "orphan"] {
         scene.granted("dev", request, "10m").await?;
     }
-    // Without its eligibility nobody says how long: it ends, and stays.
+    // Without its eligibility there is no retention time: it ends, and stays.
     let eligibility = format!("roleeligibility/{}", scene.offered("orphan"));
     scene.kubectl(control_plane::ADMIN, &["delete", &eligibility]).await?.ok()?;
     scene.ends_as("orphan", "Revoked", &["EligibilityRemoved"], SOON).await?;

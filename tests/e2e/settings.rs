@@ -40,7 +40,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     .collect()
 }
 
-/// `what` with these fields of its spec, which is what requests are mostly changed in.
+/// Returns `what` with these fields of its spec, where most changes of requests are.
 fn with(mut what: Value, fields: &Value) -> Value {
     for (key, value) in fields.as_object().into_iter().flatten() {
         what["spec"][key] = value.clone();
@@ -56,18 +56,18 @@ fn set(mut policy: Value, settings: &Value) -> Value {
     policy
 }
 
-/// An instant so far ahead, in whole seconds, as a request asks for it.
+/// An instant in the future, in whole seconds, as a request contains it.
 fn ahead(seconds: i64) -> String {
     stamp(Utc::now() + TimeDelta::seconds(seconds))
 }
 
-/// Creates a request as somebody, and waits until it is in this state.
+/// Creates a request as a user, and waits until it is in this state.
 async fn comes_to(scene: &Scene, user: &str, request: &Value, state: &str) -> Result<Value, Error> {
     scene.create(user, request).await?.ok()?;
     scene.until_state(request["metadata"]["name"].as_str().unwrap_or_default(), state, SOON).await
 }
 
-/// Creates a request as somebody as soon as it is let in.
+/// Creates a request as a user, with retries until admission allows it.
 async fn let_in(scene: &Scene, user: &str, request: &Value, limit: Duration) -> Outcome {
     let looked = wait_for_ok("a request to be let in", limit, async || match scene.create(user, request).await {
         Ok(said) if said.status.success() => Ok(()),
@@ -77,20 +77,20 @@ async fn let_in(scene: &Scene, user: &str, request: &Value, limit: Duration) -> 
     Ok(looked.await?)
 }
 
-/// Takes a request back, or gives a grant back, as its requester, and waits until it is over.
+/// Withdraws a request, or deactivates a grant, as its requester, and waits until it is completed.
 async fn give_back(scene: &Scene, user: &str, request: &str) -> Outcome {
     scene.create(user, &scene.decision(request, "Deactivate", None)).await?.ok()?;
     scene.over(request, SOON).await.map(drop)
 }
 
-/// Start and end of a grant as its status has them.
+/// Returns start and end of a grant from its status.
 fn term(status: &Value) -> Result<(DateTime<Utc>, DateTime<Utc>), Error> {
-    // Of an extension the end of what it extends, from which its duration counts.
+    // For an extension it is the end of the extended request, from which its duration counts.
     let from = if status["extendsFrom"].is_null() { &status["grantedAt"] } else { &status["extendsFrom"] };
     Ok((time(from)?, time(&status["expiresAt"])?))
 }
 
-/// Whether something was granted before it ended.
+/// Returns whether a request was granted before it ended.
 fn granted_before_its_end(status: &Value) -> Result<bool, Error> {
     Ok(time(&status["grantedAt"])? <= time(&status["endedAt"])?)
 }

@@ -1,7 +1,7 @@
-//! A random mixed load with random faults, for as long as one likes: `make soak`. All the while, and when it is over, the bindings are
-//! those that the rules allow.
+//! A random mixed load with random faults, for any duration: `make soak`. During the run and at its end, only bindings exist that the rules
+//! allow.
 //!
-//! It runs only where `SOAK_SECONDS` says for how long. `SOAK_SEED` plays the same people and faults again, as far as a machine does.
+//! It runs only where `SOAK_SECONDS` sets its duration. `SOAK_SEED` repeats the same users and faults, as far as a machine does.
 
 mod binding_monitor;
 mod fault_injection;
@@ -28,14 +28,14 @@ use crate::{
     test_cases,
 };
 
-/// How many people ask at the same time.
+/// The number of concurrent users.
 const LANES: u64 = 8;
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     if seconds().is_some() { test_cases![inv_01_inv_08_inv_15_under_a_mixed_load_with_faults] } else { Vec::new() }
 }
 
-/// For how long it runs; none: not at all.
+/// The duration of the run; none: no run.
 pub fn seconds() -> Option<u64> {
     number("SOAK_SECONDS")
 }
@@ -44,22 +44,22 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok()?.parse().ok()
 }
 
-/// One request, what became of it, and what may.
+/// One request, its state, and the states that it may have.
 #[derive(Clone, Debug, Default)]
 struct Life {
-    /// Somebody may have approved it, or nobody needs to.
+    /// It may be approved, or needs no approval.
     may_run: bool,
-    /// Somebody may have taken it away before its end.
+    /// It may be ended before its deadline.
     may_end: bool,
-    /// Since when it is taken away for certain.
+    /// Since when its end is certain.
     taken: Option<DateTime<Utc>>,
-    /// UID and deadline of its binding, as first seen.
+    /// UID and deadline of its binding, as first observed.
     binding: Option<(String, DateTime<Utc>)>,
-    /// When its binding was first missed.
+    /// When its binding was first observed as absent.
     gone: Option<DateTime<Utc>>,
 }
 
-/// All requests by name, and when somebody lived who could end them.
+/// All requests by name, and when a process ran that could end them.
 #[derive(Default)]
 struct Book {
     requests: Mutex<HashMap<String, Life>>,

@@ -10,7 +10,7 @@ use crate::{
     env::{Error, Outcome, SOON, Scene},
 };
 
-/// Waits until the status of a request is as `holds` says, and returns it.
+/// Waits until `holds` is true for the status of a request, and returns it.
 pub async fn until(scene: &Scene, request: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Error> {
     let what = format!("request {}/{request}: {what}", scene.name);
     let looked = wait_for_ok(&what, SOON, async || {
@@ -20,7 +20,7 @@ pub async fn until(scene: &Scene, request: &str, what: &str, holds: impl Fn(&Val
     Ok(looked.await?)
 }
 
-/// The conditions of a status as `type -> status`, and that they are well-formed.
+/// Returns the conditions of a status as `type -> status`, and verifies that they are well-formed.
 pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut all = BTreeMap::new();
@@ -33,13 +33,13 @@ pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
     Ok(all)
 }
 
-/// What the condition Active says: why somebody has access, or why not.
+/// Returns the reason of the condition Active: why there is access, or why not.
 pub fn says(status: &Value) -> &str {
     let active = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Active");
     active.and_then(|condition| condition["message"].as_str()).unwrap_or_default()
 }
 
-/// Waits until a condition of a cluster-scoped object has this status and reason, and returns what it says.
+/// Waits until a condition of a cluster-scoped object has this status and reason, and returns its message.
 pub async fn until_condition(scene: &Scene, object: &str, kind: &str, status: &str, reason: &str) -> Result<String, Error> {
     let what = format!("{object} to have {kind}={status} {reason}");
     let said = wait_for_ok(&what, SOON, async || {
@@ -53,12 +53,12 @@ pub async fn until_condition(scene: &Scene, object: &str, kind: &str, status: &s
     Ok(said.await?)
 }
 
-/// True when the timeline says that `actor` did `event`.
+/// Returns true when the timeline contains `event` by `actor`.
 pub fn did(status: &Value, actor: &str, event: &str) -> bool {
     status["timeline"].as_array().into_iter().flatten().any(|entry| entry["actor"] == actor && entry["event"] == event)
 }
 
-/// Somebody whom the admin passes himself off as, which is how a second account of one person is played.
+/// A user whom the admin impersonates, which simulates a second account of one user.
 pub struct Guise<'a> {
     pub name: &'a str,
     pub uid: &'a str,
@@ -66,7 +66,7 @@ pub struct Guise<'a> {
 }
 
 impl Guise<'_> {
-    /// `kubectl create -f -` under this name.
+    /// Runs `kubectl create -f -` under this name.
     pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
         let mut args = vec!["create", "-f", "-", "--as", self.name];
         if !self.uid.is_empty() {
@@ -77,44 +77,44 @@ impl Guise<'_> {
     }
 }
 
-/// Whoever has a token: somebody who signed in, or a `ServiceAccount`.
+/// The holder of a token: a signed-in user, or a `ServiceAccount`.
 pub struct Person {
-    /// The user name, as the API server knows it.
+    /// The user name in the API server.
     pub username: String,
     kubeconfig: String,
 }
 
 impl Person {
-    /// Somebody with an ID token. Who signs in again is another one of these, and the one before stays as it is.
+    /// Signs in a user with an ID token. Another sign-in returns another one, and the previous one stays valid.
     pub fn sign_in(scene: &Scene, who: &SignIn) -> Result<Self, Error> {
         Self::new(scene, who.username(), &scene.ground.cluster().sign_in(who)?)
     }
 
     fn new(scene: &Scene, username: String, token: &str) -> Result<Self, Error> {
-        // A token's signature is its own, and fits into the name of a file.
+        // A token's signature is unique, and short enough for a file name.
         let signature = token.rsplit('.').next().unwrap_or_default().chars().take(16).collect::<String>();
         let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{signature}", scene.name), token)?;
         Ok(Self { username, kubeconfig: kubeconfig.display().to_string() })
     }
 
-    /// The same person with an extra of whomever he impersonates.
+    /// The same user with an extra of the user whom they impersonate.
     pub fn showing(&self, key: &str, value: &str) -> Result<Self, Error> {
         Ok(Self { username: self.username.clone(), kubeconfig: showing(Path::new(&self.kubeconfig), key, value)? })
     }
 
-    /// kubectl with this token.
+    /// Runs kubectl with this token.
     pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
         let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
         Ok(scene.ground.cluster().run_with(ADMIN, &args, manifest).await?)
     }
 
-    /// `kubectl create -f -` with this token.
+    /// Runs `kubectl create -f -` with this token.
     pub async fn create(&self, scene: &Scene, object: &Value) -> Result<Said, Error> {
         self.kubectl(scene, &["create", "-f", "-"], &object.to_string()).await
     }
 }
 
-/// Another kubeconfig beside this one, with an extra of whomever its user impersonates: kubectl has a flag for it only since 1.35.
+/// Another kubeconfig with an extra of the impersonated user: kubectl has a flag for it only since 1.35.
 pub fn showing(kubeconfig: &Path, key: &str, value: &str) -> Result<String, Error> {
     let mut config: Value = serde_json::from_slice(&std::fs::read(kubeconfig)?)?;
     config["users"][0]["user"]["as-user-extra"] = json!({ key: [value] });
@@ -139,7 +139,7 @@ impl Deref for Account {
 }
 
 impl Account {
-    /// Makes a `ServiceAccount` in the scene's namespace.
+    /// Creates a `ServiceAccount` in the scene's namespace.
     pub async fn new(scene: &Scene, name: &str) -> Result<Self, Error> {
         scene.kubectl(ADMIN, &["create", "serviceaccount", name, "-n", &scene.name]).await?.ok()?;
         let uid =
@@ -149,7 +149,7 @@ impl Account {
     }
 }
 
-/// Nothing, if kubectl was refused with a message that has all of `parts` in it.
+/// Succeeds if kubectl was denied with a message that contains all of `parts`.
 pub fn refused(said: Said, parts: &[&str]) -> Outcome {
     ensure!(said.status.code() == Some(1), "kubectl ended with {} and said {:?}", said.status, said.stdout);
     let why = said.refused()?;

@@ -1,10 +1,10 @@
-//! The terminal sessions in the documentation, played again on a real API server: what a reader sees is what happens.
+//! The terminal sessions in the documentation, executed again on a real API server: the output for a reader is the one on the page.
 //!
-//! A block of console text below a line `<!-- played as dev -->` is a shell's session of that person. Lines that begin with `$ ` are typed (with
-//! what a here-document needs below them), the rest is what must be printed. Times, ages, digests and generated names are others each time:
-//! they are compared by their form, and a name or digest of the text stands for what came in its place now.
+//! A block of console text below a line `<!-- played as dev -->` is a shell session of that user. Lines that begin with `$ ` are typed
+//! (including the lines of a here-document below them), the rest is the expected output. Times, ages, digests and generated names vary:
+//! they are compared by their form, and a name or digest on the page is mapped to the real one.
 //!
-//! With `BLESS=1` (`make transcripts`) what was printed is written into a page where it differs.
+//! With `BLESS=1` (`make transcripts`) the real output is written into a page where it differs.
 
 mod page;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 use page::{form, generated, steps};
 
-/// Stories of pages that are played one after the other; each story begins with nothing asked.
+/// Pages that are executed one after the other; each list begins without any request.
 const STORIES: [&[&str]; 3] = [&["README.md"], &["docs/kubectl.md"], &["docs/requester.md", "docs/approver.md"]];
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
@@ -47,7 +47,7 @@ async fn documented_sessions_match_the_output(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// Types what a page says and holds what is printed against it. `names`: what stands for what.
+/// Executes the commands of a page and compares their output with the page. `names` maps the names on the page to the real ones.
 async fn play(cluster: &Cluster, desk: &Path, page: &Path, names: &mut BTreeMap<String, String>) -> Outcome {
     let text = fs::read_to_string(page)?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -66,7 +66,7 @@ async fn play(cluster: &Cluster, desk: &Path, page: &Path, names: &mut BTreeMap<
         printed.push((step.output.clone(), said));
     }
     if differs {
-        // All of it, so that the times of a page fit together. The text's own names stay: later commands use them.
+        // All of it, so that the times of a page are consistent. The names on the page stay: later commands use them.
         for (place, said) in printed.into_iter().rev() {
             let said = names.iter().fold(said, |said, (then, now)| said.replace(now, then));
             lines.splice(place, said.trim_end().lines().map(str::to_owned));
@@ -76,7 +76,7 @@ async fn play(cluster: &Cluster, desk: &Path, page: &Path, names: &mut BTreeMap<
     Ok(())
 }
 
-/// What a shell prints when somebody types this who has everybody's contexts, his own the current one.
+/// Returns a shell's output of this command, for a user with the contexts of all users, their own the current one.
 async fn shell(cluster: &Cluster, desk: &Path, user: &str, typed: &str) -> Result<String, Error> {
     let mut config: Value = serde_json::from_slice(&fs::read(cluster.kubeconfig())?)?;
     config["current-context"] = json!(user);

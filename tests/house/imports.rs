@@ -16,13 +16,13 @@ use std::{
 const CRATES: [&str; 6] =
     ["src/api/lib.rs", "src/domain/lib.rs", "src/kube_io/lib.rs", "src/operator/lib.rs", "src/kubectl-jit/lib.rs", "benches/main.rs"];
 
-/// Circles that are accepted for now: the files or directories, and why.
+/// Accepted import cycles: the files or directories, and the reason.
 const KNOWN: &[(&[&str], &str)] = &[
     (&["src/operator/controller/"], "`Requests` is one type in several files, and the controller's root has what they share"),
     (&["src/kubectl-jit/lib.rs", "src/kubectl-jit/commands/completion.rs"], "completion reads the flags with the parser of all commands"),
 ];
 
-/// Most re-exports that are followed for one name.
+/// Maximum number of re-exports that are followed for one name.
 const MAX_REEXPORTS: usize = 8;
 
 /// The path of a module from the root of its crate; the root is empty.
@@ -39,7 +39,7 @@ struct Import {
 struct Module {
     file: PathBuf,
     imports: Vec<Import>,
-    /// What is left of the file without its `use` statements.
+    /// The rest of the file without its `use` statements.
     body: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ struct Module {
 struct Modules(BTreeMap<Name, Module>);
 
 impl Modules {
-    /// Reads a crate from its root file on. `read` returns the text of a file, if there is such a file.
+    /// Reads a crate from its root file. `read` returns the text of a file, if the file exists.
     fn load(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
         let mut modules = Self(BTreeMap::new());
         modules.add(root.to_owned(), root.parent().unwrap(), Name::new(), read);
@@ -71,7 +71,7 @@ impl Modules {
         self.0.insert(name, Module { file, imports, body });
     }
 
-    /// The module with the item that `path` names in the module `at`; none for other crates.
+    /// Returns the module with the item that `path` names in the module `at`; none for other crates.
     fn resolve(&self, at: &Name, path: &[String], left: usize) -> Option<Name> {
         let mut current = at.clone();
         let mut rest = path;
@@ -111,7 +111,7 @@ impl Modules {
         self.0.get(at)?.imports.iter().find(|import| import.name == name && import.path.len() > 1)
     }
 
-    /// Which module depends on which.
+    /// Returns which module depends on which.
     fn graph(&self) -> Graph {
         let depends = |(name, module): (&Name, &Module)| {
             let used = |import: &&Import| !import.is_public || (import.name != "*" && module.body.contains(&import.name));
@@ -122,7 +122,7 @@ impl Modules {
         self.0.iter().map(depends).collect()
     }
 
-    /// The files of each circle, with the files of the same circle that they depend on.
+    /// Returns the files of each cycle, with the files of the same cycle that they depend on.
     fn circles(&self) -> Vec<BTreeMap<String, Vec<String>>> {
         let graph = self.graph();
         let reached: Graph = graph.keys().map(|name| (name.clone(), reached(&graph, name))).collect();
@@ -138,7 +138,7 @@ fn joined(path: &[String], more: impl IntoIterator<Item = String>) -> Name {
     path.iter().cloned().chain(more).collect()
 }
 
-/// Every module that can be reached from this one.
+/// Returns every module that can be reached from this one.
 fn reached(graph: &Graph, from: &Name) -> BTreeSet<Name> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
@@ -148,7 +148,7 @@ fn reached(graph: &Graph, from: &Name) -> BTreeSet<Name> {
     reached
 }
 
-/// The identifiers and signs of a Rust text, without comments and literals.
+/// Returns the identifiers and signs of a Rust text, without comments and literals.
 fn tokens(text: &str) -> Vec<String> {
     let is_word = |letter: &char| letter.is_alphanumeric() || *letter == '_';
     let mut tokens = Vec::new();
@@ -219,7 +219,7 @@ fn skip_raw_string(letters: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// The tokens without the items that only a build for tests has.
+/// Returns the tokens without the items of test builds only.
 fn without_tests(tokens: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut rest = tokens;
@@ -237,7 +237,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
-/// The attribute at the beginning of these tokens; empty where there is none.
+/// Returns the attribute at the beginning of these tokens; empty where there is none.
 fn attribute(tokens: &[String]) -> &[String] {
     let [hash, bracket, ..] = tokens else { return &[] };
     if hash != "#" || bracket != "[" {
@@ -247,7 +247,7 @@ fn attribute(tokens: &[String]) -> &[String] {
     &tokens[..end]
 }
 
-/// The number of tokens of the item, statement, field or match arm that begins here.
+/// Returns the number of tokens of the item, statement, field or match arm that begins here.
 fn item(tokens: &[String]) -> usize {
     const ITEMS: [&str; 10] = ["fn", "impl", "struct", "enum", "mod", "use", "const", "static", "type", "trait"];
     let mut depth = 0_usize;
@@ -270,7 +270,7 @@ fn item(tokens: &[String]) -> usize {
     tokens.len()
 }
 
-/// What the `use` statements import, and all other tokens.
+/// Returns the imports of the `use` statements, and all other tokens.
 fn imports(tokens: Vec<String>) -> (Vec<Import>, Vec<String>) {
     let mut found = Vec::new();
     let mut body: Vec<String> = Vec::new();
@@ -311,7 +311,7 @@ fn import_tree(prefix: &[String], tree: &[String], is_public: bool, found: &mut 
     found.push(Import { path, name, is_public });
 }
 
-/// The qualified paths among these tokens, such as `limits::active`.
+/// Returns the qualified paths among these tokens, such as `limits::active`.
 fn paths(tokens: &[String]) -> impl Iterator<Item = Name> {
     let is_word = |token: &String| token.starts_with(|letter: char| letter.is_alphabetic() || letter == '_');
     let is_sign = |token: Option<&String>, signs: &[&str]| token.is_some_and(|token| signs.contains(&token.as_str()));
@@ -352,7 +352,7 @@ fn no_file_depends_on_itself_through_others() {
     assert!(report.is_empty(), "{report}");
 }
 
-/// The circles of a crate with these files.
+/// Returns the import cycles of a crate with these files.
 fn circles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let read = |file: &Path| files.iter().find(|(name, _)| Path::new(name) == file).map(|(_, text)| (*text).to_owned());
     Modules::load(Path::new("lib.rs"), &read).circles().iter().map(|circle| circle.keys().cloned().collect()).collect()

@@ -1,16 +1,16 @@
-//! Which crate and which file depends on what, against what is allowed.
+//! The dependencies of crates and files, compared with the allowed ones.
 
 #[cfg(test)]
 mod imports;
 
-/// Cargo knows the crates, those of dependencies included.
+/// Cargo knows the crates, including those of dependencies.
 #[cfg(test)]
 mod dependencies {
     use std::{collections::BTreeSet, process::Command};
 
     const OURS: &str = "jit-rbac";
 
-    /// What `cargo tree` prints of a package: what is in a build of this package alone.
+    /// Returns the output of `cargo tree` for a package: a build of this package alone.
     fn tree(package: &str, edges: &str) -> BTreeSet<String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
@@ -21,12 +21,12 @@ mod dependencies {
         String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
     }
 
-    /// Names of the crates that a package is built of, its own among them.
+    /// Returns the names of the crates in the build of a package, its own among them.
     fn crates(package: &str) -> BTreeSet<String> {
         tree(package, "normal").iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
 
-    /// Features of the crates that a package is built of, as `crate/feature`.
+    /// Returns the features of the crates in the build of a package, as `crate/feature`.
     fn features(package: &str) -> BTreeSet<String> {
         let feature = |line: &String| {
             let (name, feature) = line.split_once(" feature ")?;
@@ -35,7 +35,7 @@ mod dependencies {
         tree(package, "normal,features").iter().filter_map(feature).collect()
     }
 
-    /// Those of `names` that are there.
+    /// Returns the existing ones of `names`.
     fn found<'n>(there: &BTreeSet<String>, names: &[&'n str]) -> Vec<&'n str> {
         names.iter().copied().filter(|name| there.contains(*name)).collect()
     }
@@ -66,7 +66,7 @@ mod dependencies {
         }
     }
 
-    /// A build of the whole workspace has them: what is released is built with `--package jit-rbac`, as in the Dockerfile.
+    /// A build of the whole workspace has them: the release is built with `--package jit-rbac`, as in the Dockerfile.
     #[test]
     fn the_operator_has_nothing_that_only_the_plugin_needs() {
         let there = crates("jit-rbac");

@@ -9,12 +9,11 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// One call to the API server, as its audit log tells it. The log has every
-/// call, at level `Metadata`, without the stage `RequestReceived`.
+/// One call to the API server, from its audit log. The log has every call, at level `Metadata`, without the stage `RequestReceived`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuditEvent {
-    /// The same in every stage of one call.
+    /// The id that all stages of one call share.
     #[serde(rename = "auditID")]
     pub audit_id: String,
     /// `ResponseStarted` (of watches), `ResponseComplete` or `Panic`.
@@ -24,21 +23,21 @@ pub struct AuditEvent {
     pub request_uri: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
     pub verb: String,
-    /// Who called.
+    /// The authenticated user.
     pub user: AuditUser,
-    /// Whom he impersonated.
+    /// The impersonated user.
     pub impersonated_user: Option<AuditUser>,
-    /// The program that called.
+    /// The user agent.
     pub user_agent: String,
-    /// What the call was about; absent for paths that are no resource.
+    /// The object or collection of the call; absent for paths that are no resource.
     pub object_ref: Option<ObjectReference>,
-    /// How it ended.
+    /// The response status.
     pub response_status: Option<ResponseStatus>,
-    /// When the call came in.
+    /// When the call was received.
     pub request_received_timestamp: DateTime<Utc>,
     /// When this stage was reached.
     pub stage_timestamp: DateTime<Utc>,
-    /// Notes of authorizers, admission plugins and webhooks.
+    /// The audit annotations of authorizers, admission plugins and webhooks.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -48,9 +47,9 @@ pub struct AuditEvent {
 pub struct AuditUser {
     /// The user name.
     pub username: String,
-    /// The uid that the authenticator vouches for.
+    /// The uid that the authenticator returned.
     pub uid: String,
-    /// The groups that the authenticator vouches for.
+    /// The groups that the authenticator returned.
     pub groups: Vec<String>,
 }
 
@@ -60,11 +59,11 @@ pub struct AuditUser {
 pub struct ObjectReference {
     /// The plural, such as `rolebindings`.
     pub resource: String,
-    /// Empty for what is not in a namespace.
+    /// Empty for cluster-scoped objects.
     pub namespace: String,
     /// Empty for collections, and for creates by `generateName`.
     pub name: String,
-    /// Set where the caller demanded a uid.
+    /// Set where the caller gave a uid as precondition.
     pub uid: String,
     /// Empty for the core group.
     pub api_group: String,
@@ -74,15 +73,15 @@ pub struct ObjectReference {
     pub subresource: String,
 }
 
-/// How a call ended.
+/// The response status of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ResponseStatus {
     /// The HTTP status.
     pub code: u16,
-    /// `Forbidden`, `NotFound`, ... of a refusal.
+    /// `Forbidden`, `NotFound`, ... of a denial.
     pub reason: String,
-    /// The message of a refusal.
+    /// The message of a denial.
     pub message: String,
 }
 
@@ -106,26 +105,26 @@ impl Default for AuditEvent {
 }
 
 impl AuditEvent {
-    /// Whether the call has ended (a watch is logged when it begins, too).
+    /// Returns whether the call has ended (the log also has an entry for the start of a watch).
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.stage == "ResponseComplete"
     }
 
-    /// The HTTP status, 0 if there is none.
+    /// Returns the HTTP status, 0 if there is none.
     #[must_use]
     pub fn code(&self) -> u16 {
         self.response_status.as_ref().map_or(0, |status| status.code)
     }
 
-    /// Whether the call would change something if it succeeds; a dry run does not count.
+    /// Returns whether the call would change an object if it succeeds; a dry run does not count.
     #[must_use]
     pub fn is_write(&self) -> bool {
         let writes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         writes && !self.request_uri.contains("dryRun=All")
     }
 
-    /// The resource as in RBAC rules: `pods`, `pods/status`; empty for other paths.
+    /// Returns the resource as in RBAC rules: `pods`, `pods/status`; empty for other paths.
     #[must_use]
     pub fn resource(&self) -> String {
         match &self.object_ref {
@@ -136,7 +135,7 @@ impl AuditEvent {
     }
 }
 
-/// A reader of the audit log that remembers how far it has come.
+/// A reader of the audit log that remembers its offset.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     path: PathBuf,
@@ -144,13 +143,13 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// A reader from the log's beginning.
+    /// A reader from the beginning of the log.
     #[must_use]
     pub fn from_start(path: PathBuf) -> Self {
         Self { path, offset: 0 }
     }
 
-    /// A reader from the log's present end.
+    /// A reader from the current end of the log.
     pub fn from_now(path: PathBuf) -> Result<Self> {
         let offset = std::fs::metadata(&path).map_err(Error::path("read", &path))?.len();
         Ok(Self { path, offset })
@@ -162,8 +161,8 @@ impl AuditLog {
         &self.path
     }
 
-    /// What was logged since the last call. The API server writes the line of a
-    /// call after it has answered it, so the very last calls may come with the next read.
+    /// Returns the entries since the last call. The API server writes the entry of a call after its response, so the latest calls may
+    /// appear only in the next read.
     pub fn read(&mut self) -> Result<Vec<AuditEvent>> {
         let mut new = Vec::new();
         File::open(&self.path)
@@ -172,7 +171,7 @@ impl AuditLog {
                 file.read_to_end(&mut new)
             })
             .map_err(Error::path("read", &self.path))?;
-        // The last line may be only half written.
+        // The last line may be incomplete.
         let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         new.truncate(whole);
         self.offset += u64::try_from(whole).unwrap_or_default();

@@ -10,9 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{ADMIN, Error, Result, issuer};
 
-/// The plane's certificate authority and what it signed, as files in one directory:
-/// `ca.crt`, `<name>.crt`, `<name>.key` for `server`, `issuer`, `proxy`, `admin`
-/// and `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
+/// The control plane's certificate authority and the certificates that it signed, as files in one directory: `ca.crt`, `<name>.crt`,
+/// `<name>.key` for `server`, `issuer`, `proxy`, `admin` and `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
 /// and the key for ID tokens.
 pub(crate) fn write(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
@@ -44,7 +43,7 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     put(directory, "service-accounts.key", &key.serialize_pem())
 }
 
-/// How a server of ours with the certificate `name` greets, in HTTP/1.1 only.
+/// Returns the TLS configuration of a test server with the certificate `name`, for HTTP/1.1 only.
 pub(crate) fn tls(directory: &Path, name: &str) -> Result<ServerConfig> {
     let failed = |why: &dyn std::fmt::Display| Error::State(format!("the certificate of the {name} cannot be used: {why}"));
     let read = |kind: &str| {
@@ -61,7 +60,7 @@ pub(crate) fn tls(directory: &Path, name: &str) -> Result<ServerConfig> {
     Ok(tls)
 }
 
-/// The parameters of a certificate for a server on this machine.
+/// Returns the parameters of a certificate for a server on this machine.
 fn serving(name: &str) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
     params.distinguished_name.push(DnType::CommonName, name);
@@ -69,7 +68,7 @@ fn serving(name: &str) -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// The parameters of a certificate whose subject is a user name and perhaps a group.
+/// Returns the parameters of a certificate whose subject is a user name and optionally a group.
 fn named(user: &str, group: Option<&str>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, user);

@@ -10,8 +10,7 @@ use tokio::process::Command;
 
 use crate::{ADMIN, AuditLog, Binaries, Error, Result, SignIn, User, issuer};
 
-/// How to reach a plane: everything but the right to end it. It can be cloned,
-/// and stored for another process.
+/// Access to a control plane, without the right to end it. It can be cloned, and stored for another process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cluster {
     pub(crate) directory: PathBuf,
@@ -20,10 +19,10 @@ pub struct Cluster {
     pub(crate) binaries: Binaries,
 }
 
-/// What a command said.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Said {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Its standard output.
     pub stdout: String,
@@ -33,7 +32,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Its standard output, or an error with what it printed if it failed.
+    /// Returns its standard output, or an error with its output if it failed.
     pub fn ok(self) -> Result<String> {
         if self.status.success() {
             return Ok(self.stdout);
@@ -42,7 +41,7 @@ impl Said {
         Err(Error::Command { command: self.command, output })
     }
 
-    /// What it was refused with, or an error if it succeeded.
+    /// Returns the error output of a denied command, or an error if it succeeded.
     pub fn refused(self) -> Result<String> {
         if self.status.success() {
             let output = format!("it succeeded, but should have been refused: {}", self.stdout.trim());
@@ -53,95 +52,95 @@ impl Said {
 }
 
 impl Cluster {
-    /// Where the plane keeps its files; things of a test may go there as well.
+    /// Returns the directory of the control plane's files; tests may store files there as well.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The API server's address.
+    /// Returns the API server's address.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// The programs that it runs on.
+    /// Returns the programs that it runs on.
     #[must_use]
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
     }
 
-    /// The people that it knows, besides [`ADMIN`].
+    /// Returns the users that it knows, besides [`ADMIN`].
     #[must_use]
     pub fn users(&self) -> &[User] {
         &self.users
     }
 
-    /// The audit log from its beginning.
+    /// Returns the audit log from its beginning.
     #[must_use]
     pub fn audit(&self) -> AuditLog {
         AuditLog::from_start(self.directory.join("audit.log"))
     }
 
-    /// The audit log from now on.
+    /// Returns the audit log from now on.
     pub fn audit_from_now(&self) -> Result<AuditLog> {
         AuditLog::from_now(self.directory.join("audit.log"))
     }
 
-    /// The file with one context a user, [`ADMIN`] the current one.
+    /// Returns the file with one context per user; [`ADMIN`] is the current one.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.join("kubeconfig")
     }
 
-    /// A file with one user and context only.
+    /// Writes a file with one user and context only.
     pub fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
         self.write_one(user, &self.credentials(user)?)
     }
 
-    /// A file for a bearer token, such as a ServiceAccount's. `name` names file and context.
+    /// Writes a file for a bearer token, such as a ServiceAccount's. `name` names file and context.
     pub fn kubeconfig_for_token(&self, name: &str, token: &str) -> Result<PathBuf> {
         self.write_one(name, &json!({ "token": token }))
     }
 
-    /// A file for a bearer token whose bearer finds the API server elsewhere, such as behind a [`crate::Proxy`].
+    /// Writes a file for a bearer token and another API server address, such as that of a [`crate::Proxy`].
     pub fn kubeconfig_through(&self, server: &str, name: &str, token: &str) -> Result<PathBuf> {
         Self { server: server.to_owned(), ..self.clone() }.kubeconfig_for_token(name, token)
     }
 
-    /// How to reach the API server as nobody: for who passes on what others say.
+    /// Returns an anonymous client configuration, for a proxy that forwards the credentials of others.
     pub(crate) async fn without_credentials(&self) -> Result<kube::Config> {
         config(self.config("nobody", &[("nobody".to_owned(), json!({}))])?).await
     }
 
-    /// A client for the admin or a user by name.
+    /// Returns a client for the admin or a user by name.
     pub async fn client(&self, user: &str) -> Result<kube::Client> {
         let credentials = self.credentials(user)?;
         client(self.config(user, &[(user.to_owned(), credentials)])?).await
     }
 
-    /// A client for a bearer token.
+    /// Returns a client for a bearer token.
     pub async fn client_for_token(&self, token: &str) -> Result<kube::Client> {
         client(self.config("token", &[("token".to_owned(), json!({ "token": token }))])?).await
     }
 
-    /// Signs somebody in who is none of the plane's users: an ID token, for [`Cluster::kubeconfig_for_token`] and
+    /// Signs in a user who is none of the control plane's users. Returns an ID token, for [`Cluster::kubeconfig_for_token`] and
     /// [`Cluster::client_for_token`].
     pub fn sign_in(&self, who: &SignIn) -> Result<String> {
         issuer::id_token(who, &issuer::read_key(&self.pki())?)
     }
 
-    /// The same token, but signed with a key that nobody knows.
+    /// Returns the same token, signed with an unknown key.
     pub fn forge(&self, who: &SignIn) -> Result<String> {
         issuer::id_token(who, &issuer::new_key()?)
     }
 
-    /// kubectl as a user. It touches nothing of the person's own, and dies with the command.
+    /// Returns kubectl as a user. It does not read the developer's own configuration, and is killed with the command.
     pub fn kubectl(&self, user: &str) -> Result<Command> {
         self.command(&self.binaries.kubectl, &self.kubeconfig_of(user)?)
     }
 
-    /// Another program as a user, with kubectl on its PATH: such as a plugin of kubectl.
+    /// Returns another program as a user, with kubectl on its PATH: such as a plugin of kubectl.
     pub fn program(&self, user: &str, program: &Path) -> Result<Command> {
         let mut command = self.command(program, &self.kubeconfig_of(user)?)?;
         let beside = [program, self.binaries.kubectl.as_path()].into_iter().filter_map(Path::parent);
@@ -152,13 +151,13 @@ impl Cluster {
         Ok(command)
     }
 
-    /// Runs another program to its end as a user.
+    /// Runs another program as a user and waits for it.
     pub async fn run_program(&self, user: &str, program: &Path, args: &[&str], input: Option<&str>) -> Result<Said> {
         let mut command = self.program(user, program)?;
         run(command.args(args), input).await
     }
 
-    /// Helm as the admin, with caches of its own.
+    /// Returns Helm as the admin, with its own caches.
     pub fn helm(&self) -> Result<Command> {
         let mut command = self.command(&self.binaries.helm, &self.kubeconfig_of(ADMIN)?)?;
         for kind in ["CACHE", "CONFIG", "DATA"] {
@@ -167,20 +166,19 @@ impl Cluster {
         Ok(command)
     }
 
-    /// Runs kubectl to its end as a user.
+    /// Runs kubectl as a user and waits for it.
     pub async fn run(&self, user: &str, args: &[&str]) -> Result<Said> {
         let mut command = self.kubectl(user)?;
         run(command.args(args), None).await
     }
 
-    /// Runs kubectl as a user with a manifest on its standard input; the
-    /// arguments need `-f -`.
+    /// Runs kubectl as a user with a manifest on its standard input; the arguments need `-f -`.
     pub async fn run_with(&self, user: &str, args: &[&str], manifest: &str) -> Result<Said> {
         let mut command = self.kubectl(user)?;
         run(command.args(args), Some(manifest)).await
     }
 
-    /// `kubectl apply` of a manifest as a user.
+    /// Runs `kubectl apply` of a manifest as a user.
     pub async fn apply(&self, user: &str, manifest: &str) -> Result<Said> {
         self.run_with(user, &["apply", "-f", "-"], manifest).await
     }
@@ -193,7 +191,7 @@ impl Cluster {
         self.write(&self.kubeconfig(), ADMIN, &all)
     }
 
-    /// A kubeconfig for a client certificate in the directory of certificates.
+    /// Writes a kubeconfig for a client certificate in the directory of certificates.
     pub(crate) fn kubeconfig_for_certificate(&self, name: &str) -> Result<PathBuf> {
         self.write_one(name, &self.certificate(name))
     }
@@ -273,7 +271,7 @@ impl Cluster {
     }
 }
 
-/// Writes a file that is only for us, as a whole or not at all: others may be reading it.
+/// Writes a file with access for this user only, atomically, since other processes may be reading it.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let failed = || Error::path("write", path);
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -293,7 +291,7 @@ async fn config(kubeconfig: Value) -> Result<kube::Config> {
     Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for it.
 pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Result<Said> {
     let line = line(command);
     let stdin = match input {
@@ -309,7 +307,7 @@ pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Result<Sa
     })
 }
 
-/// A nameless file with this text, to be read from its beginning.
+/// Returns an anonymous file with this text, positioned at its beginning.
 fn file_with(text: &str) -> std::io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(text.as_bytes())?;
@@ -317,7 +315,7 @@ fn file_with(text: &str) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// The command as a person would type it.
+/// Returns the command line as a user would type it.
 fn line(command: &Command) -> String {
     let command = command.as_std();
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::Spec;
 use crate::{Binaries, Error, Result, User};
 
-/// Every call at level `Metadata`; the stage in which nothing is known yet is left out.
+/// Logs every call at level `Metadata`; the stage `RequestReceived`, in which no result is known yet, is left out.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -18,7 +18,7 @@ rules:
 - level: Metadata
 ";
 
-/// Everything that the command lines have in common.
+/// The parameters that the command lines share.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) directory: PathBuf,
@@ -38,17 +38,17 @@ impl Layout {
         self.directory.join("audit.log")
     }
 
-    /// Where clients find the API server.
+    /// The API server's address for clients.
     pub(crate) fn server(&self) -> String {
         format!("https://127.0.0.1:{}", self.apiserver_port)
     }
 
-    /// Where etcd listens.
+    /// etcd's address.
     pub(crate) fn etcd_address(&self) -> String {
         format!("http://127.0.0.1:{}", self.etcd_port)
     }
 
-    /// Writes what the API server reads besides certificates.
+    /// Writes the API server's files other than certificates.
     pub(crate) fn write_files(&self, users: &[User], authentication: &Value) -> Result<()> {
         let tokens: String = users.iter().map(User::token_line).collect();
         let authentication = authentication.to_string();
@@ -74,9 +74,9 @@ impl Layout {
                 flag("listen-peer-urls", &peer),
                 flag("initial-advertise-peer-urls", &peer),
                 flag("initial-cluster", format!("default={peer}")),
-                // Nothing here has to survive the machine.
+                // The data does not have to survive a crash of the machine.
                 flag("unsafe-no-fsync", "true"),
-                // 8 GiB, the most that etcd's authors advise: 2 would end the measurements with a hundred thousand requests.
+                // 8 GiB, the maximum that etcd's authors advise: with 2 GiB the measurements with a hundred thousand requests would fail.
                 flag("quota-backend-bytes", "8589934592"),
             ],
             &[],
@@ -104,11 +104,11 @@ impl Layout {
                 flag("service-cluster-ip-range", "10.0.0.0/24"),
                 flag("allow-privileged", "true"),
                 flag("endpoint-reconciler-type", "none"),
-                // They are about pods, of which there are none without nodes.
+                // These admission plugins are about pods, of which there are none without nodes.
                 flag("disable-admission-plugins", "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds"),
                 flag("audit-policy-file", self.directory.join("audit-policy.yaml")),
                 flag("audit-log-path", self.audit_log()),
-                // Megabytes; the readers count on one file.
+                // Megabytes; the readers of the log expect one file.
                 flag("audit-log-maxsize", "100000"),
             ],
             more,
@@ -147,7 +147,7 @@ impl Layout {
     }
 }
 
-/// `--name=value`, where the value may be a path.
+/// Returns `--name=value`, where the value may be a path.
 pub(crate) fn flag(name: &str, value: impl Into<OsString>) -> OsString {
     let mut flag = OsString::from(format!("--{name}="));
     flag.push(value.into());

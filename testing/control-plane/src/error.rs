@@ -1,78 +1,77 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Shorthand for this crate's results.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong around the plane. Every message stands alone on one line,
-/// but for the end of a log, which follows on lines of its own.
+/// The errors of the control plane. Every message is one line; only the end of a log follows on further lines.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program that is needed is not there.
+    /// A required program is missing.
     #[error("`{tool}` is not installed: {install}")]
     Missing {
         /// The program.
         tool: String,
-        /// What the person can do about it.
+        /// What the user can do about it.
         install: &'static str,
     },
-    /// A file or a process could not be handled.
+    /// An operation on a file or a process failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A command said no.
+    /// A command failed.
     #[error("`{command}` failed: {output}")]
     Command {
-        /// The command as a person would type it.
+        /// The command as a user would type it.
         command: String,
-        /// What it printed, or how it ended.
+        /// Its output, or its exit status.
         output: String,
     },
-    /// A process that should run has ended.
+    /// A process ended that should run.
     #[error("{name} has ended, its log {log} closes with:\n{tail}")]
     Ended {
         /// The process.
         name: String,
-        /// Where its log is, or was.
+        /// The path of its log, which may be deleted already.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// A condition did not come true in time.
+    /// A condition was not met in time.
     #[error("waited {limit:?} for {what}{last}")]
     Timeout {
-        /// What was waited for.
+        /// The condition.
         what: String,
-        /// For how long.
+        /// The time limit.
         limit: Duration,
         /// The last obstacle, where one is known.
         last: String,
     },
-    /// No such user on this plane.
+    /// The control plane has no such user.
     #[error("the plane has no user `{name}`; it has {known}")]
     UnknownUser {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// Those that exist.
+        /// The existing names.
         known: String,
     },
-    /// The state of a running plane is absent or in the way.
+    /// The state file of a running control plane is missing, or exists unexpectedly.
     #[error("{0}")]
     State(String),
-    /// A certificate could not be made.
+    /// A certificate could not be created.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// The API server refused or did not answer.
+    /// The API server returned an error or did not answer.
     #[error("API server: {}", brief(.0))]
     Kube(#[from] Box<kube::Error>),
-    /// A kubeconfig of our own making was not understood.
+    /// A generated kubeconfig could not be read.
     #[error("kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
-    /// Something that should be JSON is not.
+    /// A text is not valid JSON.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -84,7 +83,7 @@ impl From<kube::Error> for Error {
 }
 
 impl Error {
-    /// Says what was tried with a file or process, for use in `map_err`.
+    /// Adds the operation on a file or process to an error, for use in `map_err`.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -96,7 +95,7 @@ impl Error {
     }
 }
 
-/// What the API server said, without the whole object that it said it with.
+/// Returns the API server's message, without the rest of its `Status` object.
 pub(crate) fn brief(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),

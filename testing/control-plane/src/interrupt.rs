@@ -2,13 +2,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Error, Result};
 
-/// What a shell reports for a process that Ctrl-C ended.
+/// The exit code of a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
 /// Runs `cleanup` and ends this process when Ctrl-C, SIGTERM or SIGHUP comes.
 ///
-/// Without it nothing would be left behind either, since the reaper notices the
-/// end of this process; with it the cleaning is done before this process ends.
+/// The reaper would clean up without it too, since it notices the end of this process. With it the cleanup is complete before this process
+/// ends.
 pub fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     let what = || "listen for Ctrl-C";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io(what()))?;

@@ -1,11 +1,10 @@
-//! A real Kubernetes control plane on this machine: etcd, kube-apiserver and
-//! kube-controller-manager of upstream, without nodes, and the operator beside it.
+//! A real Kubernetes control plane on this machine: upstream etcd, kube-apiserver and kube-controller-manager, without nodes, and the
+//! operator.
 //!
-//! [`Plane::start`] builds what is missing, starts the three servers on free
-//! loopback ports and hands out kubeconfigs, clients, kubectl and Helm for a set
-//! of users, and for whoever signs in with an ID token ([`Cluster::sign_in`]). [`Operator::start`] installs the chart and runs the operator's
-//! processes under the `ServiceAccount` objects of that chart. Both end everything they
-//! started when they are dropped, and when this process dies in any other way.
+//! [`Plane::start`] builds missing programs and starts the three servers on free loopback ports. It provides kubeconfigs, clients, kubectl
+//! and Helm for a set of users, and for users who sign in with an ID token ([`Cluster::sign_in`]). [`Operator::start`] installs the chart
+//! and runs the operator's processes under the `ServiceAccount` objects of that chart. Both end everything that they started when they are
+//! dropped, and when this process dies in any other way.
 
 mod audit;
 mod binaries;

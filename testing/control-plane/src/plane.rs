@@ -19,49 +19,45 @@ use crate::{
     wait_for_ok,
 };
 
-/// How long the three servers may take until they are ready.
+/// The time limit for the three servers to become ready.
 const START: Duration = Duration::from_mins(1);
-/// How often a start is tried when somebody else took a port that was free a moment ago.
+/// The number of start attempts when another process took a port that was free before.
 const STARTS: usize = 4;
 /// The roles that have rules only once the controller manager has aggregated them.
 const AGGREGATED: [&str; 3] = ["view", "edit", "admin"];
 
-/// What a plane is started with.
+/// The options of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The programs; found or built if absent.
     pub binaries: Option<Binaries>,
-    /// The people; [`standard_users`] if absent.
+    /// The users; [`standard_users`] if absent.
     pub users: Option<Vec<User>>,
-    /// More flags for kube-apiserver. A flag that is given twice counts as given last.
+    /// More flags for kube-apiserver. The last occurrence of a flag counts.
     pub apiserver_flags: Vec<String>,
-    /// An empty or absent directory for all files, removed at the end like a
-    /// temporary one, which is the default.
+    /// An empty or absent directory for all files, removed at the end. The default is a temporary directory.
     pub directory: Option<PathBuf>,
-    /// The directory stays at the end, however this process ends, and a plane that
-    /// was in it before goes on with what it had stored. Certificates, tokens and
-    /// ports are new each time.
+    /// Keeps the directory, however this process ends, and continues with the data that an earlier control plane stored in it.
+    /// Certificates, tokens and ports are new each time.
     pub keep: bool,
 }
 
-/// A running control plane. Dropping it ends it and removes its files, unless
-/// they are to be kept or the environment has `KEEP=1`.
+/// A running control plane. Dropping it ends it and removes its files, unless they are kept or the environment has `KEEP=1`.
 #[derive(Debug)]
 pub struct Plane {
-    // Ended in this order: those that need an other one first.
+    // Ended in this order: dependent servers first.
     controller_manager: Process,
     apiserver: Process,
     etcd: Process,
     etcd_address: String,
     cluster: Cluster,
-    // The API server fetches keys from it whenever it meets one that it does not know.
+    // The API server fetches keys from it whenever a token has an unknown one.
     _issuer: Issuer,
     reaper: Arc<Reaper>,
 }
 
 impl Plane {
-    /// Starts a plane and waits until it serves, namespace `default` exists and
-    /// `view`, `edit` and `admin` have their rules.
+    /// Starts a control plane and waits until it serves, namespace `default` exists and `view`, `edit` and `admin` have their rules.
     pub async fn start(options: Options) -> Result<Self> {
         let binaries = match options.binaries.clone() {
             Some(binaries) => binaries,
@@ -85,7 +81,7 @@ impl Plane {
 
     async fn try_start(binaries: Binaries, users: Vec<User>, directory: PathBuf, options: &Options) -> Result<Self> {
         let keep = options.keep || env::var_os("KEEP").is_some_and(|keep| keep == "1");
-        // From here on, whatever happens, nothing is left behind.
+        // From here on the files and processes are cleaned up in all cases.
         let reaper = Arc::new(Reaper::start((!keep).then_some(&directory))?);
         if keep {
             eprintln!("Files of the plane stay in {}", directory.display());
@@ -112,7 +108,7 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Waits until the plane serves again, for instance after one of its servers was restarted, and knows people by their ID tokens.
+    /// Waits until the control plane serves again, for instance after a restart of one of its servers, and accepts ID tokens.
     pub async fn wait_until_ready(&self) -> Result<()> {
         let processes = self.processes();
         wait_until_served(&self.cluster, &processes).await?;
@@ -138,65 +134,64 @@ impl Plane {
         wait_until_believed(&self.cluster, &processes).await
     }
 
-    /// How to reach it: clients, kubeconfigs, kubectl, Helm.
+    /// Returns the access to it: clients, kubeconfigs, kubectl, Helm.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// Where etcd listens, without TLS, on loopback.
+    /// Returns etcd's address, without TLS, on loopback.
     #[must_use]
     pub fn etcd_address(&self) -> String {
         self.etcd_address.clone()
     }
 
-    /// etcd, to be killed, stopped and started.
+    /// Returns etcd, to be killed, stopped and started.
     #[must_use]
     pub fn etcd(&self) -> &Process {
         &self.etcd
     }
 
-    /// kube-apiserver, to be killed, stopped and started.
+    /// Returns kube-apiserver, to be killed, stopped and started.
     #[must_use]
     pub fn apiserver(&self) -> &Process {
         &self.apiserver
     }
 
-    /// kube-controller-manager, to be killed, stopped and started.
+    /// Returns kube-controller-manager, to be killed, stopped and started.
     #[must_use]
     pub fn controller_manager(&self) -> &Process {
         &self.controller_manager
     }
 
-    /// What ends other processes together with this plane.
+    /// Returns the reaper, which ends other processes together with this control plane.
     #[must_use]
     pub fn reaper(&self) -> &Arc<Reaper> {
         &self.reaper
     }
 
-    /// A client for the admin or a user by name.
+    /// Returns a client for the admin or a user by name.
     pub async fn client(&self, user: &str) -> Result<kube::Client> {
         self.cluster.client(user).await
     }
 
-    /// Runs kubectl to its end as a user.
+    /// Runs kubectl as a user and waits for it.
     pub async fn kubectl(&self, user: &str, args: &[&str]) -> Result<Said> {
         self.cluster.run(user, args).await
     }
 
-    /// `kubectl apply` of a manifest as a user.
+    /// Runs `kubectl apply` of a manifest as a user.
     pub async fn apply(&self, user: &str, manifest: &str) -> Result<Said> {
         self.cluster.apply(user, manifest).await
     }
 
-    /// The audit log from its beginning.
+    /// Returns the audit log from its beginning.
     #[must_use]
     pub fn audit(&self) -> AuditLog {
         self.cluster.audit()
     }
 
-    /// Ends everything at once, through a shared reference: for an interrupt,
-    /// where nobody can wait for the owner to drop it.
+    /// Ends everything at once, through a shared reference: for an interrupt, which cannot wait for the owner to drop it.
     pub fn end(&self) {
         for process in self.processes() {
             process.kill();
@@ -204,13 +199,12 @@ impl Plane {
         self.reaper.end();
     }
 
-    /// What another program needs to end the plane after [`Plane::detach`], in
-    /// the order in which it should.
+    /// Returns what another program needs to end the control plane after [`Plane::detach`], in the order in which it must end the servers.
     pub fn records(&self) -> Result<Vec<ProcessRecord>> {
         self.processes().iter().map(|process| process.record()).collect()
     }
 
-    /// Lets the plane, and all else that its reaper looks after, live on without this process.
+    /// Lets the control plane, and all other processes of its reaper, outlive this process.
     pub fn detach(self) {
         self.reaper.release();
         for process in self.processes() {
@@ -232,7 +226,7 @@ async fn wait_until_served(cluster: &Cluster, processes: &[&Process]) -> Result<
     looked.await?
 }
 
-/// Waits until the API server has the key of every provider. It asks for it beside its start, and says nothing of that in `/readyz`.
+/// Waits until the API server has the key of every provider. It fetches them in the background, and `/readyz` does not cover that.
 async fn wait_until_believed(cluster: &Cluster, processes: &[&Process]) -> Result<()> {
     for provider in Provider::ALL {
         let token = cluster.sign_in(&SignIn { provider, ..SignIn::new("plane", [""; 0]) })?;
@@ -253,8 +247,7 @@ async fn readyz(client: &kube::Client) -> Result<String> {
     Ok(client.request_text(request).await?)
 }
 
-/// Waiting is over, with an error, once one of the processes has ended; else
-/// the obstacle stands.
+/// Fails once one of the processes has ended; returns the obstacle otherwise.
 fn ended(processes: &[&Process], obstacle: String) -> Result<Result<()>, String> {
     match processes.iter().try_for_each(|process| process.check()) {
         Ok(()) => Err(obstacle),
@@ -262,10 +255,11 @@ fn ended(processes: &[&Process], obstacle: String) -> Result<Result<()>, String>
     }
 }
 
-/// The directory for all files, for our eyes only: keys and tokens go there. Only one that is kept may have files already.
+/// Creates the directory for all files, with access for this user only: it contains keys and tokens. Only a directory that is kept may have
+/// files already.
 fn directory(wanted: Option<PathBuf>, keep: bool) -> Result<PathBuf> {
     let directory = match wanted {
-        // Not removed by its handle: the reaper does that, after the last process.
+        // Not removed by its handle: the reaper removes it, after the last process.
         None => tempfile::Builder::new().prefix("jit-rbac-plane-").tempdir().map_err(Error::io("create a temporary directory"))?.keep(),
         Some(directory) => {
             if !keep && fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {

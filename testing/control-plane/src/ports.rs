@@ -3,16 +3,15 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::{Error, Result};
 
-/// Where the ports that we listen on begin.
+/// The first port that is tried.
 const FIRST: u16 = 10_000;
-/// How many numbers to try before the kernel is asked for any port.
+/// How many ports are tried before the kernel chooses any port.
 const TRIES: usize = 200;
 
-/// A loopback port that nobody listens on.
+/// Returns a free loopback port.
 ///
-/// Taken from below the range that the kernel gives to outgoing connections: a
-/// server that is killed and started again must find its port free, and a client
-/// that keeps knocking meanwhile could otherwise be given that very port.
+/// It is below the kernel's range for outgoing connections. A server that is killed and started again must find its port free, and a client
+/// that keeps connecting meanwhile could otherwise be given that very port as its source.
 pub(crate) fn free_port() -> Result<u16> {
     let width = first_outgoing_port().saturating_sub(FIRST);
     if width > 1000 {
@@ -30,7 +29,7 @@ pub(crate) fn free_port() -> Result<u16> {
         .map_err(Error::io("no free port on 127.0.0.1"))
 }
 
-/// The first port that the kernel may give to an outgoing connection.
+/// Returns the first port of the kernel's range for outgoing connections.
 fn first_outgoing_port() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Reaper, Result, wait_for};
 
-/// How many lines of a log an error shows.
+/// The number of log lines in an error.
 const TAIL: usize = 15;
 
-/// How to start a process.
+/// The command of a process.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
-    /// What people call it; also the name of its log file.
+    /// Its display name; also the name of its log file.
     pub(crate) name: String,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
@@ -28,25 +28,24 @@ pub(crate) struct Spec {
     pub(crate) log: PathBuf,
 }
 
-/// A process that can be killed, paused, ended and started again. It is killed
-/// when this is dropped, and when this program dies.
+/// A process that can be killed, paused, ended and started again. It is killed when this is dropped, and when this program dies.
 #[derive(Debug)]
 pub struct Process {
     spec: Spec,
     child: Mutex<Option<Child>>,
-    /// How long the log was at the last start.
+    /// The length of the log at the last start.
     log_before: AtomicU64,
     reaper: Arc<Reaper>,
 }
 
-/// A process that lives on without us: enough to find it again for sure.
+/// A process that outlives this program, with enough data to identify it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRecord {
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     /// The process id.
     pub pid: u32,
-    /// When it was started, by which a later process with the same id is told apart.
+    /// When it was started, which distinguishes it from a later process with the same id.
     pub started: String,
 }
 
@@ -58,24 +57,24 @@ impl Process {
         Ok(process)
     }
 
-    /// What people call it.
+    /// Returns its display name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// The file with everything that it printed, over all starts.
+    /// Returns the file with all of its output, over all starts.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.spec.log
     }
 
-    /// The whole log.
+    /// Returns the whole log.
     pub fn log_text(&self) -> Result<String> {
         self.log_after(0)
     }
 
-    /// The log since the last start.
+    /// Returns the log since the last start.
     pub fn log_of_this_start(&self) -> Result<String> {
         self.log_after(self.log_before.load(Ordering::Relaxed))
     }
@@ -91,7 +90,7 @@ impl Process {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The process id, while it runs.
+    /// Returns the process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         let mut child = self.lock();
@@ -117,7 +116,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(copy)
-            // Ctrl-C in the terminal is for us, and we end it in good order.
+            // Ctrl-C in the terminal must not reach the process: it is ended in order by this program.
             .process_group(0)
             .spawn()
             .map_err(Error::path("start", &spec.program))?;
@@ -126,11 +125,11 @@ impl Process {
         Ok(())
     }
 
-    /// `kill -9`, and waits until it is gone. Nothing to do if it does not run.
+    /// Sends `kill -9`, and waits for the end. Has no effect if it does not run.
     pub fn kill(&self) {
         let mut child = self.lock();
         if let Some(mut running) = child.take() {
-            // Both fail only for a process that is gone already.
+            // Both fail only for a process that has ended already.
             let _ = running.kill();
             let _ = running.wait();
             self.reaper.remove(running.id());
@@ -143,7 +142,7 @@ impl Process {
         self.start()
     }
 
-    /// Asks it to end by SIGTERM and waits at most `limit` for its exit code;
+    /// Sends SIGTERM and waits at most `limit` for its exit code;
     /// -1 stands for an end by a signal.
     pub async fn terminate(&self, limit: Duration) -> Result<i32> {
         self.signal(Signal::TERM)?;
@@ -163,7 +162,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on after [`Process::stop`].
+    /// Continues it after [`Process::stop`].
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
@@ -179,7 +178,7 @@ impl Process {
         Err(Error::Ended { name: self.name().to_owned(), log: self.spec.log.clone(), tail })
     }
 
-    /// What another process needs to find it again.
+    /// Returns what another process needs to find it again.
     pub(crate) fn record(&self) -> Result<ProcessRecord> {
         self.check()?;
         let name = self.name().to_owned();
@@ -188,7 +187,7 @@ impl Process {
         Ok(ProcessRecord { name, pid, started })
     }
 
-    /// Forgets the process, which lives on.
+    /// Forgets the process, which continues to run.
     pub(crate) fn detach(&self) {
         self.lock().take();
     }
@@ -222,13 +221,13 @@ impl Drop for Process {
 }
 
 impl ProcessRecord {
-    /// Whether that very process still runs.
+    /// Returns whether that very process still runs.
     #[must_use]
     pub fn runs(&self) -> bool {
         started(self.pid).as_ref() == Some(&self.started)
     }
 
-    /// Ends it: SIGTERM, and SIGKILL if it is still there after `limit`.
+    /// Ends it: SIGTERM, and SIGKILL if it still runs after `limit`.
     pub async fn end(&self, limit: Duration) -> Result<()> {
         let gone = async || (!self.runs()).then_some(());
         for signal in [Signal::TERM, Signal::KILL] {
@@ -246,11 +245,10 @@ impl ProcessRecord {
     }
 }
 
-/// When the process was started, in whatever form the machine tells it. None
-/// for one that does not exist, or has ended and only waits to be collected.
+/// Returns when the process was started, in the machine's own format. None for a process that does not exist, or that is a zombie.
 fn started(pid: u32) -> Option<String> {
     if Path::new("/proc/self/stat").exists() {
-        // The program's name stands in brackets and may contain anything.
+        // The program's name is in brackets and may contain any character.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;

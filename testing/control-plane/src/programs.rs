@@ -1,6 +1,6 @@
-//! The programs of the product, as they were built beside the one that runs now.
+//! The programs of the product, from the build directory of the running program.
 //!
-//! cargo hands a test the programs of its own package only. `make` builds the others before it, and this makes sure of it.
+//! Cargo provides a test with the programs of its own package only. `make` builds the others before it, and this module verifies that.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,8 +15,9 @@ use crate::{Error, Result};
 const ALL: [&str; 2] = ["jit-rbac", "kubectl-jit"];
 const BUILD: &str = "run 'make build', or for measurements 'make release'";
 
-/// The program of this name beside the one that runs: in `target/debug` for tests, in `target/release` for measurements. It is an error
-/// if there is none, or if a source file of it has changed since. Both are looked at once, early: what is edited while tests run is no fault.
+/// Returns the program of this name in the running program's build directory: `target/debug` for tests, `target/release` for measurements.
+/// It is an error if there is none, or if one of its source files has changed since. Both are checked once, early: an edit while tests run
+/// is no error.
 pub fn program(name: &str) -> Result<PathBuf> {
     static FOUND: LazyLock<BTreeMap<&str, Result<PathBuf, String>>> = LazyLock::new(|| ALL.map(|name| (name, find(name))).into());
     let found = FOUND.get(name).cloned().unwrap_or_else(|| Err(format!("{name} is no program of the product")));
@@ -26,7 +27,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
 fn find(name: &str) -> Result<PathBuf, String> {
     let running = env::current_exe().map_err(|error| format!("cannot find the running program: {error}"))?;
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
-    // Tests and measurements run in the folder `deps`.
+    // Tests and measurements run in the directory `deps`.
     let mut beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&file));
     let program = beside
         .find(|path| path.is_file())
@@ -37,7 +38,8 @@ fn find(name: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A source file that is newer than the program that was built from it, by what cargo writes beside the program; none where nothing is known.
+/// Returns a source file that is newer than the program, by the dependency file that cargo writes next to the program; none where nothing
+/// is known.
 fn newer_source(program: &Path) -> Option<String> {
     let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let built = changed(program)?;
@@ -45,8 +47,8 @@ fn newer_source(program: &Path) -> Option<String> {
     newer(&sources, built, |source| changed(Path::new(source)))
 }
 
-/// The first of the files in `sources` that has changed after `built`. They stand behind the program and a colon; a space in a path has a
-/// backslash before it.
+/// Returns the first of the files in `sources` that has changed after `built`. The list follows the program and a colon; a space in a path
+/// has a backslash before it.
 fn newer(sources: &str, built: SystemTime, changed: impl Fn(&str) -> Option<SystemTime>) -> Option<String> {
     const SPACE: &str = "\\ ";
     const HELD: &str = "\0";

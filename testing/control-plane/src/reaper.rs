@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, Result};
 
-/// Reads lists of process ids, one list a line, each replacing the one before.
-/// When the input ends it kills the last list and removes the directory.
+/// Reads lists of process ids, one list per line; each line replaces the one before. At the end of the input it kills the last list and
+/// removes the directory.
 const SCRIPT: &str = r#"
 pids=
 while read -r line; do
@@ -19,10 +19,10 @@ done
 [ -z "$1" ] || rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 "#;
 
-/// A small shell beside this process that outlives it and cleans up behind it.
+/// A small shell process that outlives this process and cleans up after it.
 ///
-/// It holds the list of what runs, and a pipe from this process. The kernel
-/// closes the pipe however this process ends, `kill -9` included.
+/// It has the list of running processes, and a pipe from this process. The kernel closes the pipe however this process ends, `kill -9`
+/// included.
 #[derive(Debug)]
 pub struct Reaper {
     inner: Mutex<Inner>,
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 impl Reaper {
-    /// Starts the shell; `directory` is what it removes at the end.
+    /// Starts the shell, which removes `directory` at the end.
     pub fn start(directory: Option<&Path>) -> Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "reaper"])
@@ -44,7 +44,7 @@ impl Reaper {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A group of its own, so that Ctrl-C in the terminal does not reach it.
+            // A process group of its own, so that Ctrl-C in the terminal does not reach it.
             .process_group(0)
             .spawn()
             .map_err(Error::io("start /bin/sh"))?;
@@ -52,28 +52,28 @@ impl Reaper {
         Ok(Self { inner: Mutex::new(Inner { shell, pipe, pids: BTreeSet::new() }) })
     }
 
-    /// This process id is to end with us.
+    /// Adds a process id that must end with this process.
     pub fn add(&self, pid: u32) {
         let mut inner = self.lock();
         inner.pids.insert(pid);
         inner.tell();
     }
 
-    /// This process has been waited for; its id may belong to somebody else soon.
+    /// Removes the id of a process that was waited for; another process may get the id.
     pub fn remove(&self, pid: u32) {
         let mut inner = self.lock();
         inner.pids.remove(&pid);
         inner.tell();
     }
 
-    /// Lets everything live on: nothing is killed or removed any more.
+    /// Lets everything outlive this process: nothing is killed or removed any more.
     pub fn release(&self) {
         let mut inner = self.lock();
         inner.say("release\n");
         inner.close();
     }
 
-    /// Cleans up now, and returns when that is done.
+    /// Cleans up now, and returns when that is complete.
     pub fn end(&self) {
         self.lock().close();
     }
@@ -95,7 +95,7 @@ impl Inner {
         self.say(&format!("{}\n", pids.join(" ")));
     }
 
-    /// A reaper that is gone cannot be told; then only our own `Drop` cleans up.
+    /// A write to a reaper that is gone fails; then only this program's `Drop` cleans up.
     fn say(&mut self, line: &str) {
         if let Some(pipe) = &mut self.pipe {
             let _ = pipe.write_all(line.as_bytes());

@@ -7,24 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cluster, Error, ProcessRecord, Result};
 
-/// How long a process may take to end by itself.
+/// The time limit for a process to end by itself.
 const END: Duration = Duration::from_secs(5);
 
-/// A plane that lives on after the program that started it: where it is, and
-/// which processes it is made of.
+/// A control plane that outlives the program that started it: its access and its processes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// How to reach it.
+    /// The access to it.
     pub cluster: Cluster,
     /// Its servers, in the order in which they are ended.
     pub plane: Vec<ProcessRecord>,
     /// The operator's processes.
     pub operator: Vec<ProcessRecord>,
-    /// The port that the chart was told for the webhook.
+    /// The port of the webhook in the chart's values.
     pub webhook_port: u16,
 }
 
-/// The one at a time that may start, change or end the plane that lives on.
+/// The lock for starting, changing or ending the control plane that outlives its program.
 #[derive(Debug)]
 pub struct Held {
     directory: PathBuf,
@@ -32,7 +31,7 @@ pub struct Held {
 }
 
 impl State {
-    /// Takes the right to start, change or end the plane of this user.
+    /// Acquires the lock for the control plane of this user.
     pub fn hold() -> Result<Held> {
         let directory = env::var_os("XDG_STATE_HOME")
             .map(PathBuf::from)
@@ -47,7 +46,7 @@ impl State {
         Ok(Held { directory, _lock: lock })
     }
 
-    /// Whether every process still runs.
+    /// Returns whether every process still runs.
     #[must_use]
     pub fn runs(&self) -> bool {
         self.plane.iter().chain(&self.operator).all(ProcessRecord::runs)
@@ -71,13 +70,13 @@ impl State {
 }
 
 impl Held {
-    /// Where the plane keeps its files.
+    /// Returns the directory of the control plane's files.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.directory.join("plane")
     }
 
-    /// The plane that was left running, if there is one.
+    /// Returns the control plane that was left running, if there is one.
     pub fn load(&self) -> Result<Option<State>> {
         match fs::read(self.file()) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
@@ -86,13 +85,13 @@ impl Held {
         }
     }
 
-    /// Records the plane that is left running.
+    /// Records the control plane that is left running.
     pub fn save(&self, state: &State) -> Result<()> {
         let text = serde_json::to_string_pretty(state)?;
         crate::cluster::write_whole(&self.file(), &text)
     }
 
-    /// Ends what was left running and removes its files. False if there was nothing.
+    /// Ends the control plane that was left running and removes its files. Returns false if there was none.
     pub async fn end(&self) -> Result<bool> {
         let Some(state) = self.load()? else {
             return Ok(false);

@@ -11,14 +11,14 @@ pub const ADMIN: &str = "admin";
 /// How many groups the user `crowd` is in, besides `devs`.
 const CROWD: usize = 1_000;
 
-/// A person as the API server knows him: by a token, with a uid and groups.
+/// A user as the API server authenticates them: by a token, with a uid and groups.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
-    /// User name, and the name of his kubeconfig context.
+    /// User name, and the name of their kubeconfig context.
     pub name: String,
-    /// The uid that the authenticator vouches for.
+    /// The uid that the authenticator returns.
     pub uid: String,
-    /// The groups that the authenticator vouches for.
+    /// The groups that the authenticator returns.
     pub groups: Vec<String>,
     /// The bearer token.
     pub token: String,
@@ -35,7 +35,7 @@ impl User {
         })
     }
 
-    /// The user's line in the API server's token file.
+    /// Returns the user's line in the API server's token file.
     pub(crate) fn token_line(&self) -> String {
         let known = format!("{},{},{}", self.token, self.name, self.uid);
         if self.groups.is_empty() {
@@ -46,9 +46,8 @@ impl User {
     }
 }
 
-/// The people of every plane: `dev` and `dev-2` (group `devs`), `lead-1` and
-/// `lead-2` (`leads`), `security` (`security`), `outsider` (none) and `crowd`
-/// (`devs` and a thousand more).
+/// Returns the users of every control plane: `dev` and `dev-2` (group `devs`), `lead-1` and `lead-2` (`leads`), `security` (`security`),
+/// `outsider` (none) and `crowd` (`devs` and a thousand more).
 pub fn standard_users() -> Result<Vec<User>> {
     let crowd = (0..CROWD).map(|number| format!("crowd-{number:04}"));
     Ok(vec![
@@ -62,7 +61,7 @@ pub fn standard_users() -> Result<Vec<User>> {
     ])
 }
 
-/// 128 random bits in hex.
+/// Returns 128 random bits in hex.
 pub(crate) fn random_token() -> Result<String> {
     let mut bytes = [0_u8; 16];
     File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(Error::io("read /dev/urandom"))?;

@@ -3,24 +3,21 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
-/// How long to pause between two looks at a condition.
+/// The poll interval of a condition.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Looks at a condition again and again until it yields something, at most for
-/// `limit`. The error says what was waited for.
+/// Polls a condition until it yields a value, at most for `limit`. The error names what was waited for.
 ///
-/// The condition may borrow and change what is around it, for which its future
-/// is not `Send`: join several of them rather than spawn them.
+/// The condition may borrow and change its environment, so its future is not `Send`: join several of them rather than spawn them.
 pub async fn wait_for<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     wait_for_ok(what, limit, async || condition().await.ok_or("")).await
 }
 
-/// Like [`wait_for`], for conditions that know what still stands in the way:
-/// the last obstacle is part of the error.
+/// Like [`wait_for`], for conditions that report their obstacle: the last obstacle is part of the error.
 pub async fn wait_for_ok<T, E: Display>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Result<T, E>) -> Result<T> {
     let start = Instant::now();
     loop {
-        // A look that hangs must not outlast the limit by much.
+        // A poll that hangs must not exceed the limit by much.
         let left = limit.saturating_sub(start.elapsed()).max(INTERVAL);
         let last = match tokio::time::timeout(left, condition()).await {
             Ok(Ok(found)) => return Ok(found),

@@ -1,5 +1,4 @@
-//! Two real planes side by side: they know their people, survive the death of
-//! their servers, and leave nothing behind.
+//! Two real control planes at the same time: they authenticate their users, survive the death of their servers, and leave nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

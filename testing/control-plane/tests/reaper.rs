@@ -1,5 +1,4 @@
-//! What the reaper promises: nothing outlives the program that started it,
-//! however that program ends.
+//! The guarantee of the reaper: no process outlives the program that started it, however that program ends.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -11,10 +10,10 @@ use std::time::Duration;
 
 use control_plane::{Reaper, on_interrupt, wait_for};
 
-/// Set for the copy of this program that plays the harness.
+/// Set for the copy of this program that runs as the harness.
 const DIRECTORY: &str = "REAPER_TEST_DIRECTORY";
 
-/// Not a test: the harness that the tests below start, and end.
+/// Not a test: the harness that the tests below start and end.
 #[test]
 #[ignore = "only a part of the other tests"]
 fn harness() {
@@ -29,7 +28,7 @@ fn harness() {
     child.wait().unwrap();
 }
 
-/// Starts the harness: its process, what else it prints, and its child.
+/// Starts the harness. Returns its process, the rest of its output, and its child.
 fn start(directory: &Path) -> (Child, impl Iterator<Item = String>, u32) {
     let mut harness = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "harness", "--nocapture"])

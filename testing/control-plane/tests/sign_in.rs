@@ -1,4 +1,4 @@
-//! People who sign in with ID tokens: what the API server makes of them, and whom it refuses.
+//! Users who sign in with ID tokens: how the API server maps them, and which tokens it denies.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -12,14 +12,14 @@ const AMR: &str = "jitrbac.dev/amr";
 const ACR: &str = "jitrbac.dev/acr";
 const AUTH_TIME: &str = "jitrbac.dev/auth-time";
 
-/// What the API server says who he is.
+/// Returns the user as the API server authenticates them.
 async fn known(cluster: &Cluster, token: &str) -> Result<UserInfo, kube::Error> {
     let reviews: Api<SelfSubjectReview> = Api::all(cluster.client_for_token(token).await.unwrap());
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     Ok(review.status.and_then(|status| status.user_info).unwrap())
 }
 
-/// That nobody is known by this token.
+/// Verifies that the API server denies this token.
 async fn unauthorized(cluster: &Cluster, token: &str, why: &str) {
     match known(cluster, token).await {
         Err(kube::Error::Api(status)) => assert_eq!(status.code, 401, "{why}: {}", status.message),
@@ -54,7 +54,7 @@ async fn claims_become_user_info(cluster: &Cluster) {
     let extra = user.extra.unwrap();
     assert_eq!(extra[AMR], ["pwd", "mfa"]);
     assert_eq!(extra[ACR], ["c1"]);
-    // Whole seconds in plain digits, which is what is read later.
+    // Whole seconds in plain digits, which the operator parses later.
     assert_eq!(extra[AUTH_TIME], [auth_time.timestamp().to_string()]);
     let credential = &extra["authentication.kubernetes.io/credential-id"];
     assert!(credential[0].starts_with("JTI="), "{credential:?}");
@@ -66,11 +66,11 @@ async fn what_is_not_claimed_is_no_key(cluster: &Cluster) {
     let keys: Vec<_> = user.extra.unwrap().into_keys().collect();
     assert_eq!(keys, ["authentication.kubernetes.io/credential-id"]);
     assert_eq!(user.groups.unwrap(), ["system:authenticated"]);
-    // One claim does not bring the others.
+    // One claim does not imply the others.
     let only = SignIn { acr: Some("c1".into()), amr: vec![String::new()], ..bare };
     let extra = known(cluster, &cluster.sign_in(&only).unwrap()).await.unwrap().extra.unwrap();
     assert!(extra.contains_key(ACR) && !extra.contains_key(AMR) && !extra.contains_key(AUTH_TIME), "{extra:?}");
-    // A time of long ago has as few digits as it has.
+    // An early time has fewer digits.
     let early = SignIn { auth_time: DateTime::from_timestamp(7, 0), ..SignIn::new("bob", [""; 0]) };
     let extra = known(cluster, &cluster.sign_in(&early).unwrap()).await.unwrap().extra.unwrap();
     assert_eq!(extra[AUTH_TIME], ["7"]);
@@ -88,7 +88,7 @@ async fn others_are_unauthorized(cluster: &Cluster) {
     let claims = bob.split('.').nth(1).unwrap();
     unauthorized(cluster, &format!("{head}.{claims}.{signature}"), "another one's claims").await;
     unauthorized(cluster, &format!("{head}.{claims}."), "no signature").await;
-    // The others signed in as ever, and those of the token file did not change.
+    // The other users sign in as before, and those of the token file did not change.
     known(cluster, &token).await.unwrap();
     let dev = cluster.run("dev", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
     assert_eq!(dev.ok().unwrap(), "dev");
@@ -101,7 +101,7 @@ async fn t10_nobody_signs_in_as_kubernetes_itself(cluster: &Cluster) {
     }
     let token = cluster.sign_in(&SignIn::new("ann", ["devs", "system:masters"])).unwrap();
     unauthorized(cluster, &token, "a group of Kubernetes itself").await;
-    // What the rules keep out, without a prefix: this is what the careless provider is for.
+    // The names that the rules deny, without a prefix: this is the purpose of the incorrectly configured provider.
     let name = "system:serviceaccount:kube-system:namespace-controller";
     let careless = SignIn { provider: Provider::Careless, ..SignIn::new(name, ["devs"]) };
     let user = known(cluster, &cluster.sign_in(&careless).unwrap()).await.unwrap();

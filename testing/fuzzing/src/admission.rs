@@ -1,4 +1,4 @@
-//! Bodies of admission reviews (invariants 18, 19 and 26, T1). The input is a body; both webhooks are asked.
+//! Bodies of admission reviews (invariants 18, 19 and 26, T1). The input is a body; both webhooks receive it.
 
 use api::{RoleActivationRequest, names::is_object_name};
 use axum::http::StatusCode;
@@ -62,21 +62,22 @@ pub const WORDS: &[&str] = &[
     "sha256:0000000000000000",
 ];
 
-/// Longest warning that every API server passes on whole, in bytes.
+/// Length of a warning that every API server passes on completely, in bytes.
 const WARNING: usize = 256;
 
 thread_local! {
     static CLUSTER: Cluster = Cluster::new();
 }
 
-/// Any bytes get a well-formed answer from both webhooks; neither writes; the mutating one changes nothing at its second call.
+/// Verifies for any bytes that both webhooks return a well-formed response, that neither writes, and that a second call of the mutating one
+/// changes nothing.
 pub fn check(data: &[u8]) {
     CLUSTER.with(|cluster| {
         let question: Option<Value> = serde_json::from_slice(data).ok();
         one(cluster, "/validate", data, question.as_ref());
         let Some(patch) = one(cluster, "/mutate", data, question.as_ref()) else { return };
         let mut question = question.expect("who patches has read the question");
-        // Where metadata is left out there is nothing to write an author or an owner into; an API server always sends it.
+        // Without metadata there is no place for an author or an owner; an API server always sends metadata.
         if !question.pointer("/request/object/metadata").is_some_and(Value::is_object) {
             return;
         }
@@ -89,7 +90,7 @@ pub fn check(data: &[u8]) {
             json_patch::patch(object, &patch).expect("a patch can be applied");
         }
         assert_eq!(twice, question, "a second call changes nothing");
-        // As the API server goes on: with a time and a UID, to the other webhook.
+        // As the API server continues: with a time and a UID, to the other webhook.
         if let Some(Value::Object(metadata)) = question.pointer_mut("/request/object/metadata") {
             metadata.insert("creationTimestamp".to_owned(), AT.into());
             metadata.insert("uid".to_owned(), "new".into());
@@ -98,7 +99,7 @@ pub fn check(data: &[u8]) {
     });
 }
 
-/// Asks one webhook; its patch, if it made one.
+/// Calls one webhook; returns its patch, if it made one.
 fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> Option<json_patch::Patch> {
     let (status, bytes, made) = cluster.ask(path, body);
     for call in &made {
@@ -150,7 +151,7 @@ fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> 
     }
 }
 
-/// No text of an answer can do anything to a terminal or a log, and no warning is cut by the API server.
+/// Verifies that no text of a response can affect a terminal or a log, and that the API server truncates no warning.
 fn safe(response: &Map<String, Value>) {
     for (key, value) in response.iter().filter(|(key, _)| *key != "uid" && *key != "patch") {
         all_texts(value, &|text| assert!(is_printable(text), "{key}: {text:?}"));
@@ -171,7 +172,7 @@ fn all_texts(value: &Value, seen: &impl Fn(&str)) {
     }
 }
 
-/// Whoever made a request or a decision stands in it, whatever he wrote there (T1).
+/// Verifies that a request or a decision names its real author, whatever its fields claimed (T1).
 fn stamped(question: &Value) {
     let at = |pointer: &str| question.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (user, resource) = (at("/request/userInfo/username"), at("/request/resource/resource"));

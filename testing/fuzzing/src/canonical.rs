@@ -1,4 +1,4 @@
-//! The canonical form that digests are made of: one form for one value, another one for every other value. The input is JSON.
+//! The canonical form that digests are made of: equal values have the same form, different values have different ones. The input is JSON.
 
 use domain::canonical::canonical;
 use serde::{
@@ -30,7 +30,7 @@ pub const WORDS: &[&str] = &[
     "a\":1,\"b",
 ];
 
-/// Most places of a value that are changed.
+/// The maximum number of places of a value that are changed.
 const PLACES: usize = 64;
 
 /// A value without the members that are null; in a list null is a value.
@@ -47,7 +47,7 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// True for a value with a number that is not whole. No field of ours has one, and reading one may move its last digit.
+/// Returns true for a value with a number that is not whole. No field of the product has one, and parsing one may change its last digit.
 fn has_fractions(value: &Value) -> bool {
     match value {
         Value::Object(map) => map.values().any(has_fractions),
@@ -56,7 +56,7 @@ fn has_fractions(value: &Value) -> bool {
     }
 }
 
-/// A value whose members come in the opposite order.
+/// A value with its members in reverse order.
 struct Backwards<'a>(&'a Value);
 
 impl Serialize for Backwards<'_> {
@@ -77,7 +77,8 @@ impl Serialize for Backwards<'_> {
     }
 }
 
-/// Members in order, without nulls and blanks, read back as the same value; and no change of any part leaves the form as it was.
+/// Verifies that members are sorted, without nulls and blanks, that the form parses as the same value, and that any change of a part
+/// changes the form.
 pub fn check(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let form = canonical(&value);
@@ -103,7 +104,7 @@ enum Change {
     Less,
 }
 
-/// A value with another one at one place, or with something taken away there.
+/// A value with another value at one place, or with one place removed.
 fn changed(value: &Value, place: &str, change: Change) -> Value {
     let mut other = value.clone();
     let Some(found) = other.pointer_mut(place) else { return other };

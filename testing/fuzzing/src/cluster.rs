@@ -1,4 +1,4 @@
-//! The webhook in front of an API server that is a list: it answers reads with what it holds, and notes every call.
+//! The webhook with an API server that is a list: it answers reads from the list, and records every call.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use tower::{ServiceExt, service_fn};
 
 /// The controller's user name.
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
-/// When everything was made, by the API server's clock.
+/// The creation time of every object, by the API server's clock.
 pub const AT: &str = "2026-11-22T12:00:00Z";
 
 /// A cluster with an eligibility, its policy, its role, and one request by `dev` that waits for `leads`.
@@ -37,7 +37,7 @@ fn meta(name: &str) -> Value {
     json!({"name": name, "uid": name, "creationTimestamp": AT})
 }
 
-/// What is stored, by its path.
+/// The stored objects, by path.
 fn stored() -> Vec<(&'static str, Value)> {
     let ours = |kind: &str, metadata: Value, spec: Value| json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
     let eligibility = json!({
@@ -66,7 +66,7 @@ fn stored() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// `admin` may bind everything, the controller `edit`, nobody else anything.
+/// `admin` may bind every role, the controller `edit`, all others none.
 fn access(spec: &Value) -> Value {
     let bind = spec.pointer("/resourceAttributes/verb").is_some_and(|verb| verb == "bind");
     let edit = spec.pointer("/resourceAttributes/name").is_some_and(|name| name == "edit");
@@ -98,7 +98,7 @@ fn answer(stored: &[(&'static str, Value)], path: &str, body: Value) -> (StatusC
 }
 
 impl Cluster {
-    /// It as it stands before each input.
+    /// The cluster before each input.
     pub fn new() -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -118,7 +118,7 @@ impl Cluster {
         Self { router: router(Arc::new(desk), AdmissionMetrics::registered(&Metrics::default())), calls, runtime }
     }
 
-    /// What a webhook answers to a body, and the calls that it made meanwhile.
+    /// The webhook's response to a body, and the calls that it made meanwhile.
     pub fn ask(&self, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>, Vec<String>) {
         let request = Request::post(path).header("content-type", "application/json").body(Body::from(body.to_vec())).unwrap();
         let (status, bytes) = self.runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! The digest of what would be granted (T2, T3, T16, T17, T37). The input is a scenario.
+//! The digest of the access that would be granted (T2, T3, T16, T17, T37). The input is a scenario.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::{
     text,
 };
 
-/// What is hashed begins so: whoever changes what goes in must change it.
+/// The prefix of the hashed text: a change of the digest's content must change it.
 const VERSION: &str = "jitrbac.dev/digest/v1\n";
 
-/// How many places of each spec are changed.
+/// The number of places of each spec that are changed.
 const PLACES: usize = 2;
 
-/// What makes something else of what would be granted.
+/// The changes that alter the access that would be granted.
 type Change = fn(&mut Snapshot);
 
-/// Everything that would be granted goes in, in one form, and nothing else does.
+/// Verifies that the digest covers everything that would be granted, in one form, and nothing else.
 pub fn check(data: &[u8]) {
     let world = World::read(&text(data));
     let Some(digest) = world.digest() else { return };
@@ -81,7 +81,7 @@ fn change<T>(lookup: &mut Lookup<T>, change: impl FnOnce(&mut T)) {
     }
 }
 
-/// The digest, put together in another way: members sorted by `serde_json`, nulls taken out before.
+/// The digest, computed in another way: `serde_json` sorts the members, nulls are removed before.
 fn by_hand(snapshot: &Snapshot) -> String {
     let Snapshot { request, namespace, eligibility, policy, role, .. } = snapshot;
     let (Some(namespace), Some(eligibility), Some(policy), Some(role)) =
@@ -116,7 +116,7 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// What an approver writes down stands for it: all 64 digits.
+/// Verifies that an approver's digest identifies it: all 64 digits.
 fn shown(digest: &Digest) {
     let hex = digest.as_str().strip_prefix("sha256:").expect("the version of the hash is said");
     assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
@@ -127,8 +127,8 @@ fn shown(digest: &Digest) {
     }
 }
 
-/// As the API server gives it back a spec is the same, and any other spec is another digest. A few other ones are tried, by what the input
-/// says; the tables of the product's own tests try all of them.
+/// Verifies that a spec in the API server's form has the same digest, and any other spec another one. The input selects some other specs;
+/// the tables of the product's own tests cover all of them.
 fn any_field<T>(spec: &T, digest: &Digest, dice: &mut Dice, with: impl Fn(T) -> Option<Digest>)
 where
     T: Serialize + DeserializeOwned + PartialEq,
@@ -148,7 +148,7 @@ where
     }
 }
 
-/// A value with something else at one place, or without what is there.
+/// A value with another value at one place, or without what is there.
 fn others(value: &Value, place: &str) -> Vec<Value> {
     let words = |text: &str| {
         let kinds = ["7h7m", "2030-01-01T00:00:00Z", "Role", "User", "Group", "Wildcard", "Sun", "Report", "Approver", "Exists"];

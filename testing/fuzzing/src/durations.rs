@@ -1,4 +1,4 @@
-//! Durations as people write them, against a reader that was written from the schema's words.
+//! Durations as users write them, compared with a parser that was written from the schema's description.
 
 use api::{Duration, duration::LONGEST};
 use chrono::TimeDelta;
@@ -8,7 +8,7 @@ use crate::{is_printable, text};
 pub const WORDS: &[&str] =
     &["h", "m", "s", "1h", "30m", "0s", "99999h", "359996400s", "999999999s", "00001h", "-", "+", ".", " ", "d", "\u{661}"];
 
-/// What the schema says: up to five digits of hours and minutes and nine of seconds, in this order, at most 99999h.
+/// The schema's rule: up to five digits of hours and minutes and nine of seconds, in this order, at most 99999h.
 fn seconds(text: &str) -> Option<u64> {
     let mut rest = text.as_bytes();
     let mut total = 0;
@@ -23,7 +23,7 @@ fn seconds(text: &str) -> Option<u64> {
     (rest.is_empty() && !text.is_empty() && total <= 99_999 * 3600).then_some(total)
 }
 
-/// Every line is a text that may be a duration.
+/// Verifies every line of the input as a duration.
 pub fn check(data: &[u8]) {
     let all = text(data);
     let read: Vec<Duration> = std::iter::once(&*all).chain(all.split('\n')).filter_map(one).collect();

@@ -1,8 +1,8 @@
-//! What the fuzz targets assert, one file a target.
+//! The assertions of the fuzz targets, one file per target.
 //!
-//! libFuzzer calls these functions from `fuzz/fuzz_targets`, and `tests/corpus.rs` calls them with everything in `fuzz/corpus` and with
-//! mutations of it, on a stable toolchain and with every `cargo test --workspace`. A check takes any bytes, reads them as text, and
-//! panics where the product breaks its word. `docs/fuzzing.md` says what each one asserts.
+//! libFuzzer calls these functions from `fuzz/fuzz_targets`. `tests/corpus.rs` calls them with everything in `fuzz/corpus` and with
+//! mutations of it, on a stable toolchain and with every `cargo test --workspace`. A check accepts any bytes, reads them as text, and
+//! panics where the product violates a property. `docs/fuzzing.md` lists what each one asserts.
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a check says no")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is a finding, with the input that led to it")]
@@ -24,11 +24,11 @@ use mutate::Mutation;
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, that of its directory in `fuzz/corpus` too.
+    /// Its name, also that of its directory in `fuzz/corpus`.
     pub name: &'static str,
-    /// What it asserts about any input.
+    /// The assertion about any input.
     pub check: fn(&[u8]),
-    /// How its inputs are changed into others.
+    /// The mutation of its inputs.
     pub mutation: Mutation,
 }
 
@@ -44,18 +44,18 @@ pub const TARGETS: &[Target] = &[
     Target { name: "windows", check: windows::check, mutation: Mutation::Text(windows::WORDS) },
 ];
 
-/// The target of this name.
+/// Returns the target of this name.
 #[must_use]
 pub fn target(name: &str) -> Target {
     *TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target '{name}'"))
 }
 
-/// Bytes as text; what is no UTF-8 becomes the replacement character.
+/// Returns bytes as text; invalid UTF-8 becomes the replacement character.
 fn text(data: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(data)
 }
 
-/// True for what may be shown in a terminal as it stands (T13, invariant 26).
+/// Returns true for text that may be shown in a terminal unescaped (T13, invariant 26).
 fn is_printable(text: &str) -> bool {
     !text.chars().any(api::text::is_forbidden)
 }

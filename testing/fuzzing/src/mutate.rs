@@ -1,23 +1,23 @@
-//! How one input becomes another: whole words, lines and JSON values are exchanged, since bytes alone seldom make anything that is
-//! understood. Everything follows from a seed, so that a failure comes again.
+//! Mutations of inputs: whole words, lines and JSON values are exchanged, since mutated bytes alone rarely parse. A seed determines
+//! everything, so that a failure is reproducible.
 
 use serde_json::Value;
 
-/// Longest input that a mutation makes, in bytes; it is about what libFuzzer tries by itself.
+/// Maximum length of a mutated input, in bytes; about that of libFuzzer's default.
 pub const LONGEST: usize = 8 << 10;
 
-/// Dice that fall alike for the same seed (`SplitMix64`, Steele, Lea and Flood, 2014).
+/// A deterministic random number generator (`SplitMix64`, Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice for a seed.
+    /// A generator for a seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns any number.
     pub const fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let once = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,19 +25,19 @@ impl Dice {
         twice ^ (twice >> 31)
     }
 
-    /// A number below `end`; 0 if that is 0.
+    /// Returns a number below `end`; 0 if that is 0.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         usize::try_from(self.roll() % end.max(1)).unwrap_or_default()
     }
 
-    /// One of `all`.
+    /// Returns one of `all`.
     pub fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> Option<&'a T> {
         all.get(self.below(all.len())).copied()
     }
 }
 
-/// What inputs of a target are made of, with words that mean something to it.
+/// The form of a target's inputs, with words that have a meaning in it.
 #[derive(Clone, Copy, Debug)]
 pub enum Mutation {
     /// Lines of words.
@@ -47,7 +47,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// Another input, made of this one by a few changes.
+    /// Returns another input, made of this one by a few changes.
     #[must_use]
     pub fn of(self, data: &[u8], dice: &mut Dice) -> Vec<u8> {
         let mut data = data.to_vec();
@@ -64,7 +64,7 @@ impl Mutation {
         data
     }
 
-    /// The same in place, as libFuzzer has it: the first `size` bytes of `data` are the input. None where libFuzzer shall do it.
+    /// The same in place, with libFuzzer's parameters: the first `size` bytes of `data` are the input. None where libFuzzer must mutate it.
     pub fn in_place(self, data: &mut [u8], size: usize, seed: u32) -> Option<usize> {
         let mut dice = Dice::new(u64::from(seed));
         if dice.below(3) == 0 {
@@ -77,7 +77,7 @@ impl Mutation {
     }
 }
 
-/// Text in pieces: runs of letters and digits, and every other character by itself.
+/// Splits text into runs of letters and digits, and single other characters.
 fn pieces(text: &str) -> Vec<&str> {
     let mut all = Vec::new();
     let mut rest = text;
@@ -99,7 +99,7 @@ fn changed(data: &[u8], words: &[&str], dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// A line less, twice, elsewhere, or with a word more.
+/// Removes, duplicates or moves a line, or adds a word to it.
 fn changed_lines(text: &str, words: &[&str], dice: &mut Dice) -> String {
     let mut lines: Vec<String> = text.split('\n').map(ToOwned::to_owned).collect();
     let line = lines.swap_remove(dice.below(lines.len()));
@@ -113,7 +113,7 @@ fn changed_lines(text: &str, words: &[&str], dice: &mut Dice) -> String {
     lines.join("\n")
 }
 
-/// A word less, more, or another one: one that means something, one from elsewhere in the text, or a number close by.
+/// Removes, adds or replaces a word: by one with a meaning, by one from elsewhere in the text, or by a close number.
 fn changed_pieces(text: &str, words: &[&str], dice: &mut Dice) -> String {
     let mut all: Vec<String> = pieces(text).into_iter().map(ToOwned::to_owned).collect();
     let place = dice.below(all.len());
@@ -130,7 +130,7 @@ fn changed_pieces(text: &str, words: &[&str], dice: &mut Dice) -> String {
     all.concat()
 }
 
-/// A number close to the one in `piece`, or one at an edge.
+/// Returns a number close to the one in `piece`, or a boundary value.
 fn number(piece: &str, dice: &mut Dice) -> String {
     let digits = |c: char| c.is_ascii_digit();
     let old: u64 = piece.trim_matches(|c| !digits(c)).parse().unwrap_or_default();
@@ -158,7 +158,7 @@ fn changed_bytes(data: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Every place in a JSON value, as pointers.
+/// Returns every place in a JSON value, as pointers.
 pub(crate) fn pointers(value: &Value) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut under = |key: &str, inner: &Value| all.extend(pointers(inner).into_iter().map(|rest| format!("/{key}{rest}")));
@@ -170,7 +170,7 @@ pub(crate) fn pointers(value: &Value) -> Vec<String> {
     all
 }
 
-/// One value less, more, or another one.
+/// Removes, adds or replaces one value.
 fn changed_json(mut value: Value, words: &[&str], dice: &mut Dice) -> Value {
     let places = pointers(&value);
     let place = places.get(dice.below(places.len())).cloned().unwrap_or_default();

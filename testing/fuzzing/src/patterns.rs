@@ -1,7 +1,7 @@
-//! Patterns of tickets and justifications (T14). The first line is the pattern, the others are texts to hold against it.
+//! Patterns of tickets and justifications (T14). The first line is the pattern, the others are texts to match with it.
 //!
-//! The second opinion never sees an anchor in the text of a pattern: it puts them around what the parser made of it, so that nothing
-//! that is written in a pattern can reach them.
+//! The reference implementation never has an anchor in the text of a pattern. It adds the anchors to the parsed pattern, so that no text of
+//! a pattern can affect them.
 
 use std::sync::LazyLock;
 
@@ -53,18 +53,18 @@ pub const WORDS: &[&str] = &[
     "\r",
 ];
 
-/// Most characters of a pattern, and of a text; what the schema takes.
+/// Maximum number of characters of a pattern, and of a text, as in the schema.
 const PATTERN: usize = 256;
 const TEXT: usize = 128;
 
-/// The pattern as a matcher of whole texts.
+/// Returns the pattern as a matcher of whole texts.
 fn whole(pattern: &str) -> Option<meta::Regex> {
     let inner = regex_syntax::parse(pattern).ok()?;
     let anchored = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
     meta::Regex::builder().build_from_hir(&anchored).ok()
 }
 
-/// A request under a policy that asks for this pattern.
+/// Returns a request under a policy that requires this pattern.
 fn asked(pattern: &str, text: &str) -> Option<(RequestFacts, Object<ApprovalPolicySpec>)> {
     let rules = Requirements {
         justification: Some(JustificationRule { min_length: Some(0), pattern: Some(pattern.to_owned().try_into().ok()?) }),
@@ -93,7 +93,7 @@ fn stored<S>(spec: S) -> Object<S> {
     }
 }
 
-/// A pattern matches a text as a whole or not at all, whatever it says itself; and the rules go by the same answer.
+/// Verifies that a pattern matches a text as a whole or not at all, whatever the pattern contains, and that the rules use the same result.
 pub fn check(data: &[u8]) {
     static NOBODY: LazyLock<Stamp> = LazyLock::new(Stamp::default);
     let all = text(data);

@@ -1,7 +1,7 @@
-//! Risk classes of roles. Each line is a rule: groups, resources, verbs and, if it has any, names, with commas between; `core` is the
-//! core group and `-` an empty list.
+//! Risk classes of roles. Each line is a rule: groups, resources, verbs and, if it has any, names, with commas between; `core` is the core
+//! group and `-` an empty list.
 //!
-//! The second opinion is RBAC's own: what Kubernetes would allow by these rules, asked one dangerous call at a time.
+//! The reference implementation is RBAC's own: it evaluates whether Kubernetes would allow one dangerous call at a time by these rules.
 
 use std::collections::BTreeSet;
 
@@ -62,12 +62,12 @@ pub const WORDS: &[&str] = &[
     "\n",
 ];
 
-/// Most rules: the check splits them into their smallest parts.
+/// Maximum number of rules: the check splits them into their smallest parts.
 const RULES: usize = 8;
-/// Most words of one list, for the same reason.
+/// Maximum number of words of one list, for the same reason.
 const LIST: usize = 6;
 
-/// Calls of which each makes a class: group, resource with its subresource, verb.
+/// Calls that each imply a class: group, resource with its subresource, verb.
 const DANGERS: &[(Risk, &str, &str, &str)] = &[
     (Risk::Escalation, "rbac.authorization.k8s.io", "rolebindings", "create"),
     (Risk::Escalation, "rbac.authorization.k8s.io", "clusterrolebindings", "patch"),
@@ -97,11 +97,11 @@ const DANGERS: &[(Risk, &str, &str, &str)] = &[
     (Risk::WorkloadCreate, "", "pods", "create"),
     (Risk::WorkloadCreate, "apps", "daemonsets", "update"),
     (Risk::WorkloadCreate, "batch", "cronjobs", "create"),
-    // What nobody has thought of yet.
+    // Values that no class lists.
     (Risk::Wildcard, "tomorrow.example", "anythings", "get"),
 ];
 
-/// RBAC's answer to one call (`VerbMatches`, `APIGroupMatches`, `ResourceMatches` in Kubernetes' `rbac/v1/evaluation_helpers.go`).
+/// Returns RBAC's answer to one call (`VerbMatches`, `APIGroupMatches`, `ResourceMatches` in Kubernetes' `rbac/v1/evaluation_helpers.go`).
 fn allows(rule: &Rule, group: &str, resource: &str, verb: &str) -> bool {
     let has = |list: &[String], word: &str| list.iter().any(|one| one == "*" || one == word);
     let subresource = resource.split_once('/').map(|(_, subresource)| format!("*/{subresource}"));
@@ -126,7 +126,7 @@ fn classes(rules: impl IntoIterator<Item = Rule>) -> BTreeSet<Risk> {
     classify(&Rules::new(rules))
 }
 
-/// Every rule that says one group, one resource and one verb of this one.
+/// Returns a rule for each combination of one group, one resource and one verb of this rule.
 fn parts(rule: &Rule) -> impl Iterator<Item = Rule> {
     rule.api_groups.iter().flat_map(move |group| {
         rule.resources.iter().flat_map(move |resource| {
@@ -140,7 +140,8 @@ fn parts(rule: &Rule) -> impl Iterator<Item = Rule> {
     })
 }
 
-/// More is never less, order says nothing, a wildcard has what its parts have, and whatever RBAC allows is told.
+/// Verifies that more rules never have fewer classes, that the order has no effect, that a wildcard has the classes of its parts, and that
+/// every dangerous call that RBAC allows is reported.
 pub fn check(data: &[u8]) {
     let rules = read(&text(data));
     let all = Rules::new(rules.clone());
@@ -165,7 +166,7 @@ pub fn check(data: &[u8]) {
     told(&all, &found);
 }
 
-/// A wildcard in one list, beside what is there and in its place.
+/// A wildcard in one list, in addition to the words and instead of them.
 fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
     let star = || "*".to_owned();
     let places: [fn(&mut Rule) -> &mut Vec<String>; 3] = [|rule| &mut rule.api_groups, |rule| &mut rule.resources, |rule| &mut rule.verbs];
@@ -177,7 +178,7 @@ fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
         if !place(&mut instead).is_empty() {
             *place(&mut instead) = vec![star()];
             let after = classes([instead]);
-            // Some verbs tell only where they are written out; with `*` in their place the others still do.
+            // Some verbs have a class only where they are listed by name; with `*` instead of them the others still have theirs.
             let told = |risk: &&Risk| number == 2 && matches!(risk, Risk::Admission | Risk::Impersonation);
             assert!(
                 alone.iter().filter(|risk| !told(risk)).all(|risk| after.contains(risk)),
@@ -187,7 +188,7 @@ fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
     }
 }
 
-/// The same rules in another order, and said twice.
+/// The same rules in another order, and duplicated.
 fn turned(rules: &[Rule], all: &Rules) {
     let turned = rules.iter().rev().chain(rules).cloned().map(|mut rule| {
         let Rule { api_groups, resources, resource_names, non_resource_urls, verbs } = &mut rule;
@@ -201,7 +202,7 @@ fn turned(rules: &[Rule], all: &Rules) {
     assert_eq!(findings(&turned), findings(all));
 }
 
-/// What people are told of them.
+/// The classes that users see.
 fn told(all: &Rules, found: &BTreeSet<Risk>) {
     let role = RoleRef { kind: RoleKind::ClusterRole, name: "role".to_owned() };
     for finding in findings(all) {

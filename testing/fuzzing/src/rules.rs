@@ -1,4 +1,4 @@
-//! The rules as a whole: one decision over any snapshot (invariants 3 to 14 and 26, api rules 1 to 14).
+//! All rules together: one decision over any snapshot (invariants 3 to 14 and 26, api rules 1 to 14).
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
     text,
 };
 
-/// What holds of every decision.
+/// Verifies the properties of every decision.
 pub fn check(data: &[u8]) {
     let world = World::read(&text(data));
     let verdict = world.decide();
@@ -43,13 +43,13 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Start and length of what would be granted.
+/// Start and duration of the access that would be granted.
 fn gain(world: &World) -> Option<(chrono::DateTime<chrono::Utc>, TimeDelta)> {
     let verdict = world.decide();
     verdict.grant.filter(|_| verdict.binding == BindingAction::Create).map(|grant| (grant.start, grant.deadline - grant.start))
 }
 
-/// Invariant 9: the same in any order of what is stored, but for which of several alike is named.
+/// Invariant 9: the order of the stored objects has no effect, except on which of several equal ones is named.
 fn order_says_nothing(world: &World, verdict: &Verdict) {
     assert_eq!(&world.decide(), verdict, "the same snapshot, the same verdict");
     let turned = world.with(|w| w.snapshot.decisions.reverse());
@@ -67,14 +67,14 @@ fn order_says_nothing(world: &World, verdict: &Verdict) {
     assert_eq!(told(turned.decide()), told(verdict.clone()), "and in whatever order other requests do");
 }
 
-/// Invariant 9: what is done and reported is not done again, and stays.
+/// Invariant 9: an applied and reported decision is not applied again, and stays.
 fn once_is_enough(world: &World, first: &Verdict) {
     if world.snapshot.request.object.deleting {
         return;
     }
     let once = world.with(|w| w.apply(first));
     let second = once.decide();
-    // Nobody can prolong what does not run yet; a status that says so all the same ends what it names.
+    // A request that is not active cannot be extended; a status that claims so ends the request that it names.
     if first.state == State::Active && second.reason == Reason::ExtendedRequestEnded {
         return;
     }
@@ -86,7 +86,7 @@ fn once_is_enough(world: &World, first: &Verdict) {
     assert_eq!((&twice.snapshot.request.record, &twice.snapshot.binding), (&once.snapshot.request.record, &once.snapshot.binding));
 }
 
-/// Invariants 12, 14 and 21: without any of what a grant rests on there is none.
+/// Invariants 12, 14 and 21: without any of the objects that a grant depends on there is none.
 fn nothing_absent_grants(world: &World) {
     type Change = fn(&mut Snapshot);
     let changes: [Change; 12] = [
@@ -112,8 +112,8 @@ fn nothing_absent_grants(world: &World) {
     }
 }
 
-/// Invariant 10: what the requester says himself, what somebody says who is not listed, what is about something else, what is said twice
-/// and what comes too late bring no grant, none earlier and none longer.
+/// Invariant 10: decisions by the requester, by users who are not listed, about other objects, duplicates and late ones cause no grant, no
+/// earlier one and no longer one.
 fn no_attacker_gains(world: &World, verdict: &Verdict) {
     let approve = |who: Option<&Stamp>, change: &dyn Fn(&mut World)| {
         let after = world.with(|w| {
@@ -144,7 +144,7 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
         let again = world.with(|w| {
             let mut again = decision.clone();
             again.uid.push_str("-again");
-            // Whoever counts already may say it later too; what did not count may, at another time.
+            // A decision that counts already may be repeated later; one that did not count may count at another time.
             let counts = verdict.counted.iter().any(|counted| Some(&counted.approver) == decision.spec.decider.as_ref());
             again.created += TimeDelta::seconds(counts.into());
             w.snapshot.decisions.push(again);
@@ -164,7 +164,7 @@ fn no_gain(before: &World, after: &World) {
     }
 }
 
-/// Invariant 11: what is stricter grants nothing that was refused before.
+/// Invariant 11: a stricter configuration grants nothing that was denied before.
 fn no_stricter_rule_grants(world: &World) {
     let was = gain(world);
     let stricter = |change: &dyn Fn(&mut World)| {
@@ -179,13 +179,13 @@ fn no_stricter_rule_grants(world: &World) {
         });
     };
     narrower(|spec| spec.suspended = true);
-    // What cannot be used as it is written may be usable with less in it.
+    // A configuration that is invalid may become valid with fewer fields.
     if world.snapshot.eligibility.found().is_none_or(|found| eligibility::check(&found.spec, &world.settings).is_err()) {
         return;
     }
     narrower(|spec| drop(spec.subjects.pop()));
     narrower(|spec| spec.accept_risks.clear());
-    // Who names no duration asks for less then, and may get it.
+    // A request without a duration asks for less then, and may get it.
     if world.snapshot.request.object.spec.duration.is_some() {
         narrower(|spec| spec.max_duration = spec.max_duration.min(Duration::from_secs(60)));
     }
@@ -193,12 +193,12 @@ fn no_stricter_rule_grants(world: &World) {
     stricter(&|w| w.settings.system_namespaces.clear());
 }
 
-/// Invariant 10: what the door refuses brings nobody nearer to a grant where it is stored all the same, but for what counts in its own
-/// stage, and for no more than was asked.
+/// Invariant 10: a decision that admission denies, but that is stored all the same, brings no request closer to a grant. The exception is a
+/// decision that counts in its own stage, and for no more than was requested.
 fn at_the_door(world: &World) {
     let now = world.now.trunc_subsecs(0);
     let before = world.with(|w| {
-        // As admission sees it: whoever asks has shown that the guards are in force, and nothing is stored yet of what is said later.
+        // As admission evaluates it: the guards are in force, and no later decision is stored yet.
         (w.now, w.snapshot.guards) = (now, Guards::Unasked);
         w.snapshot.decisions.retain(|said| said.created <= now);
     });
@@ -212,7 +212,7 @@ fn at_the_door(world: &World) {
     }
 }
 
-/// What a grant is.
+/// Verifies the properties of a grant.
 fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     let Snapshot { request, namespace, eligibility, policy, role, base, .. } = &world.snapshot;
     let (spec, created) = (&request.object.spec, request.object.created);
@@ -223,7 +223,7 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
         panic!("granted without all of it: {verdict:?}");
     };
     assert_eq!((verdict.state, request.object.deleting, namespace.terminating), (State::Active, false, false));
-    // Invariants 4 and 5: here, for him alone, this role, as it was approved.
+    // Invariants 4 and 5: in this namespace, for the requester alone, this role, as it was approved.
     assert_eq!(
         (&grant.name, &grant.namespace, &grant.namespace_uid),
         (&binding_name(&request.object.uid), &request.namespace, &namespace.uid)
@@ -236,7 +236,7 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
         his(SubjectKind::User) || his(SubjectKind::Group) || his(SubjectKind::ServiceAccount) && eligibility.spec.allow_service_accounts
     );
     assert!(!eligibility.spec.suspended);
-    // Invariant 3: from stored times, never longer than asked and allowed, never past any end.
+    // Invariant 3: from stored times, never longer than requested and allowed, never past any end.
     let asked = duration::asked(spec, &eligibility.spec, &policy.spec, &world.settings);
     let limits = duration::limits(&policy.spec);
     let allowed = [Some(eligibility.spec.max_duration), limits.max_duration, Some(world.settings.max_grant)];
@@ -266,7 +266,7 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     approved(world, verdict, requester, spec);
 }
 
-/// Exactly one subject: the requester.
+/// Verifies that the requester is the only subject.
 fn one_subject(requester: &Stamp, grant: &Grant) {
     let username = requester.username.as_str();
     assert_eq!(grant.requester, username);
@@ -280,7 +280,7 @@ fn one_subject(requester: &Stamp, grant: &Grant) {
     assert!(subject.kind == "ServiceAccount" || !username.starts_with("system:") && !username.trim().is_empty(), "{username:?}");
 }
 
-/// Invariants 6 and 7: enough different people, none of them the requester, each for what is granted.
+/// Invariants 6 and 7: enough different users approved, none of them the requester, each for the access that is granted.
 fn approved(world: &World, verdict: &Verdict, requester: &Stamp, spec: &RoleActivationRequestSpec) {
     let Some(policy) = world.snapshot.policy.found() else { return };
     let identities = &world.settings.identities;

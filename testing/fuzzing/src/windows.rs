@@ -1,6 +1,6 @@
-//! Hours of a policy: lines `at <instant>`, `for <duration>` and `window <days> <from> <to> <zone> [ends]`, days as `Mon,Tue` or `daily`.
+//! Windows of a policy: lines `at <instant>`, `for <duration>` and `window <days> <from> <to> <zone> [ends]`, days as `Mon,Tue` or `daily`.
 //!
-//! The second opinion is a calendar of the minutes of a week that a window names; what a clock on the wall shows is looked up in it.
+//! The reference implementation is a calendar of the minutes of a week that a window covers; it is indexed by local time.
 
 use std::iter::successors;
 
@@ -59,9 +59,9 @@ pub const WORDS: &[&str] = &[
     "24h",
 ];
 
-/// Most windows; what the schema takes.
+/// Maximum number of windows, as in the schema.
 const WINDOWS: usize = 16;
-/// Longest grant that is tried: walking through years would only make the check slow.
+/// Longest grant that is tried: a walk through years would only make the check slow.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 const MINUTES: usize = 7 * 24 * 60;
 
@@ -95,14 +95,14 @@ fn read(text: &str) -> Input {
     input
 }
 
-/// A window as the minutes of a week, begun on Monday.
+/// A window as the minutes of a week that starts on Monday.
 struct Week {
     zone: TimeZone,
     open: Vec<bool>,
     ends_grant: bool,
 }
 
-/// `08:00` as minutes of a day, in the form of the schema.
+/// Parses `08:00` as minutes of a day, in the form of the schema.
 fn minute(text: &str) -> Option<usize> {
     let [a, b, b':', c, d] = text.as_bytes() else { return None };
     let number = |tens: &u8, ones: &u8| {
@@ -113,7 +113,7 @@ fn minute(text: &str) -> Option<usize> {
 }
 
 impl Week {
-    /// None for a window that cannot be used.
+    /// Returns none for a window that is invalid.
     fn of(window: &Window) -> Option<Self> {
         let zone = TimeZoneDatabase::bundled().get(window.time_zone.as_str()).ok().filter(|zone| !zone.is_unknown())?;
         let (from, to) = (minute(&window.from)?, minute(&window.to)?);
@@ -132,7 +132,7 @@ impl Week {
         Some(Self { zone, open, ends_grant: window.ends_grant })
     }
 
-    /// None beyond the calendar.
+    /// Returns none beyond the range of the calendar.
     fn is_open(&self, at: DateTime<Utc>) -> Option<bool> {
         let shown = self.zone.to_datetime(Timestamp::from_second(at.timestamp()).ok()?);
         let number = |n: i8| usize::try_from(n).ok();
@@ -141,7 +141,7 @@ impl Week {
     }
 }
 
-/// Instants from `from` on and before `to`, each minute at first and then less often, and around the changes of the clocks.
+/// Returns instants from `from` until before `to`: each minute at first and then less often, and around changes of the UTC offset.
 fn between(weeks: &[Week], from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let step = TimeDelta::seconds(((to - from).num_seconds() / 40).max(60));
     let whole = from.with_second(0).and_then(|at| at.with_nanosecond(0)).unwrap_or(from);
@@ -159,7 +159,7 @@ fn between(weeks: &[Week], from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTi
     all
 }
 
-/// What the product says of hours agrees with the calendar: when they are open, when they open next, where they end a grant.
+/// Verifies that the product's windows agree with the calendar: when they are open, when they open next, where they end a grant.
 pub fn check(data: &[u8]) {
     let Input { at, lasting, windows } = read(&text(data));
     let all: Vec<Option<Week>> = windows.iter().map(Week::of).collect();

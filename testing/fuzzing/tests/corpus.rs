@@ -1,8 +1,8 @@
-//! The corpus of the fuzz targets as tests: every file of `fuzz/corpus`, and some thousand mutations of them, always the same ones, as
-//! many of each target as a debug build does in a few seconds.
+//! The corpus of the fuzz targets as tests: every file of `fuzz/corpus`, and some thousand mutations of them. The mutations are always the
+//! same ones, as many of each target as a debug build runs in a few seconds.
 //!
-//! `MUTATIONS=1000000 cargo test -p fuzzing --test corpus` tries more, `SEED=7` others; both stand in for libFuzzer where there is no
-//! nightly toolchain.
+//! `MUTATIONS=1000000 cargo test -p fuzzing --test corpus` runs more, `SEED=7` others; both replace libFuzzer where there is no nightly
+//! toolchain.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "all of it is a test")]
 
@@ -13,7 +13,7 @@ use std::{
 
 use fuzzing::{TARGETS, Target, mutate::Dice, target};
 
-/// Most files of the whole corpus: it is there to be read.
+/// Maximum number of files of the whole corpus, so that it stays readable.
 const FILES: usize = 200;
 /// Largest file, in bytes.
 const LARGEST: u64 = 4 << 10;
@@ -22,7 +22,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus")
 }
 
-/// The names in a directory, in order.
+/// Returns the names in a directory, sorted.
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -35,7 +35,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
         .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is '{text}', and must be a number")))
 }
 
-/// Checks one input; where the check says no, says which input it was.
+/// Checks one input; a failure names the input.
 fn held(target: Target, name: &str, data: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| (target.check)(data))).is_err() {
         let text = String::from_utf8_lossy(data);

@@ -1,4 +1,4 @@
-//! What users, attackers, the network and the machines do.
+//! The acts of users, attackers, the network and the machines.
 
 use crate::{
     guards::Guard,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl World {
-    /// The acts that are not used up; of two that are the same only the first.
+    /// Returns the acts that are not used up; of two equal ones only the first.
     #[must_use]
     pub fn left(&self, setting: &Setting) -> Vec<(usize, Act)> {
         let mut left: Vec<(usize, Act)> = Vec::new();
@@ -23,22 +23,22 @@ impl World {
         left
     }
 
-    /// True when the Lease was deleted by hand, or a call outlived it.
+    /// Returns true when the Lease was deleted by hand, or a call outlived it.
     #[must_use]
     pub fn lease_was_deleted(&self, setting: &Setting) -> bool {
         setting.acts.iter().enumerate().any(|(number, act)| *act == Act::DeleteLease && self.used & (1 << number) != 0)
     }
 
-    /// The binding that an attacker sees: the newest that is stored.
+    /// Returns the binding that an attacker acts on: the newest that is stored.
     fn newest(&self) -> Option<&Binding> {
         self.bindings.iter().rev().find(|binding| binding.there)
     }
 
-    /// True when an act would change anything now. Calls that go wrong are no acts of their own: they happen with a call.
+    /// Returns true when an act would change the world now. Failed calls are no acts of their own: they happen with a call.
     #[must_use]
     pub fn can(&self, act: Act) -> bool {
         let live = self.request();
-        // Admission is asked about what users write, and fails closed.
+        // Admission reviews the writes of users, and fails closed.
         let writes = self.webhook;
         match act {
             Act::Recreate => live.is_none() && writes,
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// An act happens.
+    /// Applies an act.
     pub fn act(&mut self, setting: &Setting, number: usize, act: Act) {
         self.use_up(number);
         let newest = self.newest().map(|binding| binding.uid);
@@ -95,7 +95,7 @@ impl World {
         }
     }
 
-    /// One of the acts is used up, by itself or with a call.
+    /// Marks one of the acts as used up, by itself or with a call.
     pub const fn use_up(&mut self, number: usize) {
         self.used |= 1 << number;
         self.stirred = self.now;
@@ -118,13 +118,13 @@ impl World {
         });
     }
 
-    /// A replica that ended starts again.
+    /// Starts a replica that ended.
     pub fn restart(&mut self, setting: &Setting, who: Who) {
         *self.replica_mut(who) = Replica { well_since: self.now, ..Replica::starting(setting) };
         self.stirred = self.now;
     }
 
-    /// A replica that stood still goes on, where it was.
+    /// Continues a replica that was paused, where it was.
     pub const fn resume(&mut self, who: Who) {
         let now = self.now;
         let replica = self.replica_mut(who);
@@ -133,7 +133,7 @@ impl World {
         self.stirred = now;
     }
 
-    /// The watches of a replica go on.
+    /// Continues the watches of a replica.
     pub const fn hear(&mut self, who: Who) {
         let now = self.now;
         let replica = self.replica_mut(who);

@@ -1,24 +1,24 @@
-//! How one call to the API server goes.
+//! The outcomes of one call to the API server.
 
 use crate::setting::Act;
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// It is done and answered.
+    /// It is executed and answered.
     Done,
-    /// It is not done, and an error answers.
+    /// It is not executed, and an error is returned.
     Refused,
-    /// It is done, and no answer comes.
+    /// It is executed, and no response arrives.
     Unanswered,
-    /// It is not done, and no answer comes.
+    /// It is not executed, and no response arrives.
     Lost,
-    /// No answer comes, and it is done later.
+    /// No response arrives, and it is executed later.
     Delayed,
 }
 
 impl Call {
-    /// The act that makes a call go so, none where all is well.
+    /// Returns the act that causes this outcome, none for a successful call.
     #[must_use]
     pub const fn act(self) -> Option<Act> {
         match self {
@@ -31,21 +31,21 @@ impl Call {
     }
 }
 
-/// What kind of call comes next, which says what may become of it.
+/// The kind of the next call, which determines its possible outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A read: whether it was not done or not answered makes no difference.
+    /// A read: an unexecuted one and an unanswered one are equivalent.
     Read,
-    /// A write that is safe to repeat.
+    /// An idempotent write.
     Write,
-    /// The creation of a binding.
+    /// The create of a binding.
     Create,
     /// None: a step within the process.
     Local,
 }
 
 impl Kind {
-    /// What may become of it.
+    /// Returns the possible outcomes.
     #[must_use]
     pub const fn calls(self) -> &'static [Call] {
         match self {

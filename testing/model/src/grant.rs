@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl World {
-    /// `create` in `src/operator/controller/requests/apply.rs`: what is checked last, and the one write that widens access.
+    /// `create` in `src/operator/controller/requests/apply.rs`: the last checks, and the one write that widens access.
     pub(crate) fn create(&mut self, setting: &Setting, who: Who, case: Case, heard: Heard, deadline: Time, call: Call) -> Rest {
         let (request, now) = (case.request, self.now);
         if setting.has(Guard::DeadlineExceeded) && setting.clock(who, now) >= i16::from(deadline) {
@@ -80,14 +80,14 @@ impl World {
         if in_time && due.is_none_or(|due| self.now >= due + setting.behind()) {
             self.faults.note(Fault::GrantedLate);
         }
-        // A call that outlives the Lease, or a Lease that somebody took away, may let the next holder be faster.
+        // A call that outlives the Lease, or a deleted Lease, may let the next holder be faster.
         if in_time && request.ended.is_some() && !self.lease_was_deleted(setting) {
             self.faults.note(Fault::GrantedAfterEnd);
         }
         true
     }
 
-    /// The name is taken: with what has it in hand the rules tell.
+    /// The name exists: the rules evaluate the existing binding.
     pub(crate) fn compare(&self, setting: &Setting, who: Who, case: Case, heard: Heard) -> Rest {
         match self.read(case) {
             Seen::Present(found) => self.apply(setting, who, case, heard, Seen::Present(found)),
@@ -122,7 +122,7 @@ impl World {
         if before.is_terminal() && before != report.state {
             self.faults.note(Fault::EndChanged);
         }
-        // What is at an end leaves the watch of live requests; a replica's own "Active" is no news to anybody.
+        // A completed request leaves the watch of active and pending requests; a replica's own "Active" is no event that requeues it.
         if report.state.is_terminal() || !setting.has(Guard::ReadRequest) {
             self.stir();
         }

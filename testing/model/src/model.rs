@@ -1,4 +1,4 @@
-//! The model: which steps there are in a world, and what follows from each.
+//! The model: the possible steps of a world, and their results.
 
 use stateright::{Model, Property};
 
@@ -14,19 +14,19 @@ use crate::{
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A tick goes by, after everybody who can did what was due.
+    /// A tick passes, after all replicas that can have done their due work.
     Tick,
     /// The act of this number happens.
     Act(usize, Act),
     /// A replica that ended starts again.
     Restart(Who),
-    /// A replica that stood still goes on.
+    /// A replica that was paused continues.
     Resume(Who),
-    /// The watches of a replica go on.
+    /// The watches of a replica continue.
     Hear(Who),
     /// The webhook answers again.
     WebhookBack,
-    /// A call that its sender gave up is done.
+    /// A call that its sender gave up is executed.
     Arrives,
     /// A replica takes the Lease.
     TakeLease(Who),
@@ -49,7 +49,7 @@ pub enum Step {
 pub struct Protocol(pub Setting);
 
 impl Protocol {
-    /// What a replica can do now, and must do before time goes on.
+    /// Returns what a replica can do now, and must do before time passes.
     fn due(&self, world: &World, who: Who, steps: &mut Vec<Step>) {
         let replica = world.replica(who);
         if !replica.moves() {
@@ -87,7 +87,7 @@ impl Protocol {
         }
     }
 
-    /// True when nobody has anything to do until time goes on.
+    /// Returns true when no step but the passing of time is left.
     #[must_use]
     pub fn is_quiet(&self, world: &World) -> bool {
         let mut steps = Vec::new();
@@ -97,7 +97,7 @@ impl Protocol {
         steps.is_empty()
     }
 
-    /// A call that goes wrong uses up the act that makes it so.
+    /// A call that fails uses up the act that makes it fail.
     fn spend(&self, world: &mut World, who: Who, call: Call) {
         let Some(wanted) = call.act() else { return };
         if let Some((number, _)) = world.left(&self.0).into_iter().find(|(_, act)| *act == wanted) {

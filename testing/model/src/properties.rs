@@ -1,8 +1,8 @@
-//! The invariants, as questions about one world.
+//! The invariants, as properties of one world.
 //!
-//! Invariants 1, 8, 15, 16 and 24 are safety: no world may break them. Invariant 31 is liveness. It is asked as safety too: time stops
-//! only at the horizon, nobody lets time go on before he did what was due, and what may go wrong is bounded; so "eventually" is "in
-//! every quiet world that is the grace of X away from the last disturbance". The checker's own `eventually` would miss whatever hangs
+//! Invariants 1, 8, 15, 16 and 24 are safety: no world may violate them. Invariant 31 is liveness. It is checked as safety too: time stops
+//! only at the horizon, no replica lets time pass before its due work is done, and the number of failures is bounded. So "eventually" means
+//! "in every quiet world that is the grace of X away from the last disturbance". The checker's own `eventually` would miss a run that hangs
 //! in a cycle.
 
 use stateright::Property;
@@ -17,22 +17,22 @@ use crate::{
 
 /// Invariant 1: a binding exists only for a request that has a right to it, until its deadline.
 pub const INV_01: &str = "inv_01";
-/// Invariant 8: after a word against it, its recorded end or its deletion a request has no binding, and an end is final.
+/// Invariant 8: after a decision against it, its recorded end or its deletion a request has no binding, and an end is final.
 pub const INV_08: &str = "inv_08";
-/// Invariant 15: one live binding a request at most, and never one that is not the grant.
+/// Invariant 15: at most one stored binding per request, and never one that is not the grant.
 pub const INV_15: &str = "inv_15";
-/// Invariant 16: nothing is taken for gone that still grants.
+/// Invariant 16: no binding that still grants is treated as deleted.
 pub const INV_16: &str = "inv_16";
 /// Invariant 24: revocation needs no holder of the Lease and no webhook.
 pub const INV_24: &str = "inv_24";
-/// Invariant 31: after the last disturbance bindings and records come to be what they should be.
+/// Invariant 31: after the last disturbance bindings and records reach the required state.
 pub const INV_31: &str = "inv_31";
-/// Not an invariant, but what makes the others worth something: the last tick is reached.
+/// Not an invariant, but a check that the others are not vacuous: the last tick is reached.
 pub const TIME_GOES_ON: &str = "time goes on";
-/// The same: somebody is granted something.
+/// The same: a request is granted.
 pub const SOMEBODY_GRANTS: &str = "somebody grants";
 
-/// All of them.
+/// Returns all of them.
 #[must_use]
 pub fn all() -> Vec<Property<Protocol>> {
     vec![
@@ -62,7 +62,7 @@ pub fn all() -> Vec<Property<Protocol>> {
 }
 
 impl World {
-    /// The deadline of a request by all that was ever said of it.
+    /// Returns the deadline of a request by all decisions that ever existed on it.
     #[must_use]
     pub fn deadline_of(&self, setting: &Setting, request: &Request) -> Option<Time> {
         let about: Vec<_> = self.decisions.iter().filter(|decision| decision.about == request.uid).collect();
@@ -70,7 +70,7 @@ impl World {
         rules::deadline(setting, request, Heard { approved, against: None })
     }
 
-    /// Since when something speaks against a request: a decision, its deletion, its recorded end.
+    /// Returns since when a request has lost its right: by a decision, its deletion, its recorded end.
     #[must_use]
     pub fn speaks_against(&self, request: &Request) -> Option<Time> {
         let stored = self.request_of(request.uid)?;
@@ -80,7 +80,7 @@ impl World {
     }
 }
 
-/// Since when a request has no right to a binding by time and approval.
+/// Returns since when a request has no right to a binding by time and approval.
 fn over(protocol: &Protocol, world: &World, request: &Request) -> Option<Time> {
     match world.deadline_of(&protocol.0, request) {
         None => Some(request.created),
@@ -88,13 +88,13 @@ fn over(protocol: &Protocol, world: &World, request: &Request) -> Option<Time> {
     }
 }
 
-/// Since when something speaks against it.
+/// Returns since when a request has lost its right.
 fn against(_: &Protocol, world: &World, request: &Request) -> Option<Time> {
     world.speaks_against(request)
 }
 
-/// True when a binding of ours grants longer after its end than X, by which a replica that was well all the time removes it. X counts
-/// from the end, from the binding's creation, and from when that replica became well.
+/// Returns true when a managed binding still grants at X after its end, although a replica that was healthy all the time must have removed
+/// it. X counts from the end, from the binding's creation, and from when that replica became healthy.
 fn outlived(
     protocol: &Protocol,
     world: &World,
@@ -114,7 +114,7 @@ fn outlived(
     granting().filter_map(since).any(|since| BOTH.into_iter().any(|who| well_for(since, who))) && counts(world)
 }
 
-/// True when bindings and record are what they should be, or when it is too early to ask.
+/// Returns true when bindings and record are in the required state, or when it is too early to require it.
 fn is_settled(protocol: &Protocol, world: &World) -> bool {
     let grace = protocol.0.grace;
     let calm = |since: Time| world.now > since + grace;
@@ -123,7 +123,7 @@ fn is_settled(protocol: &Protocol, world: &World) -> bool {
         return true;
     }
     let grants = |request: &Request| world.bindings.iter().any(|b| b.ours && b.grants() && b.labelled && b.request == request.uid);
-    // What somebody's finalizer holds is emptied, and its end is not recorded: it is not gone.
+    // A binding that a foreign finalizer holds is emptied, and its end is not recorded: it is not deleted.
     let held = |request: &Request| world.bindings.iter().any(|b| b.there && b.deleting && !b.grants() && b.request == request.uid);
     world.requests.iter().all(|request| {
         let over = over(protocol, world, request).is_some_and(calm);
@@ -132,7 +132,7 @@ fn is_settled(protocol: &Protocol, world: &World) -> bool {
         match request.state {
             _ if ended => !grants(request),
             State::Pending | State::Active if held(request) => true,
-            // Approved, in time and nothing against it: it is granted by now.
+            // Approved, in time and without a decision against it: it must be granted by now.
             State::Pending => waits && against(protocol, world, request).is_none(),
             _ => grants(request) && !over && against(protocol, world, request).is_none(),
         }

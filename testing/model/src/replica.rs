@@ -1,4 +1,4 @@
-//! One replica: what it remembers, what its watches have not delivered yet, and what it is in the middle of.
+//! One replica: its memory, the undelivered events of its watches, and its current work.
 
 use crate::{
     guards::Guard,
@@ -8,25 +8,25 @@ use crate::{
     world::{Binding, BindingUid, Decision, Name, PATIENCE, Request, RequestUid, Time, Who, World},
 };
 
-/// How far a replica has come (`run` in `src/operator/controller/mod.rs`).
+/// The phase of a replica (`run` in `src/operator/controller/mod.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// It does not run.
     Down,
     /// It runs and has not listed the bindings yet.
     Starting,
-    /// It ends what was overdue in that list.
+    /// It ends the overdue bindings of that list.
     Sweeping(Vec<BindingUid>),
-    /// It does all its work.
+    /// It does all of its work.
     Running,
 }
 
-/// How a watch shows a binding.
+/// The type of a watch event of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sight {
     /// ADDED or MODIFIED.
     Applied,
-    /// DELETED, which also a binding is that lost its label.
+    /// DELETED, also for a binding that lost its label.
     Deleted,
 }
 
@@ -35,7 +35,7 @@ pub enum Sight {
 pub struct News {
     /// The binding.
     pub uid: BindingUid,
-    /// What it says.
+    /// Its content.
     pub sight: Sight,
 }
 
@@ -48,13 +48,14 @@ pub struct Known {
     pub name: Name,
     /// Deadline.
     pub deadline: Time,
-    /// The watch no longer shows it, and nobody has asked the API server yet.
+    /// The watch no longer has it, and the API server was not read yet.
     pub doubted: bool,
-    /// An attempt in this tick came to no end.
+    /// An attempt in this tick did not complete.
     pub rests: bool,
 }
 
-/// What the watches of requests and decisions showed last. Kept only where a guard is out that makes anybody read it.
+/// The last state that the watches of requests and decisions delivered. Kept only where a guard is disabled whose absence makes the replica
+/// read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cached {
     /// The request.
@@ -67,40 +68,40 @@ pub struct Cached {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be so whatever the others are")]
 pub struct Replica {
-    /// How far it has come.
+    /// Its phase.
     pub phase: Phase,
-    /// It stands still.
+    /// It is paused.
     pub paused: bool,
-    /// Its watches hang.
+    /// Its watches deliver nothing.
     pub deaf: bool,
     /// Until when it believes that it holds the Lease.
     pub leads_until: Option<Time>,
-    /// The bindings that it knows of.
+    /// The bindings in its index.
     pub index: Vec<Known>,
-    /// Events of the watch of bindings that were not delivered yet.
+    /// Undelivered events of the watch of bindings.
     pub news: Vec<News>,
     /// The watch of bindings has to list again.
     pub relist: bool,
-    /// The watches of requests and decisions have something to deliver.
+    /// The watches of requests and decisions have an undelivered state.
     pub stirred: bool,
-    /// What those watches showed.
+    /// The last state that those watches delivered.
     pub cached: Option<Cached>,
-    /// It is time to look through all bindings again.
+    /// The sweep of all bindings is due.
     pub sweeps: bool,
     /// When the request is due in the queue.
     pub look: Option<Time>,
-    /// The binding whose next sight is no news (`expect` in `src/operator/revoker/mod.rs`).
+    /// The binding whose next event is ignored (`expect` in `src/operator/revoker/mod.rs`).
     pub expected: Option<Name>,
-    /// What the worker on requests is in the middle of.
+    /// The current work of the worker on requests.
     pub work: Option<Work>,
-    /// What the worker on bindings is in the middle of.
+    /// The current work of the worker on bindings.
     pub ending: Option<Ending>,
-    /// Since when it runs, hears and has seen no error. Read by properties only.
+    /// Since when it runs, receives events and has had no error. Read by properties only.
     pub well_since: Time,
 }
 
 impl Replica {
-    /// One that does not run.
+    /// A replica that does not run.
     #[must_use]
     pub const fn down() -> Self {
         Self {
@@ -122,7 +123,7 @@ impl Replica {
         }
     }
 
-    /// One that starts.
+    /// A replica that starts.
     #[must_use]
     pub fn starting(setting: &Setting) -> Self {
         let reads = !setting.has(Guard::ReadRequest) || !setting.has(Guard::ReadDecisions);
@@ -130,68 +131,68 @@ impl Replica {
         Self { phase, relist: true, stirred: true, cached: reads.then(Cached::default), ..Self::down() }
     }
 
-    /// One that has started in an empty cluster.
+    /// A replica that has started in an empty cluster.
     #[must_use]
     pub fn running(setting: &Setting) -> Self {
         Self { phase: Phase::Running, relist: false, stirred: false, ..Self::starting(setting) }
     }
 
-    /// True while it runs, however slowly.
+    /// Returns true while it runs, however slowly.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.phase != Phase::Down
     }
 
-    /// True while it can take a step.
+    /// Returns true while it can take a step.
     #[must_use]
     pub fn moves(&self) -> bool {
         self.is_up() && !self.paused
     }
 
-    /// True while nothing is wrong with it.
+    /// Returns true while it is healthy.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.phase == Phase::Running && !self.paused && !self.deaf
     }
 
-    /// Has the request looked at no later than at this time (`add_at` in `src/operator/queue.rs`).
+    /// Queues the request for no later than this time (`add_at` in `src/operator/queue.rs`).
     pub fn look_at(&mut self, at: Time) {
         self.look = Some(self.look.map_or(at, |before| before.min(at)));
     }
 
-    /// True when it knows of a binding of this name.
+    /// Returns true when a binding of this name is in its index.
     #[must_use]
     pub fn knows(&self, name: Name) -> bool {
         self.index.iter().any(|known| known.name == name)
     }
 
-    /// Puts a binding into the index. It is by name: what has the name now takes the place of what had it.
+    /// Puts a binding into the index. The index is by name: the new binding replaces the old one of that name.
     pub fn note(&mut self, binding: Known) {
         self.index.retain(|known| known.name != binding.name);
         self.index.push(binding);
         self.index.sort_by_key(|known| known.uid.0);
     }
 
-    /// Forgets a binding that is gone, unless another one has its name by now (`forget` in `src/operator/revoker/index.rs`).
+    /// Removes a deleted binding from the index, unless another one has its name by now (`forget` in `src/operator/revoker/index.rs`).
     pub fn forget(&mut self, uid: BindingUid) {
         self.index.retain(|known| known.uid != uid);
     }
 
-    /// The API server's list of managed bindings that this replica lacks in its index or holds too much.
+    /// Returns the difference between the API server's list of managed bindings and the index of this replica.
     fn others(&self, listed: &[BindingUid]) -> Vec<Name> {
         self.index.iter().filter(|known| !listed.contains(&known.uid)).map(|known| known.name).collect()
     }
 }
 
 impl World {
-    /// Has the request looked at: at once by the holder of the Lease, by another replica when the holder had time for it (`request` of
-    /// `Queues` in `src/operator/controller/mod.rs`).
+    /// Queues the request: at once on the holder of the Lease, on another replica after the holder had time for it (`request` of `Queues`
+    /// in `src/operator/controller/mod.rs`).
     pub fn hint(&mut self, who: Who) {
         let at = self.now + if self.leads(who) { 0 } else { PATIENCE };
         self.replica_mut(who).look_at(at);
     }
 
-    /// A binding was seen (`seen` in `src/operator/revoker/mod.rs`, `note` in `src/operator/revoker/index.rs`).
+    /// Handles an observed binding (`seen` in `src/operator/revoker/mod.rs`, `note` in `src/operator/revoker/index.rs`).
     pub fn see(&mut self, who: Who, uid: BindingUid) {
         let Some(binding) = self.bindings.iter().find(|binding| binding.uid == uid).copied() else { return };
         let replica = self.replica_mut(who);
@@ -204,7 +205,7 @@ impl World {
         }
     }
 
-    /// A watch calls a binding deleted (`doubt` in `src/operator/revoker/mod.rs`).
+    /// Handles a DELETED event of a binding (`doubt` in `src/operator/revoker/mod.rs`).
     fn doubt(&mut self, setting: &Setting, who: Who, name: Name) {
         if setting.has(Guard::LookAfterDeleted) {
             for known in self.replica_mut(who).index.iter_mut().filter(|known| known.name == name) {
@@ -215,7 +216,7 @@ impl World {
         }
     }
 
-    /// The next event of the watch of bindings arrives (`follow` in `src/operator/revoker/mod.rs`).
+    /// Delivers the next event of the watch of bindings (`follow` in `src/operator/revoker/mod.rs`).
     pub fn deliver(&mut self, setting: &Setting, who: Who) {
         let replica = self.replica_mut(who);
         if replica.news.is_empty() {
@@ -246,7 +247,7 @@ impl World {
         }
     }
 
-    /// The watches of requests and decisions deliver what they have (`Follower` in `src/operator/controller/follower.rs`).
+    /// Delivers the state of the watches of requests and decisions (`Follower` in `src/operator/controller/follower.rs`).
     pub fn deliver_request(&mut self, who: Who) {
         let cached = Cached {
             request: self.request().copied(),
@@ -260,7 +261,7 @@ impl World {
         self.hint(who);
     }
 
-    /// True when a replica may write the Lease now and does not hold it (`next_step` in `src/operator/election/lease.rs`).
+    /// Returns true when a replica may write the Lease now and does not hold it (`next_step` in `src/operator/election/lease.rs`).
     #[must_use]
     pub fn may_take_lease(&self, who: Who) -> bool {
         let replica = self.replica(who);
@@ -272,7 +273,7 @@ impl World {
         free && !self.lease.broken && replica.phase == Phase::Running && replica.moves() && !self.leads(who)
     }
 
-    /// A replica takes the Lease, and looks at everything (`round` in `src/operator/election/lease.rs`, `leadership` in
+    /// A replica acquires the Lease, and requeues everything (`round` in `src/operator/election/lease.rs`, `leadership` in
     /// `src/operator/controller/follower.rs`).
     pub fn take_lease(&mut self, setting: &Setting, who: Who) {
         if self.lease.holder != Some(who) {
@@ -291,7 +292,7 @@ impl World {
         self.replica_mut(who).leads_until = Some(until);
     }
 
-    /// The rounds of the electors in a tick that begins: the holder renews, one who is not the holder any more sees it.
+    /// The rounds of the electors at the start of a tick: the holder renews, a former holder notices its loss.
     pub fn renew(&mut self, who: Who) {
         let replica = self.replica(who);
         let looks = replica.phase == Phase::Running && replica.moves() && !self.lease.broken;
@@ -301,20 +302,20 @@ impl World {
             self.lease.renewed = self.now;
             self.believe(who);
         }
-        // A belief that is over is none.
+        // An expired belief counts as none.
         if !self.leads(who) {
             self.replica_mut(who).leads_until = None;
         }
     }
 
-    /// The bindings in a replica's index that name the request's name: all, since there is one name (`of_request` in
+    /// Returns the bindings in a replica's index that name the request: all, since there is one name (`of_request` in
     /// `src/operator/revoker/index.rs`).
     #[must_use]
     pub fn known(&self, who: Who) -> Vec<(BindingUid, Name)> {
         self.replica(who).index.iter().map(|known| (known.uid, known.name)).collect()
     }
 
-    /// The request that a binding was made for.
+    /// Returns the request that a binding was made for.
     #[must_use]
     pub fn request_of_binding(&self, uid: BindingUid) -> Option<RequestUid> {
         self.bindings.iter().find(|binding| binding.uid == uid).map(|binding| binding.request)

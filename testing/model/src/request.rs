@@ -1,5 +1,4 @@
-//! Work on the request (`src/operator/controller/requests/`), call by call: gather, decide, apply, report; and the way of a replica that stands
-//! by.
+//! Work on the request (`src/operator/controller/requests/`), call by call: gather, decide, apply, report; and the work of a standby.
 
 use crate::{
     call::{Call, Kind},
@@ -10,27 +9,27 @@ use crate::{
     world::{Binding, BindingUid, Decision, Name, Request, State, Time, Who, World},
 };
 
-/// What a piece of work is about.
+/// The context of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
     /// The request as it was read.
     pub request: Request,
     /// The replica held the Lease when it began.
     pub leads: bool,
-    /// Something spoke against the request already when the work began. Read by properties only.
+    /// The request had lost its right already when the work began. Read by properties only.
     pub known_no: bool,
 }
 
-/// What comes after an end.
+/// The continuation after an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
-    /// The next binding that should not be, then the request itself.
+    /// The next stray binding, then the request itself.
     Strays(Case),
     /// The report.
     Report(Case, State),
-    /// Nothing: the binding of a request that goes on waiting, or what a replica takes away that stands by.
+    /// Nothing: the binding of a request that stays pending, or one that a standby removes.
     Rest,
-    /// The next binding of a request that is gone, then its decisions.
+    /// The next binding of a deleted request, then its decisions.
     Orphans,
 }
 
@@ -43,13 +42,13 @@ pub enum Work {
     Reading(Case, Heard),
     /// Create it.
     Creating(Case, Heard, Time),
-    /// GET it, since the name is taken.
+    /// GET it, since the name exists.
     Comparing(Case, Heard),
     /// End a binding.
     Ending(Ending, Then),
     /// Write the status.
     Reporting(Case, Report),
-    /// List the decisions on a request that is gone.
+    /// List the decisions on a deleted request.
     Orphans,
     /// GET the request again before they are deleted.
     LookingAgain(Vec<Decision>),
@@ -57,7 +56,7 @@ pub enum Work {
     Deleting(Vec<Decision>),
 }
 
-/// What a status is to say.
+/// The content of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// State.
@@ -68,15 +67,15 @@ pub struct Report {
     pub binding: Option<BindingUid>,
 }
 
-/// What the queue does with the request after a piece of work (`Next` in `src/operator/queue.rs`).
+/// The result of a piece of work for the queue (`Next` in `src/operator/queue.rs`).
 pub(crate) enum Rest {
-    /// More of it.
+    /// There is more work.
     Work(Work),
-    /// Until somebody asks.
+    /// Nothing until the next event.
     Done,
-    /// It failed by no fault of its own: again at once.
+    /// A conflict that is no failure: requeue at once.
     Again,
-    /// It cannot go on now.
+    /// It cannot continue now.
     NextTick,
     /// Until this time.
     At(Time),
@@ -89,14 +88,14 @@ pub const fn own_name(request: &Request) -> Name {
 }
 
 impl World {
-    /// True when the worker on requests of a replica has something to do.
+    /// Returns true when the worker on requests of a replica has work.
     #[must_use]
     pub fn request_is_due(&self, who: Who) -> bool {
         let replica = self.replica(who);
         replica.work.is_some() || (replica.phase == crate::replica::Phase::Running && replica.look.is_some_and(|at| at <= self.now))
     }
 
-    /// The kind of its next call.
+    /// Returns the kind of its next call.
     #[must_use]
     pub fn next_call(&self, who: Who) -> Kind {
         let replica = self.replica(who);
@@ -109,7 +108,7 @@ impl World {
         }
     }
 
-    /// It makes that call (`work` in `src/operator/controller/requests/mod.rs`).
+    /// Makes that call (`work` in `src/operator/controller/requests/mod.rs`).
     pub fn work_on_request(&mut self, setting: &Setting, who: Who, call: Call) {
         let rest = match self.replica_mut(who).work.take() {
             None => {
@@ -167,11 +166,11 @@ impl World {
         }
     }
 
-    /// `remove_strays`: bindings that name this request and are not its own, or whose request is at an end.
+    /// `remove_strays`: bindings that name this request and are not its own, or whose request is completed.
     fn next_stray(&self, setting: &Setting, who: Who, case: Case) -> Rest {
         let ended = case.request.state.is_terminal();
         let own = own_name(&case.request);
-        // A name that says nothing of its request is judged by the owner that it bears.
+        // A name that does not identify its request is judged by the owner reference.
         let is_own = |uid: BindingUid, name: Name| match name {
             Name::Of(_) => name == own,
             Name::Random(_) => self.request_of_binding(uid) == Some(case.request.uid),
@@ -184,7 +183,7 @@ impl World {
         }
     }
 
-    /// `without_request`: bindings of a request that is gone.
+    /// `without_request`: bindings of a deleted request.
     fn next_orphan(&self, setting: &Setting, who: Who) -> Rest {
         match self.known(who).first().filter(|_| setting.has(Guard::StraysGo)) {
             Some((uid, name)) => Rest::Work(Work::Ending(Ending::of(*uid, *name), Then::Orphans)),
@@ -193,7 +192,7 @@ impl World {
         }
     }
 
-    /// `gather`: the decisions, and the binding where something hints at one or where the answer would be no.
+    /// `gather`: the decisions, and the binding where the status refers to one or where the result would be a denial.
     fn list(&self, setting: &Setting, who: Who, case: Case) -> Rest {
         let request = &case.request;
         let heard = match &self.replica(who).cached {
@@ -212,7 +211,7 @@ impl World {
         self.binding(own_name(&case.request)).map_or(Seen::Absent, |found| Seen::Present(*found))
     }
 
-    /// `apply`: the binding becomes what the verdict says.
+    /// `apply`: the binding gets the state of the verdict.
     pub(crate) fn apply(&self, setting: &Setting, who: Who, case: Case, heard: Heard, seen: Seen) -> Rest {
         let verdict = rules::decide(setting, &case.request, heard, seen, setting.clock(who, self.now));
         let running = case.request.state == State::Active;

@@ -1,4 +1,4 @@
-//! The end of one binding (`src/operator/revoker/`), call by call, and what a replica ends by itself.
+//! The end of one binding (`src/operator/revoker/`), call by call, and the bindings that a replica ends on its own.
 
 use crate::{
     call::{Call, Kind},
@@ -12,7 +12,7 @@ use crate::{
 /// The next call of `end` in `src/operator/revoker/end.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// GET by name only, since the watch calls it deleted (`look` in `src/operator/revoker/mod.rs`).
+    /// GET by name only, since the watch reports it as deleted (`look` in `src/operator/revoker/mod.rs`).
     Look,
     /// DELETE with the UID.
     Delete,
@@ -35,44 +35,44 @@ pub struct Ending {
     pub uid: BindingUid,
     /// Its name.
     pub name: Name,
-    /// The delete was refused.
+    /// The delete was denied.
     pub refused: bool,
-    /// Whoever records the end looks whether it is gone (`Proof` in `src/operator/revoker/end.rs`).
+    /// The caller that records the end verifies that it is deleted (`Proof` in `src/operator/revoker/end.rs`).
     pub proven_by_record: bool,
     /// The next call.
     pub next: Next,
 }
 
-/// What became of it.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// There is more to do.
     Goes(Ending),
-    /// It is gone.
+    /// It is deleted.
     Gone,
-    /// It is there and was only looked at.
+    /// It exists and was only read.
     There,
-    /// It is there, nobody has it, and it cannot be removed.
+    /// It exists without subjects, and cannot be removed.
     Emptied,
-    /// A call failed: try again.
+    /// A call failed: retry.
     Failed,
     /// Nothing more can be done in this tick.
     Stuck,
 }
 
 impl Ending {
-    /// The end of a binding that somebody is about to record.
+    /// The end of a binding whose end is about to be recorded.
     #[must_use]
     pub const fn of(uid: BindingUid, name: Name) -> Self {
         Self { uid, name, refused: false, proven_by_record: false, next: Next::Delete }
     }
 
-    /// The end of one whose time is up.
+    /// The end of a binding whose deadline has passed.
     const fn of_due(uid: BindingUid, name: Name) -> Self {
         Self { proven_by_record: true, ..Self::of(uid, name) }
     }
 
-    /// The kind of its next call.
+    /// Returns the kind of its next call.
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self.next {
@@ -85,12 +85,12 @@ impl Ending {
         Outcome::Goes(Self { next, ..self })
     }
 
-    /// `present` in `src/operator/revoker/end.rs`: GET by name, and only if it is this one.
+    /// `present` in `src/operator/revoker/end.rs`: GET by name, only for this UID.
     fn present(self, world: &World) -> Option<Binding> {
         world.binding(self.name).filter(|binding| binding.uid == self.uid).copied()
     }
 
-    /// The next call.
+    /// Makes the next call.
     pub fn step(self, world: &mut World, setting: &Setting, call: Call) -> Outcome {
         let failed = call == Call::Refused;
         match self.next {
@@ -107,7 +107,7 @@ impl Ending {
                 if let Some(found) = found.filter(|_| !failed) {
                     world.delete_binding(found.uid);
                 }
-                // A refusal is not the last word. What a finalizer keeps, the API server answers with the object.
+                // A denial is not final. For an object that a finalizer holds, the API server returns the object.
                 let refused = call != Call::Done;
                 let removed =
                     self.proven_by_record && found.is_some_and(|found| !world.bindings.iter().any(|b| b.uid == found.uid && b.there));
@@ -150,22 +150,22 @@ impl Ending {
 }
 
 impl World {
-    /// A replica takes a binding for gone (`gone` in `src/operator/revoker/mod.rs`, `revoke` there).
+    /// A replica treats a binding as deleted (`gone` in `src/operator/revoker/mod.rs`, `revoke` there).
     pub fn gone(&mut self, who: Who, uid: BindingUid) {
         self.believe_gone(uid);
         self.replica_mut(who).forget(uid);
         self.hint(who);
     }
 
-    /// Nobody asks for it again.
+    /// It is not read again.
     pub fn believe_gone(&mut self, uid: BindingUid) {
         if self.bindings.iter().any(|binding| binding.uid == uid && binding.grants()) {
             self.faults.note(Fault::TakenForGone);
         }
     }
 
-    /// What the worker on bindings of a replica would begin now: what is doubted, and what is overdue when it is its turn (`work` in
-    /// `src/operator/revoker/mod.rs`, `wait` in `src/operator/revoker/turn.rs`).
+    /// Returns the work that the worker on bindings of a replica would begin now: bindings to verify, and overdue ones at their turn
+    /// (`work` in `src/operator/revoker/mod.rs`, `wait` in `src/operator/revoker/turn.rs`).
     #[must_use]
     pub fn due(&self, setting: &Setting, who: Who) -> Option<Ending> {
         let replica = self.replica(who);
@@ -189,7 +189,7 @@ impl World {
         replica.index.iter().filter(|known| !known.rests).find_map(begin)
     }
 
-    /// The worker on bindings makes its next call.
+    /// Makes the next call of the worker on bindings.
     pub fn work_on_binding(&mut self, setting: &Setting, who: Who, call: Call) {
         let Some(ending) = self.replica_mut(who).ending.take().or_else(|| self.due(setting, who)) else { return };
         let outcome = ending.step(self, setting, call);
@@ -200,7 +200,7 @@ impl World {
                 return;
             }
             Outcome::Gone => {
-                // `gone` takes the expectation of its next sight back.
+                // `gone` withdraws the expectation of its next event.
                 self.replica_mut(who).expected.take_if(|name| *name == ending.name);
                 self.gone(who, ending.uid);
             }
@@ -215,7 +215,7 @@ impl World {
         self.swept(who, Some(ending.uid));
     }
 
-    /// A sweep lists all bindings: the managed ones, and those without the label that have our name and a deadline (`sweep` in
+    /// A sweep lists all bindings: the managed ones, and those without the label that have a managed name and a deadline (`sweep` in
     /// `src/operator/revoker/sweep.rs`).
     pub fn sweep(&mut self, setting: &Setting, who: Who, call: Call) {
         if call == Call::Refused {
@@ -225,7 +225,7 @@ impl World {
         for binding in &listed {
             self.see(who, binding.uid);
         }
-        // Later ones leave what is overdue to the worker.
+        // Later sweeps leave overdue bindings to the worker.
         if std::mem::take(&mut self.replica_mut(who).sweeps) {
             return;
         }
@@ -235,7 +235,7 @@ impl World {
         self.swept(who, None);
     }
 
-    /// What is overdue was tried once: then all other work begins.
+    /// Overdue bindings were tried once: then all other work begins.
     fn swept(&mut self, who: Who, tried: Option<BindingUid>) {
         let now = self.now;
         let replica = self.replica_mut(who);

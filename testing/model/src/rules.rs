@@ -1,5 +1,5 @@
-//! What the rules say of one request (`decide` in `src/domain/decide.rs`, `running` in `src/domain/running.rs`), as far as the protocol
-//! goes: there is one eligibility, one policy and one role, and they never change.
+//! The rules for one request (`decide` in `src/domain/decide.rs`, `running` in `src/domain/running.rs`), as far as the protocol needs them:
+//! there is one eligibility, one policy and one role, and they never change.
 
 use crate::{
     guards::Guard,
@@ -7,38 +7,38 @@ use crate::{
     world::{Binding, Decision, Request, State, Subjects, Time, Verb},
 };
 
-/// What the decisions on a request say that count.
+/// The decisions on a request that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Heard {
     /// When it was approved.
     pub approved: Option<Time>,
-    /// The first word against it.
+    /// The first decision against it.
     pub against: Option<Verb>,
 }
 
-/// What was seen of the binding that bears the request's name (`Binding` in `src/domain/binding.rs`).
+/// The observed binding with the request's name (`Binding` in `src/domain/binding.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
-    /// Nobody looked.
+    /// It was not read.
     Unread,
     /// There is none.
     Absent,
-    /// There is this one.
+    /// This one exists.
     Present(Binding),
 }
 
-/// What is to be done.
+/// The verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It waits for an approval. A binding that is there all the same goes.
+    /// The request waits for an approval. An existing binding is removed.
     Waits,
-    /// Grant it until then, or keep what is granted until then.
+    /// Grant until this time, or keep the grant until then.
     Grant(Time),
-    /// It is at an end, and its binding goes.
+    /// The request is completed, and its binding is removed.
     Ends(State),
 }
 
-/// Which decisions count for this request.
+/// Returns which decisions count for this request.
 pub fn heard<'d>(setting: &Setting, request: &Request, decisions: impl Iterator<Item = &'d Decision>) -> Heard {
     let mut heard = Heard { approved: None, against: None };
     for decision in decisions.filter(|decision| decision.about == request.uid || !setting.has(Guard::DecisionNamesUid)) {
@@ -50,14 +50,14 @@ pub fn heard<'d>(setting: &Setting, request: &Request, decisions: impl Iterator<
     heard
 }
 
-/// Start plus duration, from stored times; none while it waits for an approval (`term` in `src/domain/start.rs`).
+/// Returns start plus duration, from stored times; none while it waits for an approval (`term` in `src/domain/start.rs`).
 #[must_use]
 pub fn deadline(setting: &Setting, request: &Request, heard: Heard) -> Option<Time> {
     let complete = if setting.approval { heard.approved? } else { request.created };
     Some(request.created.max(complete) + setting.duration)
 }
 
-/// The verdict, by a clock that says `clock`.
+/// Returns the verdict at the local time `clock`.
 #[must_use]
 pub fn decide(setting: &Setting, request: &Request, heard: Heard, binding: Seen, clock: i16) -> Verdict {
     match request.state {
@@ -80,7 +80,7 @@ fn deciding(setting: &Setting, request: &Request, heard: Heard, binding: Seen, c
         return Verdict::Ends(State::TimedOut);
     }
     match binding {
-        // What bears the name already must be the one that would be granted now.
+        // An existing binding of that name must be the one that would be granted now.
         Seen::Present(found) if setting.has(Guard::CompareExisting) && differs(&found, deadline) => Verdict::Ends(State::Failed),
         _ => Verdict::Grant(deadline),
     }
@@ -95,7 +95,7 @@ fn running(request: &Request, heard: Heard, binding: Seen, clock: i16) -> Verdic
         Seen::Present(found) => Some(found.deadline),
         Seen::Absent | Seen::Unread => None,
     };
-    // Whichever says the earlier end is believed.
+    // The earlier end counts.
     let deadline = [request.expires, stored].into_iter().flatten().min();
     let Some(deadline) = deadline.filter(|deadline| clock < i16::from(*deadline)) else { return Verdict::Ends(State::Expired) };
     match (heard.against, binding) {

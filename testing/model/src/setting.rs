@@ -1,61 +1,61 @@
-//! A small scope: what may happen in it, how often and until when.
+//! A small scope: the acts that may happen in it, how often and until when.
 
 use crate::{
     guards::Guard,
     world::{Finalizer, Time, Who},
 };
 
-/// Something that may happen once in a setting, at any moment until [`Setting::acts_until`].
+/// An act that may happen once in a setting, at any moment until [`Setting::acts_until`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
-    /// The user creates a request where none is; the first is there from the start.
+    /// The user creates a request where none exists; the first exists from the start.
     Recreate,
     /// An approver approves.
     Approve,
-    /// An approver or revoker takes it away.
+    /// An approver or revoker revokes it.
     Revoke,
-    /// The requester gives it back.
+    /// The requester deactivates it.
     Deactivate,
-    /// Somebody who may, deletes the request.
+    /// An authorized user deletes the request.
     DeleteRequest,
-    /// An attacker takes the label off a binding.
+    /// An attacker removes the label of a binding.
     StripLabel,
-    /// An attacker puts a finalizer on a binding.
+    /// An attacker adds a finalizer to a binding.
     AddFinalizer(Finalizer),
-    /// Somebody deletes a binding by hand.
+    /// A user deletes a binding by hand.
     DeleteBinding,
-    /// An attacker makes a binding of the request's name, with subjects and a deadline of his own.
+    /// An attacker creates a binding of the request's name, with other subjects and another deadline.
     Squat,
-    /// Somebody deletes the Lease: until the holder notices, two replicas believe to hold it.
+    /// A user deletes the Lease: until the holder notices, two replicas believe to hold it.
     DeleteLease,
-    /// From now on nobody can read or write the Lease.
+    /// From now on the Lease can be neither read nor written.
     BreakLease,
-    /// The webhook goes away; it may come back at any time.
+    /// The webhook is down; it may recover at any time.
     StopWebhook,
     /// A replica ends without notice; it may start again at any time.
     Crash(Who),
-    /// A replica stands still, or is cut off; it may go on at any time.
+    /// A replica is paused, or partitioned; it may continue at any time.
     Pause(Who),
-    /// A replica's watches hang, while its calls go through; they may go on at any time.
+    /// A replica's watches deliver nothing, while its calls succeed; they may continue at any time.
     Deafen(Who),
-    /// A replica's watch of bindings is interrupted, and what it had not delivered is lost.
+    /// A replica's watch of bindings is interrupted, and its undelivered events are lost.
     LoseWatch(Who),
-    /// A call is refused with an error.
+    /// A call fails with an error.
     Error,
-    /// A write is done, and its answer is lost.
+    /// A write is executed, and its response is lost.
     LoseAnswer,
-    /// The creation of a binding is not done, and no answer comes.
+    /// The create of a binding is not executed, and no response arrives.
     LoseCall,
-    /// The creation of a binding gets no answer and is done later, at any time.
+    /// The create of a binding gets no response and is executed later, at any time.
     Delay,
 }
 
 /// A scope.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// What may happen, each once; the order is free.
+    /// The acts that may happen, each once, in any order.
     pub acts: Vec<Act>,
-    /// The last tick at which it may happen.
+    /// The last tick at which an act may happen.
     pub acts_until: Time,
     /// The last tick.
     pub horizon: Time,
@@ -63,20 +63,20 @@ pub struct Setting {
     pub duration: Time,
     /// A grant needs an Approve.
     pub approval: bool,
-    /// By how many ticks the clocks of A and B are ahead of the API server's.
+    /// The offsets of the clocks of A and B from the API server's, in ticks.
     pub skew: (i8, i8),
-    /// X of the invariants: how long, in ticks, a binding may outlive what allowed it while a replica is well.
+    /// X of the invariants: how long, in ticks, a binding may exist after its right ended while a replica is healthy.
     pub grace: Time,
     /// There is no replica B.
     pub alone: bool,
-    /// After how many ticks all bindings are looked through again; none: not within the horizon.
+    /// The sweep interval in ticks; none: not within the horizon.
     pub sweep_every: Option<Time>,
-    /// The guard that is taken out.
+    /// The disabled guard.
     pub without: Option<Guard>,
 }
 
 impl Setting {
-    /// A scope in which these things may happen, with all guards in place.
+    /// A scope in which these acts may happen, with all guards enabled.
     #[must_use]
     pub fn of(acts: &[Act]) -> Self {
         Self {
@@ -93,19 +93,19 @@ impl Setting {
         }
     }
 
-    /// The same scope with a guard taken out.
+    /// The same scope with a guard disabled.
     #[must_use]
     pub fn without(self, guard: Guard) -> Self {
         Self { without: Some(guard), ..self }
     }
 
-    /// True while this guard is in place.
+    /// Returns true while this guard is enabled.
     #[must_use]
     pub fn has(&self, guard: Guard) -> bool {
         self.without != Some(guard)
     }
 
-    /// The clock of a replica when the API server's says `now`.
+    /// Returns the clock of a replica when the API server's clock shows `now`.
     #[must_use]
     pub const fn clock(&self, who: Who, now: Time) -> i16 {
         let skew = match who {
@@ -115,14 +115,14 @@ impl Setting {
         now as i16 + skew as i16
     }
 
-    /// The API server's time at which the clock of a replica says `at`.
+    /// Returns the API server's time at which the clock of a replica shows `at`.
     #[must_use]
     pub fn when(&self, who: Who, at: Time) -> Time {
         let skew = self.clock(who, 0);
         u8::try_from((i16::from(at) - skew).max(0)).unwrap_or(Time::MAX)
     }
 
-    /// The most by which a clock is behind the API server's.
+    /// Returns the largest lag of a clock behind the API server's.
     #[must_use]
     pub fn behind(&self) -> Time {
         u8::try_from(-self.skew.0.min(self.skew.1).min(0)).unwrap_or_default()

@@ -1,6 +1,6 @@
-//! What exists: the store of the API server, its clock, the Lease and the two replicas.
+//! The state of the world: the store of the API server, its clock, the Lease and the two replicas.
 //!
-//! Objects that are gone stay listed, since the properties ask what was; nothing in the protocol reads them.
+//! Deleted objects stay listed, since the properties need them; nothing in the protocol reads them.
 
 use crate::{
     faults::Faults,
@@ -8,30 +8,30 @@ use crate::{
     setting::Setting,
 };
 
-/// Time of the API server in ticks. A tick is about a second; of the longer waits only the order is kept, not the length.
+/// Time of the API server in ticks. A tick is about a second; the longer waits keep their order, not their length.
 pub type Time = u8;
 
 /// How long a holder believes that it holds the Lease (`RENEW_DEADLINE` in `src/operator/election/lease.rs`).
 pub const BELIEVED: Time = 2;
-/// How long the Lease must stand still before another replica takes it (`LEASE_DURATION` in `src/operator/election/lease.rs`).
+/// How long the Lease must be unchanged before another replica takes it (`LEASE_DURATION` in `src/operator/election/lease.rs`).
 pub const HELD: Time = 3;
-/// How long a replica without the Lease leaves to the holder what is due (`PATIENCE` in `src/operator/revoker/turn.rs`, `HOLDERS_TIME` in
+/// How long a replica without the Lease leaves due work to the holder (`PATIENCE` in `src/operator/revoker/turn.rs`, `HOLDERS_TIME` in
 /// `src/operator/controller/requests/mod.rs`).
 pub const PATIENCE: Time = 1;
 
 /// One of the two replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
-    /// Holds the Lease at the start.
+    /// The holder of the Lease at the start.
     A,
-    /// Stands by at the start.
+    /// The standby at the start.
     B,
 }
 
 /// Both replicas.
 pub const BOTH: [Who; 2] = [Who::A, Who::B];
 
-/// UID of a request. All requests of the model have one name, so that a new one takes the place of one that was deleted.
+/// UID of a request. All requests of the model have one name, so a new one replaces one that was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestUid(pub u8);
 
@@ -44,14 +44,14 @@ pub struct BindingUid(pub u8);
 pub enum Name {
     /// `jit-<request uid>`.
     Of(RequestUid),
-    /// A name that nothing follows from. The product makes none.
+    /// A name that does not follow from a UID. The product creates none.
     Random(u8),
 }
 
-/// What a request's status says.
+/// The state in a request's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nothing yet, or that it waits.
+    /// No status yet, or pending.
     Pending,
     /// Granted.
     Active,
@@ -59,20 +59,20 @@ pub enum State {
     Denied,
     /// Withdrawn, by the requester before the grant.
     Withdrawn,
-    /// Too late for its own deadline.
+    /// It missed its own deadline.
     TimedOut,
-    /// A binding of its name was not the one to be granted.
+    /// A binding of its name differed from the one to be granted.
     Failed,
-    /// Its time was up.
+    /// Expired.
     Expired,
-    /// Given back by the requester.
+    /// Deactivated by the requester.
     Deactivated,
-    /// Taken away.
+    /// Revoked.
     Revoked,
 }
 
 impl State {
-    /// True for a state that must never change again.
+    /// Returns true for a final state.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Active)
@@ -88,7 +88,7 @@ pub struct Request {
     pub created: Time,
     /// When it was deleted.
     pub gone: Option<Time>,
-    /// `resourceVersion`: how often it was written.
+    /// `resourceVersion`: the number of writes.
     pub version: u8,
     /// `status.state`.
     pub state: State,
@@ -100,14 +100,14 @@ pub struct Request {
     pub ended: Option<Time>,
 }
 
-/// What a decision says.
+/// The kind of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Of an approver.
+    /// Approve, by an approver.
     Approve,
-    /// Of an approver or revoker; stands for Deny too.
+    /// Revoke, by an approver or revoker; stands for Deny too.
     Revoke,
-    /// Of the requester.
+    /// Deactivate, by the requester.
     Deactivate,
 }
 
@@ -116,7 +116,7 @@ pub enum Verb {
 pub struct Decision {
     /// The stamped UID of the request that it is about.
     pub about: RequestUid,
-    /// What it says.
+    /// Its kind.
     pub verb: Verb,
     /// When it was created.
     pub at: Time,
@@ -129,18 +129,18 @@ pub struct Decision {
 pub enum Finalizer {
     /// The operator may strip it.
     Loose,
-    /// Somebody refuses that it be stripped.
+    /// An admission rule denies its removal.
     Stubborn,
 }
 
-/// Whom a binding gives its role.
+/// The subjects of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subjects {
     /// The stamped requester.
     Requester,
-    /// Somebody else.
+    /// Another user.
     Others,
-    /// Nobody.
+    /// None.
     Nobody,
 }
 
@@ -164,16 +164,16 @@ pub struct Binding {
     pub subjects: Subjects,
     /// `deletionTimestamp` is set.
     pub deleting: bool,
-    /// Stored. RBAC grants by what is stored, also while it is being deleted.
+    /// Stored. RBAC grants by the stored object, also while it is being deleted.
     pub there: bool,
     /// When it was created.
     pub made: Time,
-    /// Made by the operator. Read by properties only.
+    /// Created by the operator. Read by properties only.
     pub ours: bool,
 }
 
 impl Binding {
-    /// True while somebody has a role by it.
+    /// Returns true while the binding grants a role to a subject.
     #[must_use]
     pub fn grants(&self) -> bool {
         self.there && self.subjects != Subjects::Nobody
@@ -189,7 +189,7 @@ pub struct Lease {
     pub renewed: Time,
     /// Since when this one holds it. Read by properties only.
     pub since: Time,
-    /// Nobody can read or write it.
+    /// It can be neither read nor written.
     pub broken: bool,
 }
 
@@ -198,16 +198,16 @@ pub struct Lease {
 pub struct Late {
     /// The binding to be created.
     pub binding: Binding,
-    /// Its sender had begun when something spoke against it already.
+    /// Its sender had begun when the request had lost its right already.
     pub known_no: bool,
 }
 
-/// Everything at one moment.
+/// The world at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// Time of the API server.
     pub now: Time,
-    /// All requests that ever were; at most one is there.
+    /// All requests that ever existed; at most one is not deleted.
     pub requests: Vec<Request>,
     /// All decisions.
     pub decisions: Vec<Decision>,
@@ -215,19 +215,19 @@ pub struct World {
     pub bindings: Vec<Binding>,
     /// The Lease.
     pub lease: Lease,
-    /// The webhook answers.
+    /// The webhook is up.
     pub webhook: bool,
-    /// A call under way.
+    /// A delayed call.
     pub late: Option<Late>,
     /// Replica A.
     pub a: Replica,
     /// Replica B.
     pub b: Replica,
-    /// Which acts of the setting are used up, a bit each.
+    /// The used acts of the setting, a bit each.
     pub used: u16,
-    /// When an act, or a recovery from one, last happened. Read by properties only.
+    /// The time of the last act, or of the last recovery from one. Read by properties only.
     pub stirred: Time,
-    /// What went wrong and cannot be seen afterwards. Read by properties only.
+    /// Violations that cannot be observed afterwards. Read by properties only.
     pub faults: Faults,
 }
 
@@ -254,7 +254,7 @@ impl World {
         world
     }
 
-    /// A replica.
+    /// Returns a replica.
     #[must_use]
     pub const fn replica(&self, who: Who) -> &Replica {
         match who {
@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    /// A replica, to change it.
+    /// Returns a replica, to change it.
     pub const fn replica_mut(&mut self, who: Who) -> &mut Replica {
         match who {
             Who::A => &mut self.a,
@@ -271,7 +271,7 @@ impl World {
         }
     }
 
-    /// True while this replica believes that it holds the Lease (`Leadership::held`).
+    /// Returns true while this replica believes that it holds the Lease (`Leadership::held`).
     #[must_use]
     pub fn leads(&self, who: Who) -> bool {
         self.replica(who).leads_until.is_some_and(|until| self.now < until)
@@ -283,7 +283,7 @@ impl World {
         self.requests.iter().find(|request| request.gone.is_none())
     }
 
-    /// The request with this UID, also when it is gone.
+    /// Returns the request with this UID, also a deleted one.
     #[must_use]
     pub fn request_of(&self, uid: RequestUid) -> Option<&Request> {
         self.requests.iter().find(|request| request.uid == uid)
@@ -295,7 +295,7 @@ impl World {
         self.bindings.iter().find(|binding| binding.there && binding.name == name)
     }
 
-    /// True while the binding with this UID is stored.
+    /// Returns true while the binding with this UID is stored.
     #[must_use]
     pub fn is_there(&self, uid: BindingUid) -> bool {
         self.bindings.iter().any(|binding| binding.there && binding.uid == uid)
@@ -318,14 +318,14 @@ impl World {
         }
     }
 
-    /// POST of a decision; admission stamps the UID of the request that is there.
+    /// POST of a decision; admission stamps the UID of the existing request.
     pub fn decide(&mut self, verb: Verb) {
         let Some(about) = self.request().map(|request| request.uid) else { return };
         self.decisions.push(Decision { about, verb, at: self.now, gone: false });
         self.stir();
     }
 
-    /// POST of a binding; false if the name is taken.
+    /// POST of a binding; returns false if the name exists.
     pub fn create_binding(&mut self, binding: Binding) -> bool {
         if self.binding(binding.name).is_some() {
             return false;
@@ -338,12 +338,12 @@ impl World {
         true
     }
 
-    /// Changes a stored binding and lets the watches of managed bindings see it.
+    /// Changes a stored binding and sends the event to the watches of managed bindings.
     pub fn change_binding(&mut self, uid: BindingUid, change: impl FnOnce(&mut Binding)) {
         let Some(binding) = self.bindings.iter_mut().find(|binding| binding.there && binding.uid == uid) else { return };
         let before = *binding;
         change(binding);
-        // With the last finalizer the API server removes what was deleted before.
+        // On removal of the last finalizer the API server removes an object that was deleted before.
         if binding.deleting && binding.finalizer.is_none() {
             *binding = Binding { there: false, labelled: false, subjects: Subjects::Nobody, ..*binding };
         }
@@ -359,7 +359,7 @@ impl World {
         self.change_binding(uid, |binding| binding.deleting = true);
     }
 
-    /// Something about the request is news to its watches.
+    /// Marks the request as changed for its watches.
     pub fn stir(&mut self) {
         for replica in [&mut self.a, &mut self.b] {
             replica.stirred |= replica.is_up();
@@ -369,7 +369,7 @@ impl World {
     fn tell(&mut self, uid: BindingUid, sight: Sight) {
         for replica in [&mut self.a, &mut self.b] {
             let told = replica.news.last().is_some_and(|last| *last == News { uid, sight });
-            // Of the same thing twice in a row a watcher learns nothing.
+            // Two equal states in a row give a watcher no new information.
             if replica.is_up() && !told {
                 replica.news.push(News { uid, sight });
             }

@@ -13,13 +13,13 @@ use super::{
 const KIND: &str = "RoleBinding";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// An instant so far from now, as the annotation has it.
+/// An instant relative to now, in the annotation's format.
 pub fn instant(from_now: i64) -> String {
     let at = chrono::Utc::now() + chrono::TimeDelta::seconds(from_now);
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Another name of the form `jit-<uid>` at each call.
+/// Returns another name of the form `jit-<uid>` at each call.
 pub fn fresh_name() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -30,7 +30,7 @@ fn person() -> Value {
     json!({"apiGroup": RBAC, "kind": "User", "name": "dev"})
 }
 
-/// A binding as the operator makes it.
+/// A binding as the operator creates it.
 pub fn granted(namespace: &str, lasts: i64) -> Value {
     let mut object = binding(namespace, &fresh_name(), "view", &person());
     object["metadata"]["labels"] = json!({"jitrbac.dev/managed": "true"});
@@ -182,7 +182,8 @@ pub async fn t53_operator_cannot_change_other_bindings(fixture: &Fixture) -> Out
 pub async fn t25_operator_cannot_bind_an_unlisted_role_that_it_holds(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let rules = json!([{"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": ["get"]}]);
-    // The operator may do what these allow, so RBAC would let it hand that on. `view` is a ClusterRole in the list, and no Role.
+    // The operator holds the permissions of these roles, so RBAC alone would let it grant them. `view` is a ClusterRole in the list, and no
+    // Role.
     for role in ["reader", "view"] {
         let object =
             json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": role, "namespace": namespace}, "rules": rules});

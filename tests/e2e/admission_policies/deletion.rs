@@ -1,4 +1,4 @@
-//! Deletion: what must be deletable, and which records must stay.
+//! Deletion: which objects must be deletable, and which records must stay.
 
 use control_plane::ADMIN;
 use kube::api::{DeleteParams, PropagationPolicy};
@@ -12,18 +12,18 @@ use super::{
 
 const KIND: &str = "RoleBinding";
 const REQUEST: &str = "RoleActivationRequest";
-/// Where the bindings are that were there before the policies.
+/// The namespace of the bindings that existed before the policies.
 const BEFORE: &str = "policies-before";
-/// What [`before_the_policies`] makes, by an annotation that says what is wrong with it.
+/// The bindings of [`before_the_policies`], by an annotation that names their defect.
 const WRONG: [&str; 4] = ["finalizers", "no-label", "group", "probe"];
 
-/// A request is completed, as the operator reports it.
+/// Completes a request, as the operator reports it.
 async fn completed(fixture: &Fixture, namespace: &str, request: &str) -> Outcome {
     let status = json!({"status": {"state": "Expired"}});
     passes("an end", fixture.patch_status(OPERATOR, REQUEST, namespace, request, status).await).map(drop)
 }
 
-/// A stolen token of the operator removes no record of what is active or pending.
+/// A stolen token of the operator deletes no record of an active or pending request.
 pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let delete = async |name: &str| fixture.delete(OPERATOR, REQUEST, &namespace, name, &DeleteParams::default()).await;
@@ -43,7 +43,7 @@ pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> 
         passes(state, fixture.delete(OPERATOR, REQUEST, &namespace, "asked", &dry).await)?;
     }
     passes("a completed one", delete("asked").await)?;
-    // What goes anyhow.
+    // Deletable in any case.
     fixture.request("dev", &namespace, "going").await?;
     passes("a finalizer", fixture.patch(OPERATOR, REQUEST, &namespace, "going", finalizers(&["a.example/a"])).await)?;
     passes("its deletion by an admin", fixture.delete(ADMIN, REQUEST, &namespace, "going", &DeleteParams::default()).await)?;
@@ -53,7 +53,7 @@ pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> 
     fixture.gone("Namespace", "", &namespace).await
 }
 
-/// Makes bindings that no policy would let through, each with a foreign finalizer.
+/// Creates bindings that every policy would deny, each with a foreign finalizer.
 pub async fn before_the_policies(fixture: &Fixture) -> Outcome {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BEFORE}});
     passes("a namespace", fixture.create(ADMIN, &namespace).await)?;
@@ -85,7 +85,7 @@ fn finalizers(left: &[&str]) -> Value {
     json!({"metadata": {"finalizers": left}})
 }
 
-/// A binding with a foreign finalizer grants until it is gone, so every way to its end must be open.
+/// A binding with a foreign finalizer grants until it is removed, so every way to end it must be open.
 pub async fn t28_finalizer_is_denied_and_keeps_no_grant(fixture: &Fixture) -> Outcome {
     let patch = async |who: &str, wrong: &str, patch: Value| -> Answer { fixture.patch(who, KIND, BEFORE, &named(wrong), patch).await };
     let delete = async |who: &str, wrong: &str| fixture.delete(who, KIND, BEFORE, &named(wrong), &DeleteParams::default()).await;
@@ -98,7 +98,7 @@ pub async fn t28_finalizer_is_denied_and_keeps_no_grant(fixture: &Fixture) -> Ou
     refused("finalizers and something else", patch(STAR, "finalizers", more).await, "bindings", "only jit-rbac itself")?;
     passes("the last finalizer, by anybody, once it is being deleted", patch(STAR, "finalizers", finalizers(&[])).await)?;
 
-    // A stripped label looks like a deletion to whoever watches by it; the name still tells.
+    // A watcher by label sees a removed label as a deletion; the name still identifies the binding.
     passes("the end of one without its label", delete(OPERATOR, "no-label").await)?;
     passes("nobody in it", patch(OPERATOR, "no-label", json!({"subjects": null})).await)?;
     passes("no finalizer on it", patch(OPERATOR, "no-label", finalizers(&[])).await)?;
@@ -130,7 +130,7 @@ pub async fn t30_foreground_and_orphan_deletion_complete(fixture: &Fixture) -> O
         let params = DeleteParams { propagation_policy: Some(policy.clone()), ..DeleteParams::default() };
         passes(&id, fixture.delete(ADMIN, REQUEST, &namespace, &id, &params).await)?;
         if matches!(policy, PropagationPolicy::Orphan) {
-            // Nobody can cut the binding loose from its request, so the operator ends both, as it does in life.
+            // No user can detach the binding from its request, so the operator ends both, as it does in production.
             for (kind, name) in [(KIND, name(&grant)), ("ActivationDecision", name(&decided))] {
                 passes(name, fixture.delete(OPERATOR, kind, &namespace, name, &DeleteParams::default()).await)?;
             }
@@ -139,7 +139,7 @@ pub async fn t30_foreground_and_orphan_deletion_complete(fixture: &Fixture) -> O
         fixture.gone(KIND, &namespace, name(&grant)).await?;
         fixture.gone("ActivationDecision", &namespace, name(&decided)).await?;
     }
-    // A binding alone, in the foreground.
+    // A binding alone, with foreground deletion.
     let grant = passes("a grant", fixture.create(OPERATOR, &granted(&namespace, 3600)).await)?;
     passes("its end", fixture.delete(STAR, KIND, &namespace, name(&grant), &DeleteParams::foreground()).await)?;
     fixture.gone(KIND, &namespace, name(&grant)).await
@@ -183,7 +183,7 @@ pub async fn t52_deletion_of_records_requires_the_purge_verb(fixture: &Fixture) 
     let asked = fixture.request("dev", &namespace, "asked").await?;
     let decided = passes("a decision", fixture.create("lead-1", &decision("lead-1", &asked, "Deny")).await)?;
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
-        // The tenant holds every verb in the namespace, and so `purge`; only the whole cluster counts.
+        // The tenant holds every verb in the namespace, including `purge`; only the verb in the whole cluster counts.
         for who in [STAR, TENANT] {
             let said = "requires the verb purge on";
             let one = fixture.delete(who, kind, &namespace, name(object), &DeleteParams::default()).await;

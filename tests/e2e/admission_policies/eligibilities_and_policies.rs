@@ -83,7 +83,7 @@ pub async fn t11_system_names_are_never_eligible_and_never_approve(fixture: &Fix
     passes("a ServiceAccount as such", fixture.create(ADMIN, &object).await).map(drop)
 }
 
-/// Without the webhook: who may write an eligibility and may not bind its role puts nothing on it that keeps it stored.
+/// Without the webhook: an author who may write an eligibility but not bind its role cannot add anything to it that keeps it stored.
 pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture: &Fixture) -> Outcome {
     let author = "author-none";
     let binding = json!({
@@ -96,7 +96,7 @@ pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture:
     passes("an eligibility", fixture.create(STAR, &eligibility(STAR, "f52")).await)?;
     let patch = async |who: &str, patch: Value| fixture.patch(who, "RoleEligibility", "", "f52", patch).await;
     let finalizers = |left: &[&str]| json!({"metadata": {"finalizers": left}});
-    // RBAC may need a moment to see the binding; a label shows that it has.
+    // RBAC may need a moment to observe the binding; a label shows that it has.
     let label = async || patch(author, json!({"metadata": {"labels": {"by": "author"}}})).await.map(drop).map_err(|(_, said)| said);
     control_plane::wait_for_ok("the author to be let write", std::time::Duration::from_secs(20), label).await.map_err(|e| e.to_string())?;
     let answer = patch(author, finalizers(&["example.com/keep"])).await;
@@ -106,7 +106,7 @@ pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture:
     passes("one taken away", patch(author, finalizers(&[])).await).map(drop)
 }
 
-/// A policy whose expressions cost too much would refuse everything.
+/// A policy whose expressions exceed the cost limits would deny everything.
 pub async fn largest_policy_and_eligibility_fit_the_cost_limits(fixture: &Fixture) -> Outcome {
     let users: Vec<_> = (10..74).map(|number| format!("system:serviceaccount:{}:{}{number}", "n".repeat(63), "x".repeat(160))).collect();
     let groups: Vec<_> = (10..74).map(|number| format!("{}{number}", "g".repeat(254))).collect();
@@ -150,7 +150,7 @@ pub async fn f48_metadata_size_of_eligibilities_and_policies_is_limited(fixture:
             refused(said, fixture.create(ADMIN, &with(key, value)).await, policy, said)?;
         }
         passes("as many as are allowed", fixture.create(ADMIN, &with("labels", many(64).into())).await)?;
-        // By a write of the metadata alone, too.
+        // Also by a write of the metadata alone.
         let answer = fixture.patch(ADMIN, kind, "", "f48-heavy", json!({"metadata": {"labels": {"one-more": "v"}}})).await;
         refused("one label more", answer, policy, "it has 65 labels (at most 64)")?;
         passes("the same again", fixture.write_back(ADMIN, kind, "", "f48-heavy").await)?;

@@ -25,20 +25,20 @@ use crate::authors::AUTHORS;
 /// Release and namespace of the chart.
 pub const RELEASE: &str = "jit-rbac";
 pub const NAMESPACE: &str = "jit-system";
-/// Users by the names that the tests call them by, besides the plane's people.
+/// The users of the tests, besides the control plane's own users.
 pub const OPERATOR: &str = "operator";
 pub const WEBHOOK: &str = "webhook";
-/// May do everything with the four kinds but `purge`, and bind any role.
+/// May do everything with the four kinds except `purge`, and bind any role.
 pub const STAR: &str = "star";
 /// May do everything in every namespace of the tests, and nothing outside of them.
 pub const TENANT: &str = "tenant";
 /// May do everything with webhook configurations and CRDs.
 pub const HOOKS: &str = "hooks";
 
-/// What the API server said.
+/// The API server's response.
 pub type Answer = Result<Value, (u16, String)>;
 
-/// The plane and a client for everybody.
+/// The control plane and a client per user.
 pub struct Fixture {
     plane: Plane,
     clients: BTreeMap<String, Client>,
@@ -46,14 +46,14 @@ pub struct Fixture {
     guards: Mutex<()>,
 }
 
-/// The user name of one of the chart's two identities.
+/// Returns the user name of one of the chart's two identities.
 pub fn account(name: &str) -> String {
     format!("system:serviceaccount:{NAMESPACE}:{RELEASE}-{name}")
 }
 
-/// The fixture that tests share, from the first that needs it to the last that runs.
+/// Returns the fixture that tests share, from its first user to the last test.
 pub async fn shared() -> Result<Arc<Fixture>, String> {
-    // What could not be started once is not tried for every test again.
+    // A failed start is not repeated for every test.
     static FIXTURE: Mutex<Result<Weak<Fixture>, String>> = Mutex::const_new(Ok(Weak::new()));
     let mut known = FIXTURE.lock().await;
     if let Some(fixture) = known.as_ref().map_err(Clone::clone)?.upgrade() {
@@ -68,20 +68,20 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Installs or upgrades the chart with Helm, with these values on top.
+/// Installs or upgrades the chart with Helm, with these additional values.
 pub async fn helm(cluster: &Cluster, more: &[&str]) -> Outcome {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jit-rbac");
     let mut command = cluster.helm().map_err(text)?;
     command.args(["upgrade", "--install", RELEASE]).arg(chart);
     command.args(["--namespace", NAMESPACE, "--create-namespace", "--set", "outOfCluster.enabled=true"]);
-    // Nobody listens there.
+    // No process listens on this port.
     command.args(["--set", "outOfCluster.webhookUrl=https://127.0.0.1:1"]).args(more);
     let output = command.output().await.map_err(text)?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 impl Fixture {
-    /// Starts a plane, installs the chart, takes the webhooks out of the way and waits until every policy is in force.
+    /// Starts a control plane, installs the chart, disables the webhooks and waits until every policy is in force.
     pub async fn start() -> Result<Self, String> {
         let fixture = Self::with_webhooks().await?;
         fixture.switch_webhooks_off().await?;
@@ -89,7 +89,7 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// The same with the webhooks in place; as nobody answers for them, nobody but the operator can write our kinds.
+    /// The same with the webhooks enabled. No process answers for them, so only the operator can write the product's kinds.
     pub async fn with_webhooks() -> Result<Self, String> {
         let mut users = standard_users().map_err(text)?;
         for name in [STAR, TENANT, HOOKS].into_iter().chain(AUTHORS) {
@@ -106,7 +106,7 @@ impl Fixture {
         cluster.apply(ADMIN, include_str!("rights.yaml")).await.and_then(Said::ok).map_err(text)?;
         super::deletion::before_the_policies(&fixture).await?;
         helm(&cluster, &[]).await?;
-        // Otherwise the garbage collector looks for new kinds only every half minute.
+        // Otherwise the garbage collector discovers new kinds only every half minute.
         fixture.plane.controller_manager().restart().map_err(text)?;
         for (name, account) in [(OPERATOR, "jit-rbac-controller"), (WEBHOOK, "jit-rbac-webhook")] {
             let token = cluster.run(ADMIN, &["create", "token", account, "--namespace", NAMESPACE]).await;
@@ -116,7 +116,7 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Lets the two configurations stand, but for a group that does not exist.
+    /// Keeps the two configurations, but for a group that does not exist.
     async fn switch_webhooks_off(&self) -> Outcome {
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let away =
@@ -139,12 +139,12 @@ impl Fixture {
         Ok(())
     }
 
-    /// The plane's cluster.
+    /// Returns the control plane's cluster.
     pub fn cluster(&self) -> &Cluster {
         self.plane.cluster()
     }
 
-    /// A namespace for one test.
+    /// Creates a namespace for one test.
     pub async fn namespace(&self) -> Result<String, String> {
         let name = format!("policies-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -154,13 +154,13 @@ impl Fixture {
         Ok(name)
     }
 
-    /// Tests that write CRDs and webhook configurations do it one after the other, or their updates would conflict.
+    /// Tests that write CRDs and webhook configurations run one after the other, or their updates would conflict.
     pub async fn alone(&self) -> MutexGuard<'_, ()> {
         self.guards.lock().await
     }
 
-    /// Takes the rules at this place out of a CRD's schema, waits until `check` holds, and puts them back. The schema is asked
-    /// before the policies, so only this shows that a policy refuses by itself.
+    /// Removes the rules at this path from a CRD's schema, waits until `check` holds, and restores them. The schema is evaluated before the
+    /// policies, so only this proves that a policy denies on its own.
     pub async fn without_schema_rules(&self, crd: &str, place: &str, check: impl AsyncFnMut() -> Outcome) -> Outcome {
         let _alone = self.alone().await;
         let (kind, path) = (
@@ -188,12 +188,12 @@ impl Fixture {
         answer(self.api(who, kind, namespace).create(&PostParams { dry_run, ..PostParams::default() }, &body).await)
     }
 
-    /// Creates an object as somebody.
+    /// Creates an object as a user.
     pub async fn create(&self, who: &str, object: &Value) -> Answer {
         self.post(who, object, false).await
     }
 
-    /// Creates an object as somebody, in a dry run.
+    /// Creates an object as a user, in a dry run.
     pub async fn dry_create(&self, who: &str, object: &Value) -> Answer {
         self.post(who, object, true).await
     }
@@ -203,55 +203,55 @@ impl Fixture {
         answer(self.api(ADMIN, kind, namespace).get(name).await)
     }
 
-    /// Merges `patch` into an object as somebody.
+    /// Merges `patch` into an object as a user.
     pub async fn patch(&self, who: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Answer {
         answer(self.api(who, kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
-    /// Applies an object on the server as somebody, as this field manager.
+    /// Applies an object server-side as a user, as this field manager.
     pub async fn server_side_apply(&self, who: &str, object: &Value, manager: &str) -> Answer {
         let [kind, namespace] = [&object["kind"], &object["metadata"]["namespace"]].map(|value| value.as_str().unwrap_or_default());
         answer(self.api(who, kind, namespace).patch(name(object), &PatchParams::apply(manager), &Patch::Apply(object)).await)
     }
 
-    /// Merges `patch` into an object's status as somebody.
+    /// Merges `patch` into an object's status as a user.
     pub async fn patch_status(&self, who: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Answer {
         answer(self.api(who, kind, namespace).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
-    /// Applies a JSON patch to an object as somebody.
+    /// Applies a JSON patch to an object as a user.
     pub async fn json_patch(&self, who: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Answer {
         let patch = serde_json::from_value(patch).expect("a JSON patch");
         answer(self.api(who, kind, namespace).patch(name, &PatchParams::default(), &Patch::<()>::Json(patch)).await)
     }
 
-    /// Writes an object back as it is, as storage migration does.
+    /// Writes an object back unchanged, as storage migration does.
     pub async fn write_back(&self, who: &str, kind: &str, namespace: &str, name: &str) -> Answer {
         let api = self.api(who, kind, namespace);
         let object = self.api(ADMIN, kind, namespace).get(name).await.expect("the object");
         answer(api.replace(name, &PostParams::default(), &object).await)
     }
 
-    /// Writes an object as a whole as somebody.
+    /// Updates an object as a user.
     pub async fn replace(&self, who: &str, kind: &str, object: &Value) -> Answer {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         let body: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
         answer(self.api(who, kind, namespace).replace(name(object), &PostParams::default(), &body).await)
     }
 
-    /// Deletes an object as somebody.
+    /// Deletes an object as a user.
     pub async fn delete(&self, who: &str, kind: &str, namespace: &str, name: &str, params: &DeleteParams) -> Answer {
         let deleted = self.api(who, kind, namespace).delete(name, params).await;
         answer(deleted.map(|gone| gone.left().unwrap_or_else(|| DynamicObject::new(name, &resource(kind)))))
     }
 
-    /// Deletes every object of a kind as somebody.
+    /// Deletes every object of a kind as a user.
     pub async fn delete_all(&self, who: &str, kind: &str, namespace: &str) -> Answer {
         let deleted = self.api(who, kind, namespace).delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await;
         answer(deleted.map(|_| DynamicObject::new("all", &resource(kind))))
     }
 
-    /// Waits until an object is gone.
+    /// Waits until an object is deleted.
     pub async fn gone(&self, kind: &str, namespace: &str, name: &str) -> Outcome {
         let api = self.api(ADMIN, kind, namespace);
         let what = format!("{kind} {name} to be gone");
@@ -263,7 +263,7 @@ impl Fixture {
         looked.await.map_err(text)
     }
 
-    /// A request of somebody, made by him with an honest stamp.
+    /// Creates a request of a user, as that user, with a correct stamp.
     pub async fn request(&self, who: &str, namespace: &str, name: &str) -> Result<Value, String> {
         passes("a request", self.create(who, &request(who, namespace, name)).await)
     }
@@ -277,12 +277,12 @@ fn answer(result: kube::Result<DynamicObject>) -> Answer {
     }
 }
 
-/// The object, if `what` was let through.
+/// Returns the object, if `what` was allowed.
 pub fn passes(what: &str, answer: Answer) -> Result<Value, String> {
     answer.map_err(|(code, said)| format!("{what} should pass, but: {code} {said}"))
 }
 
-/// Nothing, if `what` was refused by this policy of the chart with a message that has `said` in it.
+/// Succeeds if `what` was denied by this policy of the chart with a message that contains `said`.
 pub fn refused(what: &str, answer: Answer, policy: &str, said: &str) -> Outcome {
     let by = format!("ValidatingAdmissionPolicy '{RELEASE}-{policy}' with binding '{RELEASE}-{policy}' denied request: ");
     match answer {
@@ -292,17 +292,17 @@ pub fn refused(what: &str, answer: Answer, policy: &str, said: &str) -> Outcome 
     }
 }
 
-/// The name of an object that was created.
+/// Returns the name of an object that was created.
 pub fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// The chart's policies.
+/// Returns the chart's policies.
 pub const POLICIES: [&str; 8] =
     ["requests", "decisions", "eligibilities", "approval-policies", "status", "bindings", "guards", "namespaces"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// An object that the policy refuses to everybody, otherwise without fault, as the admin would write it.
+/// Returns an object that the policy denies to all users and that is valid otherwise, as the admin would write it.
 pub fn probe(policy: &str) -> Value {
     let mut object = match policy {
         "requests" | "status" => request(ADMIN, "default", "probe"),
@@ -325,11 +325,11 @@ pub fn probe(policy: &str) -> Value {
 
 /// A stamp as the webhook would write it.
 pub fn stamp(who: &str) -> Value {
-    // The admin's certificate has no uid, everybody else's token has.
+    // The admin's certificate has no uid, all other tokens have one.
     if who == ADMIN { json!({"username": who}) } else { json!({"username": who, "uid": format!("u-{who}")}) }
 }
 
-/// A request of somebody with an honest stamp.
+/// A request of a user with a correct stamp.
 pub fn request(who: &str, namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",
@@ -338,7 +338,7 @@ pub fn request(who: &str, namespace: &str, name: &str) -> Value {
     })
 }
 
-/// What somebody decides on a request, honestly stamped.
+/// A user's decision on a request, with a correct stamp.
 pub fn decision(who: &str, request: &Value, verb: &str) -> Value {
     let about = &request["metadata"];
     let mut decision = json!({
@@ -361,7 +361,7 @@ pub fn decision(who: &str, request: &Value, verb: &str) -> Value {
     decision
 }
 
-/// An eligibility as somebody writes it.
+/// An eligibility as a user writes it.
 pub fn eligibility(author: &str, name: &str) -> Value {
     json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility",
@@ -376,7 +376,7 @@ pub fn eligibility(author: &str, name: &str) -> Value {
     })
 }
 
-/// A policy as somebody writes it.
+/// A policy as a user writes it.
 pub fn approval_policy(author: &str, name: &str) -> Value {
     json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy",
@@ -405,6 +405,6 @@ fn resource(kind: &str) -> ApiResource {
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
         _ => ("", "v1"),
     };
-    // The plural is guessed, and rightly so for all of these.
+    // The plural is derived from the kind, correctly for all of these.
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }

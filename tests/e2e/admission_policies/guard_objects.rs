@@ -55,7 +55,7 @@ pub async fn t41_only_administrators_change_guards(fixture: &Fixture) -> Outcome
     refused("all CRDs", fixture.delete_all(HOOKS, "CustomResourceDefinition", "").await, "guards", SAID)
 }
 
-/// Any certificate will do for the API server.
+/// The API server accepts any certificate.
 fn ca_bundle() -> Value {
     let certificate = rcgen::generate_simple_self_signed(["a.invalid".to_owned()]).expect("a certificate");
     json!(base64(certificate.cert.pem().as_bytes()))
@@ -103,7 +103,7 @@ pub async fn t41_webhook_writes_only_its_ca_bundle(fixture: &Fixture) -> Outcome
 pub async fn t41_every_policy_denies_its_probe(fixture: &Fixture) -> Outcome {
     for policy in POLICIES {
         let said = format!("asks the policy {RELEASE}-{policy} to refuse");
-        // RBAC lets nobody but these near a policy's objects.
+        // RBAC gives only these users access to a policy's objects.
         let others = match policy {
             "guards" => vec![ADMIN, HOOKS],
             "namespaces" => vec![ADMIN],
@@ -117,7 +117,7 @@ pub async fn t41_every_policy_denies_its_probe(fixture: &Fixture) -> Outcome {
             refused(&format!("{policy} by {who}"), fixture.dry_create(who, &object).await, policy, &said)?;
         }
     }
-    // The label of another policy is no business of this one.
+    // The label of another policy does not concern this one.
     let mut object = probe("requests");
     object["metadata"]["labels"] = json!({"jitrbac.dev/probe": "jit-rbac-bindings"});
     passes("another policy's label", fixture.dry_create(ADMIN, &object).await).map(drop)

@@ -12,9 +12,9 @@ use super::{
 };
 
 const LABELS: usize = 20_000;
-/// How often each is tried; the shortest time counts, since the machine does other things too.
+/// The number of attempts; the shortest time counts, since other load affects the rest.
 const TRIES: usize = 3;
-/// How many times as long as a plain object one with policies may take, and what is left to chance besides. The policy on namespaces took
+/// The maximum ratio between an object with policies and a plain object, and the tolerance for noise. The policy on namespaces once took
 /// forty times as long.
 const TIMES: u32 = 12;
 const CHANCE: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ pub async fn f75_policies_add_little_time_for_the_largest_object(fixture: &Fixtu
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// Guarded labels are found among as many others as there may be.
+/// Guarded labels are found among the maximum number of others.
 pub async fn f75_guarded_labels_are_checked_among_many_labels(fixture: &Fixture) -> Outcome {
     let name = "f75-among-many";
     let key = "reach.jitrbac.dev/payments";

@@ -8,7 +8,7 @@ use super::{
     fixture::{OPERATOR, STAR, TENANT, account, approval_policy, decision, eligibility, name, passes, refused, request, stamp},
 };
 
-/// `object` with `value` at this JSON pointer.
+/// Returns `object` with `value` at this JSON pointer.
 fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     object.pointer_mut(parent).expect("a parent")[key] = value;
@@ -38,7 +38,7 @@ pub async fn t1_stamp_names_the_authenticated_user(fixture: &Fixture) -> Outcome
 
 pub async fn t1_user_in_a_thousand_groups_is_admitted(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
-    // As many as a stamp can hold, and those that are found last.
+    // The maximum number in a stamp, with the relevant ones at the end.
     let mut groups: Vec<_> = (873..1000).map(|number| format!("crowd-{number:04}")).collect();
     groups.push("devs".to_owned());
     let of = |name: &str, groups: &[String]| with(request("crowd", &namespace, name), "/spec/requester/groups", json!(groups));
@@ -93,7 +93,7 @@ pub async fn t10_anonymous_users_cannot_request_or_decide(fixture: &Fixture) -> 
         (with(request("dev", &namespace, "anonymous"), "/spec/requester", nobody.clone()), "roleactivationrequests", "requests"),
         (with(decision("dev", &asked, "Deny"), "/spec/decider", nobody), "activationdecisions", "decisions"),
     ] {
-        // Without discovery, which is not for everybody.
+        // Without discovery, which not all users may read.
         let path = format!("/apis/jitrbac.dev/v1alpha1/namespaces/{namespace}/{plural}");
         let args = ["create", "--raw", &path, "-f", "-", "--as=system:anonymous"];
         let said = fixture.cluster().run_with(ADMIN, &args, &object.to_string()).await;
@@ -114,7 +114,7 @@ pub async fn t4_requester_cannot_approve(fixture: &Fixture) -> Outcome {
     )
 }
 
-/// The schema refuses it first. Somebody who takes that rule out of the CRD still finds the policy.
+/// The schema denies it first. A user who removes that rule from the CRD is still denied by the policy.
 pub async fn t2_records_are_immutable_without_the_schema_rule(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
@@ -180,7 +180,7 @@ pub async fn t31_finalizers_and_owners_are_denied(fixture: &Fixture) -> Outcome 
     refused("a decision without its owner", stripped, "decisions", "are immutable, since they belong to the record")
 }
 
-/// Whoever may request may apply what is stored, and each apply adds a field manager: without a bound anybody could let anybody's record grow.
+/// Requesters may apply a stored object, and each apply adds a field manager: without a bound any requester could let any record grow.
 pub async fn f29_only_the_creator_can_reapply_a_record(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "asked").await?;
@@ -266,12 +266,12 @@ pub async fn t53_operator_cannot_create_requests_or_decisions(fixture: &Fixture)
     Ok(())
 }
 
-/// Labels or annotations: so many, each with so many characters.
+/// Labels or annotations: this many, each with this many characters.
 fn many(number: usize, length: usize) -> Value {
     (0..number).map(|n| (format!("k{n}"), Value::from("x".repeat(length)))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Field managers: so many.
+/// Field managers: this many.
 fn managers(number: usize) -> Value {
     let one = |n: usize| {
         json!({
@@ -290,7 +290,7 @@ pub async fn f48_metadata_size_of_records_is_limited(fixture: &Fixture) -> Outco
     {
         for (pointer, value, said) in [
             ("/metadata/labels", many(33, 1), "it has 33 labels (at most 32)"),
-            // More than ever passes the webhook: the policy's own cost is no way around it.
+            // Far more than the webhook would accept: the evaluation cost of the policy must not offer a way around it.
             ("/metadata/labels", many(20_000, 60), "it has 20000 labels (at most 32)"),
             ("/metadata/annotations", many(33, 1), "33 annotations (at most 32, with 16384 characters)"),
             ("/metadata/annotations", many(1, 16_385), "1 annotations (at most 32, with 16384 characters)"),
@@ -302,7 +302,7 @@ pub async fn f48_metadata_size_of_records_is_limited(fixture: &Fixture) -> Outco
         let full = with(with(made, "/metadata/labels", many(32, 63)), "/metadata/annotations", many(32, 512));
         passes("as much as is allowed", fixture.create(who, &full).await)?;
     }
-    // Whoever may write the metadata of what is stored adds no weight to it, though the labels stay as they are.
+    // A user who may write the metadata of a stored object cannot increase its size, though the labels stay as they are.
     let grow = json!([{"op": "replace", "path": "/metadata/managedFields", "value": managers(17)}]);
     for who in [ADMIN, STAR, TENANT] {
         let answer = fixture.json_patch(who, "RoleActivationRequest", &namespace, "asked", grow.clone()).await;

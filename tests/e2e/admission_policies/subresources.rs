@@ -32,7 +32,7 @@ pub async fn t22_only_the_operator_writes_status(fixture: &Fixture) -> Outcome {
             refused(&format!("another status of {kind} by {who}"), status(who, &other).await, "status", SAID)?;
             refused(&format!("no status of {kind} by {who}"), status(who, &Value::Null).await, "status", SAID)?;
             passes("the same status", status(who, &first).await)?;
-            // Through the front door the API server drops it.
+            // Through the main resource the API server drops it.
             let whole = fixture.patch(who, kind, namespace, id, json!({"status": other})).await;
             let after = passes("a status in the object", whole)?;
             if after["status"] != first {
@@ -43,7 +43,7 @@ pub async fn t22_only_the_operator_writes_status(fixture: &Fixture) -> Outcome {
     Ok(())
 }
 
-/// Every resource, subresource and writing verb that discovery shows is refused to somebody whom RBAC lets do everything but
+/// Every resource, subresource and writing verb of the discovery documents is denied to a user who has every RBAC permission except
 /// `purge`. A kind or subresource that is added later fails here until a policy covers it.
 pub async fn t23_every_discovered_resource_is_guarded(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
@@ -65,7 +65,7 @@ pub async fn t23_every_discovered_resource_is_guarded(fixture: &Fixture) -> Outc
             other => return Err(format!("no policy is known for {other}")),
         };
         let namespace = if resource.namespaced { namespace.as_str() } else { "" };
-        // Who may delete eligibilities and policies, RBAC says: nothing is granted by their absence.
+        // RBAC decides who may delete eligibilities and policies: their absence grants nothing.
         let writing = resource.verbs.iter().filter(|verb| match verb.as_str() {
             "get" | "list" | "watch" => false,
             "delete" | "deletecollection" => resource.namespaced,
@@ -94,12 +94,12 @@ pub async fn t23_every_discovered_resource_is_guarded(fixture: &Fixture) -> Outc
     if writes < 20 { Err(format!("discovery showed only {writes} writes")) } else { Ok(()) }
 }
 
-/// Somebody else's signature, by which a change of an admin's object is told.
+/// The author annotation of another user, which marks a change of an admin's object.
 fn author() -> Value {
     json!({"metadata": {"annotations": {"jitrbac.dev/author": "somebody"}}})
 }
 
-/// An object of a kind that the schema allows and that nobody has stamped.
+/// An object of a kind that the schema allows and that has no stamp.
 fn unguarded(kind: &str, namespace: &str) -> Value {
     let mut object = match kind {
         "RoleActivationRequest" => super::fixture::request("lead-1", namespace, "unguarded"),

@@ -14,10 +14,10 @@ use super::{
 
 const CONFIGURATIONS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// The CA bundles and the Secret's data belong to the webhook. Helm applies its objects on the server or in the client, and
-/// takes back what it once wrote itself: it must never have written these.
+/// The CA bundles and the Secret's data belong to the webhook. Helm applies its objects server-side or client-side, and reverts fields that
+/// it once wrote itself: it must never have written these.
 pub async fn an_upgrade_takes_nothing_back_that_the_webhook_wrote(_: &Fixture) -> Outcome {
-    // Upgrades put the webhooks back into place, which the other tests have out of the way.
+    // Upgrades enable the webhooks again, which the other tests have disabled.
     let fixture = Fixture::with_webhooks().await?;
     let mut secret = passes("the Secret", fixture.get("Secret", NAMESPACE, "jit-rbac-webhook-tls").await)?;
     if secret["data"] != Value::Null {
@@ -57,7 +57,7 @@ fn bundles(configuration: &Value) -> Vec<Value> {
     webhooks.map(|webhook| webhook["clientConfig"]["caBundle"].clone()).filter(Value::is_string).collect()
 }
 
-/// The cure that messages and documentation name for a guard to which somebody added something: `helm upgrade` alone leaves it.
+/// The documented remedy for a guard that was extended by another writer: `helm upgrade` alone keeps the addition.
 pub async fn f61_what_somebody_added_to_a_guard_goes_with_the_guard(_: &Fixture) -> Outcome {
     let fixture = Fixture::with_webhooks().await?;
     for (kind, field, at, added) in [
@@ -80,7 +80,7 @@ pub async fn f61_what_somebody_added_to_a_guard_goes_with_the_guard(_: &Fixture)
             return Err(format!("it is still there: {after}"));
         }
     }
-    // A CRD would take every record with it. Its versions are one list, which Helm takes back by force.
+    // Deleting a CRD would delete every record. Its versions are one list, which Helm overwrites by force.
     let (kind, name, field) = ("CustomResourceDefinition", "roleeligibilities.jitrbac.dev", "/spec/versions/0/additionalPrinterColumns");
     let before = passes("the CRD", fixture.get(kind, "", name).await)?;
     let add = json!([{"op": "add", "path": format!("{field}/-"), "value": {"name": "x", "type": "string", "jsonPath": ".x"}}]);
@@ -93,7 +93,7 @@ pub async fn f61_what_somebody_added_to_a_guard_goes_with_the_guard(_: &Fixture)
     Ok(())
 }
 
-/// Kinds by `kubectl apply`, and what Helm and the charts say about them.
+/// CRDs by `kubectl apply`, and the reaction of Helm and the charts.
 pub async fn f69_the_chart_takes_over_kinds_that_are_there(_: &Fixture) -> Outcome {
     let plane = Plane::start(Options::default()).await.map_err(|error| error.to_string())?;
     let cluster = plane.cluster();
@@ -119,7 +119,7 @@ pub async fn f69_the_chart_takes_over_kinds_that_are_there(_: &Fixture) -> Outco
     helm(cluster, &["--take-ownership"]).await?;
     helm(cluster, &[]).await?;
     access().await?;
-    // Another release is refused, also without CRDs of its own.
+    // Another release is denied, also without CRDs of its own.
     for more in [&["--set=crds.enabled=false"][..], &["--take-ownership"]] {
         let mut command = cluster.helm().map_err(|error| error.to_string())?;
         command.args(["install", "second"]).arg(root.join("charts/jit-rbac"));

@@ -14,7 +14,7 @@ use crate::{
     grant_helpers::each,
 };
 
-/// How a request comes to its grant.
+/// How a request is approved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Automatic,
@@ -27,41 +27,41 @@ pub struct Step {
     pub verb: &'static str,
     pub resource: String,
     pub nth: usize,
-    /// It comes when the time is up; then it is the so many-th since.
+    /// It comes after the deadline; the number counts from there.
     pub ends: bool,
     nth_at_end: usize,
 }
 
 impl Step {
-    /// True for a call that changes something.
+    /// Returns true for a call that changes an object.
     pub fn writes(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch")
     }
 
-    /// The rule that does something to this call, where it is about `request` and made by `caller`. It is placed before the life begins.
+    /// Returns the rule that disturbs this call, where it is about `request` and made by `caller`. It is added before the life begins.
     pub fn rule(&self, caller: &str, request: &str, fault: Fault) -> Rule {
         Rule::on(self.verb, &self.resource, fault).of(caller).about(request).nth(self.nth)
     }
 
-    /// The same for one that is placed shortly before the end.
+    /// The same for a rule that is added shortly before the end.
     pub fn rule_at_end(&self, caller: &str, request: &str, fault: Fault) -> Rule {
         self.rule(caller, request, fault).nth(self.nth_at_end)
     }
 }
 
-/// A plane with a proxy, and a scene on it.
+/// A control plane with a proxy, and a scene on it.
 pub async fn proxied(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
     let (ground, permit) = env.ground_as(Setting { proxied: true, ..Setting::default() }).await?;
     Ok((env.scene_on(&ground, name).await?, permit))
 }
 
-/// The name under which the holder of the Lease calls.
+/// Returns the caller name of the holder of the Lease.
 pub async fn calling(ground: &Ground) -> Result<String, Error> {
     Ok(format!("controller-{}", holder(ground).await?))
 }
 
-/// What these requests ask for, each on its own, and waits until the operator has judged it: from then on every call that bears a
-/// request's name belongs to its life.
+/// Writes a policy and eligibility for each of these requests, and waits until the operator has evaluated them: from then on every call
+/// that contains a request's name belongs to its life.
 pub async fn offer(scene: &Scene, way: Way, requests: &[String]) -> Outcome {
     if requests.is_empty() {
         return Ok(());
@@ -79,7 +79,7 @@ pub async fn offer(scene: &Scene, way: Way, requests: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Brings a request on its way: asks, and has it approved where it needs that.
+/// Starts a request: creates it, and has it approved where it needs that.
 pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Outcome {
     scene.let_in("dev", "rar", &scene.request(request, &scene.offered(request), duration)).await?;
     if way == Way::Approved {
@@ -89,20 +89,20 @@ pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Ou
     Ok(())
 }
 
-/// Brings a request on its way, and waits until it is over.
+/// Starts a request, and waits until it is completed.
 async fn live(scene: &Scene, way: Way, request: &str, duration: &str) -> Result<serde_json::Value, Error> {
     bring(scene, way, request, duration).await?;
     scene.over(request, SOON).await
 }
 
-/// The steps of the holder in a life that nothing disturbs. Those count that come in each of two lives: what else there is comes by chance.
+/// The steps of the holder in an undisturbed life. Only steps of each of two lives count, as others occur by chance.
 pub async fn steps(scene: &Scene, way: Way) -> Result<Vec<Step>, Error> {
     let requests = [1, 2].map(|number| format!("{}-alone-{number}", if way == Way::Automatic { "automatic" } else { "approved" }));
     offer(scene, way, &requests).await?;
     let (caller, proxy) = (calling(&scene.ground).await?, scene.ground.proxy()?);
     let before = proxy.calls().len();
     each(&requests, |request| live(scene, way, request, "3s")).await?;
-    // The last look at it comes after its end.
+    // The last read of it comes after its end.
     let count = || proxy.calls().iter().filter(|call| requests.iter().any(|request| call.is_about(request))).count();
     standstill("the last calls", Duration::from_secs(1), count).await?;
     let calls = proxy.calls();

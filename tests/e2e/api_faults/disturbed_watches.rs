@@ -1,4 +1,4 @@
-//! Watches that duplicate, reorder, delay or lose events, and watches that break off again and again (invariants 1, 9 and 31).
+//! Watches that duplicate, reorder, delay or lose events, and watches that are interrupted again and again (invariants 1, 9 and 31).
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     faults::{holder, start_all, until},
 };
 
-/// What the controllers watch around grants.
+/// The resources around grants that the controllers watch.
 pub const WATCHED: [&str; 8] = [
     "roleactivationrequests",
     "activationdecisions",
@@ -25,13 +25,13 @@ pub const WATCHED: [&str; 8] = [
     "roles",
     "clusterroles",
 ];
-/// Latest end of a grant while watches are in disorder.
+/// Latest end of a grant while watches are disturbed.
 const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_500);
-/// Latest end of a grant whose binding no replica has ever seen: the look at its request that only makes sure.
+/// Latest end of a grant whose binding no replica has observed: the periodic check of its request.
 const UNSEEN: TimeDelta = TimeDelta::milliseconds(6_500);
-/// How soon what was told late takes effect.
+/// How soon a delayed event takes effect.
 const TOLD: TimeDelta = TimeDelta::seconds(3);
-/// How often watches break off.
+/// How often watches are interrupted.
 const BREAK: Duration = Duration::from_millis(300);
 
 pub async fn inv_01_inv_09_inv_31_watches_duplicate_reorder_break_off_delay_or_lose_events(env: Arc<Env>) -> Outcome {
@@ -67,7 +67,7 @@ fn disturb(scene: &Scene, disorder: Disorder) -> Result<Vec<Disturbed>, Error> {
     Ok(WATCHED.iter().map(|resource| proxy.disturb(None, resource, disorder)).collect())
 }
 
-/// Everything that happens to grants, at once: each must come out as always.
+/// All transitions of grants at the same time: each must have its usual result.
 async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
     let named = |what: &str| format!("{name}-{what}");
     let all = ["expires", "back", "revoked", "suspended", "removed"].map(named);
@@ -119,7 +119,7 @@ async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
     Ok(())
 }
 
-/// How soon a request is decided that comes when the watches bring nothing.
+/// How soon a request is decided that is created while the watches deliver nothing.
 const FOUND_OUT: TimeDelta = TimeDelta::seconds(12);
 
 pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<Env>) -> Outcome {
@@ -127,7 +127,7 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
     let (scene, _permit) = proxied(&env, "ahead").await?;
     scene.offers(&["before", "after", "later"], &automatic(), &eligibility("view")).await?;
     let proxy = scene.ground.proxy()?;
-    // As when another server answered for a while: versions of its own, and then it is gone.
+    // As when another server answered for a while: it has its own resource versions, and then it is gone.
     let ahead: Vec<Disturbed> = AHEAD.iter().map(|(resource, _)| proxy.disturb(None, resource, Disorder::Ahead)).collect();
     scene.granted("dev", "before", "10m").await?;
     scene.write("dev", "adec", &scene.decision("before", "Deactivate", None)).await?;
@@ -143,7 +143,7 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
         measured(what, took);
         ensure!(took < FOUND_OUT, "{request} was decided after {} ms", took.num_milliseconds());
     }
-    // Decisions are heard of again, too.
+    // Decisions are delivered again, too.
     scene.write("dev", "adec", &scene.decision("later", "Deactivate", None)).await?;
     scene.ends_as("later", "Deactivated", &[], SOON).await?;
     for controller in scene.ground.operator.controllers() {
@@ -163,7 +163,7 @@ async fn suspend(scene: &Scene, suffix: &str) -> Outcome {
     Ok(())
 }
 
-/// What is told late takes effect when it is told.
+/// A delayed event takes effect when it is delivered.
 async fn late(scene: &Scene) -> Outcome {
     scene.offers(&["late-suspended", "late-back", "late-asked"], &automatic(), &eligibility("edit")).await?;
     let suspended = scene.granted("dev", "late-suspended", "10m").await?;
@@ -189,8 +189,8 @@ async fn late(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// Somebody gives back what is just being granted, and no watch tells of it: the list right behind the grant does (invariant 8). The
-/// other replica, which would see it half a second later, is away.
+/// The requester deactivates a grant while it is being created, and no watch delivers the decision: the list right after the grant finds it
+/// (invariant 8). The other replica, which would observe it half a second later, is down.
 async fn beside_the_grant(scene: &Scene) -> Outcome {
     let leads = holder(&scene.ground).await?;
     for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {
@@ -213,7 +213,7 @@ async fn beside_the_grant(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// No replica hears of a binding; its request is known, and says when it ends.
+/// No replica observes the binding; its request is known, and has the deadline.
 async fn unseen(scene: &Scene, calls: &mut Calls, name: &str, disorder: Disorder) -> Outcome {
     let request = format!("unseen-{name}");
     scene.offers(&[request.as_str()], &automatic(), &eligibility("edit")).await?;

@@ -15,14 +15,14 @@ use crate::{
     grant_helpers::time,
 };
 
-/// How many lives there are at a time.
+/// The number of concurrent lives.
 const AT_ONCE: usize = 12;
-/// Latest end of a grant, whatever becomes of one call of the holder: the other replica looks after it.
+/// Latest end of a grant, whatever happens to one call of the holder: the other replica ends it.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
-/// The fault that befalls a call in trouble that soon passes.
+/// The temporary error of a call.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What befalls a life on its way to the grant, and what at its end.
+/// The disturbances of a life before the grant, and at its end.
 struct Life {
     request: String,
     duration: &'static str,
@@ -30,10 +30,10 @@ struct Life {
     end: Option<(Step, Fault)>,
 }
 
-/// Each of these faults at each of the steps, as far as it makes a difference there.
+/// Each of these faults at each of the steps, as far as it has an effect there.
 fn befall(steps: &[Step], faults: &[Fault]) -> Vec<(Step, Fault)> {
     let differs = |step: &Step, fault: &Fault| match fault {
-        // To have read something changes nothing, so it is all the same what becomes of the answer.
+        // A read changes nothing, so the fate of its response has no effect.
         Fault::HoldAnswer | Fault::LoseAnswer | Fault::Twice => step.writes(),
         Fault::Answer(Refusal { code: 409, reason, .. }) => step.writes() && (*reason == "AlreadyExists") == (step.verb == "create"),
         _ => true,
@@ -63,7 +63,7 @@ pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_duplicated_delayed_o
     ];
     let mut calls = Calls::from_now(&scene)?;
     all(&scene, lives("passing", &steps, &passing, "12s"), "one call lost, doubled, refused or late by 2 s").await?;
-    // A call that is never answered is given up after ten seconds, and people who share a lock wait for each other.
+    // A call that is never answered times out after ten seconds, and requests that share a lock wait for each other.
     all(&scene, lives("silent", &steps, &[Fault::Hold, Fault::HoldAnswer], "30s"), "one call never answered").await?;
     let late = nothing_lasts(&scene, &mut calls, LATEST).await?;
     let worst = late.values().max().copied().unwrap_or_default();
@@ -81,7 +81,7 @@ async fn all(scene: &Scene, lives: Vec<Life>, what: &str) -> Outcome {
     Ok(())
 }
 
-/// Lives one life, and says how long it took to the grant.
+/// Runs one life, and returns the time until the grant.
 async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
     let (request, proxy) = (&life.request, scene.ground.proxy()?);
     let asked = Utc::now();

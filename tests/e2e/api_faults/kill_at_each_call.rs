@@ -15,15 +15,15 @@ use crate::{
     grant_helpers::each,
 };
 
-/// How many lives one kill finds, each at another call.
+/// The number of lives per kill, each at another call.
 const AT_ONCE: usize = 14;
-/// Latest end of a grant: the other replica runs all the time, and on a busy machine a process is started beside it.
+/// Latest end of a grant: the other replica runs all the time, and a busy machine also starts a process.
 const LATEST: TimeDelta = TimeDelta::seconds(3);
-/// Two lives may have to wait for each other, since people share locks. If nobody has come to his call for so long, the rest come to
-/// theirs with the next kill.
+/// Two lives may have to wait for each other, since users share locks. If none has reached its call for this long, the rest wait for the
+/// next kill.
 const STANDSTILL: Duration = Duration::from_secs(2);
 
-/// A call at which the holder dies: before it is forwarded, or after it was answered and before the answer is heard.
+/// A call at which the holder dies: before it is forwarded, or after the response and before the holder receives it.
 #[derive(Clone, Debug)]
 struct Death {
     way: Way,
@@ -38,20 +38,20 @@ struct Life {
 }
 
 impl Life {
-    /// Who dies before the grant leaves time for it to be made.
+    /// A holder that dies before the grant leaves time to make it.
     fn duration(&self) -> &'static str {
         if self.death.step.ends { "8s" } else { "40s" }
     }
 }
 
-/// What happens to the holder at its call.
+/// The fault of the holder at its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
-    /// `kill -9`, and it is started again at once.
+    /// `kill -9`, and it is restarted at once.
     Again,
     /// `kill -9`, and the other replica takes over.
     Gone,
-    /// It hangs for longer than it holds the Lease, and then goes on where it was.
+    /// It is paused for longer than it holds the Lease, and then continues where it was.
     Frozen,
 }
 
@@ -60,7 +60,7 @@ pub async fn t33_t34_inv_31_kill_9_at_every_call_of_a_grant(env: Arc<Env>) -> Ou
     let mut deaths = Vec::new();
     for way in [Way::Automatic, Way::Approved] {
         for step in steps(&scene, way).await? {
-            // The end is the same, however a grant was approved; and to have read something changes nothing.
+            // The end is the same for every way of approval, and a read changes nothing.
             if way == Way::Approved && step.ends {
                 continue;
             }
@@ -83,12 +83,12 @@ pub async fn t40_inv_31_lease_holder_hangs_at_every_write_and_resumes_after_a_ta
 /// Each of these, in a life of its own.
 async fn die_at_each(scene: &Scene, mut left: Vec<Death>, blows: &[Blow]) -> Outcome {
     let all = left.len();
-    // Events go one after the other: while one is held, no other one comes to its call.
+    // Events are created one after the other: while one is held, no other one reaches its call.
     let in_line = left.iter().filter(|death| death.step.resource == "events").count();
     let mut calls = Calls::from_now(scene)?;
     let mut count = 0;
     for (struck, blow) in blows.iter().cycle().enumerate() {
-        // What belongs together by its time dies together: in the way of a grant, or of its end.
+        // Calls of the same phase are killed together: before the grant, or at its end.
         left.sort_by_key(|death| death.step.ends);
         let Some(ends) = left.first().map(|death| death.step.ends) else {
             let late = nothing_lasts(scene, &mut calls, LATEST).await?;
@@ -116,7 +116,7 @@ async fn die_at_each(scene: &Scene, mut left: Vec<Death>, blows: &[Blow]) -> Out
     Ok(())
 }
 
-/// Strikes the holder when these lives have come to their calls, and returns what must come with another blow.
+/// Kills the holder when these lives have reached their calls, and returns the lives that need another kill.
 async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death>, Error> {
     let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
     let number = holder(ground).await?;
@@ -129,7 +129,7 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
     let hits = || rules.iter().filter(|rule| rule.hits() > 0).count();
     let ends = lives.iter().any(|life| life.death.step.ends);
     let bringing = each(&lives, |life| bring(scene, life.death.way, &life.request, life.duration()));
-    // All of them die on the way to their grants, or all at their ends.
+    // All of them are killed before their grants, or all at their ends.
     if ends {
         bringing.await?;
         each(&lives, |life| scene.until_granted(&life.request)).await?;
@@ -140,7 +140,7 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
         each(&lives, |life| scene.until_granted(&life.request)).await?;
     }
     let missed = lives.iter().zip(&rules).filter(|(_, rule)| rule.hits() == 0).map(|(life, _)| life.death.clone()).collect();
-    // What a holder that hung had on its way comes through only now.
+    // The delayed calls of a paused holder arrive only now.
     drop(rules);
     let struck = ground.operator.controller(number)?;
     if blow == Blow::Frozen {
@@ -151,7 +151,7 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
     Ok(missed)
 }
 
-/// Strikes the holder when it has come to all calls that it comes to.
+/// Kills the holder when all reachable calls are reached.
 async fn strike_at(scene: &Scene, number: usize, hits: impl Fn() -> usize, blow: Blow) -> Outcome {
     wait_for("the holder to come to a call", SOON, async || (hits() > 0).then_some(())).await?;
     standstill("the holder to come to its calls", STANDSTILL, hits).await?;

@@ -13,7 +13,7 @@ use crate::{
     grant_helpers::each,
 };
 
-/// A change, by the name of the request that meets it, and what the request comes to.
+/// A change, by the name of the affected request, and the result of the request.
 const CHANGES: [(&str, &str, &str); 5] = [
     ("tightened", "AwaitingApproval", "WaitingForApproval"),
     ("widened", "Pending", "RiskNotAccepted"),
@@ -41,7 +41,7 @@ pub async fn f03_grant_uses_stored_objects_when_caches_are_stale(env: Arc<Env>) 
     let mut calls = Calls::from_now(&scene)?;
     let proxy = scene.ground.proxy()?;
     let lost = ["roleeligibilities", "approvalpolicies", "clusterroles"].map(|resource| proxy.disturb(None, resource, Disorder::Lost));
-    // Each is on its way to its grant when what it rests on changes.
+    // Each request is being granted when an object that it depends on changes.
     let held = names.map(|name| proxy.place(Rule::on("list", "activationdecisions", Fault::Hold).about(name)));
     each(&names, |name| scene.ask("dev", name, "10m")).await?;
     for rule in &held {
@@ -52,7 +52,7 @@ pub async fn f03_grant_uses_stored_objects_when_caches_are_stale(env: Arc<Env>) 
     patch(&scene, &format!("approvalpolicy/{}", scene.offered("tightened")), "json", &replaced).await?;
     patch(&scene, &spec("suspended"), "merge", &json!({"spec": {"suspended": true}})).await?;
     patch(&scene, &spec("moved"), "merge", &json!({"spec": {"policyRef": {"name": scene.offered("strict")}}})).await?;
-    // Every other one accepts what the role gains.
+    // Every other one accepts the permissions that the role gains.
     for name in names.into_iter().filter(|name| *name != "widened") {
         patch(&scene, &spec(name), "merge", &json!({"spec": {"acceptRisks": ["Certificates"]}})).await?;
     }

@@ -15,11 +15,11 @@ use crate::{
     replicas::{BY_ANOTHER, TAKEN_OVER, another_holder},
 };
 
-/// Latest end of what came due while the API server refused everything, after it did no longer.
+/// Latest end of a grant that expired while the API server returned errors, after the last error.
 const AFTER_REFUSALS: TimeDelta = TimeDelta::seconds(4);
-/// For how much longer than to the last deadline it refuses everything.
+/// How long after the last deadline it returns errors.
 const REFUSING: TimeDelta = TimeDelta::seconds(3);
-/// How late every call is when calls are slow.
+/// The delay of every call when calls are slow.
 const SLOW: Duration = Duration::from_millis(300);
 
 pub async fn t40_inv_24_inv_31_partitioned_lease_holder_is_replaced_and_failed_calls_are_retried(env: Arc<Env>) -> Outcome {
@@ -44,7 +44,7 @@ fn first(granted: &[Granted]) -> DateTime<Utc> {
     granted.iter().map(|granted| granted.deadline).min().unwrap_or_default()
 }
 
-/// Each ends, no earlier than it should and no later than so long after its deadline, or after `from` if that is later.
+/// Each ends no earlier than its deadline, and no later than this long after its deadline, or after `from` if that is later.
 async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: DateTime<Utc>, latest: TimeDelta, what: &str) -> Outcome {
     for granted in granted {
         scene.until_gone(&granted.binding, SOON).await?;
@@ -57,7 +57,7 @@ async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: DateTi
     Ok(())
 }
 
-/// The holder alone is cut off: its calls come to nothing, or to no answer.
+/// The holder alone is partitioned: its calls fail, or get no response.
 async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> Outcome {
     let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
     let meanwhile = format!("{name}-meanwhile");
@@ -79,7 +79,7 @@ async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> 
     Ok(ground.operator.controller(cut)?.wait_until_ready(SOON).await?)
 }
 
-/// All replicas are refused everything, for longer than they hold the Lease.
+/// All calls of all replicas fail, for longer than they hold the Lease.
 async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal) -> Outcome {
     let granted = grants(scene, name, "6s").await?;
     until(first(&granted) - TimeDelta::milliseconds(300)).await?;
@@ -95,7 +95,7 @@ async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal)
     Ok(())
 }
 
-/// Every call takes its time.
+/// Every call is slow.
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
     let rule = scene.ground.proxy()?.place(Rule::every(Fault::Delay(SLOW)));
     let granted = grants(scene, "slow", "10s").await?;

@@ -16,11 +16,11 @@ use crate::{
     status_helpers::says,
 };
 
-/// Grants that end in one second.
+/// Grants that end in the same second.
 const MANY: usize = 120;
-/// How long a replica waits to be told whether somebody else has removed a binding before it removes it itself.
+/// How long a replica waits for the removal of a binding by another replica before it removes it itself.
 const QUESTION: TimeDelta = TimeDelta::milliseconds(250);
-/// Requests of one person, more than are worked on at a time.
+/// Requests of one user, more than the concurrency limit.
 const GREEDY: usize = 40;
 
 pub async fn f16_f64_slow_and_failing_calls_block_no_other_request_and_are_reported(env: Arc<Env>) -> Outcome {
@@ -30,7 +30,7 @@ pub async fn f16_f64_slow_and_failing_calls_block_no_other_request_and_are_repor
     fair(&scene).await
 }
 
-/// Very many grants end in the same second: one binding, two reports, one end and one Event each, whichever replica is at it.
+/// Very many grants end in the same second: one binding, two status writes, one end and one Event each, whichever replica handles it.
 async fn written_once(scene: &Scene) -> Outcome {
     let mut calls = Calls::from_now(scene)?;
     let names: Vec<String> = (0..MANY).map(|number| format!("many-{number:03}")).collect();
@@ -69,8 +69,8 @@ async fn written_once(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// Whether a delete that found nothing any more was sent by a replica that could not know: the delete that came through was on its way
-/// when it asked, or its question went unanswered.
+/// Returns whether a delete of an already deleted object was sent by a replica that could not know: the successful delete was in flight
+/// when it read, or its read got no response.
 fn is_helpful(vain: &AuditEvent, of_bindings: &[AuditEvent]) -> bool {
     let same = |e: &&AuditEvent| e.object_ref.as_ref().map(|object| &object.name) == vain.object_ref.as_ref().map(|object| &object.name);
     let took_long = |e: &AuditEvent| e.verb == "get" && e.stage_timestamp - e.request_received_timestamp >= QUESTION;
@@ -79,7 +79,7 @@ fn is_helpful(vain: &AuditEvent, of_bindings: &[AuditEvent]) -> bool {
     of_bindings.iter().filter(same).any(|e| took_long(e) || came_through(e))
 }
 
-/// The API server fails to create a binding: its request says so, once, and is granted when it can be.
+/// The API server fails to create a binding: its request reports it, once, and is granted when the create succeeds.
 async fn told(scene: &Scene) -> Outcome {
     scene.offers(&["failing"], &automatic(), &eligibility("view")).await?;
     let proxy = scene.ground.proxy()?;
@@ -100,7 +100,7 @@ async fn told(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// One person's grants hang, each for as long as a call may take. Somebody else's end, and begin, all the same.
+/// One user's grants are blocked, each for as long as a call may take. The grants of another user end, and begin, all the same.
 async fn fair(scene: &Scene) -> Outcome {
     let leads = holder(&scene.ground).await?;
     for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {

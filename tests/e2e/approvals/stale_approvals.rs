@@ -1,4 +1,4 @@
-//! Stale approvals: an approval counts only for what the approver was shown.
+//! Stale approvals: an approval counts only for the content that the approver saw.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ async fn t2_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     let before = waiting(&scene, "now", &offer, "10m").await?;
     scene.approve("lead-1", "now").await?;
     until_have(&scene, "now", 1).await?;
-    // One approval is enough from here on: the one that there is was given under another policy.
+    // One approval is enough from here on; the existing one was given under another policy.
     let edit = r#"{"spec":{"approval":{"stages":[{"name":"first","approvers":{"groups":["leads"]},"required":1}]}}}"#;
     scene.kubectl(ADMIN, &["patch", "approvalpolicy", &offer, "--type=merge", "-p", edit]).await?.ok()?;
     let after = until(&scene, "now", "a new digest", |status| status["digest"] != before["digest"]).await?;
@@ -44,7 +44,7 @@ async fn t2_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     );
     refused(stale, &[&message])?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "a stale approval was counted");
-    // The same person may approve again what he sees now.
+    // The same user may approve the current content again.
     scene.approve("lead-1", "now").await?;
     let granted = scene.until_state("now", "Active", SOON).await?;
     ensure!(granted["digest"] == after["digest"] && granted["approvedBy"] == "lead-1", "it was granted as {granted}");
@@ -80,7 +80,7 @@ async fn t2_request_is_immutable(env: Arc<Env>) -> Outcome {
     let offer = scene.offer("view", approved_by("leads", 1), eligibility("view")).await?;
     let strong = scene.offer("admin", approved_by("leads", 1), eligibility("admin")).await?;
     waiting(&scene, "now", &offer, "10m").await?;
-    // The admin may do everything that RBAC can give, and this not either.
+    // The admin has every permission that RBAC can give, and still cannot do this.
     for edit in [
         json!({"spec": {"eligibilityRef": {"name": strong}}}),
         json!({"spec": {"duration": "1h"}}),
@@ -113,13 +113,14 @@ async fn t3_decision_is_bound_to_the_request_uid(env: Arc<Env>) -> Outcome {
     let second = waiting(&scene, "now", &strong, "10m").await?;
     ensure!(second["awaiting"]["have"] == 0 && second["approvals"].is_null(), "the old approval counts: {second}");
     ensure!(second["digest"] != first["digest"], "the digest is the same for another request");
-    // The old decision again, word for word, names the request that is gone; without its UID it is about what the other one asked for.
+    // The old decision, unchanged, names the deleted request; without its UID it is about the content of the old request.
     let mut again = scene.decision("now", "Approve", Some(digest(&first)));
     again["spec"] = old["spec"].clone();
     refused(scene.create("lead-1", &again).await?, &["RequestMismatch: "])?;
     again["spec"]["requestRef"] = json!({"name": "now"});
     refused(scene.create("lead-1", &again).await?, &["DigestStale: "])?;
-    // Whatever else it says, a decision that names another UID is not about the present object, and is not made to be.
+    // A decision that names another UID is never about the present object, whatever its other fields contain, and admission does not change
+    // it to be.
     let mut named = scene.decision("now", "Approve", Some(digest(&second)));
     named["spec"]["requestRef"]["uid"] = uid.clone();
     refused(scene.create("lead-1", &named).await?, &["RequestMismatch: "])?;
@@ -130,7 +131,7 @@ async fn t3_decision_is_bound_to_the_request_uid(env: Arc<Env>) -> Outcome {
     let present = scene.get("rar", "now").await?.ok_or("there is no request")?["metadata"]["uid"].clone();
     ensure!(said.len() == 1 && said[0]["spec"]["requestRef"]["uid"] == present, "the decision is about another request: {said:?}");
 
-    // A Deny names no digest: by its UID alone it is known to be about the request that is gone.
+    // A Deny has no digest: its UID alone shows that it is about the deleted request.
     scene.create("lead-2", &scene.decision("now", "Deny", None)).await?.ok()?;
     scene.until_state("now", "Denied", SOON).await?;
     scene.kubectl(ADMIN, &["delete", "rar", "now", "-n", &scene.name, "--wait", "--timeout=20s"]).await?.ok()?;

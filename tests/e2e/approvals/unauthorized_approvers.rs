@@ -29,7 +29,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Creates a decision as a user through his own client, for what must happen at the same time.
+/// Creates a decision as a user through the user's own client, for concurrent decisions.
 async fn decide(scene: &Scene, user: &str, decision: &Value) -> Result<(), Error> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "ActivationDecision"));
     let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.cluster().client(user).await?, &scene.name, &kind);
@@ -56,7 +56,7 @@ async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcom
     }
     ensure!(scene.status("now").await?["awaiting"]["have"] == 0, "one of them counts");
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev approved their own request");
-    // Somebody else, whom nothing links to him.
+    // Another user, without any link to the requester.
     Guise { name: "lead-9", uid: "u-lead-9", groups: &["leads"] }.create(&scene, &approve).await?.ok()?;
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
@@ -64,7 +64,7 @@ async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcom
 async fn t4_service_account_approves_only_by_name(env: Arc<Env>) -> Outcome {
     let scene = env.scene("robot").await?;
     let (named, other) = tokio::try_join!(Account::new(&scene, "named"), Account::new(&scene, "other"))?;
-    // What admission lets nobody write: the groups that all ServiceAccounts are in.
+    // A subject that admission denies in every write: the groups that all ServiceAccounts are in.
     let mut wide = approved_by("system:serviceaccounts", 1);
     let policy = |spec: &Value| json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": format!("{}-wide", scene.name)}, "spec": spec});
     refused(scene.apply(ADMIN, &policy(&wide)).await?, &["cannot approve, revoke or review: system:serviceaccounts"])?;
@@ -77,7 +77,7 @@ async fn t4_service_account_approves_only_by_name(env: Arc<Env>) -> Outcome {
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
     refused(other.create(&scene, &approve).await?, &[&format!("NotAnApprover: '{}' may not approve", other.username)])?;
-    // Also not when somebody gave it a group that may: a ServiceAccount counts by its name alone.
+    // Also not if another user gave it an approvers' group: a ServiceAccount counts by its name alone.
     let joined = Guise { name: &other.username, uid: &other.uid, groups: &["leads", "system:serviceaccounts"] };
     refused(joined.create(&scene, &approve).await?, &[&format!("NotAnApprover: '{}' may not approve", other.username)])?;
     named.create(&scene, &approve).await?.ok()?;
@@ -91,11 +91,11 @@ async fn t5_each_approver_counts_once(env: Arc<Env>) -> Outcome {
     let offer = scene.offer("edit", approved_by("leads", 2), eligibility("edit")).await?;
     let status = waiting(&scene, "now", &offer, "10m").await?;
     let approve = scene.decision("now", "Approve", Some(digest(&status)));
-    // At once, so that some of them meet a webhook that has not seen the others.
+    // At once, so that some of them reach a webhook that has not observed the others.
     let answers = join_all((0..8).map(|_| decide(&scene, "lead-1", &approve))).await;
     let taken = answers.iter().filter(|answer| answer.is_ok()).count();
     ensure!(taken >= 1, "none of them was taken: {answers:?}");
-    // The same person under another name, and under another spelling.
+    // The same user under another name, and under another spelling.
     for (name, uid) in [("lead-one", "u-lead-1"), ("Lead-1", "u-other")] {
         let said = Guise { name, uid, groups: &["leads"] }.create(&scene, &approve).await?;
         refused(said, &["AlreadyApproved: 'lead-1' approved request 'now' at "])?;
@@ -116,7 +116,7 @@ async fn t5_each_approver_counts_once(env: Arc<Env>) -> Outcome {
 async fn t22_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("forged").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
-    // Who creates a request with a status finds it gone.
+    // A request that is created with a status is stored without it.
     let forged = json!({
         "state": "Active", "reason": "Granted", "approvedBy": "lead-1", "grantedAt": "2026-01-01T00:00:00Z", "expiresAt": "2099-01-01T00:00:00Z",
         "approvals": [{"stage": "first", "approver": "lead-1", "decision": "Approve", "time": "2026-01-01T00:00:00Z"}],
@@ -127,13 +127,13 @@ async fn t22_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     scene.create("dev", &request).await?.ok()?;
     let before = scene.until_state("now", "AwaitingApproval", SOON).await?;
     ensure!(before["approvedBy"].is_null() && before["approvals"].is_null(), "what he wrote stays: {before}");
-    // Whoever may do everything may not do this.
+    // A user with every permission may not do this.
     let patch = json!({"status": forged}).to_string();
     for kind in ["rar/now", &format!("roleeligibility/{offer}"), &format!("approvalpolicy/{offer}")] {
         let said = scene.kubectl(ADMIN, &["patch", kind, "-n", &scene.name, "--subresource=status", "--type=merge", "-p", &patch]).await?;
         refused(said, &["only jit-rbac itself writes status, which reports decisions and makes none"])?;
     }
-    // Neither by a write to the object itself, which drops it.
+    // Also not by a write to the object itself, which drops the status.
     scene.kubectl(ADMIN, &["patch", "rar/now", "-n", &scene.name, "--type=merge", "-p", &patch]).await?.ok()?;
     ensure!(scene.status("now").await? == before, "the status changed");
     ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "create", "deployments").await?, "it was granted");
@@ -146,7 +146,7 @@ async fn t40_denial_wins_the_race_with_the_grant(env: Arc<Env>) -> Outcome {
     let scene = env.scene("race").await?;
     let mut names = Vec::new();
     for number in 0..RACES {
-        // One live request a person and eligibility: each race has an eligibility of its own.
+        // One active or pending request per user and eligibility: each race has an eligibility of its own.
         let offer = scene.offer(&format!("e{number}"), approved_by("leads", 1), eligibility("edit")).await?;
         let name = format!("r-{number}");
         waiting(&scene, &name, &offer, "10m").await?;
@@ -158,11 +158,11 @@ async fn t40_denial_wins_the_race_with_the_grant(env: Arc<Env>) -> Outcome {
         let revoke = scene.decision(name, "Revoke", None);
         let (approved, denied, revoked) =
             tokio::join!(decide(&scene, "lead-1", &approve), decide(&scene, "lead-2", &against), decide(&scene, "security", &revoke));
-        // Whoever comes when the request has ended by the other's word is told so.
+        // A decision after the other one has completed the request is denied with that reason.
         let late = |said: &Result<(), Error>| said.as_ref().is_err_and(|error| error.to_string().contains("RequestCompleted: "));
         ensure!(denied.is_ok() || revoked.is_ok(), "neither was accepted: {denied:?} {revoked:?}");
         ensure!([&denied, &revoked].into_iter().all(|said| said.is_ok() || late(said)), "{denied:?} {revoked:?}");
-        // Too late where a Deny came first.
+        // Too late where a Deny was first.
         let _ = approved;
         Ok(())
     };

@@ -11,13 +11,14 @@ use crate::{
     env::{Env, Outcome, SOON, Scene, approved_by, automatic, eligibility},
 };
 
-/// The notes of ours on a call.
+/// Returns the product's audit annotations of a call.
 fn notes(event: &AuditEvent) -> BTreeMap<&str, &str> {
     let ours = |key: &&String| key.contains("jitrbac.dev/") || key.starts_with("jit-rbac-");
     event.annotations.iter().filter(|(key, _)| ours(key)).map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
-/// The next call of `user` in the scene's namespace on `resource`, and that it was answered with `code`, and the notes on it.
+/// Returns the audit annotations of the next call of `user` in the scene's namespace on `resource`, and verifies that the response was
+/// `code`.
 async fn noted(scene: &Scene, calls: &mut Calls, user: &str, resource: &str, code: u16, wanted: &[(&str, &str)]) -> Outcome {
     let what = format!("{user}'s call on {resource}");
     let here = |e: &AuditEvent| e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
@@ -57,7 +58,7 @@ pub async fn t47_denial_code_is_in_the_audit_log(env: Arc<Env>) -> Outcome {
     ensure!(scene.write(ADMIN, "rolebinding", &planted).await.is_err(), "only the operator writes managed bindings");
     noted(&scene, &mut calls, ADMIN, "rolebindings", 403, &[("jit-rbac-bindings/code", "NotTheOperator")]).await?;
 
-    // What a right was needed for says so, also where it was there.
+    // The annotation names the required permission, also where the user held it.
     scene.kubectl(ADMIN, &["delete", "rar", "waits", "-n", &scene.name]).await?.ok()?;
     noted(&scene, &mut calls, ADMIN, "roleactivationrequests", 200, &[("jit-rbac-requests/needs", "purge")]).await
 }
@@ -78,7 +79,7 @@ pub async fn t47_uid_and_digest_are_in_the_audit_log(env: Arc<Env>) -> Outcome {
     noted(&scene, &mut calls, "lead-1", "activationdecisions", 201, &decision).await
 }
 
-/// The sum of a number over processes.
+/// Returns the sum of a metric over processes.
 async fn sum(servers: &[Server], series: &str) -> Result<f64, String> {
     let mut sum = 0.0;
     for server in servers {
@@ -87,7 +88,7 @@ async fn sum(servers: &[Server], series: &str) -> Result<f64, String> {
     Ok(sum)
 }
 
-/// Waits until a number has grown beyond what it was: others count on the same plane.
+/// Waits until a metric has grown beyond its old value: other tests count on the same control plane.
 async fn grown(servers: &[Server], series: &str, before: f64) -> Outcome {
     let what = format!("{series} to grow");
     let looked = wait_for_ok(&what, SOON, async || match sum(servers, series).await? {

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::env::Error;
 
-/// Policies that a test makes to stand in the operator's way have names that begin so. Their refusals are the test's doing.
+/// Policies with which a test blocks the operator have this name prefix. The test caused their denials.
 pub const STANDS_IN_THE_WAY: &str = "e2e-";
-/// The two accounts, and by which user agent their processes are told from others who use their tokens.
+/// The two accounts, and the user agent that distinguishes their processes from other users of their tokens.
 const ACCOUNTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 
-/// What was found on all planes.
+/// The findings on all control planes.
 static FOUND: Mutex<Found> = Mutex::new(Found { calls: BTreeMap::new(), planes: 0, faults: Vec::new() });
 
 struct Found {
@@ -32,7 +32,7 @@ struct Found {
     faults: Vec<String>,
 }
 
-/// Looks through the audit log of one plane when all is over.
+/// Inspects the audit log of one control plane after all tests.
 pub struct Inspector {
     log: AuditLog,
     rules: BTreeMap<&'static str, Rules>,
@@ -41,7 +41,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Takes note of what the operator may do.
+    /// Records the permissions of the operator.
     pub async fn new(client: &Client, cluster: &Cluster) -> Result<Self, Error> {
         let mut rules = BTreeMap::new();
         for account in ACCOUNTS {
@@ -50,12 +50,12 @@ impl Inspector {
         Ok(Self { log: cluster.audit(), rules, away: Mutex::default(), finished: AtomicBool::new(false) })
     }
 
-    /// The API server was restarted between these times: before it knows its own roles and policies it refuses everybody.
+    /// Records that the API server was restarted between these times: before it has loaded its own roles and policies it denies all users.
     pub fn apiserver_was_away(&self, from: DateTime<Utc>, until: DateTime<Utc>) {
         self.away.lock().expect("nobody panics with it").push((from, until));
     }
 
-    /// Looks, once. What is found is told by [`conclude`].
+    /// Inspects once. [`conclude`] reports the findings.
     pub fn finish(&self) {
         if self.finished.swap(true, Ordering::Relaxed) {
             return;
@@ -84,11 +84,11 @@ impl Inspector {
     }
 }
 
-/// What is wrong with a call of the operator, if anything is.
+/// Returns what is wrong with a call of the operator, if anything.
 fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
     let message = event.response_status.as_ref().map_or("", |status| status.message.as_str());
     if event.code() == 401 && event.user.username.is_empty() {
-        // A test's own doing: a process with a token that nobody knows.
+        // Caused by a test: a process with an invalid token.
         return None;
     }
     let ours = format!("system:serviceaccount:{NAMESPACE}:{account}");
@@ -99,8 +99,8 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
         return Some("no rule of the chart allows it".to_owned());
     }
     let refused = event.code() == 403;
-    // Creation in a namespace that is going away is refused to everybody, and so is a grant whose time is up while the call is on its
-    // way. Nobody can know either in time.
+    // A create in a terminating namespace is denied to all users, and so is a grant whose deadline passes while the call is in flight. The
+    // operator cannot know either in time.
     let excused = [
         "because it is being terminated",
         "must end after that and within",
@@ -108,7 +108,7 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
         &format!("exceeded quota: {STANDS_IN_THE_WAY}"),
     ];
     let excused = excused.iter().any(|why| message.contains(*why));
-    // By these it proves that the policies are in force.
+    // These denials prove that the policies are in force.
     let probe = event.request_uri.contains("dryRun=All") && message.contains("the label jitrbac.dev/probe asks the policy");
     if refused && !excused && !probe {
         return Some(format!("it was refused: {message}"));
@@ -117,7 +117,7 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
         .then(|| "the webhook writes no such thing".to_owned())
 }
 
-/// Invariant 18: besides questions, its certificate and its CA, nothing.
+/// Invariant 18: besides reads, its certificate and its CA, nothing.
 fn may_be_written_by_the_webhook(event: &AuditEvent) -> bool {
     let name = event.object_ref.as_ref().map_or("", |object| object.name.as_str());
     match event.resource().as_str() {
@@ -128,7 +128,7 @@ fn may_be_written_by_the_webhook(event: &AuditEvent) -> bool {
     }
 }
 
-/// Tells what was found on all planes and what was measured; true if anything is wrong.
+/// Prints the findings on all control planes and the measurements; returns true if there is a finding.
 pub fn conclude() -> bool {
     let found = FOUND.lock().expect("nobody panics with it");
     if found.planes == 0 {
@@ -151,10 +151,10 @@ pub fn conclude() -> bool {
     !faults.is_empty()
 }
 
-/// What is made of a call that was in order.
+/// Records a correct call.
 type Change = fn(&mut AuditEvent);
 
-/// The look itself, on calls that were never made.
+/// The inspection itself, on invented calls.
 pub fn sees_what_is_wrong(rules: &Rules, allowed: &AuditEvent) -> Result<(), Error> {
     let changed = |change: Change| {
         let mut event = allowed.clone();

@@ -12,17 +12,17 @@ use crate::{
 
 static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
 
-/// Notes how long something took, for the list at the end of the run.
+/// Records a duration, for the list at the end of the run.
 pub fn measured(what: impl Into<String>, took: TimeDelta) {
     MEASURED.lock().expect("nobody panics with it").push((what.into(), took));
 }
 
-/// The list, in the order in which it was noted.
+/// Returns the list, in the order of its records.
 pub fn all() -> Vec<(String, TimeDelta)> {
     MEASURED.lock().expect("nobody panics with it").clone()
 }
 
-/// The calls that were made since some moment, read as the log grows.
+/// The calls since some moment, read while the log grows.
 #[derive(Clone)]
 pub struct Calls {
     log: AuditLog,
@@ -30,30 +30,30 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// From now on.
+    /// Starts now.
     pub fn from_now(scene: &Scene) -> Result<Self, Error> {
         Ok(Self { log: scene.ground.cluster().audit_from_now()?, seen: Vec::new() })
     }
 
-    /// Those so far that have ended, in whatever way, and are `wanted`.
+    /// Returns the `wanted` calls so far that have ended, with any result.
     pub fn so_far(&mut self, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, Error> {
         self.seen.extend(self.log.read()?.into_iter().filter(|event| event.stage != "ResponseStarted"));
         Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
     }
 
-    /// The bindings that were made so far in a namespace.
+    /// Returns the bindings that were created so far in a namespace.
     pub fn bindings_made(&mut self, namespace: &str) -> Result<Vec<AuditEvent>, Error> {
         let here = |e: &AuditEvent| e.object_ref.as_ref().is_some_and(|object| object.namespace == namespace);
         self.so_far(|e| e.verb == "create" && e.resource() == "rolebindings" && e.code() == 201 && here(e))
     }
 
-    /// The first that is `wanted`, now or soon: the log is written just after the answer.
+    /// Returns the first `wanted` call, now or soon: the log is written just after the response.
     pub async fn first(&mut self, what: &str, wanted: impl Fn(&AuditEvent) -> bool) -> Result<AuditEvent, Error> {
         let looked = wait_for(what, Duration::from_secs(5), async || self.so_far(&wanted).ok()?.into_iter().next());
         Ok(looked.await?)
     }
 
-    /// Fails unless the binding ended no earlier than it should, and less than `within` later; notes how late it was.
+    /// Fails unless the binding ended no earlier than its deadline, and less than `within` later; records the delay.
     pub async fn ended_on_time(&mut self, binding: &str, deadline: DateTime<Utc>, within: TimeDelta, what: &str) -> Outcome {
         let late = self.removed(binding).await? - deadline;
         measured(what, late);
@@ -62,12 +62,12 @@ impl Calls {
         Ok(())
     }
 
-    /// When the API server had removed the binding of this name, whoever asked for it.
+    /// Returns when the API server had removed the binding of this name, regardless of the caller that deleted it.
     pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
         self.removal(binding, |e| matches!(e.code(), 200 | 404)).await
     }
 
-    /// The same of a binding that is known to be gone: of a call whose caller died on the way the log may never say that it came through.
+    /// The same for a binding that is known to be deleted: the log may never contain the success of a call whose caller died meanwhile.
     pub async fn was_removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
         self.removal(binding, |_| true).await
     }
@@ -77,7 +77,7 @@ impl Calls {
         let deletion = |e: &AuditEvent| e.verb == "delete" && is(e, "rolebindings", binding);
         let seen = self.first(&what, |e| deletion(e) && enough(e)).await;
         let all = self.so_far(deletion)?;
-        // What came last is at least as late as what came through.
+        // The last call is at least as late as the successful one.
         match all.iter().find(|e| e.code() == 200).or(all.last()) {
             Some(event) => Ok(event.stage_timestamp),
             None => seen.map(|event| event.stage_timestamp),
@@ -85,7 +85,7 @@ impl Calls {
     }
 }
 
-/// Whether a call was about this object.
+/// Returns whether a call was about this object.
 pub fn is(event: &AuditEvent, resource: &str, name: &str) -> bool {
     event.resource() == resource && event.object_ref.as_ref().is_some_and(|object| object.name == name)
 }

@@ -12,14 +12,14 @@ use crate::{
     grant_helpers::stamp,
 };
 
-/// kubectl with the token of one of the operator's accounts, as somebody who got hold of it.
+/// kubectl with the token of one of the operator's accounts, as an attacker with a stolen token.
 async fn with_token(scene: &Scene, account: &str, args: &[&str], manifest: &str) -> Result<Said, Error> {
     let kubeconfig: PathBuf = scene.ground.cluster().directory().join("kubeconfigs").join(account);
     let flag = format!("--kubeconfig={}", kubeconfig.display());
     Ok(scene.ground.cluster().run_with(ADMIN, &[args, &[flag.as_str()]].concat(), manifest).await?)
 }
 
-/// A binding as the operator makes it.
+/// A binding as the operator creates it.
 fn granted(scene: &Scene, namespace: &str) -> String {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -69,7 +69,7 @@ pub async fn t24_operator_cannot_grant_in_its_namespace_and_its_webhook_nowhere(
     Ok(())
 }
 
-/// Labels and annotations by which other operators let people opt out, and some of our own form.
+/// Labels and annotations with which other operators let users opt out, and some in the product's form.
 fn opt_outs() -> Value {
     json!({
         "jitrbac.dev/ignore": "true", "jitrbac.dev/managed": "true", "admission.jitrbac.dev/ignore": "true", "control-plane": "controller-manager",

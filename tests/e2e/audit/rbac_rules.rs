@@ -1,4 +1,4 @@
-//! The operator's RBAC rules, read from the API server, and whether a call stays within them.
+//! The operator's RBAC rules, read from the API server, and whether a call is within them.
 
 use control_plane::AuditEvent;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
@@ -9,11 +9,11 @@ use crate::env::Error;
 /// Namespace of the operator's two accounts.
 pub const NAMESPACE: &str = "jit-system";
 
-/// What one account may do.
+/// The permissions of one account.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Vec<Scoped>);
 
-/// A rule and where it holds; without a namespace everywhere.
+/// A rule and its namespace; without a namespace it is cluster-wide.
 #[derive(Clone, Debug)]
 struct Scoped {
     namespace: Option<String>,
@@ -21,7 +21,7 @@ struct Scoped {
 }
 
 impl Rules {
-    /// Everything that is bound to an account of the operator.
+    /// Returns all rules that are bound to an account of the operator.
     pub async fn of(client: &Client, account: &str) -> Result<Self, Error> {
         let mut rules = Vec::new();
         for binding in Api::<ClusterRoleBinding>::all(client.clone()).list(&ListParams::default()).await? {
@@ -40,7 +40,7 @@ impl Rules {
         if rules.is_empty() { Err(format!("nothing is bound to the account {account}").into()) } else { Ok(Self(rules)) }
     }
 
-    /// Whether a call is one that these rules allow. What every client may ask for, the version, is allowed besides.
+    /// Returns whether these rules allow a call. The version, which every client may read, is allowed besides.
     pub fn allow(&self, event: &AuditEvent) -> bool {
         let Some(object) = &event.object_ref else {
             return event.verb == "get" && event.request_uri == "/version";
@@ -69,7 +69,7 @@ fn is_bound(subjects: Option<&Vec<Subject>>, account: &str) -> bool {
     subjects.into_iter().flatten().any(is)
 }
 
-/// The chart's rules name everything: an asterisk is no rule of ours and allows nothing here.
+/// The chart's rules name everything: a wildcard does not occur and allows nothing here.
 fn has(list: Option<&Vec<String>>, item: &str) -> bool {
     list.is_some_and(|list| list.iter().any(|entry| entry == item))
 }

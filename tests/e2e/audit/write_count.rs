@@ -14,7 +14,7 @@ use crate::{
     status_helpers::refused,
 };
 
-/// The writes of the operator in the scene's namespace that changed something, Events and Leases aside.
+/// Returns the writes of the operator in the scene's namespace that changed an object, except Events and Leases.
 fn writes(scene: &Scene, calls: &mut Calls) -> Result<Vec<String>, Error> {
     let written = calls.so_far(|e| {
         let here = e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name);
@@ -31,9 +31,9 @@ const MADE: &str = "create rolebindings";
 const REMOVED: &str = "delete rolebindings";
 const REPORTED: &str = "patch roleactivationrequests/status";
 
-/// Waits for the log to be as long as it must be, and holds it against what should be there.
+/// Waits until the log has the expected length, and compares it with the expected calls.
 async fn expect(scene: &Scene, calls: &mut Calls, what: &str, expected: &[&str]) -> Outcome {
-    // The last line is written just after its answer.
+    // The last line is written just after its response.
     let all = control_plane::wait_for("the last write to be logged", Duration::from_secs(3), async || {
         writes(scene, calls).ok().filter(|writes| writes.len() >= expected.len())
     });
@@ -88,9 +88,9 @@ pub async fn pending_request_and_each_stage_take_one_more_status_write(env: Arc<
     expect(&two, &mut calls, "a grant after two stages", &[REPORTED, REPORTED, MADE, REPORTED, REMOVED, REPORTED]).await
 }
 
-/// A list of requests takes the longer the more of them have been completed: no activation may need one.
+/// A list of requests takes longer the more of them have been completed: no activation may need one.
 pub async fn f02_limits_and_cooldown_need_no_list_call(env: Arc<Env>) -> Outcome {
-    // Of a list of somebody's requests everywhere nobody can tell whom it was for.
+    // A list of a user's requests in all namespaces does not show whom it was for.
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "history").await?;
     let mut policy = automatic();
@@ -98,7 +98,8 @@ pub async fn f02_limits_and_cooldown_need_no_list_call(env: Arc<Env>) -> Outcome
     let lists = |e: &AuditEvent| is_the_operator(e) && e.verb == "list" && e.resource() == "roleactivationrequests";
     let mut calls = Calls::from_now(&scene)?;
     scene.offers(&["before", "first", "second"], &policy, &eligibility("edit")).await?;
-    // The first of a term asks how much the caches must know, and the ends are listed once a policy has a cooldown.
+    // The first call of a term reads the required resource version of the caches, and completed requests are listed once a policy has a
+    // cooldown.
     scene.granted("dev", "before", "2s").await?;
     scene.ends_as("before", "Expired", &["Expired"], SOON).await?;
     ensure!(!calls.so_far(lists)?.is_empty(), "such lists are in the log");
@@ -108,12 +109,12 @@ pub async fn f02_limits_and_cooldown_need_no_list_call(env: Arc<Env>) -> Outcome
     let listed = calls.so_far(lists)?;
     let listed: Vec<_> = listed.iter().map(|e| format!("{} {}", e.user.username, e.request_uri)).collect();
     ensure!(listed.is_empty(), "the operator listed requests: {listed:#?}");
-    // What the lists were for holds without them.
+    // The purpose of the lists is met without them.
     let again = scene.create("dev", &scene.request("again", &scene.offered("before"), "10m")).await?;
     refused(again, &["CooldownActive: the grant 'before' ended at 2"])
 }
 
-/// A grant that runs and a request that waits cost nothing by themselves.
+/// An active grant and a pending request cost nothing by themselves.
 pub async fn idle_operator_reads_and_writes_nothing(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quiet").await?;
     scene.offers(&["running"], &automatic(), &eligibility("edit")).await?;
@@ -121,12 +122,12 @@ pub async fn idle_operator_reads_and_writes_nothing(env: Arc<Env>) -> Outcome {
     scene.granted("dev", "running", "10m").await?;
     scene.ask("dev", "waiting", "10m").await?;
     scene.until_state("waiting", "AwaitingApproval", SOON).await?;
-    // Whatever follows on that has been done when this has passed; the Lease is renewed three times in the time after.
+    // All follow-up work is done after this time; the Lease is renewed three times in the time after.
     until(Utc::now() + TimeDelta::seconds(2)).await?;
     let mut calls = Calls::from_now(&scene)?;
     until(Utc::now() + TimeDelta::seconds(6)).await?;
     let here = calls.so_far(|e| {
-        // Eligibilities aside: with each namespace that others make or remove, those that it covers are counted again.
+        // Except eligibilities: they are counted again with each namespace that other tests create or delete and that they cover.
         e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name) && is_the_operator(e)
     })?;
     let here: Vec<_> = here.iter().map(|e| format!("{} {} {}", e.verb, e.resource(), e.request_uri)).collect();

@@ -14,7 +14,7 @@ use crate::{
     env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
 };
 
-/// Lets `who` write eligibilities and policies in this scene; to bind roles he must be given.
+/// Lets `who` write eligibilities and policies in this scene; the right to bind roles is given separately.
 pub async fn may_write(scene: &Scene, who: &str) -> Outcome {
     let bind = json!({"rules": [{
         "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"],
@@ -28,7 +28,7 @@ pub async fn may_write(scene: &Scene, who: &str) -> Outcome {
         .await
 }
 
-/// Gives or takes the right to bind `view` in a namespace.
+/// Adds or removes the right to bind `view` in a namespace.
 pub async fn bind(scene: &Scene, who: &str, namespace: &str, give: bool) -> Outcome {
     let name = format!("{}-bind", scene.name);
     if give {
@@ -106,7 +106,7 @@ pub async fn t16_policy_change_requires_the_right_to_bind_its_roles(env: Arc<Env
     };
     let here = format!("in namespace '{}'", scene.name);
     says(scene.apply(who, &policy(&name, &loose)).await, &name, &here).await?;
-    // Also where it only becomes stricter, for nobody can tell; and under a name that an eligibility waits for.
+    // Also where it only becomes stricter, which cannot be verified; and under a name that an eligibility references before it exists.
     says(scene.apply(who, &policy(&name, &approved_by("leads", 3))).await, &name, &here).await?;
     says(scene.apply(who, &policy(&waiting, &loose)).await, &waiting, &here).await?;
     scene.kubectl(who, &["delete", "apol", &name]).await?.ok()?;
@@ -115,12 +115,12 @@ pub async fn t16_policy_change_requires_the_right_to_bind_its_roles(env: Arc<Env
 
     bind(&scene, who, &scene.name, true).await?;
     scene.apply(who, &policy(&name, &loose)).await?.ok()?;
-    // An eligibility that the operator may not have heard of yet counts.
+    // An eligibility counts even if the operator may not have observed it yet.
     scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"names": [other]}))]).await?;
     says(scene.apply(who, &policy(&name, &strict)).await, &format!("eligibility '{name}-second'"), &format!("in namespace '{other}'"))
         .await?;
     scene.kubectl(who, &["label", "apol", &name, "by=me"]).await?.ok()?;
-    // A selector may reach anything.
+    // A selector may match any namespace.
     scene.admin(&[eligible(&format!("{name}-second"), &name, &json!({"selector": {"matchLabels": {"scene": scene.name}}}))]).await?;
     says(scene.apply(who, &policy(&name, &strict)).await, &name, "by a selector").await?;
 
@@ -133,7 +133,7 @@ pub async fn t16_policy_change_requires_the_right_to_bind_its_roles(env: Arc<Env
     says(scene.apply(who, &policy(&waiting, &strict)).await, &waiting, &here).await
 }
 
-/// Generators that know RBAC's objects write its API group; applied again, nothing changes.
+/// Generators that know RBAC's objects write its API group; a second apply changes nothing.
 pub async fn f67_eligibility_accepts_the_rbac_api_group(env: Arc<Env>) -> Outcome {
     let scene = env.scene("api-group").await?;
     let mut spec = eligibility("view");

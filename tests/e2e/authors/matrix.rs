@@ -18,11 +18,11 @@ use crate::{
 
 /// A `ServiceAccount` with the same rights as `author-one`.
 pub const ROBOT: &str = "robot";
-/// How many namespaces are listed where there are many: more than the admission policy checks.
+/// The length of a long list of namespaces: longer than the admission policy checks.
 const MANY: usize = 60;
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Which guards there are.
+/// The enabled guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guards {
     Both,
@@ -45,7 +45,7 @@ pub fn cluster_object(kind: &str, name: &str, more: &Value) -> Value {
     object
 }
 
-/// A binding of a `ClusterRole` to people, in a namespace or everywhere.
+/// A binding of a `ClusterRole` to users, in a namespace or everywhere.
 pub fn binding(name: &str, namespace: Option<&str>, role: &str, subjects: &[Value]) -> Value {
     let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
     json!({
@@ -59,9 +59,9 @@ pub fn user(name: &str) -> Value {
 }
 
 impl Authors {
-    /// Gives every author his rights. All may write eligibilities and policies; to bind `view` and the Roles `debug` may:
-    /// `author-one` and the robot in namespace `a`, `author-all` in `a`, `b` and the many, `author-everywhere` everywhere. `author-other`
-    /// may bind other roles everywhere, and `author-holder` has what the roles allow. Neither is enough.
+    /// Gives every author their rights. All may write eligibilities and policies. To bind `view` and the Roles `debug`, `author-one` and
+    /// the robot have the right in namespace `a`, `author-all` in `a`, `b` and the many, `author-everywhere` everywhere. `author-other` may
+    /// bind other roles everywhere, and `author-holder` holds the permissions of the roles. Neither is enough.
     pub async fn prepare(cluster: &Cluster, prefix: &str) -> Result<Self, Error> {
         let bind = |clusterrole: &str, role: &str| {
             json!({"rules": [
@@ -107,7 +107,7 @@ impl Authors {
         Api::all_with(self.clients[who].clone(), &resource)
     }
 
-    /// The scopes, with who may write them. The last one is longer than what the admission policy checks.
+    /// The scopes, with their allowed authors. The last one is longer than the admission policy checks.
     fn scopes(&self) -> Vec<(&'static str, Value, &'static [&'static str])> {
         let [a, b, c] = ["a", "b", "c"].map(|name| format!("{}-{name}", self.prefix));
         let many: Vec<String> = (0..MANY).map(|number| format!("{}-n-{number}", self.prefix)).collect();
@@ -129,7 +129,7 @@ impl Authors {
             "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": role, "namespaces": without_nulls(namespaces),
             "policyRef": {"name": "nobody-wrote-it"}, "maxDuration": "1h", "endTime": "2036-01-01T00:00:00Z",
         });
-        // Where the webhook is away nobody else writes the author.
+        // Where the webhook is down no other component writes the author.
         let mut object = cluster_object("RoleEligibility", name, &json!({"spec": spec}));
         object["metadata"]["annotations"] = json!({"jitrbac.dev/author": self.username(who)});
         object
@@ -192,7 +192,7 @@ impl Authors {
                 for role in [json!({"kind": "ClusterRole", "name": "view"}), json!({"kind": "Role", "name": "debug"})] {
                     for way in [Way::Create, Way::Apply, Way::Update, Way::UpdateWhileItGoes, Way::Label] {
                         let anywhere = [ADMIN, "author-everywhere"].contains(&who);
-                        // What the admission policy does not check, only the webhook denies.
+                        // Only the webhook denies what the admission policy does not check.
                         let left = guards == Guards::Policy && scope == BEYOND && who == "author-all";
                         let passes = way == Way::Label || anywhere || left || may.contains(&who);
                         asked += 1;
@@ -223,7 +223,7 @@ enum Way {
     Label,
 }
 
-/// What is wrong with an answer, if anything is.
+/// Returns what is wrong with a response, if anything.
 fn fault(guards: Guards, passes: bool, who: &str, answer: &Result<(), String>) -> Option<String> {
     let said = match (passes, answer) {
         (true, answer) => return answer.as_ref().err().map(|said| format!("it should pass, but: {said}")),

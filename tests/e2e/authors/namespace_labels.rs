@@ -1,4 +1,4 @@
-//! Labels of namespaces: who controls what a selector matches (T20).
+//! Labels of namespaces: which users control what a selector matches (T20).
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn namespace(name: &str, label: Option<(&str, &str)>) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
-/// Waits until the policy for namespaces is asked.
+/// Waits until the policy for namespaces is evaluated.
 async fn guarded(scene: &Scene) -> Outcome {
     let probe = namespace("probe", Some(("jitrbac.dev/probe", "jit-rbac-namespaces"))).to_string();
     let looked = wait_for_ok("the policy for namespaces to be in force", SOON, async || {
@@ -77,17 +77,17 @@ pub async fn t20_tenant_cannot_widen_an_eligibility_with_a_guarded_label(env: Ar
     let refused = scene.apply("dev", &request).await?.refused()?;
     ensure!(refused.contains("NamespaceNotCovered"), "the eligibility was widened: {refused}");
 
-    // Everything else about namespaces is as it was.
+    // All other writes to namespaces are allowed as before.
     scene.create(who, &namespace(&new, Some(("team", &team)))).await?.ok()?;
     scene.kubectl(who, &["label", "namespace", ours, "other=label"]).await?.ok()?;
     scene.kubectl(who, &["delete", "namespace", &new, "--timeout=60s"]).await?.ok()?;
     scene.kubectl(ADMIN, &["label", "namespace", &theirs, &added]).await?.ok()?;
     scene.apply("dev", &request).await?.ok()?;
-    // With the verb, and the right to label, he may.
+    // With the verb and the right to label, the user may.
     scene.admin(&[binding(&format!("{role}-reach"), None, "jit-rbac-admin", &[user(who)])]).await?;
     scene.kubectl(who, &["label", "namespace", &theirs, "reach.jitrbac.dev/team-"]).await?.ok()?;
     scene.create(who, &namespace(&format!("{new}-2"), Some((GUARDED, &team)))).await?.ok()?;
-    // What is labelled goes like any other, through the finalize of the namespace controller.
+    // A labelled namespace is deleted like any other, through the finalize call of the namespace controller.
     scene.kubectl(who, &["delete", "namespace", &format!("{new}-2"), "--timeout=60s"]).await?.ok()?;
     Ok(())
 }

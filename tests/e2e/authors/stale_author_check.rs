@@ -31,7 +31,7 @@ pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) 
     there.apply("dev", &there.request("before", &name, "10m")).await?.ok()?;
     there.until_state("before", "Active", SOON).await?;
 
-    // Another tenant's now, in which the author may bind nothing.
+    // Now it belongs to another tenant, and the author may bind nothing in it.
     scene.kubectl(ADMIN, &["delete", "namespace", &place, "--wait", "--timeout=60s"]).await?.ok()?;
     scene.create_namespace(&place).await?;
     let why = ["AuthorLacksBind: ", "was deleted and made anew", "must be written again"];
@@ -40,7 +40,7 @@ pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) 
     let describe = |text: &str| format!(r#"{{"spec":{{"description":"{text}"}}}}"#);
     let change = async |who: &str, text: &str| scene.kubectl(who, &["patch", "rel", &name, "--type=merge", "-p", &describe(text)]).await;
     change(who, "mine").await?.refused()?;
-    // What is recorded cannot be taken off either.
+    // The record of the author cannot be removed either.
     let off = ["annotate", "rel", name.as_str(), "jitrbac.dev/author-check-"];
     scene.kubectl(who, &off).await?.ok()?;
     refused(there.apply("dev", &there.request("after", &name, "10m")).await?, &why)?;
@@ -52,7 +52,8 @@ pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) 
     Ok(())
 }
 
-/// Two writes at the same time: an admin's eligibility under a policy, and that policy made automatic by somebody who may bind nothing.
+/// Two concurrent writes: an admin's eligibility under a policy, and a change that makes that policy automatic, by a user who may bind
+/// nothing.
 pub async fn f76_concurrent_writes_make_nobody_eligible(env: Arc<Env>) -> Outcome {
     const ROUNDS: usize = 24;
     let scene = env.scene("cross").await?;
@@ -84,7 +85,7 @@ pub async fn f76_concurrent_writes_make_nobody_eligible(env: Arc<Env>) -> Outcom
         let check = made.metadata.annotations.as_ref().and_then(|all| all.get("jitrbac.dev/author-check")).ok_or("no check is recorded")?;
         let seen = serde_json::from_str::<Value>(check)?["policy"]["generation"].as_i64();
         if seen == policy.metadata.generation {
-            // The admin's check read what was written before: that is their choice.
+            // The admin's check read the policy as it was before: that is the admin's choice.
             continue;
         }
         crossed += 1;

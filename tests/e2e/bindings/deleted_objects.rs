@@ -1,4 +1,4 @@
-//! What a grant depends on is deleted: its binding, its request, its namespace (T30, T34, T37).
+//! An object that a grant depends on is deleted: its binding, its request, its namespace (T30, T34, T37).
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ pub async fn t34_manually_deleted_binding_is_not_recreated(env: Arc<Env>) -> Out
     scene.kubectl(ADMIN, &["delete", "rolebinding", &granted.binding, "-n", &scene.name]).await?.ok()?;
     let status = scene.ends_as("first", "Revoked", &["BindingRemoved"], SOON).await?;
     ensure!(text(&status["conditions"][0]["message"]).contains(&granted.binding), "the message does not name it: {status}");
-    // Another grant comes and goes: by then whatever would bring the first one back has had its time.
+    // Another grant is made and ends: by then anything that would restore the first one has had its time.
     scene.granted("dev", "second", "2s").await?;
     scene.ends_as("second", "Expired", &[], SOON).await?;
     let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && audit::is(e, "rolebindings", &granted.binding))?;
@@ -92,7 +92,7 @@ pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(
     ensure!(scene.bindings().await?.is_empty(), "the new namespace was born with a grant");
     ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is let into the new namespace");
 
-    // A backup puts the old binding back: its request is another one, or none.
+    // A backup restores the old binding: its request is another one, or none.
     for key in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
         copy["metadata"].as_object_mut().map(|meta| meta.remove(key));
     }
@@ -103,7 +103,7 @@ pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(
     scene.until_gone(&granted.binding, SOON).await?;
     ensure!(scene.get("rolebinding", &again.binding).await?.is_some(), "the grant of the new namespace went with it");
 
-    // While it goes, nothing is granted in it: a finalizer of somebody's holds it open.
+    // Nothing is granted in a terminating namespace; a foreign finalizer keeps it terminating.
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "holds", "namespace": scene.name, "finalizers": ["example.com/hold"]}});
     scene.write(ADMIN, "configmap", &map).await?;
     scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--wait=false"]).await?.ok()?;

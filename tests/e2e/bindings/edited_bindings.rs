@@ -12,18 +12,18 @@ use crate::{
     grant_helpers::{Granted, each, stamp},
 };
 
-/// How soon an altered binding must be gone. It is a matter of milliseconds on an idle machine.
+/// How soon an altered binding must be removed. It takes milliseconds on an idle machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A suffix, what is merged into the binding, and what the request may give as its reason.
+/// A suffix, the patch of the binding, and the allowed reasons of the request.
 struct Case {
     suffix: &'static str,
     patch: Value,
     reasons: &'static [&'static str],
 }
 
-/// Where another replica, or the end that comes at once for another reason, is faster than the holder of the Lease, the holder finds
-/// the binding removed.
+/// Where another replica, or an end for another reason at the same time, is faster than the holder of the Lease, the holder finds the
+/// binding removed.
 const ALTERED: &[&str] = &["BindingModified", "BindingRemoved"];
 
 fn case(suffix: &'static str, patch: Value, reasons: &'static [&'static str]) -> Case {
@@ -34,7 +34,7 @@ fn annotation(key: &str, value: &Value) -> Value {
     json!({"metadata": {"annotations": {(format!("jitrbac.dev/{key}")): value}}})
 }
 
-/// Grants all cases, alters each binding, and sees that it goes and the request says why.
+/// Grants all cases, alters each binding, and verifies that it is removed and the request has the reason.
 async fn alter(scene: &Scene, cases: &[Case]) -> Outcome {
     let suffixes: Vec<_> = cases.iter().map(|case| case.suffix).collect();
     scene.offers(&suffixes, &automatic(), &eligibility("edit")).await?;
@@ -121,7 +121,7 @@ pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
     .await
 }
 
-/// Api rule 10: what is not ours is none of our business, and the grant ends as it would have.
+/// Api rule 10: foreign fields do not concern the operator, and the grant ends at its deadline.
 pub async fn t27_foreign_labels_and_annotations_are_kept(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "foreign").await?;

@@ -1,4 +1,4 @@
-//! Bindings that no grant created: a name taken in advance (T32), a copy from another namespace (T36, T53).
+//! Bindings that no grant created: a name that is used in advance (T32), a copy from another namespace (T36, T53).
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     grant_helpers::{each, stamp, text},
 };
 
-/// A name of the operator's form that belongs to nobody.
+/// A name of the operator's form without an owner.
 pub fn name_of_nobody(number: u8) -> String {
     format!("jit-00000000-0000-4000-8000-0000000000{number:02x}")
 }
@@ -27,7 +27,7 @@ pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
     scene.offers(&["bare", "labelled"], &approved_by("leads", 1), &eligibility("view")).await?;
     let later = stamp(Utc::now() + TimeDelta::hours(1));
 
-    // Without the label nobody sees it until the grant is made, and then it is another one.
+    // Without the label it is not observed until the grant is made, and then it counts as a foreign binding.
     let stored = scene.ask("dev", "bare", "10m").await?;
     scene.until_state("bare", "AwaitingApproval", SOON).await?;
     let squatted = format!("jit-{}", text(&stored["metadata"]["uid"]));
@@ -37,7 +37,7 @@ pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
     ensure!(status["grantedAt"].is_null() && status["bindingRef"].is_null(), "something was granted: {status}");
     scene.until_gone(&squatted, SOON).await?;
 
-    // With the label it is seen and goes at once; the grant comes about as if nothing had been.
+    // With the label it is observed and removed at once; the grant is made as usual.
     let stored = scene.ask("dev", "labelled", "10m").await?;
     scene.until_state("labelled", "AwaitingApproval", SOON).await?;
     let squatted = format!("jit-{}", text(&stored["metadata"]["uid"]));

@@ -15,10 +15,10 @@ use crate::{
     grant_helpers::{Granted, each, stamp},
 };
 
-/// Latest removal of what is overdue after the start of the first replica, counted from the start of its process.
+/// Latest removal of an overdue binding after the start of the first replica, counted from the start of its process.
 const FROM_START: TimeDelta = TimeDelta::milliseconds(1_500);
 
-/// What is done to a running grant, how long it was granted for, and how its request may end.
+/// The change of an active grant, its duration, and the allowed ends of its request.
 struct Case {
     suffix: &'static str,
     duration: &'static str,
@@ -45,7 +45,7 @@ fn cases() -> Vec<Case> {
         case("expired-no-label", "6s", patch(json!({"metadata": {"labels": unlabelled}})), &["Expired"]),
         case("expired-finalizer", "6s", patch(json!({"metadata": {"finalizers": ["example.com/hold"]}})), &["Expired"]),
         case("expired-moved", "6s", patch(json!({"metadata": {"annotations": {"jitrbac.dev/expires-at": later()}}})), &["Expired"]),
-        // Not yet due, and nobody was there to see it.
+        // Not yet due, and no replica observed it.
         case("no-label", "10m", patch(json!({"metadata": {"labels": unlabelled}})), &["Revoked"]),
         case("no-label-no-date", "10m", patch(json!({"metadata": {"labels": null, "annotations": null}})), &["Revoked"]),
         case("moved", "10m", patch(json!({"metadata": {"annotations": {"jitrbac.dev/expires-at": later()}}})), &["Revoked"]),
@@ -58,7 +58,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// A replica without the Lease does not take the watch's word that a binding is gone, either.
+/// A replica without the Lease does not trust a DELETED event either.
 pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.write().await;
     let scene = env.scene_on(&ground, "standby").await?;
@@ -67,7 +67,7 @@ pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<En
     let holder = ground.operator.controller(holder(&ground).await?)?;
     holder.stop()?;
     scene.patch_binding(&granted.binding, &json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}})).await?;
-    // Sooner than anybody else can hold the Lease.
+    // Sooner than another replica can hold the Lease.
     let gone = scene.until_gone(&granted.binding, Duration::from_secs(4)).await;
     holder.resume()?;
     gone?;
@@ -76,7 +76,7 @@ pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<En
 }
 
 pub async fn t36_first_replica_reverts_changes_made_during_downtime(env: Arc<Env>) -> Outcome {
-    // Alone: the others on this plane need the operator.
+    // Alone: the other tests on this control plane need the operator.
     let ground = env.unguarded().await?.write().await;
     let scene = env.scene_on(&ground, "down").await?;
     let cases = cases();

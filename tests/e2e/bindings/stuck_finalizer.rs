@@ -15,10 +15,10 @@ use crate::{
 /// Latest end of access after the deadline, with room for a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
-/// A quota that stands in the way of a grant, by the beginning of its name.
+/// A quota that blocks a grant, by the prefix of its name.
 const QUOTA: &str = "e2e-quota";
 
-/// Waits until a grant's binding is gone, not before its deadline and not much after.
+/// Waits until a grant's binding is removed, not before its deadline and not much after.
 async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
     let gone = scene.until_gone(&granted.binding, SOON).await?;
     let late = gone - granted.deadline;
@@ -43,7 +43,7 @@ pub async fn t28_finalizer_on_a_binding_keeps_no_access(env: Arc<Env>) -> Outcom
     scene.until_gone(&given_back.binding, LATE).await?;
     scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
 
-    // Deleted before its end, it is still there and grants (so it did in plain Kubernetes); the deadline holds all the same.
+    // Deleted before its end, it is still stored and grants (as in plain Kubernetes); the deadline holds all the same.
     let deleted = scene.granted("dev", "deleted", "4s").await?;
     scene.patch_binding(&deleted.binding, &finalizer).await?;
     scene.kubectl(ADMIN, &["delete", "rolebinding", &deleted.binding, "-n", &scene.name, "--wait=false"]).await?.ok()?;
@@ -73,7 +73,7 @@ pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) 
     measured("access by a binding that cannot be removed ended after its deadline", late);
     let held = scene.get("rolebinding", &granted.binding).await?.ok_or("the binding is gone, though nobody let it go")?;
     ensure!(held["subjects"].is_null(), "it has subjects: {held}");
-    // What is not gone has not ended, in the record: somebody still has to look at it.
+    // A binding that still exists has not ended in the record: an admin still has to act on it.
     ensure!(scene.status("now").await?["state"] == "Active", "its end is recorded while it is there");
 
     let given_back = scene.granted("dev", "given-back", "10m").await?;
@@ -91,7 +91,7 @@ pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) 
     Ok(())
 }
 
-/// A policy of somebody else under which no RoleBinding of the scene loses a finalizer.
+/// A foreign policy under which no RoleBinding of the scene loses a finalizer.
 async fn keeps_finalizers(scene: &Scene) -> Result<String, crate::env::Error> {
     let name = format!("e2e-keeps-finalizers-{}", scene.name);
     let here = json!({"namespaceSelector": {"matchLabels": {"scene": scene.name}}});
@@ -139,7 +139,7 @@ pub async fn t29_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
         let own = &stored["metadata"]["ownerReferences"][0];
         scene.patch_binding(&granted.binding, &json!({"metadata": {"ownerReferences": [own, owner]}})).await?;
     }
-    // The garbage collector leaves alone what has a living owner.
+    // The garbage collector does not delete objects with a living owner.
     scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
     scene.until_gone(&deleted.binding, LATE).await?;
     ends_on_time(&scene, &expires).await?;
@@ -147,7 +147,7 @@ pub async fn t29_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// Somebody deletes a binding, and what it owns keeps it: it grants nothing any more, long before its deadline.
+/// A user deletes a binding, and a dependent object keeps it stored: it grants nothing any more, long before its deadline.
 pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
     let ground = env.unguarded().await?.read().await;
     let scene = env.scene_on(&ground, "foreground").await?;
@@ -188,7 +188,7 @@ pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// A quota lets no further RoleBinding be: the request says so, and is granted once it does.
+/// A quota denies further `RoleBinding` objects: the request reports it, and is granted once the quota allows it.
 pub async fn f04_grant_denied_by_quota_is_retried(env: Arc<Env>) -> Outcome {
     let scene = env.scene("quota").await?;
     scene.offers(&["waits"], &automatic(), &eligibility("edit")).await?;
@@ -197,7 +197,7 @@ pub async fn f04_grant_denied_by_quota_is_retried(env: Arc<Env>) -> Outcome {
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": QUOTA, "namespace": scene.name}, "spec": {"hard": none},
     });
     scene.admin(&[quota]).await?;
-    // What the quota controller would find out; this plane has none.
+    // The quota controller would compute this; this control plane has none.
     let counted = json!({"status": {"hard": none, "used": none}}).to_string();
     let args = ["patch", "resourcequota", QUOTA, "-n", &scene.name, "--subresource=status", "--type=merge", "-p", &counted];
     scene.kubectl(ADMIN, &args).await?.ok()?;

@@ -43,7 +43,7 @@ async fn every_required_claim_must_match(env: Arc<Env>) -> Outcome {
     };
     for (amr, acr, says) in [
         (&["pwd"][..], Some("c1"), amr_is("'pwd'")),
-        // A value is the whole value, in the provider's own spelling.
+        // A value is matched as a whole, in the provider's own spelling.
         (&["MFA", "mfa2", "mf"], Some("c1"), amr_is("'MFA', 'mfa2', 'mf'")),
         (
             &["mfa"],
@@ -51,7 +51,7 @@ async fn every_required_claim_must_match(env: Arc<Env>) -> Outcome {
             format!("EvidenceMismatch: the sign-in of 'oidc:ann' shows '{ACR}' as 'c2', and policy '{offer}' asks for 'c1' {by}"),
         ),
         (&["mfa"], None, format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{ACR}', and policy '{offer}' asks for 'c1';")),
-        // The one claim does not stand in for the other.
+        // One claim does not replace the other.
         (&["c1"], Some("mfa"), amr_is("'c1'")),
     ] {
         refused(sign_in("ann", amr, acr)?.create(&scene, &scene.request("ann", &offer, "10m")).await?, &[&says])?;
@@ -73,7 +73,7 @@ async fn missing_claims_are_not_evidence(env: Arc<Env>) -> Outcome {
     let age = json!({"maxAge": {"key": AUTH_TIME, "duration": "1h"}});
     let age = scene.offer("age", asking(automatic(), &age), spec).await?;
     let person = bare(&scene, "ann", "devs")?;
-    // A claim that is there, but with nothing in it.
+    // A claim that is present, but empty.
     let empty = Person::sign_in(&scene, &SignIn { amr: vec![String::new()], ..SignIn::new("ann", ["devs"]) })?;
     for (offer, key, wanted) in [(&claims, AMR, "one of 'mfa', 'hwk'"), (&age, AUTH_TIME, "a sign-in at most 1h old")] {
         let request = scene.request("now", offer, "10m");
@@ -85,7 +85,7 @@ async fn missing_claims_are_not_evidence(env: Arc<Env>) -> Outcome {
         };
         refused(person.create(&scene, &request).await?, &[&says("oidc:ann")])?;
         refused(empty.create(&scene, &request).await?, &[&says("oidc:ann")])?;
-        // Who did not come by the provider at all has nothing to show either.
+        // A user who did not sign in with the provider has no evidence either.
         refused(scene.create("dev", &request).await?, &[&says("dev")])?;
     }
     ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
@@ -96,7 +96,7 @@ async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcom
     let scene = env.scene("age").await?;
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "10m"}});
     let offer = scene.offer("fresh", asking(automatic(), &rule), for_devs()).await?;
-    // Everybody's token is of this moment: a session that is refreshed gets new tokens, and its sign-in stays what it was.
+    // All tokens are new: a session that is refreshed gets new tokens, and its sign-in time stays the same.
     let signed_in = |ago: TimeDelta| Person::sign_in(&scene, &SignIn { auth_time: Some(Utc::now() - ago), ..with_mfa("ann", "devs") });
     let request = scene.request("ann", &offer, "10m");
     refused(
@@ -129,14 +129,14 @@ async fn t09_pending_request_keeps_its_sign_in_age(env: Arc<Env>) -> Outcome {
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "40s"}});
     let offer = scene.offer("fresh", asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
     let lead = bare(&scene, "lead", "leads")?;
-    // Half a minute is left to ask in, and soon it is over.
+    // Half a minute is left for requests, and soon it has passed.
     let auth_time = Utc::now() - TimeDelta::seconds(10);
     let ann = Person::sign_in(&scene, &SignIn { auth_time: Some(auth_time), ..with_mfa("ann", "devs") })?;
     ann.create(&scene, &scene.request("ann", &offer, "10m")).await?.ok()?;
     scene.until_state("ann", "AwaitingApproval", SOON).await?;
     let too_old = auth_time + max + TimeDelta::seconds(2);
     until(too_old).await?;
-    // Her sign-in is too old for another request, but it was not when she made this one.
+    // Her sign-in is too old for another request, but it was not at the creation of this one.
     refused(
         ann.create(&scene, &scene.request("again", &offer, "10m")).await?,
         &[&format!("policy '{offer}' allows at most 40s (spec.requirements.authentication.maxAge)")],
@@ -205,7 +205,7 @@ async fn ending_access_requires_no_evidence(env: Arc<Env>) -> Outcome {
     let (bob, _) = session("bob")?;
     bob.create(&scene, &scene.request("revoked", &free, "10m")).await?.ok()?;
     scene.until_state("revoked", "Active", SOON).await?;
-    // `security` comes by a token file, and has nothing to show.
+    // `security` uses a token file, and has no evidence.
     scene.create("security", &scene.decision("revoked", "Revoke", None)).await?.ok()?;
     scene.until_state("revoked", "Revoked", SOON).await?;
     may(&scene, &bob, false).await?;

@@ -26,7 +26,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("oidc:leads", 1), for_devs()).await?;
-    // As she was, in one token, and after she has left, in another one.
+    // With her old groups, in one token, and after she has left, in another one.
     let (before, after) = (bare(&scene, "ann", "devs")?, bare(&scene, "ann", "staff")?);
     before.create(&scene, &scene.request("before", &offer, "10m")).await?.ok()?;
     let status = scene.until_state("before", "AwaitingApproval", SOON).await?;
@@ -34,7 +34,7 @@ async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
         after.create(&scene, &scene.request("after", &offer, "10m")).await?,
         &[&format!("NotEligible: 'oidc:ann' is not among the subjects of eligibility '{offer}'")],
     )?;
-    // What waits was made by one of the group, and an approver sees as much: it is for him to say.
+    // The pending request was made by a member of the group, and an approver sees this: the approver decides.
     let stored = scene.get("rar", "before").await?.unwrap_or_default();
     ensure!(stored["spec"]["requester"]["groups"] == json!(["oidc:devs"]), "she is stamped as {}", stored["spec"]["requester"]);
     ensure!(scene.status("before").await?["digest"] == status["digest"], "the request that waits changed");
@@ -47,7 +47,7 @@ async fn t08_impersonation_without_userextras_carries_no_evidence(env: Arc<Env>)
     let scene = env.scene("impersonated").await?;
     let offer = guarded(&scene).await?;
     let request = scene.request("ann", &offer, "10m");
-    // He has shown a second factor himself, which says nothing about her.
+    // The approver has used a second factor, which is no evidence about the requester.
     let name = format!("{}-mallory", scene.name);
     let mallory = Person::sign_in(&scene, &with_mfa(&name, "staff"))?;
     let impersonator = |rules: Value| {
@@ -59,7 +59,7 @@ async fn t08_impersonation_without_userextras_carries_no_evidence(env: Arc<Env>)
         });
         [role, binding]
     };
-    // Without validation, whose look at the schema would be refused first, and in fewer words.
+    // Without validation, whose schema check would fail first, with a shorter message.
     let as_ann = ["create", "--validate=false", "-f", "-", "--as=oidc:ann", "--as-uid=u-ann", "--as-group=oidc:devs"];
     let with_amr = mallory.showing(AMR, "mfa")?;
     let users = json!({"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]});
@@ -77,13 +77,13 @@ async fn t08_impersonation_without_userextras_carries_no_evidence(env: Arc<Env>)
         &[r#"cannot impersonate resource "userextras/jitrbac.dev/amr""#],
     )?;
     ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
-    // The limit, which docs/authentication.md names: admission is not told that somebody impersonates, and from here on he has
-    // whatever evidence he likes. Who may do this is an authenticator.
+    // The limit, which docs/authentication.md names: admission does not learn of an impersonation, so from here on the impersonator has any
+    // evidence. A user with this permission is an authenticator.
     let extras = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/jitrbac.dev/amr"], "verbs": ["impersonate"]});
     scene.admin(&impersonator(json!([users, uids, extras]))).await?;
     with_amr.kubectl(&scene, &as_ann, &request.to_string()).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
-    // What he may write is what he may impersonate, and no other key.
+    // The user may write only the extra that they may impersonate, and no other key.
     let says = format!(r#"cannot impersonate resource "userextras/{ACR}""#);
     refused(mallory.showing(ACR, "c1")?.kubectl(&scene, &as_ann, &scene.request("acr", &offer, "10m").to_string()).await?, &[&says])
 }
@@ -97,7 +97,7 @@ async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
     let mut spec = debug_for(&json!([{"kind": "ServiceAccount", "namespace": scene.name, "name": "bot", "uid": uid}]));
     spec["allowServiceAccounts"] = json!(true);
     let bots = scene.offer("bots", approved_by("leads", 1), spec).await?;
-    // A provider that takes names and groups as they come: anybody calls himself what he likes, and is in `devs`.
+    // A provider without prefixes: any user can choose their name, and is in `devs`.
     let careless = |name: &str| {
         let who = SignIn { provider: Provider::Careless, ..SignIn::new(name, ["devs"]) };
         Person::sign_in(&scene, &who)
@@ -116,7 +116,7 @@ async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
             "SystemUserNotAllowed: 'system:serviceaccount:bot' is no well-formed ServiceAccount name".to_owned(),
         ),
         (&bot, &people, not_a_bot(&people)),
-        // The name of the ServiceAccount that is eligible is not enough where its uid is pinned.
+        // The name of the eligible ServiceAccount is not enough where its uid is pinned.
         (&bot, &bots, format!("NotEligible: '{bot}' is not among the subjects of eligibility '{bots}'")),
     ] {
         refused(careless(name)?.create(&scene, &scene.request("now", offer, "10m")).await?, &[&says])?;
@@ -130,7 +130,7 @@ async fn t10_prefix_in_a_name_does_not_match_the_uid(env: Arc<Env>) -> Outcome {
     let ann = SignIn { uid: format!("{}-ann", scene.name), ..SignIn::new("ann", ["staff"]) };
     let spec = debug_for(&json!([{"kind": "User", "name": ann.username(), "uid": ann.uid}]));
     let offer = scene.offer("pinned", automatic(), spec).await?;
-    // To RBAC this is her, and so is `ann` of the token file to whoever forgets the prefix in an eligibility.
+    // To RBAC this is her, and so is `ann` of the token file if an eligibility lacks the prefix.
     let twin = SignIn {
         provider: Provider::Careless,
         name: ann.username(),
@@ -154,7 +154,7 @@ async fn t12_recreated_account_does_not_inherit_what_is_pinned_to_a_uid(env: Arc
     let offer = scene.offer("pinned", asking(automatic(), &second_factor()), spec).await?;
     let request = scene.request("ann", &offer, "10m");
     let says = format!("NotEligible: 'oidc:ann' is not among the subjects of eligibility '{offer}'");
-    // Another person, years later; and somebody who acts in her name without her uid.
+    // Another user, years later; and a user who impersonates her without her uid.
     let second = SignIn { uid: format!("{}-2", scene.name), ..first.clone() };
     refused(Person::sign_in(&scene, &second)?.create(&scene, &request).await?, &[&says])?;
     let kubeconfig = showing(&scene.ground.cluster().kubeconfig_of(ADMIN)?, AMR, "mfa")?;

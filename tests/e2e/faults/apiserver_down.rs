@@ -21,7 +21,7 @@ use crate::{
     env::{Env, Error, Ground, Outcome, SOON, Scene, automatic, eligibility},
 };
 
-/// Latest end of what came due while the API server was away, after it served again.
+/// Latest end of a grant that expired while the API server was down, after it served again.
 const AFTER_ITS_RETURN: TimeDelta = TimeDelta::seconds(4);
 const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
 
@@ -44,7 +44,7 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
     measured("grant that came due while the API server was away, ended after its return", (removed - back).max(TimeDelta::zero()));
     ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server's return", (removed - back).num_milliseconds());
     scene.ends_as("meanwhile", "Expired", &["Expired"], SOON).await?;
-    // Nothing was revoked because it could not be read, and the next end is on time.
+    // No grant was revoked because it could not be read, and the next end is on time.
     scene.ends_as("later", "Expired", &["Expired"], Duration::from_secs(30)).await?;
     calls
         .ended_on_time(
@@ -66,7 +66,7 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// A controller that a person starts by hand.
+/// A controller that a user starts by hand.
 struct Started {
     _child: Child,
     log: PathBuf,
@@ -88,7 +88,7 @@ impl Started {
         Ok(log.lines().filter(|line| line.contains(about)).map(str::to_owned).collect())
     }
 
-    /// Waits for a further line that says this, after as many as were there before.
+    /// Waits for a new line with this text, after the given number of earlier ones.
     async fn says(&self, about: &str, what: &str) -> Result<String, Error> {
         let line = format!("a line about {what}");
         let looked = wait_for_ok(&line, Duration::from_secs(30), async || {
@@ -98,7 +98,7 @@ impl Started {
         Ok(looked.await?)
     }
 
-    /// What `/readyz` answers, status line and text.
+    /// Returns the response of `/readyz`, status line and text.
     async fn readyz(&self) -> Result<String, Error> {
         let address = wait_for("the health server's address", SOON, async || {
             let line = self.lines("what=\"health\"").ok()?.into_iter().next()?;
@@ -122,7 +122,7 @@ async fn at_a_start(scene: &Scene) -> Outcome {
     started.says(CANNOT, "by-hand").await?;
     let answer = started.readyz().await?;
     ensure!(answer.starts_with("HTTP/1.1 503") && answer.contains("api-server"), "readyz says {answer}");
-    // Nobody listens there; then somebody who does not know the token; then it is right.
+    // First no process listens there; then a server denies the token; then it is correct.
     std::fs::write(&kubeconfig, good.replace(ground.cluster().server(), "https://127.0.0.1:1"))?;
     started.says(CANNOT, "https://127.0.0.1:1").await?;
     let token = good.split("\"token\": \"").nth(1).and_then(|rest| rest.split('"').next()).ok_or("the kubeconfig has a token")?;
@@ -145,7 +145,7 @@ async fn at_a_start(scene: &Scene) -> Outcome {
     .await?;
     drop(started);
 
-    // The same with an API server that is away.
+    // The same with an API server that is down.
     let controller = ground.operator.controller(0)?;
     let back = without(ground, &[ground.plane.apiserver()], async || {
         controller.restart()?;

@@ -29,12 +29,12 @@ use crate::{
     replicas::{BY_ANOTHER, TAKEN_OVER},
 };
 
-/// The first argument by which this program is such a replica; after it come the seconds and the configuration.
+/// The first argument that makes this program such a replica; the seconds and the configuration follow.
 const ARGUMENT: &str = "replica-with-another-clock";
 /// Its name in the Lease.
 const IDENTITY: &str = "another-clock";
 
-/// Runs the replica, if that is what this program was started for.
+/// Runs the replica, if this program was started as one.
 pub fn replica() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != ARGUMENT {
@@ -112,7 +112,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
     scene.offers(&[&standing_by[..], &holding, &["held-back"]].concat(), &automatic(), &eligibility("edit")).await?;
     let honest = ground.operator.controller(0)?;
 
-    // It stands by, and nobody notices.
+    // As a standby it has no visible effect.
     let replica = Replica::start(&ground, ahead).await?;
     let granted = each(&standing_by, |name| scene.granted("dev", name, "8s")).await?;
     for granted in &granted {
@@ -121,7 +121,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
         calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
     }
 
-    // It becomes the holder: nothing new is granted, and what runs ends when it should.
+    // It becomes the holder: nothing new is granted, and active grants end on time.
     let granted = each(&holding, |name| scene.granted("dev", name, "25s")).await?;
     honest.terminate(SOON).await?;
     until_held_by(&ground, IDENTITY).await?;
@@ -136,7 +136,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
         calls.ended_on_time(&granted.binding, granted.deadline, BY_ANOTHER, &what).await?;
     }
 
-    // Without it all is well again, and the record says what was.
+    // Without it everything works again, and the record has the reason.
     drop(replica);
     scene.running("held-back").await?;
     for granted in &granted {

@@ -12,11 +12,11 @@ use crate::{
     env::{Env, Outcome, SOON, automatic, eligibility},
 };
 
-/// Latest end of what came due meanwhile, after the API server served again.
+/// Latest end of a grant that expired meanwhile, after the API server served again.
 const AFTER_THEIR_RETURN: TimeDelta = TimeDelta::seconds(4);
-/// How soon the operator notices that an old copy was put back: each replica looks at the Lease every second or two.
+/// How soon the operator notices that an old copy was restored: each replica reads the Lease every second or two.
 const NOTICED: TimeDelta = TimeDelta::seconds(8);
-/// Latest end of what the copy brought back and is over, after the start of the operator.
+/// Latest end of expired grants that the copy restored, after the start of the operator.
 const FROM_START: TimeDelta = TimeDelta::seconds(2);
 
 fn copy(from: &Path, to: &Path) -> Outcome {
@@ -33,7 +33,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
-/// How soon the webhook knows what a restored copy has: its watches break off, and everything is listed anew.
+/// How soon the webhook knows the content of a restored copy: its watches are interrupted, and all objects are listed again.
 const WEBHOOK_KNOWS: Duration = Duration::from_secs(15);
 
 pub async fn f18_webhook_reads_the_data_of_a_restored_etcd(env: Arc<Env>) -> Outcome {
@@ -43,7 +43,7 @@ pub async fn f18_webhook_reads_the_data_of_a_restored_etcd(env: Arc<Env>) -> Out
     let data = ground.cluster().directory().join("etcd");
     let saved = ground.cluster().directory().join("etcd-before");
     without(ground, &both, async || copy(&data, &saved)).await?;
-    // What the webhook knows now is not in the copy.
+    // The webhook's caches contain objects that are not in the copy.
     scene.offers(&["lost"], &automatic(), &eligibility("view")).await?;
     scene.granted("dev", "lost", "10m").await?;
     let back = without(ground, &both, async || {
@@ -51,7 +51,7 @@ pub async fn f18_webhook_reads_the_data_of_a_restored_etcd(env: Arc<Env>) -> Out
         copy(&saved, &data)
     })
     .await?;
-    // Nothing tells the webhook that the eligibility is gone, and it must not take a request for it.
+    // No event tells the webhook that the eligibility is deleted, and it must not accept a request for it.
     let request = scene.request("lost", &scene.offered("lost"), "1m");
     let dry = async || {
         let said = ground.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &request.to_string()).await;
@@ -69,7 +69,7 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
     scene.offers(&["dies", "old", "given-back", "lasts", "after"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
 
-    // Both die, without warning, over the end of a grant.
+    // Both die, without warning, at the end of a grant.
     let dies = scene.granted("dev", "dies", "5s").await?;
     let both = [ground.plane.apiserver(), ground.plane.etcd()];
     let data = ground.cluster().directory().join("etcd");
@@ -81,7 +81,7 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
     ensure!(took < AFTER_THEIR_RETURN, "it ended {} ms after their return", took.num_milliseconds());
     scene.ends_as("dies", "Expired", &["Expired"], SOON).await?;
 
-    // A copy is made while these run; then they end.
+    // The copy is made while these are active; then they end.
     let old = scene.granted("dev", "old", "30s").await?;
     let given_back = scene.granted("dev", "given-back", "10m").await?;
     let lasts = scene.granted("dev", "lasts", "10m").await?;
@@ -93,8 +93,8 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
     let after = scene.granted("dev", "after", "10m").await?;
     ensure!(scene.get("rolebinding", &old.binding).await?.is_none(), "it is still there");
 
-    // The copy is put back, and with it what has ended. Watches that ran before see nothing of it, so every controller ends, and is
-    // started anew, as a kubelet would.
+    // The copy is restored, and with it the ended grants. Earlier watches do not report any of it, so every controller exits, and is
+    // restarted, as a kubelet would do.
     let mut calls = Calls::from_now(&scene)?;
     let back = without(ground, &both, async || {
         fs::remove_dir_all(&data)?;
@@ -119,12 +119,12 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
     ensure!(took < FROM_START, "it was removed {} ms after the start", took.num_milliseconds());
     start_all(ground).await?;
     scene.ends_as("old", "Expired", &["Expired"], SOON).await?;
-    // What the copy knows as running runs on, to the end that it had: nobody knows any more that it was given back.
+    // A grant that is active in the copy stays active until its old deadline: its deactivation is lost.
     for granted in [&given_back, &lasts] {
         let again = scene.running(&granted.request).await?;
         ensure!(again.deadline == granted.deadline && again.binding == granted.binding, "{} ends at {}", granted.request, again.deadline);
     }
-    // What came after the copy is as if it had never been.
+    // Objects that were created after the copy are lost.
     ensure!(scene.get("rolebinding", &after.binding).await?.is_none(), "a grant is there that the copy does not know");
     ensure!(scene.bindings().await?.len() == 2, "there are {:?}", scene.bindings().await?);
     Ok(())

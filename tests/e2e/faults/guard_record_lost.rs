@@ -33,7 +33,7 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     let runs = scene.granted("dev", "runs", "45s").await?;
     let mut calls = Calls::from_now(&scene)?;
 
-    // The holder knows it by heart.
+    // The holder has it in memory.
     strip(&scene).await?;
     wait_for_ok("the holder to write the record again", SOON, async || match record(&scene).await {
         Ok(record) if record.contains("\"since\"") => Ok(()),
@@ -43,7 +43,7 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     .await?;
     scene.granted("dev", "meanwhile", "10m").await?;
 
-    // While nobody runs nobody knows what was written meanwhile.
+    // While no replica runs, it is unknown what was written meanwhile.
     kill_all(&scene.ground);
     strip(&scene).await?;
     let stripped = Utc::now();
@@ -58,7 +58,7 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     })
     .await?;
     ensure!(scene.get("rolebinding", &runs.binding).await?.is_some(), "a running grant was ended for it");
-    // Written again, both are used.
+    // Once written again, both are used.
     for (kind, spec) in [("approvalpolicy", json!({"limits": {"maxDuration": "2h"}})), ("roleeligibility", json!({"maxDuration": "2h"}))] {
         let patch = json!({ "spec": spec }).to_string();
         scene.kubectl(ADMIN, &["patch", kind, &scene.offered("again"), "--type=merge", "-p", &patch]).await?.ok()?;

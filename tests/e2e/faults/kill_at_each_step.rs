@@ -13,11 +13,11 @@ use crate::{
     grant_helpers::{text, time},
 };
 
-/// Latest end of what is overdue, counted from the start of the first replica's process.
+/// Latest end of an overdue grant, counted from the start of the first replica's process.
 const FROM_START: TimeDelta = TimeDelta::milliseconds(1_000);
-/// Longer than the others wait for the Lease of a holder that was killed: what is to be granted after it needs a holder.
+/// Longer than the others wait for the Lease of a killed holder: grants after it need a holder.
 const TAKES_OVER: &str = "20s";
-/// Latest end of any grant here: processes were gone for some seconds.
+/// Latest end of any grant here: no process ran for some seconds.
 const LATEST: TimeDelta = TimeDelta::seconds(15);
 
 pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
@@ -38,8 +38,8 @@ pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// One kill that finds one grant running until after it, one that ends meanwhile, one that waits, and one that was just asked for;
-/// another is asked for, and others approved, while nothing runs.
+/// One kill during one grant that stays active, one that expires meanwhile, one pending request, and one that was just created. Another
+/// request is created, and others are approved, while no replica runs.
 async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
     let ground = &scene.ground;
     let overdue = scene.granted("dev", "overdue", "5s").await?;
@@ -97,7 +97,7 @@ async fn between_binding_and_status(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// The call is on its way when the process dies: it may come through or not, but never twice.
+/// The call is in flight when the process dies: it may be executed or not, but never twice.
 async fn while_the_binding_is_made(scene: &Scene) -> Outcome {
     let gate = Gate::new(scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
     gate.hold(1);
@@ -113,7 +113,7 @@ async fn while_the_binding_is_made(scene: &Scene) -> Outcome {
 async fn between_removal_and_record(scene: &Scene) -> Outcome {
     let gate = Gate::new(scene, "jitrbac.dev", "roleactivationrequests/status", &["UPDATE"]).await?;
     let granted = scene.granted("dev", "end", "3s").await?;
-    // The ends of the others may come at the same time; all that matters is that this one is among those held.
+    // The others may end at the same time; it only matters that this one is among the held calls.
     gate.hold(8);
     scene.until_gone(&granted.binding, SOON).await?;
     gate.until_held(1, SOON).await?;

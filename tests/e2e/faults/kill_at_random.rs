@@ -23,15 +23,15 @@ use crate::{
     replicas::BY_ANOTHER,
 };
 
-/// For how long processes are killed at least: until every lane has had a grant.
+/// How long processes are killed at least: until every lane has had a grant.
 const KILLING: TimeDelta = TimeDelta::seconds(15);
-/// And at most: whoever is killed before he takes the Lease over grants nothing, and that is luck.
+/// The maximum: a replica that is killed before it acquires the Lease grants nothing, which is a matter of luck.
 const KILLING_AT_MOST: TimeDelta = TimeDelta::seconds(90);
-/// The longest that nothing runs.
+/// The longest time without a running process.
 const AWAY: u64 = 700;
-/// Latest end of a grant, counted from its deadline or the start of a process, in the first life of a process that lasts so long.
+/// Latest end of a grant, counted from its deadline or the start of a process, in the first life of a process that lasts this long.
 const IN_A_LIFE: TimeDelta = BY_ANOTHER;
-/// People who ask again and again.
+/// Users who make requests again and again.
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -54,12 +54,12 @@ pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// How long it goes on.
+/// How long the load runs.
 struct Killing {
     from: DateTime<Utc>,
-    /// How many ask beside each other.
+    /// The number of concurrent lanes.
     lanes: usize,
-    /// How many of them have had a grant.
+    /// The number of lanes that have had a grant.
     granted: AtomicUsize,
 }
 
@@ -74,7 +74,7 @@ impl Killing {
     }
 }
 
-/// One person asks for one thing again and again, as soon as the one before is over.
+/// One user requests the same access again and again, as soon as the previous request is completed.
 async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killing) -> Result<usize, Error> {
     let (mut asked, mut granted) = (0, false);
     while killing.goes_on() {
@@ -90,13 +90,13 @@ async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killi
     Ok(asked)
 }
 
-/// Kills one controller or all, waits, and starts them again, over and over.
+/// Kills one controller or all, waits, and starts them again, repeatedly.
 async fn kill_meanwhile(ground: &Ground, mut random: Random, killing: &Killing) -> Result<Lives, Error> {
     let controllers = ground.operator.controllers();
     let mut lives = Lives::default();
     (0..controllers.len()).for_each(|number| lives.started(number));
     while killing.goes_on() {
-        // The moments are the fault itself.
+        // The random times are part of the fault.
         tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
         let spared = usize::try_from(random.below(3))?;
         for (number, controller) in controllers.iter().enumerate().filter(|(number, _)| *number != spared) {

@@ -15,19 +15,19 @@ use crate::{
 };
 
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
-/// How long before their start they are asked for.
+/// How long before their start they are requested.
 const AHEAD: TimeDelta = TimeDelta::seconds(35);
 
 pub async fn t33_inv_24_grants_end_within_1500_ms_while_the_lease_holder_is_killed(env: Arc<Env>) -> Outcome {
     without_the_holder(&env, "many", 20, 4).await
 }
 
-/// More than a replica ends at a time: whoever takes over does not take its own work for that of the other.
+/// More than a replica ends at a time: a new holder must not mistake its own work for that of the other replica.
 pub async fn t33_inv_24_grants_of_one_second_end_within_1500_ms_while_the_lease_holder_is_killed(env: Arc<Env>) -> Outcome {
     without_the_holder(&env, "very-many", 50, 1).await
 }
 
-/// Each of the people has so many grants, whose ends are spread over so many seconds: fewer than the Lease lasts.
+/// Each user has this many grants, whose ends are spread over this many seconds: fewer than the Lease lasts.
 async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -> Outcome {
     let (scene, _permit) = alone(env, name).await?;
     let offers: Vec<String> = (0..each_has).map(|number| format!("offer-{number:02}")).collect();

@@ -21,17 +21,17 @@ use crate::{
     guards::{Guard, until_proven, until_verified},
 };
 
-/// Latest end of a grant after its deadline, also where the replicas are killed and started anew before it.
+/// Latest end of a grant after its deadline, also where the replicas are killed and restarted before it.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
-/// Roles of about a megabyte, each with so many short names.
+/// Roles of about a megabyte, each with this many short names.
 const ROLES: usize = 24;
 const NAMES: usize = 150_000;
-/// Decisions, each with so many labels of some 370 bytes.
+/// Decisions, each with this many labels of about 370 bytes.
 const DECISIONS: usize = 126;
 const LABELS: usize = 3_200;
-/// Objects that are written at a time.
+/// The number of concurrent writes.
 const AT_ONCE: usize = 4;
-/// How long a fresh replica must live.
+/// How long a new replica must run.
 const LIVES: TimeDelta = TimeDelta::seconds(12);
 
 /// The chart's value `resources.limits.memory` of a component, in bytes.
@@ -42,8 +42,8 @@ fn limit(component: &str) -> Result<u64, Error> {
     Ok(mebibytes.parse::<u64>()? << 20)
 }
 
-/// A limit on the memory of processes, as a kubelet sets it: by a cgroup where this test may make one, and in any case by what the kernel
-/// counts as the most that a process ever had.
+/// A limit on the memory of processes, as a kubelet sets it: by a cgroup where this test may create one, and in any case by the kernel's
+/// peak value of a process.
 struct Limit {
     bytes: u64,
     cgroup: Option<PathBuf>,
@@ -76,7 +76,7 @@ impl Limit {
         Ok(pid)
     }
 
-    /// Fails unless the process still runs, and has never had more.
+    /// Fails unless the process still runs, and its peak is within the limit.
     fn held(&self, process: &Process, pid: u32) -> Outcome {
         let name = process.name();
         ensure!(process.pid() == Some(pid), "{name} was killed: {}", process.log_of_this_start()?.lines().last().unwrap_or_default());
@@ -130,7 +130,7 @@ async fn flood(scene: &Scene, other: &str) -> Outcome {
     let roles = stream::iter(0..ROLES).map(async |number| create(scene, ROLE, &large_role(other, &format!("flood-{number}"))).await);
     let outcomes: Vec<Outcome> = roles.buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().collect::<Outcome>()?;
-    // The admin takes away what bounds decisions, writes, and puts it back.
+    // The admin removes the bounds of decisions, writes, and restores them.
     let ground = &scene.ground;
     let mut guards = Vec::new();
     for (kind, name) in [
@@ -166,14 +166,14 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
     scene.offers(&["ended", "runs", "asked", "large"], &automatic(), &debug).await?;
     scene.granted("dev", "ended", "5s").await?;
     scene.ends_as("ended", "Expired", &[], SOON).await?;
-    // What was written after the last proof before a gap would have to be written again.
+    // Objects that were written after the last proof before a gap would have to be written again.
     until_verified(&ground).await?;
     let began = Utc::now();
     flood(&scene, &other).await?;
     measured("flooding a cluster with Roles and decisions took", Utc::now() - began);
     let mut calls = Calls::from_now(&scene)?;
 
-    // Fresh processes within the limits, while a grant comes to its end.
+    // New processes within the limits, while a grant expires.
     let runs = scene.granted("dev", "runs", "25s").await?;
     kill_all(&ground);
     ground.operator.webhook().kill();
@@ -194,7 +194,8 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
     calls.ended_on_time(&asked.binding, asked.deadline, LATEST, "grant ended after its deadline, in a flood").await?;
     until(Utc::now() + LIVES).await?;
 
-    // A role beyond the limit is granted to nobody, and says why: in a request, in an eligibility, and where it is looked at later.
+    // A role beyond the limit is granted to no user, and the reason is reported: in a request, in an eligibility, and at a later
+    // evaluation.
     scene.kubectl(ADMIN, &["delete", "role", "debug", "-n", &other]).await?.ok()?;
     create(&scene, ROLE, &large_role(&other, "debug")).await?;
     let mut request = scene.request("large", &scene.offered("large"), "1m");

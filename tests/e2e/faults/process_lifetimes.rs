@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Numbers that nobody chose, from a seed that can be told.
+/// Random numbers from a seed that can be printed.
 pub struct Random(u64);
 
 impl Random {
-    /// A seed that nobody chose either.
+    /// A random seed.
     pub fn seed() -> u64 {
         u64::try_from(Utc::now().timestamp_micros()).unwrap_or(1)
     }
@@ -25,14 +25,14 @@ impl Random {
         self.0 % limit
     }
 
-    /// One of these.
+    /// Returns one of these.
     pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         let number = self.below(u64::try_from(all.len()).unwrap_or(1));
         all[usize::try_from(number).unwrap_or_default()]
     }
 }
 
-/// When processes started, and when they were killed, or could do nothing for some other reason.
+/// When processes started, and when they were killed, or were disturbed otherwise.
 #[derive(Default)]
 pub struct Lives {
     running: BTreeMap<usize, DateTime<Utc>>,
@@ -40,22 +40,22 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// This one is about to die.
+    /// Records that a process is about to die.
     pub fn killed(&mut self, number: usize) {
         self.ended.extend(self.running.remove(&number).map(|from| (from, Utc::now())));
     }
 
-    /// This one was started.
+    /// Records that a process was started.
     pub fn started(&mut self, number: usize) {
         self.running.entry(number).or_insert_with(Utc::now);
     }
 
-    /// How many have ended.
+    /// Returns how many have ended.
     pub fn ended(&self) -> usize {
         self.ended.len()
     }
 
-    /// Until when somebody had had the time that he `needs` for what was due at `due`.
+    /// Returns until when a process had had the time that it `needs` for work that was due at `due`.
     pub fn latest_end(&self, due: DateTime<Utc>, needs: TimeDelta) -> DateTime<Utc> {
         let had_time = |(from, to): (DateTime<Utc>, Option<DateTime<Utc>>)| {
             let by = from.max(due) + needs;

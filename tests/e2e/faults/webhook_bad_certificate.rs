@@ -28,7 +28,7 @@ use crate::{
 };
 
 const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
-/// How late every piece of what the API server says to the webhook comes. It says three, and waits five seconds in all.
+/// The delay of every message from the API server to the webhook. It sends three, and waits five seconds in all.
 const SLOW: Duration = Duration::from_millis(700);
 
 pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(env: Arc<Env>) -> Outcome {
@@ -36,7 +36,7 @@ pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(en
     scene.offers(&["wrong", "expired", "meanwhile", "slow", "after"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let stored = secret(&scene).await?;
-    // By another CA; and by the right one, but years over.
+    // By another CA; and by the right one, but expired years ago.
     let names = ["127.0.0.1".to_owned()];
     let wrong = carry_out(Plan::RenewAll(""), Utc::now(), &Stored::default(), b"", &names)?.ok_or("a certificate can be made")?;
     let expired = expired(&stored, names)?;
@@ -44,7 +44,7 @@ pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(en
         let ends = scene.granted("dev", name, "10s").await?;
         scene.ground.operator.webhook().kill();
         let imposter = Imposter::start(&scene, &shown)?;
-        // The API server may still be in talks with the webhook that was there before.
+        // The API server may still have a connection to the previous webhook.
         let refused = wait_for_ok("requests to be refused", SOON, async || {
             let said =
                 scene.apply("dev", &scene.request("meanwhile", &scene.offered("meanwhile"), "5m")).await.map_err(|e| e.to_string())?;
@@ -78,7 +78,7 @@ async fn ended(scene: &Scene, calls: &mut Calls, granted: &Granted, how: &str) -
         .await
 }
 
-/// The webhook is there, and late: people wait for it, grants and everybody else do not.
+/// The webhook is up, and slow: writers of requests wait for it, grants and all other calls do not.
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
     scene.ground.operator.webhook().kill();
     let webhook = Elsewhere::start(scene)?;
@@ -103,7 +103,7 @@ async fn secret(scene: &Scene) -> Result<Stored, Error> {
     Ok(Stored { authorities: bytes("ca.crt")?, authority_key: bytes("ca.key")?, leaf: bytes("tls.crt")?, leaf_key: bytes("tls.key")? })
 }
 
-/// A certificate of the webhook's CA that is over.
+/// An expired certificate of the webhook's CA.
 fn expired(stored: &Stored, names: [String; 1]) -> Result<Stored, Error> {
     let mut authority = CertificateParams::default();
     authority.distinguished_name = DistinguishedName::new();
@@ -123,7 +123,7 @@ fn listen(scene: &Scene) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
-/// Somebody who would allow everything, at the webhook's address.
+/// A server that would allow everything, at the webhook's address.
 struct Imposter {
     _server: DropGuard,
 }
@@ -147,7 +147,7 @@ impl Imposter {
     }
 }
 
-/// The real webhook at another address, and at its own somebody who passes on to it what the API server says, piece by piece and late.
+/// The real webhook at another address, and at its own address a proxy that forwards the API server's messages slowly.
 struct Elsewhere {
     _webhook: Child,
     forwarding: tokio::task::JoinHandle<()>,
@@ -183,7 +183,7 @@ impl Elsewhere {
                             }
                         }
                     };
-                    // Either side may hang up.
+                    // Either side may close the connection.
                     let _ = tokio::join!(slowly, tokio::io::copy(&mut answers, &mut hears));
                 });
             }

@@ -18,7 +18,7 @@ use crate::{
     env::{Env, Outcome, SOON, Scene, approved_by, automatic, eligibility},
 };
 
-/// Nothing else may wait for the webhook: the API server waits five seconds for each call of it.
+/// No other call may wait for the webhook: the API server waits five seconds for each call of it.
 const PROMPTLY: TimeDelta = TimeDelta::seconds(4);
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
 
@@ -36,13 +36,13 @@ pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome 
     let deleted = scene.running("deleted").await?;
     let ends = scene.granted("dev", "ends", "12s").await?;
     let mut calls = Calls::from_now(&scene)?;
-    // First it hangs, which costs whoever waits for it five seconds; then it is gone.
+    // First it hangs, which delays each caller by five seconds; then it is down.
     ground.operator.webhook().stop()?;
     everything_else_goes_on(&scene, "hangs").await?;
     let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
     ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
     ground.operator.webhook().kill();
-    // Nobody else cleans up: no garbage collector either.
+    // No other component cleans up: there is no garbage collector either.
     ground.plane.controller_manager().kill();
 
     let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
@@ -51,7 +51,7 @@ pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome 
     ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
 
     everything_else_goes_on(&scene, "gone").await?;
-    // What an admin takes away is taken away, and a record that goes takes its grant along.
+    // An admin's deletion takes effect, and a deleted record ends its grant.
     scene.kubectl(ADMIN, &["delete", "roleeligibility", &scene.offered("revoked")]).await?.ok()?;
     scene.until_gone(&revoked.binding, SOON).await?;
     scene.ends_as("revoked", "Revoked", &["EligibilityRemoved"], SOON).await?;

@@ -1,4 +1,4 @@
-//! What ends a grant before its deadline: a deactivation, a revocation, an administrator's change, and nothing else.
+//! The causes of an end before the deadline: a deactivation, a revocation, an administrator's change, and nothing else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     test_cases,
 };
 
-/// What "at once" may take on a busy machine.
+/// The limit for "at once" on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
@@ -44,7 +44,7 @@ async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>)
     scene.until_no_binding(SOON).await
 }
 
-/// One way in which an admin takes a grant away; NAME is eligibility and policy, SCENE the namespace.
+/// One way in which an admin ends a grant; NAME is eligibility and policy, SCENE the namespace.
 struct Away {
     name: &'static str,
     how: How,
@@ -55,7 +55,7 @@ struct Away {
 enum How {
     /// Merges this into the spec of the object.
     Edit(&'static str, &'static str),
-    /// kubectl's words.
+    /// The arguments of kubectl.
     Kubectl(&'static [&'static str]),
 }
 
@@ -131,7 +131,7 @@ async fn removed_or_suspended_prerequisites_end_grants_at_once(env: Arc<Env>) ->
         granted(&scene, way.name, &offer, "10m").await?;
         offers.push(offer);
     }
-    // Untouched, and still there in the end.
+    // Unchanged, and still active at the end.
     let kept = scene.offer("kept", automatic(), eligibility("view")).await?;
     granted(&scene, "kept", &kept, "10m").await?;
     ensure!(scene.bindings().await?.len() == WAYS.len() + 1, "not every grant has a binding");
@@ -166,12 +166,12 @@ async fn recreated_identical_eligibility_ends_no_grant(env: Arc<Env>) -> Outcome
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     granted(&scene, "now", &offer, "10m").await?;
     let before = objects(&scene, &offer).await?;
-    // The operator looks away meanwhile: what it sees afterwards is there, by other UIDs.
+    // The operator is paused meanwhile: afterwards the objects exist, with other UIDs.
     ground.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
     scene.kubectl(ADMIN, &["delete", "roleeligibility,approvalpolicy", &offer]).await?.ok()?;
     scene.admin(&before).await?;
     ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
-    // What was written anew is used before the look at what runs.
+    // The new objects are used before the active grants are evaluated.
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=20s", &format!("roleeligibility/{offer}")]).await?.ok()?;
     scene.apply("dev-2", &scene.request("later", &offer, "10m")).await?.ok()?;
     scene.until_state("later", "Active", SOON).await?;

@@ -203,7 +203,7 @@ async fn events_report_the_outcome_of_a_request(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-/// A request with the longest name there is, whose managed fields somebody has reset: its Events come, and its status says what is so.
+/// A request with the longest possible name, whose managed fields a user has reset: its Events are created, and its status is correct.
 async fn f83_longest_name_has_events_and_no_stale_status_fields(env: Arc<Env>) -> Outcome {
     let scene = env.scene("longest").await?;
     let offer = scene.offer("waits", approved_by("leads", 1), eligibility("view")).await?;

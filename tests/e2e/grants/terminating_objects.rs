@@ -13,7 +13,7 @@ use crate::{
     test_cases,
 };
 
-/// What "at once" may take on a busy machine.
+/// The limit for "at once" on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(8);
 const KEEP: &str = "example.com/keep";
 

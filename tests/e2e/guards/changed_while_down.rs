@@ -25,7 +25,7 @@ const AWAY: [(&str, &str); 8] = [
     ("validatingadmissionpolicybinding", "jit-rbac-guards"),
 ];
 
-/// A stamp of somebody else's.
+/// A stamp of another user.
 fn stamp(user: &str, group: &str) -> Value {
     json!({"username": user, "uid": format!("u-{user}"), "groups": [group]})
 }
@@ -57,12 +57,13 @@ pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env
     until_proven(ground, back).await?;
 
     scene.ends_as("forged", "Denied", &["WrittenUnguarded"], SOON).await?;
-    // The forged word counts for nothing, and nobody is ever said to have given it: not even while nobody knew when the guards were away.
+    // The forged decision does not count, and its alleged author is never reported: not even while it was unknown when the guards were
+    // disabled.
     for status in [scene.status("approved").await?, scene.until_state("approved", "AwaitingApproval", SOON).await?] {
         let told = status["timeline"].to_string();
         ensure!(status["approvals"].as_array().is_none_or(Vec::is_empty) && !told.contains("lead-1"), "it is {status}");
     }
-    // Nobody knows whose the eligibility and the policy are, until somebody writes them again.
+    // The authors of the eligibility and the policy are unknown, until they are written again.
     let planted = scene.offered("planted");
     for kind in ["roleeligibility", "approvalpolicy"] {
         let wait = "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=WrittenUnguarded";
@@ -71,7 +72,7 @@ pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env
     scene.ask("dev", "planted", "10m").await?;
     let status = scene.until_state("planted", "Pending", SOON).await?;
     ensure!(status["reason"] == "WrittenUnguarded" && status["conditions"].to_string().contains("write it again"), "it is {status}");
-    // A running grant under an eligibility that was left alone goes on, and new ones are made.
+    // An active grant under an unchanged eligibility stays active, and new grants are made.
     ensure!(scene.status("before").await?["state"] == "Active", "it is {}", scene.status("before").await?);
     ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "its binding is gone");
     scene.granted("dev", "later", "10m").await?;
@@ -85,11 +86,11 @@ pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env
     Ok(())
 }
 
-/// What nobody could have written with the guards in place: it is taken now.
+/// A write that the guards would have denied: it is accepted now.
 async fn forge(scene: &Scene, approved: &Value, digest: &str) -> Outcome {
     let mut request = scene.request("forged", &scene.offered("forged"), "10m");
     request["spec"]["requester"] = stamp("dev", "devs");
-    // The API server goes by what it knew for a moment.
+    // The API server used its old caches for a moment.
     wait_for_ok("a forged request to be taken", SOON, async || {
         scene.write("outsider", "rar", &request).await.map(drop).map_err(|error| error.to_string())
     })

@@ -16,12 +16,12 @@ use crate::{
     grant_helpers::text,
 };
 
-/// How soon after a guard's weakening a request is told.
+/// How soon after a guard's weakening a request reports it.
 const NOTICED: Duration = Duration::from_secs(5);
 /// Latest end of a grant after its deadline.
 const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
 
-/// A guard and what is done to it; nothing said: it is deleted.
+/// A guard and its change; without a change it is deleted.
 struct Case {
     kind: &'static str,
     name: String,
@@ -38,7 +38,7 @@ fn replace(path: &str, value: &Value) -> Value {
 
 pub async fn t41_inv_21_weakened_policy_or_webhook_configuration_stops_only_new_grants(env: Arc<Env>) -> Outcome {
     let policy = |name: &str, patch| case("validatingadmissionpolicy", &format!("jit-rbac-{name}"), patch);
-    // The first rule is the probe's, which stays: only what the policy says tells.
+    // The first rule is the probe's, which stays: only the content of the policy reveals the change.
     let second = || Some(replace("/spec/validations/1/expression", &json!("true")));
     let never = || Some(replace("/spec/matchConditions", &json!([{"name": "never", "expression": "false"}])));
     let cases = vec![
@@ -79,18 +79,18 @@ pub async fn t41_inv_21_weakened_policy_binding_or_schema_stops_only_new_grants(
     weaken_each(&env, "schemas", cases).await
 }
 
-/// The `APIService` of our kinds, and one that lets another server answer for them.
+/// The `APIService` of the product's kinds, and one that lets another server answer for them.
 const SERVED_BY: &str = "v1alpha1.jitrbac.dev";
 
 pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outcome {
-    // The operator does not watch the policy that refuses this, so that nothing but the APIService tells.
+    // The operator does not watch the policy that denies this, so that only the APIService reveals it.
     let (ground, _permit) = env.ground_as(Setting { unwatched: &["jit-rbac-guards"], ..Setting::default() }).await?;
     let scene = env.scene_on(&ground, "served").await?;
     scene.offers(&["lasts", "ends", "after"], &automatic(), &eligibility("view")).await?;
     until_verified(&ground).await?;
     let mut calls = Calls::from_now(&scene)?;
     let lasts = scene.granted("dev", "lasts", "30m").await?;
-    // Without this label the API server no longer puts back what it made.
+    // Without this label the API server no longer restores its own object.
     let elsewhere = json!({
         "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
         "spec": {"service": {"namespace": scene.name, "name": "elsewhere", "port": 443}},
@@ -99,7 +99,7 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
     let point = ["patch", "apiservice", SERVED_BY, "--type=merge", "-p", &elsewhere];
     let said = ground.cluster().run(ADMIN, &point).await?;
     ensure!(!said.status.success() && said.stderr.contains("must be served by the API server itself"), "it says: {}", said.stderr);
-    // Any other change goes, and grants wait for a proof.
+    // Any other change is removed, and grants wait for a proof.
     let labelled = Utc::now();
     ground.cluster().run(ADMIN, &["label", "apiservice", SERVED_BY, "a=b"]).await?.ok()?;
     until_proven(&ground, labelled).await?;
@@ -123,7 +123,7 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
     until(ends.deadline).await?;
     calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was to answer").await?;
 
-    // The admin deletes it, as the message says, and the API server makes it anew.
+    // The admin deletes it, as the message recommends, and the API server creates it again.
     let held = Utc::now();
     ground.cluster().run(ADMIN, &["delete", "apiservice", SERVED_BY]).await?.ok()?;
     until_proven(&ground, held).await?;
@@ -145,7 +145,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
     let suffixes: Vec<&str> = meanwhile.iter().chain(&after).map(String::as_str).chain(["lasts"]).collect();
     scene.offers(&suffixes, &automatic(), &eligibility("view")).await?;
     let lasts = scene.granted("dev", "lasts", "30m").await?;
-    // What was written after the last proof before a gap would have to be written again.
+    // Objects that were written after the last proof before a gap would have to be written again.
     until_verified(ground).await?;
     let mut calls = Calls::from_now(&scene)?;
     let mut ends = Vec::new();
@@ -157,7 +157,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
             Some(patch) => guard.change(ground, patch).await?,
         }
         let weak = Utc::now();
-        // What is asked for within the first moments may still be granted; so this is asked when it has been noticed.
+        // Requests of the first moments may still be granted, so this request is made after the change was noticed.
         control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
             let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
             let said = logs.lines().rfind(|line| line.contains("grants are held back")).unwrap_or_default().to_owned();

@@ -17,7 +17,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![t13_invisible_characters_are_denied_or_escaped]
 }
 
-/// Bidi override, escape sequence, zero width space, line break with a line that looks like one of ours.
+/// Bidi override, escape sequence, zero width space, line break with a line in the product's own format.
 const TRICKS: [&str; 4] = ["a\u{202e}b", "a\u{1b}[2Jb", "a\u{200b}b", "a\n2026-11-22T20:00:00Z  INFO granted user=\"lead-1\""];
 
 async fn t13_invisible_characters_are_denied_or_escaped(env: Arc<Env>) -> Outcome {
@@ -36,12 +36,12 @@ async fn t13_invisible_characters_are_denied_or_escaped(env: Arc<Env>) -> Outcom
         decision["spec"]["requestRef"]["name"] = json!(trick);
         refused(scene.create("lead-1", &decision).await?, &["must be the name of a request"])?;
     }
-    // A header cannot carry the others.
+    // A header cannot contain the others.
     for trick in [TRICKS[0], TRICKS[2]] {
         let guise = Guise { name: trick, uid: "", groups: &["devs"] };
         refused(guise.create(&scene, &scene.request("now", &offer, "10m")).await?, &["spec.requester.username", visible])?;
     }
-    // Labels are not ours to bound. What is said of them is.
+    // The product does not restrict labels, but it escapes them in its messages.
     let mut elsewhere = eligibility("edit");
     elsewhere["namespaces"] = json!({"selector": {"matchLabels": {"team": TRICKS[0]}, "matchExpressions": [{"key": "stage", "operator": "In", "values": [TRICKS[1]]}]}});
     let labelled = scene.offer("labelled", automatic(), elsewhere).await?;
@@ -49,7 +49,7 @@ async fn t13_invisible_characters_are_denied_or_escaped(env: Arc<Env>) -> Outcom
     ensure!(!said.stderr.trim_end().chars().any(is_forbidden), "kubectl printed {:?}", said.stderr);
     refused(said, &["which is for namespaces with team=a\u{fffd}b, stage in (a\u{fffd}[2Jb)"])?;
 
-    // What is fine is shown as it is, in every script.
+    // Printable text is shown unchanged, in every script.
     let mut request = scene.request("now", &offer, "10m");
     request["spec"]["justification"] = json!("INC-4711 é日本 \u{5d0}\u{5d1}");
     scene.create("dev", &request).await?.ok()?;

@@ -30,7 +30,7 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
     let scene = env.scene("system").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let request = scene.request("now", &offer, "10m");
-    // All of them are in the group that is eligible, as an authenticator without prefix could say.
+    // All of them are in the eligible group, as an authenticator without prefix could claim.
     let own = |name: &str| {
         format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself")
     };
@@ -56,7 +56,7 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
         let guise = Guise { name, uid: "", groups: &["devs"] };
         refused(guise.create(&scene, &request).await?, &[&says])?;
     }
-    // Nobody may not even read what there is to fill in.
+    // An anonymous user may not even read the schema for defaults.
     let nobody = ["create", "--validate=false", "-f", "-", "--as=system:anonymous", "--as-group=devs"];
     let said = scene.ground.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?;
     refused(said, &["a request requires an authenticated user; sign in first"])?;
@@ -84,7 +84,7 @@ async fn t11_system_groups_cannot_be_eligible_or_approve(env: Arc<Env>) -> Outco
             refused(dry(policy).await?, &[&format!("users and groups of Kubernetes itself cannot approve, revoke or review: {group}")])?;
         }
     }
-    // Being in one of them makes nobody eligible either: the admin is in system:masters.
+    // Membership in one of them makes no user eligible either: the admin is in system:masters.
     refused(scene.create(ADMIN, &scene.request("now", &offer, "10m")).await?, &["NotEligible: 'admin' is not among the subjects"])
 }
 
@@ -105,7 +105,7 @@ async fn t25_operator_cannot_bind_an_unlisted_role(env: Arc<Env>) -> Outcome {
         let args = ["--kubeconfig", &kubeconfig, "create", "--dry-run=server", "-f", "-"];
         scene.ground.cluster().run_with(ADMIN, &args, &binding.to_string()).await
     };
-    // Nothing else stands in its way: what is listed passes.
+    // No other rule denies it: the listed ones are allowed.
     for (kind, role) in [("ClusterRole", "edit"), ("Role", "debug")] {
         bind(kind, role).await?.ok()?;
     }
@@ -127,7 +127,7 @@ async fn t50_service_account_requests_only_where_allowed(env: Arc<Env>) -> Outco
     );
     refused(bot.create(&scene, &scene.request("now", &people, "10m")).await?, &[&refusal])?;
 
-    // Never without somebody who approves, and never by a group.
+    // Never without an approver, and never by a group.
     let mut spec = eligibility("edit");
     spec["allowServiceAccounts"] = json!(true);
     spec["subjects"] =
@@ -160,7 +160,7 @@ async fn t50_service_account_requests_only_where_allowed(env: Arc<Env>) -> Outco
     bot.create(&scene, &scene.decision("now", "Deactivate", None)).await?.ok()?;
     scene.until_state("now", "Deactivated", SOON).await?;
 
-    // Another one of the same name is another one.
+    // Another account of the same name is another subject.
     scene.kubectl(ADMIN, &["delete", "serviceaccount", "bot", "-n", &scene.name]).await?.ok()?;
     let again = Account::new(&scene, "bot").await?;
     ensure!(again.username == bot.username && again.uid != bot.uid, "it is the same one");
@@ -212,7 +212,7 @@ async fn f56_service_account_cannot_approve_for_a_user_who_can_act_as_it(env: Ar
         scene.admin(&right(&name, verb, resource, subject)).await?;
         let resource = resource.split_once('.').map_or(resource, |(resource, _)| resource);
         let says = format!("SelfApprovalNotAllowed: 'dev' made request 'now' and may {verb} {resource}");
-        // RBAC comes to the API server's authorizer a moment after it is stored: only a dry run until then.
+        // The API server's authorizer observes RBAC a moment after it is stored: only a dry run until then.
         wait_for_ok(&says, SOON, async || {
             let said = bot.kubectl(&scene, &try_out, &manifest).await.map_err(|error| error.to_string())?;
             if said.stderr.contains(&says) { Ok(()) } else { Err(format!("{}{}", said.stdout, said.stderr)) }
@@ -239,7 +239,7 @@ async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
     let status = scene.until_state("now", "AwaitingApproval", SOON).await?;
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
-    // Within one second the UIDs say which of two requests came first.
+    // Within one second the UIDs decide which of two requests was first.
     let stored = scene.get("rar", "now").await?.ok_or("the request is gone")?;
     until(time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(1)).await?;
     for (number, name) in ["oidc:dev", "OIDC:Dev", "cert:oidc:dev", "ann-admin", "oidc:ANN-ADMIN"].into_iter().enumerate() {
@@ -248,7 +248,7 @@ async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
             guise.create(&scene, &approve).await?,
             &[&format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself")],
         )?;
-        // And he asks for nothing beside what he has.
+        // And the account has no other permission.
         let twin = Guise { name, uid: "", groups: &["devs"] };
         let second = format!("second-{number}");
         twin.create(&scene, &scene.request(&second, &offer, "10m")).await?.ok()?;

@@ -15,7 +15,7 @@ pub async fn f22_namespaced_requesters_read_only_their_namespaces(env: Arc<Env>)
     let scene = env.scene("narrow").await?;
     let other = format!("{}-other", scene.name);
     scene.create_namespace(&other).await?;
-    // Nobody else binds these people.
+    // No other object binds these users.
     let mut values: Value = serde_json::from_str(&values(&scene.name).to_string().replace("named-", "narrow-"))?;
     values["requesterBindings"] = json!("Namespaces");
     let (done, said) = helm(&scene, &["upgrade", "--install", &scene.name], Some(&values)).await?;
@@ -53,7 +53,7 @@ pub async fn f44_chart_upgrade_removes_eligibilities_and_changes_the_role(env: A
     let overlay = scene.ground.cluster().directory().join(format!("{}-overlay.json", scene.name));
     std::fs::write(&overlay, json!({"eligibilities": {second.as_str(): null}, "requesterClusterRole": "view"}).to_string())?;
     let overlay = overlay.display().to_string();
-    // The overlay comes after the values, so it has the last word.
+    // The overlay is applied after the values, so it takes precedence.
     let (done, said) = helm(&scene, &["upgrade", &scene.name, "--values", &overlay], None).await?;
     ensure!(!done, "helm takes an upgrade without a chart: {said}");
     let mut command = scene.ground.cluster().helm()?;
@@ -78,7 +78,7 @@ pub async fn f29_requests_and_decisions_support_server_side_apply(env: Arc<Env>)
     let offer = scene.offer("edit", automatic(), eligibility("view")).await?;
     let cluster = scene.ground.cluster();
     let apply = ["apply", "--server-side", "-f", "-"];
-    // What somebody says of themselves is written over, as with every other way to create it.
+    // A requester's claims about their identity are overwritten, as with every other way to create it.
     let mut forged = scene.request("forged", &offer, "10m");
     forged["spec"]["requester"] = json!({"username": "lead-1"});
     cluster.run_with("dev", &apply, &forged.to_string()).await?.ok()?;
@@ -114,7 +114,7 @@ pub async fn f29_requests_and_decisions_support_server_side_apply(env: Arc<Env>)
     let said = scene.kubectl("dev", &["label", "rel", &offer, "a=b"]).await?.refused()?;
     ensure!(said.contains("cannot patch resource \"roleeligibilities\""), "{said}");
 
-    // Helm 4 applies on the server. Its own record takes Secrets.
+    // Helm 4 applies server-side. Its own record needs Secrets.
     let own = json!([
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "helm", "namespace": scene.name},
          "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]},
@@ -138,7 +138,7 @@ pub async fn f29_requests_and_decisions_support_server_side_apply(env: Arc<Env>)
     Ok(())
 }
 
-/// Whatever a requester patches in a record is refused.
+/// Every patch of a record by its requester is denied.
 async fn nothing_is_changed(scene: &Scene, kind: &str, name: &str) -> Outcome {
     let before = scene.get(kind, name).await?.ok_or("it is stored")?;
     let spec = if kind == "rar" { json!({"duration": "5h"}) } else { json!({"comment": "other"}) };

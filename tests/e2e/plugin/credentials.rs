@@ -1,4 +1,4 @@
-//! Kubeconfigs as kubectl reads them: credential plugins that fail or count how often they are run, proxies, addresses, names that do not exist.
+//! Kubeconfigs as kubectl reads them: credential plugins that fail or count their runs, proxies, addresses, names that do not exist.
 
 use std::{
     fs,
@@ -30,10 +30,10 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// Stands in the plugin's environment, arguments and output.
+/// A secret in the plugin's environment, arguments and output.
 const SECRET: &str = "S3cr3t";
 
-/// A key on P-521 that is used nowhere, and a certificate for it: what tests make keys with knows that curve no more than the product.
+/// An unused key on P-521, and a certificate for it: the tests' library for keys supports that curve no more than the product.
 const P521_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIA3Z5mKybETHWeE1Pb
 lSqXu09WFXfLUUPfEBIRdH+HnZbX4neDm8otyeB0/AAT+x7zTVoWNhBu21IJlp2p
@@ -58,7 +58,7 @@ t23Pk/RTSyLBCyycQPAb82c1IwP8MWBZuLbg4YBK
 -----END CERTIFICATE-----
 ";
 
-/// Every command with what it needs, as somebody might call it.
+/// Every command with its required arguments, as a user might call it.
 const COMMANDS: [&[&str]; 26] = [
     &["roles"],
     &["roles", "-o", "json"],
@@ -98,7 +98,7 @@ fn kubeconfig(scene: &Scene, name: &str, change: impl FnOnce(&mut Value)) -> Res
     Ok(path)
 }
 
-/// A program that somebody has on the machine.
+/// A program on the user's machine.
 fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf, Error> {
     let program = machine(scene)?.join(name);
     fs::write(&program, format!("#!/bin/sh\n{text}\n"))?;
@@ -106,7 +106,7 @@ fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf, Error> {
     Ok(program)
 }
 
-/// A kubeconfig whose user has a credential plugin with a secret wherever one can be.
+/// A kubeconfig whose user has a credential plugin with a secret in every possible place.
 fn with_plugin(scene: &Scene, name: &str, program: &Path) -> Result<PathBuf, Error> {
     let exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "command": program, "args": ["get-token", format!("--client-secret={SECRET}-arg")],
@@ -116,7 +116,7 @@ fn with_plugin(scene: &Scene, name: &str, program: &Path) -> Result<PathBuf, Err
     kubeconfig(scene, name, |config| config["users"][0]["user"] = json!({ "exec": exec }))
 }
 
-/// What a command says with this environment, on both streams, and its code.
+/// Returns the output of a command with this environment, on both streams, and its exit code.
 async fn jit(scene: &Scene, config: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(i32, String), Error> {
     let (before, after) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
     let path = config.display().to_string();
@@ -148,7 +148,7 @@ async fn f39_plugin_prints_no_secret_of_a_failing_credential_plugin(env: Arc<Env
         let told = said.contains("cannot sign in") && said.contains("failed with exit code 3") && said.contains("AADSTS7000215");
         ensure!(quiet || told && code == 1, "'{}' ends with {code} and does not say why: {said}", args.join(" "));
     }
-    // What it prints is no more to be told when it is no credential.
+    // The output of a credential plugin must not be printed even when it is no credential.
     let program = script(&scene, "chatty", &format!("echo 'token: {SECRET}-out'"))?;
     let (code, said) = jit(&scene, &with_plugin(&scene, "chatty-config", &program)?, &["whoami"], &[]).await?;
     ensure!(code == 1 && !said.contains(SECRET) && said.contains("something other than an ExecCredential"), "{code}: {said}");
@@ -206,7 +206,7 @@ async fn f62_plugin_runs_the_credential_plugin_once_per_command(env: Arc<Env>) -
         ensure!(now.iter().all(|info| info.contains(r#""interactive":false"#)), "nobody can answer it: {now:?}");
         before = now.len();
     }
-    // Completion and prompts leave it alone, unless they may.
+    // Completion and prompts do not run it, unless this is allowed.
     let unasked: [&[&str]; 2] = [&["whoami", "--prompt"], &["__complete", "activate", ""]];
     for args in unasked {
         let (code, said) = jit(&scene, &config, args, &[]).await?;
@@ -223,7 +223,7 @@ async fn f40_plugin_uses_the_same_proxies_as_kubectl(env: Arc<Env>) -> Outcome {
     let proxied =
         kubeconfig(&scene, "proxied", |config| config["clusters"][0]["cluster"]["proxy-url"] = json!("http://ann:S3cr3t@127.0.0.1:1"))?;
     let dead = "http://127.0.0.1:1";
-    // The API server's own address is a loopback address: no proxy of the environment is asked for it.
+    // The API server's own address is a loopback address: no proxy of the environment is used for it.
     for variables in [
         [("HTTPS_PROXY", dead), ("NO_PROXY", "")],
         [("https_proxy", dead), ("NO_PROXY", "127.0.0.1")],
@@ -232,7 +232,7 @@ async fn f40_plugin_uses_the_same_proxies_as_kubectl(env: Arc<Env>) -> Outcome {
         let (code, said) = jit(&scene, &plain, &["whoami", "-o", "name"], &variables).await?;
         ensure!(code == 0 && said.contains("dev"), "{variables:?}: {said}");
     }
-    // The proxy of a kubeconfig is asked, whatever the environment says.
+    // The proxy of a kubeconfig is used, whatever the environment contains.
     let (code, said) = jit(&scene, &proxied, &["whoami"], &[("NO_PROXY", "127.0.0.1,*"), ("HTTPS_PROXY", "")]).await?;
     ensure!(code == 1 && said.contains("through a proxy") && !said.contains(SECRET), "{code}: {said}");
     let elsewhere = [("HTTPS_PROXY", "ftp://ann:S3cr3t@proxy"), ("NO_PROXY", "")];

@@ -92,7 +92,7 @@ async fn plugin_deny_and_wait_exit_codes(env: Arc<Env>) -> Outcome {
     ended(scene.jit("lead-1", &["deny", &name]).await?, 2, &["--message"])?;
     ended(scene.jit("outsider", &["deny", &name, "-m", "no"]).await?, 5, &["NotAnApprover"])?;
     ended(scene.jit("dev", &["wait", &name, "--timeout", "1s"]).await?, 4, &["is not decided after 1s"])?;
-    // Somebody waits while it is denied.
+    // A command waits while the request is denied.
     let wait = ["wait", name.as_str()];
     let waits = scene.jit("dev", &wait);
     let said_no = async {
@@ -115,12 +115,12 @@ async fn plugin_wait_reports_requests_that_ended_unused(env: Arc<Env>) -> Outcom
     ended(scene.jit("dev", &["withdraw", &taken_back, "-m", "not needed"]).await?, 0, &["withdrawn"])?;
     ended(scene.jit("dev", &["wait", &taken_back]).await?, 6, &["Withdrawn"])?;
     ended(scene.jit("dev", &["wait", &taken_back, "--for=ended"]).await?, 0, &[])?;
-    // Nobody decided in time.
+    // It expired before a decision.
     let mut hurried = approved_by("leads", 1);
     hurried["approval"]["timeout"] = json!("2s");
     let hurried = scene.offer("hurried", hurried, eligibility("view")).await?;
     ended(scene.jit("dev", &["activate", &hurried, "--wait"]).await?, 6, &["TimedOut"])?;
-    // A rule refuses it only when somebody decides.
+    // A rule denies it only at a decision.
     let short = made(&ended(scene.jit("dev", &["activate", &own, "-d", "3s", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
     ended(scene.jit("dev", &["get", &short, "--watch"]).await?, 0, &["Expired", "removed at"])?;
     ended(scene.jit("dev", &["wait", &short]).await?, 6, &["Expired"])?;
@@ -136,16 +136,16 @@ async fn plugin_revokes_by_name_user_and_role(env: Arc<Env>) -> Outcome {
     ended(scene.jit("security", &["revoke", "-m", "x"]).await?, 2, &[])?;
     ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &[" revoked"])?;
     ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByUser", "incident"])?;
-    // What is over is said to be so, and nobody is said to have taken it away.
+    // An expired activation is reported as expired, and not as revoked by a user.
     let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
     ensure!(!over.contains(" revoked\n"), "{over}");
     ended(scene.jit("lead-1", &["deny", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
-    // A name that is none keeps no other one.
+    // An invalid name does not prevent the revocation of another one.
     let another = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
     let place = format!("{}/{another}", scene.name);
     let said = scene.jit("security", &["revoke", "no-such", &place, "-m", "both"]).await?;
     ended(said, 1, &["there is no request 'no-such'", &format!("{place} revoked")])?;
-    // Everything of somebody, or under something, that is alive.
+    // All active and pending requests of a user, or of an eligibility.
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     asked(&scene, &lead).await?;
     ended(scene.jit("dev-2", &["activate", &own, "--wait"]).await?, 0, &[])?;
@@ -160,13 +160,13 @@ async fn plugin_revokes_by_name_user_and_role(env: Arc<Env>) -> Outcome {
     scene.until_no_binding(SOON).await
 }
 
-/// The two words of the tables are the two flags, everywhere; a mistyped name never looks like "all is revoked".
+/// The two columns of the tables have the names of the two flags, everywhere; a mistyped name never looks like "all is revoked".
 async fn f25_plugin_filter_without_match_fails_and_lists_the_options(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "filters").await?;
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     let waits = asked(&scene, &lead).await?;
     let security = async |args: &[&str]| scene.jit("security", args).await;
-    // The column ROLE shows `view`; the eligibility is called otherwise.
+    // The column ROLE shows `view`; the eligibility has another name.
     let says = ["no active or pending request for role 'edti'", "'edit' (1)", "'view' (1)"];
     ended(security(&["revoke", "--role", "edti", "-m", "incident", "--yes"]).await?, 1, &says)?;
     ended(security(&["revoke", "--of-user", "Dev", "-m", "incident", "--yes"]).await?, 1, &["of user 'Dev'", "'dev' (2)"])?;
@@ -174,7 +174,7 @@ async fn f25_plugin_filter_without_match_fails_and_lists_the_options(env: Arc<En
     ended(security(&["revoke", "--role", &own, "-m", "incident", "--yes"]).await?, 1, &["for role", &hint])?;
     ended(security(&["revoke", "--eligibility", "view", "-m", "incident", "--yes"]).await?, 1, &["--role view"])?;
     ensure!(scene.list("adec").await?.is_empty(), "something was revoked");
-    // The same of all that list.
+    // The same for all elements of that list.
     for command in [vec!["list"], vec!["pending"], vec!["list", "--active"]] {
         let with = |flag, value| [command.as_slice(), &[flag, value]].concat();
         ended(security(&with("--role", "edti")).await?, 1, &["for role 'edti' in namespace", "; there are: "])?;
@@ -187,7 +187,7 @@ async fn f25_plugin_filter_without_match_fails_and_lists_the_options(env: Arc<En
     ensure!(status.lines().count() == 2, "{status}");
     let listed = ended(security(&["list", "--role", "ClusterRole/view"]).await?, 0, &[&own])?;
     ensure!(listed.lines().count() == 2, "{listed}");
-    // Where a request is named, the role, the eligibility and the requester lead to it.
+    // Where a request is named, the role, the eligibility and the requester identify it.
     for word in ["edit", lead.as_str()] {
         ended(scene.jit("lead-1", &["deny", word, "-m", "no"]).await?, 1, &["there is no request", &format!("did you mean '{waits}'?")])?;
     }
@@ -203,10 +203,10 @@ async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<
     let offer = scene.offer("two", policy, eligibility("view")).await?;
     let name = made(&ended(scene.jit("dev", &["activate", &offer, "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
     scene.until_state(&name, "AwaitingApproval", SOON).await?;
-    // Nobody said for how long: it is what the eligibility says.
+    // Without a duration it is that of the eligibility.
     let listed = ended(scene.jit("lead-1", &["pending", "--mine-to-decide"]).await?, 0, &[&format!("kubectl jit approve {name}")])?;
     ensure!(listed.contains(" 1h ") && !listed.contains("default"), "{listed}");
-    // What is refused is refused before anything is shown and asked.
+    // A denied input is reported before anything is shown and asked.
     let refused = scene.jit("lead-1", &["approve", &name, "-d", "3h"]).await?;
     ensure!(!refused.stderr.contains("Who:"), "{}", refused.stderr);
     ended(refused, 5, &["DurationTooLong", "kubectl jit explain DurationTooLong"])?;
@@ -220,14 +220,14 @@ async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<
     let said = scene.jit("lead-1", &["pending"]).await?;
     ensure!(said.stdout.contains(" 20m ") && !said.stderr.contains("kubectl jit approve"), "{}{}", said.stdout, said.stderr);
     ended(scene.jit("lead-2", &["pending", "--mine-to-decide"]).await?, 0, &[&name])?;
-    // A start that lies ahead is shown where requests are listed.
+    // A start in the future is shown where requests are listed.
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
     let later = made(&ended(scene.jit("dev", &["activate", &own, "--start", "2h", "--no-wait", "-o", "name"]).await?, 0, &[])?)?;
     scene.until_state(&later, "Scheduled", SOON).await?;
     for args in [vec!["status"], vec!["list"], vec!["status", "-A"]] {
         ended(scene.jit("dev", &args).await?, 0, &["STARTS"])?;
     }
-    // Roles of others are not mine, and what is elsewhere is said to be there.
+    // Roles of others are not listed as the user's own, and requests in other namespaces are reported to be there.
     let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
     let ours = all.lines().filter(|line| line.starts_with(&own));
     ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotEligible")), "{all}");
@@ -239,7 +239,7 @@ async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<
     Ok(())
 }
 
-/// Nobody carries the decision out: then it is no success, whatever the command takes away.
+/// No controller executes the decision: then it is no success, whatever the command ends.
 async fn plugin_reports_no_success_while_access_remains(env: Arc<Env>) -> Outcome {
     let (ground, _permit) = env.own_ground(json!({})).await?;
     let scene = env.scene_on(&ground, "kept").await?;
@@ -259,7 +259,7 @@ async fn plugin_reports_no_success_while_access_remains(env: Arc<Env>) -> Outcom
     for controller in 0..2 {
         ground.operator.controller(controller)?.start()?;
     }
-    // It was said, and is carried out by whoever comes.
+    // The decision is stored, and the next controller executes it.
     scene.until_no_binding(SOON).await
 }
 

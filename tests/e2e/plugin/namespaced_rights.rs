@@ -20,11 +20,11 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// The beginning of the line that says what was left out.
+/// The prefix of the line that names the omitted namespaces.
 const ONLY: &str = "only these namespaces were searched: ";
 
-/// A requester and an approver who are bound in the scene's namespace and in `-second` and `-free`. They are eligible in `-closed` too, where
-/// nobody binds them.
+/// A requester and an approver who are bound in the scene's namespace and in `-second` and `-free`. They are eligible in `-closed` too,
+/// where no binding exists for them.
 struct Bound {
     scene: Scene,
     offer: String,
@@ -62,12 +62,12 @@ impl Bound {
         Ok(bound)
     }
 
-    /// `kubectl jit` in the namespace of the kubeconfig, in which neither is bound.
+    /// Runs `kubectl jit` in the namespace of the kubeconfig, in which neither is bound.
     async fn run(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
         self.scene.jit_anywhere(ADMIN, &[args, &["--as", user]].concat()).await
     }
 
-    /// The same. It works, shows this, and says in one line which namespaces it is about.
+    /// The same. Verifies that it succeeds, prints this, and names its namespaces in one line.
     async fn shows(&self, user: &str, args: &[&str], texts: &[&str]) -> Result<String, Error> {
         let said = self.run(user, args).await?;
         let (stderr, places) = (said.stderr.clone(), ["", "-free", "-second"].map(|suffix| format!("{}{suffix}", self.scene.name)));
@@ -105,7 +105,7 @@ async fn f22_plugin_lists_where_a_requester_is_bound(env: Arc<Env>) -> Outcome {
     bound.shows(dev, &["whoami"], &["first view is active until"]).await?;
     let listed: Value = serde_json::from_str(&bound.shows(dev, &["status", "-o", "json"], &[]).await?)?;
     ensure!(listed["items"].as_array().is_some_and(|items| items.len() == 2), "{listed}");
-    // Data of eligibilities is complete, and neither a quiet command nor a shell's prompt has a place for the line.
+    // Data of eligibilities is complete, and neither a quiet command nor a shell's prompt has space for the line.
     for args in [&["roles", "-o", "yaml"][..], &["status", "-q"], &["whoami", "--prompt"]] {
         let said = bound.run(dev, args).await?;
         ensure!(said.stderr.is_empty() && !said.stdout.is_empty(), "{args:?}: {}{}", said.stdout, said.stderr);
@@ -133,7 +133,7 @@ async fn f22_plugin_lists_where_an_approver_is_bound(env: Arc<Env>) -> Outcome {
     bound.shows(lead, &["pending", "--mine-to-decide"], &["first", "second", dev]).await?;
     let said = ended(scene.jit_anywhere(ADMIN, &["__complete", "approve", "--as", lead, ""]).await?, 0, &[])?;
     ensure!(said.contains(&format!("{}/first\t{dev}", scene.name)), "{said}");
-    // Somebody who ends access of others is told however quiet it should be.
+    // A user who ends access of others sees it even with `--quiet`.
     bound.shows(lead, &["revoke", "--of-user", dev, "--yes", "-q", "-m", "an incident"], &[]).await?;
     scene.until_state("first", "Denied", SOON).await?;
     bound.shows(lead, &["pending"], &["no request waits for approval or review"]).await?;

@@ -21,7 +21,7 @@ async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Ou
     let long = format!("n{}", "x".repeat(252));
     let mut request = scene.request(&long, &offer, "10m");
     request["spec"]["justification"] = json!("日本語の理由 \u{5d0}\u{5d1}\u{5d2} é");
-    // Annotations are anybody's, and no schema bounds their letters.
+    // Any writer can set annotations, and no schema restricts their characters.
     request["metadata"]["annotations"] = json!({"note": "a\u{1b}[2Jb\u{202e}c\rd"});
     scene.create("dev", &request).await?.ok()?;
     scene.until_state(&long, "Active", SOON).await?;
@@ -44,7 +44,7 @@ async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Ou
     ensure!(listed.lines().count() == 2, "the table is broken: {listed}");
     let stored: Value = serde_json::from_str(&ended(scene.jit("dev", &["get", &long, "-o", "json"]).await?, 0, &[])?)?;
     ensure!(stored["metadata"]["annotations"]["note"] == "a\u{1b}[2Jb\u{202e}c\rd", "the data is another one: {stored}");
-    // The longest name goes wherever a name goes.
+    // The longest name is accepted wherever a name is.
     ended(scene.jit("dev", &["deactivate", &long]).await?, 0, &["deactivated"])?;
     Ok(())
 }

@@ -30,14 +30,14 @@ async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outc
     let (scene, own, lead) = offers(&env, "roles").await?;
     let said = ended(scene.jit("dev", &["roles"]).await?, 0, &[&own, &lead, "ClusterRole/view", "automatic", "first(1)", "Eligible"])?;
     ensure!(said.starts_with("NAME "), "there are no titles: {said}");
-    // Another test may make them eligible for something by labels, but for nothing of this one.
+    // Another test may make them eligible by labels, but not for this test's roles.
     let said = ended(scene.jit("outsider", &["roles"]).await?, 0, &[])?;
     ensure!(!said.contains(&own) && !said.contains(&lead), "he is eligible for nothing here: {said}");
     ended(scene.jit("outsider", &["roles", "-A"]).await?, 0, &[&own])?;
     let listed = ended(scene.jit("dev", &["roles", "-o", "name"]).await?, 0, &[])?;
     ensure!(listed.lines().any(|line| line == format!("roleeligibility.jitrbac.dev/{own}")), "{listed}");
     let listed: Value = serde_json::from_str(&ended(scene.jit("dev", &["eligible", "-o", "json"]).await?, 0, &[])?)?;
-    // Eligibilities of other tests by labels may be there, as long as nobody knows where they hold.
+    // Eligibilities of other tests by labels may exist, as long as it is unknown where they apply.
     let ours = listed["items"]
         .as_array()
         .into_iter()
@@ -58,7 +58,7 @@ async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outc
         ],
     )?;
     ended(scene.jit("outsider", &["describe", &lead]).await?, 0, &["Eligible:    no (outsider)"])?;
-    // The name of the role is what people remember; no other one is ever taken for it.
+    // Users remember the name of the role; a similar name is never used instead.
     ended(scene.jit("dev", &["describe", "edit"]).await?, 5, &["EligibilityNotFound", "did you mean", &lead])?;
     ended(scene.jit("dev", &["describe", "../secrets"]).await?, 5, &["EligibilityNotFound"])?;
     Ok(())
@@ -90,7 +90,7 @@ async fn plugin_can_i_lists_each_rule_and_creates_nothing(env: Arc<Env>) -> Outc
     )?;
     let answers: Value = serde_json::from_str(&ended(scene.jit("dev", &["can-i", &own, "-o", "json"]).await?, 0, &[])?)?;
     ensure!(answers.as_array().is_some_and(|rules| rules.iter().all(|rule| rule["result"] == "pass")), "{answers}");
-    // Acting as somebody needs the right to.
+    // Impersonation needs its permission.
     ended(scene.jit("dev", &["can-i", &own, "--as", "outsider"]).await?, 1, &["cannot impersonate"])?;
     ended(
         scene
@@ -111,7 +111,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
     ended(scene.jit("dev", &["activate", &own, "-d", "soon"]).await?, 2, &["is not a valid duration"])?;
     ended(scene.jit("dev", &["activate", &own, "-r", "two\u{1b}[2Jlines"]).await?, 2, &["U+001B"])?;
     nothing_asked(&scene).await?;
-    // What is printed is what plain kubectl takes.
+    // Plain kubectl accepts the output.
     let manifest = ended(
         scene.jit("dev", &["activate", &own, "-d", "10m", "-r", "INC-1", "--dry-run=client"]).await?,
         0,
@@ -131,7 +131,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
     )?)?;
     ensure!(scene.can("dev", "list", "configmaps").await?, "it returned before the access was there");
     ended(scene.jit("dev", &["wait", &name]).await?, 0, &["is active until"])?;
-    // Nobody decides: it says so when its time is up, and the request stays.
+    // Without a decision it reports its time-out, and the request stays.
     ended(scene.jit("dev", &["activate", &lead, "--timeout", "2s"]).await?, 4, &["is not decided after 2s: it is still AwaitingApproval"])?;
     let waits = made(&ended(scene.jit("dev", &["status", "-o", "name"]).await?, 0, &[])?)?;
     ensure!(waits.starts_with(&lead) || waits == name, "{waits}");
@@ -167,7 +167,7 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
         unknown.status.code() == Some(2) && String::from_utf8_lossy(&unknown.stderr).contains("saved profiles: morning"),
         "an unknown set is taken"
     );
-    // The last request once more, with its reason and duration.
+    // The last request again, with its reason and duration.
     let last = ended(scene.jit("dev", &["activate", "-", "-o", "json", "--wait"]).await?, 0, &["repeating "])?;
     let last: Value = serde_json::from_str(&last)?;
     ensure!(last["spec"]["justification"] == "again" && last["spec"]["duration"] == "10m", "{last}");
@@ -178,7 +178,7 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     ensure!(fresh.starts_with("applied-") && fresh != "applied-", "it is called {fresh}");
     ended(scene.jit_reading("dev", &["activate", "-f", "-"], Some("kind: Pod")).await?, 2, &["has no RoleActivationRequest"])?;
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name]).await?, 0, &[])?;
-    // Of several, one that nobody decides in time hides no other one: all are named, and the other one is there.
+    // Of several, a request that times out does not hide another one: all are named, and the other one is active.
     let slow = scene.offer("slow", crate::env::approved_by("leads", 1), eligibility("edit")).await?;
     let said = scene.jit("dev", &["activate", &slow, &one, "-d", "10m", "--timeout", "5s", "-o", "name"]).await?;
     let text = format!("{}{}", said.stdout, said.stderr);
@@ -210,7 +210,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     ensure!(said.trim() == "yes", "the command had no access: {said}");
     ensure!(!scene.can("dev", "list", "configmaps").await?, "the access outlives the command");
     ended(scene.jit("dev", &["run", &own, "--", "sh", "-c", "test -n \"$JIT_REQUEST\" && exit 7"]).await?, 7, &["deactivated"])?;
-    // As a shell ends, and nobody is asked for access to nothing.
+    // The exit code of a shell, and no access is requested for a program that cannot be run.
     ended(
         scene.jit("dev", &["run", &own, "--", "no-such-program"]).await?,
         127,
@@ -218,9 +218,9 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     )?;
     ended(scene.jit("outsider", &["run", &own, "--", "true"]).await?, 5, &["NotEligible"])?;
     ended(scene.jit("dev", &["run", &own]).await?, 2, &["COMMAND"])?;
-    // It takes back what nobody decides in its time.
+    // It withdraws a request that times out.
     ended(scene.jit("dev", &["run", &lead, "--timeout", "2s", "--", "true"]).await?, 4, &["withdrawn"])?;
-    // Who ends it ends the access too.
+    // An end of the command also ends the access.
     let mut command = scene.ground.cluster().program("dev", super::plugin())?;
     let mut child = command.args(["run", &own, "-n", &scene.name, "--", "sleep", "600"]).stderr(std::process::Stdio::null()).spawn()?;
     let what = "the access of `run`";
@@ -242,7 +242,7 @@ async fn plugin_extend_leaves_no_gap(env: Arc<Env>) -> Outcome {
     ensure!(next["spec"]["extends"]["name"] == base.as_str() && next["spec"]["justification"] == "INC-9", "{next}");
     ensure!(next["status"]["extendsFrom"] == scene.status(&base).await?["expiresAt"], "there is a gap: {next}");
     ensure!(next["status"]["grantedAt"].as_str() < next["status"]["extendsFrom"].as_str(), "it was not granted then: {next}");
-    // The end of the chain is what is prolonged next.
+    // The end of the chain is extended next.
     let third: Value = serde_json::from_str(&ended(scene.jit("dev", &["extend", "-d", "5m", "--wait", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(third["spec"]["extends"]["name"] == next["metadata"]["name"], "{third}");
     Ok(())
@@ -258,7 +258,7 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     let said = ended(scene.jit_reading("dev", &["unblock"], Some(&writes)).await?, 0, &[&lead])?;
     ensure!(!said.contains(&own), "view deletes nothing: {said}");
     ended(scene.jit("dev", &["unblock", "--", "get", "configmaps", "-n", &scene.name]).await?, 0, &["is forbidden", &own])?;
-    // What the plugin was told, kubectl is told too, and not the program that kubectl runs.
+    // kubectl gets the plugin's global flags too, but not the program that kubectl runs.
     let here = format!("in the namespace \"{}\"", scene.name);
     ended(scene.jit("dev", &["unblock", "--", "exec", "pod/x", "--", "get", "pods"]).await?, 0, &["cannot get resource \"pods\"", &here])?;
     ended(
@@ -284,7 +284,7 @@ async fn f32_plugin_unblock_suggests_a_namespaced_role_and_reports_unknowns(env:
     ensure!(row(&said, &debug).matches("unknown").count() == 2, "what nobody told is told to be none: {said}");
     let wide = ended(scene.jit("dev", &["roles", "-o", "wide"]).await?, 0, &[])?;
     ensure!(row(&wide, &debug).contains("unknown"), "{wide}");
-    // Who may read the Role knows that it is enough.
+    // A user who may read the Role learns that it is sufficient.
     let reads = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reads-roles", "namespace": scene.name},
         "rules": [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["get"]}],
@@ -307,7 +307,7 @@ async fn f32_plugin_unblock_suggests_a_namespaced_role_and_reports_unknowns(env:
 
 async fn f66_plugin_activates_all_roles_or_none(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "together").await?;
-    // One is too long for one of the two.
+    // The duration is too long for one of the two.
     let mut brief = eligibility("view");
     brief["maxDuration"] = json!("5m");
     let brief = scene.offer("brief", automatic(), brief).await?;

@@ -24,12 +24,12 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 }
 
 async fn f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted(env: Arc<Env>) -> Outcome {
-    // Nobody decides: the controllers are stopped.
+    // No decision is made: the controllers are stopped.
     let (ground, _permit) = env.own_ground(json!({})).await?;
     let scene = env.scene_on(&ground, "f42").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
     ground.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
-    // Its time counts from when it was made, so after some seconds nobody can grant it any more.
+    // Its deadline counts from its creation, so after some seconds it can no longer be granted.
     let said = scene.jit("dev", &["run", &own, "-d", "2s", "-r", "INC-42", "--", "true"]).await;
     let found = scene.list("adec").await;
     ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
@@ -62,7 +62,7 @@ async fn f42_plugin_interrupted_wait_prints_what_remains(env: Arc<Env>) -> Outco
         let pid = child.id().ok_or("it has ended")?.to_string();
         let mut lines = BufReader::new(child.stderr.take().ok_or("it has no standard error")?).lines();
         let mut said = String::new();
-        // Once it says what it waits for, it waits.
+        // Once it prints what it waits for, it waits.
         while let Some(line) = lines.next_line().await? {
             said += &line;
             if line.contains("needed in stage") {
@@ -97,11 +97,11 @@ async fn f43_plugin_run_reports_the_end_of_its_access(env: Arc<Env>) -> Outcome 
     place("'sh' continues without it")?;
     ensure!(!told.contains("cannot deactivate") && !told.contains("at its deadline"), "the last sentence is not true: {told}");
     ensure!(!told.contains("next: "), "it deactivates by itself: {told}");
-    // Whoever wants no notices gets none but that of the end.
+    // A user who disables notices gets only that of the end.
     let said = scene.jit("dev", &["run", &own, "-d", "5s", "--warn-before", "0", "-r", "INC-43", "--", "true"]).await?;
     ensure!(!said.stderr.contains(" ends at "), "{}", said.stderr);
     ended(said, 0, &["deactivated"])?;
-    // What somebody takes away is said at once.
+    // A revocation is reported at once.
     let mut command = scene.ground.cluster().program("dev", super::plugin())?;
     let run = ["run", own.as_str(), "-d", "10m", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "6"];
     let child = command.args(run).stderr(std::process::Stdio::piped()).spawn()?;
@@ -142,7 +142,7 @@ async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Out
     let activate = ["activate", own.as_str(), "-d", "10m", "-r", "INC-35", "--wait", "-o", "name"];
     let base = made(&ended(scene.jit("dev", &activate).await?, 0, &[])?)?;
     let next = made(&ended(scene.jit("dev", &["extend", &base, "-d", "20m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
-    // The name of what is extended already leads to what extends it.
+    // The name of the extended request identifies its extension.
     let said = scene.jit("dev", &["extend", &base, "-d", "30m", "--wait", "-o", "name"]).await?;
     let last = made(&ended(said, 0, &[&format!("{base} is already extended by")])?)?;
     ensure!(scene.get("rar", &last).await?.ok_or("it is gone")?["spec"]["extends"]["name"] == next.as_str(), "{last} extends another one");
@@ -158,7 +158,7 @@ async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Out
         &[", with its extension until", &format!("extended by {next}"), &format!("extended by {last}")],
     )?;
     ended(scene.jit("dev", &["get", &last]).await?, 0, &[&format!("extends {next}")])?;
-    // One access is given back, whatever it is made of.
+    // One access is deactivated, whatever its chain consists of.
     ended(scene.jit("dev", &["deactivate", "-m", "done"]).await?, 0, &[&format!("{last} deactivated")])?;
     for name in [&base, &next, &last] {
         let status = scene.ends_as(name, "Deactivated", &["DeactivatedByRequester", "ExtendedRequestEnded"], SOON).await?;

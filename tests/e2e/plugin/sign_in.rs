@@ -1,4 +1,4 @@
-//! Kubeconfigs of people who sign in with a provider: a credential plugin, an `oidc` provider; and a policy that asks for another sign-in.
+//! Kubeconfigs of users who sign in with a provider: a credential plugin, an `oidc` provider; and a policy that requires another sign-in.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
@@ -23,21 +23,21 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// A scene with an eligibility whose requester must have shown a second factor.
+/// A scene with an eligibility whose requester must have used a second factor.
 async fn scene(env: &Arc<Env>, name: &str) -> Result<(Scene, String), Error> {
     let scene = env.scene(name).await?;
     let offer = guarded(&scene).await?;
     Ok((scene, offer))
 }
 
-/// A directory of this scene for what people have on their machines.
+/// A directory of this scene for the files on a user's machine.
 pub fn machine(scene: &Scene) -> Result<PathBuf, Error> {
     let directory = scene.ground.cluster().directory().join("machines").join(&scene.name);
     fs::create_dir_all(&directory)?;
     Ok(directory)
 }
 
-/// A kubeconfig whose user signs in so.
+/// A kubeconfig whose user signs in this way.
 fn kubeconfig(scene: &Scene, user: &Value) -> Result<PathBuf, Error> {
     let path = scene.ground.cluster().kubeconfig_of("dev")?;
     let mut config: Value = serde_json::from_slice(&fs::read(path)?)?;
@@ -47,7 +47,7 @@ fn kubeconfig(scene: &Scene, user: &Value) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// A credential plugin by the name of one that many have, which shows each of these sign-ins once and then always the last.
+/// A credential plugin with the name of a common one, which returns each of these sign-ins once and then always the last.
 fn credential_plugin(scene: &Scene, sign_ins: &[SignIn]) -> Result<PathBuf, Error> {
     let directory = machine(scene)?;
     for (number, who) in sign_ins.iter().enumerate() {

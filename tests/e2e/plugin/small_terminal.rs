@@ -30,7 +30,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 struct Terminal {
     child: Child,
     keys: File,
-    /// Everything that was printed so far.
+    /// The output so far.
     printed: Arc<Mutex<String>>,
 }
 
@@ -50,7 +50,7 @@ impl Terminal {
         let keys = File::from(keys);
         let (mut reader, printed) = (keys.try_clone()?, Arc::new(Mutex::new(String::new())));
         let into = Arc::clone(&printed);
-        // It ends with the terminal: reading fails once nobody has it open.
+        // It ends with the terminal: a read fails once no process has it open.
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
@@ -96,7 +96,7 @@ async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     let mut terminal = Terminal::start(&scene, "lead-1", &["approve", &name])?;
     let shown = terminal.until("(y/N)").await?;
     ensure!(shown.lines().count() <= 24, "it scrolls away: {shown}");
-    // The terminal breaks the question where its lines end.
+    // The terminal wraps the question.
     let run = |text: &str| text.split_whitespace().collect::<String>();
     ensure!(run(&shown).contains(&run(&question)), "{shown}");
     for part in ["INC-4711 checkout is slow", "Rules:", "more, less risky: --show-rules", "Risks:", "ServiceAccountTokens"] {
@@ -108,7 +108,7 @@ async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     ensure!(terminal.code().await? == Some(1), "a refusal of the question is no success");
     ensure!(scene.list("adec").await?.is_empty(), "it was approved");
 
-    // What the policy requires is asked for.
+    // The prompts cover the policy's requirements.
     let mut terminal = Terminal::start(&scene, "lead-1", &["approve", &name, "-d", "10m"])?;
     terminal.until("(y/N)").await?;
     ensure!(terminal.printed().contains("10m, shortened from 20m"), "{}", terminal.printed());
@@ -120,13 +120,13 @@ async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     let decision = scene.list("adec").await?.pop().ok_or("there is no decision")?;
     ensure!(decision["spec"]["comment"] == "go ahead" && decision["spec"]["duration"] == "10m", "{decision}");
 
-    // What is settled is refused before anything is asked.
+    // A completed request is denied before any prompt.
     let terminal = Terminal::start(&scene, "lead-1", &["approve", &name])?;
     let shown = terminal.until("RequestCompleted").await?;
     ensure!(!shown.contains("(y/N)") && !shown.contains("Who:"), "{shown}");
     ensure!(terminal.code().await? == Some(5), "it is refused");
 
-    // `revoke` asks why, and a refusal of its question revokes nothing.
+    // `revoke` asks for a reason, and a "no" to its question revokes nothing.
     let mut terminal = Terminal::start(&scene, "security", &["revoke", "--of-user", "dev"])?;
     terminal.until("Why are they revoked?").await?;
     terminal.types("incident\r")?;

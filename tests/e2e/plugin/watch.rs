@@ -19,7 +19,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![plugin_status_watch_ends_with_the_last_grant, plugin_pending_watch_runs_until_ctrl_c]
 }
 
-/// `kubectl jit` that goes on, with everything that it prints.
+/// A running `kubectl jit`, with all of its output.
 pub(super) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -34,7 +34,7 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    /// Reads until a line with this in it.
+    /// Reads until a line with this text.
     pub async fn until(&mut self, part: &str) -> Result<String, Error> {
         let found = async {
             while let Some(line) = self.lines.next_line().await? {
@@ -47,7 +47,7 @@ impl Running {
         timeout(SOON, found).await.map_err(|_| format!("it did not print '{part}'"))?
     }
 
-    /// How it ends.
+    /// Waits for its exit.
     pub async fn code(mut self) -> Result<Option<i32>, Error> {
         Ok(timeout(SOON, self.child.wait()).await.map_err(|_| "it goes on")??.code())
     }

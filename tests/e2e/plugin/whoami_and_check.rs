@@ -32,11 +32,11 @@ async fn plugin_whoami_shows_identity_and_active_roles(env: Arc<Env>) -> Outcome
     let name = made(&ended(scene.jit("dev", &["activate", &own, "-d", "50m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
     ended(scene.jit("dev", &["whoami"]).await?, 0, &["Groups:", "devs", &name, "view is active until", "get,list,watch"])?;
     let prompt = ended(scene.jit("dev", &["whoami", "--prompt"]).await?, 0, &[])?;
-    // Other tests activate roles for this user too; what ends first is shown.
+    // Other tests activate roles for this user too; the first to end is shown.
     ensure!(prompt.lines().count() == 1 && prompt.starts_with("jit:") && prompt.contains('('), "the prompt is {prompt}");
     let who: Value = serde_json::from_str(&ended(scene.jit("dev", &["whoami", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(who["user"]["username"] == "dev", "{who}");
-    // Who may read bindings is told what is permanent.
+    // A user who may read bindings sees the permanent ones.
     ended(
         scene.jit(ADMIN, &["whoami"]).await?,
         0,
@@ -70,7 +70,7 @@ async fn plugin_check_reports_what_responds(env: Arc<Env>) -> Outcome {
 async fn f27_plugin_check_names_the_guard_that_blocks_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "check-guards").await?;
     ended(scene.jit(ADMIN, &["check", "--wait=20s"]).await?, 0, &["verified for"])?;
-    // Something in the cluster adds a field to a webhook configuration (F61).
+    // Another component of the cluster adds a field to a webhook configuration (F61).
     let patch = r#"[{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchLabels": {"added": "by-somebody"}}}]"#;
     let change = ["patch", "validatingwebhookconfiguration", "jit-rbac", "--type=json", "-p", patch];
     scene.kubectl(ADMIN, &change).await?.ok()?;

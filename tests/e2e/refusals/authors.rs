@@ -1,4 +1,4 @@
-//! What somebody is told who may write eligibilities and policies and may not bind the roles in them.
+//! The messages to a user who may write eligibilities and policies and may not bind the roles in them.
 
 use std::sync::Arc;
 

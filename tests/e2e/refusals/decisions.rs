@@ -1,4 +1,4 @@
-//! Decisions that are refused.
+//! Decisions that are denied.
 
 use std::sync::Arc;
 

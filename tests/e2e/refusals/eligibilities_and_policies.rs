@@ -214,7 +214,7 @@ async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
     for (title, changes, says) in policies_by_webhook() {
         book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
     }
-    // What says nothing asks for nothing.
+    // An empty field requires nothing.
     let mut unset = new();
     unset["spec"]["limits"] = json!({"cooldown": "0s"});
     unset["spec"]["emergency"] = json!({"allowed": false});

@@ -114,7 +114,7 @@ async fn waiting(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     scene.until_state("inc-4713", "Withdrawn", SOON).await.map(drop)
 }
 
-/// Of a person who asks for no emergency elsewhere: what he owes holds for every other one of his.
+/// For a user who requests no emergency in another test: an owed review blocks all of their emergencies.
 async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     let emergency = ("spec.emergency", json!(true));
     let says = "DurationTooLong: duration 45m was asked for, at most 30m is allowed in an emergency by policy 'orders-lead' (spec.emergency.maxDuration); ask for 30m or less";

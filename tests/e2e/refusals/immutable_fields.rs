@@ -24,7 +24,7 @@ async fn refused_changes_get_the_reason(env: Arc<Env>) -> Outcome {
     let mut approve = scene.decision("inc-4711", "Approve", status["digest"].as_str());
     approve["metadata"] = json!({"name": "inc-4711-lead-1", "namespace": scene.name});
     scene.create("lead-1", &approve).await?.ok()?;
-    // Everything in this namespace, and nothing elsewhere.
+    // Every permission in this namespace, and none elsewhere.
     let rbac = "rbac.authorization.k8s.io";
     scene
         .admin(&[

@@ -29,7 +29,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![refused_configurations_get_the_reason, refused_connections_are_logged_and_retried]
 }
 
-/// How long a process may take to end where nothing runs yet.
+/// How long a process may take to exit before anything runs.
 const END: Duration = Duration::from_secs(4);
 
 /// A controller of its own, with its log.
@@ -54,7 +54,7 @@ impl Started {
         text.lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest.trim_start()).to_owned()).collect()
     }
 
-    /// The lines that complain, once there are so many.
+    /// Returns the lines with errors, once there are this many.
     async fn complaints(&self, many: usize) -> Result<Vec<String>, Error> {
         let found = wait_for("lines that say what is wrong", SOON, async || {
             let lines: Vec<String> =
@@ -75,7 +75,7 @@ impl Started {
         Ok(format!("{} {}", head.split(' ').nth(1).unwrap_or_default(), body.trim()))
     }
 
-    /// Asks it to stop, and that it ends well and soon.
+    /// Sends SIGTERM, and verifies that it exits successfully and soon.
     async fn end(mut self, within: Duration) -> Outcome {
         let pid = self.child.id().ok_or("it ended by itself")?;
         ensure!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?.success(), "it cannot be asked to stop");
@@ -181,7 +181,7 @@ async fn refused_connections_are_logged_and_retried(env: Arc<Env>) -> Outcome {
     book.close()
 }
 
-/// Lets the API server answer on a port, and that the process is ready then and no sooner.
+/// Lets the API server answer on a port, and verifies that the process becomes ready then and no sooner.
 async fn ready_once_it_answers(process: &Started, port: u16, cluster: &Cluster) -> Outcome {
     let server = cluster.server().strip_prefix("https://").ok_or("the API server has no address")?.to_owned();
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -190,7 +190,7 @@ async fn ready_once_it_answers(process: &Started, port: u16, cluster: &Cluster) 
             let server = server.clone();
             tokio::spawn(async move {
                 if let Ok(mut there) = TcpStream::connect(&server).await {
-                    // Whoever closes ends it.
+                    // The side that closes the connection ends it.
                     let _ = copy_bidirectional(&mut here, &mut there).await;
                 }
             });
@@ -210,7 +210,7 @@ async fn ready_once_it_answers(process: &Started, port: u16, cluster: &Cluster) 
     says_which_kubernetes(&lines, cluster).await
 }
 
-/// It logs the API server's version, and doubts it only where it was never tried.
+/// Verifies that it logs the API server's version, and warns only about an untested one.
 async fn says_which_kubernetes(lines: &[String], cluster: &Cluster) -> Outcome {
     let version = cluster.client(ADMIN).await?.apiserver_version().await?;
     let chosen = Release::chosen()?.map(|release| release.minor().to_string());

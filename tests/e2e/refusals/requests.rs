@@ -1,4 +1,4 @@
-//! Requests that are refused.
+//! Requests that are denied.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn refused_requests_get_the_reason(env: Arc<Env>) -> Outcome {
     fields(&mut book).await?;
     missing(&scene, &mut book).await?;
     ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of a request that was refused");
-    // The last row needs one that runs.
+    // The last row needs an active one.
     scene.apply("dev", &request()).await?.ok()?;
     scene.until_state("inc-4711", "Active", SOON).await?;
     let says = "AlreadyRequested: 'dev' already has the live request 'inc-4711' (Active) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate";

@@ -25,7 +25,7 @@ async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) 
     let free = scene.offer("free", set(automatic(), &json!({"limits": {"maxActivePerUser": 1}})), eligibility("view")).await?;
     let beside = under(&scene, &free, &[("beside", eligibility("view"))]).await?;
     let names = ["oidc:dev", "dev-root", "oidc:DEV-root"];
-    // None of his names approves what he asked for under another one.
+    // The requester's other names do not approve the request.
     let status = comes_to(&scene, "dev", &scene.request("now", &offer, "10m"), "AwaitingApproval").await?;
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
     for (number, name) in names.iter().enumerate() {
@@ -33,7 +33,7 @@ async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) 
         let told = format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
         refused(guise.create(&scene, &approve).await?, &[&told])?;
     }
-    // Nor does another name get him another activation: at the door, or where grants are made.
+    // Nor does another name permit another activation: at admission, or where grants are made.
     comes_to(&scene, "dev", &scene.request("first", &free, "10m"), "Active").await?;
     for (number, name) in names.iter().enumerate() {
         let guise = Guise { name, uid: &format!("u-other-{number}"), groups: &["devs"] };
@@ -48,7 +48,7 @@ async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) 
         }
     }
     ensure!(scene.bindings().await?.len() == 1, "there are {} bindings", scene.bindings().await?.len());
-    // What he asked for under one name he gives back under another; somebody else is somebody else.
+    // The requester deactivates under another name; another user cannot.
     let guise = Guise { name: "oidc:dev", uid: "u-other-0", groups: &["devs"] };
     guise.create(&scene, &scene.decision("first", "Deactivate", None)).await?.ok()?;
     scene.ends_as("first", "Deactivated", &["DeactivatedByRequester"], SOON).await?;

@@ -24,7 +24,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn eligibility_rules_require_end_time_max_duration_and_justification(env: Arc<Env>) -> Outcome {
     let scene = env.scene("rules").await?;
     let name = format!("{}-rules", scene.name);
-    // Absent, an end is asked for.
+    // Where the field is absent, an end is required.
     let rules = json!({"eligibility": {"maxDuration": "2h", "requireJustification": true}});
     let policy = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": set(automatic(), &rules)});
     scene.admin(&[policy]).await?;
@@ -76,7 +76,7 @@ async fn authentication_that_was_never_observed_is_reported(env: Arc<Env>) -> Ou
     until_condition(&scene, &policy, "Ready", "True", "Valid").await?;
     let told = format!("EvidenceMissing: the sign-in of 'dev' shows no '{key}', and policy '{offer}' asks for 'mfa'");
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &[&told])?;
-    // A policy that asks for none says nothing about any.
+    // A policy without the rule reports nothing about any.
     let plain = scene.offer("plain", automatic(), eligibility("view")).await?;
     until_condition(&scene, &format!("apol/{plain}"), "Ready", "True", "Valid").await?;
     let kinds = scene.kubectl("dev", &["get", "apol", &plain, "-o", "jsonpath={.status.conditions[*].type}"]).await?.ok()?;

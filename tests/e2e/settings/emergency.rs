@@ -26,7 +26,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// A policy under which nobody gets anything now but in an emergency.
+/// A policy that grants nothing now except in an emergency.
 fn strict(within: &str) -> Result<Value, Error> {
     let (closed, ..) = window(180, 240)?;
     let more = json!({
@@ -55,7 +55,7 @@ async fn emergency_skips_stages_windows_and_cooldown(env: Arc<Env>) -> Outcome {
     ensure!(approved["message"] == "an emergency: not approved, reviewed afterwards", "Approved says {}", approved["message"]);
     conditions(&status)?;
     give_back(&scene, "dev", "first").await?;
-    // Without emergency the pause would hold, and stages and hours do.
+    // Without emergency the cooldown would apply, and stages and windows do.
     comes_to(&scene, "dev", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
     let digest = scene.status("plain").await?["digest"].clone();
     refused(scene.create("lead-1", &scene.decision("plain", "Approve", digest.as_str())).await?, &["OutsideWindow: with this approval"])?;
@@ -85,7 +85,7 @@ async fn emergency_has_a_limit_and_requires_a_justification(env: Arc<Env>) -> Ou
     Ok(())
 }
 
-/// The requests of this scene that are on the reviewers' list.
+/// Returns the requests of this scene that are on the reviewers' list.
 async fn owed(scene: &Scene, state: &str) -> Result<Vec<String>, Error> {
     let selector = format!("status.review.state={state}");
     let said = scene.kubectl("security", &["get", "rar", "-A", "--no-headers", "--field-selector", &selector]).await?.ok()?;
@@ -95,7 +95,7 @@ async fn owed(scene: &Scene, state: &str) -> Result<Vec<String>, Error> {
 
 async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) -> Outcome {
     let scene = env.scene("reviewed").await?;
-    // dev is a reviewer by name, and still none of what he did himself.
+    // dev is a reviewer by name, and still cannot review their own requests.
     let mut policy = strict("1h")?;
     policy["emergency"]["reviewers"]["users"] = json!(["dev"]);
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
@@ -129,7 +129,7 @@ async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) ->
     Ok(())
 }
 
-/// `crowd` asks for no emergency elsewhere: what he owes holds for every other one of his.
+/// `crowd` requests no emergency in another test: an owed review blocks all of their emergencies.
 async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outcome {
     let scene = env.scene("overdue").await?;
     let offer = scene.offer("edit", strict("6s")?, eligibility("edit")).await?;
@@ -143,7 +143,7 @@ async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outc
         scene.name
     );
     refused(scene.create("crowd", &emergency(&scene, "second", &offer, "5m")).await?, &[&told])?;
-    // It is this person's, wherever he asks; others are not held up by it, nor is he without emergency.
+    // It blocks this user in all namespaces; neither other users nor this user's normal requests are blocked.
     let others = serde_json::to_string(&emergency(&scene, "dev-2", &offer, "5m"))?;
     scene.ground.cluster().run_with("dev-2", &["create", "--dry-run=server", "-f", "-"], &others).await?.ok()?;
     comes_to(&scene, "crowd", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
@@ -154,13 +154,13 @@ async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outc
     scene.until_state("second", "Active", SOON).await.map(drop)
 }
 
-/// Creates an object as an eligible person who asks for emergencies nowhere else: what they owe holds for every other one of theirs.
+/// Creates an object as an eligible user who requests no emergencies in another test: an owed review blocks all of their emergencies.
 async fn create_as(scene: &Scene, person: &str, object: &Value) -> Result<Said, Error> {
     let args = ["create", "-f", "-", "--as", person, "--as-group", "devs", "--as-group", "system:authenticated"];
     Ok(scene.ground.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
 }
 
-/// The reviews that a policy is owed, once `enough` of them.
+/// Returns the reviews that a policy is owed, once `enough` of them.
 async fn owed_to(scene: &Scene, policy: &str, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>, Error> {
     let looked = wait_for_ok("what the policy is owed", SOON, async || {
         let stored = scene.get("apol", policy).await.map_err(|error| error.to_string())?.unwrap_or_default();
@@ -197,12 +197,12 @@ async fn f55_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
         scene.name
     );
     refused(create_as(&scene, person, &second).await?, &[&told])?;
-    // Nothing that the policy's report changes lets it go.
+    // No change that the policy's report permits removes it.
     scene.kubectl(ADMIN, &["annotate", "apol", &offer, "jitrbac.dev/settled-reviews=another"]).await?.ok()?;
     edit(&scene, "apol", &offer, &json!({"emergency": {"maxDuration": "9m"}})).await?;
     refused(create_as(&scene, person, &second).await?, &[&told])?;
 
-    // Not by who owes it, nor by somebody who may annotate the policy and not change its spec.
+    // Neither by the user who owes it, nor by a user who may annotate the policy and not change its spec.
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": offer}, "rules": [
         {"apiGroups": ["jitrbac.dev"], "resources": ["approvalpolicies"], "resourceNames": [offer], "verbs": ["get", "patch", "update"]}]});
     let another = format!("{person}-another");

@@ -1,4 +1,4 @@
-//! Prolonging what runs: without a gap, by nobody else, never beyond the total, and the whole chain ends together.
+//! Extensions of active grants: without a gap, by the requester only, never beyond the total, and the whole chain ends together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ async fn extension_starts_at_the_end_of_its_base(env: Arc<Env>) -> Outcome {
     let (from, to) = term(&comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "8s"), "Active").await?)?;
     ensure!(from == end && to - from == TimeDelta::seconds(8), "it prolongs {start} to {end} from {from} to {to}");
     ensure!(scene.bindings().await?.len() == 2, "the two do not overlap");
-    // Over the base's end dev never loses what he has.
+    // At the end of the extended request dev does not lose access.
     let over = wait_for_ok("the base to be over", Duration::from_secs(30), async || {
         match scene.may("dev", "create", "apps", "deployments").await {
             Ok(true) => {}
@@ -73,7 +73,7 @@ async fn extension_only_of_own_active_request(env: Arc<Env>) -> Outcome {
         refused(said, &[&format!("ExtendedRequestNotActive: spec.extends names '{base}', {told}")])?;
     }
     ensure!(scene.bindings().await?.len() == 1, "there are {} bindings", scene.bindings().await?.len());
-    // One at a time, and only the last of a chain is prolonged again.
+    // One at a time, and only the last of a chain can be extended again.
     comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "5m"), "Active").await?;
     let again = scene.create("dev", &extending(&scene, "again", "base", &offer, "5m")).await?;
     refused(again, &["AlreadyRequested: 'dev' already has the live request 'more' (Active)"])?;
@@ -91,7 +91,7 @@ async fn extension_needs_approval_like_any_request(env: Arc<Env>) -> Outcome {
     scene.approve("lead-2", "more").await?;
     let (from, to) = term(&scene.until_state("more", "Active", SOON).await?)?;
     ensure!(from == end && to - from == TimeDelta::minutes(10), "it is from {from} to {to}");
-    // What nobody approved before the base ended comes too late.
+    // An extension that is not approved before the end of the extended request is too late.
     comes_to(&scene, "dev", &extending(&scene, "late", "more", &offer, "10m"), "AwaitingApproval").await?;
     give_back(&scene, "dev", "more").await?;
     scene.ends_as("late", "Denied", &["ExtendedRequestNotActive"], SOON).await?;
@@ -123,7 +123,7 @@ async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
         );
         scene.until_no_binding(SOON).await?;
     }
-    // So it is with what others take away.
+    // The same holds for a revocation.
     comes_to(&scene, "dev", &scene.request("last", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &extending(&scene, "last-more", "last", &offer, "5m"), "Active").await?;
     scene.create("security", &scene.decision("last", "Revoke", None)).await?.ok()?;
@@ -150,7 +150,7 @@ async fn limits_max_total_duration(env: Arc<Env>) -> Outcome {
     refused(scene.create("dev", &extending(&scene, "more", "base", &offer, "15m")).await?, &told)?;
     let (_, end) = term(&comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "10m"), "Active").await?)?;
     ensure!(end - start == TimeDelta::minutes(20), "the chain lasts {}", end - start);
-    // Prolonging what prolongs counts from the first of them on, wherever it is noticed.
+    // The total of a chain counts from its first request, wherever it is checked.
     let further = scene.create("dev", &extending(&scene, "further", "more", &offer, "2m")).await?;
     if further.status.success() {
         scene.ends_as("further", "Denied", &["MaxTotalDurationExceeded"], SOON).await?;
@@ -158,7 +158,7 @@ async fn limits_max_total_duration(env: Arc<Env>) -> Outcome {
         refused(further, &["MaxTotalDurationExceeded: "])?;
     }
     ensure!(scene.bindings().await?.len() == 2, "there are {} bindings", scene.bindings().await?.len());
-    // A total that is lowered ends what runs too long.
+    // A lowered total ends grants that exceed it.
     edit(&scene, "approvalpolicy", &offer, &json!({"limits": {"maxTotalDuration": "15m"}})).await?;
     let status = scene.ends_as("more", "Revoked", &["DurationNoLongerAllowed", "ExtendedRequestEnded"], SOON).await?;
     ensure!(!says(&status).is_empty(), "it says nothing");

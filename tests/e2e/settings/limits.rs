@@ -1,4 +1,4 @@
-//! Limits: how long, how far ahead, how many, how soon again.
+//! Limits: duration, lead time, number, cooldown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ async fn limits_min_and_max_duration(env: Arc<Env>) -> Outcome {
     ] {
         refused(scene.create("dev", &scene.request("now", &offer, duration)).await?, &[told, &offer])?;
     }
-    // What is left until the eligibility's end is too short, and nobody gets a grant of less than the policy wants.
+    // The time until the eligibility's end is too short, and no grant is shorter than the policy's minimum.
     let cut = scene.create("dev", &scene.request("cut", &over, "10m")).await?;
     refused(
         cut,
@@ -85,7 +85,7 @@ async fn limits_max_active_per_user(env: Arc<Env>) -> Outcome {
         "TooManyActive: 'dev' has 2 of at most 2 activations under policy '{offer}' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end"
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
-    // A start later on is one more as well; another person, another policy and what prolongs one of the two are not.
+    // A later start counts as well; another user, another policy and an extension of one of the two do not.
     let later = with(scene.request("later", &others[1], "10m"), &json!({"startTime": ahead(3600)}));
     refused(scene.create("dev", &later).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &others[1], "10m"), "Active").await?;
@@ -107,7 +107,7 @@ async fn limits_max_pending_per_user(env: Arc<Env>) -> Outcome {
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &others[1], "10m"), "AwaitingApproval").await?;
-    // One that is decided, whichever way, makes room.
+    // A decided request, with any result, frees a place.
     scene.approve("lead-1", "one").await?;
     scene.until_state("one", "Active", SOON).await?;
     comes_to(&scene, "dev", &scene.request("three", &others[1], "10m"), "AwaitingApproval").await.map(drop)
@@ -154,7 +154,7 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
     comes_to(&scene, "dev", &at("name", &by_name), "Scheduled").await?;
     let status = scene.until_state("name", "Active", Duration::from_secs(30)).await?;
     ensure!(status["grantedAt"] == start, "it started at {}", status["grantedAt"]);
-    // Who is asked for approval too late for the stamp has nothing to approve any more.
+    // A request whose approval comes too late for the stamp awaits no approval any more.
     let slow = scene.offer("slow", limited(approved_by("leads", 1), &json!({"maxIdentityAge": "3s"})), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("slow", &slow, "10m"), "AwaitingApproval").await?;
     let created = time(&scene.get("rar", "slow").await?.unwrap_or_default()["metadata"]["creationTimestamp"])?;
@@ -168,7 +168,7 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
 
 async fn t51_inv_27_two_of_a_hundred_concurrent_requests_are_granted(env: Arc<Env>) -> Outcome {
     const EACH: usize = 25;
-    // On a plane of its own: on a busy machine others would find the door blocked meanwhile.
+    // On a control plane of its own: on a busy machine other tests would find admission blocked meanwhile.
     let (ground, _permit) = env.own_ground(Value::Null).await?;
     let scene = env.scene_on(&ground, "flood").await?;
     let offer = scene.offer("a", limited(automatic(), &json!({"maxActivePerUser": 2})), eligibility("view")).await?;

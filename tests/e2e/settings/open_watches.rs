@@ -35,7 +35,7 @@ async fn t38_open_watch_continues_after_the_grant_and_new_calls_are_denied(env: 
     });
     refused.await?;
     scene.kubectl(ADMIN, &["create", "configmap", "written-afterwards", "-n", &scene.name]).await?.ok()?;
-    // Kubernetes asks once, when a call begins. What this proves is what the documentation warns of; it is no promise of ours.
+    // Kubernetes authorizes once, when a call begins. This proves a warning of the documentation; it is no guarantee of the product.
     let seen = tokio::time::timeout(SOON, async {
         while let Some(event) = watch.next().await {
             if let Ok(WatchEvent::Added(object)) = &event

@@ -1,4 +1,4 @@
-//! What a request must bring with it. Evidence of the sign-in has tests of its own.
+//! The requirements of a request. Evidence of the sign-in has tests of its own.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn requirements_justification(env: Arc<Env>) -> Outcome {
         (Value::Null, "JustificationMissing: no justification was given; policy"),
         (json!("            "), "JustificationMissing: no justification was given; policy"),
         (json!("INC-1 x"), "JustificationTooShort: the justification has 7 characters; policy"),
-        // Blanks around it make nothing longer.
+        // Surrounding blanks do not count as length.
         (json!("   INC-1 x   "), "JustificationTooShort: the justification has 7 characters; policy"),
         (json!("see INC-4711 please"), "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy"),
     ] {
@@ -54,7 +54,7 @@ async fn requirements_ticket(env: Arc<Env>) -> Outcome {
         refused(scene.create("dev", &request("now", &needed, ticket)).await?, &[told, &needed])?;
     }
     comes_to(&scene, "dev", &request("now", &needed, json!({"system": "jira", "number": "INC-4711"})), "Active").await?;
-    // Where none has to be given, one that is given must be right all the same.
+    // An optional value must be valid all the same.
     refused(scene.create("dev", &request("wrong", &free, json!({"system": "jira", "number": "4711"}))).await?, &["TicketMismatch: "])?;
     comes_to(&scene, "dev", &request("without", &free, Value::Null), "Active").await?;
     let table = scene.kubectl("dev", &["get", "rar", "now", "-n", &scene.name, "-o", "wide"]).await?.ok()?;
@@ -76,7 +76,7 @@ async fn t14_pattern_cannot_be_bypassed_and_cannot_block_admission(env: Arc<Env>
             refused(scene.create(ADMIN, &policy).await?, &[&told])?;
         }
     }
-    // An engine that tries every way through these would be at it for years, and the API server waits for five seconds.
+    // A backtracking engine would need years for these, and the API server waits for five seconds.
     let rule = json!({"justification": {"pattern": "(a+)+(a|aa)+"}, "ticket": {"pattern": "(x*)*y"}});
     let offer = scene.offer("slow", set(automatic(), &json!({ "requirements": rule })), eligibility("view")).await?;
     let long = with(scene.request("now", &offer, "10m"), &json!({"justification": format!("{}b", "a".repeat(1023))}));

@@ -23,7 +23,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// One grant each under a policy that says nothing, Report and Revoke; their requests have these names.
+/// Makes one grant each under a policy without the setting, with Report and with Revoke; their requests have these names.
 async fn three(scene: &Scene, role: &Value) -> Outcome {
     let mut spec = eligibility("any");
     spec["roleRef"] = role.clone();
@@ -35,7 +35,7 @@ async fn three(scene: &Scene, role: &Value) -> Outcome {
     Ok(())
 }
 
-/// What must have become of [`three`] once the role has changed.
+/// Verifies the states of [`three`] after the change of the role.
 async fn changed(scene: &Scene, role: &str) -> Outcome {
     let status = scene.ends_as("revoke", "Revoked", &["RoleChanged"], SOON).await?;
     let told = format!("the rules of the {role} changed, and policy '{}-revoke' says Revoke then (spec.onRoleChange)", scene.name);
@@ -53,7 +53,7 @@ async fn changed(scene: &Scene, role: &str) -> Outcome {
 async fn t17_on_role_change_of_a_namespaced_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("changed").await?;
     three(&scene, &json!({"kind": "Role", "name": "debug"})).await?;
-    // What means the same is no change.
+    // An equivalent role is no change.
     let alike = json!({"rules": [{"apiGroups": [""], "resources": ["pods/log", "pods"], "verbs": ["list", "get"]}]}).to_string();
     scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=merge", "-p", &alike]).await?.ok()?;
     let wider = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["events"],"verbs":["get"]}}]"#;
@@ -84,7 +84,7 @@ async fn t17_on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outc
     })
     .await?;
     three(&scene, &json!({"kind": "ClusterRole", "name": AGGREGATED})).await?;
-    // F65: a part that adds nothing is another role to read and the same one to hold.
+    // F65: a part that adds nothing changes the role's object, but not its permissions.
     let field = |name: &str| format!("jsonpath={{.status.role.{name}}}");
     let rel = format!("{}-revoke", scene.name);
     let shown = async |name: &str| Ok::<_, Error>(scene.kubectl(ADMIN, &["get", "rel", &rel, "-o", &field(name)]).await?.ok()?);
@@ -185,7 +185,7 @@ async fn t18_accept_risks_is_required_again_when_a_role_gains_a_risk(env: Arc<En
     ensure!(table.contains(" RiskNotAccepted "), "no column shows it:\n{table}");
     let said = scene.create("dev-2", &scene.request("after", &offer, "10m")).await?;
     refused(said, &[&format!("RiskNotAccepted: eligibility '{offer}' cannot be used: {told}")])?;
-    // Who waits already waits for the author now, and no approval helps.
+    // A pending request waits for the author now, and no approval helps.
     let status = scene.until_state("before", "Pending", SOON).await?;
     ensure!(status["reason"] == "RiskNotAccepted", "it waits for {}", status["reason"]);
     let digest = status["digest"].as_str().map(str::to_owned);

@@ -26,7 +26,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// A request whose start lies an hour ahead, approved where the offer wants that.
+/// A request that starts in an hour, approved where the offer requires that.
 async fn scheduled(scene: &Scene, name: &str, offer: &str) -> Result<Value, Error> {
     let request = with(scene.request(name, offer, "10m"), &json!({"startTime": ahead(3600)}));
     scene.create("dev", &request).await?.ok()?;
@@ -53,7 +53,7 @@ async fn start_time_grants_nothing_before_and_the_full_duration_after(env: Arc<E
     }
     ensure!(scene.bindings().await?.is_empty(), "there is a binding before the start");
     ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev may create Deployments before the start");
-    // Whatever is seen of it, never access before the start.
+    // In whatever state it is observed, there is no access before the start.
     let what = "the grant to begin";
     let begun = wait_for_ok(what, std::time::Duration::from_secs(30), async || {
         let may = scene.may("dev", "create", "apps", "deployments").await.map_err(|error| error.to_string())?;
@@ -88,7 +88,7 @@ async fn scheduled_request_is_reevaluated_on_changes(env: Arc<Env>) -> Outcome {
         let status = scene.ends_as(name, "Revoked", &[reason], SOON).await?;
         ensure!(status["bindingRef"].is_null() && status["grantedAt"].is_null(), "{name}: something was granted: {status}");
     }
-    // What was approved is no longer what would be granted: people are asked again, and told why.
+    // The approved content is no longer what would be granted: approvers are asked again, and see the reason.
     edit(&scene, "approvalpolicy", &edited, &json!({"limits": {"maxDuration": "30m"}})).await?;
     let status = scene.until_state("edited", "AwaitingApproval", SOON).await?;
     ensure!(says(&status).ends_with(STALE) && status["awaiting"]["have"] == 0, "it says {}", says(&status));

@@ -1,4 +1,5 @@
-//! Time windows in which an activation may start. Unit tests cover time zones and changed clocks; these tests cover what users see.
+//! Time windows in which an activation may start. Unit tests cover time zones and changes of the UTC offset; these tests cover what users
+//! see.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-/// A window every day from so many minutes from now until so many, both cut to whole minutes; with the instants of both.
+/// A daily window between two numbers of minutes from now, both truncated to whole minutes; with the instants of both.
 pub(super) fn window(from: i64, to: i64) -> Result<(Value, DateTime<Utc>, DateTime<Utc>), Error> {
     let at = |minutes| (Utc::now() + TimeDelta::minutes(minutes)).duration_trunc(TimeDelta::minutes(1));
     let (from, to) = (at(from)?, at(to)?);
@@ -42,7 +43,7 @@ async fn windows_deny_outside_and_report_the_next_start(env: Arc<Env>) -> Outcom
         stamp(begins)
     );
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &["OutsideWindow: a start at 2", &told])?;
-    // What the refusal says to do helps.
+    // The advice of the denial works.
     let at = |at: DateTime<Utc>| with(scene.request("then", &offer, "10m"), &json!({"startTime": stamp(at)}));
     refused(scene.create("dev", &at(begins - TimeDelta::seconds(1))).await?, &["OutsideWindow: "])?;
     refused(scene.create("dev", &at(ends)).await?, &["OutsideWindow: "])?;
@@ -80,7 +81,7 @@ async fn windows_apply_to_approvals(env: Arc<Env>) -> Outcome {
         ["OutsideWindow: with this approval request 'now' would be Denied: a start at 2", &format!("they begin next at {}", stamp(begins))];
     let approve = scene.create("lead-1", &scene.decision("now", "Approve", before["digest"].as_str())).await?;
     refused(approve, &told)?;
-    // It goes on waiting, and an approval at a better moment counts.
+    // It stays pending, and an approval within the window counts.
     let after = scene.status("now").await?;
     ensure!(after["state"] == "AwaitingApproval" && after["awaiting"]["have"] == 0 && after["digest"] == before["digest"], "it is {after}");
     ensure!(scene.list("adec").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of a refused approval");

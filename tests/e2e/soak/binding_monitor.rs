@@ -12,25 +12,25 @@ use crate::{
     grant_helpers::{text, time},
 };
 
-/// Pause between two looks.
+/// The poll interval.
 const EVERY: Duration = Duration::from_millis(200);
-/// How long somebody must live, unhindered, who ends what is due; the machine is busy with all the others.
+/// How long a process must run undisturbed to end expired grants; other load keeps the machine busy.
 const DUE: TimeDelta = TimeDelta::seconds(4);
-/// The same for what was taken away: its record must be read first, and another replica leaves the holder his time.
+/// The same for a revoked or deactivated grant: its record must be read first, and another replica leaves the holder its time.
 const TAKEN: TimeDelta = TimeDelta::seconds(6);
 
-/// Looks until something is wrong, and returns what.
+/// Polls until a violation is found, and returns it.
 pub async fn forever(scene: &Scene, book: &Book) -> Error {
     loop {
         if let Err(broken) = look(scene, book).await {
             return broken;
         }
-        // A pause between looks, nothing is waited for.
+        // A pause between polls; it waits for no condition.
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// One look; none where the API server is away.
+/// One poll; none where the API server is down.
 pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
     let from = Utc::now();
     let Ok(bindings) = scene.bindings().await else { return Ok(None) };
@@ -55,7 +55,7 @@ pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
     Ok(Some(()))
 }
 
-/// The binding was there at some time after `from`.
+/// Returns whether the binding existed at some time after `from`.
 fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lives: &Lives) -> Result<(), Error> {
     if !life.may_run {
         return Err("it is granted though nobody approved it".into());
@@ -69,7 +69,7 @@ fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lives: &Lives) -
     if deadline > first_deadline {
         return Err("its deadline moved later".into());
     }
-    // What has no subjects grants nothing, and only waits for somebody's finalizer.
+    // A binding without subjects grants nothing, and only a foreign finalizer keeps it.
     if binding["subjects"].as_array().is_none_or(Vec::is_empty) {
         return Ok(());
     }

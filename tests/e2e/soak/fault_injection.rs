@@ -12,7 +12,7 @@ use crate::{
     faults::{holder, process_lifetimes::Random, without},
 };
 
-/// What can break; some of it more often.
+/// The possible faults; some of them are more frequent.
 const BREAKS: [Break; 14] = [
     Break::KillOne,
     Break::KillOne,
@@ -36,19 +36,19 @@ enum Break {
     KillOne,
     /// `kill -9` of all of them.
     KillAll,
-    /// One controller hangs, maybe for longer than it holds the Lease.
+    /// One controller is paused, possibly for longer than it holds the Lease.
     Hang,
     /// `kill -9` of the webhook.
     Webhook,
-    /// Somebody deletes the Lease.
+    /// The Lease is deleted.
     Lease,
-    /// All watches break off.
+    /// All watches are interrupted.
     Watches,
-    /// All calls of the controllers are late.
+    /// All calls of the controllers are slow.
     Slow,
-    /// All calls of the controllers are refused.
+    /// All calls of the controllers fail.
     Refused,
-    /// One controller gets no answers.
+    /// One controller gets no responses.
     CutOff,
     /// `kill -9` of the API server.
     ApiServer,
@@ -56,11 +56,11 @@ enum Break {
     Store,
 }
 
-/// Breaks one thing after the other; returns how many.
+/// Injects one fault after the other; returns their number.
 pub async fn until(scene: &Scene, book: &Book, mut random: Random, until: DateTime<Utc>) -> Result<usize, Error> {
     let mut faults = 0;
     while Utc::now() < until {
-        // The moments are the fault itself.
+        // The random times are part of the fault.
         pause(&mut random, 4_000).await;
         let (what, one) = (random.one_of(&BREAKS), random.one_of(&[0, 1]));
         eprintln!("soak: {} {what:?} {one}", Utc::now().format("%T%.3f"));
@@ -99,8 +99,8 @@ async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: 
             ground.operator.webhook().wait_until_ready(SOON).await?;
         }
         Break::Lease => {
-            // With the Lease goes the guards' record, which somebody who has read it must write again: otherwise nobody knows what was
-            // written while nothing guarded, and an admin must look through all of it.
+            // The guards' record is lost with the Lease, and a replica that has read it must write it again. Otherwise it is unknown what
+            // was written while no guard was in force, and an admin must review all of it.
             for controller in ground.operator.controllers() {
                 controller.wait_until_ready(SOON).await?;
             }
@@ -147,7 +147,7 @@ async fn pause(random: &mut Random, at_most: u64) {
     tokio::time::sleep(Duration::from_millis(random.below(at_most))).await;
 }
 
-/// These controllers can do nothing until this is dropped.
+/// These controllers are disturbed until this is dropped.
 struct Absent<'b> {
     book: &'b Book,
     controllers: Vec<usize>,

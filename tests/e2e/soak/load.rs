@@ -13,32 +13,32 @@ use crate::{
     grant_helpers::text,
 };
 
-/// How long a call may be refused because of what is broken at the time.
+/// How long a call may fail because of an injected fault.
 pub const BROKEN: Duration = Duration::from_mins(2);
-/// People who may ask.
+/// The requesters.
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
-/// How one request comes to its end.
+/// How one request is decided and ends.
 pub const WAYS: [Way; 8] =
     [Way::Expires, Way::DeactivatedByRequester, Way::Revoked, Way::Deleted, Way::Unbound, Way::Approved, Way::Denied, Way::Withdrawn];
 
-/// How a request comes to its end.
+/// How a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Its time is up.
+    /// It expires.
     Expires,
     /// The requester deactivates it.
     DeactivatedByRequester,
     /// Security revokes it.
     Revoked,
-    /// Somebody deletes the request.
+    /// The request is deleted.
     Deleted,
-    /// Somebody deletes the binding.
+    /// The binding is deleted.
     Unbound,
-    /// It is approved, and its time is up.
+    /// It is approved, and expires.
     Approved,
     /// It is denied.
     Denied,
-    /// It is taken back while it waits.
+    /// It is withdrawn while it is pending.
     Withdrawn,
 }
 
@@ -48,17 +48,17 @@ impl Way {
     }
 }
 
-/// The eligibility that a lane uses for a way.
+/// The eligibility of a lane for this way.
 pub fn offer_of(lane: u64, way: Way) -> String {
     format!("{lane}-{}", if way.needs_approval() { format!("approved-{way:?}") } else { format!("{way:?}") }).to_lowercase()
 }
 
-/// Whether this eligibility asks for approval.
+/// Returns whether this eligibility requires approval.
 pub fn is_approved(offer: &str) -> bool {
     offer.contains("-approved-")
 }
 
-/// One person after the other, one request after the other; returns how many.
+/// Makes one request after the other, each by the next user; returns their number.
 pub async fn lane(scene: &Scene, book: &Book, lane: u64, mut random: Random, until: DateTime<Utc>) -> Result<usize, Error> {
     let mut asked = 0;
     while Utc::now() < until {
@@ -84,7 +84,7 @@ impl One<'_> {
         let duration = if way == Way::Expires { 2 + random.below(8) } else { 20 };
         self.book.note(&self.name, |life| life.may_run = !way.needs_approval());
         let request = self.scene.request(&self.name, &self.scene.offered(&self.offer), &format!("{duration}s"));
-        // Whether an attempt without an answer came through, the next one learns.
+        // The next attempt learns whether an attempt without a response was executed.
         self.again("ask", async || match self.scene.write(self.person, "rar", &request).await {
             Err(error) if error.to_string().contains("AlreadyExists") => Ok(()),
             done => done.map(|_| ()),
@@ -94,7 +94,7 @@ impl One<'_> {
             self.until("AwaitingApproval").await?;
         } else if way != Way::Expires {
             self.until("Active").await?;
-            // What comes when is the load itself.
+            // The random pause is part of the load.
             tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
         }
         match way {
@@ -119,7 +119,7 @@ impl One<'_> {
         if way == Way::Deleted { Ok(()) } else { self.scene.over(&self.name, BROKEN).await.map(|_| ()) }
     }
 
-    /// Takes it away: until that is certain, it may end or not.
+    /// Ends it: until the end is certain, both states are allowed.
     async fn taken(&self, take: impl AsyncFn() -> Outcome) -> Outcome {
         self.book.note(&self.name, |life| life.may_end = true);
         self.again("take away", take).await?;
@@ -127,7 +127,7 @@ impl One<'_> {
         Ok(())
     }
 
-    /// A decision, unless there is nothing to decide any more.
+    /// Creates a decision, unless the request is already completed.
     async fn decide(&self, who: &str, verb: &str) -> Outcome {
         let status = self.scene.status(&self.name).await?;
         if !matches!(status["state"].as_str(), Some("AwaitingApproval" | "Active")) || (verb == "Approve" && status["state"] == "Active") {
@@ -145,13 +145,13 @@ impl One<'_> {
         }
     }
 
-    /// Tries until it is done: what is broken will not stay so.
+    /// Retries until it succeeds: the faults are temporary.
     async fn again(&self, what: &str, attempt: impl AsyncFn() -> Outcome) -> Outcome {
         let what = format!("{} to {what}", self.person);
         Ok(wait_for_ok(&what, BROKEN, async || attempt().await.map_err(|error| error.to_string())).await?)
     }
 
-    /// Waits until it is there, or at an end.
+    /// Waits until it is active or completed.
     async fn until(&self, state: &str) -> Outcome {
         let what = format!("request {} to be {state}", self.name);
         let came = wait_for_ok(&what, BROKEN, async || {

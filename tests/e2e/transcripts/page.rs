@@ -1,20 +1,20 @@
-//! What a page of documentation says that somebody types, and how what it prints is compared.
+//! The commands on a page of documentation, and the comparison of their output.
 
 use std::ops::Range;
 
 use regex::Regex;
 
-/// A command and what it must print.
+/// A command and its expected output.
 pub struct Step {
-    /// Whose session it is.
+    /// The user of the session.
     pub user: String,
-    /// What is typed.
+    /// The command line.
     pub command: String,
-    /// The lines of the page that show what is printed, an empty one at their end aside.
+    /// The lines of the page with the output, except an empty one at their end.
     pub output: Range<usize>,
 }
 
-/// The steps of a page, in their order.
+/// Returns the steps of a page, in their order.
 pub fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut user, mut inside, mut here) = (None, false, None::<String>);
@@ -51,11 +51,11 @@ pub fn steps(page: &str) -> Vec<Step> {
     steps
 }
 
-/// A generated name, as the API server ends one.
+/// A generated name, with the suffix of the API server.
 const NAME: &str = r"[a-z0-9][a-z0-9-]*-[bcdfghjklmnpqrstvwxz2456789]{5}\b";
 const DIGEST: &str = r"sha256:[0-9a-f]{16,64}";
 
-/// What is another each time, in the order in which it is looked for.
+/// The varying texts, in the order in which they are searched.
 fn changing() -> Vec<(Regex, &'static str)> {
     [
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
@@ -71,13 +71,13 @@ fn changing() -> Vec<(Regex, &'static str)> {
     .collect()
 }
 
-/// A text without what is another each time.
+/// Returns a text without its varying parts.
 pub fn form(text: &str) -> String {
     let text = changing().iter().fold(text.to_owned(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned());
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// The generated names and digests in a text, in their order.
+/// Returns the generated names and digests in a text, in their order.
 pub fn generated(text: &str) -> Vec<String> {
     let Ok(pattern) = Regex::new(&format!("{NAME}|{DIGEST}")) else { return Vec::new() };
     pattern.find_iter(text).map(|found| found.as_str().to_owned()).collect()

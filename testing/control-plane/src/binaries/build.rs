@@ -9,22 +9,22 @@ use super::release::Release;
 use super::{cache, modules};
 use crate::{Error, Result};
 
-/// The Helm that is built.
+/// The Helm version that is built.
 const HELM: &str = "v4.3.1";
 
-/// The sources of the Go binary, so that no checkout is needed when it is built.
+/// The sources of the Go binary, embedded so that the build needs no checkout.
 const SOURCES: [(&str, &str); 3] = [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), MAIN];
 const MAIN: (&str, &str) = ("main.go", include_str!("../../main.go"));
-/// What the binary of any other release than the usual one is made of. Its modules follow from the release and the template.
+/// The sources of the binary of any release but the default one. Its modules follow from the release and the template.
 const OTHER_SOURCES: [(&str, &str); 2] = [("template", modules::TEMPLATE), MAIN];
-/// The names that the one binary acts by.
+/// The program names under which the one binary can be called.
 const NAMES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl; \
      Kubernetes and Helm are built with it once, into a cache";
-/// Starts the names of directories that a build has not finished.
+/// The prefix of the directories of unfinished builds.
 const UNFINISHED: &str = ".unfinished-";
 
-/// The directory with the four programs of a release, built if it is not in the cache.
+/// Returns the directory with the four programs of a release; it is built if it is not in the cache.
 pub(super) fn kubernetes(release: Release) -> Result<PathBuf> {
     let note = format!(
         "Building Kubernetes {release} (etcd, kube-apiserver, kube-controller-manager, kubectl) \
@@ -51,12 +51,12 @@ pub(super) fn kubernetes(release: Release) -> Result<PathBuf> {
             let path = directory.join(name);
             symlink("kubernetes", &path).map_err(Error::path("link", &path))?;
         }
-        // What was written for this build alone stays beside the binary, for who wants to know what that is made of.
+        // The generated sources stay with the binary as a record of what it was built from.
         if usual { fs::remove_dir_all(&sources).map_err(Error::path("remove", &sources)) } else { Ok(()) }
     })
 }
 
-/// Helm's path, built if it is not in the cache.
+/// Returns Helm's path; it is built if it is not in the cache.
 pub(super) fn helm() -> Result<PathBuf> {
     let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once a machine.");
     let directory = cached(&format!("helm-{HELM}"), &note, |directory| {
@@ -66,12 +66,12 @@ pub(super) fn helm() -> Result<PathBuf> {
     Ok(directory.join("helm"))
 }
 
-/// The directory of what is built from these sources with these flags: another
-/// name for any other sources, so that the cache never serves a stale binary.
+/// Returns the directory of the build from these sources with these flags. Other sources have another name, so that the cache never serves
+/// a stale binary.
 fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
     let mut hash = Sha256::new();
     for (name, text) in sources {
-        // Lengths keep two neighbours apart.
+        // The lengths separate two adjacent fields.
         hash.update(format!("{name} {}\n{text}", text.len()));
     }
     hash.update(flags);
@@ -79,8 +79,8 @@ fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
     format!("kubernetes-{release}-{short:016x}")
 }
 
-/// The directory `name` of the cache, filled by `fill` if it does not exist.
-/// One process builds at a time, and a build that is cut short leaves nothing in its place.
+/// Returns the directory `name` of the cache, filled by `fill` if it does not exist. One process builds at a time, and an interrupted build
+/// leaves nothing in its place.
 fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache()?;
     let finished = cache.join(name);
@@ -88,7 +88,7 @@ fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Res
         return Ok(finished);
     }
     fs::create_dir_all(&cache).map_err(Error::path("create", &cache))?;
-    // Held until it is dropped at the end, or until this process dies.
+    // The lock is held until it is dropped at the end, or until this process dies.
     let _lock = lock(&cache.join(".lock"))?;
     if finished.is_dir() {
         return Ok(finished);
@@ -117,7 +117,7 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes what killed builds have left. Only the holder of the lock may.
+/// Removes what interrupted builds have left. Only the holder of the lock may call it.
 fn remove_unfinished(cache: &Path) -> Result<()> {
     let entries = fs::read_dir(cache).map_err(Error::path("read", cache))?;
     for entry in entries.flatten() {
@@ -130,12 +130,12 @@ fn remove_unfinished(cache: &Path) -> Result<()> {
 
 pub(super) fn go(directory: &Path) -> Command {
     let mut command = Command::new("go");
-    // A Go workspace around us must not take part.
+    // A Go workspace in a parent directory must not affect the build.
     command.current_dir(directory).env("CGO_ENABLED", "0").env("GOWORK", "off");
     command
 }
 
-/// What a command prints, once it has ended well.
+/// Returns the output of a command that succeeded.
 pub(super) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::Missing { tool: "go".to_owned(), install: INSTALL_GO },

@@ -1,4 +1,4 @@
-//! Where the programs come from: the person's own, or built once and cached.
+//! The programs of a control plane: installed ones, or built once and cached.
 
 mod build;
 mod modules;
@@ -14,10 +14,10 @@ use crate::{Error, Result};
 pub use release::Release;
 pub(crate) use version::Version;
 
-/// The oldest Helm that the charts are tried with.
+/// The oldest Helm that the charts are tested with.
 const OLDEST_HELM: Version = Version { major: 4, minor: 0 };
 
-/// The programs that a plane is made of.
+/// The programs of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binaries {
     /// etcd.
@@ -33,9 +33,9 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds them in `$KUBEBUILDER_ASSETS`, then on `PATH`, then in the cache, and
-    /// builds what is still missing, which takes minutes and is said on stderr. The
-    /// environment's `KUBERNETES_VERSION`, such as `1.34`, chooses the minor; then all three of Kubernetes' programs are of it.
+    /// Finds them in `$KUBEBUILDER_ASSETS`, then on `PATH`, then in the cache, and builds the missing ones, which takes minutes and is
+    /// reported on stderr. The environment's `KUBERNETES_VERSION`, such as `1.34`, selects the minor version of all three Kubernetes
+    /// programs.
     pub fn find() -> Result<Self> {
         let places: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
             .into_iter()
@@ -45,7 +45,7 @@ impl Binaries {
         Self::find_in(&places, Release::chosen()?)
     }
 
-    /// The API server's version. It is asked each time: a tenth of a second.
+    /// Returns the API server's version. It is queried at each call, which takes a tenth of a second.
     pub(crate) fn version(&self) -> Result<Version> {
         version::ask_version(&self.kube_apiserver, &["--version"])
             .ok_or_else(|| Error::State(format!("{} does not say its version", self.kube_apiserver.display())))
@@ -79,7 +79,7 @@ impl Binaries {
     }
 }
 
-/// The programs that the person has himself; an API server and etcd at least.
+/// The programs that are installed on the machine; at least an API server and etcd.
 struct Own {
     etcd: PathBuf,
     apiserver: (PathBuf, Version),
@@ -104,7 +104,7 @@ impl Own {
         self.controller_manager.is_some() && self.kubectl.is_some()
     }
 
-    /// Fills the gaps from the built ones, as far as the versions go together.
+    /// Adds the missing programs from the built ones, as far as the versions are compatible.
     fn complete(&self, built: Option<&Path>, release: Release, helm: &Path) -> Option<Binaries> {
         let same = self.apiserver.1 == release.version();
         let from_built = |name: &str| built.map(|directory| directory.join(name));

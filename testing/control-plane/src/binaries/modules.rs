@@ -1,4 +1,4 @@
-//! The Go modules of a Kubernetes that this crate has no `go.mod` for.
+//! The Go modules of a Kubernetes release that this crate has no `go.mod` for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::build::{go, run};
 use super::release::Release;
 use crate::{Error, Result};
 
-/// What `go.mod` is written from; `tidy` adds the rest.
+/// The template of `go.mod`; `go mod tidy` adds the rest.
 pub(super) const TEMPLATE: &str = "\
 // The upstream components of the local control plane, in one binary. Written for this build alone.
 module jit-rbac.invalid/control-plane
@@ -22,17 +22,17 @@ require k8s.io/kubernetes {kubernetes}
 replace (
 {replace})
 ";
-/// The version by which Kubernetes names what is published together with it.
+/// The placeholder version of the modules that are published together with Kubernetes.
 const OF_STAGING: &str = "v0.0.0";
 
-/// Where Go has put a module.
+/// The directory of a downloaded module.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Downloaded {
     go_mod: PathBuf,
 }
 
-/// What a `go.mod` says.
+/// The content of a `go.mod`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Module {
@@ -47,8 +47,8 @@ struct Required {
     version: String,
 }
 
-/// Writes `go.mod` and `go.sum` into a directory with `main.go`. The versions are all Kubernetes' own: which modules are published
-/// with it is read from the release's `go.mod`, and those of all others are what that one requires.
+/// Writes `go.mod` and `go.sum` into a directory with `main.go`. All versions are those of Kubernetes. The modules that are published with
+/// it are read from the release's `go.mod`, and so are the versions of all others.
 pub(super) fn write(release: Release, directory: &Path) -> Result<()> {
     let downloaded = run(go(directory).args(["mod", "download", "-json", &format!("k8s.io/kubernetes@{release}")]))?;
     let downloaded: Downloaded = serde_json::from_str(&downloaded)?;

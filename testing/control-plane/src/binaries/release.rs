@@ -4,10 +4,10 @@ use std::fmt;
 use super::Version;
 use crate::{Error, Result};
 
-/// By it people choose a minor of Kubernetes.
+/// The environment variable that selects a minor version of Kubernetes.
 const VARIABLE: &str = "KUBERNETES_VERSION";
 
-/// A release of Kubernetes that planes can be built of.
+/// A release of Kubernetes that control planes can be built from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release {
     minor: u32,
@@ -15,16 +15,16 @@ pub struct Release {
 }
 
 impl Release {
-    /// One release of every minor that the operator is tried on, oldest first. This is the one place that pins them.
+    /// One release of every minor version that the operator is tested on, oldest first. Only this list pins them.
     pub const ALL: [Self; 5] = [Self::new(33, 13), Self::new(34, 4), Self::new(35, 4), Self::USUAL, Self::new(37, 2)];
-    /// What is built where nobody chooses; `go.mod` and `go.sum` beside this crate pin all of its modules.
+    /// The default release; `go.mod` and `go.sum` of this crate pin all of its modules.
     pub const USUAL: Self = Self::new(36, 3);
 
     const fn new(minor: u32, patch: u32) -> Self {
         Self { minor, patch }
     }
 
-    /// What the environment's `KUBERNETES_VERSION` asks for, such as `1.34`; none where it is not set.
+    /// Returns the release that the environment's `KUBERNETES_VERSION` selects, such as `1.34`; none where it is not set.
     pub fn chosen() -> Result<Option<Self>> {
         match env::var(VARIABLE) {
             Err(env::VarError::NotPresent) => Ok(None),
@@ -43,13 +43,13 @@ impl Release {
         })
     }
 
-    /// Its minor version, as 34 of 1.34.4.
+    /// Returns its minor version, as 34 of 1.34.4.
     #[must_use]
     pub fn minor(self) -> u32 {
         self.minor
     }
 
-    /// Its name among the minors, such as `1.34`.
+    /// Returns the name of its minor version, such as `1.34`.
     #[must_use]
     pub fn name(self) -> String {
         format!("1.{}", self.minor)
@@ -59,7 +59,7 @@ impl Release {
         Version { major: 1, minor: self.minor }
     }
 
-    /// The version of the modules that are published together with it, such as `v0.34.4`.
+    /// Returns the version of the modules that are published together with it, such as `v0.34.4`.
     pub(super) fn of_staging(self) -> String {
         format!("v0.{}.{}", self.minor, self.patch)
     }

@@ -9,8 +9,8 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The first `v<major>.<minor>` in what a program prints about itself. None
-    /// for versions with a suffix, such as a vendor's dispatcher has.
+    /// Returns the first `v<major>.<minor>` in a program's version output. None for versions with a suffix, such as that of a vendor's
+    /// wrapper.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let word = text.split_whitespace().find_map(|word| {
             let rest = word.strip_prefix('v')?;
@@ -23,12 +23,12 @@ impl Version {
     }
 }
 
-/// The first file of that name, in the order of the places.
+/// Returns the first file of that name, in the order of the directories.
 pub(super) fn which(places: &[PathBuf], name: &str) -> Option<PathBuf> {
     places.iter().map(|place| place.join(name)).find(|path| path.is_file())
 }
 
-/// The first program of that name whose version suits, and its version.
+/// Returns the first program of that name with a suitable version, and that version.
 pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], suits: impl Fn(Version) -> bool) -> Option<(PathBuf, Version)> {
     places.iter().map(|place| place.join(name)).find_map(|path| {
         let version = ask_version(&path, ask)?;
@@ -36,7 +36,7 @@ pub(super) fn first(places: &[PathBuf], name: &str, ask: &[&str], suits: impl Fn
     })
 }
 
-/// What a program says its version is.
+/// Returns the version that a program reports.
 pub(super) fn ask_version(path: &Path, ask: &[&str]) -> Option<Version> {
     if !path.is_file() {
         return None;

@@ -3,11 +3,11 @@ use serde_json::{Value, json};
 use super::sign_in::{AUDIENCE, Provider};
 use crate::binaries::Version;
 
-/// The first API server that knows the configuration as `v1`.
+/// The first API server that supports the configuration as `v1`.
 const V1_SINCE: Version = Version { major: 1, minor: 34 };
 
-/// What the API server makes of the tokens of all providers: an `AuthenticationConfiguration` as `docs/authentication.md` advises.
-/// `server` is the issuer's address, `ca` what its certificate is checked with.
+/// Returns how the API server maps the tokens of all providers: an `AuthenticationConfiguration` as `docs/authentication.md` advises.
+/// `server` is the issuer's address, `ca` verifies its certificate.
 pub(crate) fn configuration(version: Version, server: &str, ca: &str) -> Value {
     let v = if version < V1_SINCE { "v1beta1" } else { "v1" };
     json!({
@@ -30,11 +30,11 @@ fn authenticator(provider: Provider, server: &str, ca: &str) -> Value {
             "username": {"claim": "preferred_username", "prefix": prefix},
             "groups": {"claim": "groups", "prefix": prefix},
             "uid": {"claim": "sub"},
-            // An empty list or text is no key at all.
+            // An empty list or text yields no key.
             "extra": [
                 {"key": "jitrbac.dev/amr", "valueExpression": "claims.?amr.orValue([])"},
                 {"key": "jitrbac.dev/acr", "valueExpression": r#"claims.?acr.orValue("")"#},
-                // Numbers of a token are floating: without `int` this would be 1.7e+09.
+                // Numbers of a token are floating-point: without `int` this would be 1.7e+09.
                 {"key": "jitrbac.dev/auth-time", "valueExpression": r#"has(claims.auth_time) ? string(int(claims.auth_time)) : """#},
             ],
         },
@@ -42,7 +42,7 @@ fn authenticator(provider: Provider, server: &str, ca: &str) -> Value {
     })
 }
 
-/// Nobody who signs in is one of Kubernetes itself, with the prefix or without it.
+/// Denies names of Kubernetes itself, with the prefix or without it.
 fn rules(provider: Provider) -> Value {
     match provider {
         Provider::Careless => json!([]),
@@ -59,7 +59,7 @@ fn rules(provider: Provider) -> Value {
     }
 }
 
-/// Where a provider's discovery document is.
+/// Returns the URL of a provider's discovery document.
 pub(super) fn discovery_path(provider: Provider) -> String {
     format!("{}/.well-known/openid-configuration", provider.name())
 }

@@ -1,4 +1,4 @@
-//! Where people sign in: a small OIDC issuer, which the API server asks for its keys.
+//! A small OIDC issuer for the sign-in of users; the API server fetches its keys.
 
 mod configuration;
 mod server;

@@ -16,8 +16,8 @@ use super::configuration::discovery_path;
 use super::sign_in::{KEY_ID, Provider, read_key};
 use crate::{Error, Result, certificates};
 
-/// The server of the discovery documents and the key. It has a thread of its own, because a test may keep its runtime waiting
-/// while the API server asks. Dropping it ends it.
+/// The server of the discovery documents and the key. It has a thread of its own, because a test may block its runtime while the API server
+/// sends a request. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     address: String,
@@ -26,7 +26,7 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Starts it with what [`crate::certificates::write`] left in `pki`. It can be asked as soon as this returns.
+    /// Starts it with the files that [`crate::certificates::write`] wrote to `pki`. It accepts connections when this returns.
     pub(crate) fn start(pki: &Path) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io("the issuer cannot listen")(error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
@@ -49,7 +49,7 @@ impl Issuer {
         Ok(Self { address, handle, thread: Some(thread) })
     }
 
-    /// Where it is, as the beginning of a URL.
+    /// Returns its base URL.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -59,7 +59,7 @@ impl Drop for Issuer {
     fn drop(&mut self) {
         self.handle.shutdown();
         if let Some(thread) = self.thread.take() {
-            // It has said itself why, if it failed.
+            // The server has reported its error itself.
             let _ = thread.join();
         }
     }
@@ -80,7 +80,7 @@ fn router(address: &str, key: &KeyPair) -> Result<Router> {
     }))
 }
 
-/// The public half of the key as a JSON Web Key Set.
+/// Returns the public key as a JSON Web Key Set.
 fn keys(key: &KeyPair) -> Result<Value> {
     // An uncompressed point: a 4, then both coordinates (RFC 7518, 6.2.1).
     let point = match key.der_bytes() {

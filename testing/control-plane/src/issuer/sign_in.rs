@@ -12,29 +12,29 @@ use serde_json::{Value, json};
 use crate::users::random_token;
 use crate::{Error, Result};
 
-/// Whom the tokens are for.
+/// The audience of the tokens.
 pub(super) const AUDIENCE: &str = "jit-rbac";
-/// The name of the one key that tokens are signed with.
+/// The id of the one key that tokens are signed with.
 pub(super) const KEY_ID: &str = "tokens";
-/// The name of its file among the certificates: what is signed with it is believed by the plane, also after the process ended
-/// that served its public half.
+/// The file name of the key among the certificates. The control plane accepts tokens that it signed even after the process that served its
+/// public half has ended.
 pub(crate) const KEY: &str = "id-tokens.key";
 
-/// Who vouches for a sign-in, which also says what the API server makes of it.
+/// The provider of a sign-in, which also decides how the API server maps its claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
-    /// As it should be: `oidc:` stands before names and groups, and names of Kubernetes itself are refused.
+    /// Correctly configured: names and groups get the prefix `oidc:`, and names of Kubernetes itself are denied.
     #[default]
     Company,
-    /// As it must not be: names and groups are taken as they come (T10).
+    /// Incorrectly configured: names and groups are used without a prefix (T10).
     Careless,
 }
 
 impl Provider {
-    /// All of them.
+    /// All providers.
     pub(crate) const ALL: [Self; 2] = [Self::Company, Self::Careless];
 
-    /// One word for paths.
+    /// Its name in paths.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Company => "company",
@@ -42,12 +42,12 @@ impl Provider {
         }
     }
 
-    /// The `iss` of its tokens: a name that nobody resolves, because the API server is told where to look.
+    /// The `iss` of its tokens: a name that does not resolve, because the API server has the discovery URL.
     pub(super) fn issuer(self) -> String {
         format!("https://{}.jit-rbac.test", self.name())
     }
 
-    /// What the API server puts before its names and groups.
+    /// The prefix of its names and groups in the API server.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
@@ -57,10 +57,10 @@ impl Provider {
     }
 }
 
-/// What an ID token says about a person and about how and when he signed in.
+/// The claims of an ID token about a user and about how and when they signed in.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// Who says so.
+    /// The provider.
     pub provider: Provider,
     /// The claim `preferred_username`: the user name without the provider's prefix.
     pub name: String,
@@ -74,12 +74,13 @@ pub struct SignIn {
     pub acr: Option<String>,
     /// The claim `auth_time`.
     pub auth_time: Option<DateTime<Utc>>,
-    /// How long the token is valid from now on; it has expired already if this is negative.
+    /// The validity of the token from now on; a negative value is a token that has already expired.
     pub valid_for: TimeDelta,
 }
 
 impl SignIn {
-    /// A sign-in of today at the company, by somebody with the uid `u-<name>` and the given groups, without any evidence of how.
+    /// A sign-in of just now at the correctly configured provider, of a user with the uid `u-<name>` and the given groups, without evidence
+    /// of the sign-in method.
     pub fn new<G: Into<String>>(name: &str, groups: impl IntoIterator<Item = G>) -> Self {
         Self {
             provider: Provider::default(),
@@ -93,7 +94,7 @@ impl SignIn {
         }
     }
 
-    /// The user name as the API server knows it.
+    /// Returns the user name as the API server maps it.
     #[must_use]
     pub fn username(&self) -> String {
         format!("{}{}", self.provider.prefix(), self.name)
@@ -121,26 +122,26 @@ impl SignIn {
     }
 }
 
-/// The key of a plane that tokens are signed with.
+/// Reads the key of a control plane that tokens are signed with.
 pub(crate) fn read_key(pki: &Path) -> Result<KeyPair> {
     let path = pki.join(KEY);
     let pem = fs::read_to_string(&path).map_err(Error::path("read", &path))?;
     Ok(KeyPair::from_pem(&pem)?)
 }
 
-/// A key that tokens can be signed with: ECDSA with P-256 and SHA-256.
+/// Creates a key that tokens can be signed with: ECDSA with P-256 and SHA-256.
 pub(crate) fn new_key() -> Result<KeyPair> {
     Ok(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?)
 }
 
-/// The sign-in as a compact JWT, signed with ES256.
+/// Returns the sign-in as a compact JWT, signed with ES256.
 pub(crate) fn id_token(who: &SignIn, key: &KeyPair) -> Result<String> {
     let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let header = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});
     let signed = format!("{}.{}", part(&header), part(&who.claims()?));
     let random = SystemRandom::new();
     let failed = |why: String| Error::State(format!("an ID token cannot be signed: {why}"));
-    // Not by the certificates' library: a JWT has the two numbers of a signature side by side, and no ASN.1 (RFC 7518, 3.4).
+    // Not with the library for certificates: a JWT has the two numbers of a signature concatenated, without ASN.1 (RFC 7518, 3.4).
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der(), &random)
         .map_err(|error| failed(error.to_string()))?;
     let signature = key.sign(&random, signed.as_bytes()).map_err(|error| failed(error.to_string()))?;

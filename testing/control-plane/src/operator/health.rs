@@ -2,11 +2,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A health server that takes longer is not healthy.
+/// The timeout of a health check.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The address of the health server, from the log line that a process prints
-/// when it listens: `... listening address=127.0.0.1:41234 what=health`.
+/// Returns the address of the health server, from the log line that a process prints when it listens: `... listening
+/// address=127.0.0.1:41234 what=health`.
 pub(super) fn address(log: &str) -> Option<SocketAddr> {
     log.lines().filter(|line| line.contains("listening")).find_map(|line| {
         let field = |name: &str| {
@@ -16,7 +16,7 @@ pub(super) fn address(log: &str) -> Option<SocketAddr> {
     })
 }
 
-/// What a health server answers to a path. The error is what a person should read.
+/// Returns the response of a health server to a path. The error is a message for the user.
 pub(super) async fn get(address: SocketAddr, path: &'static str) -> Result<String, String> {
     tokio::task::spawn_blocking(move || ask(address, path)).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
 }

@@ -11,24 +11,24 @@ use crate::{ADMIN, Cluster, Error, Result};
 
 /// The operator's namespace.
 pub(super) const NAMESPACE: &str = "jit-system";
-/// The Helm release; the chart names its objects after it.
+/// The Helm release; the chart derives the names of its objects from it.
 const RELEASE: &str = "jit-rbac";
-/// How long the two identities' tokens live: longer than anybody keeps a plane.
+/// The validity of the two identities' tokens: longer than a control plane is kept.
 const TOKEN_LIFE: &str = "--duration=720h";
 
-/// What the processes of the operator need.
+/// The files of the operator's processes.
 pub(super) struct Installed {
     /// The configuration file.
     pub(super) config: PathBuf,
     /// The controllers' kubeconfig.
     pub(super) controller: PathBuf,
-    /// The controllers' token, which stands in it.
+    /// The controllers' token, which the kubeconfig contains.
     pub(super) controller_token: String,
     /// The webhook's kubeconfig.
     pub(super) webhook: PathBuf,
 }
 
-/// Installs or upgrades the chart, and fetches what its pods would be given.
+/// Installs or upgrades the chart, and fetches the files that its pods would get.
 pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &OperatorOptions, webhook_port: u16) -> Result<Installed> {
     let values = directory.join("values.json");
     let text = serde_json::to_string_pretty(&chart_values(options, webhook_port))?;
@@ -56,14 +56,14 @@ pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &Opera
     })
 }
 
-/// The guards that the operator is told to watch: all but those of these names.
+/// Returns the guards in the operator's configuration: all except those of these names.
 fn watched(guards: &str, unwatched: &[String]) -> Result<String> {
     let mut all: Vec<Value> = serde_json::from_str(guards)?;
     all.retain(|guard| !unwatched.iter().any(|name| guard["name"] == **name));
     Ok(serde_json::to_string(&all)?)
 }
 
-/// A fresh token of a `ServiceAccount`.
+/// Creates a token of a `ServiceAccount`.
 async fn token(cluster: &Cluster, account: &str) -> Result<String> {
     let args = ["create", "token", account, "--namespace", NAMESPACE, TOKEN_LIFE];
     let token = cluster.run(ADMIN, &args).await?.ok()?;
@@ -82,7 +82,7 @@ fn chart_values(options: &OperatorOptions, webhook_port: u16) -> Value {
     values
 }
 
-/// Lays `over` on `base`: objects are merged, everything else replaced.
+/// Merges `over` into `base`: objects are merged, all other values replaced.
 fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (_, Value::Null) => {}

@@ -1,4 +1,4 @@
-//! The operator beside a plane: its chart, its two identities, its processes.
+//! The operator of a control plane: its chart, its two identities, its processes.
 
 mod health;
 mod install;
@@ -21,33 +21,33 @@ use crate::{Cluster, Error, ProcessRecord, Proxy, Reaper, Result};
 use install::Installed;
 pub use server::Server;
 
-/// How long a process of the operator may take until it is ready, if nothing else is said.
+/// The default time limit for a process of the operator to become ready.
 const READY: Duration = Duration::from_secs(30);
 
-/// What the operator is installed and started with.
+/// The options of the operator's installation and start.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
     /// The `jit-rbac` program.
     pub binary: PathBuf,
     /// The chart's directory.
     pub chart: PathBuf,
-    /// How many controllers; 2 if nothing else is said.
+    /// The number of controllers; 2 by default.
     pub replicas: usize,
     /// Chart value `bindableRoles.clusterRoles`; view, edit and admin.
     pub cluster_roles: Vec<String>,
     /// Chart value `bindableRoles.roles`; debug.
     pub roles: Vec<String>,
-    /// Chart value `maxGrant`, where it should not be the chart's own.
+    /// Chart value `maxGrant`, where it differs from the chart's default.
     pub max_grant: Option<String>,
-    /// More chart values; they win over all others.
+    /// More chart values; they override all others.
     pub values: Value,
-    /// Admission policies that the operator is not told of, so that it grants although they are taken away.
+    /// Admission policies that are not in the operator's configuration, so that it grants although they are deleted.
     pub unwatched: Vec<String>,
-    /// The webhook's port, where it must be a certain one.
+    /// The webhook's port, where it must be a specific one.
     pub webhook_port: Option<u16>,
-    /// What stands between the controllers and the API server.
+    /// The proxy between the controllers and the API server.
     pub proxy: Option<Arc<Proxy>>,
-    /// How long each process may take until it is ready; 30 s if nothing else is said.
+    /// The time limit for each process to become ready; 30 s by default.
     pub ready_within: Duration,
 }
 
@@ -70,15 +70,13 @@ impl OperatorOptions {
         }
     }
 
-    /// The options for a checkout: `charts/jit-rbac` in it, and the program that
-    /// was built beside the one that runs now.
+    /// The options for a checkout: `charts/jit-rbac` in it, and the program in the directory of the running one.
     pub fn of_checkout(root: &Path) -> Result<Self> {
         Ok(Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac")))
     }
 }
 
-/// The running operator. Dropping it ends its processes; what the chart
-/// installed stays on the plane.
+/// The running operator. Dropping it ends its processes; the chart's objects stay in the cluster.
 #[derive(Debug)]
 pub struct Operator {
     webhook: Server,
@@ -89,9 +87,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Installs or upgrades the chart with Helm, starts webhook and controllers as
-    /// the chart's two identities, and waits until they are ready and the API
-    /// server asks them.
+    /// Installs or upgrades the chart with Helm, starts webhook and controllers as the chart's two identities, and waits until they are
+    /// ready and the API server calls them.
     pub async fn start(cluster: &Cluster, reaper: &Arc<Reaper>, options: OperatorOptions) -> Result<Self> {
         let directory = cluster.directory().join("operator");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
@@ -119,8 +116,7 @@ impl Operator {
         Ok(operator)
     }
 
-    /// Waits until every process says that it is ready. Fails at once, with the
-    /// end of its log, if one of them has ended.
+    /// Waits until every process is ready. Fails at once, with the end of its log, if one of them has ended.
     pub async fn wait_until_ready(&self) -> Result<()> {
         self.webhook.wait_until_ready(self.ready_within).await?;
         for controller in &self.controllers {
@@ -129,41 +125,41 @@ impl Operator {
         Ok(())
     }
 
-    /// The webhook's process. It keeps its port over restarts.
+    /// Returns the webhook's process. It keeps its port over restarts.
     #[must_use]
     pub fn webhook(&self) -> &Server {
         &self.webhook
     }
 
-    /// The port that the API server finds the webhook on.
+    /// Returns the port of the webhook.
     #[must_use]
     pub fn webhook_port(&self) -> u16 {
         self.webhook_port
     }
 
-    /// The controllers' processes.
+    /// Returns the controllers' processes.
     #[must_use]
     pub fn controllers(&self) -> &[Server] {
         &self.controllers
     }
 
-    /// One controller's process, counted from 0.
+    /// Returns one controller's process, counted from 0.
     pub fn controller(&self, number: usize) -> Result<&Server> {
         let has = self.controllers.len();
         self.controllers.get(number).ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
     }
 
-    /// All processes, the webhook's first.
+    /// Returns all processes, the webhook's first.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         std::iter::once(&self.webhook).chain(&self.controllers)
     }
 
-    /// What another program needs to end the processes after [`Operator::detach`].
+    /// Returns what another program needs to end the processes after [`Operator::detach`].
     pub fn records(&self) -> Result<Vec<ProcessRecord>> {
         self.servers().map(|server| server.record()).collect()
     }
 
-    /// Lets the processes, and all else that the reaper looks after, live on without this one.
+    /// Lets the processes, and all others that the reaper tracks, outlive this one.
     pub fn detach(self) {
         self.reaper.release();
         for server in self.servers() {

@@ -1,5 +1,4 @@
-//! Readiness as the API server sees it: a webhook or a policy that was just
-//! installed takes effect only once the API server has heard of it.
+//! Readiness from the API server's point of view: a new webhook or policy takes effect only once the API server has observed it.
 
 use std::time::Duration;
 
@@ -15,18 +14,17 @@ use super::install::NAMESPACE;
 use crate::error::brief;
 use crate::{ADMIN, Cluster, Error, Result, wait_for_ok};
 
-/// How long the API server may take to hear of webhooks and policies.
+/// How long the API server may take to observe webhooks and policies.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The resource that is probed.
 const REQUESTS: &str = "roleactivationrequests";
-/// Every policy of the chart refuses an object with this label and its own name.
+/// Every policy of the chart denies an object with this label and its own name.
 const PROBE: &str = "jitrbac.dev/probe";
 
-/// Annotation in which the operator says since when the guards are proven.
+/// The annotation in which the operator records since when the guards are proven.
 const GUARDS: &str = "jitrbac.dev/guards";
 
-/// Waits until the policies for requests refuse their probes and the webhook
-/// answers. Everything here is a dry run.
+/// Waits until the policies for requests deny their probes and the webhook answers. All writes are dry runs.
 pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
     let mut wanted: Vec<_> =
@@ -47,7 +45,7 @@ pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
     wait_until_proven(client).await
 }
 
-/// Waits until the holder of the Lease has proven the guards: what is created before that is never granted.
+/// Waits until the holder of the Lease has proven the guards: requests that are created before that are never granted.
 async fn wait_until_proven(client: Client) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
     wait_for_ok("the guards to be proven", LIMIT, async || {
@@ -61,7 +59,7 @@ async fn wait_until_proven(client: Client) -> Result<()> {
     .await
 }
 
-/// The names of the policies that look at new requests.
+/// The names of the policies that match new requests.
 async fn policies(client: &Client) -> Result<Vec<String>> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
     let all = policies.list(&ListParams::default()).await?;
@@ -80,7 +78,7 @@ fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, REQUESTS)
 }
 
-/// A request that the schema allows and the operator must refuse.
+/// A request that the schema allows and the operator must deny.
 fn request(label: Option<&str>) -> Result<DynamicObject> {
     let labels = label.map(|name| json!({ PROBE: name }));
     serde_json::from_value(json!({

@@ -7,7 +7,7 @@ use super::health;
 use crate::process::Spec;
 use crate::{Error, Process, Reaper, Result, wait_for_ok};
 
-/// A process of the operator: a [`Process`] that says whether it is alive and ready.
+/// A process of the operator: a [`Process`] with liveness and readiness.
 #[derive(Debug)]
 pub struct Server {
     process: Process,
@@ -18,30 +18,30 @@ impl Server {
         Ok(Self { process: Process::spawn(spec, reaper)? })
     }
 
-    /// Where its health server listens, known once it has said so since its last start.
+    /// The address of its health server, once the process has logged it since its last start.
     pub fn health_address(&self) -> Result<SocketAddr> {
         let log = self.process.log_of_this_start()?;
         health::address(&log).ok_or_else(|| Error::State(format!("{} has not said where its health server listens", self.name())))
     }
 
-    /// Asks `/readyz`; the error says what is not ready.
+    /// Calls `/readyz`; the error names what is not ready.
     pub async fn ready(&self) -> Result<(), String> {
         self.ask("/readyz").await.map(drop)
     }
 
-    /// Asks `/livez`.
+    /// Calls `/livez`.
     pub async fn alive(&self) -> Result<(), String> {
         self.ask("/livez").await.map(drop)
     }
 
-    /// One of the numbers that it serves as `/metrics`, by the name and labels that stand before it; 0 where nothing is counted yet.
+    /// Returns a value from its `/metrics`, by metric name and labels; 0 where there is no such series yet.
     pub async fn metric(&self, series: &str) -> Result<f64, String> {
         let text = self.ask("/metrics").await?;
         let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
         Ok(found.unwrap_or_default())
     }
 
-    /// Waits until it is ready, but not longer than it runs.
+    /// Waits until it is ready; fails if the process ends.
     pub async fn wait_until_ready(&self, limit: Duration) -> Result<()> {
         let what = format!("{} to be ready", self.name());
         let looked = wait_for_ok(&what, limit, async || match self.process.check() {

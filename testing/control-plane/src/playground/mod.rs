@@ -1,4 +1,4 @@
-//! What people find on the planes of `make up` and `make demo`: namespaces, roles, people, the examples.
+//! The content of the control planes of `make up` and `make demo`: namespaces, roles, users, the examples.
 
 use std::path::Path;
 
@@ -8,26 +8,25 @@ use crate::{ADMIN, Cluster, Error, Result};
 
 const NAMESPACES: &str = include_str!("namespaces.yaml");
 const REQUESTERS: &str = include_str!("requesters.yaml");
-/// The kinds that admins write. A folder of examples has requests as well, and those are for people to apply.
+/// The kinds that admins write. A directory of examples has requests as well, which users apply.
 const OF_ADMINS: [&str; 2] = ["ApprovalPolicy", "RoleEligibility"];
 
-/// Sets up namespaces with their roles.
+/// Creates namespaces with their roles.
 pub async fn namespaces(cluster: &Cluster) -> Result<()> {
     cluster.apply(ADMIN, NAMESPACES).await?.ok().map(drop)
 }
 
-/// Lets everybody of the playground ask and decide. With the chart `jit-access` this is not needed.
+/// Lets all users of the playground request and decide. With the chart `jit-access` this is not needed.
 pub async fn requesters(cluster: &Cluster) -> Result<()> {
     cluster.apply(ADMIN, REQUESTERS).await?.ok().map(drop)
 }
 
-/// Applies the eligibilities and policies of a directory as the admin, and
-/// says so if one of them is not ready soon.
+/// Applies the eligibilities and policies of a directory as the admin, and reports those that do not become ready soon.
 pub async fn examples(cluster: &Cluster, directory: &Path) -> Result<()> {
     if !directory.is_dir() {
         return Err(Error::State(format!("there are no examples in {}", directory.display())));
     }
-    // kubectl reads the YAML for us.
+    // kubectl parses the YAML.
     let path = directory.display().to_string();
     let args = ["create", "--dry-run=client", "--validate=false", "-R", "-o", "json", "-f", &path];
     let text = cluster.run(ADMIN, &args).await?.ok()?;

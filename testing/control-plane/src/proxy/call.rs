@@ -5,28 +5,28 @@ use http::request::Parts;
 use hyper::body::Bytes;
 use serde_json::Value;
 
-/// One call of a controller, as it came in.
+/// One call of a controller, as the proxy received it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The process that made it, such as `controller-0`.
+    /// The calling process, such as `controller-0`.
     pub caller: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: &'static str,
     /// The plural, with a subresource as in `roleactivationrequests/status`; empty for paths that are no resource.
     pub resource: String,
-    /// Empty for what is not in a namespace.
+    /// Empty for cluster-scoped objects.
     pub namespace: String,
     /// Empty for collections.
     pub name: String,
-    /// Path and query, without the caller.
+    /// Path and query, without the caller's prefix.
     pub target: String,
-    /// What was sent along.
+    /// The request body.
     body: Bytes,
-    /// Names of objects whose uid the call bears.
+    /// Names of objects whose uid the call contains.
     objects: Vec<String>,
 }
 
-/// Names of objects by uid, as far as answers have told them.
+/// Names of objects by uid, as far as responses have contained them.
 pub(super) type Names = HashMap<String, String>;
 
 impl Call {
@@ -58,26 +58,26 @@ impl Call {
         }
     }
 
-    /// Whether the call bears this word in path, query or body, or is about the binding of a request of this name.
+    /// Returns whether the call contains this word in path, query or body, or is about the binding of a request of this name.
     #[must_use]
     pub fn is_about(&self, word: &str) -> bool {
         let within = |text: &[u8]| text.windows(word.len().max(1)).any(|part| part == word.as_bytes());
         self.objects.iter().any(|name| name == word) || within(self.target.as_bytes()) || within(&self.body)
     }
 
-    /// Whether it would change something if it succeeds.
+    /// Returns whether it would change an object if it succeeds.
     #[must_use]
     pub fn is_write(&self) -> bool {
         matches!(self.verb, "create" | "update" | "patch" | "delete" | "deletecollection") && !self.target.contains("dryRun=All")
     }
 
-    /// What was sent along.
+    /// Returns the request body.
     pub(super) fn body(&self) -> Bytes {
         self.body.clone()
     }
 }
 
-/// Where a path leads.
+/// Parses the resource of a path.
 #[derive(Default)]
 struct Place {
     namespace: String,
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-/// Uid and name of the object in an answer, if it is one.
+/// Returns uid and name of the object in a response, if it is one.
 pub(super) fn identity(answer: &[u8]) -> Option<(String, String)> {
     let object: Value = serde_json::from_slice(answer).ok()?;
     let metadata = object.get("metadata")?;

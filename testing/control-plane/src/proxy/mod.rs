@@ -1,6 +1,6 @@
-//! A proxy between the controllers and the API server that can lose, delay, double and refuse calls, and disturb watches, by rule.
+//! A proxy between the controllers and the API server that can lose, delay, duplicate and deny calls, and disturb watches, by rule.
 //!
-//! Each controller reaches it under a path of its own, so that rules can tell them apart. Tokens, agents and answers pass unchanged.
+//! Each controller uses a path prefix of its own, so that rules can distinguish them. Tokens, user agents and responses pass unchanged.
 
 mod call;
 mod rules;
@@ -23,7 +23,7 @@ use rules::Standing;
 use server::Desk;
 use streams::Disturbance;
 
-/// The proxy. It has a thread of its own, because a test may keep its runtime waiting. Dropping it ends it.
+/// The proxy. It has a thread of its own, because a test may block its runtime. Dropping it ends it.
 #[derive(Debug)]
 pub struct Proxy {
     address: String,
@@ -33,7 +33,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it before the API server of a plane. It can be asked as soon as this returns.
+    /// Starts it in front of the API server of a control plane. It accepts connections when this returns.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io("the proxy cannot start")(error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
@@ -58,13 +58,13 @@ impl Proxy {
         Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where a process of this name finds the API server behind the proxy.
+    /// Returns the API server's address behind the proxy for a process of this name.
     #[must_use]
     pub fn address_for(&self, caller: &str) -> String {
         format!("{}/{caller}", self.address)
     }
 
-    /// Puts a rule in force. Where several cover a call, the oldest acts.
+    /// Adds a rule. Where several match a call, the oldest applies.
     #[must_use]
     pub fn place(&self, rule: Rule) -> InForce {
         self.desk.place(Arc::new(Standing::new(rule)))
@@ -83,7 +83,7 @@ impl Proxy {
         self.desk.cut(resource);
     }
 
-    /// All calls so far, in the order in which they came in.
+    /// Returns all calls so far, in the order in which they were received.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.desk.calls()

@@ -7,48 +7,48 @@ use tokio::sync::watch;
 use super::Call;
 use crate::{Result, wait_for_ok};
 
-/// What is done to a call.
+/// The fault that a call meets.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It is forwarded after this pause.
+    /// It is forwarded after this delay.
     Delay(Duration),
-    /// It is forwarded once the rule is taken back, and never if the caller goes before.
+    /// It is forwarded once the rule is withdrawn, and never if the caller disconnects before.
     Hold,
-    /// It is forwarded; the answer is given once the rule is taken back.
+    /// It is forwarded; the response is returned once the rule is withdrawn.
     HoldAnswer,
     /// The connection is closed and nothing forwarded.
     Lose,
-    /// It is forwarded, and the connection closed instead of an answer.
+    /// It is forwarded, and the connection is closed instead of a response.
     LoseAnswer,
-    /// It is forwarded twice; the second answer is given.
+    /// It is forwarded twice; the second response is returned.
     Twice,
-    /// This is answered and nothing forwarded.
+    /// This response is returned and nothing forwarded.
     Answer(Refusal),
 }
 
-/// An answer that the API server gives in trouble.
+/// An error response of the API server.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
     /// The HTTP status.
     pub code: u16,
-    /// The reason in the answer's `Status`.
+    /// The reason in the response's `Status`.
     pub reason: &'static str,
     /// Seconds in the header `Retry-After`.
     pub retry_after: Option<u32>,
 }
 
 impl Refusal {
-    /// 409: somebody else was faster.
+    /// 409: another writer was first.
     pub const CONFLICT: Self = Self { code: 409, reason: "Conflict", retry_after: None };
-    /// 409 of a creation.
+    /// 409 of a create.
     pub const ALREADY_EXISTS: Self = Self { code: 409, reason: "AlreadyExists", retry_after: None };
-    /// 429: come back in a second.
+    /// 429: retry after a second.
     pub const TOO_MANY: Self = Self { code: 429, reason: "TooManyRequests", retry_after: Some(1) };
     /// 500.
     pub const INTERNAL: Self = Self { code: 500, reason: "InternalError", retry_after: None };
 }
 
-/// Which calls meet which fault. Where nothing is said of something, it may be anything.
+/// The calls that meet a fault. A field without a value matches any call.
 #[derive(Clone, Debug)]
 pub struct Rule {
     caller: Option<String>,
@@ -78,13 +78,13 @@ impl Rule {
         Self { caller: Some(caller.to_owned()), ..self }
     }
 
-    /// About one object only, as [`Call::is_about`] tells.
+    /// About one object only, as in [`Call::is_about`].
     #[must_use]
     pub fn about(self, word: &str) -> Self {
         Self { about: Some(word.to_owned()), ..self }
     }
 
-    /// Only the one that is the `nth` of these calls, counted from 1.
+    /// Only the `nth` of these calls, counted from 1.
     #[must_use]
     pub fn nth(self, nth: usize) -> Self {
         Self { nth: Some(nth), ..self }
@@ -99,7 +99,7 @@ impl Rule {
     }
 }
 
-/// A rule in force. Dropping it takes it back, and lets pass what it holds.
+/// An active rule. Dropping it withdraws the rule and releases the calls that it holds.
 #[derive(Debug)]
 pub struct InForce {
     pub(super) rule: Arc<Standing>,
@@ -124,7 +124,7 @@ impl Standing {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// What is to be done to this call, if anything. Counts it.
+    /// Returns the fault of this call, if any, and counts the call.
     pub(super) fn meets(&self, call: &Call) -> Option<Fault> {
         if self.is_over() || !self.rule.covers(call) {
             return None;
@@ -137,7 +137,7 @@ impl Standing {
         Some(self.rule.fault.clone())
     }
 
-    /// Returns when the rule was taken back.
+    /// Returns when the rule was withdrawn.
     pub(super) async fn released(&self) {
         // The sender lives in here, so this cannot fail.
         let _ = self.released.subscribe().wait_for(|released| *released).await;
@@ -145,7 +145,7 @@ impl Standing {
 }
 
 impl InForce {
-    /// How many calls have met it.
+    /// Returns how many calls have met it.
     #[must_use]
     pub fn hits(&self) -> usize {
         self.rule.hits.load(Ordering::Relaxed)

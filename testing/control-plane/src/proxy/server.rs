@@ -23,7 +23,7 @@ use super::streams::{Disturbance, Stream};
 use super::{Call, InForce};
 use crate::{Error, Result};
 
-/// The connection is closed without an answer: on purpose, or because the API server is away.
+/// The connection is closed without a response: on purpose, or because the API server is down.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer")]
 pub(super) struct Gone;
@@ -31,7 +31,7 @@ pub(super) struct Gone;
 type Body = UnsyncBoxBody<Bytes, Gone>;
 type Upstream = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// What the proxy knows, and what it is told to do.
+/// The state of the proxy and its rules.
 #[derive(Debug)]
 pub(super) struct Desk {
     server: String,
@@ -91,7 +91,7 @@ impl Desk {
         self.lock().calls.clone()
     }
 
-    /// Takes note of a call, and says which rule it meets.
+    /// Records a call, and returns the rule that it meets.
     fn note(&self, call: &Call) -> Option<(Arc<Standing>, Fault)> {
         let mut inner = self.lock();
         inner.calls.push(call.clone());
@@ -133,7 +133,7 @@ impl Desk {
         }
     }
 
-    /// Asks the API server. What is no watch is read to its end before anything of it is given.
+    /// Forwards a call to the API server. All responses but watches are read completely before any of it is returned.
     async fn forward(self: &Arc<Self>, parts: &http::request::Parts, call: &Call) -> Result<Response<Body>, Gone> {
         let mut request = Request::new(Full::new(call.body()));
         *request.method_mut() = parts.method.clone();
@@ -186,7 +186,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Des
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
             let service = service_fn(|request| desk.clone().serve(request));
-            // It ends with an error when it is closed on purpose, or by the caller.
+            // It ends with an error when the proxy or the caller closes the connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }

@@ -1,4 +1,4 @@
-//! What is done to the events of watches.
+//! Disturbances of watch events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use tokio::sync::{mpsc, watch};
 
 use super::server::Desk;
 
-/// How long an event waits for another one to change places with.
+/// How long an event waits for another one to be reordered with.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// What is done to every event of a kind's watches.
+/// What happens to every event of a kind's watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disorder {
-    /// It comes twice.
+    /// It is delivered twice.
     Twice,
-    /// It changes places with the next one, if that is about another object.
+    /// It is delivered after the next one, if that is about another object.
     Swapped,
-    /// It comes once this is taken back.
+    /// It is delivered once the disturbance is withdrawn.
     Late,
-    /// It never comes.
+    /// It is never delivered.
     Lost,
-    /// It bears a version that the store is far from having.
+    /// It has a resource version far beyond that of the store.
     Ahead,
 }
 
-/// A disorder in force. Dropping it takes it back.
+/// An active disturbance. Dropping it withdraws it.
 #[derive(Debug)]
 pub struct Disturbed {
     pub(super) standing: Arc<Disturbance>,
@@ -59,7 +59,7 @@ impl Disturbance {
 }
 
 impl Disturbed {
-    /// How many events have met it.
+    /// Returns how many events have met it.
     #[must_use]
     pub fn met(&self) -> usize {
         self.standing.met.load(Ordering::Relaxed)
@@ -72,7 +72,7 @@ impl Drop for Disturbed {
     }
 }
 
-/// The event with a version that is so much higher.
+/// Returns the event with a resource version that is higher by this much.
 fn ahead(line: &[u8]) -> Bytes {
     const BY: u64 = 1_000_000_000;
     let raised = || {
@@ -97,7 +97,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Passes events on until either side ends it, or somebody cuts it.
+    /// Forwards events until either side ends the watch, or a test cuts it.
     pub(super) async fn run(self, body: Incoming) {
         let mut frames = BodyStream::new(body);
         let mut cut = self.desk.cuts(&self.resource);
@@ -151,7 +151,7 @@ impl Stream {
                     self.send(line);
                     self.send(before);
                 }
-                // The same object's events keep their order.
+                // The order of events of the same object is kept.
                 Some(before) => {
                     self.send(before);
                     held.push_back(line);
@@ -166,7 +166,7 @@ impl Stream {
     }
 
     fn send(&self, line: Bytes) {
-        // Whoever watches may be gone, which ends all this anyway.
+        // The watcher may be gone, which ends the watch anyway.
         let _ = self.out.send(line);
     }
 }

@@ -1,4 +1,4 @@
-//! What admins write: eligibilities, policies, roles, namespaces, and the chart's values.
+//! The objects that admins write: eligibilities, policies, roles, namespaces, and the chart's values.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     pairs, people, word,
 };
 
-/// Changes what was looked up by the pairs of a line; `absent`, `deleting` and `unreadable` are all there is to say then.
+/// Changes an object that was read by the pairs of a line; `absent`, `deleting` and `unreadable` exclude all other pairs.
 fn looked_up<T>(lookup: &mut Lookup<T>, text: &str, mut change: impl FnMut(&mut T, &str, &str)) {
     for (key, value) in pairs(text) {
         match (key, &mut *lookup) {
@@ -99,7 +99,7 @@ impl World {
             let spec = &mut Arc::make_mut(policy).spec;
             match key {
                 "automatic" => spec.approval.automatic = Some(Automatic {}),
-                // A stage says that people decide; `automatic` after it contradicts it.
+                // A stage requires approvers; `automatic` after it contradicts it.
                 "stage" if spec.approval.stages.len() < MOST => {
                     spec.approval.automatic = None;
                     let (required, approvers) = value.split_once(':').unwrap_or(("1", value));
@@ -136,7 +136,7 @@ impl World {
             "name" => value.clone_into(&mut role.name),
             "kind" => role.kind = word(value).unwrap_or(role.kind),
             "rule" if rules.len() < MOST => {
-                // `apps:deployments:get,list`, the core group as an empty word.
+                // Parses `apps:deployments:get,list`, the core group as an empty word.
                 let mut lists = value.split(':').map(|list| list.split(',').take(MOST).map(ToOwned::to_owned).collect::<Vec<_>>());
                 let mut next = || lists.next().unwrap_or_default();
                 rules.push(Rule { api_groups: next(), resources: next(), verbs: next(), resource_names: next(), ..Rule::default() });
@@ -160,7 +160,7 @@ impl World {
     }
 }
 
-/// `Mon,Tue/08:00/18:00/Europe/Oslo`, with `/ends` behind it for hours that end a grant.
+/// Parses `Mon,Tue/08:00/18:00/Europe/Oslo`, with the suffix `/ends` for windows that end a grant.
 fn window(text: &str) -> Option<Window> {
     let (text, ends_grant) = text.strip_suffix("/ends").map_or((text, false), |text| (text, true));
     let mut parts = text.splitn(4, '/');

@@ -1,9 +1,9 @@
-//! Snapshots told in lines of words, so that a file of the corpus can be read and a mutation of it still means something.
+//! Snapshots as lines of words, so that a file of the corpus is readable and a mutation of it still has a meaning.
 //!
-//! A line is about one thing: `now`, `settings`, `request`, `eligibility`, `policy`, `role`, `namespace`, `says` (a decision), `peer`,
-//! `base`, `record`, `binding`, `guards`. The rest of it are `key=value` pairs and flags. Where nothing is said, `dev` of the group
-//! `devs` asks for `edit` in `payments` for 45 minutes, and nobody needs to approve. What is not understood is passed over. Instants are
-//! seconds after the request was made, as `+60` or `-3600`.
+//! A line is about one object: `now`, `settings`, `request`, `eligibility`, `policy`, `role`, `namespace`, `says` (a decision), `peer`,
+//! `base`, `record`, `binding`, `guards`. The rest of it are `key=value` pairs and flags. By default, `dev` of the group `devs` requests
+//! `edit` in `payments` for 45 minutes, and no approval is needed. Unknown words are ignored. Instants are seconds after the request's
+//! creation, as `+60` or `-3600`.
 
 mod admins;
 mod people;
@@ -35,10 +35,10 @@ pub use words::WORDS;
 /// UID of the request.
 const REQUEST_UID: &str = "0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 
-/// Most of anything that can be repeated, so that the check stays quick.
+/// Maximum number of anything that can be repeated, so that the check stays fast.
 const MOST: usize = 12;
 
-/// Everything that one decision rests on.
+/// The input of one decision.
 #[derive(Clone, Debug)]
 pub struct World {
     pub snapshot: Snapshot,
@@ -46,19 +46,19 @@ pub struct World {
     pub now: DateTime<Utc>,
 }
 
-/// So many seconds after the request was made.
+/// Returns the instant this many seconds after the request's creation.
 pub fn at(seconds: i64) -> DateTime<Utc> {
     let made = DateTime::from_timestamp(1_793_613_600, 0).unwrap();
     TimeDelta::try_seconds(seconds).and_then(|away| made.checked_add_signed(away)).unwrap_or(made)
 }
 
-/// `+60`, `-3600`, or an instant written out. RFC 3339 ends with the year 9999, in which nobody will hold a role.
+/// Parses `+60`, `-3600`, or an RFC 3339 instant. RFC 3339 ends with the year 9999, which no grant reaches.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     let at = text.parse().map(at).ok().or_else(|| text.parse().ok());
     at.filter(|at| (1..9999).contains(&at.year()))
 }
 
-/// Text of a field; blanks are written as `_`.
+/// Parses the text of a field; blanks are written as `_`.
 fn line<const MAX: usize>(text: &str) -> Option<Line<MAX>> {
     text.replace('_', " ").try_into().ok()
 }
@@ -67,7 +67,7 @@ fn list<T>(text: &str, one: impl Fn(&str) -> Option<T>) -> Vec<T> {
     text.split(',').filter(|word| !word.is_empty()).take(MOST).filter_map(one).collect()
 }
 
-/// `leads,@security`: users by name, groups with an `@`.
+/// Parses `leads,@security`: users by name, groups with an `@`.
 fn people(text: &str) -> People {
     let mut people = People::default();
     for word in text.split(',').filter(|word| !word.is_empty()).take(MOST) {
@@ -79,7 +79,7 @@ fn people(text: &str) -> People {
     people
 }
 
-/// A word of the API, such as a verb or a state.
+/// Parses a word of the API, such as a verb or a state.
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_value(text.into()).ok()
 }
@@ -88,12 +88,12 @@ fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S
     Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, owed: None, spec }
 }
 
-/// The pairs of a line.
+/// Returns the pairs of a line.
 fn pairs(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.split_whitespace().skip(1).map(|word| word.split_once('=').unwrap_or((word, "")))
 }
 
-/// A decision before it is known what it is about.
+/// A decision before its request is known.
 struct Said {
     spec: ActivationDecisionSpec,
     uid: String,
@@ -102,7 +102,7 @@ struct Said {
 }
 
 impl World {
-    /// The world that a text tells of.
+    /// Returns the snapshot that a text describes.
     pub fn read(text: &str) -> Self {
         let mut world = Self::usual();
         let (mut said, mut binding, mut record) = (Vec::new(), None, None);
@@ -127,7 +127,7 @@ impl World {
         for said in said {
             world.hears(said);
         }
-        // What was granted before, if anything was, for binding and record to be like it or unlike it.
+        // The access that was granted before, if any, so that binding and record can equal it or differ from it.
         let granted = world.decide();
         if let Some(line) = binding {
             world.binding(line, &granted);
@@ -205,20 +205,20 @@ impl World {
         decide(&self.snapshot, &self.settings, self.now)
     }
 
-    /// The same after a change.
+    /// Returns the same after a change.
     pub fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut other = self.clone();
         change(&mut other);
         other
     }
 
-    /// Digest of what would be granted; none where something of it is not there.
+    /// Returns the digest of the access that would be granted; none where a part of it is missing.
     pub fn digest(&self) -> Option<Digest> {
         let Snapshot { request, namespace, eligibility, policy, role, .. } = &self.snapshot;
         Some(Digest::of(request, namespace.found()?, eligibility.found()?, policy.found()?, role.found()?))
     }
 
-    /// Adds an Approve of what would be granted, just before now.
+    /// Adds an Approve of the access that would be granted, just before now.
     pub fn approve(&mut self, who: Option<&Stamp>) {
         let mut said = people::said("says Approve", self.snapshot.decisions.len());
         (said.spec.decider, said.uid) = (who.cloned(), "approve".to_owned());

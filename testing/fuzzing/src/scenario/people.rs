@@ -1,4 +1,4 @@
-//! What people write: requests, decisions, and what stands beside a request.
+//! The objects that users write: requests, decisions, and the context of a request.
 
 use api::request::{Extends, ReviewState, ReviewStatus, Ticket};
 use chrono::SubsecRound;
@@ -9,7 +9,7 @@ use super::{
     instant, line, list, object, pairs, people, stored, word,
 };
 
-/// Changes a stamp by one pair; false for a pair that is about something else.
+/// Changes a stamp by one pair; returns false for a pair of another object.
 fn who(stamp: &mut Stamp, key: &str, value: &str) -> bool {
     match key {
         "by" => stamp.username = line(value).unwrap_or_default(),
@@ -24,7 +24,7 @@ fn who(stamp: &mut Stamp, key: &str, value: &str) -> bool {
     true
 }
 
-/// A decision: `says Approve by=lead groups=leads at=+5`.
+/// Parses a decision: `says Approve by=lead groups=leads at=+5`.
 pub fn said(text: &str, number: usize) -> Said {
     let mut stamp = Some(Stamp::default());
     let mut said = Said {
@@ -79,7 +79,7 @@ fn asks(spec: &mut RoleActivationRequestSpec, key: &str, value: &str) {
     }
 }
 
-/// Changes what a status says by one pair.
+/// Changes a status by one pair.
 pub(super) fn reports(record: &mut Record, key: &str, value: &str) {
     match key {
         "state" => record.state = word(value),
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// Another request, by default of the same person for the same thing.
+    /// Another request, by default of the same user for the same access.
     pub(super) fn peer(&mut self, text: &str) {
         let number = self.snapshot.peers.len();
         let mut facts = RequestFacts { record: Record::default(), ..self.snapshot.request.clone() };
@@ -139,7 +139,7 @@ impl World {
         self.snapshot.peers.push(Peer { namespace: facts.namespace, object: facts.object, requester, policy, record: facts.record });
     }
 
-    /// The activation that the request prolongs: by default active, of the same person, from ten minutes before until ten after.
+    /// The activation that the request extends: by default active, of the same user, from ten minutes before until ten minutes after.
     pub(super) fn base(&mut self, text: &str) {
         let mut facts = self.snapshot.request.clone();
         facts.object = object("base", "base-uid", at(-600), RoleActivationRequestSpec { extends: None, ..facts.object.spec });

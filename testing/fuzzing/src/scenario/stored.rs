@@ -1,11 +1,11 @@
-//! What the operator stored: bindings, and what it says of its own in a status; what it knows of the guards.
+//! The objects that the operator stores: bindings and statuses; and its knowledge of the guards.
 
 use api::{names, request::BindingRef};
 use domain::{BindingAction, BindingFacts, Grant, GuardFacts, Span, binding::BindingSubject, guards::not_proven};
 
 use super::{Binding, Guards, MOST, RequestFacts, RoleKind, RoleRef, Verdict, World, at, instant, pairs, people};
 
-/// The binding as a grant makes it.
+/// The binding of a grant.
 pub fn bound(grant: &Grant) -> BindingFacts {
     BindingFacts {
         uid: "binding-uid".to_owned(),
@@ -17,7 +17,7 @@ pub fn bound(grant: &Grant) -> BindingFacts {
     }
 }
 
-/// The binding of a request that runs for ten minutes more.
+/// The binding of a request that stays active for ten more minutes.
 pub(super) fn prolonged(facts: &RequestFacts) -> Binding {
     let times = [(names::EXPIRES_AT, 600), (names::STARTED_AT, -600)];
     let text = |seconds| at(seconds).format("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -31,7 +31,7 @@ pub(super) fn prolonged(facts: &RequestFacts) -> Binding {
     })
 }
 
-/// Changes a binding by one pair; false for a pair that is about something else.
+/// Changes a binding by one pair; returns false for a pair of another object.
 pub(super) fn alters(binding: &mut BindingFacts, key: &str, value: &str) -> bool {
     let subject = |kind: &str, name: &str| BindingSubject { kind: kind.to_owned(), name: name.to_owned(), namespace: None };
     match key {
@@ -43,7 +43,7 @@ pub(super) fn alters(binding: &mut BindingFacts, key: &str, value: &str) -> bool
         "bound-kind" => value.clone_into(&mut binding.role_kind),
         "annotation" => {
             let (key, text) = value.split_once(':').unwrap_or((value, ""));
-            // An instant that counts from the request, or any text.
+            // An instant relative to the request, or any text.
             let text = text.parse().map_or_else(|_| text.to_owned(), |seconds| at(seconds).format("%Y-%m-%dT%H:%M:%SZ").to_string());
             binding.annotations.insert(format!("jitrbac.dev/{key}"), text);
         }
@@ -54,7 +54,7 @@ pub(super) fn alters(binding: &mut BindingFacts, key: &str, value: &str) -> bool
 }
 
 impl World {
-    /// The binding that bears the request's name: by default the one of the grant that would be made.
+    /// The binding with the request's name: by default that of the grant that would be made.
     pub(super) fn binding(&mut self, text: &str, granted: &Verdict) {
         let usual = || World::usual().decide().grant;
         let mut binding = granted.grant.clone().or_else(usual).map_or(Binding::Absent, |grant| Binding::Present(bound(&grant)));
@@ -69,7 +69,7 @@ impl World {
         self.snapshot.binding = binding;
     }
 
-    /// What the status says: `lived` is a grant that was made and recorded, then the pairs.
+    /// Parses the status: `lived` is a grant that was made and recorded, then the pairs.
     pub(super) fn record(&mut self, text: &str, granted: &Verdict) {
         for (key, value) in pairs(text) {
             match key {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Does what a verdict says, and reports it as the controller does.
+    /// Applies a verdict, and reports it as the controller does.
     pub fn apply(&mut self, verdict: &Verdict) {
         match (verdict.binding, &verdict.grant) {
             (BindingAction::Create, Some(grant)) => self.snapshot.binding = Binding::Present(bound(grant)),
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// `guards hold proven=-60:+60 proven=+90: policy-unproven`.
+    /// Parses `guards hold proven=-60:+60 proven=+90: policy-unproven`.
     pub(super) fn guards(&mut self, text: &str) {
         let mut facts = GuardFacts::default();
         for (key, value) in pairs(text) {

@@ -1,6 +1,6 @@
 //! The words of a scenario, for mutations.
 
-/// Everything that means something in a scenario, with values that meet.
+/// All words that have a meaning in a scenario, with values that interact.
 pub const WORDS: &[&str] = &[
     "now +1",
     "now +2700",

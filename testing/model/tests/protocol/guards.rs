@@ -1,4 +1,4 @@
-//! Each guard taken out alone, in a scope in which nothing breaks with it.
+//! Each guard is disabled alone, in a scope in which nothing breaks with it.
 
 use protocol_model::{
     guards::Guard,
@@ -134,7 +134,7 @@ fn inv_08_24_with_expectations_of_what_may_not_be_made() {
 
 #[test]
 fn inv_16_a_delete_by_uid_is_a_second_line() {
-    // A name belongs to one request for ever, so that a delete by name meets no other one's binding.
+    // A name belongs to one request forever, so that a delete by name never affects another request's binding.
     let setting = scope(&[DeleteBinding, Crash(A)], 2);
     assert!(broken(&setting.clone().without(Guard::DeleteByUid), &[]).is_empty());
     holds(&setting);

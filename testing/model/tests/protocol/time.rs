@@ -1,6 +1,6 @@
-//! Time goes on: no world is at its end before the horizon, and none comes back.
+//! Time advances: no world ends before the horizon, and none recurs.
 //!
-//! So every run is finite, and what holds in every quiet world holds eventually.
+//! So every run is finite, and a property of every quiet world holds eventually.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use stateright::Model;
 
 use super::scope;
 
-/// Goes through all worlds depth first; true marks those that were left for good.
+/// Visits all worlds depth first; true marks the completed ones.
 fn walk(setting: Setting) {
     let protocol = Protocol(setting);
     let mut done: HashMap<World, bool> = HashMap::new();

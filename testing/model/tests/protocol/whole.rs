@@ -1,4 +1,4 @@
-//! All guards in place.
+//! All guards enabled.
 
 use protocol_model::{
     setting::{

@@ -1,4 +1,4 @@
-//! All guards in place, in scopes that take minutes: `cargo test -p protocol-model -- --ignored`.
+//! All guards enabled, in scopes that take minutes: `cargo test -p protocol-model -- --ignored`.
 
 use protocol_model::{
     setting::{

@@ -1,6 +1,6 @@
 use control_plane::{Result, State};
 
-/// Ends the plane that is up.
+/// Ends the running control plane.
 pub(crate) async fn down() -> Result<()> {
     let ended = State::hold()?.end().await?;
     eprintln!("{}", if ended { "The plane is down." } else { "There was no plane up." });

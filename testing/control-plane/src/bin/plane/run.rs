@@ -4,7 +4,7 @@ use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State};
 
 use crate::checkout;
 
-/// Upgrades the chart and restarts the operator on the plane that is up.
+/// Upgrades the chart and restarts the operator on the running control plane.
 pub(crate) async fn run() -> Result<()> {
     let held = State::hold()?;
     let mut state = held.load()?.ok_or_else(|| Error::State("no plane is up: `make up` starts one".to_owned()))?;
@@ -15,7 +15,7 @@ pub(crate) async fn run() -> Result<()> {
     options.webhook_port = Some(state.webhook_port);
     state.end_operator().await?;
     held.save(&state)?;
-    // Ends what we start if we are interrupted; the plane itself stays.
+    // On an interrupt this ends the processes that were started here; the control plane itself stays.
     let reaper = Arc::new(Reaper::start(None)?);
     let operator = Operator::start(&state.cluster, &reaper, options).await?;
     state.operator = operator.records()?;

@@ -4,7 +4,7 @@ use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, pl
 
 use crate::checkout;
 
-/// Starts a plane with operator and examples, and leaves it running.
+/// Starts a control plane with operator and examples, and leaves it running.
 pub(crate) async fn up() -> Result<()> {
     let held = State::hold()?;
     if let Some(state) = held.load()? {
@@ -37,8 +37,8 @@ pub(crate) async fn up() -> Result<()> {
     Ok(())
 }
 
-/// The one line for the shell: `eval "$(make up)"` works. Behind a kubectl of the person's own comes the built one, and the plugin as it
-/// was built beside this program.
+/// Returns the one line for the shell: `eval "$(make up)"` works. The built kubectl comes after the user's own on the path, and so does the
+/// plugin that was built with this program.
 fn say_where(kubeconfig: &Path, kubectl: &Path) {
     let this = std::env::current_exe().unwrap_or_default();
     let directories = [kubectl, this.as_path()].into_iter().filter_map(Path::parent);
@@ -46,7 +46,7 @@ fn say_where(kubeconfig: &Path, kubectl: &Path) {
     println!("export KUBECONFIG={} PATH=\"$PATH\":{}", quoted(&kubeconfig.display().to_string()), path.join(":"));
 }
 
-/// The path as a shell reads it; the usual ones need no quotes.
+/// Quotes the path for a shell; the usual paths need no quotes.
 fn quoted(path: &str) -> String {
     if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
         return path.to_owned();

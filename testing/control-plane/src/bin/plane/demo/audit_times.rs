@@ -3,10 +3,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use control_plane::{AuditEvent, AuditLog, Result, wait_for};
 
-/// How long the audit log may take to show what has happened.
+/// How long the audit log may take to contain a call.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Reads from the API server's audit log when things happened, by one clock and to the microsecond.
+/// Reads the times of calls from the API server's audit log, by one clock and to the microsecond.
 pub(super) struct AuditTimes {
     log: AuditLog,
     seen: Vec<AuditEvent>,
@@ -17,7 +17,7 @@ impl AuditTimes {
         Self { log, seen: Vec::new() }
     }
 
-    /// When a successful call of this kind ended: the object is there, changed or gone.
+    /// Returns when a successful call of this kind ended: the object is created, changed or deleted.
     pub(super) async fn when(&mut self, verb: &str, resource: &str, name: &str) -> Result<DateTime<Utc>> {
         self.find(&format!("{verb} of {resource} {name}"), |event| {
             let named = event.object_ref.as_ref().is_some_and(|object| object.name == name);
@@ -26,7 +26,7 @@ impl AuditTimes {
         .await
     }
 
-    /// When the first successful create of a kind by a user after `since` ended.
+    /// Returns when the first successful create of a kind by a user after `since` ended.
     pub(super) async fn created_by(&mut self, user: &str, resource: &str, since: DateTime<Utc>) -> Result<DateTime<Utc>> {
         self.find(&format!("create of {resource} by {user}"), |event| {
             event.verb == "create"

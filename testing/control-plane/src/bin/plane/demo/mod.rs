@@ -1,4 +1,4 @@
-//! The main job, start to end: nobody may, somebody asks, he may, the time is up, he may not.
+//! The main use case from start to end: a user has no access, requests it, has it until the deadline, and loses it.
 
 mod audit_times;
 mod screen;
@@ -15,7 +15,7 @@ use screen::Screen;
 
 const ACCESS: &str = include_str!("access.yaml");
 
-/// Plays the story on a plane of its own and leaves nothing behind.
+/// Runs the demo on a control plane of its own and leaves nothing behind.
 pub(crate) async fn demo() -> Result<()> {
     let root = checkout()?;
     println!("# A real control plane: etcd, kube-apiserver and kube-controller-manager, on this machine only.");

@@ -3,19 +3,19 @@ use std::time::{Duration, Instant};
 
 use control_plane::{ADMIN, Cluster, Error, Result, Said};
 
-/// Runs what a person could type, and shows it as he would see it.
+/// Runs commands that a user could type, and shows them as a terminal would.
 pub(super) struct Screen {
     cluster: Cluster,
 }
 
-/// What a command said, and how long it took.
+/// The output of a command, and its duration.
 pub(super) struct Shown {
     pub(super) said: Said,
     pub(super) took: Duration,
 }
 
 impl Shown {
-    /// Ends the demo where a step went otherwise than it should.
+    /// Ends the demo with an error where a step had an unexpected result.
     pub(super) fn expect(self, works: bool) -> Result<Self> {
         if self.said.status.success() == works {
             return Ok(self);
@@ -30,13 +30,13 @@ impl Screen {
         Self { cluster: cluster.clone() }
     }
 
-    /// What happens next, in a sentence.
+    /// Prints a sentence that describes the next step.
     #[allow(clippy::unused_self, reason = "all that is shown is shown by the screen")]
     pub(super) fn say(&self, sentence: &str) {
         println!("\n# {sentence}");
     }
 
-    /// kubectl as somebody.
+    /// Runs kubectl as a user.
     pub(super) async fn kubectl(&self, user: &str, line: &str) -> Result<Shown> {
         println!("$ kubectl --context {user} {line}");
         let words: Vec<String> = words(line);
@@ -46,7 +46,7 @@ impl Screen {
         Ok(show(said, started))
     }
 
-    /// kubectl as somebody, with a manifest typed in.
+    /// Runs kubectl as a user, with a manifest on standard input.
     pub(super) async fn with_manifest(&self, user: &str, line: &str, manifest: &str) -> Result<Shown> {
         println!("$ kubectl --context {user} {line} -f - <<EOF\n{}\nEOF", manifest.trim_end());
         let mut words = words(line);
@@ -57,7 +57,7 @@ impl Screen {
         Ok(show(said, started))
     }
 
-    /// `helm upgrade --install` of a chart with a file of values.
+    /// Runs `helm upgrade --install` of a chart with a values file.
     pub(super) async fn helm(&self, release: &str, chart: &Path, values: &Path) -> Result<()> {
         println!("$ helm upgrade --install {release} charts/{release} --values {}", values.file_name().unwrap_or_default().display());
         let started = Instant::now();
@@ -78,7 +78,7 @@ impl Screen {
         Ok(())
     }
 
-    /// A value of an object, for the demo's own use.
+    /// Returns a field of an object, for the demo's own use.
     pub(super) async fn value(&self, object: &str, path: &str) -> Result<String> {
         let output = format!("jsonpath={{{path}}}");
         let words: Vec<&str> = ["get"].into_iter().chain(object.split(' ')).chain(["-o", &output]).collect();
@@ -96,7 +96,7 @@ fn show(said: Said, started: Instant) -> Shown {
     Shown { said, took }
 }
 
-/// The words of a line, as a shell takes them apart where it knows single quotes only.
+/// Splits a line into words, as a shell does that supports single quotes only.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
