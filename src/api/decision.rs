@@ -83,7 +83,7 @@ pub enum Verb {
     Revoke,
     /// Review an emergency afterwards.
     Review,
-    /// The requester gives his own grant, or his request, back.
+    /// Deactivates the requester's own grant, or withdraws their request.
     Deactivate,
 }
 

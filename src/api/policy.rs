@@ -110,7 +110,7 @@ pub struct Stage {
     /// What the stage is called.
     #[schemars(length(min = 1))]
     pub name: Line<63>,
-    /// Who may approve in it. A person counts only in the first stage that lists him.
+    /// Who may approve in it. A user counts only in the first stage that lists them.
     #[x_kube(validation = Rule::new("(has(self.users) && size(self.users) > 0) || (has(self.groups) && size(self.groups) > 0)")
         .message("a stage must have at least one approver in `users` or `groups`"))]
     pub approvers: People,
@@ -241,7 +241,7 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_user: Option<i32>,
-    /// Pause after the end of a person's grant before his next one under the same eligibility in the same namespace.
+    /// Pause after the end of a user's grant before their next one under the same eligibility in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema_with_zero")]
     pub cooldown: Option<Duration>,
@@ -294,7 +294,7 @@ pub struct Emergency {
     /// Longest emergency activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Who reviews it afterwards. The person himself never does.
+    /// Who reviews it afterwards. The requester never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewers: Option<People>,
     /// By when the review is due, counted from the start; absent: 24h. Who has an overdue one gets no other emergency.

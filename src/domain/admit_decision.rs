@@ -41,7 +41,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         )),
         Verb::Approve if is_requester => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
-            format!("'{}' made request '{name}' and cannot approve it himself; somebody else must", who.username),
+            format!("'{}' created request '{name}' and cannot approve it; another approver must", who.username),
         )),
         Verb::Approve | Verb::Review if looks_alike => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
@@ -58,7 +58,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         )),
         Verb::Review if is_requester => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
-            format!("'{}' made request '{name}' and cannot review it himself; somebody else must", who.username),
+            format!("'{}' created request '{name}' and cannot review it; another reviewer must", who.username),
         )),
         Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
             Reason::NoReviewPending,

@@ -179,8 +179,8 @@ impl Count {
         // The requester is the first person: every identity that any chain of names and UIDs links to the requester never counts.
         let stamps: Vec<&Stamp> = std::iter::once(requester).chain(approves.iter().map(|a| a.approver)).collect();
         let people = identities.people(&stamps);
-        let himself = people.first().copied();
-        let others = || approves.iter().zip(people.iter().skip(1).copied()).filter(|(_, person)| Some(*person) != himself);
+        let requester_itself = people.first().copied();
+        let others = || approves.iter().zip(people.iter().skip(1).copied()).filter(|(_, person)| Some(*person) != requester_itself);
         let counting = || others().filter(|(a, _)| a.fresh).filter_map(|(a, person)| a.stage.map(|stage| (a, person, stage)));
 
         let mut first_stage: BTreeMap<usize, usize> = BTreeMap::new();

@@ -91,12 +91,12 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
     let request = &snapshot.request;
     let refuse = |why: String| Err(Refusal::new(Reason::TooManyDecisions, why));
     let name = &request.object.name;
-    let mut his = snapshot.decisions.iter().filter(|earlier| {
+    let mut of_decider = snapshot.decisions.iter().filter(|earlier| {
         matches!(earlier.spec.decision, Verb::Approve | Verb::Review)
             && request.is_named_by(earlier)
             && earlier.spec.decider.as_ref().is_some_and(|decider| settings.identities.same(decider, who))
     });
-    if his.nth(MAX_OF_ONE - 1).is_some() {
+    if of_decider.nth(MAX_OF_ONE - 1).is_some() {
         return refuse(format!(
             "'{}' has made {MAX_OF_ONE} of at most {MAX_OF_ONE} decisions Approve and Review on request '{name}'; have it made anew",
             who.username

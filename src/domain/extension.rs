@@ -35,7 +35,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
         return refuse("which is this request itself".to_owned());
     }
     if !request.object.spec.requester.as_ref().is_some_and(|other| identities.same(other, requester)) {
-        return refuse("which is somebody else's; everybody prolongs his own activations only".to_owned());
+        return refuse("which belongs to another user; you can extend only your own activations".to_owned());
     }
     if request.object.spec.eligibility_ref != snapshot.request.object.spec.eligibility_ref {
         return refuse(format!(
@@ -109,10 +109,10 @@ pub fn links(snapshot: &Snapshot, identities: &Identities) -> Vec<String> {
 /// Returns true if `base` is what `later` extends: the same person and eligibility, and not younger. A request that reuses the name of a
 /// deleted one is a different request, perhaps of another user.
 fn is_link(base: &RequestFacts, later: &RequestFacts, identities: &Identities) -> bool {
-    let (Some(his), Some(whose)) = (&base.object.spec.requester, &later.object.spec.requester) else { return false };
+    let (Some(extended), Some(whose)) = (&base.object.spec.requester, &later.object.spec.requester) else { return false };
     base.object.created <= later.object.created
         && base.object.spec.eligibility_ref == later.object.spec.eligibility_ref
-        && identities.same(his, whose)
+        && identities.same(extended, whose)
 }
 
 fn prolonging<'a>(request: &'a RequestFacts, peers: &'a [Peer], identities: &'a Identities) -> impl Iterator<Item = &'a Peer> {

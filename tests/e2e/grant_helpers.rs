@@ -181,7 +181,7 @@ impl Scene {
         let what = format!("{user} to be shut out of {}", self.name);
         let shut = wait_for_ok(&what, limit, async || match self.may(user, "create", "apps", "deployments").await {
             Ok(false) => Ok(Utc::now()),
-            Ok(true) => Err("he may still create Deployments".to_owned()),
+            Ok(true) => Err("dev may still create Deployments".to_owned()),
             Err(error) => Err(error.to_string()),
         });
         Ok(shut.await?)

@@ -48,9 +48,9 @@ fn seconds(status: &Value, from: &str, to: &str) -> Result<i64, Error> {
 async fn cluster_role_grant_allows_access_only_while_active(env: Arc<Env>) -> Outcome {
     let scene = env.scene("life").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
-    ensure!(!scene.can("dev", "create", "deployments").await?, "dev may create deployments before he asked");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "dev may create deployments before the request");
     let status = granted(&scene, "now", &offer, "8s").await?;
-    ensure!(scene.can("dev", "create", "deployments").await?, "dev may not create deployments while his grant runs");
+    ensure!(scene.can("dev", "create", "deployments").await?, "dev may not create deployments while the grant is active");
     ensure!(!scene.can("dev-2", "create", "deployments").await?, "the grant reaches another member of the group");
     let bindings = scene.bindings().await?;
     ensure!(bindings.len() == 1, "there are {} bindings", bindings.len());
@@ -69,9 +69,9 @@ async fn role_grant_allows_access_only_while_active(env: Arc<Env>) -> Outcome {
     let mut debug = eligibility("debug");
     debug["roleRef"]["kind"] = json!("Role");
     let offer = scene.offer("debug", automatic(), debug).await?;
-    ensure!(!scene.can("dev", "get", "pods").await?, "dev may get pods before he asked");
+    ensure!(!scene.can("dev", "get", "pods").await?, "dev may get pods before the request");
     let status = granted(&scene, "now", &offer, "8s").await?;
-    ensure!(scene.can("dev", "get", "pods").await?, "dev may not get pods while his grant runs");
+    ensure!(scene.can("dev", "get", "pods").await?, "dev may not get pods while the grant is active");
     ensure!(!scene.can("dev", "delete", "pods").await? && !scene.can("dev-2", "get", "pods").await?, "the grant is wider than the role");
     let role = &status["role"];
     ensure!(role["kind"] == "Role" && role["rules"] == json!(["get,list pods,pods/log"]), "the status shows the role as {role}");

@@ -47,7 +47,7 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
     let requester = &stored["spec"]["requester"];
     ensure!(requester["username"] == "dev" && requester["uid"] == "u-dev" && requester["extra"].is_null(), "the requester is {requester}");
     let groups: Vec<&str> = requester["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    ensure!(groups == ["devs"], "his groups are {groups:?}");
+    ensure!(groups == ["devs"], "the groups are {groups:?}");
     // Not eligible themselves, the requester uses the name of an eligible user.
     let mut borrowed = scene.request("later", &offer, "10m");
     borrowed["spec"]["requester"] = json!({"username": "dev", "uid": "u-dev", "groups": ["devs"]});

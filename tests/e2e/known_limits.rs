@@ -61,7 +61,7 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     // They do not affect the product: grants are made and end as before.
     scene.create("dev", &scene.decision("now", "Deactivate", None)).await?.ok()?;
     scene.until_state("now", "Deactivated", SOON).await?;
-    ensure!(!scene.can("dev", "create", "deployments").await?, "he kept something");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "dev kept access");
     scene.apply("dev", &scene.request("again", &offer, "10m")).await?.ok()?;
     scene.until_state("again", "Active", SOON).await.map(drop)
 }

@@ -1,7 +1,9 @@
-//! The dependencies of crates and files, compared with the allowed ones.
+//! The dependencies of crates and files, compared with the allowed ones, and the words that the project does not use.
 
 #[cfg(test)]
 mod imports;
+#[cfg(test)]
+mod words;
 
 /// Cargo knows the crates, including those of dependencies.
 #[cfg(test)]

@@ -114,7 +114,7 @@ fn t04_service_accounts_approve_only_by_name() {
 #[test]
 fn t04_nobody_approves_his_own_request() {
     let identities = Identities::new(&["oidc:".to_owned(), "cert:".to_owned()], &[("dev-admin".to_owned(), "dev".to_owned())].into());
-    let himself = |requester: &Stamp, approver: &Stamp| {
+    let is_requester = |requester: &Stamp, approver: &Stamp| {
         let mut world = two_eyes().requester(requester.clone());
         world.settings.identities = identities.clone();
         who(&world.approves(approver, 10)).1.is_none()
@@ -130,11 +130,11 @@ fn t04_nobody_approves_his_own_request() {
         (plain.clone(), person("\u{ff44}\u{ff45}\u{ff56}", &["leads"])),
         (uid(plain.clone(), "u1"), uid(person("lead-1", &["leads"]), "u1")),
     ] {
-        assert!(himself(&requester, &approver), "{requester:?} {approver:?}");
+        assert!(is_requester(&requester, &approver), "{requester:?} {approver:?}");
     }
-    assert!(!himself(&uid(plain.clone(), "u1"), &uid(lead(1), "u2")));
-    assert!(!himself(&uid(plain.clone(), ""), &uid(lead(1), "")), "an empty UID is none");
-    assert!(!himself(&plain, &person("developer", &["leads"])));
+    assert!(!is_requester(&uid(plain.clone(), "u1"), &uid(lead(1), "u2")));
+    assert!(!is_requester(&uid(plain.clone(), ""), &uid(lead(1), "")), "an empty UID is none");
+    assert!(!is_requester(&plain, &person("developer", &["leads"])));
     // dev (u1) is oidc:dev (u2) by name, who is lead-1 (u2) by UID.
     let mut chain = two_eyes().requester(uid(plain, "u1"));
     chain.settings.identities = identities;

@@ -41,7 +41,7 @@ fn t04_own_requests() {
         refused(
             &world,
             &world.decision(Verb::Approve, &who, 5),
-            &format!("SelfApprovalNotAllowed: '{name}' made request 'inc-4711' and cannot approve it himself; somebody else must"),
+            &format!("SelfApprovalNotAllowed: '{name}' created request 'inc-4711' and cannot approve it; another approver must"),
         );
         for verb in [Verb::Deny, Verb::Revoke] {
             refused(

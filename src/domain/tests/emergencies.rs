@@ -113,7 +113,7 @@ fn who_reviews_is_told_what_is_wrong() {
     assert_eq!(door(&security()), Ok(()));
     assert_eq!(
         door(&dev()),
-        Err("SelfApprovalNotAllowed: 'dev' made request 'inc-4711' and cannot review it himself; somebody else must".to_owned())
+        Err("SelfApprovalNotAllowed: 'dev' created request 'inc-4711' and cannot review it; another reviewer must".to_owned())
     );
     assert_eq!(
         door(&lead(1)),

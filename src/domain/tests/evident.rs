@@ -19,7 +19,7 @@ fn t09_the_requester_shows_how_he_signed_in() {
     assert!(asking(world(), &[]).refusal().starts_with("EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr'"));
     assert!(asking(world(), &[]).requester(shows(dev(), &["pwd"])).refusal().starts_with("EvidenceMismatch: "));
     assert_eq!(asking(world(), &[]).requester(shows(dev(), &["pwd", "mfa"])).state(), State::Active);
-    assert_eq!(asking(world(), &[Party::Approver]).state(), State::Active, "it is not asked of him");
+    assert_eq!(asking(world(), &[Party::Approver]).state(), State::Active, "the requester needs none");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn only_a_running_one_of_his_own_under_the_same_eligibility() {
     );
     refused(
         with_base(|b| b.request.object.spec.requester = Some(lead(1))),
-        "which is somebody else's; everybody prolongs his own activations only",
+        "which belongs to another user; you can extend only your own activations",
     );
     refused(
         with_base(|b| b.request.object.spec.eligibility_ref.name = "other".to_owned()),
@@ -79,7 +79,7 @@ fn only_a_running_one_of_his_own_under_the_same_eligibility() {
     assert_eq!(
         with_base(|b| b.request.object.spec.requester = Some(person("DEV", &[]))).state(),
         State::Active,
-        "his own by another spelling"
+        "their own by another spelling"
     );
 }
 

@@ -405,7 +405,7 @@ fn t11_t21_what_is_granted() {
     assert_eq!(grant.name, BINDING);
     assert_eq!((grant.namespace.as_str(), grant.namespace_uid.as_str()), ("payments", "namespace-uid"));
     assert_eq!((grant.start, grant.deadline), (at(0), at(45 * 60)));
-    assert_eq!((grant.subject.kind.as_str(), grant.subject.name.as_str()), ("User", "dev"), "one person, never his group");
+    assert_eq!((grant.subject.kind.as_str(), grant.subject.name.as_str()), ("User", "dev"), "one person, never their group");
     assert_eq!(
         grant.annotations().into_iter().collect::<Vec<_>>(),
         [

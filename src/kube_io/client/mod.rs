@@ -13,7 +13,7 @@ use k8s_openapi::ByteString;
 use kube::client::{Body, ClientBuilder, DynBody};
 use tower::{BoxError, layer::layer_fn, util::BoxService};
 
-use crate::errors::one_line;
+use crate::{errors::one_line, redact::redacted};
 pub use credentials::{Credential, Stdin};
 use credentials::{CredentialError, Plugin};
 use kubeconfig::Target;
@@ -56,8 +56,8 @@ pub fn builder(target: Target, stdin: Stdin) -> Result<ClientBuilder<Way>, Clien
         }
     }
     let context = Arc::new(Context { server: config.cluster_url.clone(), proxied: config.proxy_url.is_some() });
-    let inner =
-        ClientBuilder::try_from(config).map_err(|error| ClientError::Config(tls::of_config(&error).unwrap_or_else(|| one_line(&error))))?;
+    let inner = ClientBuilder::try_from(config)
+        .map_err(|error| ClientError::Config(tls::of_config(&error).unwrap_or_else(|| redacted(&one_line(&error)).into_owned())))?;
     let way = layer_fn(move |inner| way::Way::new(inner, bearer.clone(), context.clone()));
     Ok(inner.with_layer(&way))
 }

@@ -194,7 +194,7 @@ fn stamped(question: &Value) {
         };
         assert!(
             request.spec.requester.is_some_and(|stamp| stamp.groups.iter().all(|group| member_of(group.as_str()))),
-            "groups that are not his"
+            "groups of another user"
         );
     }
 }

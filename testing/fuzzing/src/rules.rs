@@ -130,8 +130,8 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
         stages.iter().flat_map(|stage| &stage.approvers.users).next().map(|name| Stamp { username: name.clone(), ..Stamp::default() });
     let requester = world.snapshot.request.object.spec.requester.clone();
     let everywhere: Vec<Line<256>> = stages.iter().flat_map(|stage| stage.approvers.groups.clone()).collect();
-    let himself = requester.map(|who| Stamp { groups: [who.groups.clone(), everywhere].concat(), ..who });
-    approve(himself.as_ref(), &|_| {});
+    let own_stamp = requester.map(|who| Stamp { groups: [who.groups.clone(), everywhere].concat(), ..who });
+    approve(own_stamp.as_ref(), &|_| {});
     let stranger = Stamp { username: "stranger".to_owned().try_into().unwrap_or_default(), ..Stamp::default() };
     approve(Some(&stranger).filter(|who| !stages.iter().any(|stage| person::is_listed(who, &stage.approvers))), &|_| {});
     approve(None, &|_| {});
@@ -231,9 +231,11 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     assert_eq!((&grant.role, Some(&grant.digest)), (&eligibility.spec.role_ref, world.digest().map(|digest| digest.to_string()).as_ref()));
     assert!(matches!(role.kind, RoleKind::ClusterRole | RoleKind::Role) && grant.namespace != world.settings.operator_namespace);
     one_subject(requester, grant);
-    let his = |kind| eligibility.spec.subjects.iter().any(|subject| subject.kind == kind);
+    let names = |kind| eligibility.spec.subjects.iter().any(|subject| subject.kind == kind);
     assert!(
-        his(SubjectKind::User) || his(SubjectKind::Group) || his(SubjectKind::ServiceAccount) && eligibility.spec.allow_service_accounts
+        names(SubjectKind::User)
+            || names(SubjectKind::Group)
+            || names(SubjectKind::ServiceAccount) && eligibility.spec.allow_service_accounts
     );
     assert!(!eligibility.spec.suspended);
     // Invariant 3: from stored times, never longer than requested and allowed, never past any end.

@@ -21,7 +21,7 @@ pub async fn t1_author_is_the_user_who_changed_the_spec(fixture: &Fixture) -> Ou
         refused("another author in a dry run", fixture.dry_create(STAR, &forged).await, policy, said)?;
         forged["metadata"]["annotations"] = Value::Null;
         refused("no author", fixture.create(STAR, &forged).await, policy, "jitrbac.dev/author is missing")?;
-        passes("the author himself", fixture.create(STAR, &object).await)?;
+        passes("the author", fixture.create(STAR, &object).await)?;
 
         let patch = async |who: &str, patch: Value| fixture.patch(who, kind, "", "authored", patch).await;
         let signed = |who: &str, spec: &Value| json!({"spec": spec, "metadata": {"annotations": {author: who}}});

@@ -107,7 +107,7 @@ pub async fn t4_requester_cannot_approve(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
     let asked = fixture.request("dev", &namespace, "mine").await?;
     refused(
-        "his own approval",
+        "their own approval",
         fixture.create("dev", &decision("dev", &asked, "Approve")).await,
         "decisions",
         "you cannot approve your own request",

@@ -48,7 +48,7 @@ async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcom
         scene.create("dev", &approve).await?,
         &["you cannot approve your own request; ask one of the approvers in its status.awaiting"],
     )?;
-    let own = |name: &str| format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
+    let own = |name: &str| format!("SelfApprovalNotAllowed: '{name}' created request 'now' and cannot approve it; another approver must");
     // The same account under another name, and other spellings of the same name; all of them in the approvers' group.
     for (name, uid) in [("dev-at-home", "u-dev"), ("DEV", ""), ("\u{ff44}\u{ff45}\u{ff56}", "u-other")] {
         let guise = Guise { name, uid, groups: &["leads"] };
@@ -126,7 +126,7 @@ async fn t22_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     request["status"] = forged.clone();
     scene.create("dev", &request).await?.ok()?;
     let before = scene.until_state("now", "AwaitingApproval", SOON).await?;
-    ensure!(before["approvedBy"].is_null() && before["approvals"].is_null(), "what he wrote stays: {before}");
+    ensure!(before["approvedBy"].is_null() && before["approvals"].is_null(), "what they wrote stays: {before}");
     // A user with every permission may not do this.
     let patch = json!({"status": forged}).to_string();
     for kind in ["rar/now", &format!("roleeligibility/{offer}"), &format!("approvalpolicy/{offer}")] {

@@ -136,7 +136,7 @@ async fn t09_pending_request_keeps_its_sign_in_age(env: Arc<Env>) -> Outcome {
     scene.until_state("ann", "AwaitingApproval", SOON).await?;
     let too_old = auth_time + max + TimeDelta::seconds(2);
     until(too_old).await?;
-    // Her sign-in is too old for another request, but it was not at the creation of this one.
+    // The sign-in is too old for another request, but it was not at the creation of this one.
     refused(
         ann.create(&scene, &scene.request("again", &offer, "10m")).await?,
         &[&format!("policy '{offer}' allows at most 40s (spec.requirements.authentication.maxAge)")],

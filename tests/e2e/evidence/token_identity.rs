@@ -26,7 +26,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("oidc:leads", 1), for_devs()).await?;
-    // With her old groups, in one token, and after she has left, in another one.
+    // With the old groups, in one token, and after the user has left, in another one.
     let (before, after) = (bare(&scene, "ann", "devs")?, bare(&scene, "ann", "staff")?);
     before.create(&scene, &scene.request("before", &offer, "10m")).await?.ok()?;
     let status = scene.until_state("before", "AwaitingApproval", SOON).await?;
@@ -36,7 +36,7 @@ async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
     )?;
     // The pending request was made by a member of the group, and an approver sees this: the approver decides.
     let stored = scene.get("rar", "before").await?.unwrap_or_default();
-    ensure!(stored["spec"]["requester"]["groups"] == json!(["oidc:devs"]), "she is stamped as {}", stored["spec"]["requester"]);
+    ensure!(stored["spec"]["requester"]["groups"] == json!(["oidc:devs"]), "the request is stamped as {}", stored["spec"]["requester"]);
     ensure!(scene.status("before").await?["digest"] == status["digest"], "the request that waits changed");
     approve(&scene, &bare(&scene, "lead", "leads")?, "before").await?.ok()?;
     scene.until_state("before", "Active", SOON).await?;
@@ -130,7 +130,7 @@ async fn t10_prefix_in_a_name_does_not_match_the_uid(env: Arc<Env>) -> Outcome {
     let ann = SignIn { uid: format!("{}-ann", scene.name), ..SignIn::new("ann", ["staff"]) };
     let spec = debug_for(&json!([{"kind": "User", "name": ann.username(), "uid": ann.uid}]));
     let offer = scene.offer("pinned", automatic(), spec).await?;
-    // To RBAC this is her, and so is `ann` of the token file if an eligibility lacks the prefix.
+    // To RBAC this is the same user, and so is `ann` of the token file if an eligibility lacks the prefix.
     let twin = SignIn {
         provider: Provider::Careless,
         name: ann.username(),
@@ -154,7 +154,7 @@ async fn t12_recreated_account_does_not_inherit_what_is_pinned_to_a_uid(env: Arc
     let offer = scene.offer("pinned", asking(automatic(), &second_factor()), spec).await?;
     let request = scene.request("ann", &offer, "10m");
     let says = format!("NotEligible: 'oidc:ann' is not among the subjects of eligibility '{offer}'");
-    // Another user, years later; and a user who impersonates her without her uid.
+    // Another user, years later; and a user who impersonates that user without the uid.
     let second = SignIn { uid: format!("{}-2", scene.name), ..first.clone() };
     refused(Person::sign_in(&scene, &second)?.create(&scene, &request).await?, &[&says])?;
     let kubeconfig = showing(&scene.ground.cluster().kubeconfig_of(ADMIN)?, AMR, "mfa")?;

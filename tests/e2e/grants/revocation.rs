@@ -33,7 +33,7 @@ async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>)
         scene.until_state(request, "AwaitingApproval", SOON).await?;
         scene.approve("lead-1", request).await?;
         scene.until_state(request, "Active", SOON).await?;
-        ensure!(scene.can("dev", "create", "deployments").await?, "{request}: dev may not create deployments while his grant runs");
+        ensure!(scene.can("dev", "create", "deployments").await?, "{request}: dev may not create deployments while the grant is active");
         scene.create(who, &scene.decision(request, verb, None)).await?.ok()?;
         let status = scene.until_state(request, "Revoked", AT_ONCE).await?;
         ensure!(!scene.can("dev", "create", "deployments").await?, "{request}: dev may still create deployments");

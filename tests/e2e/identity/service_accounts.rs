@@ -246,14 +246,14 @@ async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
         let guise = Guise { name, uid: "", groups: &["leads"] };
         refused(
             guise.create(&scene, &approve).await?,
-            &[&format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself")],
+            &[&format!("SelfApprovalNotAllowed: '{name}' created request 'now' and cannot approve it")],
         )?;
         // And the account has no other permission.
         let twin = Guise { name, uid: "", groups: &["devs"] };
         let second = format!("second-{number}");
         twin.create(&scene, &scene.request(&second, &offer, "10m")).await?.ok()?;
         let status = scene.until_state(&second, "Denied", SOON).await?;
-        ensure!(status["reason"] == "AlreadyRequested", "{name}: his second request is {status}");
+        ensure!(status["reason"] == "AlreadyRequested", "{name}: the second request is {status}");
     }
     scene.approve("lead-1", "now").await?;
     crate::status_helpers::until(&scene, "now", "one approval", |status| status["awaiting"]["have"] == 1).await?;

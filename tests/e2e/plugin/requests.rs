@@ -32,7 +32,7 @@ async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outc
     ensure!(said.starts_with("NAME "), "there are no titles: {said}");
     // Another test may make them eligible by labels, but not for this test's roles.
     let said = ended(scene.jit("outsider", &["roles"]).await?, 0, &[])?;
-    ensure!(!said.contains(&own) && !said.contains(&lead), "he is eligible for nothing here: {said}");
+    ensure!(!said.contains(&own) && !said.contains(&lead), "dev has no eligibility here: {said}");
     ended(scene.jit("outsider", &["roles", "-A"]).await?, 0, &[&own])?;
     let listed = ended(scene.jit("dev", &["roles", "-o", "name"]).await?, 0, &[])?;
     ensure!(listed.lines().any(|line| line == format!("roleeligibility.jitrbac.dev/{own}")), "{listed}");

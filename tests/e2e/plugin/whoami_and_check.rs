@@ -130,7 +130,7 @@ async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Out
         complete("lead-1", &["approve", "-n", &scene.name, ""]).await?.contains(&format!("{name}\tdev, AwaitingApproval")),
         "nothing to approve"
     );
-    ensure!(!complete("dev", &["approve", "-n", &scene.name, ""]).await?.contains(&name), "his own is offered");
+    ensure!(!complete("dev", &["approve", "-n", &scene.name, ""]).await?.contains(&name), "their own request is offered");
     // The shim, through kubectl itself.
     let bin = scene.ground.cluster().directory().join(format!("{}-bin", scene.name));
     std::fs::create_dir_all(&bin)?;

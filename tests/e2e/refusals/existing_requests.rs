@@ -85,7 +85,7 @@ async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
         (
             "Prolonging somebody else's",
             vec![extends.clone()],
-            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is somebody else's; everybody prolongs his own activations only",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which belongs to another user; you can extend only your own activations",
         ),
         (
             "Prolonging another eligibility",
@@ -127,7 +127,7 @@ async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     until(scene, "inc-4715", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
     let says = "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)";
     book.apply("Reviewing as somebody who is no reviewer", "lead-1", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
-    let says = "SelfApprovalNotAllowed: 'lead-2' made request 'inc-4715' and cannot review it himself; somebody else must";
+    let says = "SelfApprovalNotAllowed: 'lead-2' created request 'inc-4715' and cannot review it; another reviewer must";
     book.apply("Reviewing one's own emergency", "lead-2", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
     scene.create("lead-2", &decision("inc-4715", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4715", "Deactivated", SOON).await?;

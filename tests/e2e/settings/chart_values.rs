@@ -30,7 +30,7 @@ async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) 
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
     for (number, name) in names.iter().enumerate() {
         let guise = Guise { name, uid: &format!("u-other-{number}"), groups: &["leads"] };
-        let told = format!("SelfApprovalNotAllowed: '{name}' made request 'now' and cannot approve it himself; somebody else must");
+        let told = format!("SelfApprovalNotAllowed: '{name}' created request 'now' and cannot approve it; another approver must");
         refused(guise.create(&scene, &approve).await?, &[&told])?;
     }
     // Nor does another name permit another activation: at admission, or where grants are made.

@@ -64,7 +64,7 @@ async fn extension_only_of_own_active_request(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev-2", &scene.request("over", &offer, "10m"), "Active").await?;
     give_back(&scene, "dev-2", "over").await?;
     for (user, base, offer, told) in [
-        ("dev-2", "base", &offer, "which is somebody else's; everybody prolongs his own activations only".to_owned()),
+        ("dev-2", "base", &offer, "which belongs to another user; you can extend only your own activations".to_owned()),
         ("dev-2", "over", &offer, "which is Deactivated: only an active one can be prolonged; ask for a new activation".to_owned()),
         ("dev", "base", &other, format!("which is under eligibility '{offer}', not '{other}'; name the same one in spec.eligibilityRef")),
         ("dev", "more", &offer, format!("and there is no such request in namespace '{}'; ask for a new activation", scene.name)),
@@ -119,7 +119,7 @@ async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
         ensure!(says(&second) == told.replace("NAME", ends), "the {other} says {}", says(&second));
         ensure!(
             !scene.may("dev", "create", "apps", "deployments").await?,
-            "dev may still create Deployments after he gave the {given} back"
+            "dev may still create Deployments after the {given} was deactivated"
         );
         scene.until_no_binding(SOON).await?;
     }

@@ -10,7 +10,7 @@ use api::Reason;
 #[derive(Clone, Debug)]
 enum Attack {
     /// The requester approves the own request, with any groups.
-    Himself(Said, bool),
+    Requester(Said, bool),
     /// A repetition by the same person.
     Again(Index, i64),
     /// A user who is not listed.
@@ -21,7 +21,7 @@ enum Attack {
 
 fn attack() -> impl Strategy<Value = Attack> {
     prop_oneof![
-        (said(), any::<bool>()).prop_map(|(said, more)| Attack::Himself(said, more)),
+        (said(), any::<bool>()).prop_map(|(said, more)| Attack::Requester(said, more)),
         (any::<Index>(), 0..10_i64).prop_map(|(which, later)| Attack::Again(which, later)),
         (said(), parts::anybody()).prop_map(|(said, who)| Attack::Outsider(Said { who: Some(who), ..said })),
         (said(), 0..4_u8).prop_map(|(said, how)| Attack::Malformed(said, how)),
@@ -35,7 +35,7 @@ fn approves(said: Said) -> Said {
 impl Attack {
     fn on(self, world: World) -> World {
         match self {
-            Self::Himself(said, more) => {
+            Self::Requester(said, more) => {
                 let requester = world.snapshot.request.object.spec.requester.clone();
                 let with_groups = |who: Stamp| Stamp { groups: vec![line("leads"), line("security")], ..who };
                 let who = requester.map(|who| if more { with_groups(who) } else { who });
@@ -95,7 +95,7 @@ proptest! {
         prop_assert_eq!(&shuffled.decide(), &verdict);
         shuffled.snapshot.peers.reverse();
         let verdict = Verdict { message: String::new(), ..verdict };
-        prop_assert_eq!(Verdict { message: String::new(), ..shuffled.decide() }, verdict, "but for which of his other requests is named");
+        prop_assert_eq!(Verdict { message: String::new(), ..shuffled.decide() }, verdict, "but for which of their other requests is named");
     }
 
     #[test]

@@ -53,19 +53,19 @@ impl Story {
 
     async fn self_service(&mut self) -> Result<()> {
         let screen = &self.screen;
-        screen.say("dev holds nothing: he may not create a Deployment.");
+        screen.say("dev has no access and cannot create a Deployment.");
         screen.kubectl("dev", "auth can-i create deployments -n payments").await?.expect(false)?;
         screen.kubectl("dev", "create deployment web --image=web:1 -n payments").await?.expect(false)?;
-        screen.say("What could he have?");
+        screen.say("What is dev eligible for?");
         screen.kubectl("dev", "get roleeligibilities").await?.expect(true)?;
-        screen.say("He asks for too long, and is told.");
+        screen.say("dev asks for too long. The refusal says why.");
         screen.with_manifest("dev", "apply", &request("inc-4711", "payments-edit", "3h")).await?.expect(false)?;
-        screen.say("He asks for eight seconds, gets them, and works.");
+        screen.say("dev activates it for eight seconds, and works.");
         screen.with_manifest("dev", "apply", &request("inc-4711", "payments-edit", "8s")).await?.expect(true)?;
         screen.kubectl("dev", "wait --for=condition=Settled rar/inc-4711 -n payments --timeout=10s").await?.expect(true)?;
         screen.kubectl("dev", "create deployment web --image=web:1 -n payments").await?.expect(true)?;
         screen.kubectl("dev", "get rar -n payments").await?.expect(true)?;
-        screen.say("The time is up: nobody did anything, and he may no longer.");
+        screen.say("The grant has expired. The operator removed it, and dev has no access.");
         screen
             .kubectl("dev", "wait --for=jsonpath='{.status.state}'=Expired rar/inc-4711 -n payments --timeout=30s")
             .await?
@@ -83,15 +83,15 @@ impl Story {
 
     async fn two_leads(&mut self) -> Result<()> {
         let screen = &self.screen;
-        screen.say("A stronger role needs two leads. lead-1 asks for it himself.");
+        screen.say("A stronger role needs two leads. lead-1 requests it.");
         screen.with_manifest("lead-1", "apply", &request("inc-4712", "payments-admin", "10m")).await?.expect(true)?;
         let waiting = "wait --for=jsonpath='{.status.state}'=AwaitingApproval rar/inc-4712 -n payments --timeout=10s";
         screen.kubectl("lead-1", waiting).await?.expect(true)?;
         let digest = self.screen.value("rar inc-4712 -n payments", ".status.digest").await?;
-        screen.say("He is an approver, but not of his own request.");
+        screen.say("lead-1 is an approver, but not of their own request.");
         let refused = screen.with_manifest("lead-1", "create", &decision("inc-4712", "Approve", &digest)).await?.expect(false)?;
         let took = refused.took;
-        screen.say("He takes it back.");
+        screen.say("lead-1 withdraws it.");
         screen.with_manifest("lead-1", "create", &decision("inc-4712", "Deactivate", "")).await?.expect(true)?;
         screen.say("dev asks, and both leads approve what they saw: the digest says what that was.");
         screen.with_manifest("dev", "apply", &request("inc-4713", "payments-admin", "10m")).await?.expect(true)?;
