@@ -10,7 +10,7 @@ pub mod identity;
 pub mod names;
 pub mod policy;
 pub mod reason;
-pub mod reasons;
+mod reasons;
 pub mod request;
 pub mod selectors;
 pub mod stored;

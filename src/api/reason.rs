@@ -266,7 +266,14 @@ impl Reason {
     /// The page of `docs/refusals` about it, in Markdown: what it means, when it happens, examples, what to do.
     #[must_use]
     pub fn page(self) -> String {
-        reasons::page(self)
+        reasons::page(self.as_str(), self.explanation())
+    }
+
+    /// The index of all pages, `README.md` in `docs/refusals`.
+    #[must_use]
+    pub fn index() -> String {
+        let lines = |reasons: &'static [Self]| reasons.iter().map(|reason| (reason.as_str(), reason.summary()));
+        reasons::index(Self::GROUPS.iter().map(|(title, reasons)| (*title, lines(reasons))))
     }
 }
 
@@ -278,7 +285,18 @@ impl std::fmt::Display for Reason {
 
 #[cfg(test)]
 mod tests {
-    use super::Reason;
+    use super::{Explanation, Reason};
+
+    #[test]
+    fn every_part_of_every_page_says_something() {
+        for reason in Reason::ALL {
+            let Explanation { meaning, when, examples, requester, admin } = reason.explanation();
+            for text in [reason.summary(), meaning, when, requester, admin] {
+                assert!(!text.trim().is_empty() && text.trim() == text, "{reason}: {text:?}");
+            }
+            assert!(!examples.is_empty(), "{reason}");
+        }
+    }
 
     #[test]
     fn the_word_is_what_is_stored() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use api::{Reason, reasons};
+use api::Reason;
 
 use crate::files::{page, pages, root};
 
@@ -30,7 +30,7 @@ fn none(faults: &[String], what_to_do: &str) {
 #[test]
 fn the_pages_are_what_is_rendered_from_the_reasons() {
     let mut rendered: Vec<(&str, String)> = Reason::ALL.iter().map(|reason| (reason.as_str(), reason.page())).collect();
-    rendered.push(("README", reasons::index()));
+    rendered.push(("README", Reason::index()));
     if std::env::var_os("BLESS").is_some() {
         for (name, text) in &rendered {
             std::fs::write(root().join(FOLDER).join(format!("{name}.md")), text).unwrap();
