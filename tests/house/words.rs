@@ -25,7 +25,7 @@ const PRONOUNS: [&str; 7] = [
     concat!("h", "is"),
     concat!("h", "im"),
     concat!("h", "imself"),
-    concat!("s", "he"),
+    concat!("sh", "e"),
     concat!("h", "er"),
     concat!("h", "erself"),
 ];
