@@ -237,7 +237,7 @@ async fn plugin_extend_leaves_no_gap(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "extend").await?;
     ended(scene.jit("dev", &["extend"]).await?, 1, &["you have no active"])?;
     let base = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "-r", "INC-9", "--wait", "-o", "name"]).await?, 0, &[])?)?;
-    ended(scene.jit("dev-2", &["extend", &base]).await?, 5, &["ExtendedRequestNotActive", "somebody else's"])?;
+    ended(scene.jit("dev-2", &["extend", &base]).await?, 5, &["ExtendedRequestNotActive", "belongs to another user"])?;
     let next: Value = serde_json::from_str(&ended(scene.jit("dev", &["extend", "-d", "5m", "--wait", "-o", "json"]).await?, 0, &[])?)?;
     ensure!(next["spec"]["extends"]["name"] == base.as_str() && next["spec"]["justification"] == "INC-9", "{next}");
     ensure!(next["status"]["extendsFrom"] == scene.status(&base).await?["expiresAt"], "there is a gap: {next}");
