@@ -1,4 +1,4 @@
-//! Whether admission accepts a decision. The checks are those of [`super::decide`], applied to the decision as it would be stored.
+//! Whether admission accepts a decision. The checks are those of `decide`, applied to the decision as it would be stored.
 
 use chrono::{DateTime, Utc};
 

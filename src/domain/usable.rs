@@ -1,6 +1,6 @@
 //! Whether an eligibility can be used: one chain of checks for the grant, the eligibility's status, admission and the plugin.
 //!
-//! Add every new rule about an eligibility, its policy or its role to [`CHECKS`]. The checks do not depend on the requester, the time or
+//! Add every new rule about an eligibility, its policy or its role to `CHECKS`. The checks do not depend on the requester, the time or
 //! the request.
 
 use std::sync::Arc;
