@@ -1,4 +1,4 @@
-//! The webhook under more load than its limits allow.
+//! The webhook with larger objects and more load than its limits allow.
 
 use std::{
     io::{Read, Write},
@@ -236,4 +236,44 @@ async fn f82_the_log_names_nobody_whom_a_caller_only_claims_to_be() {
     let text = String::from_utf8(lines.0.lock().clone()).unwrap();
     assert!(text.contains("refused claimed_user=\"boss\"") && text.contains("peer=\"10.0.0.66\""), "{text}");
     assert!(!text.contains(" user="), "{text}");
+}
+
+#[tokio::test]
+async fn f48_objects_with_more_than_is_of_use_are_refused_in_both_phases_and_grow_no_further() {
+    let many = |number: usize| (0..number).map(|n| (format!("k{n}"), Value::from("v"))).collect::<serde_json::Map<_, _>>();
+    let writers = |number: usize, fields: usize| -> Value {
+        let fields: Value =
+            json!({"f:spec": (0..fields).map(|n| (format!("f:{}{n}", "k".repeat(100)), json!({}))).collect::<serde_json::Map<_, _>>()});
+        let one = |n: usize| json!({"manager": format!("m{n}"), "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        (0..number).map(one).collect()
+    };
+    let blown: [(&str, Value, Value); 5] = [
+        ("/metadata/labels", many(32).into(), many(65).into()),
+        ("/metadata/annotations", many(32).into(), many(65).into()),
+        ("/metadata/annotations", json!({"a": "x".repeat(16 << 10)}), json!({"a": "x".repeat((256 << 10) + 1)})),
+        ("/metadata/managedFields", writers(16, 1), writers(33, 1)),
+        ("/metadata/managedFields", writers(1, 1_000), writers(2, 4_000)),
+    ];
+    for (object, user) in [(request("inc-2"), "dev"), (decision("Deny"), "lead-1"), (eligibility("edit"), "admin"), (policy(1), "lead-1")] {
+        for (place, fits, too_much) in &blown {
+            let with = |value: &Value| {
+                let mut object = object.clone();
+                let (parent, key) = place.rsplit_once('/').unwrap();
+                object.pointer_mut(parent).unwrap()[key] = value.clone();
+                object
+            };
+            let cluster = if object["kind"] == "ActivationDecision" { with_request() } else { cluster() };
+            let written = cluster.write(user, &with(fits), None).await;
+            assert!(written.is_ok(), "{place} of {}: {written:?}", object["kind"]);
+            for path in ["/mutate", "/validate"] {
+                let code = async |old: Option<&Value>, new: &Value| {
+                    let (_, answer) = cluster.ask(path, review(user, new, old).to_string()).await;
+                    answer["response"]["auditAnnotations"]["code"].clone()
+                };
+                assert_eq!(code(None, &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
+                assert_eq!(code(Some(&with(fits)), &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
+                assert_eq!(code(Some(&with(too_much)), &with(too_much)).await, Value::Null, "what is stored may stay");
+            }
+        }
+    }
 }

@@ -6,13 +6,14 @@ use axum::{
 };
 use kube::Client;
 use parking_lot::Mutex;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
 use crate::{config::Config, gather::surroundings::World, observe::metrics::Metrics};
 
+#[path = "any_input_tests.rs"]
+mod any_input;
 #[path = "authored_tests.rs"]
 mod authored;
 #[path = "limits_tests.rs"]
@@ -324,46 +325,6 @@ async fn f80_a_decision_about_an_earlier_request_of_the_name_is_refused_and_neve
 }
 
 #[tokio::test]
-async fn f48_objects_with_more_than_is_of_use_are_refused_in_both_phases_and_grow_no_further() {
-    let many = |number: usize| (0..number).map(|n| (format!("k{n}"), Value::from("v"))).collect::<serde_json::Map<_, _>>();
-    let writers = |number: usize, fields: usize| -> Value {
-        let fields: Value =
-            json!({"f:spec": (0..fields).map(|n| (format!("f:{}{n}", "k".repeat(100)), json!({}))).collect::<serde_json::Map<_, _>>()});
-        let one = |n: usize| json!({"manager": format!("m{n}"), "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
-        (0..number).map(one).collect()
-    };
-    let blown: [(&str, Value, Value); 5] = [
-        ("/metadata/labels", many(32).into(), many(65).into()),
-        ("/metadata/annotations", many(32).into(), many(65).into()),
-        ("/metadata/annotations", json!({"a": "x".repeat(16 << 10)}), json!({"a": "x".repeat((256 << 10) + 1)})),
-        ("/metadata/managedFields", writers(16, 1), writers(33, 1)),
-        ("/metadata/managedFields", writers(1, 1_000), writers(2, 4_000)),
-    ];
-    for (object, user) in [(request("inc-2"), "dev"), (decision("Deny"), "lead-1"), (eligibility("edit"), "admin"), (policy(1), "lead-1")] {
-        for (place, fits, too_much) in &blown {
-            let with = |value: &Value| {
-                let mut object = object.clone();
-                let (parent, key) = place.rsplit_once('/').unwrap();
-                object.pointer_mut(parent).unwrap()[key] = value.clone();
-                object
-            };
-            let cluster = if object["kind"] == "ActivationDecision" { with_request() } else { cluster() };
-            let written = cluster.write(user, &with(fits), None).await;
-            assert!(written.is_ok(), "{place} of {}: {written:?}", object["kind"]);
-            for path in ["/mutate", "/validate"] {
-                let code = async |old: Option<&Value>, new: &Value| {
-                    let (_, answer) = cluster.ask(path, review(user, new, old).to_string()).await;
-                    answer["response"]["auditAnnotations"]["code"].clone()
-                };
-                assert_eq!(code(None, &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
-                assert_eq!(code(Some(&with(fits)), &with(too_much)).await, "ObjectTooLarge", "{path} {place} of {}", object["kind"]);
-                assert_eq!(code(Some(&with(too_much)), &with(too_much)).await, Value::Null, "what is stored may stay");
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn f01_a_decision_on_what_has_ended_causes_no_list() {
     let ended = with_request();
     ended.objects.lock().last_mut().unwrap().1["status"] = json!({"state": "Deactivated"});
@@ -521,72 +482,9 @@ async fn t26_no_question_makes_it_write() {
     }
 }
 
-fn in_runtime<T>(future: impl Future<Output = T>) -> T {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()).block_on(future)
-}
-
 fn well_formed(status: StatusCode, answer: &Value) -> bool {
     let response = &answer["response"];
     let denied = response["allowed"] == false && response["status"]["message"].as_str().is_some_and(|message| !message.is_empty());
     status == StatusCode::BAD_REQUEST
         || (status == StatusCode::OK && response["uid"].is_string() && (denied || response["allowed"] == true))
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(".{0,8}", inner, 0..4).prop_map(|map| map.into_iter().collect::<Value>()),
-        ]
-    })
-}
-
-fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
-    all.push(at.to_owned());
-    match value {
-        Value::Object(map) => {
-            map.iter().for_each(|(key, inner)| pointers(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), all));
-        }
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), all)),
-        _ => {}
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
-    #[test]
-    fn inv_19_any_bytes_get_a_well_formed_answer(bytes: Vec<u8>, text in ".{0,200}", path in prop_oneof![Just("/mutate"), Just("/validate")]) {
-        for body in [bytes, text.into_bytes()] {
-            let (status, answer) = in_runtime(cluster().ask(path, body));
-            prop_assert!(well_formed(status, &answer), "{status} {answer}");
-        }
-    }
-
-    #[test]
-    fn inv_19_any_part_of_a_question_may_be_anything(
-        kind in 0_usize..4, place: prop::sample::Index, with in any_json(), cut: prop::sample::Index, update: bool,
-        path in prop_oneof![Just("/mutate"), Just("/validate")],
-    ) {
-        let object = [request("inc-2"), decision("Deny"), eligibility("edit"), policy(1)][kind].clone();
-        let mut body = review("dev", &object, update.then_some(&object));
-        let mut places = Vec::new();
-        pointers(&body, "", &mut places);
-        *body.pointer_mut(place.get::<String>(&places)).unwrap() = with;
-        let whole = body.to_string();
-        let (status, answer) = in_runtime(with_request().ask(path, whole.clone()));
-        prop_assert!(well_formed(status, &answer), "{status} {answer}");
-        let mut bytes = whole.into_bytes();
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let (status, answer) = in_runtime(with_request().ask(path, bytes));
-        prop_assert!(well_formed(status, &answer), "{status} {answer}");
-    }
 }
