@@ -2,6 +2,8 @@
 
 /// API group of all four kinds.
 pub const GROUP: &str = "jitrbac.dev";
+/// Version of all four kinds.
+pub const VERSION: &str = "v1alpha1";
 /// API group of roles and bindings.
 pub const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -105,6 +107,22 @@ mod tests {
         assert!(is_role_name("system:node") && is_role_name("Team@A_1"));
         for name in ["", ".", "..", "a/b", "a%2e", "a?b", "a b", "a#b"] {
             assert!(!is_role_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_kinds_have_the_group_and_the_version() {
+        use kube::Resource;
+        fn names<K: Resource<DynamicType = ()>>() -> (String, String) {
+            (K::group(&()).into_owned(), K::version(&()).into_owned())
+        }
+        for found in [
+            names::<crate::RoleEligibility>(),
+            names::<crate::ApprovalPolicy>(),
+            names::<crate::RoleActivationRequest>(),
+            names::<crate::ActivationDecision>(),
+        ] {
+            assert_eq!(found, (GROUP.to_owned(), VERSION.to_owned()));
         }
     }
 

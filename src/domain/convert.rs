@@ -9,7 +9,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::core::{DeserializeGuard, object::HasSpec};
 
 use crate::{
     BindingFacts, Deletion, Lookup, NamespaceFacts, Object, Owed, Peer, Record, RequestFacts, RoleFacts,
@@ -23,7 +22,6 @@ use api::{
     eligibility::{RoleKind, RoleRef},
     names,
     stored::{Limited, StoredNamespace, StoredRole},
-    text::printable,
 };
 
 /// Returns the metadata and spec of a stored object.
@@ -57,31 +55,6 @@ pub fn policy(stored: &ApprovalPolicy) -> Object<ApprovalPolicySpec> {
     let settled = stored.metadata.annotations.as_ref().and_then(|all| all.get(names::SETTLED_REVIEWS)).cloned();
     let owed = (!reviews.is_empty() || settled.is_some()).then(|| Arc::new(Owed { reviews, settled }));
     Object { owed, ..object(&stored.metadata, stored.spec.clone()) }
-}
-
-/// Returns a policy that a client may have stored under another schema.
-#[must_use]
-pub fn guarded_policy(guard: DeserializeGuard<ApprovalPolicy>) -> Lookup<Arc<Object<ApprovalPolicySpec>>> {
-    match guard.0 {
-        Ok(stored) if stored.metadata.deletion_timestamp.is_none() => Lookup::Found(Arc::new(policy(&stored))),
-        other => guarded(DeserializeGuard(other)),
-    }
-}
-
-/// Returns an object of the product's kinds, which a client may have stored under another schema.
-pub fn guarded<K>(guard: DeserializeGuard<K>) -> Lookup<Arc<Object<K::Spec>>>
-where
-    K: HasSpec + kube::Resource,
-    K::Spec: Clone,
-{
-    let meta = guard.0.as_ref().map_or_else(|invalid| &invalid.metadata, kube::Resource::meta);
-    if let Some(deletion) = deletion(meta) {
-        return Lookup::Deleting(deletion);
-    }
-    match guard.0 {
-        Ok(stored) => Lookup::Found(Arc::new(object(stored.meta(), stored.spec().clone()))),
-        Err(invalid) => Lookup::Unreadable(printable(&invalid.error)),
-    }
 }
 
 /// Returns a request with its status.

@@ -14,6 +14,7 @@ pub mod horizon;
 pub mod kept;
 pub mod kubernetes;
 pub mod redact;
+pub mod resource;
 pub mod sieve;
 pub mod stream;
 pub mod watch;

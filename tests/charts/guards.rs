@@ -179,10 +179,10 @@ fn the_controller_may_read_every_guard_by_its_name() {
     for (name, rendered) in every() {
         let role = rendered.get("ClusterRole", "jit-rbac-controller");
         for guard in expected(&rendered).into_iter().chain(crds().unwrap()).chain([api_service()]) {
-            let (plural, group) = (guard.kind.resource().plural, guard.kind.resource().group);
+            let (group, _, plural) = guard.kind.names();
             let allows = |rule: &&Value| {
-                texts(&rule["apiGroups"]) == [group.as_str()]
-                    && texts(&rule["resources"]).contains(&plural.as_str())
+                texts(&rule["apiGroups"]) == [group]
+                    && texts(&rule["resources"]).contains(&plural)
                     && texts(&rule["resourceNames"]).contains(&guard.name.as_str())
                     && texts(&rule["verbs"]) == ["get", "list", "watch"]
             };

@@ -68,6 +68,14 @@ mod dependencies {
         }
     }
 
+    /// The kinds derive kube's traits, and the rules need not even those.
+    #[test]
+    fn the_rules_do_not_use_kube() {
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/Cargo.toml")).unwrap();
+        assert!(manifest.contains("\njiff"), "the dependencies were not found");
+        assert!(!manifest.contains("\nkube"), "src/domain must not depend on kube");
+    }
+
     /// A build of the whole workspace has them: the release is built with `--package jit-rbac`, as in the Dockerfile.
     #[test]
     fn the_operator_has_nothing_that_only_the_plugin_needs() {

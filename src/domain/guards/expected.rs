@@ -1,13 +1,9 @@
 //! The expected content of one guard.
 
-use kube::{
-    Resource,
-    core::{ApiResource, GroupVersionKind},
-};
 use serde::Deserialize;
 use serde_json::Value;
 
-use api::{RoleActivationRequest, names};
+use api::names;
 
 /// Kinds of guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -27,10 +23,10 @@ pub enum GuardKind {
 }
 
 impl GuardKind {
-    /// Returns the kind's name in the API.
+    /// Returns the API group, the kind and the plural. The version is `v1` for all of them.
     #[must_use]
-    pub fn resource(self) -> ApiResource {
-        let (group, kind, plural) = match self {
+    pub const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
             Self::ValidatingAdmissionPolicy => ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
             Self::ValidatingAdmissionPolicyBinding => {
                 ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
@@ -43,8 +39,7 @@ impl GuardKind {
             }
             Self::CustomResourceDefinition => ("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions"),
             Self::APIService => ("apiregistration.k8s.io", "APIService", "apiservices"),
-        };
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
+        }
     }
 }
 
@@ -81,6 +76,6 @@ impl Expected {
 /// matters.
 #[must_use]
 pub fn api_service() -> Expected {
-    let name = format!("{}.{}", RoleActivationRequest::version(&()), names::GROUP);
+    let name = format!("{}.{}", names::VERSION, names::GROUP);
     Expected { kind: GuardKind::APIService, name, says: Value::Null, probe: None }
 }

@@ -416,7 +416,7 @@ async fn altered(session: &Session, namespace: &str) -> Vec<String> {
     let Some(Ok(expected)) = rendered.map(|text| serde_json::from_str::<Vec<Expected>>(&text)) else { return Vec::new() };
     let found = session
         .each(expected, async |guard| {
-            let api: Api<DynamicObject> = Api::all_with(session.client.clone(), &guard.kind.resource());
+            let api: Api<DynamicObject> = Api::all_with(session.client.clone(), &kube_io::resource::v1(guard.kind.names()));
             let why = match api.get_opt(&guard.name).await {
                 Ok(Some(mut stored)) => {
                     // The API server writes the status of a policy.

@@ -17,7 +17,7 @@ use crate::gather::{
 };
 use api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp};
 use domain::{
-    Binding, Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Unread, Verdict, acting, admit_decision,
+    Guards, Lookup, Record, Refusal, RequestFacts, Snapshot, Verdict, acting, admit_decision,
     author::Question,
     bounds,
     convert::{self, attributes},
@@ -165,20 +165,7 @@ impl Desk {
         };
         let mut peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
         let debts = debts::of_requester(&self.client, &self.world, &self.settings.identities, &request, &around, &mut peers).await?;
-        Ok(Snapshot {
-            peers,
-            debts,
-            base,
-            namespace: around.namespace,
-            eligibility: around.eligibility,
-            policy: around.policy,
-            role: around.role,
-            decisions: Vec::new(),
-            unread: Unread::default(),
-            binding: Binding::Unread,
-            guards: Guards::Unasked,
-            request,
-        })
+        Ok(Snapshot { peers, debts, base, ..around.snapshot(request, Guards::Unasked) })
     }
 }
 

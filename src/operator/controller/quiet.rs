@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use api::{State, names::binding_name};
-use domain::{Binding, BindingAction, RequestFacts, Snapshot, Unread, decide::decide};
+use domain::{BindingAction, RequestFacts, decide::decide};
 use kube_io::cache::Key;
 
 /// How many are reconciled without a delay between them.
@@ -34,21 +34,7 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
     }
     let Some(around) = context.world.known_surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace) else { return false };
     let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
-    let snapshot = Snapshot {
-        request: facts.clone(),
-        namespace: around.namespace,
-        eligibility: around.eligibility,
-        policy: around.policy,
-        role: around.role,
-        decisions: Vec::new(),
-        unread: Unread::default(),
-        peers: Vec::new(),
-        debts: Vec::new(),
-        base: None,
-        binding: Binding::Unread,
-        guards,
-    };
-    let verdict = decide(&snapshot, &context.settings, context.now());
+    let verdict = decide(&around.snapshot(facts.clone(), guards), &context.settings, context.now());
     verdict.state == State::Active && verdict.binding != BindingAction::Remove && Some(verdict.reason) == record.reason
 }
 

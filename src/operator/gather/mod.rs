@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod debts;
+mod guarded;
 pub mod last_ends;
 pub mod live;
 pub mod offers;

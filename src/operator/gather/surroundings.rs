@@ -14,14 +14,14 @@ use kube::{
 };
 use tokio::sync::{Semaphore, watch as channel};
 
-use super::{last_ends::LastEnds, written::Written};
+use super::{guarded, last_ends::LastEnds, written::Written};
 use api::{
     ApprovalPolicy, ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
     eligibility::{RoleKind, RoleRef},
     names, selectors,
     stored::{StoredNamespace, StoredRole},
 };
-use domain::{Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, convert, duration};
+use domain::{Binding, Guards, Lookup, NamespaceFacts, Object, RequestFacts, RoleFacts, Snapshot, Unread, convert, duration};
 use kube_io::{
     cache::{self, Cache, Changed, Key},
     call::{ReadError, read},
@@ -49,6 +49,28 @@ pub struct Surroundings {
     pub policy: Policy,
     /// The role that the eligibility names.
     pub role: Lookup<RoleFacts>,
+}
+
+impl Surroundings {
+    /// Returns the snapshot of a request in this context. Its peers, debts, decisions and binding are left out, and so is the request that
+    /// it extends.
+    #[must_use]
+    pub fn snapshot(self, request: RequestFacts, guards: Guards) -> Snapshot {
+        Snapshot {
+            request,
+            namespace: self.namespace,
+            eligibility: self.eligibility,
+            policy: self.policy,
+            role: self.role,
+            decisions: Vec::new(),
+            unread: Unread::default(),
+            peers: Vec::new(),
+            debts: Vec::new(),
+            base: None,
+            binding: Binding::Unread,
+            guards,
+        }
+    }
 }
 
 /// The source of the facts.
@@ -171,13 +193,13 @@ impl World {
             self.eligibilities.follow(
                 on,
                 self.ours(&eligibilities),
-                |stored: DeserializeGuard<RoleEligibility>| Some(convert::guarded(stored)),
+                |stored: DeserializeGuard<RoleEligibility>| Some(guarded::guarded(stored)),
                 |change| changed(Change::Eligibility(change.key)),
             ),
             self.policies.follow(
                 on,
                 self.ours(&policies),
-                |stored: DeserializeGuard<ApprovalPolicy>| Some(convert::guarded_policy(stored)),
+                |stored: DeserializeGuard<ApprovalPolicy>| Some(guarded::guarded_policy(stored)),
                 |change| {
                     self.last_ends.set_longest_cooldown(self.longest_cooldown());
                     changed(Change::Policy(change.key));
@@ -256,7 +278,7 @@ impl World {
     pub async fn eligibility(&self, name: &str, source: Source) -> Result<Eligibility, ReadError> {
         match cached(&self.eligibilities, &Key::cluster(name), source) {
             Some(found) => Ok(found),
-            None => self.own::<RoleEligibility>("eligibility", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded)),
+            None => self.own::<RoleEligibility>("eligibility", name).await.map(|found| found.map_or(Lookup::Absent, guarded::guarded)),
         }
     }
 
@@ -264,7 +286,7 @@ impl World {
     pub async fn policy(&self, name: &str, source: Source) -> Result<Policy, ReadError> {
         match cached(&self.policies, &Key::cluster(name), source) {
             Some(found) => Ok(found),
-            None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, convert::guarded_policy)),
+            None => self.own::<ApprovalPolicy>("policy", name).await.map(|found| found.map_or(Lookup::Absent, guarded::guarded_policy)),
         }
     }
 

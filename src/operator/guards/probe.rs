@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names};
 use domain::guards::expected::GuardKind;
-use kube_io::errors::one_line;
+use kube_io::{errors::one_line, resource};
 
 /// Time limit of one probe.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ async fn ask(client: &Client, probe: Probe, policy: &str) -> kube::Result<()> {
             api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await.map(drop)
         }
         Probe::Label(name) => {
-            let api: Api<DynamicObject> = Api::all_with(client.clone(), &GuardKind::ValidatingWebhookConfiguration.resource());
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource::v1(GuardKind::ValidatingWebhookConfiguration.names()));
             let patch = json!({"metadata": {"labels": {names::PROBE_LABEL: policy}}});
             api.patch(&name, &PatchParams { dry_run: true, ..PatchParams::default() }, &Patch::Merge(patch)).await.map(drop)
         }

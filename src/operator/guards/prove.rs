@@ -32,6 +32,7 @@ use domain::{
 use kube_io::{
     call::{ReadError, read, write},
     errors::one_line,
+    resource,
 };
 
 /// The result for each guard.
@@ -59,7 +60,7 @@ impl Guards {
     }
 
     async fn read_guard(&self, guard: &Expected) -> (Option<Pair>, Finding) {
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &guard.kind.resource());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource::v1(guard.kind.names()));
         match read(|| guard.key(), api.get_opt(&guard.name)).await {
             Err(error) => (None, Finding::Unknown(one_line(&error))),
             Ok(None) => (None, Finding::Weak("is missing".to_owned())),
@@ -85,8 +86,8 @@ impl Guards {
     /// guards were proven, what the decision read before came from the API server itself (T57).
     pub async fn confirm(&self) -> Result<Option<Refusal>, ReadError> {
         for guard in self.expected.iter().filter(|guard| guard.kind == GuardKind::APIService) {
-            let resource = guard.kind.resource();
-            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let kind = resource::v1(guard.kind.names());
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
             let found = read(|| guard.key(), api.get_metadata_opt(&guard.name)).await?;
             let seen = found.and_then(|found| pair(guard.kind, &found.metadata));
             self.saw(guard, seen);

@@ -23,7 +23,7 @@ impl Guards {
     }
 
     async fn follow_one(&self, guard: &Expected) {
-        let resource = guard.kind.resource();
+        let resource = kube_io::resource::v1(guard.kind.names());
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let only = Source::all(&api, &resource).name(&guard.name);
         let place = self.world.watches.place("guards");

@@ -69,20 +69,7 @@ impl Requests {
     fn snapshot(&self, facts: &RequestFacts, context: Surroundings, peers: Vec<Peer>, debts: Vec<Debt>, own: Own) -> Snapshot {
         let ((decisions, unread), base, binding) = own;
         let guards = self.context.guards.facts(context.eligibility.found().map(AsRef::as_ref), context.policy.found().map(AsRef::as_ref));
-        Snapshot {
-            request: facts.clone(),
-            namespace: context.namespace,
-            eligibility: context.eligibility,
-            policy: context.policy,
-            role: context.role,
-            decisions,
-            unread,
-            peers,
-            debts,
-            base,
-            binding,
-            guards,
-        }
+        Snapshot { decisions, unread, peers, debts, base, binding, ..context.snapshot(facts.clone(), guards) }
     }
 
     /// Returns the context of a request that may be granted, as it is stored now, and its peers. A grant never rests on a stale cache.
