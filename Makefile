@@ -57,7 +57,7 @@ plugin: rust ## Install kubectl jit where cargo puts programs
 refusal-pages: tools ## Write the pages of docs/refusals and their index from src/api/reasons
 	@BLESS=1 $(CARGO) test --quiet --locked --test docs the_pages_are_what_is_rendered >/dev/null
 
-refusals: plane ## Write docs/refusals/as-printed.md anew from what the end-to-end tests get as answers
+refusals: plane ## Write docs/refusals/as-printed.md from what the end-to-end tests get as answers
 	@$(CARGO) test --quiet --locked --test e2e refused_ >/dev/null
 	@sed -i '/^## /,$$d' docs/refusals/as-printed.md && cat target/tmp/refusals.md >>docs/refusals/as-printed.md
 
