@@ -177,6 +177,19 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn lists_take_turns_and_a_page_that_hangs_delays_the_next_by_a_second() {
+        let watches = Watches::default();
+        let (requests, roles) = (watches.place("requests"), watches.place("roles"));
+        let hangs = requests.page_permit().await;
+        assert!(hangs.is_some());
+        let start = Instant::now();
+        assert!(roles.page_permit().await.is_none(), "the page of another watch is under way");
+        assert_eq!(start.elapsed(), LONGEST_WAIT);
+        drop(hangs);
+        assert!(roles.page_permit().await.is_some() && start.elapsed() == LONGEST_WAIT, "a free permit does not wait");
+    }
+
     #[tokio::test]
     async fn f18_that_the_store_went_back_is_told_once_a_watch_of_the_api_server_shows_it() {
         let watches = Watches::default();
