@@ -45,8 +45,11 @@ pub enum Stay {
     Once(Duration),
     /// For any number of requests.
     Kept {
-        /// Time limit from the opening to the first request, including the TLS handshake.
-        first: Duration,
+        /// Time limit of the TLS handshake. Without TLS, time limit from the opening to the first request.
+        ///
+        /// It does not include the first request after a handshake: Go's HTTP client, and so an API server, opens connections that it may
+        /// only need much later. It does not repeat a request whose connection the server closed before any response.
+        handshake: Duration,
         /// Time limit without activity. The connection is closed after one to two times this duration.
         idle: Duration,
     },
@@ -57,7 +60,7 @@ impl Stay {
     async fn over(self, seat: &Seat, opened: u64) {
         let (mut patience, idle) = match self {
             Self::Once(all) => return sleep(all).await,
-            Self::Kept { first, idle } => (first, idle),
+            Self::Kept { handshake, idle } => (handshake, idle),
         };
         let mut before = opened;
         loop {
@@ -172,6 +175,7 @@ impl HttpServer {
                 Some(tls) => {
                     // TLS itself reports a failed handshake to the client.
                     if let Ok(stream) = tls.accept(stream).await {
+                        seat.note(WAITS);
                         answer(stream, peer, router, seat, keep, shutdown).await;
                     }
                 }

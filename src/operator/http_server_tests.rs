@@ -75,7 +75,7 @@ fn says(stream: TcpStream, text: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t26_a_head_that_never_ends_is_cut_off() {
-    for stay in [Stay::Once(SOON), Stay::Kept { first: SOON, idle: EVER }] {
+    for stay in [Stay::Once(SOON), Stay::Kept { handshake: SOON, idle: EVER }] {
         let served = serve(8, stay).await;
         let start = Instant::now();
         let (partial, nothing) = (served.open("GET / HTTP/1.1\r\nhost: a\r\nx: "), served.open(""));
@@ -102,7 +102,7 @@ async fn t26_a_head_has_a_bound() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t26_a_later_request_is_answered_though_every_place_is_taken() {
-    for stay in [Stay::Once(EVER), Stay::Kept { first: EVER, idle: EVER }] {
+    for stay in [Stay::Once(EVER), Stay::Kept { handshake: EVER, idle: EVER }] {
         let served = serve(4, stay).await;
         let mut silent = served.silent(10);
         assert!(says(served.ask("/"), "here\n"), "{stay:?}");
@@ -113,7 +113,7 @@ async fn t26_a_later_request_is_answered_though_every_place_is_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t26_who_is_being_answered_goes_last() {
-    let served = serve(4, Stay::Kept { first: EVER, idle: EVER }).await;
+    let served = serve(4, Stay::Kept { handshake: EVER, idle: EVER }).await;
     let held = served.ask("/held");
     served.begun.cancelled().await;
     let silent = served.silent(10);
@@ -125,10 +125,11 @@ async fn t26_who_is_being_answered_goes_last() {
 
 #[tokio::test(start_paused = true)]
 async fn t26_a_connection_that_is_kept_is_closed_when_nothing_happens_on_it() {
-    let (almost, first, idle, little) = (Duration::from_secs(4), Duration::from_secs(5), Duration::from_secs(100), Duration::from_secs(1));
-    let stay = Stay::Kept { first, idle };
+    let (almost, handshake, idle, little) =
+        (Duration::from_secs(4), Duration::from_secs(5), Duration::from_secs(100), Duration::from_secs(1));
+    let stay = Stay::Kept { handshake, idle };
     let (silent, asking) = (Seat::new(&Arc::default()), Seat::new(&Arc::default()));
-    assert!(timeout(first + little, stay.over(&silent, silent.last())).await.is_ok());
+    assert!(timeout(handshake + little, stay.over(&silent, silent.last())).await.is_ok());
     let mut over = pin!(stay.over(&asking, asking.last()));
     assert!(timeout(almost, over.as_mut()).await.is_err());
     for state in [IS_ANSWERED, WAITS] {
@@ -140,7 +141,7 @@ async fn t26_a_connection_that_is_kept_is_closed_when_nothing_happens_on_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runs_is_finished_at_the_end() {
-    let served = serve(8, Stay::Kept { first: EVER, idle: EVER }).await;
+    let served = serve(8, Stay::Kept { handshake: EVER, idle: EVER }).await;
     let (held, silent) = (served.ask("/held"), served.open(""));
     served.begun.cancelled().await;
     served.shutdown.cancel();
@@ -153,7 +154,7 @@ async fn what_runs_is_finished_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_asks_many_times_or_once() {
-    for (stay, answers) in [(Stay::Kept { first: EVER, idle: EVER }, 2), (Stay::Once(EVER), 1)] {
+    for (stay, answers) in [(Stay::Kept { handshake: EVER, idle: EVER }, 2), (Stay::Once(EVER), 1)] {
         let served = serve(8, stay).await;
         let ask = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
         let mut stream = served.open(ask);
@@ -189,7 +190,7 @@ async fn silent_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f51_many_connections_of_one_address_take_no_place_of_another() {
-    let served = serve(8, Stay::Kept { first: EVER, idle: EVER }).await;
+    let served = serve(8, Stay::Kept { handshake: EVER, idle: EVER }).await;
     // They are the oldest, and were idle since.
     let mut others = Vec::new();
     for last in 1..=3 {

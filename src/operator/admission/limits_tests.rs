@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
 };
 
 use axum::body::Bytes;
@@ -13,6 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
     sign::SingleCertAndKey,
 };
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::admission::authority::{self, Plan};
@@ -88,24 +89,64 @@ async fn t26_long_bodies_that_never_end_keep_no_short_one_waiting() {
     assert_eq!(post(Body::from(long)).await.unwrap().status(), StatusCode::OK);
 }
 
+/// A webhook with TLS on a local port, and a client that trusts its certificate.
+struct OverTls {
+    address: SocketAddr,
+    client: Arc<ClientConfig>,
+    serving: JoinHandle<()>,
+}
+
+impl OverTls {
+    async fn start(change: impl FnOnce(&mut HttpServer)) -> Self {
+        let made = authority::carry_out(Plan::RenewAll("new"), Utc::now(), &authority::Stored::default(), &[], &["localhost".to_owned()]);
+        let made = made.unwrap().unwrap();
+        let certificate = SingleCertAndKey::from(authority::certified(&made.leaf, &made.leaf_key).unwrap());
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut server = server(Arc::new(certificate), cluster().router()).unwrap();
+        change(&mut server);
+        let serving = tokio::spawn(server.serve(listener, CancellationToken::new(), GRACE));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&made.authorities).unwrap()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
+        Self { address, client: Arc::new(client.with_root_certificates(roots).with_no_client_auth()), serving }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket
+    }
+
+    fn session(&self) -> ClientConnection {
+        ClientConnection::new(Arc::clone(&self.client), ServerName::try_from("localhost").unwrap()).unwrap()
+    }
+}
+
+/// Go's HTTP client opens connections in advance, and does not repeat a request whose connection is closed before it was ever used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_opened_in_advance_is_answered_later() {
+    let handshake = Duration::from_secs(1);
+    let served = OverTls::start(|server| server.stay = Stay::Kept { handshake, idle: Duration::from_secs(100) }).await;
+    let (mut session, mut socket) = (served.session(), served.connect());
+    while session.is_handshaking() {
+        session.complete_io(&mut socket).unwrap();
+    }
+    let opened_later = served.connect();
+    assert_eq!((&opened_later).read(&mut [0; 1]).unwrap(), 0, "without a handshake it is closed");
+    let mut stream = Stream::new(&mut session, &mut socket);
+    stream.write_all(b"GET /mutate HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 405 "), "{said}");
+    served.serving.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t26_a_question_is_answered_over_tls_while_others_take_every_place() {
-    let made = authority::carry_out(Plan::RenewAll("new"), Utc::now(), &authority::Stored::default(), &[], &["localhost".to_owned()]);
-    let made = made.unwrap().unwrap();
-    let certificate = SingleCertAndKey::from(authority::certified(&made.leaf, &made.leaf_key).unwrap());
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = HttpServer { connections: 4, ..server(Arc::new(certificate), cluster().router()).unwrap() };
-    let serving = tokio::spawn(server.serve(listener, CancellationToken::new(), GRACE));
-
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&made.authorities).unwrap()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
-    let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
-    let silent: Vec<_> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let mut session = ClientConnection::new(client, ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let served = OverTls::start(|server| server.connections = 4).await;
+    let silent: Vec<_> = (0..10).map(|_| TcpStream::connect(served.address).unwrap()).collect();
+    let (mut session, mut socket) = (served.session(), served.connect());
     let mut stream = Stream::new(&mut session, &mut socket);
     // Longer than one read.
     let body = format!("{}{}", review("dev", &request("inc-1"), None), " ".repeat(200_000));
@@ -119,7 +160,7 @@ async fn t26_a_question_is_answered_over_tls_while_others_take_every_place() {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
     assert_eq!(serde_json::from_str::<Value>(answer).unwrap()["response"]["allowed"], true, "{said}");
     drop(silent);
-    serving.abort();
+    served.serving.abort();
 }
 
 fn from(address: [u8; 4]) -> Peer {

@@ -55,8 +55,8 @@ const STAY: Duration = Duration::from_secs(6);
 const GRACE: Duration = Duration::from_secs(5);
 /// Most connections at a time. An API server keeps up to 25 of them open for its next reviews.
 const CONNECTIONS: usize = 256;
-/// Time limit from the opening of a connection to its first request.
-const FIRST: Duration = Duration::from_secs(5);
+/// Time limit from the opening of a connection to the end of its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Idle time-out of a connection. API servers close theirs after 90 seconds. If the webhook closed it before, a review in transit would be
 /// lost, and the write would be denied.
 const IDLE: Duration = Duration::from_secs(100);
@@ -95,7 +95,7 @@ fn server(certificates: Arc<dyn ResolvesServerCert>, router: Router) -> Result<H
     let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
     let mut tls = tls.with_no_client_auth().with_cert_resolver(certificates);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stay = Stay::Kept { first: FIRST, idle: IDLE };
+    let stay = Stay::Kept { handshake: HANDSHAKE, idle: IDLE };
     Ok(HttpServer { connections: CONNECTIONS, stay, tls: Some(TlsAcceptor::from(Arc::new(tls))), router })
 }
 
