@@ -239,7 +239,7 @@ impl Ground {
     /// The process that holds the Lease.
     pub async fn leader(&self) -> Result<u32, Failure> {
         let leader = self.holder().await?;
-        let server = self.controllers()?.iter().find(|server| server.name() == leader).ok_or("nobody leads")?;
+        let server = self.controllers()?.iter().find(|server| server.name() == leader).ok_or("no replica is the leader")?;
         Ok(server.pid().ok_or("the leader does not run")?)
     }
 
@@ -249,7 +249,7 @@ impl Ground {
 
     async fn holder(&self) -> Result<String, Failure> {
         let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
-        let holder = wait_for("somebody to lead", Duration::from_secs(30), async || {
+        let holder = wait_for("a leader", Duration::from_secs(30), async || {
             let said = self.plane.kubectl(ADMIN, &args).await.ok()?.ok().ok()?;
             (!said.is_empty()).then_some(said)
         });

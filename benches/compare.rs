@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Options {
-    /// Activations of which the latency is taken, one after the other.
+    /// Activations whose latency is measured, one after the other.
     #[arg(long, default_value_t = 400)]
     latency: usize,
     /// Grants whose ends are spread over half a minute.
@@ -29,16 +29,16 @@ pub struct Options {
     /// Grants that end in the same second.
     #[arg(long, default_value_t = 1_000)]
     at_once: usize,
-    /// Activations of which the rate is taken, sixteen at once.
+    /// Activations whose rate is measured, sixteen at once.
     #[arg(long, default_value_t = 2_000)]
     rate: usize,
-    /// Numbers of active grants at which memory, CPU and start-up are looked at.
+    /// Numbers of active grants at which memory, CPU and start-up are measured.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000])]
     active: Vec<usize>,
-    /// Number of active grants beside which a replica is started while others end.
+    /// Number of active grants during the start of a replica, while other grants end.
     #[arg(long, default_value_t = 25_000)]
     start_at: usize,
-    /// Completed requests beside which an activation is compared with one beside none.
+    /// Number of completed requests with which an activation is compared to one without any.
     #[arg(long, default_value_t = 100_000)]
     completed: usize,
 }
@@ -86,7 +86,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
     let most = Goal::AtMostFloor;
     report.add("memory of the leader, nothing active", "MiB", Baseline::NONE, ground.memory().await?, Goal::None);
 
-    eprintln!("ours: latency");
+    eprintln!("product: latency");
     let automatic = product::automatic(ground, options.latency).await?;
     let binding = |q| Baseline::both(floor.latency.at(q), guarded.latency.at(q));
     for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
@@ -107,14 +107,14 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
         report.add(&name, "ms", binding(q), approved.at(q), Goal::None);
     }
 
-    eprintln!("ours: rate and writes");
+    eprintln!("product: rate and writes");
     let rate = product::rate(ground, options.rate).await?;
     let name = "activations per second, 16 at once";
     report.add(name, "1/s", Baseline::both(floor.three_writes, guarded.rate), rate.a_second, Goal::AtLeastGuarded(0.6));
-    report.add("the same, beside one write each", "1/s", Baseline::floor(floor.one_write), rate.a_second, Goal::None);
+    report.add("the same, compared to one write each", "1/s", Baseline::floor(floor.one_write), rate.a_second, Goal::None);
     writes("16 at once", &rate.cost, report);
 
-    eprintln!("ours: ends");
+    eprintln!("product: ends");
     let spread = product::lateness(ground, options.spread).await?;
     for q in [0.5, 0.99] {
         let name = format!("deadline to binding gone, ten a second, {}", figures::name(q));
@@ -129,7 +129,7 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
     writes("all ending in one second", &at_once.cost, report);
 
     for (number, active) in options.active.iter().enumerate() {
-        eprintln!("ours: {active} active");
+        eprintln!("product: {active} active");
         product::fill(ground, *active).await?;
         let idle = ground.idle().await?;
         let goals = match active {
@@ -143,10 +143,10 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
             let ours = ground.start_up().await?.took;
             report.add(&format!("start to the last timer armed, {active} active"), "ms", Baseline::floor(list), ours, Goal::None);
             let cost = product::cost_of(ground, options.spread).await?;
-            writes(&format!("beside {active} active"), &cost, report);
+            writes(&format!("with {active} active"), &cost, report);
         }
     }
-    eprintln!("ours: the plugin");
+    eprintln!("product: the plugin");
     let (plain, with_plugin) = plugin::roles(ground).await?;
     let name = format!("kubectl jit roles over {} eligibilities; the floor is kubectl get", plugin::ELIGIBILITIES);
     report.add(&name, "ms", Baseline::floor(plain.at(0.5)), with_plugin.at(0.5), most(2.0));
@@ -161,7 +161,7 @@ fn writes(when: &str, cost: &product::Cost, report: &mut Report) {
 
 /// Two latencies that must not grow: of an activation with the number of completed requests, of an end with the number of active grants.
 async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
-    eprintln!("ours: {} completed requests", options.completed);
+    eprintln!("product: {} completed requests", options.completed);
     let offers = [("automatic", UNLIMITED), ("with limits and a cooldown", LIMITED)];
     let mut before = Vec::new();
     for (_, offer) in &offers {
@@ -175,12 +175,12 @@ async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report:
         report.add(&name, "ms", Baseline::floor(before.asked_to_seen.at(0.5)), after.asked_to_seen.at(0.5), Goal::AtMostFloor(1.3));
     }
 
-    eprintln!("ours: {} active", options.start_at);
+    eprintln!("product: {} active", options.start_at);
     product::fill(ground, options.start_at).await?;
     ground.settle().await?;
     let (ends, start) = tokio::join!(product::lateness(ground, options.spread), ground.start_up());
     start?;
-    let name = format!("latest end while a replica starts beside {} active; the floor is p99", options.start_at);
+    let name = format!("latest end while a replica starts with {} active; the floor is p99", options.start_at);
     report.add(&name, "ms", Baseline::floor(floor.spread.at(0.99)), ends?.at(1.0), Goal::AtMostFloor(2.0));
     Ok(())
 }

@@ -86,6 +86,6 @@ impl Etcd {
         let response = self.client.request(request).await?;
         let status = response.status();
         let said = to_bytes(Body::new(response.into_body()), 1 << 20).await?;
-        if status.is_success() { Ok(()) } else { Err(format!("etcd says {status}: {}", String::from_utf8_lossy(&said)).into()) }
+        if status.is_success() { Ok(()) } else { Err(format!("etcd returned {status}: {}", String::from_utf8_lossy(&said)).into()) }
     }
 }

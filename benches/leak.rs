@@ -1,4 +1,4 @@
-//! Whether the leader keeps memory of grants whose requests are deleted: its memory after some of them, and after many more.
+//! A memory leak test: the leader's memory after some grants whose requests are deleted, and after many more.
 
 use std::path::Path;
 
@@ -21,10 +21,10 @@ const BATCH: usize = 2_000;
 /// The maximum growth of memory at the end.
 const MORE: f64 = 1.1;
 
-/// How many come and go.
+/// How many grants are created and end.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// After how many the memory is taken; all others are held against the first.
+    /// The numbers of grants after which memory is measured; each is compared to the first.
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     came_and_went: Vec<usize>,
 }
@@ -55,7 +55,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
         all_gone(&stored, std::mem::take(&mut before)).await?;
         ground.idle().await?;
         if ground.leader().await? != leader {
-            return Err("another replica leads by now, and nobody knows what the first one kept".into());
+            return Err("another replica is the leader now, so the memory of the first one cannot be compared".into());
         }
         let goal = if first.is_some() { Goal::AtMostFloor(MORE) } else { Goal::None };
         let memory = ground.memory().await?;

@@ -1,7 +1,7 @@
-//! How fast the product is, how much of it there can be, and whether it stays as small as it is.
+//! Latency and throughput of the product, its scale, and memory leaks.
 //!
-//! Without a command it is held against the floor of a plain client (`make bench`); `scale` is `make bench-scale`, `leak` is `make bench-leak`.
-//! Figures go to the screen and to `target/bench`.
+//! Without a command the product is compared to the floor of a plain client (`make bench`); `scale` is `make bench-scale`, `leak` is
+//! `make bench-leak`. Figures go to the screen and to `target/bench`.
 
 mod baseline;
 mod cluster_fixture;
@@ -30,7 +30,7 @@ use common::Failure;
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {
-    /// Cargo gives it to every benchmark.
+    /// Cargo passes it to every benchmark.
     #[arg(long, hide = true, global = true)]
     bench: bool,
     #[command(subcommand)]
@@ -41,11 +41,11 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The figures beside more and more active grants; goes on where an earlier run was interrupted.
+    /// The figures with a growing number of active grants; continues an interrupted run.
     Scale(scale::Options),
-    /// The leader's memory after grants that came and went.
+    /// The leader's memory after many grants have ended.
     Leak(leak::Options),
-    /// Draws what `scale` has measured.
+    /// Draws the figures that `scale` has measured.
     Plot(scale::plot::Options),
 }
 

@@ -19,14 +19,14 @@ pub const PEOPLE: usize = 100;
 pub const NAMESPACES: usize = 100;
 /// The eligibilities that a user may activate and keep active in one namespace at the same time.
 pub const OFFERS: usize = 10;
-/// The eligibilities that are activated for seconds: the previous grant has ended when its place is reused.
+/// The eligibilities that are activated for seconds: the previous grant has ended when its combination is reused.
 pub const PASSING: &str = "bench-passing";
-/// The eligibility that is only activated for the comparison with a limited one: its places are free, whatever else is active.
+/// The eligibility that is only activated for the comparison with a limited one: its combinations are free, whatever else is active.
 pub const UNLIMITED: &str = "bench-unlimited";
 /// The eligibility under a policy with limits per user and a cooldown.
 pub const LIMITED: &str = "bench-limited";
 
-/// A user, eligibility and namespace without an activation.
+/// A combination of user, eligibility and namespace without an activation.
 pub struct Place {
     /// The user's client.
     pub client: Client,
@@ -39,13 +39,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// The prefix of a request's name that identifies its place.
+    /// The prefix of a request's name that identifies its combination.
     pub fn prefix(&self) -> String {
         format!("{}-{}-", self.person, self.offer)
     }
 }
 
-/// All places.
+/// All combinations.
 pub struct Places {
     people: Vec<Client>,
     lasting: AtomicUsize,
@@ -54,24 +54,24 @@ pub struct Places {
 }
 
 impl Places {
-    /// Creates the places for these users.
+    /// Creates the combinations for these users.
     pub fn new(people: Vec<Client>) -> Self {
         Self { people, lasting: AtomicUsize::new(0), passing: AtomicUsize::new(0), taken: RwLock::default() }
     }
 
-    /// Skips the places of these requests of an earlier run.
+    /// Skips the combinations of these requests of an earlier run.
     pub fn take(&self, live: impl IntoIterator<Item = PartialObjectMeta<RoleActivationRequest>>) {
         let mut taken = self.taken.write().unwrap_or_else(PoisonError::into_inner);
         taken.extend(live.into_iter().filter_map(|request| Some((request.metadata.namespace?, request.metadata.generate_name?))));
     }
 
-    /// A place for a grant that stays active.
+    /// A combination for a grant that stays active.
     pub fn lasting(&self) -> Result<Place, Failure> {
         loop {
             let number = self.lasting.fetch_add(1, Ordering::Relaxed);
             let offer = number / PEOPLE / NAMESPACES;
             if offer >= OFFERS {
-                return Err("there are no more places".into());
+                return Err("all combinations of user, eligibility and namespace are in use".into());
             }
             let place = self.place(number, offer_name(offer))?;
             let taken = self.taken.read().unwrap_or_else(PoisonError::into_inner);
@@ -81,14 +81,14 @@ impl Places {
         }
     }
 
-    /// A place for a grant that ends within a minute; after the last place the first is reused.
+    /// A combination for a grant that ends within a minute; after the last one the first is reused.
     pub fn passing(&self) -> Result<Place, Failure> {
         self.place(self.passing.fetch_add(1, Ordering::Relaxed), PASSING.to_owned())
     }
 
     /// The client of one of the users.
     pub fn person(&self, number: usize) -> Result<Client, Failure> {
-        Ok(self.people.get(number).cloned().ok_or("nobody")?)
+        Ok(self.people.get(number).cloned().ok_or("no such user")?)
     }
 
     fn place(&self, number: usize, offer: String) -> Result<Place, Failure> {

@@ -35,7 +35,7 @@ pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
         cluster.apply(control_plane::ADMIN, &list.to_string()).await?.ok()?;
     }
     let columns = ["get", "roleeligibilities", "-o", "jsonpath={range .items[*]}{.status.conditions[0].status}{'\\n'}{end}"];
-    wait_for_ok("all eligibilities to be looked at", SETTLED, async || {
+    wait_for_ok("all eligibilities to be checked", SETTLED, async || {
         let said = cluster.run("dev", &columns).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
         let ready = said.lines().filter(|line| *line == "True").count();
         if ready >= ELIGIBILITIES { Ok(()) } else { Err(format!("{ready} are ready")) }

@@ -85,7 +85,7 @@ pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failu
     one_by_one(ground, times, LASTING, || ground.places.lasting()).await
 }
 
-/// Automatic activations one after the other, until their status is written, each in the next place.
+/// Automatic activations one after the other, until their status is written, each for the next user, eligibility and namespace.
 pub async fn one_by_one(
     ground: &Ground,
     times: usize,

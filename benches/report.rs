@@ -117,7 +117,7 @@ impl Report {
 
     /// Prints the table.
     pub fn print(&self) {
-        println!("{:<70} {:<6} {:>9} {:>9} {:>9} {:>7} {:>9}  goal", "measure", "unit", "floor", "guarded", "ours", "/ floor", "/ guarded");
+        println!("{:<70} {:<6} {:>9} {:>9} {:>9} / floor / guarded  goal", "measure", "unit", "floor", "guarded", "product");
         for line in &self.0 {
             println!("{}", line.text());
         }

@@ -29,16 +29,16 @@
 # thread 'tests::a' panicked at src/a.rs:3:5:
 # assertion `left == right` failed
 /^---- .* ----$/ { test = $2; next }
-test && / panicked at / && !place {
-    place = $0
-    sub(/^.* panicked at /, "", place)
-    sub(/:[0-9]+:$/, "", place)
+test && / panicked at / && !location {
+    location = $0
+    sub(/^.* panicked at /, "", location)
+    sub(/:[0-9]+:$/, "", location)
     next
 }
-test && place { reason[test] = place ": " $0; test = place = ""; next }
+test && location { reason[test] = location ": " $0; test = location = ""; next }
 
-# The names of the failed tests stand at the end, below a line of their own.
-/^failures:$/ { list = 1; test = place = ""; next }
+# The names of the failed tests are listed at the end, below a line of their own.
+/^failures:$/ { list = 1; test = location = ""; next }
 list && /^    [^ ]/ { fail($1, reason[$1]) }
 
 # The end-to-end tests print why.
@@ -96,11 +96,11 @@ function begin(name) {
     suite = name
     order[++suites] = name
     open = list = 0
-    test = place = ""
+    test = location = ""
     split("", reason)
 }
 
-# The number behind a text of the line.
+# The number after a text of the line.
 function number(line, text,    at) {
     at = index(line, text)
     return at ? substr(line, at + length(text)) + 0 : 0

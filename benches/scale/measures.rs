@@ -50,7 +50,7 @@ impl Measure {
             Self::StartedMemory => "memory of a replica just started",
             Self::IdleCpu => "CPU of the leader, idle",
             Self::StartUp => "start to the last timer armed",
-            Self::CreatedToSeen => "request created to binding seen, p50",
+            Self::CreatedToSeen => "request created to binding observed, p50",
             Self::AskedToSeen => "the same from the call, p50",
             Self::DeadlineToGone => "deadline to binding gone, p50",
             Self::Rate => "activations per second, 16 at once",

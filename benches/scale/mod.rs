@@ -33,13 +33,13 @@ const GOAL: f64 = 150.0;
 /// How much is measured.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Numbers of active grants at which everything is looked at.
+    /// Numbers of active grants at which everything is measured.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000, 25_000, 50_000])]
     active: Vec<usize>,
-    /// Requests that have ended before.
+    /// The number of completed requests.
     #[arg(long, default_value_t = 100_000)]
     ended: usize,
-    /// Activations, one after the other, and ends, ten a second, of which the latency is taken at each step.
+    /// The number of activations, one after the other, and of ends, ten per second, whose latency is measured at each step.
     #[arg(long, default_value_t = 200)]
     latency: usize,
 }
@@ -76,10 +76,10 @@ async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
     ground.places.take(live);
     let mut there = 0;
     ground.each_request(&selectors::ended_states(), |_| there += 1).await?;
-    eprintln!("{} are active, {there} have ended", lasting(&ground)?);
+    eprintln!("{} are active, {there} are completed", lasting(&ground)?);
     while there < ended {
         there += product::pass(&ground, CHUNK.min(ended - there)).await?.len();
-        eprintln!("{there} have ended");
+        eprintln!("{there} are completed");
     }
     held.begun(lasting(&ground)?);
     Ok(ground)
@@ -89,7 +89,7 @@ async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
 fn report(steps: &[Step]) -> Report {
     let mut report = Report::default();
     if let Some(step) = steps.first() {
-        report.list("requests that have ended, at least", "", Baseline::NONE, step.ended as f64, Goal::None);
+        report.list("completed requests, at least", "", Baseline::NONE, step.ended as f64, Goal::None);
     }
     for measure in Measure::ALL {
         let name = measure.name();

@@ -47,11 +47,11 @@ const PANELS: [Panel; 6] = [
     Panel { title: "start to the last timer armed, ms", lines: &[(Measure::StartUp, "")] },
     Panel {
         title: "latency p50, ms",
-        lines: &[(Measure::CreatedToSeen, "request created to binding seen"), (Measure::DeadlineToGone, "deadline to binding gone")],
+        lines: &[(Measure::CreatedToSeen, "request created to binding observed"), (Measure::DeadlineToGone, "deadline to binding gone")],
     },
     Panel { title: "CPU of the leader, idle, % of one", lines: &[(Measure::IdleCpu, "")] },
     Panel { title: "activations per second, 16 at once", lines: &[(Measure::Rate, "")] },
-    Panel { title: "memory beside it, MiB", lines: &[(Measure::ApiserverMemory, "API server"), (Measure::EtcdMemory, "etcd")] },
+    Panel { title: "memory of the servers, MiB", lines: &[(Measure::ApiserverMemory, "API server"), (Measure::EtcdMemory, "etcd")] },
 ];
 
 /// Draws the figures that are measured so far.

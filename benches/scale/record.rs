@@ -54,7 +54,7 @@ impl Held {
     pub fn open(directory: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(directory)?;
         let lock = File::create(directory.join("lock"))?;
-        lock.try_lock().map_err(|_| format!("another run is at work in {}", directory.display()))?;
+        lock.try_lock().map_err(|_| format!("another run is active in {}", directory.display()))?;
         Ok(Self { record: read(directory)?, directory: directory.to_owned(), started_with: 0, _lock: lock })
     }
 

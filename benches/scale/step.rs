@@ -25,7 +25,7 @@ pub async fn measure(ground: &Ground, held: &mut Held, active: usize, ended: usi
         // CPU first: it waits until no record is left to be written.
         let cpu = ground.idle().await?;
         let memory = ground.memory().await?;
-        let of = |server: &control_plane::Process| process::memory(server.pid().ok_or("a server of the plane has ended")?);
+        let of = |server: &control_plane::Process| process::memory(server.pid().ok_or("a server of the control plane has ended")?);
         let (apiserver, etcd) = (of(ground.plane.apiserver())?, of(ground.plane.etcd())?);
         let figures =
             [(Measure::IdleCpu, cpu), (Measure::LeaderMemory, memory), (Measure::ApiserverMemory, apiserver), (Measure::EtcdMemory, etcd)];

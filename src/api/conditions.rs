@@ -1,4 +1,4 @@
-//! Conditions, by Kubernetes' API conventions and those of kstatus.
+//! Conditions, by the API conventions of Kubernetes and those of kstatus.
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::{
@@ -8,41 +8,42 @@ use k8s_openapi::{
 
 use super::{reason::Reason, text::printable};
 
-/// The request's approval is complete.
+/// The approval of the request is complete.
 pub const APPROVED: &str = "Approved";
-/// The binding exists.
+/// The RoleBinding exists.
 pub const ACTIVE: &str = "Active";
-/// The request has an outcome: it is active or at an end. One wait for it returns on every outcome.
+/// The request has an outcome: it is active or has ended. A wait for this condition returns on every outcome.
 pub const SETTLED: &str = "Settled";
-/// A request: the access is usable now; absent once a grant has ended or was never wanted any more, because kstatus reads False as
-/// "in progress". An eligibility or policy: it is valid as it is written, and nothing is left to do for it.
+/// A request: the access is usable now. Absent once a grant has ended or the request was withdrawn, because kstatus reads False as
+/// "in progress". An eligibility or policy: it is valid as it is written, and the operator has nothing left to do for it.
 pub const READY: &str = "Ready";
 /// An eligibility: it can be activated now.
 pub const USABLE: &str = "Usable";
-/// kstatus: something still happens by itself or waits for people or other objects.
+/// kstatus: work is in progress, or waits for users or other objects.
 pub const RECONCILING: &str = "Reconciling";
-/// kstatus: it failed, or cannot work as it is written.
+/// kstatus: the object failed, or cannot be used as it is written.
 pub const STALLED: &str = "Stalled";
 
-/// A policy: every key in which it looks for evidence has been seen in somebody's stamp.
+/// A policy: for every key that it reads as evidence, a stamp with that key was observed.
 pub const EVIDENCE_SEEN: &str = "EvidenceObserved";
 
-/// Longest message of a condition that we write, in characters.
+/// Longest message of a condition, in characters.
 const MAX_MESSAGE: usize = 1024;
 
-/// An instant as Kubernetes' own types hold it. Instants that those cannot hold become the epoch; ours all come from there.
+/// Converts an instant to the type of Kubernetes. An instant that the type cannot hold becomes the epoch; all instants here come from that
+/// type.
 #[must_use]
 pub fn to_time(at: DateTime<Utc>) -> Time {
     Time(Timestamp::from_second(at.timestamp()).unwrap_or_default())
 }
 
-/// An instant of Kubernetes' own types.
+/// Converts an instant from the type of Kubernetes.
 #[must_use]
 pub fn from_time(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.0.as_second(), 0).unwrap_or_default()
 }
 
-/// The condition of this type, if the object has it.
+/// Returns the condition of this type, if the object has it.
 #[must_use]
 pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == kind)
@@ -55,13 +56,13 @@ pub struct Set {
     pub kind: &'static str,
     /// True, False or Unknown.
     pub status: Option<bool>,
-    /// Why.
+    /// Reason for the status, in one word.
     pub reason: Reason,
-    /// Why, in a sentence.
+    /// Explanation of the status, in one sentence.
     pub message: String,
 }
 
-/// The conditions of an object: `before` with `sets` on top. The transition time moves only when the status does.
+/// Returns `sets` as the conditions of an object. The transition time of a condition in `before` is kept while its status stays the same.
 #[must_use]
 pub fn merge(before: &[Condition], sets: &[Set], generation: Option<i64>, now: DateTime<Utc>) -> Vec<Condition> {
     sets.iter()

@@ -1,4 +1,4 @@
-//! `ActivationDecision`: what one person says to one request.
+//! `ActivationDecision`: the decision of one person on one request.
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration::Duration, identity::Stamp, text::Line};
 
-/// One person's word on one request: approve, deny, revoke, review; or the requester's own deactivate.
+/// The decision of one person on one request: Approve, Deny, Revoke or Review, or Deactivate by the requester. It cannot be changed.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "jitrbac.dev",
@@ -20,7 +20,7 @@ use super::{duration::Duration, identity::Stamp, text::Line};
     category = "jit",
     selectable = ".spec.requestRef.name",
     derive = "PartialEq",
-    doc = "One person's word on one request: approve, deny, revoke, review; or the requester's own deactivate. It cannot be changed.",
+    doc = "The decision of one person on one request: Approve, Deny, Revoke or Review, or Deactivate by the requester. It cannot be changed.",
     printcolumn(name = "REQUEST", type_ = "string", json_path = ".spec.requestRef.name"),
     printcolumn(name = "DECISION", type_ = "string", json_path = ".spec.decision"),
     printcolumn(name = "USER", type_ = "string", json_path = ".spec.decider.username"),
@@ -31,30 +31,30 @@ use super::{duration::Duration, identity::Stamp, text::Line};
 #[x_kube(validation = Rule::new("self == oldSelf").message("a decision cannot be changed: create another one"))]
 #[x_kube(validation = Rule::new("self.decision != 'Approve' || (has(self.digest) && self.digest != '')")
     .message("Approve needs `digest`: the request's status.digest as you saw it"))]
-#[x_kube(validation = Rule::new("self.decision == 'Approve' || !has(self.duration)").message("only Approve may have a `duration`, to shorten the request's"))]
+#[x_kube(validation = Rule::new("self.decision == 'Approve' || !has(self.duration)").message("only Approve may have a `duration`, to shorten the requested one"))]
 pub struct ActivationDecisionSpec {
     /// The request, in the same namespace.
     pub request_ref: RequestRef,
-    /// What is decided.
+    /// The decision: Approve, Deny, Revoke, Review or Deactivate.
     pub decision: Verb,
-    /// For Approve: the request's `status.digest` as the approver saw it, with all of its 64 hex digits.
+    /// For Approve, and required there: the `status.digest` of the request that the approver reviewed, with all of its 64 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     #[x_kube(validation = Rule::new("self.matches('^((sha256:)?[0-9a-f]{64})?$')")
         .message("must be the request's whole status.digest: sha256: and 64 hex digits"))]
     pub digest: Option<String>,
-    /// For Approve: a shorter duration than the one asked for.
+    /// For Approve: a duration that is shorter than the requested one. Default: the requested duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
-    /// Said to the requester and kept.
+    /// Comment for the requester: one line of at most 1024 characters. It is part of the record. The policy can require it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
-    /// Who decided; stamped at admission, whatever a client writes.
+    /// The user who created the decision. Written by admission, which overwrites what a client sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decider: Option<Stamp>,
 }
 
-/// The request that a decision is about.
+/// A reference to the request that is decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRef {
@@ -63,32 +63,33 @@ pub struct RequestRef {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-][a-z0-9.-]*$')")
         .message("must be the name of a request: lower case letters, digits, '-' and '.'"))]
     pub name: String,
-    /// UID of the request; stamped, so that a decision is for one object and not for a name (T3).
+    /// UID of the request. Written by admission, so that the decision does not apply to a later request of the same name.
+    // T3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<String>,
-    /// User name of the requester; stamped, so that a policy without look-ups can refuse one's own approval.
+    /// User name of the requester. Written by admission, so that an admission policy can refuse the approval of your own request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Line<256>>,
 }
 
-/// What somebody decides.
+/// The kind of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Verb {
-    /// Agree, as an approver of the open stage.
+    /// Approves, as an approver of the open stage.
     Approve,
-    /// Refuse; a running grant is revoked.
+    /// Denies the request; an active grant is revoked.
     Deny,
-    /// End a running or scheduled grant.
+    /// Ends an active or scheduled grant.
     Revoke,
-    /// Review an emergency afterwards.
+    /// Reviews an emergency activation afterwards.
     Review,
     /// Deactivates the requester's own grant, or withdraws their request.
     Deactivate,
 }
 
 impl Verb {
-    /// The word as manifests spell it.
+    /// Returns the value in manifests.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

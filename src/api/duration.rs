@@ -1,4 +1,4 @@
-//! Durations as people write them: `45m`, `1h30m`, `90s`.
+//! Durations in the form that users write: `45m`, `1h30m`, `90s`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 
 /// A length of time in whole seconds, in Go's syntax with the units `h`, `m` and `s`, in that order.
 ///
-/// The type is our own because the ready-made ones panic on what a user can write (`1h-5m`, twenty digits of hours).
+/// It has a type of its own because the existing ones panic on input that a user can write (`1h-5m`, twenty digits of hours).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration {
     seconds: u32,
 }
 
-/// The longest that can be written: 99,999 hours.
+/// The longest valid duration: 99,999 hours.
 pub const LONGEST: Duration = Duration { seconds: 99_999 * 3600 };
 
-/// Why a text is not a duration.
+/// The error for a text that is not a valid duration.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("'{0}' is not a valid duration: use h, m and s, for example 24h, 1h30m or 90s, at most 99999h")]
 pub struct DurationError(String);
 
 impl Duration {
-    /// So many seconds, at most [`LONGEST`].
+    /// Returns a duration of this many seconds, at most [`LONGEST`].
     #[must_use]
     pub const fn from_secs(seconds: u32) -> Self {
         if seconds > LONGEST.seconds { LONGEST } else { Self { seconds } }
     }
 
-    /// So many hours, at most [`LONGEST`].
+    /// Returns a duration of this many hours, at most [`LONGEST`].
     #[must_use]
     pub const fn from_hours(hours: u32) -> Self {
         Self::from_secs(hours.saturating_mul(3600))
     }
 
-    /// Its length in seconds.
+    /// Returns the duration in seconds.
     #[must_use]
     pub const fn as_secs(self) -> u32 {
         self.seconds
@@ -120,7 +120,7 @@ fn schema(least: &str) -> Schema {
     })
 }
 
-/// Schema of a duration that may be zero.
+/// Returns the schema of a duration that may be zero.
 pub(super) fn schema_with_zero(_: &mut SchemaGenerator) -> Schema {
     schema("0s")
 }

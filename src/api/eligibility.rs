@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration::Duration, identity::Subject, text::Line};
 
-/// Who may activate which role, where and until when. An eligibility gives no permission by itself.
+/// Who may activate which role, where, until when and under which policy. An eligibility gives no permission by itself.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "jitrbac.dev",
@@ -42,47 +42,48 @@ use super::{duration::Duration, identity::Subject, text::Line};
 #[x_kube(validation = Rule::new("!has(self.startTime) || !has(self.endTime) || timestamp(self.startTime) < timestamp(self.endTime)")
     .message("`startTime` must be before `endTime`"))]
 pub struct RoleEligibilitySpec {
-    /// The people who are eligible. A group makes each of its members eligible; what is granted names one person.
+    /// Users, groups and `ServiceAccounts` that are eligible. A group makes each of its members eligible; each grant names one user.
     #[schemars(length(min = 1, max = 256))]
     pub subjects: Vec<Subject>,
-    /// The role that is granted. A `Role` is looked up in the namespace of the request.
-    // Here and not on the type: the rules of its fields are found by their position.
+    /// The role to grant. A `Role` is read from the namespace of the request.
+    // The transform is here and not on the type: the validation rules of the fields are found by their position.
     #[schemars(transform = super::identity::rbac_group)]
     pub role_ref: RoleRef,
-    /// Where it may be activated: the union of names and selector.
+    /// Namespaces in which the role may be activated: the union of `names` and `selector`.
     pub namespaces: Namespaces,
-    /// The policy that says what an activation needs. Required: nothing is approved by omission.
+    /// The policy with the requirements for an activation. Required: nothing is approved by omission.
     pub policy_ref: NameRef,
-    /// Duration of a request that names none; absent: `maxDuration`. Never more than the policy allows.
+    /// Duration of a request that sets none, for example 1h; at most what the policy allows. Default: `maxDuration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_duration: Option<Duration>,
-    /// Longest activation.
+    /// Longest activation, for example 4h. The `limits.maxDuration` of the policy and the `maxGrant` of the chart apply as well.
     pub max_duration: Duration,
-    /// No activation before this instant.
+    /// Start of the eligibility. Nothing can be activated before it. Default: the eligibility is valid at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<DateTime<Utc>>,
-    /// No activation from this instant on, and a running one ends. Required unless the policy sets `eligibility.requireEnd: false`.
+    /// End of the eligibility. Nothing can be activated from then on, and active grants end. Required unless the policy sets
+    /// `eligibility.requireEnd: false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<DateTime<Utc>>,
-    /// True: no new activation, and every running one is revoked at once.
+    /// True: nothing can be activated, and every active grant is revoked at once. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspended: bool,
-    /// True: `ServiceAccounts` among the subjects may activate; never under a policy that approves automatically.
+    /// True: `ServiceAccounts` among the subjects may activate the role. The policy must then require an approval. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_service_accounts: bool,
-    /// Risk classes of the role that outlive a grant and that the author accepts.
+    /// Risk classes of the role that the author accepts: permissions with which access can outlive a grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub accept_risks: Vec<RiskClass>,
-    /// Why these people are eligible.
+    /// Why the subjects are eligible: one line of at most 1024 characters. The policy can require it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<Line<1024>>,
-    /// Shown to the person who chooses among eligibilities.
+    /// Short description for requesters who choose an eligibility: one line of at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Line<256>>,
 }
 
-/// For `skip_serializing_if`, which passes a reference.
+/// Returns the negated value. For `skip_serializing_if`, which passes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 pub(super) fn is_false(value: &bool) -> bool {
     !*value
@@ -93,30 +94,30 @@ fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
-/// Which role an eligibility is for.
+/// A reference to the role of an eligibility.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleRef {
-    /// `ClusterRole` or Role.
+    /// Kind of the role: ClusterRole or Role.
     pub kind: RoleKind,
-    /// Its name.
+    /// Name of the role.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._~:@+-]+$') && !(self in ['.', '..'])")
         .message("must be the name of a role: letters, digits and any of - . _ ~ : @ +"))]
     pub name: String,
 }
 
-/// Kind of a role.
+/// The kind of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RoleKind {
-    /// A `ClusterRole`, granted in one namespace.
+    /// A ClusterRole, granted in one namespace.
     ClusterRole,
-    /// A Role of the request's namespace.
+    /// A Role in the namespace of the request.
     Role,
 }
 
 impl RoleKind {
-    /// The kind as manifests spell it.
+    /// Returns the value in manifests.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -125,7 +126,7 @@ impl RoleKind {
         }
     }
 
-    /// The resource's name in RBAC rules.
+    /// Returns the name of the resource in RBAC rules.
     #[must_use]
     pub const fn resource(self) -> &'static str {
         match self {
@@ -141,7 +142,7 @@ impl std::fmt::Display for RoleKind {
     }
 }
 
-/// A reference by name.
+/// A reference to an object by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NameRef {
@@ -152,32 +153,32 @@ pub struct NameRef {
     pub name: String,
 }
 
-/// Where an eligibility holds.
+/// The namespaces that an eligibility covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.names) && size(self.names) > 0) || has(self.selector)")
     .message("at least one of `names` and `selector` must be given"))]
 pub struct Namespaces {
-    /// Namespaces by name.
+    /// Names of namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub names: Vec<String>,
-    /// Namespaces by label. Never the system namespaces.
+    /// Selects namespaces by their labels. It never selects the namespaces of the cluster itself or of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
 }
 
-/// A label selector, as everywhere in Kubernetes, but never an empty one.
+/// A label selector of Kubernetes that must not be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)")
-    .message("an empty selector would match every namespace; to say so on purpose write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]"))]
+    .message("an empty selector would match every namespace; to select every namespace, write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]"))]
 pub struct Selector {
     /// Labels that the namespace must have with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "match_labels_schema")]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements; all must hold.
+    /// Further requirements, all of which must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub match_expressions: Vec<Requirement>,
@@ -200,126 +201,126 @@ pub struct Requirement {
     /// Label key.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// In, `NotIn`, Exists or `DoesNotExist`.
+    /// Operator: In, `NotIn`, Exists or `DoesNotExist`.
     pub operator: Operator,
-    /// Values for In and `NotIn`.
+    /// Values for the operators In and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 
-/// How a [`Requirement`] compares.
+/// The operator of a [`Requirement`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// The label has one of the values.
     In,
     /// The label is absent or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
     /// The label is absent.
     DoesNotExist,
 }
 
-/// What a role allows that outlives a grant, or reaches beyond it.
+/// A class of permissions with which access can outlive a grant or reach beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RiskClass {
-    /// bind, escalate, or writing roles and bindings.
+    /// The verbs bind and escalate, and writing roles and bindings.
     Escalation,
-    /// Acting as somebody else.
+    /// Impersonating other users.
     Impersonation,
-    /// Making or reading tokens of `ServiceAccounts`.
+    /// Creating or reading tokens of `ServiceAccounts`.
     ServiceAccountTokens,
     /// Approving or signing certificate requests.
     Certificates,
-    /// Webhooks, admission policies, CRDs, `APIServices`.
+    /// Writing webhooks, admission policies, CRDs or `APIServices`.
     Admission,
     /// Changing labels of namespaces.
     NamespaceLabels,
-    /// Going through a node's kubelet.
+    /// Using the kubelet API through the proxy of a node.
     NodeProxy,
     /// Writing objects of this API group.
     JitObjects,
-    /// Everything.
+    /// All verbs on all resources.
     Wildcard,
     /// A namespace of the cluster itself.
     SystemNamespace,
 }
 
-/// What the operator found out about an eligibility; readable by requesters, who can read neither roles nor namespaces.
+/// The observed state of an eligibility, written by the operator. Requesters can read it, but neither roles nor namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleEligibilityStatus {
-    /// The `metadata.generation` that this status is about.
+    /// The `metadata.generation` for which this status was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: it is valid as it is written. Usable: it can be activated now. Reconciling and Stalled for tools that follow kstatus.
+    /// Conditions: Ready (valid as it is written), Usable (can be activated now), Reconciling and Stalled (for tools that follow kstatus).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The `ClusterRole` as it stands; a Role's rules are on each request.
+    /// The current rules and risks of the ClusterRole. Those of a Role are in the status of each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleStatus>,
-    /// The namespaces that are covered now.
+    /// The namespaces that the eligibility covers now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespacesStatus>,
 }
 
-/// A role's rules, bounded.
+/// The rules and risks of a role, with bounded size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleStatus {
-    /// `ClusterRole` or Role.
+    /// Kind of the role: ClusterRole or Role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<RoleKind>,
     /// Name of the role.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub name: String,
-    /// SHA-256 over the sorted rules.
+    /// SHA-256 hash of the sorted rules.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 80))]
     pub rules_hash: String,
-    /// SHA-256 over what the rules allow, however they are written: a role that changes without another of these allows the same.
+    /// SHA-256 hash of what the rules allow, however they are written. While it stays the same, the role allows the same.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 80))]
     pub access_hash: String,
-    /// The riskiest 64 rules, the riskiest first, one a line in the form `verbs resources (names)`.
+    /// The 64 riskiest rules, the riskiest first, each in the form `verbs resources (names)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 512)))]
     pub rules: Vec<String>,
-    /// Number of rules of the role, shown or not; absent where none is shown.
+    /// Number of rules of the role, including those that `rules` omits. Absent if `rules` is empty.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub rule_count: i64,
-    /// True when there are more rules, or longer ones, than shown.
+    /// True if `rules` omits or shortens rules.
     #[serde(default, skip_serializing_if = "is_false")]
     pub truncated: bool,
     /// Risk classes of the rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64)))]
     pub risks: Vec<String>,
-    /// The same in one text, for the column.
+    /// The risk classes in one text, for the column RISKS.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
     pub risk_summary: String,
 }
 
-/// Most rules that a status shows.
+/// Most rules in a status.
 pub const MAX_SHOWN_RULES: usize = 64;
-/// Longest rule that a status shows, in characters.
+/// Longest rule in a status, in characters.
 pub const MAX_SHOWN_RULE: usize = 512;
-/// Most namespaces that a status names.
+/// Most namespaces in a status.
 pub const MAX_SHOWN_NAMESPACES: usize = 50;
 
 /// The namespaces that an eligibility covers now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespacesStatus {
-    /// How many.
+    /// Number of namespaces.
     pub count: i64,
-    /// The first of them by name.
+    /// Names of the namespaces in alphabetical order, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 63)))]
     pub names: Vec<String>,

@@ -1,6 +1,6 @@
-//! What people write and read: the four kinds of `jitrbac.dev/v1alpha1` and the words they share.
+//! The API: the four kinds of `jitrbac.dev/v1alpha1`, and the names that they share.
 //!
-//! Nothing here decides, waits or looks at a clock. Every label, annotation, state and reason has its one home in this room.
+//! Nothing here decides, waits or reads a clock. Every label, annotation, state and reason is defined in this crate only.
 
 pub mod conditions;
 pub mod decision;

@@ -1,4 +1,4 @@
-//! Names that objects carry: the API group, labels, annotations, field managers.
+//! Names in objects: the API group, labels, annotations and field managers.
 
 /// API group of all four kinds.
 pub const GROUP: &str = "jitrbac.dev";
@@ -14,16 +14,16 @@ pub const WEBHOOK_FIELD_MANAGER: &str = "jit-rbac-webhook";
 /// Field manager of what `kubectl jit` writes.
 pub const PLUGIN_FIELD_MANAGER: &str = "kubectl-jit";
 
-/// Label of every RoleBinding that the operator made; its value is [`MANAGED_VALUE`].
+/// Label of every RoleBinding that the operator created. Its value is [`MANAGED_VALUE`].
 pub const MANAGED_LABEL: &str = "jitrbac.dev/managed";
 /// The only value of [`MANAGED_LABEL`].
 pub const MANAGED_VALUE: &str = "true";
-/// Selects the managed bindings in a list or a watch.
+/// Label selector of the managed bindings.
 pub const MANAGED_SELECTOR: &str = "jitrbac.dev/managed=true";
 
-/// On a managed binding: the instant (RFC 3339, UTC, whole seconds) at which it must be gone.
+/// On a managed binding: the deadline for its removal (RFC 3339, UTC, whole seconds).
 pub const EXPIRES_AT: &str = "jitrbac.dev/expires-at";
-/// On a managed binding: the instant at which the activation started, that of the first one where others prolong it.
+/// On a managed binding: the start of the activation; for an extension, the start of the first activation in its extension chain.
 pub const STARTED_AT: &str = "jitrbac.dev/started-at";
 /// On a managed binding: name of the request in the same namespace.
 pub const REQUEST: &str = "jitrbac.dev/request";
@@ -33,36 +33,36 @@ pub const NAMESPACE_UID: &str = "jitrbac.dev/namespace-uid";
 pub const DIGEST: &str = "jitrbac.dev/digest";
 /// On a managed binding: user name of the stamped requester.
 pub const REQUESTER: &str = "jitrbac.dev/requester";
-/// On a managed binding: the requester's reason.
+/// On a managed binding: the justification of the request.
 pub const JUSTIFICATION: &str = "jitrbac.dev/justification";
 
-/// On an eligibility or a policy: who wrote its present spec, stamped at admission.
+/// On an eligibility or a policy: the user who wrote the current spec, stamped at admission.
 pub const AUTHOR: &str = "jitrbac.dev/author";
 
-/// On an eligibility or a policy: what the check of that author rested on, stamped at admission; see `domain::checked`.
+/// On an eligibility or a policy: the basis of the author check, stamped at admission; see `domain::checked`.
 pub const AUTHOR_CHECK: &str = "jitrbac.dev/author-check";
 
-/// On a policy: UIDs, separated by commas, of requests that no longer exist and whose reviews an admin has settled.
+/// On a policy: the UIDs of requests that no longer exist and whose reviews an admin has settled, separated by commas.
 pub const SETTLED_REVIEWS: &str = "jitrbac.dev/settled-reviews";
 
 /// On an object of a dry run: the policy that must refuse it, which proves that the policy is in force.
 pub const PROBE_LABEL: &str = "jitrbac.dev/probe";
-/// On the Lease: when the guards were proven, and what was written while they were not.
+/// On the Lease: when the guards were verified, and what was written while they were not.
 pub const GUARDS: &str = "jitrbac.dev/guards";
 
-/// By this the program knows the chart's rule on `maxGrant` among the refusals of a managed binding.
+/// Part of the message by which the chart's rule on `maxGrant` refuses a managed binding. It identifies that rule among other refusals.
 pub const ABOVE_MAX_GRANT: &str = "(chart value maxGrant)";
 
-/// Every managed binding is named `jit-<uid of its request>`.
+/// The name prefix of managed bindings, in the form `jit-<uid of the request>`.
 pub const BINDING_PREFIX: &str = "jit-";
 
-/// Name of the binding that the request with this UID may have.
+/// Returns the name of the binding of the request with this UID.
 #[must_use]
 pub fn binding_name(request_uid: &str) -> String {
     format!("{BINDING_PREFIX}{request_uid}")
 }
 
-/// The request's UID if `name` has the form `jit-<uuid>`, the form that only the operator may use (T32).
+/// Returns the UID of the request if `name` has the form `jit-<uuid>`, which only the operator may use (T32).
 #[must_use]
 pub fn request_uid_of(name: &str) -> Option<&str> {
     let uid = name.strip_prefix(BINDING_PREFIX)?;
@@ -71,9 +71,9 @@ pub fn request_uid_of(name: &str) -> Option<&str> {
     (hex && lengths.eq([8, 4, 4, 4, 12])).then_some(uid)
 }
 
-/// Name of the webhook in both webhook configurations that answers for requests and decisions.
+/// The webhook for requests and decisions, by its name in both webhook configurations.
 pub const PEOPLE_WEBHOOK: &str = "activations.jitrbac.dev";
-/// True for what can be the name of an object of our kinds or of a namespace. Any other name is nobody's, and is never put into a path.
+/// True for a valid name of a namespace or of an object of the four kinds. No object has any other name, and it is never put into a path.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
     !name.is_empty()
@@ -82,14 +82,14 @@ pub fn is_object_name(name: &str) -> bool {
         && !name.starts_with('.')
 }
 
-/// True for what can be the name of a role in a path as it stands. Kubernetes allows a few more, which nobody can activate.
+/// True for a name of a role that needs no escaping in a path. Kubernetes allows a few more, which cannot be activated.
 #[must_use]
 pub fn is_role_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@+".contains(&b);
     !name.is_empty() && name.len() <= 253 && name.bytes().all(plain) && name != "." && name != ".."
 }
 
-/// Name of the webhook in both webhook configurations that answers for eligibilities and policies.
+/// The webhook for eligibilities and policies, by its name in both webhook configurations.
 pub const ADMIN_WEBHOOK: &str = "eligibilities.jitrbac.dev";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `ApprovalPolicy`: what an activation needs.
+//! `ApprovalPolicy`: the requirements for an activation.
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
@@ -15,7 +15,7 @@ use super::{
     text::Line,
 };
 
-/// What an activation needs: approvals, evidence, limits, hours.
+/// The requirements for an activation: approvals, evidence, limits and time windows.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "jitrbac.dev",
@@ -26,7 +26,7 @@ use super::{
     category = "jit",
     status = "ApprovalPolicyStatus",
     derive = "PartialEq",
-    doc = "What an activation needs: approvals, evidence, limits, hours.",
+    doc = "The requirements for an activation: approvals, evidence, limits and time windows.",
     printcolumn(name = "STAGES", type_ = "string", json_path = ".spec.approval.stages[*].name"),
     printcolumn(name = "MAX", type_ = "string", json_path = ".spec.limits.maxDuration"),
     printcolumn(name = "READY", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -35,71 +35,71 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalPolicySpec {
-    /// Who must agree.
+    /// How requests are approved: automatically or in stages. Required.
     pub approval: Approval,
-    /// Who may revoke, besides the approvers.
+    /// Users and groups that may revoke grants, in addition to the approvers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revokers: Option<People>,
-    /// What a request must bring with it.
+    /// Requirements for a request: justification, ticket and sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Requirements>,
-    /// Bounds of an activation.
+    /// Limits for durations, starts and the number of activations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Hours in which an activation may start; none: always.
+    /// Time windows in which an activation may start. Default: at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub windows: Vec<Window>,
-    /// Activation in an emergency, reviewed afterwards.
+    /// Emergency activations, which need no approval and are reviewed afterwards. Default: not allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
-    /// What an eligibility under this policy must have.
+    /// Requirements for the eligibilities that refer to this policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eligibility: Option<EligibilityRules>,
-    /// What happens when the role comes to allow something else while it is active; absent: Revoke where that outlives a grant and the
-    /// eligibility's `acceptRisks` does not list it, Report otherwise.
+    /// What happens to an active grant when its role starts to allow something else. Default: Revoke if the role gained a risk class that
+    /// outlives a grant and is not in `acceptRisks` of the eligibility, otherwise Report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_role_change: Option<OnRoleChange>,
-    /// How long an ended request and its decisions are kept; absent: for ever.
+    /// How long a completed request and its decisions are kept after its end, for example 2160h. Default: forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
 }
 
 impl ApprovalPolicySpec {
-    /// Everybody whom it lists: approvers, revokers and reviewers.
+    /// Returns all approvers, revokers and reviewers.
     pub fn people(&self) -> impl Iterator<Item = &People> {
         let reviewers = self.emergency.iter().filter_map(|emergency| emergency.reviewers.as_ref());
         self.approval.stages.iter().map(|stage| &stage.approvers).chain(&self.revokers).chain(reviewers)
     }
 }
 
-/// Who must agree: nobody, said on purpose, or people in stages.
+/// How requests are approved: automatically, which must be explicit, or by approvers in stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.automatic) != (has(self.stages) && size(self.stages) > 0)")
-    .message("exactly one of `automatic: {}` and `stages` must be given: approval without anybody must be said on purpose"))]
+    .message("exactly one of `automatic: {}` and `stages` must be given: automatic approval must be explicit"))]
 pub struct Approval {
-    /// Set to `{}`: every request of an eligible person is approved at once.
+    /// Set it to `{}` to approve every request of an eligible user at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automatic: Option<Automatic>,
-    /// Stages in order; one opens when the one before it is complete.
+    /// Stages, in order. A stage opens when the previous one is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_STAGES))]
     pub stages: Vec<Stage>,
-    /// How long people have to decide; absent: 24h.
+    /// Time limit for the whole approval, counted from the creation of the request. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// True: an approver must write a comment.
+    /// True: an approver must write a comment to approve or deny. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_comment: bool,
 }
 
 /// Most stages of a policy.
 pub const MAX_STAGES: usize = 5;
-/// Most people that a stage may ask for.
+/// Most approvals that a stage may require.
 pub const MAX_REQUIRED: usize = 16;
 
-/// Approval without anybody.
+/// Approval without an approver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Automatic {}
 
@@ -107,74 +107,74 @@ pub struct Automatic {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// What the stage is called.
+    /// Name of the stage, unique in the policy.
     #[schemars(length(min = 1))]
     pub name: Line<63>,
-    /// Who may approve in it. A user counts only in the first stage that lists them.
+    /// Users and groups that may approve in this stage. A user counts only in the first stage that lists them.
     #[x_kube(validation = Rule::new("(has(self.users) && size(self.users) > 0) || (has(self.groups) && size(self.groups) > 0)")
         .message("a stage must have at least one approver in `users` or `groups`"))]
     pub approvers: People,
-    /// How many different people; absent: 1.
+    /// Number of different approvers that this stage requires. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_REQUIRED))]
     pub required: Option<i32>,
 }
 
-/// What a request must bring with it.
+/// Requirements for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirements {
-    /// The reason.
+    /// Requirements for the justification. Default: no justification is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<JustificationRule>,
-    /// A ticket.
+    /// Requirements for the ticket. Default: no ticket is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketRule>,
-    /// How the person signed in.
+    /// Required evidence of how the user signed in. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<AuthenticationRule>,
 }
 
-/// What a justification must be like. Present: it must be given.
+/// Requirements for the justification. If this is set, a request must have a justification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JustificationRule {
-    /// Fewest characters; absent: 1.
+    /// Minimum length in characters. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1024))]
     pub min_length: Option<i32>,
-    /// A regular expression that the whole text must match.
+    /// Regular expression that the whole text must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Line<256>>,
 }
 
-/// What a ticket must be like.
+/// Requirements for the ticket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketRule {
-    /// True: there must be one.
+    /// True: a request must have a ticket. Default: false. A ticket must match `system` and `pattern` also if none is required.
     #[serde(default, skip_serializing_if = "is_false")]
     pub required: bool,
-    /// The only ticket system that counts.
+    /// The ticket system that a ticket must name. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<Line<63>>,
-    /// A regular expression that the whole number must match.
+    /// Regular expression that the whole ticket number must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Line<256>>,
 }
 
-/// Evidence of authentication, read from `userInfo.extra`.
+/// Required evidence of authentication. It is read from `userInfo.extra`, as the API server reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthenticationRule {
-    /// Every entry must hold.
+    /// Required claims. Every entry must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub claims: Vec<Claim>,
-    /// How long ago the person may have signed in.
+    /// Maximum age of the sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<MaxAge>,
-    /// Whom it is asked of; absent: the requester.
+    /// Who must show the evidence: Requester, Approver or both. Default: Requester.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub applies_to: Vec<Party>,
@@ -187,84 +187,85 @@ pub struct Claim {
     /// Key in `userInfo.extra`.
     #[schemars(length(min = 1))]
     pub key: Line<256>,
-    /// Any of these values.
+    /// Accepted values, of which the key must have at least one.
     #[schemars(length(min = 1, max = 16))]
     pub any_of: Vec<Line<256>>,
 }
 
-/// Freshness of a sign-in.
+/// Maximum age of a sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MaxAge {
     /// Key in `userInfo.extra` that holds the time of the sign-in in seconds since 1970.
     #[schemars(length(min = 1))]
     pub key: Line<256>,
-    /// Oldest sign-in.
+    /// Maximum age of the sign-in when the request or decision is created, for example 15m.
     pub duration: Duration,
 }
 
-/// A side of an activation.
+/// A party to an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Party {
-    /// Who asks.
+    /// The requester.
     Requester,
-    /// Who agrees.
+    /// The approver.
     Approver,
 }
 
-/// Bounds of an activation. What is absent does not bound, unless its field says otherwise.
+/// Limits of an activation. A limit that is absent does not apply, unless its field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.minDuration) || !has(self.maxDuration) || duration(self.minDuration) <= duration(self.maxDuration)")
     .message("`minDuration` must not be longer than `maxDuration`"))]
 pub struct Limits {
-    /// Shortest activation.
+    /// Shortest activation, for example 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_duration: Option<Duration>,
-    /// Longest activation.
+    /// Longest activation, for example 4h. The `maxDuration` of the eligibility and the chart's `maxGrant` apply as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Longest activation with its extensions; absent: the chart's `maxGrant`.
+    /// Longest activation including its extensions. Default: the chart's `maxGrant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_total_duration: Option<Duration>,
-    /// How far ahead a start may be scheduled; absent: 168h.
+    /// How far in the future `startTime` of a request may be. Default: 168h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_schedule_ahead: Option<Duration>,
-    /// A stamp older than this at the start counts by user name only, no longer by group; absent: 24h.
+    /// How long the groups that were recorded with the request make the requester eligible. If they are older at the start, only the
+    /// user name counts. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_identity_age: Option<Duration>,
-    /// Most activations of one person at a time under this policy.
+    /// Maximum number of active and scheduled activations of one person under this policy, in all namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_active_per_user: Option<i32>,
-    /// Most undecided requests of one person at a time under this policy.
+    /// Maximum number of pending requests of one person under this policy, in all namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_user: Option<i32>,
-    /// Pause after the end of a user's grant before their next one under the same eligibility in the same namespace.
+    /// Minimum time between the end of a user's grant and the start of their next one for the same eligibility and namespace. Default: 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema_with_zero")]
     pub cooldown: Option<Duration>,
 }
 
-/// Hours in which an activation may start.
+/// A time window in which an activation may start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {
-    /// Days on which it opens; none: every day.
+    /// Days on which the window opens. Default: every day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
     pub days: Vec<Day>,
-    /// Opens at, as `08:00`.
+    /// Local time at which the window opens, for example 08:00.
     #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
     pub from: String,
-    /// Closes at, as `18:00`; earlier than `from`: on the next day.
+    /// Local time at which the window closes, for example 18:00. If it is earlier than `from`, the window closes on the next day.
     #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
     pub to: String,
-    /// Name of the time zone, as `Europe/Oslo`.
+    /// IANA name of the time zone, for example Europe/Oslo.
     #[schemars(length(min = 1))]
     pub time_zone: Line<63>,
-    /// True: a grant ends with the window.
+    /// True: a grant ends when the window closes. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ends_grant: bool,
 }
@@ -282,108 +283,110 @@ pub enum Day {
     Sun,
 }
 
-/// Activation in an emergency.
+/// Settings for emergency activations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.allowed) || !self.allowed || (has(self.reviewers) && ((has(self.reviewers.users) && size(self.reviewers.users) > 0) || (has(self.reviewers.groups) && size(self.reviewers.groups) > 0)))")
-    .message("`allowed` needs at least one of the `reviewers`: an emergency is looked at afterwards"))]
+    .message("`allowed` needs at least one entry in `reviewers`: an emergency activation is reviewed afterwards"))]
 pub struct Emergency {
-    /// True: a request with `emergency: true` skips stages, windows and cooldown; never eligibility, evidence or a maximum.
+    /// True: a request with `emergency: true` skips stages, windows and cooldown, but never eligibility, evidence or a maximum.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allowed: bool,
-    /// Longest emergency activation.
+    /// Longest emergency activation, in addition to the other limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Who reviews it afterwards. The requester never does.
+    /// Users and groups that review emergency activations afterwards. The requester cannot review their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewers: Option<People>,
-    /// By when the review is due, counted from the start; absent: 24h. Who has an overdue one gets no other emergency.
+    /// Time limit for the review, counted from the start of the grant. A requester with an overdue review gets no other emergency
+    /// activation. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_within: Option<Duration>,
 }
 
-/// What an eligibility under a policy must have.
+/// Requirements for the eligibilities under a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EligibilityRules {
-    /// It must have an `endTime`; absent: true.
+    /// True: an eligibility must have an `endTime`. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_end: Option<bool>,
-    /// Longest time from its start (its creation where it has none) to its end.
+    /// Longest time from the start of an eligibility (or its creation, if it has no `startTime`) to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// It must say why.
+    /// True: an eligibility must have a `justification`. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_justification: bool,
 }
 
-/// What happens when a role comes to allow something else while it is active.
+/// What happens to an active grant when its role starts to allow something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRoleChange {
-    /// The request says so.
+    /// The status of the request reports the change.
     Report,
-    /// The grant ends.
+    /// The grant is revoked.
     Revoke,
 }
 
-/// What the operator found out about a policy.
+/// The observed state of a policy, written by the operator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalPolicyStatus {
-    /// The `metadata.generation` that this status is about.
+    /// The `metadata.generation` for which this status was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, and `EvidenceObserved` where the policy asks for evidence.
+    /// Conditions: Ready, Reconciling and Stalled, and `EvidenceObserved` if the policy requires evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Emergencies that were granted under this policy and are not reviewed. Each outlives its request: of a request that no longer exists it
-    /// stays until an admin lists its `requestUID` in the annotation `jitrbac.dev/settled-reviews` of the policy.
+    /// Emergency activations under this policy that are not reviewed yet, at most 64. If the request no longer exists, its entry stays
+    /// until an admin adds its `requestUID` to the annotation `jitrbac.dev/settled-reviews` of the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_REVIEWS_OWED))]
     pub reviews_owed: Vec<OwedReview>,
 }
 
-/// Most reviews that one policy may be owed at a time.
+/// Most missing reviews under one policy.
 pub const MAX_REVIEWS_OWED: usize = 64;
 
-/// The review of one emergency that is owed.
+/// The missing review of one emergency activation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OwedReview {
-    /// Who was granted the emergency.
+    /// The requester of the emergency activation.
     pub requester: Debtor,
-    /// The request, as namespace/name.
+    /// The request in the form namespace/name.
     #[schemars(length(max = 317))]
     pub request: String,
     /// UID of the request.
     #[serde(rename = "requestUID")]
     #[schemars(length(max = 64))]
     pub request_uid: String,
-    /// By when the review is due.
+    /// Time by which the review is due.
     pub deadline: DateTime<Utc>,
 }
 
-/// Who owes a review.
+/// The user whose emergency activation must be reviewed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Debtor {
     /// User name.
     pub username: PrincipalName,
-    /// UID of the user, where the cluster's authentication gives one.
+    /// UID of the user, if the authentication of the cluster reports one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<Line<256>>,
 }
 
 impl Debtor {
-    /// What of a stamp identifies its user.
+    /// Returns the part of a stamp that identifies its user.
     #[must_use]
     pub fn of(stamp: &Stamp) -> Self {
         Self { username: stamp.username.clone(), uid: stamp.uid.clone() }
     }
 
-    /// The stamp of that user, without what a sign-in shows besides.
+    /// Returns a stamp of that user without groups and extra attributes.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         Stamp { username: self.username.clone(), uid: self.uid.clone(), ..Stamp::default() }

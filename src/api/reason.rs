@@ -7,31 +7,31 @@ use crate::reasons::{self, Explanation};
 
 macro_rules! reasons {
     ($($group:literal in $module:ident { $(#[doc = $summary:literal] $name:ident,)* })*) => {
-        /// The `reason` of a condition, an Event or a refusal. The words are stable: scripts and alerts may rely on them.
+        /// The `reason` of a condition, an Event or a refusal. Reasons are stable: scripts and alerts may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Reason { $($(#[doc = $summary] $name,)*)* }
 
         impl Reason {
-            /// Every reason.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
 
-            /// Every reason in its group, with the title of the group in the index.
+            /// The groups of reasons, with their titles in the index.
             pub const GROUPS: &'static [(&'static str, &'static [Self])] = &[$(($group, &[$(Self::$name,)*]),)*];
 
-            /// The word as it is stored and printed.
+            /// Returns the stored and printed value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $($(Self::$name => stringify!($name),)*)* }
             }
 
-            /// Its meaning, in one line of Markdown without a full stop.
+            /// Returns the meaning in one line of Markdown without a full stop.
             #[must_use]
             pub fn summary(self) -> &'static str {
                 let text = match self { $($(Self::$name => $summary,)*)* };
                 text.trim().trim_end_matches('.')
             }
 
-            /// The parts of its page.
+            /// Returns the parts of the page.
             pub(crate) const fn explanation(self) -> Explanation {
                 match self { $($(Self::$name => reasons::$module::$name,)*)* }
             }
@@ -42,7 +42,7 @@ macro_rules! reasons {
 // The comment of a reason is also its line in the index of `docs/refusals`. The other parts of its page are in `reasons`, in the module that
 // is named after the title of the group.
 reasons! {
-    "Where a request stands" in state {
+    "The state of a request" in state {
         /// The request waits for approvers.
         WaitingForApproval,
         /// The request is approved and starts later.
@@ -150,7 +150,7 @@ reasons! {
         TooManyActive,
         /// The requester has as many pending requests as the policy allows.
         TooManyPending,
-        /// The pause after the previous grant is not over.
+        /// The cooldown after the previous grant has not passed.
         CooldownActive,
         /// The start is further ahead than the policy allows.
         StartTooFarAhead,
@@ -263,13 +263,13 @@ reasons! {
 }
 
 impl Reason {
-    /// The page of `docs/refusals` about it, in Markdown: what it means, when it happens, examples, what to do.
+    /// Returns its page in `docs/refusals` as Markdown: meaning, occurrence, examples, and what to do.
     #[must_use]
     pub fn page(self) -> String {
         reasons::page(self.as_str(), self.explanation())
     }
 
-    /// The index of all pages, `README.md` in `docs/refusals`.
+    /// Returns the index of all pages, `README.md` in `docs/refusals`.
     #[must_use]
     pub fn index() -> String {
         let lines = |reasons: &'static [Self]| reasons.iter().map(|reason| (reason.as_str(), reason.summary()));

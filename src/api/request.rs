@@ -1,4 +1,4 @@
-//! `RoleActivationRequest`: "this eligibility, in this namespace, for so long, because ...".
+//! `RoleActivationRequest`: one eligibility, in one namespace, for a limited time, with a reason.
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
@@ -17,7 +17,7 @@ use super::{
     text::Line,
 };
 
-/// What a person asks for: one eligibility, in the namespace that the request lives in, for a while, with a reason.
+/// The requested activation: one eligibility, in the namespace of the request, for a limited time, with a reason. It cannot be changed.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "jitrbac.dev",
@@ -33,7 +33,7 @@ use super::{
     selectable = ".spec.eligibilityRef.name",
     selectable = ".status.review.state",
     derive = "PartialEq",
-    doc = "Asks for a role in this namespace for a while. It cannot be changed; for another activation create another one.",
+    doc = "Requests a role in this namespace for a limited time. It cannot be changed: for another activation, create another request.",
     printcolumn(name = "ROLE", type_ = "string", json_path = ".status.role.name"),
     printcolumn(name = "USER", type_ = "string", json_path = ".spec.requester.username"),
     printcolumn(name = "STATE", type_ = "string", json_path = ".status.state"),
@@ -50,42 +50,43 @@ use super::{
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("a request cannot be changed: create another one (kubectl create with metadata.generateName, or a new name)"))]
 #[x_kube(validation = Rule::new("!has(self.extends) || self.extends.name == '' || !has(self.startTime)")
-    .message("a request with `extends` goes on where the other one ends: leave `startTime` out"))]
+    .message("a request with `extends` starts when the request that it extends ends: leave `startTime` out"))]
 #[x_kube(validation = Rule::new("!has(self.emergency) || !self.emergency || (!has(self.startTime) && (!has(self.extends) || self.extends.name == ''))")
-    .message("an emergency starts now and by itself: leave `startTime` and `extends` out"))]
+    .message("an emergency request starts at once and extends nothing: leave `startTime` and `extends` out"))]
 #[x_kube(validation = Rule::new("!has(self.emergency) || !self.emergency || (has(self.justification) && self.justification.matches('[^ ]'))")
-    .message("an emergency needs a `justification`, for those who review it"))]
+    .message("an emergency request needs a `justification` for its reviewers"))]
 pub struct RoleActivationRequestSpec {
-    /// The eligibility to activate.
+    /// The eligibility to activate. It must cover the namespace of the request.
     pub eligibility_ref: NameRef,
-    /// For how long; absent: the eligibility's default.
+    /// Duration of the activation, for example 45m or 1h30m. Default: `defaultDuration` of the eligibility, or else its `maxDuration`;
+    /// at most what the policy allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
-    /// A start in the future.
+    /// Start of the activation, in the future. Default: the activation starts as soon as the request is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<DateTime<Utc>>,
-    /// A running activation of mine, under the same eligibility, that this one prolongs.
+    /// The requester's active request that this one extends. It must be for the same eligibility and namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<Extends>,
-    /// True: skip approval in an emergency; a review follows.
+    /// True: an emergency activation, which needs no approval and is reviewed afterwards. The policy must allow it. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emergency: bool,
-    /// Why.
+    /// Why the access is needed: one line of at most 1024 characters. It is also stored on the RoleBinding, and other users can read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<Line<1024>>,
-    /// The ticket that asks for this work.
+    /// The ticket for this work in another system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
-    /// Who asks; stamped at admission, whatever a client writes.
+    /// The user who created the request. Written by admission, which overwrites what a client sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Stamp>,
 }
 
-/// The activation that a request prolongs.
+/// A reference to the request that is extended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extends {
-    /// Name of the request; "" is none.
+    /// Name of the request, in the same namespace. "" is the same as no reference.
     #[schemars(length(max = 253))]
     pub name: String,
 }
@@ -94,44 +95,44 @@ pub struct Extends {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
-    /// Which system.
+    /// Name of the ticket system, at most 63 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<Line<63>>,
-    /// The ticket's number.
+    /// Number of the ticket, at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<Line<128>>,
 }
 
-/// Where a request stands, in one word for people and field selectors; conditions are the contract.
+/// The state of a request in one word, for users and field selectors. The conditions are the contract for scripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum State {
     /// Not decided yet.
     #[default]
     Pending,
-    /// People must decide.
+    /// Waits for approvers.
     AwaitingApproval,
-    /// Approved; the start lies ahead.
+    /// Approved, with a start in the future.
     Scheduled,
-    /// The binding exists.
+    /// The RoleBinding exists.
     Active,
-    /// Time was up.
+    /// The grant reached its end.
     Expired,
-    /// The requester gave it back.
+    /// The requester deactivated the grant.
     Deactivated,
-    /// Somebody or something took it away.
+    /// Another user or the operator ended the grant early.
     Revoked,
-    /// Not eligible, a requirement fails, or an approver said no.
+    /// The requester is not eligible, a requirement is not met, or an approver denied the request.
     Denied,
-    /// No decision in time, or too late for its own deadline.
+    /// Not approved in time, or too late for its own deadline.
     TimedOut,
-    /// The requester took it back before the start.
+    /// The requester withdrew the request before the start.
     Withdrawn,
-    /// A named error; never a grant.
+    /// Ended by an error, which the reason names. Nothing was granted.
     Failed,
 }
 
 impl RoleActivationRequestSpec {
-    /// Name of the activation that this one prolongs, if it does.
+    /// Returns the name of the request that this one extends, if any.
     #[must_use]
     pub fn base(&self) -> Option<&str> {
         self.extends.as_ref().map(|extends| extends.name.as_str()).filter(|name| !name.is_empty())
@@ -139,7 +140,7 @@ impl RoleActivationRequestSpec {
 }
 
 impl State {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 11] = [
         Self::Pending,
         Self::AwaitingApproval,
@@ -154,13 +155,13 @@ impl State {
         Self::Failed,
     ];
 
-    /// True when nothing will change any more.
+    /// True if the state is final.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::AwaitingApproval | Self::Scheduled | Self::Active)
     }
 
-    /// The word as it is stored.
+    /// Returns the stored value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -185,100 +186,101 @@ impl std::fmt::Display for State {
     }
 }
 
-/// What became of a request. It is a report: nothing in it ever widens access.
+/// The observed state of a request, written by the operator. It is a report: no value in it grants access.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleActivationRequestStatus {
-    /// The `metadata.generation` that this status is about.
+    /// The `metadata.generation` for which this status was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where it stands.
+    /// State of the request in one word, for users and field selectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Why, in one word.
+    /// Reason for the state, in one word. `kubectl jit explain REASON` explains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<crate::reason::Reason>,
-    /// Active, with why in its message; Approved, Settled, Reconciling, Stalled; Ready until a grant has ended.
+    /// Conditions: Active, whose message explains the state; Approved, Settled, Reconciling and Stalled; and Ready until a grant has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// What an approver approves: a hash over everything that would be granted.
+    /// Hash of everything that would be granted. An approval must contain it, and counts only while it stays the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
-    /// Who can decide now, and until when.
+    /// The open stage of the approval: who can approve in it, and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaiting: Option<Awaiting>,
-    /// The role that is asked for.
+    /// The requested role, with its rules and risks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleStatus>,
-    /// Who approved, for the column.
+    /// User names of the approvers, separated by commas, for the column APPROVED-BY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_APPROVED_BY))]
     pub approved_by: Option<String>,
-    /// When it was granted.
+    /// Time of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_at: Option<DateTime<Utc>>,
-    /// From when on its duration counts, where it extends another activation: the end of that one. Otherwise it counts from `grantedAt`.
+    /// Only for an extension: the time from which its duration counts, which is the end of the request that it extends. Other durations
+    /// count from `grantedAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends_from: Option<DateTime<Utc>>,
-    /// Start of the first activation of the chain, where this one prolongs another.
+    /// Only for an extension: the start of the first activation in its extension chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
-    /// When it will end, or would have.
+    /// End of the grant as it was granted, also if the grant ended earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// When the binding was seen to be gone.
+    /// Time at which the operator observed that the RoleBinding no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
-    /// The binding.
+    /// The RoleBinding of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_ref: Option<BindingRef>,
-    /// Approvals that count.
+    /// The approvals that count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_APPROVALS))]
     pub approvals: Vec<ApprovalRecord>,
-    /// The review that an emergency owes.
+    /// The review of an emergency activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
-    /// Who did what, oldest first.
+    /// History of the request: at most 64 entries, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub timeline: Vec<TimelineEntry>,
 }
 
-/// Most approvals that count: as many as a policy can ask for.
+/// Most approvals that count: as many as a policy can require.
 pub const MAX_APPROVALS: usize = MAX_STAGES * MAX_REQUIRED;
-/// Longest list of approvers for the column, in characters: their names and the commas between them.
+/// Longest list of approvers in `approvedBy`, in characters: their names and the commas between them.
 pub const MAX_APPROVED_BY: usize = MAX_APPROVALS * (256 + 1) - 1;
 /// Most entries of a timeline.
 pub const MAX_TIMELINE: usize = 64;
 
-/// Who can decide now, and until when.
+/// The open stage of an approval: who can approve in it, and until when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Awaiting {
-    /// The open stage.
+    /// Name of the open stage.
     pub stage: Line<63>,
-    /// Approvals that count in it.
+    /// Number of approvals that count in this stage.
     pub have: i32,
-    /// Approvals that it needs.
+    /// Number of approvals that this stage requires.
     pub required: i32,
-    /// From this instant on the request times out.
+    /// Time at which the request times out.
     pub deadline: DateTime<Utc>,
-    /// Who may approve in it.
+    /// Users and groups that may approve in this stage.
     pub approvers: People,
 }
 
-/// The binding of a grant.
+/// A reference to the RoleBinding of a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingRef {
-    /// Name of the `RoleBinding`.
+    /// Name of the RoleBinding, in the namespace of the request.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its UID.
+    /// UID of the RoleBinding.
     #[schemars(length(max = 64))]
     pub uid: String,
 }
@@ -287,32 +289,32 @@ pub struct BindingRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRecord {
-    /// The stage in which it counts.
+    /// Name of the stage in which the approval counts.
     pub stage: Line<63>,
-    /// Who.
+    /// User name of the approver.
     pub approver: Line<256>,
-    /// What.
+    /// Kind of the decision.
     pub decision: Verb,
-    /// When, by the API server's clock.
+    /// Time of the decision, by the API server's clock.
     pub time: DateTime<Utc>,
-    /// What was said.
+    /// Comment of the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
 }
 
-/// Where the review of an emergency stands.
+/// The state of the review of an emergency activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ReviewState {
-    /// A reviewer must look at it.
+    /// Not reviewed yet.
     Owed,
-    /// Nobody did in time: this person gets no other emergency until somebody does.
+    /// Not reviewed in time. The requester gets no other emergency activation until a reviewer reviews this one.
     Overdue,
-    /// A reviewer has looked at it.
+    /// Reviewed.
     Done,
 }
 
 impl ReviewState {
-    /// The word as it is stored.
+    /// Returns the stored value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -323,39 +325,39 @@ impl ReviewState {
     }
 }
 
-/// The review of an emergency.
+/// The review of an emergency activation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReviewStatus {
-    /// Where it stands.
+    /// State of the review: Owed, Overdue or Done.
     pub state: ReviewState,
-    /// By when it is due.
+    /// Time by which the review is due.
     pub deadline: DateTime<Utc>,
-    /// Who may review.
+    /// Users and groups that may review.
     #[serde(default)]
     pub reviewers: People,
-    /// Who has reviewed it.
+    /// User name of the reviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed_by: Option<Line<256>>,
-    /// When, by the API server's clock.
+    /// Time of the review, by the API server's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed_at: Option<DateTime<Utc>>,
-    /// What was said.
+    /// Comment of the reviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
 }
 
-/// One line of a request's history.
+/// One entry in the history of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
-    /// When.
+    /// Time of the event.
     pub time: DateTime<Utc>,
-    /// Who: a user name, or `jit-rbac` for the operator.
+    /// Who acted: a user name, or `jit-rbac` for the operator.
     pub actor: Line<256>,
-    /// What, in one word.
+    /// The event in one word.
     #[schemars(length(max = 63))]
     pub event: String,
-    /// What, in a sentence.
+    /// The event in one sentence.
     pub message: Line<1024>,
 }

@@ -1,20 +1,20 @@
-//! Field selectors over requests, as lists and watches of them are limited.
+//! Field selectors for lists and watches of requests.
 
 use super::request::{ReviewState, State};
 
-/// Selects the requests whose state is one of these. Field selectors know no "or", so the others are ruled out.
+/// Selects the requests in one of these states. Field selectors have no "or", so the selector excludes the other states.
 pub fn in_state(wanted: impl Fn(State) -> bool) -> String {
     let others = State::ALL.into_iter().filter(|state| !wanted(*state));
     others.map(|state| format!("status.state!={state}")).collect::<Vec<_>>().join(",")
 }
 
-/// Selects the requests that are not at an end. One without a state is such a request.
+/// Selects the requests that have not ended, including those without a state.
 #[must_use]
 pub fn live_states() -> String {
     in_state(|state| !state.is_terminal())
 }
 
-/// Selects the requests that are at an end, and those without a state.
+/// Selects the completed requests, and those without a state.
 #[must_use]
 pub fn ended_states() -> String {
     in_state(State::is_terminal)
@@ -26,7 +26,7 @@ pub fn of_requester(username: &str) -> String {
     format!("spec.requester.username={}", escaped(username))
 }
 
-/// A value as Kubernetes' `fields.EscapeValue` writes it, so that what is a separator in a selector is part of the value.
+/// Escapes a value as `fields.EscapeValue` of Kubernetes does, so that separators of a selector become part of the value.
 fn escaped(value: &str) -> String {
     value.chars().fold(String::with_capacity(value.len()), |mut escaped, c| {
         if matches!(c, '\\' | ',' | '=') {
@@ -37,7 +37,7 @@ fn escaped(value: &str) -> String {
     })
 }
 
-/// Selects the requests whose review stands so.
+/// Selects the requests whose review is in this state.
 #[must_use]
 pub fn in_review(state: ReviewState) -> String {
     format!("status.review.state={}", state.as_str())

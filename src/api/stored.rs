@@ -1,21 +1,21 @@
-//! Objects of Kubernetes itself, as far as they are read.
+//! Objects of Kubernetes, reduced to the fields that are read.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::rbac::v1::PolicyRule, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
 
-/// Most bytes of a role's rules, as the API server writes them. What is longer is not read, and the role is not granted: one object of
-/// 1.5 MB can hold so many short names that they take ten times that in memory, and anybody may make some who is admin of a namespace.
+/// Most bytes of a role's rules, as the API server writes them. Longer rules are not read, and the role is not granted. One object of
+/// 1.5 MB can contain so many short names that they use ten times that in memory, and every admin of a namespace can create such objects.
 pub const MAX_RULES: usize = 256 << 10;
 
-/// Something, or the number of bytes that it has, which are too many.
+/// A value, or its size if it exceeds the limit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Limited<T> {
-    /// It.
+    /// The value.
     Within(T),
-    /// So many bytes.
+    /// The size in bytes.
     Beyond(usize),
 }
 
@@ -23,9 +23,9 @@ pub enum Limited<T> {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "NamespaceText")]
 pub struct StoredNamespace {
-    /// Metadata, with labels unless they are too long.
+    /// Metadata, without labels if they are too long.
     pub metadata: ObjectMeta,
-    /// True where they are.
+    /// True if the labels are too long.
     pub labels_too_long: bool,
 }
 
@@ -52,12 +52,12 @@ impl From<NamespaceText> for StoredNamespace {
     }
 }
 
-/// A Role or `ClusterRole`.
+/// A Role or ClusterRole.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StoredRole {
     /// Metadata.
     pub metadata: ObjectMeta,
-    /// Its rules.
+    /// The rules.
     #[serde(default)]
     pub rules: Option<Limited<Vec<PolicyRule>>>,
 }

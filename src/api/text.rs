@@ -1,4 +1,4 @@
-//! One line of text that is safe to show anywhere.
+//! One line of text that is safe to print anywhere.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,24 +9,24 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 /// Text of at most `MAX` characters without control, formatting or line-breaking characters (Unicode Cc, Cf, Zl, Zp).
 ///
 /// Justifications, comments and names are shown to approvers in terminals, Events and logs. Bidi overrides, zero-width
-/// characters, escape sequences and line breaks would let their author show something else than what is stored (T13), so the
+/// characters, escape sequences and line breaks would let their author display something other than the stored text (T13), so the
 /// schema refuses them and this type cannot hold them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Line<const MAX: usize>(String);
 
-/// Why a text is no [`Line`].
+/// The error for a text that is not a valid [`Line`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LineError {
-    /// It has more characters than the field takes.
+    /// The text has more characters than the field allows.
     #[error("has {asked} characters, at most {allowed} are allowed")]
     TooLong {
-        /// Characters of the text.
+        /// Number of characters in the text.
         asked: usize,
-        /// Characters that fit.
+        /// Maximum number of characters.
         allowed: usize,
     },
-    /// It has a character that no terminal should be sent.
+    /// The text has a character that must not be sent to a terminal.
     #[error("has the character U+{0:04X}; line breaks, control and invisible formatting characters are not allowed")]
     Forbidden(u32),
 }
@@ -40,8 +40,8 @@ pub fn is_forbidden(c: char) -> bool {
     )
 }
 
-/// True for a character that shows nothing where it stands among others: Unicode's `Default_Ignorable_Code_Point`
-/// (`DerivedCoreProperties.txt`, Unicode 17), which reserves what is not assigned yet, and letters and symbols that are blank.
+/// True for a character that is invisible among others: Unicode's `Default_Ignorable_Code_Point` (`DerivedCoreProperties.txt`, Unicode 17),
+/// which includes reserved code points, and letters and symbols that are blank.
 #[must_use]
 pub const fn is_invisible(c: char) -> bool {
     matches!(c,
@@ -52,39 +52,39 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{2800}' | '\u{1d159}')
 }
 
-/// The characters of a text that somebody can see, and the blanks between them.
+/// Returns the number of visible characters in a text, including the blanks between them.
 #[must_use]
 pub fn visible_length(text: &str) -> usize {
     let shown: String = text.chars().filter(|c| !is_invisible(*c) && !is_forbidden(*c)).collect();
     shown.trim().chars().count()
 }
 
-/// True for a text in which nobody sees anything.
+/// True for a text without visible characters.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
     visible_length(text) == 0
 }
 
-/// `text` with every forbidden character replaced, for texts that others wrote and we must show.
+/// Returns `text` with every forbidden character replaced. For texts of other programs and users that must be displayed.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_forbidden(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 impl<const MAX: usize> Line<MAX> {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True where nobody sees anything.
+    /// True if no character is visible.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         is_blank(&self.0)
     }
 
-    /// True without any character.
+    /// True if the text has no characters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

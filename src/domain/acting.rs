@@ -11,7 +11,7 @@ use api::{
     identity::{PrincipalName, SERVICE_ACCOUNT_PREFIX},
 };
 
-/// The documented ways to act as a `ServiceAccount`, besides impersonation: by a token, by a Secret that holds one, and by a Pod that runs
+/// The documented ways to act as a `ServiceAccount` without impersonation: by a token, by a Secret that holds one, and by a Pod that runs
 /// as it. Write access to Pods, or to the workloads that create them, in its namespace allows the last one.
 const IN_ITS_NAMESPACE: &[(&str, &str, &[&str])] = &[
     ("", "secrets", &["get", "list", "watch", "create"]),
@@ -53,8 +53,8 @@ pub fn refusal(requester: &Stamp, request: &str, decider: &Stamp, question: &Que
     Refusal::new(
         Reason::SelfApprovalNotAllowed,
         format!(
-            "'{}' made request '{request}' and may {} {}{named}{place}, so they can act as '{}', which counts as the same person; somebody else \
-             must decide, or take that right away",
+            "'{}' created request '{request}' and may {} {}{named}{place}, so they can act as '{}', which counts as the same person; \
+             another user must decide, or an admin must revoke that permission",
             requester.username, question.verb, question.resource, decider.username
         ),
     )
@@ -71,8 +71,8 @@ pub fn warnings(policy: &ApprovalPolicySpec) -> Vec<String> {
         .flat_map(|(what, people)| accounts(people).into_iter().map(move |user| (what.clone(), user)))
         .map(|(what, user)| {
             format!(
-                "ServiceAccount '{user}' is {what}: whoever can create its token, read its Secrets, run Pods in its namespace or impersonate it \
-                 decides in its name"
+                "ServiceAccount '{user}' is {what}: any user who can create its token, read its Secrets, run Pods in its namespace or \
+                 impersonate it can decide as this account"
             )
         })
         .collect()
@@ -137,8 +137,9 @@ mod tests {
         assert_eq!(groups(&bot), ["devs", "system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"]);
         assert_eq!(
             refusal(&stamp("dev"), "now", &bot, &all[0]).to_string(),
-            "SelfApprovalNotAllowed: 'dev' made request 'now' and may create serviceaccounts/token 'bot' in namespace 'ci', so they can act as \
-             'system:serviceaccount:ci:bot', which counts as the same person; somebody else must decide, or take that right away"
+            "SelfApprovalNotAllowed: 'dev' created request 'now' and may create serviceaccounts/token 'bot' in namespace 'ci', so they can \
+             act as 'system:serviceaccount:ci:bot', which counts as the same person; another user must decide, or an admin must revoke \
+             that permission"
         );
     }
 
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(told.len(), 1);
         assert!(
             told[0]
-                .starts_with("ServiceAccount 'system:serviceaccount:ci:bot' is an approver of stage 'lead': whoever can create its token")
+                .starts_with("ServiceAccount 'system:serviceaccount:ci:bot' is an approver of stage 'lead': any user who can create")
         );
     }
 }

@@ -24,7 +24,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
     let (Some(who), Some(requester)) = (&decision.spec.decider, &request.object.spec.requester) else {
         return Err(Refusal::new(
             Reason::UserInfoMissing,
-            "the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?",
+            "the decision or its request has no stamped author; is the mutating webhook of jit-rbac installed?",
         ));
     };
     person::account(who)?;
@@ -46,7 +46,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         Verb::Approve | Verb::Review if looks_alike => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
             format!(
-                "'{}' looks like '{}', who made request '{name}', and counts as the same person; somebody else must {}",
+                "'{}' looks like '{}', who created request '{name}', and counts as the same person; another user must {}",
                 who.username,
                 requester.username,
                 decision.spec.decision.as_str().to_lowercase()
@@ -54,7 +54,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         )),
         Verb::Deny | Verb::Revoke if is_requester => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
-            format!("request '{name}' is your own: use the decision Deactivate to give it back"),
+            format!("request '{name}' is your own: use the decision Deactivate instead"),
         )),
         Verb::Review if is_requester => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
@@ -62,7 +62,7 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
         )),
         Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
             Reason::NoReviewPending,
-            format!("nothing was granted by request '{name}' in an emergency: there is nothing to review"),
+            format!("request '{name}' has no emergency grant: there is nothing to review"),
         )),
         verb => bounds::recorded_end(request, verb),
     }
@@ -74,7 +74,7 @@ pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
     Refusal::new(
         Reason::RequestMismatch,
         format!(
-            "the decision is about request '{}' with UID {}, and the present one has UID {}; look at it and decide again",
+            "the decision is for request '{}' with UID {}, but the current request has UID {}; check it and decide again",
             request.object.name,
             uid.unwrap_or("none"),
             request.object.uid,
@@ -117,7 +117,7 @@ fn review_emergency(
     let policy = snapshot.policy.found().map(|policy| &policy.spec);
     let people = policy.and_then(emergency::reviewers).or(before.map(|review| &review.reviewers));
     if !people.is_some_and(|people| person::is_listed(who, people)) {
-        let reviewers = people.map_or_else(|| "nobody".to_owned(), person::in_words);
+        let reviewers = people.map_or_else(|| "none".to_owned(), person::in_words);
         let hints = why_not_listed(who, people.into_iter());
         return Err(Refusal::new(
             Reason::NotAReviewer,
@@ -144,7 +144,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
     let Some(policy) = snapshot.policy.found() else {
         return Err(Refusal::new(
             Reason::PolicyNotFound,
-            "the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
+            "the policy that defines who may decide does not exist or cannot be read; nothing is granted without it",
         ));
     };
     let revoke = decision.spec.decision == Verb::Revoke;
@@ -153,7 +153,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         let revokers = policy.spec.revokers.iter().filter(|_| revoke);
         let hints = why_not_listed(who, approvers(&policy.spec).chain(revokers));
         let (reason, people) = if revoke {
-            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "nobody".to_owned(), person::in_words);
+            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "none".to_owned(), person::in_words);
             (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
         } else {
             (Reason::NotAnApprover, format!("approvers are {}", approvers_in_words(&policy.spec)))
@@ -178,7 +178,7 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
 fn comment_missing(policy: &str) -> Refusal {
     Refusal::new(
         Reason::CommentMissing,
-        format!("policy '{policy}' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"),
+        format!("policy '{policy}' requires a comment from approvers (spec.approval.requireComment); set spec.comment"),
     )
 }
 
@@ -194,7 +194,7 @@ fn why_not_listed<'a>(who: &Stamp, people: impl Iterator<Item = &'a People>) -> 
 fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
     let stages: Vec<String> =
         policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
-    if stages.is_empty() { "nobody, since it approves automatically".to_owned() } else { stages.join(", ") }
+    if stages.is_empty() { "none, since it approves automatically".to_owned() } else { stages.join(", ") }
 }
 
 fn approve(
@@ -223,13 +223,13 @@ fn approve(
         let why = if told { String::new() } else { format!(" ({}: {})", verdict.reason, verdict.message) };
         return Err(Refusal::new(
             Reason::RequestCompleted,
-            format!("request '{}' is {} already: there is nothing left to approve{why}", request.object.name, verdict.state),
+            format!("request '{}' is already {}: there is nothing left to approve{why}", request.object.name, verdict.state),
         ));
     }
     let (Some(policy), Some(digest), Some(awaiting)) = (snapshot.policy.found(), &verdict.digest, &verdict.awaiting) else {
         return Err(Refusal::new(
             Reason::RequestNotReady,
-            format!("request '{}' cannot be approved as it stands: {}", request.object.name, verdict.message),
+            format!("request '{}' cannot be approved now: {}", request.object.name, verdict.message),
         ));
     };
     let stages = &policy.spec.approval.stages;
@@ -240,14 +240,14 @@ fn approve(
         return Err(Refusal::new(
             Reason::AlreadyApproved,
             format!(
-                "'{}' approved request '{}' at {}{}; somebody else must approve too",
+                "'{}' approved request '{}' at {}{}; another approver must approve too",
                 before.approver.username,
                 request.object.name,
                 stamp(before.at),
                 if settings.identities.same(&before.approver, who) {
                     String::new()
                 } else {
-                    format!(", and '{}' looks alike", who.username)
+                    format!(", and '{}' looks the same", who.username)
                 },
             ),
         ));
@@ -259,7 +259,7 @@ fn approve(
         return Err(Refusal::new(
             Reason::StageNotOpen,
             format!(
-                "'{}' approves in stage '{mine}', and stage '{}' is open now ({} of {})",
+                "'{}' is an approver of stage '{mine}', but stage '{}' is open now ({} of {})",
                 who.username, awaiting.stage, awaiting.have, awaiting.required
             ),
         ));
@@ -278,7 +278,7 @@ fn approve(
 /// carry all that the policy requires.
 fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, who: &Stamp, verdict: &Verdict) -> Result<(), Refusal> {
     let (Some(policy), Some(digest)) = (snapshot.policy.found(), &verdict.digest) else {
-        return Err(Refusal::new(Reason::RequestNotReady, "the policy that says who may approve cannot be read"));
+        return Err(Refusal::new(Reason::RequestNotReady, "the policy that defines who may approve cannot be read"));
     };
     if approval::stage_of(&policy.spec.approval.stages, who).is_none() {
         return Err(not_an_approver(who, policy));
@@ -311,7 +311,7 @@ fn is_fresh(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, dige
     Err(Refusal::new(
         Reason::DigestStale,
         format!(
-            "the digest '{shown}' is not that of what would be granted now, {digest}; look at request '{}' again and decide anew",
+            "the digest '{shown}' does not match what would be granted now, {digest}; check request '{}' and decide again",
             snapshot.request.object.name
         ),
     ))
@@ -326,7 +326,7 @@ fn leads_nowhere(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>,
     match verdict.refusal() {
         Some(refusal) if verdict.state.is_terminal() => Err(Refusal::new(
             refusal.reason,
-            format!("with this approval request '{}' would be {}: {}", snapshot.request.object.name, verdict.state, refusal.message),
+            format!("with this approval, request '{}' would be {}: {}", snapshot.request.object.name, verdict.state, refusal.message),
         )),
         _ => Ok(()),
     }
@@ -336,7 +336,7 @@ fn check_shortening(shorter: Duration, asked: Duration, policy: &Object<Approval
     if shorter > asked {
         return Err(Refusal::new(
             Reason::DurationTooLong,
-            format!("duration {shorter} is longer than the {asked} that was asked for; an approver can only shorten it"),
+            format!("duration {shorter} is longer than the requested {asked}; an approver can only shorten it"),
         ));
     }
     let shortest = duration::limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));

@@ -56,10 +56,10 @@ impl Progress {
     /// Explains in messages why some approvals do not count. Empty if all of them count.
     #[must_use]
     pub fn why_less(&self) -> String {
-        let stale = if self.stale { "; an earlier approval was for what has changed since and no longer counts" } else { "" };
+        let stale = if self.stale { "; an earlier approval no longer counts because what it approved has changed" } else { "" };
         let unguarded = self.unguarded.map_or_else(String::new, |at| {
             format!(
-                "; an approval of {} does not count, since the guards of jit-rbac were not proven to be in force then: approve again",
+                "; an approval at {} does not count because the admission guards were not verified then: approve again",
                 stamp(at)
             )
         });
@@ -176,7 +176,7 @@ struct Count {
 
 impl Count {
     fn of(approves: &[Approve<'_>], requester: &Stamp, stages: &[Stage], identities: &Identities) -> Self {
-        // The requester is the first person: every identity that any chain of names and UIDs links to the requester never counts.
+        // The requester is the first person: an identity that any chain of names and UIDs connects to the requester never counts.
         let stamps: Vec<&Stamp> = std::iter::once(requester).chain(approves.iter().map(|a| a.approver)).collect();
         let people = identities.people(&stamps);
         let requester_itself = people.first().copied();

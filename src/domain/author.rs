@@ -119,7 +119,7 @@ pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterato
     Err(Refusal::new(
         Reason::AuthorLacksBind,
         format!(
-            "'{author}' may not write {what}: it is about roles in {asked} namespaces, and only {MOST_QUESTIONS} are asked about one by one; it takes the verb bind on the roles in the whole cluster{instead}"
+            "'{author}' may not write {what}: it covers roles in {asked} namespaces, and only {MOST_QUESTIONS} are checked one by one; it requires the verb bind on the roles in the whole cluster{instead}"
         ),
     ))
 }
@@ -130,7 +130,7 @@ pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
     Refusal::new(
         Reason::AuthorLacksBind,
         format!(
-            "'{author}' may not write policy '{policy}': eligibility '{eligibility}' refers to it and its role or namespaces cannot be read, so nobody can tell what it takes; write or delete that first, or be given {}",
+            "'{author}' may not write policy '{policy}': eligibility '{eligibility}' refers to it and its role or namespaces cannot be read, so the required permissions are unknown; write or delete that eligibility first, or be granted {}",
             administer_in_words(policy)
         ),
     )
@@ -141,19 +141,19 @@ pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
 pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing: &[&str]) -> Refusal {
     let Demand { role, everywhere, namespaces } = demand;
     let (place, there, binding) = if missing.is_empty() {
-        ("by a selector, which may come to match any namespace".to_owned(), "in the whole cluster", "ClusterRoleBinding")
+        ("by a selector, which can match any namespace later".to_owned(), "in the whole cluster", "ClusterRoleBinding")
     } else {
         (in_namespaces(missing), "there", "RoleBinding there")
     };
     let eligibility = missing.first().and_then(|name| namespaces.get(*name)).or(everywhere.as_ref()).map_or("", String::as_str);
     let (what, instead) = match written {
         Written::Eligibility => (
-            format!("make anybody eligible for {} '{}' {place}", role.kind, role.name),
+            format!("make users eligible for {} '{}' {place}", role.kind, role.name),
             if missing.is_empty() { "; or list the namespaces by name".to_owned() } else { String::new() },
         ),
         Written::Policy(policy) => (
             format!(
-                "write policy '{policy}', under which eligibility '{eligibility}' makes people eligible for {} '{}' {place}",
+                "write policy '{policy}', under which eligibility '{eligibility}' makes users eligible for {} '{}' {place}",
                 role.kind, role.name
             ),
             format!(", or {}", administer_in_words(policy)),
@@ -162,7 +162,7 @@ pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing
     Refusal::new(
         Reason::AuthorLacksBind,
         format!(
-            "'{author}' may not {what}: that takes the verb bind on the role {there}, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {{apiGroups: [{RBAC_GROUP}], resources: [{}], resourceNames: [{}], verbs: [bind]}} by a {binding}{instead}",
+            "'{author}' may not {what}: this requires the verb bind on the role {there} (holding its permissions is not sufficient); ask a user who has it to write the object, or be granted the rule {{apiGroups: [{RBAC_GROUP}], resources: [{}], resourceNames: [{}], verbs: [bind]}} by a {binding}{instead}",
             role.kind.resource(),
             role.name
         ),

@@ -143,11 +143,11 @@ impl BindingFacts {
         if !self.managed {
             Some(format!("the label {} is missing", names::MANAGED_LABEL))
         } else if self.subjects != [grant.subject.clone()] {
-            Some("its subjects are others".to_owned())
+            Some("its subjects differ".to_owned())
         } else if !self.is_role(grant.role.kind, &grant.role.name) {
-            Some("its roleRef is another".to_owned())
+            Some("its roleRef differs".to_owned())
         } else {
-            key.map(|key| format!("its annotation {key} is another"))
+            key.map(|key| format!("its annotation {key} differs"))
         }
     }
 
@@ -165,7 +165,7 @@ impl BindingFacts {
             (names::JUSTIFICATION, Some(justification)),
         ];
         if !self.managed {
-            return Some(format!("its label {} was taken away", names::MANAGED_LABEL));
+            return Some(format!("its label {} was removed", names::MANAGED_LABEL));
         }
         if self.subjects != [BindingSubject::of(requester, account)] {
             return Some("its subjects were changed".to_owned());
@@ -186,7 +186,7 @@ impl BindingFacts {
 /// The final refusal of the binding by the API server: a retry does not change it.
 #[must_use]
 pub fn refused(why: &str) -> Refusal {
-    Refusal::new(Reason::BindingRefused, format!("the API server refused the RoleBinding: {why}"))
+    Refusal::new(Reason::BindingRefused, format!("the API server rejected the RoleBinding: {why}"))
 }
 
 /// The refusal of a binding that could not be created yet. The grant would last until `deadline`.
@@ -194,7 +194,7 @@ pub fn refused(why: &str) -> Refusal {
 pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
     Refusal::new(
         Reason::BindingRefused,
-        format!("the RoleBinding could not be created yet: {why}; this is tried again until {}", stamp(deadline)),
+        format!("the RoleBinding could not be created yet: {why}; retrying until {}", stamp(deadline)),
     )
 }
 

@@ -43,7 +43,7 @@ pub fn recorded_end(request: &RequestFacts, decision: Verb) -> Result<(), Refusa
     let name = &request.object.name;
     match decision {
         Verb::Review => Ok(()),
-        Verb::Approve => Err(settled(format!("request '{name}' is {state} already: there is nothing left to approve"))),
+        Verb::Approve => Err(settled(format!("request '{name}' is already {state}: there is nothing left to approve"))),
         Verb::Deny | Verb::Revoke | Verb::Deactivate => {
             Err(settled(format!("request '{name}' has already ended ({state}): the decision {decision} would have no effect")))
         }
@@ -98,7 +98,8 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
     });
     if of_decider.nth(MAX_OF_ONE - 1).is_some() {
         return refuse(format!(
-            "'{}' has made {MAX_OF_ONE} of at most {MAX_OF_ONE} decisions Approve and Review on request '{name}'; have it made anew",
+            "'{}' has made {MAX_OF_ONE} of at most {MAX_OF_ONE} decisions Approve and Review on request '{name}'; the requester must \
+             create it again",
             who.username
         ));
     }
@@ -108,8 +109,8 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
         return Ok(());
     }
     refuse(format!(
-        "request '{name}' has {most} or more decisions, and no further {decision} is stored; end it with Deny, Revoke or Deactivate, and have it made \
-         anew"
+        "request '{name}' has {most} or more decisions, so no further {decision} is stored; end it with Deny, Revoke or Deactivate; the \
+         requester must create it again"
     ))
 }
 
@@ -118,5 +119,5 @@ pub(super) fn should_be_recorded(earlier: &Object<ActivationDecisionSpec>, decis
     decision.created.signed_duration_since(earlier.created) > RECORDED_WITHIN
 }
 
-/// Time within which the operator records a decision, including pauses for proofs and leader changes.
+/// Time within which the operator records a decision, including delays for proofs and leader changes.
 pub(super) const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);

@@ -38,7 +38,7 @@ pub fn stands(
     let role = &eligibility.spec.role_ref;
     let refuse = |why: String, which: &str| {
         let remedy = format!(
-            "{which} must be written again, changed in any field, by somebody who may bind the {} '{}' in this namespace",
+            "{which} must be written again, with a change in any field, by a user who may bind the {} '{}' in this namespace",
             role.kind, role.name
         );
         Err(Refusal::new(Reason::AuthorLacksBind, format!("{why}; {remedy}")))
@@ -49,7 +49,7 @@ pub fn stands(
         None | Some(Stands::Checked) => {}
         Some(Stands::AnotherNamespace) => {
             return refuse(
-                format!("namespace '{namespace}' was deleted and made anew since the author of eligibility '{name}' was checked for it"),
+                format!("namespace '{namespace}' was deleted and recreated after the author of eligibility '{name}' was checked for it"),
                 "the eligibility's spec",
             );
         }
@@ -64,15 +64,19 @@ pub fn stands(
     if seen.is_some_and(|seen| seen.uid == policy.uid && seen.generation == policy.generation) {
         return Ok(());
     }
-    let at_once =
-        || format!("policy '{}' and eligibility '{name}' were written at the same time, neither author checked for the other", policy.name);
+    let at_once = || {
+        format!(
+            "policy '{}' and eligibility '{name}' were written at the same time, so neither author was checked for the other",
+            policy.name
+        )
+    };
     match policy.check() {
         Some(check) if check.administers => Ok(()),
         Some(check) => match check.stands(role, namespace, &facts.uid) {
             Stands::Checked => Ok(()),
             Stands::AnotherNamespace => refuse(
                 format!(
-                    "namespace '{namespace}' was deleted and made anew since the author of policy '{}' was checked for it",
+                    "namespace '{namespace}' was deleted and recreated after the author of policy '{}' was checked for it",
                     policy.name
                 ),
                 "the policy's spec",

@@ -40,7 +40,7 @@ pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> V
             binding: BindingAction::Remove,
             ..Verdict::new(State::Pending, Reason::RequestNotFound, "the request is being deleted")
         },
-        Some(state) if state.is_terminal() => Verdict::new(state, record.reason.unwrap_or(Reason::Unreadable), "the request is at an end"),
+        Some(state) if state.is_terminal() => Verdict::new(state, record.reason.unwrap_or(Reason::Unreadable), "the request has completed"),
         Some(State::Active) => running::running(snapshot, settings, now),
         _ => deciding(snapshot, settings, now),
     }
@@ -90,7 +90,7 @@ fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ver
             None => Verdict { binding: BindingAction::Keep, ..verdict },
             Some(difference) => {
                 let message = format!(
-                    "a RoleBinding '{}' exists already and is not the one to be granted: {difference}",
+                    "RoleBinding '{}' already exists and differs from the grant: {difference}",
                     binding_name(&snapshot.request.object.uid)
                 );
                 Verdict::new(State::Failed, Reason::BindingConflict, message)
@@ -154,10 +154,10 @@ fn all_read(snapshot: &Snapshot) -> Result<(), Missing> {
 fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let request = &snapshot.request;
     let Some(requester) = &request.object.spec.requester else {
-        return Verdict::new(State::Denied, Reason::UserInfoMissing, "the request carries no stamp of who made it; create it again");
+        return Verdict::new(State::Denied, Reason::UserInfoMissing, "the request has no stamped author; create it again");
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        return Verdict::new(State::Withdrawn, Reason::WithdrawnByRequester, format!("taken back {}", decisions::in_words(decision)))
+        return Verdict::new(State::Withdrawn, Reason::WithdrawnByRequester, format!("withdrawn {}", decisions::in_words(decision)))
             .by(decisions::decider(decision));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
@@ -176,7 +176,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
             return Verdict::new(
                 State::TimedOut,
                 refusal.reason,
-                format!("nothing could be decided until {}: {}", stamp(until), refusal.message),
+                format!("timed out at {} before it could be decided: {}", stamp(until), refusal.message),
             );
         }
         Err(Missing::Waits(refusal)) => {
@@ -232,7 +232,7 @@ fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibilit
         Check::PolicyFound => match absence(&snapshot.policy) {
             Some(how) => {
                 let policy = &eligibility.spec.policy_ref.name;
-                waits(refusal.reason, format!("eligibility '{name}' names the policy '{policy}', which {how}"))
+                waits(refusal.reason, format!("eligibility '{name}' refers to policy '{policy}', which {how}"))
             }
             None => Missing::Waits(refusal),
         },
@@ -243,7 +243,7 @@ fn not_usable(Failed { check, refusal }: Failed, snapshot: &Snapshot, eligibilit
             Some(how) => {
                 let is_absent = matches!(snapshot.role, Lookup::Absent) && role.kind == RoleKind::Role;
                 let place = if is_absent { format!(" in namespace '{}'", snapshot.request.namespace) } else { String::new() };
-                waits(refusal.reason, format!("eligibility '{name}' is for the {} '{}', which {how}{place}", role.kind, role.name))
+                waits(refusal.reason, format!("eligibility '{name}' refers to {} '{}', which {how}{place}", role.kind, role.name))
             }
             None => Missing::Waits(refusal),
         },
@@ -308,7 +308,7 @@ fn approved(
     let mut verdict = match progress.complete_at {
         None if now >= until => {
             let why = progress.why_less();
-            Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("nobody decided until {}{why}", stamp(until)))
+            Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("no decision before {}{why}", stamp(until)))
         }
         None => waiting(snapshot, known, asked, &progress, until, settings, now),
         Some(at) => granted(snapshot, known, asked, (at, progress.shortened), &digest, settings, now),
@@ -350,10 +350,10 @@ fn waiting(
         return Verdict::refused(State::Denied, refusal);
     }
     let message = progress.awaiting.as_ref().map_or_else(
-        || "no stage says who approves".to_owned(),
+        || "no stage lists approvers".to_owned(),
         |awaiting| {
             format!(
-                "stage '{}' has {} of {} approvals by {}, until {}{}",
+                "waiting for approval in stage '{}': {} of {} (approvers: {}), expires at {}{}",
                 awaiting.stage,
                 awaiting.have,
                 awaiting.required,
@@ -397,7 +397,7 @@ fn granted(
         Err(refusal) => return Verdict::refused(State::Denied, refusal),
     };
     if now >= deadline {
-        let message = format!("a grant from {} would have ended at {} already; ask again", stamp(start), stamp(deadline));
+        let message = format!("a grant from {} would already have ended at {}; request it again", stamp(start), stamp(deadline));
         return Verdict::new(State::TimedOut, Reason::DeadlineExceeded, message);
     }
     // Only a requested start can be in the future. All other starts are in the past, whatever this clock shows (T35).

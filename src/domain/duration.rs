@@ -40,7 +40,7 @@ pub fn warning(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<Approv
     if let Some(longest) = limits.max_duration.filter(|longest| spec.max_duration > *longest) {
         let default = spec.default_duration.filter(|default| *default > longest).map(|default| format!(", spec.defaultDuration {default}"));
         return Some(format!(
-            "spec.maxDuration {}{} above policy '{}' (spec.limits.maxDuration {longest}): at most {longest} is granted, also where a request names none",
+            "spec.maxDuration {}{} above policy '{}' (spec.limits.maxDuration {longest}): at most {longest} is granted, even if a request sets no duration",
             spec.max_duration,
             default.map_or_else(|| " is".to_owned(), |default| format!("{default} are")),
             policy.name
@@ -49,7 +49,8 @@ pub fn warning(eligibility: &Object<RoleEligibilitySpec>, policy: &Object<Approv
     let default = spec.default_duration?;
     limits.min_duration.filter(|shortest| default < *shortest).map(|shortest| {
         format!(
-            "spec.defaultDuration {default} is below policy '{}' (spec.limits.minDuration {shortest}): a request that names no duration is refused",
+            "spec.defaultDuration {default} is below policy '{}' (spec.limits.minDuration {shortest}): a request that sets no duration is \
+             refused",
             policy.name
         )
     })
@@ -77,7 +78,7 @@ pub fn check(
         return Err(too_short(asked, shortest, &policy.name));
     }
     if asked.is_zero() {
-        return Err(Refusal::new(Reason::DurationTooShort, "duration 0s was asked for, at least 1s is possible"));
+        return Err(Refusal::new(Reason::DurationTooShort, "duration 0s was requested, at least 1s is required"));
     }
     Ok(asked)
 }
@@ -85,7 +86,7 @@ pub fn check(
 fn too_long(asked: Duration, allowed: Duration, by: &str) -> Refusal {
     Refusal::new(
         Reason::DurationTooLong,
-        format!("duration {asked} was asked for, at most {allowed} is allowed by {by}; ask for {allowed} or less"),
+        format!("duration {asked} was requested, at most {allowed} is allowed by {by}; request {allowed} or less"),
     )
 }
 
@@ -94,7 +95,7 @@ fn too_long(asked: Duration, allowed: Duration, by: &str) -> Refusal {
 pub fn too_short(asked: Duration, shortest: Duration, policy: &str) -> Refusal {
     Refusal::new(
         Reason::DurationTooShort,
-        format!("duration {asked} is too short, at least {shortest} is allowed by policy '{policy}' (spec.limits.minDuration)"),
+        format!("duration {asked} is too short, at least {shortest} is required by policy '{policy}' (spec.limits.minDuration)"),
     )
 }
 
@@ -107,7 +108,7 @@ pub fn still_allowed(
     let over = |longest: Duration| granted > TimeDelta::from(longest);
     let refusal = |longest: Duration, by: String| {
         let granted = Duration::from_secs(u32::try_from(granted.num_seconds().max(0)).unwrap_or(u32::MAX));
-        Refusal::new(Reason::DurationNoLongerAllowed, format!("it was granted for {granted}, now at most {longest} is allowed by {by}"))
+        Refusal::new(Reason::DurationNoLongerAllowed, format!("it was granted for {granted}, but at most {longest} is now allowed by {by}"))
     };
     if over(eligibility.spec.max_duration) {
         return Err(refusal(eligibility.spec.max_duration, format!("eligibility '{}' (spec.maxDuration)", eligibility.name)));

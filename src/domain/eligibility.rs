@@ -19,7 +19,7 @@ use api::{
 /// Refuses an eligibility that is not valid as written.
 pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refusal> {
     if spec.subjects.is_empty() {
-        return Err(Refusal::new(Reason::InvalidField, "spec.subjects is empty; name at least one person or group"));
+        return Err(Refusal::new(Reason::InvalidField, "spec.subjects is empty; list at least one user or group"));
     }
     for subject in &spec.subjects {
         let system = subject.name.as_str().starts_with("system:") && subject.kind != SubjectKind::ServiceAccount;
@@ -27,7 +27,7 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
             return Err(Refusal::new(
                 Reason::SystemNameNotAllowed,
                 format!(
-                    "spec.subjects names '{}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount",
+                    "spec.subjects lists '{}', which is reserved for Kubernetes; list users, your own groups, or set kind: ServiceAccount",
                     subject.name
                 ),
             ));
@@ -35,7 +35,7 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
         if subject.kind == SubjectKind::ServiceAccount && !spec.allow_service_accounts {
             return Err(Refusal::new(
                 Reason::ServiceAccountNotAllowed,
-                format!("spec.subjects names the ServiceAccount '{}'; that needs spec.allowServiceAccounts: true", subject.name),
+                format!("spec.subjects lists the ServiceAccount '{}'; this requires spec.allowServiceAccounts: true", subject.name),
             ));
         }
     }
@@ -102,7 +102,7 @@ pub fn subject(requester: &Stamp, eligibility: &Object<RoleEligibilitySpec>) -> 
         return Err(Refusal::new(
             Reason::ServiceAccountNotAllowed,
             format!(
-                "'{}' is a ServiceAccount, and eligibility '{name}' is for people only (spec.allowServiceAccounts)",
+                "'{}' is a ServiceAccount, and eligibility '{name}' does not allow ServiceAccounts (spec.allowServiceAccounts)",
                 requester.username
             ),
         ));
@@ -140,13 +140,13 @@ pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> 
     if let Some(start) = spec.start_time.filter(|start| at < *start) {
         return Err(Refusal::new(
             Reason::EligibilityNotStarted,
-            format!("eligibility '{name}' has not begun at {}: it begins at {} (spec.startTime)", stamp(at), stamp(start)),
+            format!("eligibility '{name}' has not started at {}: it starts at {} (spec.startTime)", stamp(at), stamp(start)),
         ));
     }
     if let Some(end) = spec.end_time.filter(|end| at >= *end) {
         return Err(Refusal::new(
             Reason::EligibilityExpired,
-            format!("eligibility '{name}' is over at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
+            format!("eligibility '{name}' is expired at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
         ));
     }
     Ok(())
@@ -183,7 +183,7 @@ pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), R
     let in_time = in_time(eligibility, now);
     match (in_time, checked) {
         (Err(withdrawn), checked) if withdrawn.reason != Reason::EligibilityNotStarted => {
-            let besides = checked.err().map(|refusal| format!("; besides, {refusal}")).unwrap_or_default();
+            let besides = checked.err().map(|refusal| format!("; also, {refusal}")).unwrap_or_default();
             let usable = Err(Refusal::new(withdrawn.reason, format!("{}{besides}", withdrawn.message)));
             Standing { ready: Ok(()), usable, progress: Progress::Settled }
         }
@@ -207,7 +207,7 @@ pub fn not_bindable(role: &RoleRef) -> Refusal {
     Refusal::new(
         Reason::RoleNotBindable,
         format!(
-            "{} '{}' is not in the chart's value {list}, so the operator may not grant it; add it there, or choose a role that is listed",
+            "{} '{}' is not in the chart's value {list}, so the operator may not grant it; add it there, or use a role that is listed",
             role.kind, role.name
         ),
     )

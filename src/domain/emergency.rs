@@ -41,27 +41,27 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
     let Some(emergency) = allowed(&policy.spec) else {
         return Err(Refusal::new(
             Reason::EmergencyNotAllowed,
-            format!("policy '{}' allows no emergency (spec.emergency.allowed); ask without spec.emergency", policy.name),
+            format!("policy '{}' does not allow emergencies (spec.emergency.allowed); request without spec.emergency", policy.name),
         ));
     };
     if let Account::ServiceAccount { .. } = account {
         return Err(Refusal::new(
             Reason::ServiceAccountNotAllowed,
-            format!("'{}' is a ServiceAccount: an emergency skips approval, and a ServiceAccount never goes without", requester.username),
+            format!("'{}' is a ServiceAccount: an emergency skips approval, which a ServiceAccount always requires", requester.username),
         ));
     }
     if spec.justification.as_ref().is_none_or(api::text::Line::is_blank) {
         return Err(Refusal::new(
             Reason::JustificationMissing,
-            "an emergency needs a reason for those who review it; write one in spec.justification",
+            "an emergency requires a justification for its reviewers; set spec.justification",
         ));
     }
     if let Some(longest) = emergency.max_duration.filter(|longest| asked > *longest) {
         return Err(Refusal::new(
             Reason::DurationTooLong,
             format!(
-                "duration {asked} was asked for, at most {longest} is allowed in an emergency by policy '{}' (spec.emergency.maxDuration); ask for \
-                 {longest} or less",
+                "duration {asked} was requested, at most {longest} is allowed in an emergency by policy '{}' (spec.emergency.maxDuration); \
+                 request {longest} or less",
                 policy.name
             ),
         ));
@@ -76,12 +76,12 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,
             format!(
-                "the emergency '{}/{}' of '{}' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer \
-                 ({}) for a decision Review, or ask without spec.emergency",
+                "emergency '{}/{}' of '{}' was not reviewed in time, and no other one is granted until it is reviewed; ask a reviewer ({}) \
+                 for a decision Review, or request without spec.emergency",
                 peer.namespace,
                 peer.object.name,
                 requester.username,
-                peer.record.review.as_ref().map_or_else(|| "nobody".to_owned(), |review| person::in_words(&review.reviewers)),
+                peer.record.review.as_ref().map_or_else(|| "none".to_owned(), |review| person::in_words(&review.reviewers)),
             ),
         )),
     }
@@ -99,8 +99,8 @@ fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::ReviewOverdue,
         format!(
-            "the emergency '{}' of '{}' was not reviewed in time and its request no longer exists, so nobody can review it any more; ask an admin of \
-             policy '{policy}' to add '{}' to its annotation '{SETTLED_REVIEWS}', or ask without spec.emergency",
+            "emergency '{}' of '{}' was not reviewed in time and its request no longer exists, so it can no longer be reviewed; ask an \
+             admin of policy '{policy}' to add '{}' to its annotation '{SETTLED_REVIEWS}', or request without spec.emergency",
             review.request, requester.username, review.request_uid,
         ),
     ))
@@ -117,8 +117,8 @@ fn has_room(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::EmergencyNotAllowed,
         format!(
-            "policy '{}' is owed {} of at most {MAX_REVIEWS_OWED} reviews of emergencies (status.reviewsOwed); ask its reviewers to review the \
-             earlier ones, or ask without spec.emergency",
+            "policy '{}' has {} of at most {MAX_REVIEWS_OWED} outstanding reviews of emergencies (status.reviewsOwed); ask its reviewers \
+             to review the earlier ones, or request without spec.emergency",
             policy.name,
             owed.reviews.len(),
         ),
@@ -248,8 +248,8 @@ pub fn review(
 pub fn in_words(review: &ReviewStatus) -> String {
     let by = review.reviewed_by.as_ref().map(ToString::to_string).unwrap_or_default();
     match review.state {
-        ReviewState::Owed => format!("a review by {} is owed until {}", person::in_words(&review.reviewers), stamp(review.deadline)),
-        ReviewState::Overdue => format!("nobody reviewed it until {}", stamp(review.deadline)),
+        ReviewState::Owed => format!("a review by {} is due by {}", person::in_words(&review.reviewers), stamp(review.deadline)),
+        ReviewState::Overdue => format!("no review before {}", stamp(review.deadline)),
         ReviewState::Done => format!("reviewed by {by}{}", review.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default()),
     }
 }

@@ -1,4 +1,4 @@
-//! The evidence that a user presents besides the name: how and when they signed in, and a ticket.
+//! The evidence that a user presents in addition to the name: how and when they signed in, and a ticket.
 //!
 //! A missing value is never evidence, nor is an ambiguous one (T9).
 
@@ -52,19 +52,21 @@ pub fn check_rules(policy: &ApprovalPolicySpec) -> Result<(), Refusal> {
 fn check_rule(rule: &AuthenticationRule) -> Result<(), Refusal> {
     let refuse = |field: &str, why: &str| Err(Refusal::new(Reason::InvalidField, format!("spec.requirements.authentication{field} {why}")));
     if rule.claims.is_empty() && rule.max_age.is_none() {
-        return refuse("", "asks for nothing: give it `claims` or `maxAge`, or leave it out");
+        return refuse("", "requires nothing: set `claims` or `maxAge`, or remove it");
     }
     for (i, claim) in rule.claims.iter().enumerate() {
         if claim.key.is_empty() {
-            return refuse(&format!(".claims[{i}].key"), "is empty; name a key of userInfo.extra");
+            return refuse(&format!(".claims[{i}].key"), "is empty; set it to a key of userInfo.extra");
         }
         if claim.any_of.iter().all(Line::is_empty) {
-            return refuse(&format!(".claims[{i}].anyOf"), "has no value: nobody could ever show it");
+            return refuse(&format!(".claims[{i}].anyOf"), "has no value: no sign-in could match it");
         }
     }
     match &rule.max_age {
-        Some(age) if age.key.is_empty() => refuse(".maxAge.key", "is empty; name the key of userInfo.extra with the time of the sign-in"),
-        Some(age) if age.duration.is_zero() => refuse(".maxAge.duration", "is 0s: nobody could ever be that quick"),
+        Some(age) if age.key.is_empty() => {
+            refuse(".maxAge.key", "is empty; set it to the key of userInfo.extra with the time of the sign-in")
+        }
+        Some(age) if age.duration.is_zero() => refuse(".maxAge.duration", "must be greater than 0s"),
         _ => Ok(()),
     }
 }
@@ -78,7 +80,8 @@ pub fn check(who: &Stamp, party: Party, at: DateTime<Utc>, policy: &Object<Appro
         return Err(Refusal::new(
             Reason::EvidenceMissing,
             format!(
-                "'{}' is a ServiceAccount, and policy '{}' asks how a person signed in (spec.requirements.authentication); a person must do it",
+                "'{}' is a ServiceAccount, and policy '{}' requires evidence of how a person signed in (spec.requirements.authentication); \
+                 a person must do it",
                 who.username, policy.name
             ),
         ));
@@ -102,8 +105,8 @@ fn missing(who: &Stamp, key: &str, wanted: &str, policy: &str) -> Refusal {
     Refusal::new(
         Reason::EvidenceMissing,
         format!(
-            "the sign-in of '{}' shows no '{key}', and policy '{policy}' asks for {wanted}; sign in again yourself, without impersonation, \
-             and if that does not help ask an admin whether the cluster's authentication passes '{key}' on",
+            "the sign-in of '{}' has no '{key}', and policy '{policy}' requires {wanted}; sign in again without impersonation; if that \
+             does not help, ask an admin whether the cluster's authentication passes '{key}' on",
             who.username
         ),
     )
@@ -123,8 +126,8 @@ fn check_claim(claim: &Claim, who: &Stamp, policy: &str) -> Result<(), Refusal> 
     Err(Refusal::new(
         Reason::EvidenceMismatch,
         format!(
-            "the sign-in of '{}' shows '{key}' as {}, and policy '{policy}' asks for {wanted} (spec.requirements.authentication.claims); \
-             sign in again in the way that it asks for",
+            "the sign-in of '{}' has '{key}' with the value {}, and policy '{policy}' requires {wanted} \
+             (spec.requirements.authentication.claims); sign in again to meet this requirement",
             who.username,
             quoted(&shown)
         ),
@@ -137,8 +140,9 @@ fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Resu
         Err(Refusal::new(
             Reason::EvidenceUnreadable,
             format!(
-                "the sign-in of '{}' {why}, and policy '{policy}' asks for one at most {oldest} old (spec.requirements.authentication.maxAge); \
-                 sign in again, and if that does not help ask an admin what the cluster's authentication passes on",
+                "the sign-in of '{}' {why}, and policy '{policy}' requires one at most {oldest} old \
+                 (spec.requirements.authentication.maxAge); sign in again; if that does not help, ask an admin what the cluster's \
+                 authentication passes on",
                 who.username
             ),
         ))
@@ -146,22 +150,22 @@ fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Resu
     let time = match values(who, key).as_slice() {
         [] => return Err(missing(who, key, &format!("a sign-in at most {oldest} old"), policy)),
         [one] => *one,
-        several => return unreadable(format!("shows several times as '{key}', {}", quoted(several))),
+        several => return unreadable(format!("has several times as '{key}': {}", quoted(several))),
     };
     let Some(signed_in) = seconds(time) else {
-        return unreadable(format!("shows '{key}' as {}, which is no time in seconds since 1970", quoted(&[time])));
+        return unreadable(format!("has '{key}' with the value {}, which is not a time in seconds since 1970", quoted(&[time])));
     };
     let passed = at.signed_duration_since(signed_in);
     if passed < -SKEW {
-        return unreadable(format!("is said to be at {}, in the future", stamp(signed_in)));
+        return unreadable(format!("is at {}, in the future", stamp(signed_in)));
     }
     if passed > TimeDelta::from(oldest) {
         let passed = Duration::from_secs(u32::try_from(passed.num_seconds()).unwrap_or(u32::MAX));
         return Err(Refusal::new(
             Reason::EvidenceTooOld,
             format!(
-                "'{}' signed in at {}, {passed} before this, and policy '{policy}' allows at most {oldest} (spec.requirements.authentication.maxAge); \
-                 sign in again, then ask again",
+                "'{}' signed in at {}, {passed} ago, and policy '{policy}' allows at most {oldest} \
+                 (spec.requirements.authentication.maxAge); sign in again and retry",
                 who.username,
                 stamp(signed_in)
             ),
@@ -194,21 +198,22 @@ pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolic
         }
         return Err(Refusal::new(
             Reason::TicketMissing,
-            format!("no ticket was given; policy '{name}' asks for {} in spec.ticket", in_words(rule)),
+            format!("no ticket was given; policy '{name}' requires {} in spec.ticket", in_words(rule)),
         ));
     }
     if let Some(only) = rule.system.as_ref().map(Line::as_str).filter(|only| !only.is_empty() && *only != system) {
         let said = if system.is_empty() { "names no system".to_owned() } else { format!("is of the system '{system}'") };
         return Err(Refusal::new(
             Reason::TicketMismatch,
-            format!("the ticket '{number}' {said}; policy '{name}' asks for '{only}' in spec.ticket.system"),
+            format!("the ticket '{number}' {said}; policy '{name}' requires '{only}' in spec.ticket.system"),
         ));
     }
     match rule.pattern.as_ref().filter(|pattern| !pattern.is_empty()) {
         Some(pattern) if !matches(pattern.as_str(), number)? => Err(Refusal::new(
             Reason::TicketMismatch,
             format!(
-                "the ticket '{number}' does not match '{pattern}', which policy '{name}' asks for in spec.ticket.number (the whole text must match)"
+                "the ticket '{number}' does not match '{pattern}', which policy '{name}' requires for spec.ticket.number (the whole text \
+                 must match)"
             ),
         )),
         _ => Ok(()),

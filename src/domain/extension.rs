@@ -27,7 +27,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
         Some(Lookup::Found(base)) => base,
         Some(Lookup::Unreadable(why)) => return refuse(format!("which cannot be read: {why}")),
         Some(Lookup::Absent | Lookup::Deleting(_)) | None => {
-            return refuse(format!("and there is no such request in namespace '{}'; ask for a new activation", snapshot.request.namespace));
+            return refuse(format!("but there is no such request in namespace '{}'; request a new activation", snapshot.request.namespace));
         }
     };
     let Base { request, binding } = base.as_ref();
@@ -45,7 +45,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
     }
     if request.record.state != Some(State::Active) || request.object.deleting {
         let state = request.record.state.unwrap_or_default();
-        return refuse(format!("which is {state}: only an active one can be prolonged; ask for a new activation"));
+        return refuse(format!("which is {state}: only an active one can be extended; request a new activation"));
     }
     let bound = match binding {
         Binding::Present(found) if found.managed => found.deadline().map(|end| (end, found.began())),
@@ -54,11 +54,11 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
         Binding::Present(_) | Binding::Absent => None,
     };
     let (Some((stored, began)), Some(recorded)) = (bound, request.record.expires_at) else {
-        return refuse("whose end cannot be told; ask for a new activation".to_owned());
+        return refuse("whose end is unknown; request a new activation".to_owned());
     };
     let end = stored.min(recorded);
     if now >= end {
-        return refuse("whose time is up; ask for a new activation".to_owned());
+        return refuse("which has expired; request a new activation".to_owned());
     }
     Ok(Some((end, began.unwrap_or(request.object.created).min(end))))
 }
@@ -69,27 +69,27 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
 pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<(State, Refusal)> {
     let early = |state: Option<State>| state.filter(|state| matches!(state, State::Deactivated | State::Revoked));
     let ended = |state: State, name: &str, word: &str| {
-        Some((state, Refusal::new(Reason::ExtendedRequestEnded, format!("'{name}', which {word}, ended before its time"))))
+        Some((state, Refusal::new(Reason::ExtendedRequestEnded, format!("'{name}', which {word}, ended early"))))
     };
     if let Some(name) = snapshot.request.object.spec.base() {
         let still_its_base = |base: &Base| is_link(&base.request, &snapshot.request, identities);
         match &snapshot.base {
             Some(Lookup::Found(base)) if still_its_base(base) => {
                 if let Some(state) = early(base.request.record.state) {
-                    return ended(state, name, "it prolongs");
+                    return ended(state, name, "it extends");
                 }
             }
             // Before its own term begins it depends on its base alone. Another request may have reused the name.
             Some(Lookup::Absent | Lookup::Deleting(_) | Lookup::Found(_))
                 if snapshot.request.record.granted_at.is_none_or(|start| now < start) =>
             {
-                return ended(State::Revoked, name, "it prolongs");
+                return ended(State::Revoked, name, "it extends");
             }
             _ => {}
         }
     }
     prolonging(&snapshot.request, &snapshot.peers, identities)
-        .find_map(|peer| early(peer.record.state).and_then(|state| ended(state, &peer.object.name, "prolongs it")))
+        .find_map(|peer| early(peer.record.state).and_then(|state| ended(state, &peer.object.name, "extends it")))
 }
 
 /// Returns the names of the chain's other bindings, which end together with this one if it ends early.

@@ -234,10 +234,12 @@ impl Unread {
     fn because(&self, unreadable: Option<(&str, &str)>) -> Option<Refusal> {
         let message = match unreadable {
             Some((name, why)) => format!(
-                "decision '{name}' on this request cannot be read, and it may be one against it: {why}; an admin can remove it, which takes the verb \
-                 purge"
+                "decision '{name}' on this request cannot be read and may deny or revoke it: {why}; an admin who has the verb purge can \
+                 remove it"
             ),
-            None if self.more => "this request has more decisions than are read, and some may be against it; ask anew".to_owned(),
+            None if self.more => {
+                "this request has more decisions than are read, and some may deny or revoke it; create a new request".to_owned()
+            }
             None => return None,
         };
         Some(Refusal::new(Reason::Unreadable, message))
@@ -288,7 +290,7 @@ pub struct GuardFacts {
     pub hold: Option<Refusal>,
     /// When they were proven to be in force, oldest first, by the API server's clock.
     pub proven: Vec<Span>,
-    /// While grants are held back: when they were certainly in force, whatever the next proof finds. Approvals from other times are not
+    /// While new grants are on hold: when they were certainly in force, whatever the next proof finds. Approvals from other times are not
     /// recorded yet.
     pub certain: Vec<Span>,
     /// True if the present spec of the eligibility was written at another time.

@@ -11,7 +11,7 @@ use super::{instant::stamp, refusal::Refusal};
 use api::Reason;
 
 /// The defect of a changed guard. The difference follows.
-pub const DIFFERS: &str = "does not say what it must";
+pub const DIFFERS: &str = "differs from the expected content";
 
 /// Prefix of the keys of guards that define which server serves the product's kinds.
 pub const API_SERVICE: &str = "APIService ";
@@ -24,7 +24,7 @@ pub fn cure(key: &str, why: &str) -> String {
     let upgrade = "'helm upgrade' with the values of the release";
     if key.starts_with(API_SERVICE) {
         // The API server manages this object and creates it again.
-        return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server makes it anew");
+        return format!("An admin restores it: run 'kubectl delete apiservice {name}', and the API server recreates it");
     }
     if kind == "CustomResourceDefinition" {
         return format!("An admin restores it: run {upgrade}, with --server-side=true --force-conflicts");
@@ -41,8 +41,8 @@ pub fn not_proven(what: &str) -> Refusal {
     Refusal::new(
         Reason::GuardsNotVerified,
         format!(
-            "nothing is granted at present, since the guards of jit-rbac are not proven to be in force: {what}. Running grants end \
-             meanwhile; what is asked for or approved meanwhile must be asked for again"
+            "new grants are on hold, since the admission guards are not verified: {what}. Active grants still expire on schedule; requests \
+             and approvals made during this time must be submitted again"
         ),
     )
 }
@@ -53,8 +53,8 @@ pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelt
     Refusal::new(
         Reason::ClockSkewed,
         format!(
-            "nothing is granted at present, since the operator's clock says {} and the API server's {}: they may differ by {} seconds at \
-             most. Set the clocks of the nodes right, by NTP; running grants end meanwhile",
+            "new grants are on hold, since the operator's clock shows {} and the API server's {}: they may differ by {} seconds at most. \
+             Synchronize the clocks of the nodes, for example with NTP; active grants still expire on schedule",
             stamp(ours),
             stamp(servers),
             limit.num_seconds(),
@@ -68,7 +68,7 @@ pub fn requested_unguarded(created: DateTime<Utc>) -> Refusal {
     Refusal::new(
         Reason::WrittenUnguarded,
         format!(
-            "the request was made at {}, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
+            "the request was created at {}, when the admission guards were not verified, so its author cannot be trusted; create it again",
             stamp(created)
         ),
     )
@@ -80,8 +80,8 @@ pub fn written_unguarded(what: &str) -> Refusal {
     Refusal::new(
         Reason::WrittenUnguarded,
         format!(
-            "{what} was written while the guards of jit-rbac were not proven to be in force, so nobody knows whose it is: an admin must look \
-             through it and write it again with another spec, or delete it and create it anew"
+            "{what} was written while the admission guards were not verified, so its author cannot be trusted: an admin must review it and \
+             write it again with another spec, or delete and recreate it"
         ),
     )
 }

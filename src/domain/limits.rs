@@ -37,7 +37,7 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
     Err(Refusal::new(
         Reason::StartTooFarAhead,
         format!(
-            "a start at {} was asked for; policy '{}' allows one at most {longest} ahead, which is {} now (spec.limits.maxScheduleAhead{})",
+            "a start at {} was requested; policy '{}' allows one at most {longest} ahead, which is {} now (spec.limits.maxScheduleAhead{})",
             stamp(planned),
             policy.name,
             stamp(latest),
@@ -59,8 +59,8 @@ pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::TooManyPending,
         format!(
-            "'{}' has {earlier} of at most {most} undecided requests under policy '{}' already (spec.limits.maxPendingPerUser); wait until \
-             one is decided, or take one back with a decision Deactivate",
+            "'{}' already has {earlier} of at most {most} undecided requests under policy '{}' (spec.limits.maxPendingPerUser); wait until \
+             one is decided, or withdraw one with a decision Deactivate",
             requester.username, policy.name
         ),
     ))
@@ -93,8 +93,8 @@ pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::TooManyActive,
         format!(
-            "'{}' has {counted} of at most {most} activations under policy '{}' already (spec.limits.maxActivePerUser); give one \
-             back with a decision Deactivate, or wait for its end",
+            "'{}' already has {counted} of at most {most} activations under policy '{}' (spec.limits.maxActivePerUser); end one with a \
+             decision Deactivate, or wait for its end",
             requester.username, policy.name
         ),
     ))
@@ -117,7 +117,8 @@ pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal>
     Err(Refusal::new(
         Reason::CooldownActive,
         format!(
-            "the grant '{}' ended at {}, and policy '{}' asks for a pause of {pause} after that (spec.limits.cooldown): the next one may start at {}",
+            "the grant '{}' ended at {}, and policy '{}' requires a cooldown of {pause} after that (spec.limits.cooldown): the next one \
+             may start at {}",
             peer.object.name,
             stamp(at),
             policy.name,

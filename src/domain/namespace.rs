@@ -40,7 +40,7 @@ pub fn protected(spec: &RoleEligibilitySpec, name: &str, settings: &Settings) ->
     if !spec.accept_risks.contains(&RiskClass::SystemNamespace) {
         return refuse(
             Reason::RiskNotAccepted,
-            "the cluster's own, and what is done there outlives a grant; add SystemNamespace to spec.acceptRisks, or leave it out",
+            "the cluster's own, and changes made there outlive a grant; add SystemNamespace to spec.acceptRisks, or remove it",
         );
     }
     Ok(())
@@ -89,7 +89,8 @@ pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String>
     if !keys.is_empty() {
         let shown = keys.into_iter().collect::<Vec<_>>().join(", ");
         return Some(format!(
-            "whoever may label namespaces can widen this eligibility: no guard on {shown}. Select by {NAME_LABEL}, a label of the chart's guardedLabels, or list names"
+            "users who may label namespaces can widen this eligibility: no guard on {shown}. Select by {NAME_LABEL}, a label of the \
+             chart's guardedLabels, or list names"
         ));
     }
     // A namespace without the label is covered, including one that a user creates for this purpose. A namespace that is listed by name is
@@ -97,7 +98,7 @@ pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String>
     let asks = |r: &Requirement| matches!(r.operator, Operator::In | Operator::Exists) || r.key == NAME_LABEL;
     let open = selector.match_labels.is_empty() && !selector.match_expressions.iter().any(asks);
     open.then(|| {
-        "whoever may create namespaces can widen this eligibility: its selector only says which labels they do not have".to_owned()
+        "users who may create namespaces can widen this eligibility: its selector only excludes labels".to_owned()
     })
 }
 
@@ -185,7 +186,7 @@ mod tests {
             (selector(&[], vec![requirement(NAME_LABEL, Operator::NotIn)]), None),
             (selector(&["teams", "team"], vec![requirement("env", Operator::In)]), Some("no guard on env, teams.")),
             (selector(&["team"], vec![requirement("reach.jitrbac.dev", Operator::NotIn)]), Some("no guard on reach.jitrbac.dev.")),
-            (selector(&[], vec![requirement("team", Operator::DoesNotExist)]), Some("whoever may create namespaces")),
+            (selector(&[], vec![requirement("team", Operator::DoesNotExist)]), Some("users who may create namespaces")),
         ] {
             let warned = reach_warning(&selector, &settings());
             assert_eq!(warned.is_some(), said.is_some(), "{selector:?}: {warned:?}");

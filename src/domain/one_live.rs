@@ -12,7 +12,7 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
         let granted = matches!(peer.record.state, Some(State::Active | State::Scheduled));
         granted || (peer.object.created, &peer.object.uid) < mine
     };
-    // An extension may exist beside its base, one at a time. Once active, the extension is the activation.
+    // An extension may exist while its base is active, one at a time. Once active, the extension is the activation.
     let beside = |peer: &Peer| {
         let runs = peer.record.state == Some(State::Active);
         peer.object.spec.base() == spec.base() || (spec.base().is_none() && runs)
@@ -29,7 +29,8 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
         Some(peer) => Err(Refusal::new(
             Reason::AlreadyRequested,
             format!(
-                "'{}' already has the live request '{}' ({}) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate",
+                "'{}' already has the request '{}' ({}) for this eligibility and namespace; wait for its end, or end it with a decision \
+                 Deactivate",
                 requester.username,
                 peer.object.name,
                 peer.record.state.unwrap_or_default(),

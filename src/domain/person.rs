@@ -16,7 +16,7 @@ use api::{
 pub struct Identities {
     /// Prefixes that the cluster's authenticators put before a user name, such as `oidc:`, folded.
     prefixes: Vec<String>,
-    /// For each name with aliases: the least of all names that aliases link to it.
+    /// For each name with aliases: the least of all names that are connected to it by aliases.
     least: BTreeMap<String, String>,
     /// The looks of those names, by the least of them.
     looks: BTreeMap<String, BTreeSet<Look>>,
@@ -68,7 +68,7 @@ impl Identities {
     }
 
     /// Returns the name that all spellings of one person share: without prefix and invisible characters, NFKC, in one case, the least of
-    /// all names that aliases link to it (T4).
+    /// all names that are connected to it by aliases (T4).
     #[must_use]
     pub fn normalise(&self, username: &str) -> String {
         let name = self.plain(username);
@@ -115,7 +115,7 @@ impl Identities {
         self.looks.get(normalised).cloned().unwrap_or_else(|| looks(normalised).into())
     }
 
-    /// Returns for each of the `stamps` the number of its person. Identities that any chain of same UIDs, names and looks links are one
+    /// Returns for each of the `stamps` the number of its person. Identities that any chain of same UIDs, names and looks connects are one
     /// person, in whatever order.
     #[must_use]
     pub fn people(&self, stamps: &[&Stamp]) -> Vec<usize> {
@@ -217,16 +217,16 @@ pub fn account(stamp: &Stamp) -> Result<Account, Refusal> {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains(':') => {
                 Ok(Account::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err(Refusal::new(Reason::SystemUserNotAllowed, format!("'{username}' is no well-formed ServiceAccount name"))),
+            _ => Err(Refusal::new(Reason::SystemUserNotAllowed, format!("'{username}' is not a valid ServiceAccount user name"))),
         };
     }
     if is_blank(username) {
-        return Err(Refusal::new(Reason::SystemUserNotAllowed, "a request needs a user, and this one has no user name"));
+        return Err(Refusal::new(Reason::SystemUserNotAllowed, "the request has no user name"));
     }
     if username.starts_with("system:") {
         return Err(Refusal::new(
             Reason::SystemUserNotAllowed,
-            format!("'{username}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself"),
+            format!("'{username}' is reserved for Kubernetes and cannot request or decide; sign in with your own user"),
         ));
     }
     Ok(Account::User)
@@ -267,7 +267,7 @@ pub fn in_words(people: &People) -> String {
     all.truncate(8);
     let listed = all.join(", ");
     match (all.is_empty(), more) {
-        (true, _) => "nobody".to_owned(),
+        (true, _) => "none".to_owned(),
         (false, 0) => listed,
         (false, more) => format!("{listed} and {more} more"),
     }
@@ -291,14 +291,14 @@ pub fn why_not_listed<'a>(
     let near = mine(&users, &who.username).or_else(|| who.groups.iter().find_map(|group| mine(&groups, group)));
     let mut hints = Vec::new();
     if let Some((own, listed)) = near {
-        hints.push(format!("; '{listed}' is listed, which is spelt another way than '{own}' (upper and lower case count)"));
+        hints.push(format!("; '{listed}' is listed, which is spelled differently from '{own}' (names are case-sensitive)"));
     } else if !groups.is_empty() && account(who) == Ok(Account::User) {
         let shown = groups.iter().take(MOST_SHOWN).map(|group| format!("'{group}'")).collect::<Vec<_>>().join(", ");
         let more = if groups.len() > MOST_SHOWN { ", ..." } else { "" };
-        hints.push(format!("; the sign-in shows none of the groups {shown}{more} ('kubectl auth whoami' lists those that it shows)"));
+        hints.push(format!("; the sign-in has none of the groups {shown}{more} ('kubectl auth whoami' lists those that it has)"));
     }
     if let Some(id) = users.into_iter().chain(groups).chain([&who.username]).find(|name| is_id(name.as_str())) {
-        hints.push(format!("; '{id}' is an id, which the identity provider shows in place of a name"));
+        hints.push(format!("; '{id}' is an ID, which the identity provider sends instead of a name"));
     }
     hints.concat()
 }

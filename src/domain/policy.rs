@@ -39,14 +39,14 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
     if approval.automatic.is_some() != approval.stages.is_empty() {
         return Err(Refusal::new(
             Reason::InvalidField,
-            "spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose",
+            "spec.approval must have exactly one of `automatic: {}` and `stages`: automatic approval must be explicit",
         ));
     }
     // The status of a request has room for this many approvals. A grant that needs more could not be recorded.
     if approval.stages.len() > MAX_STAGES {
         return Err(Refusal::new(
             Reason::InvalidField,
-            format!("spec.approval.stages has {} stages, at most {MAX_STAGES} are allowed; leave some out", approval.stages.len()),
+            format!("spec.approval.stages has {} stages, at most {MAX_STAGES} are allowed; remove some", approval.stages.len()),
         ));
     }
     let mut names = BTreeSet::new();
@@ -55,7 +55,7 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
         if !names.insert(stage.name.as_str()) {
             return Err(Refusal::new(
                 Reason::InvalidField,
-                format!("two stages are called '{}'; give each a name of its own, so that people know which one is open", stage.name),
+                format!("two stages are named '{}'; give each stage a unique name", stage.name),
             ));
         }
     }
@@ -98,7 +98,7 @@ fn check_emergency(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(),
     if emergency::reviewers(spec).is_none_or(People::is_empty) {
         return Err(Refusal::new(
             Reason::InvalidField,
-            "spec.emergency.allowed is true and spec.emergency.reviewers names nobody; an emergency is looked at afterwards: name at least one \
+            "spec.emergency.allowed is true and spec.emergency.reviewers is empty; an emergency is reviewed afterwards: list at least one \
              user or group",
         ));
     }
@@ -122,13 +122,13 @@ pub fn below_max_grant(asked: Duration, field: &str, settings: &Settings) -> Res
 fn check_stage(stage: &Stage) -> Result<(), Refusal> {
     let field = format!("the approvers of stage '{}'", stage.name);
     if stage.approvers.is_empty() {
-        return Err(Refusal::new(Reason::InvalidField, format!("{field} are empty; name at least one user or group")));
+        return Err(Refusal::new(Reason::InvalidField, format!("{field} are empty; list at least one user or group")));
     }
     check_people(&stage.approvers, &field)?;
     if required(stage) > MAX_REQUIRED {
         return Err(Refusal::new(
             Reason::InvalidField,
-            format!("stage '{}' requires {} people, at most {MAX_REQUIRED} are allowed; lower `required`", stage.name, required(stage)),
+            format!("stage '{}' requires {} approvers, at most {MAX_REQUIRED} are allowed; lower `required`", stage.name, required(stage)),
         ));
     }
     let mut users: Vec<_> = stage.approvers.users.iter().collect();
@@ -138,7 +138,7 @@ fn check_stage(stage: &Stage) -> Result<(), Refusal> {
         return Err(Refusal::new(
             Reason::QuorumImpossible,
             format!(
-                "stage '{}' requires {} people and names {}; name more users or a group, or lower `required`",
+                "stage '{}' requires {} approvers and lists {}; list more users or a group, or lower `required`",
                 stage.name,
                 required(stage),
                 users.len()
@@ -156,7 +156,8 @@ fn check_people(people: &People, field: &str) -> Result<(), Refusal> {
         Some(name) => Err(Refusal::new(
             Reason::SystemNameNotAllowed,
             format!(
-                "{field} name '{name}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name"
+                "{field} list '{name}', which is reserved for Kubernetes; list users, your own groups, or a ServiceAccount by its full \
+                 user name"
             ),
         )),
         None => Ok(()),
@@ -171,7 +172,7 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         return Err(Refusal::new(
             Reason::EndRequired,
             format!(
-                "spec.endTime is missing and policy '{}' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+                "spec.endTime is missing and policy '{}' requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false",
                 policy.name
             ),
         ));
@@ -197,7 +198,8 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         return Err(Refusal::new(
             Reason::ReasonRequired,
             format!(
-                "spec.justification is missing and policy '{}' asks why these people are eligible (spec.eligibility.requireJustification); say why",
+                "spec.justification is missing and policy '{}' requires it (spec.eligibility.requireJustification); set it to why these \
+                 users are eligible",
                 policy.name
             ),
         ));
@@ -206,8 +208,8 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         return Err(Refusal::new(
             Reason::ServiceAccountNotAllowed,
             format!(
-                "spec.allowServiceAccounts is true and policy '{}' asks how a person signed in (spec.requirements.authentication), which a \
-                 ServiceAccount never shows",
+                "spec.allowServiceAccounts is true and policy '{}' requires evidence of how a person signed in \
+                 (spec.requirements.authentication), which a ServiceAccount never has",
                 policy.name
             ),
         ));
@@ -225,7 +227,7 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         Some(shortest) if shortest > spec.max_duration => Err(Refusal::new(
             Reason::InvalidField,
             format!(
-                "spec.maxDuration {} is shorter than policy '{}' allows at least (spec.limits.minDuration {shortest})",
+                "spec.maxDuration {} is shorter than the minimum of policy '{}' (spec.limits.minDuration {shortest})",
                 spec.max_duration, policy.name
             ),
         )),

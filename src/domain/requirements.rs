@@ -33,20 +33,20 @@ fn fits(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &
     if length == 0 && least > 0 {
         return Err(Refusal::new(
             Reason::JustificationMissing,
-            format!("no justification was given; policy '{policy}' asks for one of at least {least} characters in spec.justification"),
+            format!("no justification was given; policy '{policy}' requires one of at least {least} characters in spec.justification"),
         ));
     }
     if length < least {
         let characters = if length == 1 { "character" } else { "characters" };
         return Err(Refusal::new(
             Reason::JustificationTooShort,
-            format!("the justification has {length} {characters}; policy '{policy}' asks for at least {least}"),
+            format!("the justification has {length} {characters}; policy '{policy}' requires at least {least}"),
         ));
     }
     match rule.pattern.as_ref().filter(|p| !p.is_empty()) {
         Some(pattern) if !anchored(pattern.as_str())?.is_match(text) => Err(Refusal::new(
             Reason::JustificationMismatch,
-            format!("the justification does not match '{pattern}', which policy '{policy}' asks for (the whole text must match)"),
+            format!("the justification does not match '{pattern}', which policy '{policy}' requires (the whole text must match)"),
         )),
         _ => Ok(()),
     }

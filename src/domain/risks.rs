@@ -334,7 +334,7 @@ pub fn check(role: &RoleRef, rules: &Rules, accepted: &[RiskClass]) -> Result<()
     Err(Refusal::new(
         Reason::RiskNotAccepted,
         format!(
-            "{} '{}' can {}: what is gained by that outlives a grant; choose a role without it, or add {} to spec.acceptRisks",
+            "{} '{}' can {}: access gained this way can outlive a grant; use a role without it, or add {} to spec.acceptRisks",
             role.kind,
             role.name,
             whats.join(", and "),

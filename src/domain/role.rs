@@ -100,8 +100,8 @@ pub fn check_size(role: &RoleRef, rules: &Rules) -> Result<(), Refusal> {
     Err(Refusal::new(
         Reason::RoleTooLarge,
         format!(
-            "the rules of {} '{}' have {bytes} bytes, and a role that can be activated has {MAX_RULES} at most; shorten them, such as by \
-             fewer resourceNames, or divide them between several roles",
+            "the rules of {} '{}' have {bytes} bytes, and a role that can be activated has {MAX_RULES} at most; shorten them, for example \
+             with fewer resourceNames, or split them into several roles",
             role.kind, role.name
         ),
     ))

@@ -38,7 +38,7 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
     let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.surely_decided(), &settings.identities, now);
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
         let message =
-            deadline.map_or_else(|| "the grant had no end that could be read".to_owned(), |at| format!("the time was up at {}", stamp(at)));
+            deadline.map_or_else(|| "the grant has no readable end".to_owned(), |at| format!("expired at {}", stamp(at)));
         return Verdict { review, ..Verdict::new(State::Expired, Reason::Expired, message) };
     };
     if let Some(end) = ended(snapshot, settings, deadline, now) {
@@ -78,15 +78,15 @@ fn role_no_longer_granted(snapshot: &Snapshot) -> Option<Refusal> {
         Some(OnRoleChange::Report) => return None,
         Some(OnRoleChange::Revoke) => {
             format!(
-                "the rules of the {} '{}' changed, and policy '{}' says Revoke then (spec.onRoleChange)",
+                "the rules of the {} '{}' changed, and policy '{}' sets Revoke for this case (spec.onRoleChange)",
                 role.kind, role.name, policy.name
             )
         }
         None => {
             let refusal = risks::check(&eligibility.spec.role_ref, &role.rules, &eligibility.spec.accept_risks).err()?;
             format!(
-                "the rules of the {} '{}' changed while it was active, and eligibility '{}' does not accept them: {} (policy '{}' may say \
-                 otherwise in spec.onRoleChange)",
+                "the rules of the {} '{}' changed while it was active, and eligibility '{}' does not accept them: {} (policy '{}' can \
+                 override this in spec.onRoleChange)",
                 role.kind, role.name, eligibility.name, refusal.message, policy.name
             )
         }
@@ -99,10 +99,10 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
     let request = &snapshot.request;
     let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
     let Some(requester) = &request.object.spec.requester else {
-        return Some(revoked(Refusal::new(Reason::UserInfoMissing, "the request carries no stamp of who made it")));
+        return Some(revoked(Refusal::new(Reason::UserInfoMissing, "the request has no stamped author")));
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        let message = format!("given back {}", decisions::in_words(decision));
+        let message = format!("deactivated {}", decisions::in_words(decision));
         return Some(Verdict::new(State::Deactivated, Reason::DeactivatedByRequester, message).by(decisions::decider(decision)));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
@@ -127,13 +127,14 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         // Most likely another replica removed it at the deadline, by a clock that is ahead of this one. The deadline passes soon, and no
         // chain ends early.
         Binding::Absent if deadline.signed_duration_since(now) <= CLOCKS => None,
-        Binding::Absent => {
-            Some(revoked(Refusal::new(Reason::BindingRemoved, format!("somebody removed the RoleBinding '{name}' before its time"))))
-        }
+        Binding::Absent => Some(revoked(Refusal::new(
+            Reason::BindingRemoved,
+            format!("RoleBinding '{name}' was removed by another client before its end"),
+        ))),
         Binding::Present(found) => {
             let account = person::account(requester).unwrap_or(Account::User);
             let altered = found.altered(request, requester, &account, &request.record)?;
-            Some(revoked(Refusal::new(Reason::BindingModified, format!("somebody altered the RoleBinding '{name}': {altered}"))))
+            Some(revoked(Refusal::new(Reason::BindingModified, format!("RoleBinding '{name}' was modified by another client: {altered}"))))
         }
     }
 }
@@ -152,9 +153,11 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     let namespace = match &snapshot.namespace {
         Lookup::Found(namespace) if !namespace.terminating => namespace,
         Lookup::Found(_) | Lookup::Deleting(_) => {
-            return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is going away", request.namespace)));
+            return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is terminating", request.namespace)));
         }
-        Lookup::Absent => return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' is gone", request.namespace))),
+        Lookup::Absent => {
+            return Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{}' no longer exists", request.namespace)));
+        }
         // Coverage cannot be verified then, but the eligibility's times can.
         Lookup::Unreadable(_) => return eligibility::in_time(eligibility, now).err(),
     };
@@ -163,7 +166,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     {
         return Some(Refusal::new(
             Reason::NamespaceTerminating,
-            format!("namespace '{}' is another one than was approved", request.namespace),
+            format!("namespace '{}' is not the one that was approved", request.namespace),
         ));
     }
     if let Err(refusal) = eligibility::eligible(requester, eligibility, &request.namespace, namespace, settings, now) {
@@ -178,7 +181,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     if !covered {
         return Some(Refusal::new(
             Reason::RoleNotCovered,
-            format!("eligibility '{name}' is for the {} '{}' now", now_for.kind, now_for.name),
+            format!("eligibility '{name}' now refers to {} '{}'", now_for.kind, now_for.name),
         ));
     }
     match &snapshot.role {

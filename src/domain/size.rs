@@ -50,7 +50,7 @@ impl Size {
         let found = of(self).into_iter().zip(of(most)).zip(grown).zip(what);
         let mut above = found.filter(|(((has, most), before), _)| has > most && has > before);
         let Some((((has, most), _), what)) = above.next() else { return Ok(()) };
-        Err(Refusal::new(Reason::ObjectTooLarge, format!("the {kind} has {has} {what}, at most {most} are allowed; write it with less")))
+        Err(Refusal::new(Reason::ObjectTooLarge, format!("the {kind} has {has} {what}, at most {most} are allowed; reduce it")))
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
             let mut size = OF_A_RECORD;
             *measure(&mut size) += 1;
             let refusal = size.within(&OF_A_RECORD, Some(&OF_A_RECORD), "ActivationDecision").unwrap_err();
-            assert_eq!(refusal.to_string(), format!("ObjectTooLarge: the ActivationDecision {says}; write it with less"));
+            assert_eq!(refusal.to_string(), format!("ObjectTooLarge: the ActivationDecision {says}; reduce it"));
             assert_eq!(size.within(&OF_A_RECORD, None, "ActivationDecision"), Err(refusal));
             assert_eq!(size.within(&OF_A_RECORD, Some(&size), "ActivationDecision"), Ok(()), "it was as large before");
         }

@@ -69,7 +69,7 @@ pub fn term(
         let why = if deadline < open.trunc_subsecs(0) {
             format!("eligibility '{}' ends before that", eligibility.name)
         } else {
-            format!("the hours of policy '{}' end before that (spec.windows)", policy.name)
+            format!("the windows of policy '{}' end before that (spec.windows)", policy.name)
         };
         return Err(Refusal::new(reason, format!("{message}; {why}")));
     }
@@ -140,8 +140,8 @@ pub fn identity(
     Err(Refusal::new(
         Reason::IdentityTooOld,
         format!(
-            "'{}' is eligible by a group, as it was seen at {}, and a start at {} or later is more than {oldest} after that, which policy '{}' \
-             allows (spec.limits.maxIdentityAge); ask again closer to the start",
+            "'{}' is eligible by a group membership observed at {}, and a start at {} or later is more than {oldest} after that, the \
+             maximum of policy '{}' (spec.limits.maxIdentityAge); request again closer to the start",
             requester.username,
             stamp(made),
             stamp(start),

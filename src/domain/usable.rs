@@ -118,7 +118,7 @@ fn namespace_found(input: &Input<'_>) -> Option<Refusal> {
     match namespace {
         Lookup::Found(namespace) if !namespace.terminating => None,
         Lookup::Found(_) | Lookup::Absent | Lookup::Deleting(_) => {
-            Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{name}' is going away: nothing can be activated in it")))
+            Some(Refusal::new(Reason::NamespaceTerminating, format!("namespace '{name}' is terminating: nothing can be activated in it")))
         }
         Lookup::Unreadable(why) => Some(Refusal::new(Reason::Unreadable, format!("namespace '{name}' cannot be read: {why}"))),
     }

@@ -85,13 +85,13 @@ pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(
         return Ok(());
     }
     let advice = match next_opening(windows, at) {
-        Some(next) => format!("they begin next at {}: ask then, or ask now with that in spec.startTime", stamp(next)),
-        None => "none of them can be used as it is written; an admin must correct the policy".to_owned(),
+        Some(next) => format!("the next one starts at {}: request then, or request now with that time in spec.startTime", stamp(next)),
+        None => "none of them is valid; an admin must correct the policy".to_owned(),
     };
     Err(Refusal::new(
         Reason::OutsideWindow,
         format!(
-            "a start at {} is outside the hours of policy '{}' (spec.windows), {}; {advice}",
+            "a start at {} is outside the windows of policy '{}' (spec.windows), {}; {advice}",
             stamp(at),
             policy.name,
             in_words(windows)
@@ -142,7 +142,7 @@ impl Hours {
         let to = time_of_day(&window.to).map_err(|why| format!(".to {why}"))?;
         // A mistyped time must not open the whole day.
         if from == to && from != Time::midnight() {
-            return Err(format!(" begins and ends at {}; give it another end, or 00:00 in both for the whole day", window.from));
+            return Err(format!(" starts and ends at {}; set another end, or 00:00 in both for the whole day", window.from));
         }
         let days = window.days.iter().map(|day| weekday(*day)).collect();
         Ok(Self { zone, days, from, to, ends_grant: window.ends_grant })
@@ -222,7 +222,7 @@ const fn weekday(day: Day) -> Weekday {
 fn time_of_day(text: &str) -> Result<Time, String> {
     let number = |digits: &str| digits.parse::<i8>().ok().filter(|_| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let time = text.split_once(':').and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok());
-    time.ok_or_else(|| format!("'{text}' is no time of day; write it as 08:00, from 00:00 to 23:59"))
+    time.ok_or_else(|| format!("'{text}' is not a valid time of day; use the form 08:00, from 00:00 to 23:59"))
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {
@@ -232,7 +232,7 @@ fn zone(name: &str) -> Result<TimeZone, String> {
     }
     let near = similar(name);
     let offer = if near.is_empty() { String::new() } else { format!(" (did you mean {}?)", near.join(" or ")) };
-    Err(format!("'{name}' is no time zone of the IANA database{offer}; write one such as Europe/Oslo, or UTC"))
+    Err(format!("'{name}' is not a time zone of the IANA database{offer}; use one such as Europe/Oslo, or UTC"))
 }
 
 /// Returns zones with a similar name, or with the same city.
@@ -257,7 +257,7 @@ fn similar(name: &str) -> Vec<String> {
     found.into_iter().map(|(_, zone)| zone).collect()
 }
 
-/// Returns the number of letters to insert, remove or change to turn one text into the other.
+/// Returns the number of letters to insert, remove or change to make one text equal to the other.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

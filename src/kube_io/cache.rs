@@ -153,7 +153,7 @@ impl<F: Clone + PartialEq> Cache<F> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Watches for ever and calls `changed` with each object whose facts changed. Changes outside the facts, such as in a status that the
+    /// Watches forever and calls `changed` with each object whose facts changed. Changes outside the facts, such as in a status that the
     /// facts omit, are not reported. Objects for which `facts` returns `None` are neither cached nor reported.
     pub async fn follow<K: Kept>(
         &self,

@@ -55,7 +55,7 @@ pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock) -> Result<Clie
             info!(server, version = version.git_version, "the API server answers");
             if let Some(why) = kubernetes::doubt(&version) {
                 let tried = format!("1.{} to 1.{}", kubernetes::OLDEST, kubernetes::NEWEST);
-                warn!(why, version = version.git_version, tried, "not tried on this Kubernetes");
+                warn!(why, version = version.git_version, tried, "not tested with this version of Kubernetes");
             }
             Ok(client)
         }

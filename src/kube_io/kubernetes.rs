@@ -13,13 +13,13 @@ pub const NEWEST: u32 = 37;
 /// Returns a warning about the API server's version; `None` within the tested range.
 #[must_use]
 pub fn doubt(version: &Info) -> Option<&'static str> {
-    let older = Some("it is older: it may refuse the admission policies, which need CEL that is newer");
+    let older = Some("it is older: it may refuse the admission policies, which need a newer version of CEL");
     match (number(&version.major), number(&version.minor)) {
         (Some(1), Some(OLDEST..=NEWEST)) => None,
         (Some(0), Some(_)) => older,
         (Some(1), Some(minor)) if minor < OLDEST => older,
-        (Some(_), Some(_)) => Some("it is newer: nobody has tried it yet"),
-        _ => Some("it does not say which one it is"),
+        (Some(_), Some(_)) => Some("it is newer and has not been tested"),
+        _ => Some("it does not report its version"),
     }
 }
 
@@ -62,9 +62,9 @@ mod tests {
             ("0", "99", "it is older"),
             ("1", "38", "it is newer"),
             ("2", "0", "it is newer"),
-            ("", "", "it does not say"),
-            ("1", "", "it does not say"),
-            ("1", "+", "it does not say"),
+            ("", "", "it does not report"),
+            ("1", "", "it does not report"),
+            ("1", "+", "it does not report"),
         ] {
             assert!(doubt(major, minor).is_some_and(|doubt| doubt.starts_with(says)), "{major}.{minor}");
         }

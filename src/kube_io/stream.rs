@@ -39,7 +39,7 @@ struct Whole {
 
 /// Time limit for the start of an answer.
 const OPENED_WITHIN: Duration = Duration::from_secs(15);
-/// Time limit for a pause within an answer, except of a watch.
+/// Longest time without data within an answer, except of a watch.
 const PAUSED: Duration = Duration::from_secs(10);
 
 /// Sends a request and returns its answer for reading in pieces.

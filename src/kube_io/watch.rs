@@ -1,7 +1,7 @@
 //! Watches that detect when they no longer deliver events.
 //!
 //! A watch whose version does not exist in the store delivers neither objects nor an error. This happens after the API server's store was
-//! restored, or after another server answered in its place for a while (T36, T57). A silent watch therefore compares its version with that
+//! restored, or after another server answered instead of it for a while (T36, T57). A silent watch therefore compares its version with that
 //! of a list, and restarts with a full list where they do not match.
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 const ENDS: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 2);
 /// Page size of a list. Only one object is in memory at a time.
 const PAGE: u32 = 250;
-/// Longest pause between two pages of a list. The pause is as long as the page took, so that lists use at most half of the API server's
+/// Longest delay between two pages of a list. The delay is as long as the page took, so that lists use at most half of the API server's
 /// time.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 /// Silence after which a watch is compared with a list. After an interruption it is compared at once.
@@ -115,7 +115,7 @@ impl Source {
         Self { by_name: true, silent: Duration::from_mins(10), ..self.fields(&format!("metadata.name={name}")) }
     }
 
-    /// Lists without pauses, because revocations depend on it.
+    /// Lists without delays between pages, because revocations depend on it.
     #[must_use]
     pub fn urgent(self) -> Self {
         Self { urgent: true, ..self }
@@ -163,7 +163,7 @@ enum Anew {
     Asked,
 }
 
-/// Watches for ever.
+/// Watches forever.
 pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mut told: impl FnMut(Event<K>)) {
     let mut backoff = BACKOFF;
     let (mut why, mut patience) = (None, PATIENCE);
@@ -190,7 +190,7 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         patience = match why {
             Some(Anew::Silent { .. }) if !missed => (patience * 2).min(MOST_PATIENCE),
             Some(Anew::Silent { version, goal }) => {
-                warn!(what = place.what(), version, goal, "the watch had brought nothing of what happened: it was begun anew");
+                warn!(what = place.what(), version, goal, "the watch had missed events: it was restarted");
                 place.stale(false);
                 PATIENCE
             }
@@ -202,11 +202,11 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         let anew = follow(client, &mut source, place, &mut version, patience, &mut told).await;
         match anew {
             Anew::Ahead { version, store } => {
-                warn!(what = place.what(), version, store, "the watch is ahead of the store, and brings nothing: it is begun anew");
+                warn!(what = place.what(), version, store, "the watch is ahead of the store and receives no events: restarting it");
                 place.stale(!source.own_group);
             }
             Anew::Silent { version, goal } => {
-                debug!(what = place.what(), version, goal, "the watch does not come as far as the store: it is begun anew");
+                debug!(what = place.what(), version, goal, "the watch does not reach the version of the store: restarting it");
             }
             Anew::Asked | Anew::Away | Anew::Expired => {}
         }
@@ -442,9 +442,9 @@ impl Source {
     fn interrupted(&self, place: &Place, error: &kube::Error) {
         // One line for each guard would hide the others. Unproven guards are reported elsewhere.
         if self.by_name {
-            debug!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
+            debug!(what = place.what(), error = one_line(error), "the watch was interrupted and continues");
         } else {
-            warn!(what = place.what(), error = one_line(error), "the watch was interrupted and goes on");
+            warn!(what = place.what(), error = one_line(error), "the watch was interrupted and continues");
         }
     }
 }

@@ -22,7 +22,7 @@ async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
     assert_eq!(compared(11, Some(20), Some(11), PATIENCE), None);
     tokio::time::advance(PATIENCE / 2).await;
     assert_eq!(compared(11, Some(30), Some(11), PATIENCE), Some(Anew::Silent { version: 11, goal: 12 }));
-    assert_eq!(compared(11, Some(30), Some(11), 2 * PATIENCE), None, "it was begun anew in vain before");
+    assert_eq!(compared(11, Some(30), Some(11), 2 * PATIENCE), None, "an earlier restart had no effect");
     // An event or a bookmark shows that the watch works.
     progress.moved(Some(12), SOME);
     assert!(progress.goal.is_none() && progress.compare_at == Instant::now() + SOME);

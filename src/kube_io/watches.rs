@@ -14,7 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// An older copy of the API server's store was restored. Watches that ran before wait for versions that do not exist yet, and miss all
 /// changes: everything must be listed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the API server's store was put back to an older state: this process must start anew to see what there is now")]
+#[error("the API server's store was restored to an older state: this process must restart to list all objects again")]
 pub struct PutBack;
 
 /// All watches of a process. Clones share the same state.
@@ -108,7 +108,7 @@ impl Watches {
         self.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
     }
 
-    /// Calls `told` now and after each change, for ever: whether a watch is stale.
+    /// Calls `told` now and after each change, forever: whether a watch is stale.
     pub async fn tell(&self, told: impl Fn(bool)) {
         let mut news = self.0.news.subscribe();
         loop {

@@ -48,8 +48,8 @@ impl Clock {
     }
 }
 
-/// The time after which a request can no longer be granted: its end would be over (api rule 3), or the approval timeout is. None if it is
-/// not known yet.
+/// The time after which a request can no longer be granted: its end has passed (api rule 3), or the approval timeout. None if it is not
+/// known yet.
 #[must_use]
 pub fn latest_end(
     request: &RoleActivationRequest,

@@ -68,7 +68,7 @@ pub async fn until_ended(session: &Session, request: &RoleActivationRequest) -> 
 }
 
 /// Prints the final state of a request, and returns the exit code. A request that may still grant access is not a success: the decision is
-/// stored, but a script must not continue as if it had taken effect.
+/// stored, but a script must not continue as if it were in effect.
 pub fn report(session: &Session, completed: Option<RoleActivationRequest>, verb: Verb) -> Exit {
     let Some(completed) = completed else { return Exit::TimedOut };
     let why = if verb == Verb::Revoke && state(&completed) == State::Denied { ", since it was not granted yet" } else { "" };

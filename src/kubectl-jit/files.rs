@@ -131,7 +131,7 @@ fn texts(path: &Path, recursive: bool, skipped: &mut Vec<PathBuf>) -> Result<Vec
         .collect()
 }
 
-/// Collects the manifests of a directory. Does not follow symbolic links to directories, which could form a loop.
+/// Collects the manifests of a directory. Does not follow symlinks to directories, which could form a loop.
 fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, skipped: &mut Vec<PathBuf>) -> Result<(), Problem> {
     for entry in std::fs::read_dir(directory).map_err(|source| here(directory, source))? {
         let entry = entry.map_err(|source| here(directory, source))?;

@@ -31,7 +31,7 @@ impl Goal {
         let found = state(request);
         let reason = request.status.as_ref().and_then(|status| status.reason);
         match self {
-            // An end was what was wanted; only that somebody took it away is worth a code.
+            // An end was expected. Only an end by another user has an exit code of its own.
             Self::Ended if matches!(found, State::Expired | State::Deactivated | State::Withdrawn) => Exit::Done,
             Self::Settled | Self::Active | Self::Ended => Exit::of_state(found, reason),
         }

@@ -204,7 +204,7 @@ mod tests {
         let sent = request("edit", "shop", "ann", &said).unwrap();
         let mut stored = sent.clone();
         (stored.metadata.name, stored.spec.requester) = (Some("edit-ann-1".to_owned()), Some(api::Stamp::default()));
-        assert!(is_stored(&sent, &stored).is_ok(), "the stamp is not ours to say");
+        assert!(is_stored(&sent, &stored).is_ok(), "the client does not set the stamp");
         stored.spec.duration = Some("8h".parse().unwrap());
         assert!(is_stored(&sent, &stored).unwrap_err().to_string().starts_with(
             "the cluster stored a different request than was sent, 'shop/edit-ann-1': spec.duration is \"8h\", but \"1h\" was sent;"

@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn a_refusal_is_told_without_what_stands_around_it() {
         let said =
-            answer(403, "admission webhook \"activations.jitrbac.dev\" denied the request: DurationTooLong: duration 2h was asked for");
+            answer(403, "admission webhook \"activations.jitrbac.dev\" denied the request: DurationTooLong: duration 2h was requested");
         assert_eq!(said.reason(), Some(Reason::DurationTooLong));
-        assert_eq!(said.to_string(), "DurationTooLong: duration 2h was asked for");
+        assert_eq!(said.to_string(), "DurationTooLong: duration 2h was requested");
         assert_eq!(said.exit(), Exit::Refused);
         let said = answer(
             422,

@@ -99,6 +99,6 @@ mod tests {
         let plain = table_of(&[waiting, scheduled], false, &times).render(TableOptions::default());
         assert!(plain.contains("STARTS") && plain.contains("2041-01-01 08:00 UTC"), "{plain}");
         let over = request(&json!({"state": "Expired"}), Some("2041-01-01T08:00:00Z"));
-        assert!(words::starts(&over).is_none(), "what is over does not start");
+        assert!(words::starts(&over).is_none(), "an expired one does not start");
     }
 }

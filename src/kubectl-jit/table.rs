@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_cuts_reasons_and_then_stacks() {
-        let table = table(&[("short", "", "a reason that somebody wrote at length")]);
+        let table = table(&[("short", "", "a reason that is written at length")]);
         assert_eq!(
             table.render(TableOptions { width: Some(30), ..TableOptions::default() }),
-            "NAME    REASON\nshort   a reason that somebod…"
+            "NAME    REASON\nshort   a reason that is writ…"
         );
         let name = "n".repeat(253);
         let table = table_of(&name);

@@ -244,8 +244,8 @@ pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
     if more == 0 { shown.join(",") } else { format!("{},+{more}", shown.join(",")) }
 }
 
-/// A description of users and groups, or `nobody`.
+/// A description of users and groups, or `none`.
 #[must_use]
 pub fn people(people: Option<&People>) -> String {
-    people.map_or_else(|| "nobody".to_owned(), person::in_words)
+    people.map_or_else(|| "none".to_owned(), person::in_words)
 }

@@ -66,6 +66,6 @@ pub async fn stop_on_signal(stop: CancellationToken) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!("asked to stop");
+    info!("received a signal to stop");
     stop.cancel();
 }

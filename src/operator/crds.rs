@@ -35,7 +35,7 @@ pub fn all() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 /// Removes unwanted output of the generator: integer formats that the API server does not know, the `.0` of whole numbers, and the brackets
-/// of links, which `kubectl explain` would show. It also removes `nullable`, so that the API server treats null as a missing field.
+/// of references, which `kubectl explain` would show. It also removes `nullable`, so that the API server treats null as a missing field.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {

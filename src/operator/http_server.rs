@@ -35,7 +35,7 @@ use tower::ServiceExt;
 
 /// Size limit of the headers of a request; the library's default is 400 KiB. Bodies may be longer, they are read in pieces of this size.
 const MAX_HEAD: usize = 16 << 10;
-/// Pause after an error of `accept`: a missing resource, such as file descriptors, is not available again at once.
+/// Delay after an error of `accept`: a missing resource, such as file descriptors, is not available again at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a connection may stay open.

@@ -200,7 +200,7 @@ async fn f51_many_connections_of_one_address_take_no_place_of_another() {
     for _ in 0..40 {
         flood.push(silent_from([127, 0, 0, 66], served.address).await);
     }
-    assert_eq!(rest(flood.remove(0)), "", "the flood takes its own places");
+    assert_eq!(rest(flood.remove(0)), "", "the flood uses its own connections");
     for mut other in others {
         other.write_all(b"y\r\nconnection: close\r\n\r\n").unwrap();
         assert!(says(other, "here\n"), "it was cut off");

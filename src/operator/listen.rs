@@ -66,7 +66,7 @@ mod tests {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6");
         }
         let again = listen((Ipv6Addr::UNSPECIFIED, port).into()).unwrap_err();
-        assert_eq!(again.kind(), io::ErrorKind::AddrInUse, "a port that is in use is not taken half");
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse, "a port in use is an error");
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
         };
         assert!(either("[::]:9443".parse().unwrap(), without).is_ok());
         assert_eq!(tried.take(), ["[::]:9443", "0.0.0.0:9443"]);
-        assert!(either("[::1]:9443".parse().unwrap(), without).is_err(), "an address that somebody chose is no other one");
+        assert!(either("[::1]:9443".parse().unwrap(), without).is_err(), "a configured address is not replaced");
         let none = |_: SocketAddr| Err::<(), _>(io::Error::from(io::ErrorKind::PermissionDenied));
         assert_eq!(either("[::]:443".parse().unwrap(), none).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }

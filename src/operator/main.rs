@@ -33,25 +33,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Grants what was approved and removes it on time.
+    /// Run the controller, which grants approved requests and revokes expired grants.
     Controller {
         #[command(flatten)]
         common: Common,
-        /// Name of this replica in the Lease and in Events; by default the host's name and the process id.
+        /// Name of this replica in the Lease and in Events. Defaults to the host name and the process ID.
         #[arg(long, env = "POD_NAME")]
         identity: Option<String>,
     },
-    /// Answers the API server's admission reviews.
+    /// Run the admission webhook.
     Webhook {
         #[command(flatten)]
         common: Common,
-        /// Address to serve admission reviews on. `[::]` is every address, IPv4 and IPv6.
+        /// Address on which admission reviews are served. `[::]` means all IPv4 and IPv6 addresses.
         #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
     },
-    /// Prints the custom resource definitions.
+    /// Print the CustomResourceDefinitions.
     Crds {
-        /// Write one file a kind into this folder instead.
+        /// Write one file per kind to this directory instead.
         #[arg(long)]
         directory: Option<PathBuf>,
     },
@@ -59,13 +59,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration that the chart renders.
+    /// Path of the configuration file, which the chart renders.
     #[arg(long, default_value = "/etc/jit-rbac/config.json")]
     config: PathBuf,
-    /// Address to serve /livez, /readyz and /metrics on. `[::]` is every address, IPv4 and IPv6.
+    /// Address on which /livez, /readyz and /metrics are served. `[::]` means all IPv4 and IPv6 addresses.
     #[arg(long, default_value = "[::]:8081")]
     health_address: SocketAddr,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
 }
@@ -80,14 +80,14 @@ fn main() -> ExitCode {
                 let clock = Clock::system();
                 let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return Ok(()) };
                 let identity = identity.unwrap_or_else(connect::identity);
-                info!(identity, "controller starts");
+                info!(identity, "starting controller");
                 let setup = controller::Setup { config, expected, identity, clock, health, metrics };
                 Box::pin(controller::run(client, setup, stop)).await.map_err(|error| error.to_string())
             })
         }
         Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
             let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else { return Ok(()) };
-            info!("webhook starts");
+            info!("starting webhook");
             Box::pin(admission::run(client, config, address, health, metrics, stop)).await.map_err(|error| error.to_string())
         }),
     };
@@ -109,7 +109,7 @@ where
 {
     logs::start(common.log_format);
     let config = Config::read(&common.config).map_err(|error| error.to_string())?;
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already".to_owned())?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
     let metrics = Metrics::default();
@@ -119,13 +119,13 @@ where
         let serving = health.clone().serve(common.health_address, metrics.clone());
         let outcome = tokio::select! {
             outcome = work(config, health.clone(), metrics, stop.clone()) => outcome,
-            served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "it ended".to_owned()))),
+            served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "the server stopped".to_owned()))),
             // The shutdown takes no longer than this.
             () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
         };
         signals.abort();
         if let Err(message) = &outcome {
-            error!(why = message, "cannot go on");
+            error!(why = message, "exiting because of an error");
         }
         outcome
     })

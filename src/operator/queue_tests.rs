@@ -108,7 +108,7 @@ async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
         async { Next::In(Duration::ZERO) }
     };
     worker.run(4, stop.clone(), work).await;
-    assert!(*ended.lock(), "it was still waiting after {} turns of other work", turns.lock());
+    assert!(*ended.lock(), "it was still waiting after {} runs of other work", turns.lock());
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ fn t12_exactly_the_people_who_are_named_may_ask_and_decide() {
     let mut wanted = people("Group", &["audit", "devs", "leads", "security"]);
     wanted.push(json!({"kind": "ServiceAccount", "name": "bot", "namespace": "shop"}));
     wanted.extend(people("User", &["ann", "zoe"]));
-    assert_eq!(items(&binding["subjects"]), wanted, "sorted, each once");
+    assert_eq!(items(&binding["subjects"]), wanted, "the subjects are sorted and have no duplicates");
     for kind in ["ClusterRole", "Role", "RoleBinding"] {
         assert!(rendered.all(kind).is_empty());
     }
@@ -70,7 +70,7 @@ fn specs_arrive_as_they_were_written() {
         let policy = rendered.get("ApprovalPolicy", name);
         assert_eq!(policy["spec"], *spec);
         assert_eq!(policy["apiVersion"], "jitrbac.dev/v1alpha1");
-        assert_eq!(policy["metadata"]["annotations"], Value::Null, "the author is stamped, not written");
+        assert_eq!(policy["metadata"]["annotations"], Value::Null, "the webhook sets the author, not the chart");
     }
 }
 
@@ -132,7 +132,7 @@ fn f44_null_takes_an_entry_away() {
     values["policies"]["two-eyes"] = Value::Null;
     let rendered = access(&values).unwrap();
     assert_eq!(rendered.all("ApprovalPolicy").len(), 1);
-    assert_eq!(bound(&rendered)[0].2, ["security", "bob", "zoe"], "nobody of a policy that is not there");
+    assert_eq!(bound(&rendered)[0].2, ["security", "bob", "zoe"], "no subject of a removed policy");
     values["policies"]["alone"] = Value::Null;
     let said = access(&values).err().unwrap();
     assert!(said.contains("there is no policy \"alone\" in this release (policies: none)"), "{said}");
@@ -173,7 +173,7 @@ fn mistakes_in_specs_are_named_before_the_cluster_sees_them() {
         });
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         all.pointer_mut(parent).unwrap()[key] = value;
-        access(&all).err().unwrap_or_else(|| panic!("{pointer} was taken"))
+        access(&all).err().unwrap_or_else(|| panic!("{pointer} was accepted"))
     };
     for (pointer, value, said) in [
         ("/eligibilities/one/maxDurations", json!("1h"), "additional properties 'maxDurations' not allowed"),

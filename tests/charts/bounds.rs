@@ -98,7 +98,7 @@ fn f10_f48_the_largest_request_that_people_can_make_fits_into_the_store_with_its
     assert!(record + largest(&status, 1) < ETCD / 2, "{}", largest(&status, 1));
     assert!(record + largest(&status, 3) < ETCD, "{}", largest(&status, 3));
     // The total of all stamp fields without another bound.
-    assert!(largest(&spec, 1) > record, "the bound of the whole object is the lesser one, and has a reason to be");
+    assert!(largest(&spec, 1) > record, "the sum of the fields exceeds the bound of the whole object");
 }
 
 #[test]

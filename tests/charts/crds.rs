@@ -10,7 +10,7 @@ fn the_charts_crds_are_those_of_the_types() {
     let mut wanted = Vec::new();
     for (plural, yaml) in crds::all().unwrap() {
         let path = format!("charts/jit-rbac/files/crds/{plural}.yaml");
-        assert!(file(&path) == yaml, "{path} is stale: `jit-rbac crds --directory` writes it anew");
+        assert!(file(&path) == yaml, "{path} is out of date; write it again with `jit-rbac crds --directory`");
         wanted.push(format!("{plural}.yaml"));
     }
     wanted.sort();

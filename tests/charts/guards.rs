@@ -37,7 +37,7 @@ fn t41_every_policy_binding_and_configuration_is_a_guard_and_says_what_is_render
         for kind in RENDERED {
             for object in rendered.all(kind) {
                 let guard = guards.iter().find(|g| g.kind.to_string() == kind && object["metadata"]["name"] == *g.name);
-                let guard = guard.unwrap_or_else(|| panic!("{name}: nobody watches {kind} {}", object["metadata"]["name"]));
+                let guard = guard.unwrap_or_else(|| panic!("{name}: the list of guards lacks {kind} {}", object["metadata"]["name"]));
                 assert_eq!(whole(&guard.says), whole(&says(object)), "{name}: {}", guard.key());
                 assert_eq!(guard.probe.is_some(), kind == "ValidatingAdmissionPolicy", "{name}: {}", guard.key());
                 count += 1;
@@ -83,14 +83,14 @@ fn stored(guard: &Expected) -> Value {
     says
 }
 
-/// Returns every place in a value, as pointers.
-fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+/// Returns the JSON pointers of a value and of everything in it.
+fn pointers(value: &Value, path: &str, found: &mut Vec<String>) {
     found.push(path.to_owned());
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| {
-            places(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+            pointers(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), found);
         }),
-        Value::Array(items) => items.iter().enumerate().for_each(|(place, item)| places(item, &format!("{path}/{place}"), found)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| pointers(item, &format!("{path}/{index}"), found)),
         _ => {}
     }
 }
@@ -124,30 +124,30 @@ fn t41_every_weakening_of_every_guard_is_seen() {
     let mut tried = 0;
     for guard in all() {
         let stored = stored(&guard);
-        assert_eq!(difference(&guard.says, &stored), None, "{}: what the API server adds is no weakening", guard.key());
+        assert_eq!(difference(&guard.says, &stored), None, "{}: the defaults of the API server are not a weakening", guard.key());
         let mut all = Vec::new();
-        places(&guard.says, "", &mut all);
-        for place in all {
+        pointers(&guard.says, "", &mut all);
+        for pointer in all {
             let mut changed = stored.clone();
-            let value = changed.pointer_mut(&place).unwrap();
+            let value = changed.pointer_mut(&pointer).unwrap();
             *value = another(value);
-            assert!(difference(&guard.says, &changed).is_some(), "{}: a change of {place} is not seen", guard.key());
-            if !place.is_empty() {
+            assert!(difference(&guard.says, &changed).is_some(), "{}: a change of {pointer} is not detected", guard.key());
+            if !pointer.is_empty() {
                 let mut shorter = stored.clone();
-                remove(&mut shorter, &place);
-                assert!(difference(&guard.says, &shorter).is_some(), "{}: nobody misses {place}", guard.key());
+                remove(&mut shorter, &pointer);
+                assert!(difference(&guard.says, &shorter).is_some(), "{}: the removal of {pointer} is not detected", guard.key());
             }
             tried += 1;
         }
     }
-    assert!(tried > 2_000, "{tried} places only");
+    assert!(tried > 2_000, "only {tried} changes were made");
 }
 
 #[test]
 fn t41_what_lets_others_past_is_seen() {
     let guards = all();
     let find = |kind: GuardKind| guards.iter().find(|guard| guard.kind == kind).unwrap();
-    for (kind, place, value) in [
+    for (kind, pointer, value) in [
         (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/matchPolicy", json!("Exact")),
         (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/namespaceSelector", json!({"matchLabels": {"a": "b"}})),
         (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/objectSelector", json!({"matchLabels": {"a": "b"}})),
@@ -156,10 +156,10 @@ fn t41_what_lets_others_past_is_seen() {
         (GuardKind::CustomResourceDefinition, "/spec/conversion", json!({"strategy": "Webhook"})),
     ] {
         let mut changed = stored(find(kind));
-        *changed.pointer_mut(place).unwrap() = value;
-        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {place}");
+        *changed.pointer_mut(pointer).unwrap() = value;
+        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {pointer}");
     }
-    for (kind, place, key, value) in [
+    for (kind, pointer, key, value) in [
         (GuardKind::ValidatingAdmissionPolicy, "/spec", "matchConditions", json!([{"name": "never", "expression": "false"}])),
         (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints", "excludeResourceRules", json!([{"resources": ["*"]}])),
         (GuardKind::ValidatingAdmissionPolicy, "/spec/matchConstraints/resourceRules/0", "resourceNames", json!(["none"])),
@@ -168,8 +168,8 @@ fn t41_what_lets_others_past_is_seen() {
         (GuardKind::CustomResourceDefinition, "/spec", "preserveUnknownFields", json!(true)),
     ] {
         let mut changed = stored(find(kind));
-        changed.pointer_mut(place).unwrap()[key] = value;
-        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {place}/{key}");
+        changed.pointer_mut(pointer).unwrap()[key] = value;
+        assert!(difference(&find(kind).says, &changed).is_some(), "{kind} {pointer}/{key}");
     }
 }
 
@@ -195,5 +195,5 @@ fn the_controller_may_read_every_guard_by_its_name() {
 fn the_probe_label_has_one_name() {
     let text = default().get("ValidatingAdmissionPolicy", "jit-rbac-requests").to_string();
     let said = format!("the label {} asks the policy jit-rbac-requests to refuse", names::PROBE_LABEL);
-    assert!(text.contains(&said), "the program knows a refusal by: {said}");
+    assert!(text.contains(&said), "the program recognizes a denial by: {said}");
 }

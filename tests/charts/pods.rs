@@ -107,7 +107,7 @@ fn a_changed_configuration_restarts_the_pods() {
     let before = checksum(json!({}));
     assert_eq!(before, checksum(json!({"controller": {"replicas": 3}})));
     assert_ne!(before, checksum(json!({"maxGrant": "1h"})));
-    assert_ne!(before, checksum(json!({"webhook": {"timeoutSeconds": 3}})), "what the guards must say");
+    assert_ne!(before, checksum(json!({"webhook": {"timeoutSeconds": 3}})), "the expected content of the guards");
 }
 
 #[test]
@@ -251,20 +251,20 @@ fn t26_f45_a_network_policy_opens_the_webhooks_port_only() {
     assert_eq!(webhook["ingress"][1], json!({"ports": [{"port": "webhook", "protocol": "TCP"}], "from": from}));
     for policy in [controller, webhook] {
         assert_eq!(texts(&policy["policyTypes"]), ["Ingress", "Egress"]);
-        // A rule for incoming connections must not limit outgoing ones: a controller without the API server ends no grant.
+        // A rule for incoming connections must not limit outgoing ones: a controller that cannot reach the API server ends no grant.
         assert_eq!(policy["egress"][1]["to"], Value::Null);
     }
     let limited = operator(&json!({"networkPolicy": {"enabled": true, "egressCIDRs": ["10.0.0.2/32"]}}));
     for name in DEPLOYMENTS {
         let policy = &limited.get("NetworkPolicy", name)["spec"];
         assert_eq!(policy["egress"][1]["to"], json!([{"ipBlock": {"cidr": "10.0.0.2/32"}}]), "{name}");
-        assert!(items(&policy["ingress"]).iter().all(|door| door["from"] == Value::Null), "{name}");
+        assert!(items(&policy["ingress"]).iter().all(|rule| rule["from"] == Value::Null), "{name}");
     }
     let scrapers = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]);
     let scraped = operator(&json!({"networkPolicy": {"enabled": true, "metricsFrom": scrapers}}));
     for name in DEPLOYMENTS {
-        let doors = &scraped.get("NetworkPolicy", name)["spec"]["ingress"];
-        let health = items(doors).iter().find(|door| door["ports"][0]["port"] == "health").expect("a door for who scrapes");
+        let rules = &scraped.get("NetworkPolicy", name)["spec"]["ingress"];
+        let health = items(rules).iter().find(|rule| rule["ports"][0]["port"] == "health").expect("a rule for the scrapers");
         assert_eq!(health["from"], scrapers, "{name}");
     }
     assert!(default().all("NetworkPolicy").is_empty());

@@ -101,17 +101,17 @@ fn t47_every_refusal_leaves_its_word_in_the_audit_log() {
         let branches: Vec<_> = text.split(" ? '").skip(1).map(|rest| rest.split_once('\'').unwrap().0.to_owned()).collect();
         let words = branches.iter().filter(|word| *word != "bind").count();
         assert_eq!(words, validations.len(), "{name}: {branches:?}");
-        assert!(!text.contains("variables.binds"), "{name}: that variable asks the authorizer");
+        assert!(!text.contains("variables.binds"), "{name}: that variable calls the authorizer");
         for validation in validations {
             let expression = one_line(validation["expression"].as_str().unwrap());
             let (before, asked) = expression.split_once("authorizer.").unwrap_or((&expression, ""));
             let condition = format!("!({before}{}) ? '", if asked.is_empty() { "" } else { "false" });
             assert!(text.contains(&condition), "{name}: {condition} is not in {text}");
-            assert!(validation["code"].is_null() && validation["needs"].is_null(), "{name}: the API server knows no such field");
+            assert!(validation["code"].is_null() && validation["needs"].is_null(), "{name}: the API server does not have this field");
         }
         used.extend(branches);
     }
-    assert_eq!(used, words, "docs/audit-log.md lists other words than the policies leave");
+    assert_eq!(used, words, "docs/audit-log.md must list the words that the policies write");
 }
 
 /// The words in the first column of the table in the docs.
@@ -188,7 +188,7 @@ fn t53_what_binds_the_operator_comes_from_the_values() {
     assert!(text.contains("duration('90m')") && text.contains("within 90m (chart value maxGrant)"), "{text}");
     // The program recognizes a temporary denial by this.
     assert!(text.contains(api::names::ABOVE_MAX_GRANT), "{text}");
-    assert!(text.contains("duration('90m') + duration('5s')"), "f04: clocks differ by a little: {text}");
+    assert!(text.contains("duration('90m') + duration('5s')"), "f04: clocks can differ slightly: {text}");
     let text = policy("bindings").to_string();
     for part in [names::MANAGED_LABEL, names::EXPIRES_AT, "duration('24h')", "kube-system", "kube-public", "kube-node-lease", NAMESPACE] {
         assert!(text.contains(part), "{part}");
@@ -210,7 +210,7 @@ fn check(values: &Value, message: &str) -> String {
     let rendered = operator(values);
     let policy = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-bindings");
     let found = items(&policy["spec"]["validations"]).iter().find(|check| check["message"].as_str().unwrap().contains(message));
-    found.unwrap_or_else(|| panic!("nothing says {message}"))["expression"].as_str().unwrap().to_owned()
+    found.unwrap_or_else(|| panic!("no validation has the message {message}"))["expression"].as_str().unwrap().to_owned()
 }
 
 /// RBAC also lets the operator bind roles whose permissions it holds, its own ClusterRole among them.
@@ -275,7 +275,7 @@ fn t15_the_floor_asks_as_often_as_the_cost_limits_let_it() {
         asked += here;
     }
     // A fifth is left for all other expressions: the largest eligibility of the end-to-end tests of the CEL limits must fit.
-    assert!(asked >= 21 && asked * QUESTION <= WHOLE / 5 * 4, "{asked} questions");
+    assert!(asked >= 21 && asked * QUESTION <= WHOLE / 5 * 4, "{asked} authorization checks");
     let text = spec["validations"].to_string();
     assert!((0..20).all(|number| text.contains(&format!("namespace(variables.names[{number}]).check('bind')"))), "{text}");
 }

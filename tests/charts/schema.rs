@@ -92,5 +92,5 @@ fn the_schema_of_jit_access_is_that_of_the_kinds() {
         std::fs::write(root().join(FILE), format!("{text}\n")).unwrap();
     }
     let stored: Value = serde_json::from_str(&file(FILE)).unwrap();
-    assert!(stored == wanted(), "{FILE} differs from the kinds: BLESS=1 cargo test --test charts writes it anew");
+    assert!(stored == wanted(), "{FILE} differs from the kinds; write it again with BLESS=1 cargo test --test charts");
 }

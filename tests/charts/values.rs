@@ -51,7 +51,7 @@ fn mistakes_in_values_are_named() {
         ),
     ] {
         match try_render("jit-rbac", "jit-rbac", &values) {
-            Ok(_) => panic!("{values} was taken"),
+            Ok(_) => panic!("{values} was accepted"),
             Err(error) => assert!(error.contains(said), "{values}: {error}"),
         }
     }

@@ -17,10 +17,10 @@ fn f06_revoking_comes_before_uninstalling() {
     for path in ["README.md", "docs/operator.md"] {
         let text = text(path);
         let (first, then) = (text.find(revoke), text.find("helm uninstall jit-rbac --namespace"));
-        assert!(first.is_some() && first < then, "{path} does not say it in this order");
+        assert!(first.is_some() && first < then, "{path} must contain these texts in this order");
     }
     let notes = text("charts/jit-rbac/templates/NOTES.txt");
-    assert!(notes.lines().take(5).any(|line| line.contains(revoke)), "the notes say it too late");
+    assert!(notes.lines().take(5).any(|line| line.contains(revoke)), "the warning must come before the command");
 }
 
 /// Returns the value at a path of values.yaml.
@@ -43,7 +43,7 @@ fn f45_every_value_that_is_named_is_one() {
     let tops: BTreeSet<&str> = values.iter().flat_map(|values| values.as_object().unwrap().keys()).map(String::as_str).collect();
     let mut all = pages("docs");
     all.push(page(std::path::Path::new("README.md")));
-    let (mut seen, mut faults) = (0, Vec::new());
+    let (mut count, mut faults) = (0, Vec::new());
     for page in &all {
         for code in page.text.split('`').skip(1).step_by(2) {
             let path = code.split(['=', ':', ' ']).next().unwrap_or_default();
@@ -52,20 +52,20 @@ fn f45_every_value_that_is_named_is_one() {
             if ["policies", "eligibilities"].contains(&top) {
                 continue;
             }
-            seen += 1;
+            count += 1;
             if !values.iter().any(|values| is_value(values, path)) {
-                faults.push(format!("{}: `{code}` is no value of a chart", page.path));
+                faults.push(format!("{}: `{code}` is not a chart value", page.path));
             }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(seen > 10, "the values were not found: {seen}");
+    assert!(count > 10, "only {count} chart values were found");
 }
 
 /// Losses and limits that users must know, and the pages where they would look for them.
 #[test]
 fn f22_f37_f72_the_limits_have_their_sections() {
-    let limits = text("docs/what-cannot-be-known.md");
+    let limits = text("docs/known-limits.md");
     for heading in [
         "## People who share one user name are one person",
         "## What requesters can read",
@@ -81,6 +81,6 @@ fn f22_f37_f72_the_limits_have_their_sections() {
 fn f23_the_roles_of_a_stolen_token_are_those_of_the_policy() {
     let policy = text("charts/jit-rbac/templates/policies/bindings.yaml");
     assert!(policy.contains("RoleNotBindable"));
-    let said = text("docs/what-cannot-be-known.md").replace('\n', " ");
+    let said = text("docs/known-limits.md").replace('\n', " ");
     assert!(said.contains("it also refuses the roles whose rules the operator holds itself"), "{said}");
 }

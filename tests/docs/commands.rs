@@ -15,7 +15,7 @@ fn the_command_reference_is_what_the_program_says() {
     }
     let written = page(&path).text;
     let first = written.lines().zip(said.lines()).find(|(written, said)| written != said);
-    assert!(written == said, "{PAGE} is not what the program says, first at {first:?}; `make commands` writes it anew");
+    assert!(written == said, "{PAGE} differs from the help text of the program, first at {first:?}; run `make commands`");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn every_flag_and_command_says_what_it_is() {
     }
     let mut faults = Vec::new();
     check(&kubectl_jit::command(), &mut faults);
-    assert!(faults.is_empty(), "these say nothing of themselves: {faults:?}");
+    assert!(faults.is_empty(), "these have no help text: {faults:?}");
 }
 
 /// Returns the text after `kubectl jit`, as far as it belongs to the command.
@@ -57,7 +57,7 @@ fn quoted(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns why the program would not parse it. A missing argument or a placeholder, such as NAME, is no error.
+/// Returns why the program would not parse it. A missing argument or a placeholder, such as NAME, is not an error.
 fn fault(command: &str) -> Option<String> {
     let Some(words) = shlex::split(command) else { return Some("its quotes are not closed".to_owned()) };
     let words = std::iter::once("kubectl-jit".to_owned()).chain(words);
@@ -95,6 +95,6 @@ fn a_command_that_is_none_is_found() {
     );
     assert!(fault("roles -A").is_none() && fault("revoke NAME").is_none());
     for wrong in ["rolls", "roles --everything", "activate 'x"] {
-        assert!(fault(wrong).is_some(), "{wrong} is none");
+        assert!(fault(wrong).is_some(), "{wrong} is accepted");
     }
 }

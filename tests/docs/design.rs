@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The page that explains the limits that no test can prove.
-const LIMITS: &str = "../what-cannot-be-known.md";
+const LIMITS: &str = "../known-limits.md";
 
 impl List {
     const ALL: [Self; 5] = [Self::Threat, Self::Invariant, Self::Fault, Self::Rule, Self::Kep];
@@ -153,7 +153,7 @@ fn every_number_that_is_mentioned_has_an_entry() {
             format!("{place}: {name} has no entry; correct the number, or add `{}` to {}", list.form(number), list.page())
         })
         .collect();
-    none(&faults, "numbers that lead nowhere");
+    none(&faults, "numbers without an entry");
 }
 
 #[test]
@@ -168,16 +168,16 @@ fn every_entry_is_proven_or_mentioned() {
         let accepted = entry.part("Accepted");
         let fault = match list {
             List::Rule if mentioned_in("src/") => None,
-            List::Rule => Some(format!("nothing in src mentions it; say `{}` where it is applied", list.name(number))),
+            List::Rule => Some(format!("nothing in src mentions it; write `{}` where it is applied", list.name(number))),
             List::Kep => {
                 let outside = mentions.iter().any(|m| (m.list, m.number) == (list, number) && !m.path.starts_with(DESIGN));
                 (!outside).then(|| "nothing mentions it; remove the row".to_owned())
             }
             _ => match accepted {
                 Some(_) if has_test => {
-                    Some("a test has its number now; name it in `- **Tests:**` in place of `- **Accepted:**`".to_owned())
+                    Some("a test has its number now; name it in `- **Tests:**` instead of `- **Accepted:**`".to_owned())
                 }
-                Some(limit) if !limit.contains(LIMITS) => Some(format!("`- **Accepted:**` must link to the section of {LIMITS} about it")),
+                Some(limit) if !limit.contains(LIMITS) => Some(format!("`- **Accepted:**` must name the section of {LIMITS} about it")),
                 Some(_) => None,
                 None if has_test || !entry.tests().is_empty() => None,
                 None if list == List::Fault => Some(format!("no test proves it; name one {}", list.test(number))),
@@ -186,7 +186,7 @@ fn every_entry_is_proven_or_mentioned() {
         };
         faults.extend(fault.map(|fault| format!("{}: {fault}", entry.name())));
     }
-    none(&faults, "entries that nothing proves");
+    none(&faults, "entries without a test");
 }
 
 #[test]
@@ -207,29 +207,29 @@ fn every_test_that_an_entry_names_exists() {
             faults.push(format!("{}: it names none of the tests with its number: {these}", entry.name()));
         }
     }
-    none(&faults, "tests that are not there");
+    none(&faults, "tests that do not exist");
 }
 
 #[test]
 fn every_test_that_a_page_names_exists() {
     let functions = functions(&sources());
     let mut faults = Vec::new();
-    let mut seen = 0;
+    let mut count = 0;
     for page in pages("docs").iter().filter(|page| !page.path.starts_with(DESIGN)) {
         for (at, line) in page.text.lines().enumerate() {
             for code in line.split('`').skip(1).step_by(2).filter(|code| !numbers_of(code).is_empty()) {
-                seen += 1;
+                count += 1;
                 // The end of a long name may be omitted.
                 let begin = code.split(['…', ' ', '.']).next().unwrap_or_default();
                 let is_whole = begin == code && !code.ends_with('_');
                 if !(functions.contains_key(code) || !is_whole && functions.keys().any(|name| name.starts_with(begin))) {
-                    faults.push(format!("{}:{}: there is no test `{code}`; correct the name, or take it out", page.path, at + 1));
+                    faults.push(format!("{}:{}: there is no test `{code}`; correct the name, or remove it", page.path, at + 1));
                 }
             }
         }
     }
-    assert!(seen > 50, "only {seen} names were found");
-    none(&faults, "tests that are not there");
+    assert!(count > 50, "only {count} names were found");
+    none(&faults, "tests that do not exist");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn entries_have_one_form_and_a_number_of_their_own() {
     for entry in entries() {
         *counts.entry(entry.list).or_default() += 1;
         if let Some(earlier) = seen.insert((entry.list, entry.number), entry.place.clone()) {
-            faults.push(format!("{}: the number is taken by {earlier}; take the next one that was never used", entry.name()));
+            faults.push(format!("{}: the number already belongs to {earlier}; use the next one that was never used", entry.name()));
         }
         let missing = |part: &str| entry.part(part).is_none_or(|text| text.is_empty());
         match entry.list {
@@ -258,14 +258,14 @@ fn entries_have_one_form_and_a_number_of_their_own() {
             _ => {}
         }
     }
-    none(&faults, "entries that are not as the others");
+    none(&faults, "entries in a different form");
     assert!(List::ALL.iter().all(|list| counts.get(list).is_some_and(|count| *count > 0)), "a list is empty: {counts:?}");
 }
 
 #[test]
 fn no_number_is_of_a_list_that_there_is_not() {
     let faults: Vec<String> = sources().iter().flat_map(strangers).collect();
-    none(&faults, "numbers of no list");
+    none(&faults, "numbers without a list");
 }
 
 #[test]

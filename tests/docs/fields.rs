@@ -39,16 +39,16 @@ fn every_field_that_is_named_is_in_the_schema() {
     let mut faults = Vec::new();
     let mut all = pages("docs");
     all.push(page(std::path::Path::new("README.md")));
-    let mut seen = 0;
+    let mut count = 0;
     for page in &all {
         for field in fields(&page.text) {
-            seen += 1;
+            count += 1;
             let (kind, path) = field.split_once('.').unwrap();
             if !is_there(&schemas[kind], path) {
-                faults.push(format!("{}: `{field}` is no field", page.path));
+                faults.push(format!("{}: `{field}` is not a field", page.path));
             }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(seen > 50, "the fields were not found: {seen}");
+    assert!(count > 50, "only {count} fields were found");
 }

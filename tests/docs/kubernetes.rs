@@ -21,7 +21,7 @@ fn charts_ask_for_the_oldest_and_pages_name_both_ends() {
         ("README.md", format!("Kubernetes {range}")),
         ("docs/testing.md", format!("Kubernetes {range}")),
     ] {
-        assert!(page(Path::new(path)).text.contains(&says), "{path} does not say {says}");
+        assert!(page(Path::new(path)).text.contains(&says), "{path} does not contain {says}");
     }
 }
 

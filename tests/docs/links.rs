@@ -44,14 +44,14 @@ fn every_link_to_a_file_leads_somewhere() {
             let here = root().join(path);
             let there = if file.is_empty() { here.clone() } else { here.parent().unwrap().join(file) };
             if !there.exists() {
-                faults.push(format!("{path}: {target} is not there"));
+                faults.push(format!("{path}: {target} does not exist"));
             } else if let Some(anchor) = anchor
                 && !anchors(&page(&there).text).contains(anchor)
             {
-                faults.push(format!("{path}: {target} is no heading there"));
+                faults.push(format!("{path}: {target} is not a heading of that page"));
             }
         }
     }
-    assert!(faults.is_empty(), "links that lead nowhere:\n{}", faults.join("\n"));
+    assert!(faults.is_empty(), "broken links:\n{}", faults.join("\n"));
     assert!(all.iter().map(|page| targets(&page.text).len()).sum::<usize>() > 100, "the links were not found");
 }

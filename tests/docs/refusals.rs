@@ -55,7 +55,7 @@ fn every_page_has_every_part_and_is_short() {
             faults.push(format!("{reason}.md has the headings {found:?} instead of {HEADINGS:?}"));
         }
         if parts.iter().any(|part| part.lines().skip(1).all(|line| line.trim().is_empty())) {
-            faults.push(format!("{reason}.md has an empty part"));
+            faults.push(format!("{reason}.md has an empty section"));
         }
         if !parts.get(2).is_some_and(|example| example.contains(reason.as_str())) {
             faults.push(format!("the example in {reason}.md does not show the word {reason}"));
@@ -66,7 +66,7 @@ fn every_page_has_every_part_and_is_short() {
         }
         let summary = reason.summary();
         if summary.len() < 5 || summary.contains(['|', '\n']) {
-            faults.push(format!("the comment of {reason} in src/api/reason.rs is no line for the index: {summary}"));
+            faults.push(format!("the comment of {reason} in src/api/reason.rs is not a single line for the index: {summary}"));
         }
     }
     none(&faults, "see DurationTooLong in src/api/reasons/fields.rs");
@@ -83,8 +83,8 @@ fn every_page_is_about_a_reason() {
     let known: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).chain(OTHERS).collect();
     let names =
         pages(FOLDER).into_iter().map(|page| page.path.trim_start_matches(FOLDER).trim_matches('/').trim_end_matches(".md").to_owned());
-    let strange: Vec<_> = names.filter(|name| !known.contains(name.as_str())).map(|name| format!("{name}.md is about no reason")).collect();
-    none(&strange, "delete the page; a reason that was released stays");
+    let strange: Vec<_> = names.filter(|name| !known.contains(name.as_str())).map(|name| format!("{name}.md has no reason")).collect();
+    none(&strange, "delete the page, unless its reason was released: then restore the reason");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn examples_are_what_is_printed() {
             faults.push(format!("{reason}.md quotes none of its refusals in as-printed.md, such as `{first}`"));
         }
     }
-    none(&faults, "a quote stands on a line of its own; `…` stands for what is another one each time");
+    none(&faults, "write each quote on its own line, with `…` for text that varies");
 }
 
 /// Returns true if `pattern`, in which `…` matches any text, matches `text`.
@@ -121,6 +121,6 @@ fn a_quote_is_compared_as_a_whole() {
     assert!(matches("A: at … it is … now", "A: at 8 it is 9 now"));
     assert!(matches("A: b", "A: b"));
     for (pattern, text) in [("A: b", "A: bc"), ("A: …c", "A: bd"), ("…x…b", "ab"), ("B…", "A")] {
-        assert!(!matches(pattern, text), "{pattern} is not {text}");
+        assert!(!matches(pattern, text), "{pattern} matches {text}");
     }
 }

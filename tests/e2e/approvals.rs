@@ -62,9 +62,10 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     let awaiting = &status["awaiting"];
     ensure!(awaiting["stage"] == "first" && awaiting["have"] == 0 && awaiting["required"] == 1, "it waits for {awaiting}");
     ensure!(awaiting["approvers"] == json!({"groups": ["leads"]}), "it waits for {awaiting}");
-    ensure!(says(&status).starts_with("stage 'first' has 0 of 1 approvals by group leads, until 2"), "it says {}", says(&status));
-    ensure!(!scene.can("dev", "create", "deployments").await?, "dev may create deployments before anybody approved");
-    ensure!(scene.bindings().await?.is_empty(), "there is a binding before anybody approved");
+    let waits = "waiting for approval in stage 'first': 0 of 1 (approvers: group leads), expires at 2";
+    ensure!(says(&status).starts_with(waits), "it says {}", says(&status));
+    ensure!(!scene.can("dev", "create", "deployments").await?, "dev may create deployments before an approval");
+    ensure!(scene.bindings().await?.is_empty(), "there is a binding before an approval");
 
     let full = digest(&status).to_owned();
     let hex = full.strip_prefix("sha256:").ok_or("the digest has no prefix")?.to_owned();
@@ -90,7 +91,7 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     let decided = &decision["metadata"]["creationTimestamp"];
     ensure!(status["grantedAt"] == *decided, "it starts at {} instead of {decided}", status["grantedAt"]);
     ensure!(instant(&status["expiresAt"])? - instant(decided)? == TimeDelta::minutes(10), "it ends at {}", status["expiresAt"]);
-    ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the approver is not named: {status}");
+    ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the status does not name the approver: {status}");
     let approval = &status["approvals"][0];
     ensure!(
         approval["comment"] == "seen" && approval["stage"] == "first" && approval["time"] == *decided,
@@ -98,7 +99,7 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     );
     refused(
         scene.create("lead-2", &scene.decision("now", "Approve", Some(&full))).await?,
-        &["RequestCompleted: request 'now' is Active already: there is nothing left to approve"],
+        &["RequestCompleted: request 'now' is already Active: there is nothing left to approve"],
     )
 }
 
@@ -118,7 +119,7 @@ async fn stages_open_in_order(env: Arc<Env>) -> Outcome {
     let status = waiting(&scene, "now", &offer, "10m").await?;
     ensure!(status["awaiting"]["stage"] == "team", "the open stage is {}", status["awaiting"]);
     let early = scene.create("security", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
-    refused(early, &["StageNotOpen: 'security' approves in stage 'safety', and stage 'team' is open now (0 of 1)"])?;
+    refused(early, &["StageNotOpen: 'security' is an approver of stage 'safety', but stage 'team' is open now (0 of 1)"])?;
     scene.approve("lead-1", "now").await?;
     let status = until(&scene, "now", "the next stage", |status| status["awaiting"]["stage"] == "safety").await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "one stage of two was enough");
@@ -126,7 +127,7 @@ async fn stages_open_in_order(env: Arc<Env>) -> Outcome {
     let again = scene.create("lead-1", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
     refused(again, &["AlreadyApproved: 'lead-1' approved request 'now' at "])?;
     let other = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
-    refused(other, &["StageNotOpen: 'lead-2' approves in stage 'team', and stage 'safety' is open now (0 of 1)"])?;
+    refused(other, &["StageNotOpen: 'lead-2' is an approver of stage 'team', but stage 'safety' is open now (0 of 1)"])?;
     scene.approve("security", "now").await?;
     let status = scene.until_state("now", "Active", SOON).await?;
     ensure!(status["approvedBy"] == "lead-1,security", "it was approved by {}", status["approvedBy"]);
@@ -141,12 +142,12 @@ async fn quorum_counts_distinct_approvers(env: Arc<Env>) -> Outcome {
     scene.approve("lead-1", "now").await?;
     let status = until_have(&scene, "now", 1).await?;
     ensure!(
-        status["approvedBy"] == "lead-1" && says(&status).starts_with("stage 'first' has 1 of 2 approvals"),
+        status["approvedBy"] == "lead-1" && says(&status).starts_with("waiting for approval in stage 'first': 1 of 2"),
         "it says {}",
         says(&status)
     );
     let again = scene.create("lead-1", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
-    refused(again, &["AlreadyApproved: 'lead-1' approved request 'now' at ", "somebody else must approve too"])?;
+    refused(again, &["AlreadyApproved: 'lead-1' approved request 'now' at ", "another approver must approve too"])?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "one of two was enough");
     scene.approve("lead-2", "now").await?;
     let status = scene.until_state("now", "Active", SOON).await?;
@@ -168,9 +169,12 @@ async fn approver_can_shorten_but_not_extend_the_duration(env: Arc<Env>) -> Outc
     };
     refused(
         scene.create("lead-1", &with("11m")).await?,
-        &["DurationTooLong: duration 11m is longer than the 10m that was asked for; an approver can only shorten it"],
+        &["DurationTooLong: duration 11m is longer than the requested 10m; an approver can only shorten it"],
     )?;
-    refused(scene.create("lead-1", &with("1s")).await?, &["DurationTooShort: duration 1s is too short, at least 2s is allowed by policy"])?;
+    refused(
+        scene.create("lead-1", &with("1s")).await?,
+        &["DurationTooShort: duration 1s is too short, at least 2s is required by policy"],
+    )?;
     scene.create("lead-1", &with("6s")).await?.ok()?;
     until_have(&scene, "now", 1).await?;
     scene.create("lead-2", &with("5m")).await?.ok()?;
@@ -178,7 +182,7 @@ async fn approver_can_shorten_but_not_extend_the_duration(env: Arc<Env>) -> Outc
     let lasts = instant(&status["expiresAt"])? - instant(&status["grantedAt"])?;
     ensure!(lasts == TimeDelta::seconds(6), "it lasts {lasts}");
     scene.until_state("now", "Expired", SOON).await?;
-    ensure!(!scene.can("dev", "create", "deployments").await?, "it outlived what the approver shortened it to");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "it lasted longer than the approver allowed");
     Ok(())
 }
 
@@ -192,11 +196,11 @@ async fn inv_29_undecided_request_times_out(env: Arc<Env>) -> Outcome {
     scene.approve("lead-1", "now").await?;
     let status = scene.until_state("now", "TimedOut", SOON).await?;
     ensure!(status["reason"] == "ApprovalTimedOut", "the reason is {}", status["reason"]);
-    ensure!(says(&status) == format!("nobody decided until {}", deadline.as_str().unwrap_or_default()), "it says {}", says(&status));
+    ensure!(says(&status) == format!("no decision before {}", deadline.as_str().unwrap_or_default()), "it says {}", says(&status));
     let late = instant(&status["endedAt"])? - instant(&deadline)?;
     ensure!(late >= TimeDelta::zero() && late <= TimeDelta::seconds(3), "it timed out {late} after its deadline");
     let too_late = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
-    refused(too_late, &["RequestCompleted: request 'now' is TimedOut already"])?;
+    refused(too_late, &["RequestCompleted: request 'now' is already TimedOut"])?;
     ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "create", "deployments").await?, "it was granted");
     Ok(())
 }
@@ -209,7 +213,7 @@ async fn denial_ends_a_pending_request(env: Arc<Env>) -> Outcome {
     let words = [
         ("Deny", "lead-1", "Denied", "DeniedByApprover", "denied by lead-1: \"seen\""),
         ("Revoke", "security", "Denied", "DeniedByApprover", "denied by security: \"seen\""),
-        ("Deactivate", "dev", "Withdrawn", "WithdrawnByRequester", "taken back by dev: \"seen\""),
+        ("Deactivate", "dev", "Withdrawn", "WithdrawnByRequester", "withdrawn by dev: \"seen\""),
     ];
     for (number, (verb, who, state, reason, message)) in words.into_iter().enumerate() {
         let request = format!("r-{number}");
@@ -219,7 +223,7 @@ async fn denial_ends_a_pending_request(env: Arc<Env>) -> Outcome {
             silent["spec"]["comment"] = json!("  ");
             refused(
                 scene.create(who, &silent).await?,
-                &["CommentMissing: policy ", "asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"],
+                &["CommentMissing: policy ", "requires a comment from approvers (spec.approval.requireComment); set spec.comment"],
             )?;
             refused(
                 scene.create("security", &scene.decision(&request, verb, None)).await?,
@@ -233,9 +237,9 @@ async fn denial_ends_a_pending_request(env: Arc<Env>) -> Outcome {
         scene.create(who, &scene.decision(&request, verb, None)).await?.ok()?;
         let ended = scene.until_state(&request, state, SOON).await?;
         ensure!(ended["reason"] == reason && says(&ended) == message, "{verb}: {} {}", ended["reason"], says(&ended));
-        ensure!(did(&ended, who, state), "{verb}: nobody is named: {ended}");
+        ensure!(did(&ended, who, state), "{verb}: the timeline names no user: {ended}");
         let after = scene.create("lead-2", &scene.decision(&request, "Approve", Some(digest(&status)))).await?;
-        refused(after, &[&format!("RequestCompleted: request '{request}' is {state} already")])?;
+        refused(after, &[&format!("RequestCompleted: request '{request}' is already {state}")])?;
     }
     ensure!(scene.bindings().await?.is_empty(), "one of them was granted");
     Ok(())

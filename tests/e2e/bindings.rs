@@ -1,4 +1,4 @@
-//! The granted binding and its end, where the policy that guards it is deleted or does not help.
+//! The granted binding and its end, where the policy that guards it is deleted or has no effect.
 
 mod deleted_objects;
 mod edited_bindings;
@@ -10,7 +10,7 @@ use control_plane::{ADMIN, wait_for_ok};
 use serde_json::{Value, json};
 
 use crate::{
-    env::{Ground, Outcome, SOON, TestCase},
+    env::{ClusterFixture, Outcome, SOON, TestCase},
     test_cases,
 };
 use deleted_objects::*;
@@ -55,8 +55,8 @@ pub fn probe(namespace: &str, role: &str) -> Value {
 }
 
 /// Deletes the policy for managed bindings and waits until it is no longer evaluated.
-pub async fn remove_policy(ground: &Ground) -> Outcome {
-    let cluster = ground.cluster();
+pub async fn remove_policy(fixture: &ClusterFixture) -> Outcome {
+    let cluster = fixture.cluster();
     cluster.run(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-bindings"]).await?.ok()?;
     cluster.run(ADMIN, &["delete", "validatingadmissionpolicy", "jit-rbac-bindings"]).await?.ok()?;
     let probe = probe("default", "view");

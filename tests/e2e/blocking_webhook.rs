@@ -85,7 +85,7 @@ impl Gate {
         scene.admin(&[configuration]).await?;
         let gate = Self { name, keeper, _server: stop.drop_guard() };
         let probe = ["create", "configmap", "probe", "--dry-run=server", "-n", scene.name.as_str()];
-        let in_force = wait_for_ok("the gate to be asked", SOON, async || match scene.kubectl(ADMIN, &probe).await {
+        let in_force = wait_for_ok("the gate to be called", SOON, async || match scene.kubectl(ADMIN, &probe).await {
             Ok(_) if gate.keeper.in_force.load(Ordering::Relaxed) => Ok(()),
             Ok(said) => Err(said.stderr),
             Err(error) => Err(error.to_string()),
@@ -103,7 +103,7 @@ impl Gate {
 
     /// Waits until this many calls are held.
     pub async fn until_held(&self, calls: u32, limit: Duration) -> Outcome {
-        let what = format!("{calls} of the operator's calls to stand at the gate");
+        let what = format!("{calls} of the operator's calls to be held");
         Ok(wait_for(&what, limit, async || (self.keeper.held.load(Ordering::Relaxed) >= calls).then_some(())).await?)
     }
 

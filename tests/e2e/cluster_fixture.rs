@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A control plane with the operator on it.
-pub struct Ground {
+pub struct ClusterFixture {
     /// The control plane.
     pub plane: Plane,
     /// The operator's processes.
@@ -41,13 +41,13 @@ pub struct Setting {
     pub replicas: Option<usize>,
 }
 
-impl Drop for Ground {
+impl Drop for ClusterFixture {
     fn drop(&mut self) {
         self.inspector.finish();
     }
 }
 
-impl Ground {
+impl ClusterFixture {
     /// Starts a control plane and the operator, and lets all users make requests.
     pub async fn start(setting: Setting) -> Result<Self, Error> {
         let mut users = standard_users()?;
@@ -81,7 +81,7 @@ impl Ground {
 
     /// Returns the proxy between the controllers and the API server.
     pub fn proxy(&self) -> Result<&Proxy, Error> {
-        Ok(self.proxy.as_deref().ok_or("this plane has no proxy")?)
+        Ok(self.proxy.as_deref().ok_or("this control plane has no proxy")?)
     }
 
     /// Returns kubectl, cluster and clients.

@@ -22,7 +22,7 @@ use tokio::{
     sync::{OnceCell, RwLock, Semaphore},
 };
 
-pub use crate::cluster_fixture::{Ground, Setting};
+pub use crate::cluster_fixture::{ClusterFixture, Setting};
 use crate::{bindings, soak};
 
 /// Why a test failed.
@@ -32,12 +32,12 @@ pub type Outcome = Result<(), Error>;
 /// A test: takes the environment and returns a future.
 pub type TestCase = fn(Arc<Env>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
-/// The time limit of a condition that should hold at once. It bounds a wait and is no pause.
+/// The time limit of a condition that should hold at once. It bounds a wait and is not a delay.
 pub const SOON: Duration = Duration::from_secs(30);
-/// `ClusterRole`s that the operator may bind besides Kubernetes' own; one test each creates them.
+/// `ClusterRole`s that the operator may bind in addition to Kubernetes' own; one test each creates them.
 pub const AGGREGATED: &str = "e2e-aggregated";
 pub const GAINING: &str = "e2e-gaining";
-/// The number of concurrent control planes of fault tests, besides the shared one.
+/// The number of concurrent control planes of fault tests, in addition to the shared one.
 pub const OWN_PLANES: usize = 2;
 
 /// A list of test cases: `test_cases![first, second]` for functions `async fn(Arc<Env>) -> Outcome`.
@@ -62,23 +62,23 @@ macro_rules! ensure {
 /// The state that all tests share.
 pub struct Env {
     runtime: Runtime,
-    shared: OnceCell<Arc<Ground>>,
-    unguarded: OnceCell<RwLock<Arc<Ground>>>,
+    shared: OnceCell<Arc<ClusterFixture>>,
+    unguarded: OnceCell<RwLock<Arc<ClusterFixture>>>,
     own: Arc<Semaphore>,
     number: AtomicU32,
     /// Kept for the interrupt handler.
-    started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>>,
+    started: Arc<Mutex<Vec<std::sync::Weak<ClusterFixture>>>>,
 }
 
 impl Env {
     /// Nothing is started before a test needs it.
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
-        let started: Arc<Mutex<Vec<std::sync::Weak<Ground>>>> = Arc::default();
-        let grounds = started.clone();
+        let started: Arc<Mutex<Vec<std::sync::Weak<ClusterFixture>>>> = Arc::default();
+        let fixtures = started.clone();
         on_interrupt(move || {
-            for ground in grounds.lock().expect("no test panics with it").iter().filter_map(std::sync::Weak::upgrade) {
-                ground.plane.end();
+            for fixture in fixtures.lock().expect("the lock is not poisoned").iter().filter_map(std::sync::Weak::upgrade) {
+                fixture.plane.end();
             }
         })
         .expect("signals can be listened for");
@@ -103,65 +103,65 @@ impl Env {
     }
 
     /// Returns the control plane that tests share. They must not change it, its operator and its policies.
-    pub async fn ground(&self) -> Result<Arc<Ground>, Error> {
+    pub async fn fixture(&self) -> Result<Arc<ClusterFixture>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Setting::default()).await?);
-            self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
-            Ok::<_, Error>(ground)
+            let fixture = Arc::new(ClusterFixture::start(Setting::default()).await?);
+            self.started.lock().expect("the lock is not poisoned").push(Arc::downgrade(&fixture));
+            Ok::<_, Error>(fixture)
         };
         self.shared.get_or_try_init(start).await.cloned()
     }
 
     /// Returns a control plane for one test, which may change it. At most a few exist at a time.
-    pub async fn own_ground(&self, values: Value) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
-        self.ground_as(Setting { values, ..Setting::default() }).await
+    pub async fn own_fixture(&self, values: Value) -> Result<(Arc<ClusterFixture>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.fixture_with(Setting { values, ..Setting::default() }).await
     }
 
     /// The same with the test's own options.
-    pub async fn ground_as(&self, setting: Setting) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
-        self.ground_of(setting, 1).await
+    pub async fn fixture_with(&self, setting: Setting) -> Result<(Arc<ClusterFixture>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.fixture_of(setting, 1).await
     }
 
     /// The same for a test that starts processes all the time: no other test has a control plane of its own meanwhile.
-    pub async fn only_ground(&self) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
-        self.ground_of(Setting::default(), u32::try_from(OWN_PLANES)?).await
+    pub async fn exclusive_fixture(&self) -> Result<(Arc<ClusterFixture>, tokio::sync::OwnedSemaphorePermit), Error> {
+        self.fixture_of(Setting::default(), u32::try_from(OWN_PLANES)?).await
     }
 
-    async fn ground_of(&self, setting: Setting, planes: u32) -> Result<(Arc<Ground>, tokio::sync::OwnedSemaphorePermit), Error> {
+    async fn fixture_of(&self, setting: Setting, planes: u32) -> Result<(Arc<ClusterFixture>, tokio::sync::OwnedSemaphorePermit), Error> {
         let permit = self.own.clone().acquire_many_owned(planes).await?;
-        let ground = Arc::new(Ground::start(setting).await?);
-        self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
-        Ok((ground, permit))
+        let fixture = Arc::new(ClusterFixture::start(setting).await?);
+        self.started.lock().expect("the lock is not poisoned").push(Arc::downgrade(&fixture));
+        Ok((fixture, permit))
     }
 
     /// Returns a scene on the shared control plane, with names of its own.
     pub async fn scene(&self, name: &str) -> Result<Scene, Error> {
-        Scene::new(self.ground().await?, self.number.fetch_add(1, Ordering::Relaxed), name).await
+        Scene::new(self.fixture().await?, self.number.fetch_add(1, Ordering::Relaxed), name).await
     }
 
     /// Returns a scene on a control plane of its own.
-    pub async fn scene_on(&self, ground: &Arc<Ground>, name: &str) -> Result<Scene, Error> {
-        Scene::new(ground.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
+    pub async fn scene_on(&self, fixture: &Arc<ClusterFixture>, name: &str) -> Result<Scene, Error> {
+        Scene::new(fixture.clone(), self.number.fetch_add(1, Ordering::Relaxed), name).await
     }
 
     /// Returns a control plane without the policy for managed bindings, for tests of writes that the policy denies to all users. Tests that
     /// end the operator's processes have exclusive access, all others share it.
-    pub async fn unguarded(&self) -> Result<&RwLock<Arc<Ground>>, Error> {
+    pub async fn unguarded(&self) -> Result<&RwLock<Arc<ClusterFixture>>, Error> {
         let start = async || {
-            let ground = Arc::new(Ground::start(Setting { unwatched: &["jit-rbac-bindings"], ..Setting::default() }).await?);
-            self.started.lock().expect("no test panics with it").push(Arc::downgrade(&ground));
-            bindings::remove_policy(&ground).await?;
-            Ok::<_, Error>(RwLock::new(ground))
+            let fixture = Arc::new(ClusterFixture::start(Setting { unwatched: &["jit-rbac-bindings"], ..Setting::default() }).await?);
+            self.started.lock().expect("the lock is not poisoned").push(Arc::downgrade(&fixture));
+            bindings::remove_policy(&fixture).await?;
+            Ok::<_, Error>(RwLock::new(fixture))
         };
         self.unguarded.get_or_try_init(start).await
     }
 
     /// Ends the control planes that tests share.
     pub fn end(&self) {
-        let unguarded = self.unguarded.get().map(|ground| ground.blocking_read().clone());
-        for ground in self.shared.get().into_iter().chain(&unguarded) {
-            ground.inspector.finish();
-            ground.plane.end();
+        let unguarded = self.unguarded.get().map(|fixture| fixture.blocking_read().clone());
+        for fixture in self.shared.get().into_iter().chain(&unguarded) {
+            fixture.inspector.finish();
+            fixture.plane.end();
         }
     }
 }
@@ -169,14 +169,14 @@ impl Env {
 /// A namespace with a Role `debug`, and the objects of a test.
 pub struct Scene {
     /// Its control plane.
-    pub ground: Arc<Ground>,
+    pub fixture: Arc<ClusterFixture>,
     /// The namespace; also the prefix of the names of cluster-scoped objects.
     pub name: String,
 }
 
 impl Scene {
-    async fn new(ground: Arc<Ground>, number: u32, name: &str) -> Result<Self, Error> {
-        let scene = Self { ground, name: format!("{name}-{number}") };
+    async fn new(fixture: Arc<ClusterFixture>, number: u32, name: &str) -> Result<Self, Error> {
+        let scene = Self { fixture, name: format!("{name}-{number}") };
         scene.create_namespace(&scene.name).await?;
         Ok(scene)
     }
@@ -193,17 +193,17 @@ impl Scene {
 
     /// Runs kubectl as a user.
     pub async fn kubectl(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
-        Ok(self.ground.cluster().run(user, args).await?)
+        Ok(self.fixture.cluster().run(user, args).await?)
     }
 
     /// Runs `kubectl apply -f -` as a user.
     pub async fn apply(&self, user: &str, object: &Value) -> Result<Said, Error> {
-        Ok(self.ground.cluster().apply(user, &object.to_string()).await?)
+        Ok(self.fixture.cluster().apply(user, &object.to_string()).await?)
     }
 
     /// Runs `kubectl create -f -` as a user.
     pub async fn create(&self, user: &str, object: &Value) -> Result<Said, Error> {
-        Ok(self.ground.cluster().run_with(user, &["create", "-f", "-"], &object.to_string()).await?)
+        Ok(self.fixture.cluster().run_with(user, &["create", "-f", "-"], &object.to_string()).await?)
     }
 
     /// Applies objects as the admin.
@@ -259,7 +259,7 @@ impl Scene {
 
     /// Returns the API of a kind in the scene's namespace, with the admin's client: much cheaper than kubectl for polls.
     pub fn api(&self, kind: &str) -> Option<Api<DynamicObject>> {
-        self.api_as(self.ground.client.clone(), kind)
+        self.api_as(self.fixture.client.clone(), kind)
     }
 
     /// The same with a user's client.
@@ -301,7 +301,7 @@ impl Scene {
 
     /// Returns the objects of a kind in the scene's namespace.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>, Error> {
-        let api = self.api(kind).ok_or_else(|| format!("nobody lists {kind}"))?;
+        let api = self.api(kind).ok_or_else(|| format!("there is no API for {kind}"))?;
         let list = api.list(&ListParams::default()).await?;
         Ok(list.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
     }

@@ -21,7 +21,7 @@ use tokio::process::Command;
 use crate::{
     audit::Calls,
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, TestCase},
     grant_helpers::{text, time},
     test_cases,
 };
@@ -56,35 +56,39 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 }
 
 /// Starts all controllers again and waits until they are ready.
-pub async fn start_all(ground: &Ground) -> Outcome {
-    for controller in ground.operator.controllers() {
+pub async fn start_all(fixture: &ClusterFixture) -> Outcome {
+    for controller in fixture.operator.controllers() {
         controller.start()?;
     }
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         controller.wait_until_ready(Duration::from_secs(20)).await?;
     }
     Ok(())
 }
 
 /// Kills all controllers.
-pub fn kill_all(ground: &Ground) {
-    ground.operator.controllers().iter().for_each(|controller| controller.kill());
+pub fn kill_all(fixture: &ClusterFixture) {
+    fixture.operator.controllers().iter().for_each(|controller| controller.kill());
 }
 
 /// Returns the number of the controller that holds the Lease.
-pub async fn holder(ground: &Ground) -> Result<usize, Error> {
-    let number = async || in_the_lease(ground).await.ok()?.strip_prefix("controller-")?.parse().ok();
-    Ok(wait_for("somebody to hold the Lease", SOON, number).await?)
+pub async fn holder(fixture: &ClusterFixture) -> Result<usize, Error> {
+    let number = async || in_the_lease(fixture).await.ok()?.strip_prefix("controller-")?.parse().ok();
+    Ok(wait_for("a replica to hold the Lease", SOON, number).await?)
 }
 
 /// Returns the holder's name in the Lease.
-pub async fn in_the_lease(ground: &Ground) -> Result<String, Error> {
+pub async fn in_the_lease(fixture: &ClusterFixture) -> Result<String, Error> {
     let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", "jsonpath={.spec.holderIdentity}"];
-    Ok(ground.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
+    Ok(fixture.cluster().run(ADMIN, &args).await?.ok()?.trim().to_owned())
 }
 
 /// Kills servers of the control plane in this order, runs `meanwhile`, and starts them in the reverse order; returns when all serve again.
-pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<DateTime<Utc>, Error> {
+pub async fn without(
+    fixture: &ClusterFixture,
+    servers: &[&Process],
+    meanwhile: impl AsyncFnOnce() -> Outcome,
+) -> Result<DateTime<Utc>, Error> {
     let from = Utc::now();
     for server in servers {
         server.kill();
@@ -93,20 +97,20 @@ pub async fn without(ground: &Ground, servers: &[&Process], meanwhile: impl Asyn
     for server in servers.iter().rev() {
         server.start()?;
     }
-    ground.plane.wait_until_ready().await?;
+    fixture.plane.wait_until_ready().await?;
     let back = Utc::now();
-    ground.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    fixture.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
     Ok(back)
 }
 
 /// A process of the operator that a user starts by hand, as the identity of this kubeconfig. Dropping it kills it. Its output is written to
 /// `log`.
-pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
+pub fn by_hand(fixture: &ClusterFixture, program: impl AsRef<OsStr>, kubeconfig: &Path, log: &Path) -> Result<Command, Error> {
     let file = std::fs::File::create(log)?;
     let mut command = Command::new(program);
     command
         .env("KUBECONFIG", kubeconfig)
-        .env("HOME", ground.cluster().directory())
+        .env("HOME", fixture.cluster().directory())
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
@@ -117,17 +121,17 @@ pub fn by_hand(ground: &Ground, program: impl AsRef<OsStr>, kubeconfig: &Path, l
 
 /// Verifies the final state of a scene, whatever happened before: every request is completed, no binding is left, none was created twice,
 /// and none had another end than that of the stored times.
-pub async fn nothing_lasts(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
-    nothing_lasts_longer(scene, calls, |_| latest).await
+pub async fn verify_final_state(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    verify_final_state_with(scene, calls, |_| latest).await
 }
 
 /// The same where the allowed delay of a grant's end depends on its deadline.
-pub async fn nothing_lasts_longer(
+pub async fn verify_final_state_with(
     scene: &Scene,
     calls: &mut Calls,
     latest: impl Fn(DateTime<Utc>) -> TimeDelta,
 ) -> Result<BTreeMap<String, TimeDelta>, Error> {
-    let requests = scene.all_over(Duration::from_mins(1)).await?;
+    let requests = scene.until_all_completed(Duration::from_mins(1)).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     let mut late = BTreeMap::new();
     for request in requests {
@@ -152,7 +156,7 @@ pub async fn nothing_lasts_longer(
         let latest = latest(deadline);
         ensure!(
             by < latest,
-            "{name} was ended {} ms after its deadline {deadline}, and may be so {} ms late",
+            "{name} was ended {} ms after its deadline {deadline}, and may be {} ms late",
             by.num_milliseconds(),
             latest.num_milliseconds()
         );
@@ -180,12 +184,12 @@ pub async fn until(moment: DateTime<Utc>) -> Outcome {
 
 /// A control plane of its own with a scene on it.
 pub async fn alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
-    let (ground, permit) = env.own_ground(serde_json::Value::Null).await?;
-    Ok((env.scene_on(&ground, name).await?, permit))
+    let (fixture, permit) = env.own_fixture(serde_json::Value::Null).await?;
+    Ok((env.scene_on(&fixture, name).await?, permit))
 }
 
 /// The same while no other test has a control plane of its own.
-pub async fn all_alone(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
-    let (ground, permit) = env.only_ground().await?;
-    Ok((env.scene_on(&ground, name).await?, permit))
+pub async fn exclusive_scene(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
+    let (fixture, permit) = env.exclusive_fixture().await?;
+    Ok((env.scene_on(&fixture, name).await?, permit))
 }

@@ -52,8 +52,8 @@ impl Scene {
 
     /// Creates an object of the product as a user, without the cost of kubectl, and returns it as stored.
     pub async fn write(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
-        let client = self.ground.plane.client(user).await?;
-        let api = self.api_as(client, kind).ok_or_else(|| format!("nobody writes {kind}"))?;
+        let client = self.fixture.plane.client(user).await?;
+        let api = self.api_as(client, kind).ok_or_else(|| format!("there is no API for {kind}"))?;
         let object: DynamicObject = serde_json::from_value(object.clone())?;
         Ok(serde_json::to_value(api.create(&PostParams::default(), &object).await?)?)
     }
@@ -61,7 +61,7 @@ impl Scene {
     /// The same, with retries until admission allows it: for very many concurrent creates, the webhook may need longer than the API server
     /// waits for it.
     pub async fn let_in(&self, user: &str, kind: &str, object: &Value) -> Result<Value, Error> {
-        let what = format!("the {kind} {} of {user} to be let in", object["metadata"]);
+        let what = format!("the {kind} {} of {user} to be admitted", object["metadata"]);
         Ok(wait_for_ok(&what, SOON, async || self.write(user, kind, object).await.map_err(|error| error.to_string())).await?)
     }
 
@@ -118,11 +118,11 @@ impl Scene {
     }
 
     /// Waits until a request is completed.
-    pub async fn over(&self, request: &str, limit: Duration) -> Result<Value, Error> {
+    pub async fn until_completed(&self, request: &str, limit: Duration) -> Result<Value, Error> {
         let what = format!("request {}/{request} to end", self.name);
         let ended = wait_for(&what, limit, async || {
             let status = self.status(request).await.ok()?;
-            (!is_live(&status)).then_some(status)
+            (!is_incomplete(&status)).then_some(status)
         });
         match ended.await {
             Ok(status) => Ok(status),
@@ -131,18 +131,18 @@ impl Scene {
     }
 
     /// Waits until every request of the scene is completed, and returns them.
-    pub async fn all_over(&self, limit: Duration) -> Result<Vec<Value>, Error> {
-        let over = wait_for_ok("all requests to be at an end", limit, async || {
+    pub async fn until_all_completed(&self, limit: Duration) -> Result<Vec<Value>, Error> {
+        let completed = wait_for_ok("all requests to be completed", limit, async || {
             let all = self.list("rar").await.map_err(|error| error.to_string())?;
-            let live = all.iter().find(|request| is_live(&request["status"]));
-            live.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
+            let open = all.iter().find(|request| is_incomplete(&request["status"]));
+            open.map_or(Ok(all.clone()), |r| Err(format!("{} is {}", r["metadata"]["name"], r["status"]["state"])))
         });
-        Ok(over.await?)
+        Ok(completed.await?)
     }
 
     /// Waits until a request is completed, and verifies its state and reason.
     pub async fn ends_as(&self, request: &str, state: &str, reasons: &[&str], limit: Duration) -> Result<Value, Error> {
-        let status = self.over(request, limit).await?;
+        let status = self.until_completed(request, limit).await?;
         ensure!(
             status["state"] == state,
             "{request} ended as {} ({}): {}",
@@ -160,7 +160,7 @@ impl Scene {
 
     /// Returns whether a user has a permission in the scene's namespace, without the cost of kubectl.
     pub async fn may(&self, user: &str, verb: &str, group: &str, resource: &str) -> Result<bool, Error> {
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.ground.plane.client(user).await?);
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.fixture.plane.client(user).await?);
         let attributes = ResourceAttributes {
             namespace: Some(self.name.clone()),
             verb: Some(verb.to_owned()),
@@ -178,7 +178,7 @@ impl Scene {
 
     /// Waits until a user may not, or no longer, create Deployments here; returns when that was observed.
     pub async fn until_shut_out(&self, user: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
-        let what = format!("{user} to be shut out of {}", self.name);
+        let what = format!("{user} to lose access to {}", self.name);
         let shut = wait_for_ok(&what, limit, async || match self.may(user, "create", "apps", "deployments").await {
             Ok(false) => Ok(Utc::now()),
             Ok(true) => Err("dev may still create Deployments".to_owned()),
@@ -208,7 +208,7 @@ where
 }
 
 /// Returns true for the status of a request that is not completed.
-pub fn is_live(status: &Value) -> bool {
+pub fn is_incomplete(status: &Value) -> bool {
     matches!(status["state"].as_str(), None | Some("Pending" | "AwaitingApproval" | "Scheduled" | "Active"))
 }
 

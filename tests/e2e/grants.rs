@@ -105,12 +105,12 @@ async fn requester_deactivates_a_grant(env: Arc<Env>) -> Outcome {
         scene.create("dev-2", &scene.decision("now", "Deactivate", None)).await?,
         &["NotTheRequester: only 'dev' can deactivate request 'now'"],
     )?;
-    ensure!(scene.can("dev", "create", "deployments").await?, "somebody else's Deactivate ended it");
+    ensure!(scene.can("dev", "create", "deployments").await?, "another user's Deactivate ended it");
     scene.create("dev", &scene.decision("now", "Deactivate", None)).await?.ok()?;
     let status = scene.until_state("now", "Deactivated", SOON).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
-    ensure!(status["reason"] == "DeactivatedByRequester" && did(&status, "dev", "Deactivated"), "nobody is named: {status}");
-    ensure!(says(&status) == "given back by dev: \"seen\"", "it says {}", says(&status));
+    ensure!(status["reason"] == "DeactivatedByRequester" && did(&status, "dev", "Deactivated"), "the timeline names no user: {status}");
+    ensure!(says(&status) == "deactivated by dev: \"seen\"", "it says {}", says(&status));
     // A second one would change nothing: it is denied, and nothing is stored.
     refused(
         scene.create("dev", &scene.decision("now", "Deactivate", None)).await?,
@@ -130,8 +130,8 @@ async fn reapplied_completed_request_grants_nothing(env: Arc<Env>) -> Outcome {
     ensure!(said.trim() == "roleactivationrequest.jitrbac.dev/now unchanged", "kubectl says {said:?}");
     // A later request is decided: any effect of the first would have come before.
     granted(&scene, "later", &offer, "10m").await?;
-    ensure!(scene.status("now").await? == ended, "the ended request changed");
-    ensure!(scene.bindings().await?.len() == 1, "the ended request has a binding");
+    ensure!(scene.status("now").await? == ended, "the completed request changed");
+    ensure!(scene.bindings().await?.len() == 1, "the completed request has a binding");
     Ok(())
 }
 
@@ -168,8 +168,8 @@ async fn t37_inv_30_namespace_is_deleted_during_a_grant(env: Arc<Env>) -> Outcom
     ensure!(took < TimeDelta::seconds(30), "the namespace was held for {took}");
     // A namespace of the same name is another one: no old object returns, and decisions on the old requests approve nothing here.
     scene.create_namespace(&scene.name).await?;
-    ensure!(scene.bindings().await?.is_empty() && scene.list("rar").await?.is_empty(), "something outlived the namespace");
-    ensure!(!scene.can("dev", "create", "deployments").await?, "the grant is back with the name");
+    ensure!(scene.bindings().await?.is_empty() && scene.list("rar").await?.is_empty(), "an object remains after the namespace deletion");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "the grant exists again under the name");
     scene.apply("dev", &scene.request("later", &waits, "10m")).await?.ok()?;
     let status = scene.until_state("later", "AwaitingApproval", SOON).await?;
     ensure!(status["digest"] != digest, "the digest is the same in another namespace");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ensure,
-    env::{Env, Error, Ground, Outcome, Scene, TestCase, automatic, eligibility},
+    env::{ClusterFixture, Env, Error, Outcome, Scene, TestCase, automatic, eligibility},
     faults::{alone, kill_all, start_all},
     grant_helpers::time,
     test_cases,
@@ -32,12 +32,12 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 /// `helm install --wait` returns when every pod is ready: then the holder of the Lease has proven the guards.
 async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "ready").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     // After a kill, the Lease still names a holder that does not run.
-    kill_all(ground);
-    start_all(ground).await?;
+    kill_all(fixture);
+    start_all(fixture).await?;
     let mut proven = 0.0;
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         proven += controller.metric("jitrbac_guard_proven{guard=\"ValidatingAdmissionPolicy jit-rbac-requests\"}").await?;
     }
     ensure!(proven > 0.0, "all are ready, and none has proven the guards");
@@ -45,16 +45,16 @@ async fn f68_controllers_are_ready_after_the_guards_are_proven(env: Arc<Env>) ->
     scene.granted("dev", "first", "10m").await?;
 
     // A guard that is weakened later makes no replica unready: an upgrade must be possible.
-    let guard = Guard::save(ground, "validatingadmissionpolicybinding", "jit-rbac-status").await?;
-    guard.delete(ground).await?;
+    let guard = Guard::save(fixture, "validatingadmissionpolicybinding", "jit-rbac-status").await?;
+    guard.delete(fixture).await?;
     wait_for_ok("grants to be held back", PROVEN, async || {
-        if record(ground).await?["since"].is_null() { Ok(()) } else { Err("they are not".to_owned()) }
+        if record(fixture).await?["since"].is_null() { Ok(()) } else { Err("they are not".to_owned()) }
     })
     .await?;
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         ensure!(controller.ready().await.is_ok(), "{} is not ready any more: {:?}", controller.name(), controller.ready().await);
     }
-    guard.put_back(ground).await
+    guard.restore(fixture).await
 }
 
 /// How long the operator may take to prove restored guards.
@@ -69,8 +69,8 @@ pub struct Guard {
 
 impl Guard {
     /// Reads it.
-    pub async fn save(ground: &Ground, kind: &'static str, name: &str) -> Result<Self, Error> {
-        let text = ground.cluster().run(ADMIN, &["get", kind, name, "-o", "json"]).await?.ok()?;
+    pub async fn save(fixture: &ClusterFixture, kind: &'static str, name: &str) -> Result<Self, Error> {
+        let text = fixture.cluster().run(ADMIN, &["get", kind, name, "-o", "json"]).await?.ok()?;
         let mut saved: Value = serde_json::from_str(&text)?;
         for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
             saved["metadata"].as_object_mut().ok_or("it has metadata")?.remove(field);
@@ -78,23 +78,23 @@ impl Guard {
         Ok(Self { kind, name: name.to_owned(), saved })
     }
 
-    pub async fn delete(&self, ground: &Ground) -> Outcome {
-        ground.cluster().run(ADMIN, &["delete", self.kind, &self.name]).await?.ok()?;
+    pub async fn delete(&self, fixture: &ClusterFixture) -> Outcome {
+        fixture.cluster().run(ADMIN, &["delete", self.kind, &self.name]).await?.ok()?;
         Ok(())
     }
 
     /// Applies a JSON patch to it.
-    pub async fn change(&self, ground: &Ground, patch: &Value) -> Outcome {
+    pub async fn change(&self, fixture: &ClusterFixture, patch: &Value) -> Outcome {
         let patch = json!([patch]).to_string();
-        ground.cluster().run(ADMIN, &["patch", self.kind, &self.name, "--type=json", "-p", &patch]).await?.ok()?;
+        fixture.cluster().run(ADMIN, &["patch", self.kind, &self.name, "--type=json", "-p", &patch]).await?.ok()?;
         Ok(())
     }
 
     /// Restores it, whether it exists or not.
-    pub async fn put_back(&self, ground: &Ground) -> Outcome {
-        let there = ground.cluster().run(ADMIN, &["get", self.kind, &self.name, "--ignore-not-found", "-o", "name"]).await?.ok()?;
+    pub async fn restore(&self, fixture: &ClusterFixture) -> Outcome {
+        let there = fixture.cluster().run(ADMIN, &["get", self.kind, &self.name, "--ignore-not-found", "-o", "name"]).await?.ok()?;
         let verb = if there.trim().is_empty() { "create" } else { "replace" };
-        ground.cluster().run_with(ADMIN, &[verb, "-f", "-"], &self.saved.to_string()).await?.ok()?;
+        fixture.cluster().run_with(ADMIN, &[verb, "-f", "-"], &self.saved.to_string()).await?.ok()?;
         Ok(())
     }
 }
@@ -107,16 +107,16 @@ pub fn stamped(scene: &Scene, name: &str, offer: &str, duration: &str) -> Value 
 }
 
 /// Returns the record of the guards in the Lease.
-async fn record(ground: &Ground) -> Result<Value, String> {
+async fn record(fixture: &ClusterFixture) -> Result<Value, String> {
     let args = ["get", "lease", "jit-rbac-controller", "-n", "jit-system", "-o", r"jsonpath={.metadata.annotations.jitrbac\.dev/guards}"];
-    let said = ground.cluster().run(ADMIN, &args).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
+    let said = fixture.cluster().run(ADMIN, &args).await.and_then(control_plane::Said::ok).map_err(|error| error.to_string())?;
     serde_json::from_str(&said).map_err(|error| error.to_string())
 }
 
 /// Waits until a span of proven time that began after `moment` is open.
-pub async fn until_proven(ground: &Ground, moment: DateTime<Utc>) -> Outcome {
+pub async fn until_proven(fixture: &ClusterFixture, moment: DateTime<Utc>) -> Outcome {
     let proven = wait_for_ok("the guards to be proven again", PROVEN, async || {
-        let record = record(ground).await?;
+        let record = record(fixture).await?;
         match time(&record["since"]) {
             Ok(since) if since > moment && Utc::now() > since => Ok(()),
             _ => Err(format!("the record is {record}")),
@@ -126,11 +126,11 @@ pub async fn until_proven(ground: &Ground, moment: DateTime<Utc>) -> Outcome {
 }
 
 /// Waits until a proof has followed all writes so far.
-pub async fn until_verified(ground: &Ground) -> Outcome {
+pub async fn until_verified(fixture: &ClusterFixture) -> Outcome {
     // The time of a proof is in whole seconds, and its caches may be slightly behind.
     let moment = Utc::now() + TimeDelta::seconds(2);
     let verified = wait_for_ok("the guards to be verified", PROVEN, async || {
-        let record = record(ground).await?;
+        let record = record(fixture).await?;
         match time(&record["verified"]) {
             Ok(verified) if verified > moment => Ok(()),
             _ => Err(format!("the record is {record}")),

@@ -83,7 +83,7 @@ async fn t1_forged_identity_is_overwritten_by_the_stamp(env: Arc<Env>) -> Outcom
     ensure!(status["approvedBy"] == "lead-2" && did(&status, "dev", "Requested"), "it was granted as {status}");
     ensure!(
         scene.can("dev", "create", "deployments").await? && !scene.can("lead-1", "create", "deployments").await?,
-        "somebody else got it"
+        "another user has the access"
     );
 
     // Objects of admins carry their real author, whatever their fields claimed.
@@ -115,7 +115,7 @@ async fn t1_user_in_a_thousand_groups_is_granted(env: Arc<Env>) -> Outcome {
 
 async fn t21_request_grants_only_in_its_namespace(env: Arc<Env>) -> Outcome {
     let scene = env.scene("here").await?;
-    let there = Scene { ground: scene.ground.clone(), name: format!("{}-there", scene.name) };
+    let there = Scene { fixture: scene.fixture.clone(), name: format!("{}-there", scene.name) };
     scene.create_namespace(&there.name).await?;
     let mut both = eligibility("edit");
     both["namespaces"] = json!({"names": [scene.name, there.name]});
@@ -124,15 +124,15 @@ async fn t21_request_grants_only_in_its_namespace(env: Arc<Env>) -> Outcome {
     request["spec"]["namespace"] = json!(there.name);
     refused(scene.create("dev", &request).await?, &["strict decoding error: unknown field \"spec.namespace\""])?;
     // A user who disables the API server's field validation gets a request without the unknown field.
-    let said = scene.ground.cluster().run_with("dev", &["create", "--validate=ignore", "-f", "-"], &request.to_string()).await?;
+    let said = scene.fixture.cluster().run_with("dev", &["create", "--validate=ignore", "-f", "-"], &request.to_string()).await?;
     said.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
-    ensure!(scene.can("dev", "create", "deployments").await? && !there.can("dev", "create", "deployments").await?, "it reaches elsewhere");
+    ensure!(scene.can("dev", "create", "deployments").await? && !there.can("dev", "create", "deployments").await?, "it applies elsewhere");
     let bindings = scene.bindings().await?;
     ensure!(bindings.len() == 1 && there.bindings().await?.is_empty(), "the binding is elsewhere");
     ensure!(bindings[0]["metadata"]["uid"] == status["bindingRef"]["uid"], "the binding is another one");
     let elsewhere = scene
-        .ground
+        .fixture
         .cluster()
         .run_with("dev", &["create", "-n", &there.name, "-f", "-"], &scene.request("later", &offer, "10m").to_string())
         .await?;
@@ -153,7 +153,7 @@ async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Out
     let free = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let waits = scene.offer("waits", approved_by("leads", 1), eligibility("edit")).await?;
     let dry = async |user: &str, verb: &str, object: &Value| -> Result<control_plane::Said, Error> {
-        Ok(scene.ground.cluster().run_with(user, &[verb, "--dry-run=server", "-f", "-", "-o", "json"], &object.to_string()).await?)
+        Ok(scene.fixture.cluster().run_with(user, &[verb, "--dry-run=server", "-f", "-", "-o", "json"], &object.to_string()).await?)
     };
     // A dry run shows whether the request would be accepted, with which requester, and why not.
     let shown: Value = serde_json::from_str(&dry("dev", "apply", &scene.request("now", &free, "10m")).await?.ok()?)?;
@@ -170,7 +170,7 @@ async fn t46_dry_run_returns_the_result_and_stores_nothing(env: Arc<Env>) -> Out
     refused(no, &["NotEligible: 'outsider' is not among the subjects of eligibility"])?;
     refused(
         dry("dev", "create", &scene.request("now", &free, "2h")).await?,
-        &["DurationTooLong: duration 2h was asked for, at most 1h is allowed"],
+        &["DurationTooLong: duration 2h was requested, at most 1h is allowed"],
     )?;
 
     scene.apply("dev", &scene.request("real", &waits, "10m")).await?.ok()?;
@@ -200,7 +200,7 @@ async fn t51_one_concurrent_request_per_user_is_granted(env: Arc<Env>) -> Outcom
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "RoleActivationRequest"));
     let mut writes = Vec::new();
     for user in ["dev", "dev-2"] {
-        let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.cluster().client(user).await?, &scene.name, &kind);
+        let api: Api<DynamicObject> = Api::namespaced_with(scene.fixture.cluster().client(user).await?, &scene.name, &kind);
         for offer in &offers {
             for number in 0..EACH {
                 let request: DynamicObject = serde_json::from_value(scene.request(&format!("{user}-{offer}-{number}"), offer, "10m"))?;
@@ -248,7 +248,7 @@ async fn t51_one_concurrent_request_per_user_is_granted(env: Arc<Env>) -> Outcom
         (live["metadata"]["name"].as_str().unwrap_or_default(), live["spec"]["eligibilityRef"]["name"].as_str().unwrap_or_default());
     refused(
         scene.create("dev", &scene.request("another", offer, "10m")).await?,
-        &[&format!("AlreadyRequested: 'dev' already has the live request '{name}' (Active)")],
+        &[&format!("AlreadyRequested: 'dev' already has the request '{name}' (Active)")],
     )?;
     scene.create("dev", &scene.decision(name, "Deactivate", None)).await?.ok()?;
     scene.until_state(name, "Deactivated", SOON).await?;

@@ -32,7 +32,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn helm(scene: &Scene, args: &[&str], values: Option<&Value>) -> Result<(bool, String), Error> {
     let mut further = Vec::new();
     if let Some(values) = values {
-        let path = scene.ground.cluster().directory().join(format!("{}.json", scene.name));
+        let path = scene.fixture.cluster().directory().join(format!("{}.json", scene.name));
         std::fs::write(&path, values.to_string())?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jit-access");
         further = vec![chart.display().to_string(), "--values".to_owned(), path.display().to_string()];
@@ -43,7 +43,7 @@ async fn helm(scene: &Scene, args: &[&str], values: Option<&Value>) -> Result<(b
 
 /// Runs Helm on the scene's control plane and returns its output.
 async fn run(scene: &Scene, args: &[&str]) -> Result<(bool, String), Error> {
-    let mut command = scene.ground.cluster().helm()?;
+    let mut command = scene.fixture.cluster().helm()?;
     command.args(args).args(["--namespace", &scene.name]);
     let output = command.output().await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -89,7 +89,7 @@ async fn chart_values_define_eligibilities(env: Arc<Env>) -> Outcome {
     }
 
     let request = scene.request("now", &scene.name, "10m").to_string();
-    let cluster = scene.ground.cluster();
+    let cluster = scene.fixture.cluster();
     cluster.run_with(ADMIN, &["apply", "-f", "-", "--as", "named-requester"], &request).await?.ok()?;
     let status = scene.until_state("now", "AwaitingApproval", SOON).await?;
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
@@ -175,7 +175,7 @@ async fn f59_suspension_is_not_rolled_back_by_a_health_check(env: Arc<Env>) -> O
     let (done, said) = helm(&scene, &[&WAIT[..], &["30s", &scene.name]].concat(), Some(&granted)).await?;
     ensure!(done, "{said}");
     let request = scene.request("now", &scene.name, "10m").to_string();
-    scene.ground.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "named-requester"], &request).await?.ok()?;
+    scene.fixture.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "named-requester"], &request).await?.ok()?;
     scene.until_state("now", "Active", SOON).await?;
 
     // Meanwhile the policy requires a field that this eligibility lacks: the suspension must pass admission and Helm's health check all the
@@ -219,7 +219,7 @@ async fn f26_helm_wait_treats_a_completed_request_as_ready(env: Arc<Env>) -> Out
     let offer = scene.offer("free", env::automatic(), mine.clone()).await?;
     let waits = scene.offer("waits", env::approved_by("leads", 1), mine).await?;
     let chart = async |name: &str, offer: &str, duration: &str| -> Result<String, Error> {
-        let directory = scene.ground.cluster().directory().join(format!("{}-{name}", scene.name));
+        let directory = scene.fixture.cluster().directory().join(format!("{}-{name}", scene.name));
         std::fs::create_dir_all(directory.join("templates"))?;
         std::fs::write(directory.join("Chart.yaml"), format!("{{apiVersion: v2, name: {name}, version: 0.1.0}}"))?;
         std::fs::write(directory.join("templates/request.yaml"), scene.request(name, offer, duration).to_string())?;

@@ -26,7 +26,7 @@ async fn sample(scene: &Scene, file: &str, probe: &[&str], user: &str) -> Outcom
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/samples").join(file);
     scene.kubectl(ADMIN, &["apply", "-f", &path.display().to_string()]).await?.ok()?;
     let in_force = wait_for_ok("the sample to be in force", SOON, async || match scene.kubectl(user, probe).await {
-        Ok(said) if said.status.success() => Err("what it should refuse passes".to_owned()),
+        Ok(said) if said.status.success() => Err("the sample allows what it must deny".to_owned()),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     });
@@ -34,8 +34,8 @@ async fn sample(scene: &Scene, file: &str, probe: &[&str], user: &str) -> Outcom
 }
 
 async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "keeps").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "keeps").await?;
     let namespace = scene.name.as_str();
     let offer = scene.offer("admin", automatic(), eligibility("admin")).await?;
     scene.kubectl(ADMIN, &["create", "serviceaccount", "bot", "-n", namespace]).await?.ok()?;
@@ -52,11 +52,11 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     refused(scene.kubectl("dev", &copy).await?, &["to bind a role you need the verb bind on it"])?;
     // The proof of a guard does not accept the denial of another policy: a probe is still denied by its own policy.
     let probe = bindings::probe(namespace, "admin");
-    let asked = scene.ground.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await?;
+    let asked = scene.fixture.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await?;
     refused(asked, &["the label jitrbac.dev/probe asks the policy jit-rbac-bindings to refuse"])?;
     refused(scene.create("dev", &probe).await?, &["denied request"])?;
     sample(&scene, "short-tokens.yaml", &token, "dev").await?;
-    refused(scene.kubectl("dev", &token).await?, &["a token of a ServiceAccount may live ten minutes"])?;
+    refused(scene.kubectl("dev", &token).await?, &["a token of a ServiceAccount may be valid for at most ten minutes"])?;
     scene.kubectl("dev", &["create", "token", "bot", "--duration=10m", "-n", namespace]).await?.ok()?;
     // They do not affect the product: grants are made and end as before.
     scene.create("dev", &scene.decision("now", "Deactivate", None)).await?.ok()?;
@@ -76,8 +76,8 @@ async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: 
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), format!("{}\n{}\n", line("outsider", "*"), line("security", "jitrbac.dev")))?;
     let flags = vec!["--authorization-mode=ABAC".to_owned(), format!("--authorization-policy-file={}", file.path().display())];
-    let (ground, _permit) = env.ground_as(Setting { apiserver_flags: flags, ..Setting::default() }).await?;
-    let scene = env.scene_on(&ground, "abac").await?;
+    let (fixture, _permit) = env.fixture_with(Setting { apiserver_flags: flags, ..Setting::default() }).await?;
+    let scene = env.scene_on(&fixture, "abac").await?;
     let policy = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": "abac"}, "spec": automatic()});
     let mut spec = eligibility("view");
     spec["namespaces"] = json!({"names": [scene.name]});
@@ -96,13 +96,13 @@ async fn t48_rights_of_another_authorizer_count_for_authors_and_do_not_end(env: 
     }
     // The product's grant is removed; access from other sources stays, as the documentation warns.
     ensure!(!scene.can("dev", "get", "pods").await?, "dev kept what was granted");
-    ensure!(scene.can("outsider", "get", "pods").await?, "the other authorizer's rights went too");
+    ensure!(scene.can("outsider", "get", "pods").await?, "the other authorizer's rights ended too");
     Ok(())
 }
 
 async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "schema").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "schema").await?;
     let offer = scene.offer("view", automatic(), eligibility("view")).await?;
     scene.apply("dev", &scene.request("before", &offer, "10m")).await?.ok()?;
     scene.until_state("before", "Active", SOON).await?;
@@ -130,9 +130,9 @@ async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>)
         json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": offer}, "spec": automatic()});
     empty["metadata"]["annotations"] = json!({"jitrbac.dev/author": ADMIN});
     empty["spec"]["approval"] = json!({"stages": []});
-    let let_in = wait_for_ok("the open schema to let it in", SOON, async || {
+    let let_in = wait_for_ok("the open schema to admit it", SOON, async || {
         let args = ["apply", "--server-side", "--force-conflicts", "--validate=ignore", "-f", "-"];
-        let said = scene.ground.cluster().run_with(ADMIN, &args, &empty.to_string()).await.map_err(|error| error.to_string())?;
+        let said = scene.fixture.cluster().run_with(ADMIN, &args, &empty.to_string()).await.map_err(|error| error.to_string())?;
         said.ok().map_err(|error| error.to_string())?;
         let stored =
             scene.kubectl(ADMIN, &["get", "apol", &offer, "-o", "jsonpath={.spec.approval}"]).await.map_err(|error| error.to_string())?;
@@ -144,7 +144,7 @@ async fn t49_objects_admitted_by_an_open_schema_are_checked_again(env: Arc<Env>)
     scene.admin(&configurations).await?;
     // Unchanged fields are not validated when another field changes (KEP-4008); the rules evaluate all of the object, whenever it was
     // stored.
-    let refusal = wait_for_ok("the door to say no", SOON, async || {
+    let refusal = wait_for_ok("the denial", SOON, async || {
         let said = scene.apply("dev", &scene.request("after", &offer, "10m")).await.map_err(|error| error.to_string())?;
         match said.refused() {
             Ok(why) if why.contains("PolicyNotReady: ") || why.contains("must be given") || why.contains("Unreadable") => Ok(why),

@@ -57,12 +57,12 @@ impl Scene {
     async fn jit_reading(&self, user: &str, args: &[&str], input: Option<&str>) -> Result<Said, Error> {
         let (before, after) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
         let all: Vec<&str> = before.iter().copied().chain(["-n", &self.name]).chain(after.iter().copied()).collect();
-        Ok(self.ground.cluster().run_program(user, plugin(), &all, input).await?)
+        Ok(self.fixture.cluster().run_program(user, plugin(), &all, input).await?)
     }
 
     /// The same in any namespace.
     async fn jit_anywhere(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
-        Ok(self.ground.cluster().run_program(user, plugin(), args, None).await?)
+        Ok(self.fixture.cluster().run_program(user, plugin(), args, None).await?)
     }
 }
 

@@ -48,7 +48,7 @@ enum By<'a> {
     Schema(&'a str),
     /// An admission policy of this name.
     Policy(&'a str, &'a str),
-    /// Returns the whole output of kubectl.
+    /// The whole output of kubectl.
     Whole(&'a str),
 }
 
@@ -71,15 +71,15 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     fn new(scene: &'a Scene, chapter: &'static str) -> Result<Self, Error> {
-        let directory = scene.ground.cluster().directory().join("refusals").join(&scene.name);
+        let directory = scene.fixture.cluster().directory().join("refusals").join(&scene.name);
         std::fs::create_dir_all(&directory)?;
         Ok(Self { scene, directory, chapter, text: String::new() })
     }
 
     /// Applies `object`, changed at these paths, as `user`, and expects a denial.
     async fn apply(&mut self, title: &str, user: &str, mut object: Value, changes: &[(&str, Value)], by: By<'_>) -> Outcome {
-        for (place, value) in changes {
-            set(&mut object, place, value.clone());
+        for (path, value) in changes {
+            set(&mut object, path, value.clone());
         }
         let file = match object["kind"].as_str().unwrap_or_default() {
             "RoleActivationRequest" => "request.yaml",
@@ -89,11 +89,11 @@ impl<'a> Book<'a> {
         };
         std::fs::write(self.directory.join(file), object.to_string())?;
         let verb = if object["metadata"]["generateName"].is_null() { "apply" } else { "create" };
-        let notes: Vec<String> = changes.iter().map(|(place, value)| format!("# {place}: {}", short(value))).collect();
+        let notes: Vec<String> = changes.iter().map(|(path, value)| format!("# {path}: {}", short(value))).collect();
         let stderr = self.run(user, &[verb, "-f", file]).await?;
         self.write(title, user, &format!("kubectl {verb} -f {file}"), &notes, &stderr);
         let expected = complete(&by, &object, file);
-        ensure!(same(&in_newer_words(&stderr, &expected)?, &expected), "{title}: kubectl said\n{stderr}instead of\n{expected}");
+        ensure!(same(&in_newer_format(&stderr, &expected)?, &expected), "{title}: kubectl said\n{stderr}instead of\n{expected}");
         Ok(())
     }
 
@@ -104,12 +104,12 @@ impl<'a> Book<'a> {
         let line = args.iter().map(quoted).collect::<Vec<_>>().join(" ");
         self.write(title, user, &format!("kubectl {line}"), &[], &stderr);
         let expected = format!("{expected}\n");
-        ensure!(same(&in_newer_words(&stderr, &expected)?, &expected), "{title}: kubectl said\n{stderr}instead of\n{expected}");
+        ensure!(same(&in_newer_format(&stderr, &expected)?, &expected), "{title}: kubectl said\n{stderr}instead of\n{expected}");
         Ok(())
     }
 
     async fn run(&self, user: &str, args: &[&str]) -> Result<String, Error> {
-        let output = self.scene.ground.cluster().kubectl(user)?.current_dir(&self.directory).args(args).output().await?;
+        let output = self.scene.fixture.cluster().kubectl(user)?.current_dir(&self.directory).args(args).output().await?;
         let stderr = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(1), "kubectl {args:?} ended with {}: {stderr}", output.status);
         ensure!(output.stdout.is_empty(), "kubectl {args:?} said {}", String::from_utf8_lossy(&output.stdout));
@@ -124,7 +124,7 @@ impl<'a> Book<'a> {
 
     /// Adds the chapter to the existing ones.
     fn close(self) -> Outcome {
-        let mut chapters = CHAPTERS.lock().expect("no test panics with it");
+        let mut chapters = CHAPTERS.lock().expect("the lock is not poisoned");
         chapters.insert(self.chapter, self.text);
         let all: Vec<String> = chapters.iter().map(|(title, text)| format!("## {title}\n\n{text}")).collect();
         std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("refusals.md"), all.concat())?;
@@ -134,14 +134,14 @@ impl<'a> Book<'a> {
 
 /// A scene with a readable name that no other test uses.
 async fn scene(env: &Env, name: &str) -> Result<Scene, Error> {
-    let scene = Scene { ground: env.ground().await?, name: name.to_owned() };
+    let scene = Scene { fixture: env.fixture().await?, name: name.to_owned() };
     scene.create_namespace(name).await?;
     Ok(scene)
 }
 
 /// Sets `value` at a path such as `spec.subjects.0.name`; null removes the field.
-fn set(object: &mut Value, place: &str, value: Value) {
-    let (parent, last) = place.rsplit_once('.').unwrap_or(("", place));
+fn set(object: &mut Value, path: &str, value: Value) {
+    let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));
     let mut here = object;
     for step in parent.split('.').filter(|step| !step.is_empty()) {
         here = match step.parse::<usize>() {
@@ -197,7 +197,7 @@ fn complete(by: &By<'_>, object: &Value, file: &str) -> String {
 
 /// Converts an older API server's message of a schema's rule to that of newer ones: it has the type of the denied value where they show the
 /// value, if that is short. The rest stays unchanged.
-fn in_newer_words(said: &str, expected: &str) -> Result<String, Error> {
+fn in_newer_format(said: &str, expected: &str) -> Result<String, Error> {
     let older = Release::chosen()?.is_some_and(|release| release.minor() < SHOWS_VALUES_SINCE);
     if !older || said.lines().count() != expected.lines().count() {
         return Ok(said.to_owned());

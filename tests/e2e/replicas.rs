@@ -9,8 +9,8 @@ use crate::{
     audit::{self, Calls, measured},
     blocking_webhook::Gate,
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Scene, TestCase, automatic, eligibility},
-    faults::{alone, holder, kill_all, nothing_lasts, start_all, until},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, TestCase, automatic, eligibility},
+    faults::{alone, holder, kill_all, start_all, until, verify_final_state},
     grant_helpers::{Granted, each, text},
     test_cases,
 };
@@ -31,8 +31,8 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 }
 
 /// Waits until another controller than this one holds the Lease, and returns its number.
-pub async fn another_holder(ground: &Ground, than: usize, limit: Duration) -> Result<usize, Error> {
-    let other = wait_for_ok("another replica to hold the Lease", limit, async || match holder(ground).await {
+pub async fn another_holder(fixture: &ClusterFixture, than: usize, limit: Duration) -> Result<usize, Error> {
+    let other = wait_for_ok("another replica to hold the Lease", limit, async || match holder(fixture).await {
         Ok(now) if now != than => Ok(now),
         Ok(now) => Err(format!("it is still {now}")),
         Err(error) => Err(error.to_string()),
@@ -42,43 +42,43 @@ pub async fn another_holder(ground: &Ground, than: usize, limit: Duration) -> Re
 
 pub async fn inv_24_another_replica_ends_grants_when_the_lease_holder_cannot(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "replicas").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let (killed, hung) = (["a", "b", "c"], ["d", "e", "f"]);
     scene.offers(&[killed, hung].concat(), &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
 
-    let first = holder(ground).await?;
+    let first = holder(fixture).await?;
     let granted = each(&killed, |name| scene.granted("dev", name, "5s")).await?;
     just_before(&granted).await?;
-    ground.operator.controller(first)?.kill();
+    fixture.operator.controller(first)?.kill();
     let died = Utc::now();
     ended_by_another(&scene, &granted, &mut calls, "killed").await?;
-    let second = another_holder(ground, first, TAKEN_OVER).await?;
+    let second = another_holder(fixture, first, TAKEN_OVER).await?;
     for name in killed {
         scene.ends_as(name, "Expired", &["Expired"], TAKEN_OVER).await?;
     }
     measured("ends recorded by the new holder, after the old one was killed", Utc::now() - died);
-    ground.operator.controller(first)?.start()?;
-    ground.operator.controller(first)?.wait_until_ready(SOON).await?;
+    fixture.operator.controller(first)?.start()?;
+    fixture.operator.controller(first)?.wait_until_ready(SOON).await?;
 
     // A paused replica believes that it is the holder when it continues.
     let granted = each(&hung, |name| scene.granted("dev", name, "5s")).await?;
     just_before(&granted).await?;
-    ground.operator.controller(second)?.stop()?;
+    fixture.operator.controller(second)?.stop()?;
     ended_by_another(&scene, &granted, &mut calls, "stopped").await?;
-    another_holder(ground, second, TAKEN_OVER).await?;
-    ground.operator.controller(second)?.resume()?;
+    another_holder(fixture, second, TAKEN_OVER).await?;
+    fixture.operator.controller(second)?.resume()?;
     for name in hung {
         scene.ends_as(name, "Expired", &["Expired"], TAKEN_OVER).await?;
     }
-    nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
+    verify_final_state(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
 }
 
 /// Waits until shortly before the first of the deadlines.
 async fn just_before(granted: &[Granted]) -> Outcome {
     let first = granted.iter().map(|g| g.deadline).min().ok_or("something was granted")?;
-    ensure!(Utc::now() < first, "the machine is too busy: the grants were over before the holder could be stopped");
+    ensure!(Utc::now() < first, "the machine is too busy: the grants expired before the holder could be stopped");
     until(first - TimeDelta::milliseconds(300)).await
 }
 
@@ -93,21 +93,21 @@ async fn ended_by_another(scene: &Scene, granted: &[Granted], calls: &mut Calls,
 
 pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "lease").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let many = ["a", "b", "c", "d", "e", "f"];
     scene.offers(&[&["given-back", "remembered"], &many[..]].concat(), &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
 
-    let first = holder(ground).await?;
+    let first = holder(fixture).await?;
     let asked = Utc::now();
-    let code = ground.operator.controller(first)?.terminate(SOON).await?;
+    let code = fixture.operator.controller(first)?.terminate(SOON).await?;
     ensure!(code == 0, "it ended with the code {code}");
-    another_holder(ground, first, Duration::from_secs(4)).await?;
+    another_holder(fixture, first, Duration::from_secs(4)).await?;
     measured("another replica holds the Lease after SIGTERM", Utc::now() - asked);
     scene.granted("dev", "given-back", "5s").await?;
     let took = Utc::now() - asked;
     ensure!(took < TimeDelta::seconds(5), "the next grant came {} ms after SIGTERM", took.num_milliseconds());
-    start_all(ground).await?;
+    start_all(fixture).await?;
 
     // Without the Lease both may believe for a moment that they hold it; the grants are the same.
     let asking = each(&many, |name| scene.ask("dev", name, "6s"));
@@ -129,20 +129,20 @@ pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>)
 
     // The record of the guards is lost with the Lease. The replica that creates the new one has read it: earlier writes need no
     // verification.
-    let stopped = holder(ground).await?;
-    ground.operator.controller(stopped)?.stop()?;
+    let stopped = holder(fixture).await?;
+    fixture.operator.controller(stopped)?.stop()?;
     scene.kubectl(ADMIN, &["delete", "lease", "jit-rbac-controller", "-n", "jit-system"]).await?.ok()?;
-    another_holder(ground, stopped, TAKEN_OVER).await?;
-    ground.operator.controller(stopped)?.resume()?;
+    another_holder(fixture, stopped, TAKEN_OVER).await?;
+    fixture.operator.controller(stopped)?.resume()?;
     scene.granted("dev", "remembered", "5s").await?;
     scene.ends_as("remembered", "Expired", &["Expired"], SOON).await?;
-    nothing_lasts(&scene, &mut calls, BY_ANOTHER).await?;
+    verify_final_state(&scene, &mut calls, BY_ANOTHER).await?;
     Ok(())
 }
 
 pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "two-holders").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     scene.offers(&["race", "twice"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
@@ -153,7 +153,7 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     gate.until_held(1, SOON).await?;
     scene.write("dev", "adec", &scene.decision("race", "Deactivate", None)).await?;
     gate.open();
-    let status = scene.over("race", SOON).await?;
+    let status = scene.until_completed("race", SOON).await?;
     ensure!(status["state"] == "Deactivated" || status["state"] == "Withdrawn", "it is {}", status["state"]);
     scene.until_gone(&format!("jit-{}", text(&stored["metadata"]["uid"])), SOON).await?;
 
@@ -162,10 +162,10 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     gate.hold(1);
     scene.ask("dev", "twice", "10m").await?;
     gate.until_held(1, SOON).await?;
-    let old = holder(ground).await?;
-    ground.operator.controller(old)?.stop()?;
+    let old = holder(fixture).await?;
+    fixture.operator.controller(old)?.stop()?;
     let granted = {
-        another_holder(ground, old, TAKEN_OVER).await?;
+        another_holder(fixture, old, TAKEN_OVER).await?;
         scene.running("twice").await?
     };
     scene.write("dev", "adec", &scene.decision("twice", "Deactivate", None)).await?;
@@ -189,7 +189,7 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     measured("binding that an old holder made after the grant's end, removed", lived);
     ensure!(lived < BY_ANOTHER, "it lived for {} ms", lived.num_milliseconds());
 
-    ground.operator.controller(old)?.resume()?;
+    fixture.operator.controller(old)?.resume()?;
     let refused =
         |e: &control_plane::AuditEvent| e.verb == "patch" && e.code() == 409 && audit::is(e, "roleactivationrequests/status", "twice");
     calls.first("the old holder's report to be refused", refused).await?;
@@ -201,11 +201,11 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
 
 pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "sweep").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     scene.offers(&["overdue", "new"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let overdue = scene.granted("dev", "overdue", "3s").await?;
-    kill_all(ground);
+    kill_all(fixture);
     let stored = scene.ask("dev", "new", "10m").await?;
     let new = format!("jit-{}", text(&stored["metadata"]["uid"]));
     until(overdue.deadline).await?;
@@ -213,12 +213,12 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
     // No deletion succeeds, so the first sweep does not end.
     let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["DELETE"]).await?;
     gate.hold(u32::MAX);
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         controller.start()?;
     }
     gate.until_held(2, SOON).await?;
     until(Utc::now() + TimeDelta::seconds(3)).await?;
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         let says = controller.ready().await.err().unwrap_or_default();
         ensure!(says.contains("sweep"), "{} is not waiting for its sweep: '{says}'", controller.name());
     }
@@ -239,15 +239,15 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
 /// With tens of thousands of grants, a read of each of them would make the API server end others late.
 pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "start").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let many = ["a", "b", "c", "d"];
     scene.offers(&[&many[..], &["back", "suspended"]].concat(), &automatic(), &eligibility("edit")).await?;
     let granted = each(&[&many[..], &["back", "suspended"]].concat(), |name| scene.granted("dev", name, "1h")).await?;
-    let other = 1 - holder(ground).await?;
-    ground.operator.controller(other)?.kill();
+    let other = 1 - holder(fixture).await?;
+    fixture.operator.controller(other)?.kill();
     let mut calls = Calls::from_now(&scene)?;
-    ground.operator.controller(other)?.start()?;
-    ground.operator.controller(other)?.wait_until_ready(SOON).await?;
+    fixture.operator.controller(other)?.start()?;
+    fixture.operator.controller(other)?.wait_until_ready(SOON).await?;
     // It helps with expired grants, so it has processed everything before this is removed.
     scene.write("dev", "adec", &scene.decision("a", "Deactivate", None)).await?;
     scene.ends_as("a", "Deactivated", &[], SOON).await?;
@@ -261,14 +261,14 @@ pub async fn f02_starting_replica_makes_no_calls_for_active_grants(env: Arc<Env>
         asks && granted.iter().filter(|g| g.request != "a").any(named)
     };
     let asked: Vec<_> = calls.so_far(about)?.iter().map(|e| format!("{} {}", e.verb, e.request_uri)).collect();
-    ensure!(asked.is_empty(), "it asked about grants that just run: {asked:#?}");
+    ensure!(asked.is_empty(), "it made calls about active grants: {asked:#?}");
 
     // The replica that starts next handles events of the time without a replica.
-    kill_all(ground);
+    kill_all(fixture);
     scene.write("dev", "adec", &scene.decision("back", "Deactivate", None)).await?;
     let suspend = ["patch", "rel", &scene.offered("suspended"), "--type=merge", "-p", r#"{"spec":{"suspended":true}}"#];
     scene.kubectl(ADMIN, &suspend).await?.ok()?;
-    start_all(ground).await?;
+    start_all(fixture).await?;
     scene.ends_as("back", "Deactivated", &[], SOON).await?;
     scene.ends_as("suspended", "Revoked", &["EligibilitySuspended"], SOON).await.map(drop)
 }

@@ -81,8 +81,8 @@ fn bodies(scene: &Scene, ended: &str, offer: &str) -> Vec<(&'static str, Value)>
 }
 
 async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and_delays_no_revocation(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "flood").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "flood").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     // The request of the flood has ended; another user's grant is active.
     scene.apply("dev", &scene.request("done", &offer, "10m")).await?.ok()?;
@@ -93,7 +93,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
     scene.until_state("runs", "Active", SOON).await?;
     let binding = scene.bindings().await?.pop().ok_or("there is no binding")?["metadata"]["name"].as_str().unwrap_or_default().to_owned();
 
-    let flooding = ground.cluster().client("dev").await?;
+    let flooding = fixture.cluster().client("dev").await?;
     // Serialized once: CPU time of the test itself is not available to the others.
     let bodies: Vec<(String, Vec<u8>)> = bodies(&scene, "done", &offer)
         .into_iter()
@@ -137,7 +137,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
     });
     let filled = beside(AT_A_TIME, filling).await?;
 
-    let api = scene.api_as(ground.cluster().client("security").await?, "adec").ok_or("no such kind")?;
+    let api = scene.api_as(fixture.cluster().client("security").await?, "adec").ok_or("no such kind")?;
     let before = answers.load(Ordering::Relaxed);
     let revoking = pin!(async {
         let revoke: DynamicObject = serde_json::from_value(scene.decision("runs", "Revoke", None))?;
@@ -147,15 +147,15 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
         let stored = start.elapsed();
         wait_for_ok("the grant to end", SOON, async || match scene.get("rolebinding", &binding).await {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err("the binding is there".to_owned()),
+            Ok(Some(_)) => Err("the binding still exists".to_owned()),
             Err(error) => Err(error.to_string()),
         })
         .await?;
-        println!("the Revoke was stored after {stored:?} and had taken effect after {:?}", start.elapsed());
+        println!("the Revoke was stored after {stored:?} and in effect after {:?}", start.elapsed());
         Ok(start.elapsed())
     });
     let took = beside(BESIDE_OTHERS, revoking).await?;
-    let (most, limit) = (most_memory(ground.operator.webhook().pid().ok_or("the webhook has ended")?)?, limit("webhook")?);
+    let (most, limit) = (most_memory(fixture.operator.webhook().pid().ok_or("the webhook has ended")?)?, limit("webhook")?);
     println!(
         "{} answers to the flood, {ANSWERS} of them within {filled:?}; the webhook had {most} KiB at most",
         answers.load(Ordering::Relaxed)
@@ -165,7 +165,7 @@ async fn f01_f48_flood_of_decisions_and_large_bodies_exceeds_no_memory_limit_and
     ensure!(taken.load(Ordering::Relaxed) == 0, "{} of the flood were stored", taken.load(Ordering::Relaxed));
     let stored = scene.list("adec").await?.len();
     ensure!(stored == 2, "{stored} decisions are stored: the one that counted on each request is enough");
-    ground.operator.wait_until_ready().await?;
+    fixture.operator.wait_until_ready().await?;
     Ok(())
 }
 
@@ -176,7 +176,7 @@ async fn f01_concurrent_denials_end_the_request_and_few_are_stored(env: Arc<Env>
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
     scene.until_state("now", "AwaitingApproval", SOON).await?;
-    let api = scene.api_as(scene.ground.cluster().client("dev").await?, "adec").ok_or("no such kind")?;
+    let api = scene.api_as(scene.fixture.cluster().client("dev").await?, "adec").ok_or("no such kind")?;
     let deactivate: DynamicObject = serde_json::from_value(scene.decision("now", "Deactivate", None))?;
     let say = async |_: usize| api.create(&PostParams::default(), &deactivate).await.is_ok();
     let mut taken = 0;

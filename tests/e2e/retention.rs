@@ -74,8 +74,8 @@ async fn retention_deletes_a_completed_request_and_its_decisions_on_time(env: Ar
     }
 
     // Active requests are kept, and a free name can be used again.
-    ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "a running grant went with the records of others");
-    let before = scene.get("rar", "again").await?.ok_or("a running request was deleted")?;
+    ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "an active grant ended with the records of others");
+    let before = scene.get("rar", "again").await?.ok_or("an active request was deleted")?;
     ensure!(before["status"]["state"] == "Active", "it is {}", before["status"]["state"]);
     let anew = scene.granted("dev", "back", "10m").await?;
     ensure!(scene.get("rolebinding", &anew.binding).await?.is_some(), "the manifest, applied again, was granted again");
@@ -88,10 +88,10 @@ async fn retention_resumes_after_downtime(env: Arc<Env>) -> Outcome {
     scene.granted("dev", "early", "10m").await?;
     scene.write("dev", "adec", &scene.decision("early", "Deactivate", None)).await?;
     let status = scene.ends_as("early", "Deactivated", &[], SOON).await?;
-    kill_all(&scene.ground);
+    kill_all(&scene.fixture);
     until(time(&status["endedAt"])? + TimeDelta::seconds(6)).await?;
-    ensure!(scene.get("rar", "early").await?.is_some(), "somebody deleted it though nothing ran");
-    start_all(&scene.ground).await?;
+    ensure!(scene.get("rar", "early").await?.is_some(), "it was deleted although no replica ran");
+    start_all(&scene.fixture).await?;
     until_deleted(&scene, "early").await
 }
 
@@ -151,6 +151,6 @@ async fn retention_unset_keeps_requests(env: Arc<Env>) -> Outcome {
     for kept in ["for-ever", "orphan"] {
         ensure!(scene.get("rar", kept).await?.is_some(), "{kept} was deleted");
     }
-    ensure!(scene.list("adec").await?.len() == 1, "the decision on what is kept is there");
+    ensure!(scene.list("adec").await?.len() == 1, "the decision on a kept request exists");
     Ok(())
 }

@@ -69,7 +69,7 @@ async fn comes_to(scene: &Scene, user: &str, request: &Value, state: &str) -> Re
 
 /// Creates a request as a user, with retries until admission allows it.
 async fn let_in(scene: &Scene, user: &str, request: &Value, limit: Duration) -> Outcome {
-    let looked = wait_for_ok("a request to be let in", limit, async || match scene.create(user, request).await {
+    let looked = wait_for_ok("a request to be admitted", limit, async || match scene.create(user, request).await {
         Ok(said) if said.status.success() => Ok(()),
         Ok(said) => Err(said.stderr),
         Err(error) => Err(error.to_string()),
@@ -78,9 +78,9 @@ async fn let_in(scene: &Scene, user: &str, request: &Value, limit: Duration) -> 
 }
 
 /// Withdraws a request, or deactivates a grant, as its requester, and waits until it is completed.
-async fn give_back(scene: &Scene, user: &str, request: &str) -> Outcome {
+async fn withdraw(scene: &Scene, user: &str, request: &str) -> Outcome {
     scene.create(user, &scene.decision(request, "Deactivate", None)).await?.ok()?;
-    scene.over(request, SOON).await.map(drop)
+    scene.until_completed(request, SOON).await.map(drop)
 }
 
 /// Returns start and end of a grant from its status.

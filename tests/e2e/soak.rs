@@ -22,7 +22,7 @@ use crate::{
     ensure,
     env::{Env, Outcome, Scene, TestCase, approved_by, automatic, eligibility},
     faults::{
-        process_lifetimes::{Lives, Random},
+        process_lifetimes::{Lifetimes, Random},
         start_all,
     },
     test_cases,
@@ -63,16 +63,16 @@ struct Life {
 #[derive(Default)]
 struct Book {
     requests: Mutex<HashMap<String, Life>>,
-    lives: Mutex<Lives>,
+    lifetimes: Mutex<Lifetimes>,
 }
 
 impl Book {
     fn requests(&self) -> MutexGuard<'_, HashMap<String, Life>> {
-        self.requests.lock().expect("nobody panics with it")
+        self.requests.lock().expect("the lock is not poisoned")
     }
 
-    fn lives(&self) -> MutexGuard<'_, Lives> {
-        self.lives.lock().expect("nobody panics with it")
+    fn lifetimes(&self) -> MutexGuard<'_, Lifetimes> {
+        self.lifetimes.lock().expect("the lock is not poisoned")
     }
 
     fn note(&self, request: &str, note: impl FnOnce(&mut Life)) {
@@ -95,7 +95,7 @@ async fn run(env: &Env, time: Duration, seed: u64) -> Outcome {
     scene.offers(&of(false), &automatic(), &eligibility("edit")).await?;
     scene.offers(&of(true), &approved_by("leads", 1), &eligibility("edit")).await?;
     let book = Book::default();
-    (0..scene.ground.operator.controllers().len()).for_each(|number| book.lives().started(number));
+    (0..scene.fixture.operator.controllers().len()).for_each(|number| book.lifetimes().started(number));
 
     let until = Utc::now() + TimeDelta::from_std(time)?;
     let work = async {
@@ -103,8 +103,8 @@ async fn run(env: &Env, time: Duration, seed: u64) -> Outcome {
             load::lane(&scene, &book, *lane, Random::new(seed.wrapping_add(*lane * 0x9E37_79B9)), until)
         });
         let (asked, faults) = futures::try_join!(asking, fault_injection::until(&scene, &book, Random::new(seed), until))?;
-        start_all(&scene.ground).await?;
-        scene.all_over(load::BROKEN).await?;
+        start_all(&scene.fixture).await?;
+        scene.until_all_completed(load::BROKEN).await?;
         scene.until_no_binding(load::BROKEN).await?;
         Ok::<_, crate::env::Error>((asked.into_iter().sum::<usize>(), faults))
     };
@@ -132,7 +132,7 @@ async fn conclude(scene: &Scene, book: &Book, asked: usize, faults: usize) -> Ou
         [("half of them at most", late.len() / 2), ("99 of 100", late.len() * 99 / 100), ("all", late.len().saturating_sub(1))]
     {
         measured(
-            format!("soak: {} grants of {asked} requests ended under {faults} faults after they should, {name}", ran.len()),
+            format!("soak: {} grants of {asked} requests under {faults} faults, delay of their end, {name}", ran.len()),
             late.get(at).copied().unwrap_or_default(),
         );
     }

@@ -26,10 +26,10 @@ pub fn conditions(status: &Value) -> Result<BTreeMap<String, String>, Error> {
     let mut all = BTreeMap::new();
     for condition in status["conditions"].as_array().into_iter().flatten() {
         ensure!(condition["reason"] == status["reason"], "{condition} has another reason than {}", status["reason"]);
-        ensure!(condition["observedGeneration"] == status["observedGeneration"], "{condition} is about another generation");
+        ensure!(condition["observedGeneration"] == status["observedGeneration"], "{condition} has another generation");
         all.insert(text(&condition["type"]), text(&condition["status"]));
     }
-    ensure!(!says(status).is_empty(), "the condition Active says nothing: {status}");
+    ensure!(!says(status).is_empty(), "the condition Active has no message: {status}");
     Ok(all)
 }
 
@@ -73,7 +73,7 @@ impl Guise<'_> {
             args.extend(["--as-uid", self.uid]);
         }
         args.extend(self.groups.iter().flat_map(|group| ["--as-group", group]));
-        Ok(scene.ground.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
+        Ok(scene.fixture.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
     }
 }
 
@@ -87,13 +87,13 @@ pub struct Person {
 impl Person {
     /// Signs in a user with an ID token. Another sign-in returns another one, and the previous one stays valid.
     pub fn sign_in(scene: &Scene, who: &SignIn) -> Result<Self, Error> {
-        Self::new(scene, who.username(), &scene.ground.cluster().sign_in(who)?)
+        Self::new(scene, who.username(), &scene.fixture.cluster().sign_in(who)?)
     }
 
     fn new(scene: &Scene, username: String, token: &str) -> Result<Self, Error> {
         // A token's signature is unique, and short enough for a file name.
         let signature = token.rsplit('.').next().unwrap_or_default().chars().take(16).collect::<String>();
-        let kubeconfig = scene.ground.cluster().kubeconfig_for_token(&format!("{}-{signature}", scene.name), token)?;
+        let kubeconfig = scene.fixture.cluster().kubeconfig_for_token(&format!("{}-{signature}", scene.name), token)?;
         Ok(Self { username, kubeconfig: kubeconfig.display().to_string() })
     }
 
@@ -105,7 +105,7 @@ impl Person {
     /// Runs kubectl with this token.
     pub async fn kubectl(&self, scene: &Scene, args: &[&str], manifest: &str) -> Result<Said, Error> {
         let args = [&["--kubeconfig", self.kubeconfig.as_str()], args].concat();
-        Ok(scene.ground.cluster().run_with(ADMIN, &args, manifest).await?)
+        Ok(scene.fixture.cluster().run_with(ADMIN, &args, manifest).await?)
     }
 
     /// Runs `kubectl create -f -` with this token.
@@ -154,7 +154,7 @@ pub fn refused(said: Said, parts: &[&str]) -> Outcome {
     ensure!(said.status.code() == Some(1), "kubectl ended with {} and said {:?}", said.status, said.stdout);
     let why = said.refused()?;
     match parts.iter().find(|part| !why.contains(**part)) {
-        Some(part) => Err(format!("the refusal does not say {part:?}: {why}").into()),
+        Some(part) => Err(format!("the message does not contain {part:?}: {why}").into()),
         None => Ok(()),
     }
 }

@@ -347,7 +347,7 @@ fn no_file_depends_on_itself_through_others() {
         }
     }
     for (files, why) in KNOWN.iter().filter(|(files, _)| !circles.iter().any(|circle| is_within(circle, files))) {
-        writeln!(report, "no circle is left in {files:?} ({why}): remove it from KNOWN").unwrap();
+        writeln!(report, "{files:?} have no import cycle any more ({why}): remove them from KNOWN").unwrap();
     }
     assert!(report.is_empty(), "{report}");
 }

@@ -7,7 +7,7 @@ pub const Valid: Explanation = Explanation {
     when: "On the condition `Ready` of eligibilities and policies, and on the condition `Usable` of eligibilities.",
     examples: &[Console(
         r#"kubectl get rel payments-oncall -o jsonpath='{.status.conditions[?(@.type=="Usable")].reason}: {.status.conditions[?(@.type=="Usable")].message}'"#,
-        &["Valid: it can be activated"],
+        &["Valid: the eligibility can be activated"],
     )],
     requester: "Nothing.",
     admin: "Nothing. The operator checks the object again whenever it, its policy or its role changes.",
@@ -19,7 +19,7 @@ pub const EndRequired: Explanation = Explanation {
     examples: &[Console(
         APPLY_ELIGIBILITY,
         &[
-            "EndRequired: spec.endTime is missing and policy 'refunds-policy' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+            "EndRequired: spec.endTime is missing and policy 'refunds-policy' requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false",
         ],
     )],
     requester: "Tell an admin.",
@@ -65,7 +65,7 @@ pub const SystemNameNotAllowed: Explanation = Explanation {
     examples: &[Console(
         "kubectl get apol two-eyes -o jsonpath='{.status.conditions[0].reason}: {.status.conditions[0].message}'",
         &[
-            "SystemNameNotAllowed: spec.approval.stages[0].approvers name 'system:masters', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by its full user name",
+            "SystemNameNotAllowed: spec.approval.stages[0].approvers list 'system:masters', which is reserved for Kubernetes; list users, your own groups, or a ServiceAccount by its full user name",
         ],
     )],
     requester: "Tell an admin.",
@@ -78,7 +78,7 @@ pub const QuorumImpossible: Explanation = Explanation {
     when: "When a policy is written, and on its condition `Ready`.",
     examples: &[Console(
         APPLY_POLICY,
-        &["QuorumImpossible: stage 'leads' requires 2 people and names 1; name more users or a group, or lower `required`"],
+        &["QuorumImpossible: stage 'leads' requires 2 approvers and lists 1; list more users or a group, or lower `required`"],
     )],
     requester: "Tell an admin.",
     admin: "List at least one user more than the stage requires: the requester may be one of them, and an approver may be absent.",
@@ -90,7 +90,7 @@ pub const ReasonRequired: Explanation = Explanation {
     examples: &[Console(
         APPLY_ELIGIBILITY,
         &[
-            "ReasonRequired: spec.justification is missing and policy 'refunds-policy' asks why these people are eligible (spec.eligibility.requireJustification); say why",
+            "ReasonRequired: spec.justification is missing and policy 'refunds-policy' requires it (spec.eligibility.requireJustification); set it to why these users are eligible",
         ],
     )],
     requester: "Tell an admin.",
@@ -101,17 +101,16 @@ pub const AuthorLacksBind: Explanation = Explanation {
     meaning: "An eligibility makes other users eligible for a role. So its author must hold the verb `bind` on the role, in every \
               namespace that the eligibility covers, or in the whole cluster if it has a selector. The same applies to the author of \
               a policy that eligibilities refer to.",
-    when: "When an eligibility or policy is written, and when a finalizer is added to one: a finalizer keeps the object stored after \
-           its deletion. If the API server cannot answer, the write is refused.\n\n\
-           Also when a request is created, and on the eligibility's condition `Ready`, in two cases in which the check at the write \
-           does not apply to what exists now:\n\n\
-           - `namespace '...' was deleted and made anew`: the author was checked for the namespace that had this name before. An \
-           author who may bind the role in the whole cluster is not affected.\n\
-           - `policy '...' and eligibility '...' were written at the same time`: each check read the cluster before the other write.",
+    when: "When an eligibility or policy is written, and when a finalizer is added to one: a finalizer keeps the object stored after its \
+           deletion. If the API server cannot answer, the write is refused.\n\nAlso when a request is created, and on the eligibility's \
+           condition `Ready`, in two cases in which the check at the write does not apply to what exists now:\n\n- `namespace '...' was \
+           deleted and recreated`: the author was checked for the namespace that had this name before. An author who may bind the role in \
+           the whole cluster is not affected.\n- `policy '...' and eligibility '...' were written at the same time`: each check read the \
+           cluster before the other write.",
     examples: &[Console(
         APPLY_POLICY,
         &[
-            "AuthorLacksBind: 'author-who-is-refused' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes people eligible for ClusterRole 'view' in namespace 'wages': that takes the verb bind on the role there, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [view], verbs: [bind]} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'",
+            "AuthorLacksBind: 'author-who-is-refused' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes users eligible for ClusterRole 'view' in namespace 'wages': this requires the verb bind on the role there (holding its permissions is not sufficient); ask a user who has it to write the object, or be granted the rule {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [view], verbs: [bind]} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'",
         ],
     )],
     requester: "Ask a user who holds `bind` on the role to write the object.",
@@ -131,7 +130,7 @@ pub const EvidenceObserved: Explanation = Explanation {
     when: "On the condition `EvidenceObserved` of a policy with `requirements.authentication`.",
     examples: &[Console(
         r#"kubectl get apol two-eyes -o jsonpath='{.status.conditions[?(@.type=="EvidenceObserved")].reason}: {.status.conditions[?(@.type=="EvidenceObserved")].message}'"#,
-        &["EvidenceObserved: sign-ins have shown 'jitrbac.dev/amr', 'jitrbac.dev/auth-time'"],
+        &["EvidenceObserved: sign-ins have contained 'jitrbac.dev/amr', 'jitrbac.dev/auth-time'"],
     )],
     requester: "Nothing.",
     admin: "Nothing.",
@@ -144,7 +143,7 @@ pub const EvidenceNotObserved: Explanation = Explanation {
     examples: &[Console(
         r#"kubectl get apol two-eyes -o jsonpath='{.status.conditions[?(@.type=="EvidenceObserved")].reason}: {.status.conditions[?(@.type=="EvidenceObserved")].message}'"#,
         &[
-            "EvidenceNotObserved: no request has shown 'jitrbac.dev/amr' yet; if nobody can, the cluster's authentication does not pass it on (claimMappings.extra), and nothing is granted under this policy",
+            "EvidenceNotObserved: no request has contained 'jitrbac.dev/amr' yet; if none can, the cluster's authentication does not pass it on (claimMappings.extra), and nothing is granted under this policy",
         ],
     )],
     requester: "Nothing. Your request would be refused with [EvidenceMissing](EvidenceMissing.md).",

@@ -23,11 +23,11 @@ pub const RequestMismatch: Explanation = Explanation {
     examples: &[Console(
         CREATE_DECISION,
         &[
-            "RequestMismatch: the decision is about request 'inc-4711' with UID a28f3035-1a32-48a5-8898-23e83169ec19, and the present one has UID 5d0c7a1e-93b4-4a0e-8f0e-7c2f1f6b9a55; look at it and decide again",
+            "RequestMismatch: the decision is for request 'inc-4711' with UID a28f3035-1a32-48a5-8898-23e83169ec19, but the current request has UID 5d0c7a1e-93b4-4a0e-8f0e-7c2f1f6b9a55; check it and decide again",
         ],
     )],
     requester: "Read the request again, and create a new decision without `spec.requestRef.uid`: admission sets it.",
-    admin: "To delete a request and create another one with the same name needs the verb `purge`. Find out who did it and why.",
+    admin: "Deleting a request, to create another one with the same name, needs the verb `purge`. Find out who did it and why.",
 };
 
 pub const SelfApprovalNotAllowed: Explanation = Explanation {
@@ -38,13 +38,13 @@ pub const SelfApprovalNotAllowed: Explanation = Explanation {
            a reason.",
     examples: &[Console(
         CREATE_DECISION,
-        &["SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate to give it back"],
+        &["SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate instead"],
     )],
     requester: "To get the request approved, ask one of the approvers in `status.awaiting`. To end it, create a decision \
                 `Deactivate`.",
     admin: "Two user names count as the same person if the chart's `identity.prefixes` and `identity.aliases` list them so. Keep \
             those lists correct. People who share one user name also count as the same person \
-            ([shared names](../what-cannot-be-known.md#people-who-share-one-user-name-are-one-person)). If the only approver also \
+            ([shared names](../known-limits.md#people-who-share-one-user-name-are-one-person)). If the only approver also \
             requests, add a second approver. List people as approvers, not ServiceAccounts.",
 };
 
@@ -91,7 +91,10 @@ pub const NotTheRequester: Explanation = Explanation {
 pub const AlreadyApproved: Explanation = Explanation {
     meaning: "Approvals are counted by person, not by decision. A second approval by the same person has no effect.",
     when: "When the same person creates a second `Approve` for the same digest.",
-    examples: &[Console(CREATE_DECISION, &["AlreadyApproved: 'lead-1' approved request 'inc-4711' at …; somebody else must approve too"])],
+    examples: &[Console(
+        CREATE_DECISION,
+        &["AlreadyApproved: 'lead-1' approved request 'inc-4711' at …; another approver must approve too"],
+    )],
     requester: "Ask another approver. If something has changed since your approval, the request has a new digest and its message \
                 reports the change. Then you can approve again.",
     admin: "`apol.spec.approval.stages[].required` sets how many approvers a stage needs.",
@@ -101,7 +104,10 @@ pub const StageNotOpen: Explanation = Explanation {
     meaning: "Stages are decided in order. A stage opens when the previous one is complete. An approver in several stages counts in \
               the first one that lists them.",
     when: "When an `Approve` is created by an approver whose stage is not open.",
-    examples: &[Console(CREATE_DECISION, &["StageNotOpen: 'security' approves in stage 'safety', and stage 'leads' is open now (0 of 2)"])],
+    examples: &[Console(
+        CREATE_DECISION,
+        &["StageNotOpen: 'security' is an approver of stage 'safety', but stage 'leads' is open now (0 of 2)"],
+    )],
     requester: "Wait until `status.awaiting.stage` names your stage. You can deny at any time: `Deny` counts in every stage.",
     admin: "The order is that of `apol.spec.approval.stages`. To let approvers decide without waiting for others, list them in the \
             same stage.",
@@ -118,7 +124,7 @@ pub const RequestCompleted: Explanation = Explanation {
     examples: &[Console(
         CREATE_DECISION,
         &[
-            "RequestCompleted: request 'inc-4711' is Denied already: there is nothing left to approve",
+            "RequestCompleted: request 'inc-4711' is already Denied: there is nothing left to approve",
             "RequestCompleted: request 'inc-4711' has already ended (Deactivated): the decision Revoke would have no effect",
         ],
     )],
@@ -134,7 +140,8 @@ pub const TooManyDecisions: Explanation = Explanation {
            accepted while they have an effect.",
     examples: &[Console(
         CREATE_DECISION,
-        &["TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; have it made anew"],
+        &["TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; the requester must \
+           create it again"],
     )],
     requester: "Ask the requester to create a new request.",
     admin: "Find out what changes often: an approval counts only for the policy, role and eligibility as they were at its creation.",
@@ -147,7 +154,7 @@ pub const RequestNotReady: Explanation = Explanation {
     examples: &[Console(
         CREATE_DECISION,
         &[
-            "RequestNotReady: request 'inc-4711' cannot be approved as it stands: eligibility 'payments-oncall' names the policy 'two-eyes', which does not exist",
+            "RequestNotReady: request 'inc-4711' cannot be approved now: eligibility 'payments-oncall' refers to policy 'two-eyes', which does not exist",
         ],
     )],
     requester: "Wait until the request is in the state AwaitingApproval (`kubectl jit wait NAME`), then read it and approve. You can \
@@ -163,13 +170,13 @@ pub const DigestStale: Explanation = Explanation {
     examples: &[Console(
         CREATE_DECISION,
         &[
-            "DigestStale: the digest '6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48' is not that of what would be granted now, sha256:…; look at request 'inc-4711' again and decide anew",
+            "DigestStale: the digest '6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48' does not match what would be granted now, sha256:…; check request 'inc-4711' and decide again",
         ],
     )],
     requester: "Read the request, its eligibility and the role's rules in its status again. Then approve with the current \
                 `status.digest`. `kubectl jit approve NAME` shows all of it and sends the digest of what it showed.",
-    admin: "A change of a policy or role while a request waits invalidates its approvals. This is intended: approvers approve only \
-            what they have seen.",
+    admin: "A change of a policy or role while a request waits invalidates its approvals. This is intended: an approval covers only \
+            what the approver reviewed.",
 };
 
 pub const CommentMissing: Explanation = Explanation {
@@ -177,7 +184,7 @@ pub const CommentMissing: Explanation = Explanation {
     when: "When an `Approve` or `Deny` without `spec.comment` is created for a request that waits for approval.",
     examples: &[Console(
         CREATE_DECISION,
-        &["CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment"],
+        &["CommentMissing: policy 'four-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment"],
     )],
     requester: "Set `spec.comment`. With the plugin: `-m`. The requester sees the comment.",
     admin: "The rule is `apol.spec.approval.requireComment`. `Revoke` needs no comment, so that it is not delayed.",
@@ -202,7 +209,7 @@ pub const NoReviewPending: Explanation = Explanation {
     when: "When a decision `Review` is created.",
     examples: &[Console(
         CREATE_DECISION,
-        &["NoReviewPending: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review"],
+        &["NoReviewPending: request 'inc-4711' has no emergency grant: there is nothing to review"],
     )],
     requester: "Nothing. `kubectl get adec` lists the decisions on the request.",
     admin: "Nothing.",

@@ -23,13 +23,13 @@ pub const EligibilityNotReady: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: EndRequired: spec.endTime is missing and policy 'two-eyes' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: EndRequired: spec.endTime is missing and policy 'two-eyes' requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false",
         ],
     )],
     requester: "Send the message to an admin. Another eligibility may be usable: `kubectl get rel` lists which are READY, and so \
                 does `kubectl jit roles`.",
-    admin: "`kubectl get rel` shows the same reason. Correct what the second reason in the message stands for; it has a page here \
-            too. A frequent cause is a policy that was made stricter: kubectl printed a warning when the policy was written.",
+    admin: "`kubectl get rel` shows the same reason. Correct the cause of the second reason in the message, which also has a page here. \
+            A frequent cause is a policy that was made stricter: kubectl printed a warning when the policy was written.",
 };
 
 pub const EligibilityNotStarted: Explanation = Explanation {
@@ -38,7 +38,7 @@ pub const EligibilityNotStarted: Explanation = Explanation {
            eligibility's condition `Usable`.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["EligibilityNotStarted: eligibility 'payments-later' has not begun at …: it begins at 2035-01-01T00:00:00Z (spec.startTime)"],
+        &["EligibilityNotStarted: eligibility 'payments-later' has not started at …: it starts at 2035-01-01T00:00:00Z (spec.startTime)"],
     )],
     requester: "Request again from that time on.",
     admin: "Set an earlier `rel.spec.startTime`, or remove it.",
@@ -51,7 +51,7 @@ pub const EligibilityExpired: Explanation = Explanation {
            the `endTime` was moved to the past. Also on the eligibility's condition `Usable`.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["EligibilityExpired: eligibility 'payments-over' is over at …: it ends at 2026-01-01T00:00:00Z (spec.endTime)"],
+        &["EligibilityExpired: eligibility 'payments-over' is expired at …: it ends at 2026-01-01T00:00:00Z (spec.endTime)"],
     )],
     requester: "Ask an admin to extend the eligibility, or use another one.",
     admin: "Review whether the subjects still need the role. If so, set a later `rel.spec.endTime`, at most \
@@ -65,8 +65,7 @@ pub const EligibilitySuspended: Explanation = Explanation {
            eligibility's condition `Usable`.",
     examples: &[Console(APPLY_REQUEST, &["EligibilitySuspended: eligibility 'payments-suspended' is suspended (spec.suspended)"])],
     requester: "Ask an admin why the eligibility is suspended.",
-    admin: "When the incident is over, set `rel.spec.suspended` to false. Revoked grants stay revoked; requesters create new \
-            requests.",
+    admin: "After the incident, set `rel.spec.suspended` to false. Revoked grants stay revoked; requesters create new requests.",
 };
 
 pub const NamespaceNotCovered: Explanation = Explanation {
@@ -104,7 +103,7 @@ pub const NamespaceProtected: Explanation = Explanation {
     admin: "For a namespace of the cluster, list it in the chart's `systemNamespaces`, name it in `rel.spec.namespaces.names` (a \
             selector never covers it), and accept the risk `SystemNamespace` in `rel.spec.acceptRisks`. For the operator's own \
             namespace use your break-glass account: see \
-            [by hand, in an emergency](../what-cannot-be-known.md#by-hand-in-an-emergency).",
+            [by hand, in an emergency](../known-limits.md#by-hand-in-an-emergency).",
 };
 
 pub const NamespaceTerminating: Explanation = Explanation {
@@ -112,7 +111,7 @@ pub const NamespaceTerminating: Explanation = Explanation {
               name is a different one: approvals and grants for the old one do not count.",
     when: "When a request is created. A pending request ends as Denied, a scheduled one as Revoked. An active grant is revoked as \
            soon as the deletion of its namespace begins.",
-    examples: &[Console(APPLY_REQUEST, &["NamespaceTerminating: namespace 'payments' is going away: nothing can be activated in it"])],
+    examples: &[Console(APPLY_REQUEST, &["NamespaceTerminating: namespace 'payments' is terminating: nothing can be activated in it"])],
     requester: "If the namespace was created again, create a new request in it.",
     admin: "Nothing. jit-rbac sets no finalizer and never delays the deletion of a namespace. If a namespace stays in Terminating, \
             read its `status.conditions`.",
@@ -124,7 +123,7 @@ pub const PolicyNotFound: Explanation = Explanation {
            on the eligibility's condition `Ready`, and as a warning when the eligibility is written.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["PolicyNotFound: eligibility 'payments-lawless' names the policy 'nosuch', which does not exist"],
+        &["PolicyNotFound: eligibility 'payments-lawless' refers to policy 'nosuch', which does not exist"],
     )],
     requester: "Send the message to an admin.",
     admin: "Create the policy, or correct `rel.spec.policyRef`. Before you create the policy, list the eligibilities that refer to \
@@ -143,8 +142,8 @@ pub const PolicyNotReady: Explanation = Explanation {
         ],
     )],
     requester: "Send the message to an admin.",
-    admin: "`kubectl get apol` shows the same reason. Correct what the second reason in the message stands for; it has a page here \
-            too.",
+    admin: "`kubectl get apol` shows the same reason. Correct the cause of the second reason in the message, which also has a page \
+            here.",
 };
 
 pub const RoleNotFound: Explanation = Explanation {
@@ -154,7 +153,7 @@ pub const RoleNotFound: Explanation = Explanation {
            eligibility's condition `Ready`, and as a warning when the eligibility is written.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["RoleNotFound: eligibility 'payments-debug' is for the Role 'debug', which does not exist in namespace 'shop'"],
+        &["RoleNotFound: eligibility 'payments-debug' refers to Role 'debug', which does not exist in namespace 'shop'"],
     )],
     requester: "Send the message to an admin.",
     admin: "Create the role, or correct `rel.spec.roleRef`. The operator creates no RoleBinding to a role that does not exist: it \
@@ -168,13 +167,13 @@ pub const RoleNotBindable: Explanation = Explanation {
     examples: &[Console(
         APPLY_ELIGIBILITY,
         &[
-            "RoleNotBindable: ClusterRole 'cluster-admin' is not in the chart's value bindableRoles.clusterRoles, so the operator may not grant it; add it there, or choose a role that is listed",
+            "RoleNotBindable: ClusterRole 'cluster-admin' is not in the chart's value bindableRoles.clusterRoles, so the operator may not grant it; add it there, or use a role that is listed",
         ],
     )],
     requester: "Request an eligibility for a smaller role, or ask an admin.",
     admin: "Add the role to `bindableRoles.clusterRoles` or `bindableRoles.roles`, and upgrade the release. Before that, consider \
             what a holder of the role can keep: see \
-            [what was created during a grant stays](../what-cannot-be-known.md#what-was-created-during-a-grant-stays).",
+            [what was created during a grant stays](../known-limits.md#what-was-created-during-a-grant-stays).",
 };
 
 pub const RoleTooLarge: Explanation = Explanation {
@@ -186,7 +185,7 @@ pub const RoleTooLarge: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "RoleTooLarge: eligibility 'payments-debug' cannot be used: the rules of Role 'debug' have 1048900 bytes, and a role that can be activated has 262144 at most; shorten them, such as by fewer resourceNames, or divide them between several roles",
+            "RoleTooLarge: eligibility 'payments-debug' cannot be used: the rules of Role 'debug' have 1048900 bytes, and a role that can be activated has 262144 at most; shorten them, for example with fewer resourceNames, or split them into several roles",
         ],
     )],
     requester: "Send the message to an admin.",
@@ -200,9 +199,9 @@ pub const Unreadable: Explanation = Explanation {
               parsed may be a denial. It ends the grant, unless it is an `Approve` or a `Review`.",
     when: "At any write, with the code 503 if the cause may be temporary. On a pending request, on a grant that such a decision \
            ended as Revoked, and on an eligibility's condition `Ready`.",
-    examples: &[Console(APPLY_REQUEST, &["Unreadable: the examination took longer than 4s; try again"])],
+    examples: &[Console(APPLY_REQUEST, &["Unreadable: the review took longer than 4s; try again"])],
     requester: "Try again in a moment. If the message names an object, tell an admin.",
-    admin: "If the message names an object, write that object again, so that the current schema checks it. A decision cannot be \
+    admin: "If the message names an object, write that object again, so that the current schema validates it. A decision cannot be \
             changed: delete it, which needs the verb `purge`. If the reason comes and goes, check the API server's load and the \
             webhook's log.",
 };

@@ -27,13 +27,13 @@ pub const RoleRemoved: Explanation = Explanation {
     when: "On a request in the state Revoked.",
     examples: &[Console(STATUS_OF_REQUEST, &["RoleRemoved: the Role 'debug' was removed"])],
     requester: "Ask the people who manage the namespace. When the role exists again, create another request.",
-    admin: "A Helm upgrade that replaces roles deletes and creates them. Configure it to update them in place.",
+    admin: "A Helm upgrade that replaces roles deletes them and creates them again. Configure it to update the existing roles.",
 };
 
 pub const RoleNotCovered: Explanation = Explanation {
     meaning: "The eligibility's `roleRef` was changed during the grant. The operator revoked the grant of the old role.",
     when: "On a request in the state Revoked.",
-    examples: &[Console(STATUS_OF_REQUEST, &["RoleNotCovered: eligibility 'payments-oncall' is for the ClusterRole 'view' now"])],
+    examples: &[Console(STATUS_OF_REQUEST, &["RoleNotCovered: eligibility 'payments-oncall' now refers to ClusterRole 'view'"])],
     requester: "Create another request: it is for the new role.",
     admin: "To change the role without ending active grants, create a second eligibility and let the first one end.",
 };
@@ -44,7 +44,8 @@ pub const DurationNoLongerAllowed: Explanation = Explanation {
     when: "On a request in the state Revoked.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &["DurationNoLongerAllowed: it was granted for 10m, now at most 5m is allowed by eligibility 'payments-oncall' (spec.maxDuration)"],
+        &["DurationNoLongerAllowed: it was granted for 10m, but at most 5m is now allowed by eligibility 'payments-oncall' \
+           (spec.maxDuration)"],
     )],
     requester: "Create another request within the new maximum.",
     admin: "The message names the field. Before you lower a maximum, list the active grants: \
@@ -60,7 +61,7 @@ pub const RoleChanged: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            "RoleChanged: the rules of the ClusterRole 'edit' changed, and policy 'two-eyes' says Revoke then (spec.onRoleChange)",
+            "RoleChanged: the rules of the ClusterRole 'edit' changed, and policy 'two-eyes' sets Revoke for this case (spec.onRoleChange)",
             "RoleChanged: ClusterRole 'edit' in namespace 'payments' until 2026-11-22T20:13:33Z; the role's rules have changed since it was granted",
         ],
     )],
@@ -74,7 +75,7 @@ pub const ExtendedRequestEnded: Explanation = Explanation {
     meaning: "An activation and its extensions belong together. If one of them ends early, the operator ends the others too.",
     when: "On a request in the state of the one that ended early: Deactivated or Revoked. If a request expires, its extension \
            continues.",
-    examples: &[Console(STATUS_OF_REQUEST, &["ExtendedRequestEnded: 'inc-4710', which it prolongs, ended before its time"])],
+    examples: &[Console(STATUS_OF_REQUEST, &["ExtendedRequestEnded: 'inc-4710', which it extends, ended early"])],
     requester: "Read the reason of the other request.",
     admin: "Nothing. A decision on one of them is enough to end all of them.",
 };
@@ -85,7 +86,7 @@ pub const BindingRemoved: Explanation = Explanation {
     when: "On a request in the state Revoked, and as an Event of the type Warning.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &["BindingRemoved: somebody removed the RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' before its time"],
+        &["BindingRemoved: RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' was removed by another client before its end"],
     )],
     requester: "Create another request, unless the deletion was intended.",
     admin: "The API server's audit log shows who deleted it. A user who may delete RoleBindings in a namespace can end a grant \
@@ -98,7 +99,8 @@ pub const BindingModified: Explanation = Explanation {
     when: "On a request in the state Revoked, and as an Event of the type Warning.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &["BindingModified: somebody altered the RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19': its subjects were changed"],
+        &["BindingModified: RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' was modified by another client: its subjects were \
+           changed"],
     )],
     requester: "Create another request.",
     admin: "The policy `jit-rbac-bindings` refuses such changes by every user but the operator. If a change was accepted, that \

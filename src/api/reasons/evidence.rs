@@ -8,7 +8,7 @@ pub const TicketMissing: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "TicketMissing: no ticket was given; policy 'ticketed' asks for one of the system 'jira' whose number matches 'INC-[0-9]+' in spec.ticket",
+            "TicketMissing: no ticket was given; policy 'ticketed' requires one of the system 'jira' whose number matches 'INC-[0-9]+' in spec.ticket",
         ],
     )],
     requester: "Set `spec.ticket: {system: jira, number: INC-4711}`. With the plugin: `--ticket`.",
@@ -23,8 +23,8 @@ pub const TicketMismatch: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "TicketMismatch: the ticket 'INC-1' names no system; policy 'two-eyes' asks for 'jira' in spec.ticket.system",
-            "TicketMismatch: the ticket 'INC-4711, or so' does not match 'INC-[0-9]+', which policy 'ticketed' asks for in spec.ticket.number (the whole text must match)",
+            "TicketMismatch: the ticket 'INC-1' names no system; policy 'two-eyes' requires 'jira' in spec.ticket.system",
+            "TicketMismatch: the ticket 'INC-4711, or so' does not match 'INC-[0-9]+', which policy 'ticketed' requires for spec.ticket.number (the whole text must match)",
         ],
     )],
     requester: "Correct `spec.ticket`. The whole number must match the pattern.",
@@ -40,7 +40,7 @@ pub const EvidenceMissing: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr', and policy 'second-factor' asks for 'mfa'; sign in again yourself, without impersonation, and if that does not help ask an admin whether the cluster's authentication passes 'jitrbac.dev/amr' on",
+            "EvidenceMissing: the sign-in of 'dev' has no 'jitrbac.dev/amr', and policy 'second-factor' requires 'mfa'; sign in again without impersonation; if that does not help, ask an admin whether the cluster's authentication passes 'jitrbac.dev/amr' on",
         ],
     )],
     requester: "Sign in again, yourself and without `--as`. `kubectl auth whoami -o yaml` prints what the API server knows about \
@@ -48,7 +48,7 @@ pub const EvidenceMissing: Explanation = Explanation {
                 which your credential plugin signs in again, and then retries once.",
     admin: "The keys must come from the API server's authentication (`claimMappings.extra` of its AuthenticationConfiguration). Many \
             managed clusters, and every proxy that impersonates its users, pass nothing on: see \
-            [evidence](../what-cannot-be-known.md#evidence-is-lost-behind-proxies).",
+            [evidence](../known-limits.md#evidence-is-lost-behind-proxies).",
 };
 
 pub const EvidenceMismatch: Explanation = Explanation {
@@ -58,7 +58,7 @@ pub const EvidenceMismatch: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EvidenceMismatch: the sign-in of 'dev' shows 'jitrbac.dev/amr' as 'pwd', and policy 'two-eyes' asks for one of 'mfa', 'hwk' (spec.requirements.authentication.claims); sign in again in the way that it asks for",
+            "EvidenceMismatch: the sign-in of 'dev' has 'jitrbac.dev/amr' with the value 'pwd', and policy 'two-eyes' requires one of 'mfa', 'hwk' (spec.requirements.authentication.claims); sign in again to meet this requirement",
         ],
     )],
     requester: "Sign out, and sign in again as the policy requires. `kubectl jit activate` names the command with which your \
@@ -74,7 +74,7 @@ pub const EvidenceUnreadable: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EvidenceUnreadable: the sign-in of 'dev' shows 'jitrbac.dev/auth-time' as 'today', which is no time in seconds since 1970, and policy 'two-eyes' asks for one at most 15m old (spec.requirements.authentication.maxAge); sign in again, and if that does not help ask an admin what the cluster's authentication passes on",
+            "EvidenceUnreadable: the sign-in of 'dev' has 'jitrbac.dev/auth-time' with the value 'today', which is not a time in seconds since 1970, and policy 'two-eyes' requires one at most 15m old (spec.requirements.authentication.maxAge); sign in again; if that does not help, ask an admin what the cluster's authentication passes on",
         ],
     )],
     requester: "Sign in again. If the message stays the same, tell an admin. `kubectl jit whoami` prints the values.",
@@ -89,7 +89,7 @@ pub const EvidenceTooOld: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s before this, and policy 'two-eyes' allows at most 15m (spec.requirements.authentication.maxAge); sign in again, then ask again",
+            "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s ago, and policy 'two-eyes' allows at most 15m (spec.requirements.authentication.maxAge); sign in again and retry",
         ],
     )],
     requester: "Sign in again, then request again. Many credential plugins store a token: delete it first (for example \
@@ -106,7 +106,7 @@ pub const OutsideWindow: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "OutsideWindow: a start at 2035-01-01T03:00:00Z is outside the hours of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; they begin next at 2035-01-01T07:00:00Z: ask then, or ask now with that in spec.startTime",
+            "OutsideWindow: a start at 2035-01-01T03:00:00Z is outside the windows of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; the next one starts at 2035-01-01T07:00:00Z: request then, or request now with that time in spec.startTime",
         ],
     )],
     requester: "Request in those hours, or request now with `spec.startTime` at the next opening. Where the policy allows \
@@ -124,11 +124,11 @@ pub const RiskNotAccepted: Explanation = Explanation {
     examples: &[Console(
         APPLY_ELIGIBILITY,
         &[
-            "RiskNotAccepted: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add ServiceAccountTokens to spec.acceptRisks",
+            "RiskNotAccepted: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add ServiceAccountTokens to spec.acceptRisks",
         ],
     )],
     requester: "Request an eligibility for a smaller role, or tell an admin.",
     admin: "Create a smaller role; that is nearly always possible. Otherwise add the class to `rel.spec.acceptRisks`, and read \
-            [what was created during a grant stays](../what-cannot-be-known.md#what-was-created-during-a-grant-stays). The built-in \
+            [what was created during a grant stays](../known-limits.md#what-was-created-during-a-grant-stays). The built-in \
             `edit` has two such classes, `admin` has more.",
 };

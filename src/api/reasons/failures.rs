@@ -9,7 +9,8 @@ pub const BindingConflict: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            "BindingConflict: a RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' exists already and is not the one to be granted: its subjects are others",
+            "BindingConflict: RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' already exists and differs from the grant: its \
+             subjects differ",
         ],
     )],
     requester: "Create another request: its RoleBinding has another name.",
@@ -25,7 +26,7 @@ pub const BindingRefused: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            r#"BindingRefused: the API server refused the RoleBinding: rolebindings.rbac.authorization.k8s.io "jit-a28f3035-1a32-48a5-8898-23e83169ec19" is forbidden: user "system:serviceaccount:jit-system:jit-rbac-controller" … is attempting to grant RBAC permissions not currently held: …"#,
+            r#"BindingRefused: the API server rejected the RoleBinding: rolebindings.rbac.authorization.k8s.io "jit-a28f3035-1a32-48a5-8898-23e83169ec19" is forbidden: user "system:serviceaccount:jit-system:jit-rbac-controller" … is attempting to grant RBAC permissions not currently held: …"#,
         ],
     )],
     requester: "Send the message to an admin. Request again when the cause is corrected.",

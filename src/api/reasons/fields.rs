@@ -9,8 +9,8 @@ pub const DurationTooLong: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "DurationTooLong: duration 5h was asked for, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for 1h or less",
-            "DurationTooLong: duration 1h is longer than the 45m that was asked for; an approver can only shorten it",
+            "DurationTooLong: duration 5h was requested, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); request 1h or less",
+            "DurationTooLong: duration 1h is longer than the requested 45m; an approver can only shorten it",
         ],
     )],
     requester: "Request at most what the message allows. Without `spec.duration` you get the default of the eligibility. \
@@ -21,11 +21,11 @@ pub const DurationTooLong: Explanation = Explanation {
 
 pub const DurationTooShort: Explanation = Explanation {
     meaning: "The duration is below the policy's minimum. The cause is the request itself, an approver who shortened it too far, or \
-              an eligibility that ends before the minimum is over.",
+              an eligibility that ends before the minimum duration has passed.",
     when: "When a request or an `Approve` is created. On a request in the state Denied, when the eligibility ends too soon.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["DurationTooShort: duration 4m is too short, at least 5m is allowed by policy 'self-service' (spec.limits.minDuration)"],
+        &["DurationTooShort: duration 4m is too short, at least 5m is required by policy 'self-service' (spec.limits.minDuration)"],
     )],
     requester: "Request at least the minimum. You can end the grant early with a decision `Deactivate` \
                 (`kubectl jit deactivate NAME`).",
@@ -38,7 +38,8 @@ pub const JustificationMissing: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "JustificationMissing: no justification was given; policy 'self-service' asks for one of at least 10 characters in spec.justification",
+            "JustificationMissing: no justification was given; policy 'self-service' requires one of at least 10 characters in \
+             spec.justification",
         ],
     )],
     requester: "Write one line in `spec.justification`, for the approver and for readers of the record a year later. With the \
@@ -52,7 +53,7 @@ pub const JustificationTooShort: Explanation = Explanation {
     when: "When a request is created.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["JustificationTooShort: the justification has 1 character; policy 'self-service' asks for at least 10"],
+        &["JustificationTooShort: the justification has 1 character; policy 'self-service' requires at least 10"],
     )],
     requester: "Describe what you will do, and why now.",
     admin: "The number of characters is `apol.spec.requirements.justification.minLength`. Ten characters are enough to refuse `x`. \
@@ -65,7 +66,7 @@ pub const JustificationMismatch: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' asks for (the whole text must match)",
+            "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' requires (the whole text must match)",
         ],
     )],
     requester: "Write the text in that form, for example `INC-4711 checkout is slow`. With the plugin: `-r`.",
@@ -81,7 +82,7 @@ pub const AlreadyRequested: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "AlreadyRequested: 'dev' already has the live request 'inc-4711' (Active) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate",
+            "AlreadyRequested: 'dev' already has the request 'inc-4711' (Active) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate",
         ],
     )],
     requester: "Use the request that you have: `kubectl get rar -n <namespace>`, or `kubectl jit status`. For more time, extend it: \
@@ -99,7 +100,7 @@ pub const InvalidField: Explanation = Explanation {
         APPLY_POLICY,
         &[
             "InvalidField: spec.requirements.justification.pattern 'INC-(' cannot be used: unclosed group",
-            "InvalidField: two stages are called 'leads'; give each a name of its own, so that people know which one is open",
+            "InvalidField: two stages are named 'leads'; give each stage a unique name",
         ],
     )],
     requester: "If you requested access, send the message to an admin.",
@@ -113,7 +114,7 @@ pub const ObjectTooLarge: Explanation = Explanation {
     when: "When a request, decision, eligibility or policy is written. An object that is stored already may stay as large as it is.",
     examples: &[Console(
         CREATE_DECISION,
-        &["ObjectTooLarge: the ActivationDecision has 131073 bytes as JSON, at most 131072 are allowed; write it with less"],
+        &["ObjectTooLarge: the ActivationDecision has 131073 bytes as JSON, at most 131072 are allowed; reduce it"],
     )],
     requester: "Remove labels and annotations. A request or a decision may have 32 of each, with 16384 characters in annotations, \
                 and 131072 bytes as JSON. An eligibility or a policy may have 64 of each, with 262144 characters in annotations, and \

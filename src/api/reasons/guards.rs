@@ -11,7 +11,9 @@ pub const GuardsNotVerified: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            "GuardsNotVerified: nothing is granted at present, since the guards of jit-rbac are not proven to be in force: ValidatingAdmissionPolicyBinding jit-rbac-requests is missing. An admin restores it: run 'helm upgrade' with the values of the release. Running grants end meanwhile; what is asked for or approved meanwhile must be asked for again",
+            "GuardsNotVerified: new grants are on hold, since the admission guards are not verified: ValidatingAdmissionPolicyBinding \
+             jit-rbac-requests is missing. An admin restores it: run 'helm upgrade' with the values of the release. Active grants still \
+             expire on schedule; requests and approvals made during this time must be submitted again",
         ],
     )],
     requester: "Wait. If the reason stays for some minutes, tell an admin.",
@@ -25,10 +27,10 @@ pub const GuardsVerified: Explanation = Explanation {
     meaning: "All admission guards are verified again after one of them had changed. New grants continue.",
     when: "In an Event on the operator's Lease. Pending requests are decided again at once.",
     examples: &[Console(
-        "kubectl get events -n jit-system --field-selector reason=GuardsVerified",
+        "kubectl get events -n jit-system --field-selector reason=GuardsVerified -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
         &[
-            "LAST SEEN   TYPE     REASON         OBJECT                      MESSAGE",
-            "5s          Normal   GuardsVerified   lease/jit-rbac-controller   all guards are proven to be in force: grants go on",
+            "TYPE     REASON           MESSAGE",
+            "Normal   GuardsVerified   all admission guards are verified: grants resume",
         ],
     )],
     requester: "Create requests and approvals of that time again: see [WrittenUnguarded](WrittenUnguarded.md).",
@@ -45,7 +47,9 @@ pub const ClockSkewed: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            "ClockSkewed: nothing is granted at present, since the operator's clock says 2026-11-25T13:00:00Z and the API server's 2026-11-25T12:00:00Z: they may differ by 10 seconds at most. Set the clocks of the nodes right, by NTP; running grants end meanwhile",
+            "ClockSkewed: new grants are on hold, since the operator's clock shows 2026-11-25T13:00:00Z and the API server's \
+             2026-11-25T12:00:00Z: they may differ by 10 seconds at most. Synchronize the clocks of the nodes, for example with NTP; \
+             active grants still expire on schedule",
         ],
     )],
     requester: "Wait. If the reason stays for some minutes, tell an admin.",
@@ -61,7 +65,7 @@ pub const WrittenUnguarded: Explanation = Explanation {
     examples: &[Console(
         STATUS_OF_REQUEST,
         &[
-            "WrittenUnguarded: the request was made at 2026-11-22T20:03:33Z, when the guards of jit-rbac were not proven to be in force, so it may be anybody's; make it again",
+            "WrittenUnguarded: the request was created at 2026-11-22T20:03:33Z, when the admission guards were not verified, so its author cannot be trusted; create it again",
         ],
     )],
     requester: "Create the request again, under a new name, or approve again. `kubectl jit activate -` repeats your last request.",

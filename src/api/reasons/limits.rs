@@ -14,7 +14,8 @@ pub const TooManyActive: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "TooManyActive: 'dev' has 1 of at most 1 activations under policy 'orders-alone' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end",
+            "TooManyActive: 'dev' already has 1 of at most 1 activations under policy 'orders-alone' (spec.limits.maxActivePerUser); end \
+             one with a decision Deactivate, or wait for its end",
         ],
     )],
     requester: "Deactivate one (`kubectl jit status`, `kubectl jit deactivate NAME`), or wait until one expires: \
@@ -31,7 +32,8 @@ pub const TooManyPending: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "TooManyPending: 'dev' has 1 of at most 1 undecided requests under policy 'orders-lead' already (spec.limits.maxPendingPerUser); wait until one is decided, or take one back with a decision Deactivate",
+            "TooManyPending: 'dev' already has 1 of at most 1 undecided requests under policy 'orders-lead' \
+             (spec.limits.maxPendingPerUser); wait until one is decided, or withdraw one with a decision Deactivate",
         ],
     )],
     requester: "Withdraw what you no longer need (`kubectl jit status`, `kubectl jit deactivate NAME`): \
@@ -41,18 +43,18 @@ pub const TooManyPending: Explanation = Explanation {
 };
 
 pub const CooldownActive: Explanation = Explanation {
-    meaning: "The policy requires a pause between two grants to the same person for the same eligibility and namespace, so that \
-              short grants do not add up to standing access.",
-    when: "When a request is created, and when it is granted. An emergency skips the pause where the policy allows emergencies.",
+    meaning: "The policy requires a cooldown: a minimum time between two grants to the same person for the same eligibility and \
+              namespace, so that short grants do not add up to standing access.",
+    when: "When a request is created, and when it is granted. An emergency skips the cooldown where the policy allows emergencies.",
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "CooldownActive: the grant 'inc-4711' ended at …, and policy 'orders-alone' asks for a pause of 1h after that (spec.limits.cooldown): the next one may start at …",
+            "CooldownActive: the grant 'inc-4711' ended at …, and policy 'orders-alone' requires a cooldown of 1h after that (spec.limits.cooldown): the next one may start at …",
         ],
     )],
-    requester: "Request again after the pause. While a grant is active, you may be able to extend it: `spec.extends`, or \
+    requester: "Request again after the cooldown. While a grant is active, you may be able to extend it: `spec.extends`, or \
                 `kubectl jit extend`.",
-    admin: "The pause is `apol.spec.limits.cooldown`. It is counted from the end of the grant, also if the grant ended early.",
+    admin: "The cooldown is `apol.spec.limits.cooldown`. It is counted from the end of the grant, also if the grant ended early.",
 };
 
 pub const StartTooFarAhead: Explanation = Explanation {
@@ -62,7 +64,7 @@ pub const StartTooFarAhead: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "StartTooFarAhead: a start at 2035-01-01T09:00:00Z was asked for; policy 'ticketed' allows one at most 1h ahead, which is … now (spec.limits.maxScheduleAhead)",
+            "StartTooFarAhead: a start at 2035-01-01T09:00:00Z was requested; policy 'ticketed' allows one at most 1h ahead, which is … now (spec.limits.maxScheduleAhead)",
         ],
     )],
     requester: "Request an earlier start, or create the request later.",
@@ -78,12 +80,12 @@ pub const IdentityTooOld: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "IdentityTooOld: 'dev' is eligible by a group, as it was seen at …, and a start at 2035-01-01T09:00:00Z or later is more than 24h after that, which policy 'self-service' allows (spec.limits.maxIdentityAge); ask again closer to the start",
+            "IdentityTooOld: 'dev' is eligible by a group membership observed at …, and a start at 2035-01-01T09:00:00Z or later is more than 24h after that, the maximum of policy 'self-service' (spec.limits.maxIdentityAge); request again closer to the start",
         ],
     )],
     requester: "Create a new request closer to the start. It records your current groups.",
     admin: "The limit is `apol.spec.limits.maxIdentityAge` (24h by default). Users whose names are in `rel.spec.subjects` are not \
-            affected. See [group membership](../what-cannot-be-known.md#group-membership-is-known-from-one-moment).",
+            affected. See [group membership](../known-limits.md#group-membership-is-known-from-one-moment).",
 };
 
 pub const ExtendedRequestNotActive: Explanation = Explanation {
@@ -94,7 +96,7 @@ pub const ExtendedRequestNotActive: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be prolonged; ask for a new activation",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be extended; request a new activation",
         ],
     )],
     requester: "Find the name of the active request with `kubectl get rar -n <namespace>`. `kubectl jit extend` finds it by itself. \
@@ -118,18 +120,19 @@ pub const MaxTotalDurationExceeded: Explanation = Explanation {
 };
 
 pub const EmergencyNotAllowed: Explanation = Explanation {
-    meaning: "An emergency request skips stages, hours and the pause. The policy does not allow emergencies, or as many reviews of \
+    meaning: "An emergency request skips stages, hours and the cooldown. The policy does not allow emergencies, or as many reviews of \
               earlier emergencies are missing as it can record.",
     when: "When a request with `spec.emergency: true` is created.",
     examples: &[
         Console(
             APPLY_REQUEST,
-            &["EmergencyNotAllowed: policy 'self-service' allows no emergency (spec.emergency.allowed); ask without spec.emergency"],
+            &["EmergencyNotAllowed: policy 'self-service' does not allow emergencies (spec.emergency.allowed); request without \
+               spec.emergency"],
         ),
         Console(
             APPLY_REQUEST,
             &[
-                "EmergencyNotAllowed: policy 'orders-lead' is owed 64 of at most 64 reviews of emergencies (status.reviewsOwed); ask its reviewers to review the earlier ones, or ask without spec.emergency",
+                "EmergencyNotAllowed: policy 'orders-lead' has 64 of at most 64 outstanding reviews of emergencies (status.reviewsOwed); ask its reviewers to review the earlier ones, or request without spec.emergency",
             ],
         ),
     ],
@@ -149,14 +152,17 @@ pub const ReviewOverdue: Explanation = Explanation {
         Console(
             APPLY_REQUEST,
             &[
-                "ReviewOverdue: the emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer (group security) for a decision Review, or ask without spec.emergency",
+                "ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and no other one is granted until it is \
+                 reviewed; ask a reviewer (group security) for a decision Review, or request without spec.emergency",
             ],
         ),
         Text("A request is deleted with its namespace. The missing review is not: the policy lists it in `status.reviewsOwed`."),
         Console(
             APPLY_REQUEST,
             &[
-                "ReviewOverdue: the emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time and its request no longer exists, so nobody can review it any more; ask an admin of policy 'orders-lead' to add '0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d' to its annotation 'jitrbac.dev/settled-reviews', or ask without spec.emergency",
+                "ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time and its request no longer exists, so it \
+                 can no longer be reviewed; ask an admin of policy 'orders-lead' to add '0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d' to its \
+                 annotation 'jitrbac.dev/settled-reviews', or request without spec.emergency",
             ],
         ),
     ],

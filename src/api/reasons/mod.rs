@@ -18,7 +18,7 @@ pub(crate) mod state;
 
 /// The text of the index before its tables, in Markdown.
 const INTRODUCTION: &str = include_str!("index.md");
-/// Most columns of a line of prose.
+/// Maximum width of a line of prose, in columns.
 const WIDTH: usize = 120;
 
 const APPLY_ELIGIBILITY: &str = "kubectl apply -f eligibility.yaml";
@@ -28,16 +28,16 @@ const CREATE_DECISION: &str = "kubectl create -f decision.yaml";
 const STATUS_OF_REQUEST: &str =
     r#"kubectl get rar inc-4711 -n payments -o jsonpath='{.status.reason}: {.status.conditions[?(@.type=="Active")].message}'"#;
 
-/// The parts of a page, in Markdown. A paragraph is one line, and links are relative to `docs/refusals`.
+/// The parts of a page, in Markdown. A paragraph is one line. Targets of references are relative to `docs/refusals`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Explanation {
-    /// What the reason means.
+    /// The meaning of the reason.
     pub meaning: &'static str,
     /// When it happens, and on which objects.
     pub when: &'static str,
-    /// What is printed.
+    /// Examples of printed messages.
     pub examples: &'static [Example],
-    /// What the user can do who receives it.
+    /// What the user who receives the message can do.
     pub requester: &'static str,
     /// What an admin can do.
     pub admin: &'static str,
@@ -48,11 +48,11 @@ pub(crate) struct Explanation {
 pub(crate) enum Example {
     /// Prose between two commands.
     Text(&'static str),
-    /// A command and the messages that it can print. Of kubectl's answer only the part from the reason on is shown.
+    /// A command and the messages that it can print. Of the output of kubectl, only the part from the reason on is shown.
     Console(&'static str, &'static [&'static str]),
 }
 
-/// The page about the reason with this name, as it is stored in `docs/refusals`.
+/// Returns the page about the reason with this name, as it is stored in `docs/refusals`.
 pub(crate) fn page(name: &str, explanation: Explanation) -> String {
     let Explanation { meaning, when, examples, requester, admin } = explanation;
     let examples: Vec<String> = examples.iter().map(Example::markdown).collect();
@@ -69,7 +69,7 @@ pub(crate) fn page(name: &str, explanation: Explanation) -> String {
     page
 }
 
-/// The index of all pages, `README.md` in `docs/refusals`: the groups by their titles, with names and summaries of their reasons.
+/// Returns the index of all pages, `README.md` in `docs/refusals`: the groups by title, with names and summaries of their reasons.
 pub(crate) fn index<'a, R: IntoIterator<Item = (&'a str, &'a str)>>(groups: impl IntoIterator<Item = (&'a str, R)>) -> String {
     let mut index = INTRODUCTION.to_owned();
     for (title, reasons) in groups {
@@ -90,7 +90,7 @@ impl Example {
     }
 }
 
-/// Prose in lines of limited width. Blocks of code stay as they are.
+/// Wraps prose to the maximum width. Code blocks are not changed.
 fn wrapped(text: &str) -> String {
     let (mut wrapped, mut code) = (String::new(), false);
     for line in text.lines() {
@@ -123,7 +123,7 @@ fn push_wrapped(paragraph: &str, wrapped: &mut String) {
     }
 }
 
-/// The words of a paragraph. Code and the text of a link count as one word, since programs look for them within a line.
+/// Returns the words of a paragraph. Code and text in brackets count as one word, because tests and programs search for them within a line.
 fn words(paragraph: &str) -> impl Iterator<Item = &str> {
     let (mut code, mut link) = (false, false);
     paragraph.split(move |character| {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn prose_is_wrapped_between_words_and_code_is_not() {
         let long = "word ".repeat(40);
-        let text = format!("- {long}`a b c` [a link](b.md)\n\n```console\n{long}\n```");
+        let text = format!("- {long}`a b c` [a page](b.md)\n\n```console\n{long}\n```");
         let wrapped = wrapped(&text);
         let prose: Vec<&str> = wrapped.lines().take_while(|line| !line.is_empty()).collect();
         assert!(prose.len() == 2 && prose.iter().all(|line| line.len() <= WIDTH), "{wrapped}");

@@ -11,7 +11,7 @@ pub const UserInfoMissing: Explanation = Explanation {
            `spec.requester is missing: jit-rbac's webhook, which sets it, was not called or is not running`.",
     examples: &[Console(
         CREATE_DECISION,
-        &["UserInfoMissing: spec.decider names 'lead-1' and you are 'dev'; leave it out, it is written for you"],
+        &["UserInfoMissing: spec.decider names 'lead-1', but you are 'dev'; omit it, it is set automatically"],
     )],
     requester: "Leave the field out of your manifest, and try again in a moment. If the message stays the same, tell an admin.",
     admin: "Check the Deployment of the webhook and its MutatingWebhookConfiguration. If both are in order, look for another webhook \
@@ -24,7 +24,7 @@ pub const SystemUserNotAllowed: Explanation = Explanation {
     when: "When a request or decision is created.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["SystemUserNotAllowed: 'system:admin' belongs to Kubernetes itself and cannot request or decide; sign in as yourself"],
+        &["SystemUserNotAllowed: 'system:admin' is reserved for Kubernetes and cannot request or decide; sign in with your own user"],
     )],
     requester: "Sign in as yourself. `kubectl auth whoami` prints the user that the API server sees.",
     admin: "Give people accounts of their own. If your sign-in maps people to names that begin with `system:`, correct the mapping: \
@@ -40,14 +40,14 @@ pub const ServiceAccountNotAllowed: Explanation = Explanation {
         Console(
             APPLY_ELIGIBILITY,
             &[
-                "ServiceAccountNotAllowed: spec.subjects names the ServiceAccount 'deployer'; that needs spec.allowServiceAccounts: true",
+                "ServiceAccountNotAllowed: spec.subjects lists the ServiceAccount 'deployer'; this requires spec.allowServiceAccounts: true",
                 "ServiceAccountNotAllowed: spec.allowServiceAccounts is true and policy 'refunds-policy' approves automatically: a ServiceAccount needs an approver",
             ],
         ),
         Console(
             APPLY_REQUEST,
             &[
-                "ServiceAccountNotAllowed: 'system:serviceaccount:ci:deployer' is a ServiceAccount, and eligibility 'payments-oncall' is for people only (spec.allowServiceAccounts)",
+                "ServiceAccountNotAllowed: 'system:serviceaccount:ci:deployer' is a ServiceAccount, and eligibility 'payments-oncall' does not allow ServiceAccounts (spec.allowServiceAccounts)",
             ],
         ),
     ],

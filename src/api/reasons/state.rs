@@ -1,4 +1,4 @@
-//! Reasons about where a request stands.
+//! Reasons about the state of a request.
 
 use super::{Example::Console, Explanation, STATUS_OF_REQUEST};
 
@@ -9,7 +9,7 @@ pub const WaitingForApproval: Explanation = Explanation {
            earlier approval no longer counts, because something that was approved has changed.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &["WaitingForApproval: stage 'lead' has 0 of 1 approvals by group leads, until 2026-11-23T00:00:54Z"],
+        &["WaitingForApproval: waiting for approval in stage 'lead': 0 of 1 (approvers: group leads), expires at 2026-11-23T00:00:54Z"],
     )],
     requester: "Tell one of the approvers the name and namespace of your request. `kubectl jit get NAME` lists the approvers. They \
                 see your justification, the role and the digest. If you no longer need the access, create a decision `Deactivate`: \
@@ -39,7 +39,7 @@ pub const Granted: Explanation = Explanation {
     examples: &[Console(STATUS_OF_REQUEST, &["Granted: ClusterRole 'edit' in namespace 'payments' until 2026-11-22T20:13:33Z"])],
     requester: "Use the access. `status.expiresAt` is the end, which never moves later. When you are done, create a decision \
                 `Deactivate` (`kubectl jit deactivate NAME`). Watches and shells that are open then \
-                [stay open](../what-cannot-be-known.md#open-connections-stay-open).",
+                [stay open](../known-limits.md#open-connections-stay-open).",
     admin: "To end it, create a decision `Revoke` or `Deny`. `spec.suspended: true` on the eligibility ends every grant under it. \
             `kubectl get rolebindings -A -l jitrbac.dev/managed=true` lists all active grants.",
 };
@@ -49,18 +49,18 @@ pub const Expired: Explanation = Explanation {
               reported that the RoleBinding no longer exists.",
     when: "On a request in the state Expired. `status.endedAt` is the time at which the operator observed that the RoleBinding no \
            longer exists.",
-    examples: &[Console(STATUS_OF_REQUEST, &["Expired: the time was up at 2026-11-22T20:13:33Z"])],
+    examples: &[Console(STATUS_OF_REQUEST, &["Expired: expired at 2026-11-22T20:13:33Z"])],
     requester: "Create another request, with another name or with `kubectl create` and `metadata.generateName`. If you apply the \
                 same manifest again, kubectl prints `unchanged` and nothing is granted. `kubectl jit activate -` repeats your last \
                 request, and `kubectl jit activate -f FILE` repeats a manifest, each under a new name.",
     admin: "If requesters often need more time, raise `rel.spec.maxDuration` (and `apol.spec.limits.maxDuration`) rather than grant \
-            standing access. The log line `the time is up: binding removed` has `late_ms`, the delay of the removal in milliseconds.",
+            standing access. The log line `grant expired: binding removed` has `late_ms`, the delay of the removal in milliseconds.",
 };
 
 pub const DeactivatedByRequester: Explanation = Explanation {
     meaning: "The requester deactivated the grant, and the operator removed the RoleBinding at once.",
     when: "On a request in the state Deactivated, after a decision `Deactivate` by its requester.",
-    examples: &[Console(STATUS_OF_REQUEST, &[r#"DeactivatedByRequester: given back by dev: "found it""#])],
+    examples: &[Console(STATUS_OF_REQUEST, &[r#"DeactivatedByRequester: deactivated by dev: "found it""#])],
     requester: "Nothing. To get access again, create another request.",
     admin: "Nothing. The decision stays as a record: `kubectl get adec` lists it.",
 };
@@ -69,7 +69,7 @@ pub const WithdrawnByRequester: Explanation = Explanation {
     meaning: "The requester withdrew the request before it was granted.",
     when: "On a request in the state Withdrawn, after a decision `Deactivate` by its requester while the request was pending or \
            scheduled.",
-    examples: &[Console(STATUS_OF_REQUEST, &[r#"WithdrawnByRequester: taken back by dev: "seen""#])],
+    examples: &[Console(STATUS_OF_REQUEST, &[r#"WithdrawnByRequester: withdrawn by dev: "not needed""#])],
     requester: "Nothing. To get access, create another request.",
     admin: "Nothing. Approvals of this request cannot be used for another one: each approval is for the UID and digest of one \
             request.",
@@ -89,18 +89,18 @@ pub const DeniedByApprover: Explanation = Explanation {
 pub const RevokedByUser: Explanation = Explanation {
     meaning: "An approver or revoker ended an active or scheduled grant. The operator removed the RoleBinding at once.",
     when: "On a request in the state Revoked, after a decision `Revoke` or `Deny` by an approver, or `Revoke` by a revoker.",
-    examples: &[Console(STATUS_OF_REQUEST, &[r#"RevokedByUser: revoked by security: "seen""#])],
-    requester: "Read the comment, and talk to the approver or revoker before you request again. Connections that you have open work \
-                until they close.",
+    examples: &[Console(STATUS_OF_REQUEST, &[r#"RevokedByUser: revoked by security: "not on call""#])],
+    requester: "Read the comment, and talk to the approver or revoker before you request again. Connections that are open continue to \
+                work until they close.",
     admin: "If the grant was misused, look for what \
-            [outlives a grant](../what-cannot-be-known.md#what-was-created-during-a-grant-stays), such as tokens, bindings and pods.",
+            [outlives a grant](../known-limits.md#what-was-created-during-a-grant-stays), such as tokens, bindings and pods.",
 };
 
 pub const ApprovalTimedOut: Explanation = Explanation {
-    meaning: "The time for approvals is over, and too few approvers approved. Nothing was granted.",
-    when: "On a request in the state TimedOut. The time is `apol.spec.approval.timeout` (24h by default), from the creation of the \
-           request.",
-    examples: &[Console(STATUS_OF_REQUEST, &["ApprovalTimedOut: nobody decided until 2026-11-23T00:00:54Z"])],
+    meaning: "Too few approvers approved within the time limit. Nothing was granted.",
+    when: "On a request in the state TimedOut. The time limit is `apol.spec.approval.timeout` (24h by default), counted from the \
+           creation of the request.",
+    examples: &[Console(STATUS_OF_REQUEST, &["ApprovalTimedOut: no decision before 2026-11-23T00:00:54Z"])],
     requester: "Create another request, and tell the approvers. `kubectl jit activate -` repeats your last request.",
     admin: "If this happens often, add approvers, set a longer `apol.spec.approval.timeout`, or have an approver on call. This \
             version sends no messages. Approvers find pending requests with \
@@ -113,9 +113,9 @@ pub const DeadlineExceeded: Explanation = Explanation {
     when: "On a request in the state TimedOut.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &["DeadlineExceeded: a grant from 2026-11-22T20:03:33Z would have ended at 2026-11-22T20:03:38Z already; ask again"],
+        &["DeadlineExceeded: a grant from 2026-11-22T20:03:33Z would already have ended at 2026-11-22T20:03:38Z; request it again"],
     )],
     requester: "Create another request.",
     admin: "Find out why the operator did not grant in time: `kubectl get pods` and the log in its namespace. See \
-            [when the operator is down](../what-cannot-be-known.md#when-the-operator-is-down).",
+            [when the operator is down](../known-limits.md#when-the-operator-is-down).",
 };

@@ -55,15 +55,15 @@ fn t09_every_claim_must_hold_by_any_of_its_values() {
     let policy = policy(Some(rule), None);
     let missing = |key: &str, wanted: &str| {
         format!(
-            "EvidenceMissing: the sign-in of 'dev' shows no '{key}', and policy 'two-eyes' asks for {wanted}; sign in again yourself, without \
-             impersonation, and if that does not help ask an admin whether the cluster's authentication passes '{key}' on"
+            "EvidenceMissing: the sign-in of 'dev' has no '{key}', and policy 'two-eyes' requires {wanted}; sign in again without \
+             impersonation; if that does not help, ask an admin whether the cluster's authentication passes '{key}' on"
         )
     };
     let amr = || missing("jitrbac.dev/amr", "one of 'mfa', 'hwk'");
     let mismatch = |shown: &str| {
         format!(
-            "EvidenceMismatch: the sign-in of 'dev' shows 'jitrbac.dev/amr' as {shown}, and policy 'two-eyes' asks for one of 'mfa', 'hwk' \
-             (spec.requirements.authentication.claims); sign in again in the way that it asks for"
+            "EvidenceMismatch: the sign-in of 'dev' has 'jitrbac.dev/amr' with the value {shown}, and policy 'two-eyes' requires one of \
+             'mfa', 'hwk' (spec.requirements.authentication.claims); sign in again to meet this requirement"
         )
     };
     for (amr_values, acr, answer) in [
@@ -96,20 +96,20 @@ fn t09_a_sign_in_is_one_readable_time_and_not_too_old() {
     }
     assert_eq!(
         said(&[&(now - 901).to_string()]),
-        "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s before this, and policy 'two-eyes' allows at most 15m \
-         (spec.requirements.authentication.maxAge); sign in again, then ask again"
+        "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s ago, and policy 'two-eyes' allows at most 15m \
+         (spec.requirements.authentication.maxAge); sign in again and retry"
     );
-    assert!(said(&["0"]).starts_with("EvidenceTooOld: 'dev' signed in at 1970-01-01T00:00:00Z, 99999h before this"), "{}", said(&["0"]));
+    assert!(said(&["0"]).starts_with("EvidenceTooOld: 'dev' signed in at 1970-01-01T00:00:00Z, 99999h ago"), "{}", said(&["0"]));
     let unreadable = |why: &str| {
         format!(
-            "EvidenceUnreadable: the sign-in of 'dev' {why}, and policy 'two-eyes' asks for one at most 15m old \
-             (spec.requirements.authentication.maxAge); sign in again, and if that does not help ask an admin what the cluster's \
+            "EvidenceUnreadable: the sign-in of 'dev' {why}, and policy 'two-eyes' requires one at most 15m old \
+             (spec.requirements.authentication.maxAge); sign in again; if that does not help, ask an admin what the cluster's \
              authentication passes on"
         )
     };
-    assert_eq!(said(&[&(now + 11).to_string()]), unreadable("is said to be at 2026-11-02T10:00:11Z, in the future"));
+    assert_eq!(said(&[&(now + 11).to_string()]), unreadable("is at 2026-11-02T10:00:11Z, in the future"));
     let twice = [now.to_string(), now.to_string()];
-    assert_eq!(said(&[&twice[0], &twice[1]]), unreadable(&format!("shows several times as 'jitrbac.dev/auth-time', '{now}', '{now}'")));
+    assert_eq!(said(&[&twice[0], &twice[1]]), unreadable(&format!("has several times as 'jitrbac.dev/auth-time': '{now}', '{now}'")));
     let (plus, minus, exact) = (format!("+{now}"), format!("-{now}"), format!("{now}.0"));
     let odd = [
         "yesterday",
@@ -124,13 +124,13 @@ fn t09_a_sign_in_is_one_readable_time_and_not_too_old() {
         "99999999999999999999",
     ];
     for text in odd {
-        let why = format!("shows 'jitrbac.dev/auth-time' as '{text}', which is no time in seconds since 1970");
+        let why = format!("has 'jitrbac.dev/auth-time' with the value '{text}', which is not a time in seconds since 1970");
         assert_eq!(said(&[text]), unreadable(&why));
     }
     for none in [[].as_slice(), &[""]] {
         let refusal = said(none);
-        assert!(refusal.starts_with("EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/auth-time'"), "{refusal}");
-        assert!(refusal.contains("asks for a sign-in at most 15m old"), "{refusal}");
+        assert!(refusal.starts_with("EvidenceMissing: the sign-in of 'dev' has no 'jitrbac.dev/auth-time'"), "{refusal}");
+        assert!(refusal.contains("requires a sign-in at most 15m old"), "{refusal}");
     }
 }
 
@@ -152,8 +152,8 @@ fn t09_it_is_asked_of_whom_the_policy_says_and_never_shown_by_a_service_account(
     }
     assert_eq!(
         told(check(&signed_in("system:serviceaccount:ci:robot", &[("amr", &["mfa"])]), Party::Requester, made(), &of(&[]))),
-        "EvidenceMissing: 'system:serviceaccount:ci:robot' is a ServiceAccount, and policy 'two-eyes' asks how a person signed in \
-         (spec.requirements.authentication); a person must do it"
+        "EvidenceMissing: 'system:serviceaccount:ci:robot' is a ServiceAccount, and policy 'two-eyes' requires evidence of how a person \
+         signed in (spec.requirements.authentication); a person must do it"
     );
     assert!(check(&signed_in("system:admin", &[("amr", &["mfa"])]), Party::Requester, made(), &of(&[])).is_err());
     assert_eq!(check(&dev, Party::Requester, made(), &policy(None, None)), Ok(()));
@@ -167,11 +167,11 @@ fn t49_a_rule_that_can_never_hold_or_asks_for_nothing_is_none() {
     assert_eq!(keys(&policy(Some(full.clone()), None).spec), BTreeSet::from(["amr", "jitrbac.dev/auth-time"]));
     assert_eq!(said(full), "");
     for (rule, why) in [
-        (rule(vec![], None), " asks for nothing: give it `claims` or `maxAge`, or leave it out"),
-        (rule(vec![claim("amr", &["mfa"]), claim("acr", &[])], None), ".claims[1].anyOf has no value: nobody could ever show it"),
-        (rule(vec![claim("amr", &[""])], None), ".claims[0].anyOf has no value: nobody could ever show it"),
-        (rule(vec![claim("", &["mfa"])], None), ".claims[0].key is empty; name a key of userInfo.extra"),
-        (rule(vec![], Some(age("0s"))), ".maxAge.duration is 0s: nobody could ever be that quick"),
+        (rule(vec![], None), " requires nothing: set `claims` or `maxAge`, or remove it"),
+        (rule(vec![claim("amr", &["mfa"]), claim("acr", &[])], None), ".claims[1].anyOf has no value: no sign-in could match it"),
+        (rule(vec![claim("amr", &[""])], None), ".claims[0].anyOf has no value: no sign-in could match it"),
+        (rule(vec![claim("", &["mfa"])], None), ".claims[0].key is empty; set it to a key of userInfo.extra"),
+        (rule(vec![], Some(age("0s"))), ".maxAge.duration must be greater than 0s"),
     ] {
         assert_eq!(said(rule.clone()), format!("InvalidField: spec.requirements.authentication{why}"));
         let shown = signed_in("dev", &[("amr", &["", "mfa"]), ("acr", &[""]), ("", &["mfa"]), ("jitrbac.dev/auth-time", &["1793613600"])]);
@@ -185,13 +185,13 @@ fn asked(required: bool, system: &str, pattern: &str) -> Object<ApprovalPolicySp
 
 #[test]
 fn t14_a_ticket_is_there_and_of_the_system_and_form() {
-    let missing = |what: &str| format!("TicketMissing: no ticket was given; policy 'two-eyes' asks for {what} in spec.ticket");
+    let missing = |what: &str| format!("TicketMissing: no ticket was given; policy 'two-eyes' requires {what} in spec.ticket");
     let full = "one of the system 'jira' whose number matches 'INC-[0-9]+'";
-    let other = |said: &str| format!("TicketMismatch: the ticket 'INC-1' {said}; policy 'two-eyes' asks for 'jira' in spec.ticket.system");
+    let other = |said: &str| format!("TicketMismatch: the ticket 'INC-1' {said}; policy 'two-eyes' requires 'jira' in spec.ticket.system");
     let mismatch = |number: &str| {
         format!(
-            "TicketMismatch: the ticket '{number}' does not match 'INC-[0-9]+|X', which policy 'two-eyes' asks for in spec.ticket.number (the \
-             whole text must match)"
+            "TicketMismatch: the ticket '{number}' does not match 'INC-[0-9]+|X', which policy 'two-eyes' requires for spec.ticket.number \
+             (the whole text must match)"
         )
     };
     for (required, only, pattern, system, number, answer) in [

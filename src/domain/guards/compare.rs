@@ -54,7 +54,7 @@ fn at(path: &str, expected: &Value, stored: &Value) -> Option<String> {
         // 16 and 16.0 are the same number.
         (Value::Number(wanted), Value::Number(found)) if wanted.as_f64() == found.as_f64() => None,
         (wanted, found) if wanted == found => None,
-        _ => Some(format!("{path} is not what it should be")),
+        _ => Some(format!("{path} has an unexpected value")),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
             *stored.pointer_mut(pointer).unwrap() = value;
             difference(&expected, &stored)
         };
-        assert_eq!(changed("/spec/failurePolicy", json!("Ignore")).unwrap(), ".spec.failurePolicy is not what it should be");
+        assert_eq!(changed("/spec/failurePolicy", json!("Ignore")).unwrap(), ".spec.failurePolicy has an unexpected value");
         assert_eq!(changed("/spec/matchPolicy", json!("Exact")).unwrap(), ".spec.matchPolicy is set and should not be");
         assert_eq!(
             changed("/spec/objectSelector", json!({"matchLabels": {"a": "b"}})).unwrap(),
@@ -96,7 +96,7 @@ mod tests {
             changed("/spec/rules/0/resources", json!(["a", "b"])).unwrap(),
             ".spec.rules[0].resources has 2 entries and should have 1"
         );
-        assert_eq!(changed("/spec/most", json!(17)).unwrap(), ".spec.most is not what it should be");
+        assert_eq!(changed("/spec/most", json!(17)).unwrap(), ".spec.most has an unexpected value");
         assert_eq!(changed("/spec", json!({})).unwrap(), ".spec.failurePolicy is missing");
         let mut more = stored.clone();
         more["spec"]["excludeResourceRules"] = json!([]);

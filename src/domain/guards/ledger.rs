@@ -95,8 +95,8 @@ pub struct Proven {
 /// Why proven time cannot begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} eligibilities and policies were written while the guards were not proven, more than can be remembered ({MOST_QUARANTINED}, in \
-     {MOST_BYTES} bytes with their names): delete those that nobody knows, or write the others anew from where you keep them after deleting them"
+    "{0} eligibilities and policies were written while the guards were not verified, more than can be recorded ({MOST_QUARANTINED}, in \
+     {MOST_BYTES} bytes with their names): delete those of unknown origin, or delete the others and recreate them from their source"
 )]
 pub struct TooMany(usize);
 

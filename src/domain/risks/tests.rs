@@ -195,8 +195,8 @@ fn t18_a_refusal_names_what_the_role_can_do() {
     let edit = [VIEW, EDIT].concat();
     assert_eq!(
         named(&edit, &[]).unwrap_err(),
-        "RiskNotAccepted: ClusterRole 'edit' can impersonate serviceaccounts (class Impersonation), and create serviceaccounts/token (class \
-         ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add Impersonation, \
+        "RiskNotAccepted: ClusterRole 'edit' can impersonate serviceaccounts (class Impersonation), and create serviceaccounts/token \
+         (class ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add Impersonation, \
          ServiceAccountTokens to spec.acceptRisks"
     );
     assert!(
@@ -209,7 +209,7 @@ fn t18_a_refusal_names_what_the_role_can_do() {
     assert_eq!(
         named(&["rbac.authorization.k8s.io roles *"], &[RiskClass::Wildcard]).unwrap_err(),
         "RiskNotAccepted: ClusterRole 'edit' can create roles.rbac.authorization.k8s.io (class Escalation, by its rule '* \
-         roles.rbac.authorization.k8s.io'): what is gained by that outlives a grant; choose a role without it, or add Escalation to \
+         roles.rbac.authorization.k8s.io'): access gained this way can outlive a grant; use a role without it, or add Escalation to \
          spec.acceptRisks"
     );
     let all = named(&["* * *"], &[]).unwrap_err();

@@ -39,7 +39,8 @@ fn a_stage_waits_for_its_people() {
     let waiting = of_two();
     assert_eq!(
         waiting.told(),
-        "AwaitingApproval WaitingForApproval: stage 'lead' has 0 of 2 approvals by group leads, until 2026-11-03T10:00:00Z"
+        "AwaitingApproval WaitingForApproval: waiting for approval in stage 'lead': 0 of 2 (approvers: group leads), expires at \
+         2026-11-03T10:00:00Z"
     );
     let verdict = waiting.clone().approves(&lead(1), 10).decide();
     let awaiting = verdict.awaiting.unwrap();
@@ -59,7 +60,8 @@ fn stages_one_after_the_other() {
     let world = two_stages().approves(&lead(1), 10);
     assert_eq!(
         world.told(),
-        "AwaitingApproval WaitingForApproval: stage 'security' has 0 of 1 approvals by sec-1, group security, until 2026-11-03T10:00:00Z"
+        "AwaitingApproval WaitingForApproval: waiting for approval in stage 'security': 0 of 1 (approvers: sec-1, group security), expires \
+         at 2026-11-03T10:00:00Z"
     );
     assert_eq!(world.approves(&person("sec-1", &[]), 20).now(20).grant().start, at(20));
     // Refused at admission. If stored, it counts once the stage before it is complete.
@@ -200,8 +202,8 @@ fn t16_an_edited_policy_makes_approvals_stale_and_they_can_be_given_again() {
     let stale = two_eyes().approves(&lead(1), 10).policy(|p| p.revokers = Some(people(&["sec-1"]))).now(20);
     assert_eq!(
         stale.told(),
-        "AwaitingApproval WaitingForApproval: stage 'lead' has 0 of 1 approvals by group leads, until 2026-11-03T10:00:00Z; an earlier approval was \
-         for what has changed since and no longer counts"
+        "AwaitingApproval WaitingForApproval: waiting for approval in stage 'lead': 0 of 1 (approvers: group leads), expires at \
+         2026-11-03T10:00:00Z; an earlier approval no longer counts because what it approved has changed"
     );
     let again = stale.approves(&lead(1), 30).now(31);
     assert_eq!(again.grant().start, at(30));
@@ -211,7 +213,7 @@ fn t16_an_edited_policy_makes_approvals_stale_and_they_can_be_given_again() {
 fn timeout_at_the_second() {
     let world = |timeout: Option<&str>| two_eyes().policy(|p| p.approval.timeout = timeout.map(lasting));
     assert_eq!(world(Some("1h")).now(3_599).state(), State::AwaitingApproval);
-    assert_eq!(world(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: nobody decided until 2026-11-02T11:00:00Z");
+    assert_eq!(world(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: no decision before 2026-11-02T11:00:00Z");
     assert_eq!(world(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
     assert_eq!(world(None).now(86_400).state(), State::TimedOut);
     // An approval in time counts, however late it is evaluated. A later approval never counts.

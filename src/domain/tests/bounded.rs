@@ -27,7 +27,7 @@ fn f01_a_decision_on_a_request_that_has_ended_is_refused() {
                 format!("RequestCompleted: request 'inc-4711' has already ended ({state}): the decision {verb} would have no effect");
             assert_eq!(world.door(&world.decision(verb, &who, 30)), Err(message));
         }
-        let message = format!("RequestCompleted: request 'inc-4711' is {state} already: there is nothing left to approve");
+        let message = format!("RequestCompleted: request 'inc-4711' is already {state}: there is nothing left to approve");
         assert_eq!(world.door(&world.decision(Verb::Approve, &lead(2), 30)), Err(message));
     }
     // The request alone refuses them, so that no other object is read.
@@ -98,7 +98,8 @@ fn f01_one_person_approves_anew_so_often_and_no_more() {
         world = world.said(approve).policy(|p| p.approval.timeout = Some(Duration::from_hours(30 + u32::try_from(round).unwrap())));
     }
     let message =
-        "TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; have it made anew";
+        "TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; the requester must \
+         create it again";
     assert_eq!(world.door(&world.decision(Verb::Approve, &lead(1), 9)), Err(message.to_owned()));
     assert_eq!(world.door(&world.decision(Verb::Approve, &lead(2), 9)), Ok(()), "others have room");
     for (verb, who) in [(Verb::Deny, lead(1)), (Verb::Revoke, lead(1)), (Verb::Deactivate, dev())] {
@@ -124,8 +125,8 @@ fn f01_no_policy_can_use_as_many_decisions_as_are_stored() {
         full = full.approves(&lead(number + 2), 5);
     }
     let full = full.policy(|p| p.approval.timeout = Some(lasting("30h")));
-    let message = "TooManyDecisions: request 'inc-4711' has 64 or more decisions, and no further Approve is stored; end it with Deny, Revoke or \
-                   Deactivate, and have it made anew";
+    let message = "TooManyDecisions: request 'inc-4711' has 64 or more decisions, so no further Approve is stored; end it with Deny, \
+                   Revoke or Deactivate; the requester must create it again";
     assert_eq!(full.door(&full.decision(Verb::Approve, &lead(1), 9)), Err(message.to_owned()));
     assert_eq!(full.door(&full.decision(Verb::Deny, &lead(1), 9)), Ok(()));
 }
@@ -155,12 +156,15 @@ fn f01_what_is_kept_of_a_flood_is_bounded_and_decides_the_same() {
         assert_eq!(fold(&world, flood.clone()).now(81).state(), state, "{verb}");
         flood.pop();
     }
-    // Decisions of more people than are kept are reported, and nothing is granted beside them.
+    // Decisions of more people than are kept are reported, and nothing is granted then.
     let many = (0..200)
         .map(|number| Object { uid: format!("{number}"), ..world.decision(Verb::Revoke, &person(&format!("m-{number}"), &[]), 20) });
     let many = fold(&world, many.collect()).approves(&lead(1), 80).now(81);
     assert!(many.snapshot.unread.more && many.snapshot.decisions.len() <= 129);
-    assert_eq!(many.told(), "Pending Unreadable: this request has more decisions than are read, and some may be against it; ask anew");
+    assert_eq!(
+        many.told(),
+        "Pending Unreadable: this request has more decisions than are read, and some may deny or revoke it; create a new request"
+    );
 }
 
 fn unreadable(decision: Option<Verb>) -> Unreadable {
@@ -169,14 +173,14 @@ fn unreadable(decision: Option<Verb>) -> Unreadable {
 
 #[test]
 fn f12_nothing_is_granted_beside_a_decision_that_cannot_be_read() {
-    let message = "decision 'inc-4711-x7' on this request cannot be read, and it may be one against it: unknown variant `Annul`; an admin can remove it, \
-                   which takes the verb purge";
+    let message = "decision 'inc-4711-x7' on this request cannot be read and may deny or revoke it: unknown variant `Annul`; an admin who \
+                   has the verb purge can remove it";
     for decision in [None, Some(Verb::Deny), Some(Verb::Approve), Some(Verb::Review)] {
         for world in [world(), two_eyes().approves(&lead(1), 5)] {
             let with = world.clone().change(|w| w.snapshot.unread.unreadable.push(unreadable(decision))).now(10);
             assert_eq!(with.told(), format!("Pending Unreadable: {message}"), "{decision:?}");
             let verdict = with.decide();
-            assert_eq!((verdict.binding, verdict.look_again), (BindingAction::Keep, Some(at(70))), "its removal is seen soon");
+            assert_eq!((verdict.binding, verdict.look_again), (BindingAction::Keep, Some(at(70))), "its removal is observed soon");
             assert_eq!(with.now(86_400).state(), State::TimedOut, "it does not wait for ever");
             assert!(world.now(10).state() == State::Active, "without it there is a grant");
         }

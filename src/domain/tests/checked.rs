@@ -44,7 +44,7 @@ fn stamped() -> World {
     world().eligibility_checked(check).policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() })
 }
 
-const REMEDY: &str = "must be written again, changed in any field, by somebody who may bind the ClusterRole 'edit' in this namespace";
+const REMEDY: &str = "must be written again, with a change in any field, by a user who may bind the ClusterRole 'edit' in this namespace";
 
 #[test]
 fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
@@ -54,7 +54,7 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
     assert_eq!(
         told,
         format!(
-            "Pending AuthorLacksBind: namespace 'payments' was deleted and made anew since the author of eligibility 'payments-oncall' was \
+            "Pending AuthorLacksBind: namespace 'payments' was deleted and recreated after the author of eligibility 'payments-oncall' was \
              checked for it; the eligibility's spec {REMEDY}"
         )
     );
@@ -99,8 +99,8 @@ fn f76_a_policy_and_an_eligibility_that_were_written_at_once_grant_nothing() {
         assert_eq!(
             blind(before).told(),
             format!(
-                "Pending AuthorLacksBind: policy 'two-eyes' and eligibility 'payments-oncall' were written at the same time, neither author \
-                 checked for the other; the spec of either {REMEDY}"
+                "Pending AuthorLacksBind: policy 'two-eyes' and eligibility 'payments-oncall' were written at the same time, so neither \
+                 author was checked for the other; the spec of either {REMEDY}"
             )
         );
     }
@@ -114,7 +114,7 @@ fn f76_a_policy_and_an_eligibility_that_were_written_at_once_grant_nothing() {
     // A namespace that was created again is a different one for the policy's author too.
     let told =
         blind(None).policy_checked(AuthorCheck { generation: 1, roles: vec![role(&[("payments", "before")])], ..AuthorCheck::default() });
-    assert!(told.told().contains("since the author of policy 'two-eyes' was checked for it; the policy's spec"), "{}", told.told());
+    assert!(told.told().contains("after the author of policy 'two-eyes' was checked for it; the policy's spec"), "{}", told.told());
     // Written by a webhook without this record, after one with it.
     let told = blind(seen("policy-uid", 0)).policy_checked(AuthorCheck { generation: 0, administers: true, ..AuthorCheck::default() });
     assert_eq!(told.state(), State::Pending);

@@ -17,11 +17,11 @@ fn f07_f52_f60_what_is_being_deleted_grants_nothing() {
         ),
         (
             two_eyes().change(|w| w.snapshot.policy = held()),
-            format!("Pending PolicyNotFound: eligibility 'payments-oncall' names the policy 'two-eyes', which {HELD}"),
+            format!("Pending PolicyNotFound: eligibility 'payments-oncall' refers to policy 'two-eyes', which {HELD}"),
         ),
         (
             two_eyes().change(|w| w.snapshot.role = held()),
-            format!("Pending RoleNotFound: eligibility 'payments-oncall' is for the ClusterRole 'edit', which {HELD}"),
+            format!("Pending RoleNotFound: eligibility 'payments-oncall' refers to ClusterRole 'edit', which {HELD}"),
         ),
     ] {
         assert_eq!(world.told(), told);
@@ -59,7 +59,7 @@ fn f07_f52_f60_what_runs_ends_as_if_it_were_gone() {
         ),
         (world().granted().change(|w| w.snapshot.policy = held()), format!("Revoked PolicyRemoved: policy 'two-eyes' {HELD}")),
         (world().granted().change(|w| w.snapshot.role = held()), format!("Revoked RoleRemoved: the ClusterRole 'edit' {HELD}")),
-        (world().granted().change(going), "Revoked NamespaceTerminating: namespace 'payments' is going away".to_owned()),
+        (world().granted().change(going), "Revoked NamespaceTerminating: namespace 'payments' is terminating".to_owned()),
     ] {
         assert_eq!(world.told(), told);
         assert_eq!(world.decide().binding, BindingAction::Remove);

@@ -14,7 +14,7 @@ use api::{
     request::{Extends, Ticket},
 };
 
-/// The world's digest input, written by hand.
+/// The scenario's digest input, written by hand.
 const CANONICAL: &str = concat!(
     r#"{"eligibility":{"spec":{"endTime":"2026-12-02T10:00:00Z","maxDuration":"4h","namespaces":{"names":["payments"]},"policyRef":{"name":"two-eyes"},"#,
     r#""roleRef":{"kind":"ClusterRole","name":"edit"},"subjects":[{"kind":"Group","name":"devs"}]},"uid":"eligibility-uid"},"#,
@@ -65,7 +65,7 @@ fn t17_rules_in_any_order_are_the_same_rules() {
     let shuffled =
         [rule(&["get"], &["pods"]), rule(&["patch", "get", "get"], &["statefulsets", "deployments"]), rule(&["list"], &["pods"])];
     assert_eq!(Rules::new(shuffled).hash(), hash);
-    assert_eq!(Rules::new(rules.iter().cloned().chain(rules.clone())).hash(), hash, "said twice is said once");
+    assert_eq!(Rules::new(rules.iter().cloned().chain(rules.clone())).hash(), hash, "repeated entries count once");
     let changes: [fn(&mut Rule); 5] = [
         |r| r.api_groups.push("batch".to_owned()),
         |r| r.resources.push("secrets".to_owned()),

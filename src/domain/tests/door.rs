@@ -47,7 +47,7 @@ fn t04_own_requests() {
             refused(
                 &world,
                 &world.decision(verb, &who, 5),
-                "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate to give it back",
+                "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate instead",
             );
         }
     }
@@ -63,7 +63,7 @@ fn t05_approving_twice() {
     let world = world().stages(vec![stage("lead", 2, &["group leads"])]).approves(&lead(1), 5).now(6);
     for who in [lead(1), person("LEAD-1", &["leads"])] {
         let message = format!(
-            "AlreadyApproved: '{}' approved request 'inc-4711' at 2026-11-02T10:00:05Z; somebody else must approve too",
+            "AlreadyApproved: '{}' approved request 'inc-4711' at 2026-11-02T10:00:05Z; another approver must approve too",
             lead(1).username
         );
         refused(&world, &world.decision(Verb::Approve, &who, 10), &message);
@@ -78,7 +78,7 @@ fn t06_no_approver() {
     let world = with_revokers();
     let message = |verb: &str| {
         format!(
-            "NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)"
+            "NotAnApprover: 'sec-1' may not {verb} under policy 'two-eyes': approvers are group leads (stage 'lead'); the sign-in has none of the groups 'leads' ('kubectl auth whoami' lists those that it has)"
         )
     };
     refused(&world, &world.decision(Verb::Approve, &security(), 5), &message("approve"));
@@ -87,23 +87,23 @@ fn t06_no_approver() {
     refused(
         &world,
         &world.decision(Verb::Revoke, &mallory, 5),
-        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers group security; the sign-in shows none of the groups 'leads', 'security' ('kubectl auth whoami' lists those that it shows)",
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers group security; the sign-in has none of the groups 'leads', 'security' ('kubectl auth whoami' lists those that it has)",
     );
     refused(
         &two_eyes(),
         &two_eyes().decision(Verb::Revoke, &mallory, 5),
-        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers nobody; the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)",
+        "NotARevoker: 'mallory' may not revoke under policy 'two-eyes': approvers are group leads (stage 'lead'), revokers none; the sign-in has none of the groups 'leads' ('kubectl auth whoami' lists those that it has)",
     );
     let automatic = super::world();
     refused(
         &automatic,
         &automatic.decision(Verb::Deny, &lead(1), 5),
-        "NotAnApprover: 'lead-1' may not deny under policy 'two-eyes': approvers are nobody, since it approves automatically",
+        "NotAnApprover: 'lead-1' may not deny under policy 'two-eyes': approvers are none, since it approves automatically",
     );
     refused(
         &world,
         &world.decision(Verb::Approve, &person("system:admin", &["leads"]), 5),
-        "SystemUserNotAllowed: 'system:admin' belongs to Kubernetes itself and cannot request or decide; sign in as yourself",
+        "SystemUserNotAllowed: 'system:admin' is reserved for Kubernetes and cannot request or decide; sign in with your own user",
     );
     let bot = person("system:serviceaccount:ci:bot", &["leads"]);
     assert!(world.door(&world.decision(Verb::Approve, &bot, 5)).unwrap_err().starts_with("NotAnApprover: "));
@@ -112,7 +112,7 @@ fn t06_no_approver() {
 #[test]
 fn a_request_that_is_settled() {
     let approved = two_eyes().approves(&lead(1), 10).now(10);
-    let settled = |state: &str| format!("RequestCompleted: request 'inc-4711' is {state} already: there is nothing left to approve");
+    let settled = |state: &str| format!("RequestCompleted: request 'inc-4711' is already {state}: there is nothing left to approve");
     refused(&approved, &approved.decision(Verb::Approve, &lead(2), 20), &settled("Active"));
     let running = approved.granted();
     refused(&running, &running.decision(Verb::Approve, &lead(2), 20), &settled("Active"));
@@ -132,7 +132,7 @@ fn t02_another_digest() {
     for shown in [Some("sha256:00000000000000000000"), Some("0000"), None] {
         decision.spec.digest = shown.map(ToOwned::to_owned);
         let message = format!(
-            "DigestStale: the digest '{}' is not that of what would be granted now, {}; look at request 'inc-4711' again and decide anew",
+            "DigestStale: the digest '{}' does not match what would be granted now, {}; check request 'inc-4711' and decide again",
             shown.unwrap_or_default(),
             world.digest(),
         );
@@ -151,8 +151,8 @@ fn t03_another_request_of_the_same_name() {
         let mut decision = world.decision(verb, &lead(1), 5);
         decision.spec.request_ref.uid = Some("earlier-uid".to_owned());
         let message = format!(
-            "RequestMismatch: the decision is about request 'inc-4711' with UID earlier-uid, and the present one has UID {REQUEST_UID}; look at it and \
-             decide again"
+            "RequestMismatch: the decision is for request 'inc-4711' with UID earlier-uid, but the current request has UID {REQUEST_UID}; \
+             check it and decide again"
         );
         refused(&world, &decision, &message);
         decision.spec.request_ref.uid = None;
@@ -163,11 +163,11 @@ fn t03_another_request_of_the_same_name() {
 #[test]
 fn a_stage_that_is_not_open() {
     let world = world().stages(vec![stage("lead", 2, &["group leads"]), stage("security", 1, &["group security"])]).approves(&lead(1), 5);
-    let early = "StageNotOpen: 'sec-1' approves in stage 'security', and stage 'lead' is open now (1 of 2)";
+    let early = "StageNotOpen: 'sec-1' is an approver of stage 'security', but stage 'lead' is open now (1 of 2)";
     refused(&world, &world.decision(Verb::Approve, &security(), 10), early);
     let open = world.approves(&lead(2), 10);
     taken(&open, Verb::Approve, &security(), 20);
-    let over = "StageNotOpen: 'lead-3' approves in stage 'lead', and stage 'security' is open now (0 of 1)";
+    let over = "StageNotOpen: 'lead-3' is an approver of stage 'lead', but stage 'security' is open now (0 of 1)";
     refused(&open, &open.decision(Verb::Approve, &lead(3), 20), over);
     taken(&open, Verb::Deny, &lead(3), 20);
 }
@@ -184,11 +184,11 @@ fn an_approver_shortens_within_bounds() {
     assert_eq!(shorter("5m"), Ok(()));
     assert_eq!(
         shorter("45m1s"),
-        Err("DurationTooLong: duration 45m1s is longer than the 45m that was asked for; an approver can only shorten it".to_owned())
+        Err("DurationTooLong: duration 45m1s is longer than the requested 45m; an approver can only shorten it".to_owned())
     );
     assert_eq!(
         shorter("4m59s"),
-        Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)"
+        Err("DurationTooShort: duration 4m59s is too short, at least 5m is required by policy 'two-eyes' (spec.limits.minDuration)"
             .to_owned())
     );
 }
@@ -197,7 +197,7 @@ fn an_approver_shortens_within_bounds() {
 fn a_comment_where_the_policy_asks_for_one() {
     let world = two_eyes().policy(|p| p.approval.require_comment = true);
     let missing =
-        "CommentMissing: policy 'two-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
+        "CommentMissing: policy 'two-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment";
     for verb in [Verb::Approve, Verb::Deny] {
         let mut decision = world.decision(verb, &lead(1), 5);
         refused(&world, &decision, missing);
@@ -217,8 +217,8 @@ fn what_is_not_ready_cannot_be_approved() {
     refused(
         &no_role,
         &decision,
-        "RequestNotReady: request 'inc-4711' cannot be approved as it stands: eligibility 'payments-oncall' is for the ClusterRole 'edit', which does \
-         not exist",
+        "RequestNotReady: request 'inc-4711' cannot be approved now: eligibility 'payments-oncall' refers to ClusterRole 'edit', which \
+         does not exist",
     );
     let no_policy = two_eyes().change(|w| w.snapshot.policy = Lookup::Absent);
     assert!(no_policy.door(&decision).unwrap_err().starts_with("RequestNotReady: "));
@@ -226,7 +226,7 @@ fn what_is_not_ready_cannot_be_approved() {
         refused(
             &no_policy,
             &no_policy.decision_of(verb),
-            "PolicyNotFound: the policy that says who may decide does not exist or cannot be read; nothing is granted without it",
+            "PolicyNotFound: the policy that defines who may decide does not exist or cannot be read; nothing is granted without it",
         );
     }
     assert_eq!(
@@ -241,7 +241,7 @@ fn what_is_not_ready_cannot_be_approved() {
 #[test]
 fn t01_without_a_stamp_nothing_is_taken() {
     let world = two_eyes();
-    let message = "UserInfoMissing: the decision or its request has no stamp of who made it; is the mutating webhook of jit-rbac in place?";
+    let message = "UserInfoMissing: the decision or its request has no stamped author; is the mutating webhook of jit-rbac installed?";
     let mut decision = world.decision(Verb::Approve, &lead(1), 5);
     let unstamped = world.clone().request(|r| r.requester = None);
     refused(&unstamped, &decision, message);
@@ -255,7 +255,7 @@ fn a_review_is_of_an_emergency() {
     refused(
         &world,
         &world.decision(Verb::Review, &lead(1), 5),
-        "NoReviewPending: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review",
+        "NoReviewPending: request 'inc-4711' has no emergency grant: there is nothing to review",
     );
 }
 

@@ -41,8 +41,9 @@ fn t12_only_subjects_are_eligible() {
     }
     refused(
         &world().requester(person("mallory", &["guests"])),
-        "NotEligible: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or \
-         see 'kubectl get roleeligibilities'",
+        "NotEligible: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in \
+         has none of the groups 'devs' ('kubectl auth whoami' lists those that it has); ask an admin, or see 'kubectl get \
+         roleeligibilities'",
     );
 }
 
@@ -57,7 +58,7 @@ fn a_person_in_many_groups_is_served() {
 fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
     for name in ["system:admin", "system:anonymous", "system:node:n1", "system:kube-scheduler", "system:"] {
         let message =
-            format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself");
+            format!("SystemUserNotAllowed: '{name}' is reserved for Kubernetes and cannot request or decide; sign in with your own user");
         refused(
             &world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])),
             &message,
@@ -72,14 +73,14 @@ fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
     ] {
         refused(
             &world().requester(person(name, &["devs"])),
-            &format!("SystemUserNotAllowed: '{name}' is no well-formed ServiceAccount name"),
+            &format!("SystemUserNotAllowed: '{name}' is not a valid ServiceAccount user name"),
         );
     }
     for name in ["", " ", "\u{3000}"] {
-        refused(&world().requester(person(name, &["devs"])), "SystemUserNotAllowed: a request needs a user, and this one has no user name");
+        refused(&world().requester(person(name, &["devs"])), "SystemUserNotAllowed: the request has no user name");
     }
     let world = world().request(|r| r.requester = None);
-    assert_eq!(world.told(), "Denied UserInfoMissing: the request carries no stamp of who made it; create it again");
+    assert_eq!(world.told(), "Denied UserInfoMissing: the request has no stamped author; create it again");
 }
 
 #[test]
@@ -96,13 +97,13 @@ fn t50_a_service_account_needs_leave_and_an_approver() {
     assert_eq!((subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref()), ("ServiceAccount", "bot", Some("ci")));
     assert_eq!(
         robots(false).refusal(),
-        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.subjects names the ServiceAccount \
-         'bot'; that needs spec.allowServiceAccounts: true"
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.subjects lists the \
+         ServiceAccount 'bot'; this requires spec.allowServiceAccounts: true"
     );
     refused(
         &world().requester(bot),
-        "ServiceAccountNotAllowed: 'system:serviceaccount:ci:bot' is a ServiceAccount, and eligibility 'payments-oncall' is for people only \
-         (spec.allowServiceAccounts)",
+        "ServiceAccountNotAllowed: 'system:serviceaccount:ci:bot' is a ServiceAccount, and eligibility 'payments-oncall' does not allow \
+         ServiceAccounts (spec.allowServiceAccounts)",
     );
     let automatic = robots(true).policy(|p| p.approval = Approval { automatic: Some(Automatic {}), ..Approval::default() });
     assert_eq!(
@@ -118,12 +119,13 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
     assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
     refused(
         &from_to(100, 9_000).now(99),
-        "EligibilityNotStarted: eligibility 'payments-oncall' has not begun at 2026-11-02T10:01:39Z: it begins at 2026-11-02T10:01:40Z (spec.startTime)",
+        "EligibilityNotStarted: eligibility 'payments-oncall' has not started at 2026-11-02T10:01:39Z: it starts at 2026-11-02T10:01:40Z (spec.startTime)",
     );
     assert_eq!(from_to(0, 100).now(99).state(), State::Active);
     refused(
         &from_to(0, 100).now(100),
-        "EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z (spec.endTime)",
+        "EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z \
+         (spec.endTime)",
     );
     refused(
         &world().eligibility(|e| e.suspended = true),
@@ -187,8 +189,8 @@ fn t18_a_namespace_of_the_cluster_needs_its_name_an_acceptance_and_the_chart() {
     assert_eq!(named().eligibility(accepted).state(), State::Active);
     assert_eq!(
         named().refusal(),
-        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: RiskNotAccepted: namespace 'kube-system' is the cluster's own, and \
-         what is done there outlives a grant; add SystemNamespace to spec.acceptRisks, or leave it out"
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: RiskNotAccepted: namespace 'kube-system' is the cluster's own, \
+         and changes made there outlive a grant; add SystemNamespace to spec.acceptRisks, or remove it"
     );
     let selected = system().eligibility(accepted).eligibility(|e| {
         let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
@@ -252,7 +254,7 @@ fn t11_an_eligibility_that_cannot_be_used() {
         eligibility::check(&spec, &world.settings).map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
     };
     assert_eq!(check(&|_| ()), "usable");
-    assert_eq!(check(&|e| e.subjects.clear()), "InvalidField: spec.subjects is empty; name at least one person or group");
+    assert_eq!(check(&|e| e.subjects.clear()), "InvalidField: spec.subjects is empty; list at least one user or group");
     for (kind, name) in [
         (SubjectKind::Group, "system:authenticated"),
         (SubjectKind::Group, "system:masters"),
@@ -263,7 +265,7 @@ fn t11_an_eligibility_that_cannot_be_used() {
         assert_eq!(
             check(&|e| e.subjects.push(subject(kind, name))),
             format!(
-                "SystemNameNotAllowed: spec.subjects names '{name}', which belongs to Kubernetes itself; name people, your own groups, or write kind: ServiceAccount"
+                "SystemNameNotAllowed: spec.subjects lists '{name}', which is reserved for Kubernetes; list users, your own groups, or set kind: ServiceAccount"
             )
         );
     }
@@ -285,8 +287,8 @@ fn t15_t25_a_role_that_the_operator_may_not_bind() {
     for (kind, list) in [(RoleKind::ClusterRole, "clusterRoles"), (RoleKind::Role, "roles")] {
         let refusal = eligibility::not_bindable(&RoleRef { kind, name: "cluster-admin".to_owned() });
         let message = format!(
-            "RoleNotBindable: {kind} 'cluster-admin' is not in the chart's value bindableRoles.{list}, so the operator may not grant it; add it there, or \
-             choose a role that is listed"
+            "RoleNotBindable: {kind} 'cluster-admin' is not in the chart's value bindableRoles.{list}, so the operator may not grant it; \
+             add it there, or use a role that is listed"
         );
         assert_eq!(refusal.to_string(), message);
     }

@@ -39,16 +39,16 @@ fn it_skips_stages_hours_and_pause_and_nothing_else() {
     assert_eq!(closed.request(|r| r.emergency = false).state(), State::AwaitingApproval);
     assert_eq!(
         urgent().policy(|p| p.emergency = None).refusal(),
-        "EmergencyNotAllowed: policy 'two-eyes' allows no emergency (spec.emergency.allowed); ask without spec.emergency"
+        "EmergencyNotAllowed: policy 'two-eyes' does not allow emergencies (spec.emergency.allowed); request without spec.emergency"
     );
     assert!(urgent().policy(|p| p.emergency.as_mut().unwrap().allowed = false).refusal().starts_with("EmergencyNotAllowed: "));
     assert_eq!(
         urgent().request(|r| r.duration = Some(lasting("31m"))).refusal(),
-        "DurationTooLong: duration 31m was asked for, at most 30m is allowed in an emergency by policy 'two-eyes' (spec.emergency.maxDuration); ask \
-         for 30m or less"
+        "DurationTooLong: duration 31m was requested, at most 30m is allowed in an emergency by policy 'two-eyes' \
+         (spec.emergency.maxDuration); request 30m or less"
     );
     for text in [None, Some(line("   "))] {
-        assert!(urgent().request(|r| r.justification = text).refusal().starts_with("JustificationMissing: an emergency needs a reason"));
+        assert!(urgent().request(|r| r.justification = text).refusal().starts_with("JustificationMissing: an emergency requires"));
     }
     assert!(urgent().requester(person("outsider", &[])).refusal().starts_with("NotEligible: "));
     assert!(urgent().eligibility(|e| e.max_duration = lasting("10m")).refusal().starts_with("DurationTooLong: "));
@@ -117,7 +117,7 @@ fn who_reviews_is_told_what_is_wrong() {
     );
     assert_eq!(
         door(&lead(1)),
-        Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)".to_owned())
+        Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in has none of the groups 'security' ('kubectl auth whoami' lists those that it has)".to_owned())
     );
     let ended = granted.clone().now(1_801);
     assert_eq!(ended.door(&ended.decision(Verb::Review, &security(), 1_801)), Ok(()), "mostly it comes afterwards");
@@ -141,13 +141,13 @@ fn an_overdue_review_refuses_the_next_emergency() {
     };
     assert_eq!(
         before(ReviewState::Owed, 0, dev()).refusal(),
-        "ReviewOverdue: the emergency 'shop/inc-4000' of 'dev' was not reviewed in time, and until somebody reviews it there is no other one; ask a \
-         reviewer (sec-1) for a decision Review, or ask without spec.emergency"
+        "ReviewOverdue: emergency 'shop/inc-4000' of 'dev' was not reviewed in time, and no other one is granted until it is reviewed; ask \
+         a reviewer (sec-1) for a decision Review, or request without spec.emergency"
     );
     assert_eq!(before(ReviewState::Overdue, -5, dev()).state(), State::Denied);
     assert_eq!(before(ReviewState::Owed, 1, dev()).state(), State::Active, "it is not due yet");
     assert_eq!(before(ReviewState::Done, -5, dev()).state(), State::Active);
-    assert_eq!(before(ReviewState::Overdue, -5, lead(1)).state(), State::Active, "somebody else's");
+    assert_eq!(before(ReviewState::Overdue, -5, lead(1)).state(), State::Active, "another user's");
     assert_eq!(before(ReviewState::Overdue, -5, dev()).request(|r| r.emergency = false).state(), State::AwaitingApproval);
     let never_granted = before(ReviewState::Overdue, -5, dev()).change(|w| w.snapshot.peers[0].record.granted_at = None);
     assert_eq!(never_granted.state(), State::Active, "nobody could review it");
@@ -165,14 +165,15 @@ fn f55_an_overdue_review_outlives_its_request() {
     };
     assert_eq!(
         owes(&dev(), 0).refusal(),
-        "ReviewOverdue: the emergency 'shop/inc-4000' of 'dev' was not reviewed in time and its request no longer exists, so nobody can review it \
-         any more; ask an admin of policy 'other' to add 'a' to its annotation 'jitrbac.dev/settled-reviews', or ask without spec.emergency"
+        "ReviewOverdue: emergency 'shop/inc-4000' of 'dev' was not reviewed in time and its request no longer exists, so it can no longer \
+         be reviewed; ask an admin of policy 'other' to add 'a' to its annotation 'jitrbac.dev/settled-reviews', or request without \
+         spec.emergency"
     );
     assert_eq!(owes(&dev(), 1).state(), State::Active, "it is not due yet");
     assert_eq!(owes(&person("DEV", &[]), -5).state(), State::Denied, "another spelling");
     let known = uid(dev(), "u-1");
     assert_eq!(owes(&uid(person("renamed", &[]), "u-1"), -5).requester(known).state(), State::Denied, "another name of the same UID");
-    assert_eq!(owes(&lead(1), -5).state(), State::Active, "somebody else's");
+    assert_eq!(owes(&lead(1), -5).state(), State::Active, "another user's");
     assert_eq!(owes(&dev(), -5).request(|r| r.emergency = false).state(), State::AwaitingApproval);
     let own = owes(&dev(), -5).change(|w| REQUEST_UID.clone_into(&mut w.snapshot.debts[0].review.request_uid));
     assert_eq!(own.state(), State::Active, "it was recorded for this request before a crash");
@@ -211,8 +212,8 @@ fn f55_a_policy_without_a_place_for_the_review_grants_no_emergency() {
     assert_eq!(full(MAX_REVIEWS_OWED, true).state(), State::Active, "it is recorded already");
     assert_eq!(
         full(MAX_REVIEWS_OWED, false).refusal(),
-        "EmergencyNotAllowed: policy 'two-eyes' is owed 64 of at most 64 reviews of emergencies (status.reviewsOwed); ask its reviewers to review the \
-         earlier ones, or ask without spec.emergency"
+        "EmergencyNotAllowed: policy 'two-eyes' has 64 of at most 64 outstanding reviews of emergencies (status.reviewsOwed); ask its \
+         reviewers to review the earlier ones, or request without spec.emergency"
     );
     assert_eq!(full(MAX_REVIEWS_OWED, false).request(|r| r.emergency = false).state(), State::AwaitingApproval);
 }
@@ -284,12 +285,12 @@ fn t49_an_emergency_that_nobody_could_review_is_none() {
     for nobody in [None, Some(people(&[]))] {
         assert!(
             check(&|e| e.reviewers.clone_from(&nobody))
-                .starts_with("InvalidField: spec.emergency.allowed is true and spec.emergency.reviewers names nobody")
+                .starts_with("InvalidField: spec.emergency.allowed is true and spec.emergency.reviewers is empty")
         );
     }
     assert!(
         check(&|e| e.reviewers = Some(people(&["group system:masters"])))
-            .starts_with("SystemNameNotAllowed: spec.emergency.reviewers name 'system:masters'")
+            .starts_with("SystemNameNotAllowed: spec.emergency.reviewers list 'system:masters'")
     );
     assert!(check(&|e| e.max_duration = Some(lasting("25h"))).starts_with("AboveMaxGrant: spec.emergency.maxDuration is 25h"));
 }

@@ -10,7 +10,7 @@ fn security() -> Stamp {
     person("sec-1", &["security"])
 }
 
-/// The world ends with this result, without a binding.
+/// The scenario ends with this result, without a binding.
 fn ends(world: &World, told: &str) {
     assert_eq!(world.told(), told);
     let verdict = world.decide();
@@ -24,7 +24,7 @@ fn before_the_grant() {
         ends(&with_revokers().says(verb, &lead(1), 5), "Denied DeniedByApprover: denied by lead-1");
     }
     ends(&with_revokers().says(Verb::Revoke, &security(), 5), "Denied DeniedByApprover: denied by sec-1");
-    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5), "Withdrawn WithdrawnByRequester: taken back by dev");
+    ends(&with_revokers().says(Verb::Deactivate, &dev(), 5), "Withdrawn WithdrawnByRequester: withdrawn by dev");
     let mut said = with_revokers().says(Verb::Deny, &lead(1), 5);
     said.snapshot.decisions[0].spec.comment = Some(line("not today"));
     ends(&said, "Denied DeniedByApprover: denied by lead-1: \"not today\"");
@@ -39,7 +39,7 @@ fn before_the_grant() {
     );
     ends(
         &with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent),
-        "Withdrawn WithdrawnByRequester: taken back by dev",
+        "Withdrawn WithdrawnByRequester: withdrawn by dev",
     );
 }
 
@@ -50,9 +50,9 @@ fn from_the_grant_on() {
     ends(&running().says(Verb::Deny, &lead(2), 9), "Revoked RevokedByUser: revoked by lead-2");
     ends(&running().says(Verb::Revoke, &lead(1), 9), "Revoked RevokedByUser: revoked by lead-1");
     ends(&running().says(Verb::Revoke, &security(), 9), "Revoked RevokedByUser: revoked by sec-1");
-    ends(&running().says(Verb::Deactivate, &dev(), 9), "Deactivated DeactivatedByRequester: given back by dev");
-    ends(&running().says(Verb::Deactivate, &person("Dev", &[]), 9), "Deactivated DeactivatedByRequester: given back by Dev");
-    ends(&running().now(5 + 2_700), "Expired Expired: the time was up at 2026-11-02T10:45:05Z");
+    ends(&running().says(Verb::Deactivate, &dev(), 9), "Deactivated DeactivatedByRequester: deactivated by dev");
+    ends(&running().says(Verb::Deactivate, &person("Dev", &[]), 9), "Deactivated DeactivatedByRequester: deactivated by Dev");
+    ends(&running().now(5 + 2_700), "Expired Expired: expired at 2026-11-02T10:45:05Z");
     assert_eq!(running().now(5 + 2_699).state(), State::Active);
 }
 
@@ -108,7 +108,7 @@ fn what_admins_take_away() {
         ),
         (
             running().eligibility(|e| e.end_time = Some(at(1))),
-            "Revoked EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
+            "Revoked EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
         ),
         (
             running().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]),
@@ -121,19 +121,19 @@ fn what_admins_take_away() {
         ),
         (
             running().eligibility(|e| e.role_ref.name = "view".to_owned()),
-            "Revoked RoleNotCovered: eligibility 'payments-oncall' is for the ClusterRole 'view' now",
+            "Revoked RoleNotCovered: eligibility 'payments-oncall' now refers to ClusterRole 'view'",
         ),
         (
             running().eligibility(|e| e.role_ref.name = "view".to_owned()).record(|r| r.role = None),
-            "Revoked RoleNotCovered: eligibility 'payments-oncall' is for the ClusterRole 'view' now",
+            "Revoked RoleNotCovered: eligibility 'payments-oncall' now refers to ClusterRole 'view'",
         ),
         (
             running().eligibility(|e| e.max_duration = lasting("44m59s")),
-            "Revoked DurationNoLongerAllowed: it was granted for 45m, now at most 44m59s is allowed by eligibility 'payments-oncall' (spec.maxDuration)",
+            "Revoked DurationNoLongerAllowed: it was granted for 45m, but at most 44m59s is now allowed by eligibility 'payments-oncall' (spec.maxDuration)",
         ),
         (
             running().policy(|p| p.limits.get_or_insert_default().max_duration = Some(lasting("30m"))),
-            "Revoked DurationNoLongerAllowed: it was granted for 45m, now at most 30m is allowed by policy 'two-eyes' (spec.limits.maxDuration)",
+            "Revoked DurationNoLongerAllowed: it was granted for 45m, but at most 30m is now allowed by policy 'two-eyes' (spec.limits.maxDuration)",
         ),
     ] {
         ends(&world, told);
@@ -185,7 +185,7 @@ fn t33_whichever_end_is_earlier_is_believed() {
     assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
     assert_eq!(both(None, Some("2026-11-02T10:45:00Z"), 99), "BindingModified");
     let neither = running().record(|r| r.expires_at = None).binding(|b| b.annotations.clear());
-    ends(&neither, "Expired Expired: the grant had no end that could be read");
+    ends(&neither, "Expired Expired: the grant has no readable end");
     // The binding of an active grant was not read. Its record suffices to end it.
     let unread = running().change(|w| w.snapshot.binding = Binding::Unread);
     assert_eq!((unread.state(), unread.clone().now(2_700).state()), (State::Active, State::Expired));

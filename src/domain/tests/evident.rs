@@ -16,7 +16,7 @@ fn asking(world: World, applies_to: &[Party]) -> World {
 
 #[test]
 fn t09_the_requester_shows_how_he_signed_in() {
-    assert!(asking(world(), &[]).refusal().starts_with("EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr'"));
+    assert!(asking(world(), &[]).refusal().starts_with("EvidenceMissing: the sign-in of 'dev' has no 'jitrbac.dev/amr'"));
     assert!(asking(world(), &[]).requester(shows(dev(), &["pwd"])).refusal().starts_with("EvidenceMismatch: "));
     assert_eq!(asking(world(), &[]).requester(shows(dev(), &["pwd", "mfa"])).state(), State::Active);
     assert_eq!(asking(world(), &[Party::Approver]).state(), State::Active, "the requester needs none");
@@ -28,7 +28,7 @@ fn t09_inv_07_an_approval_without_evidence_does_not_count() {
     assert_eq!(world().approves(&lead(1), 5).now(6).state(), State::AwaitingApproval);
     assert_eq!(world().approves(&shows(lead(1), &["mfa"]), 5).now(6).state(), State::Active);
     let bare = world().decision(Verb::Approve, &lead(1), 5);
-    assert!(world().door(&bare).unwrap_err().starts_with("EvidenceMissing: the sign-in of 'lead-1' shows no 'jitrbac.dev/amr'"));
+    assert!(world().door(&bare).unwrap_err().starts_with("EvidenceMissing: the sign-in of 'lead-1' has no 'jitrbac.dev/amr'"));
     assert_eq!(world().says(Verb::Deny, &lead(1), 5).state(), State::Denied, "a no needs none");
     let both = asking(two_eyes(), &[Party::Requester, Party::Approver]).requester(shows(dev(), &["mfa"]));
     assert_eq!(both.clone().approves(&shows(lead(1), &["mfa"]), 5).now(6).state(), State::Active);

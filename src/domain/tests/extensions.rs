@@ -55,7 +55,7 @@ fn only_a_running_one_of_his_own_under_the_same_eligibility() {
         |world: World, why: &str| assert_eq!(world.refusal(), format!("ExtendedRequestNotActive: spec.extends names 'inc-4710', {why}"));
     refused(
         prolonging().change(|w| w.snapshot.base = Some(Lookup::Absent)),
-        "and there is no such request in namespace 'payments'; ask for a new activation",
+        "but there is no such request in namespace 'payments'; request a new activation",
     );
     refused(
         with_base(|b| b.request.object.spec.requester = Some(lead(1))),
@@ -68,12 +68,12 @@ fn only_a_running_one_of_his_own_under_the_same_eligibility() {
     for state in State::ALL.into_iter().filter(|state| *state != State::Active) {
         refused(
             with_base(|b| b.request.record.state = Some(state)),
-            &format!("which is {state}: only an active one can be prolonged; ask for a new activation"),
+            &format!("which is {state}: only an active one can be extended; request a new activation"),
         );
     }
-    refused(with_base(|b| b.binding = Binding::Absent), "whose end cannot be told; ask for a new activation");
-    refused(with_base(|b| b.request.record.expires_at = None), "whose end cannot be told; ask for a new activation");
-    refused(prolonging().now(900), "whose time is up; ask for a new activation");
+    refused(with_base(|b| b.binding = Binding::Absent), "whose end is unknown; request a new activation");
+    refused(with_base(|b| b.request.record.expires_at = None), "whose end is unknown; request a new activation");
+    refused(prolonging().now(900), "which has expired; request a new activation");
     // The webhook cannot read bindings, so it uses the record.
     assert_eq!(with_base(|b| b.binding = Binding::Unread).state(), State::Active);
     assert_eq!(
@@ -126,7 +126,7 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     for state in [State::Deactivated, State::Revoked] {
         let broken = with(&|base| base.request.record.state = Some(state));
         // In the same state: an activation that its requester deactivated was not revoked.
-        assert_eq!(broken.told(), format!("{state} ExtendedRequestEnded: 'inc-4710', which it prolongs, ended before its time"));
+        assert_eq!(broken.told(), format!("{state} ExtendedRequestEnded: 'inc-4710', which it extends, ended early"));
     }
     assert_eq!(with(&|base| base.request.record.state = Some(State::Expired)).now(901).state(), State::Active, "its time was up");
     let removed = |seconds| running().change(|w| w.snapshot.base = Some(Lookup::Absent)).now(seconds).state();
@@ -146,9 +146,9 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     };
     assert_eq!(longer(State::Active).state(), State::Active);
     for state in [State::Deactivated, State::Revoked] {
-        assert_eq!(longer(state).told(), format!("{state} ExtendedRequestEnded: 'inc-4711', which prolongs it, ended before its time"));
+        assert_eq!(longer(state).told(), format!("{state} ExtendedRequestEnded: 'inc-4711', which extends it, ended early"));
     }
-    assert_eq!(longer(State::Denied).state(), State::Active, "it never prolonged it");
+    assert_eq!(longer(State::Denied).state(), State::Active, "it never extended it");
     let back = longer(State::Active).says(Verb::Deactivate, &dev(), 50).now(51).decide();
     assert_eq!((back.state, back.links), (State::Deactivated, vec![BINDING.to_owned()]));
 }
@@ -182,14 +182,15 @@ fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
         let base = base();
         world().change(|w| (w.snapshot.request, w.snapshot.binding, w.snapshot.peers) = (base.request, base.binding, vec![longer]))
     };
-    assert_eq!((longer(dev()).state(), longer(lead(1)).state()), (State::Deactivated, State::Active), "somebody else's names it in vain");
+    assert_eq!((longer(dev()).state(), longer(lead(1)).state()), (State::Deactivated, State::Active), "another user's has no effect");
 }
 
 #[test]
 fn t54_the_groups_of_an_extension_must_be_fresh_at_the_end_of_its_base() {
     let aged = |age: &str| prolonging().policy(|p| p.limits = Some(Limits { max_identity_age: Some(lasting(age)), ..Limits::default() }));
     assert_eq!(aged("15m").state(), State::Active);
-    assert!(aged("14m59s").refusal().starts_with("IdentityTooOld: 'dev' is eligible by a group, as it was seen at 2026-11-02T10:00:00Z"));
+    let too_old = "IdentityTooOld: 'dev' is eligible by a group membership observed at 2026-11-02T10:00:00Z";
+    assert!(aged("14m59s").refusal().starts_with(too_old));
 }
 
 #[test]

@@ -54,8 +54,8 @@ fn t42_while_guards_are_not_proven_nobody_is_said_to_have_approved_what_may_be_a
 
 #[test]
 fn inv_14_t42_a_request_of_unguarded_times_never_leads_to_a_grant() {
-    let told = "Denied WrittenUnguarded: the request was made at 2026-11-02T10:00:00Z, when the guards of jit-rbac were not proven to be in force, \
-                so it may be anybody's; make it again";
+    let told = "Denied WrittenUnguarded: the request was created at 2026-11-02T10:00:00Z, when the admission guards were not verified, so \
+                its author cannot be trusted; create it again";
     for (spans, denied) in [
         (vec![span(0, None)], false),
         (vec![span(-5, Some(0))], false),
@@ -92,7 +92,7 @@ fn t42_an_approval_of_unguarded_times_can_be_given_again() {
         let waiting = watched(world.approves(&lead(1), 15).now(60), gap);
         assert!(
             waiting.told().ends_with(
-                "; an approval of 2026-11-02T10:00:15Z does not count, since the guards of jit-rbac were not proven to be in force then: approve again"
+                "; an approval at 2026-11-02T10:00:15Z does not count because the admission guards were not verified then: approve again"
             ),
             "{}",
             waiting.told()
@@ -136,8 +136,8 @@ fn t55_what_admins_wrote_in_unguarded_times_must_be_written_again() {
     let eligibility = watched(world(), |g| g.eligibility_unproven = true);
     assert_eq!(
         eligibility.told(),
-        "Pending WrittenUnguarded: eligibility 'payments-oncall' was written while the guards of jit-rbac were not proven to be in force, so nobody \
-         knows whose it is: an admin must look through it and write it again with another spec, or delete it and create it anew"
+        "Pending WrittenUnguarded: eligibility 'payments-oncall' was written while the admission guards were not verified, so its author \
+         cannot be trusted: an admin must review it and write it again with another spec, or delete and recreate it"
     );
     let policy = watched(world(), |g| g.policy_unproven = true);
     assert!(policy.told().starts_with("Pending WrittenUnguarded: policy 'two-eyes' was written while"), "{}", policy.told());

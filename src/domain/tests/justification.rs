@@ -14,13 +14,14 @@ fn asked_for(least: Option<i32>, pattern: &str, said: Option<&str>) -> World {
 fn t14_a_justification_is_there_long_enough_and_matches() {
     let missing = |least: i32| {
         Some(format!(
-            "JustificationMissing: no justification was given; policy 'two-eyes' asks for one of at least {least} characters in spec.justification"
+            "JustificationMissing: no justification was given; policy 'two-eyes' requires one of at least {least} characters in \
+             spec.justification"
         ))
     };
     let short =
-        |has: usize| Some(format!("JustificationTooShort: the justification has {has} characters; policy 'two-eyes' asks for at least 10"));
+        |has: usize| Some(format!("JustificationTooShort: the justification has {has} characters; policy 'two-eyes' requires at least 10"));
     let other = || {
-        Some("JustificationMismatch: the justification does not match 'INC-[0-9]+', which policy 'two-eyes' asks for (the whole text must match)".to_owned())
+        Some("JustificationMismatch: the justification does not match 'INC-[0-9]+', which policy 'two-eyes' requires (the whole text must match)".to_owned())
     };
     for (least, pattern, said, answer) in [
         (None, "", None, missing(1)),

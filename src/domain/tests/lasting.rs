@@ -22,29 +22,29 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
         (
             asks("4h1s"),
             Err(
-                "DurationTooLong: duration 4h1s was asked for, at most 4h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for \
-                 4h or less",
+                "DurationTooLong: duration 4h1s was requested, at most 4h is allowed by eligibility 'payments-oncall' (spec.maxDuration); \
+                 request 4h or less",
             ),
         ),
         (limits(asks("1h"), None, Some("1h")), Ok("1h")),
         (
             limits(asks("1h1s"), None, Some("1h")),
             Err(
-                "DurationTooLong: duration 1h1s was asked for, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); ask for 1h \
-                 or less",
+                "DurationTooLong: duration 1h1s was requested, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); \
+                 request 1h or less",
             ),
         ),
         (limits(asks("5m"), Some("5m"), None), Ok("5m")),
         (
             limits(asks("4m59s"), Some("5m"), None),
-            Err("DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration)"),
+            Err("DurationTooShort: duration 4m59s is too short, at least 5m is required by policy 'two-eyes' (spec.limits.minDuration)"),
         ),
         (asks("1s"), Ok("1s")),
-        (asks("0s"), Err("DurationTooShort: duration 0s was asked for, at least 1s is possible")),
+        (asks("0s"), Err("DurationTooShort: duration 0s was requested, at least 1s is required")),
         (
             asks("99999h"),
-            Err("DurationTooLong: duration 99999h was asked for, at most 4h is allowed by eligibility 'payments-oncall' \
-            (spec.maxDuration); ask for 4h or less"),
+            Err("DurationTooLong: duration 99999h was requested, at most 4h is allowed by eligibility 'payments-oncall' \
+                 (spec.maxDuration); request 4h or less"),
         ),
     ] {
         match answer {
@@ -73,7 +73,7 @@ fn the_chart_bounds_what_was_written_before_it_did() {
     let refusal = duration::check(&world.snapshot.request.object.spec, eligibility, policy, &world.settings).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "DurationTooLong: duration 45m was asked for, at most 30m is allowed by the chart's value maxGrant; ask for 30m or less"
+        "DurationTooLong: duration 45m was requested, at most 30m is allowed by the chart's value maxGrant; request 30m or less"
     );
 }
 
@@ -105,7 +105,7 @@ fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
     };
     assert_eq!((emergency().state(), emergency().decide().asked), (State::Active, Some(lasting("20m"))));
     // A requested duration is refused and not cut.
-    assert!(limits(asks("2h"), None, Some("1h")).refusal().starts_with("DurationTooLong: duration 2h was asked for, at most 1h"));
+    assert!(limits(asks("2h"), None, Some("1h")).refusal().starts_with("DurationTooLong: duration 2h was requested, at most 1h"));
     assert!(limits(default("1m"), Some("5m"), None).refusal().starts_with("DurationTooShort: "), "nor is it made longer");
 }
 
@@ -120,20 +120,21 @@ fn f28_durations_that_the_policy_does_not_allow_are_told() {
     assert_eq!(
         told(limits(world(), None, Some("2h"))),
         said(
-            "spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, also where a request names none"
+            "spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, even if a request sets no \
+             duration"
         )
     );
     assert_eq!(
         told(limits(default("3h"), None, Some("2h"))),
         said(
-            "spec.maxDuration 4h, spec.defaultDuration 3h are above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, also \
-             where a request names none"
+            "spec.maxDuration 4h, spec.defaultDuration 3h are above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, \
+             even if a request sets no duration"
         )
     );
     assert_eq!(
         told(limits(default("1m"), Some("5m"), None)),
         said(
-            "spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that names no duration is refused"
+            "spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that sets no duration is refused"
         )
     );
     for world in [world(), default("3h"), limits(world(), Some("5m"), Some("4h")), limits(default("5m"), Some("5m"), Some("8h"))] {
@@ -152,15 +153,15 @@ fn t35_the_end_of_the_eligibility_cuts() {
     assert_eq!(short(300).grant().deadline, at(300));
     assert_eq!(
         short(299).told(),
-        "Denied DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy 'two-eyes' (spec.limits.minDuration); eligibility \
-         'payments-oncall' ends before that"
+        "Denied DurationTooShort: duration 4m59s is too short, at least 5m is required by policy 'two-eyes' (spec.limits.minDuration); \
+         eligibility 'payments-oncall' ends before that"
     );
     // The approval is so late that less than a second is left, by the API server's clock.
     let late = two_eyes().eligibility(|e| e.end_time = Some(at(60))).approves(&lead(1), 60).now(59);
     assert_eq!(
         late.told(),
-        "Denied DurationTooShort: duration 0s is too short, at least 1s is allowed by policy 'two-eyes' (spec.limits.minDuration); eligibility \
-         'payments-oncall' ends before that"
+        "Denied DurationTooShort: duration 0s is too short, at least 1s is required by policy 'two-eyes' (spec.limits.minDuration); \
+         eligibility 'payments-oncall' ends before that"
     );
 }
 
@@ -173,7 +174,7 @@ fn t35_the_clock_of_the_operator_moves_neither_start_nor_end() {
     }
     assert_eq!(
         approved.clone().now(3_300).told(),
-        "TimedOut DeadlineExceeded: a grant from 2026-11-02T10:10:00Z would have ended at 2026-11-02T10:55:00Z already; ask again"
+        "TimedOut DeadlineExceeded: a grant from 2026-11-02T10:10:00Z would already have ended at 2026-11-02T10:55:00Z; request it again"
     );
     // An approval that another API server stamped before the request does not start the grant before the request.
     assert_eq!(two_eyes().approves(&lead(1), -5).now(1).grant().start, at(0));

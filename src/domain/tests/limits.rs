@@ -27,8 +27,8 @@ fn inv_27_activations_of_one_person_at_a_time() {
     let full = || beside(world(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
     assert_eq!(
         full().refusal(),
-        "TooManyActive: 'dev' has 2 of at most 2 activations under policy 'two-eyes' already (spec.limits.maxActivePerUser); \
-         give one back with a decision Deactivate, or wait for its end"
+        "TooManyActive: 'dev' already has 2 of at most 2 activations under policy 'two-eyes' (spec.limits.maxActivePerUser); end one with \
+         a decision Deactivate, or wait for its end"
     );
     // Other people, other policies, completed requests and requests that await approval do not count.
     let mut elsewhere = active("c");
@@ -52,7 +52,7 @@ fn inv_27_activations_of_one_person_at_a_time() {
     let waits = beside(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);
     assert_eq!(waits.state(), State::AwaitingApproval);
     let approve = waits.decision(Verb::Approve, &lead(1), 10);
-    assert!(waits.door(&approve).unwrap_err().starts_with("TooManyActive: with this approval request 'inc-4711' would be Denied: "));
+    assert!(waits.door(&approve).unwrap_err().starts_with("TooManyActive: with this approval, request 'inc-4711' would be Denied: "));
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn undecided_requests_of_one_person_at_a_time() {
     assert_eq!(beside(world(), [waits("a", -1)]).state(), State::AwaitingApproval);
     assert_eq!(
         beside(world(), [waits("a", -1), waits("b", -2)]).refusal(),
-        "TooManyPending: 'dev' has 2 of at most 2 undecided requests under policy 'two-eyes' already (spec.limits.maxPendingPerUser); wait \
-         until one is decided, or take one back with a decision Deactivate"
+        "TooManyPending: 'dev' already has 2 of at most 2 undecided requests under policy 'two-eyes' (spec.limits.maxPendingPerUser); wait \
+         until one is decided, or withdraw one with a decision Deactivate"
     );
     assert_eq!(beside(world(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");
     let others = [other("b", -1, dev(), Some(State::Active)), other("c", -1, lead(1), None), other("d", -1, dev(), Some(State::Denied))];
@@ -106,8 +106,8 @@ fn a_pause_after_a_grant() {
     for state in [State::Expired, State::Deactivated, State::Revoked] {
         assert_eq!(
             beside(world(), [ended(state, -599)]).refusal(),
-            "CooldownActive: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' asks for a pause of 10m after that \
-             (spec.limits.cooldown): the next one may start at 2026-11-02T10:00:01Z"
+            "CooldownActive: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' requires a cooldown of 10m after \
+             that (spec.limits.cooldown): the next one may start at 2026-11-02T10:00:01Z"
         );
         assert_eq!(beside(world(), [ended(state, -600)]).state(), State::Active);
     }
@@ -130,11 +130,11 @@ fn a_pause_after_a_grant() {
 fn f19_a_limit_of_none_allows_none() {
     for none in [0, -1, i32::MIN] {
         let world = limited(world(), Limits { max_active_per_user: Some(none), ..Limits::default() });
-        let message = "TooManyActive: 'dev' has 0 of at most 0 activations under policy 'two-eyes' already (spec.limits.maxActivePerUser)";
+        let message = "TooManyActive: 'dev' already has 0 of at most 0 activations under policy 'two-eyes' (spec.limits.maxActivePerUser)";
         assert!(world.refusal().starts_with(message), "{none}: {}", world.refusal());
         let waits = limited(two_eyes(), Limits { max_pending_per_user: Some(none), ..Limits::default() });
         let message =
-            "TooManyPending: 'dev' has 0 of at most 0 undecided requests under policy 'two-eyes' already (spec.limits.maxPendingPerUser)";
+            "TooManyPending: 'dev' already has 0 of at most 0 undecided requests under policy 'two-eyes' (spec.limits.maxPendingPerUser)";
         assert!(waits.refusal().starts_with(message), "{none}: {}", waits.refusal());
     }
 }

@@ -39,15 +39,15 @@ fn t51_the_first_goes_first() {
     }
     assert_eq!(
         beside(-1, "f", dev(), Some(State::Active)).refusal(),
-        "AlreadyRequested: 'dev' already has the live request 'inc-4710' (Active) for this eligibility and namespace; wait for its end, or end it with a \
-         decision Deactivate"
+        "AlreadyRequested: 'dev' already has the request 'inc-4710' (Active) for this eligibility and namespace; wait for its end, or end \
+         it with a decision Deactivate"
     );
     assert!(beside(-1, "f", dev(), None).refusal().contains("'inc-4710' (Pending)"));
 }
 
 #[test]
 fn t51_a_person_not_a_name() {
-    assert_eq!(beside(-1, "f", lead(1), Some(State::Active)).state(), State::Active, "somebody else's");
+    assert_eq!(beside(-1, "f", lead(1), Some(State::Active)).state(), State::Active, "another user's");
     assert_eq!(beside(-1, "f", person("DEV", &[]), None).state(), State::Denied);
     let known = |other: &str| beside(-1, "f", uid(person("other", &[]), other), None).requester(uid(dev(), "u1"));
     assert_eq!(known("u1").state(), State::Denied);

@@ -11,7 +11,7 @@ fn t06_what_is_missing_while_a_request_waits() {
         ),
         (
             two_eyes().change(|w| w.snapshot.policy = Lookup::Absent),
-            "PolicyNotFound: eligibility 'payments-oncall' names the policy 'two-eyes', which does not exist",
+            "PolicyNotFound: eligibility 'payments-oncall' refers to policy 'two-eyes', which does not exist",
         ),
         (
             two_eyes().change(|w| w.snapshot.policy = Lookup::Unreadable("bad field".to_owned())),
@@ -19,11 +19,11 @@ fn t06_what_is_missing_while_a_request_waits() {
         ),
         (
             two_eyes().change(|w| w.snapshot.role = Lookup::Absent),
-            "RoleNotFound: eligibility 'payments-oncall' is for the ClusterRole 'edit', which does not exist",
+            "RoleNotFound: eligibility 'payments-oncall' refers to ClusterRole 'edit', which does not exist",
         ),
         (
             two_eyes().eligibility(|e| e.role_ref.kind = RoleKind::Role).change(|w| w.snapshot.role = Lookup::Absent),
-            "RoleNotFound: eligibility 'payments-oncall' is for the Role 'edit', which does not exist in namespace 'payments'",
+            "RoleNotFound: eligibility 'payments-oncall' refers to Role 'edit', which does not exist in namespace 'payments'",
         ),
         (
             two_eyes().change(|w| w.snapshot.role = Lookup::Unreadable("bad field".to_owned())),
@@ -35,22 +35,22 @@ fn t06_what_is_missing_while_a_request_waits() {
         ),
         (
             two_eyes().eligibility(|e| e.subjects.clear()),
-            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.subjects is empty; name at least one person or group",
+            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.subjects is empty; list at least one user or group",
         ),
         (
             two_eyes().eligibility(|e| e.end_time = None),
-            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: EndRequired: spec.endTime is missing and policy 'two-eyes' asks for one \
-             (spec.eligibility.requireEnd); give one, or set that to false",
+            "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: EndRequired: spec.endTime is missing and policy 'two-eyes' \
+             requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false",
         ),
     ];
     for (world, message) in waits {
         assert_eq!(world.told(), format!("Pending {message}"));
-        assert_eq!(world.refusal(), message, "at the door it is refused at once");
+        assert_eq!(world.refusal(), message, "admission refuses it at once");
         let verdict = world.decide();
         assert_eq!((verdict.binding, verdict.look_again), (BindingAction::Keep, Some(at(86_400))));
         assert_eq!(world.clone().now(86_399).state(), State::Pending);
         let (reason, sentence) = message.split_once(": ").unwrap();
-        let over = format!("TimedOut {reason}: nothing could be decided until 2026-11-03T10:00:00Z: {sentence}");
+        let over = format!("TimedOut {reason}: timed out at 2026-11-03T10:00:00Z before it could be decided: {sentence}");
         assert_eq!(world.now(86_400).told(), over);
     }
 }
@@ -63,7 +63,7 @@ fn t37_what_is_missing_for_good() {
         "Denied EligibilityNotFound: there is no eligibility 'payments-oncall'; 'kubectl get roleeligibilities' lists them"
     );
     for world in [two_eyes().namespace(|n| n.terminating = true), two_eyes().change(|w| w.snapshot.namespace = Lookup::Absent)] {
-        assert_eq!(world.told(), "Denied NamespaceTerminating: namespace 'payments' is going away: nothing can be activated in it");
+        assert_eq!(world.told(), "Denied NamespaceTerminating: namespace 'payments' is terminating: nothing can be activated in it");
     }
 }
 
@@ -84,10 +84,13 @@ fn what_is_gone_for_sure_ends_a_running_grant() {
         ),
         (world().granted().change(|w| w.snapshot.policy = Lookup::Absent), "Revoked PolicyRemoved: policy 'two-eyes' was removed"),
         (world().granted().change(|w| w.snapshot.role = Lookup::Absent), "Revoked RoleRemoved: the ClusterRole 'edit' was removed"),
-        (world().granted().change(|w| w.snapshot.namespace = Lookup::Absent), "Revoked NamespaceTerminating: namespace 'payments' is gone"),
+        (
+            world().granted().change(|w| w.snapshot.namespace = Lookup::Absent),
+            "Revoked NamespaceTerminating: namespace 'payments' no longer exists",
+        ),
         (
             world().granted().namespace(|n| n.uid = "another".to_owned()),
-            "Revoked NamespaceTerminating: namespace 'payments' is another one than was approved",
+            "Revoked NamespaceTerminating: namespace 'payments' is not the one that was approved",
         ),
     ] {
         assert_eq!(world.told(), told);
@@ -112,7 +115,7 @@ fn what_cannot_be_read_ends_nothing() {
     ] {
         let verdict = world.decide();
         assert_eq!((verdict.state, verdict.binding), (State::Active, BindingAction::Keep), "{verdict:?}");
-        assert_eq!(world.now(2_700).told(), "Expired Expired: the time was up at 2026-11-02T10:45:00Z", "but it ends on time");
+        assert_eq!(world.now(2_700).told(), "Expired Expired: expired at 2026-11-02T10:45:00Z", "but it ends on time");
     }
 }
 

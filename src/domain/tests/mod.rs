@@ -1,6 +1,6 @@
-//! Tests of the rules: tables for one rule each, with the exact messages, and properties over random worlds.
+//! Tests of the rules: tables for one rule each, with the exact messages, and properties over random scenarios.
 //!
-//! [`World`] is a small world in which `dev` of the group `devs` is granted every request. A test changes only what it is about.
+//! [`World`] is a small scenario in which `dev` of the group `devs` is granted every request. A test changes only what it is about.
 
 mod approval;
 mod bounded;
@@ -53,7 +53,7 @@ use api::{
 const REQUEST_UID: &str = "0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 const BINDING: &str = "jit-0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 
-/// 256 cases, or the number in `PROPTEST_CASES`. A failure prints its world and writes no file.
+/// 256 cases, or the number in `PROPTEST_CASES`. A failure prints its scenario and writes no file.
 fn config() -> proptest::test_runner::Config {
     proptest::test_runner::Config { failure_persistence: None, ..proptest::test_runner::Config::default() }
 }

@@ -89,7 +89,7 @@ fn who_is_listed() {
     }
     assert!(!is_listed(&person("x", &[]), &People::default()));
     assert_eq!(in_words(&listed), "lead-1, system:serviceaccount:ci:bot, group leads");
-    assert_eq!(in_words(&People::default()), "nobody");
+    assert_eq!(in_words(&People::default()), "none");
     assert_eq!(in_words(&people(&["a", "b", "c", "d", "e", "f", "g", "h", "group i", "j"])), "a, b, c, d, e, f, g, h and 2 more");
 }
 
@@ -204,7 +204,7 @@ fn f78_names_that_look_alike_count_as_one_person() {
         let people = identities.people(&[&a, &b]);
         assert_eq!(people[0] == people[1], alike, "{one} {other}");
     }
-    // A look-alike links all names that it resembles.
+    // A look-alike connects all names that it resembles.
     let people = plain.people(&[&person("user1", &[]), &person("userl", &[]), &person("us\u{435}rl", &[])]);
     assert_eq!(people.iter().collect::<std::collections::BTreeSet<_>>().len(), 1);
 }
@@ -218,7 +218,8 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
     let refusal = crate::admit_decision::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who made request 'inc-4711', and counts as the same person; somebody else must approve"
+        "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who created request 'inc-4711', and counts as the same person; another user \
+         must approve"
     );
     // Nor can a look-alike end or withdraw the request of another user.
     let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
@@ -232,7 +233,7 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
 
 #[test]
 fn f05_aliases_are_linked_once_and_not_at_each_comparison() {
-    // A chain of aliases, each of which links the next. Resolving it at each comparison would take hours.
+    // A chain of aliases, each of which connects to the next. Resolving it at each comparison would take hours.
     let aliases = (0..3_000).map(|i| (format!("name-{i:04}"), format!("name-{:04}", i + 1))).collect();
     let identities = Identities::new(&["oidc:".to_owned()], &aliases);
     for i in 0..=3_000 {
@@ -248,23 +249,23 @@ fn f71_a_refusal_says_what_may_explain_it() {
         (
             person("Dev", &[]),
             vec![subject(SubjectKind::User, "dev")],
-            "'dev' is listed, which is spelt another way than 'Dev' (upper and lower case count)",
+            "'dev' is listed, which is spelled differently from 'Dev' (names are case-sensitive)",
         ),
-        (person("ops", &["Devs"]), vec![subject(SubjectKind::Group, "devs")], "'devs' is listed, which is spelt another way than 'Devs'"),
+        (person("ops", &["Devs"]), vec![subject(SubjectKind::Group, "devs")], "'devs' is listed, which is spelled differently from 'Devs'"),
         (
             person("ops", &[]),
             vec![subject(SubjectKind::Group, "devs"), subject(SubjectKind::Group, "leads")],
-            "the sign-in shows none of the groups 'devs', 'leads' ('kubectl auth whoami' lists those that it shows)",
+            "the sign-in has none of the groups 'devs', 'leads' ('kubectl auth whoami' lists those that it has)",
         ),
         (
             person("ops", &[]),
             vec![subject(SubjectKind::User, id)],
-            "'0b1e6cf5-3a35-4d4e-9a0e-6f0c5a3b2d11' is an id, which the identity provider shows",
+            "'0b1e6cf5-3a35-4d4e-9a0e-6f0c5a3b2d11' is an ID, which the identity provider sends",
         ),
         (
             person(&format!("oidc:{id}"), &[]),
             vec![subject(SubjectKind::User, "dev")],
-            "is an id, which the identity provider shows in place of a name",
+            "is an ID, which the identity provider sends instead of a name",
         ),
     ] {
         let refusal = world().requester(who.clone()).eligibility(|e| e.subjects = subjects).refusal();
@@ -279,8 +280,8 @@ fn f71_a_refusal_says_what_may_explain_it() {
     };
     for verb in [Verb::Approve, Verb::Deny, Verb::Revoke] {
         let refusal = said(verb, &person("lead-1", &["Leads"]));
-        assert!(refusal.contains("'leads' is listed, which is spelt another way than 'Leads'"), "{refusal}");
+        assert!(refusal.contains("'leads' is listed, which is spelled differently from 'Leads'"), "{refusal}");
         let refusal = said(verb, &person("lead-1", &[]));
-        assert!(refusal.contains("the sign-in shows none of the groups 'leads'"), "{refusal}");
+        assert!(refusal.contains("the sign-in has none of the groups 'leads'"), "{refusal}");
     }
 }

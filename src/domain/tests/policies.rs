@@ -15,14 +15,14 @@ fn check(change: impl FnOnce(&mut ApprovalPolicySpec)) -> String {
 
 #[test]
 fn t06_nobody_needed_is_said_on_purpose() {
-    let one_of = "InvalidField: spec.approval must have exactly one of `automatic: {}` and `stages`: approval without anybody must be said on purpose";
+    let one_of = "InvalidField: spec.approval must have exactly one of `automatic: {}` and `stages`: automatic approval must be explicit";
     assert_eq!(check(|_| ()), "usable");
     assert_eq!(check(|p| p.approval = Approval { automatic: Some(Automatic {}), ..Approval::default() }), "usable");
     assert_eq!(check(|p| p.approval = Approval::default()), one_of);
     assert_eq!(check(|p| p.approval.automatic = Some(Automatic {})), one_of);
     assert_eq!(
         check(|p| p.approval.stages.push(stage("last", 1, &[]))),
-        "InvalidField: the approvers of stage 'last' are empty; name at least one user or group"
+        "InvalidField: the approvers of stage 'last' are empty; list at least one user or group"
     );
     for world in [
         two_eyes().policy(|p| p.approval = Approval::default()),
@@ -42,13 +42,13 @@ fn f10_no_more_approvals_are_asked_for_than_a_status_holds() {
         }
     };
     assert_eq!(check(stages(5, 16)), "usable");
-    assert_eq!(check(stages(6, 1)), "InvalidField: spec.approval.stages has 6 stages, at most 5 are allowed; leave some out");
-    assert_eq!(check(stages(1, 17)), "InvalidField: stage 's-0' requires 17 people, at most 16 are allowed; lower `required`");
+    assert_eq!(check(stages(6, 1)), "InvalidField: spec.approval.stages has 6 stages, at most 5 are allowed; remove some");
+    assert_eq!(check(stages(1, 17)), "InvalidField: stage 's-0' requires 17 approvers, at most 16 are allowed; lower `required`");
 }
 
 #[test]
 fn a_quorum_can_be_reached() {
-    let impossible = "QuorumImpossible: stage 'lead' requires 3 people and names 2; name more users or a group, or lower `required`";
+    let impossible = "QuorumImpossible: stage 'lead' requires 3 approvers and lists 2; list more users or a group, or lower `required`";
     assert_eq!(check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2"])]), impossible);
     assert_eq!(
         check(|p| p.approval.stages = vec![stage("lead", 3, &["lead-1", "lead-2", "lead-1"])]),
@@ -62,7 +62,7 @@ fn a_quorum_can_be_reached() {
     }
     assert_eq!(
         check(|p| p.approval.stages = vec![stage("lead", 1, &["lead-1"]), stage("lead", 1, &["lead-2"])]),
-        "InvalidField: two stages are called 'lead'; give each a name of its own, so that people know which one is open"
+        "InvalidField: two stages are named 'lead'; give each stage a unique name"
     );
 }
 
@@ -79,8 +79,8 @@ fn t11_names_of_kubernetes_itself_approve_and_revoke_nothing() {
             assert_eq!(
                 message,
                 format!(
-                    "SystemNameNotAllowed: {field} name '{name_alone}', which belongs to Kubernetes itself; name people, your own groups, or a ServiceAccount by \
-                     its full user name"
+                    "SystemNameNotAllowed: {field} list '{name_alone}', which is reserved for Kubernetes; list users, your own groups, or \
+                     a ServiceAccount by its full user name"
                 )
             );
         }
@@ -134,7 +134,7 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
             ..EligibilityRules::default()
         })
     };
-    let missing = "EndRequired: spec.endTime is missing and policy 'two-eyes' asks for one (spec.eligibility.requireEnd); give one, or set that to false";
+    let missing = "EndRequired: spec.endTime is missing and policy 'two-eyes' requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false";
     assert_eq!(asks(None, &|e| e.end_time = None), missing, "absent is true");
     assert_eq!(asks(end(true), &|e| e.end_time = None), missing);
     assert_eq!(asks(end(false), &|e| e.end_time = None), "usable");
@@ -155,8 +155,8 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
     let world = two_eyes().policy(|p| p.limits = Some(Limits { min_duration: Some(lasting("5h")), ..Limits::default() }));
     assert_eq!(
         world.refusal(),
-        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.maxDuration 4h is shorter than policy 'two-eyes' allows \
-         at least (spec.limits.minDuration 5h)"
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.maxDuration 4h is shorter than the minimum \
+         of policy 'two-eyes' (spec.limits.minDuration 5h)"
     );
 }
 
@@ -166,8 +166,8 @@ fn an_eligibility_says_why_and_lets_no_service_account_past_evidence() {
     let asking = || two_eyes().policy(|p| p.eligibility = Some(eligibility.clone()));
     assert_eq!(
         asking().refusal(),
-        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ReasonRequired: spec.justification is missing and policy 'two-eyes' asks \
-         why these people are eligible (spec.eligibility.requireJustification); say why"
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ReasonRequired: spec.justification is missing and policy \
+         'two-eyes' requires it (spec.eligibility.requireJustification); set it to why these users are eligible"
     );
     assert!(asking().eligibility(|e| e.justification = Some(line("  "))).refusal().contains("ReasonRequired: "));
     assert_eq!(asking().eligibility(|e| e.justification = Some(line("they are on call"))).state(), State::AwaitingApproval);
@@ -177,7 +177,8 @@ fn an_eligibility_says_why_and_lets_no_service_account_past_evidence() {
     let machines = two_eyes().policy(|p| p.requirements = Some(requirements)).eligibility(|e| e.allow_service_accounts = true);
     assert_eq!(
         machines.refusal(),
-        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.allowServiceAccounts is true and policy \
-         'two-eyes' asks how a person signed in (spec.requirements.authentication), which a ServiceAccount never shows"
+        "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: ServiceAccountNotAllowed: spec.allowServiceAccounts is true \
+         and policy 'two-eyes' requires evidence of how a person signed in (spec.requirements.authentication), which a ServiceAccount \
+         never has"
     );
 }

@@ -36,7 +36,8 @@ fn t17_while_it_is_active_the_policy_says_what_becomes_of_it() {
     }
     assert_eq!(
         running(Some(OnRoleChange::Revoke)).told(),
-        "Revoked RoleChanged: the rules of the ClusterRole 'edit' changed, and policy 'two-eyes' says Revoke then (spec.onRoleChange)"
+        "Revoked RoleChanged: the rules of the ClusterRole 'edit' changed, and policy 'two-eyes' sets Revoke for this case \
+         (spec.onRoleChange)"
     );
     let same = world().policy(|p| p.on_role_change = Some(OnRoleChange::Revoke)).granted();
     assert_eq!(same.state(), State::Active);
@@ -59,8 +60,8 @@ fn t17_between_approval_and_grant_it_waits_again() {
     let stale = widened(approved, harmless());
     assert_eq!(
         stale.told(),
-        "AwaitingApproval WaitingForApproval: stage 'lead' has 0 of 1 approvals by group leads, until 2026-11-03T10:00:00Z; an earlier approval was \
-         for what has changed since and no longer counts"
+        "AwaitingApproval WaitingForApproval: waiting for approval in stage 'lead': 0 of 1 (approvers: group leads), expires at \
+         2026-11-03T10:00:00Z; an earlier approval no longer counts because what it approved has changed"
     );
 }
 
@@ -70,7 +71,8 @@ fn t18_a_role_that_gains_a_risk_is_granted_no_more_until_its_author_accepts_it()
     assert_eq!(
         risky.refusal(),
         "RiskNotAccepted: eligibility 'payments-oncall' cannot be used: ClusterRole 'edit' can create serviceaccounts/token (class \
-         ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add ServiceAccountTokens to spec.acceptRisks"
+         ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add ServiceAccountTokens to \
+         spec.acceptRisks"
     );
     assert_eq!(risky.state(), State::Pending, "it waits for the author");
     assert_eq!(risky.clone().eligibility(|e| e.accept_risks = vec![RiskClass::ServiceAccountTokens]).state(), State::Active);
@@ -88,9 +90,10 @@ fn t18_a_role_that_gains_a_risk_is_granted_no_more_until_its_author_accepts_it()
 fn f57_what_runs_ends_when_its_role_gains_what_outlives_a_grant_and_nobody_accepted_it() {
     assert_eq!(
         widened(world().granted(), tokens()).told(),
-        "Revoked RoleChanged: the rules of the ClusterRole 'edit' changed while it was active, and eligibility 'payments-oncall' does not accept \
-         them: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose \
-         a role without it, or add ServiceAccountTokens to spec.acceptRisks (policy 'two-eyes' may say otherwise in spec.onRoleChange)"
+        "Revoked RoleChanged: the rules of the ClusterRole 'edit' changed while it was active, and eligibility 'payments-oncall' does not \
+         accept them: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): access gained this way can outlive \
+         a grant; use a role without it, or add ServiceAccountTokens to spec.acceptRisks (policy 'two-eyes' can override this in \
+         spec.onRoleChange)"
     );
     let accepted = world().eligibility(|e| e.accept_risks = vec![RiskClass::ServiceAccountTokens]);
     assert_eq!(widened(accepted.clone().granted(), tokens()).state(), State::Active);

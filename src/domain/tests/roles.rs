@@ -57,7 +57,7 @@ fn f77_the_riskiest_rules_are_shown_first_and_all_are_counted() {
     let status = rules.status(RoleKind::Role, "debug", true);
     assert_eq!(status.rules[..3], [last.in_words(), exec.in_words(), write.in_words()]);
     assert_eq!((status.rules.len(), status.rule_count, status.truncated), (MAX_SHOWN_RULES, 203, true));
-    // The hash is over all of them in its own order.
+    // The hash covers all of them in its own order.
     assert_eq!(status.rules_hash, rules.hash());
 }
 

@@ -52,7 +52,7 @@ fn a_scheduled_one_is_checked_again_at_its_start() {
         world.apply(&verdict)
     };
     assert_eq!(scheduled().now(600).state(), State::Active);
-    assert_eq!(scheduled().says(Verb::Deactivate, &dev(), 20).told(), "Withdrawn WithdrawnByRequester: taken back by dev");
+    assert_eq!(scheduled().says(Verb::Deactivate, &dev(), 20).told(), "Withdrawn WithdrawnByRequester: withdrawn by dev");
     for verb in [Verb::Deny, Verb::Revoke] {
         assert_eq!(scheduled().says(verb, &lead(2), 20).told(), "Revoked RevokedByUser: revoked by lead-2");
     }
@@ -73,11 +73,12 @@ fn the_eligibility_must_hold_at_the_start() {
     assert_eq!(from_to(Some(600), 9_000).state(), State::Scheduled, "it has not begun now, but then");
     assert_eq!(
         from_to(Some(601), 9_000).refusal(),
-        "EligibilityNotStarted: eligibility 'payments-oncall' has not begun at 2026-11-02T10:10:00Z: it begins at 2026-11-02T10:10:01Z (spec.startTime)"
+        "EligibilityNotStarted: eligibility 'payments-oncall' has not started at 2026-11-02T10:10:00Z: it starts at 2026-11-02T10:10:01Z (spec.startTime)"
     );
     assert_eq!(
         from_to(None, 600).refusal(),
-        "EligibilityExpired: eligibility 'payments-oncall' is over at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z (spec.endTime)"
+        "EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z \
+         (spec.endTime)"
     );
     assert_eq!(from_to(None, 700).now(600).grant().deadline, at(700));
 }
@@ -88,7 +89,7 @@ fn how_far_ahead() {
     assert_eq!(within(3_600).state(), State::Scheduled);
     assert_eq!(
         within(3_601).refusal(),
-        "StartTooFarAhead: a start at 2026-11-02T11:00:01Z was asked for; policy 'two-eyes' allows one at most 1h ahead, which is \
+        "StartTooFarAhead: a start at 2026-11-02T11:00:01Z was requested; policy 'two-eyes' allows one at most 1h ahead, which is \
          2026-11-02T11:00:00Z now (spec.limits.maxScheduleAhead)"
     );
     assert_eq!(within(-1).state(), State::Active);
@@ -108,8 +109,8 @@ fn t54_at_a_start_long_after_the_stamp_groups_no_longer_count() {
     assert_eq!(aged(3_600).state(), State::Scheduled);
     assert_eq!(
         aged(3_601).refusal(),
-        "IdentityTooOld: 'dev' is eligible by a group, as it was seen at 2026-11-02T10:00:00Z, and a start at 2026-11-02T11:00:01Z or later is \
-         more than 1h after that, which policy 'two-eyes' allows (spec.limits.maxIdentityAge); ask again closer to the start"
+        "IdentityTooOld: 'dev' is eligible by a group membership observed at 2026-11-02T10:00:00Z, and a start at 2026-11-02T11:00:01Z or \
+         later is more than 1h after that, the maximum of policy 'two-eyes' (spec.limits.maxIdentityAge); request again closer to the start"
     );
     let by_name = aged(3_601).eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")));
     assert_eq!((by_name.state(), by_name.now(3_601).state()), (State::Scheduled, State::Active));
@@ -137,8 +138,8 @@ fn hours_are_asked_at_the_start() {
     assert_eq!(hours("09:00", "12:00", false).state(), State::Active);
     assert_eq!(
         hours("11:00", "12:00", false).refusal(),
-        "OutsideWindow: a start at 2026-11-02T10:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), every day 11:00 to 12:00 UTC; \
-         they begin next at 2026-11-02T11:00:00Z: ask then, or ask now with that in spec.startTime"
+        "OutsideWindow: a start at 2026-11-02T10:00:00Z is outside the windows of policy 'two-eyes' (spec.windows), every day 11:00 to \
+         12:00 UTC; the next one starts at 2026-11-02T11:00:00Z: request then, or request now with that time in spec.startTime"
     );
     let then = hours("11:00", "12:00", false).request(|r| r.start_time = Some(at(3_600)));
     assert_eq!((then.state(), then.now(3_600).state()), (State::Scheduled, State::Active));
@@ -148,8 +149,8 @@ fn hours_are_asked_at_the_start() {
         hours("09:00", "10:30", true).policy(|p| p.limits = Some(Limits { min_duration: Some(lasting("40m")), ..Limits::default() }));
     assert_eq!(
         short.refusal(),
-        "DurationTooShort: duration 30m is too short, at least 40m is allowed by policy 'two-eyes' (spec.limits.minDuration); the hours of policy \
-         'two-eyes' end before that (spec.windows)"
+        "DurationTooShort: duration 30m is too short, at least 40m is required by policy 'two-eyes' (spec.limits.minDuration); the windows \
+         of policy 'two-eyes' end before that (spec.windows)"
     );
     // The request may await approval outside of them. The approval must not come there.
     let waits = || two_eyes().policy(|p| p.windows = vec![window("11:00", "12:00", false)]);
@@ -157,7 +158,7 @@ fn hours_are_asked_at_the_start() {
     let approve = waits().decision(Verb::Approve, &lead(1), 10);
     let refusal = waits().door(&approve).unwrap_err();
     assert!(
-        refusal.starts_with("OutsideWindow: with this approval request 'inc-4711' would be Denied: a start at 2026-11-02T10:00:10Z"),
+        refusal.starts_with("OutsideWindow: with this approval, request 'inc-4711' would be Denied: a start at 2026-11-02T10:00:10Z"),
         "{refusal}"
     );
     let inside = waits().decision(Verb::Approve, &lead(1), 3_600);
@@ -169,8 +170,8 @@ fn hours_are_asked_at_the_start() {
 fn f81_without_a_limit_a_start_lies_a_week_ahead_at_most() {
     let by_name = |seconds: i64| starting(seconds).eligibility(|e| e.subjects.push(subject(SubjectKind::User, "dev")));
     assert_eq!(by_name(7 * 86_400).state(), State::Scheduled);
-    let message = "StartTooFarAhead: a start at 2026-11-09T10:00:01Z was asked for; policy 'two-eyes' allows one at most 168h ahead, which is \
-                   2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
+    let message = "StartTooFarAhead: a start at 2026-11-09T10:00:01Z was requested; policy 'two-eyes' allows one at most 168h ahead, which \
+                   is 2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
     assert_eq!(by_name(7 * 86_400 + 1).refusal(), message);
     let far = by_name(0).request(|r| r.start_time = Some("9999-12-31T00:00:00Z".parse().unwrap())).eligibility(|e| e.end_time = None);
     let far = far.policy(|p| p.eligibility = Some(api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));

@@ -51,7 +51,7 @@ fn t34_a_binding_without_record_is_the_same_grant() {
         let crashed = unrecorded(world);
         let verdict = crashed.decide();
         assert_eq!((verdict.state, verdict.binding, verdict.grant), (State::Active, BindingAction::Keep, Some(grant)));
-        assert_eq!(crashed.clone().now(9_999).decide().binding, BindingAction::Remove, "or none, if it is over");
+        assert_eq!(crashed.clone().now(9_999).decide().binding, BindingAction::Remove, "or none, if it has expired");
         // Foreign labels and annotations change nothing.
         let decorated = crashed.binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
         assert_eq!(decorated.decide().binding, BindingAction::Keep);
@@ -62,24 +62,24 @@ fn t34_a_binding_without_record_is_the_same_grant() {
 fn t32_another_binding_is_never_adopted() {
     let conflict = |world: World, difference: &str| {
         let message =
-            format!("Failed BindingConflict: a RoleBinding '{BINDING}' exists already and is not the one to be granted: {difference}");
+            format!("Failed BindingConflict: RoleBinding '{BINDING}' already exists and differs from the grant: {difference}");
         assert_eq!(world.told(), message);
         assert_eq!(world.decide().binding, BindingAction::Remove);
         assert_eq!(world.decide().grant, None);
     };
     for (what, change) in differences() {
-        let are = if what.ends_with("subjects") { "are others" } else { "is another" };
+        let are = if what.ends_with("subjects") { "differ" } else { "differs" };
         conflict(unrecorded(world()).binding(change), &format!("{what} {are}"));
     }
     conflict(unrecorded(world()).binding(|b| b.managed = false), "the label jitrbac.dev/managed is missing");
-    conflict(unrecorded(world()).binding(|b| set(b, "namespace-uid", "another")), "its annotation jitrbac.dev/namespace-uid is another");
+    conflict(unrecorded(world()).binding(|b| set(b, "namespace-uid", "another")), "its annotation jitrbac.dev/namespace-uid differs");
     // The same if something else would be granted now.
     conflict(
         unrecorded(world()).change(|w| {
             let Lookup::Found(role) = &mut w.snapshot.role else { panic!() };
             role.uid = "recreated".to_owned();
         }),
-        "its annotation jitrbac.dev/digest is another",
+        "its annotation jitrbac.dev/digest differs",
     );
 }
 
@@ -114,14 +114,14 @@ fn a_binding_that_nobody_looked_for_is_created() {
 #[test]
 fn t27_an_altered_binding_ends_its_grant() {
     let altered = |world: World, what: &str| {
-        assert_eq!(world.told(), format!("Revoked BindingModified: somebody altered the RoleBinding '{BINDING}': {what}"));
+        assert_eq!(world.told(), format!("Revoked BindingModified: RoleBinding '{BINDING}' was modified by another client: {what}"));
         assert_eq!(world.decide().binding, BindingAction::Remove);
     };
     for (what, change) in differences() {
         let were = if what.ends_with("subjects") { "were changed" } else { "was changed" };
         altered(world().granted().binding(change), &format!("{what} {were}"));
     }
-    altered(world().granted().binding(|b| b.managed = false), "its label jitrbac.dev/managed was taken away");
+    altered(world().granted().binding(|b| b.managed = false), "its label jitrbac.dev/managed was removed");
     altered(world().granted().binding(|b| b.uid = "another".to_owned()), "it was replaced by another of the same name");
     let decorated = world().granted().binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
     assert_eq!(decorated.state(), State::Active, "foreign annotations are let be");
@@ -132,7 +132,7 @@ fn t27_an_altered_binding_ends_its_grant() {
 #[test]
 fn a_removed_binding_stays_removed() {
     let removed = world().granted().change(|w| w.snapshot.binding = Binding::Absent);
-    assert_eq!(removed.told(), format!("Revoked BindingRemoved: somebody removed the RoleBinding '{BINDING}' before its time"));
+    assert_eq!(removed.told(), format!("Revoked BindingRemoved: RoleBinding '{BINDING}' was removed by another client before its end"));
     let recorded = removed.clone().apply(&removed.decide());
     assert_eq!((recorded.state(), recorded.decide().grant), (State::Revoked, None));
     assert_eq!(removed.now(2_700).state(), State::Expired, "at its time it would have gone anyway");
@@ -144,7 +144,7 @@ fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired()
     assert_eq!(gone(2_694).state(), State::Revoked);
     let early = gone(2_695).decide();
     assert_eq!((early.state, early.binding, early.look_again), (State::Active, BindingAction::Keep, Some(at(2_700))));
-    assert_eq!(gone(2_700).told(), "Expired Expired: the time was up at 2026-11-02T10:45:00Z");
+    assert_eq!(gone(2_700).told(), "Expired Expired: expired at 2026-11-02T10:45:00Z");
 }
 
 #[test]

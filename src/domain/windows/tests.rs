@@ -187,7 +187,7 @@ fn a_window_that_cannot_be_used_is_refused_and_never_open() {
         assert_eq!(day(zone), Ok(()), "{zone}");
     }
     let zone = |name: &str, offer: &str| {
-        is(&format!(".timeZone '{name}' is no time zone of the IANA database{offer}; write one such as Europe/Oslo, or UTC"))
+        is(&format!(".timeZone '{name}' is not a time zone of the IANA database{offer}; use one such as Europe/Oslo, or UTC"))
     };
     for (name, offer) in [
         ("Oslo", " (did you mean Europe/Oslo?)"),
@@ -204,11 +204,11 @@ fn a_window_that_cannot_be_used_is_refused_and_never_open() {
         assert_eq!(day(name), zone(name, offer));
     }
     for text in ["8:00", "24:00", "08:60", "0800", "08:0", "+8:00", "08:00:00", "", "٠٨:٠٠"] {
-        let why = format!("'{text}' is no time of day; write it as 08:00, from 00:00 to 23:59");
+        let why = format!("'{text}' is not a valid time of day; use the form 08:00, from 00:00 to 23:59");
         assert_eq!(checked(text, "18:00", "UTC"), is(&format!(".from {why}")));
         assert_eq!(checked("08:00", text, "UTC"), is(&format!(".to {why}")));
     }
-    assert_eq!(checked("08:00", "08:00", "UTC"), is(" begins and ends at 08:00; give it another end, or 00:00 in both for the whole day"));
+    assert_eq!(checked("08:00", "08:00", "UTC"), is(" starts and ends at 08:00; set another end, or 00:00 in both for the whole day"));
     assert_eq!(checked("00:00", "00:00", "UTC"), Ok(()));
 }
 
@@ -238,11 +238,12 @@ fn a_refusal_says_which_hours_and_when_they_begin() {
     assert_eq!(said(vec![window(&[Fri], "18:00", "06:00", "UTC")]), Ok(()));
     assert_eq!(
         said(vec![window(WEEK, "08:00", "18:00", "Europe/Oslo"), window(&[Sat], "00:00", "00:00", "America/New_York")]).unwrap_err(),
-        "OutsideWindow: a start at 2026-11-06T20:00:00Z is outside the hours of policy 'two-eyes' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to \
-         18:00 Europe/Oslo; Sat America/New_York; they begin next at 2026-11-07T05:00:00Z: ask then, or ask now with that in spec.startTime"
+        "OutsideWindow: a start at 2026-11-06T20:00:00Z is outside the windows of policy 'two-eyes' (spec.windows), Mon, Tue, Wed, Thu, \
+         Fri 08:00 to 18:00 Europe/Oslo; Sat America/New_York; the next one starts at 2026-11-07T05:00:00Z: request then, or request now \
+         with that time in spec.startTime"
     );
     let never = said(vec![window(&[], "08:00", "18:00", "Mars/Base"); 6]).unwrap_err();
-    assert!(never.ends_with("Mars/Base; 2 more; none of them can be used as it is written; an admin must correct the policy"), "{never}");
+    assert!(never.ends_with("Mars/Base; 2 more; none of them is valid; an admin must correct the policy"), "{never}");
 }
 
 // === A plain model ===

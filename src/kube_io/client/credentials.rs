@@ -84,7 +84,7 @@ pub enum CredentialError {
         why: String,
     },
     /// The plugin needs a user at a terminal.
-    #[error("credential plugin '{name}' needs a terminal to ask on (interactiveMode: Always), and {why}")]
+    #[error("credential plugin '{name}' needs a terminal for its prompts (interactiveMode: Always), and {why}")]
     Unattended {
         /// The program.
         name: String,
@@ -92,7 +92,7 @@ pub enum CredentialError {
         why: &'static str,
     },
     /// The token is no valid HTTP header value.
-    #[error("the token has characters that fit into no HTTP header")]
+    #[error("the token has characters that are not allowed in an HTTP header")]
     Unfit,
     /// The caller stopped waiting for the plugin.
     #[error("the credential plugin was interrupted")]
@@ -148,7 +148,7 @@ impl Plugin {
             use std::os::unix::process::ExitStatusExt as _;
             let how = match (ended.code(), ended.signal()) {
                 (Some(code), _) => format!("failed with exit code {code}"),
-                (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
+                (None, signal) => format!("was terminated by signal {}", signal.unwrap_or_default()),
             };
             let said = if said.is_empty() { said } else { format!(": {said}") };
             return Err(CredentialError::Failed { name: self.name(), ended: how, said });
@@ -179,7 +179,7 @@ impl Plugin {
             Some(ExecInteractiveMode::Always) => {
                 use std::io::IsTerminal as _;
                 let why = if std::io::stdin().is_terminal() {
-                    "nobody may be asked (--non-interactive)"
+                    "prompts are disabled (--non-interactive)"
                 } else {
                     "standard input is not a terminal"
                 };
@@ -314,7 +314,7 @@ mod tests {
         assert!(said.starts_with("credential plugin '/bin/sh' failed with exit code 7: cannot sign in "), "{said}");
         assert!(!said.contains(SECRET), "{said}");
         let said = failed("echo 'password=S3cr3t \u{1b}[2Jand Bearer S3cr3tS3cr3t' >&2; kill -9 $$");
-        assert!(said.contains("was ended by signal 9") && said.contains("password=[redacted]"), "{said}");
+        assert!(said.contains("was terminated by signal 9") && said.contains("password=[redacted]"), "{said}");
         assert!(!said.contains(SECRET) && !said.contains('\u{1b}'), "{said}");
     }
 
@@ -372,7 +372,7 @@ mod tests {
             assert!(said.contains(&format!("interactive:{interactive}")), "{mode:?} {stdin:?}: {said}");
         }
         let refused = told(Some(ExecInteractiveMode::Always), Stdin::Nobody);
-        assert!(refused.as_ref().is_err_and(|why| why.contains("needs a terminal to ask on")), "{refused:?}");
+        assert!(refused.as_ref().is_err_and(|why| why.contains("needs a terminal for its prompts")), "{refused:?}");
     }
 
     #[test]

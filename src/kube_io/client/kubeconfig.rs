@@ -268,7 +268,7 @@ fn fit_token(user: &mut AuthInfo) -> Result<(), String> {
         }
     };
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the user's token is empty or has characters that fit into no HTTP header".to_owned());
+        return Err("the user's token is empty or has characters that are not allowed in an HTTP header".to_owned());
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ fn of_certificate(why: &CertificateError) -> String {
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the server's certificate is for {}, not for '{}': --tls-server-name says which name it must have",
+            "the server's certificate is for {}, not for '{}': set the expected name with --tls-server-name",
             presented.join(", "),
             expected.to_str()
         ),

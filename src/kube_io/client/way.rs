@@ -179,7 +179,7 @@ where
                 Ok(answer) => {
                     let refused = bearer.filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
                     match refused.and_then(|bearer| bearer.not_accepted()) {
-                        Some(why) => Err(Unreachable(format!("the credential is not accepted any more: {why}")).into()),
+                        Some(why) => Err(Unreachable(format!("the credential is no longer accepted: {why}")).into()),
                         None => Ok(answer),
                     }
                 }

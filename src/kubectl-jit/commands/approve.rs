@@ -152,7 +152,7 @@ fn rules<'a>(request: &'a RoleActivationRequest, eligibility: Option<&'a RoleEli
     let of_eligibility = eligibility.and_then(|eligibility| eligibility.status.as_ref()).and_then(|status| status.role.as_ref());
     match of_eligibility {
         Some(role) if role.rules_hash != of_request.rules_hash => Err(Problem::Api(format!(
-            "the rules of {} '{}' have just changed, and {} does not show yet which it is about: retry in a moment",
+            "the rules of {} '{}' have just changed, and {} does not show yet which rules it is for: retry in a moment",
             of_request.kind.unwrap_or(RoleKind::ClusterRole),
             printable(&of_request.name),
             full_name(request),

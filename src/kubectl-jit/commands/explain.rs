@@ -111,7 +111,7 @@ enum Block {
     Code(Vec<String>),
 }
 
-/// Parses a page of `docs/refusals`, which has only headings, paragraphs, lists, links and code blocks of Markdown.
+/// Parses a page of `docs/refusals`, which has only headings, paragraphs, lists, references and code blocks of Markdown.
 fn sections(page: &str) -> Vec<Section> {
     let mut all = vec![Section::default()];
     let (mut paragraph, mut code): (Vec<&str>, Option<Vec<String>>) = (Vec::new(), None);
@@ -139,7 +139,7 @@ fn sections(page: &str) -> Vec<Section> {
     all
 }
 
-/// Text without Markdown syntax: the text of a link, and its target unless that is another reason.
+/// Text without Markdown syntax: the text of a reference, and its target unless that is another reason.
 fn plain(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('[') {
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn f24_a_reason_is_found_as_people_have_it_at_hand() {
-        for text in ["DurationTooLong", "durationtoolong", "DurationTooLong: duration 5h was asked for", "DurationTooLong.md"] {
+        for text in ["DurationTooLong", "durationtoolong", "DurationTooLong: duration 5h was requested", "DurationTooLong.md"] {
             assert_eq!(reason(text).unwrap(), Reason::DurationTooLong, "{text}");
         }
         for (text, suggestion) in [

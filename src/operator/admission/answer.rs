@@ -29,7 +29,7 @@ const BYTES_A_PERMIT: usize = 64 << 10;
 pub mod audit {
     /// The reason of the denial, in one word. The admission policies write theirs under the same key.
     pub const CODE: &str = "code";
-    /// UID of the request that was created or decided. It links the audit log to stored objects.
+    /// UID of the request that was created or decided. It connects the audit log to stored objects.
     pub const REQUEST_UID: &str = "request-uid";
     /// Hash of what would be granted: of a request as it is created, of a decision as its author saw it.
     pub const DIGEST: &str = "digest";
@@ -67,7 +67,7 @@ impl Answer {
     /// Denies a write because a required call failed.
     #[must_use]
     pub fn unclear(what: &str, error: &str) -> Self {
-        Self::Unexamined(format!("cannot tell {what}: {error}; try again"))
+        Self::Unexamined(format!("cannot determine {what}: {error}; try again"))
     }
 
     /// Allows the write with changes.
@@ -160,7 +160,7 @@ impl From<Refusal> for Answer {
 
 impl From<ReadError> for Answer {
     fn from(error: ReadError) -> Self {
-        Self::Unexamined(format!("{error}; nothing is let through unexamined, try again"))
+        Self::Unexamined(format!("{error}; no write is allowed without a review, try again"))
     }
 }
 
@@ -206,7 +206,7 @@ impl<'a> Unopened<'a> {
         let class = Class::of(resource.as_deref().unwrap_or_default());
         let (values, unopened) = (survey.values, Self { body, survey, class });
         if values > MAX_VALUES {
-            let why = format!("the question about this write has {values} JSON values, and at most {MAX_VALUES} are read");
+            let why = format!("the admission review has {values} JSON values, at most {MAX_VALUES} are allowed");
             return Err(unopened.refused(Answer::Malformed(why)));
         }
         Ok(unopened)
@@ -232,7 +232,7 @@ impl<'a> Unopened<'a> {
             {
                 Ok(asked)
             }
-            Ok(_) => Err(no_review("it asks nothing, or is of another version")),
+            Ok(_) => Err(no_review("it has no request, or another version")),
             Err(error) => Err(self.refused(Answer::Malformed(format!("the object cannot be read: {error}")))),
         }
     }
@@ -328,12 +328,12 @@ mod tests {
 
     #[test]
     fn t26_a_question_of_more_values_than_any_object_has_is_refused_unread() {
-        // Besides the numbers there are the whole, the request, its UID, the object, the text and the list.
+        // In addition to the numbers there are the whole, the request, its UID, the object, the text and the list.
         let most = MAX_VALUES - 6;
         assert!(Unopened::new(&long(most, 0)).is_ok());
-        let Err(Unread::Question { uid, answer }) = Unopened::new(&long(most + 1, 0)) else { panic!("it is taken") };
+        let Err(Unread::Question { uid, answer }) = Unopened::new(&long(most + 1, 0)) else { panic!("it is accepted") };
         assert_eq!(uid, "u-1");
-        let why = "the question about this write has 20001 JSON values, and at most 20000 are read";
+        let why = "the admission review has 20001 JSON values, at most 20000 are allowed";
         assert_eq!(answer.refusal(), Some((Reason::InvalidField, why.to_owned())));
         let nobody = String::from_utf8(long(most + 1, 0)).unwrap().replace("u-1", "");
         assert!(matches!(Unopened::new(nobody.as_bytes()), Err(Unread::NoReview(said)) if said.ends_with(why)));

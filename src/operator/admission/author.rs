@@ -229,7 +229,7 @@ pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
     let text = object.annotations().get(names::AUTHOR_CHECK);
     let missing = || {
         let why = format!(
-            "the annotation {} is missing, though jit-rbac's webhook writes it; leave it out, it is written for you",
+            "the annotation {} is missing, although jit-rbac's webhook sets it; omit it, it is set automatically",
             names::AUTHOR_CHECK
         );
         Refusal::new(Reason::UserInfoMissing, why)
@@ -243,7 +243,7 @@ fn holds(stamp: &AuthorCheck, checked: &AuthorCheck) -> Result<(), Answer> {
     if same && stamp.is_within(checked) && checked.is_within(stamp) {
         return Ok(());
     }
-    let what = "policy, eligibilities, namespaces or rights that the check of the author rests on changed at this moment";
+    let what = "policy, eligibilities, namespaces or permissions that the author check rests on changed during the check";
     Err(Answer::Unexamined(format!("{what}, or the annotation {} was overwritten; try again", names::AUTHOR_CHECK)))
 }
 

@@ -172,7 +172,7 @@ impl Desk {
             }
             Lookup::Absent => Some(format!("{}: policy '{name}' does not exist yet; {nothing}", Reason::PolicyNotFound)),
             Lookup::Deleting(deletion) => {
-                Some(format!("{}: policy '{name}' {deletion}; nothing can be activated until it is written anew", Reason::PolicyNotFound))
+                Some(format!("{}: policy '{name}' {deletion}; nothing can be activated until it is created again", Reason::PolicyNotFound))
             }
             Lookup::Unreadable(why) => Some(format!("policy '{name}' must be written again, it cannot be read: {why}; {nothing}")),
         }
@@ -208,7 +208,7 @@ impl Desk {
         let why = match self.world.role(role, "", Source::Cache).await? {
             Lookup::Found(_) => return Ok(None),
             Lookup::Absent | Lookup::Unreadable(_) => "does not exist yet; nothing can be activated until then".to_owned(),
-            Lookup::Deleting(deletion) => format!("{deletion}; nothing can be activated until it is made anew"),
+            Lookup::Deleting(deletion) => format!("{deletion}; nothing can be activated until it is created again"),
         };
         Ok(Some(format!("{}: {} '{}' {why}", Reason::RoleNotFound, role.kind, role.name)))
     }
@@ -264,10 +264,10 @@ fn newly_settled<'w>(write: &Write<'w>) -> Vec<&'w str> {
 }
 
 /// A change outside the spec that requires the same right as the spec.
-const FINALIZER: &str = "a finalizer takes the same right as the spec (metadata.finalizers)";
+const FINALIZER: &str = "a finalizer requires the same permission as the spec (metadata.finalizers)";
 
 fn settling() -> String {
-    format!("to settle a review takes the same right as the spec (annotation {})", names::SETTLED_REVIEWS)
+    format!("settling a review requires the same permission as the spec (annotation {})", names::SETTLED_REVIEWS)
 }
 
 /// Returns the response to such a write, from that of the author check.
@@ -288,7 +288,7 @@ fn authored_by(write: &Write<'_>) -> Result<AuthorCheck, Refusal> {
     }
     Err(Refusal::new(
         Reason::UserInfoMissing,
-        format!("the annotation {} is '{author}' and you are '{}'; leave it out, it is written for you", names::AUTHOR, write.username()),
+        format!("the annotation {} is '{author}', but you are '{}'; omit it, it is set automatically", names::AUTHOR, write.username()),
     ))
 }
 

@@ -90,14 +90,14 @@ async fn f52_a_finalizer_takes_the_same_right_as_the_spec() {
         let old = cluster().write("admin", &object, None).await.unwrap().0;
         let added = held(old.clone(), &["example.com/keep"]);
         let message = cluster().write(weak, &added, Some(&old)).await.unwrap_err();
-        assert!(message.starts_with("AuthorLacksBind: a finalizer takes the same right as the spec"), "{message}");
+        assert!(message.starts_with("AuthorLacksBind: a finalizer requires the same permission as the spec"), "{message}");
         for user in mighty {
             let (stored, _) = cluster().write(user, &added, Some(&old)).await.unwrap();
             assert_eq!(stored["metadata"]["annotations"]["jitrbac.dev/author"], "admin", "the author stays");
         }
         let both = held(old.clone(), &["example.com/keep", "example.com/more"]);
         assert!(cluster().write(weak, &both, Some(&added)).await.is_err(), "one more");
-        // Removing a finalizer, or changing labels, requires no right of ours.
+        // Removing a finalizer, or changing labels, requires no permission of jit-rbac.
         for less in [old.clone(), added.clone()] {
             assert!(cluster().write(weak, &less, Some(&added)).await.is_ok());
         }
@@ -194,7 +194,7 @@ async fn f53_f76_a_stamp_that_the_check_does_not_bear_out_is_refused() {
         let (_, answer) = cluster().ask("/validate", review("local-1", &forged, None).to_string()).await;
         assert_eq!(answer["response"]["auditAnnotations"]["code"], "Unexamined", "{forged}");
         let said = answer["response"]["status"]["message"].as_str().unwrap();
-        assert!(said.contains("changed at this moment") && said.contains("try again"), "{said}");
+        assert!(said.contains("changed during the check") && said.contains("try again"), "{said}");
     }
     let mut missing = eligible.clone();
     missing["metadata"]["annotations"].as_object_mut().unwrap().remove("jitrbac.dev/author-check");
@@ -215,7 +215,7 @@ async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission
     };
     assert!(with("n").write("dev", &request("inc-1"), None).await.is_ok());
     let message = with("anew").write("dev", &request("inc-1"), None).await.unwrap_err();
-    assert!(message.starts_with("AuthorLacksBind: namespace 'payments' was deleted and made anew"), "{message}");
+    assert!(message.starts_with("AuthorLacksBind: namespace 'payments' was deleted and recreated"), "{message}");
 }
 
 /// An eligibility of an admin, and a change of its policy by a user who may bind nothing, each checked before the other was stored.

@@ -118,7 +118,7 @@ pub fn certified(leaf: &[u8], key: &[u8]) -> Result<CertifiedKey, &'static str> 
         return Err("there is no certificate");
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the certificate's key cannot be read")?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|_| "the certificate's key is another one's")
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|_| "the certificate's key does not match")
 }
 
 /// Returns the validity of the first certificate of a PEM text.
@@ -140,7 +140,7 @@ fn authority(now: DateTime<Utc>, stored: &Stored) -> Result<CertificateDer<'stat
         return Err("the CA ends within a year");
     }
     let key = PrivateKeyDer::from_pem_slice(&stored.authority_key).map_err(|_| "the CA's key cannot be read")?;
-    CertifiedKey::from_der(vec![der.clone()], key, &ring::default_provider()).map_err(|_| "the CA's key is another one's")?;
+    CertifiedKey::from_der(vec![der.clone()], key, &ring::default_provider()).map_err(|_| "the CA's key does not match")?;
     Ok(der)
 }
 
@@ -156,16 +156,16 @@ fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, nam
         return Err("the certificate ends within 30 days");
     }
     let mut roots = RootCertStore::empty();
-    roots.add(authority.clone()).map_err(|_| "the CA is no CA")?;
+    roots.add(authority.clone()).map_err(|_| "the CA certificate is not a CA")?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .build()
-        .map_err(|_| "the CA is no CA")?;
+        .map_err(|_| "the CA certificate is not a CA")?;
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.timestamp()).unwrap_or(0)));
     for name in names {
-        let name = ServerName::try_from(name.as_str()).map_err(|_| "a configured name is no host name")?;
+        let name = ServerName::try_from(name.as_str()).map_err(|_| "a configured name is not a host name")?;
         verifier
             .verify_server_cert(leaf, &[], &name, &[], at)
-            .map_err(|_| "the certificate is not by this CA for every configured name")?;
+            .map_err(|_| "the certificate is not issued by this CA for every configured name")?;
     }
     Ok(from)
 }
@@ -334,6 +334,6 @@ mod tests {
         assert_eq!(blocks(&new.authorities).len(), 2);
         let long_after = start() + TimeDelta::days(4000);
         let new = carry_out(Plan::RenewAll(""), long_after, &Stored::default(), &old.authorities, &names()).unwrap().unwrap();
-        assert_eq!(blocks(&new.authorities).len(), 1, "but not when it is over");
+        assert_eq!(blocks(&new.authorities).len(), 1, "but not when it has expired");
     }
 }

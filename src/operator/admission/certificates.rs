@@ -62,7 +62,7 @@ pub enum CertificateError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// An object that the chart creates does not exist.
-    #[error("{0} does not exist; the chart jit-rbac makes it")]
+    #[error("{0} does not exist; the chart jit-rbac creates it")]
     Missing(String),
     /// No certificate could be created.
     #[error(transparent)]
@@ -79,7 +79,7 @@ pub enum CertificateError {
         source: std::io::Error,
     },
     /// Other replicas wrote the Secret at each attempt.
-    #[error("the Secret of the certificate is being written by others")]
+    #[error("the Secret of the certificate is being written by other replicas")]
     Contended,
 }
 
@@ -118,7 +118,7 @@ pub async fn keep(client: Client, config: &Config, served: &Served, health: &Hea
             }
             Err(error) => {
                 let pause = backoff.next_delay();
-                warn!(%error, again_in = ?pause, "the certificate could not be looked after");
+                warn!(%error, again_in = ?pause, "cannot check or renew the certificate, retrying");
                 tokio::time::sleep(pause).await;
             }
         }
@@ -194,7 +194,7 @@ impl Keeper<'_> {
                 Ok(_) => {
                     let why = match plan {
                         Plan::RenewAll(why) | Plan::RenewLeaf(why) => why,
-                        Plan::Keep | Plan::DropOld => "every replica has changed over to the new CA",
+                        Plan::Keep | Plan::DropOld => "every replica has switched to the new CA",
                     };
                     info!(secret = name, why, "certificate written");
                     return Ok(made);

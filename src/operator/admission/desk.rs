@@ -140,7 +140,7 @@ impl Desk {
     /// Returns the response to one review, after acquiring its permits. The duration depends on the API server; the caller limits it.
     pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
         let Some(kind) = Kind::of(asked) else {
-            return Answer::Unexamined(format!("jit-rbac's webhook does not know '{}.{}'", asked.resource.resource, asked.resource.group));
+            return Answer::Unexamined(format!("jit-rbac's webhook does not handle '{}.{}'", asked.resource.resource, asked.resource.group));
         };
         let main_resource = asked.sub_resource.as_ref().is_none_or(String::is_empty);
         let writes = matches!(asked.operation, Operation::Create | Operation::Update);
@@ -148,13 +148,13 @@ impl Desk {
             return Answer::allowed();
         }
         let Some(object) = &asked.object else {
-            return Answer::Malformed("there is no object".to_owned());
+            return Answer::Malformed("the review has no object".to_owned());
         };
         if asked.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty() && !names::is_object_name(namespace)) {
-            return Answer::Malformed("metadata.namespace is no name".to_owned());
+            return Answer::Malformed("metadata.namespace is not a valid name".to_owned());
         }
         let write = match (&asked.operation, &asked.old_object) {
-            (Operation::Update, None) => return Answer::Malformed("there is no object before the change".to_owned()),
+            (Operation::Update, None) => return Answer::Malformed("the review has no old object".to_owned()),
             (Operation::Update, Some(old)) => Write { asked, object, old: Some(old) },
             _ => Write { asked, object, old: None },
         };

@@ -38,7 +38,7 @@ async fn t26_many_small_values_are_refused_unread() {
     assert!(well_formed(status, &answer), "{status} {answer}");
     let response = &answer["response"];
     assert_eq!((&response["uid"], &response["allowed"], &response["status"]["code"]), (&json!("u-1"), &json!(false), &json!(422)));
-    let why = "InvalidField: the question about this write has 880006 JSON values, and at most 20000 are read";
+    let why = "InvalidField: the admission review has 880006 JSON values, at most 20000 are allowed";
     assert_eq!(response["status"]["message"], why);
     let (status, _) = stored.ask("/validate", bomb("")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "it is no JSON at its end");
@@ -82,7 +82,7 @@ async fn t26_long_bodies_that_never_end_keep_no_short_one_waiting() {
     let long = format!("{short}{}", " ".repeat(2 * SHORT_BODY));
     assert_eq!(post(Body::from(short)).await.unwrap().status(), StatusCode::OK);
     let waiting = tokio::time::timeout(STAY / 2, post(Body::from(long.clone()))).await;
-    assert!(waiting.is_err(), "all places are taken");
+    assert!(waiting.is_err(), "all permits are in use");
     for held in held {
         assert_eq!(held.await.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
     }
@@ -240,7 +240,7 @@ async fn f51_long_bodies_of_one_address_keep_no_long_one_of_another_waiting() {
     }
     let long = format!("{}{}", review("dev", &request("inc-1"), None), " ".repeat(2 * SHORT_BODY));
     let answered = tokio::time::timeout(STAY / 2, post(API_SERVER, Body::from(long))).await;
-    assert_eq!(answered.expect("somebody else's long body waits").unwrap().status(), StatusCode::OK);
+    assert_eq!(answered.expect("another caller's long body waits").unwrap().status(), StatusCode::OK);
     for held in held {
         assert_eq!(held.await.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
     }

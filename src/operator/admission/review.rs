@@ -204,13 +204,13 @@ fn belongs(decision: &ActivationDecision, request: &RequestFacts) -> Result<(), 
     if reference.requester.as_ref().map_or("", |requester| requester.as_str()) != requester {
         return Err(Refusal::new(
             Reason::UserInfoMissing,
-            "spec.requestRef.requester is not who made the request; leave it out, it is written for you",
+            "spec.requestRef.requester is not the author of the request; omit it, it is set automatically",
         ));
     }
     if decision.metadata.owner_references.as_deref() != Some(&[stamp::owner(request)]) {
         return Err(Refusal::new(
             Reason::UserInfoMissing,
-            "a decision is owned by its request alone; leave metadata.ownerReferences out, it is written for you",
+            "a decision is owned only by its request; omit metadata.ownerReferences, it is set automatically",
         ));
     }
     Ok(())

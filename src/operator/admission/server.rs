@@ -160,7 +160,7 @@ async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Ve
         })?;
         let length = whole.len() + part.len();
         if length > MAX_BODY {
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes, and no more are read\n")));
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes, the limit\n")));
         }
         if length > SHORT_BODY && place.is_none() {
             place = Some(long_bodies.acquire(peer, 1).await);
@@ -179,7 +179,7 @@ async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: toki
     };
     let asked = beside_others(body, || unopened.question())?;
     if Class::of(&asked.resource.resource) != class {
-        let answer = Box::new(Answer::Malformed("the question names two resources".to_owned()));
+        let answer = Box::new(Answer::Malformed("the review names two resources".to_owned()));
         return Err(Unread::Question { uid: asked.uid, answer });
     }
     Ok((asked, permits))
@@ -193,7 +193,7 @@ fn beside_others<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
 }
 
 fn late() -> Answer {
-    Answer::Unexamined(format!("the examination took longer than {EXAMINATION:?}; try again"))
+    Answer::Unexamined(format!("the review took longer than {EXAMINATION:?}; try again"))
 }
 
 const fn word(operation: &Operation) -> &'static str {

@@ -313,7 +313,7 @@ async fn f80_a_decision_about_an_earlier_request_of_the_name_is_refused_and_neve
         let mut about = decision(verb);
         about["spec"]["requestRef"]["uid"] = json!("inc-0");
         let (_, answer) = with_request().ask("/mutate", review(user, &about, None).to_string()).await;
-        let message = "RequestMismatch: the decision is about request 'inc-1' with UID inc-0, and the present one has UID inc-1; look at it and decide again";
+        let message = "RequestMismatch: the decision is for request 'inc-1' with UID inc-0, but the current request has UID inc-1; check it and decide again";
         assert_eq!((&answer["response"]["allowed"], &answer["response"]["status"]["message"]), (&json!(false), &json!(message)), "{verb}");
         assert!(answer["response"].get("patch").is_none(), "{verb}");
         for uid in [json!("inc-1"), json!(""), json!(null)] {

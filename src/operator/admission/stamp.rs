@@ -15,7 +15,7 @@ use api::{
 };
 use domain::{Refusal, RequestFacts, author_check::AuthorCheck};
 
-/// Key of `userInfo.extra` that links an action to one credential of its user; always stamped.
+/// Key of `userInfo.extra` that ties an action to one credential of its user; always stamped.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// Most keys of `extra` in a stamp, and most values of one key.
 const MAX_EXTRA: usize = 16;
@@ -135,20 +135,20 @@ pub fn everything(user: &UserInfo) -> Option<Stamp> {
 /// Refuses a stamp unless all of it is in `user`: name and UID are equal, and the rest is a subset (T1). The admission policies enforce the
 /// same; this check applies when a later webhook overwrote the stamp.
 pub fn check(field: &str, stamp: Option<&Stamp>, user: &UserInfo) -> Result<(), Refusal> {
-    let refuse = |what: &str| Err(Refusal::new(Reason::UserInfoMissing, format!("{field} {what}; leave it out, it is written for you")));
+    let refuse = |what: &str| Err(Refusal::new(Reason::UserInfoMissing, format!("{field} {what}; omit it, it is set automatically")));
     let username = user.username.as_deref().unwrap_or_default();
     let Some(stamp) = stamp.filter(|stamp| !stamp.username.is_empty()) else {
-        return refuse("is missing, though jit-rbac's webhook writes it");
+        return refuse("is missing, although jit-rbac's webhook sets it");
     };
     if stamp.username.as_str() != username {
-        return refuse(&format!("names '{}' and you are '{username}'", stamp.username));
+        return refuse(&format!("names '{}', but you are '{username}'", stamp.username));
     }
     if stamp.uid.as_ref().map_or("", |uid| uid.as_str()) != user.uid.as_deref().unwrap_or_default() {
         return refuse("has a UID that is not yours");
     }
     let member_of: HashSet<&str> = user.groups.iter().flatten().map(String::as_str).collect();
     if let Some(group) = stamp.groups.iter().find(|group| !member_of.contains(group.as_str())) {
-        return refuse(&format!("names the group '{group}', of which you are no member"));
+        return refuse(&format!("names the group '{group}', of which you are not a member"));
     }
     let has =
         |key: &String, value: &String| user.extra.as_ref().and_then(|extra| extra.get(key)).is_some_and(|values| values.contains(value));

@@ -153,7 +153,7 @@ fn the_author_changes_with_the_spec_and_only_then() {
         ("changed, never stamped", of(None, 2), Some(of(None, 1)), Some("ann")),
         ("labelled", of(Some("bob"), 1), Some(of(Some("bob"), 1)), Some("bob")),
         ("labelled with a forged author", of(Some("ann"), 1), Some(of(Some("bob"), 1)), Some("bob")),
-        ("the author taken away", of(None, 1), Some(of(Some("bob"), 1)), Some("bob")),
+        ("the author removed", of(None, 1), Some(of(Some("bob"), 1)), Some("bob")),
         ("an author added", of(Some("ann"), 1), Some(of(None, 1)), None),
     ] {
         let old = old.map(object);

@@ -25,7 +25,7 @@ pub async fn run<R: LeaseRecord>(elector: Elector<R>, client: Client, namespace:
     let outcome = task.await;
     // The task panicked.
     if !stop.is_cancelled() {
-        error!("the election has ended: this replica ends, to be started anew");
+        error!("the election ended unexpectedly: exiting so that the pod restarts");
         stop.cancel();
     }
     outcome.unwrap_or(Ok(()))

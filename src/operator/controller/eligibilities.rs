@@ -36,7 +36,7 @@ pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     match report(context, &key).await {
         Ok(next) => next,
         Err(error) => {
-            warn!(eligibility = %key, %error, "the eligibility must wait");
+            warn!(eligibility = %key, %error, "cannot reconcile the eligibility, retrying");
             Next::Retry
         }
     }
@@ -127,10 +127,10 @@ fn checked_somewhere(
     refused.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     match (refused.len(), refused.into_iter().next()) {
         (many, Some((_, refusal))) if many == all => Err(refusal),
-        (_, Some((_, refusal))) => Ok(Some(format!("it can be activated, but not everywhere: {}", refusal.message))),
+        (_, Some((_, refusal))) => Ok(Some(format!("the eligibility can be activated, but not in all namespaces: {}", refusal.message))),
         (_, None) if object.is_unrecorded() => Ok(Some(format!(
-            "it can be activated; its spec is older than the annotation {}, so a namespace that is made anew needs no new check of the author: \
-             change any field to have it recorded",
+            "the eligibility can be activated; its spec is older than the annotation {}, so a recreated namespace needs no new check of the \
+             author: change any field to record the check",
             names::AUTHOR_CHECK
         ))),
         (_, None) => Ok(None),

@@ -87,7 +87,7 @@ impl EndedRequests {
             Ok(Some(at)) if self.is_soon(at) => Next::At(at),
             Ok(_) => Next::Done,
             Err(error) => {
-                warn!(request = %key, %error, "an ended request must wait for its deletion");
+                warn!(request = %key, %error, "cannot check the retention of a completed request, retrying");
                 Next::Retry
             }
         }
@@ -100,7 +100,7 @@ impl EndedRequests {
             let outcome = if holds { self.round().await } else { Ok(()) };
             let pause = outcome.map_or_else(
                 |error| {
-                    warn!(%error, "cannot go through the ended requests");
+                    warn!(%error, "cannot check the completed requests, retrying");
                     AGAIN
                 },
                 |()| ROUND,
@@ -131,7 +131,7 @@ impl EndedRequests {
         let api: Api<RoleActivationRequest> = Api::all(self.context.client.clone());
         let mut page = ListParams::default().fields(&selectors::ended_states()).limit(PAGE);
         loop {
-            let list = read(|| "the ended requests".to_owned(), api.list_metadata(&page)).await?;
+            let list = read(|| "the completed requests".to_owned(), api.list_metadata(&page)).await?;
             for meta in list.items.into_iter().map(|found| found.metadata) {
                 let uid = hash(&meta.uid);
                 there.insert(uid);
@@ -218,7 +218,8 @@ impl EndedRequests {
         let api: Api<DeserializeGuard<RoleActivationRequest>> = Api::namespaced(client.clone(), &facts.namespace);
         // A request can extend only one under the same eligibility.
         let live = format!("{},{}", selectors::under_eligibility(&facts.object.spec.eligibility_ref.name), selectors::live_states());
-        let list = read(|| format!("the live requests in '{}'", facts.namespace), api.list(&ListParams::default().fields(&live))).await?;
+        let what = || format!("the active and pending requests in '{}'", facts.namespace);
+        let list = read(what, api.list(&ListParams::default().fields(&live))).await?;
         for guard in list.items {
             let Ok(request) = guard.0 else { return Ok(true) };
             let mut base = request.spec.base().map(str::to_owned);
@@ -246,7 +247,7 @@ impl EndedRequests {
         let params = DeleteParams::background().preconditions(only_this);
         match write(|| format!("delete request '{key}'"), api.delete(&key.name, &params)).await {
             Ok(_) => {
-                info!(request = %key, "an ended request was deleted: its retention is over");
+                info!(request = %key, "completed request deleted: its retention has passed");
                 self.context.metrics.record_deleted();
             }
             Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => {}

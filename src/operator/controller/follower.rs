@@ -162,7 +162,7 @@ impl Follower {
     pub(super) async fn leadership(&self, stop: CancellationToken) {
         let (mut leading, mut guards) = (self.leading.clone(), self.context.guards.news());
         loop {
-            // The Lease has priority, and only this branch marks its change as seen: news of guards must not hide it.
+            // The Lease has priority, and only this branch marks its change as observed: news of guards must not hide it.
             let takes_over = tokio::select! {
                 biased;
                 changed = leading.changed() => if changed.is_err() { return } else { true },
@@ -217,7 +217,7 @@ impl Follower {
         for state in [ReviewState::Owed, ReviewState::Overdue] {
             match live::requests(&self.context.client, live::Wanted::Review(state), AsOf::Now).await {
                 Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
-                Err(error) => warn!(%error, "cannot tell which reviews are owed; the next change of one tells"),
+                Err(error) => warn!(%error, "cannot list the owed reviews; each is queued with its next change"),
             }
         }
     }

@@ -196,14 +196,14 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
     let outcome = tokio::select! {
         // All else runs in this task, so that a panic ends the process. A panic of the revoker's task must end the process too.
         () = ends_alone(&mut revoking, &stop) => {
-            error!("nothing takes access away any more: this replica ends, to be started anew");
+            error!("the revoker ended unexpectedly: exiting so that the pod restarts");
             Ok(())
         }
         () = follower.follow() => Ok(()),
         () = watches::tell(&watches, &health) => Ok(()),
         outcome = work => outcome,
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {
-            warn!("some work did not end in time");
+            warn!("some tasks did not end in time");
             Ok(())
         }
     };
@@ -288,10 +288,10 @@ fn is_accounted_for(known: &Known, request: Option<&LiveRequest>) -> bool {
 
 async fn first_sweep(revoker: &Revoker, health: &Health) {
     while let Err(error) = revoker.sweep(Sweep::First).await {
-        warn!(%error, "the first sweep failed and is tried again");
+        warn!(%error, "the first sweep failed, retrying");
         tokio::time::sleep(SWEEP_AGAIN).await;
     }
-    info!(bindings = revoker.index().all().len(), "first sweep done: nothing overdue is left");
+    info!(bindings = revoker.index().all().len(), "first sweep completed: no overdue binding is left");
     health.set("sweep", true);
 }
 
@@ -315,7 +315,7 @@ async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         if let Err(error) = revoker.sweep(Sweep::Again).await {
-            warn!(%error, "a sweep failed; the watch goes on");
+            warn!(%error, "a sweep failed; the watch continues");
         }
     }
 }
@@ -357,8 +357,8 @@ mod tests {
         for state in State::ALL.into_iter().filter(|state| *state != State::Active).map(Some).chain([None]) {
             assert!(!is_accounted_for(&own, Some(&request(state, false))), "{state:?}");
         }
-        assert!(!is_accounted_for(&own, Some(&request(Some(State::Active), true))), "its request is going");
-        assert!(!is_accounted_for(&other, Some(&request(Some(State::Active), false))), "it names somebody else's request");
+        assert!(!is_accounted_for(&own, Some(&request(Some(State::Active), true))), "its request is being deleted");
+        assert!(!is_accounted_for(&other, Some(&request(Some(State::Active), false))), "it names another request");
         assert!(!is_accounted_for(&own, None) && !is_accounted_for(&own, Some(&Lookup::Unreadable("?".to_owned()))));
     }
 }

@@ -28,10 +28,10 @@ pub enum RecordError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The policy does not exist.
-    #[error("policy '{0}' does not exist any more")]
+    #[error("policy '{0}' no longer exists")]
     Gone(String),
     /// The policy lists the maximum number of reviews.
-    #[error("policy '{0}' is owed {MAX_REVIEWS_OWED} of at most {MAX_REVIEWS_OWED} reviews (status.reviewsOwed)")]
+    #[error("policy '{0}' has {MAX_REVIEWS_OWED} of at most {MAX_REVIEWS_OWED} outstanding reviews (status.reviewsOwed)")]
     Full(String),
     /// The API server did not store the field, as with an older schema.
     #[error("the API server did not store status.reviewsOwed of policy '{0}'; apply the CRDs of this version")]
@@ -85,7 +85,7 @@ pub async fn left(context: &Context, stored: &ApprovalPolicy) -> Result<Vec<Owed
             Standing::Done => {}
             Standing::Settled => {
                 let policy = stored.metadata.name.as_deref().unwrap_or_default();
-                info!(policy, request = owed.request, user = %owed.requester.username, "an admin settled a review whose request is gone");
+                info!(policy, request = owed.request, user = %owed.requester.username, "an admin settled a review of a deleted request");
             }
         }
     }

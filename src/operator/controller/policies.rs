@@ -23,7 +23,7 @@ pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     match report(context, &key).await {
         Ok(()) => Next::Done,
         Err(error) => {
-            warn!(policy = %key, %error, "the policy must wait");
+            warn!(policy = %key, %error, "cannot reconcile the policy, retrying");
             Next::Retry
         }
     }
@@ -61,11 +61,11 @@ fn evidence_seen(context: &Context, spec: &ApprovalPolicySpec, before: &Approval
     let unseen: Vec<String> = keys.iter().filter(|key| !context.evidence.has(key)).map(|key| format!("'{key}'")).collect();
     let seen = unseen.is_empty() || before.conditions.iter().any(|c| seen_before(&c));
     Some(if seen {
-        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceObserved, message: format!("sign-ins have shown {named}") }
+        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceObserved, message: format!("sign-ins contained {named}") }
     } else {
         let message = format!(
-            "no request has shown {} yet; if nobody can, the cluster's authentication does not pass it on (claimMappings.extra), and nothing is \
-             granted under this policy",
+            "no request has contained {} yet; if none can, the cluster's authentication does not pass it on (claimMappings.extra), and \
+             nothing is granted under this policy",
             unseen.join(", ")
         );
         Set { kind: EVIDENCE_SEEN, status: Some(false), reason: Reason::EvidenceNotObserved, message }

@@ -76,7 +76,7 @@ mod tests {
         assert!(waits.iter().take(AT_ONCE as usize).all(Duration::is_zero));
         assert_eq!(waits[AT_ONCE as usize..], [PAUSE, PAUSE * 2, PAUSE * 3]);
         tokio::time::advance(PAUSE * 2).await;
-        assert_eq!(turns.next(), PAUSE * 2, "two of them had their turns meanwhile");
+        assert_eq!(turns.next(), PAUSE * 2, "two of them ran meanwhile");
         tokio::time::advance(PAUSE * (AT_ONCE + 10)).await;
         assert_eq!(turns.next(), Duration::ZERO);
     }

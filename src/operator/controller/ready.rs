@@ -36,8 +36,8 @@ pub enum ReportError {
 /// Returns the conditions of an eligibility. `note` is the message for one that can be activated.
 #[must_use]
 pub fn of_eligibility(standing: &Standing, note: Option<&str>) -> Vec<Set> {
-    let ready = judged(READY, &standing.ready, "it is valid as it is written");
-    let usable = judged(USABLE, &standing.usable, note.unwrap_or("it can be activated"));
+    let ready = judged(READY, &standing.ready, "the spec is valid");
+    let usable = judged(USABLE, &standing.usable, note.unwrap_or("the eligibility can be activated"));
     let [reconciling, stalled] = progress(&ready, standing.progress);
     vec![ready, usable, reconciling, stalled]
 }
@@ -45,7 +45,7 @@ pub fn of_eligibility(standing: &Standing, note: Option<&str>) -> Vec<Set> {
 /// Returns the conditions of a policy that was checked. It depends on no other object.
 #[must_use]
 pub fn of_policy(checked: &Result<(), Refusal>) -> Vec<Set> {
-    let ready = judged(READY, checked, "it can be used");
+    let ready = judged(READY, checked, "the policy can be used");
     let [reconciling, stalled] = progress(&ready, if checked.is_ok() { Progress::Settled } else { Progress::Stalled });
     vec![ready, reconciling, stalled]
 }

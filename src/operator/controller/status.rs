@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Returns the JSON merge patch (RFC 7396) that turns `stored` into `wanted`: a field that is no longer wanted is removed by name.
+/// Returns the JSON merge patch (RFC 7396) that changes `stored` to `wanted`: a field that is no longer wanted is removed by name.
 /// Server-side apply would keep it where a client has reset the object's managed fields.
 #[must_use]
 pub fn patch<S: Serialize>(stored: &S, wanted: &S) -> Value {

@@ -138,17 +138,17 @@ impl<R: LeaseRecord> Elector<R> {
             match round {
                 Ok(Ok(true)) => self.hold(started),
                 Ok(Ok(false)) => {
-                    self.lose("somebody else holds the Lease");
+                    self.lose("another replica holds the Lease");
                     if observed.renewed {
                         self.record.held_by_another();
                     }
                 }
                 Ok(Err(LeaseError::Restored(put_back))) => {
-                    error!(why = %put_back, "cannot go on");
+                    error!(why = %put_back, "exiting: the store was restored");
                     restored = Some(put_back);
                 }
                 Ok(Err(error)) => warn!(%error, "cannot renew the Lease"),
-                Err(_) => warn!("cannot renew the Lease: no answer"),
+                Err(_) => warn!("cannot renew the Lease: timed out"),
             }
             let still_held = self.until.borrow().is_some_and(|until| Instant::now() < until);
             if !still_held {
@@ -174,7 +174,7 @@ impl<R: LeaseRecord> Elector<R> {
         }
         self.lose("this replica stops");
         if let Err(error) = self.give_back(&Api::namespaced(client.clone(), namespace)).await {
-            warn!(%error, "cannot give the Lease back");
+            warn!(%error, "cannot release the Lease");
         }
     }
 
@@ -190,7 +190,7 @@ impl<R: LeaseRecord> Elector<R> {
             self.leading.send_replace(true);
         }
         if !was_leading {
-            info!(identity = self.identity, "this replica grants now");
+            info!(identity = self.identity, "this replica is the leader now");
         }
     }
 
@@ -198,7 +198,7 @@ impl<R: LeaseRecord> Elector<R> {
         self.until.send_replace(None);
         self.record.release();
         if self.leading.send_replace(false) {
-            info!(identity = self.identity, why, "this replica grants no longer");
+            info!(identity = self.identity, why, "this replica is no longer the leader");
         }
     }
 
@@ -273,7 +273,7 @@ impl<R: LeaseRecord> Elector<R> {
             return Ok(());
         };
         spec.holder_identity = None;
-        won(write(|| format!("give Lease '{}' back", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
+        won(write(|| format!("release Lease '{}'", self.name), api.replace(&self.name, &PostParams::default(), &lease)).await)?;
         Ok(())
     }
 }
@@ -319,7 +319,7 @@ mod tests {
     fn a_lease_is_taken_only_when_nobody_else_keeps_it_alive() {
         let (short, long) = (Duration::from_millis(5_999), LEASE_DURATION);
         assert_eq!(next_step(None, "me", Duration::ZERO), Step::Take);
-        assert_eq!(next_step(Some(""), "me", Duration::ZERO), Step::Take, "given back");
+        assert_eq!(next_step(Some(""), "me", Duration::ZERO), Step::Take, "released");
         assert_eq!(next_step(Some("me"), "me", Duration::ZERO), Step::Take);
         assert_eq!(next_step(Some("other"), "me", short), Step::Wait);
         assert_eq!(next_step(Some("other"), "me", long), Step::Take);

@@ -285,7 +285,7 @@ mod tests {
         let server = Server::new(flood.chain(last));
         let (said, unread) = live::decisions(&server.client(), &request(), AsOf::Now, None).await.unwrap();
         assert_eq!((said.len(), unread), (17, domain::Unread::default()));
-        assert!(said.iter().any(|decision| decision.spec.decision == Verb::Revoke), "what takes access away is found in any flood");
+        assert!(said.iter().any(|decision| decision.spec.decision == Verb::Revoke), "decisions that revoke are found in any flood");
         assert_eq!(server.asked(), 5_001_usize.div_ceil(PAGE));
     }
 

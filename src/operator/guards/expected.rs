@@ -13,7 +13,7 @@ use domain::guards::expected::{Expected, GuardKind, api_service};
 #[derive(Debug, thiserror::Error)]
 pub enum ExpectedError {
     /// The file cannot be read.
-    #[error("cannot read the guards {path}, which the chart renders beside the configuration: {source}")]
+    #[error("cannot read the guards {path}, which the chart renders next to the configuration: {source}")]
     Read {
         /// Its path.
         path: String,

@@ -12,7 +12,7 @@ impl LeaseRecord for Guards {
         let ledger = Ledger::read(stored).unwrap_or_else(|| {
             tracing::warn!(
                 annotation = Self::ANNOTATION,
-                "the record of the guards on the Lease is missing or cannot be read: nothing counts as proven, and eligibilities and policies must be written again"
+                "the record of the guards on the Lease is missing or cannot be read: nothing counts as verified, and eligibilities and policies must be written again"
             );
             Ledger::lost()
         });

@@ -1,7 +1,7 @@
 //! Admission guards: admission policies, their bindings, webhook configurations and CRDs. Without them, the author of stored objects cannot
 //! be trusted (T41, T42, T55). Their content is watched, they are proven by dry runs, and a record of them is on the Lease.
 //!
-//! Nothing here takes part in a revocation: a weak guard pauses new grants and has no other effect.
+//! Nothing here takes part in a revocation: a weak guard stops new grants and has no other effect.
 
 pub mod expected;
 pub mod harmless;

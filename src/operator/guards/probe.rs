@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const NAME: &str = "jit-rbac-probe";
 
 /// The error of a policy whose content is as expected but that does not deny the probe.
-pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must refuse was let through";
+pub const NOT_IN_FORCE: &str = "is not in force: a dry run that it must deny was allowed";
 
 /// The result of checking one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub async fn prove(client: &Client, config: &Config, short: &str, policy: &str) 
         Err(_) => Some(Finding::Unknown(format!("the API server did not answer a probe within {LIMIT:?}"))),
         Ok(Ok(())) => Some(Finding::Weak(NOT_IN_FORCE.to_owned())),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => refused(&status, policy, &config.guards.may_answer_first),
-        Ok(Err(error)) => Some(Finding::Unknown(format!("could not be asked to refuse: {}", one_line(&error)))),
+        Ok(Err(error)) => Some(Finding::Unknown(format!("could not be probed: {}", one_line(&error)))),
     }
 }
 
@@ -70,7 +70,7 @@ fn refused(status: &Status, policy: &str, may_answer_first: &[String]) -> Option
     }
     let said = one_line(&kube::Error::Api(Box::new(status.clone())));
     Some(Finding::Unknown(format!(
-        "could not be asked to refuse: {said}. Where another policy or webhook answers first, let it pass objects labelled {}, or name it in \
+        "could not be probed: {said}. If another policy or webhook answers first, exempt objects with the label {} from it, or list it in \
          the chart value admissionGuards.mayAnswerFirst",
         names::PROBE_LABEL
     )))

@@ -66,8 +66,9 @@ impl Guards {
             Ok(None) => (None, Finding::Weak("is missing".to_owned())),
             Ok(Some(stored)) if stored.metadata.deletion_timestamp.is_some() => (None, Finding::Weak("is being deleted".to_owned())),
             Ok(Some(stored)) if guard.kind == GuardKind::APIService => {
-                let finding = served_by(&stored.data)
-                    .map_or(Finding::Holds, |who| Finding::Weak(format!("lets {who} answer for our kinds instead of the API server")));
+                let finding = served_by(&stored.data).map_or(Finding::Holds, |who| {
+                    Finding::Weak(format!("lets {who} serve the kinds of jit-rbac instead of the API server"))
+                });
                 (pair(guard.kind, &stored.metadata), finding)
             }
             Ok(Some(stored)) => {
@@ -115,7 +116,7 @@ impl Guards {
         let made =
             write(|| "read the API server's clock".to_owned(), api.create(&params, &lease)).await.map_err(|error| one_line(&error))?;
         let after = self.clock.own();
-        let at = made.metadata.creation_timestamp.as_ref().map(conditions::from_time).ok_or("the API server gave no time")?;
+        let at = made.metadata.creation_timestamp.as_ref().map(conditions::from_time).ok_or("the API server returned no time")?;
         Ok((at, Skew::new(at, before, after)))
     }
 
@@ -166,5 +167,5 @@ impl Guards {
 
 fn number(version: Option<&str>) -> Result<u64, String> {
     let version = version.unwrap_or_default();
-    version.parse().map_err(|_| format!("the API server gave the resourceVersion '{version}', which is no number"))
+    version.parse().map_err(|_| format!("the API server returned the resourceVersion '{version}', which is not a number"))
 }

@@ -44,7 +44,7 @@ impl Guards {
                 () = self.wanted.notified() => {}
                 () = stop.cancelled() => return,
             }
-            // A changed guard pauses grants at once, before it is checked.
+            // A changed guard stops new grants at once, before it is checked.
             if leading {
                 self.report(&mut told);
             }
@@ -64,7 +64,7 @@ impl Guards {
                 (at, versions)
             }
             (Err(why), _) | (_, Err(why)) => {
-                warn!(why, "the guards cannot be proven");
+                warn!(why, "the guards cannot be verified");
                 // Earlier results may be outdated when the API server answers again.
                 self.lock().interrupted();
                 // If an `APIService` names another server that does not answer, that is the reason.
@@ -91,7 +91,7 @@ impl Guards {
         if state.served_otherwise != served {
             self.world.list_anew();
         }
-        // Requests that were evaluated meanwhile are pending, even if the pause of grants was not reported, as after a takeover.
+        // Requests that were evaluated meanwhile are pending, even if the stop of grants was not reported, as after a takeover.
         if held && state.hold().is_none() {
             self.tell();
         }
@@ -111,7 +111,7 @@ impl Guards {
         let ((exists, versions), at) = match (listed, time) {
             (Ok(listed), Ok((at, _))) => (listed, at),
             (Err(why), _) | (_, Err(why)) => {
-                warn!(why, "the guards are proven, but what was written meanwhile cannot be read");
+                warn!(why, "the guards are verified, but objects written meanwhile cannot be read");
                 return;
             }
         };
@@ -131,11 +131,11 @@ impl Guards {
             return;
         }
         if let Some(refusal) = &hold {
-            warn!(reason = %refusal.reason, why = refusal.message, "grants are held back");
+            warn!(reason = %refusal.reason, why = refusal.message, "new grants are on hold");
             self.events.tell(self.lease(), true, refusal.reason, "HoldGrants", &refusal.message);
         } else {
-            info!("all guards are proven: grants go on");
-            let note = "all guards are proven to be in force: grants go on";
+            info!("all guards are verified: grants resume");
+            let note = "all admission guards are verified: grants resume";
             self.events.tell(self.lease(), false, Reason::GuardsVerified, "ResumeGrants", note);
         }
         *told = hold;
@@ -167,10 +167,10 @@ fn say(begun: &Begun) {
                 ?kind,
                 count,
                 names = shown,
-                "the first proof of this installation: what exists already is taken as it is. Look through it"
+                "first verification after the installation: existing objects are trusted as they are. Review them"
             );
         } else {
-            warn!(?kind, count, names = shown, "written while the guards were not proven: not used until an admin writes it again");
+            warn!(?kind, count, names = shown, "written while the guards were not verified: not used until an admin writes it again");
         }
     }
 }

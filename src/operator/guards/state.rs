@@ -238,7 +238,7 @@ impl State {
     /// Returns why nothing may be granted.
     pub(super) fn hold(&self) -> Option<Refusal> {
         let not_proven = |what: &str| Some(guards::not_proven(what));
-        let Some(ledger) = &self.ledger else { return not_proven("this replica has not taken over yet") };
+        let Some(ledger) = &self.ledger else { return not_proven("this replica has not read the record of the guards yet") };
         // A missing denial is reported only where no other finding explains it, such as a missing binding.
         let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
             Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}. {}", cure(key, why)))),
@@ -258,14 +258,14 @@ impl State {
             })
         };
         if !ledger.lasts() || self.proven.is_none() {
-            return not_proven(&unknown().unwrap_or_else(|| "they are being proven, which takes some seconds".to_owned()));
+            return not_proven(&unknown().unwrap_or_else(|| "they are being verified, which takes some seconds".to_owned()));
         }
         if let Some((key, _)) = self.seen.iter().find(|(key, seen)| ledger.guards().get(*key) != seen.as_ref()) {
-            return not_proven(&format!("{key} has changed and is being proven, which takes some seconds"));
+            return not_proven(&format!("{key} has changed and is being verified, which takes some seconds"));
         }
         if self.proven.is_some_and(|at| at.elapsed() > PATIENCE) {
             let why = unknown().unwrap_or_else(|| "the API server does not answer".to_owned());
-            return not_proven(&format!("for more than {} seconds there was no proof: {why}", PATIENCE.as_secs()));
+            return not_proven(&format!("the last verification is more than {} seconds ago: {why}", PATIENCE.as_secs()));
         }
         self.skew.as_ref().and_then(Skew::hold)
     }

@@ -67,14 +67,14 @@ async fn f61_a_hold_says_how_the_guard_is_restored() {
     for (key, why, cure) in [
         (
             "ValidatingWebhookConfiguration jit-rbac",
-            "does not say what it must: .webhooks[0].namespaceSelector is set and should not be",
+            "differs from the expected content: .webhooks[0].namespaceSelector is set and should not be",
             "run 'kubectl delete validatingwebhookconfiguration jit-rbac', then 'helm upgrade' with the values of the release",
         ),
         ("ValidatingAdmissionPolicy jit-rbac-status", "is missing", "run 'helm upgrade' with the values of the release"),
         ("ValidatingAdmissionPolicy jit-rbac-status", "is being deleted", "run 'helm upgrade' with the values of the release"),
         (
             "CustomResourceDefinition roleeligibilities.jitrbac.dev",
-            "does not say what it must: .spec.x is missing",
+            "differs from the expected content: .spec.x is missing",
             "run 'helm upgrade' with the values of the release, with --server-side=true --force-conflicts",
         ),
     ] {
@@ -121,7 +121,7 @@ async fn nothing_is_granted_and_nothing_denied_before_all_is_known() {
     assert!(held(&state), "who does not hold the Lease");
     state.take_over(Ledger::first());
     assert!(held(&state), "who has read the record and proven nothing");
-    assert_eq!(look(&mut state, 0, guard(1), Finding::Holds), Step::Rest, "it has just been seen for the first time");
+    assert_eq!(look(&mut state, 0, guard(1), Finding::Holds), Step::Rest, "it has just been observed for the first time");
     assert!(held(&state));
     advance(Duration::from_secs(3)).await;
     assert_eq!(look(&mut state, 3, guard(1), Finding::Holds), Step::Begin);
@@ -149,9 +149,9 @@ async fn t41_a_change_holds_before_anybody_has_looked() {
 async fn t41_what_is_weak_holds_until_it_is_settled_and_proven_again() {
     let mut state = proven().await;
     assert_eq!(look(&mut state, 20, guard(1), Finding::Holds), Step::Rest);
-    look(&mut state, 30, guard(2), Finding::Weak("does not say what it must: .spec".to_owned()));
+    look(&mut state, 30, guard(2), Finding::Weak("differs from the expected content: .spec".to_owned()));
     let hold = state.hold().unwrap();
-    assert!(hold.message.contains("guard does not say what it must: .spec") && hold.message.contains("helm upgrade"), "{hold}");
+    assert!(hold.message.contains("guard differs from the expected content: .spec") && hold.message.contains("helm upgrade"), "{hold}");
     advance(Duration::from_mins(1)).await;
     // The API server may still use the old content for a moment.
     assert_eq!(look(&mut state, 90, guard(3), Finding::Holds), Step::Rest);
@@ -219,7 +219,7 @@ async fn without_an_answer_grants_go_on_for_half_a_minute_and_there_is_no_gap_af
     assert_eq!(reason(&state), None);
     advance(Duration::from_secs(6)).await;
     let hold = state.hold().unwrap();
-    assert!(hold.message.contains("for more than 30 seconds there was no proof: guard no answer"), "{hold}");
+    assert!(hold.message.contains("the last verification is more than 30 seconds ago: guard no answer"), "{hold}");
     assert_eq!(look(&mut state, 300, guard(1), Finding::Holds), Step::Rest);
     assert_eq!(reason(&state), None);
     assert!(state.facts(None, None).proven.iter().any(|span| span.covers(at(200))));
@@ -263,7 +263,7 @@ async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answ
         state.looked(found, &proven, Known::new())
     };
     assert_eq!(look(&mut state, 7, Finding::Holds), Step::Begin);
-    let weak = Finding::Weak("lets the Service 'a/b' answer for our kinds instead of the API server".to_owned());
+    let weak = Finding::Weak("lets the Service 'a/b' serve the kinds of jit-rbac instead of the API server".to_owned());
     assert_eq!(look(&mut state, 8, weak), Step::Rest);
     let hold = state.hold().unwrap();
     assert!(

@@ -55,7 +55,7 @@ impl Guards {
     pub(super) fn saw(&self, guard: &Expected, seen: Option<Pair>) {
         let seen = self.lock().see(&guard.key(), seen);
         if seen.is_change() && guard.kind == GuardKind::APIService {
-            // Another server may have answered in place of the API server.
+            // Another server may have answered instead of the API server.
             self.world.list_anew();
         }
         if seen.is_news() {

@@ -79,7 +79,7 @@ impl Sender {
             match tokio::time::timeout(LIMIT, self.send(&told)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "an Event was not accepted"),
-                Err(_) => debug!("an Event took too long"),
+                Err(_) => debug!("sending an Event timed out"),
             }
         }
     }

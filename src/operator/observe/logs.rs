@@ -4,13 +4,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use kube_io::redact::Redacting;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// For machines.
+    /// JSON, one object per line.
     Json,
 }
 

@@ -46,7 +46,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self(Arc::new(Mutex::new(Registry::with_prefix(PREFIX))));
         let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
-        metrics.register("build", "The program that runs; always 1", build);
+        metrics.register("build", "Version of the running program; always 1", build);
         metrics
     }
 }
@@ -198,9 +198,9 @@ impl AdmissionMetrics {
             refusals: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(ANSWERED_IN)),
         };
-        metrics.register("admission_reviews", "Questions of the API server that the webhook answered", new.reviews.clone());
-        metrics.register("admission_refusals", "Writes that the webhook refused, by the code of the refusal", new.refusals.clone());
-        metrics.register("admission_duration_seconds", "How long the webhook took for an answer", new.durations.clone());
+        metrics.register("admission_reviews", "Admission reviews that the webhook handled", new.reviews.clone());
+        metrics.register("admission_refusals", "Writes that the webhook denied, by the code of the denial", new.refusals.clone());
+        metrics.register("admission_duration_seconds", "Duration of the webhook's admission reviews", new.durations.clone());
         new
     }
 
@@ -243,16 +243,16 @@ impl ControllerMetrics {
             expired_records: Counter::default(),
         };
         metrics.register("grants", "Bindings that this replica created", new.grants.clone());
-        metrics.register("requests_decided", "Requests that this replica reported as granted or at an end", new.decided.clone());
+        metrics.register("requests_decided", "Requests that this replica reported as granted or completed", new.decided.clone());
         metrics.register(
             "revocation_lateness_seconds",
-            "From a grant's deadline until this replica knew its binding to be gone",
+            "Time from a grant's deadline until this replica knew that its binding was removed",
             new.lateness.clone(),
         );
-        metrics.register("revoke_failures", "Attempts of this replica to remove a binding that failed", new.revoke_failures.clone());
+        metrics.register("revoke_failures", "Failed attempts of this replica to remove a binding", new.revoke_failures.clone());
         metrics.register(
             "retention_deletions",
-            "Ended requests that this replica deleted after their retention",
+            "Completed requests that this replica deleted after their retention",
             new.expired_records.clone(),
         );
         new
@@ -267,8 +267,8 @@ impl ControllerMetrics {
         leading: impl Fn() -> bool + Send + Sync + 'static,
     ) {
         let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        metrics.at_scrape("active_grants", "Managed bindings that this replica knows of", move || whole(active()));
-        metrics.at_scrape("overdue_grants", "Managed bindings that are past their deadline; anything but 0 is an alarm", move || {
+        metrics.at_scrape("active_grants", "Managed bindings known to this replica", move || whole(active()));
+        metrics.at_scrape("overdue_grants", "Managed bindings past their deadline; should be 0", move || {
             whole(overdue())
         });
         metrics.at_scrape("leader", "1 while this replica holds the Lease and grants, otherwise 0", move || i64::from(leading()));
@@ -284,14 +284,14 @@ impl ControllerMetrics {
     ) {
         metrics.each_at_scrape(
             ("guard_proven", "guard"),
-            "1 while the guard is proven to be in force; 0 stops all grants. The holder of the Lease knows",
+            "1 while the guard is verified to be in force; 0 stops all grants. Reported by the leader",
             move || guards().into_iter().map(|(guard, proven)| (guard, i64::from(proven))).collect(),
         );
         metrics
             .seconds_at_scrape("clock_skew_seconds", "How far this clock is ahead of the API server's", move || skew().unwrap_or_default());
         metrics.each_at_scrape(
             ("emergency_reviews", "state"),
-            "Emergencies that wait for a review, in time or overdue. The holder of the Lease knows",
+            "Emergencies that await a review, in time or overdue. Reported by the leader",
             reviews,
         );
     }

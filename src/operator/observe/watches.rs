@@ -11,11 +11,11 @@ pub fn show(watches: &Watches, metrics: &Metrics) {
     let ages = watches.clone();
     metrics.each_at_scrape(
         ("watch_age_seconds", "watch"),
-        "How long ago the watch was last shown to be current, by what it brought or by a list",
+        "Time since the watch was last known to be current, by an event or by a list",
         move || ages.ages(),
     );
     let restarts = watches.clone();
-    metrics.counts_at_scrape(("watch_restarts", "watch"), "Watches that brought nothing any more and were begun anew", move || {
+    metrics.counts_at_scrape(("watch_restarts", "watch"), "Watches that were restarted because they delivered nothing any more", move || {
         restarts.restarts()
     });
 }

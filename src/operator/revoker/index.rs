@@ -172,7 +172,7 @@ mod tests {
         };
         assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T14:00:00Z");
         assert_eq!(noted("2026-11-01T14:00:00Z", true), "2026-11-01T12:00:00Z");
-        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T12:00:00Z", "an older event takes nothing back");
+        assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T12:00:00Z", "an older event restores nothing");
         let late = Index::default();
         let annotations = [(names::EXPIRES_AT.to_owned(), "2026-11-01T11:00:00Z".to_owned())].into();
         let meta =

@@ -285,7 +285,7 @@ impl Revoker {
                 Next::At(known.deadline)
             }
             Err(error) => {
-                warn!(binding = %known.key, %error, "cannot tell whether the binding is gone");
+                warn!(binding = %known.key, %error, "cannot determine whether the binding is gone");
                 Next::Retry
             }
         }
@@ -300,7 +300,7 @@ impl Revoker {
                 self.helpers.alone();
                 let late = self.clock.now().signed_duration_since(known.deadline);
                 self.metrics.removed(late);
-                info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "the time is up: binding removed");
+                info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "grant expired: binding removed");
                 self.gone(known);
                 Next::Done
             }
@@ -310,7 +310,7 @@ impl Revoker {
                 Next::Done
             }
             Ok(Ended::Emptied) => {
-                warn!(binding = %known.key, "somebody's finalizer holds the binding; it has no subjects any more and grants nothing");
+                warn!(binding = %known.key, "a foreign finalizer keeps the binding; it has no subjects any more and grants nothing");
                 Next::Retry
             }
             Err(error) => {

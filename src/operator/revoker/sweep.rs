@@ -68,7 +68,7 @@ impl Revoker {
                         self.gone(&known);
                     }
                     Ok(Ended::Emptied) => {
-                        warn!(binding = %known.key, "an overdue binding is held by somebody's finalizer; it has no subjects any more");
+                        warn!(binding = %known.key, "a foreign finalizer keeps an overdue binding; it has no subjects any more");
                     }
                     Err(error) => warn!(binding = %known.key, %error, "cannot remove an overdue binding yet"),
                 }

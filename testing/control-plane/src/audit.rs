@@ -29,7 +29,7 @@ pub struct AuditEvent {
     pub impersonated_user: Option<AuditUser>,
     /// The user agent.
     pub user_agent: String,
-    /// The object or collection of the call; absent for paths that are no resource.
+    /// The object or collection of the call; absent for paths that are not a resource.
     pub object_ref: Option<ObjectReference>,
     /// The response status.
     pub response_status: Option<ResponseStatus>,

@@ -70,7 +70,7 @@ impl Cluster {
         &self.binaries
     }
 
-    /// Returns the users that it knows, besides [`ADMIN`].
+    /// Returns its users other than [`ADMIN`].
     #[must_use]
     pub fn users(&self) -> &[User] {
         &self.users
@@ -124,7 +124,7 @@ impl Cluster {
         client(self.config("token", &[("token".to_owned(), json!({ "token": token }))])?).await
     }
 
-    /// Signs in a user who is none of the control plane's users. Returns an ID token, for [`Cluster::kubeconfig_for_token`] and
+    /// Signs in a user who is not one of the control plane's users. Returns an ID token, for [`Cluster::kubeconfig_for_token`] and
     /// [`Cluster::client_for_token`].
     pub fn sign_in(&self, who: &SignIn) -> Result<String> {
         issuer::id_token(who, &issuer::read_key(&self.pki())?)
@@ -231,7 +231,7 @@ impl Cluster {
 
     fn config(&self, current: &str, users: &[(String, Value)]) -> Result<Value> {
         if current.is_empty() || current.contains('/') {
-            return Err(Error::State(format!("`{current}` cannot name a context")));
+            return Err(Error::State(format!("`{current}` is not a valid context name")));
         }
         let contexts: Vec<_> = users.iter().map(|(name, _)| json!({"name": name, "context": {"cluster": "plane", "user": name}})).collect();
         let users: Vec<_> = users.iter().map(|(name, user)| json!({"name": name, "user": user})).collect();

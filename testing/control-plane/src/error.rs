@@ -52,7 +52,7 @@ pub enum Error {
         last: String,
     },
     /// The control plane has no such user.
-    #[error("the plane has no user `{name}`; it has {known}")]
+    #[error("the control plane has no user `{name}`; it has {known}")]
     UnknownUser {
         /// The requested name.
         name: String,

@@ -63,7 +63,7 @@ impl Plane {
             Some(binaries) => binaries,
             None => tokio::task::spawn_blocking(Binaries::find)
                 .await
-                .map_err(|error| Error::State(format!("looking for the programs: {error}")))??,
+                .map_err(|error| Error::State(format!("cannot find the programs: {error}")))??,
         };
         let users = options.users.clone().map_or_else(standard_users, Ok)?;
         let mut tries = 1;
@@ -84,7 +84,7 @@ impl Plane {
         // From here on the files and processes are cleaned up in all cases.
         let reaper = Arc::new(Reaper::start((!keep).then_some(&directory))?);
         if keep {
-            eprintln!("Files of the plane stay in {}", directory.display());
+            eprintln!("The files of the control plane stay in {}", directory.display());
         }
         let layout =
             Layout { directory: directory.clone(), etcd_port: free_port()?, etcd_peer_port: free_port()?, apiserver_port: free_port()? };
@@ -231,7 +231,7 @@ async fn wait_until_believed(cluster: &Cluster, processes: &[&Process]) -> Resul
     for provider in Provider::ALL {
         let token = cluster.sign_in(&SignIn { provider, ..SignIn::new("plane", [""; 0]) })?;
         let client = cluster.client_for_token(&token).await?;
-        let what = format!("the API server to believe {provider:?}");
+        let what = format!("the API server to accept tokens of {provider:?}");
         let looked = wait_for_ok(&what, START, async || match readyz(&client).await {
             Ok(_) => Ok(Ok(())),
             Err(error) => ended(processes, error.to_string()),
@@ -269,6 +269,6 @@ fn directory(wanted: Option<PathBuf>, keep: bool) -> Result<PathBuf> {
             directory
         }
     };
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(Error::path("close to others", &directory))?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(Error::path("restrict access to", &directory))?;
     Ok(directory)
 }

@@ -17,10 +17,10 @@ const BUILD: &str = "run 'make build', or for measurements 'make release'";
 
 /// Returns the program of this name in the running program's build directory: `target/debug` for tests, `target/release` for measurements.
 /// It is an error if there is none, or if one of its source files has changed since. Both are checked once, early: an edit while tests run
-/// is no error.
+/// is not an error.
 pub fn program(name: &str) -> Result<PathBuf> {
     static FOUND: LazyLock<BTreeMap<&str, Result<PathBuf, String>>> = LazyLock::new(|| ALL.map(|name| (name, find(name))).into());
-    let found = FOUND.get(name).cloned().unwrap_or_else(|| Err(format!("{name} is no program of the product")));
+    let found = FOUND.get(name).cloned().unwrap_or_else(|| Err(format!("{name} is not a program of the product")));
     found.map_err(Error::State)
 }
 
@@ -31,7 +31,7 @@ fn find(name: &str) -> Result<PathBuf, String> {
     let mut beside = running.ancestors().skip(1).take(2).map(|directory| directory.join(&file));
     let program = beside
         .find(|path| path.is_file())
-        .ok_or_else(|| format!("the program {name} is not built beside {}: {BUILD}", running.display()))?;
+        .ok_or_else(|| format!("the program {name} is not built in the directory of {}: {BUILD}", running.display()))?;
     match newer_source(&program) {
         None => Ok(program),
         Some(source) => Err(format!("the program {} is older than {source}: {BUILD}", program.display())),

@@ -37,12 +37,12 @@ impl State {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| env::home_dir().map(|home| home.join(".local").join("state")))
-            .ok_or_else(|| Error::State("neither XDG_STATE_HOME nor HOME is set, so there is no place for the plane".to_owned()))?
+            .ok_or_else(|| Error::State("neither XDG_STATE_HOME nor HOME is set: no directory for the control plane".to_owned()))?
             .join("jit-rbac");
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let path = directory.join("lock");
         let lock = File::create(&path).map_err(Error::path("open", &path))?;
-        lock.try_lock().map_err(|_| Error::State("another `plane` command is at work; try again when it is done".to_owned()))?;
+        lock.try_lock().map_err(|_| Error::State("another `plane` command is running; try again when it has finished".to_owned()))?;
         Ok(Held { directory, _lock: lock })
     }
 

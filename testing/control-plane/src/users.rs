@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// The context and user of the cluster's admin, who holds a certificate of `system:masters`.
 pub const ADMIN: &str = "admin";
 
-/// How many groups the user `crowd` is in, besides `devs`.
+/// The number of groups of the user `crowd`, in addition to `devs`.
 const CROWD: usize = 1_000;
 
 /// A user as the API server authenticates them: by a token, with a uid and groups.

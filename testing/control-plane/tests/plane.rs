@@ -65,7 +65,7 @@ async fn people_are_who_they_say(plane: &Plane) {
     let refused = plane.apply("dev", "{apiVersion: v1, kind: Namespace, metadata: {name: mine}}").await.unwrap();
     assert!(refused.refused().unwrap().contains("forbidden"));
     let unknown = plane.client("nobody").await.err().unwrap().to_string();
-    assert!(unknown.starts_with("the plane has no user `nobody`; it has admin, dev,"), "{unknown}");
+    assert!(unknown.starts_with("the control plane has no user `nobody`; it has admin, dev,"), "{unknown}");
 }
 
 async fn controllers_act_under_their_own_names(plane: &Plane) {

@@ -76,8 +76,8 @@ pub fn check(data: &[u8]) {
         let question: Option<Value> = serde_json::from_slice(data).ok();
         one(cluster, "/validate", data, question.as_ref());
         let Some(patch) = one(cluster, "/mutate", data, question.as_ref()) else { return };
-        let mut question = question.expect("who patches has read the question");
-        // Without metadata there is no place for an author or an owner; an API server always sends metadata.
+        let mut question = question.expect("a review that gets a patch is JSON");
+        // Without metadata no author or owner can be written; an API server always sends metadata.
         if !question.pointer("/request/object/metadata").is_some_and(Value::is_object) {
             return;
         }
@@ -105,10 +105,10 @@ fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> 
     for call in &made {
         let (method, uri) = call.split_once(' ').unwrap_or_default();
         let place = uri.split('?').next().unwrap_or_default();
-        assert!(method == "GET" || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews?", "it writes: {call}");
+        assert!(method == "GET" || call == "POST /apis/authorization.k8s.io/v1/subjectaccessreviews?", "the webhook writes: {call}");
         assert!(
             place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~:@+".contains(&byte)) && !place.contains("/.."),
-            "it is led astray: {call}"
+            "it calls another path: {call}"
         );
     }
     if status == StatusCode::BAD_REQUEST {
@@ -116,15 +116,15 @@ fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> 
         let ours = question.is_some_and(|question| {
             question.get("apiVersion") == Some(&"admission.k8s.io/v1".into()) && question.get("kind") == Some(&"AdmissionReview".into())
         });
-        assert!(uid.is_empty() || !ours, "a question with a UID gets an answer");
-        assert!(is_printable(String::from_utf8_lossy(&bytes).trim_end_matches('\n')), "what is wrong is said in one safe line: {bytes:?}");
+        assert!(uid.is_empty() || !ours, "a review with a UID is answered");
+        assert!(is_printable(String::from_utf8_lossy(&bytes).trim_end_matches('\n')), "an error is one printable line: {bytes:?}");
         return None;
     }
     assert_eq!(status, StatusCode::OK);
-    let answer: Value = serde_json::from_slice(&bytes).expect("an answer is JSON");
+    let answer: Value = serde_json::from_slice(&bytes).expect("a response is JSON");
     let at = |pointer: &str| answer.pointer(pointer);
     assert_eq!((at("/apiVersion"), at("/kind")), (Some(&"admission.k8s.io/v1".into()), Some(&"AdmissionReview".into())));
-    assert_eq!(at("/response/uid"), question.and_then(|question| question.pointer("/request/uid")), "the answer is to this question");
+    assert_eq!(at("/response/uid"), question.and_then(|question| question.pointer("/request/uid")), "the response is to this review");
     let response = at("/response").and_then(Value::as_object).expect("there is a response");
     safe(response);
     match response.get("allowed") {
@@ -147,7 +147,7 @@ fn one(cluster: &Cluster, path: &str, body: &[u8], question: Option<&Value>) -> 
             );
             None
         }
-        _ => panic!("neither yes nor no: {answer}"),
+        _ => panic!("neither allowed nor denied: {answer}"),
     }
 }
 

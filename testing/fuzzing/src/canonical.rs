@@ -30,7 +30,7 @@ pub const WORDS: &[&str] = &[
     "a\":1,\"b",
 ];
 
-/// The maximum number of places of a value that are changed.
+/// The maximum number of parts of a value that are changed.
 const PLACES: usize = 64;
 
 /// A value without the members that are null; in a list null is a value.
@@ -82,15 +82,15 @@ impl Serialize for Backwards<'_> {
 pub fn check(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let form = canonical(&value);
-    assert_eq!(canonical(&Backwards(&value)), form, "the order of members says nothing");
+    assert_eq!(canonical(&Backwards(&value)), form, "the order of members has no effect");
     let plain = without_nulls(&value);
-    assert_eq!(canonical(&plain), form, "a member that is null is none");
+    assert_eq!(canonical(&plain), form, "a member that is null is omitted");
     if has_fractions(&value) {
         return;
     }
     let read: Value = serde_json::from_slice(&form).expect("the form is JSON");
-    assert_eq!(read, plain, "and says the same");
-    assert_eq!(form, plain.to_string().into_bytes(), "in the way in which serde_json prints sorted members");
+    assert_eq!(read, plain, "and parses as the same value");
+    assert_eq!(form, plain.to_string().into_bytes(), "as serde_json prints sorted members");
     for place in pointers(&value).into_iter().take(PLACES) {
         for changed in [changed(&value, &place, Change::Value), changed(&value, &place, Change::Less)] {
             let same = without_nulls(&changed) == plain;
@@ -104,7 +104,7 @@ enum Change {
     Less,
 }
 
-/// A value with another value at one place, or with one place removed.
+/// A value with one part changed or shortened, selected by its JSON pointer.
 fn changed(value: &Value, place: &str, change: Change) -> Value {
     let mut other = value.clone();
     let Some(found) = other.pointer_mut(place) else { return other };

@@ -16,7 +16,7 @@ use crate::{
 /// The prefix of the hashed text: a change of the digest's content must change it.
 const VERSION: &str = "jitrbac.dev/digest/v1\n";
 
-/// The number of places of each spec that are changed.
+/// The number of parts of each spec that are changed.
 const PLACES: usize = 2;
 
 /// The changes that alter the access that would be granted.
@@ -26,7 +26,7 @@ type Change = fn(&mut Snapshot);
 pub fn check(data: &[u8]) {
     let world = World::read(&text(data));
     let Some(digest) = world.digest() else { return };
-    assert_eq!(digest.as_str(), by_hand(&world.snapshot), "the form that is hashed does not move");
+    assert_eq!(digest.as_str(), by_hand(&world.snapshot), "the hashed form is stable");
     shown(&digest);
     let same = |what: &str, change: &dyn Fn(&mut World)| assert_eq!(world.with(change).digest().as_ref(), Some(&digest), "{what}");
     same("rules in another order, and twice", &|w| {
@@ -71,7 +71,7 @@ pub fn check(data: &[u8]) {
         },
     ];
     for (number, other) in others.into_iter().enumerate() {
-        assert_ne!(world.with(|w| other(&mut w.snapshot)).digest().as_ref(), Some(&digest), "other {number} is the same");
+        assert_ne!(world.with(|w| other(&mut w.snapshot)).digest().as_ref(), Some(&digest), "change {number} does not change the digest");
     }
 }
 
@@ -118,7 +118,7 @@ fn sorted(value: &Value) -> Value {
 
 /// Verifies that an approver's digest identifies it: all 64 digits.
 fn shown(digest: &Digest) {
-    let hex = digest.as_str().strip_prefix("sha256:").expect("the version of the hash is said");
+    let hex = digest.as_str().strip_prefix("sha256:").expect("the digest names its hash function");
     assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
     for length in 0..=64 {
         let (begin, _) = hex.split_at(length);
@@ -134,21 +134,21 @@ where
     T: Serialize + DeserializeOwned + PartialEq,
 {
     let value = serde_json::to_value(spec).unwrap();
-    let stored: T = serde_json::from_value(value.clone()).expect("what is written can be read");
-    assert!(stored == *spec, "it is stored as it is: {value}");
+    let stored: T = serde_json::from_value(value.clone()).expect("the written form can be read");
+    assert!(stored == *spec, "the stored form is the same: {value}");
     let places = pointers(&value);
     for _ in 0..PLACES {
         let place = places.get(dice.below(places.len())).cloned().unwrap_or_default();
         for other in others(&value, &place) {
             let Ok(other) = serde_json::from_value::<T>(other) else { continue };
             if other != *spec {
-                assert_ne!(with(other).as_ref(), Some(digest), "'{place}' does not count in {value}");
+                assert_ne!(with(other).as_ref(), Some(digest), "'{place}' has no effect on the digest of {value}");
             }
         }
     }
 }
 
-/// A value with another value at one place, or without what is there.
+/// The values that differ from this one at one JSON pointer.
 fn others(value: &Value, place: &str) -> Vec<Value> {
     let words = |text: &str| {
         let kinds = ["7h7m", "2030-01-01T00:00:00Z", "Role", "User", "Group", "Wildcard", "Sun", "Report", "Approver", "Exists"];

@@ -29,19 +29,19 @@ pub fn check(data: &[u8]) {
     let read: Vec<Duration> = std::iter::once(&*all).chain(all.split('\n')).filter_map(one).collect();
     for pair in read.windows(2) {
         if let [a, b] = pair {
-            assert_eq!(a.cmp(b), a.as_secs().cmp(&b.as_secs()), "the longer one is the greater one");
+            assert_eq!(a.cmp(b), a.as_secs().cmp(&b.as_secs()), "the longer duration is the greater one");
         }
     }
 }
 
 fn one(text: &str) -> Option<Duration> {
     let read = text.parse::<Duration>();
-    assert_eq!(read.as_ref().ok().map(|duration| u64::from(duration.as_secs())), seconds(text), "{text:?} is read as the schema says");
+    assert_eq!(read.as_ref().ok().map(|duration| u64::from(duration.as_secs())), seconds(text), "{text:?} is parsed by the schema");
     let duration = match read {
         Ok(duration) => duration,
         Err(error) => {
             let said = error.to_string();
-            assert!(is_printable(&said) && said.chars().count() < 200, "what is refused is shown safely and short: {said:?}");
+            assert!(is_printable(&said) && said.chars().count() < 200, "an error is printable and short: {said:?}");
             return None;
         }
     };
@@ -49,10 +49,10 @@ fn one(text: &str) -> Option<Duration> {
     assert_eq!(duration.is_zero(), duration == Duration::default());
     assert_eq!(TimeDelta::from(duration).num_seconds(), i64::from(duration.as_secs()));
     let shown = duration.to_string();
-    assert_eq!(shown.parse(), Ok(duration), "what is shown is read as the same");
-    assert!(shown.len() <= 24, "the schema takes what is shown");
+    assert_eq!(shown.parse(), Ok(duration), "the printed form is parsed as the same duration");
+    assert!(shown.len() <= 24, "the schema accepts the printed form");
     let stored = serde_json::to_string(&duration).unwrap();
     assert_eq!(serde_json::from_str::<Duration>(&stored).unwrap(), duration);
-    assert_eq!(stored, format!("\"{shown}\""), "it is stored as it is shown, in one form");
+    assert_eq!(stored, format!("\"{shown}\""), "the printed form is the stored form");
     Some(duration)
 }

@@ -4,7 +4,7 @@
 //! mutations of it, on a stable toolchain and with every `cargo test --workspace`. A check accepts any bytes, reads them as text, and
 //! panics where the product violates a property. `docs/fuzzing.md` lists what each one asserts.
 
-#![allow(clippy::missing_panics_doc, reason = "to panic is how a check says no")]
+#![allow(clippy::missing_panics_doc, reason = "a check reports a violation by a panic")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is a finding, with the input that led to it")]
 
 mod admission;

@@ -64,7 +64,7 @@ impl Mutation {
         data
     }
 
-    /// The same in place, with libFuzzer's parameters: the first `size` bytes of `data` are the input. None where libFuzzer must mutate it.
+    /// The same within `data`, with libFuzzer's parameters: the first `size` bytes are the input. None where libFuzzer must mutate it.
     pub fn in_place(self, data: &mut [u8], size: usize, seed: u32) -> Option<usize> {
         let mut dice = Dice::new(u64::from(seed));
         if dice.below(3) == 0 {
@@ -158,7 +158,7 @@ fn changed_bytes(data: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Returns every place in a JSON value, as pointers.
+/// Returns the JSON pointers of all parts of a value.
 pub(crate) fn pointers(value: &Value) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut under = |key: &str, inner: &Value| all.extend(pointers(inner).into_iter().map(|rest| format!("/{key}{rest}")));

@@ -104,11 +104,11 @@ pub fn check(data: &[u8]) {
         Err(refusal) => {
             assert_eq!(refusal.reason, Reason::InvalidField);
             assert!(!refusal.message.contains('\n'), "one line: {refusal}");
-            assert!(!refusal.message.ends_with("cannot be used: "), "it says why: {refusal}");
+            assert!(!refusal.message.ends_with("cannot be used: "), "the refusal names the cause: {refusal}");
             return;
         }
     };
-    let second = whole(&pattern).unwrap_or_else(|| panic!("only what is a pattern by itself is one: {pattern:?}"));
+    let second = whole(&pattern).unwrap_or_else(|| panic!("an accepted pattern is valid by itself: {pattern:?}"));
     let first = lines.next().unwrap_or_default();
     let around = [format!("{first} "), format!("x{first}"), first.repeat(2)];
     let texts = std::iter::once(first).chain(lines).chain(around.iter().map(String::as_str)).take(12);
@@ -117,7 +117,7 @@ pub fn check(data: &[u8]) {
         let matches = anchored.is_match(&text);
         assert_eq!(matches, second.is_match(&text), "{pattern:?} against {text:?}");
         if let Some(found) = anchored.find(&text) {
-            assert_eq!(found.range(), 0..text.len(), "a part of a text never counts: {pattern:?} in {text:?}");
+            assert_eq!(found.range(), 0..text.len(), "a part of a text never matches: {pattern:?} in {text:?}");
         }
         let Some((request, policy)) = asked(&pattern, &text) else { continue };
         let answer = requirements::check(&request, &NOBODY, &policy).map_err(|refusal| refusal.reason);

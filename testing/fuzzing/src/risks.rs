@@ -148,7 +148,7 @@ pub fn check(data: &[u8]) {
     let found = classify(&all);
     for (risk, group, resource, verb) in DANGERS {
         let allowed = rules.iter().find(|rule| allows(rule, group, resource, verb));
-        assert!(allowed.is_none() || found.contains(risk), "{allowed:?} allows {verb} {resource}.{group}, and {risk} is not told of");
+        assert!(allowed.is_none() || found.contains(risk), "{allowed:?} allows {verb} {resource}.{group}, and {risk} is not reported");
     }
     for (number, rule) in rules.iter().enumerate() {
         let alone = classes([rule.clone()]);
@@ -158,7 +158,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(
             alone,
             classes([Rule { resource_names: Vec::new(), non_resource_urls: Vec::new(), ..rule.clone() }]),
-            "names narrow nothing"
+            "names have no effect"
         );
         wider(rule, &alone);
     }
@@ -173,7 +173,7 @@ fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
     for (number, place) in places.into_iter().enumerate() {
         let mut beside = rule.clone();
         place(&mut beside).push(star());
-        assert!(alone.is_subset(&classes([beside])), "a wildcard beside {rule:?}");
+        assert!(alone.is_subset(&classes([beside])), "a wildcard in addition to {rule:?}");
         let mut instead = rule.clone();
         if !place(&mut instead).is_empty() {
             *place(&mut instead) = vec![star()];
@@ -182,7 +182,7 @@ fn wider(rule: &Rule, alone: &BTreeSet<Risk>) {
             let told = |risk: &&Risk| number == 2 && matches!(risk, Risk::Admission | Risk::Impersonation);
             assert!(
                 alone.iter().filter(|risk| !told(risk)).all(|risk| after.contains(risk)),
-                "a wildcard in place {number} of {rule:?}: {after:?}"
+                "a wildcard in list {number} of {rule:?}: {after:?}"
             );
         }
     }
@@ -225,5 +225,5 @@ fn told(all: &Rules, found: &BTreeSet<Risk>) {
             && status.rules.iter().all(|rule| rule.chars().count() <= MAX_SHOWN_RULE && is_printable(rule))
     );
     assert_eq!(status.risks, found.iter().map(ToString::to_string).collect::<Vec<_>>());
-    assert!(status.truncated || status.rules.len() == all.rules().len(), "what is left out is said");
+    assert!(status.truncated || status.rules.len() == all.rules().len(), "omitted rules are reported");
 }

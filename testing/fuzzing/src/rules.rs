@@ -32,11 +32,11 @@ pub fn check(data: &[u8]) {
     at_the_door(&world);
     let before = world.snapshot.request.record.state;
     if before.is_some_and(State::is_terminal) && !world.snapshot.request.object.deleting {
-        assert_eq!(Some(verdict.state), before, "what is at an end stays there");
+        assert_eq!(Some(verdict.state), before, "a completed request stays completed");
         assert_eq!(verdict.binding, BindingAction::Remove);
     }
     if let Some(at) = verdict.look_again {
-        assert!(verdict.state.is_terminal() || at > world.now, "it would be looked at again and again: {verdict:?} at {}", world.now);
+        assert!(verdict.state.is_terminal() || at > world.now, "it would be requeued forever: {verdict:?} at {}", world.now);
     }
     if let Some(grant) = &verdict.grant {
         granted(&world, &verdict, grant);
@@ -53,7 +53,7 @@ fn gain(world: &World) -> Option<(chrono::DateTime<chrono::Utc>, TimeDelta)> {
 fn order_says_nothing(world: &World, verdict: &Verdict) {
     assert_eq!(&world.decide(), verdict, "the same snapshot, the same verdict");
     let turned = world.with(|w| w.snapshot.decisions.reverse());
-    assert_eq!(&turned.decide(), verdict, "in whatever order decisions come");
+    assert_eq!(&turned.decide(), verdict, "decisions in another order");
     let turned = world.with(|w| {
         w.snapshot.peers.reverse();
         let middle = w.snapshot.decisions.len() / 2;
@@ -64,7 +64,7 @@ fn order_says_nothing(world: &World, verdict: &Verdict) {
         verdict.links.sort();
         verdict
     };
-    assert_eq!(told(turned.decide()), told(verdict.clone()), "and in whatever order other requests do");
+    assert_eq!(told(turned.decide()), told(verdict.clone()), "decisions and other requests in another order");
 }
 
 /// Invariant 9: an applied and reported decision is not applied again, and stays.
@@ -108,7 +108,7 @@ fn nothing_absent_grants(world: &World) {
             "jit-system".clone_into(&mut w.settings.operator_namespace);
             change(&mut w.snapshot);
         });
-        assert_eq!(gain(&poorer), None, "a grant all the same after change {number}");
+        assert_eq!(gain(&poorer), None, "granted in spite of change {number}");
     }
 }
 
@@ -216,11 +216,11 @@ fn at_the_door(world: &World) {
 fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     let Snapshot { request, namespace, eligibility, policy, role, base, .. } = &world.snapshot;
     let (spec, created) = (&request.object.spec, request.object.created);
-    let requester = spec.requester.as_ref().expect("nobody is granted nothing");
+    let requester = spec.requester.as_ref().expect("a grant has a requester");
     let (Some(namespace), Some(eligibility), Some(policy), Some(role)) =
         (namespace.found(), eligibility.found(), policy.found(), role.found())
     else {
-        panic!("granted without all of it: {verdict:?}");
+        panic!("granted without a required object: {verdict:?}");
     };
     assert_eq!((verdict.state, request.object.deleting, namespace.terminating), (State::Active, false, false));
     // Invariants 4 and 5: in this namespace, for the requester alone, this role, as it was approved.
@@ -251,19 +251,19 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     let total = limits.max_total_duration.unwrap_or(world.settings.max_grant).min(world.settings.max_grant);
     assert!(grant.deadline - grant.began <= TimeDelta::from(total) && grant.began <= grant.start);
     assert!(world.now < grant.deadline && eligibility.spec.end_time.is_none_or(|end| grant.deadline <= end));
-    assert_eq!(grant.deadline.nanosecond(), 0, "the binding says whole seconds");
+    assert_eq!(grant.deadline.nanosecond(), 0, "the deadline in the binding is in whole seconds");
     if spec.base().is_none() {
         assert!(grant.start >= created && grant.began == grant.start && spec.start_time.is_none_or(|start| grant.start >= start));
-        assert!(spec.emergency || windows::is_open(&policy.spec.windows, grant.start), "outside of the hours");
+        assert!(spec.emergency || windows::is_open(&policy.spec.windows, grant.start), "outside the windows");
     } else {
         let ends = base.as_ref().and_then(Lookup::found).and_then(|base| base.request.record.expires_at);
-        assert!(ends.is_some_and(|end| grant.start <= end), "it goes on after the end of its base");
+        assert!(ends.is_some_and(|end| grant.start <= end), "it starts after the end of its base");
     }
     let stored = bound(grant);
     assert_eq!(
         (stored.deadline(), stored.began(), stored.difference(grant)),
         (Some(grant.deadline), Some(grant.began), None),
-        "the binding says the same"
+        "the binding has the same values"
     );
     approved(world, verdict, requester, spec);
 }
@@ -276,7 +276,7 @@ fn one_subject(requester: &Stamp, grant: &Grant) {
     let spelled = match (subject.kind.as_str(), &subject.namespace) {
         ("User", None) => subject.name.clone(),
         ("ServiceAccount", Some(namespace)) => format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{}", subject.name),
-        other => panic!("{other:?} is no subject"),
+        other => panic!("{other:?} is not a valid subject"),
     };
     assert_eq!(spelled, username);
     assert!(subject.kind == "ServiceAccount" || !username.starts_with("system:") && !username.trim().is_empty(), "{username:?}");
@@ -288,7 +288,7 @@ fn approved(world: &World, verdict: &Verdict, requester: &Stamp, spec: &RoleActi
     let identities = &world.settings.identities;
     if spec.emergency {
         let allowed = policy.spec.emergency.as_ref().filter(|emergency| emergency.allowed).expect("the policy allows emergencies");
-        assert!(allowed.reviewers.as_ref().is_some_and(|people| !people.is_empty()) && verdict.review.is_some(), "somebody reviews it");
+        assert!(allowed.reviewers.as_ref().is_some_and(|people| !people.is_empty()) && verdict.review.is_some(), "a review is required");
         return;
     }
     if policy::is_automatic(&policy.spec) {
@@ -314,7 +314,7 @@ fn approved(world: &World, verdict: &Verdict, requester: &Stamp, spec: &RoleActi
                 && said.spec.decision == Verb::Approve
                 && said.created < until
         });
-        let said = said.expect("what counts was said in time");
+        let said = said.expect("a counted decision was created in time");
         assert!(
             said.spec.digest.as_deref().is_some_and(|shown| digest.is_shown_as(shown))
                 && said.spec.request_ref.name == world.snapshot.request.object.name

@@ -177,15 +177,15 @@ pub fn check(data: &[u8]) {
         return assert_eq!(
             (next, windows::ends_at(&windows, at, at + TimeDelta::hours(1))),
             (None, at),
-            "before and after all calendars it is closed"
+            "outside the range of the calendar it is closed"
         );
     }
     let ahead = at.checked_add_signed(TimeDelta::days(20)).unwrap_or(at);
     if let Some(next) = next {
-        assert!(next >= at && is_open(next), "{next} is an opening from {at} on");
+        assert!(next >= at && is_open(next), "{next} is an opening at or after {at}");
     }
     for closed in between(&weeks, at, next.unwrap_or(ahead)) {
-        assert!(!is_open(closed), "open at {closed} already, and {next:?} is said to be the next opening");
+        assert!(!is_open(closed), "open at {closed} already, but the reported next opening is {next:?}");
     }
     let policy = Object {
         name: "hours".to_owned(),
@@ -207,15 +207,15 @@ pub fn check(data: &[u8]) {
 fn ends(windows: &[Window], weeks: &[Week], start: DateTime<Utc>, end: DateTime<Utc>) {
     let cut = windows::ends_at(windows, start, end);
     if windows.is_empty() || end <= start {
-        return assert_eq!(cut, end, "without hours nothing is cut");
+        return assert_eq!(cut, end, "without windows a grant is not shortened");
     }
     assert!(start <= cut && cut <= end, "from {start} to {end}, cut at {cut}");
     let open: Vec<&Week> = weeks.iter().filter(|week| week.is_open(start) == Some(true)).collect();
     if open.is_empty() {
-        return assert_eq!(cut, start, "nothing is left outside the hours");
+        return assert_eq!(cut, start, "nothing is left outside the windows");
     }
     if open.iter().any(|week| !week.ends_grant) {
-        return assert_eq!(cut, end, "hours that end no grant let it go on");
+        return assert_eq!(cut, end, "windows that do not end a grant do not shorten it");
     }
     let goes_on = |at: DateTime<Utc>| weeks.iter().any(|week| week.ends_grant && week.is_open(at) == Some(true));
     for at in between(weeks, start, cut) {

@@ -34,7 +34,7 @@ impl World {
         self.bindings.iter().rev().find(|binding| binding.there)
     }
 
-    /// Returns true when an act would change the world now. Failed calls are no acts of their own: they happen with a call.
+    /// Returns true when an act would change the state now. Failed calls are not acts of their own: they happen with a call.
     #[must_use]
     pub fn can(&self, act: Act) -> bool {
         let live = self.request();

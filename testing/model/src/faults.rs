@@ -1,4 +1,4 @@
-//! Violations at one step that cannot be observed in the world afterwards.
+//! Violations at one step that cannot be observed in the state afterwards.
 
 /// A bit per violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The protocol of jit-rbac as a model whose every world is visited: two replicas, the API server, the webhook, the Lease, clocks.
+//! The protocol of jit-rbac as a model of which every state is visited: two replicas, the API server, the webhook, the Lease, clocks.
 //!
 //! The model does not run the product. Each step stands for lines of the product and names them; a change of those lines must change the
 //! step. `docs/model.md` lists what is covered, what breaks without which guard, and what was found.
@@ -11,7 +11,7 @@
 //! tick. A slow replica is therefore modelled as a paused one, and a late event as a watch that delivers nothing. Both can last forever.
 //!
 //! **Bounds.** One name of a request (and so at most two requests, one after the other), one user, one eligibility; two replicas; a handful
-//! of acts ([`setting::Act`]), each once, in any order, within the first ticks. Runs end at a horizon by which everything has ended.
+//! of acts ([`setting::Act`]), each once, in any order, within the first ticks. Runs end at a last tick by which everything has ended.
 //!
 //! **Left out.** Several requests at a time (limits, extension chains, reviews), the content of eligibilities, policies and roles, the
 //! record of proven guards on the Lease, retention, scheduled starts, the backoff of queues. The garbage collector: the properties hold

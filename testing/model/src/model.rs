@@ -1,4 +1,4 @@
-//! The model: the possible steps of a world, and their results.
+//! The model: the possible steps in a state, and their results.
 
 use stateright::{Model, Property};
 

@@ -1,9 +1,9 @@
-//! The invariants, as properties of one world.
+//! The invariants, as properties of one state.
 //!
-//! Invariants 1, 8, 15, 16 and 24 are safety: no world may violate them. Invariant 31 is liveness. It is checked as safety too: time stops
-//! only at the horizon, no replica lets time pass before its due work is done, and the number of failures is bounded. So "eventually" means
-//! "in every quiet world that is the grace of X away from the last disturbance". The checker's own `eventually` would miss a run that hangs
-//! in a cycle.
+//! Invariants 1, 8, 15, 16 and 24 are safety: no state may violate them. Invariant 31 is liveness. It is checked as safety too: time stops
+//! only at the last tick, no replica lets time pass before its due work is done, and the number of failures is bounded. So "eventually"
+//! means "in every quiet state at least X after the last disturbance". The checker's own `eventually` would miss a run that hangs in a
+//! cycle.
 
 use stateright::Property;
 
@@ -30,7 +30,7 @@ pub const INV_31: &str = "inv_31";
 /// Not an invariant, but a check that the others are not vacuous: the last tick is reached.
 pub const TIME_GOES_ON: &str = "time goes on";
 /// The same: a request is granted.
-pub const SOMEBODY_GRANTS: &str = "somebody grants";
+pub const SOMEBODY_GRANTS: &str = "a request is granted";
 
 /// Returns all of them.
 #[must_use]

@@ -164,8 +164,8 @@ impl World {
         }
     }
 
-    /// Returns the work that the worker on bindings of a replica would begin now: bindings to verify, and overdue ones at their turn
-    /// (`work` in `src/operator/revoker/mod.rs`, `wait` in `src/operator/revoker/turn.rs`).
+    /// Returns the work that the worker on bindings of a replica would begin now: bindings to verify, and overdue ones that it may
+    /// end now (`work` in `src/operator/revoker/mod.rs`, `wait` in `src/operator/revoker/turn.rs`).
     #[must_use]
     pub fn due(&self, setting: &Setting, who: Who) -> Option<Ending> {
         let replica = self.replica(who);

@@ -69,7 +69,7 @@ pub struct Setting {
     pub grace: Time,
     /// There is no replica B.
     pub alone: bool,
-    /// The sweep interval in ticks; none: not within the horizon.
+    /// The sweep interval in ticks; none: no sweep before the last tick.
     pub sweep_every: Option<Time>,
     /// The disabled guard.
     pub without: Option<Guard>,

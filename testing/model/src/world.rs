@@ -1,4 +1,4 @@
-//! The state of the world: the store of the API server, its clock, the Lease and the two replicas.
+//! The state of the model: the store of the API server, its clock, the Lease and the two replicas.
 //!
 //! Deleted objects stay listed, since the properties need them; nothing in the protocol reads them.
 
@@ -202,7 +202,7 @@ pub struct Late {
     pub known_no: bool,
 }
 
-/// The world at one moment.
+/// The state of the model at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// Time of the API server.

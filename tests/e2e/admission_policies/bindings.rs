@@ -65,7 +65,7 @@ pub async fn t27_only_the_operator_writes_managed_bindings(fixture: &Fixture) ->
         }
         passes("a write that changes nothing", fixture.write_back(who, KIND, &namespace, name(&made)).await)?;
     }
-    passes("its end by hand", fixture.delete(STAR, KIND, &namespace, name(&made), &kube::api::DeleteParams::default()).await)?;
+    passes("its deletion by a user", fixture.delete(STAR, KIND, &namespace, name(&made), &kube::api::DeleteParams::default()).await)?;
     fixture.gone(KIND, &namespace, name(&made)).await
 }
 
@@ -81,7 +81,7 @@ pub async fn t32_only_the_operator_uses_grant_names(fixture: &Fixture) -> Outcom
         refused("in a dry run", fixture.dry_create(who, &granted(&namespace, 3600)).await, "bindings", "only jit-rbac itself")?;
     }
     let plain = binding(&namespace, "plain", "view", &person());
-    passes("a binding of one's own", fixture.create(STAR, &plain).await)?;
+    passes("a binding of the user's own", fixture.create(STAR, &plain).await)?;
     let label = json!({"metadata": {"labels": {"jitrbac.dev/managed": "true"}}});
     refused("the label later", fixture.patch(STAR, KIND, &namespace, "plain", label).await, "bindings", "only jit-rbac itself")
 }
@@ -136,7 +136,7 @@ pub async fn t53_operator_creates_only_bindings_with_a_deadline(fixture: &Fixtur
         refused(protected, fixture.create(OPERATOR, &granted(protected, 3600)).await, "bindings", &said)?;
     }
     passes("a grant of a day", fixture.create(OPERATOR, &granted(&namespace, day - 5)).await)?;
-    passes("f04: one of a day by a clock that is two seconds ahead", fixture.create(OPERATOR, &granted(&namespace, day + 2)).await)?;
+    passes("f04: a grant of a day by a clock that is two seconds ahead", fixture.create(OPERATOR, &granted(&namespace, day + 2)).await)?;
     let account = made("/subjects", json!([{"kind": "ServiceAccount", "namespace": "shop", "name": "bot"}]));
     passes("a grant to a ServiceAccount", fixture.create(OPERATOR, &account).await).map(drop)
 }
@@ -157,17 +157,17 @@ pub async fn t53_operator_can_only_shorten_a_grant(fixture: &Fixture) -> Outcome
         let what = change.to_string();
         refused(&what, patch(change).await, "bindings", said)?;
     }
-    passes("an earlier end", patch(end(1800)).await)?;
-    passes("nobody in it", patch(json!({"subjects": null})).await)?;
+    passes("an earlier deadline", patch(end(1800)).await)?;
+    passes("no subjects", patch(json!({"subjects": null})).await)?;
     let again = json!({"subjects": made["subjects"]});
-    refused("somebody in it again", patch(again).await, "bindings", "is immutable")?;
-    passes("its end", fixture.delete(OPERATOR, KIND, &namespace, name(&made), &kube::api::DeleteParams::default()).await)?;
+    refused("the subjects again", patch(again).await, "bindings", "is immutable")?;
+    passes("its deletion", fixture.delete(OPERATOR, KIND, &namespace, name(&made), &kube::api::DeleteParams::default()).await)?;
     fixture.gone(KIND, &namespace, name(&made)).await
 }
 
 pub async fn t53_operator_cannot_change_other_bindings(fixture: &Fixture) -> Outcome {
     let namespace = fixture.namespace().await?;
-    passes("somebody's binding", fixture.create(STAR, &binding(&namespace, "plain", "view", &person())).await)?;
+    passes("a user's binding", fixture.create(STAR, &binding(&namespace, "plain", "view", &person())).await)?;
     let adopted = json!({"metadata": {"labels": {"jitrbac.dev/managed": "true"}, "annotations": {"jitrbac.dev/expires-at": instant(60)}}});
     for patch in [adopted, json!({"metadata": {"labels": {"a": "b"}}}), json!({"subjects": null})] {
         let what = patch.to_string();
@@ -187,7 +187,7 @@ pub async fn t25_operator_cannot_bind_an_unlisted_role_that_it_holds(fixture: &F
     for role in ["reader", "view"] {
         let object =
             json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": role, "namespace": namespace}, "rules": rules});
-        passes("a role of what the operator holds", fixture.create(ADMIN, &object).await)?;
+        passes("a role with permissions that the operator holds", fixture.create(ADMIN, &object).await)?;
     }
     for (kind, role) in [("ClusterRole", "jit-rbac-viewer"), ("Role", "reader"), ("Role", "view")] {
         let mut object = granted(&namespace, 3600);

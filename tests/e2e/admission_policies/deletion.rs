@@ -20,7 +20,7 @@ const WRONG: [&str; 4] = ["finalizers", "no-label", "group", "probe"];
 /// Completes a request, as the operator reports it.
 async fn completed(fixture: &Fixture, namespace: &str, request: &str) -> Outcome {
     let status = json!({"status": {"state": "Expired"}});
-    passes("an end", fixture.patch_status(OPERATOR, REQUEST, namespace, request, status).await).map(drop)
+    passes("its completion", fixture.patch_status(OPERATOR, REQUEST, namespace, request, status).await).map(drop)
 }
 
 /// A stolen token of the operator deletes no record of an active or pending request.
@@ -31,7 +31,7 @@ pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> 
         async |state: &str| fixture.patch_status(OPERATOR, REQUEST, &namespace, "asked", json!({"status": {"state": state}})).await;
     fixture.request("dev", &namespace, "asked").await?;
     let said = "the operator may delete completed requests only, and asked is not completed";
-    refused("a request that nobody has looked at", delete("asked").await, "requests", said)?;
+    refused("a request without a status", delete("asked").await, "requests", said)?;
     for state in ["Pending", "AwaitingApproval", "Scheduled", "Active"] {
         passes(state, status(state).await)?;
         refused(state, delete("asked").await, "requests", said)?;
@@ -48,8 +48,8 @@ pub async fn f58_operator_deletes_only_completed_requests(fixture: &Fixture) -> 
     passes("a finalizer", fixture.patch(OPERATOR, REQUEST, &namespace, "going", finalizers(&["a.example/a"])).await)?;
     passes("its deletion by an admin", fixture.delete(ADMIN, REQUEST, &namespace, "going", &DeleteParams::default()).await)?;
     passes("one that is being deleted", delete("going").await)?;
-    passes("the end of the namespace", fixture.delete(ADMIN, "Namespace", "", &namespace, &DeleteParams::default()).await)?;
-    passes("no finalizer on it", fixture.patch(STAR, REQUEST, &namespace, "going", finalizers(&[])).await)?;
+    passes("the deletion of the namespace", fixture.delete(ADMIN, "Namespace", "", &namespace, &DeleteParams::default()).await)?;
+    passes("the removal of its finalizers", fixture.patch(STAR, REQUEST, &namespace, "going", finalizers(&[])).await)?;
     fixture.gone("Namespace", "", &namespace).await
 }
 
@@ -91,25 +91,25 @@ pub async fn t28_finalizer_is_denied_and_keeps_no_grant(fixture: &Fixture) -> Ou
     let delete = async |who: &str, wrong: &str| fixture.delete(who, KIND, BEFORE, &named(wrong), &DeleteParams::default()).await;
 
     let early = patch(STAR, "finalizers", finalizers(&["a.example/a"])).await;
-    refused("a finalizer taken away by others before its end", early, "bindings", "only jit-rbac itself")?;
+    refused("the removal of a finalizer by another user before the deletion", early, "bindings", "only jit-rbac itself")?;
     passes("the same by the operator", patch(OPERATOR, "finalizers", finalizers(&["a.example/a"])).await)?;
-    passes("its end", delete(STAR, "finalizers").await)?;
+    passes("its deletion", delete(STAR, "finalizers").await)?;
     let more = json!({"metadata": {"finalizers": []}, "subjects": []});
     refused("finalizers and something else", patch(STAR, "finalizers", more).await, "bindings", "only jit-rbac itself")?;
-    passes("the last finalizer, by anybody, once it is being deleted", patch(STAR, "finalizers", finalizers(&[])).await)?;
+    passes("the removal of the last finalizer by any user during the deletion", patch(STAR, "finalizers", finalizers(&[])).await)?;
 
     // A watcher by label sees a removed label as a deletion; the name still identifies the binding.
-    passes("the end of one without its label", delete(OPERATOR, "no-label").await)?;
-    passes("nobody in it", patch(OPERATOR, "no-label", json!({"subjects": null})).await)?;
-    passes("no finalizer on it", patch(OPERATOR, "no-label", finalizers(&[])).await)?;
+    passes("the deletion of a binding without its label", delete(OPERATOR, "no-label").await)?;
+    passes("no subjects", patch(OPERATOR, "no-label", json!({"subjects": null})).await)?;
+    passes("the removal of its finalizers", patch(OPERATOR, "no-label", finalizers(&[])).await)?;
 
-    passes("nobody in one for a group and without end", patch(OPERATOR, "group", json!({"subjects": null})).await)?;
-    passes("its end", delete(OPERATOR, "group").await)?;
-    passes("no finalizer on it", patch(OPERATOR, "group", finalizers(&[])).await)?;
+    passes("no subjects in a binding for a group and without deadline", patch(OPERATOR, "group", json!({"subjects": null})).await)?;
+    passes("its deletion", delete(OPERATOR, "group").await)?;
+    passes("the removal of its finalizers", patch(OPERATOR, "group", finalizers(&[])).await)?;
 
-    passes("a write that changes nothing on one with a probe's label", fixture.write_back(STAR, KIND, BEFORE, &named("probe")).await)?;
-    passes("its end", delete(STAR, "probe").await)?;
-    passes("no finalizer on it", patch(STAR, "probe", finalizers(&[])).await)?;
+    passes("a write that changes nothing, with a probe's label", fixture.write_back(STAR, KIND, BEFORE, &named("probe")).await)?;
+    passes("its deletion", delete(STAR, "probe").await)?;
+    passes("the removal of its finalizers", patch(STAR, "probe", finalizers(&[])).await)?;
     for wrong in WRONG {
         fixture.gone(KIND, BEFORE, &named(wrong)).await?;
     }
@@ -141,7 +141,7 @@ pub async fn t30_foreground_and_orphan_deletion_complete(fixture: &Fixture) -> O
     }
     // A binding alone, with foreground deletion.
     let grant = passes("a grant", fixture.create(OPERATOR, &granted(&namespace, 3600)).await)?;
-    passes("its end", fixture.delete(STAR, KIND, &namespace, name(&grant), &DeleteParams::foreground()).await)?;
+    passes("its deletion", fixture.delete(STAR, KIND, &namespace, name(&grant), &DeleteParams::foreground()).await)?;
     fixture.gone(KIND, &namespace, name(&grant)).await
 }
 
@@ -152,16 +152,16 @@ pub async fn t31_finalizers_of_a_record_are_removable_only_during_deletion(fixtu
     for (kind, policy, object) in [("ActivationDecision", "decisions", &decided), (REQUEST, "requests", &asked)] {
         let patch = async |who: &str, patch: Value| -> Answer { fixture.patch(who, kind, &namespace, name(object), patch).await };
         let said = "are immutable, since they belong to the record";
-        passes("finalizers, as only the operator can put them there", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
+        passes("finalizers, which only the operator can add", patch(OPERATOR, finalizers(&["a.example/a", "a.example/b"])).await)?;
         if kind == REQUEST {
             completed(fixture, &namespace, name(object)).await?;
         }
-        refused("one taken away too early", patch(STAR, finalizers(&["a.example/a"])).await, policy, said)?;
-        passes("its end", fixture.delete(OPERATOR, kind, &namespace, name(object), &DeleteParams::default()).await)?;
+        refused("the removal of a finalizer before the deletion", patch(STAR, finalizers(&["a.example/a"])).await, policy, said)?;
+        passes("its deletion", fixture.delete(OPERATOR, kind, &namespace, name(object), &DeleteParams::default()).await)?;
         let more = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}});
         refused("finalizers and something else", patch(STAR, more).await, policy, said)?;
-        passes("one of them", patch(STAR, finalizers(&["a.example/b"])).await)?;
-        passes("the last", patch(STAR, finalizers(&[])).await)?;
+        passes("the removal of one of them", patch(STAR, finalizers(&["a.example/b"])).await)?;
+        passes("the removal of the last", patch(STAR, finalizers(&[])).await)?;
         fixture.gone(kind, &namespace, name(object)).await?;
     }
     Ok(())
@@ -174,7 +174,7 @@ pub async fn t37_namespace_deletion_removes_all_records(fixture: &Fixture) -> Ou
     let mut grant = granted(&namespace, 3600);
     grant["metadata"]["name"] = json!(fresh_name());
     passes("a grant", fixture.create(OPERATOR, &grant).await)?;
-    passes("its end", fixture.delete(ADMIN, "Namespace", "", &namespace, &DeleteParams::default()).await)?;
+    passes("its deletion", fixture.delete(ADMIN, "Namespace", "", &namespace, &DeleteParams::default()).await)?;
     fixture.gone("Namespace", "", &namespace).await
 }
 

@@ -28,14 +28,14 @@ pub async fn t1_author_is_the_user_who_changed_the_spec(fixture: &Fixture) -> Ou
         passes("a label by another", patch(ADMIN, json!({"metadata": {"labels": {"a": "b"}}})).await)?;
         passes("a write that changes nothing", fixture.write_back(ADMIN, kind, "", "authored").await)?;
         let answer = patch(ADMIN, json!({"spec": change})).await;
-        refused("another's change under the old name", answer, policy, "is 'star', but you are 'admin'")?;
-        refused("a forged signature", patch(ADMIN, signed("ann", &change)).await, policy, "is 'ann', but you are 'admin'")?;
+        refused("a change by another user with the old author", answer, policy, "is 'star', but you are 'admin'")?;
+        refused("a forged author", patch(ADMIN, signed("ann", &change)).await, policy, "is 'ann', but you are 'admin'")?;
         let said = "changes only with the spec";
-        refused("a signature alone", patch(ADMIN, json!({"metadata": {"annotations": {author: ADMIN}}})).await, policy, said)?;
+        refused("a new author alone", patch(ADMIN, json!({"metadata": {"annotations": {author: ADMIN}}})).await, policy, said)?;
         let check = |value: Value| json!({"metadata": {"annotations": {"jitrbac.dev/author-check": value}}});
         refused("the record of a check alone", patch(ADMIN, check(json!("{}"))).await, policy, said)?;
-        refused("no signature any more", patch(STAR, json!({"metadata": {"annotations": {author: null}}})).await, policy, said)?;
-        passes("a change under one's own name", patch(ADMIN, signed(ADMIN, &change)).await)?;
+        refused("the removal of the author", patch(STAR, json!({"metadata": {"annotations": {author: null}}})).await, policy, said)?;
+        passes("a change with the user's own name", patch(ADMIN, signed(ADMIN, &change)).await)?;
     }
     Ok(())
 }
@@ -98,12 +98,12 @@ pub async fn f52_finalizer_on_an_eligibility_requires_the_right_to_bind(fixture:
     let finalizers = |left: &[&str]| json!({"metadata": {"finalizers": left}});
     // RBAC may need a moment to observe the binding; a label shows that it has.
     let label = async || patch(author, json!({"metadata": {"labels": {"by": "author"}}})).await.map(drop).map_err(|(_, said)| said);
-    control_plane::wait_for_ok("the author to be let write", std::time::Duration::from_secs(20), label).await.map_err(|e| e.to_string())?;
+    control_plane::wait_for_ok("the author's write access", std::time::Duration::from_secs(20), label).await.map_err(|e| e.to_string())?;
     let answer = patch(author, finalizers(&["example.com/keep"])).await;
     refused("a finalizer by an author who may not bind", answer, "eligibilities", "may not make users eligible")?;
     passes("the same by one who may", patch(STAR, finalizers(&["example.com/keep"])).await)?;
-    passes("a label beside it", patch(author, json!({"metadata": {"labels": {"by": "them"}}})).await)?;
-    passes("one taken away", patch(author, finalizers(&[])).await).map(drop)
+    passes("a label", patch(author, json!({"metadata": {"labels": {"by": "them"}}})).await)?;
+    passes("the removal of a finalizer", patch(author, finalizers(&[])).await).map(drop)
 }
 
 /// A policy whose expressions exceed the cost limits would deny everything.

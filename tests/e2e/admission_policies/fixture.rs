@@ -25,7 +25,7 @@ use crate::authors::AUTHORS;
 /// Release and namespace of the chart.
 pub const RELEASE: &str = "jit-rbac";
 pub const NAMESPACE: &str = "jit-system";
-/// The users of the tests, besides the control plane's own users.
+/// The users of the tests, in addition to the control plane's own users.
 pub const OPERATOR: &str = "operator";
 pub const WEBHOOK: &str = "webhook";
 /// May do everything with the four kinds except `purge`, and bind any role.
@@ -161,18 +161,18 @@ impl Fixture {
 
     /// Removes the rules at this path from a CRD's schema, waits until `check` holds, and restores them. The schema is evaluated before the
     /// policies, so only this proves that a policy denies on its own.
-    pub async fn without_schema_rules(&self, crd: &str, place: &str, check: impl AsyncFnMut() -> Outcome) -> Outcome {
+    pub async fn without_schema_rules(&self, crd: &str, field: &str, check: impl AsyncFnMut() -> Outcome) -> Outcome {
         let _alone = self.alone().await;
         let (kind, path) = (
             "CustomResourceDefinition",
-            format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec{place}/x-kubernetes-validations"),
+            format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec{field}/x-kubernetes-validations"),
         );
         let definition = passes("the CRD", self.get(kind, "", crd).await)?;
         let rules = definition.pointer(&path).ok_or_else(|| format!("{crd} has no rules at {path}"))?;
         let replace = |value: &Value| json!([{"op": "replace", "path": path, "value": value}]);
         passes("their removal by an admin", self.json_patch(ADMIN, kind, "", crd, replace(&json!([]))).await)?;
-        let looked = wait_for_ok("the policy alone to answer", Duration::from_secs(20), check).await;
-        passes("their return", self.json_patch(ADMIN, kind, "", crd, replace(rules)).await)?;
+        let looked = wait_for_ok("the policy alone to deny", Duration::from_secs(20), check).await;
+        passes("their restoration", self.json_patch(ADMIN, kind, "", crd, replace(rules)).await)?;
         looked.map_err(text)
     }
 

@@ -38,8 +38,8 @@ pub async fn t41_only_administrators_change_guards(fixture: &Fixture) -> Outcome
         passes("a write that changes nothing", fixture.write_back(HOOKS, kind, "", RELEASE).await)?;
         passes("a change by the admin", fixture.patch(ADMIN, kind, "", RELEASE, json!({"metadata": {"labels": {"by": "admin"}}})).await)?;
         let other = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "other"}});
-        passes("somebody else's", fixture.create(HOOKS, &other).await)?;
-        passes("somebody else's deletion", fixture.delete(HOOKS, kind, "", "other", &DeleteParams::default()).await)?;
+        passes("another configuration", fixture.create(HOOKS, &other).await)?;
+        passes("the deletion of another configuration", fixture.delete(HOOKS, kind, "", "other", &DeleteParams::default()).await)?;
     }
     for plural in CRDS {
         let (kind, crd) = ("CustomResourceDefinition", format!("{plural}.jitrbac.dev"));

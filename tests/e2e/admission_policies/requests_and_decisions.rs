@@ -31,7 +31,7 @@ pub async fn t1_stamp_names_the_authenticated_user(fixture: &Fixture) -> Outcome
     }
     for (number, stamp) in [stamp("dev"), stamp_with("groups", json!(["devs"]))].into_iter().enumerate() {
         let honest = with(request("dev", &namespace, &format!("honest-{number}")), "/spec/requester", stamp);
-        passes("an honest stamp", fixture.create("dev", &honest).await)?;
+        passes("a correct stamp", fixture.create("dev", &honest).await)?;
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ pub async fn f29_only_the_creator_can_reapply_a_record(fixture: &Fixture) -> Out
             again["metadata"].as_object_mut().expect("metadata").remove(field);
         }
         for number in 0..7 {
-            passes("its maker applies it", fixture.server_side_apply(maker, &again, &format!("tool-{number}")).await)?;
+            passes("its creator applies it", fixture.server_side_apply(maker, &again, &format!("tool-{number}")).await)?;
         }
         passes("the same again", fixture.server_side_apply(maker, &again, "tool-0").await)?;
         for (who, manager) in [(maker, "tool-7"), (STAR, "another"), (TENANT, "another")] {
@@ -228,7 +228,7 @@ pub async fn t43_labels_do_not_exempt_from_admission_policies(fixture: &Fixture)
     forged["spec"]["requester"] = stamp("lead-1");
     refused("a forged stamp under labels", fixture.create("dev", &forged).await, "requests", "but you are 'dev'")?;
     let honest = with(request("dev", &namespace, "honest"), "/metadata/labels", labels);
-    passes("an honest one", fixture.create("dev", &honest).await).map(drop)
+    passes("a correct stamp", fixture.create("dev", &honest).await).map(drop)
 }
 
 pub async fn t46_dry_run_passes_the_same_policies_and_stores_nothing(fixture: &Fixture) -> Outcome {
@@ -237,9 +237,9 @@ pub async fn t46_dry_run_passes_the_same_policies_and_stores_nothing(fixture: &F
     forged["spec"]["requester"] = stamp("lead-1");
     refused("a forged stamp", fixture.dry_create("dev", &forged).await, "requests", "but you are 'dev'")?;
     let mut honest = request("dev", &namespace, "tried");
-    passes("an honest stamp", fixture.dry_create("dev", &honest).await)?;
+    passes("a correct stamp", fixture.dry_create("dev", &honest).await)?;
     honest["metadata"] = json!({"generateName": "tried-", "namespace": namespace});
-    passes("an honest stamp with a generated name", fixture.dry_create("dev", &honest).await)?;
+    passes("a correct stamp with a generated name", fixture.dry_create("dev", &honest).await)?;
     fixture.gone("RoleActivationRequest", &namespace, "tried").await
 }
 

@@ -77,7 +77,7 @@ pub async fn f61_what_somebody_added_to_a_guard_goes_with_the_guard(_: &Fixture)
         helm(fixture.cluster(), &[]).await?;
         let after = passes("the guard", fixture.get(kind, "", name).await)?;
         if after.pointer(field) != before.pointer(field) {
-            return Err(format!("it is still there: {after}"));
+            return Err(format!("the addition still exists: {after}"));
         }
     }
     // Deleting a CRD would delete every record. Its versions are one list, which Helm overwrites by force.
@@ -114,7 +114,7 @@ pub async fn f69_the_chart_takes_over_kinds_that_are_there(_: &Fixture) -> Outco
     cluster.run(ADMIN, &["apply", "-f", &crds]).await.and_then(Said::ok).map_err(|error| error.to_string())?;
     let refused = helm(cluster, &[]).await;
     if !refused.as_ref().is_err_and(|said| said.contains("invalid ownership metadata")) {
-        return Err(format!("Helm takes what is not its own: {refused:?}"));
+        return Err(format!("Helm adopts objects that it did not create: {refused:?}"));
     }
     helm(cluster, &["--take-ownership"]).await?;
     helm(cluster, &[]).await?;

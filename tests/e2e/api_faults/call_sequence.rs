@@ -9,7 +9,7 @@ use control_plane::{ADMIN, Call, Fault, Rule, wait_for};
 
 use crate::{
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Scene, Setting, approved_by, automatic, eligibility},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, Setting, approved_by, automatic, eligibility},
     faults::holder,
     grant_helpers::each,
 };
@@ -38,7 +38,7 @@ impl Step {
         !matches!(self.verb, "get" | "list" | "watch")
     }
 
-    /// Returns the rule that disturbs this call, where it is about `request` and made by `caller`. It is added before the life begins.
+    /// Returns the rule that disturbs this call of `caller` about `request`. It is added before the request is created.
     pub fn rule(&self, caller: &str, request: &str, fault: Fault) -> Rule {
         Rule::on(self.verb, &self.resource, fault).of(caller).about(request).nth(self.nth)
     }
@@ -51,13 +51,13 @@ impl Step {
 
 /// A control plane with a proxy, and a scene on it.
 pub async fn proxied(env: &Env, name: &str) -> Result<(Scene, tokio::sync::OwnedSemaphorePermit), Error> {
-    let (ground, permit) = env.ground_as(Setting { proxied: true, ..Setting::default() }).await?;
-    Ok((env.scene_on(&ground, name).await?, permit))
+    let (fixture, permit) = env.fixture_with(Setting { proxied: true, ..Setting::default() }).await?;
+    Ok((env.scene_on(&fixture, name).await?, permit))
 }
 
 /// Returns the caller name of the holder of the Lease.
-pub async fn calling(ground: &Ground) -> Result<String, Error> {
-    Ok(format!("controller-{}", holder(ground).await?))
+pub async fn calling(fixture: &ClusterFixture) -> Result<String, Error> {
+    Ok(format!("controller-{}", holder(fixture).await?))
 }
 
 /// Writes a policy and eligibility for each of these requests, and waits until the operator has evaluated them: from then on every call
@@ -79,7 +79,7 @@ pub async fn offer(scene: &Scene, way: Way, requests: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Starts a request: creates it, and has it approved where it needs that.
+/// Starts a request: creates it, and approves it if that is required.
 pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Outcome {
     scene.let_in("dev", "rar", &scene.request(request, &scene.offered(request), duration)).await?;
     if way == Way::Approved {
@@ -92,14 +92,14 @@ pub async fn bring(scene: &Scene, way: Way, request: &str, duration: &str) -> Ou
 /// Starts a request, and waits until it is completed.
 async fn live(scene: &Scene, way: Way, request: &str, duration: &str) -> Result<serde_json::Value, Error> {
     bring(scene, way, request, duration).await?;
-    scene.over(request, SOON).await
+    scene.until_completed(request, SOON).await
 }
 
 /// The steps of the holder in an undisturbed life. Only steps of each of two lives count, as others occur by chance.
 pub async fn steps(scene: &Scene, way: Way) -> Result<Vec<Step>, Error> {
     let requests = [1, 2].map(|number| format!("{}-alone-{number}", if way == Way::Automatic { "automatic" } else { "approved" }));
     offer(scene, way, &requests).await?;
-    let (caller, proxy) = (calling(&scene.ground).await?, scene.ground.proxy()?);
+    let (caller, proxy) = (calling(&scene.fixture).await?, scene.fixture.proxy()?);
     let before = proxy.calls().len();
     each(&requests, |request| live(scene, way, request, "3s")).await?;
     // The last read of it comes after its end.
@@ -118,7 +118,7 @@ pub async fn steps(scene: &Scene, way: Way) -> Result<Vec<Step>, Error> {
         ("patch", "roleactivationrequests/status"),
         ("list", "activationdecisions"),
     ] {
-        ensure!(both.iter().any(|step| (step.verb, step.resource.as_str()) == wanted), "no {wanted:?} was seen in {both:?}");
+        ensure!(both.iter().any(|step| (step.verb, step.resource.as_str()) == wanted), "there is no {wanted:?} in {both:?}");
     }
     Ok(both)
 }

@@ -46,7 +46,7 @@ pub async fn inv_01_inv_09_inv_31_watches_duplicate_reorder_break_off_delay_or_l
     let breaking = async {
         loop {
             tokio::time::sleep(BREAK).await;
-            let Ok(proxy) = scene.ground.proxy() else { return };
+            let Ok(proxy) = scene.fixture.proxy() else { return };
             for resource in WATCHED {
                 proxy.cut(resource);
             }
@@ -57,13 +57,13 @@ pub async fn inv_01_inv_09_inv_31_watches_duplicate_reorder_break_off_delay_or_l
         () = breaking => {}
     }
     late(&scene).await?;
-    beside_the_grant(&scene).await?;
+    deactivated_during_the_grant(&scene).await?;
     unseen(&scene, &mut calls, "late", Disorder::Late).await?;
     unseen(&scene, &mut calls, "lost", Disorder::Lost).await
 }
 
 fn disturb(scene: &Scene, disorder: Disorder) -> Result<Vec<Disturbed>, Error> {
-    let proxy = scene.ground.proxy()?;
+    let proxy = scene.fixture.proxy()?;
     Ok(WATCHED.iter().map(|resource| proxy.disturb(None, resource, disorder)).collect())
 }
 
@@ -126,8 +126,8 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
     const AHEAD: [(&str, &str); 2] = [("roleactivationrequests", "requests"), ("activationdecisions", "decisions")];
     let (scene, _permit) = proxied(&env, "ahead").await?;
     scene.offers(&["before", "after", "later"], &automatic(), &eligibility("view")).await?;
-    let proxy = scene.ground.proxy()?;
-    // As when another server answered for a while: it has its own resource versions, and then it is gone.
+    let proxy = scene.fixture.proxy()?;
+    // As if another server had answered for some time: it has its own resource versions, and then it disappears.
     let ahead: Vec<Disturbed> = AHEAD.iter().map(|(resource, _)| proxy.disturb(None, resource, Disorder::Ahead)).collect();
     scene.granted("dev", "before", "10m").await?;
     scene.write("dev", "adec", &scene.decision("before", "Deactivate", None)).await?;
@@ -136,7 +136,7 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
     for (resource, _) in AHEAD {
         proxy.cut(resource);
     }
-    for (request, what) in [("after", "request decided after its watch went on ahead of the store"), ("later", "and the next one")] {
+    for (request, what) in [("after", "request decided after its watch continued ahead of the store"), ("later", "and the next one")] {
         let asked = Utc::now();
         scene.granted("dev", request, "10m").await?;
         let took = Utc::now() - asked;
@@ -146,7 +146,7 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
     // Decisions are delivered again, too.
     scene.write("dev", "adec", &scene.decision("later", "Deactivate", None)).await?;
     scene.ends_as("later", "Deactivated", &[], SOON).await?;
-    for controller in scene.ground.operator.controllers() {
+    for controller in scene.fixture.operator.controllers() {
         for (_, watch) in AHEAD {
             let series = format!("jitrbac_watch_restarts_total{{watch=\"{watch}\"}}");
             let restarts = async || controller.metric(&series).await.ok().filter(|count| *count >= 1.0);
@@ -173,12 +173,12 @@ async fn late(scene: &Scene) -> Outcome {
     scene.write("dev", "adec", &scene.decision("late-back", "Deactivate", None)).await?;
     scene.ask("dev", "late-asked", "10m").await?;
     until(Utc::now() + TimeDelta::seconds(2)).await?;
-    ensure!(scene.status("late-asked").await?["state"].is_null(), "somebody told of a new request");
+    ensure!(scene.status("late-asked").await?["state"].is_null(), "an event about a new request");
     drop(disturbed);
     let told = Utc::now();
     for granted in [&suspended, &back] {
         let gone = scene.until_gone(&granted.binding, SOON).await?;
-        measured("grant revoked after a watch told late why", gone - told);
+        measured("grant revoked after the delayed event of its cause", gone - told);
         ensure!(gone - told < TOLD, "it took {} ms", (gone - told).num_milliseconds());
     }
     scene.ends_as("late-suspended", "Revoked", &["EligibilitySuspended"], SOON).await?;
@@ -191,15 +191,15 @@ async fn late(scene: &Scene) -> Outcome {
 
 /// The requester deactivates a grant while it is being created, and no watch delivers the decision: the list right after the grant finds it
 /// (invariant 8). The other replica, which would observe it half a second later, is down.
-async fn beside_the_grant(scene: &Scene) -> Outcome {
-    let leads = holder(&scene.ground).await?;
-    for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {
+async fn deactivated_during_the_grant(scene: &Scene) -> Outcome {
+    let leads = holder(&scene.fixture).await?;
+    for (number, controller) in scene.fixture.operator.controllers().iter().enumerate() {
         if number != leads {
             controller.kill();
         }
     }
     scene.offers(&["beside"], &automatic(), &eligibility("edit")).await?;
-    let proxy = scene.ground.proxy()?;
+    let proxy = scene.fixture.proxy()?;
     let lost = proxy.disturb(None, "activationdecisions", Disorder::Lost);
     let held = proxy.place(Rule::on("create", "rolebindings", Fault::Hold).about("beside"));
     scene.ask("dev", "beside", "10m").await?;
@@ -207,8 +207,8 @@ async fn beside_the_grant(scene: &Scene) -> Outcome {
     scene.write("dev", "adec", &scene.decision("beside", "Deactivate", None)).await?;
     drop(held);
     scene.ends_as("beside", "Deactivated", &[], SOON).await?;
-    ensure!(lost.met() > 0, "a watch told of the decision");
-    start_all(&scene.ground).await?;
+    ensure!(lost.met() > 0, "a watch reported the decision");
+    start_all(&scene.fixture).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     Ok(())
 }
@@ -217,10 +217,10 @@ async fn beside_the_grant(scene: &Scene) -> Outcome {
 async fn unseen(scene: &Scene, calls: &mut Calls, name: &str, disorder: Disorder) -> Outcome {
     let request = format!("unseen-{name}");
     scene.offers(&[request.as_str()], &automatic(), &eligibility("edit")).await?;
-    let disturbed = scene.ground.proxy()?.disturb(None, "rolebindings", disorder);
+    let disturbed = scene.fixture.proxy()?.disturb(None, "rolebindings", disorder);
     let granted = scene.granted("dev", &request, "4s").await?;
     scene.ends_as(&request, "Expired", &["Expired"], SOON).await?;
     ensure!(disturbed.met() > 0, "nothing was {name}");
-    let what = format!("grant ended after its deadline, no replica has seen its binding ({name})");
+    let what = format!("grant ended after its deadline, no replica observed its binding ({name})");
     calls.ended_on_time(&granted.binding, granted.deadline, UNSEEN, &what).await
 }

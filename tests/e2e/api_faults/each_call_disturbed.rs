@@ -11,7 +11,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Outcome, SOON, Scene},
-    faults::{nothing_lasts, until},
+    faults::{until, verify_final_state},
     grant_helpers::time,
 };
 
@@ -31,7 +31,7 @@ struct Life {
 }
 
 /// Each of these faults at each of the steps, as far as it has an effect there.
-fn befall(steps: &[Step], faults: &[Fault]) -> Vec<(Step, Fault)> {
+fn fault_at_each_step(steps: &[Step], faults: &[Fault]) -> Vec<(Step, Fault)> {
     let differs = |step: &Step, fault: &Fault| match fault {
         // A read changes nothing, so the fate of its response has no effect.
         Fault::HoldAnswer | Fault::LoseAnswer | Fault::Twice => step.writes(),
@@ -43,7 +43,7 @@ fn befall(steps: &[Step], faults: &[Fault]) -> Vec<(Step, Fault)> {
 
 fn lives(name: &str, steps: &[Step], faults: &[Fault], duration: &'static str) -> Vec<Life> {
     let (ends, grants): (Vec<Step>, Vec<Step>) = steps.iter().cloned().partition(|step| step.ends);
-    let (mut grants, mut ends) = (befall(&grants, faults).into_iter(), befall(&ends, faults).into_iter());
+    let (mut grants, mut ends) = (fault_at_each_step(&grants, faults).into_iter(), fault_at_each_step(&ends, faults).into_iter());
     let both = std::iter::from_fn(|| Some((grants.next(), ends.next())).filter(|(grant, end)| grant.is_some() || end.is_some()));
     both.enumerate().map(|(number, (grant, end))| Life { request: format!("{name}-{number:03}"), duration, grant, end }).collect()
 }
@@ -62,10 +62,10 @@ pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_duplicated_delayed_o
         Fault::Answer(Refusal::INTERNAL),
     ];
     let mut calls = Calls::from_now(&scene)?;
-    all(&scene, lives("passing", &steps, &passing, "12s"), "one call lost, doubled, refused or late by 2 s").await?;
+    all(&scene, lives("passing", &steps, &passing, "12s"), "one call lost, duplicated, denied or delayed by 2 s").await?;
     // A call that is never answered times out after ten seconds, and requests that share a lock wait for each other.
     all(&scene, lives("silent", &steps, &[Fault::Hold, Fault::HoldAnswer], "30s"), "one call never answered").await?;
-    let late = nothing_lasts(&scene, &mut calls, LATEST).await?;
+    let late = verify_final_state(&scene, &mut calls, LATEST).await?;
     let worst = late.values().max().copied().unwrap_or_default();
     measured(format!("latest end of {} grants with one call that went wrong before and after, after its deadline", late.len()), worst);
     Ok(())
@@ -74,16 +74,16 @@ pub async fn t34_inv_15_inv_31_each_call_of_a_grant_is_lost_duplicated_delayed_o
 async fn all(scene: &Scene, lives: Vec<Life>, what: &str) -> Outcome {
     let requests: Vec<String> = lives.iter().map(|life| life.request.clone()).collect();
     offer(scene, Way::Approved, &requests).await?;
-    let caller = calling(&scene.ground).await?;
+    let caller = calling(&scene.fixture).await?;
     let living = futures::stream::iter(&lives).map(|life| live_through(scene, &caller, life)).buffer_unordered(AT_ONCE);
     let took: Vec<TimeDelta> = living.try_collect().await?;
-    measured(format!("slowest of {} grants from the asking on, {what}", took.len()), took.into_iter().max().unwrap_or_default());
+    measured(format!("slowest of {} grants from the request on, {what}", took.len()), took.into_iter().max().unwrap_or_default());
     Ok(())
 }
 
 /// Runs one life, and returns the time until the grant.
 async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
-    let (request, proxy) = (&life.request, scene.ground.proxy()?);
+    let (request, proxy) = (&life.request, scene.fixture.proxy()?);
     let asked = Utc::now();
     let on_the_way = life.grant.as_ref().map(|(step, fault)| proxy.place(step.rule(caller, request, fault.clone())));
     bring(scene, Way::Approved, request, life.duration).await?;
@@ -92,7 +92,7 @@ async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDe
     let deadline = time(&scene.status(request).await?["expiresAt"])?;
     until(deadline - TimeDelta::milliseconds(300)).await?;
     let at_the_end = life.end.as_ref().map(|(step, fault)| proxy.place(step.rule_at_end(caller, request, fault.clone())));
-    let status = scene.over(request, SOON).await?;
+    let status = scene.until_completed(request, SOON).await?;
     ensure!(
         status["state"] == "Expired" && status["reason"] == "Expired",
         "{request} with {:?} and {:?} is {status}",

@@ -11,7 +11,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Outcome, SOON, Scene},
-    faults::{holder, nothing_lasts},
+    faults::{holder, verify_final_state},
     grant_helpers::each,
 };
 
@@ -38,7 +38,7 @@ struct Life {
 }
 
 impl Life {
-    /// A holder that dies before the grant leaves time to make it.
+    /// The time to make the grant after the holder died before it.
     fn duration(&self) -> &'static str {
         if self.death.step.ends { "8s" } else { "40s" }
     }
@@ -91,14 +91,14 @@ async fn die_at_each(scene: &Scene, mut left: Vec<Death>, blows: &[Blow]) -> Out
         // Calls of the same phase are killed together: before the grant, or at its end.
         left.sort_by_key(|death| death.step.ends);
         let Some(ends) = left.first().map(|death| death.step.ends) else {
-            let late = nothing_lasts(scene, &mut calls, LATEST).await?;
+            let late = verify_final_state(scene, &mut calls, LATEST).await?;
             ensure!(late.len() >= count, "only {} of {count} were granted", late.len());
             let worst = late.values().max().copied().unwrap_or_default();
             let blows = blows.iter().map(|blow| format!("{blow:?}")).collect::<Vec<_>>().join(" or ");
             measured(format!("latest end of {count} grants, the holder {blows} {struck} times, at each of {all} calls"), worst);
             return Ok(());
         };
-        ensure!(struck < 4 + 2 * all / AT_ONCE + in_line, "after {struck} blows nobody has come to {left:?}");
+        ensure!(struck < 4 + 2 * all / AT_ONCE + in_line, "after {struck} kills no holder has reached {left:?}");
         let together = left.iter().take_while(|death| death.step.ends == ends).count().min(AT_ONCE);
         let lives: Vec<Life> = left
             .drain(..together)
@@ -118,8 +118,8 @@ async fn die_at_each(scene: &Scene, mut left: Vec<Death>, blows: &[Blow]) -> Out
 
 /// Kills the holder when these lives have reached their calls, and returns the lives that need another kill.
 async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death>, Error> {
-    let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
-    let number = holder(ground).await?;
+    let (fixture, proxy) = (&scene.fixture, scene.fixture.proxy()?);
+    let number = holder(fixture).await?;
     let caller = format!("controller-{number}");
     let held = |life: &Life| {
         let fault = if life.death.after { Fault::HoldAnswer } else { Fault::Hold };
@@ -142,7 +142,7 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
     let missed = lives.iter().zip(&rules).filter(|(_, rule)| rule.hits() == 0).map(|(life, _)| life.death.clone()).collect();
     // The delayed calls of a paused holder arrive only now.
     drop(rules);
-    let struck = ground.operator.controller(number)?;
+    let struck = fixture.operator.controller(number)?;
     if blow == Blow::Frozen {
         struck.resume()?;
     }
@@ -153,9 +153,9 @@ async fn strike(scene: &Scene, lives: Vec<Life>, blow: Blow) -> Result<Vec<Death
 
 /// Kills the holder when all reachable calls are reached.
 async fn strike_at(scene: &Scene, number: usize, hits: impl Fn() -> usize, blow: Blow) -> Outcome {
-    wait_for("the holder to come to a call", SOON, async || (hits() > 0).then_some(())).await?;
-    standstill("the holder to come to its calls", STANDSTILL, hits).await?;
-    let holder = scene.ground.operator.controller(number)?;
+    wait_for("the holder to reach a call", SOON, async || (hits() > 0).then_some(())).await?;
+    standstill("the holder to reach its calls", STANDSTILL, hits).await?;
+    let holder = scene.fixture.operator.controller(number)?;
     match blow {
         Blow::Again => holder.restart()?,
         Blow::Gone => holder.kill(),

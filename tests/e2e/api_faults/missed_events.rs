@@ -39,7 +39,7 @@ pub async fn f03_grant_uses_stored_objects_when_caches_are_stale(env: Arc<Env>) 
     scene.kubectl(ADMIN, &wait.into_iter().chain(ready.iter().map(String::as_str)).collect::<Vec<_>>()).await?.ok()?;
 
     let mut calls = Calls::from_now(&scene)?;
-    let proxy = scene.ground.proxy()?;
+    let proxy = scene.fixture.proxy()?;
     let lost = ["roleeligibilities", "approvalpolicies", "clusterroles"].map(|resource| proxy.disturb(None, resource, Disorder::Lost));
     // Each request is being granted when an object that it depends on changes.
     let held = names.map(|name| proxy.place(Rule::on("list", "activationdecisions", Fault::Hold).about(name)));
@@ -65,9 +65,9 @@ pub async fn f03_grant_uses_stored_objects_when_caches_are_stale(env: Arc<Env>) 
         let status = scene.until_state(name, state, SOON).await?;
         ensure!(status["reason"] == reason, "{name} is {state} because of {}", status["reason"]);
     }
-    ensure!(lost.iter().map(Disturbed::met).sum::<usize>() > 0, "the watches told of the changes");
+    ensure!(lost.iter().map(Disturbed::met).sum::<usize>() > 0, "the watches reported the changes");
     let made = calls.bindings_made(&scene.name)?;
-    ensure!(made.is_empty(), "{} grants were made under what was no longer so", made.len());
+    ensure!(made.is_empty(), "{} grants were made under objects that had changed", made.len());
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::{
     audit::{Calls, measured},
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, automatic, eligibility},
-    faults::{holder, nothing_lasts, until},
+    faults::{holder, until, verify_final_state},
     grant_helpers::{Granted, each},
     replicas::{BY_ANOTHER, TAKEN_OVER, another_holder},
 };
@@ -30,7 +30,7 @@ pub async fn t40_inv_24_inv_31_partitioned_lease_holder_is_replaced_and_failed_c
     refused(&scene, &mut calls, "too-many", Refusal::TOO_MANY).await?;
     refused(&scene, &mut calls, "internal", Refusal::INTERNAL).await?;
     slow(&scene, &mut calls).await?;
-    nothing_lasts(&scene, &mut calls, REFUSING + AFTER_REFUSALS + TimeDelta::seconds(3)).await?;
+    verify_final_state(&scene, &mut calls, REFUSING + AFTER_REFUSALS + TimeDelta::seconds(3)).await?;
     Ok(())
 }
 
@@ -59,11 +59,11 @@ async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: DateTi
 
 /// The holder alone is partitioned: its calls fail, or get no response.
 async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> Outcome {
-    let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
+    let (fixture, proxy) = (&scene.fixture, scene.fixture.proxy()?);
     let meanwhile = format!("{name}-meanwhile");
     scene.offers(&[meanwhile.as_str()], &automatic(), &eligibility("edit")).await?;
     let granted = grants(scene, name, "8s").await?;
-    let cut = holder(ground).await?;
+    let cut = holder(fixture).await?;
     until(first(&granted) - TimeDelta::milliseconds(300)).await?;
     let rule = proxy.place(Rule::every(fault).of(&format!("controller-{cut}")));
     for resource in WATCHED {
@@ -72,18 +72,18 @@ async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> 
     end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, &format!("the holder's calls were {name}")).await?;
     let asked = Utc::now();
     scene.granted("dev", &meanwhile, "20s").await?;
-    measured(format!("grant from the asking on, the holder's calls were {name}"), Utc::now() - asked);
-    another_holder(ground, cut, TAKEN_OVER).await?;
+    measured(format!("grant from the request on, the holder's calls were {name}"), Utc::now() - asked);
+    another_holder(fixture, cut, TAKEN_OVER).await?;
     ensure!(rule.hits() > 0, "no call was {name}");
     drop(rule);
-    Ok(ground.operator.controller(cut)?.wait_until_ready(SOON).await?)
+    Ok(fixture.operator.controller(cut)?.wait_until_ready(SOON).await?)
 }
 
 /// All calls of all replicas fail, for longer than they hold the Lease.
 async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal) -> Outcome {
     let granted = grants(scene, name, "6s").await?;
     until(first(&granted) - TimeDelta::milliseconds(300)).await?;
-    let rule = scene.ground.proxy()?.place(Rule::every(Fault::Answer(refusal)));
+    let rule = scene.fixture.proxy()?.place(Rule::every(Fault::Answer(refusal)));
     let last = granted.iter().map(|granted| granted.deadline).max().unwrap_or_default();
     until(last + REFUSING).await?;
     drop(rule);
@@ -97,9 +97,9 @@ async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal)
 
 /// Every call is slow.
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
-    let rule = scene.ground.proxy()?.place(Rule::every(Fault::Delay(SLOW)));
+    let rule = scene.fixture.proxy()?.place(Rule::every(Fault::Delay(SLOW)));
     let granted = grants(scene, "slow", "10s").await?;
-    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, "every call late by 300 ms").await?;
+    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, "every call delayed by 300 ms").await?;
     for granted in &granted {
         scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }

@@ -44,7 +44,8 @@ async fn written_once(scene: &Scene) -> Outcome {
     for name in &names {
         scene.ends_as(name, "Expired", &["Expired"], std::time::Duration::from_mins(2)).await?;
     }
-    let all: Vec<Call> = scene.ground.proxy()?.calls().into_iter().filter(|call| call.is_write() && call.namespace == scene.name).collect();
+    let all: Vec<Call> =
+        scene.fixture.proxy()?.calls().into_iter().filter(|call| call.is_write() && call.namespace == scene.name).collect();
     let count = |verb: &str, resource: &str| all.iter().filter(|call| call.verb == verb && call.resource == resource).count();
     let (made, reported) = (count("create", "rolebindings"), count("patch", "roleactivationrequests/status"));
     ensure!((made, reported) == (MANY, 2 * MANY), "{made} were made, {reported} times it was reported");
@@ -54,17 +55,17 @@ async fn written_once(scene: &Scene) -> Outcome {
         let removed = of_bindings.iter().filter(|e| e.verb == "delete" && e.code() == 200).count();
         (removed >= MANY).then_some((of_bindings, removed))
     };
-    let (of_bindings, removed) = wait_for("the end of each grant in the audit log", SOON, removed).await?;
+    let (of_bindings, removed) = wait_for("the deletion of each binding in the audit log", SOON, removed).await?;
     ensure!(removed == MANY, "{removed} of {MANY} were removed by a delete");
     for vain in of_bindings.iter().filter(|e| e.verb == "delete" && e.code() != 200) {
-        ensure!(is_helpful(vain, &of_bindings), "it was deleted again though it was known to be gone: {vain:?}");
+        ensure!(is_helpful(vain, &of_bindings), "a replica deleted it again although it knew of the deletion: {vain:?}");
     }
     let events = async || {
-        (scene.ground.proxy().ok()?.calls().iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count() >= MANY)
-            .then_some(())
+        let recorded = scene.fixture.proxy().ok()?.calls();
+        (recorded.iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count() >= MANY).then_some(())
     };
     wait_for("an Event of each grant", SOON, events).await?;
-    let events = scene.ground.proxy()?.calls().iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count();
+    let events = scene.fixture.proxy()?.calls().iter().filter(|call| call.resource == "events" && call.namespace == scene.name).count();
     ensure!(events == MANY, "there were {events} Events of {MANY} grants");
     Ok(())
 }
@@ -82,14 +83,14 @@ fn is_helpful(vain: &AuditEvent, of_bindings: &[AuditEvent]) -> bool {
 /// The API server fails to create a binding: its request reports it, once, and is granted when the create succeeds.
 async fn told(scene: &Scene) -> Outcome {
     scene.offers(&["failing"], &automatic(), &eligibility("view")).await?;
-    let proxy = scene.ground.proxy()?;
+    let proxy = scene.fixture.proxy()?;
     let failing = proxy.place(Rule::on("create", "rolebindings", Fault::Answer(Refusal::INTERNAL)).about("failing"));
     scene.ask("dev", "failing", "10m").await?;
     let status = scene.until_state("failing", "Pending", SOON).await?;
     let said = says(&status);
     ensure!(status["reason"] == "BindingRefused", "it waits because of {}", status["reason"]);
     ensure!(
-        said.starts_with("the RoleBinding could not be created yet: ") && said.contains("; this is tried again until 2"),
+        said.starts_with("the RoleBinding could not be created yet: ") && said.contains("; retrying until 2"),
         "it says {said}"
     );
     wait_for("more attempts", SOON, async || (failing.hits() >= 5).then_some(())).await?;
@@ -100,10 +101,10 @@ async fn told(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-/// One user's grants are blocked, each for as long as a call may take. The grants of another user end, and begin, all the same.
+/// One user's grants are blocked, each for as long as a call may take. The grants of another user still end, and begin.
 async fn fair(scene: &Scene) -> Outcome {
-    let leads = holder(&scene.ground).await?;
-    for (number, controller) in scene.ground.operator.controllers().iter().enumerate() {
+    let leads = holder(&scene.fixture).await?;
+    for (number, controller) in scene.fixture.operator.controllers().iter().enumerate() {
         if number != leads {
             controller.kill();
         }
@@ -114,8 +115,8 @@ async fn fair(scene: &Scene) -> Outcome {
     scene.offers(&greedy.iter().map(String::as_str).collect::<Vec<_>>(), &limited, &eligibility("view")).await?;
     scene.offers(&["given-back", "asked"], &automatic(), &eligibility("view")).await?;
     let back = scene.granted("dev-2", "given-back", "10m").await?;
-    let caller = calling(&scene.ground).await?;
-    let hanging = scene.ground.proxy()?.place(Rule::on("create", "rolebindings", Fault::Hold).of(&caller).about("greedy-"));
+    let caller = calling(&scene.fixture).await?;
+    let hanging = scene.fixture.proxy()?.place(Rule::on("create", "rolebindings", Fault::Hold).of(&caller).about("greedy-"));
     each(&greedy, |name| async move { scene.let_in("dev", "rar", &scene.request(name, &scene.offered(name), "30m")).await }).await?;
     hanging.until_hit(SOON).await?;
 

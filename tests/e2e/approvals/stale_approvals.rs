@@ -23,7 +23,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     ]
 }
 
-const STALE: &str = "; an earlier approval was for what has changed since and no longer counts";
+const STALE: &str = "; an earlier approval no longer counts because what it approved has changed";
 
 async fn t2_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     let scene = env.scene("edited").await?;
@@ -38,7 +38,7 @@ async fn t2_edited_policy_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     ensure!(after["state"] == "AwaitingApproval" && after["awaiting"]["have"] == 0 && says(&after).ends_with(STALE), "it is {after}");
     let stale = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&before)))).await?;
     let message = format!(
-        "DigestStale: the digest '{}' is not that of what would be granted now, {}; look at request 'now' again and decide anew",
+        "DigestStale: the digest '{}' does not match what would be granted now, {}; check request 'now' and decide again",
         digest(&before),
         digest(&after),
     );
@@ -68,7 +68,7 @@ async fn t17_changed_role_makes_approvals_stale(env: Arc<Env>) -> Outcome {
     refused(scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&before)))).await?, &["DigestStale: "])?;
     scene.approve("lead-2", "now").await?;
     until_have(&scene, "now", 1).await?;
-    ensure!(!scene.can("dev", "get", "secrets").await?, "an approval of the role as it was counts");
+    ensure!(!scene.can("dev", "get", "secrets").await?, "an approval of the earlier role counts");
     scene.approve("lead-1", "now").await?;
     scene.until_state("now", "Active", SOON).await?;
     ensure!(scene.can("dev", "get", "secrets").await?, "dev may not use the role that was approved");
@@ -129,7 +129,7 @@ async fn t3_decision_is_bound_to_the_request_uid(env: Arc<Env>) -> Outcome {
     ensure!(status["awaiting"]["required"] == 2 && !scene.can("dev", "create", "deployments").await?, "it was granted: {status}");
     let said: Vec<Value> = scene.list("adec").await?.into_iter().filter(|d| d["spec"]["digest"] == digest(&second)).collect();
     let present = scene.get("rar", "now").await?.ok_or("there is no request")?["metadata"]["uid"].clone();
-    ensure!(said.len() == 1 && said[0]["spec"]["requestRef"]["uid"] == present, "the decision is about another request: {said:?}");
+    ensure!(said.len() == 1 && said[0]["spec"]["requestRef"]["uid"] == present, "the decision names another request: {said:?}");
 
     // A Deny has no digest: its UID alone shows that it is about the deleted request.
     scene.create("lead-2", &scene.decision("now", "Deny", None)).await?.ok()?;
@@ -165,7 +165,7 @@ async fn t6_missing_decision_is_no_approval(env: Arc<Env>) -> Outcome {
     let approve = scene.create("lead-1", &scene.decision("lawless", "Approve", Some(digest(&before)))).await?;
     refused(
         approve,
-        &["RequestNotReady: request 'lawless' cannot be approved as it stands: ", "names the policy", "which does not exist"],
+        &["RequestNotReady: request 'lawless' cannot be approved now: ", "refers to policy", "which does not exist"],
     )?;
     refused(scene.create("lead-1", &scene.decision("nobody", "Approve", Some(digest(&before)))).await?, &["NotAnApprover: "])?;
     let status = scene.until_state("roleless", "TimedOut", SOON).await?;

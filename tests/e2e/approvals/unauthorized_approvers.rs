@@ -32,7 +32,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 /// Creates a decision as a user through the user's own client, for concurrent decisions.
 async fn decide(scene: &Scene, user: &str, decision: &Value) -> Result<(), Error> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "ActivationDecision"));
-    let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.cluster().client(user).await?, &scene.name, &kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(scene.fixture.cluster().client(user).await?, &scene.name, &kind);
     api.create(&PostParams::default(), &serde_json::from_value(decision.clone())?).await?;
     Ok(())
 }
@@ -54,9 +54,9 @@ async fn t4_requester_cannot_approve_under_another_name(env: Arc<Env>) -> Outcom
         let guise = Guise { name, uid, groups: &["leads"] };
         refused(guise.create(&scene, &approve).await?, &[&own(name)])?;
     }
-    ensure!(scene.status("now").await?["awaiting"]["have"] == 0, "one of them counts");
+    ensure!(scene.status("now").await?["awaiting"]["have"] == 0, "one of them was counted");
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev approved their own request");
-    // Another user, without any link to the requester.
+    // Another user, unrelated to the requester.
     Guise { name: "lead-9", uid: "u-lead-9", groups: &["leads"] }.create(&scene, &approve).await?.ok()?;
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
@@ -94,7 +94,7 @@ async fn t5_each_approver_counts_once(env: Arc<Env>) -> Outcome {
     // At once, so that some of them reach a webhook that has not observed the others.
     let answers = join_all((0..8).map(|_| decide(&scene, "lead-1", &approve))).await;
     let taken = answers.iter().filter(|answer| answer.is_ok()).count();
-    ensure!(taken >= 1, "none of them was taken: {answers:?}");
+    ensure!(taken >= 1, "none of them was accepted: {answers:?}");
     // The same user under another name, and under another spelling.
     for (name, uid) in [("lead-one", "u-lead-1"), ("Lead-1", "u-other")] {
         let said = Guise { name, uid, groups: &["leads"] }.create(&scene, &approve).await?;
@@ -126,7 +126,7 @@ async fn t22_forged_status_grants_nothing(env: Arc<Env>) -> Outcome {
     request["status"] = forged.clone();
     scene.create("dev", &request).await?.ok()?;
     let before = scene.until_state("now", "AwaitingApproval", SOON).await?;
-    ensure!(before["approvedBy"].is_null() && before["approvals"].is_null(), "what they wrote stays: {before}");
+    ensure!(before["approvedBy"].is_null() && before["approvals"].is_null(), "their status was stored: {before}");
     // A user with every permission may not do this.
     let patch = json!({"status": forged}).to_string();
     for kind in ["rar/now", &format!("roleeligibility/{offer}"), &format!("approvalpolicy/{offer}")] {
@@ -171,11 +171,11 @@ async fn t40_denial_wins_the_race_with_the_grant(env: Arc<Env>) -> Outcome {
     }
     for name in &names {
         let status =
-            until(&scene, name, "to be at an end", |status| matches!(status["state"].as_str(), Some("Denied" | "Revoked"))).await?;
+            until(&scene, name, "to be completed", |status| matches!(status["state"].as_str(), Some("Denied" | "Revoked"))).await?;
         let by = status["timeline"].as_array().and_then(|all| all.last()).map(|last| last["actor"].clone()).unwrap_or_default();
         ensure!(by == "lead-2" || by == "security", "{name} was ended by {by}");
     }
     scene.until_no_binding(SOON).await?;
-    ensure!(!scene.can("dev", "create", "deployments").await?, "one of the grants survived");
+    ensure!(!scene.can("dev", "create", "deployments").await?, "one of the grants did not end");
     Ok(())
 }

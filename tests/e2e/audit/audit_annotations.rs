@@ -13,8 +13,8 @@ use crate::{
 
 /// Returns the product's audit annotations of a call.
 fn notes(event: &AuditEvent) -> BTreeMap<&str, &str> {
-    let ours = |key: &&String| key.contains("jitrbac.dev/") || key.starts_with("jit-rbac-");
-    event.annotations.iter().filter(|(key, _)| ours(key)).map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    let is_own = |key: &&String| key.contains("jitrbac.dev/") || key.starts_with("jit-rbac-");
+    event.annotations.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 /// Returns the audit annotations of the next call of `user` in the scene's namespace on `resource`, and verifies that the response was
@@ -101,7 +101,7 @@ async fn grown(servers: &[Server], series: &str, before: f64) -> Outcome {
 pub async fn metrics_count_refusals_and_grants(env: Arc<Env>) -> Outcome {
     let scene = env.scene("counted").await?;
     scene.offers(&["now"], &automatic(), &eligibility("view")).await?;
-    let operator = &scene.ground.operator;
+    let operator = &scene.fixture.operator;
     let webhook = std::slice::from_ref(operator.webhook());
 
     let refusals = r#"jitrbac_admission_refusals_total{kind="RoleActivationRequest",code="NotEligible"}"#;

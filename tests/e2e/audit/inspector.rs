@@ -52,7 +52,7 @@ impl Inspector {
 
     /// Records that the API server was restarted between these times: before it has loaded its own roles and policies it denies all users.
     pub fn apiserver_was_away(&self, from: DateTime<Utc>, until: DateTime<Utc>) {
-        self.away.lock().expect("nobody panics with it").push((from, until));
+        self.away.lock().expect("the lock is not poisoned").push((from, until));
     }
 
     /// Inspects once. [`conclude`] reports the findings.
@@ -61,7 +61,7 @@ impl Inspector {
             return;
         }
         let events = self.log.clone().read();
-        let mut found = FOUND.lock().expect("nobody panics with it");
+        let mut found = FOUND.lock().expect("the lock is not poisoned");
         found.planes += 1;
         match events {
             Ok(events) => events.iter().for_each(|event| self.look(event, &mut found)),
@@ -80,7 +80,7 @@ impl Inspector {
 
     fn is_excused(&self, event: &AuditEvent) -> bool {
         let at = event.request_received_timestamp;
-        event.code() == 403 && self.away.lock().expect("nobody panics with it").iter().any(|(from, until)| (*from..*until).contains(&at))
+        event.code() == 403 && self.away.lock().expect("the lock is not poisoned").iter().any(|(from, until)| (*from..*until).contains(&at))
     }
 }
 
@@ -91,8 +91,8 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
         // Caused by a test: a process with an invalid token.
         return None;
     }
-    let ours = format!("system:serviceaccount:{NAMESPACE}:{account}");
-    if event.user.username != ours {
+    let own_name = format!("system:serviceaccount:{NAMESPACE}:{account}");
+    if event.user.username != own_name {
         return Some(format!("it was made as '{}'", event.user.username));
     }
     if !rules.allow(event) {
@@ -114,10 +114,10 @@ fn fault(event: &AuditEvent, account: &str, rules: &Rules) -> Option<String> {
         return Some(format!("it was refused: {message}"));
     }
     (account == "jit-rbac-webhook" && event.is_write() && !may_be_written_by_the_webhook(event))
-        .then(|| "the webhook writes no such thing".to_owned())
+        .then(|| "the webhook does not write this".to_owned())
 }
 
-/// Invariant 18: besides reads, its certificate and its CA, nothing.
+/// Invariant 18: nothing except reads, its certificate and its CA.
 fn may_be_written_by_the_webhook(event: &AuditEvent) -> bool {
     let name = event.object_ref.as_ref().map_or("", |object| object.name.as_str());
     match event.resource().as_str() {
@@ -130,7 +130,7 @@ fn may_be_written_by_the_webhook(event: &AuditEvent) -> bool {
 
 /// Prints the findings on all control planes and the measurements; returns true if there is a finding.
 pub fn conclude() -> bool {
-    let found = FOUND.lock().expect("nobody panics with it");
+    let found = FOUND.lock().expect("the lock is not poisoned");
     if found.planes == 0 {
         return false;
     }
@@ -140,10 +140,10 @@ pub fn conclude() -> bool {
     let calls = found.calls.iter().map(|(account, calls)| format!("{calls} of {account}")).collect::<Vec<_>>().join(", ");
     let silent = ACCOUNTS.iter().filter(|account| !found.calls.contains_key(*account));
     let faults: Vec<String> =
-        silent.map(|account| format!("{account} made no call at all: nothing was looked at")).chain(found.faults.iter().cloned()).collect();
+        silent.map(|account| format!("{account} made no call: nothing was inspected")).chain(found.faults.iter().cloned()).collect();
     let name = "inv_28_inv_18_every_call_of_the_operator_is_in_its_rules_and_none_is_refused";
     let outcome = if faults.is_empty() { "ok" } else { "FAILED" };
-    println!("{name}: {outcome} ({calls}; {} planes)", found.planes);
+    println!("{name}: {outcome} ({calls}; {} control planes)", found.planes);
     let mut told = BTreeSet::new();
     for fault in faults.iter().filter(|fault| told.insert(*fault)) {
         println!("FAILED {name}: {fault}");
@@ -155,7 +155,7 @@ pub fn conclude() -> bool {
 type Change = fn(&mut AuditEvent);
 
 /// The inspection itself, on invented calls.
-pub fn sees_what_is_wrong(rules: &Rules, allowed: &AuditEvent) -> Result<(), Error> {
+pub fn detects_violations(rules: &Rules, allowed: &AuditEvent) -> Result<(), Error> {
     let changed = |change: Change| {
         let mut event = allowed.clone();
         change(&mut event);
@@ -171,6 +171,6 @@ pub fn sees_what_is_wrong(rules: &Rules, allowed: &AuditEvent) -> Result<(), Err
     ];
     match cases.into_iter().find(|(_, change, wrong)| changed(*change).is_some() != *wrong) {
         None => Ok(()),
-        Some((what, _, wrong)) => Err(format!("{what} is {}", if wrong { "not seen" } else { "called wrong" }).into()),
+        Some((what, _, wrong)) => Err(format!("{what} is {}", if wrong { "not reported" } else { "reported" }).into()),
     }
 }

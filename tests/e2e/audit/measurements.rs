@@ -14,31 +14,31 @@ static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
 
 /// Records a duration, for the list at the end of the run.
 pub fn measured(what: impl Into<String>, took: TimeDelta) {
-    MEASURED.lock().expect("nobody panics with it").push((what.into(), took));
+    MEASURED.lock().expect("the lock is not poisoned").push((what.into(), took));
 }
 
 /// Returns the list, in the order of its records.
 pub fn all() -> Vec<(String, TimeDelta)> {
-    MEASURED.lock().expect("nobody panics with it").clone()
+    MEASURED.lock().expect("the lock is not poisoned").clone()
 }
 
 /// The calls since some moment, read while the log grows.
 #[derive(Clone)]
 pub struct Calls {
     log: AuditLog,
-    seen: Vec<AuditEvent>,
+    events: Vec<AuditEvent>,
 }
 
 impl Calls {
     /// Starts now.
     pub fn from_now(scene: &Scene) -> Result<Self, Error> {
-        Ok(Self { log: scene.ground.cluster().audit_from_now()?, seen: Vec::new() })
+        Ok(Self { log: scene.fixture.cluster().audit_from_now()?, events: Vec::new() })
     }
 
     /// Returns the `wanted` calls so far that have ended, with any result.
     pub fn so_far(&mut self, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, Error> {
-        self.seen.extend(self.log.read()?.into_iter().filter(|event| event.stage != "ResponseStarted"));
-        Ok(self.seen.iter().filter(|event| wanted(event)).cloned().collect())
+        self.events.extend(self.log.read()?.into_iter().filter(|event| event.stage != "ResponseStarted"));
+        Ok(self.events.iter().filter(|event| wanted(event)).cloned().collect())
     }
 
     /// Returns the bindings that were created so far in a namespace.

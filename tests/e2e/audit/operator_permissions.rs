@@ -14,9 +14,9 @@ use crate::{
 
 /// kubectl with the token of one of the operator's accounts, as an attacker with a stolen token.
 async fn with_token(scene: &Scene, account: &str, args: &[&str], manifest: &str) -> Result<Said, Error> {
-    let kubeconfig: PathBuf = scene.ground.cluster().directory().join("kubeconfigs").join(account);
+    let kubeconfig: PathBuf = scene.fixture.cluster().directory().join("kubeconfigs").join(account);
     let flag = format!("--kubeconfig={}", kubeconfig.display());
-    Ok(scene.ground.cluster().run_with(ADMIN, &[args, &[flag.as_str()]].concat(), manifest).await?)
+    Ok(scene.fixture.cluster().run_with(ADMIN, &[args, &[flag.as_str()]].concat(), manifest).await?)
 }
 
 /// A binding as the operator creates it.
@@ -92,9 +92,9 @@ pub async fn t43_labels_and_annotations_do_not_bypass_the_webhook(env: Arc<Env>)
     let request = |name: &str, duration: &str| labelled(scene.request(name, &scene.offered(name), duration));
 
     let refused = scene.create("outsider", &request("staged", "5m")).await?.refused()?;
-    ensure!(refused.contains("outsider"), "somebody else was let in, or for another reason refused: {refused}");
+    ensure!(refused.contains("outsider"), "another user was admitted, or was denied for another reason: {refused}");
     let refused = scene.create("dev", &request("more", "200h")).await?.refused()?;
-    ensure!(refused.contains("200h"), "it does not name the asked value: {refused}");
+    ensure!(refused.contains("200h"), "it does not name the requested value: {refused}");
     let mut forged = request("staged", "5m");
     forged["spec"]["requester"] = json!({"username": "lead-1", "groups": ["leads"]});
     let stored = scene.write("dev", "rar", &forged).await?;
@@ -104,7 +104,7 @@ pub async fn t43_labels_and_annotations_do_not_bypass_the_webhook(env: Arc<Env>)
     let refused = scene.create("dev", &labelled(scene.decision("staged", "Approve", Some(&digest)))).await?.refused()?;
     ensure!(
         refused.contains("own request") || refused.contains("another approver"),
-        "they approved their own request, or were refused for another reason: {refused}"
+        "they approved their own request, or were denied for another reason: {refused}"
     );
     let mut forged = labelled(scene.decision("staged", "Approve", Some(&digest)));
     forged["spec"]["decider"] = json!({"username": "dev-2", "groups": ["devs"]});

@@ -37,10 +37,10 @@ impl Rules {
                 rules.extend(found.into_iter().map(|rule| Scoped { namespace: Some(namespace.clone()), rule }));
             }
         }
-        if rules.is_empty() { Err(format!("nothing is bound to the account {account}").into()) } else { Ok(Self(rules)) }
+        if rules.is_empty() { Err(format!("no role is bound to the account {account}").into()) } else { Ok(Self(rules)) }
     }
 
-    /// Returns whether these rules allow a call. The version, which every client may read, is allowed besides.
+    /// Returns whether these rules allow a call. The version, which every client may read, is also allowed.
     pub fn allow(&self, event: &AuditEvent) -> bool {
         let Some(object) = &event.object_ref else {
             return event.verb == "get" && event.request_uri == "/version";

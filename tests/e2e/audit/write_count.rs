@@ -57,7 +57,7 @@ pub async fn automatic_grant_takes_four_writes(env: Arc<Env>) -> Outcome {
     given_back.granted("dev", "back", "5m").await?;
     given_back.write("dev", "adec", &given_back.decision("back", "Deactivate", None)).await?;
     given_back.ends_as("back", "Deactivated", &[], SOON).await?;
-    expect(&given_back, &mut calls, "a grant that is given back", &[MADE, REPORTED, REMOVED, REPORTED]).await
+    expect(&given_back, &mut calls, "a deactivated grant", &[MADE, REPORTED, REMOVED, REPORTED]).await
 }
 
 pub async fn pending_request_and_each_stage_take_one_more_status_write(env: Arc<Env>) -> Outcome {
@@ -91,8 +91,8 @@ pub async fn pending_request_and_each_stage_take_one_more_status_write(env: Arc<
 /// A list of requests takes longer the more of them have been completed: no activation may need one.
 pub async fn f02_limits_and_cooldown_need_no_list_call(env: Arc<Env>) -> Outcome {
     // A list of a user's requests in all namespaces does not show whom it was for.
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "history").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "history").await?;
     let mut policy = automatic();
     policy["limits"] = json!({"maxActivePerUser": 5, "maxPendingPerUser": 5, "cooldown": "2h"});
     let lists = |e: &AuditEvent| is_the_operator(e) && e.verb == "list" && e.resource() == "roleactivationrequests";
@@ -143,6 +143,6 @@ pub async fn inv_28_call_inspector_detects_violations(env: Arc<Env>) -> Outcome 
     let made = calls
         .first("the operator's call", |e| e.verb == "create" && e.resource() == "rolebindings" && e.user.username == CONTROLLER)
         .await?;
-    let rules = Rules::of(&scene.ground.client, "jit-rbac-controller").await?;
-    inspector::sees_what_is_wrong(&rules, &made)
+    let rules = Rules::of(&scene.fixture.client, "jit-rbac-controller").await?;
+    inspector::detects_violations(&rules, &made)
 }

@@ -62,7 +62,7 @@ pub async fn t15_denied_writes_change_nothing(env: Arc<Env>) -> Outcome {
 
     bind(&scene, who, &scene.name, true).await?;
     scene.apply(who, &mine).await?.ok()?;
-    let first = scene.get("rel", &name).await?.ok_or("it is gone")?;
+    let first = scene.get("rel", &name).await?.ok_or("it no longer exists")?;
     ensure!(first["metadata"]["annotations"]["jitrbac.dev/author"] == who, "the author is {}", first["metadata"]);
     let mut wider = mine.clone();
     wider["spec"]["namespaces"] = json!({"names": [scene.name, other]});
@@ -75,7 +75,7 @@ pub async fn t15_denied_writes_change_nothing(env: Arc<Env>) -> Outcome {
     let refused = scene.apply(who, &longer).await?.refused()?;
     ensure!(refused.contains("the verb bind"), "it says {refused}");
     scene.kubectl(who, &["label", "rel", &name, "by=me"]).await?.ok()?;
-    let now = scene.get("rel", &name).await?.ok_or("it is gone")?;
+    let now = scene.get("rel", &name).await?.ok_or("it no longer exists")?;
     ensure!(now["spec"] == first["spec"] && now["metadata"]["labels"]["by"] == "me", "it is {now}");
     Ok(())
 }
@@ -150,7 +150,7 @@ pub async fn f67_eligibility_accepts_the_rbac_api_group(env: Arc<Env>) -> Outcom
     spec["namespaces"] = stored["spec"]["namespaces"].clone();
     let again = cluster_object("RoleEligibility", &offer, &json!({"spec": spec}));
     let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-    scene.ground.cluster().run_with(ADMIN, &args, &again.to_string()).await?.ok()?;
+    scene.fixture.cluster().run_with(ADMIN, &args, &again.to_string()).await?.ok()?;
     ensure!(scene.status("now").await?["state"] == "Active", "applied again, it ends the grant");
 
     spec["roleRef"]["apiGroup"] = json!("apps");

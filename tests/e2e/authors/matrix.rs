@@ -245,13 +245,13 @@ fn without_nulls(value: &Value) -> Value {
 }
 
 pub async fn t15_inv_22_author_needs_the_right_to_bind_in_every_namespace(env: Arc<Env>) -> Outcome {
-    let ground = env.ground().await?;
-    Authors::prepare(ground.cluster(), "authored").await?.ask(Guards::Both).await
+    let fixture = env.fixture().await?;
+    Authors::prepare(fixture.cluster(), "authored").await?.ask(Guards::Both).await
 }
 
 pub async fn t15_inv_23_webhook_alone_denies_the_same(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let cluster = ground.cluster();
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let cluster = fixture.cluster();
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
         cluster.run(ADMIN, &["delete", kind, "jit-rbac-eligibilities"]).await?.ok()?;
     }

@@ -25,7 +25,7 @@ fn namespace(name: &str, label: Option<(&str, &str)>) -> Value {
 async fn guarded(scene: &Scene) -> Outcome {
     let probe = namespace("probe", Some(("jitrbac.dev/probe", "jit-rbac-namespaces"))).to_string();
     let looked = wait_for_ok("the policy for namespaces to be in force", SOON, async || {
-        let said = scene.ground.cluster().run_with(ADMIN, &["create", "--dry-run=server", "-f", "-"], &probe).await;
+        let said = scene.fixture.cluster().run_with(ADMIN, &["create", "--dry-run=server", "-f", "-"], &probe).await;
         let refused = said.map_err(|error| error.to_string())?.stderr;
         if refused.contains("jit-rbac-namespaces") { Ok(()) } else { Err(format!("kubectl says {refused}")) }
     });
@@ -68,7 +68,7 @@ pub async fn t20_tenant_cannot_widen_an_eligibility_with_a_guarded_label(env: Ar
     finalize["metadata"]["labels"][GUARDED] = json!(team);
     let finalizing = format!("/api/v1/namespaces/{theirs}/finalize");
     let said =
-        scene.ground.cluster().run_with(who, &["replace", "--raw", &finalizing, "-f", "-"], &finalize.to_string()).await?.refused()?;
+        scene.fixture.cluster().run_with(who, &["replace", "--raw", &finalizing, "-f", "-"], &finalize.to_string()).await?.refused()?;
     ensure!(says(&said), "through finalize: {said}");
     let refused = scene.create(who, &namespace(&new, Some((GUARDED, &team)))).await?.refused()?;
     ensure!(says(&refused), "by a new namespace: {refused}");
@@ -97,11 +97,11 @@ pub async fn t20_selector_on_unguarded_labels_is_warned_about(env: Arc<Env>) -> 
     for (selector, warned) in [
         (
             json!({"matchLabels": {"team": "payments", GUARDED: "x"}}),
-            Some("whoever may label namespaces can widen this eligibility: no guard on team."),
+            Some("users who may label namespaces can widen this eligibility: no guard on team."),
         ),
         (
             json!({"matchExpressions": [{"key": GUARDED, "operator": "DoesNotExist"}]}),
-            Some("whoever may create namespaces can widen this eligibility"),
+            Some("users who may create namespaces can widen this eligibility"),
         ),
         (json!({"matchLabels": {GUARDED: "x"}}), None),
         (json!({"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [scene.name]}]}), None),

@@ -21,20 +21,20 @@ pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) 
     let scene = env.scene("anew").await?;
     let who = TENANT;
     may_write(&scene, who).await?;
-    let (name, place) = (format!("{}-offer", scene.name), format!("{}-tenant", scene.name));
-    scene.create_namespace(&place).await?;
-    bind(&scene, who, &place, true).await?;
+    let (name, tenant) = (format!("{}-offer", scene.name), format!("{}-tenant", scene.name));
+    scene.create_namespace(&tenant).await?;
+    bind(&scene, who, &tenant, true).await?;
     scene.admin(&[cluster_object("ApprovalPolicy", &name, &json!({"spec": automatic()}))]).await?;
-    scene.apply(who, &eligible(&name, &name, &json!({"names": [place]}))).await?.ok()?;
-    let there = Scene { ground: scene.ground.clone(), name: place.clone() };
+    scene.apply(who, &eligible(&name, &name, &json!({"names": [tenant]}))).await?.ok()?;
+    let there = Scene { fixture: scene.fixture.clone(), name: tenant.clone() };
     until_condition(&scene, &format!("roleeligibility/{name}"), "Ready", "True", "Valid").await?;
     there.apply("dev", &there.request("before", &name, "10m")).await?.ok()?;
     there.until_state("before", "Active", SOON).await?;
 
     // Now it belongs to another tenant, and the author may bind nothing in it.
-    scene.kubectl(ADMIN, &["delete", "namespace", &place, "--wait", "--timeout=60s"]).await?.ok()?;
-    scene.create_namespace(&place).await?;
-    let why = ["AuthorLacksBind: ", "was deleted and made anew", "must be written again"];
+    scene.kubectl(ADMIN, &["delete", "namespace", &tenant, "--wait", "--timeout=60s"]).await?.ok()?;
+    scene.create_namespace(&tenant).await?;
+    let why = ["AuthorLacksBind: ", "was deleted and recreated", "must be written again"];
     refused(there.apply("dev", &there.request("after", &name, "10m")).await?, &why)?;
     until_condition(&scene, &format!("roleeligibility/{name}"), "Ready", "False", "AuthorLacksBind").await?;
     let describe = |text: &str| format!(r#"{{"spec":{{"description":"{text}"}}}}"#);
@@ -48,7 +48,7 @@ pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) 
     until_condition(&scene, &format!("roleeligibility/{name}"), "Ready", "True", "Valid").await?;
     there.apply("dev", &there.request("after", &name, "10m")).await?.ok()?;
     there.until_state("after", "Active", SOON).await?;
-    scene.kubectl(ADMIN, &["delete", "namespace", &place, "--wait=false"]).await?.ok()?;
+    scene.kubectl(ADMIN, &["delete", "namespace", &tenant, "--wait=false"]).await?.ok()?;
     Ok(())
 }
 
@@ -59,7 +59,7 @@ pub async fn f76_concurrent_writes_make_nobody_eligible(env: Arc<Env>) -> Outcom
     let scene = env.scene("cross").await?;
     let who = RACER;
     may_write(&scene, who).await?;
-    let (theirs, admins) = (scene.ground.cluster().client(who).await?, scene.ground.cluster().client(ADMIN).await?);
+    let (theirs, admins) = (scene.fixture.cluster().client(who).await?, scene.fixture.cluster().client(ADMIN).await?);
     let api = |client: &kube::Client, kind: &str| -> Api<DynamicObject> {
         let gvk = kube::core::GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", kind);
         Api::all_with(
@@ -93,6 +93,6 @@ pub async fn f76_concurrent_writes_make_nobody_eligible(env: Arc<Env>) -> Outcom
         refused(scene.apply("dev", &request).await?, &["AuthorLacksBind: ", "were written at the same time"])?;
     }
     println!("{crossed} of {ROUNDS} rounds crossed");
-    ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "list", "pods").await?, "somebody was granted something");
+    ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "list", "pods").await?, "there is a grant");
     Ok(())
 }

@@ -22,7 +22,7 @@ pub async fn t34_manually_deleted_binding_is_not_recreated(env: Arc<Env>) -> Out
     scene.kubectl(ADMIN, &["delete", "rolebinding", &granted.binding, "-n", &scene.name]).await?.ok()?;
     let status = scene.ends_as("first", "Revoked", &["BindingRemoved"], SOON).await?;
     ensure!(text(&status["conditions"][0]["message"]).contains(&granted.binding), "the message does not name it: {status}");
-    // Another grant is made and ends: by then anything that would restore the first one has had its time.
+    // Another grant is made and ends: until then, any component that would restore the first one had time to do so.
     scene.granted("dev", "second", "2s").await?;
     scene.ends_as("second", "Expired", &[], SOON).await?;
     let made = calls.so_far(|e| e.verb == "create" && e.code() == 201 && audit::is(e, "rolebindings", &granted.binding))?;
@@ -64,7 +64,7 @@ pub async fn t30_deleted_request_removes_its_binding_and_decisions(env: Arc<Env>
         Ok(())
     })
     .await?;
-    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is still let in");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev still has access");
     Ok(())
 }
 
@@ -81,16 +81,16 @@ async fn until_no_decision_on(scene: &Scene, uid: &str) -> Outcome {
 }
 
 pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "reborn").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "reborn").await?;
     scene.offers(&["now", "again"], &automatic(), &eligibility("edit")).await?;
     let granted = scene.granted("dev", "now", "10m").await?;
     let mut copy = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
     scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--timeout=30s"]).await?.ok()?;
 
     scene.create_namespace(&scene.name).await?;
-    ensure!(scene.bindings().await?.is_empty(), "the new namespace was born with a grant");
-    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is let into the new namespace");
+    ensure!(scene.bindings().await?.is_empty(), "the new namespace has a grant from the start");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev has access to the new namespace");
 
     // A backup restores the old binding: its request is another one, or none.
     for key in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
@@ -101,7 +101,7 @@ pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(
     let again = scene.granted("dev", "now", "10m").await?;
     scene.write(ADMIN, "rolebinding", &copy).await?;
     scene.until_gone(&granted.binding, SOON).await?;
-    ensure!(scene.get("rolebinding", &again.binding).await?.is_some(), "the grant of the new namespace went with it");
+    ensure!(scene.get("rolebinding", &again.binding).await?.is_some(), "the grant of the new namespace was removed too");
 
     // Nothing is granted in a terminating namespace; a foreign finalizer keeps it terminating.
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "holds", "namespace": scene.name, "finalizers": ["example.com/hold"]}});
@@ -109,7 +109,7 @@ pub async fn t37_namespace_deletion_ends_the_grant_and_a_new_namespace_has_none(
     scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--wait=false"]).await?.ok()?;
     scene.until_shut_out("dev", SOON).await?;
     let refused = scene.ask("dev", "again", "10m").await;
-    ensure!(refused.is_err(), "a request was taken in a namespace that goes: {refused:?}");
+    ensure!(refused.is_err(), "a request was accepted in a terminating namespace: {refused:?}");
     ensure!(scene.bindings().await?.is_empty(), "there are bindings");
     scene
         .kubectl(ADMIN, &["patch", "configmap", "holds", "-n", &scene.name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])

@@ -43,8 +43,8 @@ async fn alter(scene: &Scene, cases: &[Case]) -> Outcome {
     let altered: Vec<_> = cases.iter().zip(&granted).collect();
     each(&altered, |(case, granted)| alter_one(scene, case, granted, calls.clone())).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left");
-    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is still let in");
-    ensure!(!scene.may("outsider", "create", "apps", "deployments").await?, "outsider is let in");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev still has access");
+    ensure!(!scene.may("outsider", "create", "apps", "deployments").await?, "outsider has access");
     Ok(())
 }
 
@@ -62,8 +62,8 @@ async fn alter_one(scene: &Scene, case: &Case, granted: &Granted, mut calls: Cal
 }
 
 pub async fn t27_edited_binding_is_removed_and_its_request_revoked(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "altered").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "altered").await?;
     let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
     let everybody = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"});
     alter(
@@ -89,8 +89,8 @@ pub async fn t27_edited_binding_is_removed_and_its_request_revoked(env: Arc<Env>
 }
 
 pub async fn t56_binding_without_its_label_is_removed(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "label").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "label").await?;
     alter(
         &scene,
         &[
@@ -107,8 +107,8 @@ pub async fn t56_binding_without_its_label_is_removed(env: Arc<Env>) -> Outcome 
 }
 
 pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "deadline").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "deadline").await?;
     alter(
         &scene,
         &[
@@ -123,14 +123,14 @@ pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
 
 /// Api rule 10: foreign fields do not concern the operator, and the grant ends at its deadline.
 pub async fn t27_foreign_labels_and_annotations_are_kept(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "foreign").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "foreign").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let granted = scene.granted("dev", "now", "6s").await?;
     let foreign = json!({"metadata": {"labels": {"team": "payments"}, "annotations": {"example.com/note": "seen"}}});
     let patched = scene.patch_binding(&granted.binding, &foreign).await?;
-    ensure!(patched["metadata"]["labels"]["team"] == "payments", "the label was not taken: {patched}");
+    ensure!(patched["metadata"]["labels"]["team"] == "payments", "the label was not stored: {patched}");
     scene.ends_as("now", "Expired", &["Expired"], SOON).await?;
     let removed = calls.removed(&granted.binding).await?;
     ensure!(removed >= granted.deadline, "it was removed at {removed}, before its deadline {}", granted.deadline);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A name of the operator's form without an owner.
-pub fn name_of_nobody(number: u8) -> String {
+pub fn unowned_name(number: u8) -> String {
     format!("jit-00000000-0000-4000-8000-0000000000{number:02x}")
 }
 
@@ -22,8 +22,8 @@ pub fn managed() -> Value {
 }
 
 pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "squat").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "squat").await?;
     scene.offers(&["bare", "labelled"], &approved_by("leads", 1), &eligibility("view")).await?;
     let later = stamp(Utc::now() + TimeDelta::hours(1));
 
@@ -51,8 +51,8 @@ pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
 }
 
 pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "planted").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "planted").await?;
     scene.offers(&["live", "ended"], &automatic(), &eligibility("edit")).await?;
     let live = scene.granted("dev", "live", "10m").await?;
     scene.granted("dev-2", "ended", "2s").await?;
@@ -60,14 +60,14 @@ pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> 
     let later = stamp(Utc::now() + TimeDelta::hours(1));
     let about = |request: &str| json!({"jitrbac.dev/expires-at": later, "jitrbac.dev/request": request});
     let cases: [(String, Value); 9] = [
-        (name_of_nobody(1), about("nobody-made-it")),
-        (name_of_nobody(2), about("live")),
-        (name_of_nobody(3), about("ended")),
-        (name_of_nobody(4), json!({"jitrbac.dev/expires-at": later})),
-        (name_of_nobody(5), about("live/status")),
-        (name_of_nobody(6), json!({"jitrbac.dev/request": "live"})),
-        (name_of_nobody(7), json!({"jitrbac.dev/expires-at": "some day"})),
-        (name_of_nobody(8), json!({"jitrbac.dev/expires-at": stamp(Utc::now() - TimeDelta::hours(1))})),
+        (unowned_name(1), about("nobody-made-it")),
+        (unowned_name(2), about("live")),
+        (unowned_name(3), about("ended")),
+        (unowned_name(4), json!({"jitrbac.dev/expires-at": later})),
+        (unowned_name(5), about("live/status")),
+        (unowned_name(6), json!({"jitrbac.dev/request": "live"})),
+        (unowned_name(7), json!({"jitrbac.dev/expires-at": "some day"})),
+        (unowned_name(8), json!({"jitrbac.dev/expires-at": stamp(Utc::now() - TimeDelta::hours(1))})),
         ("any-name-at-all".to_owned(), about("../../live")),
     ];
     each(&cases, async |(name, annotations)| {
@@ -76,8 +76,8 @@ pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> 
         gone.map_err(|error| -> crate::env::Error { format!("{annotations}: {error}").into() })
     })
     .await?;
-    ensure!(!scene.may("outsider", "create", "apps", "deployments").await?, "outsider is let in");
-    ensure!(scene.status("live").await?["state"] == "Active", "a running grant went with them");
-    ensure!(scene.get("rolebinding", &live.binding).await?.is_some(), "the binding of a running grant went with them");
+    ensure!(!scene.may("outsider", "create", "apps", "deployments").await?, "outsider has access");
+    ensure!(scene.status("live").await?["state"] == "Active", "an active grant ended with them");
+    ensure!(scene.get("rolebinding", &live.binding).await?.is_some(), "the binding of an active grant was removed with them");
     Ok(())
 }

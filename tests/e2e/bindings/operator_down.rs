@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for};
 use serde_json::{Value, json};
 
-use super::forged_bindings::{managed, name_of_nobody};
+use super::forged_bindings::{managed, unowned_name};
 use crate::{
     audit::{Calls, measured},
     ensure,
@@ -60,11 +60,11 @@ fn cases() -> Vec<Case> {
 
 /// A replica without the Lease does not trust a DELETED event either.
 pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.write().await;
-    let scene = env.scene_on(&ground, "standby").await?;
+    let fixture = env.unguarded().await?.write().await;
+    let scene = env.scene_on(&fixture, "standby").await?;
     scene.offers(&["now"], &automatic(), &eligibility("edit")).await?;
     let granted = scene.granted("dev", "now", "10m").await?;
-    let holder = ground.operator.controller(holder(&ground).await?)?;
+    let holder = fixture.operator.controller(holder(&fixture).await?)?;
     holder.stop()?;
     scene.patch_binding(&granted.binding, &json!({"metadata": {"labels": {"jitrbac.dev/managed": null}}})).await?;
     // Sooner than another replica can hold the Lease.
@@ -77,20 +77,20 @@ pub async fn t56_standby_replica_removes_a_binding_without_its_label(env: Arc<En
 
 pub async fn t36_first_replica_reverts_changes_made_during_downtime(env: Arc<Env>) -> Outcome {
     // Alone: the other tests on this control plane need the operator.
-    let ground = env.unguarded().await?.write().await;
-    let scene = env.scene_on(&ground, "down").await?;
+    let fixture = env.unguarded().await?.write().await;
+    let scene = env.scene_on(&fixture, "down").await?;
     let cases = cases();
     scene.offers(&cases.iter().map(|c| c.suffix).collect::<Vec<_>>(), &automatic(), &eligibility("edit")).await?;
     let granted = each(&cases, |case| scene.granted("dev", case.suffix, case.duration)).await?;
     let own_twice = granted.iter().find(|g| g.request == "owned-twice").ok_or("it was granted")?;
     own_by_another_too(&scene, own_twice).await?;
 
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         controller.kill();
     }
     let all: Vec<_> = cases.iter().zip(&granted).collect();
     each(&all, |(case, granted)| act(&scene, &case.deed, granted)).await?;
-    let (restored, no_date, bare) = (name_of_nobody(1), name_of_nobody(2), name_of_nobody(3));
+    let (restored, no_date, bare) = (unowned_name(1), unowned_name(2), unowned_name(3));
     let past = json!({"jitrbac.dev/expires-at": stamp(Utc::now() - TimeDelta::hours(1)), "jitrbac.dev/request": "long-gone"});
     scene.plant(&restored, &managed(), &past).await?;
     scene.plant(&no_date, &managed(), &json!({})).await?;
@@ -102,7 +102,7 @@ pub async fn t36_first_replica_reverts_changes_made_during_downtime(env: Arc<Env
 
     let mut calls = Calls::from_now(&scene)?;
     let started = Utc::now();
-    let first = ground.operator.controller(0)?;
+    let first = fixture.operator.controller(0)?;
     first.start()?;
     let mut overdue: Vec<String> =
         all.iter().filter(|(c, _)| c.duration == "6s" && c.suffix != "expired-moved").map(|(_, g)| g.binding.clone()).collect();
@@ -124,7 +124,7 @@ pub async fn t36_first_replica_reverts_changes_made_during_downtime(env: Arc<Env
     ensure!(scene.bindings().await?.is_empty(), "there are bindings: {:?}", scene.bindings().await?);
     let made = calls.bindings_made(&scene.name)?;
     ensure!(made.is_empty(), "bindings were made: {made:?}");
-    for controller in ground.operator.controllers() {
+    for controller in fixture.operator.controllers() {
         controller.start()?;
         controller.wait_until_ready(Duration::from_secs(20)).await?;
     }
@@ -157,7 +157,7 @@ async fn act(scene: &Scene, deed: &Deed, granted: &Granted) -> Outcome {
             scene.kubectl(ADMIN, &["delete", "rar", &granted.request, "-n", &scene.name, cascade]).await?.ok()?;
             ensure!(
                 scene.get("rolebinding", &granted.binding).await?.is_some(),
-                "the binding of {} went without the operator",
+                "the binding of {} was removed without the operator",
                 granted.request
             );
         }

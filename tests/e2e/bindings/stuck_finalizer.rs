@@ -28,8 +28,8 @@ async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
 }
 
 pub async fn t28_finalizer_on_a_binding_keeps_no_access(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "finalizer").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "finalizer").await?;
     scene.offers(&["expires", "given-back", "deleted"], &automatic(), &eligibility("edit")).await?;
     let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
     let expires = scene.granted("dev", "expires", "3s").await?;
@@ -43,14 +43,14 @@ pub async fn t28_finalizer_on_a_binding_keeps_no_access(env: Arc<Env>) -> Outcom
     scene.until_gone(&given_back.binding, LATE).await?;
     scene.ends_as("given-back", "Deactivated", &[], SOON).await?;
 
-    // Deleted before its end, it is still stored and grants (as in plain Kubernetes); the deadline holds all the same.
+    // Deleted before its end, it is still stored and grants (as in plain Kubernetes); the deadline still applies.
     let deleted = scene.granted("dev", "deleted", "4s").await?;
     scene.patch_binding(&deleted.binding, &finalizer).await?;
     scene.kubectl(ADMIN, &["delete", "rolebinding", &deleted.binding, "-n", &scene.name, "--wait=false"]).await?.ok()?;
     let held = scene.get("rolebinding", &deleted.binding).await?.unwrap_or_default();
-    ensure!(held.is_null() || held["metadata"]["deletionTimestamp"].is_string(), "nobody holds it: {held}");
+    ensure!(held.is_null() || held["metadata"]["deletionTimestamp"].is_string(), "no finalizer keeps it: {held}");
     scene.until_gone(&deleted.binding, SOON).await?;
-    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev is still let in");
+    ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev still has access");
     let status = scene.ends_as("deleted", "Expired", &[], SOON).await;
     if status.is_err() {
         scene.ends_as("deleted", "Revoked", &[], SOON).await?;
@@ -59,8 +59,8 @@ pub async fn t28_finalizer_on_a_binding_keeps_no_access(env: Arc<Env>) -> Outcom
 }
 
 pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "stuck").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "stuck").await?;
     let policy = keeps_finalizers(&scene).await?;
     scene.offers(&["now", "given-back"], &automatic(), &eligibility("edit")).await?;
     let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
@@ -71,10 +71,10 @@ pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) 
     let late = shut - granted.deadline;
     ensure!(late >= chrono::TimeDelta::zero() && late.to_std()? < LATE, "access ended {} ms after the deadline", late.num_milliseconds());
     measured("access by a binding that cannot be removed ended after its deadline", late);
-    let held = scene.get("rolebinding", &granted.binding).await?.ok_or("the binding is gone, though nobody let it go")?;
+    let held = scene.get("rolebinding", &granted.binding).await?.ok_or("the binding was deleted although the finalizer still exists")?;
     ensure!(held["subjects"].is_null(), "it has subjects: {held}");
     // A binding that still exists has not ended in the record: an admin still has to act on it.
-    ensure!(scene.status("now").await?["state"] == "Active", "its end is recorded while it is there");
+    ensure!(scene.status("now").await?["state"] == "Active", "its end is recorded while the binding exists");
 
     let given_back = scene.granted("dev", "given-back", "10m").await?;
     scene.patch_binding(&given_back.binding, &finalizer).await?;
@@ -125,8 +125,8 @@ async fn keeps_finalizers(scene: &Scene) -> Result<String, crate::env::Error> {
 }
 
 pub async fn t29_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "owner").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "owner").await?;
     scene.offers(&["expires", "deleted"], &automatic(), &eligibility("edit")).await?;
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner", "namespace": scene.name}});
     let map = scene.write(ADMIN, "configmap", &map).await?;
@@ -149,8 +149,8 @@ pub async fn t29_second_owner_keeps_no_binding(env: Arc<Env>) -> Outcome {
 
 /// A user deletes a binding, and a dependent object keeps it stored: it grants nothing any more, long before its deadline.
 pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
-    let ground = env.unguarded().await?.read().await;
-    let scene = env.scene_on(&ground, "foreground").await?;
+    let fixture = env.unguarded().await?.read().await;
+    let scene = env.scene_on(&fixture, "foreground").await?;
     scene.offers(&["behind", "held"], &automatic(), &eligibility("edit")).await?;
     let behind = scene.granted("dev", "behind", "30m").await?;
     let stored = scene.get("rolebinding", &behind.binding).await?.unwrap_or_default();
@@ -211,7 +211,7 @@ pub async fn f04_grant_denied_by_quota_is_retried(env: Arc<Env>) -> Outcome {
     scene.ask("dev", "waits", "10m").await?;
     let status = scene.until_state("waits", "Pending", SOON).await?;
     let said = crate::status_helpers::says(&status);
-    ensure!(status["reason"] == "BindingRefused" && said.contains("quota") && said.contains("tried again until"), "it says {said}");
+    ensure!(status["reason"] == "BindingRefused" && said.contains("quota") && said.contains("retrying until"), "it says {said}");
     scene.kubectl(ADMIN, &["delete", "resourcequota", QUOTA, "-n", &scene.name]).await?.ok()?;
     scene.running("waits").await?;
     Ok(())

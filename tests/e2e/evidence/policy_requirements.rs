@@ -35,10 +35,10 @@ async fn every_required_claim_must_match(env: Arc<Env>) -> Outcome {
         let amr = amr.iter().map(ToString::to_string).collect();
         Person::sign_in(&scene, &SignIn { amr, acr: acr.map(str::to_owned), ..SignIn::new(name, ["devs"]) })
     };
-    let by = "(spec.requirements.authentication.claims); sign in again in the way that it asks for";
+    let by = "(spec.requirements.authentication.claims); sign in again to meet this requirement";
     let amr_is = |shown: &str| {
         format!(
-            "EvidenceMismatch: the sign-in of 'oidc:ann' shows '{AMR}' as {shown}, and policy '{offer}' asks for one of 'mfa', 'hwk' {by}"
+            "EvidenceMismatch: the sign-in of 'oidc:ann' has '{AMR}' with the value {shown}, and policy '{offer}' requires one of 'mfa', 'hwk' {by}"
         )
     };
     for (amr, acr, says) in [
@@ -48,9 +48,9 @@ async fn every_required_claim_must_match(env: Arc<Env>) -> Outcome {
         (
             &["mfa"],
             Some("c2"),
-            format!("EvidenceMismatch: the sign-in of 'oidc:ann' shows '{ACR}' as 'c2', and policy '{offer}' asks for 'c1' {by}"),
+            format!("EvidenceMismatch: the sign-in of 'oidc:ann' has '{ACR}' with the value 'c2', and policy '{offer}' requires 'c1' {by}"),
         ),
-        (&["mfa"], None, format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{ACR}', and policy '{offer}' asks for 'c1';")),
+        (&["mfa"], None, format!("EvidenceMissing: the sign-in of 'oidc:ann' has no '{ACR}', and policy '{offer}' requires 'c1';")),
         // One claim does not replace the other.
         (&["c1"], Some("mfa"), amr_is("'c1'")),
     ] {
@@ -79,8 +79,8 @@ async fn missing_claims_are_not_evidence(env: Arc<Env>) -> Outcome {
         let request = scene.request("now", offer, "10m");
         let says = |name: &str| {
             format!(
-                "EvidenceMissing: the sign-in of '{name}' shows no '{key}', and policy '{offer}' asks for {wanted}; sign in again yourself, \
-                 without impersonation, and if that does not help ask an admin whether the cluster's authentication passes '{key}' on"
+                "EvidenceMissing: the sign-in of '{name}' has no '{key}', and policy '{offer}' requires {wanted}; sign in again without \
+                 impersonation; if that does not help, ask an admin whether the cluster's authentication passes '{key}' on"
             )
         };
         refused(person.create(&scene, &request).await?, &[&says("oidc:ann")])?;
@@ -88,7 +88,7 @@ async fn missing_claims_are_not_evidence(env: Arc<Env>) -> Outcome {
         // A user who did not sign in with the provider has no evidence either.
         refused(scene.create("dev", &request).await?, &[&says("dev")])?;
     }
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     Ok(())
 }
 
@@ -104,19 +104,19 @@ async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcom
         &[
             "EvidenceTooOld: 'oidc:ann' signed in at ",
             &format!(
-                " before this, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again, then ask again"
+                " ago, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again and retry"
             ),
         ],
     )?;
     refused(
         signed_in(TimeDelta::minutes(-5))?.create(&scene, &request).await?,
-        &["EvidenceUnreadable: the sign-in of 'oidc:ann' is said to be at ", ", in the future, and policy "],
+        &["EvidenceUnreadable: the sign-in of 'oidc:ann' is at ", ", in the future, and policy "],
     )?;
     refused(
         Person::sign_in(&scene, &SignIn { auth_time: None, ..with_mfa("ann", "devs") })?.create(&scene, &request).await?,
-        &[&format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{AUTH_TIME}'")],
+        &[&format!("EvidenceMissing: the sign-in of 'oidc:ann' has no '{AUTH_TIME}'")],
     )?;
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     let fresh = signed_in(TimeDelta::minutes(5))?;
     fresh.create(&scene, &request).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
@@ -160,7 +160,7 @@ async fn evidence_is_required_of_requester_approver_or_both(env: Arc<Env>) -> Ou
         let mut rule = second_factor();
         rule["appliesTo"] = applies_to;
         let offer = scene.offer(name, asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
-        let missing = |who: &str| format!("EvidenceMissing: the sign-in of 'oidc:{who}' shows no '{AMR}', and policy '{offer}' asks for");
+        let missing = |who: &str| format!("EvidenceMissing: the sign-in of 'oidc:{who}' has no '{AMR}', and policy '{offer}' requires");
         let request = scene.request(name, &offer, "10m");
         if of_requester {
             refused(bare_ann.create(&scene, &request).await?, &[&missing("ann")])?;
@@ -219,13 +219,13 @@ async fn policy_status_reports_whether_evidence_was_observed(env: Arc<Env>) -> O
     let never = scene.offer("never", asking(automatic(), &rule), for_devs()).await?;
     let seen = guarded(&scene).await?;
     let ann = Person::sign_in(&scene, &with_mfa("ann", "devs"))?;
-    refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("shows no '{NEVER}'")])?;
-    let says = format!("no request has shown '{NEVER}' yet; if nobody can, the cluster's authentication does not pass it on");
+    refused(ann.create(&scene, &scene.request("never", &never, "10m")).await?, &[&format!("has no '{NEVER}'")])?;
+    let says = format!("no request has contained '{NEVER}' yet; if none can, the cluster's authentication does not pass it on");
     let message = until_condition(&scene, &format!("apol/{never}"), "EvidenceObserved", "False", "EvidenceNotObserved").await?;
     ensure!(message.contains(&says), "it says {message}");
     ann.create(&scene, &scene.request("ann", &seen, "10m")).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
     let message = until_condition(&scene, &format!("apol/{seen}"), "EvidenceObserved", "True", "EvidenceObserved").await?;
-    ensure!(message.contains(&format!("sign-ins have shown '{AMR}'")), "it says {message}");
+    ensure!(message.contains(&format!("sign-ins contained '{AMR}'")), "it says {message}");
     Ok(())
 }

@@ -37,7 +37,7 @@ async fn t07_request_uses_the_groups_at_its_creation(env: Arc<Env>) -> Outcome {
     // The pending request was made by a member of the group, and an approver sees this: the approver decides.
     let stored = scene.get("rar", "before").await?.unwrap_or_default();
     ensure!(stored["spec"]["requester"]["groups"] == json!(["oidc:devs"]), "the request is stamped as {}", stored["spec"]["requester"]);
-    ensure!(scene.status("before").await?["digest"] == status["digest"], "the request that waits changed");
+    ensure!(scene.status("before").await?["digest"] == status["digest"], "the pending request changed");
     approve(&scene, &bare(&scene, "lead", "leads")?, "before").await?.ok()?;
     scene.until_state("before", "Active", SOON).await?;
     may(&scene, &after, true).await
@@ -68,15 +68,15 @@ async fn t08_impersonation_without_userextras_carries_no_evidence(env: Arc<Env>)
     refused(
         mallory.kubectl(&scene, &as_ann, &request.to_string()).await?,
         &[
-            &format!("EvidenceMissing: the sign-in of 'oidc:ann' shows no '{AMR}', and policy '{offer}' asks for one of 'mfa', 'hwk'"),
-            "sign in again yourself, without impersonation",
+            &format!("EvidenceMissing: the sign-in of 'oidc:ann' has no '{AMR}', and policy '{offer}' requires one of 'mfa', 'hwk'"),
+            "sign in again without impersonation",
         ],
     )?;
     refused(
         with_amr.kubectl(&scene, &as_ann, &request.to_string()).await?,
         &[r#"cannot impersonate resource "userextras/jitrbac.dev/amr""#],
     )?;
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     // The limit, which docs/authentication.md names: admission does not learn of an impersonation, so from here on the impersonator has any
     // evidence. A user with this permission is an authenticator.
     let extras = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/jitrbac.dev/amr"], "verbs": ["impersonate"]});
@@ -103,17 +103,17 @@ async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
         Person::sign_in(&scene, &who)
     };
     let kubernetes = |name: &str| {
-        format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself")
+        format!("SystemUserNotAllowed: '{name}' is reserved for Kubernetes and cannot request or decide; sign in with your own user")
     };
     let not_a_bot =
-        |offer: &str| format!("ServiceAccountNotAllowed: '{bot}' is a ServiceAccount, and eligibility '{offer}' is for people only");
+        |offer: &str| format!("ServiceAccountNotAllowed: '{bot}' is a ServiceAccount, and eligibility '{offer}' does not allow ServiceAccounts");
     for (name, offer, says) in [
         ("system:kube-scheduler", &people, kubernetes("system:kube-scheduler")),
         ("system:admin", &people, kubernetes("system:admin")),
         (
             "system:serviceaccount:bot",
             &people,
-            "SystemUserNotAllowed: 'system:serviceaccount:bot' is no well-formed ServiceAccount name".to_owned(),
+            "SystemUserNotAllowed: 'system:serviceaccount:bot' is not a valid ServiceAccount user name".to_owned(),
         ),
         (&bot, &people, not_a_bot(&people)),
         // The name of the eligible ServiceAccount is not enough where its uid is pinned.
@@ -121,7 +121,7 @@ async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
     ] {
         refused(careless(name)?.create(&scene, &scene.request("now", offer, "10m")).await?, &[&says])?;
     }
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     Ok(())
 }
 
@@ -157,10 +157,10 @@ async fn t12_recreated_account_does_not_inherit_what_is_pinned_to_a_uid(env: Arc
     // Another user, years later; and a user who impersonates that user without the uid.
     let second = SignIn { uid: format!("{}-2", scene.name), ..first.clone() };
     refused(Person::sign_in(&scene, &second)?.create(&scene, &request).await?, &[&says])?;
-    let kubeconfig = showing(&scene.ground.cluster().kubeconfig_of(ADMIN)?, AMR, "mfa")?;
+    let kubeconfig = showing(&scene.fixture.cluster().kubeconfig_of(ADMIN)?, AMR, "mfa")?;
     let nobody = ["create", "-f", "-", "--kubeconfig", &kubeconfig, "--as=oidc:ann", "--as-group=oidc:staff"];
-    refused(scene.ground.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?, &[&says])?;
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    refused(scene.fixture.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?, &[&says])?;
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     let ann = Person::sign_in(&scene, &first)?;
     ann.create(&scene, &request).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;

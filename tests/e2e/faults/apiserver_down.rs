@@ -18,7 +18,7 @@ use super::{alone, by_hand, until, without};
 use crate::{
     audit::{Calls, measured},
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Scene, automatic, eligibility},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, automatic, eligibility},
 };
 
 /// Latest end of a grant that expired while the API server was down, after it served again.
@@ -32,17 +32,17 @@ pub async fn api_server_is_down_during_a_grant_and_at_startup(env: Arc<Env>) -> 
 }
 
 async fn during_a_grant(scene: &Scene) -> Outcome {
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     scene.offers(&["meanwhile", "later", "after"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(scene)?;
     let meanwhile = scene.granted("dev", "meanwhile", "4s").await?;
     let later = scene.granted("dev", "later", "20s").await?;
-    let back = without(ground, &[ground.plane.apiserver()], async || until(meanwhile.deadline + TimeDelta::seconds(1)).await).await?;
+    let back = without(fixture, &[fixture.plane.apiserver()], async || until(meanwhile.deadline + TimeDelta::seconds(1)).await).await?;
 
     scene.until_gone(&meanwhile.binding, SOON).await?;
     let removed = calls.removed(&meanwhile.binding).await?;
-    measured("grant that came due while the API server was away, ended after its return", (removed - back).max(TimeDelta::zero()));
-    ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server's return", (removed - back).num_milliseconds());
+    measured("grant that expired while the API server was down, ended after it served again", (removed - back).max(TimeDelta::zero()));
+    ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server served again", (removed - back).num_milliseconds());
     scene.ends_as("meanwhile", "Expired", &["Expired"], SOON).await?;
     // No grant was revoked because it could not be read, and the next end is on time.
     scene.ends_as("later", "Expired", &["Expired"], Duration::from_secs(30)).await?;
@@ -51,16 +51,16 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
             &later.binding,
             later.deadline,
             ON_TIME,
-            "grant ended after its deadline, with an outage of the API server on the way",
+            "grant ended after its deadline, with an outage of the API server before it",
         )
         .await?;
     let granted = Utc::now();
     scene.granted("dev", "after", "5m").await?;
     let took = Utc::now() - granted;
-    measured("grant after an outage of the API server, from asking to status", took);
+    measured("grant after an outage of the API server, from request to status", took);
     ensure!(
         took < TimeDelta::seconds(6),
-        "the first grant after the outage took {} ms: the watches come back too late",
+        "the first grant after the outage took {} ms: the watches are restored too late",
         took.num_milliseconds()
     );
     Ok(())
@@ -73,10 +73,10 @@ struct Started {
 }
 
 impl Started {
-    fn new(ground: &Ground, kubeconfig: &Path) -> Result<Self, Error> {
-        let directory = ground.cluster().directory();
+    fn new(fixture: &ClusterFixture, kubeconfig: &Path) -> Result<Self, Error> {
+        let directory = fixture.cluster().directory();
         let log = directory.join("by-hand.log");
-        let child = by_hand(ground, program("jit-rbac")?, kubeconfig, &log)?
+        let child = by_hand(fixture, program("jit-rbac")?, kubeconfig, &log)?
             .args(["controller", "--identity=by-hand", "--health-address=127.0.0.1:0", "--log-format=text"])
             .arg(format!("--config={}", directory.join("operator/config.json").display()))
             .spawn()?;
@@ -114,29 +114,29 @@ impl Started {
 
 async fn at_a_start(scene: &Scene) -> Outcome {
     const CANNOT: &str = "cannot reach the API server";
-    let ground = &scene.ground;
-    let good = std::fs::read_to_string(ground.cluster().directory().join("kubeconfigs/jit-rbac-controller"))?;
-    let kubeconfig = ground.cluster().directory().join("kubeconfigs/by-hand");
+    let fixture = &scene.fixture;
+    let good = std::fs::read_to_string(fixture.cluster().directory().join("kubeconfigs/jit-rbac-controller"))?;
+    let kubeconfig = fixture.cluster().directory().join("kubeconfigs/by-hand");
 
-    let started = Started::new(ground, &kubeconfig)?;
+    let started = Started::new(fixture, &kubeconfig)?;
     started.says(CANNOT, "by-hand").await?;
     let answer = started.readyz().await?;
     ensure!(answer.starts_with("HTTP/1.1 503") && answer.contains("api-server"), "readyz says {answer}");
     // First no process listens there; then a server denies the token; then it is correct.
-    std::fs::write(&kubeconfig, good.replace(ground.cluster().server(), "https://127.0.0.1:1"))?;
+    std::fs::write(&kubeconfig, good.replace(fixture.cluster().server(), "https://127.0.0.1:1"))?;
     started.says(CANNOT, "https://127.0.0.1:1").await?;
     let token = good.split("\"token\": \"").nth(1).and_then(|rest| rest.split('"').next()).ok_or("the kubeconfig has a token")?;
     std::fs::write(&kubeconfig, good.replace(token, "nonsense"))?;
     started.says(CANNOT, "nauthorized").await?;
     ensure!(started.readyz().await?.starts_with("HTTP/1.1 503"), "it is ready without an API server");
     let attempts = started.lines(CANNOT)?;
-    let pauses: Vec<u64> = attempts.iter().filter_map(|line| line.split("again_in_ms=").nth(1)?.split(' ').next()?.parse().ok()).collect();
+    let delays: Vec<u64> = attempts.iter().filter_map(|line| line.split("again_in_ms=").nth(1)?.split(' ').next()?.parse().ok()).collect();
     ensure!(
-        pauses.len() == attempts.len() && pauses.windows(2).all(|p| p[1] >= p[0]) && pauses.first() < pauses.last(),
-        "the pauses are {pauses:?}"
+        delays.len() == attempts.len() && delays.windows(2).all(|d| d[1] >= d[0]) && delays.first() < delays.last(),
+        "the delays are {delays:?}"
     );
     std::fs::write(&kubeconfig, &good)?;
-    let limit = Duration::from_millis(pauses.last().copied().unwrap_or_default() * 2) + SOON;
+    let limit = Duration::from_millis(delays.last().copied().unwrap_or_default() * 2) + SOON;
     wait_for_ok("the controller to be ready", limit, async || match started.readyz().await {
         Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
         Ok(answer) => Err(answer),
@@ -146,8 +146,8 @@ async fn at_a_start(scene: &Scene) -> Outcome {
     drop(started);
 
     // The same with an API server that is down.
-    let controller = ground.operator.controller(0)?;
-    let back = without(ground, &[ground.plane.apiserver()], async || {
+    let controller = fixture.operator.controller(0)?;
+    let back = without(fixture, &[fixture.plane.apiserver()], async || {
         controller.restart()?;
         let said = wait_for_ok("a line about the API server", SOON, async || {
             let log = controller.log_of_this_start().map_err(|error| error.to_string())?;
@@ -155,11 +155,11 @@ async fn at_a_start(scene: &Scene) -> Outcome {
         });
         said.await?;
         ensure!(controller.ready().await.is_err(), "it is ready without an API server");
-        ensure!(controller.alive().await.is_ok(), "it is not alive");
+        ensure!(controller.alive().await.is_ok(), "its liveness check fails");
         Ok(())
     })
     .await?;
     controller.wait_until_ready(Duration::from_secs(20)).await?;
-    measured("controller ready after the API server's return", Utc::now() - back);
+    measured("controller ready after the API server served again", Utc::now() - back);
     Ok(())
 }

@@ -24,7 +24,7 @@ use super::{by_hand, in_the_lease};
 use crate::{
     audit::Calls,
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Setting, automatic, eligibility},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Setting, automatic, eligibility},
     grant_helpers::each,
     replicas::{BY_ANOTHER, TAKEN_OVER},
 };
@@ -53,7 +53,7 @@ pub fn replica() -> Option<ExitCode> {
         let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
         let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return };
         let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
-        Box::pin(controller::run(client, setup, stop)).await.expect("nobody puts the store back");
+        Box::pin(controller::run(client, setup, stop)).await.expect("the store is not restored");
     });
     Some(ExitCode::SUCCESS)
 }
@@ -65,10 +65,10 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(ground: &Ground, ahead: TimeDelta) -> Result<Self, Error> {
-        let directory = ground.cluster().directory();
+    async fn start(fixture: &ClusterFixture, ahead: TimeDelta) -> Result<Self, Error> {
+        let directory = fixture.cluster().directory();
         let log = directory.join("another-clock.log");
-        let child = by_hand(ground, std::env::current_exe()?, &directory.join("kubeconfigs/jit-rbac-controller"), &log)?
+        let child = by_hand(fixture, std::env::current_exe()?, &directory.join("kubeconfigs/jit-rbac-controller"), &log)?
             .args([ARGUMENT, &ahead.num_seconds().to_string()])
             .arg(directory.join("operator/config.json"))
             .spawn()?;
@@ -87,10 +87,10 @@ impl Replica {
     }
 }
 
-async fn until_held_by(ground: &Ground, who: &str) -> Outcome {
+async fn until_held_by(fixture: &ClusterFixture, who: &str) -> Outcome {
     let what = format!("{who} to hold the Lease");
     let held = wait_for_ok(&what, TAKEN_OVER, async || {
-        let holder = in_the_lease(ground).await.map_err(|error| error.to_string())?;
+        let holder = in_the_lease(fixture).await.map_err(|error| error.to_string())?;
         if holder == who { Ok(()) } else { Err(holder) }
     });
     Ok(held.await?)
@@ -105,15 +105,15 @@ pub async fn t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind(env: Arc<Env
 }
 
 async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
-    let (ground, _permit) = env.ground_as(Setting { replicas: Some(1), ..Setting::default() }).await?;
-    let scene = env.scene_on(&ground, name).await?;
+    let (fixture, _permit) = env.fixture_with(Setting { replicas: Some(1), ..Setting::default() }).await?;
+    let scene = env.scene_on(&fixture, name).await?;
     let mut calls = Calls::from_now(&scene)?;
     let (standing_by, holding) = (["a", "b", "c"], ["d", "e", "f"]);
     scene.offers(&[&standing_by[..], &holding, &["held-back"]].concat(), &automatic(), &eligibility("edit")).await?;
-    let honest = ground.operator.controller(0)?;
+    let honest = fixture.operator.controller(0)?;
 
     // As a standby it has no visible effect.
-    let replica = Replica::start(&ground, ahead).await?;
+    let replica = Replica::start(&fixture, ahead).await?;
     let granted = each(&standing_by, |name| scene.granted("dev", name, "8s")).await?;
     for granted in &granted {
         scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
@@ -124,7 +124,7 @@ async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
     // It becomes the holder: nothing new is granted, and active grants end on time.
     let granted = each(&holding, |name| scene.granted("dev", name, "25s")).await?;
     honest.terminate(SOON).await?;
-    until_held_by(&ground, IDENTITY).await?;
+    until_held_by(&fixture, IDENTITY).await?;
     honest.start()?;
     replica.until_it_says("reason=ClockSkewed").await?;
     scene.ask("dev", "held-back", "10m").await?;

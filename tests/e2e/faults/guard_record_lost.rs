@@ -44,20 +44,20 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     scene.granted("dev", "meanwhile", "10m").await?;
 
     // While no replica runs, it is unknown what was written meanwhile.
-    kill_all(&scene.ground);
+    kill_all(&scene.fixture);
     strip(&scene).await?;
     let stripped = Utc::now();
-    start_all(&scene.ground).await?;
-    until_proven(&scene.ground, stripped).await?;
+    start_all(&scene.fixture).await?;
+    until_proven(&scene.fixture, stripped).await?;
     scene.ask("dev", "again", "10m").await?;
-    let what = "a request under what nobody has proven to be held back";
+    let what = "a request under unverified objects to be held back";
     wait_for_ok(what, SOON, async || {
         let status = scene.status("again").await.map_err(|error| error.to_string())?;
         let holds = status["state"] == "Pending" && status["reason"] == "WrittenUnguarded";
         if holds { Ok(()) } else { Err(status.to_string()) }
     })
     .await?;
-    ensure!(scene.get("rolebinding", &runs.binding).await?.is_some(), "a running grant was ended for it");
+    ensure!(scene.get("rolebinding", &runs.binding).await?.is_some(), "an active grant ended because of it");
     // Once written again, both are used.
     for (kind, spec) in [("approvalpolicy", json!({"limits": {"maxDuration": "2h"}})), ("roleeligibility", json!({"maxDuration": "2h"}))] {
         let patch = json!({ "spec": spec }).to_string();
@@ -66,6 +66,6 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     scene.running("again").await?;
     scene.ends_as("runs", "Expired", &["Expired"], Duration::from_mins(1)).await?;
     calls
-        .ended_on_time(&runs.binding, runs.deadline, ON_TIME, "grant ended after its deadline, the guards' record was lost on the way")
+        .ended_on_time(&runs.binding, runs.deadline, ON_TIME, "grant ended after its deadline, the guards' record was lost before it")
         .await
 }

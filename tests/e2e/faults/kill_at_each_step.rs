@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 
-use super::{all_alone, kill_all, nothing_lasts, start_all, until};
+use super::{exclusive_scene, kill_all, start_all, until, verify_final_state};
 use crate::{
     audit::{Calls, measured},
     blocking_webhook::Gate,
@@ -21,7 +21,7 @@ const TAKES_OVER: &str = "20s";
 const LATEST: TimeDelta = TimeDelta::seconds(15);
 
 pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
-    let (scene, _permit) = all_alone(&env, "killed").await?;
+    let (scene, _permit) = exclusive_scene(&env, "killed").await?;
     let mut calls = Calls::from_now(&scene)?;
     scene.offers(&["running", "overdue", "fresh", "before", "status", "create", "end"], &automatic(), &eligibility("edit")).await?;
     scene.offers(&["waiting", "too-late"], &approved_by("leads", 1), &eligibility("edit")).await?;
@@ -29,11 +29,11 @@ pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
     between_binding_and_status(&scene).await?;
     while_the_binding_is_made(&scene).await?;
     between_removal_and_record(&scene).await?;
-    let late = nothing_lasts(&scene, &mut calls, LATEST).await?;
+    let late = verify_final_state(&scene, &mut calls, LATEST).await?;
     for on_time in ["running", "fresh", "before", "waiting", "status"] {
         let by = late.get(on_time).ok_or_else(|| format!("{on_time} was never granted"))?;
-        ensure!(*by < FROM_START, "{on_time} ended {} ms late though somebody ran", by.num_milliseconds());
-        measured(format!("grant ended after its deadline, killed on the way ({on_time})"), *by);
+        ensure!(*by < FROM_START, "{on_time} ended {} ms late although a replica ran", by.num_milliseconds());
+        measured(format!("grant ended after its deadline, with a kill before it ({on_time})"), *by);
     }
     Ok(())
 }
@@ -41,7 +41,7 @@ pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
 /// One kill during one grant that stays active, one that expires meanwhile, one pending request, and one that was just created. Another
 /// request is created, and others are approved, while no replica runs.
 async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let overdue = scene.granted("dev", "overdue", "5s").await?;
     let running = scene.granted("dev", "running", TAKES_OVER).await?;
     for waiting in [("waiting", TAKES_OVER), ("too-late", "1s")] {
@@ -49,20 +49,20 @@ async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
         scene.until_state(waiting.0, "AwaitingApproval", SOON).await?;
     }
     scene.ask("dev", "fresh", TAKES_OVER).await?;
-    kill_all(ground);
+    kill_all(fixture);
     scene.ask("dev", "before", TAKES_OVER).await?;
     scene.approve("lead-1", "too-late").await?;
     until(overdue.deadline.max(Utc::now() + TimeDelta::seconds(2))).await?;
     scene.approve("lead-1", "waiting").await?;
-    ensure!(scene.get("rolebinding", &overdue.binding).await?.is_some(), "somebody ended a grant though nothing ran");
+    ensure!(scene.get("rolebinding", &overdue.binding).await?.is_some(), "a grant ended although no replica ran");
 
     let started = Utc::now();
-    ground.operator.controller(1)?.start()?;
+    fixture.operator.controller(1)?.start()?;
     scene.until_gone(&overdue.binding, SOON).await?;
     let took = calls.removed(&overdue.binding).await? - started;
-    measured("grant that ended while nothing ran, removed after the start of the first replica's process", took);
+    measured("grant that expired while no replica ran, removed after the start of the first replica's process", took);
     ensure!(took < FROM_START, "the overdue grant was removed {} ms after the start", took.num_milliseconds());
-    start_all(ground).await?;
+    start_all(fixture).await?;
     scene.ends_as("overdue", "Expired", &["Expired"], SOON).await?;
     scene.ends_as("too-late", "TimedOut", &["DeadlineExceeded"], SOON).await?;
     for request in ["fresh", "before", "waiting"] {
@@ -70,7 +70,7 @@ async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
     }
     ensure!(
         scene.status("running").await?["expiresAt"] == crate::grant_helpers::stamp(running.deadline),
-        "the end of a running grant was moved"
+        "the end of an active grant changed"
     );
     Ok(())
 }
@@ -81,11 +81,11 @@ async fn between_binding_and_status(scene: &Scene) -> Outcome {
     let stored = scene.ask("dev", "status", TAKES_OVER).await?;
     gate.until_held(1, SOON).await?;
     let binding = format!("jit-{}", text(&stored["metadata"]["uid"]));
-    let made = scene.get("rolebinding", &binding).await?.ok_or("the binding is not there")?;
-    kill_all(&scene.ground);
+    let made = scene.get("rolebinding", &binding).await?.ok_or("the binding does not exist")?;
+    kill_all(&scene.fixture);
     gate.remove(scene).await?;
     ensure!(scene.status("status").await?["state"] != "Active", "the grant was recorded before the kill");
-    start_all(&scene.ground).await?;
+    start_all(&scene.fixture).await?;
     let granted = scene.running("status").await?;
     let again = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
     ensure!(again["metadata"]["uid"] == made["metadata"]["uid"], "the binding is another one after the kill");
@@ -103,9 +103,9 @@ async fn while_the_binding_is_made(scene: &Scene) -> Outcome {
     gate.hold(1);
     scene.ask("dev", "create", TAKES_OVER).await?;
     gate.until_held(1, SOON).await?;
-    kill_all(&scene.ground);
+    kill_all(&scene.fixture);
     gate.remove(scene).await?;
-    start_all(&scene.ground).await?;
+    start_all(&scene.fixture).await?;
     scene.running("create").await?;
     Ok(())
 }
@@ -117,10 +117,10 @@ async fn between_removal_and_record(scene: &Scene) -> Outcome {
     gate.hold(8);
     scene.until_gone(&granted.binding, SOON).await?;
     gate.until_held(1, SOON).await?;
-    kill_all(&scene.ground);
+    kill_all(&scene.fixture);
     gate.remove(scene).await?;
     ensure!(scene.status("end").await?["state"] == "Active", "the end was recorded before the kill");
-    start_all(&scene.ground).await?;
+    start_all(&scene.fixture).await?;
     scene.ends_as("end", "Expired", &["Expired"], SOON).await?;
     Ok(())
 }

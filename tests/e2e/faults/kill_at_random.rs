@@ -11,14 +11,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    all_alone, nothing_lasts_longer,
-    process_lifetimes::{Lives, Random},
-    start_all,
+    exclusive_scene,
+    process_lifetimes::{Lifetimes, Random},
+    start_all, verify_final_state_with,
 };
 use crate::{
     audit::{Calls, measured},
     ensure,
-    env::{Env, Error, Ground, Outcome, SOON, Scene, automatic, eligibility},
+    env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, automatic, eligibility},
     grant_helpers::each,
     replicas::BY_ANOTHER,
 };
@@ -36,18 +36,18 @@ const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
 
 pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
-    let (scene, _permit) = all_alone(&env, "random").await?;
+    let (scene, _permit) = exclusive_scene(&env, "random").await?;
     scene.offers(&OFFERS, &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
     let seed = Random::seed();
-    let killing = Killing::over(PEOPLE.len() * OFFERS.len());
+    let killing = Killing::with_lanes(PEOPLE.len() * OFFERS.len());
     let lanes: Vec<_> = PEOPLE.iter().flat_map(|person| OFFERS.iter().map(move |offer| (*person, *offer))).collect();
     let asking = each(&lanes, |(person, offer)| ask_meanwhile(&scene, person, offer, &killing));
-    let (asked, lives) = futures::try_join!(asking, kill_meanwhile(&scene.ground, Random::new(seed), &killing))?;
-    start_all(&scene.ground).await?;
-    let (asked, kills) = (asked.into_iter().sum::<usize>(), lives.ended());
-    let latest = |deadline| lives.latest_end(deadline, IN_A_LIFE) - deadline;
-    let late = nothing_lasts_longer(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
+    let (asked, lifetimes) = futures::try_join!(asking, kill_meanwhile(&scene.fixture, Random::new(seed), &killing))?;
+    start_all(&scene.fixture).await?;
+    let (asked, kills) = (asked.into_iter().sum::<usize>(), lifetimes.ended());
+    let latest = |deadline| lifetimes.latest_end(deadline, IN_A_LIFE) - deadline;
+    let late = verify_final_state_with(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
     ensure!(late.len() >= killing.lanes, "only {} of {asked} requests were granted under {kills} kills", late.len());
     let worst = late.values().max().copied().unwrap_or_default();
     measured(format!("latest end of {} grants under {kills} kills, after its deadline", late.len()), worst);
@@ -64,7 +64,7 @@ struct Killing {
 }
 
 impl Killing {
-    fn over(lanes: usize) -> Self {
+    fn with_lanes(lanes: usize) -> Self {
         Self { from: Utc::now(), lanes, granted: AtomicUsize::new(0) }
     }
 
@@ -81,7 +81,7 @@ async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killi
         asked += 1;
         let name = format!("{person}-{offer}-{asked}");
         scene.let_in(person, "rar", &scene.request(&name, &scene.offered(offer), "2s")).await?;
-        let status = scene.over(&name, KILLING_AT_MOST.to_std()? + SOON).await?;
+        let status = scene.until_completed(&name, KILLING_AT_MOST.to_std()? + SOON).await?;
         if !granted && !status["grantedAt"].is_null() {
             granted = true;
             killing.granted.fetch_add(1, Ordering::Relaxed);
@@ -91,23 +91,23 @@ async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killi
 }
 
 /// Kills one controller or all, waits, and starts them again, repeatedly.
-async fn kill_meanwhile(ground: &Ground, mut random: Random, killing: &Killing) -> Result<Lives, Error> {
-    let controllers = ground.operator.controllers();
-    let mut lives = Lives::default();
-    (0..controllers.len()).for_each(|number| lives.started(number));
+async fn kill_meanwhile(fixture: &ClusterFixture, mut random: Random, killing: &Killing) -> Result<Lifetimes, Error> {
+    let controllers = fixture.operator.controllers();
+    let mut lifetimes = Lifetimes::default();
+    (0..controllers.len()).for_each(|number| lifetimes.started(number));
     while killing.goes_on() {
         // The random times are part of the fault.
         tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
         let spared = usize::try_from(random.below(3))?;
         for (number, controller) in controllers.iter().enumerate().filter(|(number, _)| *number != spared) {
-            lives.killed(number);
+            lifetimes.killed(number);
             controller.kill();
         }
         tokio::time::sleep(Duration::from_millis(random.below(AWAY))).await;
         for (number, controller) in controllers.iter().enumerate() {
             controller.start()?;
-            lives.started(number);
+            lifetimes.started(number);
         }
     }
-    Ok(lives)
+    Ok(lifetimes)
 }

@@ -52,11 +52,11 @@ async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -
     })
     .await?;
     let first = granted.iter().map(|granted| granted.deadline).min().unwrap_or_default();
-    ensure!(Utc::now() < first, "the machine is too busy: the first grants were over before all were made");
+    ensure!(Utc::now() < first, "the machine is too busy: the first grants expired before all were made");
     let mut calls = Calls::from_now(&scene)?;
     until(first - TimeDelta::milliseconds(300)).await?;
-    let killed = holder(&scene.ground).await?;
-    scene.ground.operator.controller(killed)?.kill();
+    let killed = holder(&scene.fixture).await?;
+    scene.fixture.operator.controller(killed)?.kill();
 
     let mut late = Vec::new();
     for granted in &granted {
@@ -72,6 +72,6 @@ async fn without_the_holder(env: &Env, name: &str, each_has: i64, spread: i64) -
     for granted in &granted {
         scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }
-    scene.ground.operator.controller(killed)?.start()?;
+    scene.fixture.operator.controller(killed)?.start()?;
     Ok(())
 }

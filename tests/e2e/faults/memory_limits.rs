@@ -82,7 +82,7 @@ impl Limit {
         ensure!(process.pid() == Some(pid), "{name} was killed: {}", process.log_of_this_start()?.lines().last().unwrap_or_default());
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        let peak = peak.ok_or("the kernel does not say how much it had")? << 10;
+        let peak = peak.ok_or("the kernel does not report its peak memory")? << 10;
         println!("{name} had {} MiB at most", peak >> 20);
         ensure!(peak < self.bytes, "{name} had {} MiB, and may have {}", peak >> 20, self.bytes >> 20);
         Ok(())
@@ -118,7 +118,7 @@ async fn create(scene: &Scene, gvk: (&str, &str, &str), object: &Value) -> Outco
     let (group, version, kind) = gvk;
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.client.clone(), namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(scene.fixture.client.clone(), namespace, &resource);
     api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await?;
     Ok(())
 }
@@ -131,32 +131,32 @@ async fn flood(scene: &Scene, other: &str) -> Outcome {
     let outcomes: Vec<Outcome> = roles.buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().collect::<Outcome>()?;
     // The admin removes the bounds of decisions, writes, and restores them.
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let mut guards = Vec::new();
     for (kind, name) in [
         ("validatingadmissionpolicybinding", "jit-rbac-decisions"),
         ("mutatingwebhookconfiguration", "jit-rbac"),
         ("validatingwebhookconfiguration", "jit-rbac"),
     ] {
-        let guard = Guard::save(ground, kind, name).await?;
-        guard.delete(ground).await?;
+        let guard = Guard::save(fixture, kind, name).await?;
+        guard.delete(fixture).await?;
         guards.push(guard);
     }
     let first = async || create(scene, DECISION, &large_decision(scene, "ended", DECISIONS)).await.ok();
-    wait_for("the API server to take a decision of a megabyte", SOON, first).await?;
+    wait_for("the API server to accept a decision of a megabyte", SOON, first).await?;
     let decisions = stream::iter(0..DECISIONS).map(async |number| create(scene, DECISION, &large_decision(scene, "ended", number)).await);
     let outcomes: Vec<Outcome> = decisions.buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().collect::<Outcome>()?;
     let back = Utc::now();
     for guard in &guards {
-        guard.put_back(ground).await?;
+        guard.restore(fixture).await?;
     }
-    until_proven(ground, back).await
+    until_proven(fixture, back).await
 }
 
 pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_objects(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.ground_as(Setting::default()).await?;
-    let scene = env.scene_on(&ground, "memory").await?;
+    let (fixture, _permit) = env.fixture_with(Setting::default()).await?;
+    let scene = env.scene_on(&fixture, "memory").await?;
     let other = format!("{}-other", scene.name);
     scene.create_namespace(&other).await?;
     let debug = json!({
@@ -167,7 +167,7 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
     scene.granted("dev", "ended", "5s").await?;
     scene.ends_as("ended", "Expired", &[], SOON).await?;
     // Objects that were written after the last proof before a gap would have to be written again.
-    until_verified(&ground).await?;
+    until_verified(&fixture).await?;
     let began = Utc::now();
     flood(&scene, &other).await?;
     measured("flooding a cluster with Roles and decisions took", Utc::now() - began);
@@ -175,10 +175,10 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
 
     // New processes within the limits, while a grant expires.
     let runs = scene.granted("dev", "runs", "25s").await?;
-    kill_all(&ground);
-    ground.operator.webhook().kill();
+    kill_all(&fixture);
+    fixture.operator.webhook().kill();
     let mut started = Vec::new();
-    for server in ground.operator.servers() {
+    for server in fixture.operator.servers() {
         let component = if server.name() == "webhook" { "webhook" } else { "controller" };
         let limit = Limit::new(server.name(), limit(component)?);
         let pid = limit.start(server)?;
@@ -188,7 +188,7 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
         server.wait_until_ready(SOON).await?;
     }
     until(runs.deadline).await?;
-    calls.ended_on_time(&runs.binding, runs.deadline, LATEST, "grant ended after its deadline, replicas started anew in a flood").await?;
+    calls.ended_on_time(&runs.binding, runs.deadline, LATEST, "grant ended after its deadline, replicas restarted in a flood").await?;
     let asked = scene.granted("dev", "asked", "8s").await?;
     until(asked.deadline).await?;
     calls.ended_on_time(&asked.binding, asked.deadline, LATEST, "grant ended after its deadline, in a flood").await?;

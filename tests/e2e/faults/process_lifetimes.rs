@@ -34,12 +34,12 @@ impl Random {
 
 /// When processes started, and when they were killed, or were disturbed otherwise.
 #[derive(Default)]
-pub struct Lives {
+pub struct Lifetimes {
     running: BTreeMap<usize, DateTime<Utc>>,
     ended: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-impl Lives {
+impl Lifetimes {
     /// Records that a process is about to die.
     pub fn killed(&mut self, number: usize) {
         self.ended.extend(self.running.remove(&number).map(|from| (from, Utc::now())));

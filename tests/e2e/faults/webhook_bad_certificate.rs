@@ -42,10 +42,10 @@ pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(en
     let expired = expired(&stored, names)?;
     for (name, shown, why) in [("wrong", wrong, "signed by unknown authority"), ("expired", expired, "has expired")] {
         let ends = scene.granted("dev", name, "10s").await?;
-        scene.ground.operator.webhook().kill();
+        scene.fixture.operator.webhook().kill();
         let imposter = Imposter::start(&scene, &shown)?;
         // The API server may still have a connection to the previous webhook.
-        let refused = wait_for_ok("requests to be refused", SOON, async || {
+        let refused = wait_for_ok("requests to be denied", SOON, async || {
             let said =
                 scene.apply("dev", &scene.request("meanwhile", &scene.offered("meanwhile"), "5m")).await.map_err(|e| e.to_string())?;
             said.refused().map_err(|error| error.to_string()).and_then(|said| if said.contains(why) { Ok(said) } else { Err(said) })
@@ -54,13 +54,13 @@ pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(en
         ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
         everything_else_goes_on(&scene, name).await?;
         ended(&scene, &mut calls, &ends, name).await?;
-        ensure!(scene.get("rar", "meanwhile").await?.is_none(), "a request that nobody stamped was taken");
+        ensure!(scene.get("rar", "meanwhile").await?.is_none(), "a request without a stamp was accepted");
         drop(imposter);
-        scene.ground.operator.webhook().start()?;
-        scene.ground.operator.webhook().wait_until_ready(SOON).await?;
+        scene.fixture.operator.webhook().start()?;
+        scene.fixture.operator.webhook().wait_until_ready(SOON).await?;
     }
     slow(&scene, &mut calls).await?;
-    let what = "requests to be taken again";
+    let what = "requests to be accepted again";
     wait_for_ok(what, SOON, async || scene.ask("dev", "after", "5m").await.map_err(|error| error.to_string())).await?;
     scene.running("after").await?;
     Ok(())
@@ -73,25 +73,25 @@ async fn ended(scene: &Scene, calls: &mut Calls, granted: &Granted, how: &str) -
             &granted.binding,
             granted.deadline,
             ON_TIME,
-            &format!("grant ended after its deadline, the webhook's certificate or pace: {how}"),
+            &format!("grant ended after its deadline, the webhook's certificate or speed: {how}"),
         )
         .await
 }
 
 /// The webhook is up, and slow: writers of requests wait for it, grants and all other calls do not.
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
-    scene.ground.operator.webhook().kill();
+    scene.fixture.operator.webhook().kill();
     let webhook = Elsewhere::start(scene)?;
     let asked = Utc::now();
-    let what = "a request to be taken by a slow webhook";
+    let what = "a request to be accepted by a slow webhook";
     wait_for_ok(what, SOON, async || scene.ask("dev", "slow", "10s").await.map_err(|error| error.to_string())).await?;
-    measured("request taken by a slow webhook", Utc::now() - asked);
+    measured("request accepted by a slow webhook", Utc::now() - asked);
     let granted = scene.running("slow").await?;
     everything_else_goes_on(scene, "slow").await?;
     ended(scene, calls, &granted, "slow").await?;
     drop(webhook);
-    scene.ground.operator.webhook().start()?;
-    Ok(scene.ground.operator.webhook().wait_until_ready(SOON).await?)
+    scene.fixture.operator.webhook().start()?;
+    Ok(scene.fixture.operator.webhook().wait_until_ready(SOON).await?)
 }
 
 /// The webhook's CA and certificate.
@@ -118,7 +118,7 @@ fn expired(stored: &Stored, names: [String; 1]) -> Result<Stored, Error> {
 }
 
 fn listen(scene: &Scene) -> Result<TcpListener, Error> {
-    let listener = TcpListener::bind(("127.0.0.1", scene.ground.operator.webhook_port()))?;
+    let listener = TcpListener::bind(("127.0.0.1", scene.fixture.operator.webhook_port()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -161,10 +161,10 @@ impl Drop for Elsewhere {
 
 impl Elsewhere {
     fn start(scene: &Scene) -> Result<Self, Error> {
-        let directory = scene.ground.cluster().directory();
+        let directory = scene.fixture.cluster().directory();
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (kubeconfig, log) = (directory.join("kubeconfigs/jit-rbac-webhook"), directory.join("webhook-elsewhere.log"));
-        let webhook = by_hand(&scene.ground, program("jit-rbac")?, &kubeconfig, &log)?
+        let webhook = by_hand(&scene.fixture, program("jit-rbac")?, &kubeconfig, &log)?
             .args(["webhook", "--health-address=127.0.0.1:0", &format!("--address={address}")])
             .arg(format!("--config={}", directory.join("operator/config.json").display()))
             .spawn()?;

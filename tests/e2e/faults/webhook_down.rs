@@ -24,7 +24,7 @@ const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
 
 pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "hookless").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     scene.offers(&["ends", "revoked", "new"], &automatic(), &eligibility("edit")).await?;
     scene.offers(&["waiting", "deleted"], &approved_by("leads", 1), &eligibility("edit")).await?;
     scene.ask("dev", "waiting", "10m").await?;
@@ -37,13 +37,13 @@ pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome 
     let ends = scene.granted("dev", "ends", "12s").await?;
     let mut calls = Calls::from_now(&scene)?;
     // First it hangs, which delays each caller by five seconds; then it is down.
-    ground.operator.webhook().stop()?;
+    fixture.operator.webhook().stop()?;
     everything_else_goes_on(&scene, "hangs").await?;
     let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
     ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
-    ground.operator.webhook().kill();
+    fixture.operator.webhook().kill();
     // No other component cleans up: there is no garbage collector either.
-    ground.plane.controller_manager().kill();
+    fixture.plane.controller_manager().kill();
 
     let refused = scene.apply("dev", &scene.request("new", &scene.offered("new"), "5m")).await?.refused()?;
     ensure!(refused.contains("activations.jitrbac.dev"), "it does not say which webhook failed: {refused}");
@@ -57,7 +57,7 @@ pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome 
     scene.ends_as("revoked", "Revoked", &["EligibilityRemoved"], SOON).await?;
     scene.kubectl(ADMIN, &["delete", "rar", "deleted", "-n", &scene.name]).await?.ok()?;
     scene.until_gone(&deleted.binding, SOON).await?;
-    wait_for_ok("its decision to be gone", SOON, async || match scene.list("adec").await {
+    wait_for_ok("its decision to be deleted", SOON, async || match scene.list("adec").await {
         Ok(left) if left.is_empty() => Ok(()),
         Ok(left) => Err(format!("there are {}", left.len())),
         Err(error) => Err(error.to_string()),
@@ -67,9 +67,9 @@ pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome 
     scene.ends_as("ends", "Expired", &["Expired"], SOON).await?;
     calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, without a webhook").await?;
 
-    ground.plane.controller_manager().start()?;
-    ground.operator.webhook().start()?;
-    let what = "requests to be taken again";
+    fixture.plane.controller_manager().start()?;
+    fixture.operator.webhook().start()?;
+    let what = "requests to be accepted again";
     let taken = wait_for_ok(what, SOON, async || scene.ask("dev", "new", "5m").await.map_err(|error| error.to_string()));
     taken.await?;
     scene.running("new").await?;
@@ -95,7 +95,7 @@ pub async fn everything_else_goes_on(scene: &Scene, name: &str) -> Outcome {
     for (version, kind, mut object) in others {
         object["metadata"] = meta.clone();
         let kind = GroupVersionKind::try_from(TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() })?;
-        let api: Api<DynamicObject> = Api::namespaced_with(scene.ground.client.clone(), &scene.name, &ApiResource::from_gvk(&kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(scene.fixture.client.clone(), &scene.name, &ApiResource::from_gvk(&kind));
         let asked = Utc::now();
         api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         api.delete(name, &DeleteParams::default()).await?;

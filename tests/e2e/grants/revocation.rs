@@ -27,7 +27,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>) -> Outcome {
     let scene = env.scene("revoke").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
-    // Security is a revoker and no approver; lead-2 did not approve and may deny all the same.
+    // Security is a revoker and no approver; lead-2 did not approve and may still deny.
     for (request, verb, who) in [("first", "Revoke", "security"), ("second", "Deny", "lead-2"), ("third", "Revoke", "lead-1")] {
         scene.apply("dev", &scene.request(request, &offer, "10m")).await?.ok()?;
         scene.until_state(request, "AwaitingApproval", SOON).await?;
@@ -37,9 +37,9 @@ async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>)
         scene.create(who, &scene.decision(request, verb, None)).await?.ok()?;
         let status = scene.until_state(request, "Revoked", AT_ONCE).await?;
         ensure!(!scene.can("dev", "create", "deployments").await?, "{request}: dev may still create deployments");
-        ensure!(status["reason"] == "RevokedByUser" && did(&status, who, "Revoked"), "{request}: nobody is named: {status}");
+        ensure!(status["reason"] == "RevokedByUser" && did(&status, who, "Revoked"), "{request}: the timeline names no user: {status}");
         ensure!(says(&status) == format!("revoked by {who}: \"seen\""), "{request}: it says {}", says(&status));
-        ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "{request}: the approval is forgotten: {status}");
+        ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "{request}: the approval is not stored: {status}");
     }
     scene.until_no_binding(SOON).await
 }
@@ -96,20 +96,25 @@ const WAYS: [Away; 12] = [
         "role",
         How::Edit(ELIGIBILITY, r#"{"roleRef":{"kind":"ClusterRole","name":"view"}}"#),
         "RoleNotCovered",
-        "eligibility 'NAME' is for the ClusterRole 'view' now",
+        "eligibility 'NAME' now refers to ClusterRole 'view'",
     ),
     away(
         "shorter",
         How::Edit(ELIGIBILITY, r#"{"maxDuration":"5m"}"#),
         "DurationNoLongerAllowed",
-        "it was granted for 10m, now at most 5m is allowed by eligibility 'NAME' (spec.maxDuration)",
+        "it was granted for 10m, but at most 5m is now allowed by eligibility 'NAME' (spec.maxDuration)",
     ),
-    away("over", How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#), "EligibilityExpired", "eligibility 'NAME' is over at "),
+    away(
+        "over",
+        How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#),
+        "EligibilityExpired",
+        "eligibility 'NAME' is expired at ",
+    ),
     away(
         "limit",
         How::Edit(POLICY, r#"{"limits":{"maxDuration":"5m"}}"#),
         "DurationNoLongerAllowed",
-        "it was granted for 10m, now at most 5m is allowed by policy 'NAME' (spec.limits.maxDuration)",
+        "it was granted for 10m, but at most 5m is now allowed by policy 'NAME' (spec.limits.maxDuration)",
     ),
     away("total", How::Edit(POLICY, r#"{"limits":{"maxTotalDuration":"5m"}}"#), "DurationNoLongerAllowed", "from "),
     away("policy", How::Kubectl(&["delete", POLICY]), "PolicyRemoved", "policy 'NAME' was removed"),
@@ -146,12 +151,12 @@ async fn removed_or_suspended_prerequisites_end_grants_at_once(env: Arc<Env>) ->
         let status = scene.until_state(way.name, "Revoked", AT_ONCE).await?;
         ensure!(status["reason"] == way.reason, "{}: the reason is {}", way.name, status["reason"]);
         ensure!(says(&status).starts_with(&fill(way.says)), "{}: it says {}", way.name, says(&status));
-        ensure!(did(&status, "jit-rbac", "Revoked"), "{}: the timeline names nobody: {status}", way.name);
+        ensure!(did(&status, "jit-rbac", "Revoked"), "{}: the timeline names no user: {status}", way.name);
         conditions(&status)?;
         let left = scene.bindings().await?;
         ensure!(
             !left.iter().any(|binding| binding["metadata"]["uid"] == status["bindingRef"]["uid"]),
-            "{}: its binding is there",
+            "{}: its binding still exists",
             way.name
         );
     }
@@ -161,16 +166,16 @@ async fn removed_or_suspended_prerequisites_end_grants_at_once(env: Arc<Env>) ->
 }
 
 async fn recreated_identical_eligibility_ends_no_grant(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "anew").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "anew").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     granted(&scene, "now", &offer, "10m").await?;
     let before = objects(&scene, &offer).await?;
     // The operator is paused meanwhile: afterwards the objects exist, with other UIDs.
-    ground.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
+    fixture.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
     scene.kubectl(ADMIN, &["delete", "roleeligibility,approvalpolicy", &offer]).await?.ok()?;
     scene.admin(&before).await?;
-    ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
+    fixture.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
     // The new objects are used before the active grants are evaluated.
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=20s", &format!("roleeligibility/{offer}")]).await?.ok()?;
     scene.apply("dev-2", &scene.request("later", &offer, "10m")).await?.ok()?;

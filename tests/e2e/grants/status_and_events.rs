@@ -32,7 +32,7 @@ async fn wait_for_settled_returns_on_every_outcome(env: Arc<Env>) -> Outcome {
         let name = format!("rar/{request}");
         let wait = ["wait", "--for=condition=Settled", "--timeout=20s", &name, "-n", &scene.name];
         let too_early = ["wait", "--for=condition=Settled", "--timeout=0", &name, "-n", &scene.name];
-        ensure!(!scene.kubectl("dev", &too_early).await?.status.success(), "{request} is settled before anybody decided");
+        ensure!(!scene.kubectl("dev", &too_early).await?.status.success(), "{request} is settled before a decision");
         let decision = scene.decision(request, verb, if verb == "Approve" { status["digest"].as_str() } else { None });
         let who = if verb == "Deactivate" { "dev" } else { "lead-1" };
         let (waited, decided) = tokio::join!(scene.kubectl("dev", &wait), scene.create(who, &decision));
@@ -164,7 +164,7 @@ async fn kubectl_lists_selects_and_describes(env: Arc<Env>) -> Outcome {
         ensure!(all.lines().any(|line| line.starts_with(expected)), "{expected} is not in the category jit: {all}");
     }
     let described = scene.kubectl("dev", &["describe", "rar", "running", "-n", &scene.name]).await?.ok()?;
-    for expected in ["revoked by security: \"seen\"", "asked for eligibility", "granted ClusterRole 'view' until"] {
+    for expected in ["revoked by security: \"seen\"", "requested eligibility", "granted ClusterRole 'view' until"] {
         ensure!(described.contains(expected), "{expected} is not described: {described}");
     }
     until(&scene, "waiting", "who is waited for", |status| status["awaiting"]["approvers"] == json!({"groups": ["leads"]})).await.map(drop)
@@ -199,7 +199,7 @@ async fn events_report_the_outcome_of_a_request(env: Arc<Env>) -> Outcome {
         if all { Ok(events["items"][0]["reportingComponent"].clone()) } else { Err(format!("{told:?}")) }
     });
     let who = told.await?;
-    ensure!(who == "jit-rbac", "{who} tells them");
+    ensure!(who == "jit-rbac", "{who} reports them");
     Ok(())
 }
 

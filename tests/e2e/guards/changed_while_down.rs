@@ -32,29 +32,29 @@ fn stamp(user: &str, group: &str) -> Value {
 
 pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "unguarded").await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     scene.offers(&["forged", "before", "later"], &automatic(), &eligibility("view")).await?;
     scene.offers(&["approved"], &approved_by("leads", 1), &eligibility("view")).await?;
     let running = scene.granted("dev", "before", "30m").await?;
     let approved = scene.ask("dev", "approved", "10m").await?;
     let digest = text(&scene.until_state("approved", "AwaitingApproval", SOON).await?["digest"]);
-    until_verified(ground).await?;
+    until_verified(fixture).await?;
 
-    kill_all(ground);
+    kill_all(fixture);
     let mut guards = Vec::new();
     for (kind, name) in AWAY {
-        guards.push(Guard::save(ground, kind, name).await?);
+        guards.push(Guard::save(fixture, kind, name).await?);
     }
     for guard in &guards {
-        guard.delete(ground).await?;
+        guard.delete(fixture).await?;
     }
     forge(&scene, &approved, &digest).await?;
     for guard in guards.iter().rev() {
-        guard.put_back(ground).await?;
+        guard.restore(fixture).await?;
     }
     let back = Utc::now();
-    start_all(ground).await?;
-    until_proven(ground, back).await?;
+    start_all(fixture).await?;
+    until_proven(fixture, back).await?;
 
     scene.ends_as("forged", "Denied", &["WrittenUnguarded"], SOON).await?;
     // The forged decision does not count, and its alleged author is never reported: not even while it was unknown when the guards were
@@ -74,7 +74,7 @@ pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env
     ensure!(status["reason"] == "WrittenUnguarded" && status["conditions"].to_string().contains("write it again"), "it is {status}");
     // An active grant under an unchanged eligibility stays active, and new grants are made.
     ensure!(scene.status("before").await?["state"] == "Active", "it is {}", scene.status("before").await?);
-    ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "its binding is gone");
+    ensure!(scene.get("rolebinding", &running.binding).await?.is_some(), "its binding no longer exists");
     scene.granted("dev", "later", "10m").await?;
     ensure!(scene.bindings().await?.len() == 2, "there are other bindings: {:?}", scene.bindings().await?);
 
@@ -91,7 +91,7 @@ async fn forge(scene: &Scene, approved: &Value, digest: &str) -> Outcome {
     let mut request = scene.request("forged", &scene.offered("forged"), "10m");
     request["spec"]["requester"] = stamp("dev", "devs");
     // The API server used its old caches for a moment.
-    wait_for_ok("a forged request to be taken", SOON, async || {
+    wait_for_ok("a forged request to be accepted", SOON, async || {
         scene.write("outsider", "rar", &request).await.map(drop).map_err(|error| error.to_string())
     })
     .await?;
@@ -102,16 +102,16 @@ async fn forge(scene: &Scene, approved: &Value, digest: &str) -> Outcome {
     ]);
     approve["spec"]["decider"] = stamp("lead-1", "leads");
     approve["spec"]["requestRef"] = json!({"name": about["name"], "uid": about["uid"], "requester": "dev"});
-    wait_for_ok("a forged approval to be taken", SOON, async || {
+    wait_for_ok("a forged approval to be accepted", SOON, async || {
         scene.write("outsider", "adec", &approve).await.map(drop).map_err(|error| error.to_string())
     })
     .await?;
-    wait_for_ok("an eligibility without author to be taken", SOON, async || {
+    wait_for_ok("an eligibility without author to be accepted", SOON, async || {
         scene.offers(&["planted"], &automatic(), &eligibility("view")).await.map_err(|error| error.to_string())
     })
     .await?;
     let stored = scene.kubectl(ADMIN, &["get", "roleeligibility", &scene.offered("planted"), "-o", "json"]).await?.ok()?;
     let stored: Value = serde_json::from_str(&stored)?;
-    ensure!(stored["metadata"]["annotations"]["jitrbac.dev/author"].is_null(), "somebody stamped it: {stored}");
+    ensure!(stored["metadata"]["annotations"]["jitrbac.dev/author"].is_null(), "it has a stamp: {stored}");
     Ok(())
 }

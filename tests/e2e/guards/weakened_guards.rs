@@ -84,10 +84,10 @@ const SERVED_BY: &str = "v1alpha1.jitrbac.dev";
 
 pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outcome {
     // The operator does not watch the policy that denies this, so that only the APIService reveals it.
-    let (ground, _permit) = env.ground_as(Setting { unwatched: &["jit-rbac-guards"], ..Setting::default() }).await?;
-    let scene = env.scene_on(&ground, "served").await?;
+    let (fixture, _permit) = env.fixture_with(Setting { unwatched: &["jit-rbac-guards"], ..Setting::default() }).await?;
+    let scene = env.scene_on(&fixture, "served").await?;
     scene.offers(&["lasts", "ends", "after"], &automatic(), &eligibility("view")).await?;
-    until_verified(&ground).await?;
+    until_verified(&fixture).await?;
     let mut calls = Calls::from_now(&scene)?;
     let lasts = scene.granted("dev", "lasts", "30m").await?;
     // Without this label the API server no longer restores its own object.
@@ -97,46 +97,46 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
     })
     .to_string();
     let point = ["patch", "apiservice", SERVED_BY, "--type=merge", "-p", &elsewhere];
-    let said = ground.cluster().run(ADMIN, &point).await?;
+    let said = fixture.cluster().run(ADMIN, &point).await?;
     ensure!(!said.status.success() && said.stderr.contains("must be served by the API server itself"), "it says: {}", said.stderr);
     // Any other change is removed, and grants wait for a proof.
     let labelled = Utc::now();
-    ground.cluster().run(ADMIN, &["label", "apiservice", SERVED_BY, "a=b"]).await?.ok()?;
-    until_proven(&ground, labelled).await?;
+    fixture.cluster().run(ADMIN, &["label", "apiservice", SERVED_BY, "a=b"]).await?.ok()?;
+    until_proven(&fixture, labelled).await?;
 
     let ends = scene.granted("dev", "ends", "20s").await?;
-    ground.cluster().run(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-guards"]).await?.ok()?;
+    fixture.cluster().run(ADMIN, &["delete", "validatingadmissionpolicybinding", "jit-rbac-guards"]).await?.ok()?;
     control_plane::wait_for_ok("the APIService to name a Service", SOON, async || {
-        let said = ground.cluster().run(ADMIN, &point).await.map_err(|error| error.to_string())?;
+        let said = fixture.cluster().run(ADMIN, &point).await.map_err(|error| error.to_string())?;
         if said.status.success() { Ok(()) } else { Err(said.stderr) }
     })
     .await?;
     let weak = Utc::now();
     let what = format!("apiservice {SERVED_BY} lets the service '{}/elsewhere' answer", scene.name);
     control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
-        let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
-        let said = logs.lines().rfind(|line| line.contains("grants are held back")).unwrap_or_default().to_lowercase();
+        let logs = fixture.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
+        let said = logs.lines().rfind(|line| line.contains("new grants are on hold")).unwrap_or_default().to_lowercase();
         if said.contains(&what) { Ok(()) } else { Err(format!("it last said: {said}")) }
     })
     .await?;
-    measured("new grants stopped after another server was to answer", Utc::now() - weak);
+    measured("new grants stopped after another server was configured", Utc::now() - weak);
     until(ends.deadline).await?;
-    calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was to answer").await?;
+    calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was configured").await?;
 
     // The admin deletes it, as the message recommends, and the API server creates it again.
     let held = Utc::now();
-    ground.cluster().run(ADMIN, &["delete", "apiservice", SERVED_BY]).await?.ok()?;
-    until_proven(&ground, held).await?;
+    fixture.cluster().run(ADMIN, &["delete", "apiservice", SERVED_BY]).await?.ok()?;
+    until_proven(&fixture, held).await?;
     let served = async || scene.granted("dev", "after", "10m").await.map_err(|error| error.to_string());
     control_plane::wait_for_ok("a grant", SOON, served).await?;
-    measured("new grants went on after the API server answered again", Utc::now() - held);
-    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding is gone");
+    measured("new grants continued after the API server answered again", Utc::now() - held);
+    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding no longer exists");
     Ok(())
 }
 
 async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
     let (scene, _permit) = alone(env, name).await?;
-    let ground = &scene.ground;
+    let fixture = &scene.fixture;
     let (mut meanwhile, mut after) = (Vec::new(), Vec::new());
     for number in 0..cases.len() {
         meanwhile.push(format!("meanwhile-{number}"));
@@ -146,21 +146,21 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
     scene.offers(&suffixes, &automatic(), &eligibility("view")).await?;
     let lasts = scene.granted("dev", "lasts", "30m").await?;
     // Objects that were written after the last proof before a gap would have to be written again.
-    until_verified(ground).await?;
+    until_verified(fixture).await?;
     let mut calls = Calls::from_now(&scene)?;
     let mut ends = Vec::new();
     for ((case, meanwhile), after) in cases.iter().zip(&meanwhile).zip(&after) {
         let what = format!("{} {}", case.kind, case.name);
-        let guard = Guard::save(ground, case.kind, &case.name).await?;
+        let guard = Guard::save(fixture, case.kind, &case.name).await?;
         match &case.patch {
-            None => guard.delete(ground).await?,
-            Some(patch) => guard.change(ground, patch).await?,
+            None => guard.delete(fixture).await?,
+            Some(patch) => guard.change(fixture, patch).await?,
         }
         let weak = Utc::now();
         // Requests of the first moments may still be granted, so this request is made after the change was noticed.
         control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
-            let logs = ground.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
-            let said = logs.lines().rfind(|line| line.contains("grants are held back")).unwrap_or_default().to_owned();
+            let logs = fixture.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
+            let said = logs.lines().rfind(|line| line.contains("new grants are on hold")).unwrap_or_default().to_owned();
             let named = said.to_lowercase().contains(&what);
             if named { Ok(()) } else { Err(format!("it last said: {said}")) }
         })
@@ -173,9 +173,9 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         let said = text(&status["conditions"][0]["message"]);
         ensure!(said.to_lowercase().contains(&what), "{what}: it does not say which guard: {said}");
         let held = Utc::now();
-        guard.put_back(ground).await?;
-        until_proven(ground, held).await.map_err(|error| format!("{what}: {error}"))?;
-        measured(format!("new grants went on after {what} was put back"), Utc::now() - held);
+        guard.restore(fixture).await?;
+        until_proven(fixture, held).await.map_err(|error| format!("{what}: {error}"))?;
+        measured(format!("new grants continued after {what} was restored"), Utc::now() - held);
         scene.ends_as(meanwhile, "Denied", &["WrittenUnguarded"], SOON).await?;
         ends.push(scene.granted("dev", after, "6s").await.map_err(|error| format!("{what}: {error}"))?);
     }
@@ -184,8 +184,8 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         calls.ended_on_time(&granted.binding, granted.deadline, LATEST, "grant ended after its deadline, a guard was weak").await?;
     }
     let status = scene.status("lasts").await?;
-    ensure!(status["state"] == "Active", "a running grant ended as {} ({})", status["state"], status["reason"]);
-    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding is gone");
+    ensure!(status["state"] == "Active", "an active grant ended as {} ({})", status["state"], status["reason"]);
+    ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding no longer exists");
     let made = calls.bindings_made(&scene.name)?;
     ensure!(made.len() == ends.len(), "{} bindings were made for {} grants", made.len(), ends.len());
     Ok(())

@@ -60,11 +60,11 @@ async fn t13_invisible_characters_are_denied_or_escaped(env: Arc<Env>) -> Outcom
     let events: Value = serde_json::from_str(&scene.kubectl(ADMIN, &["get", "events", "-n", &scene.name, "-o", "json"]).await?.ok()?)?;
     let messages = events["items"].as_array().into_iter().flatten().filter_map(|event| event["message"].as_str());
     ensure!(messages.clone().all(|message| !message.chars().any(is_forbidden)), "an Event says {:?}", messages.collect::<Vec<_>>());
-    for process in scene.ground.operator.servers() {
+    for process in scene.fixture.operator.servers() {
         let log = process.log_text()?;
         for line in log.lines() {
             ensure!(!line.chars().any(is_forbidden), "{} logged {line:?}", process.name());
-            ensure!(!line.contains("granted user=\"lead-1\""), "{} logged a line that somebody wrote: {line}", process.name());
+            ensure!(!line.contains("granted user=\"lead-1\""), "{} logged a line that a user wrote: {line}", process.name());
         }
     }
     Ok(())

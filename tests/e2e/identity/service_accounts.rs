@@ -32,7 +32,7 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
     let request = scene.request("now", &offer, "10m");
     // All of them are in the eligible group, as an authenticator without prefix could claim.
     let own = |name: &str| {
-        format!("SystemUserNotAllowed: '{name}' belongs to Kubernetes itself and cannot request or decide; sign in as yourself")
+        format!("SystemUserNotAllowed: '{name}' is reserved for Kubernetes and cannot request or decide; sign in with your own user")
     };
     for (name, says) in [
         ("system:kube-scheduler", own("system:kube-scheduler")),
@@ -40,16 +40,16 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
         ("system:admin", own("system:admin")),
         (
             "system:serviceaccount:jit-system",
-            "SystemUserNotAllowed: 'system:serviceaccount:jit-system' is no well-formed ServiceAccount name".to_owned(),
+            "SystemUserNotAllowed: 'system:serviceaccount:jit-system' is not a valid ServiceAccount user name".to_owned(),
         ),
         (
             "system:serviceaccount:a:b:c",
-            "SystemUserNotAllowed: 'system:serviceaccount:a:b:c' is no well-formed ServiceAccount name".to_owned(),
+            "SystemUserNotAllowed: 'system:serviceaccount:a:b:c' is not a valid ServiceAccount user name".to_owned(),
         ),
         (
             "system:serviceaccount:default:default",
             format!(
-                "ServiceAccountNotAllowed: 'system:serviceaccount:default:default' is a ServiceAccount, and eligibility '{offer}' is for people only"
+                "ServiceAccountNotAllowed: 'system:serviceaccount:default:default' is a ServiceAccount, and eligibility '{offer}' does not allow ServiceAccounts"
             ),
         ),
     ] {
@@ -58,9 +58,9 @@ async fn t10_system_users_cannot_request(env: Arc<Env>) -> Outcome {
     }
     // An anonymous user may not even read the schema for defaults.
     let nobody = ["create", "--validate=false", "-f", "-", "--as=system:anonymous", "--as-group=devs"];
-    let said = scene.ground.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?;
+    let said = scene.fixture.cluster().run_with(ADMIN, &nobody, &request.to_string()).await?;
     refused(said, &["a request requires an authenticated user; sign in first"])?;
-    ensure!(scene.list("rar").await?.is_empty(), "one of them made a request");
+    ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
     Ok(())
 }
 
@@ -68,7 +68,7 @@ async fn t11_system_groups_cannot_be_eligible_or_approve(env: Arc<Env>) -> Outco
     let scene = env.scene("groups").await?;
     let offer = scene.offer("edit", approved_by("leads", 1), eligibility("edit")).await?;
     let dry =
-        async |object: Value| scene.ground.cluster().run_with(ADMIN, &["apply", "--dry-run=server", "-f", "-"], &object.to_string()).await;
+        async |object: Value| scene.fixture.cluster().run_with(ADMIN, &["apply", "--dry-run=server", "-f", "-"], &object.to_string()).await;
     for group in ["system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:masters", "system:nodes"] {
         let mut spec = eligibility("edit");
         spec["subjects"] = json!([{"kind": "Group", "name": group}]);
@@ -90,7 +90,7 @@ async fn t11_system_groups_cannot_be_eligible_or_approve(env: Arc<Env>) -> Outco
 
 async fn t25_operator_cannot_bind_an_unlisted_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("token").await?;
-    let kubeconfig = scene.ground.cluster().directory().join("kubeconfigs/jit-rbac-controller").display().to_string();
+    let kubeconfig = scene.fixture.cluster().directory().join("kubeconfigs/jit-rbac-controller").display().to_string();
     let expires = (chrono::Utc::now() + chrono::TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let bind = async |kind: &str, role: &str| {
         let binding = json!({
@@ -103,7 +103,7 @@ async fn t25_operator_cannot_bind_an_unlisted_role(env: Arc<Env>) -> Outcome {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "dev"}],
         });
         let args = ["--kubeconfig", &kubeconfig, "create", "--dry-run=server", "-f", "-"];
-        scene.ground.cluster().run_with(ADMIN, &args, &binding.to_string()).await
+        scene.fixture.cluster().run_with(ADMIN, &args, &binding.to_string()).await
     };
     // No other rule denies it: the listed ones are allowed.
     for (kind, role) in [("ClusterRole", "edit"), ("Role", "debug")] {
@@ -122,7 +122,8 @@ async fn t50_service_account_requests_only_where_allowed(env: Arc<Env>) -> Outco
     let bot = Account::new(&scene, "bot").await?;
     let people = scene.offer("people", automatic(), eligibility("edit")).await?;
     let refusal = format!(
-        "ServiceAccountNotAllowed: '{}' is a ServiceAccount, and eligibility '{people}' is for people only (spec.allowServiceAccounts)",
+        "ServiceAccountNotAllowed: '{}' is a ServiceAccount, and eligibility '{people}' does not allow ServiceAccounts \
+         (spec.allowServiceAccounts)",
         bot.username
     );
     refused(bot.create(&scene, &scene.request("now", &people, "10m")).await?, &[&refusal])?;
@@ -179,7 +180,7 @@ async fn f56_service_account_cannot_approve_for_a_user_who_can_act_as_it(env: Ar
     let offer = scene.offer("edit", policy.clone(), eligibility("edit")).await?;
     let object = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": format!("{offer}-warned")}, "spec": policy});
     let said = scene.apply(ADMIN, &object).await?;
-    let warning = format!("Warning: ServiceAccount '{}' is an approver of stage 'gate': whoever can create its token", bot.username);
+    let warning = format!("Warning: ServiceAccount '{}' is an approver of stage 'gate': any user who can create its token", bot.username);
     ensure!(said.stderr.contains(&warning), "the policy is stored with {:?}", said.stderr);
 
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
@@ -211,7 +212,7 @@ async fn f56_service_account_cannot_approve_for_a_user_who_can_act_as_it(env: Ar
         let name = format!("way-{number}");
         scene.admin(&right(&name, verb, resource, subject)).await?;
         let resource = resource.split_once('.').map_or(resource, |(resource, _)| resource);
-        let says = format!("SelfApprovalNotAllowed: 'dev' made request 'now' and may {verb} {resource}");
+        let says = format!("SelfApprovalNotAllowed: 'dev' created request 'now' and may {verb} {resource}");
         // The API server's authorizer observes RBAC a moment after it is stored: only a dry run until then.
         wait_for_ok(&says, SOON, async || {
             let said = bot.kubectl(&scene, &try_out, &manifest).await.map_err(|error| error.to_string())?;
@@ -226,15 +227,15 @@ async fn f56_service_account_cannot_approve_for_a_user_who_can_act_as_it(env: Ar
         })
         .await?;
     }
-    ensure!(scene.status("now").await?["state"] == "AwaitingApproval", "something of it counted");
+    ensure!(scene.status("now").await?["state"] == "AwaitingApproval", "one of its decisions was counted");
     bot.create(&scene, &approve).await?.ok()?;
     scene.until_state("now", "Active", SOON).await.map(drop)
 }
 
 async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
     let identity = json!({"identity": {"prefixes": ["oidc:", "cert:"], "aliases": {"ann-admin": "dev", "lead-one": "lead-1"}}});
-    let (ground, _permit) = env.own_ground(identity).await?;
-    let scene = env.scene_on(&ground, "aliases").await?;
+    let (fixture, _permit) = env.own_fixture(identity).await?;
+    let scene = env.scene_on(&fixture, "aliases").await?;
     let offer = scene.offer("edit", approved_by("leads", 2), eligibility("edit")).await?;
     scene.apply("dev", &scene.request("now", &offer, "10m")).await?.ok()?;
     let status = scene.until_state("now", "AwaitingApproval", SOON).await?;

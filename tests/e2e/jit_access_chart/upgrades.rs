@@ -22,7 +22,7 @@ pub async fn f22_namespaced_requesters_read_only_their_namespaces(env: Arc<Env>)
     ensure!(done, "{said}");
     scene.kubectl(ADMIN, &["wait", "--for=condition=Ready", "--timeout=15s", &format!("rel/{}", scene.name)]).await?.ok()?;
     let request = scene.request("now", &scene.name, "10m").to_string();
-    scene.ground.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "narrow-requester"], &request).await?.ok()?;
+    scene.fixture.cluster().run_with(ADMIN, &["apply", "-f", "-", "--as", "narrow-requester"], &request).await?.ok()?;
     for (namespace, verb, resource, may) in [
         (scene.name.as_str(), "list", "roleactivationrequests", "yes"),
         (scene.name.as_str(), "patch", "activationdecisions", "yes"),
@@ -32,9 +32,9 @@ pub async fn f22_namespaced_requesters_read_only_their_namespaces(env: Arc<Env>)
         ("", "list", "roleeligibilities", "yes"),
         ("", "list", "approvalpolicies", "yes"),
     ] {
-        let place = if namespace.is_empty() { "--all-namespaces".to_owned() } else { format!("--namespace={namespace}") };
+        let scope = if namespace.is_empty() { "--all-namespaces".to_owned() } else { format!("--namespace={namespace}") };
         for user in ["narrow-requester", "narrow-approver"] {
-            let said = scene.kubectl(ADMIN, &["auth", "can-i", verb, resource, &place, "--as", user]).await?;
+            let said = scene.kubectl(ADMIN, &["auth", "can-i", verb, resource, &scope, "--as", user]).await?;
             ensure!(said.stdout.trim() == may, "may {user} {verb} {resource} in '{namespace}'? {}", said.stdout);
         }
     }
@@ -50,15 +50,15 @@ pub async fn f44_chart_upgrade_removes_eligibilities_and_changes_the_role(env: A
     values["eligibilities"][&second] = values["eligibilities"][&scene.name].clone();
     let (done, said) = helm(&scene, &["upgrade", "--install", &scene.name], Some(&values)).await?;
     ensure!(done, "{said}");
-    let overlay = scene.ground.cluster().directory().join(format!("{}-overlay.json", scene.name));
+    let overlay = scene.fixture.cluster().directory().join(format!("{}-overlay.json", scene.name));
     std::fs::write(&overlay, json!({"eligibilities": {second.as_str(): null}, "requesterClusterRole": "view"}).to_string())?;
     let overlay = overlay.display().to_string();
     // The overlay is applied after the values, so it takes precedence.
     let (done, said) = helm(&scene, &["upgrade", &scene.name, "--values", &overlay], None).await?;
     ensure!(!done, "helm takes an upgrade without a chart: {said}");
-    let mut command = scene.ground.cluster().helm()?;
+    let mut command = scene.fixture.cluster().helm()?;
     command.args(["upgrade", &scene.name, "--namespace", &scene.name]).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jit-access"));
-    command.arg("--values").arg(scene.ground.cluster().directory().join(format!("{}.json", scene.name))).args(["--values", &overlay]);
+    command.arg("--values").arg(scene.fixture.cluster().directory().join(format!("{}.json", scene.name))).args(["--values", &overlay]);
     let output = command.output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = scene.kubectl(ADMIN, &["get", "rel", &scene.name, &second, "-o", "name", "--ignore-not-found"]).await?;
@@ -76,7 +76,7 @@ pub async fn f44_chart_upgrade_removes_eligibilities_and_changes_the_role(env: A
 pub async fn f29_requests_and_decisions_support_server_side_apply(env: Arc<Env>) -> Outcome {
     let scene = env.scene("applied").await?;
     let offer = scene.offer("edit", automatic(), eligibility("view")).await?;
-    let cluster = scene.ground.cluster();
+    let cluster = scene.fixture.cluster();
     let apply = ["apply", "--server-side", "-f", "-"];
     // A requester's claims about their identity are overwritten, as with every other way to create it.
     let mut forged = scene.request("forged", &offer, "10m");

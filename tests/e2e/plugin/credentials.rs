@@ -33,7 +33,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 /// A secret in the plugin's environment, arguments and output.
 const SECRET: &str = "S3cr3t";
 
-/// An unused key on P-521, and a certificate for it: the tests' library for keys supports that curve no more than the product.
+/// An unused key on P-521, and a certificate for it: neither the tests' library for keys nor the product supports that curve.
 const P521_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIA3Z5mKybETHWeE1Pb
 lSqXu09WFXfLUUPfEBIRdH+HnZbX4neDm8otyeB0/AAT+x7zTVoWNhBu21IJlp2p
@@ -90,7 +90,7 @@ const COMMANDS: [&[&str]; 26] = [
 
 /// A kubeconfig of `dev` whose parts a test changes.
 fn kubeconfig(scene: &Scene, name: &str, change: impl FnOnce(&mut Value)) -> Result<PathBuf, Error> {
-    let path = scene.ground.cluster().kubeconfig_of("dev")?;
+    let path = scene.fixture.cluster().kubeconfig_of("dev")?;
     let mut config: Value = serde_json::from_slice(&fs::read(path)?)?;
     change(&mut config);
     let path = machine(scene)?.join(name);
@@ -106,7 +106,7 @@ fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf, Error> {
     Ok(program)
 }
 
-/// A kubeconfig whose user has a credential plugin with a secret in every possible place.
+/// A kubeconfig whose user has a credential plugin with a secret in every possible field.
 fn with_plugin(scene: &Scene, name: &str, program: &Path) -> Result<PathBuf, Error> {
     let exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "command": program, "args": ["get-token", format!("--client-secret={SECRET}-arg")],
@@ -120,10 +120,10 @@ fn with_plugin(scene: &Scene, name: &str, program: &Path) -> Result<PathBuf, Err
 async fn jit(scene: &Scene, config: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(i32, String), Error> {
     let (before, after) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
     let path = config.display().to_string();
-    let mut command = scene.ground.cluster().program("dev", plugin())?;
+    let mut command = scene.fixture.cluster().program("dev", plugin())?;
     command.args(before).args(["-n", &scene.name, "--kubeconfig", &path]).args(after).stdin(Stdio::null());
     if before.first() == Some(&"__complete") {
-        command = scene.ground.cluster().program("dev", plugin())?;
+        command = scene.fixture.cluster().program("dev", plugin())?;
         command.args(["__complete", "--kubeconfig", &path, "-n", &scene.name]).args(&before[1..]).stdin(Stdio::null());
     }
     let said = command.envs(env.iter().copied()).output().await?;
@@ -143,7 +143,7 @@ async fn f39_plugin_prints_no_secret_of_a_failing_credential_plugin(env: Arc<Env
     let config = with_plugin(&scene, "failing", &program)?;
     for args in COMMANDS {
         let (code, said) = jit(&scene, &config, args, &[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "1")]).await?;
-        ensure!(!said.contains(SECRET), "'{}' tells a secret: {said}", args.join(" "));
+        ensure!(!said.contains(SECRET), "'{}' prints a secret: {said}", args.join(" "));
         let quiet = matches!(*args, ["whoami", "--prompt"] | ["__complete", ..]);
         let told = said.contains("cannot sign in") && said.contains("failed with exit code 3") && said.contains("AADSTS7000215");
         ensure!(quiet || told && code == 1, "'{}' ends with {code} and does not say why: {said}", args.join(" "));
@@ -159,8 +159,8 @@ async fn f39_operator_logs_no_secret_of_a_failing_credential_plugin(env: Arc<Env
     let scene = env.scene("f39-logs").await?;
     let program = script(&scene, "kubelogin", &format!("echo '{SECRET}-out'\necho 'sign in failed, password={SECRET}-err' >&2\nexit 3"))?;
     let config = with_plugin(&scene, "failing", &program)?;
-    let settings = scene.ground.cluster().directory().join("operator").join("config.json");
-    let mut command = scene.ground.cluster().program("dev", &control_plane::program("jit-rbac")?)?;
+    let settings = scene.fixture.cluster().directory().join("operator").join("config.json");
+    let mut command = scene.fixture.cluster().program("dev", &control_plane::program("jit-rbac")?)?;
     command.env("KUBECONFIG", &config).env("RUST_LOG", "trace").stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.args(["webhook", "--health-address", "127.0.0.1:0", "--config"]).arg(&settings).spawn()?;
     let mut lines = BufReader::new(child.stderr.take().ok_or("it has no standard error")?).lines();
@@ -177,7 +177,7 @@ async fn f39_operator_logs_no_secret_of_a_failing_credential_plugin(env: Arc<Env
         Ok::<_, Error>(said)
     };
     let said = tokio::time::timeout(SOON, until_tried).await??;
-    ensure!(!said.contains(SECRET), "a log line tells a secret: {said}");
+    ensure!(!said.contains(SECRET), "a log line has a secret: {said}");
     ensure!(said.contains("failed with exit code 3: sign in failed"), "it does not say why: {said}");
     Ok(())
 }
@@ -186,7 +186,7 @@ async fn f62_plugin_runs_the_credential_plugin_once_per_command(env: Arc<Env>) -
     let scene = env.scene("f62").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
     let here = machine(&scene)?.display().to_string();
-    let token = scene.ground.cluster().users().iter().find(|user| user.name == "dev").ok_or("there is no dev")?.token.clone();
+    let token = scene.fixture.cluster().users().iter().find(|user| user.name == "dev").ok_or("there is no dev")?.token.clone();
     let credential = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
         "status": {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"},
@@ -203,7 +203,7 @@ async fn f62_plugin_runs_the_credential_plugin_once_per_command(env: Arc<Env>) -
         ensure!(code == 0 || args == ["check"], "'{}' ends with {code}: {said}", args.join(" "));
         let now = runs();
         ensure!(now.len() == before + 1, "'{}' runs the plugin {} times", args.join(" "), now.len() - before);
-        ensure!(now.iter().all(|info| info.contains(r#""interactive":false"#)), "nobody can answer it: {now:?}");
+        ensure!(now.iter().all(|info| info.contains(r#""interactive":false"#)), "it cannot be answered: {now:?}");
         before = now.len();
     }
     // Completion and prompts do not run it, unless this is allowed.
@@ -243,7 +243,7 @@ async fn f40_plugin_uses_the_same_proxies_as_kubectl(env: Arc<Env>) -> Outcome {
 
 async fn f33_plugin_reports_kubeconfig_errors(env: Arc<Env>) -> Outcome {
     let scene = env.scene("f33").await?;
-    let server = scene.ground.cluster().server().to_owned();
+    let server = scene.fixture.cluster().server().to_owned();
     let bare = server.trim_start_matches("https://").to_owned();
     let plain = kubeconfig(&scene, "plain", |_| ())?;
     let no_scheme = kubeconfig(&scene, "no-scheme", |config| config["clusters"][0]["cluster"]["server"] = json!(bare))?;
@@ -255,13 +255,13 @@ async fn f33_plugin_reports_kubeconfig_errors(env: Arc<Env>) -> Outcome {
         (&plain, vec!["whoami", "--cluster", "nope"], "cluster 'nope' does not exist"),
         (&plain, vec!["whoami", "--context", "nope"], "context 'nope' does not exist"),
         (&plain, vec!["whoami", "-s", "https://127.0.0.1:1"], "the connection to the server https://127.0.0.1:1 was refused"),
-        (&plain, vec!["whoami", "--token", "with space"], "fit into no HTTP header"),
+        (&plain, vec!["whoami", "--token", "with space"], "not allowed in an HTTP header"),
     ] {
         let (code, said) = jit(&scene, config, &args, &[]).await?;
         ensure!(code == 1 && said.contains(says), "{args:?} ends with {code} and does not say '{says}': {said}");
         ensure!(!said.contains("panicked") && said.lines().count() == 1, "{args:?}: {said}");
     }
-    let mut command = scene.ground.cluster().program("dev", plugin())?;
+    let mut command = scene.fixture.cluster().program("dev", plugin())?;
     let said = command.env("KUBECONFIG", "/no/such/file").args(["whoami"]).output().await?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     ensure!(said.contains("$KUBECONFIG names '/no/such/file': no such file"), "{said}");

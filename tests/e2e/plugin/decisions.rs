@@ -52,7 +52,7 @@ async fn plugin_approve_shows_the_grant_and_sends_its_digest(env: Arc<Env>) -> O
     ended(scene.jit("outsider", &["approve", &name, "--yes"]).await?, 5, &["NotAnApprover"])?;
     ended(scene.jit("dev", &["approve", &name, "--yes"]).await?, 5, &["you cannot approve your own request"])?;
     ended(scene.jit("lead-1", &["approve", "no-such", "--yes"]).await?, 1, &["there is no request 'no-such'"])?;
-    ensure!(scene.list("adec").await?.is_empty(), "a decision was made by who may not or was not asked");
+    ensure!(scene.list("adec").await?.is_empty(), "there is a decision by a user who may not decide, or without confirmation");
     ended(
         scene.jit("lead-1", &["approve", &format!("{}/{name}", scene.name), "--yes", "-d", "5m", "-m", "be quick"]).await?,
         0,
@@ -137,14 +137,14 @@ async fn plugin_revokes_by_name_user_and_role(env: Arc<Env>) -> Outcome {
     ended(scene.jit("security", &["revoke", &name, "-m", "incident"]).await?, 0, &[" revoked"])?;
     ended(scene.jit("dev", &["wait", &name]).await?, 3, &["RevokedByUser", "incident"])?;
     // An expired activation is reported as expired, and not as revoked by a user.
-    let over = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
-    ensure!(!over.contains(" revoked\n"), "{over}");
+    let again = ended(scene.jit("security", &["revoke", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
+    ensure!(!again.contains(" revoked\n"), "{again}");
     ended(scene.jit("lead-1", &["deny", &name, "-m", "once more"]).await?, 0, &["has already completed: Revoked"])?;
     // An invalid name does not prevent the revocation of another one.
     let another = made(&ended(scene.jit("dev", &["activate", &own, "--wait", "-o", "name"]).await?, 0, &[])?)?;
-    let place = format!("{}/{another}", scene.name);
-    let said = scene.jit("security", &["revoke", "no-such", &place, "-m", "both"]).await?;
-    ended(said, 1, &["there is no request 'no-such'", &format!("{place} revoked")])?;
+    let full_name = format!("{}/{another}", scene.name);
+    let said = scene.jit("security", &["revoke", "no-such", &full_name, "-m", "both"]).await?;
+    ended(said, 1, &["there is no request 'no-such'", &format!("{full_name} revoked")])?;
     // All active and pending requests of a user, or of an eligibility.
     ended(scene.jit("dev", &["activate", &own, "--wait"]).await?, 0, &[])?;
     asked(&scene, &lead).await?;
@@ -229,8 +229,8 @@ async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<
     }
     // Roles of others are not listed as the user's own, and requests in other namespaces are reported to be there.
     let all = ended(scene.jit("outsider", &["roles", "--all"]).await?, 0, &[&own])?;
-    let ours = all.lines().filter(|line| line.starts_with(&own));
-    ensure!(ours.clone().count() == 1 && ours.clone().all(|line| line.contains("NotEligible")), "{all}");
+    let own_rows = all.lines().filter(|line| line.starts_with(&own));
+    ensure!(own_rows.clone().count() == 1 && own_rows.clone().all(|line| line.contains("NotEligible")), "{all}");
     let mut here = eligibility("view");
     here["subjects"] = json!([{"kind": "User", "name": "only-here"}]);
     scene.offer("here", automatic(), here).await?;
@@ -241,12 +241,12 @@ async fn f31_plugin_pending_shows_the_duration_and_omits_own_decisions(env: Arc<
 
 /// No controller executes the decision: then it is no success, whatever the command ends.
 async fn plugin_reports_no_success_while_access_remains(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(json!({})).await?;
-    let scene = env.scene_on(&ground, "kept").await?;
+    let (fixture, _permit) = env.own_fixture(json!({})).await?;
+    let scene = env.scene_on(&fixture, "kept").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
     let name = made(&ended(scene.jit("dev", &["activate", &own, "-d", "10m", "--wait", "-o", "name"]).await?, 0, &[])?)?;
     for controller in 0..2 {
-        ground.operator.controller(controller)?.kill();
+        fixture.operator.controller(controller)?.kill();
     }
     let says = [format!("the decision on {}/{name} is stored", scene.name), "the request is still Active".to_owned()];
     let says: Vec<&str> = says.iter().map(String::as_str).collect();
@@ -257,7 +257,7 @@ async fn plugin_reports_no_success_while_access_remains(env: Arc<Env>) -> Outcom
         ensure!(said.is_empty(), "it says that it is done: {said}");
     }
     for controller in 0..2 {
-        ground.operator.controller(controller)?.start()?;
+        fixture.operator.controller(controller)?.start()?;
     }
     // The decision is stored, and the next controller executes it.
     scene.until_no_binding(SOON).await

@@ -36,27 +36,27 @@ impl Bound {
     async fn new(env: &Arc<Env>, name: &str) -> Result<Self, Error> {
         let scene = env.scene(name).await?;
         let (dev, lead) = (format!("{}-dev", scene.name), format!("{}-lead", scene.name));
-        let places = ["", "-second", "-free", "-closed"].map(|suffix| format!("{}{suffix}", scene.name));
-        for place in places.iter().skip(1) {
-            scene.create_namespace(place).await?;
+        let namespaces = ["", "-second", "-free", "-closed"].map(|suffix| format!("{}{suffix}", scene.name));
+        for namespace in namespaces.iter().skip(1) {
+            scene.create_namespace(namespace).await?;
         }
         let mut spec = eligibility("view");
         spec["subjects"] = json!([{"kind": "User", "name": dev}]);
-        spec["namespaces"] = json!({"names": places});
+        spec["namespaces"] = json!({"names": namespaces});
         let policy = json!({
             "approval": {"stages": [{"name": "lead", "approvers": {"users": [lead]}}]},
             "revokers": {"users": [lead]}, "eligibility": {"requireEnd": false},
         });
         let offer = scene.offer("narrow", policy, spec).await?;
         let bound: Vec<Value> =
-            places.iter().take(3).map(|place| binding(&[&dev, &lead], Some(place), &scene.name, "jit-rbac-requester")).collect();
+            namespaces.iter().take(3).map(|name| binding(&[&dev, &lead], Some(name), &scene.name, "jit-rbac-requester")).collect();
         scene.admin(&bound).await?;
         scene.admin(&[binding(&[&dev, &lead], None, &scene.name, "jit-rbac-eligibility-viewer")]).await?;
         let bound = Self { scene, offer, dev, lead };
         let mut second = bound.scene.request("second", &bound.offer, "10m");
         second["metadata"]["namespace"] = json!(format!("{}-second", bound.scene.name));
         for request in [bound.scene.request("first", &bound.offer, "10m"), second] {
-            bound.scene.ground.cluster().run_with(ADMIN, &["create", "-f", "-", "--as", &bound.dev], &request.to_string()).await?.ok()?;
+            bound.scene.fixture.cluster().run_with(ADMIN, &["create", "-f", "-", "--as", &bound.dev], &request.to_string()).await?.ok()?;
         }
         bound.scene.until_state("first", "AwaitingApproval", SOON).await?;
         Ok(bound)
@@ -70,10 +70,10 @@ impl Bound {
     /// The same. Verifies that it succeeds, prints this, and names its namespaces in one line.
     async fn shows(&self, user: &str, args: &[&str], texts: &[&str]) -> Result<String, Error> {
         let said = self.run(user, args).await?;
-        let (stderr, places) = (said.stderr.clone(), ["", "-free", "-second"].map(|suffix| format!("{}{suffix}", self.scene.name)));
+        let (stderr, namespaces) = (said.stderr.clone(), ["", "-free", "-second"].map(|suffix| format!("{}{suffix}", self.scene.name)));
         let shown = ended(said, 0, texts).map_err(|error| format!("{args:?}: {error}"))?;
         ensure!(stderr.matches(ONLY).count() == 1 && !shown.contains(ONLY), "{args:?} says: {stderr}\nand prints: {shown}");
-        ensure!(stderr.contains(&format!("{ONLY}{};", places.join(", "))), "{args:?} says: {stderr}");
+        ensure!(stderr.contains(&format!("{ONLY}{};", namespaces.join(", "))), "{args:?} says: {stderr}");
         Ok(shown)
     }
 }
@@ -100,7 +100,7 @@ async fn f22_plugin_lists_where_a_requester_is_bound(env: Arc<Env>) -> Outcome {
     bound.shows(dev, &["can-i", offer, "-n", &free], &["is a subject of", "yes"]).await?;
 
     let approve = scene.decision("first", "Approve", scene.status("first").await?["digest"].as_str());
-    scene.ground.cluster().run_with(ADMIN, &["create", "-f", "-", "--as", lead], &approve.to_string()).await?.ok()?;
+    scene.fixture.cluster().run_with(ADMIN, &["create", "-f", "-", "--as", lead], &approve.to_string()).await?.ok()?;
     scene.until_state("first", "Active", SOON).await?;
     bound.shows(dev, &["whoami"], &["first view is active until"]).await?;
     let listed: Value = serde_json::from_str(&bound.shows(dev, &["status", "-o", "json"], &[]).await?)?;

@@ -43,7 +43,7 @@ async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Ou
     let listed = ended(scene.jit("dev", &["list"]).await?, 0, &["日本語の理由"])?;
     ensure!(listed.lines().count() == 2, "the table is broken: {listed}");
     let stored: Value = serde_json::from_str(&ended(scene.jit("dev", &["get", &long, "-o", "json"]).await?, 0, &[])?)?;
-    ensure!(stored["metadata"]["annotations"]["note"] == "a\u{1b}[2Jb\u{202e}c\rd", "the data is another one: {stored}");
+    ensure!(stored["metadata"]["annotations"]["note"] == "a\u{1b}[2Jb\u{202e}c\rd", "the data differs: {stored}");
     // The longest name is accepted wherever a name is.
     ended(scene.jit("dev", &["deactivate", &long]).await?, 0, &["deactivated"])?;
     Ok(())
@@ -52,7 +52,7 @@ async fn t13_plugin_escapes_stored_texts_and_aligns_columns(env: Arc<Env>) -> Ou
 async fn plugin_color_and_quiet_flags(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "colours").await?;
     let run = async |args: &[&str], no_color: bool| {
-        let mut command = scene.ground.cluster().program("dev", plugin())?;
+        let mut command = scene.fixture.cluster().program("dev", plugin())?;
         if no_color {
             command.env("NO_COLOR", "1");
         }
@@ -62,7 +62,7 @@ async fn plugin_color_and_quiet_flags(env: Arc<Env>) -> Outcome {
     };
     ended(scene.jit("dev", &["activate", &own, "--wait", "-q"]).await?, 0, &[])?;
     ensure!(!run(&["status"], false).await?.contains('\u{1b}'), "a pipe has colours");
-    ensure!(run(&["status", "--color=always"], true).await?.contains('\u{1b}'), "colours that were asked for are missing");
+    ensure!(run(&["status", "--color=always"], true).await?.contains('\u{1b}'), "requested colours are missing");
     ensure!(!run(&["status", "--color=always", "--no-color"], false).await?.contains('\u{1b}'), "--no-color has colours");
     let bare = run(&["status", "--no-headers"], false).await?;
     ensure!(!bare.contains("NAME") && bare.lines().count() == 1, "{bare}");

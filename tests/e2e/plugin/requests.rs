@@ -29,7 +29,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outcome {
     let (scene, own, lead) = offers(&env, "roles").await?;
     let said = ended(scene.jit("dev", &["roles"]).await?, 0, &[&own, &lead, "ClusterRole/view", "automatic", "first(1)", "Eligible"])?;
-    ensure!(said.starts_with("NAME "), "there are no titles: {said}");
+    ensure!(said.starts_with("NAME "), "there are no column titles: {said}");
     // Another test may make them eligible by labels, but not for this test's roles.
     let said = ended(scene.jit("outsider", &["roles"]).await?, 0, &[])?;
     ensure!(!said.contains(&own) && !said.contains(&lead), "dev has no eligibility here: {said}");
@@ -38,12 +38,12 @@ async fn plugin_roles_and_describe_show_own_eligibilities(env: Arc<Env>) -> Outc
     ensure!(listed.lines().any(|line| line == format!("roleeligibility.jitrbac.dev/{own}")), "{listed}");
     let listed: Value = serde_json::from_str(&ended(scene.jit("dev", &["eligible", "-o", "json"]).await?, 0, &[])?)?;
     // Eligibilities of other tests by labels may exist, as long as it is unknown where they apply.
-    let ours = listed["items"]
+    let own_items = listed["items"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|item| item["metadata"]["name"].as_str().is_some_and(|name| name == own || name == lead));
-    ensure!(listed["kind"] == "List" && ours.count() == 2, "{listed}");
+    ensure!(listed["kind"] == "List" && own_items.count() == 2, "{listed}");
     ended(scene.jit("dev", &["roles", "--show-rules"]).await?, 0, &["get,list,watch"])?;
     ended(
         scene.jit("dev", &["describe", &lead]).await?,
@@ -76,7 +76,7 @@ async fn plugin_can_i_lists_each_rule_and_creates_nothing(env: Arc<Env>) -> Outc
     ended(
         scene.jit("dev", &["can-i", &own, "-d", "3h"]).await?,
         5,
-        &["DurationTooLong: duration 3h was asked for, at most 1h is allowed"],
+        &["DurationTooLong: duration 3h was requested, at most 1h is allowed"],
     )?;
     ended(
         scene.jit("dev", &["can-i", &strict, "--at", "2030-01-07T07:30:00Z"]).await?,
@@ -118,7 +118,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
         &["generateName", "kind: RoleActivationRequest"],
     )?;
     nothing_asked(&scene).await?;
-    scene.ground.cluster().run_with("dev", &["create", "-f", "-"], &manifest).await?.ok()?;
+    scene.fixture.cluster().run_with("dev", &["create", "-f", "-"], &manifest).await?.ok()?;
     let first = scene.list("rar").await?.pop().ok_or("kubectl created nothing")?;
     let first = first["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     scene.until_state(&first, "Active", SOON).await?;
@@ -129,7 +129,7 @@ async fn plugin_activate_waits_and_prints_the_reason(env: Arc<Env>) -> Outcome {
         0,
         &["until", "kubectl jit deactivate"],
     )?)?;
-    ensure!(scene.can("dev", "list", "configmaps").await?, "it returned before the access was there");
+    ensure!(scene.can("dev", "list", "configmaps").await?, "it returned before the access was active");
     ended(scene.jit("dev", &["wait", &name]).await?, 0, &["is active until"])?;
     // Without a decision it reports its time-out, and the request stays.
     ended(scene.jit("dev", &["activate", &lead, "--timeout", "2s"]).await?, 4, &["is not decided after 2s: it is still AwaitingApproval"])?;
@@ -146,9 +146,9 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     wide["namespaces"] = json!({"names": [scene.name, other]});
     let one = scene.offer("one", automatic(), wide.clone()).await?;
     let two = scene.offer("two", automatic(), wide).await?;
-    let sets = scene.ground.cluster().directory().join(format!("{}-profiles.yaml", scene.name));
+    let sets = scene.fixture.cluster().directory().join(format!("{}-profiles.yaml", scene.name));
     let jit = async |args: &[&str]| {
-        let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+        let mut command = scene.fixture.cluster().program("dev", super::plugin())?;
         command.env("KUBECTL_JIT_PROFILES", &sets).args(args).args(["-n", &scene.name, "-n", &other]).kill_on_drop(true);
         Ok::<_, crate::env::Error>(command.output().await?)
     };
@@ -160,12 +160,12 @@ async fn plugin_activates_again_and_several_roles_at_once(env: Arc<Env>) -> Outc
     ended(scene.jit("dev", &["deactivate"]).await?, 2, &["more than one of your requests", "--all"])?;
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &["deactivated"])?;
     let again = jit(&["activate", "--profile", "morning", "-r", "again", "--wait"]).await?;
-    ensure!(again.status.success(), "the set is not taken: {}", String::from_utf8_lossy(&again.stderr));
+    ensure!(again.status.success(), "the profile is not accepted: {}", String::from_utf8_lossy(&again.stderr));
     ended(scene.jit_anywhere("dev", &["deactivate", "--all", "-n", &scene.name, "-n", &other]).await?, 0, &[])?;
     let unknown = jit(&["activate", "--profile", "evening"]).await?;
     ensure!(
         unknown.status.code() == Some(2) && String::from_utf8_lossy(&unknown.stderr).contains("saved profiles: morning"),
-        "an unknown set is taken"
+        "an unknown profile is accepted"
     );
     // The last request again, with its reason and duration.
     let last = ended(scene.jit("dev", &["activate", "-", "-o", "json", "--wait"]).await?, 0, &["repeating "])?;
@@ -208,7 +208,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     let look = ["run", own.as_str(), "-d", "10m", "--", "kubectl", "auth", "can-i", "list", "configmaps", "-n", scene.name.as_str()];
     let said = ended(scene.jit("dev", &look).await?, 0, &["deactivated"])?;
     ensure!(said.trim() == "yes", "the command had no access: {said}");
-    ensure!(!scene.can("dev", "list", "configmaps").await?, "the access outlives the command");
+    ensure!(!scene.can("dev", "list", "configmaps").await?, "the access remains after the command");
     ended(scene.jit("dev", &["run", &own, "--", "sh", "-c", "test -n \"$JIT_REQUEST\" && exit 7"]).await?, 7, &["deactivated"])?;
     // The exit code of a shell, and no access is requested for a program that cannot be run.
     ended(
@@ -221,7 +221,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     // It withdraws a request that times out.
     ended(scene.jit("dev", &["run", &lead, "--timeout", "2s", "--", "true"]).await?, 4, &["withdrawn"])?;
     // An end of the command also ends the access.
-    let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+    let mut command = scene.fixture.cluster().program("dev", super::plugin())?;
     let mut child = command.args(["run", &own, "-n", &scene.name, "--", "sleep", "600"]).stderr(std::process::Stdio::null()).spawn()?;
     let what = "the access of `run`";
     control_plane::wait_for(what, SOON, async || scene.can("dev", "list", "configmaps").await.unwrap_or(false).then_some(())).await?;
@@ -229,7 +229,7 @@ async fn plugin_run_deactivates_at_every_exit(env: Arc<Env>) -> Outcome {
     ensure!(std::process::Command::new("kill").args(["-TERM", &pid]).status()?.success(), "it cannot be ended");
     let status = child.wait().await?;
     ensure!(status.code() == Some(128 + 15), "it ended as {status}, and its command may clean up");
-    ensure!(!scene.can("dev", "list", "configmaps").await?, "the access outlives `run`");
+    ensure!(!scene.can("dev", "list", "configmaps").await?, "the access remains after `run`");
     Ok(())
 }
 
@@ -252,8 +252,8 @@ async fn plugin_unblock_finds_the_least_powerful_role(env: Arc<Env>) -> Outcome 
     let (scene, own, lead) = offers(&env, "unblock").await?;
     let error = scene.kubectl("dev", &["get", "configmaps", "-n", &scene.name]).await?.refused()?;
     let said = ended(scene.jit_reading("dev", &["unblock"], Some(&error)).await?, 0, &[&own, &lead, "kubectl jit activate"])?;
-    let place = |name: &str| said.find(name).ok_or_else(|| format!("{name} is not offered: {said}"));
-    ensure!(place(&own)? < place(&lead)?, "the more powerful role comes first: {said}");
+    let position = |name: &str| said.find(name).ok_or_else(|| format!("{name} is not offered: {said}"));
+    ensure!(position(&own)? < position(&lead)?, "the more powerful role comes first: {said}");
     let writes = scene.kubectl("dev", &["delete", "configmap", "x", "-n", &scene.name]).await?.refused()?;
     let said = ended(scene.jit_reading("dev", &["unblock"], Some(&writes)).await?, 0, &[&lead])?;
     ensure!(!said.contains(&own), "view deletes nothing: {said}");
@@ -281,7 +281,7 @@ async fn f32_plugin_unblock_suggests_a_namespaced_role_and_reports_unknowns(env:
     let error = scene.kubectl("dev", &["get", "pods", "-n", &scene.name]).await?.refused()?;
     let said = ended(scene.jit_reading("dev", &["unblock"], Some(&error)).await?, 0, &[&format!("kubectl jit activate {own} ")])?;
     let row = |said: &str, name: &str| said.lines().find(|line| line.starts_with(name)).map(ToOwned::to_owned).unwrap_or_default();
-    ensure!(row(&said, &debug).matches("unknown").count() == 2, "what nobody told is told to be none: {said}");
+    ensure!(row(&said, &debug).matches("unknown").count() == 2, "an unknown value is reported as none: {said}");
     let wide = ended(scene.jit("dev", &["roles", "-o", "wide"]).await?, 0, &[])?;
     ensure!(row(&wide, &debug).contains("unknown"), "{wide}");
     // A user who may read the Role learns that it is sufficient.

@@ -25,14 +25,14 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 
 async fn f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted(env: Arc<Env>) -> Outcome {
     // No decision is made: the controllers are stopped.
-    let (ground, _permit) = env.own_ground(json!({})).await?;
-    let scene = env.scene_on(&ground, "f42").await?;
+    let (fixture, _permit) = env.own_fixture(json!({})).await?;
+    let scene = env.scene_on(&fixture, "f42").await?;
     let own = scene.offer("self", automatic(), eligibility("view")).await?;
-    ground.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
+    fixture.operator.controllers().iter().try_for_each(|controller| controller.stop())?;
     // Its deadline counts from its creation, so after some seconds it can no longer be granted.
     let said = scene.jit("dev", &["run", &own, "-d", "2s", "-r", "INC-42", "--", "true"]).await;
     let found = scene.list("adec").await;
-    ground.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
+    fixture.operator.controllers().iter().try_for_each(|controller| controller.resume())?;
     ended(said?, 6, &["can no longer be granted: its time ended at", "it is Pending", "the decision on"])?;
     ensure!(found?.iter().any(|decision| decision["spec"]["decision"] == "Deactivate"), "it was not withdrawn");
     nothing_granted(&scene).await
@@ -41,7 +41,7 @@ async fn f42_plugin_run_withdraws_a_request_that_can_no_longer_be_granted(env: A
 async fn nothing_granted(scene: &Scene) -> Outcome {
     let found = scene.list("rar").await?.pop().ok_or("there is no request")?;
     let name = found["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let status = scene.over(&name, SOON).await?;
+    let status = scene.until_completed(&name, SOON).await?;
     ensure!(status["bindingRef"].is_null(), "it was granted: {status}");
     Ok(())
 }
@@ -57,7 +57,7 @@ async fn f42_plugin_run_with_unknown_command_creates_no_request(env: Arc<Env>) -
 async fn f42_plugin_interrupted_wait_prints_what_remains(env: Arc<Env>) -> Outcome {
     let (scene, _, lead) = offers(&env, "f42-ctrl-c").await?;
     let interrupted = async |args: &[&str]| {
-        let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+        let mut command = scene.fixture.cluster().program("dev", super::plugin())?;
         let mut child = command.args(args).args(["-n", &scene.name]).stderr(std::process::Stdio::piped()).spawn()?;
         let pid = child.id().ok_or("it has ended")?.to_string();
         let mut lines = BufReader::new(child.stderr.take().ok_or("it has no standard error")?).lines();
@@ -89,20 +89,20 @@ async fn f43_plugin_run_reports_the_end_of_its_access(env: Arc<Env>) -> Outcome 
     let said = scene.jit("dev", &["run", &own, "-d", "6s", "--warn-before", "2s", "-r", "INC-43", "--", "sh", "-c", script]).await?;
     let (told, all) = (said.stderr.clone(), format!("{}{}", said.stdout, said.stderr));
     let data = ended(said, 0, &["until 20"])?;
-    ensure!(data.trim().starts_with("until ") && data.trim().ends_with('Z'), "the command was not told its end: {data}");
-    let place = |text: &str| told.find(text).ok_or_else(|| format!("it does not say '{text}': {all}"));
-    let (before, at_end, last) = (place(" ends at ")?, place("has ended")?, place(" had ended")?);
+    ensure!(data.trim().starts_with("until ") && data.trim().ends_with('Z'), "the command did not receive its end: {data}");
+    let position = |text: &str| told.find(text).ok_or_else(|| format!("it does not say '{text}': {all}"));
+    let (before, at_end, last) = (position(" ends at ")?, position("has ended")?, position(" had ended")?);
     ensure!(before < at_end && at_end < last, "not in this order: {told}");
-    place("kubectl jit extend ")?;
-    place("'sh' continues without it")?;
-    ensure!(!told.contains("cannot deactivate") && !told.contains("at its deadline"), "the last sentence is not true: {told}");
+    position("kubectl jit extend ")?;
+    position("'sh' continues without it")?;
+    ensure!(!told.contains("cannot deactivate") && !told.contains("at its deadline"), "the last sentence is wrong: {told}");
     ensure!(!told.contains("next: "), "it deactivates by itself: {told}");
     // A user who disables notices gets only that of the end.
     let said = scene.jit("dev", &["run", &own, "-d", "5s", "--warn-before", "0", "-r", "INC-43", "--", "true"]).await?;
     ensure!(!said.stderr.contains(" ends at "), "{}", said.stderr);
     ended(said, 0, &["deactivated"])?;
     // A revocation is reported at once.
-    let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+    let mut command = scene.fixture.cluster().program("dev", super::plugin())?;
     let run = ["run", own.as_str(), "-d", "10m", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "6"];
     let child = command.args(run).stderr(std::process::Stdio::piped()).spawn()?;
     let active = control_plane::wait_for("an active request", SOON, async || {
@@ -122,7 +122,7 @@ async fn f43_plugin_run_reports_the_end_of_its_access(env: Arc<Env>) -> Outcome 
 
 async fn f43_plugin_run_continues_with_an_extension(env: Arc<Env>) -> Outcome {
     let (scene, own, _) = offers(&env, "f43-extended").await?;
-    let mut command = scene.ground.cluster().program("dev", super::plugin())?;
+    let mut command = scene.fixture.cluster().program("dev", super::plugin())?;
     let run = ["run", own.as_str(), "-d", "8s", "--warn-before", "0", "-r", "INC-43", "-n", scene.name.as_str(), "--", "sleep", "12"];
     let child = command.args(run).stderr(std::process::Stdio::piped()).spawn()?;
     control_plane::wait_for("the access of `run`", SOON, async || {
@@ -133,7 +133,7 @@ async fn f43_plugin_run_continues_with_an_extension(env: Arc<Env>) -> Outcome {
     let output = child.wait_with_output().await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!said.contains("has ended") && said.contains("deactivated"), "{said}");
-    ensure!(!scene.can("dev", "list", "configmaps").await?, "the extension outlives `run`");
+    ensure!(!scene.can("dev", "list", "configmaps").await?, "the extension remains after `run`");
     Ok(())
 }
 
@@ -148,7 +148,7 @@ async fn f35_plugin_shows_an_extension_chain_as_one_access(env: Arc<Env>) -> Out
     ensure!(scene.get("rar", &last).await?.ok_or("it is gone")?["spec"]["extends"]["name"] == next.as_str(), "{last} extends another one");
     let prompt = ended(scene.jit_anywhere("dev", &["whoami", "--prompt"]).await?, 0, &[])?;
     let mine = format!("jit:view@{}(", scene.name);
-    let left = prompt.trim().strip_prefix(&mine).ok_or_else(|| format!("'{prompt}' is of another access"));
+    let left = prompt.trim().strip_prefix(&mine).ok_or_else(|| format!("'{prompt}' shows another access"));
     if let Ok(left) = left {
         ensure!(left.starts_with("59m") || left.starts_with("60m"), "the whole access lasts longer: {prompt}");
     }

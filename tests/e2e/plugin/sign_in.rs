@@ -32,14 +32,14 @@ async fn scene(env: &Arc<Env>, name: &str) -> Result<(Scene, String), Error> {
 
 /// A directory of this scene for the files on a user's machine.
 pub fn machine(scene: &Scene) -> Result<PathBuf, Error> {
-    let directory = scene.ground.cluster().directory().join("machines").join(&scene.name);
+    let directory = scene.fixture.cluster().directory().join("machines").join(&scene.name);
     fs::create_dir_all(&directory)?;
     Ok(directory)
 }
 
 /// A kubeconfig whose user signs in this way.
 fn kubeconfig(scene: &Scene, user: &Value) -> Result<PathBuf, Error> {
-    let path = scene.ground.cluster().kubeconfig_of("dev")?;
+    let path = scene.fixture.cluster().kubeconfig_of("dev")?;
     let mut config: Value = serde_json::from_slice(&fs::read(path)?)?;
     config["users"][0]["user"] = user.clone();
     let path = machine(scene)?.join("kubeconfig");
@@ -53,7 +53,7 @@ fn credential_plugin(scene: &Scene, sign_ins: &[SignIn]) -> Result<PathBuf, Erro
     for (number, who) in sign_ins.iter().enumerate() {
         let credential = json!({
             "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-            "status": {"token": scene.ground.cluster().sign_in(who)?},
+            "status": {"token": scene.fixture.cluster().sign_in(who)?},
         });
         fs::write(directory.join(format!("token-{number}")), credential.to_string())?;
     }
@@ -73,7 +73,7 @@ fn credential_plugin(scene: &Scene, sign_ins: &[SignIn]) -> Result<PathBuf, Erro
 async fn jit(scene: &Scene, kubeconfig: &std::path::Path, args: &[&str]) -> Result<Said, Error> {
     let path = kubeconfig.display().to_string();
     let all = [args, &["-n", &scene.name, "--kubeconfig", &path]].concat();
-    Ok(scene.ground.cluster().run_program("dev", plugin(), &all, None).await?)
+    Ok(scene.fixture.cluster().run_program("dev", plugin(), &all, None).await?)
 }
 
 fn with_password(name: &str) -> SignIn {
@@ -82,7 +82,7 @@ fn with_password(name: &str) -> SignIn {
 
 async fn plugin_without_a_terminal_prints_how_to_sign_in_again(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "sign-in").await?;
-    let config = kubeconfig(&scene, &json!({"token": scene.ground.cluster().sign_in(&with_password("ann"))?}))?;
+    let config = kubeconfig(&scene, &json!({"token": scene.fixture.cluster().sign_in(&with_password("ann"))?}))?;
     let says = ["EvidenceMismatch", AMR, "sign in again: write a new token into your kubeconfig", "kubectl jit explain EvidenceMismatch"];
     ended(jit(&scene, &config, &["activate", &offer]).await?, 5, &says)?;
     nothing_asked(&scene).await
@@ -111,7 +111,7 @@ async fn plugin_retries_at_most_once(env: Arc<Env>) -> Outcome {
 
 async fn plugin_accepts_an_oidc_kubeconfig(env: Arc<Env>) -> Outcome {
     let (scene, offer) = scene(&env, "oidc").await?;
-    let token = scene.ground.cluster().sign_in(&with_mfa("bob", "devs"))?;
+    let token = scene.fixture.cluster().sign_in(&with_mfa("bob", "devs"))?;
     let provider =
         json!({"name": "oidc", "config": {"id-token": token, "client-id": "kubernetes", "idp-issuer-url": "https://issuer.example"}});
     let config = kubeconfig(&scene, &json!({"auth-provider": provider}))?;

@@ -42,7 +42,7 @@ impl Terminal {
         let path = ptsname(&keys, Vec::new())?.into_string()?;
         let screen: OwnedFd = File::options().read(true).write(true).open(path)?.into();
         tcsetwinsize(&screen, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 })?;
-        let mut command = scene.ground.cluster().program(user, plugin())?;
+        let mut command = scene.fixture.cluster().program(user, plugin())?;
         command.args(args).args(["-n", &scene.name]).env("TERM", "xterm").env("NO_COLOR", "1").kill_on_drop(true);
         command.stdin(Stdio::from(screen.try_clone()?)).stdout(Stdio::from(screen.try_clone()?)).stderr(Stdio::from(screen));
         let child = command.spawn()?;
@@ -95,7 +95,7 @@ async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     let question = format!("Allow dev to use ClusterRole edit in namespace {} for 20m?", scene.name);
     let mut terminal = Terminal::start(&scene, "lead-1", &["approve", &name])?;
     let shown = terminal.until("(y/N)").await?;
-    ensure!(shown.lines().count() <= 24, "it scrolls away: {shown}");
+    ensure!(shown.lines().count() <= 24, "it scrolls out of view: {shown}");
     // The terminal wraps the question.
     let run = |text: &str| text.split_whitespace().collect::<String>();
     ensure!(run(&shown).contains(&run(&question)), "{shown}");
@@ -105,7 +105,7 @@ async fn f30_plugin_prompts_fit_a_small_terminal(env: Arc<Env>) -> Outcome {
     terminal.types("n\r")?;
     let shown = terminal.until("Cancelled; nothing was approved.").await?;
     ensure!(!shown.contains("error:"), "{shown}");
-    ensure!(terminal.code().await? == Some(1), "a refusal of the question is no success");
+    ensure!(terminal.code().await? == Some(1), "an answer of no must not be a success");
     ensure!(scene.list("adec").await?.is_empty(), "it was approved");
 
     // The prompts cover the policy's requirements.

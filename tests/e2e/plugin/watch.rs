@@ -27,7 +27,7 @@ pub(super) struct Running {
 
 impl Running {
     pub fn start(scene: &Scene, user: &str, args: &[&str]) -> Result<Self, Error> {
-        let mut command = scene.ground.cluster().program(user, "sh".as_ref())?;
+        let mut command = scene.fixture.cluster().program(user, "sh".as_ref())?;
         command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(plugin()).args(args).args(["-n", &scene.name]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("there is nothing to read")?).lines();

@@ -83,7 +83,7 @@ async fn f27_plugin_check_names_the_guard_that_blocks_grants(env: Arc<Env>) -> O
 
 async fn f34_plugin_lint_reads_directories_and_prints_file_and_line(env: Arc<Env>) -> Outcome {
     let scene = env.scene("lint").await?;
-    let access = scene.ground.cluster().directory().join(format!("{}-access", scene.name));
+    let access = scene.fixture.cluster().directory().join(format!("{}-access", scene.name));
     let below = access.join("eligibilities");
     std::fs::create_dir_all(&below)?;
     let text = "apiVersion: jitrbac.dev/v1alpha1\nkind: RoleEligibility\nmetadata: {name: pay}\nspec:\n  subjects:\n  - {kind: Grup, name: devs}\n  \
@@ -130,9 +130,9 @@ async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Out
         complete("lead-1", &["approve", "-n", &scene.name, ""]).await?.contains(&format!("{name}\tdev, AwaitingApproval")),
         "nothing to approve"
     );
-    ensure!(!complete("dev", &["approve", "-n", &scene.name, ""]).await?.contains(&name), "their own request is offered");
+    ensure!(!complete("dev", &["approve", "-n", &scene.name, ""]).await?.contains(&name), "their own request is suggested");
     // The shim, through kubectl itself.
-    let bin = scene.ground.cluster().directory().join(format!("{}-bin", scene.name));
+    let bin = scene.fixture.cluster().directory().join(format!("{}-bin", scene.name));
     std::fs::create_dir_all(&bin)?;
     let directory = bin.display().to_string();
     ended(
@@ -140,8 +140,8 @@ async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Out
         0,
         &["wrote ", "kubectl_complete-jit", "is not on the PATH"],
     )?;
-    let kubectl = scene.ground.cluster().binaries().kubectl.clone();
-    let mut command = scene.ground.cluster().program("dev", plugin())?;
+    let kubectl = scene.fixture.cluster().binaries().kubectl.clone();
+    let mut command = scene.fixture.cluster().program("dev", plugin())?;
     let path = command
         .as_std()
         .get_envs()
@@ -150,7 +150,7 @@ async fn plugin_completion_suggests_names_from_the_cluster(env: Arc<Env>) -> Out
         .map(|path| path.to_string_lossy().into_owned())
         .unwrap_or_default();
     drop(command);
-    command = scene.ground.cluster().program("dev", &kubectl)?;
+    command = scene.fixture.cluster().program("dev", &kubectl)?;
     let said =
         command.env("PATH", format!("{directory}:{path}")).args(["__complete", "jit", "activate", "-n", &scene.name, ""]).output().await?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();

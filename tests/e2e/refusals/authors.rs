@@ -52,7 +52,7 @@ async fn refused_authors_get_the_reason(env: Arc<Env>) -> Outcome {
     let says = format!(
         "'{WHO}' may not make users eligible for ClusterRole 'view' in namespace 'wages': this requires the verb bind on the role in that namespace {not_enough}or get the rule {rule} with a RoleBinding there"
     );
-    book.apply("To make people eligible without bind", WHO, by_all("wages-mine"), &[], Policy("eligibilities", &says)).await?;
+    book.apply("An eligibility without the bind verb", WHO, by_all("wages-mine"), &[], Policy("eligibilities", &says)).await?;
     let says = format!(
         "'{WHO}' may not make users eligible for ClusterRole 'view' with a selector, which can match any namespace: this requires the verb bind on the role in the whole cluster {not_enough}get the rule {rule} with a ClusterRoleBinding, or list the namespaces by name"
     );
@@ -60,13 +60,13 @@ async fn refused_authors_get_the_reason(env: Arc<Env>) -> Outcome {
     book.apply("The same by a selector", WHO, by_all("wages-mine"), &[("spec.namespaces", selector)], Policy("eligibilities", &says))
         .await?;
     let says = format!(
-        "AuthorLacksBind: '{WHO}' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes people eligible for ClusterRole 'view' in namespace 'wages': that takes the verb bind on the role there, and to hold what the role allows is not enough; have it written by somebody who may, or be given the rule {rule} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'"
+        "AuthorLacksBind: '{WHO}' may not write policy 'wages-awaited', under which eligibility 'wages-waiting' makes users eligible for ClusterRole 'view' in namespace 'wages': this requires the verb bind on the role there (holding its permissions is not sufficient); ask a user who has it to write the object, or be granted the rule {rule} by a RoleBinding there, or the verb administer on approvalpolicies.jitrbac.dev 'wages-awaited'"
     );
     let mut waiting = by_all("wages-waiting");
     waiting["spec"]["policyRef"]["name"] = json!("wages-awaited");
     scene.admin(&[waiting]).await?;
     let automatic: Value = json!({"approval": {"automatic": {}}});
-    book.apply("A policy for roles that one may not bind", WHO, policy("wages-awaited", &automatic), &[], Webhook(&says)).await?;
+    book.apply("A policy for roles that the author may not bind", WHO, policy("wages-awaited", &automatic), &[], Webhook(&says)).await?;
     book.kubectl(
         "A label that decides who is eligible",
         WHO,

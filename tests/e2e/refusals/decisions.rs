@@ -49,10 +49,10 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
     let mut book = Book::new(&scene, "Decisions")?;
     let says = "you cannot approve your own request; ask one of the approvers in its status.awaiting";
     book.apply("Approving one's own request", "dev", approve.clone(), &[], Policy("decisions", says)).await?;
-    let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
-    book.apply("Approving as somebody who is no approver", "outsider", approve.clone(), &[], Webhook(says)).await?;
-    let says = "StageNotOpen: 'security' approves in stage 'safety', and stage 'leads' is open now (0 of 2)";
-    book.apply("Approving before it is one's turn", "security", approve.clone(), &[], Webhook(says)).await?;
+    let says = "NotAnApprover: 'outsider' may not approve under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in has none of the groups 'leads' ('kubectl auth whoami' lists those that it has)";
+    book.apply("Approving without being an approver", "outsider", approve.clone(), &[], Webhook(says)).await?;
+    let says = "StageNotOpen: 'security' is an approver of stage 'safety', but stage 'leads' is open now (0 of 2)";
+    book.apply("Approving before the stage is open", "security", approve.clone(), &[], Webhook(says)).await?;
     book.apply(
         "Approving without digest",
         "lead-1",
@@ -64,7 +64,7 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
     let says = "spec.digest: Invalid value: \"6a7ff\": must be the request's whole status.digest: sha256: and 64 hex digits";
     book.apply("Approving with a part of the digest", "lead-1", approve.clone(), &[("spec.digest", json!("6a7ff"))], Schema(says)).await?;
     let says = format!(
-        "DigestStale: the digest '6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48' is not that of what would be granted now, {digest}; look at request 'inc-4711' again and decide anew"
+        "DigestStale: the digest '6a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d486a7ff3c2e1b09d48' does not match what would be granted now, {digest}; check request 'inc-4711' and decide again"
     );
     book.apply(
         "Approving with another digest",
@@ -74,14 +74,14 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
         Webhook(&says),
     )
     .await?;
-    let says = "CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
+    let says = "CommentMissing: policy 'four-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment";
     book.apply("Approving without comment", "lead-1", approve.clone(), &[("spec.comment", Value::Null)], Webhook(says)).await?;
-    let says = "DurationTooLong: duration 1h is longer than the 45m that was asked for; an approver can only shorten it";
-    book.apply("Approving for longer", "lead-1", approve.clone(), &[("spec.duration", json!("1h"))], Webhook(says)).await?;
-    let says = "DurationTooShort: duration 1m is too short, at least 5m is allowed by policy 'four-eyes' (spec.limits.minDuration)";
-    book.apply("Approving for too short", "lead-1", approve.clone(), &[("spec.duration", json!("1m"))], Webhook(says)).await?;
+    let says = "DurationTooLong: duration 1h is longer than the requested 45m; an approver can only shorten it";
+    book.apply("Approving for a longer duration", "lead-1", approve.clone(), &[("spec.duration", json!("1h"))], Webhook(says)).await?;
+    let says = "DurationTooShort: duration 1m is too short, at least 5m is required by policy 'four-eyes' (spec.limits.minDuration)";
+    book.apply("Approving for a too short duration", "lead-1", approve.clone(), &[("spec.duration", json!("1m"))], Webhook(says)).await?;
     let says = "RequestNotFound: there is no request 'inc-4712' in namespace 'billing'; 'kubectl get roleactivationrequests -n billing' lists them";
-    book.apply("Approving what there is not", "lead-1", approve.clone(), &[("spec.requestRef.name", json!("inc-4712"))], Webhook(says))
+    book.apply("Approving a missing request", "lead-1", approve.clone(), &[("spec.requestRef.name", json!("inc-4712"))], Webhook(says))
         .await?;
     let says = "a decision must not have finalizers; remove metadata.finalizers";
     book.apply("Finalizers", "lead-1", approve.clone(), &[("metadata.finalizers", json!(["example.com/hold"]))], Policy("decisions", says))
@@ -98,28 +98,28 @@ async fn refused_decisions_get_the_reason(env: Arc<Env>) -> Outcome {
 
     scene.create("lead-1", &approve).await?.ok()?;
     until(&scene, "inc-4711", "one approval", |status| status["awaiting"]["have"] == 1).await?;
-    let says = "AlreadyApproved: 'lead-1' approved request 'inc-4711' at 20…Z; somebody else must approve too";
+    let says = "AlreadyApproved: 'lead-1' approved request 'inc-4711' at 20…Z; another approver must approve too";
     book.apply("Approving twice", "lead-1", approve.clone(), &[], Webhook(says)).await?;
 
-    let own = "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate to give it back";
+    let own = "SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate instead";
     book.apply("Denying one's own request", "dev", decision("Deny"), &[], Webhook(own)).await?;
-    let says = "NotAnApprover: 'outsider' may not deny under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in shows none of the groups 'leads' ('kubectl auth whoami' lists those that it shows)";
-    book.apply("Denying as nobody", "outsider", decision("Deny"), &[], Webhook(says)).await?;
-    let says = "CommentMissing: policy 'four-eyes' asks approvers for a comment (spec.approval.requireComment); write one in spec.comment";
+    let says = "NotAnApprover: 'outsider' may not deny under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'); the sign-in has none of the groups 'leads' ('kubectl auth whoami' lists those that it has)";
+    book.apply("Denying without being an approver", "outsider", decision("Deny"), &[], Webhook(says)).await?;
+    let says = "CommentMissing: policy 'four-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment";
     book.apply("Denying without comment", "lead-2", decision("Deny"), &[("spec.comment", Value::Null)], Webhook(says)).await?;
-    let says = "spec: Invalid value: only Approve may have a `duration`, to shorten the request's";
-    book.apply("Denying for a while", "lead-2", decision("Deny"), &[("spec.duration", json!("5m"))], Schema(says)).await?;
-    let says = "NotARevoker: 'outsider' may not revoke under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'), revokers group oncall; the sign-in shows none of the groups 'leads', 'oncall' ('kubectl auth whoami' lists those that it shows)";
-    book.apply("Revoking as nobody", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
+    let says = "spec: Invalid value: only Approve may have a `duration`, to shorten the requested one";
+    book.apply("Denying with a duration", "lead-2", decision("Deny"), &[("spec.duration", json!("5m"))], Schema(says)).await?;
+    let says = "NotARevoker: 'outsider' may not revoke under policy 'four-eyes': approvers are group leads (stage 'leads'), security (stage 'safety'), revokers group oncall; the sign-in has none of the groups 'leads', 'oncall' ('kubectl auth whoami' lists those that it has)";
+    book.apply("Revoking without being a revoker", "outsider", decision("Revoke"), &[], Webhook(says)).await?;
     let says = "NotTheRequester: only 'dev' can deactivate request 'inc-4711'; approvers and revokers use Revoke";
-    book.apply("Deactivating somebody else's", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;
-    let says = "NoReviewPending: nothing was granted by request 'inc-4711' in an emergency: there is nothing to review";
-    book.apply("Reviewing what was no emergency", "lead-1", decision("Review"), &[], Webhook(says)).await?;
+    book.apply("Deactivating another user's request", "lead-1", decision("Deactivate"), &[], Webhook(says)).await?;
+    let says = "NoReviewPending: request 'inc-4711' has no emergency grant: there is nothing to review";
+    book.apply("Reviewing a request that is not an emergency", "lead-1", decision("Review"), &[], Webhook(says)).await?;
 
     scene.create("lead-2", &decision("Deny")).await?.ok()?;
     scene.until_state("inc-4711", "Denied", SOON).await?;
-    let says = "RequestCompleted: request 'inc-4711' is Denied already: there is nothing left to approve";
-    book.apply("Approving what is settled", "lead-2", approve.clone(), &[], Webhook(says)).await?;
+    let says = "RequestCompleted: request 'inc-4711' is already Denied: there is nothing left to approve";
+    book.apply("Approving a completed request", "lead-2", approve.clone(), &[], Webhook(says)).await?;
     ensure!(scene.bindings().await?.is_empty(), "something was granted");
     book.close()
 }

@@ -39,7 +39,7 @@ async fn refused_eligibilities_get_the_reason(env: Arc<Env>) -> Outcome {
         book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
     }
     let says = "Error from server (NotFound): roleeligibilities.jitrbac.dev \"refunds-oncall\" not found";
-    book.kubectl("None of them is there", ADMIN, &["get", "roleeligibility", "refunds-oncall"], says).await?;
+    book.kubectl("None of them is stored", ADMIN, &["get", "roleeligibility", "refunds-oncall"], says).await?;
     book.text.truncate(book.text.rfind("### ").unwrap_or_default());
     book.close()
 }
@@ -83,12 +83,12 @@ fn eligibilities_by_schema() -> Vec<Row<'static>> {
             "spec.namespaces: Invalid value: at least one of `names` and `selector` must be given",
         ),
         (
-            "Everywhere by mistake",
+            "An empty selector",
             vec![("spec.namespaces", json!({"selector": {}}))],
-            "spec.namespaces.selector: Invalid value: an empty selector would match every namespace; to say so on purpose write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]",
+            "spec.namespaces.selector: Invalid value: an empty selector would match every namespace; to select every namespace, write matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]",
         ),
         (
-            "No time at all",
+            "A duration of zero",
             vec![("spec.maxDuration", json!("0s"))],
             "spec.maxDuration: Invalid value: \"0s\": must be hours, minutes and seconds such as 45m, 1h30m or 90s, from 1s to 99999h",
         ),
@@ -121,12 +121,12 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
         (
             "A ClusterRole that is not bindable",
             vec![("spec.roleRef.name", json!("cluster-admin"))],
-            "RoleNotBindable: ClusterRole 'cluster-admin' is not in the chart's value bindableRoles.clusterRoles, so the operator may not grant it; add it there, or choose a role that is listed",
+            "RoleNotBindable: ClusterRole 'cluster-admin' is not in the chart's value bindableRoles.clusterRoles, so the operator may not grant it; add it there, or use a role that is listed",
         ),
         (
             "A Role that is not bindable",
             vec![("spec.roleRef", json!({"kind": "Role", "name": "root"}))],
-            "RoleNotBindable: Role 'root' is not in the chart's value bindableRoles.roles, so the operator may not grant it; add it there, or choose a role that is listed",
+            "RoleNotBindable: Role 'root' is not in the chart's value bindableRoles.roles, so the operator may not grant it; add it there, or use a role that is listed",
         ),
         (
             "Longer than maxGrant",
@@ -136,22 +136,22 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
         (
             "No end",
             vec![("spec.endTime", Value::Null)],
-            "EndRequired: spec.endTime is missing and policy 'refunds-policy' asks for one (spec.eligibility.requireEnd); give one, or set that to false",
+            "EndRequired: spec.endTime is missing and policy 'refunds-policy' requires it (spec.eligibility.requireEnd); set it, or set requireEnd to false",
         ),
         (
-            "Too late an end",
+            "A too late end",
             vec![("spec.endTime", json!("2037-01-01T00:00:00Z"))],
             "EligibilityTooLong: the eligibility ends at 2037-01-01T00:00:00Z; policy 'refunds-policy' allows 8760h (spec.eligibility.maxDuration): spec.endTime may be 2036-05-31T00:00:00Z at the latest",
         ),
         (
             "Shorter than its policy allows",
             vec![("spec.maxDuration", json!("4m"))],
-            "InvalidField: spec.maxDuration 4m is shorter than policy 'refunds-policy' allows at least (spec.limits.minDuration 5m)",
+            "InvalidField: spec.maxDuration 4m is shorter than the minimum of policy 'refunds-policy' (spec.limits.minDuration 5m)",
         ),
         (
             "A ServiceAccount",
             vec![("spec.subjects", account.clone())],
-            "ServiceAccountNotAllowed: spec.subjects names the ServiceAccount 'deployer'; that needs spec.allowServiceAccounts: true",
+            "ServiceAccountNotAllowed: spec.subjects lists the ServiceAccount 'deployer'; this requires spec.allowServiceAccounts: true",
         ),
         (
             "A ServiceAccount without approver",
@@ -159,7 +159,7 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
             "ServiceAccountNotAllowed: spec.allowServiceAccounts is true and policy 'refunds-policy' approves automatically: a ServiceAccount needs an approver",
         ),
         (
-            "A namespace of the cluster",
+            "A system namespace",
             vec![("spec.namespaces.names.0", json!("kube-system"))],
             "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it",
         ),
@@ -169,19 +169,19 @@ fn eligibilities_by_webhook() -> Vec<Row<'static>> {
             "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it",
         ),
         (
-            "No reason, though its policy asks for one",
+            "No justification, though its policy requires one",
             vec![("spec.justification", Value::Null)],
-            "ReasonRequired: spec.justification is missing and policy 'refunds-policy' asks why these people are eligible (spec.eligibility.requireJustification); say why",
+            "ReasonRequired: spec.justification is missing and policy 'refunds-policy' requires it (spec.eligibility.requireJustification); set it to why these users are eligible",
         ),
         (
-            "A role that hands out what outlives a grant",
+            "A role with effects that outlast a grant",
             vec![("spec.acceptRisks", json!(["Impersonation"]))],
-            "RiskNotAccepted: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add ServiceAccountTokens to spec.acceptRisks",
+            "RiskNotAccepted: ClusterRole 'edit' can create serviceaccounts/token (class ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add ServiceAccountTokens to spec.acceptRisks",
         ),
         (
-            "A role with several such",
+            "A role with several such effects",
             vec![("spec.roleRef.name", json!("admin")), ("spec.acceptRisks", Value::Null)],
-            "RiskNotAccepted: ClusterRole 'admin' can create roles.rbac.authorization.k8s.io (class Escalation), and impersonate serviceaccounts (class Impersonation), and create serviceaccounts/token (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add Escalation, Impersonation, ServiceAccountTokens to spec.acceptRisks",
+            "RiskNotAccepted: ClusterRole 'admin' can create roles.rbac.authorization.k8s.io (class Escalation), and impersonate serviceaccounts (class Impersonation), and create serviceaccounts/token (class ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add Escalation, Impersonation, ServiceAccountTokens to spec.acceptRisks",
         ),
     ]
 }
@@ -198,18 +198,18 @@ async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
             "users and groups of Kubernetes itself cannot approve, revoke or review: {name}; use users or groups of people, or a ServiceAccount in users with its full name system:serviceaccount:<namespace>:<name>"
         )
     };
-    for (title, place, value) in [
+    for (title, path, value) in [
         ("A system group as approvers", "spec.approval.stages.0.approvers.groups", "system:masters"),
         ("A system user as approver", "spec.approval.stages.0.approvers.users", "system:admin"),
         ("A system group as revokers", "spec.revokers", "system:authenticated"),
         ("A system group as reviewers", "spec.emergency", "system:authenticated"),
     ] {
-        let value_in = match place {
+        let value_in = match path {
             "spec.revokers" => json!({"groups": [value]}),
             "spec.emergency" => json!({"allowed": true, "reviewers": {"groups": [value]}}),
             _ => json!([value]),
         };
-        book.apply(title, ADMIN, new(), &[(place, value_in)], Policy("approval-policies", &strangers(value))).await?;
+        book.apply(title, ADMIN, new(), &[(path, value_in)], Policy("approval-policies", &strangers(value))).await?;
     }
     for (title, changes, says) in policies_by_webhook() {
         book.apply(title, ADMIN, new(), &changes, Webhook(says)).await?;
@@ -226,7 +226,7 @@ async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
 }
 
 fn policies_by_schema() -> Vec<Row<'static>> {
-    let choose = "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: approval without anybody must be said on purpose";
+    let choose = "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: automatic approval must be explicit";
     let nobody = "spec.approval.stages[0].approvers: Invalid value: a stage must have at least one approver in `users` or `groups`";
     let required = "\n* spec.approval.stages[0].approvers: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
     vec![
@@ -237,7 +237,7 @@ fn policies_by_schema() -> Vec<Row<'static>> {
         ("A stage with empty lists of approvers", vec![("spec.approval.stages.0.approvers", json!({"users": [], "groups": []}))], nobody),
         ("A stage without approvers", vec![("spec.approval.stages.0.approvers", Value::Null)], required),
         (
-            "A quorum of nobody",
+            "A quorum of zero",
             vec![("spec.approval.stages.0.required", json!(0))],
             "spec.approval.stages[0].required: Invalid value: 0: spec.approval.stages[0].required in body should be greater than or equal to 1",
         ),
@@ -247,12 +247,12 @@ fn policies_by_schema() -> Vec<Row<'static>> {
             "spec.limits: Invalid value: `minDuration` must not be longer than `maxDuration`",
         ),
         (
-            "Emergencies that nobody reviews",
+            "Emergencies without reviewers",
             vec![("spec.emergency", json!({"allowed": true}))],
-            "spec.emergency: Invalid value: `allowed` needs at least one of the `reviewers`: an emergency is looked at afterwards",
+            "spec.emergency: Invalid value: `allowed` needs at least one entry in `reviewers`: an emergency activation is reviewed afterwards",
         ),
         (
-            "An hour that there is not",
+            "An invalid time of day",
             vec![("spec.windows", json!([{"from": "08:00", "to": "24:00", "timeZone": "UTC"}]))],
             "spec.windows[0].to: Invalid value: \"24:00\": spec.windows[0].to in body should match '^([01][0-9]|2[0-3]):[0-5][0-9]$'",
         ),
@@ -264,14 +264,14 @@ fn policies_by_webhook() -> Vec<Row<'static>> {
     let window = |to: &str, zone: &str| json!([{"days": ["Mon"], "from": "08:00", "to": to, "timeZone": zone}]);
     vec![
         (
-            "More people than are named",
+            "A larger quorum than the named approvers",
             vec![("spec.approval.stages.0.approvers", json!({"users": ["lead-1"]})), ("spec.approval.stages.0.required", json!(2))],
-            "QuorumImpossible: stage 'leads' requires 2 people and names 1; name more users or a group, or lower `required`",
+            "QuorumImpossible: stage 'leads' requires 2 approvers and lists 1; list more users or a group, or lower `required`",
         ),
         (
-            "Two stages of one name",
+            "Two stages with the same name",
             vec![("spec.approval.stages", json!([stage("leads"), stage("leads")]))],
-            "InvalidField: two stages are called 'leads'; give each a name of its own, so that people know which one is open",
+            "InvalidField: two stages are named 'leads'; give each stage a unique name",
         ),
         (
             "Longer than maxGrant",
@@ -279,22 +279,22 @@ fn policies_by_webhook() -> Vec<Row<'static>> {
             "AboveMaxGrant: spec.limits.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
         ),
         (
-            "A pattern that is none",
+            "An invalid pattern for justifications",
             vec![("spec.requirements", json!({"justification": {"pattern": "INC-("}}))],
             "InvalidField: spec.requirements.justification.pattern 'INC-(' cannot be used: unclosed group",
         ),
         (
-            "A ticket's pattern that is none",
+            "An invalid pattern for tickets",
             vec![("spec.requirements", json!({"ticket": {"pattern": "INC-["}}))],
             "InvalidField: spec.requirements.ticket.pattern 'INC-[' cannot be used: unclosed character class",
         ),
         (
-            "Evidence of nothing",
+            "Empty authentication requirements",
             vec![("spec.requirements", json!({"authentication": {}}))],
-            "InvalidField: spec.requirements.authentication asks for nothing: give it `claims` or `maxAge`, or leave it out",
+            "InvalidField: spec.requirements.authentication requires nothing: set `claims` or `maxAge`, or remove it",
         ),
         (
-            "More with extensions than maxGrant",
+            "A longer total with extensions than maxGrant",
             vec![("spec.limits", json!({"maxTotalDuration": "25h"}))],
             "AboveMaxGrant: spec.limits.maxTotalDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
         ),
@@ -304,14 +304,14 @@ fn policies_by_webhook() -> Vec<Row<'static>> {
             "AboveMaxGrant: spec.emergency.maxDuration is 25h, at most 24h is allowed by the chart's value maxGrant; lower the field or raise the value",
         ),
         (
-            "A time zone that there is not",
+            "An unknown time zone",
             vec![("spec.windows", window("18:00", "Europe/Olso"))],
-            "InvalidField: spec.windows[0].timeZone 'Europe/Olso' is no time zone of the IANA database (did you mean Europe/Oslo?); write one such as Europe/Oslo, or UTC",
+            "InvalidField: spec.windows[0].timeZone 'Europe/Olso' is not a time zone of the IANA database (did you mean Europe/Oslo?); use one such as Europe/Oslo, or UTC",
         ),
         (
-            "Hours that are none",
+            "A window of zero length",
             vec![("spec.windows", window("08:00", "Europe/Oslo"))],
-            "InvalidField: spec.windows[0] begins and ends at 08:00; give it another end, or 00:00 in both for the whole day",
+            "InvalidField: spec.windows[0] starts and ends at 08:00; set another end, or 00:00 in both for the whole day",
         ),
     ]
 }

@@ -34,14 +34,14 @@ fn decision(request: &str, verb: &str) -> Value {
 async fn refused_because_of_existing_requests_get_the_reason(env: Arc<Env>) -> Outcome {
     let scene = scene(&env, "orders").await?;
     offers(&scene).await?;
-    let mut book = Book::new(&scene, "What was before")?;
+    let mut book = Book::new(&scene, "Existing requests")?;
     running(&scene, &mut book).await?;
     waiting(&scene, &mut book).await?;
     emergencies(&scene, &mut book).await?;
     let debug = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}}]"#;
     scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", "orders", "--type=json", "-p", debug]).await?.ok()?;
-    let says = "RiskNotAccepted: eligibility 'orders-debug' cannot be used: Role 'debug' can get secrets (class ServiceAccountTokens): what is gained by that outlives a grant; choose a role without it, or add ServiceAccountTokens to spec.acceptRisks";
-    book.apply("A role that has come to allow more", "dev", request("inc-4720", "orders-debug"), &[], Webhook(says)).await?;
+    let says = "RiskNotAccepted: eligibility 'orders-debug' cannot be used: Role 'debug' can get secrets (class ServiceAccountTokens): access gained this way can outlive a grant; use a role without it, or add ServiceAccountTokens to spec.acceptRisks";
+    book.apply("A role that has gained permissions", "dev", request("inc-4720", "orders-debug"), &[], Webhook(says)).await?;
     ensure!(scene.bindings().await?.is_empty(), "something was granted");
     book.close()
 }
@@ -75,20 +75,20 @@ async fn offers(scene: &Scene) -> Outcome {
 async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     scene.create("dev", &request("inc-4711", "orders-edit")).await?.ok()?;
     scene.until_state("inc-4711", "Active", SOON).await?;
-    let says = "TooManyActive: 'dev' has 1 of at most 1 activations under policy 'orders-alone' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end";
-    book.apply("More at a time than the policy allows", "dev", request("inc-4712", "orders-more"), &[], Webhook(says)).await?;
+    let says = "TooManyActive: 'dev' already has 1 of at most 1 activations under policy 'orders-alone' (spec.limits.maxActivePerUser); end one with a decision Deactivate, or wait for its end";
+    book.apply("More active requests than the policy allows", "dev", request("inc-4712", "orders-more"), &[], Webhook(says)).await?;
     let extends = ("spec.extends", json!({"name": "inc-4711"}));
     let says = "MaxTotalDurationExceeded: from 20…Z to 20…Z the activation would last 35m with its extensions, at most 30m is allowed by policy 'orders-alone' (spec.limits.maxTotalDuration): it may end at 20…Z at the latest";
     let changes = [extends.clone(), ("spec.duration", json!("25m"))];
-    book.apply("Longer with extensions than the policy allows", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await?;
+    book.apply("A longer total than the policy allows", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await?;
     let rows: [Row<'_>; 2] = [
         (
-            "Prolonging somebody else's",
+            "Extending another user's request",
             vec![extends.clone()],
             "ExtendedRequestNotActive: spec.extends names 'inc-4711', which belongs to another user; you can extend only your own activations",
         ),
         (
-            "Prolonging another eligibility",
+            "Extending a request under another eligibility",
             vec![extends, ("spec.eligibilityRef.name", json!("orders-more"))],
             "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is under eligibility 'orders-edit', not 'orders-more'; name the same one in spec.eligibilityRef",
         ),
@@ -98,18 +98,18 @@ async fn running(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     }
     scene.create("dev", &decision("inc-4711", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4711", "Deactivated", SOON).await?;
-    let says = "CooldownActive: the grant 'inc-4711' ended at 20…Z, and policy 'orders-alone' asks for a pause of 1h after that (spec.limits.cooldown): the next one may start at 20…Z";
-    book.apply("Too soon again", "dev", request("inc-4712", "orders-edit"), &[], Webhook(says)).await?;
-    let says = "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be prolonged; ask for a new activation";
+    let says = "CooldownActive: the grant 'inc-4711' ended at 20…Z, and policy 'orders-alone' requires a cooldown of 1h after that (spec.limits.cooldown): the next one may start at 20…Z";
+    book.apply("Within the cooldown", "dev", request("inc-4712", "orders-edit"), &[], Webhook(says)).await?;
+    let says = "ExtendedRequestNotActive: spec.extends names 'inc-4711', which is Deactivated: only an active one can be extended; request a new activation";
     let changes = [("spec.extends", json!({"name": "inc-4711"}))];
-    book.apply("Prolonging what has ended", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await
+    book.apply("Extending a completed request", "dev", request("inc-4712", "orders-edit"), &changes, Webhook(says)).await
 }
 
 async fn waiting(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     scene.create("dev", &request("inc-4713", "orders-incidents")).await?.ok()?;
     scene.until_state("inc-4713", "AwaitingApproval", SOON).await?;
-    let says = "TooManyPending: 'dev' has 1 of at most 1 undecided requests under policy 'orders-lead' already (spec.limits.maxPendingPerUser); wait until one is decided, or take one back with a decision Deactivate";
-    book.apply("More undecided requests than the policy allows", "dev", request("inc-4714", "orders-changes"), &[], Webhook(says)).await?;
+    let says = "TooManyPending: 'dev' already has 1 of at most 1 undecided requests under policy 'orders-lead' (spec.limits.maxPendingPerUser); wait until one is decided, or withdraw one with a decision Deactivate";
+    book.apply("More pending requests than the policy allows", "dev", request("inc-4714", "orders-changes"), &[], Webhook(says)).await?;
     scene.create("dev", &decision("inc-4713", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4713", "Withdrawn", SOON).await.map(drop)
 }
@@ -117,7 +117,7 @@ async fn waiting(scene: &Scene, book: &mut Book<'_>) -> Outcome {
 /// For a user who requests no emergency in another test: an owed review blocks all of their emergencies.
 async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     let emergency = ("spec.emergency", json!(true));
-    let says = "DurationTooLong: duration 45m was asked for, at most 30m is allowed in an emergency by policy 'orders-lead' (spec.emergency.maxDuration); ask for 30m or less";
+    let says = "DurationTooLong: duration 45m was requested, at most 30m is allowed in an emergency by policy 'orders-lead' (spec.emergency.maxDuration); request 30m or less";
     let changes = [emergency.clone(), ("spec.duration", json!("45m"))];
     book.apply("A longer emergency than the policy allows", "lead-2", request("inc-4715", "orders-incidents"), &changes, Webhook(says))
         .await?;
@@ -125,13 +125,14 @@ async fn emergencies(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     set(&mut first, emergency.0, emergency.1.clone());
     scene.create("lead-2", &first).await?.ok()?;
     until(scene, "inc-4715", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
-    let says = "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in shows none of the groups 'security' ('kubectl auth whoami' lists those that it shows)";
-    book.apply("Reviewing as somebody who is no reviewer", "lead-1", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
+    let says = "NotAReviewer: 'lead-1' may not review request 'inc-4715': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in has none of the groups 'security' ('kubectl auth whoami' lists those that it has)";
+    book.apply("Reviewing without being a reviewer", "lead-1", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
     let says = "SelfApprovalNotAllowed: 'lead-2' created request 'inc-4715' and cannot review it; another reviewer must";
     book.apply("Reviewing one's own emergency", "lead-2", decision("inc-4715", "Review"), &[], Webhook(says)).await?;
     scene.create("lead-2", &decision("inc-4715", "Deactivate")).await?.ok()?;
     scene.until_state("inc-4715", "Deactivated", SOON).await?;
-    let says = "ReviewOverdue: the emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer (group security) for a decision Review, or ask without spec.emergency";
+    let says = "ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and no other one is granted until it is \
+                reviewed; ask a reviewer (group security) for a decision Review, or request without spec.emergency";
     book.apply(
         "Another emergency before the last one was reviewed",
         "lead-2",

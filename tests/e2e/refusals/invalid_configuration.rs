@@ -56,7 +56,7 @@ impl Started {
 
     /// Returns the lines with errors, once there are this many.
     async fn complaints(&self, many: usize) -> Result<Vec<String>, Error> {
-        let found = wait_for("lines that say what is wrong", SOON, async || {
+        let found = wait_for("the lines with errors", SOON, async || {
             let lines: Vec<String> =
                 self.lines().into_iter().filter(|line| line.starts_with("WARN") || line.starts_with("ERROR")).collect();
             (lines.len() >= many).then_some(lines)
@@ -78,7 +78,7 @@ impl Started {
     /// Sends SIGTERM, and verifies that it exits successfully and soon.
     async fn end(mut self, within: Duration) -> Outcome {
         let pid = self.child.id().ok_or("it ended by itself")?;
-        ensure!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?.success(), "it cannot be asked to stop");
+        ensure!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?.success(), "SIGTERM cannot be sent");
         let status = tokio::time::timeout(within, self.child.wait()).await.map_err(|_| format!("it did not end within {within:?}"))??;
         ensure!(status.code() == Some(0), "it ended with {status}");
         Ok(())
@@ -86,7 +86,7 @@ impl Started {
 }
 
 fn directory(scene: &Scene) -> Result<PathBuf, Error> {
-    let directory = scene.ground.cluster().directory().join("start").join(&scene.name);
+    let directory = scene.fixture.cluster().directory().join("start").join(&scene.name);
     std::fs::create_dir_all(&directory)?;
     Ok(directory)
 }
@@ -110,12 +110,12 @@ async fn refused_configurations_get_the_reason(env: Arc<Env>) -> Outcome {
     std::fs::write(directory.join("config.json"), r#"{"maxGrants": "24h"}"#)?;
     for (title, args, says) in [
         (
-            "A configuration that is not there",
+            "A missing configuration",
             ["--config", "nosuch.json"],
             "jit-rbac: cannot read the configuration nosuch.json: No such file or directory (os error 2)\n",
         ),
         (
-            "A configuration with a field that there is not",
+            "A configuration with an unknown field",
             ["--config", "config.json"],
             "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels`, `guards` at line 1 column 12\n",
         ),
@@ -130,7 +130,7 @@ async fn refused_configurations_get_the_reason(env: Arc<Env>) -> Outcome {
 
 async fn refused_connections_are_logged_and_retried(env: Arc<Env>) -> Outcome {
     let scene = env.scene("waits").await?;
-    let (cluster, directory) = (scene.ground.cluster(), directory(&scene)?);
+    let (cluster, directory) = (scene.fixture.cluster(), directory(&scene)?);
     let mut book = Book::new(&scene, "Start without API server")?;
     let port = free_port().await?;
     let nosuch = directory.join("nosuch");
@@ -142,10 +142,10 @@ async fn refused_connections_are_logged_and_retried(env: Arc<Env>) -> Outcome {
     })?;
     let rows = [
         ("No kubeconfig", "nosuch", &nosuch, format!("there is no kubeconfig ({}), and this is no pod", nosuch.display())),
-        ("A kubeconfig that is none", "broken", &broken, format!("'{}' is not a kubeconfig (line 1, column 11)", broken.display())),
-        ("A token that is nobody's", "stranger", &stranger, format!("{}/: Unauthorized (401)", cluster.server())),
+        ("An invalid kubeconfig", "broken", &broken, format!("'{}' is not a kubeconfig (line 1, column 11)", broken.display())),
+        ("An unknown token", "stranger", &stranger, format!("{}/: Unauthorized (401)", cluster.server())),
         (
-            "Nobody listens",
+            "A refused connection",
             "away",
             &away,
             format!(
@@ -217,8 +217,8 @@ async fn says_which_kubernetes(lines: &[String], cluster: &Cluster) -> Outcome {
     ensure!(chosen.is_none_or(|minor| version.minor == minor), "it runs on {version:?}");
     let said = format!("version=\"{}\"", version.git_version);
     ensure!(lines.iter().any(|line| line.contains("the API server answers") && line.contains(&said)), "it does not say {said}: {lines:?}");
-    let doubts = lines.iter().any(|line| line.contains("not tried on this Kubernetes"));
-    ensure!(doubts == kubernetes::doubt(&version).is_some(), "on {version:?} it says {lines:?}");
+    let warned = lines.iter().any(|line| line.contains("not tested with this version of Kubernetes"));
+    ensure!(warned == kubernetes::doubt(&version).is_some(), "on {version:?} it says {lines:?}");
     Ok(())
 }
 

@@ -39,12 +39,12 @@ async fn refused_requests_get_the_reason(env: Arc<Env>) -> Outcome {
     tickets(&mut book).await?;
     fields(&mut book).await?;
     missing(&scene, &mut book).await?;
-    ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of a request that was refused");
+    ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "a denied request was stored or had an effect");
     // The last row needs an active one.
     scene.apply("dev", &request()).await?.ok()?;
     scene.until_state("inc-4711", "Active", SOON).await?;
-    let says = "AlreadyRequested: 'dev' already has the live request 'inc-4711' (Active) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate";
-    book.apply("A second one at the same time", "dev", request(), &[("metadata.name", json!("inc-4712"))], Webhook(says)).await?;
+    let says = "AlreadyRequested: 'dev' already has the request 'inc-4711' (Active) for this eligibility and namespace; wait for its end, or end it with a decision Deactivate";
+    book.apply("A second request at the same time", "dev", request(), &[("metadata.name", json!("inc-4712"))], Webhook(says)).await?;
     book.close()
 }
 
@@ -74,8 +74,8 @@ async fn offers(scene: &Scene) -> Outcome {
     ];
     let with = |name: &str, changes: &[(&str, Value)]| {
         let mut object = eligibility(name, "payments");
-        for (place, value) in changes {
-            set(&mut object, place, value.clone());
+        for (path, value) in changes {
+            set(&mut object, path, value.clone());
         }
         object
     };
@@ -101,7 +101,7 @@ async fn offers(scene: &Scene) -> Outcome {
 
 async fn not_eligible(book: &mut Book<'_>) -> Outcome {
     let to = |name: &str| vec![("spec.eligibilityRef.name", json!(name))];
-    let says = "NotEligible: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in shows none of the groups 'devs' ('kubectl auth whoami' lists those that it shows); ask an admin, or see 'kubectl get roleeligibilities'";
+    let says = "NotEligible: 'outsider' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in has none of the groups 'devs' ('kubectl auth whoami' lists those that it has); ask an admin, or see 'kubectl get roleeligibilities'";
     book.apply("Not a subject", "outsider", request(), &[], Webhook(says)).await?;
     let in_namespace = |name: &str| vec![("metadata.namespace", json!(name))];
     let rows: [Row<'_>; 8] = [
@@ -121,7 +121,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
             "NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-team', which is for namespaces with team=payments",
         ),
         (
-            "A namespace of the cluster",
+            "A system namespace",
             in_namespace("kube-system"),
             "NamespaceProtected: namespace 'kube-system' is the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it",
         ),
@@ -131,9 +131,9 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
             "NamespaceProtected: namespace 'jit-system' is the operator's own: no role can be activated in it",
         ),
         (
-            "Eligibility over",
+            "Eligibility expired",
             to("payments-over"),
-            "EligibilityExpired: eligibility 'payments-over' is over at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
+            "EligibilityExpired: eligibility 'payments-over' is expired at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
         ),
         (
             "Eligibility suspended",
@@ -141,9 +141,10 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
             "EligibilitySuspended: eligibility 'payments-suspended' is suspended (spec.suspended)",
         ),
         (
-            "Eligibility not begun",
+            "Eligibility not started",
             to("payments-later"),
-            "EligibilityNotStarted: eligibility 'payments-later' has not begun at 20…Z: it begins at 2035-01-01T00:00:00Z (spec.startTime)",
+            "EligibilityNotStarted: eligibility 'payments-later' has not started at 20…Z: it starts at 2035-01-01T00:00:00Z \
+             (spec.startTime)",
         ),
     ];
     for (title, changes, says) in rows {
@@ -158,19 +159,19 @@ async fn durations(book: &mut Book<'_>) -> Outcome {
             "Longer than the eligibility allows",
             "payments-oncall",
             "5h",
-            "DurationTooLong: duration 5h was asked for, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); ask for 1h or less",
+            "DurationTooLong: duration 5h was requested, at most 1h is allowed by eligibility 'payments-oncall' (spec.maxDuration); request 1h or less",
         ),
         (
             "Longer than the policy allows",
             "payments-long",
             "3h",
-            "DurationTooLong: duration 3h was asked for, at most 2h is allowed by policy 'self-service' (spec.limits.maxDuration); ask for 2h or less",
+            "DurationTooLong: duration 3h was requested, at most 2h is allowed by policy 'self-service' (spec.limits.maxDuration); request 2h or less",
         ),
         (
             "Shorter than the policy allows",
             "payments-oncall",
             "4m",
-            "DurationTooShort: duration 4m is too short, at least 5m is allowed by policy 'self-service' (spec.limits.minDuration)",
+            "DurationTooShort: duration 4m is too short, at least 5m is required by policy 'self-service' (spec.limits.minDuration)",
         ),
     ];
     for (title, eligibility, duration, says) in rows {
@@ -215,22 +216,23 @@ async fn texts(book: &mut Book<'_>) -> Outcome {
         .await?;
     }
     let too_long = "\n* spec.justification: Too long: may not be more than 1024 bytes\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-    book.apply("Too long a justification", "dev", request(), &says(json!("x".repeat(1025))), Schema(too_long)).await?;
+    book.apply("A too long justification", "dev", request(), &says(json!("x".repeat(1025))), Schema(too_long)).await?;
     for (title, text, told) in [
         (
             "No justification",
             Value::Null,
-            "JustificationMissing: no justification was given; policy 'self-service' asks for one of at least 10 characters in spec.justification",
+            "JustificationMissing: no justification was given; policy 'self-service' requires one of at least 10 characters in \
+             spec.justification",
         ),
         (
-            "Too short a justification",
+            "A too short justification",
             json!("x"),
-            "JustificationTooShort: the justification has 1 character; policy 'self-service' asks for at least 10",
+            "JustificationTooShort: the justification has 1 character; policy 'self-service' requires at least 10",
         ),
         (
             "A justification without ticket",
             json!("checkout is slow"),
-            "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' asks for (the whole text must match)",
+            "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy 'self-service' requires (the whole text must match)",
         ),
     ] {
         book.apply(title, "dev", request(), &says(text), Webhook(told)).await?;
@@ -243,29 +245,31 @@ async fn starts(book: &mut Book<'_>) -> Outcome {
     let office = ("spec.eligibilityRef.name", json!("payments-office"));
     let rows: [Row<'_>; 5] = [
         (
-            "A start outside the hours",
+            "A start outside the windows",
             vec![office.clone(), at(3)],
-            "OutsideWindow: a start at 2035-01-01T03:00:00Z is outside the hours of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; they begin next at 2035-01-01T07:00:00Z: ask then, or ask now with that in spec.startTime",
+            "OutsideWindow: a start at 2035-01-01T03:00:00Z is outside the windows of policy 'office-hours' (spec.windows), Mon, Tue, Wed, Thu, Fri 08:00 to 18:00 Europe/Oslo; the next one starts at 2035-01-01T07:00:00Z: request then, or request now with that time in spec.startTime",
         ),
         (
             "A start too far ahead",
             vec![("spec.eligibilityRef.name", json!("payments-ticket")), at(9)],
-            "StartTooFarAhead: a start at 2035-01-01T09:00:00Z was asked for; policy 'ticketed' allows one at most 1h ahead, which is 20…Z now (spec.limits.maxScheduleAhead)",
+            "StartTooFarAhead: a start at 2035-01-01T09:00:00Z was requested; policy 'ticketed' allows one at most 1h ahead, which is 20…Z now (spec.limits.maxScheduleAhead)",
         ),
         (
-            "A start too far ahead for who is eligible by a group",
+            "A start too far ahead for group membership",
             vec![at(9)],
-            "IdentityTooOld: 'dev' is eligible by a group, as it was seen at 20…Z, and a start at 2035-01-01T09:00:00Z or later is more than 24h after that, which policy 'self-service' allows (spec.limits.maxIdentityAge); ask again closer to the start",
+            "IdentityTooOld: 'dev' is eligible by a group membership observed at 20…Z, and a start at 2035-01-01T09:00:00Z or later is more than 24h after that, the maximum of policy 'self-service' (spec.limits.maxIdentityAge); request again closer to the start",
         ),
         (
-            "Prolonging what is not there",
+            "Extending a request that does not exist",
             vec![("spec.extends", json!({"name": "inc-4710"}))],
-            "ExtendedRequestNotActive: spec.extends names 'inc-4710', and there is no such request in namespace 'payments'; ask for a new activation",
+            "ExtendedRequestNotActive: spec.extends names 'inc-4710', but there is no such request in namespace 'payments'; request a new \
+             activation",
         ),
         (
-            "An emergency under a policy without",
+            "An emergency that the policy does not allow",
             vec![("spec.emergency", json!(true))],
-            "EmergencyNotAllowed: policy 'self-service' allows no emergency (spec.emergency.allowed); ask without spec.emergency",
+            "EmergencyNotAllowed: policy 'self-service' does not allow emergencies (spec.emergency.allowed); request without \
+             spec.emergency",
         ),
     ];
     for (title, mut changes, says) in rows {
@@ -274,21 +278,21 @@ async fn starts(book: &mut Book<'_>) -> Outcome {
         }
         book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
     }
-    let alone = "an emergency starts now and by itself: leave `startTime` and `extends` out";
+    let alone = "an emergency request starts at once and extends nothing: leave `startTime` and `extends` out";
     let base = ("spec.extends", json!({"name": "inc-4710"}));
     let emergency = ("spec.emergency", json!(true));
     for (title, changes, says) in [
         (
-            "Prolonging with a start",
+            "An extension with a start",
             vec![base.clone(), at(9)],
-            "a request with `extends` goes on where the other one ends: leave `startTime` out",
+            "a request with `extends` starts when the request that it extends ends: leave `startTime` out",
         ),
-        ("An emergency later", vec![emergency.clone(), at(9)], alone),
-        ("An emergency that prolongs", vec![emergency.clone(), base], alone),
+        ("An emergency with a start", vec![emergency.clone(), at(9)], alone),
+        ("An emergency that extends a request", vec![emergency.clone(), base], alone),
         (
             "An emergency without reason",
             vec![emergency, ("spec.justification", Value::Null)],
-            "an emergency needs a `justification`, for those who review it",
+            "an emergency request needs a `justification` for its reviewers",
         ),
     ] {
         book.apply(title, "dev", request(), &changes, Schema(&format!("spec: Invalid value: {says}"))).await?;
@@ -302,35 +306,35 @@ async fn tickets(book: &mut Book<'_>) -> Outcome {
         (
             "No ticket",
             ticket(Value::Null),
-            "TicketMissing: no ticket was given; policy 'ticketed' asks for one of the system 'jira' whose number matches 'INC-[0-9]+' in spec.ticket",
+            "TicketMissing: no ticket was given; policy 'ticketed' requires one of the system 'jira' whose number matches 'INC-[0-9]+' in spec.ticket",
         ),
         (
-            "A ticket of no system",
+            "A ticket without a system",
             ticket(json!({"number": "INC-4711"})),
-            "TicketMismatch: the ticket 'INC-4711' names no system; policy 'ticketed' asks for 'jira' in spec.ticket.system",
+            "TicketMismatch: the ticket 'INC-4711' names no system; policy 'ticketed' requires 'jira' in spec.ticket.system",
         ),
         (
             "A ticket of another system",
             ticket(json!({"system": "github", "number": "INC-4711"})),
-            "TicketMismatch: the ticket 'INC-4711' is of the system 'github'; policy 'ticketed' asks for 'jira' in spec.ticket.system",
+            "TicketMismatch: the ticket 'INC-4711' is of the system 'github'; policy 'ticketed' requires 'jira' in spec.ticket.system",
         ),
         (
             "A ticket of another form",
             ticket(json!({"system": "jira", "number": "INC-4711, or so"})),
-            "TicketMismatch: the ticket 'INC-4711, or so' does not match 'INC-[0-9]+', which policy 'ticketed' asks for in spec.ticket.number (the whole text must match)",
+            "TicketMismatch: the ticket 'INC-4711, or so' does not match 'INC-[0-9]+', which policy 'ticketed' requires for spec.ticket.number (the whole text must match)",
         ),
     ];
     for (title, changes, says) in rows {
         book.apply(title, "dev", request(), &changes, Webhook(says)).await?;
     }
-    let says = "EvidenceMissing: the sign-in of 'dev' shows no 'jitrbac.dev/amr', and policy 'second-factor' asks for 'mfa'; sign in again yourself, without impersonation, and if that does not help ask an admin whether the cluster's authentication passes 'jitrbac.dev/amr' on";
+    let says = "EvidenceMissing: the sign-in of 'dev' has no 'jitrbac.dev/amr', and policy 'second-factor' requires 'mfa'; sign in again without impersonation; if that does not help, ask an admin whether the cluster's authentication passes 'jitrbac.dev/amr' on";
     let changes = [("spec.eligibilityRef.name", json!("payments-evidence"))];
     book.apply("A sign-in without the evidence", "dev", request(), &changes, Webhook(says)).await
 }
 
 async fn fields(book: &mut Book<'_>) -> Outcome {
     let unknown = "Error from server (BadRequest): error when creating \"request.yaml\": RoleActivationRequest in version \"v1alpha1\" cannot be handled as a RoleActivationRequest: strict decoding error: unknown field \"spec.namespace\"";
-    book.apply("A field that there is not", "dev", request(), &[("spec.namespace", json!("shop"))], Whole(unknown)).await?;
+    book.apply("An unknown field", "dev", request(), &[("spec.namespace", json!("shop"))], Whole(unknown)).await?;
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "a"}]);
     book.apply(
         "Finalizers",
@@ -345,7 +349,7 @@ async fn fields(book: &mut Book<'_>) -> Outcome {
 }
 
 async fn missing(scene: &Scene, book: &mut Book<'_>) -> Outcome {
-    let says = "PolicyNotFound: eligibility 'payments-lawless' names the policy 'nosuch', which does not exist";
+    let says = "PolicyNotFound: eligibility 'payments-lawless' refers to policy 'nosuch', which does not exist";
     book.apply("Its policy is missing", "dev", request(), &[("spec.eligibilityRef.name", json!("payments-lawless"))], Webhook(says))
         .await?;
     let ready = r#"{.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].reason}"#;
@@ -353,6 +357,6 @@ async fn missing(scene: &Scene, book: &mut Book<'_>) -> Outcome {
     ensure!(said == "False PolicyNotFound", "the eligibility is {said}");
     scene.kubectl(ADMIN, &["delete", "role", "debug", "-n", "shop"]).await?.ok()?;
     let changes = [("metadata.namespace", json!("shop")), ("spec.eligibilityRef.name", json!("payments-debug"))];
-    let says = "RoleNotFound: eligibility 'payments-debug' is for the Role 'debug', which does not exist in namespace 'shop'";
+    let says = "RoleNotFound: eligibility 'payments-debug' refers to Role 'debug', which does not exist in namespace 'shop'";
     book.apply("Its role is missing", "dev", request(), &changes, Webhook(says)).await
 }

@@ -19,8 +19,8 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 
 async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) -> Outcome {
     let values = json!({"identity": {"prefixes": ["oidc:"], "aliases": {"dev-root": "dev"}}});
-    let (ground, _permit) = env.own_ground(values).await?;
-    let scene = env.scene_on(&ground, "names").await?;
+    let (fixture, _permit) = env.own_fixture(values).await?;
+    let scene = env.scene_on(&fixture, "names").await?;
     let offer = scene.offer("waits", approved_by("leads", 1), eligibility("edit")).await?;
     let free = scene.offer("free", set(automatic(), &json!({"limits": {"maxActivePerUser": 1}})), eligibility("view")).await?;
     let beside = under(&scene, &free, &[("beside", eligibility("view"))]).await?;
@@ -58,10 +58,10 @@ async fn identity_prefixes_and_aliases_map_two_names_to_one_user(env: Arc<Env>) 
 }
 
 async fn system_namespaces_need_a_name_an_accepted_risk_and_a_chart_value(env: Arc<Env>) -> Outcome {
-    let (ground, _permit) = env.own_ground(json!({"systemNamespaces": ["kube-system"]})).await?;
-    let scene = env.scene_on(&ground, "system").await?;
-    let system = Scene { ground: ground.clone(), name: "kube-system".to_owned() };
-    let public = Scene { ground: ground.clone(), name: "kube-public".to_owned() };
+    let (fixture, _permit) = env.own_fixture(json!({"systemNamespaces": ["kube-system"]})).await?;
+    let scene = env.scene_on(&fixture, "system").await?;
+    let system = Scene { fixture: fixture.clone(), name: "kube-system".to_owned() };
+    let public = Scene { fixture: fixture.clone(), name: "kube-public".to_owned() };
     let all = json!({"selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}});
     let everywhere = scene.offer("everywhere", automatic(), set(eligibility("view"), &json!({"namespaces": all}))).await?;
     let told = "NamespaceNotCovered: namespace 'kube-system' is the cluster's own, which a selector never covers; name it in spec.namespaces.names";
@@ -76,7 +76,7 @@ async fn system_namespaces_need_a_name_an_accepted_risk_and_a_chart_value(env: A
         let object = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name}, "spec": spec});
         scene.apply(ADMIN, &object).await
     };
-    let told = "RiskNotAccepted: namespace 'kube-system' is the cluster's own, and what is done there outlives a grant; add SystemNamespace to spec.acceptRisks, or leave it out";
+    let told = "RiskNotAccepted: namespace 'kube-system' is the cluster's own, and changes made there outlive a grant; add SystemNamespace to spec.acceptRisks, or remove it";
     refused(write("kube-system", json!([])).await?, &[told])?;
     let closed = "is the cluster's own: no role can be activated in it, unless the chart's value systemNamespaces lists it";
     refused(write("kube-public", json!(["SystemNamespace"])).await?, &[&format!("NamespaceProtected: namespace 'kube-public' {closed}")])?;

@@ -54,7 +54,7 @@ async fn later_eligibility_rules_stop_new_requests(env: Arc<Env>) -> Outcome {
     let message = until_condition(&scene, &object, "Ready", "False", "EndRequired").await?;
     ensure!(message.starts_with("spec.endTime is missing and policy"), "it says {message}");
     let told = format!(
-        "EligibilityNotReady: eligibility '{offer}' cannot be used: EndRequired: spec.endTime is missing and policy '{offer}' asks for one"
+        "EligibilityNotReady: eligibility '{offer}' cannot be used: EndRequired: spec.endTime is missing and policy '{offer}' requires it"
     );
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &[&told])?;
     edit(&scene, "roleeligibility", &offer, &json!({"endTime": ahead(3600)})).await?;
@@ -70,11 +70,11 @@ async fn authentication_that_was_never_observed_is_reported(env: Arc<Env>) -> Ou
     let policy = format!("apol/{offer}");
     let message = until_condition(&scene, &policy, "EvidenceObserved", "False", "EvidenceNotObserved").await?;
     ensure!(
-        message.starts_with(&format!("no request has shown '{key}' yet; if nobody can, the cluster's authentication")),
+        message.starts_with(&format!("no request has contained '{key}' yet; if none can, the cluster's authentication")),
         "it says {message}"
     );
     until_condition(&scene, &policy, "Ready", "True", "Valid").await?;
-    let told = format!("EvidenceMissing: the sign-in of 'dev' shows no '{key}', and policy '{offer}' asks for 'mfa'");
+    let told = format!("EvidenceMissing: the sign-in of 'dev' has no '{key}', and policy '{offer}' requires 'mfa'");
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &[&told])?;
     // A policy without the rule reports nothing about any.
     let plain = scene.offer("plain", automatic(), eligibility("view")).await?;

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use control_plane::{ADMIN, Said, wait_for_ok};
 use serde_json::{Value, json};
 
-use super::{comes_to, edit, give_back, let_in, set, term, windows::window, with};
+use super::{comes_to, edit, let_in, set, term, windows::window, with, withdraw};
 use crate::{
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, TestCase, approved_by, eligibility},
@@ -52,14 +52,14 @@ async fn emergency_skips_stages_windows_and_cooldown(env: Arc<Env>) -> Outcome {
     ensure!(time(&review["deadline"])? == start + TimeDelta::hours(1), "the review is due at {}", review["deadline"]);
     ensure!(review["reviewers"] == json!({"groups": ["security"]}) && status["approvedBy"].is_null(), "it is {status}");
     let approved = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Approved").cloned().unwrap_or_default();
-    ensure!(approved["message"] == "an emergency: not approved, reviewed afterwards", "Approved says {}", approved["message"]);
+    ensure!(approved["message"] == "an emergency: granted without approval, reviewed afterwards", "Approved says {}", approved["message"]);
     conditions(&status)?;
-    give_back(&scene, "dev", "first").await?;
+    withdraw(&scene, "dev", "first").await?;
     // Without emergency the cooldown would apply, and stages and windows do.
     comes_to(&scene, "dev", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
     let digest = scene.status("plain").await?["digest"].clone();
     refused(scene.create("lead-1", &scene.decision("plain", "Approve", digest.as_str())).await?, &["OutsideWindow: with this approval"])?;
-    give_back(&scene, "dev", "plain").await?;
+    withdraw(&scene, "dev", "plain").await?;
     comes_to(&scene, "dev", &emergency(&scene, "second", &offer, "5m"), "Active").await?;
     // Eligibility is never skipped.
     refused(scene.create("outsider", &emergency(&scene, "third", &offer, "5m")).await?, &["NotEligible: 'outsider'"])
@@ -69,19 +69,23 @@ async fn emergency_has_a_limit_and_requires_a_justification(env: Arc<Env>) -> Ou
     let scene = env.scene("bounds").await?;
     let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let without = scene.offer("without", approved_by("leads", 1), eligibility("edit")).await?;
-    let told = format!("EmergencyNotAllowed: policy '{without}' allows no emergency (spec.emergency.allowed); ask without spec.emergency");
+    let told = format!("EmergencyNotAllowed: policy '{without}' does not allow emergencies (spec.emergency.allowed); request without \
+                        spec.emergency");
     refused(scene.create("dev", &emergency(&scene, "now", &without, "5m")).await?, &[&told])?;
     let told = format!(
-        "DurationTooLong: duration 11m was asked for, at most 10m is allowed in an emergency by policy '{offer}' (spec.emergency.maxDuration); ask for 10m or less"
+        "DurationTooLong: duration 11m was requested, at most 10m is allowed in an emergency by policy '{offer}' (spec.emergency.maxDuration); request 10m or less"
     );
     refused(scene.create("dev", &emergency(&scene, "now", &offer, "11m")).await?, &[&told])?;
     for reason in [Value::Null, json!(""), json!("   ")] {
         let silent = with(emergency(&scene, "now", &offer, "5m"), &json!({"justification": reason}));
-        refused(scene.create("dev", &silent).await?, &["an emergency needs a `justification`, for those who review it"])?;
+        refused(scene.create("dev", &silent).await?, &["an emergency request needs a `justification` for its reviewers"])?;
     }
     let later = with(emergency(&scene, "now", &offer, "5m"), &json!({"startTime": super::ahead(60)}));
-    refused(scene.create("dev", &later).await?, &["an emergency starts now and by itself: leave `startTime` and `extends` out"])?;
-    ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of it");
+    refused(
+        scene.create("dev", &later).await?,
+        &["an emergency request starts at once and extends nothing: leave `startTime` and `extends` out"],
+    )?;
+    ensure!(scene.list("rar").await?.is_empty() && scene.bindings().await?.is_empty(), "a denied request had an effect");
     Ok(())
 }
 
@@ -101,7 +105,7 @@ async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) ->
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     comes_to(&scene, "dev", &emergency(&scene, "runs", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev-2", &emergency(&scene, "over", &offer, "10m"), "Active").await?;
-    give_back(&scene, "dev-2", "over").await?;
+    withdraw(&scene, "dev-2", "over").await?;
     ensure!(owed(&scene, "Owed").await? == ["over", "runs"], "on the list are {:?}", owed(&scene, "Owed").await?);
     let review = |request: &str| scene.decision(request, "Review", None);
     refused(scene.create("dev", &review("runs")).await?, &["SelfApprovalNotAllowed: 'dev' created request 'runs' and cannot review it"])?;
@@ -113,7 +117,7 @@ async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) ->
         let status = until(&scene, request, "to be reviewed", |status| status["review"]["state"] == "Done").await?;
         let done = &status["review"];
         ensure!(done["reviewedBy"] == "security" && done["comment"] == "seen" && done["reviewedAt"].is_string(), "{request}: it is {done}");
-        ensure!(did(&status, "security", "Reviewed"), "{request}: the timeline does not say so: {status}");
+        ensure!(did(&status, "security", "Reviewed"), "{request}: the timeline does not show it: {status}");
     }
     // A review changes nothing else.
     let (runs, over) = (scene.status("runs").await?, scene.status("over").await?);
@@ -133,18 +137,19 @@ async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outc
     comes_to(&scene, "crowd", &emergency(&scene, "first", &offer, "10m"), "Active").await?;
     let status = until(&scene, "first", "its review to be overdue", |status| status["review"]["state"] == "Overdue").await?;
     ensure!(status["state"] == "Active" && did(&status, "jit-rbac", "ReviewOverdue"), "it is {status}");
-    give_back(&scene, "crowd", "first").await?;
+    withdraw(&scene, "crowd", "first").await?;
     ensure!(owed(&scene, "Overdue").await? == ["first"], "overdue are {:?}", owed(&scene, "Overdue").await?);
     let told = format!(
-        "ReviewOverdue: the emergency '{}/first' of 'crowd' was not reviewed in time, and until somebody reviews it there is no other one; ask a reviewer (group security) for a decision Review, or ask without spec.emergency",
+        "ReviewOverdue: emergency '{}/first' of 'crowd' was not reviewed in time, and no other one is granted until it is reviewed; ask a \
+         reviewer (group security) for a decision Review, or request without spec.emergency",
         scene.name
     );
     refused(scene.create("crowd", &emergency(&scene, "second", &offer, "5m")).await?, &[&told])?;
     // It blocks this user in all namespaces; neither other users nor this user's normal requests are blocked.
     let others = serde_json::to_string(&emergency(&scene, "dev-2", &offer, "5m"))?;
-    scene.ground.cluster().run_with("dev-2", &["create", "--dry-run=server", "-f", "-"], &others).await?.ok()?;
+    scene.fixture.cluster().run_with("dev-2", &["create", "--dry-run=server", "-f", "-"], &others).await?.ok()?;
     comes_to(&scene, "crowd", &scene.request("plain", &offer, "5m"), "AwaitingApproval").await?;
-    give_back(&scene, "crowd", "plain").await?;
+    withdraw(&scene, "crowd", "plain").await?;
     scene.create("security", &scene.decision("first", "Review", None)).await?.ok()?;
     until(&scene, "first", "to be reviewed", |status| status["review"]["state"] == "Done").await?;
     let_in(&scene, "crowd", &emergency(&scene, "second", &offer, "5m"), SOON).await?;
@@ -154,12 +159,12 @@ async fn emergency_with_an_overdue_review_denies_the_next(env: Arc<Env>) -> Outc
 /// Creates an object as an eligible user who requests no emergencies in another test: an owed review blocks all of their emergencies.
 async fn create_as(scene: &Scene, person: &str, object: &Value) -> Result<Said, Error> {
     let args = ["create", "-f", "-", "--as", person, "--as-group", "devs", "--as-group", "system:authenticated"];
-    Ok(scene.ground.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
+    Ok(scene.fixture.cluster().run_with(ADMIN, &args, &object.to_string()).await?)
 }
 
 /// Returns the reviews that a policy is owed, once `enough` of them.
 async fn owed_to(scene: &Scene, policy: &str, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>, Error> {
-    let looked = wait_for_ok("what the policy is owed", SOON, async || {
+    let looked = wait_for_ok("the pending reviews of the policy", SOON, async || {
         let stored = scene.get("apol", policy).await.map_err(|error| error.to_string())?.unwrap_or_default();
         let owed = stored["status"]["reviewsOwed"].as_array().cloned().unwrap_or_default();
         if enough(&owed) { Ok(owed) } else { Err(format!("it is {owed:?}")) }
@@ -190,7 +195,9 @@ async fn f55_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
     second["metadata"]["namespace"] = json!(other);
     let uid = uid.as_str().unwrap_or_default();
     let told = format!(
-        "ReviewOverdue: the emergency '{0}/first' of '{person}' was not reviewed in time and its request no longer exists, so nobody can review it any more; ask an admin of policy '{offer}' to add '{uid}' to its annotation 'jitrbac.dev/settled-reviews', or ask without spec.emergency",
+        "ReviewOverdue: emergency '{0}/first' of '{person}' was not reviewed in time and its request no longer exists, so it can no longer \
+         be reviewed; ask an admin of policy '{offer}' to add '{uid}' to its annotation 'jitrbac.dev/settled-reviews', or request without \
+         spec.emergency",
         scene.name
     );
     refused(create_as(&scene, person, &second).await?, &[&told])?;
@@ -215,7 +222,7 @@ async fn f55_overdue_review_outlives_its_namespace(env: Arc<Env>) -> Outcome {
         scene.name
     );
     refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", person]].concat()).await?, &[&told])?;
-    let told = format!("to settle a review takes the same right as the spec (annotation jitrbac.dev/settled-reviews): '{another}'");
+    let told = format!("settling a review requires the same permission as the spec (annotation jitrbac.dev/settled-reviews): '{another}'");
     refused(scene.kubectl(ADMIN, &[&annotate[..], &["--as", another.as_str()]].concat()).await?, &[&told])?;
     scene.kubectl(ADMIN, &annotate).await?.ok()?;
     owed_to(&scene, &offer, <[Value]>::is_empty).await?;
@@ -241,7 +248,7 @@ async fn f55_policy_status_drops_completed_reviews(env: Arc<Env>) -> Outcome {
     }
     owed_to(&scene, &offer, |owed| owed.len() == 2).await?;
     create_as(&scene, &two, &scene.decision("over", "Deactivate", None)).await?.ok()?;
-    scene.over("over", SOON).await?;
+    scene.until_completed("over", SOON).await?;
     for (left, name) in [(1, "over"), (0, "runs")] {
         scene.create("security", &scene.decision(name, "Review", None)).await?.ok()?;
         owed_to(&scene, &offer, |owed| owed.len() == left).await?;

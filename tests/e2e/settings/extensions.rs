@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use control_plane::wait_for_ok;
 use serde_json::{Value, json};
 
-use super::{comes_to, edit, give_back, granted_before_its_end, set, term, with};
+use super::{comes_to, edit, granted_before_its_end, set, term, with, withdraw};
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, Scene, TestCase, approved_by, automatic, eligibility},
@@ -34,10 +34,10 @@ async fn extension_starts_at_the_end_of_its_base(env: Arc<Env>) -> Outcome {
     let (start, end) = term(&comes_to(&scene, "dev", &scene.request("base", &offer, "15s"), "Active").await?)?;
     ensure!(end - start == TimeDelta::seconds(15), "the base lasts {}", end - start);
     let (from, to) = term(&comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "8s"), "Active").await?)?;
-    ensure!(from == end && to - from == TimeDelta::seconds(8), "it prolongs {start} to {end} from {from} to {to}");
+    ensure!(from == end && to - from == TimeDelta::seconds(8), "it extends {start} to {end} from {from} to {to}");
     ensure!(scene.bindings().await?.len() == 2, "the two do not overlap");
     // At the end of the extended request dev does not lose access.
-    let over = wait_for_ok("the base to be over", Duration::from_secs(30), async || {
+    let expired = wait_for_ok("the base to expire", Duration::from_secs(30), async || {
         match scene.may("dev", "create", "apps", "deployments").await {
             Ok(true) => {}
             Ok(false) if Utc::now() < to => return Ok(Some(Utc::now())),
@@ -47,7 +47,7 @@ async fn extension_starts_at_the_end_of_its_base(env: Arc<Env>) -> Outcome {
         let status = scene.status("base").await.map_err(|error| error.to_string())?;
         if status["state"] == "Expired" { Ok(None) } else { Err(status["state"].to_string()) }
     });
-    if let Some(at) = over.await? {
+    if let Some(at) = expired.await? {
         return Err(format!("dev had no access at {at}, between {end} and {to}").into());
     }
     scene.until_state("more", "Expired", SOON).await?;
@@ -62,12 +62,12 @@ async fn extension_only_of_own_active_request(env: Arc<Env>) -> Outcome {
     let other = scene.offer("other", automatic(), eligibility("view")).await?;
     comes_to(&scene, "dev", &scene.request("base", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev-2", &scene.request("over", &offer, "10m"), "Active").await?;
-    give_back(&scene, "dev-2", "over").await?;
+    withdraw(&scene, "dev-2", "over").await?;
     for (user, base, offer, told) in [
         ("dev-2", "base", &offer, "which belongs to another user; you can extend only your own activations".to_owned()),
-        ("dev-2", "over", &offer, "which is Deactivated: only an active one can be prolonged; ask for a new activation".to_owned()),
+        ("dev-2", "over", &offer, "which is Deactivated: only an active one can be extended; request a new activation".to_owned()),
         ("dev", "base", &other, format!("which is under eligibility '{offer}', not '{other}'; name the same one in spec.eligibilityRef")),
-        ("dev", "more", &offer, format!("and there is no such request in namespace '{}'; ask for a new activation", scene.name)),
+        ("dev", "more", &offer, format!("but there is no such request in namespace '{}'; request a new activation", scene.name)),
     ] {
         let said = scene.create(user, &extending(&scene, "more", base, offer, "5m")).await?;
         refused(said, &[&format!("ExtendedRequestNotActive: spec.extends names '{base}', {told}")])?;
@@ -76,7 +76,7 @@ async fn extension_only_of_own_active_request(env: Arc<Env>) -> Outcome {
     // One at a time, and only the last of a chain can be extended again.
     comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "5m"), "Active").await?;
     let again = scene.create("dev", &extending(&scene, "again", "base", &offer, "5m")).await?;
-    refused(again, &["AlreadyRequested: 'dev' already has the live request 'more' (Active)"])?;
+    refused(again, &["AlreadyRequested: 'dev' already has the request 'more' (Active)"])?;
     comes_to(&scene, "dev", &extending(&scene, "further", "more", &offer, "5m"), "Active").await.map(drop)
 }
 
@@ -87,13 +87,13 @@ async fn extension_needs_approval_like_any_request(env: Arc<Env>) -> Outcome {
     scene.approve("lead-1", "base").await?;
     let (_, end) = term(&scene.until_state("base", "Active", SOON).await?)?;
     let waiting = comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "10m"), "AwaitingApproval").await?;
-    ensure!(waiting["grantedAt"].is_null() && scene.bindings().await?.len() == 1, "it was prolonged without approval: {waiting}");
+    ensure!(waiting["grantedAt"].is_null() && scene.bindings().await?.len() == 1, "it was extended without approval: {waiting}");
     scene.approve("lead-2", "more").await?;
     let (from, to) = term(&scene.until_state("more", "Active", SOON).await?)?;
     ensure!(from == end && to - from == TimeDelta::minutes(10), "it is from {from} to {to}");
     // An extension that is not approved before the end of the extended request is too late.
     comes_to(&scene, "dev", &extending(&scene, "late", "more", &offer, "10m"), "AwaitingApproval").await?;
-    give_back(&scene, "dev", "more").await?;
+    withdraw(&scene, "dev", "more").await?;
     scene.ends_as("late", "Denied", &["ExtendedRequestNotActive"], SOON).await?;
     scene.until_no_binding(SOON).await
 }
@@ -102,8 +102,8 @@ async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
     let scene = env.scene("chain").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     for (given, other, told) in [
-        ("base", "more", "'NAME', which it prolongs, ended before its time"),
-        ("more", "base", "'NAME', which prolongs it, ended before its time"),
+        ("base", "more", "'NAME', which it extends, ended early"),
+        ("more", "base", "'NAME', which extends it, ended early"),
     ] {
         let (base, more) = (format!("{given}-base"), format!("{given}-more"));
         comes_to(&scene, "dev", &scene.request(&base, &offer, "10m"), "Active").await?;
@@ -111,7 +111,7 @@ async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
         let (ends, goes) = if given == "base" { (&base, &more) } else { (&more, &base) };
         scene.create("dev", &scene.decision(ends, "Deactivate", None)).await?.ok()?;
         let first = scene.ends_as(ends, "Deactivated", &["DeactivatedByRequester"], SOON).await?;
-        ensure!(did(&first, "dev", "Deactivated"), "nobody is named: {first}");
+        ensure!(did(&first, "dev", "Deactivated"), "the timeline names no user: {first}");
         let second = scene.ends_as(goes, "Deactivated", &["ExtendedRequestEnded"], SOON).await?;
         for status in [&first, &second] {
             ensure!(granted_before_its_end(status)?, "the times do not add up: {status}");

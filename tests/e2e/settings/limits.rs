@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{ahead, comes_to, give_back, let_in, set, term, under, with};
+use super::{ahead, comes_to, let_in, set, term, under, with, withdraw};
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, TestCase, approved_by, automatic, eligibility},
@@ -43,22 +43,22 @@ async fn limits_min_and_max_duration(env: Arc<Env>) -> Outcome {
     let offer = scene.offer("view", limited(approved_by("leads", 1), &limits), eligibility("view")).await?;
     let mut soon_over = eligibility("view");
     soon_over["endTime"] = json!(ahead(120));
-    let over = scene.offer("over", limited(automatic(), &limits), soon_over).await?;
+    let expiring = scene.offer("over", limited(automatic(), &limits), soon_over).await?;
     for (duration, told) in [
-        ("4m59s", "DurationTooShort: duration 4m59s is too short, at least 5m is allowed by policy"),
-        ("31m", "DurationTooLong: duration 31m was asked for, at most 30m is allowed by policy"),
+        ("4m59s", "DurationTooShort: duration 4m59s is too short, at least 5m is required by policy"),
+        ("31m", "DurationTooLong: duration 31m was requested, at most 30m is allowed by policy"),
     ] {
         refused(scene.create("dev", &scene.request("now", &offer, duration)).await?, &[told, &offer])?;
     }
     // The time until the eligibility's end is too short, and no grant is shorter than the policy's minimum.
-    let cut = scene.create("dev", &scene.request("cut", &over, "10m")).await?;
+    let cut = scene.create("dev", &scene.request("cut", &expiring, "10m")).await?;
     refused(
         cut,
-        &["DurationTooShort: duration 1m", "at least 5m is allowed by policy", &format!("; eligibility '{over}' ends before that")],
+        &["DurationTooShort: duration 1m", "at least 5m is required by policy", &format!("; eligibility '{expiring}' ends before that")],
     )?;
     let waiting = comes_to(&scene, "dev", &scene.request("now", &offer, "5m"), "AwaitingApproval").await?;
     let shorter = with(scene.decision("now", "Approve", waiting["digest"].as_str()), &json!({"duration": "4m"}));
-    refused(scene.create("lead-1", &shorter).await?, &["DurationTooShort: duration 4m is too short, at least 5m is allowed by policy"])?;
+    refused(scene.create("lead-1", &shorter).await?, &["DurationTooShort: duration 4m is too short, at least 5m is required by policy"])?;
     scene.approve("lead-1", "now").await?;
     let (start, end) = term(&scene.until_state("now", "Active", SOON).await?)?;
     ensure!(end - start == TimeDelta::minutes(5), "it lasts {}", end - start);
@@ -82,7 +82,8 @@ async fn limits_max_active_per_user(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev", &scene.request("one", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &scene.request("two", &others[0], "10m"), "Active").await?;
     let told = format!(
-        "TooManyActive: 'dev' has 2 of at most 2 activations under policy '{offer}' already (spec.limits.maxActivePerUser); give one back with a decision Deactivate, or wait for its end"
+        "TooManyActive: 'dev' already has 2 of at most 2 activations under policy '{offer}' (spec.limits.maxActivePerUser); end one with a \
+         decision Deactivate, or wait for its end"
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
     // A later start counts as well; another user, another policy and an extension of one of the two do not.
@@ -91,7 +92,7 @@ async fn limits_max_active_per_user(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev-2", &scene.request("dev-2", &others[1], "10m"), "Active").await?;
     comes_to(&scene, "dev", &scene.request("elsewhere", &elsewhere, "10m"), "Active").await?;
     comes_to(&scene, "dev", &with(scene.request("longer", &offer, "10m"), &json!({"extends": {"name": "one"}})), "Active").await?;
-    give_back(&scene, "dev", "two").await?;
+    withdraw(&scene, "dev", "two").await?;
     comes_to(&scene, "dev", &scene.request("three", &others[1], "10m"), "Active").await.map(drop)
 }
 
@@ -103,11 +104,11 @@ async fn limits_max_pending_per_user(env: Arc<Env>) -> Outcome {
         comes_to(&scene, "dev", &scene.request(request, offer, "10m"), "AwaitingApproval").await?;
     }
     let told = format!(
-        "TooManyPending: 'dev' has 2 of at most 2 undecided requests under policy '{offer}' already (spec.limits.maxPendingPerUser)"
+        "TooManyPending: 'dev' already has 2 of at most 2 undecided requests under policy '{offer}' (spec.limits.maxPendingPerUser)"
     );
     refused(scene.create("dev", &scene.request("three", &others[1], "10m")).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &others[1], "10m"), "AwaitingApproval").await?;
-    // A decided request, with any result, frees a place.
+    // A decided request, with any result, no longer counts.
     scene.approve("lead-1", "one").await?;
     scene.until_state("one", "Active", SOON).await?;
     comes_to(&scene, "dev", &scene.request("three", &others[1], "10m"), "AwaitingApproval").await.map(drop)
@@ -118,20 +119,20 @@ async fn limits_cooldown(env: Arc<Env>) -> Outcome {
     let offer = scene.offer("view", limited(automatic(), &json!({"cooldown": "12s"})), eligibility("view")).await?;
     let beside = under(&scene, &offer, &[("beside", eligibility("view"))]).await?;
     comes_to(&scene, "dev", &scene.request("first", &offer, "10m"), "Active").await?;
-    give_back(&scene, "dev", "first").await?;
+    withdraw(&scene, "dev", "first").await?;
     let ended = time(&scene.status("first").await?["endedAt"])?;
-    let over = ended + TimeDelta::seconds(12);
+    let cooldown_end = ended + TimeDelta::seconds(12);
     let told = format!(
-        "CooldownActive: the grant 'first' ended at {}, and policy '{offer}' asks for a pause of 12s after that (spec.limits.cooldown): the next one may start at {}",
+        "CooldownActive: the grant 'first' ended at {}, and policy '{offer}' requires a cooldown of 12s after that (spec.limits.cooldown): the next one may start at {}",
         stamp(ended),
-        stamp(over)
+        stamp(cooldown_end)
     );
     refused(scene.create("dev", &scene.request("second", &offer, "10m")).await?, &[&told])?;
     comes_to(&scene, "dev-2", &scene.request("dev-2", &offer, "10m"), "Active").await?;
     comes_to(&scene, "dev", &scene.request("beside", &beside[0], "10m"), "Active").await?;
     let_in(&scene, "dev", &scene.request("second", &offer, "10m"), SOON).await?;
     let (start, _) = term(&scene.until_state("second", "Active", SOON).await?)?;
-    ensure!(start >= over, "the next one started at {start}, before {over}");
+    ensure!(start >= cooldown_end, "the next one started at {start}, before {cooldown_end}");
     Ok(())
 }
 
@@ -145,9 +146,9 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
     let start = ahead(12);
     let at = |name: &str, offer: &str| with(scene.request(name, offer, "10m"), &json!({"startTime": start}));
     let told = [
-        "IdentityTooOld: 'dev' is eligible by a group, as it was seen at 2",
-        "is more than 3s after that, which policy",
-        "ask again closer to the start",
+        "IdentityTooOld: 'dev' is eligible by a group membership observed at 2",
+        "is more than 3s after that, the maximum of policy",
+        "request again closer to the start",
     ];
     refused(scene.create("dev", &at("group", &by_group)).await?, &told)?;
     refused(scene.create("dev-2", &at("dev-2", &by_name)).await?, &["IdentityTooOld: 'dev-2' is eligible by a group"])?;
@@ -161,7 +162,7 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
     until(created + TimeDelta::seconds(5)).await?;
     let digest = scene.status("slow").await?["digest"].clone();
     let approve = scene.create("lead-1", &scene.decision("slow", "Approve", digest.as_str())).await?;
-    ensure!(!approve.status.success(), "an approval counts on groups that were seen too long ago");
+    ensure!(!approve.status.success(), "an approval counts for groups that were observed too long ago");
     ensure!(approve.stderr.contains("IdentityTooOld: ") || approve.stderr.contains("RequestCompleted: "), "it says {}", approve.stderr);
     Ok(())
 }
@@ -169,12 +170,12 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
 async fn t51_inv_27_two_of_a_hundred_concurrent_requests_are_granted(env: Arc<Env>) -> Outcome {
     const EACH: usize = 25;
     // On a control plane of its own: on a busy machine other tests would find admission blocked meanwhile.
-    let (ground, _permit) = env.own_ground(Value::Null).await?;
-    let scene = env.scene_on(&ground, "flood").await?;
+    let (fixture, _permit) = env.own_fixture(Value::Null).await?;
+    let scene = env.scene_on(&fixture, "flood").await?;
     let offer = scene.offer("a", limited(automatic(), &json!({"maxActivePerUser": 2})), eligibility("view")).await?;
     let mut offers = under(&scene, &offer, &[("b", eligibility("view")), ("c", eligibility("edit")), ("d", eligibility("view"))]).await?;
     offers.push(offer);
-    let api: Api<DynamicObject> = scene.api_as(scene.ground.cluster().client("dev").await?, "rar").ok_or("there are requests")?;
+    let api: Api<DynamicObject> = scene.api_as(scene.fixture.cluster().client("dev").await?, "rar").ok_or("there are requests")?;
     let mut writes = Vec::new();
     for number in 0..EACH {
         for offer in &offers {
@@ -201,7 +202,7 @@ async fn t51_inv_27_two_of_a_hundred_concurrent_requests_are_granted(env: Arc<En
     for request in &denied {
         let reason = &request["status"]["reason"];
         ensure!(reason == "TooManyActive" || reason == "AlreadyRequested", "one of them is {}", request["status"]);
-        ensure!(!says(&request["status"]).is_empty(), "one of them is told nothing");
+        ensure!(!says(&request["status"]).is_empty(), "one of them has no message");
     }
     ensure!(granted.len() == 2, "granted were {} of {}", granted.len(), granted.len() + denied.len());
     ensure!(scene.bindings().await?.len() == 2, "there are {} bindings", scene.bindings().await?.len());

@@ -25,10 +25,10 @@ async fn t38_open_watch_continues_after_the_grant_and_new_calls_are_denied(env: 
     let scene = env.scene("stream").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("now", &offer, "10s"), "Active").await?;
-    let api: Api<DynamicObject> = scene.api_as(scene.ground.cluster().client("dev").await?, "configmap").ok_or("there are ConfigMaps")?;
+    let api: Api<DynamicObject> = scene.api_as(scene.fixture.cluster().client("dev").await?, "configmap").ok_or("there are ConfigMaps")?;
     let mut watch = Box::pin(api.watch(&WatchParams::default(), "0").await?);
     scene.until_state("now", "Expired", SOON).await?;
-    let refused = wait_for_ok("a new call to be refused", SOON, async || match api.list(&ListParams::default()).await {
+    let refused = wait_for_ok("a new call to be denied", SOON, async || match api.list(&ListParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(_) => Err("dev may still list ConfigMaps".to_owned()),

@@ -26,7 +26,7 @@ async fn requirements_justification(env: Arc<Env>) -> Outcome {
         (Value::Null, "JustificationMissing: no justification was given; policy"),
         (json!("            "), "JustificationMissing: no justification was given; policy"),
         (json!("INC-1 x"), "JustificationTooShort: the justification has 7 characters; policy"),
-        // Surrounding blanks do not count as length.
+        // Leading and trailing blanks do not count as length.
         (json!("   INC-1 x   "), "JustificationTooShort: the justification has 7 characters; policy"),
         (json!("see INC-4711 please"), "JustificationMismatch: the justification does not match '(INC|CHG)-[0-9]+ .*', which policy"),
     ] {

@@ -38,13 +38,13 @@ async fn three(scene: &Scene, role: &Value) -> Outcome {
 /// Verifies the states of [`three`] after the change of the role.
 async fn changed(scene: &Scene, role: &str) -> Outcome {
     let status = scene.ends_as("revoke", "Revoked", &["RoleChanged"], SOON).await?;
-    let told = format!("the rules of the {role} changed, and policy '{}-revoke' says Revoke then (spec.onRoleChange)", scene.name);
+    let told = format!("the rules of the {role} changed, and policy '{}-revoke' sets Revoke for this case (spec.onRoleChange)", scene.name);
     ensure!(says(&status) == told && did(&status, "jit-rbac", "Revoked"), "it says {}", says(&status));
     for name in ["silent", "report"] {
-        let status = until(scene, name, "to say that the role changed", |status| status["reason"] == "RoleChanged").await?;
+        let status = until(scene, name, "to report that the role changed", |status| status["reason"] == "RoleChanged").await?;
         ensure!(status["state"] == "Active", "{name} is {}", status["state"]);
         ensure!(says(&status).ends_with("; the role's rules have changed since it was granted"), "{name} says {}", says(&status));
-        ensure!(did(&status, "jit-rbac", "RoleChanged"), "{name}: the timeline does not say so: {status}");
+        ensure!(did(&status, "jit-rbac", "RoleChanged"), "{name}: the timeline does not show it: {status}");
     }
     ensure!(scene.bindings().await?.len() == 2, "there are {} bindings", scene.bindings().await?.len());
     Ok(())
@@ -53,7 +53,7 @@ async fn changed(scene: &Scene, role: &str) -> Outcome {
 async fn t17_on_role_change_of_a_namespaced_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("changed").await?;
     three(&scene, &json!({"kind": "Role", "name": "debug"})).await?;
-    // An equivalent role is no change.
+    // An equivalent role is not a change.
     let alike = json!({"rules": [{"apiGroups": [""], "resources": ["pods/log", "pods"], "verbs": ["list", "get"]}]}).to_string();
     scene.kubectl(ADMIN, &["patch", "role", "debug", "-n", &scene.name, "--type=merge", "-p", &alike]).await?.ok()?;
     let wider = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["events"],"verbs":["get"]}}]"#;
@@ -77,7 +77,7 @@ async fn t17_on_role_change_of_an_aggregated_cluster_role(env: Arc<Env>) -> Outc
         "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part-of": AGGREGATED}}]},
     });
     scene.admin(&[part("part-1", "pods"), whole]).await?;
-    wait_for_ok("the parts to be put together", SOON, async || {
+    wait_for_ok("the parts to be aggregated", SOON, async || {
         let said = scene.kubectl(ADMIN, &["get", "clusterrole", AGGREGATED, "-o", "jsonpath={.rules[*].resources}"]).await;
         let said = said.and_then(|said| Ok(said.ok()?)).map_err(|error| error.to_string())?;
         if said.contains("pods") { Ok(()) } else { Err(said) }
@@ -113,7 +113,7 @@ async fn f57_grant_ends_when_its_role_gains_a_risk(env: Arc<Env>) -> Outcome {
     let told = format!("eligibility '{}-silent' does not accept them: Role 'debug' can create serviceaccounts/token", scene.name);
     ensure!(says(&status).contains(&told), "it says {}", says(&status));
     scene.ends_as("revoke", "Revoked", &["RoleChanged"], SOON).await?;
-    let status = until(&scene, "report", "to say that the role changed", |status| status["reason"] == "RoleChanged").await?;
+    let status = until(&scene, "report", "to report that the role changed", |status| status["reason"] == "RoleChanged").await?;
     ensure!(status["state"] == "Active", "where the policy says Report it is {}", status["state"]);
     Ok(())
 }
@@ -128,7 +128,7 @@ async fn t39_accept_risks_is_required_for_effects_that_outlast_a_grant(env: Arc<
         let object = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": name}, "spec": spec});
         scene.apply(ADMIN, &object).await
     };
-    let advice = "what is gained by that outlives a grant; choose a role without it, or add";
+    let advice = "access gained this way can outlive a grant; use a role without it, or add";
     for (role, accepted, told) in [
         (
             "edit",
@@ -190,7 +190,7 @@ async fn t18_accept_risks_is_required_again_when_a_role_gains_a_risk(env: Arc<En
     ensure!(status["reason"] == "RiskNotAccepted", "it waits for {}", status["reason"]);
     let digest = status["digest"].as_str().map(str::to_owned);
     let approve = scene.create("lead-1", &scene.decision("before", "Approve", digest.as_deref())).await?;
-    refused(approve, &["RequestNotReady: request 'before' cannot be approved as it stands: "])?;
+    refused(approve, &["RequestNotReady: request 'before' cannot be approved now: "])?;
     edit(&scene, "roleeligibility", &offer, &json!({"acceptRisks": ["Certificates"]})).await?;
     until_condition(&scene, &object, "Ready", "True", "Valid").await?;
     scene.until_state("before", "AwaitingApproval", SOON).await?;

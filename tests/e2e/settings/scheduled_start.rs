@@ -15,7 +15,7 @@ use crate::{
     test_cases,
 };
 
-const STALE: &str = "; an earlier approval was for what has changed since and no longer counts";
+const STALE: &str = "; an earlier approval no longer counts because what it approved has changed";
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
@@ -46,7 +46,7 @@ async fn start_time_grants_nothing_before_and_the_full_duration_after(env: Arc<E
     scene.approve("lead-1", "now").await?;
     let status = scene.until_state("now", "Scheduled", SOON).await?;
     ensure!(status["reason"] == "StartScheduled" && says(&status).contains(&format!("from {start} until ")), "it says {}", says(&status));
-    ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the approval is not told: {status}");
+    ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the approval is not shown: {status}");
     let said = conditions(&status)?;
     for (kind, expected) in [("Approved", "True"), ("Settled", "False"), ("Ready", "False"), ("Reconciling", "True"), ("Active", "False")] {
         ensure!(said.get(kind).is_some_and(|is| is == expected), "{kind} is {:?}", said.get(kind));
@@ -107,7 +107,7 @@ async fn scheduled_request_can_be_withdrawn_and_revoked(env: Arc<Env>) -> Outcom
         scheduled(&scene, name, &offer).await?;
         scene.create(who, &scene.decision(name, verb, None)).await?.ok()?;
         let status = scene.ends_as(name, state, &[], SOON).await?;
-        ensure!(did(&status, who, state) && says(&status).contains(who), "{name}: nobody is named: {status}");
+        ensure!(did(&status, who, state) && says(&status).contains(who), "{name}: the timeline names no user: {status}");
         ensure!(status["bindingRef"].is_null(), "{name}: something was granted");
     }
     scene.until_no_binding(SOON).await

@@ -39,7 +39,8 @@ async fn windows_deny_outside_and_report_the_next_start(env: Arc<Env>) -> Outcom
     let offer = scene.offer("view", set(automatic(), &json!({"windows": [hours]})), eligibility("view")).await?;
     let shown = format!("every day {} to {} UTC", begins.format("%H:%M"), ends.format("%H:%M"));
     let told = format!(
-        "is outside the hours of policy '{offer}' (spec.windows), {shown}; they begin next at {}: ask then, or ask now with that in spec.startTime",
+        "is outside the windows of policy '{offer}' (spec.windows), {shown}; the next one starts at {}: request then, or request now with \
+         that time in spec.startTime",
         stamp(begins)
     );
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &["OutsideWindow: a start at 2", &told])?;
@@ -60,12 +61,12 @@ async fn windows_admit_and_end_grants(env: Arc<Env>) -> Outcome {
     let demanding = json!({"windows": [ending], "limits": {"minDuration": "30m"}});
     let demanding = scene.offer("demanding", set(automatic(), &demanding), eligibility("view")).await?;
     let (start, end) = term(&comes_to(&scene, "dev", &scene.request("free", &free, "1h"), "Active").await?)?;
-    ensure!(end - start == TimeDelta::hours(1), "a window that ends no grant made it last {}", end - start);
+    ensure!(end - start == TimeDelta::hours(1), "a window that does not end grants made it last {}", end - start);
     let (_, end) = term(&comes_to(&scene, "dev", &scene.request("cut", &cut, "1h"), "Active").await?)?;
     ensure!(end == ends, "it ends at {end}, and the window at {ends}");
     let expires = scene.bindings().await?.into_iter().map(|b| b["metadata"]["annotations"]["jitrbac.dev/expires-at"].clone());
     ensure!(expires.into_iter().any(|at| at == stamp(ends)), "no binding ends with the window");
-    let told = format!("; the hours of policy '{demanding}' end before that (spec.windows)");
+    let told = format!("; the windows of policy '{demanding}' end before that (spec.windows)");
     refused(
         scene.create("dev", &scene.request("short", &demanding, "1h")).await?,
         &["DurationTooShort: ", "at least 30m is allowed", &told],
@@ -77,14 +78,16 @@ async fn windows_apply_to_approvals(env: Arc<Env>) -> Outcome {
     let (closed, begins, _) = window(120, 180)?;
     let offer = scene.offer("view", set(approved_by("leads", 1), &json!({"windows": [closed]})), eligibility("view")).await?;
     let before = comes_to(&scene, "dev", &scene.request("now", &offer, "10m"), "AwaitingApproval").await?;
-    let told =
-        ["OutsideWindow: with this approval request 'now' would be Denied: a start at 2", &format!("they begin next at {}", stamp(begins))];
+    let told = [
+        "OutsideWindow: with this approval, request 'now' would be Denied: a start at 2",
+        &format!("the next one starts at {}", stamp(begins)),
+    ];
     let approve = scene.create("lead-1", &scene.decision("now", "Approve", before["digest"].as_str())).await?;
     refused(approve, &told)?;
     // It stays pending, and an approval within the window counts.
     let after = scene.status("now").await?;
     ensure!(after["state"] == "AwaitingApproval" && after["awaiting"]["have"] == 0 && after["digest"] == before["digest"], "it is {after}");
-    ensure!(scene.list("adec").await?.is_empty() && scene.bindings().await?.is_empty(), "something came of a refused approval");
+    ensure!(scene.list("adec").await?.is_empty() && scene.bindings().await?.is_empty(), "a denied approval had an effect");
     let (open, _, _) = window(-60, 60)?;
     edit(&scene, "approvalpolicy", &offer, &json!({"windows": [open]})).await?;
     until(&scene, "now", "another digest", |status| status["digest"] != before["digest"]).await?;
@@ -98,8 +101,8 @@ async fn windows_with_an_unknown_time_zone_are_denied(env: Arc<Env>) -> Outcome 
         let spec = set(automatic(), &json!({"windows": [{"from": "08:00", "to": "18:00", "timeZone": zone}]}));
         let name = format!("{}-zone", scene.name);
         let policy = json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "ApprovalPolicy", "metadata": {"name": name}, "spec": spec});
-        let told = format!("InvalidField: spec.windows[0].timeZone '{zone}' is no time zone of the IANA database{offered}");
-        refused(scene.create(ADMIN, &policy).await?, &[&told, "; write one such as Europe/Oslo, or UTC"])?;
+        let told = format!("InvalidField: spec.windows[0].timeZone '{zone}' is not a time zone of the IANA database{offered}");
+        refused(scene.create(ADMIN, &policy).await?, &[&told, "; use one such as Europe/Oslo, or UTC"])?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Book, Life};
 use crate::{
     env::{Error, Scene},
-    faults::process_lifetimes::Lives,
+    faults::process_lifetimes::Lifetimes,
     grant_helpers::{text, time},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(200);
 /// How long a process must run undisturbed to end expired grants; other load keeps the machine busy.
 const DUE: TimeDelta = TimeDelta::seconds(4);
-/// The same for a revoked or deactivated grant: its record must be read first, and another replica leaves the holder its time.
+/// The same for a revoked or deactivated grant: its record must be read first, and another replica waits for the holder first.
 const TAKEN: TimeDelta = TimeDelta::seconds(6);
 
 /// Polls until a violation is found, and returns it.
@@ -25,7 +25,7 @@ pub async fn forever(scene: &Scene, book: &Book) -> Error {
         if let Err(broken) = look(scene, book).await {
             return broken;
         }
-        // A pause between polls; it waits for no condition.
+        // The poll interval; it waits for no condition.
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -35,30 +35,30 @@ pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
     let from = Utc::now();
     let Ok(bindings) = scene.bindings().await else { return Ok(None) };
     let to = Utc::now();
-    let lives = book.lives();
+    let lifetimes = book.lifetimes();
     let mut requests = book.requests();
-    let seen: HashMap<String, &Value> = bindings.iter().map(|b| (text(&b["metadata"]["annotations"]["jitrbac.dev/request"]), b)).collect();
-    if seen.len() != bindings.len() {
+    let found: HashMap<String, &Value> = bindings.iter().map(|b| (text(&b["metadata"]["annotations"]["jitrbac.dev/request"]), b)).collect();
+    if found.len() != bindings.len() {
         return Err(format!("a request has two bindings: {bindings:?}").into());
     }
-    for (name, binding) in &seen {
-        let life = requests.get_mut(name).ok_or_else(|| format!("nobody asked for {binding}"))?;
-        there(life, binding, from, &lives).map_err(|broken| format!("{name}: {broken}; {life:?}; {binding}"))?;
+    for (name, binding) in &found {
+        let life = requests.get_mut(name).ok_or_else(|| format!("there is no request for {binding}"))?;
+        there(life, binding, from, &lifetimes).map_err(|broken| format!("{name}: {broken}; {life:?}; {binding}"))?;
     }
-    for (name, life) in requests.iter_mut().filter(|(name, life)| life.gone.is_none() && !seen.contains_key(*name)) {
+    for (name, life) in requests.iter_mut().filter(|(name, life)| life.gone.is_none() && !found.contains_key(*name)) {
         let Some((_, deadline)) = &life.binding else { continue };
         life.gone = Some(to);
         if to < *deadline && !life.may_end {
-            return Err(format!("{name} ended before its deadline, and nobody took it away: {life:?}").into());
+            return Err(format!("{name} ended before its deadline, and nobody ended it: {life:?}").into());
         }
     }
     Ok(Some(()))
 }
 
 /// Returns whether the binding existed at some time after `from`.
-fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lives: &Lives) -> Result<(), Error> {
+fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lifetimes: &Lifetimes) -> Result<(), Error> {
     if !life.may_run {
-        return Err("it is granted though nobody approved it".into());
+        return Err("it is granted without approval".into());
     }
     let uid = text(&binding["metadata"]["uid"]);
     let deadline = time(&binding["metadata"]["annotations"]["jitrbac.dev/expires-at"])?;
@@ -73,11 +73,11 @@ fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lives: &Lives) -
     if binding["subjects"].as_array().is_none_or(Vec::is_empty) {
         return Ok(());
     }
-    if from > lives.latest_end(first_deadline, DUE) {
+    if from > lifetimes.latest_end(first_deadline, DUE) {
         return Err(format!("it should have ended at {first_deadline}").into());
     }
     match life.taken {
-        Some(taken) if from > lives.latest_end(taken, TAKEN) => Err(format!("it was taken away at {taken}").into()),
+        Some(taken) if from > lifetimes.latest_end(taken, TAKEN) => Err(format!("it still exists, revoked at {taken}").into()),
         _ => Ok(()),
     }
 }

@@ -71,8 +71,8 @@ pub async fn until(scene: &Scene, book: &Book, mut random: Random, until: DateTi
 }
 
 async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: &mut Random) -> Outcome {
-    let (ground, proxy) = (&scene.ground, scene.ground.proxy()?);
-    let controller = ground.operator.controller(one)?;
+    let (fixture, proxy) = (&scene.fixture, scene.fixture.proxy()?);
+    let controller = fixture.operator.controller(one)?;
     match what {
         Break::KillOne => {
             let _without = Absent::new(book, vec![one]);
@@ -82,9 +82,9 @@ async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: 
         }
         Break::KillAll => {
             let _without = Absent::new(book, all(scene));
-            ground.operator.controllers().iter().for_each(|controller| controller.kill());
+            fixture.operator.controllers().iter().for_each(|controller| controller.kill());
             pause(random, 1_000).await;
-            ground.operator.controllers().iter().try_for_each(|controller| controller.start())?;
+            fixture.operator.controllers().iter().try_for_each(|controller| controller.start())?;
         }
         Break::Hang => {
             let _without = Absent::new(book, vec![one]);
@@ -93,20 +93,20 @@ async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: 
             controller.resume()?;
         }
         Break::Webhook => {
-            ground.operator.webhook().kill();
+            fixture.operator.webhook().kill();
             pause(random, 2_000).await;
-            ground.operator.webhook().start()?;
-            ground.operator.webhook().wait_until_ready(SOON).await?;
+            fixture.operator.webhook().start()?;
+            fixture.operator.webhook().wait_until_ready(SOON).await?;
         }
         Break::Lease => {
             // The guards' record is lost with the Lease, and a replica that has read it must write it again. Otherwise it is unknown what
             // was written while no guard was in force, and an admin must review all of it.
-            for controller in ground.operator.controllers() {
+            for controller in fixture.operator.controllers() {
                 controller.wait_until_ready(SOON).await?;
             }
-            holder(ground).await?;
+            holder(fixture).await?;
             scene.kubectl(ADMIN, &["delete", "lease", "jit-rbac-controller", "-n", "jit-system", "--ignore-not-found"]).await?.ok()?;
-            holder(ground).await?;
+            holder(fixture).await?;
         }
         Break::Watches => WATCHED.iter().for_each(|resource| proxy.cut(resource)),
         Break::Slow => {
@@ -126,10 +126,10 @@ async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: 
         }
         Break::ApiServer | Break::Store => {
             let _without = Absent::new(book, all(scene));
-            let (apiserver, etcd) = (ground.plane.apiserver(), ground.plane.etcd());
+            let (apiserver, etcd) = (fixture.plane.apiserver(), fixture.plane.etcd());
             let both = [apiserver, etcd];
             let servers = if what == Break::ApiServer { &both[..1] } else { &both[..] };
-            without(ground, servers, async || {
+            without(fixture, servers, async || {
                 pause(random, 1_000).await;
                 Ok(())
             })
@@ -140,7 +140,7 @@ async fn one_fault(scene: &Scene, book: &Book, what: Break, one: usize, random: 
 }
 
 fn all(scene: &Scene) -> Vec<usize> {
-    (0..scene.ground.operator.controllers().len()).collect()
+    (0..scene.fixture.operator.controllers().len()).collect()
 }
 
 async fn pause(random: &mut Random, at_most: u64) {
@@ -156,7 +156,7 @@ struct Absent<'b> {
 impl<'b> Absent<'b> {
     fn new(book: &'b Book, controllers: Vec<usize>) -> Self {
         for number in &controllers {
-            book.lives().killed(*number);
+            book.lifetimes().killed(*number);
         }
         Self { book, controllers }
     }
@@ -165,7 +165,7 @@ impl<'b> Absent<'b> {
 impl Drop for Absent<'_> {
     fn drop(&mut self) {
         for number in &self.controllers {
-            self.book.lives().started(*number);
+            self.book.lifetimes().started(*number);
         }
     }
 }

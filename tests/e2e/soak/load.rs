@@ -94,7 +94,7 @@ impl One<'_> {
             self.until("AwaitingApproval").await?;
         } else if way != Way::Expires {
             self.until("Active").await?;
-            // The random pause is part of the load.
+            // The random delay is part of the load.
             tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
         }
         match way {
@@ -116,13 +116,13 @@ impl One<'_> {
             Way::Denied => self.again("deny", async || self.decide("lead-1", "Deny").await).await?,
             Way::Withdrawn => self.again("withdraw", async || self.decide(self.person, "Deactivate").await).await?,
         }
-        if way == Way::Deleted { Ok(()) } else { self.scene.over(&self.name, BROKEN).await.map(|_| ()) }
+        if way == Way::Deleted { Ok(()) } else { self.scene.until_completed(&self.name, BROKEN).await.map(|_| ()) }
     }
 
     /// Ends it: until the end is certain, both states are allowed.
     async fn taken(&self, take: impl AsyncFn() -> Outcome) -> Outcome {
         self.book.note(&self.name, |life| life.may_end = true);
-        self.again("take away", take).await?;
+        self.again("end", take).await?;
         self.book.note(&self.name, |life| life.taken = Some(Utc::now()));
         Ok(())
     }
@@ -138,7 +138,7 @@ impl One<'_> {
     }
 
     async fn delete(&self, kind: &str, name: &str) -> Outcome {
-        let api = self.scene.api_as(self.scene.ground.plane.client(ADMIN).await?, kind).ok_or("there is such a kind")?;
+        let api = self.scene.api_as(self.scene.fixture.plane.client(ADMIN).await?, kind).ok_or("there is no API for this kind")?;
         match api.delete(name, &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             done => Ok(done.map(|_| ())?),

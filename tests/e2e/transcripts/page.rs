@@ -19,7 +19,7 @@ pub fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut user, mut inside, mut here) = (None, false, None::<String>);
     for (number, line) in page.lines().enumerate() {
-        if let Some(name) = line.strip_prefix("<!-- played as ").and_then(|rest| rest.strip_suffix(" -->")) {
+        if let Some(name) = line.strip_prefix("<!-- run as ").and_then(|rest| rest.strip_suffix(" -->")) {
             user = Some(name.to_owned());
             continue;
         }
@@ -29,13 +29,13 @@ pub fn steps(page: &str) -> Vec<Step> {
             (true, _) => {
                 let Some(user) = &user else { continue };
                 if let Some(end) = &here {
-                    let over = line == end;
+                    let is_end = line == end;
                     if let Some(step) = steps.last_mut() {
                         step.command.push('\n');
                         step.command.push_str(line);
                         step.output = number + 1..number + 1;
                     }
-                    if over {
+                    if is_end {
                         here = None;
                     }
                 } else if let Some(command) = line.strip_prefix("$ ") {

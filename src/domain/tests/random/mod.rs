@@ -1,4 +1,4 @@
-//! Properties over random worlds: the invariants of docs/design/invariants.md, by their numbers.
+//! Properties over random scenarios: the invariants of docs/design/invariants.md, by their numbers.
 //!
 //! There are few users and few names, so that identities collide. Times are close together, so that limits coincide.
 

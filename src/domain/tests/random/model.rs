@@ -109,14 +109,14 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
     let rules = [
         // Invariant 4 and 5: one person, in the request's namespace, for the role that the eligibility names.
         (grant.namespace == stored.facts.namespace, "in another namespace"),
-        (Some(&grant.subject.name) == spec.requester.as_ref().map(|r| r.username.to_string()).as_ref(), "for somebody else"),
+        (Some(&grant.subject.name) == spec.requester.as_ref().map(|r| r.username.to_string()).as_ref(), "for another user"),
         (grant.subject.kind == "User", "for a group"),
         (grant.role == eligibility.spec.role_ref, "another role"),
         (cluster.digest(stored).as_ref() == Some(&grant.digest), "for what is not so"),
         // Invariants 6, 7, 12: eligible now, approved by enough authorized people, for exactly this digest.
         (surrounded(cluster, stored, grant.start), "without eligibility"),
         (approved(cluster, stored, &grant.digest), "without approval"),
-        (!ended_by_a_word(cluster, stored), "against somebody's word"),
+        (!ended_by_a_word(cluster, stored), "against a decision"),
         (!cluster.namespaces[&grant.namespace].terminating, "into a namespace that goes"),
         // Invariant 3: the end follows from stored times.
         (length <= TimeDelta::from(spec.duration.unwrap()) && length > TimeDelta::zero(), "for too long"),
@@ -128,8 +128,8 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         // Invariant 14 and 21: nothing from unguarded times, and nothing while a guard is missing.
         (!cluster.held && cluster.spans.iter().any(|span| span.covers(request.created)), "unguarded"),
         // Invariant 15 and api rule 12: one at a time.
-        (mine.iter().filter(same).all(|other| chain.contains(&other.facts.object.name)), "beside another one"),
-        (base.is_none() || mine.iter().any(|other| is_base(other)), "prolonging nothing"),
+        (mine.iter().filter(same).all(|other| chain.contains(&other.facts.object.name)), "in addition to another one"),
+        (base.is_none() || mine.iter().any(|other| is_base(other)), "extending nothing"),
         (
             base.is_some() || mine.iter().filter(|other| other.facts.object.spec.extends.is_none()).count() < 2,
             "beyond the limit of activations",
@@ -204,7 +204,7 @@ impl Seen {
                 return wrong("and is not active");
             }
             if ended_by_a_word(cluster, stored) {
-                return wrong("against somebody's word");
+                return wrong("against a decision");
             }
             if !surrounded(cluster, stored, now) {
                 return wrong("that nothing around it allows any more");
@@ -212,7 +212,7 @@ impl Seen {
             if binding.subjects.len() != 1
                 || Some(&binding.subjects[0].name) != object.spec.requester.as_ref().map(|r| r.username.to_string()).as_ref()
             {
-                return wrong("for somebody else");
+                return wrong("for another user");
             }
             let policy = cluster.policy.as_ref().map(|policy| &policy.spec);
             if policy.is_some_and(|p| p.on_role_change == Some(OnRoleChange::Revoke))

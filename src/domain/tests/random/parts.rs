@@ -1,4 +1,4 @@
-//! The parts of random worlds.
+//! The parts of random scenarios.
 
 use proptest::{
     prelude::*,

@@ -76,7 +76,7 @@ proptest! {
     fn inv_15_one_binding_at_most(world in worlds()) {
         let verdict = world.decide();
         match &world.snapshot.binding {
-            // Nothing is created beside it or instead of it.
+            // Nothing is created in addition to it or instead of it.
             Binding::Present(_) => prop_assert_ne!(verdict.binding, BindingAction::Create),
             Binding::Absent => prop_assert!(verdict.state != State::Active || verdict.binding == BindingAction::Create),
             Binding::Unread => {}

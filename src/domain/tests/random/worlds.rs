@@ -1,10 +1,10 @@
-//! Random worlds.
+//! Random scenarios.
 
 use proptest::{prelude::*, sample::select, strategy::ValueTree};
 
 use super::{parts::*, *};
 
-/// Methods for random worlds only.
+/// Methods for random scenarios only.
 pub trait Chance: Sized {
     /// Adds several decisions.
     fn hears_all(self, said: &[Said]) -> Self;
@@ -53,7 +53,7 @@ impl Chance for World {
     }
 }
 
-/// Any world, with any record and any binding.
+/// Any scenario, with any record and any binding.
 pub fn worlds() -> impl Strategy<Value = World> {
     let around = (lookup(eligibility()), lookup(policy()), lookup(Just(())), lookup(rarely()));
     let now = prop_oneof![9 => 1..10_i64, 1 => 0..5_000_i64, 1 => select(vec![30_i64, 600, 2_700, 86_399, 86_400])];
@@ -122,7 +122,7 @@ pub fn worlds() -> impl Strategy<Value = World> {
     )
 }
 
-/// A world as most are: eligibility and policy are valid, and the requester is eligible.
+/// A typical scenario: eligibility and policy are valid, and the requester is eligible.
 fn sound(world: World) -> World {
     let max_grant = world.settings.max_grant;
     let (mut shortest, mut longest) = (None, None);
@@ -176,12 +176,12 @@ fn map<A, B>(lookup: Lookup<A>, found: impl FnOnce(A) -> B) -> Lookup<B> {
     }
 }
 
-/// Any world in which nothing was reported or granted yet.
+/// Any scenario in which nothing was reported or granted yet.
 pub fn fresh_worlds() -> impl Strategy<Value = World> {
     worlds().prop_map(Chance::fresh)
 }
 
-/// The properties prove nothing about worlds that are never generated.
+/// The properties prove nothing about scenarios that are never generated.
 #[test]
 fn every_state_comes_often_enough() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -109,11 +109,11 @@ impl Requests {
                         Err(RequestError::DeadlineExceeded(grant.deadline))
                     }
                     Created::Refused(why) => {
-                        warn!(request = %key_of(&snapshot), why, "the API server refused the binding");
+                        warn!(request = %key_of(&snapshot), why, "the API server rejected the binding");
                         Ok(Applied::new(snapshot, refused_create::failed(verdict, &why), None))
                     }
                     Created::NotNow(why) => {
-                        warn!(request = %key_of(&snapshot), why, "the binding cannot be created yet");
+                        warn!(request = %key_of(&snapshot), why, "the binding cannot be created yet, retrying");
                         let deadline = grant.deadline;
                         let waits = refused_create::waits(verdict, &why, deadline);
                         Ok(Applied { retry: true, ..Applied::new(snapshot, waits, None) })
@@ -167,7 +167,7 @@ impl Requests {
         for name in &verdict.links {
             let key = Key::new(&snapshot.request.namespace, name);
             if let Binding::Present(found) = live::binding(&self.context.client, &key.namespace, &key.name).await? {
-                info!(binding = %key, request = %key_of(snapshot), "the chain ended before its time: its other binding goes too");
+                info!(binding = %key, request = %key_of(snapshot), "the extension chain ended early: removing its other binding");
                 self.end(&key, &found.uid).await?;
             }
         }
@@ -184,7 +184,7 @@ impl Requests {
     /// Removes the managed bindings of a request that does not exist or is being deleted, and deletes the decisions on it.
     pub(super) async fn without_request(&self, key: &Key, going: Option<&RequestFacts>) -> Result<Next, RequestError> {
         for known in self.context.revoker.index().of_request(key) {
-            info!(binding = %known.key, request = %key, "the request is gone: the binding goes too");
+            info!(binding = %known.key, request = %key, "the request no longer exists: removing its binding");
             self.end(&known.key, &known.uid).await?;
         }
         self.context.reviews.note(key.clone(), None);
@@ -212,7 +212,7 @@ impl Requests {
     /// Removes each managed binding that names this request without being its own, or whose request has completed (api rule 8).
     pub(super) async fn remove_strays(&self, key: &Key, facts: &RequestFacts) -> Result<(), RequestError> {
         for known in self.strays(key, facts) {
-            warn!(binding = %known.key, request = %key, state = ?facts.record.state, "a binding without a live request of its own goes");
+            warn!(binding = %known.key, request = %key, state = ?facts.record.state, "removing an orphaned binding");
             self.end(&known.key, &known.uid).await?;
         }
         Ok(())

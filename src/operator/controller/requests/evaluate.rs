@@ -112,7 +112,7 @@ impl Requests {
             Lookup::Found(found) => found,
             Lookup::Absent | Lookup::Deleting(_) => return self.without_request(key, None).await.map(Step::Finished),
             Lookup::Unreadable(why) => {
-                error!(request = %key, why, "the request cannot be read: no grant");
+                error!(request = %key, why, "the request cannot be read: not granted");
                 return Ok(Step::Finished(Next::Done));
             }
         };

@@ -92,10 +92,10 @@ pub enum RequestError {
     #[error(transparent)]
     End(#[from] EndError),
     /// A foreign finalizer keeps a binding, which grants nothing any more.
-    #[error("somebody's finalizer holds RoleBinding '{0}'; it has no subjects and grants nothing")]
+    #[error("a foreign finalizer keeps RoleBinding '{0}'; it has no subjects and grants nothing")]
     Held(Key),
     /// A binding existed and does not exist any more.
-    #[error("the binding went away between two calls")]
+    #[error("the binding was removed between two calls")]
     Moved,
     /// The Lease was lost between the decision and the grant.
     #[error("this replica lost the Lease before it could grant")]
@@ -104,7 +104,7 @@ pub enum RequestError {
     #[error("{0}")]
     Unconfirmed(Refusal),
     /// The grant would expire as soon as it is made.
-    #[error("the grant would be over before it is made")]
+    #[error("the grant would expire before it is made")]
     DeadlineExceeded(DateTime<Utc>),
 }
 
@@ -150,11 +150,11 @@ impl Requests {
             Err(RequestError::NotLeading) => Next::Done,
             Err(RequestError::DeadlineExceeded(deadline)) => Next::At(deadline),
             Err(RequestError::End(error)) => {
-                warn!(request = %key, %error, "its binding cannot be ended yet");
+                warn!(request = %key, %error, "its binding cannot be removed yet, retrying");
                 Next::In(END_RETRY)
             }
             Err(error) => {
-                warn!(request = %key, %error, "the request must wait");
+                warn!(request = %key, %error, "cannot reconcile the request, retrying");
                 Next::Retry
             }
         }

@@ -99,7 +99,7 @@ pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus
     let names: Vec<&str> = verdict.counted.iter().map(|c| c.approver.username.as_str()).collect();
     let by = if names.is_empty() { before.approved_by.clone().unwrap_or_default() } else { names.join(", ") };
     let approval = match (approved, by.is_empty()) {
-        (true, true) if verdict.review.is_some() => "an emergency: not approved, reviewed afterwards".to_owned(),
+        (true, true) if verdict.review.is_some() => "an emergency: granted without approval, reviewed afterwards".to_owned(),
         (true, true) => "approved automatically".to_owned(),
         (true, false) => format!("approved by {by}"),
         (false, _) => verdict.message.clone(),
@@ -132,7 +132,7 @@ fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: 
     let asked = verdict.asked.map(|d| format!(" for {d}")).unwrap_or_default();
     let why = request.spec.justification.as_ref().map(|j| format!(": {j}")).unwrap_or_default();
     if entries.is_empty() {
-        let message = format!("asked for eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
+        let message = format!("requested eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
         entries.push(entry(request.created, &requester, "Requested", &message));
     }
     for counted in &verdict.counted {

@@ -46,7 +46,7 @@ impl Requests {
         if let Some(wait) = self.context.revoker.wait(due) {
             return Ok(Next::In(wait));
         }
-        debug!(request = %key, "taking away what the holder of the Lease did not");
+        debug!(request = %key, "removing what the leader did not remove");
         match evaluated {
             Some(Evaluated { snapshot, verdict }) => {
                 self.remove(&snapshot).await?;

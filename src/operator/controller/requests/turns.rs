@@ -149,8 +149,8 @@ mod tests {
         let done = std::mem::take(&mut *done.lock());
         assert_eq!(done.first(), Some(&("other".to_owned(), 0)), "{done:?}");
         assert_eq!(done.len(), 5, "{done:?}");
-        assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each is worked on as soon as its turn is free: {done:?}");
-        assert!(turns.lock().is_empty(), "what nobody has is forgotten");
+        assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each runs as soon as its permit is free: {done:?}");
+        assert!(turns.lock().is_empty(), "unused permits are dropped");
     }
 
     #[tokio::test]
@@ -163,7 +163,7 @@ mod tests {
         assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_none(), "the same UID under another name");
         assert!(turns.take(names(&["name:anna", "uid:2"]), &key("again")).is_none(), "the same name under another UID");
         let other = turns.take(names(&["name:anna.schmidt", "uid:2"]), &key("other"));
-        assert!(other.is_some(), "a turn that was refused was not half taken");
+        assert!(other.is_some(), "a refused permit was not half acquired");
         drop((anna, other));
         assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_some());
     }

@@ -28,7 +28,7 @@ const UNFINISHED: &str = ".unfinished-";
 pub(super) fn kubernetes(release: Release) -> Result<PathBuf> {
     let note = format!(
         "Building Kubernetes {release} (etcd, kube-apiserver, kube-controller-manager, kubectl) \
-         from its Go modules: about 5 minutes on 2 cores, once a machine."
+         from its Go modules: about 5 minutes on 2 cores, once per machine."
     );
     let version = "k8s.io/component-base/version.";
     let minor = release.minor();
@@ -58,7 +58,7 @@ pub(super) fn kubernetes(release: Release) -> Result<PathBuf> {
 
 /// Returns Helm's path; it is built if it is not in the cache.
 pub(super) fn helm() -> Result<PathBuf> {
-    let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once a machine.");
+    let note = format!("Building Helm {HELM}: about 2.5 minutes on 2 cores, once per machine.");
     let directory = cached(&format!("helm-{HELM}"), &note, |directory| {
         let module = format!("helm.sh/helm/v4/cmd/helm@{HELM}");
         run(go(directory).env("GOBIN", directory).args(["install", "-trimpath", "-ldflags", "-s -w", &module])).map(drop)
@@ -80,7 +80,7 @@ fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
 }
 
 /// Returns the directory `name` of the cache, filled by `fill` if it does not exist. One process builds at a time, and an interrupted build
-/// leaves nothing in its place.
+/// does not create it.
 fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache()?;
     let finished = cache.join(name);
@@ -100,7 +100,7 @@ fn cached(name: &str, note: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Res
     let directory = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&cache).map_err(Error::path("create a directory in", &cache))?;
     fill(directory.path())?;
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(directory.path(), readable).map_err(Error::path("open up", directory.path()))?;
+    fs::set_permissions(directory.path(), readable).map_err(Error::path("make readable", directory.path()))?;
     fs::rename(directory.keep(), &finished).map_err(Error::path("rename to", &finished))?;
     eprintln!("Built in {} s: {}", started.elapsed().as_secs(), finished.display());
     Ok(finished)

@@ -48,7 +48,7 @@ impl Binaries {
     /// Returns the API server's version. It is queried at each call, which takes a tenth of a second.
     pub(crate) fn version(&self) -> Result<Version> {
         version::ask_version(&self.kube_apiserver, &["--version"])
-            .ok_or_else(|| Error::State(format!("{} does not say its version", self.kube_apiserver.display())))
+            .ok_or_else(|| Error::State(format!("{} does not report its version", self.kube_apiserver.display())))
     }
 
     fn find_in(places: &[PathBuf], chosen: Option<Release>) -> Result<Self> {
@@ -63,8 +63,8 @@ impl Binaries {
                 return Ok(binaries);
             }
             eprintln!(
-                "The API server {} has no controller manager of its version beside it; \
-                 taking the built Kubernetes {release} instead.",
+                "The API server {} has no installed controller manager of the same version; \
+                 using the built Kubernetes {release} instead.",
                 own.apiserver.0.display()
             );
         }
@@ -125,6 +125,6 @@ fn cache() -> Result<PathBuf> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-        .ok_or_else(|| Error::State("neither XDG_CACHE_HOME nor HOME is set, so there is no place for the cache".into()))?;
+        .ok_or_else(|| Error::State("neither XDG_CACHE_HOME nor HOME is set: no directory for the cache".into()))?;
     Ok(base.join("jit-rbac").join("control-plane"))
 }

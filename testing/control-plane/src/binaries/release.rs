@@ -39,11 +39,11 @@ impl Release {
         let is = |release: &Self| wanted == release.name() || format!("v{wanted}") == release.to_string();
         Self::ALL.into_iter().find(is).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            Error::State(format!("{VARIABLE} is {name}, but planes are built of {known}"))
+            Error::State(format!("{VARIABLE} is {name}, but must be one of {known}"))
         })
     }
 
-    /// Returns its minor version, as 34 of 1.34.4.
+    /// Returns its minor version, for example 34 of 1.34.4.
     #[must_use]
     pub fn minor(self) -> u32 {
         self.minor
@@ -82,7 +82,7 @@ mod tests {
         }
         for name in ["1.32", "1.34.3", "34", "vv1.34", "1.3", "newest"] {
             let error = Release::by_name(name).unwrap_err().to_string();
-            assert_eq!(error, format!("KUBERNETES_VERSION is {name}, but planes are built of 1.33, 1.34, 1.35, 1.36, 1.37"));
+            assert_eq!(error, format!("KUBERNETES_VERSION is {name}, but must be one of 1.33, 1.34, 1.35, 1.36, 1.37"));
         }
     }
 

@@ -83,7 +83,7 @@ mod tests {
         let extra = jwt["claimMappings"]["extra"].as_array().unwrap().iter().map(|mapping| &mapping["valueExpression"]);
         let rules = jwt["userValidationRules"].as_array().unwrap().iter().map(|rule| &rule["expression"]);
         for expression in extra.chain(rules) {
-            assert!(told.contains(expression.as_str().unwrap()), "docs/authentication.md does not say {expression}");
+            assert!(told.contains(expression.as_str().unwrap()), "docs/authentication.md does not contain {expression}");
         }
     }
 }

@@ -85,7 +85,7 @@ fn keys(key: &KeyPair) -> Result<Value> {
     // An uncompressed point: a 4, then both coordinates (RFC 7518, 6.2.1).
     let point = match key.der_bytes() {
         [4, point @ ..] if point.len() == 64 => point,
-        _ => return Err(Error::State("the key for ID tokens is no point of P-256".to_owned())),
+        _ => return Err(Error::State("the key for ID tokens is not a point of P-256".to_owned())),
     };
     let (x, y) = point.split_at(32);
     let number = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);

@@ -36,7 +36,7 @@ pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
         let request = request(label.as_deref())?;
         let what = format!("{refuser} to take effect");
         wait_for_ok(&what, LIMIT, async || match requests.create(&dry_run, &request).await {
-            Ok(_) => Err("a request that should be refused was let through".to_owned()),
+            Ok(_) => Err("a request that must be refused was accepted".to_owned()),
             Err(kube::Error::Api(status)) if status.message.contains(&refuser) => Ok(()),
             Err(error) => Err(brief(&error)),
         })
@@ -53,8 +53,8 @@ async fn wait_until_proven(client: Client) -> Result<()> {
         let record = lease.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
         let record: Value = serde_json::from_str(&record).map_err(|error| error.to_string())?;
         let since = record.get("since").and_then(Value::as_str).ok_or_else(|| format!("the record is {record}"))?;
-        let since: Timestamp = since.parse().map_err(|_| format!("{since} is no time"))?;
-        if since < Timestamp::now() { Ok(()) } else { Err(format!("that is so from {since}")) }
+        let since: Timestamp = since.parse().map_err(|_| format!("{since} is not a valid time"))?;
+        if since < Timestamp::now() { Ok(()) } else { Err(format!("they are proven from {since} on")) }
     })
     .await
 }

@@ -21,7 +21,7 @@ impl Server {
     /// The address of its health server, once the process has logged it since its last start.
     pub fn health_address(&self) -> Result<SocketAddr> {
         let log = self.process.log_of_this_start()?;
-        health::address(&log).ok_or_else(|| Error::State(format!("{} has not said where its health server listens", self.name())))
+        health::address(&log).ok_or_else(|| Error::State(format!("{} has not logged the address of its health server", self.name())))
     }
 
     /// Calls `/readyz`; the error names what is not ready.

@@ -12,7 +12,7 @@ pub struct Call {
     pub caller: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: &'static str,
-    /// The plural, with a subresource as in `roleactivationrequests/status`; empty for paths that are no resource.
+    /// The plural, with a subresource as in `roleactivationrequests/status`; empty for paths that are not a resource.
     pub resource: String,
     /// Empty for cluster-scoped objects.
     pub namespace: String,

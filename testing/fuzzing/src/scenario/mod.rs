@@ -3,7 +3,7 @@
 //! A line is about one object: `now`, `settings`, `request`, `eligibility`, `policy`, `role`, `namespace`, `says` (a decision), `peer`,
 //! `base`, `record`, `binding`, `guards`. The rest of it are `key=value` pairs and flags. By default, `dev` of the group `devs` requests
 //! `edit` in `payments` for 45 minutes, and no approval is needed. Unknown words are ignored. Instants are seconds after the request's
-//! creation, as `+60` or `-3600`.
+//! creation, for example `+60` or `-3600`.
 
 mod admins;
 mod people;

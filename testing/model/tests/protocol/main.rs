@@ -26,7 +26,7 @@ fn broken(setting: &Setting, wanted: &[&'static str]) -> BTreeMap<&'static str, 
     let until = if wanted.is_empty() { HasDiscoveries::AnyFailures } else { HasDiscoveries::AllOf(wanted.iter().copied().collect()) };
     let what = format!("{:?} without {:?}", setting.acts, setting.without);
     let checker = Protocol(setting.clone()).checker().finish_when(until).spawn_bfs().join();
-    println!("{what}: {} worlds, {} steps deep", checker.unique_state_count(), checker.max_depth());
+    println!("{what}: {} states, {} steps deep", checker.unique_state_count(), checker.max_depth());
     let mut found = checker.discoveries();
     let seen = [TIME_GOES_ON, SOMEBODY_GRANTS].map(|name| found.remove(name).is_some());
     // An act that never happens breaks no invariant and proves nothing.

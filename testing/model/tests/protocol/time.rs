@@ -1,6 +1,6 @@
-//! Time advances: no world ends before the horizon, and none recurs.
+//! Time advances: no run ends before the last tick, and no state recurs.
 //!
-//! So every run is finite, and a property of every quiet world holds eventually.
+//! So every run is finite, and a property of every quiet state holds eventually.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use stateright::Model;
 
 use super::scope;
 
-/// Visits all worlds depth first; true marks the completed ones.
+/// Visits all states depth first; true marks the completed ones.
 fn walk(setting: Setting) {
     let protocol = Protocol(setting);
     let mut done: HashMap<World, bool> = HashMap::new();
@@ -29,13 +29,13 @@ fn walk(setting: Setting) {
         done.insert(world, false);
         for next in next {
             let left = done.get(&next);
-            assert_ne!(left, Some(&false), "a world comes back: {next:?}");
+            assert_ne!(left, Some(&false), "a state recurs: {next:?}");
             if left.is_none() {
                 open.push(next);
             }
         }
     }
-    assert!(done.len() > 1_000, "{} worlds are too few", done.len());
+    assert!(done.len() > 1_000, "{} states are too few", done.len());
 }
 
 #[test]

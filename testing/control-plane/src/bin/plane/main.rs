@@ -14,15 +14,15 @@ use std::process::ExitCode;
 
 use control_plane::{Error, Release, Result};
 
-const USAGE: &str = "\
-usage: plane <command>
+const NAME: &str = env!("CARGO_BIN_NAME");
 
+const COMMANDS: &str = "
   build      find or build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm
-  versions   say which minors of Kubernetes there are for the environment's KUBERNETES_VERSION
-  up         start a plane with the operator and the examples, and leave it running
-  run        upgrade the chart and restart the operator on the plane that is up
-  demo       play the main job on a plane of its own
-  down       end the plane that is up and remove its files
+  versions   print the minor versions of Kubernetes that KUBERNETES_VERSION can select
+  up         start a control plane with the operator and the examples, and leave it running
+  run        upgrade the chart and restart the operator on the running control plane
+  demo       run the main use case on a control plane of its own
+  down       stop the running control plane and remove its files
 ";
 
 #[tokio::main]
@@ -40,14 +40,14 @@ async fn main() -> ExitCode {
         ["run"] => run::run().await,
         ["down"] => down::down().await,
         _ => {
-            eprint!("{USAGE}");
+            eprint!("usage: {NAME} <command>\n{COMMANDS}");
             return ExitCode::from(2);
         }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plane: {error}");
+            eprintln!("{NAME}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -56,5 +56,5 @@ async fn main() -> ExitCode {
 /// The checkout that this program was built from, with charts and examples.
 fn checkout() -> Result<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map(PathBuf::from).ok_or_else(|| Error::State(format!("{} is in no checkout", here.display())))
+    here.ancestors().nth(2).map(PathBuf::from).ok_or_else(|| Error::State(format!("{} is not in a checkout", here.display())))
 }

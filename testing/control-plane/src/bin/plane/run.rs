@@ -7,9 +7,9 @@ use crate::checkout;
 /// Upgrades the chart and restarts the operator on the running control plane.
 pub(crate) async fn run() -> Result<()> {
     let held = State::hold()?;
-    let mut state = held.load()?.ok_or_else(|| Error::State("no plane is up: `make up` starts one".to_owned()))?;
+    let mut state = held.load()?.ok_or_else(|| Error::State("no control plane is running: `make up` starts one".to_owned()))?;
     if !state.plane.iter().all(control_plane::ProcessRecord::runs) {
-        return Err(Error::State("the plane that was up has ended: `make up` starts a new one".to_owned()));
+        return Err(Error::State("the control plane has ended: `make up` starts a new one".to_owned()));
     }
     let mut options = OperatorOptions::of_checkout(&checkout()?)?;
     options.webhook_port = Some(state.webhook_port);
@@ -21,6 +21,6 @@ pub(crate) async fn run() -> Result<()> {
     state.operator = operator.records()?;
     held.save(&state)?;
     operator.detach();
-    eprintln!("The operator runs anew. Logs are in {}", state.cluster.directory().join("operator").display());
+    eprintln!("The operator has been restarted. Logs are in {}", state.cluster.directory().join("operator").display());
     Ok(())
 }

@@ -9,11 +9,11 @@ pub(crate) async fn up() -> Result<()> {
     let held = State::hold()?;
     if let Some(state) = held.load()? {
         if state.runs() {
-            eprintln!("A plane is up already; `make down` ends it, `make run` restarts the operator on it.");
+            eprintln!("A control plane is already running; `make down` stops it, `make run` restarts the operator on it.");
             say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
             return Ok(());
         }
-        eprintln!("Something of the plane that was up has ended; starting afresh.");
+        eprintln!("Part of the earlier control plane has ended; starting a new one.");
         held.end().await?;
     }
     let root = checkout()?;
@@ -32,7 +32,7 @@ pub(crate) async fn up() -> Result<()> {
     held.save(&state)?;
     operator.detach();
     plane.detach();
-    eprintln!("Up. Logs are in {}; `make down` ends it all.", state.cluster.directory().display());
+    eprintln!("The control plane is running. Logs are in {}; `make down` stops it.", state.cluster.directory().display());
     say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
     Ok(())
 }

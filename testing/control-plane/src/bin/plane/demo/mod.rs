@@ -24,7 +24,7 @@ pub(crate) async fn demo() -> Result<()> {
     let reaper = plane.reaper().clone();
     on_interrupt(move || reaper.end())?;
     playground::namespaces(&cluster).await?;
-    println!("# The operator: its chart by Helm, then two controllers and a webhook as the chart's ServiceAccounts.");
+    println!("# The operator: its chart, installed with Helm; then two controllers and a webhook as the chart's ServiceAccounts.");
     let operator = Operator::start(&cluster, plane.reaper(), OperatorOptions::of_checkout(&root)?).await?;
     let mut story = Story { screen: Screen::new(&cluster), audit_times: AuditTimes::new(cluster.audit()), table: Vec::new() };
     story.access(&cluster, &root.join("charts/jit-access")).await?;
@@ -43,7 +43,7 @@ struct Story {
 
 impl Story {
     async fn access(&self, cluster: &Cluster, chart: &std::path::Path) -> Result<()> {
-        self.screen.say("An admin says who is eligible for what, and what it takes, with Helm.");
+        self.screen.say("With Helm, an admin configures who is eligible for which roles, and under which conditions.");
         let values = cluster.directory().join("access.yaml");
         fs::write(&values, ACCESS).map_err(|error| Error::State(format!("cannot write {}: {error}", values.display())))?;
         self.screen.helm("jit-access", chart, &values).await?;
@@ -56,11 +56,11 @@ impl Story {
         screen.say("dev has no access and cannot create a Deployment.");
         screen.kubectl("dev", "auth can-i create deployments -n payments").await?.expect(false)?;
         screen.kubectl("dev", "create deployment web --image=web:1 -n payments").await?.expect(false)?;
-        screen.say("What is dev eligible for?");
+        screen.say("Which roles is dev eligible for?");
         screen.kubectl("dev", "get roleeligibilities").await?.expect(true)?;
-        screen.say("dev asks for too long. The refusal says why.");
+        screen.say("dev requests too long a duration. The refusal names the reason.");
         screen.with_manifest("dev", "apply", &request("inc-4711", "payments-edit", "3h")).await?.expect(false)?;
-        screen.say("dev activates it for eight seconds, and works.");
+        screen.say("dev activates the role for eight seconds and creates the Deployment.");
         screen.with_manifest("dev", "apply", &request("inc-4711", "payments-edit", "8s")).await?.expect(true)?;
         screen.kubectl("dev", "wait --for=condition=Settled rar/inc-4711 -n payments --timeout=10s").await?.expect(true)?;
         screen.kubectl("dev", "create deployment web --image=web:1 -n payments").await?.expect(true)?;
@@ -83,17 +83,17 @@ impl Story {
 
     async fn two_leads(&mut self) -> Result<()> {
         let screen = &self.screen;
-        screen.say("A stronger role needs two leads. lead-1 requests it.");
+        screen.say("A stronger role needs the approval of two leads. lead-1 requests it.");
         screen.with_manifest("lead-1", "apply", &request("inc-4712", "payments-admin", "10m")).await?.expect(true)?;
         let waiting = "wait --for=jsonpath='{.status.state}'=AwaitingApproval rar/inc-4712 -n payments --timeout=10s";
         screen.kubectl("lead-1", waiting).await?.expect(true)?;
         let digest = self.screen.value("rar inc-4712 -n payments", ".status.digest").await?;
-        screen.say("lead-1 is an approver, but not of their own request.");
+        screen.say("lead-1 is an approver, but cannot approve their own request.");
         let refused = screen.with_manifest("lead-1", "create", &decision("inc-4712", "Approve", &digest)).await?.expect(false)?;
         let took = refused.took;
         screen.say("lead-1 withdraws it.");
         screen.with_manifest("lead-1", "create", &decision("inc-4712", "Deactivate", "")).await?.expect(true)?;
-        screen.say("dev asks, and both leads approve what they saw: the digest says what that was.");
+        screen.say("dev requests it, and both leads approve what they reviewed, identified by its digest.");
         screen.with_manifest("dev", "apply", &request("inc-4713", "payments-admin", "10m")).await?.expect(true)?;
         let waiting = "wait --for=jsonpath='{.status.state}'=AwaitingApproval rar/inc-4713 -n payments --timeout=10s";
         screen.kubectl("dev", waiting).await?.expect(true)?;
@@ -105,7 +105,7 @@ impl Story {
         screen.kubectl("dev", "wait --for=condition=Active rar/inc-4713 -n payments --timeout=10s").await?.expect(true)?;
         screen.kubectl("dev", "auth can-i create rolebindings -n payments").await?.expect(true)?;
         screen.kubectl("dev", "get rar inc-4713 -n payments -o wide").await?.expect(true)?;
-        screen.say("Done early: dev gives it back.");
+        screen.say("dev finishes early and deactivates the role.");
         let given = Utc::now();
         screen.with_manifest("dev", "create", &decision("inc-4713", "Deactivate", "")).await?.expect(true)?;
         screen
@@ -118,14 +118,14 @@ impl Story {
         let made = self.audit_times.when("create", "rolebindings", &binding).await?;
         let back = self.audit_times.created_by("dev", "activationdecisions", given).await?;
         let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
-        self.table.push(("own approval refused (the whole kubectl)".to_owned(), millis(took)));
+        self.table.push(("own approval refused (whole kubectl command)".to_owned(), millis(took)));
         self.measured("second approval -> binding made", made - approved);
-        self.measured("given back -> binding gone", gone - back);
+        self.measured("deactivated -> binding gone", gone - back);
         Ok(())
     }
 
     async fn killed(&mut self, operator: &Operator) -> Result<()> {
-        self.screen.say("The replica that grants is killed in the middle of a grant. The other one ends it.");
+        self.screen.say("The leader is killed during a grant. The other replica ends the grant.");
         self.screen.with_manifest("dev", "apply", &request("inc-4714", "payments-edit", "5s")).await?.expect(true)?;
         self.screen.kubectl("dev", "wait --for=condition=Active rar/inc-4714 -n payments --timeout=10s").await?.expect(true)?;
         let holder = self.screen.value("lease jit-rbac-controller -n jit-system", ".spec.holderIdentity").await?;
@@ -133,7 +133,7 @@ impl Story {
             .controllers()
             .iter()
             .find(|server| server.name() == holder)
-            .ok_or_else(|| Error::State(format!("nobody is called '{holder}', which holds the Lease")))?;
+            .ok_or_else(|| Error::State(format!("no controller is named '{holder}', which holds the Lease")))?;
         println!("$ kill -9 {}   # {holder}, the holder of the Lease", server.pid().unwrap_or_default());
         server.kill();
         let binding = self.binding("inc-4714").await?;
@@ -143,7 +143,7 @@ impl Story {
         self.screen.kubectl("dev", expired).await?.expect(true)?;
         let deadline = self.deadline("inc-4714").await?;
         self.measured("deadline -> binding gone, holder killed", gone - deadline);
-        self.screen.say("What is on record:");
+        self.screen.say("The requests stay as a record:");
         self.screen.kubectl("security", "get rar -n payments -o wide").await?.expect(true)?;
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Story {
 
     async fn deadline(&self, request: &str) -> Result<DateTime<Utc>> {
         let text = self.screen.value(&format!("rar {request} -n payments"), ".status.expiresAt").await?;
-        text.parse().map_err(|error| Error::State(format!("'{text}' is no time: {error}")))
+        text.parse().map_err(|error| Error::State(format!("'{text}' is not a valid time: {error}")))
     }
 
     fn measured(&mut self, step: &str, took: chrono::TimeDelta) {
@@ -163,7 +163,7 @@ impl Story {
     }
 
     fn end(&self) {
-        println!("\n# Measured on this run, by the API server's own log:");
+        println!("\n# Measured in this run, from the API server's audit log:");
         for (step, took) in &self.table {
             println!("  {step:<45} {took:>12}");
         }
