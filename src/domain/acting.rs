@@ -151,8 +151,7 @@ mod tests {
         let told = warnings(&spec(stage(&["lead-1", "system:serviceaccount:ci:bot"])));
         assert_eq!(told.len(), 1);
         assert!(
-            told[0]
-                .starts_with("ServiceAccount 'system:serviceaccount:ci:bot' is an approver of stage 'lead': any user who can create")
+            told[0].starts_with("ServiceAccount 'system:serviceaccount:ci:bot' is an approver of stage 'lead': any user who can create")
         );
     }
 }

@@ -52,18 +52,16 @@ pub fn review_alone(request: &RequestFacts, decision: &Object<ActivationDecision
                 decision.spec.decision.as_str().to_lowercase()
             ),
         )),
-        Verb::Deny | Verb::Revoke if is_requester => Err(Refusal::new(
-            Reason::SelfApprovalNotAllowed,
-            format!("request '{name}' is your own: use the decision Deactivate instead"),
-        )),
+        Verb::Deny | Verb::Revoke if is_requester => {
+            Err(Refusal::new(Reason::SelfApprovalNotAllowed, format!("request '{name}' is your own: use the decision Deactivate instead")))
+        }
         Verb::Review if is_requester => Err(Refusal::new(
             Reason::SelfApprovalNotAllowed,
             format!("'{}' created request '{name}' and cannot review it; another reviewer must", who.username),
         )),
-        Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => Err(Refusal::new(
-            Reason::NoReviewPending,
-            format!("request '{name}' has no emergency grant: there is nothing to review"),
-        )),
+        Verb::Review if !request.object.spec.emergency || request.record.granted_at.is_none() => {
+            Err(Refusal::new(Reason::NoReviewPending, format!("request '{name}' has no emergency grant: there is nothing to review")))
+        }
         verb => bounds::recorded_end(request, verb),
     }
 }

@@ -58,10 +58,7 @@ impl Progress {
     pub fn why_less(&self) -> String {
         let stale = if self.stale { "; an earlier approval no longer counts because what it approved has changed" } else { "" };
         let unguarded = self.unguarded.map_or_else(String::new, |at| {
-            format!(
-                "; an approval at {} does not count because the admission guards were not verified then: approve again",
-                stamp(at)
-            )
+            format!("; an approval at {} does not count because the admission guards were not verified then: approve again", stamp(at))
         });
         format!("{stale}{unguarded}")
     }

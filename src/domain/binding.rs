@@ -192,10 +192,7 @@ pub fn refused(why: &str) -> Refusal {
 /// The refusal of a binding that could not be created yet. The grant would last until `deadline`.
 #[must_use]
 pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
-    Refusal::new(
-        Reason::BindingRefused,
-        format!("the RoleBinding could not be created yet: {why}; retrying until {}", stamp(deadline)),
-    )
+    Refusal::new(Reason::BindingRefused, format!("the RoleBinding could not be created yet: {why}; retrying until {}", stamp(deadline)))
 }
 
 /// Returns the deadline from the annotations of a managed binding.

@@ -97,9 +97,7 @@ pub fn reach_warning(selector: &Selector, settings: &Settings) -> Option<String>
     // intended.
     let asks = |r: &Requirement| matches!(r.operator, Operator::In | Operator::Exists) || r.key == NAME_LABEL;
     let open = selector.match_labels.is_empty() && !selector.match_expressions.iter().any(asks);
-    open.then(|| {
-        "users who may create namespaces can widen this eligibility: its selector only excludes labels".to_owned()
-    })
+    open.then(|| "users who may create namespaces can widen this eligibility: its selector only excludes labels".to_owned())
 }
 
 fn selects(selector: &Selector, namespace: &NamespaceFacts) -> bool {

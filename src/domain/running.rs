@@ -37,8 +37,7 @@ pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Ut
     let policy = snapshot.policy.found().map(|policy| &policy.spec);
     let review = emergency::review(&snapshot.request, record.granted_at, policy, &snapshot.surely_decided(), &settings.identities, now);
     let Some(deadline) = deadline.filter(|deadline| now < *deadline) else {
-        let message =
-            deadline.map_or_else(|| "the grant has no readable end".to_owned(), |at| format!("expired at {}", stamp(at)));
+        let message = deadline.map_or_else(|| "the grant has no readable end".to_owned(), |at| format!("expired at {}", stamp(at)));
         return Verdict { review, ..Verdict::new(State::Expired, Reason::Expired, message) };
     };
     if let Some(end) = ended(snapshot, settings, deadline, now) {

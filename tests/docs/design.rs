@@ -174,9 +174,7 @@ fn every_entry_is_proven_or_mentioned() {
                 (!outside).then(|| "nothing mentions it; remove the row".to_owned())
             }
             _ => match accepted {
-                Some(_) if has_test => {
-                    Some("a test has its number now; name it in `- **Tests:**` instead of `- **Accepted:**`".to_owned())
-                }
+                Some(_) if has_test => Some("a test has its number now; name it in `- **Tests:**` instead of `- **Accepted:**`".to_owned()),
                 Some(limit) if !limit.contains(LIMITS) => Some(format!("`- **Accepted:**` must name the section of {LIMITS} about it")),
                 Some(_) => None,
                 None if has_test || !entry.tests().is_empty() => None,

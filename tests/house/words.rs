@@ -206,12 +206,16 @@ fn prose_uses_the_words_of_kubernetes() {
 
 #[test]
 fn only_prose_is_read() {
-    let source = "let door = \"door\"; // the first door\nlet text = \"the door\nof two\"; let c = '\"'; // a second door\nr#\"raw door\"#\n";
+    let source =
+        "let door = \"door\"; // the first door\nlet text = \"the door\nof two\"; let c = '\"'; // a second door\nr#\"raw door\"#\n";
     let lines: Vec<(usize, String)> = prose("rs", source).into_iter().filter(|(_, line)| unwanted(line).is_some()).collect();
     let lines: Vec<(usize, &str)> = lines.iter().map(|(number, line)| (*number, line.trim())).collect();
     assert_eq!(lines, [(1, "the first door"), (2, "the door"), (3, "a second door"), (4, "raw door")]);
     let page = "# A door\n```\ndoor\n```\n    door\nThe [page](door.md) has `door`.\n";
-    assert_eq!(prose("md", page).into_iter().filter(|(_, line)| unwanted(line).is_some()).collect::<Vec<_>>(), [(1, "# A door".to_owned())]);
+    assert_eq!(
+        prose("md", page).into_iter().filter(|(_, line)| unwanted(line).is_some()).collect::<Vec<_>>(),
+        [(1, "# A door".to_owned())]
+    );
 }
 
 #[test]

@@ -36,10 +36,7 @@ pub const SelfApprovalNotAllowed: Explanation = Explanation {
               `Deactivate`. `Deny` and `Revoke` are for other users, so that the record shows who ended the access.",
     when: "When a decision is created. For `Approve` the policy inside the API server usually refuses first, with a message without \
            a reason.",
-    examples: &[Console(
-        CREATE_DECISION,
-        &["SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate instead"],
-    )],
+    examples: &[Console(CREATE_DECISION, &["SelfApprovalNotAllowed: request 'inc-4711' is your own: use the decision Deactivate instead"])],
     requester: "To get the request approved, ask one of the approvers in `status.awaiting`. To end it, create a decision \
                 `Deactivate`.",
     admin: "Two user names count as the same person if the chart's `identity.prefixes` and `identity.aliases` list them so. Keep \
@@ -207,10 +204,7 @@ pub const NotAReviewer: Explanation = Explanation {
 pub const NoReviewPending: Explanation = Explanation {
     meaning: "The request is not an emergency, or it was never granted.",
     when: "When a decision `Review` is created.",
-    examples: &[Console(
-        CREATE_DECISION,
-        &["NoReviewPending: request 'inc-4711' has no emergency grant: there is nothing to review"],
-    )],
+    examples: &[Console(CREATE_DECISION, &["NoReviewPending: request 'inc-4711' has no emergency grant: there is nothing to review"])],
     requester: "Nothing. `kubectl get adec` lists the decisions on the request.",
     admin: "Nothing.",
 };

@@ -8,10 +8,8 @@ pub const BindingConflict: Explanation = Explanation {
     when: "On a request in the state Failed.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &[
-            "BindingConflict: RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' already exists and differs from the grant: its \
-             subjects differ",
-        ],
+        &["BindingConflict: RoleBinding 'jit-a28f3035-1a32-48a5-8898-23e83169ec19' already exists and differs from the grant: its \
+             subjects differ"],
     )],
     requester: "Create another request: its RoleBinding has another name.",
     admin: "Only the operator may create RoleBindings with such names. Find out in the API server's audit log who created it, and \

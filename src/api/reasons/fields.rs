@@ -37,10 +37,8 @@ pub const JustificationMissing: Explanation = Explanation {
     when: "When a request is created. An emergency needs a justification under every policy.",
     examples: &[Console(
         APPLY_REQUEST,
-        &[
-            "JustificationMissing: no justification was given; policy 'self-service' requires one of at least 10 characters in \
-             spec.justification",
-        ],
+        &["JustificationMissing: no justification was given; policy 'self-service' requires one of at least 10 characters in \
+             spec.justification"],
     )],
     requester: "Write one line in `spec.justification`, for the approver and for readers of the record a year later. With the \
                 plugin: `-r`. The text is stored with the request and on the RoleBinding, and other users can read it. Do not write \

@@ -10,11 +10,9 @@ pub const GuardsNotVerified: Explanation = Explanation {
            for some seconds.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &[
-            "GuardsNotVerified: new grants are on hold, since the admission guards are not verified: ValidatingAdmissionPolicyBinding \
+        &["GuardsNotVerified: new grants are on hold, since the admission guards are not verified: ValidatingAdmissionPolicyBinding \
              jit-rbac-requests is missing. An admin restores it: run 'helm upgrade' with the values of the release. Active grants still \
-             expire on schedule; requests and approvals made during this time must be submitted again",
-        ],
+             expire on schedule; requests and approvals made during this time must be submitted again"],
     )],
     requester: "Wait. If the reason stays for some minutes, tell an admin.",
     admin: "The message and the operator's log name the guard and the command that restores it; see \
@@ -28,10 +26,7 @@ pub const GuardsVerified: Explanation = Explanation {
     when: "In an Event on the operator's Lease. Pending requests are decided again at once.",
     examples: &[Console(
         "kubectl get events -n jit-system --field-selector reason=GuardsVerified -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
-        &[
-            "TYPE     REASON           MESSAGE",
-            "Normal   GuardsVerified   all admission guards are verified: grants resume",
-        ],
+        &["TYPE     REASON           MESSAGE", "Normal   GuardsVerified   all admission guards are verified: grants resume"],
     )],
     requester: "Create requests and approvals of that time again: see [WrittenUnguarded](WrittenUnguarded.md).",
     admin: "If you upgraded the release, nothing. Otherwise find out what changed: the previous Event, \
@@ -46,11 +41,9 @@ pub const ClockSkewed: Explanation = Explanation {
     when: "On pending requests. They continue when the clocks agree again.",
     examples: &[Console(
         STATUS_OF_REQUEST,
-        &[
-            "ClockSkewed: new grants are on hold, since the operator's clock shows 2026-11-25T13:00:00Z and the API server's \
+        &["ClockSkewed: new grants are on hold, since the operator's clock shows 2026-11-25T13:00:00Z and the API server's \
              2026-11-25T12:00:00Z: they may differ by 10 seconds at most. Synchronize the clocks of the nodes, for example with NTP; \
-             active grants still expire on schedule",
-        ],
+             active grants still expire on schedule"],
     )],
     requester: "Wait. If the reason stays for some minutes, tell an admin.",
     admin: "Check the time service (NTP) of the node on which the operator runs, and of the API server's hosts. Or move the pod to \

@@ -13,10 +13,8 @@ pub const TooManyActive: Explanation = Explanation {
            created.",
     examples: &[Console(
         APPLY_REQUEST,
-        &[
-            "TooManyActive: 'dev' already has 1 of at most 1 activations under policy 'orders-alone' (spec.limits.maxActivePerUser); end \
-             one with a decision Deactivate, or wait for its end",
-        ],
+        &["TooManyActive: 'dev' already has 1 of at most 1 activations under policy 'orders-alone' (spec.limits.maxActivePerUser); end \
+             one with a decision Deactivate, or wait for its end"],
     )],
     requester: "Deactivate one (`kubectl jit status`, `kubectl jit deactivate NAME`), or wait until one expires: \
                 `kubectl get rar -A --field-selector spec.requester.username=<you>,status.state=Active`.",
@@ -31,10 +29,8 @@ pub const TooManyPending: Explanation = Explanation {
            ones end as Denied.",
     examples: &[Console(
         APPLY_REQUEST,
-        &[
-            "TooManyPending: 'dev' already has 1 of at most 1 undecided requests under policy 'orders-lead' \
-             (spec.limits.maxPendingPerUser); wait until one is decided, or withdraw one with a decision Deactivate",
-        ],
+        &["TooManyPending: 'dev' already has 1 of at most 1 undecided requests under policy 'orders-lead' \
+             (spec.limits.maxPendingPerUser); wait until one is decided, or withdraw one with a decision Deactivate"],
     )],
     requester: "Withdraw what you no longer need (`kubectl jit status`, `kubectl jit deactivate NAME`): \
                 `kubectl get rar -A --field-selector spec.requester.username=<you>,status.state=AwaitingApproval`.",
@@ -151,19 +147,15 @@ pub const ReviewOverdue: Explanation = Explanation {
     examples: &[
         Console(
             APPLY_REQUEST,
-            &[
-                "ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and no other one is granted until it is \
-                 reviewed; ask a reviewer (group security) for a decision Review, or request without spec.emergency",
-            ],
+            &["ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time, and no other one is granted until it is \
+                 reviewed; ask a reviewer (group security) for a decision Review, or request without spec.emergency"],
         ),
         Text("A request is deleted with its namespace. The missing review is not: the policy lists it in `status.reviewsOwed`."),
         Console(
             APPLY_REQUEST,
-            &[
-                "ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time and its request no longer exists, so it \
+            &["ReviewOverdue: emergency 'orders/inc-4715' of 'lead-2' was not reviewed in time and its request no longer exists, so it \
                  can no longer be reviewed; ask an admin of policy 'orders-lead' to add '0b9f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d' to its \
-                 annotation 'jitrbac.dev/settled-reviews', or request without spec.emergency",
-            ],
+                 annotation 'jitrbac.dev/settled-reviews', or request without spec.emergency"],
         ),
     ],
     requester: "Ask a reviewer to review the earlier emergency. If its request no longer exists, ask an admin of the policy to \

@@ -97,8 +97,7 @@ fn f01_one_person_approves_anew_so_often_and_no_more() {
         // A writer of the role can make every approval stale.
         world = world.said(approve).policy(|p| p.approval.timeout = Some(Duration::from_hours(30 + u32::try_from(round).unwrap())));
     }
-    let message =
-        "TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; the requester must \
+    let message = "TooManyDecisions: 'lead-1' has made 16 of at most 16 decisions Approve and Review on request 'inc-4711'; the requester must \
          create it again";
     assert_eq!(world.door(&world.decision(Verb::Approve, &lead(1), 9)), Err(message.to_owned()));
     assert_eq!(world.door(&world.decision(Verb::Approve, &lead(2), 9)), Ok(()), "others have room");

@@ -196,8 +196,7 @@ fn an_approver_shortens_within_bounds() {
 #[test]
 fn a_comment_where_the_policy_asks_for_one() {
     let world = two_eyes().policy(|p| p.approval.require_comment = true);
-    let missing =
-        "CommentMissing: policy 'two-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment";
+    let missing = "CommentMissing: policy 'two-eyes' requires a comment from approvers (spec.approval.requireComment); set spec.comment";
     for verb in [Verb::Approve, Verb::Deny] {
         let mut decision = world.decision(verb, &lead(1), 5);
         refused(&world, &decision, missing);

@@ -29,10 +29,8 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
         (limits(asks("1h"), None, Some("1h")), Ok("1h")),
         (
             limits(asks("1h1s"), None, Some("1h")),
-            Err(
-                "DurationTooLong: duration 1h1s was requested, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); \
-                 request 1h or less",
-            ),
+            Err("DurationTooLong: duration 1h1s was requested, at most 1h is allowed by policy 'two-eyes' (spec.limits.maxDuration); \
+                 request 1h or less"),
         ),
         (limits(asks("5m"), Some("5m"), None), Ok("5m")),
         (
@@ -133,9 +131,7 @@ fn f28_durations_that_the_policy_does_not_allow_are_told() {
     );
     assert_eq!(
         told(limits(default("1m"), Some("5m"), None)),
-        said(
-            "spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that sets no duration is refused"
-        )
+        said("spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that sets no duration is refused")
     );
     for world in [world(), default("3h"), limits(world(), Some("5m"), Some("4h")), limits(default("5m"), Some("5m"), Some("8h"))] {
         assert_eq!(told(world), None);

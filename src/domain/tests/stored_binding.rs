@@ -61,8 +61,7 @@ fn t34_a_binding_without_record_is_the_same_grant() {
 #[test]
 fn t32_another_binding_is_never_adopted() {
     let conflict = |world: World, difference: &str| {
-        let message =
-            format!("Failed BindingConflict: RoleBinding '{BINDING}' already exists and differs from the grant: {difference}");
+        let message = format!("Failed BindingConflict: RoleBinding '{BINDING}' already exists and differs from the grant: {difference}");
         assert_eq!(world.told(), message);
         assert_eq!(world.decide().binding, BindingAction::Remove);
         assert_eq!(world.decide().grant, None);

@@ -140,7 +140,10 @@ impl Desk {
     /// Returns the response to one review, after acquiring its permits. The duration depends on the API server; the caller limits it.
     pub async fn examine(&self, phase: Phase, asked: &Asked) -> Answer {
         let Some(kind) = Kind::of(asked) else {
-            return Answer::Unexamined(format!("jit-rbac's webhook does not handle '{}.{}'", asked.resource.resource, asked.resource.group));
+            return Answer::Unexamined(format!(
+                "jit-rbac's webhook does not handle '{}.{}'",
+                asked.resource.resource, asked.resource.group
+            ));
         };
         let main_resource = asked.sub_resource.as_ref().is_none_or(String::is_empty);
         let writes = matches!(asked.operation, Operation::Create | Operation::Update);

@@ -268,9 +268,7 @@ impl ControllerMetrics {
     ) {
         let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         metrics.at_scrape("active_grants", "Managed bindings known to this replica", move || whole(active()));
-        metrics.at_scrape("overdue_grants", "Managed bindings past their deadline; should be 0", move || {
-            whole(overdue())
-        });
+        metrics.at_scrape("overdue_grants", "Managed bindings past their deadline; should be 0", move || whole(overdue()));
         metrics.at_scrape("leader", "1 while this replica holds the Lease and grants, otherwise 0", move || i64::from(leading()));
     }
 

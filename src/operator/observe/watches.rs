@@ -15,9 +15,11 @@ pub fn show(watches: &Watches, metrics: &Metrics) {
         move || ages.ages(),
     );
     let restarts = watches.clone();
-    metrics.counts_at_scrape(("watch_restarts", "watch"), "Watches that were restarted because they delivered nothing any more", move || {
-        restarts.restarts()
-    });
+    metrics.counts_at_scrape(
+        ("watch_restarts", "watch"),
+        "Watches that were restarted because they delivered nothing any more",
+        move || restarts.restarts(),
+    );
 }
 
 /// Reports to readiness, for ever, whether a watch is stale.

@@ -89,10 +89,7 @@ async fn told(scene: &Scene) -> Outcome {
     let status = scene.until_state("failing", "Pending", SOON).await?;
     let said = says(&status);
     ensure!(status["reason"] == "BindingRefused", "it waits because of {}", status["reason"]);
-    ensure!(
-        said.starts_with("the RoleBinding could not be created yet: ") && said.contains("; retrying until 2"),
-        "it says {said}"
-    );
+    ensure!(said.starts_with("the RoleBinding could not be created yet: ") && said.contains("; retrying until 2"), "it says {said}");
     wait_for("more attempts", SOON, async || (failing.hits() >= 5).then_some(())).await?;
     let reports = || proxy.calls().iter().filter(|call| call.resource == "roleactivationrequests/status" && call.name == "failing").count();
     ensure!(reports() == 1, "{} attempts cost {} reports", failing.hits(), reports());

@@ -163,10 +163,7 @@ async fn t6_missing_decision_is_no_approval(env: Arc<Env>) -> Outcome {
     let status = scene.until_state("lawless", "Pending", SOON).await?;
     ensure!(status["reason"] == "PolicyNotFound", "without policy the reason is {}", status["reason"]);
     let approve = scene.create("lead-1", &scene.decision("lawless", "Approve", Some(digest(&before)))).await?;
-    refused(
-        approve,
-        &["RequestNotReady: request 'lawless' cannot be approved now: ", "refers to policy", "which does not exist"],
-    )?;
+    refused(approve, &["RequestNotReady: request 'lawless' cannot be approved now: ", "refers to policy", "which does not exist"])?;
     refused(scene.create("lead-1", &scene.decision("nobody", "Approve", Some(digest(&before)))).await?, &["NotAnApprover: "])?;
     let status = scene.until_state("roleless", "TimedOut", SOON).await?;
     ensure!(status["reason"] == "RoleNotFound" && says(&status).contains("which does not exist in namespace"), "it says {}", says(&status));

@@ -105,8 +105,9 @@ async fn t10_unprefixed_name_is_no_system_user(env: Arc<Env>) -> Outcome {
     let kubernetes = |name: &str| {
         format!("SystemUserNotAllowed: '{name}' is reserved for Kubernetes and cannot request or decide; sign in with your own user")
     };
-    let not_a_bot =
-        |offer: &str| format!("ServiceAccountNotAllowed: '{bot}' is a ServiceAccount, and eligibility '{offer}' does not allow ServiceAccounts");
+    let not_a_bot = |offer: &str| {
+        format!("ServiceAccountNotAllowed: '{bot}' is a ServiceAccount, and eligibility '{offer}' does not allow ServiceAccounts")
+    };
     for (name, offer, says) in [
         ("system:kube-scheduler", &people, kubernetes("system:kube-scheduler")),
         ("system:admin", &people, kubernetes("system:admin")),

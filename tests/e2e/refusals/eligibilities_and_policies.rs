@@ -226,7 +226,8 @@ async fn refused_policies_get_the_reason(env: Arc<Env>) -> Outcome {
 }
 
 fn policies_by_schema() -> Vec<Row<'static>> {
-    let choose = "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: automatic approval must be explicit";
+    let choose =
+        "spec.approval: Invalid value: exactly one of `automatic: {}` and `stages` must be given: automatic approval must be explicit";
     let nobody = "spec.approval.stages[0].approvers: Invalid value: a stage must have at least one approver in `users` or `groups`";
     let required = "\n* spec.approval.stages[0].approvers: Required value\n* <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
     vec![

@@ -69,8 +69,10 @@ async fn emergency_has_a_limit_and_requires_a_justification(env: Arc<Env>) -> Ou
     let scene = env.scene("bounds").await?;
     let offer = scene.offer("edit", strict("1h")?, eligibility("edit")).await?;
     let without = scene.offer("without", approved_by("leads", 1), eligibility("edit")).await?;
-    let told = format!("EmergencyNotAllowed: policy '{without}' does not allow emergencies (spec.emergency.allowed); request without \
-                        spec.emergency");
+    let told = format!(
+        "EmergencyNotAllowed: policy '{without}' does not allow emergencies (spec.emergency.allowed); request without \
+                        spec.emergency"
+    );
     refused(scene.create("dev", &emergency(&scene, "now", &without, "5m")).await?, &[&told])?;
     let told = format!(
         "DurationTooLong: duration 11m was requested, at most 10m is allowed in an emergency by policy '{offer}' (spec.emergency.maxDuration); request 10m or less"

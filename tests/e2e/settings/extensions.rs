@@ -101,10 +101,9 @@ async fn extension_needs_approval_like_any_request(env: Arc<Env>) -> Outcome {
 async fn extension_ends_with_its_base(env: Arc<Env>) -> Outcome {
     let scene = env.scene("chain").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
-    for (given, other, told) in [
-        ("base", "more", "'NAME', which it extends, ended early"),
-        ("more", "base", "'NAME', which extends it, ended early"),
-    ] {
+    for (given, other, told) in
+        [("base", "more", "'NAME', which it extends, ended early"), ("more", "base", "'NAME', which extends it, ended early")]
+    {
         let (base, more) = (format!("{given}-base"), format!("{given}-more"));
         comes_to(&scene, "dev", &scene.request(&base, &offer, "10m"), "Active").await?;
         comes_to(&scene, "dev", &extending(&scene, &more, &base, &offer, "5m"), "Active").await?;
