@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    cluster_fixture::Ground,
+    cluster_fixture::ClusterFixture,
     common::AtOnce,
     figures::{Spread, ms, pace, since},
     places::{NAMESPACES, namespace},
@@ -30,25 +30,25 @@ pub const DELETIONS: usize = 64;
 const GROUP: &str = "floor.example.com";
 
 /// From a binding's creation to its watch event.
-pub async fn latency(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
+pub async fn latency(fixture: &ClusterFixture, what: &str, times: usize) -> Result<Spread, Failure> {
     let (mut samples, mut next) = (Vec::new(), pace());
     for number in 0..times {
-        let (api, name) = place(ground, what, number);
+        let (api, name) = place(fixture, what, number);
         next.tick().await;
         let start = Utc::now();
         api.create(&PostParams::default(), &binding(&name, None)?).await?;
-        samples.push(ms(ground.bindings.comes(&name).await?.came - start));
+        samples.push(ms(fixture.bindings.comes(&name).await?.came - start));
         api.delete(&name, &DeleteParams::default()).await?;
     }
     Ok(Spread::new(samples))
 }
 
 /// The creation of a request-like object alone.
-pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
-    let resource = requests(ground).await?;
+pub async fn creates(fixture: &ClusterFixture, times: usize) -> Result<Spread, Failure> {
+    let resource = requests(fixture).await?;
     let (mut samples, mut next) = (Vec::new(), pace());
     for number in 0..times {
-        let api: Api<DynamicObject> = Api::namespaced_with(ground.admin.clone(), &namespace(number), &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(fixture.admin.clone(), &namespace(number), &resource);
         next.tick().await;
         let start = Utc::now();
         api.create(&PostParams::default(), &request(&format!("create-{number}"))?).await?;
@@ -58,24 +58,24 @@ pub async fn creates(ground: &Ground, times: usize) -> Result<Spread, Failure> {
 }
 
 /// Bindings created per second.
-pub async fn rate_of_one_write(ground: &Ground, times: usize) -> Result<f64, Failure> {
+pub async fn rate_of_one_write(fixture: &ClusterFixture, times: usize) -> Result<f64, Failure> {
     let start = Utc::now();
     let all = (0..times).map(async |number| {
-        let (api, name) = place(ground, "rate", number);
+        let (api, name) = place(fixture, "rate", number);
         api.create(&PostParams::default(), &binding(&name, None)?).await?;
-        ground.bindings.comes(&name).await
+        fixture.bindings.comes(&name).await
     });
     stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
     Ok(a_second(times, start))
 }
 
 /// Grants per second, by the three writes of an automatic one: request, binding, status.
-pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, Failure> {
-    let resource = requests(ground).await?;
+pub async fn rate_of_three_writes(fixture: &ClusterFixture, times: usize) -> Result<f64, Failure> {
+    let resource = requests(fixture).await?;
     let start = Utc::now();
     let all = (0..times).map(async |number| {
-        let (bindings, name) = place(ground, "three", number);
-        let api: Api<DynamicObject> = Api::namespaced_with(ground.admin.clone(), &namespace(number), &resource);
+        let (bindings, name) = place(fixture, "three", number);
+        let api: Api<DynamicObject> = Api::namespaced_with(fixture.admin.clone(), &namespace(number), &resource);
         let made = api.create(&PostParams::default(), &request(&name)?).await?;
         bindings.create(&PostParams::default(), &binding(&name, None)?).await?;
         let status = json!({
@@ -91,17 +91,17 @@ pub async fn rate_of_three_writes(ground: &Ground, times: usize) -> Result<f64, 
 
 /// Bindings whose ends are spread over half a minute and that a script's timers delete: from the deadline until the deletion is observed.
 /// `what` distinguishes the bindings of one measurement from those of another.
-pub async fn lateness(ground: &Ground, what: &str, times: usize) -> Result<Spread, Failure> {
+pub async fn lateness(fixture: &ClusterFixture, what: &str, times: usize) -> Result<Spread, Failure> {
     let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
     let deadlines = (0..times).map(|number| from + spread(number)).collect();
-    let gone = end_all(ground, what, deadlines).await?;
+    let gone = end_all(fixture, what, deadlines).await?;
     Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
 }
 
 /// The same with one deadline for all bindings.
-pub async fn at_once(ground: &Ground, what: &str, times: usize) -> Result<AtOnce, Failure> {
+pub async fn at_once(fixture: &ClusterFixture, what: &str, times: usize) -> Result<AtOnce, Failure> {
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
-    let gone = end_all(ground, what, vec![deadline; times]).await?;
+    let gone = end_all(fixture, what, vec![deadline; times]).await?;
     Ok(AtOnce::new(&gone))
 }
 
@@ -111,9 +111,13 @@ pub fn spread(number: usize) -> TimeDelta {
     TimeDelta::seconds(number as i64 / 10)
 }
 
-async fn end_all(ground: &Ground, what: &str, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+async fn end_all(
+    fixture: &ClusterFixture,
+    what: &str,
+    deadlines: Vec<DateTime<Utc>>,
+) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
     let create = |(number, deadline): (usize, DateTime<Utc>)| async move {
-        let (api, name) = place(ground, what, number);
+        let (api, name) = place(fixture, what, number);
         api.create(&PostParams::default(), &binding(&name, Some(deadline))?).await?;
         Ok::<_, Failure>((api, name, deadline))
     };
@@ -126,15 +130,15 @@ async fn end_all(ground: &Ground, what: &str, deadlines: Vec<DateTime<Utc>>) -> 
             let turn = turns.acquire().await?;
             api.delete(&name, &DeleteParams::default()).await?;
             drop(turn);
-            Ok::<_, Failure>((deadline, ground.bindings.goes(&name).await?.1))
+            Ok::<_, Failure>((deadline, fixture.bindings.goes(&name).await?.1))
         }
     });
     futures::future::try_join_all(end).await
 }
 
 /// Milliseconds for a paged list of all bindings' metadata.
-pub async fn list(ground: &Ground) -> Result<f64, Failure> {
-    let api: Api<RoleBinding> = Api::all(ground.admin.clone());
+pub async fn list(fixture: &ClusterFixture) -> Result<f64, Failure> {
+    let api: Api<RoleBinding> = Api::all(fixture.admin.clone());
     let start = Utc::now();
     let mut page = ListParams::default().limit(500);
     while let Some(token) = api.list_metadata(&page).await?.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -144,18 +148,18 @@ pub async fn list(ground: &Ground) -> Result<f64, Failure> {
 }
 
 /// Deletes everything that the baseline created.
-pub async fn clear(ground: &Ground) -> Result<(), Failure> {
-    ground.plane.kubectl(ADMIN, &["delete", "crd", &format!("roleactivationrequests.{GROUP}")]).await?.ok()?;
+pub async fn clear(fixture: &ClusterFixture) -> Result<(), Failure> {
+    fixture.plane.kubectl(ADMIN, &["delete", "crd", &format!("roleactivationrequests.{GROUP}")]).await?.ok()?;
     for number in 0..NAMESPACES {
-        let api: Api<RoleBinding> = Api::namespaced(ground.admin.clone(), &namespace(number));
+        let api: Api<RoleBinding> = Api::namespaced(fixture.admin.clone(), &namespace(number));
         api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("bench=floor")).await?;
     }
-    let gone = async || (ground.bindings.there(|name| name.starts_with("floor-")) == 0).then_some(());
+    let gone = async || (fixture.bindings.there(|name| name.starts_with("floor-")) == 0).then_some(());
     Ok(control_plane::wait_for("the floor's bindings to be gone", Duration::from_mins(1), gone).await?)
 }
 
-fn place(ground: &Ground, what: &str, number: usize) -> (Api<RoleBinding>, String) {
-    (Api::namespaced(ground.admin.clone(), &namespace(number)), format!("floor-{what}-{number}"))
+fn place(fixture: &ClusterFixture, what: &str, number: usize) -> (Api<RoleBinding>, String) {
+    (Api::namespaced(fixture.admin.clone(), &namespace(number)), format!("floor-{what}-{number}"))
 }
 
 /// A binding of the size of the product's.
@@ -174,12 +178,12 @@ fn binding(name: &str, deadline: Option<DateTime<Utc>>) -> Result<RoleBinding, F
 }
 
 /// The product's schema for requests under another group: no webhook and no policy matches it.
-async fn requests(ground: &Ground) -> Result<ApiResource, Failure> {
+async fn requests(fixture: &ClusterFixture) -> Result<ApiResource, Failure> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/roleactivationrequests.yaml");
     let text = fs::read_to_string(file)?.replace(names::GROUP, GROUP).replace("- jit\n", "- floor\n").replace("- rar\n", "- floor-rar\n");
-    ground.plane.apply(ADMIN, &text).await?.ok()?;
+    fixture.plane.apply(ADMIN, &text).await?.ok()?;
     let wait = ["wait", "--for=condition=Established", "crd", &format!("roleactivationrequests.{GROUP}")];
-    ground.plane.kubectl(ADMIN, &wait).await?.ok()?;
+    fixture.plane.kubectl(ADMIN, &wait).await?.ok()?;
     Ok(ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", "RoleActivationRequest"), "roleactivationrequests"))
 }
 

@@ -36,7 +36,7 @@ fn tells(call: &AuditEvent) -> bool {
 }
 
 /// A control plane, and the operator once it is installed.
-pub struct Ground {
+pub struct ClusterFixture {
     /// The control plane.
     pub plane: Plane,
     /// A client with all permissions.
@@ -69,7 +69,7 @@ pub struct Setting {
     pub webhook_port: Option<u16>,
 }
 
-impl Ground {
+impl ClusterFixture {
     /// Starts a control plane without the product, with namespaces.
     pub async fn start() -> Result<Self, Failure> {
         Self::with(Options::default()).await
@@ -79,11 +79,11 @@ impl Ground {
     pub async fn resume(directory: PathBuf) -> Result<Self, Failure> {
         // No measurement reads the audit log, and it would fill the disk.
         let apiserver_flags = ["--audit-log-maxsize=100", "--audit-log-maxbackup=1"].map(str::to_owned).to_vec();
-        let ground = Self::with(Options { directory: Some(directory), keep: true, apiserver_flags, ..Options::default() }).await?;
+        let fixture = Self::with(Options { directory: Some(directory), keep: true, apiserver_flags, ..Options::default() }).await?;
         // A release record of an interrupted installation: Helm assumes that the installation is still running and refuses another one.
         let begun = "owner=helm,status in (pending-install,pending-upgrade)";
-        ground.plane.kubectl(ADMIN, &["delete", "secret", "-n", "jit-system", "-l", begun]).await?.ok()?;
-        Ok(ground)
+        fixture.plane.kubectl(ADMIN, &["delete", "secret", "-n", "jit-system", "-l", begun]).await?.ok()?;
+        Ok(fixture)
     }
 
     async fn with(options: Options) -> Result<Self, Failure> {

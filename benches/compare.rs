@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     Failure, baseline,
-    cluster_fixture::{Ground, Setting},
+    cluster_fixture::{ClusterFixture, Setting},
     common::AtOnce,
     figures::{self, Spread},
     guarded::{self, Guarded},
@@ -46,15 +46,15 @@ pub struct Options {
 /// Measures both, and writes the list to `report.json` in this directory.
 pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
     let mut report = Report::default();
-    let mut ground = Ground::start().await?;
-    let floor = floors(&ground, options).await?;
+    let mut fixture = ClusterFixture::start().await?;
+    let floor = floors(&fixture, options).await?;
     eprintln!("guarded: a plain client under the policies");
     let guarded = guarded::measure(options.latency, options.rate, options.spread, options.at_once).await?;
-    ground.install(Setting::default()).await?;
-    measure(&ground, options, &floor, &guarded, &mut report).await?;
-    beside_many(&ground, options, &floor, &mut report).await?;
+    fixture.install(Setting::default()).await?;
+    measure(&fixture, options, &floor, &guarded, &mut report).await?;
+    beside_many(&fixture, options, &floor, &mut report).await?;
     report.write(&directory.join("report.json"))?;
-    ground.end();
+    fixture.end();
     Ok(report)
 }
 
@@ -68,26 +68,32 @@ struct Floors {
     three_writes: f64,
 }
 
-async fn floors(ground: &Ground, options: &Options) -> Result<Floors, Failure> {
+async fn floors(fixture: &ClusterFixture, options: &Options) -> Result<Floors, Failure> {
     eprintln!("floor: a plain client");
     // No figure includes connections, cold caches and the API server's own start.
-    baseline::latency(ground, "warm", 100).await?;
-    let latency = baseline::latency(ground, "latency", options.latency).await?;
-    let create = baseline::creates(ground, options.latency).await?;
-    let one_write = baseline::rate_of_one_write(ground, options.rate).await?;
-    let three_writes = baseline::rate_of_three_writes(ground, options.rate).await?;
-    let spread = baseline::lateness(ground, "spread", options.spread).await?;
-    let at_once = baseline::at_once(ground, "at-once", options.at_once).await?;
-    baseline::clear(ground).await?;
+    baseline::latency(fixture, "warm", 100).await?;
+    let latency = baseline::latency(fixture, "latency", options.latency).await?;
+    let create = baseline::creates(fixture, options.latency).await?;
+    let one_write = baseline::rate_of_one_write(fixture, options.rate).await?;
+    let three_writes = baseline::rate_of_three_writes(fixture, options.rate).await?;
+    let spread = baseline::lateness(fixture, "spread", options.spread).await?;
+    let at_once = baseline::at_once(fixture, "at-once", options.at_once).await?;
+    baseline::clear(fixture).await?;
     Ok(Floors { latency, create, spread, at_once, one_write, three_writes })
 }
 
-async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &Guarded, report: &mut Report) -> Result<(), Failure> {
+async fn measure(
+    fixture: &ClusterFixture,
+    options: &Options,
+    floor: &Floors,
+    guarded: &Guarded,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let most = Goal::AtMostFloor;
-    report.add("memory of the leader, nothing active", "MiB", Baseline::NONE, ground.memory().await?, Goal::None);
+    report.add("memory of the leader, nothing active", "MiB", Baseline::NONE, fixture.memory().await?, Goal::None);
 
     eprintln!("product: latency");
-    let automatic = product::automatic(ground, options.latency).await?;
+    let automatic = product::automatic(fixture, options.latency).await?;
     let binding = |q| Baseline::both(floor.latency.at(q), guarded.latency.at(q));
     for (q, goal) in [(0.5, most(4.0)), (0.99, most(10.0))] {
         let name = format!("request created to binding observed, {}", figures::name(q));
@@ -101,26 +107,26 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
         let name = format!("creation of a request, with admission, {}", figures::name(q));
         report.add(&name, "ms", Baseline::both(floor.create.at(q), guarded.create.at(q)), automatic.create.at(q), goal);
     }
-    let approved = product::approved(ground, options.latency).await?;
+    let approved = product::approved(fixture, options.latency).await?;
     for q in [0.5, 0.99] {
         let name = format!("approval created to binding observed, {}", figures::name(q));
         report.add(&name, "ms", binding(q), approved.at(q), Goal::None);
     }
 
     eprintln!("product: rate and writes");
-    let rate = product::rate(ground, options.rate).await?;
+    let rate = product::rate(fixture, options.rate).await?;
     let name = "activations per second, 16 at once";
     report.add(name, "1/s", Baseline::both(floor.three_writes, guarded.rate), rate.a_second, Goal::AtLeastGuarded(0.6));
     report.add("the same, compared to one write each", "1/s", Baseline::floor(floor.one_write), rate.a_second, Goal::None);
     writes("16 at once", &rate.cost, report);
 
     eprintln!("product: ends");
-    let spread = product::lateness(ground, options.spread).await?;
+    let spread = product::lateness(fixture, options.spread).await?;
     for q in [0.5, 0.99] {
         let name = format!("deadline to binding gone, ten a second, {}", figures::name(q));
         report.add(&name, "ms", Baseline::both(floor.spread.at(q), guarded.spread.at(q)), spread.at(q), Goal::AtMostGuarded(1.3));
     }
-    let at_once = product::at_once(ground, options.at_once).await?;
+    let at_once = product::at_once(fixture, options.at_once).await?;
     let name = format!("{} grants end in one second: first to last gone", options.at_once);
     let baseline = Baseline::both(floor.at_once.first_to_last, guarded.at_once.first_to_last);
     report.add(&name, "ms", baseline, at_once.ends.first_to_last, Goal::AtMostGuarded(1.3));
@@ -130,24 +136,24 @@ async fn measure(ground: &Ground, options: &Options, floor: &Floors, guarded: &G
 
     for (number, active) in options.active.iter().enumerate() {
         eprintln!("product: {active} active");
-        product::fill(ground, *active).await?;
-        let idle = ground.idle().await?;
+        product::fill(fixture, *active).await?;
+        let idle = fixture.idle().await?;
         let goals = match active {
             5_000 => (Goal::AtMost(60.0), Goal::AtMost(1.0)),
             _ => (Goal::None, Goal::None),
         };
-        report.add(&format!("memory of the leader, {active} active"), "MiB", Baseline::NONE, ground.memory().await?, goals.0);
+        report.add(&format!("memory of the leader, {active} active"), "MiB", Baseline::NONE, fixture.memory().await?, goals.0);
         report.add(&format!("CPU of the leader, idle, {active} active"), "%", Baseline::NONE, idle, goals.1);
         if number + 1 == options.active.len() {
-            let list = baseline::list(ground).await?;
-            let ours = ground.start_up().await?.took;
+            let list = baseline::list(fixture).await?;
+            let ours = fixture.start_up().await?.took;
             report.add(&format!("start to the last timer armed, {active} active"), "ms", Baseline::floor(list), ours, Goal::None);
-            let cost = product::cost_of(ground, options.spread).await?;
+            let cost = product::cost_of(fixture, options.spread).await?;
             writes(&format!("with {active} active"), &cost, report);
         }
     }
     eprintln!("product: the plugin");
-    let (plain, with_plugin) = plugin::roles(ground).await?;
+    let (plain, with_plugin) = plugin::roles(fixture).await?;
     let name = format!("kubectl jit roles over {} eligibilities; the floor is kubectl get", plugin::ELIGIBILITIES);
     report.add(&name, "ms", Baseline::floor(plain.at(0.5)), with_plugin.at(0.5), most(2.0));
     Ok(())
@@ -160,25 +166,25 @@ fn writes(when: &str, cost: &product::Cost, report: &mut Report) {
 }
 
 /// Two latencies that must not grow: of an activation with the number of completed requests, of an end with the number of active grants.
-async fn beside_many(ground: &Ground, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
+async fn beside_many(fixture: &ClusterFixture, options: &Options, floor: &Floors, report: &mut Report) -> Result<(), Failure> {
     eprintln!("product: {} completed requests", options.completed);
     let offers = [("automatic", UNLIMITED), ("with limits and a cooldown", LIMITED)];
     let mut before = Vec::new();
     for (_, offer) in &offers {
-        before.push(product::under(ground, options.latency, offer).await?);
+        before.push(product::under(fixture, options.latency, offer).await?);
     }
-    history::add(ground, options.completed).await?;
-    ground.calm().await?;
+    history::add(fixture, options.completed).await?;
+    fixture.calm().await?;
     for ((name, offer), before) in offers.iter().zip(before) {
-        let after = product::under(ground, options.latency, offer).await?;
+        let after = product::under(fixture, options.latency, offer).await?;
         let name = format!("call to binding observed, {name}, {} completed, p50; the floor is none", options.completed);
         report.add(&name, "ms", Baseline::floor(before.asked_to_seen.at(0.5)), after.asked_to_seen.at(0.5), Goal::AtMostFloor(1.3));
     }
 
     eprintln!("product: {} active", options.start_at);
-    product::fill(ground, options.start_at).await?;
-    ground.settle().await?;
-    let (ends, start) = tokio::join!(product::lateness(ground, options.spread), ground.start_up());
+    product::fill(fixture, options.start_at).await?;
+    fixture.settle().await?;
+    let (ends, start) = tokio::join!(product::lateness(fixture, options.spread), fixture.start_up());
     start?;
     let name = format!("latest end while a replica starts with {} active; the floor is p99", options.start_at);
     report.add(&name, "ms", Baseline::floor(floor.spread.at(0.99)), ends?.at(1.0), Goal::AtMostFloor(2.0));

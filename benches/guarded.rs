@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Failure,
     baseline::{DELETIONS, WORKERS, a_second, spread, status},
-    cluster_fixture::{Ground, Setting},
+    cluster_fixture::{ClusterFixture, Setting},
     common::AtOnce,
     figures::{Spread, ms, pace, since},
     places::{PEOPLE, namespace, offer_name, person},
@@ -41,10 +41,10 @@ pub struct Guarded {
 
 /// Measures it on a control plane of its own.
 pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: usize) -> Result<Guarded, Failure> {
-    let mut ground = Ground::start().await?;
-    ground.install(Setting::default()).await?;
-    ground.stop_the_product().await?;
-    let client = PlainClient::new(&ground).await?;
+    let mut fixture = ClusterFixture::start().await?;
+    fixture.install(Setting::default()).await?;
+    fixture.stop_the_product().await?;
+    let client = PlainClient::new(&fixture).await?;
     for number in 0..WARM {
         client.grant(number, Utc::now() + TimeDelta::hours(1)).await?;
     }
@@ -56,7 +56,7 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
         create.push(since(start));
         let start = Utc::now();
         let binding = client.bind(&request, Utc::now() + TimeDelta::hours(1)).await?;
-        to_binding.push(ms(ground.bindings.comes(&binding).await?.came - start));
+        to_binding.push(ms(fixture.bindings.comes(&binding).await?.came - start));
     }
     let start = Utc::now();
     let all = (0..rate).map(async |number| client.grant(number, Utc::now() + TimeDelta::hours(1)).await);
@@ -66,7 +66,7 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     let ends = |from: DateTime<Utc>| (0..spread_ends).map(move |number| from + spread(number)).collect();
     let spread_out = client.end_all(ends).await?;
     let together = client.end_all(|from| vec![from; at_once]).await?;
-    ground.end();
+    fixture.end();
     Ok(Guarded {
         create: Spread::new(create),
         latency: Spread::new(to_binding),
@@ -78,15 +78,15 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
 
 /// A client with the credentials of the users and the operator.
 struct PlainClient<'g> {
-    ground: &'g Ground,
+    fixture: &'g ClusterFixture,
     operator: Client,
 }
 
 impl<'g> PlainClient<'g> {
-    async fn new(ground: &'g Ground) -> Result<Self, Failure> {
+    async fn new(fixture: &'g ClusterFixture) -> Result<Self, Failure> {
         let args = ["create", "token", "jit-rbac-controller", "-n", "jit-system"];
-        let token = ground.plane.kubectl(ADMIN, &args).await?.ok()?;
-        Ok(Self { ground, operator: ground.plane.cluster().client_for_token(token.trim()).await? })
+        let token = fixture.plane.kubectl(ADMIN, &args).await?.ok()?;
+        Ok(Self { fixture, operator: fixture.plane.cluster().client_for_token(token.trim()).await? })
     }
 
     /// A user's request, with the stamp that the policies require.
@@ -99,7 +99,7 @@ impl<'g> PlainClient<'g> {
                 "requester": {"username": who, "uid": format!("u-{who}"), "groups": ["devs"]},
             },
         }))?;
-        let client = self.ground.places.person(number % PEOPLE)?;
+        let client = self.fixture.places.person(number % PEOPLE)?;
         let api: Api<RoleActivationRequest> = Api::namespaced(client, &namespace(number));
         Ok(api.create(&PostParams::default(), &request).await?)
     }
@@ -167,7 +167,7 @@ impl<'g> PlainClient<'g> {
                 let turn = turns.acquire().await?;
                 api.delete(binding, &DeleteParams::default()).await?;
                 drop(turn);
-                let gone = self.ground.bindings.goes(binding).await?.1;
+                let gone = self.fixture.bindings.goes(binding).await?.1;
                 let turn = turns.acquire().await?;
                 self.report(request, ended).await?;
                 drop(turn);

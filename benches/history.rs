@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    cluster_fixture::Ground,
+    cluster_fixture::ClusterFixture,
     places::{NAMESPACES, PEOPLE, namespace, person},
     product,
 };
@@ -24,15 +24,15 @@ const TOGETHER: usize = 100;
 const PREFIX: &str = "/registry/jitrbac.dev/roleactivationrequests";
 
 /// Adds this many completed requests, of all users in all namespaces.
-pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
-    let template = completed(ground).await?;
-    let etcd = Etcd { address: ground.plane.etcd_address(), client: Client::builder(TokioExecutor::new()).build_http() };
+pub async fn add(fixture: &ClusterFixture, times: usize) -> Result<(), Failure> {
+    let template = completed(fixture).await?;
+    let etcd = Etcd { address: fixture.plane.etcd_address(), client: Client::builder(TokioExecutor::new()).build_http() };
     let numbers: Vec<usize> = (0..times).collect();
     for together in numbers.chunks(TOGETHER) {
         let puts: Vec<Value> = together.iter().map(|number| put(&template, *number)).collect();
         etcd.write(&json!({ "success": puts })).await?;
     }
-    let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
+    let api: Api<RoleActivationRequest> = Api::all(fixture.admin.clone());
     let observed = async || {
         let list = api.list_metadata(&kube::api::ListParams::default().limit(1)).await.ok()?;
         let there = usize::try_from(list.metadata.remaining_item_count.unwrap_or_default()).ok()?;
@@ -42,9 +42,9 @@ pub async fn add(ground: &Ground, times: usize) -> Result<(), Failure> {
 }
 
 /// A request that the product has completed, as it is stored.
-async fn completed(ground: &Ground) -> Result<Value, Failure> {
-    let name = product::pass(ground, 1).await?.pop().ok_or("nothing has passed")?;
-    let api: Api<RoleActivationRequest> = Api::all(ground.admin.clone());
+async fn completed(fixture: &ClusterFixture) -> Result<Value, Failure> {
+    let name = product::pass(fixture, 1).await?.pop().ok_or("nothing has passed")?;
+    let api: Api<RoleActivationRequest> = Api::all(fixture.admin.clone());
     let found = api.list(&kube::api::ListParams::default().fields(&format!("metadata.name={name}"))).await?;
     let mut stored = serde_json::to_value(found.items.first().ok_or("it is gone")?)?;
     if let Some(metadata) = stored.get_mut("metadata").and_then(Value::as_object_mut) {

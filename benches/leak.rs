@@ -9,7 +9,7 @@ use kube::{Api, core::PartialObjectMeta, runtime::watcher};
 
 use crate::{
     Failure,
-    cluster_fixture::{Ground, Setting},
+    cluster_fixture::{ClusterFixture, Setting},
     figures, growth,
     observed_events::Sightings,
     product,
@@ -32,33 +32,33 @@ pub struct Options {
 /// Runs the grants, and writes the list to `leak.json` in this directory.
 pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure> {
     let mut report = Report::default();
-    let mut ground = Ground::start().await?;
+    let mut fixture = ClusterFixture::start().await?;
     // The operator deletes the requests itself, so this is the whole life of a grant.
-    ground.install(Setting { retention: Some("1s"), ..Setting::default() }).await?;
-    let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(ground.admin.clone());
+    fixture.install(Setting { retention: Some("1s"), ..Setting::default() }).await?;
+    let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(fixture.admin.clone());
     let stored = Sightings::follow(stored, watcher::Config::default());
-    let (leader, start) = (ground.leader().await?, Utc::now());
+    let (leader, start) = (fixture.leader().await?, Utc::now());
     let (mut gone, mut first, mut samples, mut before) = (0, None, Vec::new(), Vec::new());
     for after in &options.came_and_went {
         while gone < *after {
             let batch = BATCH.min(after - gone);
-            let passed = product::pass(&ground, batch).await?;
+            let passed = product::pass(&fixture, batch).await?;
             // The operator deletes a few at a time, and the next batch begins meanwhile.
             all_gone(&stored, std::mem::replace(&mut before, passed)).await?;
             gone += batch;
-            let memory = ground.memory().await?;
+            let memory = fixture.memory().await?;
             eprintln!("  {gone} came and went: {memory:.1} MiB");
             if first.is_some() {
                 samples.push((thousands(gone), memory * 1_024.0));
             }
         }
         all_gone(&stored, std::mem::take(&mut before)).await?;
-        ground.idle().await?;
-        if ground.leader().await? != leader {
+        fixture.idle().await?;
+        if fixture.leader().await? != leader {
             return Err("another replica is the leader now, so the memory of the first one cannot be compared".into());
         }
         let goal = if first.is_some() { Goal::AtMostFloor(MORE) } else { Goal::None };
-        let memory = ground.memory().await?;
+        let memory = fixture.memory().await?;
         report.add(
             &format!("memory of the leader after {after} that came and went"),
             "MiB",
@@ -74,7 +74,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     }
     report.write(&directory.join("leak.json"))?;
     stored.end();
-    ground.end();
+    fixture.end();
     Ok(report)
 }
 

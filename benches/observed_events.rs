@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// When one object was created and deleted.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight {
+pub struct Observation {
     /// When it was first observed.
     pub came: DateTime<Utc>,
     /// When its deletion was observed.
@@ -38,7 +38,7 @@ pub struct Sight {
 /// All observed objects of one kind, by name.
 #[derive(Debug)]
 pub struct Sightings {
-    seen: Mutex<HashMap<String, Sight>>,
+    seen: Mutex<HashMap<String, Observation>>,
     complete: watch::Sender<bool>,
     news: watch::Sender<()>,
     stop: CancellationToken,
@@ -72,7 +72,7 @@ impl Sightings {
         sightings
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Sight>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Observation>) -> T) -> T {
         act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -82,7 +82,7 @@ impl Sightings {
         let deadline = annotations.and_then(|all| all.get(names::EXPIRES_AT)?.parse().ok());
         let name = object.metadata.name.clone().unwrap_or_default();
         self.with(|seen| {
-            seen.entry(name).or_insert(Sight { came: now, gone: None, deadline });
+            seen.entry(name).or_insert(Observation { came: now, gone: None, deadline });
         });
         self.news.send_replace(());
     }
@@ -105,12 +105,12 @@ impl Sightings {
     }
 
     /// Waits until the object is created.
-    pub async fn comes(&self, name: &str) -> Result<Sight, Failure> {
+    pub async fn comes(&self, name: &str) -> Result<Observation, Failure> {
         self.until(name, |sight| Some(*sight)).await
     }
 
     /// Waits until the object is created and deleted.
-    pub async fn goes(&self, name: &str) -> Result<(Sight, DateTime<Utc>), Failure> {
+    pub async fn goes(&self, name: &str) -> Result<(Observation, DateTime<Utc>), Failure> {
         self.until(name, |sight| Some((*sight, sight.gone?))).await
     }
 
@@ -124,7 +124,7 @@ impl Sightings {
         self.with(|seen| seen.iter().filter(|(name, sight)| sight.gone.is_none() && wanted(name)).count())
     }
 
-    async fn until<T>(&self, name: &str, look: impl Fn(&Sight) -> Option<T>) -> Result<T, Failure> {
+    async fn until<T>(&self, name: &str, look: impl Fn(&Observation) -> Option<T>) -> Result<T, Failure> {
         let mut news = self.news.subscribe();
         let looking = async {
             loop {

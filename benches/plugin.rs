@@ -5,7 +5,7 @@ use std::time::Instant;
 use control_plane::{program, wait_for_ok};
 use serde_json::json;
 
-use crate::{Failure, cluster_fixture::Ground, figures::Spread};
+use crate::{Failure, cluster_fixture::ClusterFixture, figures::Spread};
 
 /// Eligibilities in addition to those of the other measures.
 pub const ELIGIBILITIES: usize = 1_000;
@@ -17,8 +17,8 @@ const SETTLED: std::time::Duration = std::time::Duration::from_mins(2);
 const AT_ONCE: usize = 200;
 
 /// Milliseconds of `kubectl get roleeligibilities`, and of `kubectl jit roles`, with a thousand of them that a user may activate.
-pub async fn roles(ground: &Ground) -> Result<(Spread, Spread), Failure> {
-    let cluster = ground.plane.cluster();
+pub async fn roles(fixture: &ClusterFixture) -> Result<(Spread, Spread), Failure> {
+    let cluster = fixture.plane.cluster();
     let objects: Vec<_> = (0..ELIGIBILITIES)
         .map(|number| {
             json!({

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Failure,
     baseline::{WORKERS, a_second, spread},
-    cluster_fixture::Ground,
+    cluster_fixture::ClusterFixture,
     common::{AtOnce, OURS},
     figures::{Spread, ms, pace},
     places::Place,
@@ -77,17 +77,17 @@ pub struct Together {
 }
 
 /// Automatic activations one after the other.
-pub async fn automatic(ground: &Ground, times: usize) -> Result<Automatic, Failure> {
+pub async fn automatic(fixture: &ClusterFixture, times: usize) -> Result<Automatic, Failure> {
     // No figure includes the connections of a hundred users.
     for _ in 0..100 {
-        activate(ground, &ground.places.lasting()?, LASTING).await?;
+        activate(fixture, &fixture.places.lasting()?, LASTING).await?;
     }
-    one_by_one(ground, times, LASTING, || ground.places.lasting()).await
+    one_by_one(fixture, times, LASTING, || fixture.places.lasting()).await
 }
 
 /// Automatic activations one after the other, until their status is written, each for the next user, eligibility and namespace.
 pub async fn one_by_one(
-    ground: &Ground,
+    fixture: &ClusterFixture,
     times: usize,
     duration: &str,
     place: impl Fn() -> Result<Place, Failure>,
@@ -100,8 +100,8 @@ pub async fn one_by_one(
         let start = Utc::now();
         let (request, binding) = ask(&place, duration).await?;
         let created = Utc::now();
-        let came = ground.bindings.comes(&binding).await?.came;
-        ground.active()?.comes(&request).await?;
+        let came = fixture.bindings.comes(&binding).await?.came;
+        fixture.active()?.comes(&request).await?;
         create.push(ms(created - start));
         created_to_seen.push(ms(came - created));
         asked_to_seen.push(ms(came - start));
@@ -111,13 +111,13 @@ pub async fn one_by_one(
 }
 
 /// Activations that need an approval, one after the other: from the approval's creation until the binding is observed.
-pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+pub async fn approved(fixture: &ClusterFixture, times: usize) -> Result<Spread, Failure> {
     let (mut samples, mut next) = (Vec::new(), pace());
     for _ in 0..times {
         next.tick().await;
-        let place = Place { offer: "approved".to_owned(), ..ground.places.lasting()? };
+        let place = Place { offer: "approved".to_owned(), ..fixture.places.lasting()? };
         let (request, binding) = ask(&place, LASTING).await?;
-        let requests: Api<RoleActivationRequest> = Api::namespaced(ground.admin.clone(), &place.namespace);
+        let requests: Api<RoleActivationRequest> = Api::namespaced(fixture.admin.clone(), &place.namespace);
         let digest = wait_for("a request to wait for its approval", Duration::from_secs(30), async || {
             requests.get(&request).await.ok()?.status?.digest.filter(|digest| !digest.is_empty())
         });
@@ -125,72 +125,72 @@ pub async fn approved(ground: &Ground, times: usize) -> Result<Spread, Failure> 
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": "approve-"},
             "spec": {"requestRef": {"name": request}, "decision": "Approve", "digest": digest.await?},
         }))?;
-        let decisions: Api<ActivationDecision> = Api::namespaced(ground.lead.clone(), &place.namespace);
+        let decisions: Api<ActivationDecision> = Api::namespaced(fixture.lead.clone(), &place.namespace);
         decisions.create(&PostParams::default(), &decision).await?;
         let start = Utc::now();
-        samples.push(ms(ground.bindings.comes(&binding).await?.came - start));
+        samples.push(ms(fixture.bindings.comes(&binding).await?.came - start));
     }
     Ok(Spread::new(samples))
 }
 
 /// Short activations, sixteen at once, to their ends.
-pub async fn rate(ground: &Ground, times: usize) -> Result<Rate, Failure> {
-    let mut log = settled_log(ground).await?;
+pub async fn rate(fixture: &ClusterFixture, times: usize) -> Result<Rate, Failure> {
+    let mut log = settled_log(fixture).await?;
     let start = Utc::now();
     let all = (0..times).map(async |_| {
-        let (request, binding) = ask(&ground.places.lasting()?, "45s").await?;
-        ground.bindings.comes(&binding).await?;
+        let (request, binding) = ask(&fixture.places.lasting()?, "45s").await?;
+        fixture.bindings.comes(&binding).await?;
         Ok::<_, Failure>((request, binding))
     });
     let made: Vec<(String, String)> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
     for (request, _) in &made {
-        ground.active()?.comes(request).await?;
+        fixture.active()?.comes(request).await?;
     }
     let a_second = a_second(times, start);
     for (request, binding) in &made {
-        ground.bindings.goes(binding).await?;
-        ground.active()?.goes(request).await?;
+        fixture.bindings.goes(binding).await?;
+        fixture.active()?.goes(request).await?;
     }
-    ground.settle().await?;
+    fixture.settle().await?;
     Ok(Rate { a_second, cost: Cost::new(&mut log, times)? })
 }
 
 /// The log from now on, without the calls for grants that ended before.
-async fn settled_log(ground: &Ground) -> Result<AuditLog, Failure> {
-    ground.settle().await?;
-    Ok(ground.plane.cluster().audit_from_now()?)
+async fn settled_log(fixture: &ClusterFixture) -> Result<AuditLog, Failure> {
+    fixture.settle().await?;
+    Ok(fixture.plane.cluster().audit_from_now()?)
 }
 
 /// The cost of this many grants, one after the other, until they end.
-pub async fn cost_of(ground: &Ground, times: usize) -> Result<Cost, Failure> {
-    let mut log = settled_log(ground).await?;
-    pass(ground, times).await?;
-    ground.settle().await?;
+pub async fn cost_of(fixture: &ClusterFixture, times: usize) -> Result<Cost, Failure> {
+    let mut log = settled_log(fixture).await?;
+    pass(fixture, times).await?;
+    fixture.settle().await?;
     Cost::new(&mut log, times)
 }
 
 /// Automatic activations under one eligibility, one after the other.
-pub async fn under(ground: &Ground, times: usize, offer: &str) -> Result<Automatic, Failure> {
-    one_by_one(ground, times, LASTING, || Ok(Place { offer: offer.to_owned(), ..ground.places.lasting()? })).await
+pub async fn under(fixture: &ClusterFixture, times: usize, offer: &str) -> Result<Automatic, Failure> {
+    one_by_one(fixture, times, LASTING, || Ok(Place { offer: offer.to_owned(), ..fixture.places.lasting()? })).await
 }
 
 /// Grants whose ends are spread: from the deadline until the deletion is observed.
-pub async fn lateness(ground: &Ground, times: usize) -> Result<Spread, Failure> {
+pub async fn lateness(fixture: &ClusterFixture, times: usize) -> Result<Spread, Failure> {
     let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
-    let gone = end_all(ground, (0..times).map(|number| from + spread(number)).collect()).await?;
+    let gone = end_all(fixture, (0..times).map(|number| from + spread(number)).collect()).await?;
     Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
 }
 
 /// Grants with one deadline.
-pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure> {
-    let mut log = settled_log(ground).await?;
+pub async fn at_once(fixture: &ClusterFixture, times: usize) -> Result<Together, Failure> {
+    let mut log = settled_log(fixture).await?;
     // All bindings must exist before the first ends: a slow machine creates twenty per second.
     let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
     let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
     let made = times + times / 10;
-    let mut gone = end_all(ground, vec![deadline; made]).await?;
+    let mut gone = end_all(fixture, vec![deadline; made]).await?;
     // The records of the ends are written afterwards.
-    ground.settle().await?;
+    fixture.settle().await?;
     let cost = Cost::new(&mut log, made)?;
     // A request that was stamped a second later than it was sent ends a second later.
     gone.retain(|(at, _)| *at == deadline);
@@ -202,36 +202,36 @@ pub async fn at_once(ground: &Ground, times: usize) -> Result<Together, Failure>
 }
 
 /// Activates until this many grants are active.
-pub async fn fill(ground: &Ground, to: usize) -> Result<(), Failure> {
-    more(ground, to.saturating_sub(ground.active()?.there(|_| true))).await
+pub async fn fill(fixture: &ClusterFixture, to: usize) -> Result<(), Failure> {
+    more(fixture, to.saturating_sub(fixture.active()?.there(|_| true))).await
 }
 
 /// Activates this many more.
-pub async fn more(ground: &Ground, times: usize) -> Result<(), Failure> {
-    let all = (0..times).map(async |_| activate(ground, &ground.places.lasting()?, LASTING).await);
+pub async fn more(fixture: &ClusterFixture, times: usize) -> Result<(), Failure> {
+    let all = (0..times).map(async |_| activate(fixture, &fixture.places.lasting()?, LASTING).await);
     stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
     Ok(())
 }
 
 /// Short grants, until their recorded ends, many at a time. Returns the names of their requests.
-pub async fn pass(ground: &Ground, times: usize) -> Result<Vec<String>, Failure> {
+pub async fn pass(fixture: &ClusterFixture, times: usize) -> Result<Vec<String>, Failure> {
     // The concurrency is that of a rate; these grants expire by themselves.
     let turns = Semaphore::new(WORKERS);
     let all = (0..times).map(async |_| {
         let turn = turns.acquire().await?;
-        let (request, binding) = ask(&ground.places.passing()?, PASSING).await?;
-        ground.bindings.comes(&binding).await?;
+        let (request, binding) = ask(&fixture.places.passing()?, PASSING).await?;
+        fixture.bindings.comes(&binding).await?;
         drop(turn);
-        ground.bindings.goes(&binding).await?;
-        ground.active()?.goes(&request).await?;
+        fixture.bindings.goes(&binding).await?;
+        fixture.active()?.goes(&request).await?;
         Ok::<_, Failure>(request)
     });
     stream::iter(all).buffer_unordered(PASSING_AT_ONCE).try_collect().await
 }
 
-async fn activate(ground: &Ground, place: &Place, duration: &str) -> Result<(), Failure> {
+async fn activate(fixture: &ClusterFixture, place: &Place, duration: &str) -> Result<(), Failure> {
     let (request, _) = ask(place, duration).await?;
-    ground.active()?.comes(&request).await?;
+    fixture.active()?.comes(&request).await?;
     Ok(())
 }
 
@@ -247,9 +247,9 @@ async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure>
 }
 
 /// Makes a grant for each of these ends and waits for them. Returns the deadlines from the bindings, and the ends.
-async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+async fn end_all(fixture: &ClusterFixture, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
     let all = deadlines.into_iter().map(|deadline| async move {
-        let place = ground.places.passing()?;
+        let place = fixture.places.passing()?;
         // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
         let passed = Duration::from_nanos(Utc::now().nanosecond().into());
         if passed > LATE_IN_A_SECOND {
@@ -257,13 +257,13 @@ async fn end_all(ground: &Ground, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(
         }
         let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
         let (_, binding) = ask(&place, &format!("{left}s")).await?;
-        ground.bindings.comes(&binding).await?;
+        fixture.bindings.comes(&binding).await?;
         Ok::<_, Failure>(binding)
     });
     let made: Vec<String> = stream::iter(all).buffer_unordered(WORKERS).try_collect().await?;
     let mut ends = Vec::new();
     for binding in made {
-        let (sight, gone) = ground.bindings.goes(&binding).await?;
+        let (sight, gone) = fixture.bindings.goes(&binding).await?;
         ends.push((sight.deadline.ok_or("a binding without a deadline")?, gone));
     }
     Ok(ends)

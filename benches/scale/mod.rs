@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     Failure,
-    cluster_fixture::{Ground, Setting},
+    cluster_fixture::{ClusterFixture, Setting},
     growth, product,
     report::{Baseline, Goal, Report},
 };
@@ -51,11 +51,11 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     active.sort_unstable();
     let missing: Vec<usize> = active.iter().copied().filter(|active| !held.step(*active, options.ended).is_complete()).collect();
     if !missing.is_empty() {
-        let ground = begin(&mut held, options.ended).await?;
+        let fixture = begin(&mut held, options.ended).await?;
         for active in missing {
-            step::measure(&ground, &mut held, active, options.ended, options.latency).await?;
+            step::measure(&fixture, &mut held, active, options.ended, options.latency).await?;
         }
-        ground.end();
+        fixture.end();
     }
     let steps: Vec<Step> = active.iter().map(|active| held.step(*active, options.ended)).collect();
     plot::draw(&steps, &directory.join("scale.svg"))?;
@@ -65,24 +65,24 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
 }
 
 /// The control plane with everything that earlier runs stored, and this many completed requests.
-async fn begin(held: &mut Held, ended: usize) -> Result<Ground, Failure> {
-    let mut ground = Ground::resume(held.plane()).await?;
-    ground.install(Setting { webhook_port: held.webhook_port(), ..Setting::default() }).await?;
-    held.set_webhook_port(ground.webhook_port())?;
-    ground.active()?.complete().await?;
-    ground.bindings.complete().await?;
+async fn begin(held: &mut Held, ended: usize) -> Result<ClusterFixture, Failure> {
+    let mut fixture = ClusterFixture::resume(held.plane()).await?;
+    fixture.install(Setting { webhook_port: held.webhook_port(), ..Setting::default() }).await?;
+    held.set_webhook_port(fixture.webhook_port())?;
+    fixture.active()?.complete().await?;
+    fixture.bindings.complete().await?;
     let mut live = Vec::new();
-    ground.each_request(&selectors::live_states(), |request| live.push(request)).await?;
-    ground.places.take(live);
+    fixture.each_request(&selectors::live_states(), |request| live.push(request)).await?;
+    fixture.places.take(live);
     let mut there = 0;
-    ground.each_request(&selectors::ended_states(), |_| there += 1).await?;
-    eprintln!("{} are active, {there} are completed", lasting(&ground)?);
+    fixture.each_request(&selectors::ended_states(), |_| there += 1).await?;
+    eprintln!("{} are active, {there} are completed", lasting(&fixture)?);
     while there < ended {
-        there += product::pass(&ground, CHUNK.min(ended - there)).await?.len();
+        there += product::pass(&fixture, CHUNK.min(ended - there)).await?.len();
         eprintln!("{there} are completed");
     }
-    held.begun(lasting(&ground)?);
-    Ok(ground)
+    held.begun(lasting(&fixture)?);
+    Ok(fixture)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some hundreds of thousands")]

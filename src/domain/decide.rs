@@ -12,7 +12,7 @@ use super::{
     guards,
     instant::stamp,
     limits, one_live,
-    peers::Beside,
+    peers::LimitsInput,
     person::{self, Account},
     refusal::Refusal,
     requirements, running,
@@ -56,9 +56,9 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn beside(&self, snapshot: &'a Snapshot, settings: &'a Settings) -> Beside<'a> {
+    fn limits_input(&self, snapshot: &'a Snapshot, settings: &'a Settings) -> LimitsInput<'a> {
         let Self { requester, policy, .. } = *self;
-        Beside {
+        LimitsInput {
             request: &snapshot.request,
             requester,
             policy,
@@ -283,7 +283,7 @@ fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: D
     let start = base.as_ref().ok().copied().flatten().map_or(planned, |(end, _)| end);
     start::identity(requester, &account, request.object.created, start, eligibility, policy)?;
     let duration = duration::check(&request.object.spec, eligibility, policy, settings)?;
-    emergency::check(known.beside(snapshot, settings), &account, duration)?;
+    emergency::check(known.limits_input(snapshot, settings), &account, duration)?;
     requirements::check(request, requester, policy)?;
     one_live::check(request, requester, &snapshot.peers, identities)?;
     limits::ahead(request, policy)?;
@@ -339,7 +339,7 @@ fn waiting(
     let base_end = asked.base.map(|(end, _)| end);
     // A start is never earlier than the approval, and the approval is never earlier than now.
     let earliest = now.max(base_end.unwrap_or_else(|| start::planned(request)));
-    let refusal = limits::pending(known.beside(snapshot, settings))
+    let refusal = limits::pending(known.limits_input(snapshot, settings))
         .and_then(|()| start::identity(requester, &asked.account, request.object.created, earliest, eligibility, policy))
         // A start that the request names is known already, so its term can be verified now.
         .and_then(|()| match request.object.spec.start_time {
@@ -386,9 +386,9 @@ fn granted(
     let term = start::term(request, complete_at, wanted, asked.base, eligibility, policy).and_then(|term| {
         start::identity(requester, &asked.account, request.object.created, term.start, eligibility, policy)?;
         start::total(&term, &policy.spec, &policy.name, settings)?;
-        limits::active(known.beside(snapshot, settings))?;
+        limits::active(known.limits_input(snapshot, settings))?;
         if !emergency::skips(spec, &policy.spec) && spec.base().is_none() {
-            limits::cooldown(known.beside(snapshot, settings), term.start)?;
+            limits::cooldown(known.limits_input(snapshot, settings), term.start)?;
         }
         Ok(term)
     });

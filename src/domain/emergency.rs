@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     facts::{Debt, Object, RequestFacts},
     instant::stamp,
-    peers::{Beside, Peer},
+    peers::{LimitsInput, Peer},
     person::{self, Account, Identities},
     refusal::Refusal,
 };
@@ -32,8 +32,8 @@ pub fn skips(request: &RoleActivationRequestSpec, policy: &ApprovalPolicySpec) -
 }
 
 /// Refuses an emergency that the policy does not allow, that is too long, lacks a justification or follows one whose review is overdue.
-pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
-    let Beside { request, requester, policy, .. } = beside;
+pub fn check(beside: LimitsInput<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, policy, .. } = beside;
     let spec = &request.object.spec;
     if !spec.emergency {
         return Ok(());
@@ -88,8 +88,8 @@ pub fn check(beside: Beside<'_>, account: &Account, asked: Duration) -> Result<(
 }
 
 /// Refuses a requester whose overdue review outlived its request: deleting a namespace or purging a record settles no review.
-fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
-    let Beside { request, requester, peers, debts, identities, .. } = beside;
+fn outlived(beside: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, peers, debts, identities, .. } = beside;
     let due = |debt: &&Debt| {
         let owed = &debt.review;
         let is_there = owed.request_uid == request.object.uid || peers.iter().any(|peer| peer.object.uid == owed.request_uid);
@@ -107,8 +107,8 @@ fn outlived(beside: Beside<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses if the policy's status has no room for the review that this emergency would owe.
-fn has_room(beside: Beside<'_>) -> Result<(), Refusal> {
-    let Beside { request, policy, .. } = beside;
+fn has_room(beside: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, policy, .. } = beside;
     let Some(owed) = &policy.owed else { return Ok(()) };
     let is_recorded = owed.reviews.iter().any(|review| review.request_uid == request.object.uid);
     if is_recorded || owed.reviews.len() < MAX_REVIEWS_OWED {

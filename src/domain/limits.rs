@@ -11,7 +11,7 @@ use super::{
     duration,
     facts::{Object, RequestFacts},
     instant::stamp,
-    peers::{Beside, Peer},
+    peers::{LimitsInput, Peer},
     refusal::Refusal,
     start,
 };
@@ -48,8 +48,8 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
 
 /// Refuses if the person has as many undecided requests under the policy as it allows. Only earlier requests count, so that a later request
 /// never causes the refusal of an accepted one.
-pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
-    let Beside { requester, policy, .. } = beside;
+pub fn pending(beside: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_pending_per_user) else { return Ok(()) };
     let undecided = |peer: &&Peer| matches!(peer.record.state, None | Some(State::Pending | State::AwaitingApproval));
     let earlier = beside.under_policy().filter(undecided).filter(|peer| beside.is_earlier(peer)).count();
@@ -68,8 +68,8 @@ pub fn pending(beside: Beside<'_>) -> Result<(), Refusal> {
 
 /// Refuses if the person has as many activations under the policy as it allows. An extension counts as part of its base. Earlier requests
 /// that are not decided yet count, since otherwise a hundred simultaneous requests would all be the first (T51, invariant 27).
-pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
-    let Beside { request, requester, policy, .. } = beside;
+pub fn active(beside: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, policy, .. } = beside;
     let Some(most) = count(duration::limits(&policy.spec).max_active_per_user) else { return Ok(()) };
     if request.object.spec.base().is_some() {
         return Ok(());
@@ -101,8 +101,8 @@ pub fn active(beside: Beside<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses a start during the cooldown after an earlier grant under the same eligibility in the same namespace.
-pub fn cooldown(beside: Beside<'_>, start: DateTime<Utc>) -> Result<(), Refusal> {
-    let Beside { request, policy, .. } = beside;
+pub fn cooldown(beside: LimitsInput<'_>, start: DateTime<Utc>) -> Result<(), Refusal> {
+    let LimitsInput { request, policy, .. } = beside;
     let Some(pause) = duration::limits(&policy.spec).cooldown.filter(|pause| !pause.is_zero()) else { return Ok(()) };
     let same =
         |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref;

@@ -24,7 +24,7 @@ pub struct Peer {
 
 /// A request under its policy, with its peers and the other input of its requester's limits.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
+pub struct LimitsInput<'a> {
     /// The request.
     pub request: &'a RequestFacts,
     /// Its requester.
@@ -39,7 +39,7 @@ pub struct Beside<'a> {
     pub identities: &'a Identities,
 }
 
-impl<'a> Beside<'a> {
+impl<'a> LimitsInput<'a> {
     /// Returns the other requests of the requester.
     pub fn own(self) -> impl Iterator<Item = &'a Peer> {
         let others = self.peers.iter().filter(move |peer| peer.object.uid != self.request.object.uid);

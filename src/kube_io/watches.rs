@@ -15,7 +15,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// changes: everything must be listed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the API server's store was restored to an older state: this process must restart to list all objects again")]
-pub struct PutBack;
+pub struct StoreRestored;
 
 /// All watches of a process. Clones share the same state.
 #[derive(Clone, Debug)]

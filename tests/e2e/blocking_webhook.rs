@@ -28,8 +28,8 @@ use crate::env::{Error, Outcome, SOON, Scene};
 /// The operator's user name.
 const OPERATOR: &str = "system:serviceaccount:jit-system:jit-rbac-controller";
 
-/// The gate. Calls pass it until [`Gate::hold`] is called.
-pub struct Gate {
+/// The gate. Calls pass it until [`BlockingWebhook::hold`] is called.
+pub struct BlockingWebhook {
     name: String,
     keeper: Arc<Keeper>,
     _server: DropGuard,
@@ -42,7 +42,7 @@ struct Keeper {
     open: watch::Sender<bool>,
 }
 
-impl Gate {
+impl BlockingWebhook {
     /// A gate for the operator's calls of some operations on a resource in the scene's namespace. `resource` is as in
     /// `rolebindings` or `roleactivationrequests/status`.
     pub async fn new(scene: &Scene, group: &str, resource: &str, operations: &[&str]) -> Result<Self, Error> {

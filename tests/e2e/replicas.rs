@@ -7,7 +7,7 @@ use control_plane::{ADMIN, wait_for, wait_for_ok};
 
 use crate::{
     audit::{self, Calls, measured},
-    blocking_webhook::Gate,
+    blocking_webhook::BlockingWebhook,
     ensure,
     env::{ClusterFixture, Env, Error, Outcome, SOON, Scene, TestCase, automatic, eligibility},
     faults::{alone, holder, kill_all, start_all, until, verify_final_state},
@@ -145,7 +145,7 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
     let fixture = &scene.fixture;
     scene.offers(&["race", "twice"], &automatic(), &eligibility("edit")).await?;
     let mut calls = Calls::from_now(&scene)?;
-    let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
+    let gate = BlockingWebhook::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
 
     // The requester withdraws it while the create of the binding is in flight.
     gate.hold(1);
@@ -211,7 +211,7 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
     until(overdue.deadline).await?;
 
     // No deletion succeeds, so the first sweep does not end.
-    let gate = Gate::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["DELETE"]).await?;
+    let gate = BlockingWebhook::new(&scene, "rbac.authorization.k8s.io", "rolebindings", &["DELETE"]).await?;
     gate.hold(u32::MAX);
     for controller in fixture.operator.controllers() {
         controller.start()?;

@@ -7,7 +7,7 @@ fn limited(world: World, limits: Limits) -> World {
     world.policy(|p| p.limits = Some(limits))
 }
 
-fn beside(world: World, others: impl IntoIterator<Item = Peer>) -> World {
+fn with_peers(world: World, others: impl IntoIterator<Item = Peer>) -> World {
     world.change(|w| w.snapshot.peers.extend(others))
 }
 
@@ -23,8 +23,8 @@ fn other(uid: &str, created: i64, who: Stamp, state: Option<State>) -> Peer {
 fn inv_27_activations_of_one_person_at_a_time() {
     let world = || limited(world(), Limits { max_active_per_user: Some(2), ..Limits::default() });
     let active = |uid: &str| other(uid, -60, dev(), Some(State::Active));
-    assert_eq!(beside(world(), [active("a")]).state(), State::Active);
-    let full = || beside(world(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
+    assert_eq!(with_peers(world(), [active("a")]).state(), State::Active);
+    let full = || with_peers(world(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
     assert_eq!(
         full().refusal(),
         "TooManyActive: 'dev' already has 2 of at most 2 activations under policy 'two-eyes' (spec.limits.maxActivePerUser); end one with \
@@ -40,16 +40,16 @@ fn inv_27_activations_of_one_person_at_a_time() {
         other("f", -60, dev(), Some(State::AwaitingApproval)),
         other("g", -60, dev(), Some(State::Pending)),
     ];
-    assert_eq!(beside(world(), not_counted.into_iter().chain([active("a")])).state(), State::Active);
+    assert_eq!(with_peers(world(), not_counted.into_iter().chain([active("a")])).state(), State::Active);
     // Another name of the same person counts.
-    let aliased = beside(world(), [active("a"), other("b", -60, person("DEV", &[]), Some(State::Active))]);
+    let aliased = with_peers(world(), [active("a"), other("b", -60, person("DEV", &[]), Some(State::Active))]);
     assert_eq!(aliased.state(), State::Denied);
     // An extension counts as part of its base.
     let mut longer = active("b");
     longer.object.spec.extends = Some(api::request::Extends { name: "r-a".to_owned() });
-    assert_eq!(beside(world(), [active("a"), longer]).state(), State::Active);
+    assert_eq!(with_peers(world(), [active("a"), longer]).state(), State::Active);
     // The request may await approval, and the approval is refused.
-    let waits = beside(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);
+    let waits = with_peers(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);
     assert_eq!(waits.state(), State::AwaitingApproval);
     let approve = waits.decision(Verb::Approve, &lead(1), 10);
     assert!(waits.door(&approve).unwrap_err().starts_with("TooManyActive: with this approval, request 'inc-4711' would be Denied: "));
@@ -83,16 +83,16 @@ fn inv_27_of_a_hundred_at_once_as_many_as_allowed_are_granted_in_their_order() {
 fn undecided_requests_of_one_person_at_a_time() {
     let world = || limited(two_eyes(), Limits { max_pending_per_user: Some(2), ..Limits::default() });
     let waits = |uid: &str, created: i64| other(uid, created, dev(), Some(State::AwaitingApproval));
-    assert_eq!(beside(world(), [waits("a", -1)]).state(), State::AwaitingApproval);
+    assert_eq!(with_peers(world(), [waits("a", -1)]).state(), State::AwaitingApproval);
     assert_eq!(
-        beside(world(), [waits("a", -1), waits("b", -2)]).refusal(),
+        with_peers(world(), [waits("a", -1), waits("b", -2)]).refusal(),
         "TooManyPending: 'dev' already has 2 of at most 2 undecided requests under policy 'two-eyes' (spec.limits.maxPendingPerUser); wait \
          until one is decided, or withdraw one with a decision Deactivate"
     );
-    assert_eq!(beside(world(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");
+    assert_eq!(with_peers(world(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");
     let others = [other("b", -1, dev(), Some(State::Active)), other("c", -1, lead(1), None), other("d", -1, dev(), Some(State::Denied))];
-    assert_eq!(beside(world(), others.into_iter().chain([waits("a", -1)])).state(), State::AwaitingApproval);
-    assert_eq!(beside(world(), [waits("a", -1), other("b", -1, dev(), None)]).state(), State::Denied);
+    assert_eq!(with_peers(world(), others.into_iter().chain([waits("a", -1)])).state(), State::AwaitingApproval);
+    assert_eq!(with_peers(world(), [waits("a", -1), other("b", -1, dev(), None)]).state(), State::Denied);
 }
 
 #[test]
@@ -105,14 +105,14 @@ fn a_pause_after_a_grant() {
     let world = || limited(world(), Limits { cooldown: Some(lasting("10m")), ..Limits::default() });
     for state in [State::Expired, State::Deactivated, State::Revoked] {
         assert_eq!(
-            beside(world(), [ended(state, -599)]).refusal(),
+            with_peers(world(), [ended(state, -599)]).refusal(),
             "CooldownActive: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' requires a cooldown of 10m after \
              that (spec.limits.cooldown): the next one may start at 2026-11-02T10:00:01Z"
         );
-        assert_eq!(beside(world(), [ended(state, -600)]).state(), State::Active);
+        assert_eq!(with_peers(world(), [ended(state, -600)]).state(), State::Active);
     }
     // A start after the cooldown can be requested now.
-    assert_eq!(beside(world(), [ended(State::Expired, -599)]).request(|r| r.start_time = Some(at(1))).now(0).state(), State::Scheduled);
+    assert_eq!(with_peers(world(), [ended(State::Expired, -599)]).request(|r| r.start_time = Some(at(1))).now(0).state(), State::Scheduled);
     let mut denied = ended(State::Denied, -1);
     denied.record.granted_at = None;
     let mut elsewhere = ended(State::Expired, -1);
@@ -121,9 +121,9 @@ fn a_pause_after_a_grant() {
     under_another.object.spec.eligibility_ref.name = "other".to_owned();
     let mut somebody = ended(State::Expired, -1);
     somebody.requester = lead(1);
-    assert_eq!(beside(world(), [denied, elsewhere, under_another, somebody]).state(), State::Active);
+    assert_eq!(with_peers(world(), [denied, elsewhere, under_another, somebody]).state(), State::Active);
     let none = limited(super::world(), Limits { cooldown: Some(lasting("0s")), ..Limits::default() });
-    assert_eq!(beside(none, [ended(State::Expired, -1)]).state(), State::Active);
+    assert_eq!(with_peers(none, [ended(State::Expired, -1)]).state(), State::Active);
 }
 
 #[test]

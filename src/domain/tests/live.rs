@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn beside(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
+fn with_peer(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
     world().change(|w| {
         w.snapshot.peers.push(peer("inc-4710", uid, at(seconds), who, state));
     })
@@ -34,22 +34,22 @@ fn t51_the_first_goes_first() {
         (1, "0a", Some(State::Scheduled), false),
         (1, "0a", Some(State::Active), false),
     ] {
-        let world = beside(seconds, uid, dev(), state);
+        let world = with_peer(seconds, uid, dev(), state);
         assert_eq!(world.state(), if goes { State::Active } else { State::Denied }, "{seconds} {uid} {state:?}");
     }
     assert_eq!(
-        beside(-1, "f", dev(), Some(State::Active)).refusal(),
+        with_peer(-1, "f", dev(), Some(State::Active)).refusal(),
         "AlreadyRequested: 'dev' already has the request 'inc-4710' (Active) for this eligibility and namespace; wait for its end, or end \
          it with a decision Deactivate"
     );
-    assert!(beside(-1, "f", dev(), None).refusal().contains("'inc-4710' (Pending)"));
+    assert!(with_peer(-1, "f", dev(), None).refusal().contains("'inc-4710' (Pending)"));
 }
 
 #[test]
 fn t51_a_person_not_a_name() {
-    assert_eq!(beside(-1, "f", lead(1), Some(State::Active)).state(), State::Active, "another user's");
-    assert_eq!(beside(-1, "f", person("DEV", &[]), None).state(), State::Denied);
-    let known = |other: &str| beside(-1, "f", uid(person("other", &[]), other), None).requester(uid(dev(), "u1"));
+    assert_eq!(with_peer(-1, "f", lead(1), Some(State::Active)).state(), State::Active, "another user's");
+    assert_eq!(with_peer(-1, "f", person("DEV", &[]), None).state(), State::Denied);
+    let known = |other: &str| with_peer(-1, "f", uid(person("other", &[]), other), None).requester(uid(dev(), "u1"));
     assert_eq!(known("u1").state(), State::Denied);
     assert_eq!(known("u2").state(), State::Active);
 }

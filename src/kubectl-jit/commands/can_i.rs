@@ -25,7 +25,7 @@ use domain::{
     Debt, Lookup, Object, Peer, Record, Refusal, RequestFacts, Settings, convert, duration, eligibility, emergency, evidence,
     instant::stamp,
     limits, namespace, one_live,
-    peers::Beside,
+    peers::LimitsInput,
     person::{Account, Identities},
     requirements,
     settings::GuardedLabels,
@@ -215,7 +215,7 @@ impl Case {
         // Reviews under other policies are left to the server-side dry run.
         let owed = self.policy.owed.iter().flat_map(|owed| &owed.reviews);
         let debts: Vec<Debt> = owed.map(|review| Debt { policy: self.policy.name.clone(), review: review.clone() }).collect();
-        let beside = Beside {
+        let beside = LimitsInput {
             request: &self.request,
             requester: &self.who,
             policy: &self.policy,

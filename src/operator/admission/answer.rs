@@ -7,7 +7,7 @@ use kube::core::{
 };
 
 use super::class::Class;
-use crate::survey::{Survey, survey_two};
+use crate::json_bounds::{JsonBounds, check_two};
 use api::{Reason, text::printable};
 use domain::Refusal;
 use kube_io::call::ReadError;
@@ -194,14 +194,14 @@ pub enum Unread {
 #[derive(Debug)]
 pub struct Unopened<'a> {
     body: &'a [u8],
-    survey: Survey,
+    survey: JsonBounds,
     class: Class,
 }
 
 impl<'a> Unopened<'a> {
     /// Checks the bounds of `body`.
     pub fn new(body: &'a [u8]) -> Result<Self, Unread> {
-        let found = survey_two(body, &["request", "uid"], &["request", "resource", "resource"]);
+        let found = check_two(body, &["request", "uid"], &["request", "resource", "resource"]);
         let (survey, resource) = found.map_err(|error| no_review(&error.to_string()))?;
         let class = Class::of(resource.as_deref().unwrap_or_default());
         let (values, unopened) = (survey.values, Self { body, survey, class });

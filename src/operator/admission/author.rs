@@ -12,9 +12,9 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     answer::Answer,
-    desk::{Desk, Write},
+    handler::{AdmissionHandler, Write},
 };
-use crate::gather::{offers, surroundings::Source};
+use crate::gather::{caches::Source, offers};
 use api::{ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, eligibility::RoleRef, names};
 use domain::{
     Lookup, Refusal,
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 8;
 /// The UIDs of existing namespaces, by name.
 type Uids = BTreeMap<String, String>;
 
-impl Desk {
+impl AdmissionHandler {
     /// Returns the basis of the author check of an eligibility, for its stamp.
     pub(super) async fn stamp_of_eligibility(&self, write: &Write<'_>) -> Result<AuthorCheck, ReadError> {
         let generation = next_generation(write);
@@ -160,7 +160,7 @@ impl Desk {
 
     /// Returns the policy of an eligibility by a read from the API server.
     async fn seen_policy(&self, spec: &RoleEligibilitySpec) -> Result<Option<SeenPolicy>, ReadError> {
-        let found = self.world.policy(&spec.policy_ref.name, Source::Server).await?;
+        let found = self.caches.policy(&spec.policy_ref.name, Source::Server).await?;
         Ok(found.found().map(|policy| SeenPolicy { uid: policy.uid.clone(), generation: policy.generation }))
     }
 
@@ -176,9 +176,9 @@ impl Desk {
 
     async fn uid(&self, name: &str, said: Option<&String>) -> Result<Option<(String, String)>, ReadError> {
         let uid = |found: Lookup<domain::NamespaceFacts>| found.found().map(|found| found.uid.clone());
-        let mut found = uid(self.world.namespace(name, Source::Cache).await?);
+        let mut found = uid(self.caches.namespace(name, Source::Cache).await?);
         if said.is_some() && said != found.as_ref() {
-            found = uid(self.world.namespace(name, Source::Server).await?);
+            found = uid(self.caches.namespace(name, Source::Server).await?);
         }
         Ok(found.map(|uid| (name.to_owned(), uid)))
     }

@@ -11,10 +11,10 @@ use kube::{ResourceExt, core::DynamicObject};
 use super::{
     answer::Answer,
     author::stamped,
-    desk::{Desk, Write},
+    handler::{AdmissionHandler, Write},
     stamp::Chosen,
 };
-use crate::gather::surroundings::{Policy, Source};
+use crate::gather::caches::{Policy, Source};
 use api::{
     ApprovalPolicy, Reason, RoleEligibility, RoleEligibilitySpec, Stamp,
     eligibility::{RoleKind, RoleRef},
@@ -38,7 +38,7 @@ const MAX_NAMED: usize = 4;
 /// Most listed eligibilities with durations that a policy does not allow.
 const LASTING_NAMED: usize = 3;
 
-impl Desk {
+impl AdmissionHandler {
     /// Reviews an eligibility. It is accepted when its spec is valid, its policy allows it, and both the operator and its author may bind
     /// its role. For a suspended eligibility only the author check denies, and other failures are warnings. A suspension must not be denied
     /// because of what a policy, a role or the chart's values have become since. Ending the suspension changes the spec, and every check
@@ -130,7 +130,7 @@ impl Desk {
             return Ok(answer);
         }
         let mut lasting = Vec::new();
-        let mut broken = self.world.eligibilities.pick(|_, found| {
+        let mut broken = self.caches.eligibilities.pick(|_, found| {
             let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
             let name = &eligibility.name;
             let Err(refusal) = policy::check_eligibility(eligibility, &object) else {
@@ -160,7 +160,7 @@ impl Desk {
     }
 
     async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, ReadError> {
-        self.world.policy(&eligibility.policy_ref.name, source).await
+        self.caches.policy(&eligibility.policy_ref.name, source).await
     }
 
     fn policy_warning(&self, name: &str, found: &Policy) -> Option<String> {
@@ -184,19 +184,19 @@ impl Desk {
         let spec = &input.eligibility.spec;
         let role = &spec.role_ref;
         if role.kind == RoleKind::ClusterRole {
-            let found = self.world.role(role, "", Source::Cache).await?;
+            let found = self.caches.role(role, "", Source::Cache).await?;
             return Ok(apart_from(&Input { role: Some(&found), ..input }, &[Check::RoleFound]).map_or(Ok(()), Err));
         }
         let mut outcome = Ok(());
         let check = |namespace: &str, found: &RoleFacts| {
             let covered =
-                self.world.namespaces.get(&Key::cluster(namespace)).is_some_and(|facts| namespace::covers(spec, namespace, &facts));
+                self.caches.namespaces.get(&Key::cluster(namespace)).is_some_and(|facts| namespace::covers(spec, namespace, &facts));
             if covered && outcome.is_ok() {
                 let refusal = |refusal: Refusal| Refusal::new(refusal.reason, format!("in namespace '{namespace}' {}", refusal.message));
                 outcome = risks::check(role, &found.rules, &spec.accept_risks).map_err(refusal);
             }
         };
-        self.world.roles_named(&role.name, check).await?;
+        self.caches.roles_named(&role.name, check).await?;
         Ok(outcome)
     }
 
@@ -205,7 +205,7 @@ impl Desk {
         if role.kind == RoleKind::Role {
             return Ok(None);
         }
-        let why = match self.world.role(role, "", Source::Cache).await? {
+        let why = match self.caches.role(role, "", Source::Cache).await? {
             Lookup::Found(_) => return Ok(None),
             Lookup::Absent | Lookup::Unreadable(_) => "does not exist yet; nothing can be activated until then".to_owned(),
             Lookup::Deleting(deletion) => format!("{deletion}; nothing can be activated until it is created again"),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kube_io::watches::PutBack;
+use kube_io::watches::StoreRestored;
 
 /// Why the webhook ended.
 #[derive(Debug, thiserror::Error)]
@@ -26,5 +26,5 @@ pub enum AdmissionError {
     WatchEnded,
     /// An older copy of the API server's store was restored.
     #[error(transparent)]
-    PutBack(#[from] PutBack),
+    StoreRestored(#[from] StoreRestored),
 }

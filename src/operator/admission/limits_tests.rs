@@ -194,7 +194,7 @@ async fn f51_forged_reviews_of_authors_keep_no_request_waiting() {
             tokio::spawn(async move { ask_from(&router, ATTACKER, path, forged).await })
         })
         .collect();
-    held.until(crate::admission::desk::QUESTIONS).await;
+    held.until(crate::admission::handler::QUESTIONS).await;
     let asked = review("dev", &request("inc-1"), None).to_string();
     for address in [API_SERVER, ATTACKER] {
         let answer = tokio::time::timeout(EXAMINATION / 2, ask_from(&router, address, "/mutate", asked.clone())).await;
@@ -205,21 +205,21 @@ async fn f51_forged_reviews_of_authors_keep_no_request_waiting() {
         assert_eq!(forged.await.unwrap()["response"]["uid"], "q-1");
     }
     let most = held.most.load(std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(most, crate::admission::desk::QUESTIONS, "so many questions about rights are on their way at most");
+    assert_eq!(most, crate::admission::handler::QUESTIONS, "so many questions about rights are on their way at most");
 }
 
 #[tokio::test(start_paused = true)]
 async fn f09_f51_large_reviews_of_one_address_leave_permits_for_the_others() {
-    let desk = cluster().desk();
+    let handler = cluster().handler();
     let patience = Duration::from_mins(1);
     for class in [Class::People, Class::Authors] {
         let mut taken = Vec::new();
-        while let Ok(permits) = tokio::time::timeout(patience, desk.permits(class, Some(from(ATTACKER)), 49)).await {
+        while let Ok(permits) = tokio::time::timeout(patience, handler.permits(class, Some(from(ATTACKER)), 49)).await {
             taken.push(permits);
             assert!(taken.len() < 100, "there is no bound");
         }
         for _ in 0..8 {
-            let permits = tokio::time::timeout(patience, desk.permits(class, Some(from(API_SERVER)), 1)).await;
+            let permits = tokio::time::timeout(patience, handler.permits(class, Some(from(API_SERVER)), 1)).await;
             taken.push(permits.expect("the others wait for one address"));
         }
     }

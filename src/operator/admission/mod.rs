@@ -10,9 +10,9 @@ pub mod authority;
 mod bundle;
 pub mod certificates;
 mod class;
-pub mod desk;
 mod error;
 mod fair;
+pub mod handler;
 mod mutate;
 mod review;
 pub mod server;
@@ -27,7 +27,7 @@ use tracing::info;
 
 use crate::{
     config::Config,
-    gather::surroundings::World,
+    gather::caches::Caches,
     listen::listen,
     observe::{
         health::Health,
@@ -36,9 +36,9 @@ use crate::{
     },
 };
 use certificates::Served;
-use desk::Desk;
 pub use error::AdmissionError;
-use kube_io::watches::PutBack;
+use handler::AdmissionHandler;
+use kube_io::watches::StoreRestored;
 
 /// The name of the caches in readiness.
 pub const CACHES: &str = "caches";
@@ -59,26 +59,27 @@ pub async fn run(
     listener.set_nonblocking(true).map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
 
-    let world = Arc::new(World::for_admission(client.clone()));
-    watches::show(&world.watches, &metrics);
-    let watches = world.watches.clone();
+    let caches = Arc::new(Caches::for_admission(client.clone()));
+    watches::show(&caches.watches, &metrics);
+    let watches = caches.watches.clone();
     let served = Arc::new(Served::default());
-    let desk = Arc::new(Desk::new(client.clone(), Arc::clone(&world), &config));
-    let serving = server::serve(listener, Arc::clone(&served) as _, server::router(desk, AdmissionMetrics::registered(&metrics)), shutdown);
+    let handler = Arc::new(AdmissionHandler::new(client.clone(), Arc::clone(&caches), &config));
+    let serving =
+        server::serve(listener, Arc::clone(&served) as _, server::router(handler, AdmissionMetrics::registered(&metrics)), shutdown);
     info!(address = %local, what = "webhook", "listening");
 
     let synced = async {
-        world.synced().await;
+        caches.synced().await;
         health.set(CACHES, true);
         std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = serving => ended,
-        () = world.follow(|_| {}) => Err(AdmissionError::WatchEnded),
+        () = caches.follow(|_| {}) => Err(AdmissionError::WatchEnded),
         () = certificates::keep(client, &config, &served, &health) => Ok(()),
         () = synced => Ok(()),
         () = watches::tell(&watches, &health) => Ok(()),
         // The caches may be outdated, as in the controllers. These detect it by the Lease, which the webhook does not use.
-        () = watches.went_back() => Err(PutBack.into()),
+        () = watches.went_back() => Err(StoreRestored.into()),
     }
 }

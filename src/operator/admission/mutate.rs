@@ -4,18 +4,18 @@ use kube::core::DynamicObject;
 
 use super::{
     answer::Answer,
-    desk::{Desk, Write},
+    handler::{AdmissionHandler, Write},
     stamp::{self, Chosen},
 };
 use crate::gather::{
+    caches::{Eligibility, Policy, Source},
     live::{self, StoredRequest},
-    surroundings::{Eligibility, Policy, Source},
 };
 use api::{Reason, Stamp, names};
 use domain::{Lookup, Refusal, admit_decision, person};
 use kube_io::call::ReadError;
 
-impl Desk {
+impl AdmissionHandler {
     /// Stamps the author of an eligibility and the basis of the author check. A write that keeps the spec keeps both.
     pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         Ok(Answer::patched(match write.kept_spec() {
@@ -114,20 +114,20 @@ impl Desk {
     }
 
     async fn near(&self, name: &str, source: Source) -> Result<(Eligibility, Policy), ReadError> {
-        let eligibility = self.world.eligibility(name, source).await?;
+        let eligibility = self.caches.eligibility(name, source).await?;
         let policy = match eligibility.found() {
-            Some(found) => self.world.policy(&found.spec.policy_ref.name, source).await?,
+            Some(found) => self.caches.policy(&found.spec.policy_ref.name, source).await?,
             None => Lookup::Absent,
         };
         Ok((eligibility, policy))
     }
 
     fn choose_far(&self, chosen: &mut Chosen<'_>) {
-        self.world.eligibilities.pick(|_, found| -> Option<()> {
+        self.caches.eligibilities.pick(|_, found| -> Option<()> {
             found.found().iter().for_each(|eligibility| chosen.eligibility(&eligibility.spec, false));
             None
         });
-        self.world.policies.pick(|_, found| -> Option<()> {
+        self.caches.policies.pick(|_, found| -> Option<()> {
             found.found().iter().for_each(|policy| chosen.policy(&policy.spec, false));
             None
         });

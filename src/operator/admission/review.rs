@@ -7,13 +7,13 @@ use kube::core::admission::Operation;
 
 use super::{
     answer::{Answer, audit},
-    desk::{Desk, Write},
+    handler::{AdmissionHandler, Write},
     stamp,
 };
 use crate::gather::{
-    beside::{self, Bindings, From},
+    caches::Source,
     debts, live,
-    surroundings::Source,
+    peers::{self, Bindings, From},
 };
 use api::{ActivationDecision, ActivationDecisionSpec, Reason, RoleActivationRequest, Stamp};
 use domain::{
@@ -28,13 +28,13 @@ use kube_io::{
     access::{Access, ask},
     cache::Key,
     call::ReadError,
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// Most concurrent access reviews of one decision.
 const AT_ONCE: usize = 16;
 
-impl Desk {
+impl AdmissionHandler {
     /// Reviews a request. It is accepted when it would be granted or would wait for approval in the present state.
     pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
         if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
@@ -92,12 +92,12 @@ impl Desk {
             return Ok(refusal.into());
         }
         // The cached policy limits the number of decisions. One more than that is read, which shows that there are too many.
-        let policy = self.world.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
-        let policy = policy.and_then(|key| self.world.policies.get(&key));
+        let policy = self.caches.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
+        let policy = policy.and_then(|key| self.caches.policies.get(&key));
         let most = bounds::most_decisions(policy.as_ref().and_then(Lookup::found).map(|policy| &policy.spec));
         let Some(_place) = self.lists.acquire().await.ok() else { return Ok(Answer::unclear("what was decided", "this replica ends")) };
         let ((said, unread), mut snapshot) = tokio::try_join!(
-            live::decisions(&self.client, &request, AsOf::Now, Some(most)),
+            live::decisions(&self.client, &request, Consistency::Latest, Some(most)),
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         (snapshot.decisions, snapshot.unread) = (said, unread);
@@ -156,15 +156,15 @@ impl Desk {
     /// Returns the facts around a request, without decisions. The webhook may not read bindings, and needs none.
     async fn snapshot(&self, request: RequestFacts, source: Source) -> Result<Snapshot, ReadError> {
         let name = &request.object.spec.eligibility_ref.name;
-        let around = self.world.surroundings(name, &request.namespace, source);
-        let (around, base) = tokio::try_join!(around, beside::base(&self.client, &request, Bindings::Closed))?;
+        let around = self.caches.decision_context(name, &request.namespace, source);
+        let (around, base) = tokio::try_join!(around, peers::base(&self.client, &request, Bindings::Closed))?;
         // The controller reads what a cache does not have yet before it grants.
         let from = match source {
-            Source::Cache => From::Caches(&self.settings.identities, 0, AsOf::AT_HAND),
-            Source::Server => From::Lists(AsOf::Now),
+            Source::Cache => From::Caches(&self.settings.identities, 0, Consistency::ANY),
+            Source::Server => From::Lists(Consistency::Latest),
         };
-        let mut peers = beside::others(&self.client, &self.world, &request, &around, from).await?;
-        let debts = debts::of_requester(&self.client, &self.world, &self.settings.identities, &request, &around, &mut peers).await?;
+        let mut peers = peers::others(&self.client, &self.caches, &request, &around, from).await?;
+        let debts = debts::of_requester(&self.client, &self.caches, &self.settings.identities, &request, &around, &mut peers).await?;
         Ok(Snapshot { peers, debts, base, ..around.snapshot(request, Guards::Unasked) })
     }
 }

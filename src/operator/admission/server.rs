@@ -29,9 +29,9 @@ use tracing::info;
 use super::{
     answer::{Answer, Asked, Unopened, Unread},
     class::Class,
-    desk::{Desk, Phase, UNKNOWN, kind_of},
     error::AdmissionError,
     fair::{Fair, Permits},
+    handler::{AdmissionHandler, Phase, UNKNOWN, kind_of},
 };
 use crate::{
     http_server::{HttpServer, Peer, Stay},
@@ -64,18 +64,18 @@ const IDLE: Duration = Duration::from_secs(100);
 /// The handler and its metrics.
 #[derive(Clone)]
 struct Counter {
-    desk: Arc<Desk>,
+    handler: Arc<AdmissionHandler>,
     metrics: AdmissionMetrics,
     long_bodies: Arc<Fair>,
 }
 
 /// Returns the routes of both webhooks.
-pub fn router(desk: Arc<Desk>, metrics: AdmissionMetrics) -> Router {
+pub fn router(handler: Arc<AdmissionHandler>, metrics: AdmissionMetrics) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
         .layer(middleware::from_fn(bounded))
-        .with_state(Counter { desk, metrics, long_bodies: Arc::new(Fair::new(LONG_BODIES, LONG_BODIES_OF_ONE)) })
+        .with_state(Counter { handler, metrics, long_bodies: Arc::new(Fair::new(LONG_BODIES, LONG_BODIES_OF_ONE)) })
 }
 
 /// Serves until `shutdown`, then completes the requests in progress.
@@ -126,12 +126,12 @@ async fn answer(counter: &Counter, phase: Phase, peer: Option<Peer>, body: Body)
         let review = Review { webhook: phase.as_str(), kind, operation, allowed: code.is_none() };
         counter.metrics.answered(&review, code, start.elapsed());
     };
-    let question = question(&body, peer, &counter.desk, end).await;
+    let question = question(&body, peer, &counter.handler, end).await;
     match question {
         Ok((asked, _permits)) => {
             // Releases the body, which is no longer needed once it is parsed.
             drop((body, place));
-            let examined = timeout_at(end, counter.desk.examine(phase, &asked)).await;
+            let examined = timeout_at(end, counter.handler.examine(phase, &asked)).await;
             let answer = examined.unwrap_or_else(|_| late());
             log(&asked, peer, &answer);
             count(kind_of(&asked), word(&asked.operation), &answer);
@@ -171,10 +171,15 @@ async fn whole(body: Body, peer: Option<Peer>, long_bodies: &Fair) -> Result<(Ve
 }
 
 /// Parses the review of a body once it has its permits, which must be acquired before `end`.
-async fn question<'a>(body: &[u8], peer: Option<Peer>, desk: &'a Desk, end: tokio::time::Instant) -> Result<(Asked, Permits<'a>), Unread> {
+async fn question<'a>(
+    body: &[u8],
+    peer: Option<Peer>,
+    handler: &'a AdmissionHandler,
+    end: tokio::time::Instant,
+) -> Result<(Asked, Permits<'a>), Unread> {
     let unopened = beside_others(body, || Unopened::new(body))?;
     let class = unopened.class();
-    let Ok(permits) = timeout_at(end, desk.permits(class, peer, unopened.permits())).await else {
+    let Ok(permits) = timeout_at(end, handler.permits(class, peer, unopened.permits())).await else {
         return Err(unopened.refused(late()));
     };
     let asked = beside_others(body, || unopened.question())?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{config::Config, gather::surroundings::World, observe::metrics::Metrics};
+use crate::{config::Config, gather::caches::Caches, observe::metrics::Metrics};
 
 #[path = "any_input_tests.rs"]
 mod any_input;
@@ -84,14 +84,14 @@ impl Stored {
         Client::new(service, "default")
     }
 
-    fn desk(&self) -> Arc<Desk> {
+    fn handler(&self) -> Arc<AdmissionHandler> {
         let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
         let client = self.client();
-        Arc::new(Desk::new(client.clone(), Arc::new(World::new(client)), &config))
+        Arc::new(AdmissionHandler::new(client.clone(), Arc::new(Caches::new(client)), &config))
     }
 
     fn router(&self) -> Router {
-        router(self.desk(), self.counted.get_or_init(|| AdmissionMetrics::registered(&self.scraped)).clone())
+        router(self.handler(), self.counted.get_or_init(|| AdmissionMetrics::registered(&self.scraped)).clone())
     }
 
     async fn ask(&self, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {

@@ -15,7 +15,7 @@ use super::known::Known;
 use crate::{
     config::Config,
     election::Leadership,
-    gather::surroundings::{LiveRequest, World},
+    gather::caches::{Caches, LiveRequest},
     guards::Guards,
     observe::{events::Events, metrics::ControllerMetrics},
     queue::Queue,
@@ -26,7 +26,7 @@ use domain::{Object, RequestFacts, Settings};
 use kube_io::{
     cache::{Cache, Key},
     clock::Clock,
-    horizon::Horizon,
+    consistency::NewestVersion,
 };
 
 /// The shared state of the controllers of one replica.
@@ -40,7 +40,7 @@ pub struct Context {
     /// The part of the chart's values that the rules use.
     pub settings: Settings,
     /// The caches of eligibilities, policies, namespaces and roles.
-    pub world: Arc<World>,
+    pub caches: Arc<Caches>,
     /// The active and pending requests.
     pub requests: Arc<Cache<LiveRequest>>,
     /// Removes bindings.
@@ -66,7 +66,7 @@ pub struct Context {
     /// The completed requests to check for their retention.
     pub ended: Queue<Key>,
     /// The newest decision that this replica has observed.
-    pub decisions: Horizon,
+    pub decisions: NewestVersion,
     /// The version up to which the caches must be current before a grant may rest on them.
     pub known: Known,
     /// The metrics of the controllers.
@@ -183,14 +183,14 @@ impl Context {
 
     /// Queues the policies that list the review of an emergency which was reviewed or ended without a grant, so that they drop it.
     pub fn owes_nothing(&self, facts: &RequestFacts) {
-        let world = &self.world;
+        let caches = &self.caches;
         let lists = |policy: &Object<ApprovalPolicySpec>| {
             let mut owed = policy.owed.iter().flat_map(|owed| &owed.reviews);
             owed.any(|review| review.request_uid == facts.object.uid)
         };
-        let listing = world.policies.pick(|key, found| found.found().filter(|policy| lists(policy)).map(|_| key.clone()));
+        let listing = caches.policies.pick(|key, found| found.found().filter(|policy| lists(policy)).map(|_| key.clone()));
         // The cache may not contain yet what was recorded a moment ago.
-        let named = world.policy_of(&facts.object.spec.eligibility_ref.name).map(Key::cluster);
+        let named = caches.policy_of(&facts.object.spec.eligibility_ref.name).map(Key::cluster);
         for key in listing.into_iter().chain(named) {
             self.policies.add(key);
         }

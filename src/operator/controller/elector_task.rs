@@ -5,13 +5,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::election::{Elector, LeaseRecord};
-use kube_io::watches::PutBack;
+use kube_io::watches::StoreRestored;
 
 /// Runs the elector in a task of its own until `stop`, so that no other work of this process delays a renewal.
 ///
 /// When the election ends for any reason, this cancels `stop`, because a replica must not continue without it. The Lease is given up only
 /// after that.
-pub async fn run<R: LeaseRecord>(elector: Elector<R>, client: Client, namespace: String, stop: CancellationToken) -> Result<(), PutBack> {
+pub async fn run<R: LeaseRecord>(
+    elector: Elector<R>,
+    client: Client,
+    namespace: String,
+    stop: CancellationToken,
+) -> Result<(), StoreRestored> {
     let task = tokio::spawn({
         let stop = stop.clone();
         async move {
@@ -138,7 +143,7 @@ mod tests {
         let (server, stop) = (Server::default(), CancellationToken::new());
         let (elector, leadership, leading) = elector(false);
         let client = server.client(|renewals| 100 - renewals);
-        assert_eq!(run(elector, client, "default".to_owned(), stop.clone()).await, Err(PutBack));
+        assert_eq!(run(elector, client, "default".to_owned(), stop.clone()).await, Err(StoreRestored));
         assert!(stop.is_cancelled() && !leadership.held() && !*leading.borrow());
         let stored = server.stored.lock().unwrap().clone().unwrap();
         assert!(stored["spec"]["holderIdentity"].is_null(), "{stored}");

@@ -10,7 +10,7 @@ use super::{
     ready::{self, ReportError},
 };
 use crate::{
-    gather::surroundings::{Policy, Source},
+    gather::caches::{Policy, Source},
     queue::Next,
 };
 use api::{
@@ -73,7 +73,7 @@ type ClusterRole = Option<Lookup<domain::RoleFacts>>;
 /// Returns the `ClusterRole`, or none for a Role, which differs between namespaces.
 async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, ReportError> {
     match role.kind {
-        RoleKind::ClusterRole => Ok(Some(context.world.role(role, "", Source::Cache).await?)),
+        RoleKind::ClusterRole => Ok(Some(context.caches.role(role, "", Source::Cache).await?)),
         RoleKind::Role => Ok(None),
     }
 }
@@ -85,7 +85,7 @@ async fn check(
     object: &Object<RoleEligibilitySpec>,
     role: &ClusterRole,
 ) -> Result<Result<Option<String>, Refusal>, ReportError> {
-    let found = context.world.policy(&object.spec.policy_ref.name, Source::Cache).await?;
+    let found = context.caches.policy(&object.spec.policy_ref.name, Source::Cache).await?;
     let checked = check_stored(context, object, &found, role);
     if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
         return Ok(Err(eligibility::not_bindable(&object.spec.role_ref)));
@@ -118,7 +118,7 @@ fn checked_somewhere(
     object: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,
 ) -> Result<Option<String>, Refusal> {
-    let checked = context.world.namespaces.pick(|key, facts| {
+    let checked = context.caches.namespaces.pick(|key, facts| {
         let covered = namespace::covers(&object.spec, &key.name, facts) && !facts.terminating;
         covered.then(|| (key.name.clone(), checked::stands(object, policy, &key.name, facts).err()))
     });
@@ -158,7 +158,7 @@ fn role_status(role: &RoleRef, found: &ClusterRole) -> RoleStatus {
 }
 
 fn namespaces(context: &Arc<Context>, spec: &RoleEligibilitySpec) -> NamespacesStatus {
-    let mut names = context.world.namespaces.pick(|key, facts| {
+    let mut names = context.caches.namespaces.pick(|key, facts| {
         let covered = namespace::covers(spec, &key.name, facts) && namespace::protected(spec, &key.name, &context.settings).is_ok();
         covered.then(|| key.name.clone())
     });

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     gather::{
+        caches::Source,
         live::{self, StoredRequest},
-        surroundings::Source,
     },
     queue::Next,
 };
@@ -41,7 +41,7 @@ use domain::{
 use kube_io::{
     cache::Key,
     call::{ReadError, read, write},
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// How often the leader goes through all completed requests.
@@ -196,10 +196,10 @@ impl EndedRequests {
             review_owed: facts.object.spec.emergency && status.granted_at.is_some() && !reviewed,
             prolonged: false,
         };
-        let world = &self.context.world;
-        let eligibility = world.eligibility(&facts.object.spec.eligibility_ref.name, source).await?;
+        let caches = &self.context.caches;
+        let eligibility = caches.eligibility(&facts.object.spec.eligibility_ref.name, source).await?;
         let policy = match eligibility.found() {
-            Some(eligibility) => world.policy(&eligibility.spec.policy_ref.name, source).await?,
+            Some(eligibility) => caches.policy(&eligibility.spec.policy_ref.name, source).await?,
             None => Lookup::Absent,
         };
         let policy = policy.found().map(|policy| &policy.spec);
@@ -254,7 +254,7 @@ impl EndedRequests {
             Err(error) => return Err(error.into()),
         }
         // The garbage collector deletes the decisions too, for instance where this replica stops here.
-        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, AsOf::Now, None);
+        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, Consistency::Latest, None);
         while let Some(page) = pages.next().await? {
             let mine = page.iter().filter(|decision| decision.request_uid() == meta.uid.as_deref());
             delete_decisions(&self.context.client, &key.namespace, mine).await?;
@@ -268,14 +268,14 @@ impl EndedRequests {
 
     /// Returns the shortest retention of any policy, or none where no policy sets one.
     fn shortest(&self) -> Option<TimeDelta> {
-        let policies = &self.context.world.policies;
+        let policies = &self.context.caches.policies;
         policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min().map(TimeDelta::from)
     }
 
     /// Returns a hash of the retention settings of all eligibilities and policies.
     fn said(&self) -> u64 {
-        let world = &self.context.world;
-        let policies: BTreeMap<String, _> = world
+        let caches = &self.context.caches;
+        let policies: BTreeMap<String, _> = caches
             .policies
             .pick(|key, policy| {
                 let spec = &policy.found()?.spec;
@@ -283,7 +283,7 @@ impl EndedRequests {
             })
             .into_iter()
             .collect();
-        let mut said = world.eligibilities.pick(|key, eligibility| {
+        let mut said = caches.eligibilities.pick(|key, eligibility| {
             let policy = &eligibility.found()?.spec.policy_ref.name;
             Some((key.name.clone(), policies.get(policy).copied()))
         });

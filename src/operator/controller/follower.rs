@@ -8,14 +8,14 @@ use tracing::warn;
 
 use super::{Queues, context::Context, quiet};
 use crate::gather::{
+    caches::{Change, LiveRequest},
     live,
-    surroundings::{Change, LiveRequest},
 };
 use api::{ActivationDecision, ApprovalPolicySpec, State, Verb, eligibility::RoleKind, request::ReviewState};
 use domain::{Lookup, RequestFacts, evidence, namespace};
 use kube_io::{
     cache::{Changed, Key},
-    horizon::AsOf,
+    consistency::Consistency,
     kept::DecisionMark,
     watch::Event,
 };
@@ -28,7 +28,7 @@ pub(super) struct Follower {
     pub(super) context: Arc<Context>,
     pub(super) queues: Queues,
     pub(super) leading: tokio::sync::watch::Receiver<bool>,
-    pub(super) turns: quiet::Turns,
+    pub(super) schedule: quiet::Schedule,
     /// True once this replica has queued what existed at its start.
     pub(super) begun: tokio::sync::watch::Sender<bool>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) async fn follow(&self) {
         let context = &self.context;
-        tokio::join!(context.guards.follow(), context.world.follow(|change| self.changed(&change)), self.decisions());
+        tokio::join!(context.guards.follow(), context.caches.follow(|change| self.changed(&change)), self.decisions());
     }
 
     fn request(&self, key: Key) {
@@ -59,11 +59,11 @@ impl Follower {
         let shown = facts.object.spec.requester.iter().flat_map(|requester| requester.extra.keys());
         let asked_for = || {
             let keys = |policy: &ApprovalPolicySpec| evidence::keys(policy).into_iter().map(str::to_owned).collect::<Vec<_>>();
-            let keys = self.context.world.policies.pick(|_, found| found.found().map(|policy| keys(&policy.spec)));
+            let keys = self.context.caches.policies.pick(|_, found| found.found().map(|policy| keys(&policy.spec)));
             keys.into_iter().flatten().collect()
         };
         if self.context.evidence.note(shown.map(String::as_str), asked_for) {
-            for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
+            for key in self.context.caches.policies.pick(|key, _| Some(key.clone())) {
                 self.queues.policies.add(key);
             }
         }
@@ -75,17 +75,17 @@ impl Follower {
         // Only complete lists of requests and bindings show whether a decision needs a reconciliation.
         let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
         let api: Api<ActivationDecision> = Api::all(context.client.clone());
-        let (place, horizon) = (context.world.watches.place("decisions"), &context.decisions);
-        kube_io::watch::run(&context.client, context.world.ours(&api), &place, |event: Event<DecisionMark>| match event {
+        let (place, newest_version) = (context.caches.watches.place("decisions"), &context.decisions);
+        kube_io::watch::run(&context.client, context.caches.ours(&api), &place, |event: Event<DecisionMark>| match event {
             Event::Apply(decision) | Event::InitApply(decision) => {
-                horizon.note_version(decision.metadata.resource_version.as_deref());
+                newest_version.note_version(decision.metadata.resource_version.as_deref());
                 self.decided(decision);
             }
             Event::Init(another_store) if another_store => {
-                horizon.distrust();
+                newest_version.distrust();
                 context.known.forget();
             }
-            Event::InitDone(version) => horizon.trust(version),
+            Event::InitDone(version) => newest_version.trust(version),
             Event::Init(_) | Event::Delete(_) | Event::Interrupted => {}
         })
         .await;
@@ -133,7 +133,7 @@ impl Follower {
     }
 
     fn eligibility_names(&self, wanted: impl Fn(&api::RoleEligibilitySpec) -> bool) -> Vec<String> {
-        self.context.world.eligibilities.pick(|key, found| found.found().filter(|e| wanted(&e.spec)).map(|_| key.name.clone()))
+        self.context.caches.eligibilities.pick(|key, found| found.found().filter(|e| wanted(&e.spec)).map(|_| key.name.clone()))
     }
 
     fn eligibilities_with(&self, wanted: impl Fn(&api::RoleEligibilitySpec) -> bool, pause: Duration) {
@@ -176,14 +176,14 @@ impl Follower {
                     self.context.reviews.forget();
                     // A grant that may have something due is queued at once, and the others with a delay.
                     for key in self.grants() {
-                        let pause = if self.is_quiet(&key) { self.turns.next() } else { Duration::ZERO };
+                        let pause = if self.is_quiet(&key) { self.schedule.next() } else { Duration::ZERO };
                         self.queues.requests.add_in(key, pause);
                     }
                 }
                 for name in self.eligibility_names(|_| true) {
                     self.queues.eligibilities.add(Key::cluster(name));
                 }
-                for key in self.context.world.policies.pick(|key, _| Some(key.clone())) {
+                for key in self.context.caches.policies.pick(|key, _| Some(key.clone())) {
                     self.queues.policies.add(key);
                 }
                 self.reviews().await;
@@ -215,7 +215,7 @@ impl Follower {
     /// Queues the completed requests that owe a review, because no cache contains them.
     async fn reviews(&self) {
         for state in [ReviewState::Owed, ReviewState::Overdue] {
-            match live::requests(&self.context.client, live::Wanted::Review(state), AsOf::Now).await {
+            match live::requests(&self.context.client, live::Wanted::Review(state), Consistency::Latest).await {
                 Ok(owed) => owed.into_iter().for_each(|facts| self.request(Key::new(facts.namespace, facts.object.name))),
                 Err(error) => warn!(%error, "cannot list the owed reviews; each is queued with its next change"),
             }

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     config::Config,
     election::{Elector, Leadership},
-    gather::surroundings::{LiveRequest, World},
+    gather::caches::{Caches, LiveRequest},
     guards::Guards,
     observe::{
         events::Events,
@@ -40,7 +40,7 @@ use crate::{
         watches,
     },
     queue::{Lane, Limits, Queue, Worker, queue},
-    revoker::{Revoker, Sight, Tell, index::Known, sweep::Sweep},
+    revoker::{Observation, Revoker, Tell, index::Known, sweep::Sweep},
 };
 use api::{State, names::binding_name};
 use domain::{Lookup, guards::expected::Expected};
@@ -48,8 +48,8 @@ use kube_io::{
     backoff::Backoff,
     cache::{Cache, Key},
     clock::Clock,
-    horizon::Horizon,
-    watches::PutBack,
+    consistency::NewestVersion,
+    watches::StoreRestored,
 };
 
 /// The conditions for the readiness of a replica.
@@ -117,16 +117,16 @@ pub struct Setup {
 
 /// Runs the controllers of this replica until `stop`, or until a restored copy of the API server's store is detected: then the process must
 /// restart.
-pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), PutBack> {
+pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), StoreRestored> {
     let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
     let (queues, workers) = queues(&clock);
-    let world = Arc::new(World::new(client.clone()));
+    let caches = Arc::new(Caches::new(client.clone()));
     let events = Events::new(client.clone(), &identity);
-    let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, world.clone(), events.clone()));
+    let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, caches.clone(), events.clone()));
     let (elector, leadership, leading) = Elector::new(identity, config.controller.lease.clone(), guards.clone());
-    let requests = world.requests.clone();
-    let watches = world.watches.clone();
+    let requests = caches.requests.clone();
+    let watches = caches.watches.clone();
     let (begun, has_begun) = tokio::sync::watch::channel(false);
     let revoker = Arc::new(Revoker::new(
         client.clone(),
@@ -143,7 +143,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         client: client.clone(),
         clock,
         settings: config.settings(),
-        world,
+        caches,
         requests,
         revoker: revoker.clone(),
         leadership,
@@ -151,7 +151,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         events,
         evidence: Evidence::default(),
         bindable: Bindable::default(),
-        decisions: Horizon::default(),
+        decisions: NewestVersion::default(),
         known: known::Known::default(),
         reviews,
         recording: tokio::sync::Mutex::default(),
@@ -167,11 +167,16 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         let (revoker, stop) = (revoker.clone(), stop.clone());
         async move { revoker.run(stop).await }
     });
-    let follower =
-        Follower { context: context.clone(), queues: queues.clone(), leading: leading.clone(), turns: quiet::Turns::default(), begun };
+    let follower = Follower {
+        context: context.clone(),
+        queues: queues.clone(),
+        leading: leading.clone(),
+        schedule: quiet::Schedule::default(),
+        begun,
+    };
     let work = async {
         first_sweep(&revoker, &health).await;
-        context.world.synced().await;
+        context.caches.synced().await;
         health.set("caches", true);
         follower.begin();
         let requests = Requests::new(context.clone());
@@ -274,7 +279,7 @@ fn tell(
             return;
         }
         // A reconciliation of each of thousands of grants every few minutes would cost more than all new grants.
-        if sight == Sight::News || !is_accounted_for(known, requests.get(&known.request).as_ref()) {
+        if sight == Observation::News || !is_accounted_for(known, requests.get(&known.request).as_ref()) {
             queues.request(known.request.clone(), *leading.borrow());
         }
     })
@@ -343,7 +348,7 @@ mod tests {
             uid: "b".to_owned(),
             deadline: chrono::DateTime::UNIX_EPOCH,
             request: Key::new("payments", "inc"),
-            doubted: false,
+            unverified: false,
         };
         let request = |state, deleting: bool| {
             let mut stored = RoleActivationRequest::new("inc", RoleActivationRequestSpec::default());

@@ -29,10 +29,10 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
     }
     let bindings = context.revoker.index().of_request(key);
     let [binding] = bindings.as_slice() else { return false };
-    if binding.doubted || binding.key.name != binding_name(&facts.object.uid) || Some(binding.deadline) != record.expires_at {
+    if binding.unverified || binding.key.name != binding_name(&facts.object.uid) || Some(binding.deadline) != record.expires_at {
         return false;
     }
-    let Some(around) = context.world.known_surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace) else { return false };
+    let Some(around) = context.caches.cached_context(&facts.object.spec.eligibility_ref.name, &facts.namespace) else { return false };
     let guards = context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
     let verdict = decide(&around.snapshot(facts.clone(), guards), &context.settings, context.now());
     verdict.state == State::Active && verdict.binding != BindingAction::Remove && Some(verdict.reason) == record.reason
@@ -40,7 +40,7 @@ pub fn is_quiet(context: &Context, key: &Key, facts: &RequestFacts) -> bool {
 
 /// The schedule of the quiet grants.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<Option<Taken>>);
+pub struct Schedule(Mutex<Option<Taken>>);
 
 #[derive(Debug)]
 struct Taken {
@@ -48,7 +48,7 @@ struct Taken {
     count: u32,
 }
 
-impl Turns {
+impl Schedule {
     /// Returns how long the next one waits.
     pub fn next(&self) -> Duration {
         let mut taken = self.0.lock();
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_have_their_turns_one_after_the_other_and_few_at_once() {
-        let turns = Turns::default();
+        let turns = Schedule::default();
         let waits: Vec<Duration> = (0..AT_ONCE + 3).map(|_| turns.next()).collect();
         assert!(waits.iter().take(AT_ONCE as usize).all(Duration::is_zero));
         assert_eq!(waits[AT_ONCE as usize..], [PAUSE, PAUSE * 2, PAUSE * 3]);

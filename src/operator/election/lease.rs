@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use super::{record::LeaseRecord, restored_store::RestoredStore};
 use kube_io::{
     call::{ReadError, WriteError, read, write},
-    watches::PutBack,
+    watches::StoreRestored,
 };
 
 /// How long the Lease must be unchanged before another replica takes it over.
@@ -127,7 +127,7 @@ impl<R: LeaseRecord> Elector<R> {
     /// process.
     ///
     /// The Lease is still held when this returns. [`Self::release`] gives it up.
-    pub async fn run(&self, client: &Client, namespace: &str, stop: &CancellationToken) -> Result<(), PutBack> {
+    pub async fn run(&self, client: &Client, namespace: &str, stop: &CancellationToken) -> Result<(), StoreRestored> {
         let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
         let (mut observed, mut store) = (Observed::default(), RestoredStore::default());
         loop {
@@ -143,9 +143,9 @@ impl<R: LeaseRecord> Elector<R> {
                         self.record.held_by_another();
                     }
                 }
-                Ok(Err(LeaseError::Restored(put_back))) => {
-                    error!(why = %put_back, "exiting: the store was restored");
-                    restored = Some(put_back);
+                Ok(Err(LeaseError::Restored(store_restored))) => {
+                    error!(why = %store_restored, "exiting: the store was restored");
+                    restored = Some(store_restored);
                 }
                 Ok(Err(error)) => warn!(%error, "cannot renew the Lease"),
                 Err(_) => warn!("cannot renew the Lease: timed out"),
@@ -154,8 +154,8 @@ impl<R: LeaseRecord> Elector<R> {
             if !still_held {
                 self.lose("the Lease could not be renewed in time");
             }
-            if let Some(put_back) = restored {
-                return Err(put_back);
+            if let Some(store_restored) = restored {
+                return Err(store_restored);
             }
             let pause = if still_held { RENEW_INTERVAL } else { POLL_INTERVAL };
             tokio::select! {
@@ -286,7 +286,7 @@ enum LeaseError {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
-    Restored(#[from] PutBack),
+    Restored(#[from] StoreRestored),
 }
 
 /// Returns false for a conflict, which is no error: another replica was faster.

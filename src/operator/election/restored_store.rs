@@ -1,6 +1,6 @@
 //! Detection of an older copy of the API server's store.
 
-use kube_io::watches::PutBack;
+use kube_io::watches::StoreRestored;
 
 /// The highest version of one object that a consistent (quorum) read has returned.
 #[derive(Debug, Default)]
@@ -11,11 +11,11 @@ pub struct RestoredStore {
 impl RestoredStore {
     /// Records a version that the API server stores now. Returns an error if it is lower than the one before, which happens only when an
     /// older copy of the store was restored.
-    pub fn check(&mut self, version: Option<&str>) -> Result<(), PutBack> {
+    pub fn check(&mut self, version: Option<&str>) -> Result<(), StoreRestored> {
         // A version that is not a number cannot be compared.
         let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return Ok(()) };
         let before = std::mem::replace(&mut self.highest, version);
-        if version < before { Err(PutBack) } else { Ok(()) }
+        if version < before { Err(StoreRestored) } else { Ok(()) }
     }
 }
 

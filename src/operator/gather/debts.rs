@@ -4,8 +4,8 @@
 use kube::Client;
 
 use super::{
-    beside, live,
-    surroundings::{Surroundings, World},
+    caches::{Caches, DecisionContext},
+    live, peers,
 };
 use api::{ApprovalPolicySpec, names};
 use domain::{Debt, Lookup, Object, Peer, RequestFacts, person::Identities};
@@ -17,10 +17,10 @@ use kube_io::call::ReadError;
 /// reviewed, because the policy's status may lag behind.
 pub async fn of_requester(
     client: &Client,
-    world: &World,
+    caches: &Caches,
     identities: &Identities,
     facts: &RequestFacts,
-    around: &Surroundings,
+    around: &DecisionContext,
     peers: &mut Vec<Peer>,
 ) -> Result<Vec<Debt>, ReadError> {
     let spec = &facts.object.spec;
@@ -33,7 +33,7 @@ pub async fn of_requester(
     // The deciding policy was read for the decision. The others come from the cache, because their due reviews were recorded long ago.
     let decides = around.policy.found();
     let is_other = |policy: &Object<ApprovalPolicySpec>| decides.is_none_or(|decides| decides.name != policy.name);
-    let others = world.policies.pick(|_, found| found.found().filter(|policy| is_other(policy)).map(|policy| own(policy)));
+    let others = caches.policies.pick(|_, found| found.found().filter(|policy| is_other(policy)).map(|policy| own(policy)));
     let debts: Vec<Debt> = decides.map(|policy| own(policy)).into_iter().chain(others).flatten().collect();
     let mut there = Vec::new();
     for Debt { review, .. } in &debts {
@@ -45,7 +45,7 @@ pub async fn of_requester(
             there.push(found);
         }
     }
-    peers.extend(beside::peers(world, there, facts));
+    peers.extend(peers::peers(caches, there, facts));
     Ok(debts)
 }
 

@@ -12,7 +12,7 @@ use api::{
 use domain::{Binding, Lookup, Object, RequestFacts, Unread, convert, fold::Fold};
 use kube_io::{
     call::{ReadError, read},
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// A stored request with its facts.
@@ -39,13 +39,13 @@ pub async fn request(client: &Client, namespace: &str, name: &str) -> Result<Loo
 }
 
 /// Reads the decisions that name a request, as far as they can matter to it, page by page. Reads no more than `most`, if given.
-pub async fn decisions(client: &Client, request: &RequestFacts, as_of: AsOf, most: Option<usize>) -> Result<Said, ReadError> {
+pub async fn decisions(client: &Client, request: &RequestFacts, consistency: Consistency, most: Option<usize>) -> Result<Said, ReadError> {
     let (namespace, name) = (&request.namespace, &request.object.name);
     let mut fold = Fold::new(&request.object.uid);
     if !names::is_object_name(name) {
         return Ok(fold.done());
     }
-    let mut pages = decision_pages(client, namespace, name, as_of, most.map(|most| most + 1));
+    let mut pages = decision_pages(client, namespace, name, consistency, most.map(|most| most + 1));
     let mut read = 0;
     while let Some(page) = pages.next().await? {
         for stored in page {
@@ -69,9 +69,9 @@ pub type Said = (Vec<Object<ActivationDecisionSpec>>, Unread);
 
 /// Returns the stored decisions that name a request, in pages.
 #[must_use]
-pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, as_of: AsOf, first: Option<usize>) -> Pages<'c> {
+pub fn decision_pages<'c>(client: &'c Client, namespace: &str, request: &str, consistency: Consistency, first: Option<usize>) -> Pages<'c> {
     let path = ActivationDecision::url_path(&(), Some(namespace));
-    Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), as_of, first)
+    Pages::new(client, path, format!("the decisions on '{namespace}/{request}'"), &on_request(request), consistency, first)
 }
 
 /// The selection of a list of requests.
@@ -139,14 +139,14 @@ impl Wanted<'_> {
 }
 
 /// Lists requests from the API server, page by page. Whatever cannot be parsed of a request counts against the requester.
-pub async fn requests(client: &Client, wanted: Wanted<'_>, as_of: AsOf) -> Result<Vec<RequestFacts>, ReadError> {
+pub async fn requests(client: &Client, wanted: Wanted<'_>, consistency: Consistency) -> Result<Vec<RequestFacts>, ReadError> {
     if let Wanted::Live { eligibility, .. } | Wanted::Ended { eligibility, .. } = wanted
         && !names::is_object_name(eligibility)
     {
         return Ok(Vec::new());
     }
     let path = RoleActivationRequest::url_path(&(), wanted.namespace());
-    let mut pages = Pages::new(client, path, format!("the requests with {}", wanted.selector()), &wanted.selector(), as_of, None);
+    let mut pages = Pages::new(client, path, format!("the requests with {}", wanted.selector()), &wanted.selector(), consistency, None);
     let mut found = Vec::new();
     while let Some(page) = pages.next().await? {
         found.extend(page.into_iter().map(|stored| stored.request(wanted.username(), wanted.eligibility())));

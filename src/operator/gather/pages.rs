@@ -20,7 +20,7 @@ use api::{
 use domain::{Object, RequestFacts, Unreadable, convert};
 use kube_io::{
     call::{ReadError, read},
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// The page size. Admission bounds the size of each object.
@@ -33,7 +33,7 @@ pub struct Pages<'c> {
     what: String,
     /// The parameters of the next page; none after the last.
     next: Option<ListParams>,
-    as_of: AsOf,
+    consistency: Consistency,
     fields: String,
 }
 
@@ -49,12 +49,12 @@ struct Page {
 impl<'c> Pages<'c> {
     /// Returns a list of what these fields select at `path`, of at least this version. `first` limits the first page.
     #[must_use]
-    pub fn new(client: &'c Client, path: String, what: String, fields: &str, as_of: AsOf, first: Option<usize>) -> Self {
+    pub fn new(client: &'c Client, path: String, what: String, fields: &str, consistency: Consistency, first: Option<usize>) -> Self {
         let limit = u32::try_from(first.unwrap_or(PAGE)).unwrap_or(u32::MAX);
-        let list = as_of.list(fields);
+        let list = consistency.list(fields);
         // For a list of any version from its cache the API server ignores the limit, so none is sent.
-        let next = Some(if as_of == AsOf::AT_HAND { list } else { list.limit(limit) });
-        Self { client, path, what, next, as_of, fields: fields.to_owned() }
+        let next = Some(if consistency == Consistency::ANY { list } else { list.limit(limit) });
+        Self { client, path, what, next, consistency, fields: fields.to_owned() }
     }
 
     /// Returns the next page, or none after the last.
@@ -63,8 +63,8 @@ impl<'c> Pages<'c> {
         let page = match self.page(&params).await {
             // The API server answers with a timeout if its data is older than what this process has observed, as after a restored copy of
             // its store. Then its current data counts.
-            Err(error) if self.as_of != AsOf::Now && params.continue_token.is_none() && error.code() == Some(504) => {
-                let now = ListParams { limit: params.limit.or(u32::try_from(PAGE).ok()), ..AsOf::Now.list(&self.fields) };
+            Err(error) if self.consistency != Consistency::Latest && params.continue_token.is_none() && error.code() == Some(504) => {
+                let now = ListParams { limit: params.limit.or(u32::try_from(PAGE).ok()), ..Consistency::Latest.list(&self.fields) };
                 self.page(&now).await?
             }
             answered => answered?,
@@ -273,7 +273,7 @@ mod tests {
     async fn f01_f49_however_many_decisions_there_are_admission_reads_a_bounded_number_of_them_at_once() {
         for stored in [0, 1, 64, 65, 700, 10_000] {
             let server = Server::new((0..stored).map(|number| decision(number, &json!({}))));
-            let (said, unread) = live::decisions(&server.client(), &request(), AsOf::Now, Some(64)).await.unwrap();
+            let (said, unread) = live::decisions(&server.client(), &request(), Consistency::Latest, Some(64)).await.unwrap();
             assert_eq!((said.len(), unread.more, server.asked()), (stored.min(64), stored > 64, 1), "{stored}");
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         let flood = (0..5_000).map(|number| decision(number, &json!({"decision": "Deactivate", "decider": {"username": "dev"}})));
         let last = [decision(5_000, &json!({"decision": "Revoke", "decider": {"username": "security"}}))];
         let server = Server::new(flood.chain(last));
-        let (said, unread) = live::decisions(&server.client(), &request(), AsOf::Now, None).await.unwrap();
+        let (said, unread) = live::decisions(&server.client(), &request(), Consistency::Latest, None).await.unwrap();
         assert_eq!((said.len(), unread), (17, domain::Unread::default()));
         assert!(said.iter().any(|decision| decision.spec.decision == Verb::Revoke), "decisions that revoke are found in any flood");
         assert_eq!(server.asked(), 5_001_usize.div_ceil(PAGE));
@@ -299,7 +299,7 @@ mod tests {
             decision(5, &json!({"requestRef": "inc-1"})),
             json!({"metadata": {"name": "d-6"}, "spec": null}),
         ]);
-        let (said, unread) = live::decisions(&server.client(), &request(), AsOf::Now, None).await.unwrap();
+        let (said, unread) = live::decisions(&server.client(), &request(), Consistency::Latest, None).await.unwrap();
         let found: Vec<_> = unread.unreadable.iter().map(|unread| (unread.name.as_str(), unread.decision)).collect();
         // Decisions that may be against the request come first, and a few are enough.
         assert_eq!(found, [("d-2", Some(Verb::Deny)), ("d-1", Some(Verb::Approve)), ("d-3", None), ("d-5", Some(Verb::Approve))]);
@@ -316,7 +316,7 @@ mod tests {
             peer(readable, json!({"state": "Novel"})),
             peer(json!("?"), Value::Null),
         ]);
-        let found = live::requests(&server.client(), Wanted::LiveOf("dev"), AsOf::Now).await.unwrap();
+        let found = live::requests(&server.client(), Wanted::LiveOf("dev"), Consistency::Latest).await.unwrap();
         let read: Vec<_> = found
             .iter()
             .map(|request| {

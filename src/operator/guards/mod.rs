@@ -24,7 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch as channel};
 
 use self::state::State;
-use crate::{config::Config, gather::surroundings::World, observe::events::Events};
+use crate::{config::Config, gather::caches::Caches, observe::events::Events};
 use api::{ApprovalPolicySpec, RoleEligibilitySpec};
 use domain::{
     Guards as Facts, Object, Refusal,
@@ -38,7 +38,7 @@ pub struct Guards {
     clock: Clock,
     config: Config,
     expected: Vec<Expected>,
-    world: Arc<World>,
+    caches: Arc<Caches>,
     events: Events,
     state: Mutex<State>,
     /// A proof is requested now.
@@ -54,13 +54,13 @@ pub struct Guards {
 impl Guards {
     /// Returns guards of which none is proven.
     #[must_use]
-    pub fn new(client: Client, clock: Clock, config: Config, expected: Vec<Expected>, world: Arc<World>, events: Events) -> Self {
+    pub fn new(client: Client, clock: Clock, config: Config, expected: Vec<Expected>, caches: Arc<Caches>, events: Events) -> Self {
         Self {
             client,
             clock,
             config,
             expected,
-            world,
+            caches,
             events,
             state: Mutex::default(),
             wanted: Notify::new(),

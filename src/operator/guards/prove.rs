@@ -159,8 +159,8 @@ impl Guards {
 
     /// Returns eligibilities and policies from the caches.
     pub(super) fn known(&self) -> Known {
-        let eligibilities = self.world.eligibilities.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
-        let policies = self.world.policies.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
+        let eligibilities = self.caches.eligibilities.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
+        let policies = self.caches.policies.pick(|_, found| found.found().map(|o| (o.uid.clone(), o.generation)));
         eligibilities.into_iter().chain(policies).collect()
     }
 }

@@ -89,7 +89,7 @@ impl Guards {
         let served = state.served_otherwise;
         let step = state.looked(found, proven, known);
         if state.served_otherwise != served {
-            self.world.list_anew();
+            self.caches.list_anew();
         }
         // Requests that were evaluated meanwhile are pending, even if the stop of grants was not reported, as after a takeover.
         if held && state.hold().is_none() {
@@ -190,7 +190,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{config::Config, election::LeaseRecord as _, gather::surroundings::World, guards::state_tests, observe::events::Events};
+    use crate::{config::Config, election::LeaseRecord as _, gather::caches::Caches, guards::state_tests, observe::events::Events};
     use domain::guards::ledger::Ledger;
     use kube_io::clock::Clock;
 
@@ -199,8 +199,8 @@ mod tests {
         let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
         let client = Client::new(service, "default");
         let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
-        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
-        Guards::new(client, Clock::system(), config, Vec::new(), world, events)
+        let (caches, events) = (Arc::new(Caches::new(client.clone())), Events::new(client.clone(), "me"));
+        Guards::new(client, Clock::system(), config, Vec::new(), caches, events)
     }
 
     /// Returns guards with one policy, on an API server that denies its probe, and the counts of calls: probes, and all calls.
@@ -234,10 +234,10 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let config: Config = serde_json::from_value(crate::config::tests::least()).unwrap();
-        let (world, events) = (Arc::new(World::new(client.clone())), Events::new(client.clone(), "me"));
+        let (caches, events) = (Arc::new(Caches::new(client.clone())), Events::new(client.clone(), "me"));
         let policy = json!([{"kind": "ValidatingAdmissionPolicy", "name": "policy", "says": {"spec": {}}, "probe": "requests"}]);
         let expected = serde_json::from_value(policy).unwrap();
-        (Guards::new(client, Clock::system(), config, expected, world, events), count)
+        (Guards::new(client, Clock::system(), config, expected, caches, events), count)
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ impl Guards {
         let resource = kube_io::resource::v1(guard.kind.names());
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let only = Source::all(&api, &resource).name(&guard.name);
-        let place = self.world.watches.place("guards");
+        let place = self.caches.watches.place("guards");
         let mut listed = None;
         run(&self.client, only, &place, |event: Event<BareMeta>| {
             let seen = match event {
@@ -56,7 +56,7 @@ impl Guards {
         let seen = self.lock().see(&guard.key(), seen);
         if seen.is_change() && guard.kind == GuardKind::APIService {
             // Another server may have answered instead of the API server.
-            self.world.list_anew();
+            self.caches.list_anew();
         }
         if seen.is_news() {
             self.wanted.notify_one();

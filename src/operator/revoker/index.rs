@@ -22,7 +22,7 @@ pub struct Known {
     /// The request that it names.
     pub request: Key,
     /// True when a watch has reported it as deleted and no read from the API server has verified that yet.
-    pub doubted: bool,
+    pub unverified: bool,
 }
 
 /// The known bindings. Each event and each decision needs the bindings of one request, so they are indexed by request.
@@ -78,7 +78,7 @@ impl Index {
                 uid,
                 deadline: before.map_or(deadline, |before| before.min(deadline)),
                 request: Key::new(&key.namespace, request),
-                doubted: false,
+                unverified: false,
             };
             all.insert(known.clone());
             known
@@ -132,15 +132,15 @@ impl Index {
     }
 
     /// Marks a binding as one to verify with the API server. Returns false if it is not known.
-    pub fn doubt(&self, key: &Key) -> bool {
-        self.with(|all| all.bindings.get_mut(key).map(|known| known.doubted = true).is_some())
+    pub fn mark_unverified(&self, key: &Key) -> bool {
+        self.with(|all| all.bindings.get_mut(key).map(|known| known.unverified = true).is_some())
     }
 
     /// Clears the mark of a binding that exists.
     pub fn trust(&self, key: &Key) {
         self.with(|all| {
             if let Some(known) = all.bindings.get_mut(key) {
-                known.doubted = false;
+                known.unverified = false;
             }
         });
     }

@@ -8,7 +8,7 @@ mod front;
 mod helpers;
 pub mod index;
 pub mod sweep;
-pub mod turn;
+pub mod takeover;
 
 use std::{
     collections::HashSet,
@@ -55,11 +55,11 @@ const LONGEST_QUESTION_OF_DELETED: Duration = Duration::from_secs(2);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// The callback for each observed binding, which updates the record of its request.
-pub type Tell = Arc<dyn Fn(&Known, Sight) + Send + Sync>;
+pub type Tell = Arc<dyn Fn(&Known, Observation) + Send + Sync>;
 
 /// Why a binding is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Observation {
     /// The binding appeared, changed or was removed.
     News,
     /// The binding exists and the watch delivers it, as a sweep has found.
@@ -181,16 +181,16 @@ impl Revoker {
             Event::InitApply(binding) => {
                 // A binding that the first sweep has also found is no news when the first list delivers it.
                 let swept = first && self.index.get(&Key::of(&binding.metadata)).is_some();
-                listed.push(self.seen(&binding.metadata, if swept { Sight::Swept } else { Sight::News }));
+                listed.push(self.seen(&binding.metadata, if swept { Observation::Swept } else { Observation::News }));
             }
             Event::InitDone(_) => {
                 first = false;
                 for key in self.index.others(&std::mem::take(&mut listed)) {
-                    self.doubt(&key);
+                    self.mark_unverified(&key);
                 }
             }
             Event::Apply(binding) => {
-                self.seen(&binding.metadata, Sight::News);
+                self.seen(&binding.metadata, Observation::News);
             }
             // The label may only have been removed, and the binding may still grant (T56). A read by name verifies it.
             Event::Delete(binding) => {
@@ -198,7 +198,7 @@ impl Revoker {
                 if self.index.get(&key).is_some() && !self.lock_own().contains(&key) {
                     self.others_went();
                 }
-                self.doubt(&key);
+                self.mark_unverified(&key);
             }
             Event::Interrupted => {}
         })
@@ -206,13 +206,13 @@ impl Revoker {
     }
 
     /// Records a managed binding and sets its timer.
-    pub fn seen(&self, binding: &ObjectMeta, sight: Sight) -> Key {
+    pub fn seen(&self, binding: &ObjectMeta, sight: Observation) -> Key {
         let key = Key::of(binding);
         let before = self.index.get(&key);
         let known = self.index.note(&key, binding, self.clock.now());
         // A writer who changes the request that a binding names must not hide the binding from its own request.
         if let Some(before) = before.filter(|before| before.uid == known.uid && before.request != known.request) {
-            (self.tell)(&before, Sight::News);
+            (self.tell)(&before, Observation::News);
         }
         self.queue.add_at(key.clone(), known.deadline);
         if !self.expected.lock().remove(&key) {
@@ -221,8 +221,8 @@ impl Revoker {
         key
     }
 
-    fn doubt(&self, key: &Key) {
-        if self.index.doubt(key) {
+    fn mark_unverified(&self, key: &Key) {
+        if self.index.mark_unverified(key) {
             self.queue.add(key.clone());
         }
     }
@@ -235,7 +235,7 @@ impl Revoker {
         }
         // This also applies to the verification of a reported deletion: another client most likely removed the binding, and may be removing
         // more.
-        let patience = if known.doubted { turn::TO_LOOK } else { turn::TO_END };
+        let patience = if known.unverified { takeover::TO_LOOK } else { takeover::TO_END };
         if due && let Some(wait) = self.wait_at_most(known.deadline, patience) {
             return Next::In(wait);
         }
@@ -247,7 +247,7 @@ impl Revoker {
         } else {
             None
         };
-        match (known.doubted, due) {
+        match (known.unverified, due) {
             (true, _) => self.look(&known).await,
             (false, true) => self.end(&known).await,
             (false, false) => Next::At(known.deadline),
@@ -257,13 +257,13 @@ impl Revoker {
     /// Returns a permit if a standby may remove a due binding, and otherwise what comes next.
     async fn help(&self, known: &Known) -> Result<Helper<'_>, Next> {
         let now = self.clock.now();
-        let is_late = now.signed_duration_since(known.deadline) >= turn::TO_END;
-        let nobody_is_at_it = is_late && !turn::others_go(known.deadline, self.last_gone(), now);
+        let is_late = now.signed_duration_since(known.deadline) >= takeover::TO_END;
+        let nobody_is_at_it = is_late && !takeover::others_go(known.deadline, self.last_gone(), now);
         if !nobody_is_at_it && self.front.is_the_holders(known, now) {
             return Err(Next::In(HELP_AGAIN));
         }
         let Some(helper) = self.helpers.take(now) else { return Err(Next::In(HELP_AGAIN)) };
-        if helper.asks_first && !known.doubted && self.is_known_to_be_gone(&known.key, &known.uid, LONGEST_QUESTION).await {
+        if helper.asks_first && !known.unverified && self.is_known_to_be_gone(&known.key, &known.uid, LONGEST_QUESTION).await {
             self.others_went();
             self.gone(known);
             return Err(Next::Done);
@@ -281,7 +281,7 @@ impl Revoker {
             Ok(false) => {
                 warn!(binding = %known.key, "a managed binding lost its label and still grants");
                 self.index.trust(&known.key);
-                (self.tell)(known, Sight::News);
+                (self.tell)(known, Observation::News);
                 Next::At(known.deadline)
             }
             Err(error) => {
@@ -348,17 +348,17 @@ impl Revoker {
         self.unexpect(&known.key);
         self.front.forget(&known.key);
         self.index.forget(known);
-        (self.tell)(known, Sight::News);
+        (self.tell)(known, Observation::News);
     }
 
     /// Returns how long a standby waits before it removes what has been due since `due`. None: it does not wait.
     #[must_use]
     pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
-        self.wait_at_most(due, turn::TO_END)
+        self.wait_at_most(due, takeover::TO_END)
     }
 
     fn wait_at_most(&self, due: DateTime<Utc>, patience: TimeDelta) -> Option<Duration> {
-        turn::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
+        takeover::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
     }
 
     fn last_gone(&self) -> DateTime<Utc> {
@@ -372,9 +372,9 @@ impl Revoker {
 
     /// Removes a binding now, whatever its deadline: a person has revoked the grant, or a rule has ended it.
     pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
-        let doubted = self.index.get(key).is_some_and(|known| known.uid == uid && known.doubted);
-        let at_most = if doubted { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };
-        let ended = if (doubted || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid, at_most).await {
+        let unverified = self.index.get(key).is_some_and(|known| known.uid == uid && known.unverified);
+        let at_most = if unverified { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };
+        let ended = if (unverified || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid, at_most).await {
             Ended::WasGone
         } else {
             self.attempt(key, uid, Proof::Now).await?

@@ -9,7 +9,7 @@ use kube::{Api, api::ListParams, core::Request as Path};
 use tracing::{info, warn};
 
 use super::{
-    Revoker, Sight,
+    Observation, Revoker,
     end::{Ended, Proof},
     front::AT_ONCE,
     index::Known,
@@ -43,7 +43,7 @@ impl Revoker {
             let each = |binding: BindingMark| {
                 if is_ours(&binding.metadata) {
                     // No watch delivers a binding without the label, so what the index has of it may be stale (T56).
-                    let sight = if convert::is_managed(&binding.metadata) { Sight::Swept } else { Sight::News };
+                    let sight = if convert::is_managed(&binding.metadata) { Observation::Swept } else { Observation::News };
                     let key = self.seen(&binding.metadata, sight);
                     due.extend(self.index.get(&key).filter(is_due));
                 }

@@ -11,9 +11,9 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use jit_rbac::{
-    admission::{desk::Desk, server::router},
+    admission::{handler::AdmissionHandler, server::router},
     config::Config,
-    gather::surroundings::World,
+    gather::caches::Caches,
     observe::metrics::{AdmissionMetrics, Metrics},
 };
 use kube::Client;
@@ -114,8 +114,8 @@ impl Cluster {
             "maxGrant": "24h",
         }))
         .unwrap();
-        let desk = Desk::new(client.clone(), Arc::new(World::new(client)), &config);
-        Self { router: router(Arc::new(desk), AdmissionMetrics::registered(&Metrics::default())), calls, runtime }
+        let handler = AdmissionHandler::new(client.clone(), Arc::new(Caches::new(client)), &config);
+        Self { router: router(Arc::new(handler), AdmissionMetrics::registered(&Metrics::default())), calls, runtime }
     }
 
     /// The webhook's response to a body, and the calls that it made meanwhile.

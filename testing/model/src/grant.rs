@@ -57,7 +57,7 @@ impl World {
             Call::Done if made => {
                 let uid = self.binding(name).map(|made| made.uid);
                 if let Some(uid) = uid.filter(|_| setting.has(Guard::NoteAtCreation)) {
-                    self.replica_mut(who).note(Known { uid, name, deadline, doubted: false, rests: false });
+                    self.replica_mut(who).note(Known { uid, name, deadline, unverified: false, rests: false });
                 }
                 Rest::Work(Work::Reporting(case, Report { state: State::Active, expires: Some(deadline), binding: uid }))
             }

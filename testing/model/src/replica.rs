@@ -23,7 +23,7 @@ pub enum Phase {
 
 /// The type of a watch event of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sight {
+pub enum Observation {
     /// ADDED or MODIFIED.
     Applied,
     /// DELETED, also for a binding that lost its label.
@@ -36,7 +36,7 @@ pub struct News {
     /// The binding.
     pub uid: BindingUid,
     /// Its content.
-    pub sight: Sight,
+    pub sight: Observation,
 }
 
 /// A binding in the index (`src/operator/revoker/index.rs`).
@@ -49,7 +49,7 @@ pub struct Known {
     /// Deadline.
     pub deadline: Time,
     /// The watch no longer has it, and the API server was not read yet.
-    pub doubted: bool,
+    pub unverified: bool,
     /// An attempt in this tick did not complete.
     pub rests: bool,
 }
@@ -197,7 +197,7 @@ impl World {
         let Some(binding) = self.bindings.iter().find(|binding| binding.uid == uid).copied() else { return };
         let replica = self.replica_mut(who);
         let Binding { name, deadline, .. } = binding;
-        replica.note(Known { uid, name, deadline, doubted: false, rests: false });
+        replica.note(Known { uid, name, deadline, unverified: false, rests: false });
         if replica.expected == Some(binding.name) {
             replica.expected = None;
         } else {
@@ -206,10 +206,10 @@ impl World {
     }
 
     /// Handles a DELETED event of a binding (`doubt` in `src/operator/revoker/mod.rs`).
-    fn doubt(&mut self, setting: &Setting, who: Who, name: Name) {
+    fn mark_unverified(&mut self, setting: &Setting, who: Who, name: Name) {
         if setting.has(Guard::LookAfterDeleted) {
             for known in self.replica_mut(who).index.iter_mut().filter(|known| known.name == name) {
-                known.doubted = true;
+                known.unverified = true;
             }
         } else if let Some(uid) = self.replica(who).index.iter().find(|known| known.name == name).map(|known| known.uid) {
             self.gone(who, uid);
@@ -224,10 +224,10 @@ impl World {
         }
         let News { uid, sight } = replica.news.remove(0);
         match sight {
-            Sight::Applied => self.see(who, uid),
-            Sight::Deleted => {
+            Observation::Applied => self.see(who, uid),
+            Observation::Deleted => {
                 if let Some(name) = self.bindings.iter().find(|binding| binding.uid == uid).map(|binding| binding.name) {
-                    self.doubt(setting, who, name);
+                    self.mark_unverified(setting, who, name);
                 }
             }
         }
@@ -243,7 +243,7 @@ impl World {
             self.see(who, *uid);
         }
         for name in self.replica(who).others(&listed) {
-            self.doubt(setting, who, name);
+            self.mark_unverified(setting, who, name);
         }
     }
 

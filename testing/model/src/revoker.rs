@@ -180,7 +180,7 @@ impl World {
         };
         let begin = |known: &Known| {
             let ending = Ending::of_due(known.uid, known.name);
-            match (known.doubted, clock >= i16::from(known.deadline)) {
+            match (known.unverified, clock >= i16::from(known.deadline)) {
                 (_, true) if !turn(known.deadline) => None,
                 (true, _) => Some(Ending { next: Next::Look, ..ending }),
                 (false, due) => due.then_some(ending),
@@ -209,7 +209,7 @@ impl World {
             Outcome::Emptied | Outcome::Stuck => rests = true,
         }
         for known in self.replica_mut(who).index.iter_mut().filter(|known| known.uid == ending.uid) {
-            known.doubted &= outcome == Outcome::Failed;
+            known.unverified &= outcome == Outcome::Failed;
             known.rests = rests;
         }
         self.swept(who, Some(ending.uid));

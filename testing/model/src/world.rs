@@ -4,7 +4,7 @@
 
 use crate::{
     faults::Faults,
-    replica::{News, Replica, Sight},
+    replica::{News, Observation, Replica},
     setting::Setting,
 };
 
@@ -333,7 +333,7 @@ impl World {
         let uid = BindingUid(u8::try_from(self.bindings.len()).unwrap_or(u8::MAX));
         self.bindings.push(Binding { uid, there: true, made: self.now, ..binding });
         if binding.labelled {
-            self.tell(uid, Sight::Applied);
+            self.tell(uid, Observation::Applied);
         }
         true
     }
@@ -351,7 +351,7 @@ impl World {
         if now == before || !before.labelled {
             return;
         }
-        self.tell(uid, if now.there && now.labelled { Sight::Applied } else { Sight::Deleted });
+        self.tell(uid, if now.there && now.labelled { Observation::Applied } else { Observation::Deleted });
     }
 
     /// DELETE of a binding.
@@ -366,7 +366,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, uid: BindingUid, sight: Sight) {
+    fn tell(&mut self, uid: BindingUid, sight: Observation) {
         for replica in [&mut self.a, &mut self.b] {
             let told = replica.news.last().is_some_and(|last| *last == News { uid, sight });
             // Two equal states in a row give a watcher no new information.

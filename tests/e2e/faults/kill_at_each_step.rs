@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use super::{exclusive_scene, kill_all, start_all, until, verify_final_state};
 use crate::{
     audit::{Calls, measured},
-    blocking_webhook::Gate,
+    blocking_webhook::BlockingWebhook,
     ensure,
     env::{Env, Error, Outcome, SOON, Scene, approved_by, automatic, eligibility},
     grant_helpers::{text, time},
@@ -76,7 +76,7 @@ async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
 }
 
 async fn between_binding_and_status(scene: &Scene) -> Outcome {
-    let gate = Gate::new(scene, "jitrbac.dev", "roleactivationrequests/status", &["UPDATE"]).await?;
+    let gate = BlockingWebhook::new(scene, "jitrbac.dev", "roleactivationrequests/status", &["UPDATE"]).await?;
     gate.hold(1);
     let stored = scene.ask("dev", "status", TAKES_OVER).await?;
     gate.until_held(1, SOON).await?;
@@ -99,7 +99,7 @@ async fn between_binding_and_status(scene: &Scene) -> Outcome {
 
 /// The call is in flight when the process dies: it may be executed or not, but never twice.
 async fn while_the_binding_is_made(scene: &Scene) -> Outcome {
-    let gate = Gate::new(scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
+    let gate = BlockingWebhook::new(scene, "rbac.authorization.k8s.io", "rolebindings", &["CREATE"]).await?;
     gate.hold(1);
     scene.ask("dev", "create", TAKES_OVER).await?;
     gate.until_held(1, SOON).await?;
@@ -111,7 +111,7 @@ async fn while_the_binding_is_made(scene: &Scene) -> Outcome {
 }
 
 async fn between_removal_and_record(scene: &Scene) -> Outcome {
-    let gate = Gate::new(scene, "jitrbac.dev", "roleactivationrequests/status", &["UPDATE"]).await?;
+    let gate = BlockingWebhook::new(scene, "jitrbac.dev", "roleactivationrequests/status", &["UPDATE"]).await?;
     let granted = scene.granted("dev", "end", "3s").await?;
     // The others may end at the same time; it only matters that this one is among the held calls.
     gate.hold(8);

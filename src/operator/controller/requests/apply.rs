@@ -18,9 +18,9 @@ use super::{RequestError, Requests, report};
 use crate::{
     controller::{owed, status},
     gather::{
+        caches::Source,
         live::{self, StoredRequest},
         pages::Stored,
-        surroundings::Source,
     },
     queue::Next,
     revoker::{end::Ended, index::Known},
@@ -34,7 +34,7 @@ use domain::{Binding, BindingAction, Grant, Lookup, Object, RequestFacts, Snapsh
 use kube_io::{
     cache::Key,
     call::{WriteError, write},
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// The result of a verdict.
@@ -192,7 +192,7 @@ impl Requests {
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }
-        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, AsOf::Now, None);
+        let mut pages = live::decision_pages(&self.context.client, &key.namespace, &key.name, Consistency::Latest, None);
         while let Some(mut page) = pages.next().await? {
             match going {
                 Some(going) => page.retain(|decision| decision.request_uid() == Some(going.object.uid.as_str())),
@@ -276,8 +276,8 @@ impl Requests {
         if !facts.object.spec.emergency || facts.record.granted_at.is_none() {
             return Ok(Next::Done);
         }
-        let around = self.context.world.surroundings(&facts.object.spec.eligibility_ref.name, &facts.namespace, Source::Cache).await?;
-        let (said, _) = live::decisions(&self.context.client, facts, AsOf::Now, None).await?;
+        let around = self.context.caches.decision_context(&facts.object.spec.eligibility_ref.name, &facts.namespace, Source::Cache).await?;
+        let (said, _) = live::decisions(&self.context.client, facts, Consistency::Latest, None).await?;
         let policy = around.policy.found().map(|policy| &policy.spec);
         let now = self.context.now();
         let guards = self.context.guards.facts(around.eligibility.found().map(AsRef::as_ref), around.policy.found().map(AsRef::as_ref));
@@ -323,7 +323,7 @@ impl Requests {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Merge(patch))).await {
             Ok(written) => {
-                self.context.world.wrote(&written);
+                self.context.caches.wrote(&written);
                 Ok(true)
             }
             // The request was deleted, so there is nothing to report on.

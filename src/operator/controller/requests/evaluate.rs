@@ -6,18 +6,18 @@ use tracing::error;
 
 use super::{
     RequestError, Requests, gather,
-    turns::{self, Turn},
+    permits::{self, HeldPermits},
 };
 use crate::{
     gather::{
+        caches::Source,
         live::{self, StoredRequest},
-        surroundings::Source,
     },
     queue::Next,
 };
 use api::{ApprovalPolicySpec, Reason, State};
 use domain::{BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, person::Identity, policy};
-use kube_io::{cache::Key, horizon::AsOf};
+use kube_io::{cache::Key, consistency::Consistency};
 
 /// The most age of a new request. Its creation timestamp is in whole seconds.
 const NEW_FOR: TimeDelta = TimeDelta::seconds(3);
@@ -37,9 +37,9 @@ impl Evaluated {
 /// The permits that a request holds while it is decided.
 pub(super) struct Permits<'t> {
     /// The permit among all requests of the user, where the policy limits how many they may have.
-    pub(super) user: Turn<'t, Identity>,
+    pub(super) user: HeldPermits<'t, Identity>,
     /// The permit among the requests of the user for the same eligibility.
-    _eligibility: Turn<'t, (String, String, Identity)>,
+    _eligibility: HeldPermits<'t, (String, String, Identity)>,
 }
 
 /// A request that was decided and is to be applied.
@@ -47,7 +47,7 @@ pub(super) struct Decided<'t> {
     pub(super) found: StoredRequest,
     pub(super) evaluated: Evaluated,
     /// The consistency of the list of decisions that the verdict rests on.
-    pub(super) as_of: AsOf,
+    pub(super) consistency: Consistency,
     pub(super) permits: Permits<'t>,
 }
 
@@ -82,19 +82,19 @@ impl Requests {
         else {
             return Ok(None);
         };
-        let as_of = self.decisions_as_of(key, &cached);
-        if as_of == AsOf::Now {
+        let consistency = self.decisions_as_of(key, &cached);
+        if consistency == Consistency::Latest {
             return Ok(None);
         }
-        let Some(permits) = self.take_permits(&cached, key) else { return Ok(Some(Step::Finished(Next::In(turns::AT_LEAST)))) };
+        let Some(permits) = self.take_permits(&cached, key) else { return Ok(Some(Step::Finished(Next::In(permits::AT_LEAST)))) };
         let request = live::request(&self.context.client, &key.namespace, &key.name);
-        let evaluate = async { (self.evaluate(&cached, Source::Cache, as_of).await, Instant::now()) };
+        let evaluate = async { (self.evaluate(&cached, Source::Cache, consistency).await, Instant::now()) };
         let (found, (evaluated, at)) = tokio::join!(request, evaluate);
         match found? {
             Lookup::Found(found) if found.facts == *cached && at.elapsed() <= gather::BESIDE => {
                 self.remove_strays(key, &found.facts).await?;
                 let evaluated = evaluated?;
-                Ok(Some(Step::Decided(Box::new(Decided { found, evaluated, as_of, permits }))))
+                Ok(Some(Step::Decided(Box::new(Decided { found, evaluated, consistency, permits }))))
             }
             _ => Ok(None),
         }
@@ -104,9 +104,9 @@ impl Requests {
     async fn evaluate_stored(&self, key: &Key) -> Result<Step<'_>, RequestError> {
         // The cached request is enough to detect that it must wait, and costs no call.
         if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
-            && (self.turns.must_wait(&self.turn(&cached), key) || self.people.must_wait(&self.turn_of_person(&cached), key))
+            && (self.permits.must_wait(&self.turn(&cached), key) || self.people.must_wait(&self.turn_of_person(&cached), key))
         {
-            return Ok(Step::Finished(Next::In(turns::AT_LEAST)));
+            return Ok(Step::Finished(Next::In(permits::AT_LEAST)));
         }
         let found = match live::request(&self.context.client, &key.namespace, &key.name).await? {
             Lookup::Found(found) => found,
@@ -124,14 +124,14 @@ impl Requests {
         if found.facts.record.state.is_some_and(State::is_terminal) {
             return self.review(&found).await.map(Step::Finished);
         }
-        let Some(permits) = self.take_permits(&found.facts, key) else { return Ok(Step::Finished(Next::In(turns::AT_LEAST))) };
-        let as_of = self.decisions_as_of(key, &found.facts);
-        let evaluated = self.evaluate(&found.facts, Source::Cache, as_of).await?;
-        Ok(Step::Decided(Box::new(Decided { found, evaluated, as_of, permits })))
+        let Some(permits) = self.take_permits(&found.facts, key) else { return Ok(Step::Finished(Next::In(permits::AT_LEAST))) };
+        let consistency = self.decisions_as_of(key, &found.facts);
+        let evaluated = self.evaluate(&found.facts, Source::Cache, consistency).await?;
+        Ok(Step::Decided(Box::new(Decided { found, evaluated, consistency, permits })))
     }
 
     /// Gathers and decides once.
-    pub(super) async fn evaluate(&self, facts: &RequestFacts, source: Source, decisions: AsOf) -> Result<Evaluated, RequestError> {
+    pub(super) async fn evaluate(&self, facts: &RequestFacts, source: Source, decisions: Consistency) -> Result<Evaluated, RequestError> {
         let snapshot = Box::pin(self.gather(facts, source, decisions)).await?;
         let verdict = decide(&snapshot, &self.context.settings, self.context.now());
         Ok(Evaluated { snapshot, verdict })
@@ -142,8 +142,8 @@ impl Requests {
         // A continuing grant may rest on caches: an object that they lack revokes it when its watch delivers the object. A denial may not,
         // and a new grant rests on what was read just now.
         if !may_rest_on_caches(&decided.evaluated.verdict) {
-            decided.as_of = AsOf::Now;
-            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, AsOf::Now).await?;
+            decided.consistency = Consistency::Latest;
+            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, Consistency::Latest).await?;
         }
         // The stored policy limits requests per user, and the cached policy did not. Without the permit of the user, the listed requests
         // may be outdated.
@@ -152,17 +152,17 @@ impl Requests {
             && is_limited(decided.evaluated.snapshot.policy.found().map(AsRef::as_ref))
         {
             let Some(user) = self.people.take(self.person(&decided.found.facts), key) else {
-                return Ok(Step::Finished(Next::In(turns::AT_LEAST)));
+                return Ok(Step::Finished(Next::In(permits::AT_LEAST)));
             };
             decided.permits.user = user;
-            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, decided.as_of).await?;
+            decided.evaluated = self.evaluate(&decided.found.facts, Source::Server, decided.consistency).await?;
         }
         Ok(Step::Decided(decided))
     }
 
     /// Takes both permits of a request, or none.
     fn take_permits(&self, facts: &RequestFacts, key: &Key) -> Option<Permits<'_>> {
-        let eligibility = self.turns.take(self.turn(facts), key)?;
+        let eligibility = self.permits.take(self.turn(facts), key)?;
         let user = self.people.take(self.turn_of_person(facts), key)?;
         Some(Permits { user, _eligibility: eligibility })
     }
@@ -173,9 +173,13 @@ impl Requests {
     /// Two cases need less. For an active request, the watch delivers what a cached list lacks, as it would have without this
     /// reconciliation. For a new request under an automatic policy, a Deny that the cache lacks is at most as old as the request. Such a
     /// Deny could as well have come after the grant, so the consistent list follows right after the grant.
-    fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> AsOf {
+    fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> Consistency {
         let goes_on = facts.record.state == Some(State::Active);
-        if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) { self.context.decisions.as_of() } else { AsOf::Now }
+        if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) {
+            self.context.decisions.consistency()
+        } else {
+            Consistency::Latest
+        }
     }
 
     /// Returns true for a recent request that was not reconciled yet and that needs no approval.
@@ -186,9 +190,9 @@ impl Requests {
     }
 
     fn needs_nobody(&self, facts: &RequestFacts) -> bool {
-        let world = &self.context.world;
-        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name);
-        let policy = policy.and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        let caches = &self.context.caches;
+        let policy = caches.policy_of(&facts.object.spec.eligibility_ref.name);
+        let policy = policy.and_then(|policy| caches.policies.get(&Key::cluster(policy)));
         policy.as_ref().and_then(Lookup::found).is_some_and(|policy| policy::is_automatic(&policy.spec))
     }
 
@@ -205,8 +209,9 @@ impl Requests {
         if facts.record.state == Some(State::Active) {
             return Vec::new();
         }
-        let world = &self.context.world;
-        let policy = world.policy_of(&facts.object.spec.eligibility_ref.name).and_then(|policy| world.policies.get(&Key::cluster(policy)));
+        let caches = &self.context.caches;
+        let policy =
+            caches.policy_of(&facts.object.spec.eligibility_ref.name).and_then(|policy| caches.policies.get(&Key::cluster(policy)));
         let limited = policy.is_some_and(|policy| is_limited(policy.found().map(AsRef::as_ref)));
         if limited { self.person(facts) } else { Vec::new() }
     }

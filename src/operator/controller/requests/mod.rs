@@ -34,9 +34,9 @@
 mod apply;
 mod evaluate;
 mod gather;
+mod permits;
 pub mod report;
 mod standby;
-mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -49,7 +49,7 @@ use tracing::warn;
 
 use self::{
     evaluate::{Decided, Evaluated, Step},
-    turns::Turns,
+    permits::RequesterPermits,
 };
 use super::{context::Context, owed::RecordError};
 use crate::{
@@ -63,7 +63,7 @@ use domain::{Binding, BindingAction, Lookup, Refusal, Unread, Verdict, person::I
 use kube_io::{
     cache::Key,
     call::{ReadError, WriteError},
-    horizon::AsOf,
+    consistency::Consistency,
 };
 
 /// How long after a deadline a request is reconciled even without an event that its binding was removed.
@@ -120,9 +120,9 @@ pub struct Requests {
     context: Arc<Context>,
     /// The permits per person, eligibility and namespace: one request is decided at a time, so that two concurrent requests cannot both be
     /// granted (T51).
-    turns: Turns<(String, String, Identity)>,
+    permits: RequesterPermits<(String, String, Identity)>,
     /// The permits for one undecided request of a person at a time, where their number is limited (invariant 27).
-    people: Turns<Identity>,
+    people: RequesterPermits<Identity>,
     /// The requests whose decisions the next reconciliation must list with a consistent read, because the grant came before such a list.
     unlisted: parking_lot::Mutex<HashSet<Key>>,
     /// Since when a standby has observed a binding that the leader should have removed.
@@ -133,8 +133,8 @@ impl Requests {
     /// Returns a reconciler without any state.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        let (turns, people) = (Turns::new(context.waiting.clone()), Turns::new(context.waiting.clone()));
-        Self { context, turns, people, unlisted: parking_lot::Mutex::default(), overdue: parking_lot::Mutex::default() }
+        let (permits, people) = (RequesterPermits::new(context.waiting.clone()), RequesterPermits::new(context.waiting.clone()));
+        Self { context, permits, people, unlisted: parking_lot::Mutex::default(), overdue: parking_lot::Mutex::default() }
     }
 
     /// Reconciles one request.
@@ -173,11 +173,11 @@ impl Requests {
     /// Reconciles a request as the leader.
     async fn reconcile_as_leader(&self, key: &Key) -> Result<Next, RequestError> {
         // Gather and decide.
-        let Decided { found, evaluated: Evaluated { snapshot, verdict }, as_of, permits } = match self.gather_and_decide(key).await? {
+        let Decided { found, evaluated: Evaluated { snapshot, verdict }, consistency, permits } = match self.gather_and_decide(key).await? {
             Step::Decided(decided) => *decided,
             Step::Finished(next) => return Ok(next),
         };
-        let lists_later = self.note_unlisted(key, &verdict, as_of);
+        let lists_later = self.note_unlisted(key, &verdict, consistency);
         // Apply.
         let applied = self.apply(snapshot, verdict).await?;
         // Report.
@@ -197,11 +197,11 @@ impl Requests {
 
     /// Returns true for a grant that rests on a cached list of decisions. The consistent list follows right after it, or with the next
     /// reconciliation if this one fails before.
-    fn note_unlisted(&self, key: &Key, verdict: &Verdict, as_of: AsOf) -> bool {
-        let lists_later = verdict.binding == BindingAction::Create && as_of != AsOf::Now;
+    fn note_unlisted(&self, key: &Key, verdict: &Verdict, consistency: Consistency) -> bool {
+        let lists_later = verdict.binding == BindingAction::Create && consistency != Consistency::Latest;
         if lists_later {
             self.lock_unlisted().insert(key.clone());
-        } else if as_of == AsOf::Now {
+        } else if consistency == Consistency::Latest {
             self.lock_unlisted().remove(key);
         }
         lists_later
@@ -211,7 +211,7 @@ impl Requests {
     async fn report_and_list(&self, key: &Key, found: &StoredRequest, applied: &apply::Applied) -> Result<Late, RequestError> {
         let client = &self.context.client;
         let (reported, decisions) =
-            tokio::join!(self.report(&found.stored, applied), live::decisions(client, &found.facts, AsOf::Now, None));
+            tokio::join!(self.report(&found.stored, applied), live::decisions(client, &found.facts, Consistency::Latest, None));
         reported?;
         let (decisions, unread) = decisions?;
         if !decisions.is_empty() || unread != Unread::default() {

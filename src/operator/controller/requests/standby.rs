@@ -4,12 +4,12 @@ use tracing::debug;
 
 use super::{HOLDERS_TIME, RequestError, Requests, evaluate::Evaluated};
 use crate::{
-    gather::{live, surroundings::Source},
+    gather::{caches::Source, live},
     queue::Next,
 };
 use api::State;
 use domain::{Lookup, RequestFacts};
-use kube_io::{cache::Key, horizon::AsOf};
+use kube_io::{cache::Key, consistency::Consistency};
 
 impl Requests {
     /// Reconciles a request as a standby.
@@ -19,11 +19,11 @@ impl Requests {
             return Ok(Next::Done);
         }
         // In most cases nothing must be removed, and the caches are enough to detect that. A cache alone never causes a removal.
-        let as_of = self.context.decisions.as_of();
+        let consistency = self.context.decisions.consistency();
         if let Some(Lookup::Found(cached)) = self.context.requests.get(key)
             && !is_over(&cached)
             && self.strays(key, &cached).is_empty()
-            && !self.evaluate(&cached, Source::Cache, as_of).await?.removes()
+            && !self.evaluate(&cached, Source::Cache, consistency).await?.removes()
         {
             self.lock_overdue().remove(key);
             return Ok(Next::Done);
@@ -35,7 +35,7 @@ impl Requests {
         };
         let mut evaluated = None;
         if !is_over(&facts) {
-            let found = self.evaluate(&facts, Source::Server, AsOf::Now).await?;
+            let found = self.evaluate(&facts, Source::Server, Consistency::Latest).await?;
             if !found.removes() {
                 self.lock_overdue().remove(key);
                 return self.remove_strays(key, &facts).await.map(|()| Next::Done);

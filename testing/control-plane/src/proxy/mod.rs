@@ -20,14 +20,14 @@ pub use streams::{Disorder, Disturbed};
 
 use crate::{Cluster, Error, Result, certificates};
 use rules::Standing;
-use server::Desk;
+use server::ProxyHandler;
 use streams::Disturbance;
 
 /// The proxy. It has a thread of its own, because a test may block its runtime. Dropping it ends it.
 #[derive(Debug)]
 pub struct Proxy {
     address: String,
-    desk: Arc<Desk>,
+    handler: Arc<ProxyHandler>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,10 +40,10 @@ impl Proxy {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = format!("https://{}", listener.local_addr().map_err(failed)?);
         let tls = TlsAcceptor::from(Arc::new(certificates::tls(&cluster.pki(), "proxy")?));
-        let desk = Arc::new(Desk::new(&cluster.without_credentials().await?)?);
+        let handler = Arc::new(ProxyHandler::new(&cluster.without_credentials().await?)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
-        let serving = desk.clone();
+        let serving = handler.clone();
         let serve = async move {
             tokio::select! {
                 ended = server::serve(listener, tls, serving) => ended,
@@ -55,7 +55,7 @@ impl Proxy {
                 eprintln!("The proxy has ended: {error}");
             }
         });
-        Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, handler, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Returns the API server's address behind the proxy for a process of this name.
@@ -67,26 +67,26 @@ impl Proxy {
     /// Adds a rule. Where several match a call, the oldest applies.
     #[must_use]
     pub fn place(&self, rule: Rule) -> InForce {
-        self.desk.place(Arc::new(Standing::new(rule)))
+        self.handler.place(Arc::new(Standing::new(rule)))
     }
 
     /// Disturbs the watches of a resource, of one caller or of all.
     #[must_use]
     pub fn disturb(&self, caller: Option<&str>, resource: &str, disorder: Disorder) -> Disturbed {
         let standing = Arc::new(Disturbance::new(caller, resource, disorder));
-        self.desk.disturb(standing.clone());
+        self.handler.disturb(standing.clone());
         Disturbed { standing }
     }
 
     /// Ends all running watches of a resource.
     pub fn cut(&self, resource: &str) {
-        self.desk.cut(resource);
+        self.handler.cut(resource);
     }
 
     /// Returns all calls so far, in the order in which they were received.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.desk.calls()
+        self.handler.calls()
     }
 }
 

@@ -33,7 +33,7 @@ type Upstream = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The state of the proxy and its rules.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct ProxyHandler {
     server: String,
     upstream: Upstream,
     inner: Mutex<Inner>,
@@ -48,7 +48,7 @@ struct Inner {
     names: Names,
 }
 
-impl Desk {
+impl ProxyHandler {
     pub(super) fn new(config: &kube::Config) -> Result<Self> {
         let upstream = Client::builder(hyper_util::rt::TokioExecutor::new()).build(config.rustls_https_connector()?);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
@@ -143,7 +143,7 @@ impl Desk {
         let (head, body) = self.upstream.request(request).await.map_err(|_| Gone)?.into_parts();
         if call.verb == "watch" && head.status == StatusCode::OK {
             let (out, events) = mpsc::unbounded_channel();
-            let stream = Stream { desk: self.clone(), caller: call.caller.clone(), resource: call.resource.clone(), out };
+            let stream = Stream { handler: self.clone(), caller: call.caller.clone(), resource: call.resource.clone(), out };
             tokio::spawn(stream.run(body));
             let events = futures::stream::unfold(events, async |mut events| events.recv().await.map(|event| (event, events)));
             return Ok(Response::from_parts(head, StreamBody::new(events.map(|event| Ok(Frame::data(event)))).boxed_unsync()));
@@ -177,15 +177,15 @@ fn answer(refusal: Refusal) -> Result<Response<Body>, Gone> {
 }
 
 /// Serves until the runtime ends.
-pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>) -> Result<()> {
+pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, handler: Arc<ProxyHandler>) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("the proxy cannot listen")(error);
     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     loop {
         let (stream, _) = listener.accept().await.map_err(failed)?;
-        let (tls, desk) = (tls.clone(), desk.clone());
+        let (tls, handler) = (tls.clone(), handler.clone());
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let service = service_fn(|request| desk.clone().serve(request));
+            let service = service_fn(|request| handler.clone().serve(request));
             // It ends with an error when the proxy or the caller closes the connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::server::Desk;
+use super::server::ProxyHandler;
 
 /// How long an event waits for another one to be reordered with.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -90,7 +90,7 @@ type Out = mpsc::UnboundedSender<Bytes>;
 
 /// One watch between a caller and the API server.
 pub(super) struct Stream {
-    pub(super) desk: Arc<Desk>,
+    pub(super) handler: Arc<ProxyHandler>,
     pub(super) caller: String,
     pub(super) resource: String,
     pub(super) out: Out,
@@ -100,12 +100,12 @@ impl Stream {
     /// Forwards events until either side ends the watch, or a test cuts it.
     pub(super) async fn run(self, body: Incoming) {
         let mut frames = BodyStream::new(body);
-        let mut cut = self.desk.cuts(&self.resource);
+        let mut cut = self.handler.cuts(&self.resource);
         cut.mark_unchanged();
         let mut partial = Vec::new();
         let mut held: VecDeque<Bytes> = VecDeque::new();
         loop {
-            let late = self.desk.disturbance(&self.caller, &self.resource);
+            let late = self.handler.disturbance(&self.caller, &self.resource);
             let over = async {
                 match &late {
                     Some(standing) => drop(standing.over.subscribe().wait_for(|over| *over).await),
@@ -133,7 +133,7 @@ impl Stream {
     }
 
     fn event(&self, line: Bytes, held: &mut VecDeque<Bytes>) {
-        let Some(standing) = self.desk.disturbance(&self.caller, &self.resource).filter(|_| !is_bookmark(&line)) else {
+        let Some(standing) = self.handler.disturbance(&self.caller, &self.resource).filter(|_| !is_bookmark(&line)) else {
             self.flush(held);
             return self.send(line);
         };

@@ -11,31 +11,31 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// How recent a list must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AsOf {
+pub enum Consistency {
     /// A consistent (quorum) read: it includes all writes before it.
-    Now,
+    Latest,
     /// At least as new as this `resourceVersion` of the same kind. 0: any version from the API server's cache.
-    AtLeast(u64),
+    NotOlderThan(u64),
 }
 
-impl AsOf {
+impl Consistency {
     /// Any version from the API server's cache.
-    pub const AT_HAND: Self = Self::AtLeast(0);
+    pub const ANY: Self = Self::NotOlderThan(0);
 
     /// Returns the parameters of a list with these selectors and this consistency.
     #[must_use]
     pub fn list(self, fields: &str) -> ListParams {
         let list = ListParams::default().fields(fields);
         match self {
-            Self::Now => list,
-            Self::AtLeast(version) => list.at(&version.to_string()).matching(VersionMatch::NotOlderThan),
+            Self::Latest => list,
+            Self::NotOlderThan(version) => list.at(&version.to_string()).matching(VersionMatch::NotOlderThan),
         }
     }
 }
 
 /// The newest `resourceVersion` of one kind that this process has observed or written.
 #[derive(Debug, Default)]
-pub struct Horizon(Mutex<Newest>);
+pub struct NewestVersion(Mutex<Newest>);
 
 #[derive(Debug, Default)]
 struct Newest {
@@ -47,7 +47,7 @@ struct Newest {
 /// A version that is not a number. Then only a consistent read is recent enough.
 const UNKNOWN: u64 = u64::MAX;
 
-impl Horizon {
+impl NewestVersion {
     fn lock(&self) -> MutexGuard<'_, Newest> {
         self.0.lock()
     }
@@ -69,7 +69,7 @@ impl Horizon {
         *self.lock() = Newest { version: 0, distrusted: true };
     }
 
-    /// Records the version of a complete list that was made after [`Horizon::distrust`]. Versions noted in between count too.
+    /// Records the version of a complete list that was made after [`NewestVersion::distrust`]. Versions noted in between count too.
     pub fn trust(&self, version: Option<u64>) {
         let mut newest = self.lock();
         if newest.distrusted {
@@ -79,10 +79,10 @@ impl Horizon {
 
     /// Returns a consistency at least as new as every noted version.
     #[must_use]
-    pub fn as_of(&self) -> AsOf {
+    pub fn consistency(&self) -> Consistency {
         match *self.lock() {
-            Newest { version: UNKNOWN, .. } | Newest { distrusted: true, .. } => AsOf::Now,
-            Newest { version, .. } => AsOf::AtLeast(version),
+            Newest { version: UNKNOWN, .. } | Newest { distrusted: true, .. } => Consistency::Latest,
+            Newest { version, .. } => Consistency::NotOlderThan(version),
         }
     }
 }
@@ -100,28 +100,28 @@ mod tests {
 
     #[test]
     fn a_list_is_as_new_as_the_newest_that_was_seen() {
-        let horizon = Horizon::default();
-        assert_eq!(horizon.as_of(), AsOf::AT_HAND);
+        let newest_version = NewestVersion::default();
+        assert_eq!(newest_version.consistency(), Consistency::ANY);
         for version in ["7", "12", "9"] {
-            horizon.note(&object(version));
+            newest_version.note(&object(version));
         }
-        let list = horizon.as_of().list("a=b");
+        let list = newest_version.consistency().list("a=b");
         assert_eq!((list.resource_version.as_deref(), list.version_match), (Some("12"), Some(VersionMatch::NotOlderThan)));
-        horizon.note(&object("twelve"));
-        assert_eq!(horizon.as_of(), AsOf::Now, "nothing is known of what it stands for");
-        assert_eq!(AsOf::Now.list("a=b").resource_version, None);
+        newest_version.note(&object("twelve"));
+        assert_eq!(newest_version.consistency(), Consistency::Latest, "nothing is known of what it stands for");
+        assert_eq!(Consistency::Latest.list("a=b").resource_version, None);
     }
 
     #[test]
     fn f41_versions_of_another_store_are_forgotten() {
-        let horizon = Horizon::default();
-        horizon.note(&object("1000000"));
-        horizon.distrust();
-        assert_eq!(horizon.as_of(), AsOf::Now);
-        horizon.note(&object("9"));
-        horizon.trust(Some(8));
-        assert_eq!(horizon.as_of(), AsOf::AtLeast(9));
-        horizon.trust(Some(70));
-        assert_eq!(horizon.as_of(), AsOf::AtLeast(9), "nobody distrusts it");
+        let newest_version = NewestVersion::default();
+        newest_version.note(&object("1000000"));
+        newest_version.distrust();
+        assert_eq!(newest_version.consistency(), Consistency::Latest);
+        newest_version.note(&object("9"));
+        newest_version.trust(Some(8));
+        assert_eq!(newest_version.consistency(), Consistency::NotOlderThan(9));
+        newest_version.trust(Some(70));
+        assert_eq!(newest_version.consistency(), Consistency::NotOlderThan(9), "nobody distrusts it");
     }
 }

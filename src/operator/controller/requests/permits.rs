@@ -18,7 +18,7 @@ pub const AT_LEAST: Duration = Duration::from_secs(1);
 const MOST_FREE: usize = 1_024;
 
 /// The permits, each named by a `T`. A person with several names, such as a user name and a UID, needs all their permits at once.
-pub struct Turns<T> {
+pub struct RequesterPermits<T> {
     all: Mutex<HashMap<T, Line>>,
     queue: Queue<Key>,
 }
@@ -31,12 +31,12 @@ struct Line {
 }
 
 /// The permits that a request holds, released on drop.
-pub struct Turn<'t, T: Eq + Hash> {
-    turns: &'t Turns<T>,
+pub struct HeldPermits<'t, T: Eq + Hash> {
+    permits: &'t RequesterPermits<T>,
     names: Vec<T>,
 }
 
-impl<T: Clone + Eq + Hash> Turns<T> {
+impl<T: Clone + Eq + Hash> RequesterPermits<T> {
     /// Returns the permits, all free. A request whose permit becomes free is added to `queue`.
     pub fn new(queue: Queue<Key>) -> Self {
         Self { all: Mutex::default(), queue }
@@ -44,7 +44,7 @@ impl<T: Clone + Eq + Hash> Turns<T> {
 
     /// Takes the permits `names` for the request `key`, all or none. Returns none where another request holds one of them. Without a name
     /// there is nothing to wait for.
-    pub fn take(&self, names: Vec<T>, key: &Key) -> Option<Turn<'_, T>> {
+    pub fn take(&self, names: Vec<T>, key: &Key) -> Option<HeldPermits<'_, T>> {
         let mut all = self.lock();
         if must_wait(&mut all, &names, key) {
             return None;
@@ -54,7 +54,7 @@ impl<T: Clone + Eq + Hash> Turns<T> {
             line.taken = true;
             line.waiting.retain(|other| other != key);
         }
-        Some(Turn { turns: self, names })
+        Some(HeldPermits { permits: self, names })
     }
 
     /// Returns true where another request holds one of the permits. Then `key` waits for it.
@@ -73,7 +73,7 @@ fn must_wait<T: Eq + Hash>(all: &mut HashMap<T, Line>, names: &[T], key: &Key) -
     false
 }
 
-impl<T: Eq + Hash> Turns<T> {
+impl<T: Eq + Hash> RequesterPermits<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<T, Line>> {
         self.all.lock()
     }
@@ -87,21 +87,21 @@ impl Line {
     }
 }
 
-impl<T: Eq + Hash> Turn<'_, T> {
+impl<T: Eq + Hash> HeldPermits<'_, T> {
     /// Returns false for a permit without a name, which any number of requests may hold.
     pub const fn has_name(&self) -> bool {
         !self.names.is_empty()
     }
 }
 
-impl<T: Eq + Hash> Drop for Turn<'_, T> {
+impl<T: Eq + Hash> Drop for HeldPermits<'_, T> {
     fn drop(&mut self) {
-        let mut all = self.turns.lock();
+        let mut all = self.permits.lock();
         for name in &self.names {
             let Some(line) = all.get_mut(name) else { continue };
             line.taken = false;
             match line.waiting.pop_front() {
-                Some(next) => self.turns.queue.add(next),
+                Some(next) => self.permits.queue.add(next),
                 None => drop(all.remove(name)),
             }
         }
@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f16_who_waits_for_a_turn_holds_no_worker() {
         let (queue, worker) = queue(Clock::system(), BACKOFF);
-        let turns = Turns::new(queue.clone());
+        let permits = RequesterPermits::new(queue.clone());
         let key = |name: &str| Key::new("payments", name);
         // Two workers: four requests of one person take ten seconds each, and one request of another person is behind them.
         for name in ["greedy-1", "greedy-2", "greedy-3", "greedy-4", "other"] {
@@ -134,10 +134,10 @@ mod tests {
         }
         let (start, done) = (tokio::time::Instant::now(), Seen::new(Vec::new()));
         let work = |key: Key| {
-            let (turns, done) = (&turns, &done);
+            let (permits, done) = (&permits, &done);
             async move {
                 let person = key.name.split('-').next().map(str::to_owned).into_iter().collect();
-                let Some(_turn) = turns.take(person, &key) else { return Next::In(AT_LEAST) };
+                let Some(_turn) = permits.take(person, &key) else { return Next::In(AT_LEAST) };
                 if key.name.starts_with("greedy") {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
@@ -150,21 +150,21 @@ mod tests {
         assert_eq!(done.first(), Some(&("other".to_owned(), 0)), "{done:?}");
         assert_eq!(done.len(), 5, "{done:?}");
         assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each runs as soon as its permit is free: {done:?}");
-        assert!(turns.lock().is_empty(), "unused permits are dropped");
+        assert!(permits.lock().is_empty(), "unused permits are dropped");
     }
 
     #[tokio::test]
     async fn f13_who_shares_one_of_two_names_waits_and_nobody_holds_half_of_them() {
         let (queue, _worker) = queue(Clock::system(), BACKOFF);
-        let turns = Turns::new(queue);
+        let permits = RequesterPermits::new(queue);
         let key = |name: &str| Key::new("payments", name);
         let names = |names: &[&'static str]| names.to_vec();
-        let anna = turns.take(names(&["name:anna", "uid:1"]), &key("anna")).unwrap();
-        assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_none(), "the same UID under another name");
-        assert!(turns.take(names(&["name:anna", "uid:2"]), &key("again")).is_none(), "the same name under another UID");
-        let other = turns.take(names(&["name:anna.schmidt", "uid:2"]), &key("other"));
+        let anna = permits.take(names(&["name:anna", "uid:1"]), &key("anna")).unwrap();
+        assert!(permits.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_none(), "the same UID under another name");
+        assert!(permits.take(names(&["name:anna", "uid:2"]), &key("again")).is_none(), "the same name under another UID");
+        let other = permits.take(names(&["name:anna.schmidt", "uid:2"]), &key("other"));
         assert!(other.is_some(), "a refused permit was not half acquired");
         drop((anna, other));
-        assert!(turns.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_some());
+        assert!(permits.take(names(&["name:anna.schmidt", "uid:1"]), &key("renamed")).is_some());
     }
 }

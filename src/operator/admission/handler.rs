@@ -15,7 +15,7 @@ use super::{
     fair::{Fair, Permits},
     stamp,
 };
-use crate::{config::Config, gather::surroundings::World, http_server::Peer};
+use crate::{config::Config, gather::caches::Caches, http_server::Peer};
 use api::{names, text::printable};
 use domain::{
     Refusal, Settings,
@@ -98,9 +98,9 @@ pub(super) fn kind_of(asked: &Asked) -> &'static str {
 pub(super) const UNKNOWN: &str = "Unknown";
 
 /// The handler of reviews: it reads, evaluates the rules and writes nothing (invariant 18).
-pub struct Desk {
+pub struct AdmissionHandler {
     pub(super) client: Client,
-    pub(super) world: Arc<World>,
+    pub(super) caches: Arc<Caches>,
     pub(super) settings: Settings,
     /// User name of the controller, whose right to bind a role is checked.
     pub(super) operator: String,
@@ -112,13 +112,13 @@ pub struct Desk {
     pub(super) lists: Semaphore,
 }
 
-impl Desk {
-    /// Returns a handler that uses the caches of `world` and reads with `client`.
+impl AdmissionHandler {
+    /// Returns a handler that uses the caches of `caches` and reads with `client`.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>, config: &Config) -> Self {
+    pub fn new(client: Client, caches: Arc<Caches>, config: &Config) -> Self {
         Self {
             client,
-            world,
+            caches,
             settings: config.settings(),
             operator: config.operator(),
             people: Fair::new(PERMITS, PERMITS / 2),

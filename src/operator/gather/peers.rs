@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use kube::Client;
 
 use super::{
+    caches::{Caches, DecisionContext, Eligibility, LiveRequest},
     live::{self, Wanted},
-    surroundings::{Eligibility, LiveRequest, Surroundings, World},
 };
 use api::{State, names::binding_name, request::ReviewState};
 use domain::{Base, Binding, Lookup, Peer, RequestFacts, convert, person::Identities};
-use kube_io::{cache::Key, call::ReadError, horizon::AsOf};
+use kube_io::{cache::Key, call::ReadError, consistency::Consistency};
 
 /// Whether bindings may be read. The webhook may not read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +28,17 @@ pub enum Bindings {
 #[derive(Clone, Copy, Debug)]
 pub enum From<'a> {
     /// Lists from the API server, of at least this version.
-    Lists(AsOf),
+    Lists(Consistency),
     /// The caches, where they contain everything that was stored up to this `resourceVersion`, and lists for the rest.
-    Caches(&'a Identities, u64, AsOf),
+    Caches(&'a Identities, u64, Consistency),
 }
 
 /// Returns the other requests that matter to this one: those of the same person.
 pub async fn others(
     client: &Client,
-    world: &World,
+    caches: &Caches,
     facts: &RequestFacts,
-    around: &Surroundings,
+    around: &DecisionContext,
     from: From<'_>,
 ) -> Result<Vec<Peer>, ReadError> {
     let spec = &facts.object.spec;
@@ -47,12 +47,12 @@ pub async fn others(
     let limits = around.policy.found().and_then(|policy| policy.spec.limits.as_ref());
     let cools_down = limits.and_then(|limits| limits.cooldown).is_some_and(|pause| !pause.is_zero());
     let everywhere = counting_policy(around).is_some();
-    let (live, ended, as_of) = match from {
-        From::Lists(as_of) => (None, None, as_of),
-        From::Caches(identities, version, as_of) => {
-            let cached = cached(world, identities, facts, counting_policy(around));
+    let (live, ended, consistency) = match from {
+        From::Lists(consistency) => (None, None, consistency),
+        From::Caches(identities, version, consistency) => {
+            let cached = cached(caches, identities, facts, counting_policy(around));
             let live = cached.known.is_some_and(|known| known >= version).then_some(cached.requests);
-            (live, if cools_down { world.last_ends.under(eligibility, namespace, version) } else { None }, as_of)
+            (live, if cools_down { caches.last_ends.under(eligibility, namespace, version) } else { None }, consistency)
         }
     };
     let mut wanted = Vec::new();
@@ -65,10 +65,10 @@ pub async fn others(
     if spec.emergency {
         wanted.extend([Wanted::Review(ReviewState::Owed), Wanted::Review(ReviewState::Overdue)]);
     }
-    let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, as_of))).await?;
+    let lists = futures::future::try_join_all(wanted.into_iter().map(|wanted| live::requests(client, wanted, consistency))).await?;
     let known = live.into_iter().chain(ended).flatten();
     // The lists come first: a recorded end lacks the review that an emergency requires.
-    Ok(peers(world, lists.into_iter().flatten().chain(known), facts))
+    Ok(peers(caches, lists.into_iter().flatten().chain(known), facts))
 }
 
 /// The active and pending requests that the cache contains.
@@ -83,15 +83,15 @@ pub struct Cached {
 /// Returns the other active and pending requests of the same person, in any spelling of their name. They are those under the same
 /// eligibility in the same namespace and, where a policy's limits count them, those under `policy` in every namespace.
 #[must_use]
-pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, policy: Option<&str>) -> Cached {
+pub fn cached(caches: &Caches, identities: &Identities, facts: &RequestFacts, policy: Option<&str>) -> Cached {
     // The version is read first, so that it is never newer than what the cache contains.
-    let observed = Some(world.requests.observed()).filter(|_| world.requests.is_synced());
-    let written = world.written.after(observed.unwrap_or_default());
+    let observed = Some(caches.requests.observed()).filter(|_| caches.requests.is_synced());
+    let written = caches.written.after(observed.unwrap_or_default());
     let under: HashSet<String> = match policy {
         None => HashSet::new(),
         Some(policy) => {
             let names = |key: &Key, found: &Eligibility| (found.found()?.spec.policy_ref.name == policy).then(|| key.name.clone());
-            world.eligibilities.pick(names).into_iter().collect()
+            caches.eligibilities.pick(names).into_iter().collect()
         }
     };
     let requester = facts.object.spec.requester.as_ref();
@@ -111,8 +111,8 @@ pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, poli
         }
     };
     let mut requests = match policy {
-        None => world.requests.pick_in(&facts.namespace, &mut pick),
-        Some(_) => world.requests.pick(&mut pick),
+        None => caches.requests.pick_in(&facts.namespace, &mut pick),
+        Some(_) => caches.requests.pick(&mut pick),
     };
     let known = observed.filter(|_| written.is_some() && !unreadable);
     for later in written.into_iter().flatten().filter(matters) {
@@ -124,14 +124,14 @@ pub fn cached(world: &World, identities: &Identities, facts: &RequestFacts, poli
 
 /// Returns the policy, where it limits how many requests a person may have under it.
 #[must_use]
-pub fn counting_policy(around: &Surroundings) -> Option<&str> {
+pub fn counting_policy(around: &DecisionContext) -> Option<&str> {
     let policy = around.policy.found()?;
     let limits = policy.spec.limits.as_ref()?;
     limits.max_active_per_user.or(limits.max_pending_per_user).map(|_| policy.name.as_str())
 }
 
 /// Converts requests to peers of this one, each once.
-pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, facts: &RequestFacts) -> Vec<Peer> {
+pub fn peers(caches: &Caches, requests: impl IntoIterator<Item = RequestFacts>, facts: &RequestFacts) -> Vec<Peer> {
     let mut seen = std::collections::HashSet::from([facts.object.uid.clone()]);
     let mut others: Vec<RequestFacts> = Vec::new();
     for request in requests {
@@ -142,7 +142,7 @@ pub fn peers(world: &World, requests: impl IntoIterator<Item = RequestFacts>, fa
     // A request whose eligibility cannot be read may be under the policy in question.
     let policy = |request: &RequestFacts| {
         let name = Some(&request.object.spec.eligibility_ref.name).filter(|name| !name.is_empty());
-        world.policy_of(name.unwrap_or(&facts.object.spec.eligibility_ref.name))
+        caches.policy_of(name.unwrap_or(&facts.object.spec.eligibility_ref.name))
     };
     others
         .into_iter()

@@ -40,7 +40,7 @@ pub type LiveRequest = Lookup<Arc<RequestFacts>>;
 
 /// The context of a decision about a request in one namespace under one eligibility.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct DecisionContext {
     /// The namespace.
     pub namespace: Lookup<NamespaceFacts>,
     /// The eligibility.
@@ -51,7 +51,7 @@ pub struct Surroundings {
     pub role: Lookup<RoleFacts>,
 }
 
-impl Surroundings {
+impl DecisionContext {
     /// Returns the snapshot of a request in this context. Its peers, debts, decisions and binding are left out, and so is the request that
     /// it extends.
     #[must_use]
@@ -106,7 +106,7 @@ const ROOM_FOR_ROLES: usize = 16 << 20;
 const ROLES_AT_ONCE: usize = 4;
 
 /// The caches of eligibilities, policies, namespaces, roles, and the requests that limits count.
-pub struct World {
+pub struct Caches {
     client: Client,
     /// The state of the watches that fill the caches.
     pub watches: Watches,
@@ -132,8 +132,8 @@ pub struct World {
     pub written: Written,
 }
 
-impl World {
-    /// Returns empty caches. [`World::follow`] fills them.
+impl Caches {
+    /// Returns empty caches. [`Caches::follow`] fills them.
     #[must_use]
     pub fn new(client: Client) -> Self {
         let weigh: fn(&Lookup<RoleFacts>) -> usize =
@@ -173,7 +173,7 @@ impl World {
         self.anew.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Returns a watch on all objects of one kind of jit-rbac, which [`World::list_anew`] restarts.
+    /// Returns a watch on all objects of one kind of jit-rbac, which [`Caches::list_anew`] restarts.
     #[must_use]
     pub fn ours<K: Resource<DynamicType = ()>>(&self, api: &Api<K>) -> Watched {
         Watched::all(api, &()).anew(self.anew.subscribe())
@@ -380,7 +380,7 @@ impl World {
 
     /// Returns the context of a request in `namespace` under `eligibility`, by a consistent (quorum) read. The caches only determine which
     /// objects to read, so that all are read in parallel. Where the caches were stale, the objects are read again.
-    pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<Surroundings, ReadError> {
+    pub async fn afresh(&self, eligibility: &str, namespace: &str) -> Result<DecisionContext, ReadError> {
         let told = self.eligibilities.get(&Key::cluster(eligibility));
         if let Some(told) = told.as_ref().and_then(Lookup::found) {
             let (policy, role) = (&told.spec.policy_ref, &told.spec.role_ref);
@@ -391,15 +391,15 @@ impl World {
                 self.role(role, namespace, Source::Server),
             )?;
             if found.found().is_some_and(|found| found.spec.policy_ref == *policy && found.spec.role_ref == *role) {
-                return Ok(Surroundings { namespace, eligibility: found, policy: policy_found, role: role_found });
+                return Ok(DecisionContext { namespace, eligibility: found, policy: policy_found, role: role_found });
             }
         }
-        self.surroundings(eligibility, namespace, Source::Server).await
+        self.decision_context(eligibility, namespace, Source::Server).await
     }
 
     /// Returns the context of a request, where the caches contain all of it.
     #[must_use]
-    pub fn known_surroundings(&self, eligibility: &str, namespace: &str) -> Option<Surroundings> {
+    pub fn cached_context(&self, eligibility: &str, namespace: &str) -> Option<DecisionContext> {
         let eligibility = self.eligibilities.get(&Key::cluster(eligibility))?;
         let spec = &eligibility.found()?.spec;
         let policy = self.policies.get(&Key::cluster(&spec.policy_ref.name))?;
@@ -408,18 +408,18 @@ impl World {
             RoleKind::Role => self.roles.get(&Key::new(namespace, &spec.role_ref.name))?,
         };
         let namespace = Lookup::Found(self.namespaces.get(&Key::cluster(namespace))?);
-        Some(Surroundings { namespace, eligibility, policy, role })
+        Some(DecisionContext { namespace, eligibility, policy, role })
     }
 
     /// Returns the context of a request in `namespace` under `eligibility`.
-    pub async fn surroundings(&self, eligibility: &str, namespace: &str, source: Source) -> Result<Surroundings, ReadError> {
+    pub async fn decision_context(&self, eligibility: &str, namespace: &str, source: Source) -> Result<DecisionContext, ReadError> {
         let (eligibility, namespace_facts) = tokio::try_join!(self.eligibility(eligibility, source), self.namespace(namespace, source))?;
         let Lookup::Found(found) = &eligibility else {
-            return Ok(Surroundings { namespace: namespace_facts, eligibility, policy: Lookup::Absent, role: Lookup::Absent });
+            return Ok(DecisionContext { namespace: namespace_facts, eligibility, policy: Lookup::Absent, role: Lookup::Absent });
         };
         let spec = &found.spec;
         let (policy, role) = tokio::try_join!(self.policy(&spec.policy_ref.name, source), self.role(&spec.role_ref, namespace, source))?;
-        Ok(Surroundings { namespace: namespace_facts, eligibility, policy, role })
+        Ok(DecisionContext { namespace: namespace_facts, eligibility, policy, role })
     }
 }
 
@@ -463,7 +463,7 @@ mod tests {
     #[tokio::test]
     async fn f21_no_role_is_kept_that_no_eligibility_names() {
         let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
-        let world = World::new(Client::new(service, "default"));
+        let caches = Caches::new(Client::new(service, "default"));
         let named = json!({
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleEligibility", "metadata": {"name": "edit-payments"},
             "spec": {
@@ -473,10 +473,10 @@ mod tests {
         });
         let named: RoleEligibility = serde_json::from_value(named).unwrap();
         let facts = Lookup::Found(Arc::new(convert::object(&named.metadata, named.spec)));
-        world.eligibilities.fill(Key::cluster("edit-payments"), facts, world.eligibilities.changes());
+        caches.eligibilities.fill(Key::cluster("edit-payments"), facts, caches.eligibilities.changes());
         let kept = |kind, name: &str| {
             let stored = json!({"metadata": {"name": name}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
-            world.named_role(kind, serde_json::from_value(stored).unwrap()).is_some()
+            caches.named_role(kind, serde_json::from_value(stored).unwrap()).is_some()
         };
         assert!(kept(RoleKind::ClusterRole, "edit"));
         assert!(!kept(RoleKind::ClusterRole, "admin"), "nobody is eligible for it");

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// The result of the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct JsonBounds {
     /// The number of values: every string, number, list, object and so on, including the outermost one.
     pub values: usize,
     /// The string at the first requested path, if there is one.
@@ -16,23 +16,23 @@ pub struct Survey {
 
 /// Returns the result with the string at one path.
 #[cfg(test)]
-fn survey(json: &[u8], path: &[&str]) -> serde_json::Result<Survey> {
-    let (values, [text]) = surveyed(json, [Some(path)])?;
-    Ok(Survey { values, text })
+fn check(json: &[u8], path: &[&str]) -> serde_json::Result<JsonBounds> {
+    let (values, [text]) = checked(json, [Some(path)])?;
+    Ok(JsonBounds { values, text })
 }
 
 /// Checks all of `json` and finds the strings at two paths. It fails where `serde_json` could not parse the text as a value.
 ///
 /// Where an object has a duplicate member, the last one counts, as for `serde_json`.
-pub fn survey_two(json: &[u8], path: &[&str], second: &[&str]) -> serde_json::Result<(Survey, Option<String>)> {
-    let (values, [text, second]) = surveyed(json, [Some(path), Some(second)])?;
-    Ok((Survey { values, text }, second))
+pub fn check_two(json: &[u8], path: &[&str], second: &[&str]) -> serde_json::Result<(JsonBounds, Option<String>)> {
+    let (values, [text, second]) = checked(json, [Some(path), Some(second)])?;
+    Ok((JsonBounds { values, text }, second))
 }
 
 /// The number of values, and the requested strings.
 type Found<const N: usize> = (usize, [Option<String>; N]);
 
-fn surveyed<const N: usize>(json: &[u8], paths: [Option<&[&str]>; N]) -> serde_json::Result<Found<N>> {
+fn checked<const N: usize>(json: &[u8], paths: [Option<&[&str]>; N]) -> serde_json::Result<Found<N>> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let found = Walk(paths).deserialize(&mut reader)?;
     reader.end()?;
@@ -168,14 +168,14 @@ mod tests {
             (r#"{"request": ["uid", "u-1"]}"#, 4, None),
             (r#"{"x": {"request": {"uid": "u-1"}}}"#, 4, None),
         ] {
-            let expected = Survey { values, text: text.map(ToOwned::to_owned) };
-            assert_eq!(survey(json.as_bytes(), &PATH).unwrap(), expected, "{json}");
+            let expected = JsonBounds { values, text: text.map(ToOwned::to_owned) };
+            assert_eq!(check(json.as_bytes(), &PATH).unwrap(), expected, "{json}");
         }
     }
 
     #[test]
     fn two_texts_are_found_at_once() {
-        let found = |json: &str| survey_two(json.as_bytes(), &PATH, &["request", "resource", "resource"]).unwrap();
+        let found = |json: &str| check_two(json.as_bytes(), &PATH, &["request", "resource", "resource"]).unwrap();
         let (survey, second) = found(r#"{"request": {"uid": "u-1", "resource": {"group": "g", "resource": "roles"}}}"#);
         assert_eq!((survey.values, survey.text.as_deref(), second.as_deref()), (6, Some("u-1"), Some("roles")));
         let (survey, second) = found(r#"{"request": {"resource": {"resource": "a"}, "resource": {"resource": "b"}}}"#);
@@ -187,16 +187,16 @@ mod tests {
     fn what_is_no_json_is_told() {
         let deep = "[".repeat(100_000);
         for json in ["", "{", "[1,]", "{} {}", "{7: 7}", r#"{"\ud800": 1}"#, r#"["\ud800"]"#, "1e999", deep.as_str()] {
-            assert!(survey(json.as_bytes(), &PATH).is_err(), "{json:.40}");
+            assert!(check(json.as_bytes(), &PATH).is_err(), "{json:.40}");
         }
-        assert!(survey(b"{\"\xff\": 1}", &PATH).is_err());
+        assert!(check(b"{\"\xff\": 1}", &PATH).is_err());
     }
 
     proptest! {
         #[test]
         fn it_agrees_with_the_reader_of_values(json in ANY_TEXT) {
             let read = serde_json::from_str::<Value>(&json).ok();
-            let found = survey(json.as_bytes(), &PATH).ok();
+            let found = check(json.as_bytes(), &PATH).ok();
             prop_assert_eq!(found.is_some(), read.is_some());
             if let (Some(found), Some(read)) = (found, read) {
                 prop_assert_eq!(found.text.as_deref(), read.pointer("/request/uid").and_then(Value::as_str));
