@@ -49,7 +49,7 @@ enum Command {
         #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
     },
-    /// Print the CustomResourceDefinitions.
+    /// Print the CRDs.
     Crds {
         /// Write one file per kind to this directory instead.
         #[arg(long)]

@@ -202,7 +202,7 @@ fn t18_a_refusal_names_what_the_role_can_do() {
     assert!(
         named(&edit, &[RiskClass::ServiceAccountTokens])
             .unwrap_err()
-            .contains("can impersonate serviceaccounts (class Impersonation): what")
+            .contains("can impersonate serviceaccounts (class Impersonation): access")
     );
     assert_eq!(named(&edit, &[RiskClass::Impersonation, RiskClass::ServiceAccountTokens]), Ok(()));
     assert_eq!(named(VIEW, &[]), Ok(()));

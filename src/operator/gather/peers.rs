@@ -50,8 +50,8 @@ pub async fn others(
     let (live, ended, consistency) = match from {
         From::Lists(consistency) => (None, None, consistency),
         From::Caches(identities, version, consistency) => {
-            let cached = cached(caches, identities, facts, counting_policy(around));
-            let live = cached.known.is_some_and(|known| known >= version).then_some(cached.requests);
+            let from_caches = cached(caches, identities, facts, counting_policy(around));
+            let live = from_caches.known.is_some_and(|known| known >= version).then_some(from_caches.requests);
             (live, if cools_down { caches.last_ends.under(eligibility, namespace, version) } else { None }, consistency)
         }
     };

@@ -267,7 +267,7 @@ async fn t57_f50_who_serves_our_kinds_must_be_left_alone_for_longer_than_an_answ
     assert_eq!(look(&mut state, 8, weak), Step::Rest);
     let hold = state.hold().unwrap();
     assert!(
-        hold.message.contains("the Service 'a/b' answer") && hold.message.contains("'kubectl delete apiservice v1alpha1.jitrbac.dev'"),
+        hold.message.contains("lets the Service 'a/b' serve") && hold.message.contains("'kubectl delete apiservice v1alpha1.jitrbac.dev'"),
         "{hold}"
     );
     // The `APIService` is local again. That is a second write, and it is always recent.

@@ -76,11 +76,11 @@ impl Requests {
     async fn afresh_with_peers(&self, facts: &RequestFacts, source: Source) -> Result<(DecisionContext, Vec<Peer>), ReadError> {
         let (caches, eligibility) = (&self.context.caches, &facts.object.spec.eligibility_ref.name);
         // This costs no call where the caches contain all of it.
-        let cached = caches.decision_context(eligibility, &facts.namespace, Source::Cache).await?;
-        let peers = self.peers(facts, &cached, source);
+        let before = caches.decision_context(eligibility, &facts.namespace, Source::Cache).await?;
+        let peers = self.peers(facts, &before, source);
         let (peers, stored) = tokio::try_join!(peers, caches.afresh(eligibility, &facts.namespace))?;
         // Eligibility and policy determine which of the peers count.
-        if cached.eligibility == stored.eligibility && cached.policy == stored.policy {
+        if before.eligibility == stored.eligibility && before.policy == stored.policy {
             return Ok((stored, peers));
         }
         let peers = self.peers(facts, &stored, source).await?;
