@@ -1,10 +1,10 @@
-//! Links between files of the repository have existing targets.
+//! References between files of the repository have existing targets.
 
 use std::{collections::BTreeSet, path::Path};
 
 use crate::files::{Page, page, pages, root};
 
-/// Returns the targets of a page's links, except those in code.
+/// Returns the targets of a page's references, except those in code.
 fn targets(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -52,6 +52,6 @@ fn every_link_to_a_file_leads_somewhere() {
             }
         }
     }
-    assert!(faults.is_empty(), "broken links:\n{}", faults.join("\n"));
-    assert!(all.iter().map(|page| targets(&page.text).len()).sum::<usize>() > 100, "the links were not found");
+    assert!(faults.is_empty(), "broken references:\n{}", faults.join("\n"));
+    assert!(all.iter().map(|page| targets(&page.text).len()).sum::<usize>() > 100, "the references were not found");
 }

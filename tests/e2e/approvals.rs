@@ -94,7 +94,7 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the status does not name the approver: {status}");
     let approval = &status["approvals"][0];
     ensure!(
-        approval["comment"] == "seen" && approval["stage"] == "first" && approval["time"] == *decided,
+        approval["comment"] == "noted" && approval["stage"] == "first" && approval["time"] == *decided,
         "the approval is shown as {approval}"
     );
     refused(
@@ -211,9 +211,9 @@ async fn denial_ends_a_pending_request(env: Arc<Env>) -> Outcome {
     policy["approval"]["requireComment"] = json!(true);
     let offer = scene.offer("edit", policy, eligibility("edit")).await?;
     let words = [
-        ("Deny", "lead-1", "Denied", "DeniedByApprover", "denied by lead-1: \"seen\""),
-        ("Revoke", "security", "Denied", "DeniedByApprover", "denied by security: \"seen\""),
-        ("Deactivate", "dev", "Withdrawn", "WithdrawnByRequester", "withdrawn by dev: \"seen\""),
+        ("Deny", "lead-1", "Denied", "DeniedByApprover", "denied by lead-1: \"noted\""),
+        ("Revoke", "security", "Denied", "DeniedByApprover", "denied by security: \"noted\""),
+        ("Deactivate", "dev", "Withdrawn", "WithdrawnByRequester", "withdrawn by dev: \"noted\""),
     ];
     for (number, (verb, who, state, reason, message)) in words.into_iter().enumerate() {
         let request = format!("r-{number}");

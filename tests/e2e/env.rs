@@ -242,7 +242,7 @@ impl Scene {
     pub fn decision(&self, request: &str, verb: &str, digest: Option<&str>) -> Value {
         let mut decision = json!({
             "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
-            "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "seen"},
+            "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "noted"},
         });
         if let Some(digest) = digest {
             decision["spec"]["digest"] = json!(digest);

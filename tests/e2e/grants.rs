@@ -110,7 +110,7 @@ async fn requester_deactivates_a_grant(env: Arc<Env>) -> Outcome {
     let status = scene.until_state("now", "Deactivated", SOON).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "dev may still create deployments");
     ensure!(status["reason"] == "DeactivatedByRequester" && did(&status, "dev", "Deactivated"), "the timeline names no user: {status}");
-    ensure!(says(&status) == "deactivated by dev: \"seen\"", "it says {}", says(&status));
+    ensure!(says(&status) == "deactivated by dev: \"noted\"", "it says {}", says(&status));
     // A second one would change nothing: it is denied, and nothing is stored.
     refused(
         scene.create("dev", &scene.decision("now", "Deactivate", None)).await?,

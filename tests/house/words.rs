@@ -63,19 +63,22 @@ const UNWANTED: &[(&str, &[&str])] = &[
 ];
 
 /// Returns the lines of prose in a file, each with its number. Of sources these are comments, and string literals with a blank; of Markdown
-/// what is not code; of everything else all lines.
+/// what is not code; of manifests of cargo and make the comments; of everything else all lines.
 fn prose(ending: &str, text: &str) -> Vec<(usize, String)> {
     match ending {
         "rs" => prose_of_source(text),
         "md" => {
             let mut fenced = false;
-            let is_prose = |line: &str| {
+            let mut is_prose = |line: &str| {
                 let fence = line.trim_start().starts_with("```");
                 fenced ^= fence;
                 !fence && !fenced && !line.starts_with("    ")
             };
-            let mut is_prose = is_prose;
             text.lines().enumerate().filter(|(_, line)| is_prose(line)).map(|(number, line)| (number + 1, without_targets(line))).collect()
+        }
+        "" | "toml" => {
+            let comment = |(number, line): (usize, &str)| Some((number + 1, line.split_once('#')?.1.to_owned()));
+            text.lines().enumerate().filter_map(comment).collect()
         }
         _ => text.lines().enumerate().map(|(number, line)| (number + 1, line.to_owned())).collect(),
     }

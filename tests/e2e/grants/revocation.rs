@@ -38,7 +38,7 @@ async fn revoke_and_deny_end_an_active_grant_and_record_the_actor(env: Arc<Env>)
         let status = scene.until_state(request, "Revoked", AT_ONCE).await?;
         ensure!(!scene.can("dev", "create", "deployments").await?, "{request}: dev may still create deployments");
         ensure!(status["reason"] == "RevokedByUser" && did(&status, who, "Revoked"), "{request}: the timeline names no user: {status}");
-        ensure!(says(&status) == format!("revoked by {who}: \"seen\""), "{request}: it says {}", says(&status));
+        ensure!(says(&status) == format!("revoked by {who}: \"noted\""), "{request}: it says {}", says(&status));
         ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "{request}: the approval is not stored: {status}");
     }
     scene.until_no_binding(SOON).await

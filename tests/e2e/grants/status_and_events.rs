@@ -164,7 +164,7 @@ async fn kubectl_lists_selects_and_describes(env: Arc<Env>) -> Outcome {
         ensure!(all.lines().any(|line| line.starts_with(expected)), "{expected} is not in the category jit: {all}");
     }
     let described = scene.kubectl("dev", &["describe", "rar", "running", "-n", &scene.name]).await?.ok()?;
-    for expected in ["revoked by security: \"seen\"", "requested eligibility", "granted ClusterRole 'view' until"] {
+    for expected in ["revoked by security: \"noted\"", "requested eligibility", "granted ClusterRole 'view' until"] {
         ensure!(described.contains(expected), "{expected} is not described: {described}");
     }
     until(&scene, "waiting", "who is waited for", |status| status["awaiting"]["approvers"] == json!({"groups": ["leads"]})).await.map(drop)

@@ -77,7 +77,7 @@ const COMMANDS: [&[&str]; 26] = [
     &["extend", "x"],
     &["deactivate", "x"],
     &["revoke", "x", "-m", "no", "--yes"],
-    &["review", "x", "-m", "seen"],
+    &["review", "x", "-m", "noted"],
     &["history", "-o", "csv"],
     &["whoami"],
     &["whoami", "-o", "json"],

@@ -27,7 +27,7 @@ fn request(name: &str, eligibility: &str) -> Value {
 fn decision(request: &str, verb: &str) -> Value {
     json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "ActivationDecision", "metadata": {"generateName": format!("{request}-"), "namespace": "orders"},
-        "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "seen"},
+        "spec": {"requestRef": {"name": request}, "decision": verb, "comment": "noted"},
     })
 }
 

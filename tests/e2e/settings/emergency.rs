@@ -118,14 +118,14 @@ async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) ->
         scene.create("security", &review(request)).await?.ok()?;
         let status = until(&scene, request, "to be reviewed", |status| status["review"]["state"] == "Done").await?;
         let done = &status["review"];
-        ensure!(done["reviewedBy"] == "security" && done["comment"] == "seen" && done["reviewedAt"].is_string(), "{request}: it is {done}");
+        ensure!(done["reviewedBy"] == "security" && done["comment"] == "noted" && done["reviewedAt"].is_string(), "{request}: it is {done}");
         ensure!(did(&status, "security", "Reviewed"), "{request}: the timeline does not show it: {status}");
     }
     // A review changes nothing else.
     let (runs, over) = (scene.status("runs").await?, scene.status("over").await?);
     ensure!(runs["state"] == "Active" && over["state"] == "Deactivated", "they are {} and {}", runs["state"], over["state"]);
     ensure!(owed(&scene, "Owed").await?.is_empty() && owed(&scene, "Done").await?.len() == 2, "the list is as before");
-    let again = "RequestCompleted: request 'over' is already reviewed by security: seen: another Review would have no effect";
+    let again = "RequestCompleted: request 'over' is already reviewed by security: noted: another Review would have no effect";
     refused(scene.create("security", &review("over")).await?, &[again])?;
     let table = scene.kubectl("security", &["get", "rar", "-n", &scene.name, "-o", "wide"]).await?.ok()?;
     ensure!(table.lines().skip(1).all(|line| line.contains(" Done ")), "the column REVIEW does not say it:\n{table}");
