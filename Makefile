@@ -19,7 +19,12 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-.PHONY: help rust tools build release plane crds commands plugin refusal-pages refusals transcripts lint test test-faults test-matrix soak
+# The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
+DENY_VERSION := 0.20.2
+TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
+
+.PHONY: help rust tools cargo-deny build release plane crds commands plugin refusal-pages refusals transcripts
+.PHONY: lint dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 
 help: ## List the targets
@@ -32,6 +37,14 @@ rust tools:
 	@for tool in $(NEEDS); do \
 	  command -v "$${tool%%:*}" >/dev/null || { echo "$${tool##*:} is missing: install it so that '$${tool%%:*}' is on the PATH" >&2; exit 1; }; \
 	done
+
+cargo-deny dependencies advisories: export PATH := $(TOOLS)/bin:$(PATH)
+cargo-deny: rust
+	@printf '%s\n' "cargo-deny $(DENY_VERSION)" "$$(cargo-deny --version 2>/dev/null)" | sort -VC || { \
+	  echo "Building cargo-deny $(DENY_VERSION): about 3 minutes on 2 cores, once per machine." >&2; \
+	  $(CARGO) install --quiet --locked --root "$(TOOLS)" --version $(DENY_VERSION) cargo-deny || \
+	    { echo "cargo-deny $(DENY_VERSION) cannot be built: install this or a later version so that 'cargo-deny' is on the PATH" >&2; exit 1; }; \
+	}
 
 build: tools
 	@$(CARGO) build --quiet --locked --workspace
@@ -64,10 +77,23 @@ refusals: plane ## Generate docs/refusals/as-printed.md from the refusals that t
 transcripts: plane ## Update the sessions in README.md and docs with the current output of their commands
 	@BLESS=1 $(CARGO) test --quiet --locked --test e2e documented_sessions >/dev/null
 
-lint: tools ## Check formatting and lints
+lint: tools dependencies ## Check formatting, lints and dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+
+# cargo-deny reads the manifests of all crates, also of those for other platforms. Cargo downloads the missing ones; afterwards the check needs
+# no network. The fuzz targets do not use everything that deny.toml allows.
+dependencies: cargo-deny ## Check the versions, licenses and sources of the dependencies against deny.toml; part of lint
+	@for manifest in Cargo.toml fuzz/Cargo.toml; do \
+	  unused=; [ "$$manifest" = Cargo.toml ] || unused="--allow unmatched-skip --allow unnecessary-skip --allow license-not-encountered"; \
+	  $(CARGO) fetch --quiet --locked --manifest-path "$$manifest"; \
+	  cargo-deny --frozen --manifest-path "$$manifest" --config deny.toml check --deny warnings $$unused bans licenses sources >/dev/null; \
+	done
+
+advisories: tools cargo-deny ## Check the dependencies against the security advisories of RustSec; needs access to GitHub
+	@cargo-deny --locked check advisories
+	@cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check advisories
 
 # All suites run, also after one has failed. The last lines say what was run and what failed.
 test: lint plane ## Run all lints and tests, including end-to-end tests on a real API server; prints a summary at the end
