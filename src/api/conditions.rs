@@ -25,7 +25,7 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 
 /// A policy: for every key that it reads as evidence, a stamp with that key was observed.
-pub const EVIDENCE_SEEN: &str = "EvidenceObserved";
+pub const EVIDENCE_OBSERVED: &str = "EvidenceObserved";
 
 /// Longest message of a condition, in characters.
 const MAX_MESSAGE: usize = 1024;

@@ -346,6 +346,11 @@ pub struct ApprovalPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_REVIEWS_OWED))]
     pub reviews_owed: Vec<OwedReview>,
+    /// The keys of `userInfo.extra` that this policy requires and that a request has contained, written by the operator. A key stays listed as
+    /// long as the policy requires it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub evidence_observed: Vec<String>,
 }
 
 /// Most missing reviews under one policy.

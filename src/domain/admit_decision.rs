@@ -115,7 +115,7 @@ fn review_emergency(
     let policy = snapshot.policy.found().map(|policy| &policy.spec);
     let people = policy.and_then(emergency::reviewers).or(before.map(|review| &review.reviewers));
     if !people.is_some_and(|people| person::is_listed(who, people)) {
-        let reviewers = people.map_or_else(|| "none".to_owned(), person::in_words);
+        let reviewers = people.map_or_else(|| "none".to_owned(), person::describe);
         let hints = why_not_listed(who, people.into_iter());
         return Err(Refusal::new(
             Reason::NotAReviewer,
@@ -131,7 +131,7 @@ fn review_emergency(
     if let Some(done) = review.filter(|review| review.state == ReviewState::Done) {
         return Err(Refusal::new(
             Reason::RequestCompleted,
-            format!("request '{name}' is already {}: another Review would have no effect", emergency::in_words(&done)),
+            format!("request '{name}' is already {}: another Review would have no effect", emergency::describe(&done)),
         ));
     }
     bounds::room(snapshot, decision.spec.decision, who, settings)
@@ -151,10 +151,10 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         let revokers = policy.spec.revokers.iter().filter(|_| revoke);
         let hints = why_not_listed(who, approvers(&policy.spec).chain(revokers));
         let (reason, people) = if revoke {
-            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "none".to_owned(), person::in_words);
-            (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", approvers_in_words(&policy.spec)))
+            let revokers = policy.spec.revokers.as_ref().map_or_else(|| "none".to_owned(), person::describe);
+            (Reason::NotARevoker, format!("approvers are {}, revokers {revokers}", describe_approvers(&policy.spec)))
         } else {
-            (Reason::NotAnApprover, format!("approvers are {}", approvers_in_words(&policy.spec)))
+            (Reason::NotAnApprover, format!("approvers are {}", describe_approvers(&policy.spec)))
         };
         return Err(Refusal::new(
             reason,
@@ -189,9 +189,9 @@ fn why_not_listed<'a>(who: &Stamp, people: impl Iterator<Item = &'a People>) -> 
     person::why_not_listed(who, people.iter().flat_map(|people| &people.users), people.iter().flat_map(|people| &people.groups))
 }
 
-fn approvers_in_words(policy: &ApprovalPolicySpec) -> String {
+fn describe_approvers(policy: &ApprovalPolicySpec) -> String {
     let stages: Vec<String> =
-        policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::in_words(&s.approvers), s.name)).collect();
+        policy.approval.stages.iter().map(|s| format!("{} (stage '{}')", person::describe(&s.approvers), s.name)).collect();
     if stages.is_empty() { "none, since it approves automatically".to_owned() } else { stages.join(", ") }
 }
 
@@ -295,7 +295,7 @@ fn not_an_approver(who: &Stamp, policy: &Object<ApprovalPolicySpec>) -> Refusal 
             "'{}' may not approve under policy '{}': approvers are {}{}",
             who.username,
             policy.name,
-            approvers_in_words(&policy.spec),
+            describe_approvers(&policy.spec),
             why_not_listed(who, approvers(&policy.spec))
         ),
     )

@@ -114,7 +114,7 @@ pub fn askable<'d>(author: &str, written: Written<'_>, demands: impl IntoIterato
     }
     let (what, instead) = match written {
         Written::Eligibility => ("this eligibility".to_owned(), String::new()),
-        Written::Policy(policy) => (format!("policy '{policy}'"), format!(", or {}", administer_in_words(policy))),
+        Written::Policy(policy) => (format!("policy '{policy}'"), format!(", or {}", describe_administer(policy))),
     };
     Err(Refusal::new(
         Reason::AuthorLacksBind,
@@ -131,7 +131,7 @@ pub fn unreadable(author: &str, policy: &str, eligibility: &str) -> Refusal {
         Reason::AuthorLacksBind,
         format!(
             "'{author}' may not write policy '{policy}': eligibility '{eligibility}' refers to it and its role or namespaces cannot be read, so the required permissions are unknown; write or delete that eligibility first, or be granted {}",
-            administer_in_words(policy)
+            describe_administer(policy)
         ),
     )
 }
@@ -156,7 +156,7 @@ pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing
                 "write policy '{policy}', under which eligibility '{eligibility}' makes users eligible for {} '{}' {place}",
                 role.kind, role.name
             ),
-            format!(", or {}", administer_in_words(policy)),
+            format!(", or {}", describe_administer(policy)),
         ),
     };
     Refusal::new(
@@ -169,7 +169,7 @@ pub fn may_not_bind(author: &str, written: Written<'_>, demand: &Demand, missing
     )
 }
 
-fn administer_in_words(policy: &str) -> String {
+fn describe_administer(policy: &str) -> String {
     let Question { verb, group, resource, .. } = administer(policy);
     format!("the verb {verb} on {resource}.{group} '{policy}'")
 }

@@ -157,7 +157,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         return Verdict::new(State::Denied, Reason::UserInfoMissing, "the request has no stamped author; create it again");
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        return Verdict::new(State::Withdrawn, Reason::WithdrawnByRequester, format!("withdrawn {}", decisions::in_words(decision)))
+        return Verdict::new(State::Withdrawn, Reason::WithdrawnByRequester, format!("withdrawn {}", decisions::describe(decision)))
             .by(decisions::decider(decision));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
@@ -166,7 +166,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         } else {
             (State::Denied, Reason::DeniedByApprover, "denied")
         };
-        return Verdict::new(state, reason, format!("{word} {}", decisions::in_words(decision))).by(decisions::decider(decision));
+        return Verdict::new(state, reason, format!("{word} {}", decisions::describe(decision))).by(decisions::decider(decision));
     }
     let until = approval::deadline(request, snapshot.policy.found().map(|p| &p.spec));
     let known = match unguarded(snapshot).and_then(|()| all_read(snapshot)).and_then(|()| known(snapshot, requester, settings)) {
@@ -199,7 +199,7 @@ fn known<'a>(snapshot: &'a Snapshot, requester: &'a Stamp, settings: &Settings) 
         Lookup::Absent if snapshot.request.record.state == Some(State::Scheduled) => {
             return Err(Missing::Denied(eligibility::removed(name)));
         }
-        Lookup::Absent => return Err(Missing::Denied(eligibility::not_found(name))),
+        Lookup::Absent => return Err(Missing::Denied(eligibility::not_found(name, "'kubectl get roleeligibilities' lists them"))),
         Lookup::Deleting(deletion) if snapshot.request.record.state == Some(State::Scheduled) => {
             return Err(Missing::Denied(eligibility::removal(name, deletion)));
         }
@@ -357,7 +357,7 @@ fn waiting(
                 awaiting.stage,
                 awaiting.have,
                 awaiting.required,
-                person::in_words(&awaiting.approvers),
+                person::describe(&awaiting.approvers),
                 stamp(until),
                 progress.why_less(),
             )

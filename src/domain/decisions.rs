@@ -60,7 +60,7 @@ pub fn decider(decision: &Object<ActivationDecisionSpec>) -> String {
 
 /// Returns the suffix that a decision adds to a message: ` by lead-1: "not today"`.
 #[must_use]
-pub fn in_words(decision: &Object<ActivationDecisionSpec>) -> String {
+pub fn describe(decision: &Object<ActivationDecisionSpec>) -> String {
     let comment = decision.spec.comment.as_ref().filter(|c| !c.is_empty()).map(|c| format!(": \"{c}\"")).unwrap_or_default();
     format!("by {}{comment}", decider(decision))
 }

@@ -50,10 +50,10 @@ pub fn check(spec: &RoleEligibilitySpec, settings: &Settings) -> Result<(), Refu
     }
 }
 
-/// The refusal where no eligibility of this name exists.
+/// The refusal where no eligibility of this name exists. `remedy` is how to find the existing ones.
 #[must_use]
-pub fn not_found(name: &str) -> Refusal {
-    Refusal::new(Reason::EligibilityNotFound, format!("there is no eligibility '{name}'; 'kubectl get roleeligibilities' lists them"))
+pub fn not_found(name: &str, remedy: &str) -> Refusal {
+    Refusal::new(Reason::EligibilityNotFound, format!("there is no eligibility '{name}'; {remedy}"))
 }
 
 /// The refusal where the eligibility of this name is being deleted.
@@ -127,7 +127,7 @@ pub fn not_covered(eligibility: &Object<RoleEligibilitySpec>, namespace: &str) -
     let Object { name, spec, .. } = eligibility;
     Refusal::new(
         Reason::NamespaceNotCovered,
-        format!("namespace '{namespace}' is not covered by eligibility '{name}', which is for {}", scope_in_words(spec)),
+        format!("namespace '{namespace}' is not covered by eligibility '{name}', which is for {}", describe_scope(spec)),
     )
 }
 
@@ -214,9 +214,9 @@ pub fn not_bindable(role: &RoleRef) -> Refusal {
 }
 
 /// Describes the scope of an eligibility.
-fn scope_in_words(spec: &RoleEligibilitySpec) -> String {
+fn describe_scope(spec: &RoleEligibilitySpec) -> String {
     let names = &spec.namespaces.names;
-    let selector = spec.namespaces.selector.as_ref().map(|selector| format!("namespaces with {}", namespace::in_words(selector)));
+    let selector = spec.namespaces.selector.as_ref().map(|selector| format!("namespaces with {}", namespace::describe(selector)));
     let more = names.len().saturating_sub(8);
     let listed = (!names.is_empty()).then(|| {
         let shown = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");

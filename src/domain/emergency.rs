@@ -81,7 +81,7 @@ pub fn check(beside: LimitsInput<'_>, account: &Account, asked: Duration) -> Res
                 peer.namespace,
                 peer.object.name,
                 requester.username,
-                peer.record.review.as_ref().map_or_else(|| "none".to_owned(), |review| person::in_words(&review.reviewers)),
+                peer.record.review.as_ref().map_or_else(|| "none".to_owned(), |review| person::describe(&review.reviewers)),
             ),
         )),
     }
@@ -245,10 +245,10 @@ pub fn review(
 
 /// Describes a review for timelines and messages.
 #[must_use]
-pub fn in_words(review: &ReviewStatus) -> String {
+pub fn describe(review: &ReviewStatus) -> String {
     let by = review.reviewed_by.as_ref().map(ToString::to_string).unwrap_or_default();
     match review.state {
-        ReviewState::Owed => format!("a review by {} is due by {}", person::in_words(&review.reviewers), stamp(review.deadline)),
+        ReviewState::Owed => format!("a review by {} is due by {}", person::describe(&review.reviewers), stamp(review.deadline)),
         ReviewState::Overdue => format!("no review before {}", stamp(review.deadline)),
         ReviewState::Done => format!("reviewed by {by}{}", review.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default()),
     }

@@ -198,7 +198,7 @@ pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolic
         }
         return Err(Refusal::new(
             Reason::TicketMissing,
-            format!("no ticket was given; policy '{name}' requires {} in spec.ticket", in_words(rule)),
+            format!("no ticket was given; policy '{name}' requires {} in spec.ticket", describe(rule)),
         ));
     }
     if let Some(only) = rule.system.as_ref().map(Line::as_str).filter(|only| !only.is_empty() && *only != system) {
@@ -220,18 +220,14 @@ pub fn ticket(request: &RoleActivationRequestSpec, policy: &Object<ApprovalPolic
     }
 }
 
-fn in_words(rule: &TicketRule) -> String {
+fn describe(rule: &TicketRule) -> String {
     let system = rule.system.as_ref().filter(|system| !system.is_empty()).map(|system| format!(" of the system '{system}'"));
     let pattern = rule.pattern.as_ref().filter(|pattern| !pattern.is_empty()).map(|pattern| format!(" whose number matches '{pattern}'"));
     format!("one{}{}", system.unwrap_or_default(), pattern.unwrap_or_default())
 }
 
 fn matches(pattern: &str, text: &str) -> Result<bool, Refusal> {
-    let unusable = |refusal: Refusal| {
-        let why = refusal.message.rsplit_once("cannot be used: ").map_or(refusal.message.as_str(), |(_, why)| why).to_owned();
-        Refusal::new(refusal.reason, format!("spec.requirements.ticket.pattern '{pattern}' cannot be used: {why}"))
-    };
-    anchored(pattern).map(|pattern| pattern.is_match(text)).map_err(unusable)
+    anchored("spec.requirements.ticket.pattern", pattern).map(|pattern| pattern.is_match(text))
 }
 
 #[cfg(test)]

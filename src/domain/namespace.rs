@@ -61,7 +61,7 @@ pub fn coverage_changes(spec: &RoleEligibilitySpec, name: &str, before: Option<&
 
 /// Returns a selector in kubectl's notation: `team=payments, tier in (web, db)`.
 #[must_use]
-pub fn in_words(selector: &Selector) -> String {
+pub fn describe(selector: &Selector) -> String {
     let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
     let requirements = selector.match_expressions.iter().map(|r| match r.operator {
         Operator::In => format!("{} in ({})", r.key, r.values.join(", ")),

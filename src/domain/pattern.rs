@@ -8,16 +8,16 @@ use api::Reason;
 /// Maximum memory of a compiled pattern in bytes. The engine itself never backtracks (T14).
 const PATTERN_SIZE: usize = 1 << 18;
 
-/// Compiles a pattern that must match a whole text.
+/// The field with the pattern of justifications.
+pub const JUSTIFICATION: &str = "spec.requirements.justification.pattern";
+
+/// Compiles the pattern in `field`, which must match a whole text.
 ///
 /// The pattern must also be valid by itself: `a)|(?:b` would otherwise close the added group and leave the anchors outside.
-pub fn anchored(pattern: &str) -> Result<Regex, Refusal> {
+pub fn anchored(field: &str, pattern: &str) -> Result<Regex, Refusal> {
     let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build();
     compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
-        Refusal::new(
-            Reason::InvalidField,
-            format!("spec.requirements.justification.pattern '{pattern}' cannot be used: {}", last_line(&error.to_string())),
-        )
+        Refusal::new(Reason::InvalidField, format!("{field} '{pattern}' cannot be used: {}", last_line(&error.to_string())))
     })
 }
 
@@ -34,19 +34,19 @@ mod tests {
 
     #[test]
     fn patterns_are_anchored_and_bounded() {
-        assert!(anchored("INC-[0-9]+").unwrap().is_match("INC-1"));
-        assert!(!anchored("INC-[0-9]+").unwrap().is_match("no INC-1"));
-        assert!(!anchored("a|b").unwrap().is_match("ax"), "an alternative is anchored as a whole");
+        assert!(anchored("f", "INC-[0-9]+").unwrap().is_match("INC-1"));
+        assert!(!anchored("f", "INC-[0-9]+").unwrap().is_match("no INC-1"));
+        assert!(!anchored("f", "a|b").unwrap().is_match("ax"), "an alternative is anchored as a whole");
         for bad in ["(", "[z-a]", "a{1,99999999}", "(?P<x>a)(?P<x>b)", r"\p{Nope}", "a)|(?:b", "((((a{100}){100}){100}){100})"] {
-            assert!(anchored(bad).is_err(), "{bad}");
+            assert!(anchored("f", bad).is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn no_pattern_makes_it_panic(pattern in any::<String>(), near in r"[()\[\]{}*+?|^$\\a-z0-9,.]{0,40}") {
-            let _ = anchored(&pattern);
-            let _ = anchored(&near);
+            let _ = anchored("f", &pattern);
+            let _ = anchored("f", &near);
         }
     }
 }

@@ -259,7 +259,7 @@ pub fn is_listed(stamp: &Stamp, people: &People) -> bool {
 
 /// Describes `people`: `lead-1, group leads`.
 #[must_use]
-pub fn in_words(people: &People) -> String {
+pub fn describe(people: &People) -> String {
     let users = people.users.iter().map(ToString::to_string);
     let groups = people.groups.iter().map(|g| format!("group {g}"));
     let mut all: Vec<String> = users.chain(groups).collect();

@@ -63,7 +63,7 @@ pub fn check(spec: &ApprovalPolicySpec, settings: &Settings) -> Result<(), Refus
         check_people(revokers, "spec.revokers")?;
     }
     if let Some(pattern) = spec.requirements.as_ref().and_then(|r| r.justification.as_ref()).and_then(|j| j.pattern.as_ref()) {
-        pattern::anchored(pattern.as_str())?;
+        pattern::anchored(pattern::JUSTIFICATION, pattern.as_str())?;
     }
     evidence::check_rules(spec)?;
     windows::check(&spec.windows)?;

@@ -3,7 +3,7 @@
 use super::{
     evidence,
     facts::{Object, RequestFacts},
-    pattern::anchored,
+    pattern::{self, anchored},
     refusal::Refusal,
 };
 use api::{
@@ -44,7 +44,7 @@ fn fits(request: &RoleActivationRequestSpec, rule: &JustificationRule, policy: &
         ));
     }
     match rule.pattern.as_ref().filter(|p| !p.is_empty()) {
-        Some(pattern) if !anchored(pattern.as_str())?.is_match(text) => Err(Refusal::new(
+        Some(pattern) if !anchored(pattern::JUSTIFICATION, pattern.as_str())?.is_match(text) => Err(Refusal::new(
             Reason::JustificationMismatch,
             format!("the justification does not match '{pattern}', which policy '{policy}' requires (the whole text must match)"),
         )),

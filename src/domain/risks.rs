@@ -187,7 +187,7 @@ impl fmt::Display for Finding {
         write!(f, "{} {} (class {}", short(&self.verb), short(&self.resource), self.risk)?;
         let wild = |words: &[String]| words.iter().any(|word| word.contains('*'));
         if wild(&self.rule.verbs) || wild(&self.rule.resources) || wild(&self.rule.api_groups) {
-            write!(f, ", by its rule '{}'", short(&self.rule.in_words()))?;
+            write!(f, ", by its rule '{}'", short(&self.rule.to_string()))?;
         }
         f.write_str(")")
     }
@@ -218,7 +218,7 @@ impl Rules {
         if with_rules {
             riskiest_first(&mut ordered);
         }
-        let lines: Vec<String> = ordered.into_iter().map(Rule::in_words).collect();
+        let lines: Vec<String> = ordered.into_iter().map(ToString::to_string).collect();
         let risks: Vec<String> = classify(self).into_iter().map(|risk| risk.as_str().to_owned()).collect();
         let too_long = |line: &String| line.chars().count() > MAX_SHOWN_RULE;
         RoleStatus {

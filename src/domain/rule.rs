@@ -1,6 +1,6 @@
 //! One rule of a role.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use api::text::printable;
 
@@ -27,10 +27,10 @@ pub(super) fn sorted(mut rule: Rule) -> Rule {
     rule
 }
 
-impl Rule {
-    /// Describes the rule: `get,list deployments.apps (only web)`.
-    #[must_use]
-    pub fn in_words(&self) -> String {
+/// The notation of a rule in a status and in messages: `VERBS RESOURCES (only NAMES)`, with lists separated by commas. A resource has its
+/// API group as suffix, as in `deployments.apps`; several groups stand in braces, as in `deployments.{core,apps}`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups: Vec<&str> = self.api_groups.iter().map(String::as_str).filter(|g| !g.is_empty()).collect();
         let suffix = match (groups.as_slice(), self.api_groups.iter().any(String::is_empty)) {
             ([], _) => String::new(),
@@ -40,14 +40,16 @@ impl Rule {
         let resources = self.resources.iter().map(|r| format!("{r}{suffix}"));
         let whats: Vec<String> = resources.chain(self.non_resource_urls.iter().cloned()).collect();
         let only = if self.resource_names.is_empty() { String::new() } else { format!(" (only {})", self.resource_names.join(",")) };
-        printable(&format!("{} {}{only}", self.verbs.join(","), whats.join(",")))
+        f.write_str(&printable(&format!("{} {}{only}", self.verbs.join(","), whats.join(","))))
     }
+}
 
-    /// Parses a rule that [`Rule::in_words`] wrote. `None` if the text was truncated or is no rule. Requesters need it, since they see a
-    /// role's rules only in a status.
+impl Rule {
+    /// Parses the notation. `None` if the text was truncated or is not a rule. Requesters need it, since they see a role's rules only in a
+    /// status.
     #[must_use]
-    pub fn from_words(words: &str) -> Option<Self> {
-        let (verbs, rest) = words.split_once(' ')?;
+    pub fn parse(text: &str) -> Option<Self> {
+        let (verbs, rest) = text.split_once(' ')?;
         let (whats, names) = match rest.split_once(" (only ") {
             Some((whats, names)) => (whats, listed(names.strip_suffix(')')?)),
             None => (rest, Vec::new()),
@@ -135,12 +137,12 @@ mod tests {
             resources in prop::collection::vec("[a-z]{1,8}(/[a-z]{1,6})?|\\*", 1..4), names in prop::collection::vec("[a-z0-9-]{1,8}", 0..3),
         ) {
             let rule = sorted(Rule { api_groups: groups, resources, resource_names: names, non_resource_urls: Vec::new(), verbs });
-            prop_assert_eq!(Rule::from_words(&rule.in_words()), Some(rule));
+            prop_assert_eq!(Rule::parse(&rule.to_string()), Some(rule));
         }
 
         #[test]
         fn no_words_make_it_panic(words in any::<String>(), near in r"[a-z,.{}()/* ]{0,40}") {
-            let _ = (Rule::from_words(&words), Rule::from_words(&near));
+            let _ = (Rule::parse(&words), Rule::parse(&near));
         }
     }
 }

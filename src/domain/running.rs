@@ -101,11 +101,11 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         return Some(revoked(Refusal::new(Reason::UserInfoMissing, "the request has no stamped author")));
     };
     if let Some(decision) = decisions::deactivation(snapshot, requester, settings) {
-        let message = format!("deactivated {}", decisions::in_words(decision));
+        let message = format!("deactivated {}", decisions::describe(decision));
         return Some(Verdict::new(State::Deactivated, Reason::DeactivatedByRequester, message).by(decisions::decider(decision)));
     }
     if let Some(decision) = snapshot.policy.found().and_then(|policy| decisions::veto(snapshot, &policy.spec)) {
-        let message = format!("revoked {}", decisions::in_words(decision));
+        let message = format!("revoked {}", decisions::describe(decision));
         return Some(Verdict::new(State::Revoked, Reason::RevokedByUser, message).by(decisions::decider(decision)));
     }
     if let Some(refusal) = snapshot.unread.ends() {

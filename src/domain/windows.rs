@@ -94,14 +94,14 @@ pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(
             "a start at {} is outside the windows of policy '{}' (spec.windows), {}; {advice}",
             stamp(at),
             policy.name,
-            in_words(windows)
+            describe(windows)
         ),
     ))
 }
 
 /// Describes windows: `Mon, Tue 08:00 to 18:00 Europe/Oslo`.
 #[must_use]
-pub fn in_words(windows: &[Window]) -> String {
+pub fn describe(windows: &[Window]) -> String {
     let mut all: Vec<String> = windows.iter().take(MAX_LISTED).map(one_in_words).collect();
     match windows.len().saturating_sub(MAX_LISTED) {
         0 => {}

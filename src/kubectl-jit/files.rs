@@ -46,9 +46,8 @@ impl Document {
     }
 
     /// The object as its Rust type.
-    pub fn typed<K: DeserializeOwned>(&self) -> Result<K, Problem> {
+    pub fn typed<K: DeserializeOwned>(&self) -> serde_json::Result<K> {
         serde_json::from_value(self.content.value.clone())
-            .map_err(|error| Problem::Usage(printable(&format!("{}: {error}", self.place("")))))
     }
 }
 
@@ -100,7 +99,10 @@ pub fn requests(path: &Path) -> Result<Vec<RoleActivationRequest>, Problem> {
     let wanted: Vec<RoleActivationRequest> = documents
         .iter()
         .filter(|document| document.kind() == Some("RoleActivationRequest"))
-        .map(Document::typed)
+        .map(|document| {
+            let invalid = |error| Problem::Usage(printable(&format!("{}: {error}", document.place(""))));
+            document.typed().map_err(invalid)
+        })
         .collect::<Result<_, _>>()?;
     if wanted.is_empty() {
         return Err(Problem::Usage(format!("{} has no RoleActivationRequest of {GROUP}", path.display())));

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 
 use super::{commands::roles, near::is_near, problem::Problem, session::Session};
 use api::{RoleEligibility, names};
-use domain::{Refusal, eligibility};
+use domain::eligibility;
 
 /// The maximum number of suggestions.
 const MOST: usize = 5;
@@ -16,7 +16,6 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
     if let Some(found) = found {
         return Ok(found);
     }
-    let refusal = eligibility::not_found(name);
     let all = session.eligibilities().await.unwrap_or_default();
     let me = session.me().await?;
     // Eligibilities for the current namespace come first.
@@ -40,8 +39,7 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
             meant.iter().take(MOST).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
         )
     };
-    let first = refusal.message.split(';').next().unwrap_or_default().to_owned();
-    Err(Refusal::new(refusal.reason, format!("{first}; {hint}")).into())
+    Err(eligibility::not_found(name, &hint).into())
 }
 
 /// The name in `name`, `rel/name` or `roleeligibility.jitrbac.dev/name`, the forms that `-o name` prints.

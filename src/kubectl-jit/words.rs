@@ -76,7 +76,7 @@ pub fn waits_for(request: &RoleActivationRequest, times: &Times) -> String {
         awaiting.have,
         awaiting.required,
         awaiting.stage,
-        person::in_words(&awaiting.approvers),
+        person::describe(&awaiting.approvers),
         times.clock(awaiting.deadline),
     )
 }
@@ -156,7 +156,7 @@ pub fn asked(
 pub fn riskiest_first(rules: &[String]) -> Vec<&str> {
     let (mut unread, mut read) = (Vec::new(), Vec::new());
     for words in rules {
-        match Rule::from_words(words) {
+        match Rule::parse(words) {
             Some(rule) => read.push((rule, words.as_str())),
             None => unread.push(words.as_str()),
         }
@@ -247,5 +247,5 @@ pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
 /// A description of users and groups, or `none`.
 #[must_use]
 pub fn people(people: Option<&People>) -> String {
-    people.map_or_else(|| "none".to_owned(), person::in_words)
+    people.map_or_else(|| "none".to_owned(), person::describe)
 }

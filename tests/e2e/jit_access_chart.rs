@@ -237,7 +237,7 @@ async fn f26_helm_wait_treats_a_completed_request_as_ready(env: Arc<Env>) -> Out
     ensure!(done, "{said}");
     scene.until_state("denied", "AwaitingApproval", SOON).await?;
     let (done, said) = run(&scene, &[&WAIT[..], &["4s", "denied", &denied]].concat()).await?;
-    ensure!(!done && said.contains("0 of 1 approvals"), "while it waits: {said}");
+    ensure!(!done && said.contains("waiting for approval in stage 'first': 0 of 1"), "while it waits: {said}");
     scene.create("lead-1", &scene.decision("denied", "Deny", None)).await?.ok()?;
     scene.until_state("denied", "Denied", SOON).await?;
     let (done, said) = run(&scene, &[&WAIT[..], &["4s", "denied", &denied]].concat()).await?;

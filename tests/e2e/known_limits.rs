@@ -49,7 +49,7 @@ async fn t19_t39_documented_samples_prevent_persistent_access(env: Arc<Env>) -> 
     scene.kubectl(ADMIN, &["delete", "rolebinding", "copy", "-n", namespace]).await?.ok()?;
     let dry: Vec<&str> = copy.iter().copied().chain(["--dry-run=server"]).collect();
     sample(&scene, "no-copies-of-grants.yaml", &dry, "dev").await?;
-    refused(scene.kubectl("dev", &copy).await?, &["to bind a role you need the verb bind on it"])?;
+    refused(scene.kubectl("dev", &copy).await?, &["binding a role requires the verb bind on it"])?;
     // The proof of a guard does not accept the denial of another policy: a probe is still denied by its own policy.
     let probe = bindings::probe(namespace, "admin");
     let asked = scene.fixture.cluster().run_with("dev", &["create", "--dry-run=server", "-f", "-"], &probe.to_string()).await?;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::person::{account, in_words, is_listed};
+use crate::person::{account, describe, is_listed};
 use api::Reason;
 
 fn identities(prefixes: &[&str], aliases: &[(&str, &str)]) -> Identities {
@@ -88,9 +88,9 @@ fn who_is_listed() {
         assert_eq!(is_listed(&who, &listed), found, "{who:?}");
     }
     assert!(!is_listed(&person("x", &[]), &People::default()));
-    assert_eq!(in_words(&listed), "lead-1, system:serviceaccount:ci:bot, group leads");
-    assert_eq!(in_words(&People::default()), "none");
-    assert_eq!(in_words(&people(&["a", "b", "c", "d", "e", "f", "g", "h", "group i", "j"])), "a, b, c, d, e, f, g, h and 2 more");
+    assert_eq!(describe(&listed), "lead-1, system:serviceaccount:ci:bot, group leads");
+    assert_eq!(describe(&People::default()), "none");
+    assert_eq!(describe(&people(&["a", "b", "c", "d", "e", "f", "g", "h", "group i", "j"])), "a, b, c, d, e, f, g, h and 2 more");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::*;
 use crate::{risks, role::check_size};
 use api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
 
-fn in_words(change: impl FnOnce(&mut Rule)) -> String {
+fn describe(change: impl FnOnce(&mut Rule)) -> String {
     let mut rule = rule(&["get", "list"], &["deployments"]);
     change(&mut rule);
-    rule.in_words()
+    rule.to_string()
 }
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -16,18 +16,18 @@ fn words(list: &[&str]) -> Vec<String> {
 
 #[test]
 fn t13_a_rule_in_words() {
-    assert_eq!(in_words(|_| ()), "get,list deployments.apps");
-    assert_eq!(in_words(|r| r.api_groups = words(&[""])), "get,list deployments");
-    assert_eq!(in_words(|r| r.api_groups = words(&["", "apps"])), "get,list deployments.{core,apps}");
-    assert_eq!(in_words(|r| r.api_groups = words(&["apps", "batch"])), "get,list deployments.{apps,batch}");
-    assert_eq!(in_words(|r| r.api_groups = words(&["*"])), "get,list deployments.*");
-    assert_eq!(in_words(|r| r.resources = words(&["deployments", "pods/exec"])), "get,list deployments.apps,pods/exec.apps");
-    assert_eq!(in_words(|r| r.resource_names = words(&["web", "db"])), "get,list deployments.apps (only web,db)");
+    assert_eq!(describe(|_| ()), "get,list deployments.apps");
+    assert_eq!(describe(|r| r.api_groups = words(&[""])), "get,list deployments");
+    assert_eq!(describe(|r| r.api_groups = words(&["", "apps"])), "get,list deployments.{core,apps}");
+    assert_eq!(describe(|r| r.api_groups = words(&["apps", "batch"])), "get,list deployments.{apps,batch}");
+    assert_eq!(describe(|r| r.api_groups = words(&["*"])), "get,list deployments.*");
+    assert_eq!(describe(|r| r.resources = words(&["deployments", "pods/exec"])), "get,list deployments.apps,pods/exec.apps");
+    assert_eq!(describe(|r| r.resource_names = words(&["web", "db"])), "get,list deployments.apps (only web,db)");
     assert_eq!(
-        in_words(|r| (r.api_groups, r.resources, r.non_resource_urls) = (Vec::new(), Vec::new(), words(&["/metrics"]))),
+        describe(|r| (r.api_groups, r.resources, r.non_resource_urls) = (Vec::new(), Vec::new(), words(&["/metrics"]))),
         "get,list /metrics"
     );
-    assert_eq!(in_words(|r| r.verbs = words(&["get\u{1b}[2K", "\u{202e}list"])), "get\u{fffd}[2K,\u{fffd}list deployments.apps");
+    assert_eq!(describe(|r| r.verbs = words(&["get\u{1b}[2K", "\u{202e}list"])), "get\u{fffd}[2K,\u{fffd}list deployments.apps");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn f77_the_riskiest_rules_are_shown_first_and_all_are_counted() {
     let write = rule(&["delete"], &["zzz"]);
     let rules = Rules::new(harmless.chain([write.clone(), exec.clone(), last.clone()]));
     let status = rules.status(RoleKind::Role, "debug", true);
-    assert_eq!(status.rules[..3], [last.in_words(), exec.in_words(), write.in_words()]);
+    assert_eq!(status.rules[..3], [last.to_string(), exec.to_string(), write.to_string()]);
     assert_eq!((status.rules.len(), status.rule_count, status.truncated), (MAX_SHOWN_RULES, 203, true));
     // The hash covers all of them in its own order.
     assert_eq!(status.rules_hash, rules.hash());

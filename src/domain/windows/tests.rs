@@ -169,7 +169,7 @@ fn a_grant_ends_with_its_hours() {
         (vec![day("12:00", "14:00")], start, late, start),
         (vec![window(&[], "08:00", "12:00", "Mars/Base")], start, late, start),
     ] {
-        assert_eq!(ends_at(&windows, at(start), at(end)), at(expected), "{}", in_words(&windows));
+        assert_eq!(ends_at(&windows, at(start), at(end)), at(expected), "{}", describe(&windows));
     }
 }
 

@@ -290,7 +290,7 @@ impl Case {
         if !self.policy.spec.windows.is_empty() && !skips {
             lines.push(Line {
                 rule: "hours",
-                result: result_of(windows::start(&self.policy, self.at), windows::in_words(&self.policy.spec.windows)),
+                result: result_of(windows::start(&self.policy, self.at), windows::describe(&self.policy.spec.windows)),
             });
         }
         let approval = if skips { "skipped in an emergency".to_owned() } else { words::approval(&self.policy.spec) };

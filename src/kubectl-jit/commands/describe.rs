@@ -95,7 +95,7 @@ fn asked_by(policy: &ApprovalPolicySpec) -> Vec<(&'static str, String)> {
     let mut lines = vec![("Approval", if rules_of::is_automatic(policy) { "automatic".to_owned() } else { String::new() })];
     for stage in &policy.approval.stages {
         lines
-            .push(("Approval", format!("stage '{}': {} of {}", stage.name, rules_of::required(stage), person::in_words(&stage.approvers))));
+            .push(("Approval", format!("stage '{}': {} of {}", stage.name, rules_of::required(stage), person::describe(&stage.approvers))));
     }
     if !rules_of::is_automatic(policy) {
         lines.push(("Decided in", rules_of::timeout(Some(policy)).to_string()));
@@ -133,12 +133,12 @@ fn asked_by(policy: &ApprovalPolicySpec) -> Vec<(&'static str, String)> {
     ];
     lines.push(("Limits", bounds.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     if !policy.windows.is_empty() {
-        lines.push(("Hours", windows::in_words(&policy.windows)));
+        lines.push(("Hours", windows::describe(&policy.windows)));
     }
     if let Some(allowed) = emergency::allowed(policy) {
         let longest = allowed.max_duration.map(|longest| format!("at most {longest}, ")).unwrap_or_default();
         lines.push(("Emergency", format!("{longest}reviewed by {} (--emergency)", words::people(allowed.reviewers.as_ref()))));
     }
-    lines.push(("Revoked by", policy.revokers.as_ref().map(person::in_words).unwrap_or_default()));
+    lines.push(("Revoked by", policy.revokers.as_ref().map(person::describe).unwrap_or_default()));
     lines
 }

@@ -146,7 +146,7 @@ fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[Activ
         nodes.push(Node::new(format!("{mark} RoleBinding {name}{gone}"), paint));
     }
     if let Some(review) = &status.review {
-        nodes.push(Node::new(format!("review: {}", emergency::in_words(review)), Paint::Waits));
+        nodes.push(Node::new(format!("review: {}", emergency::describe(review)), Paint::Waits));
     }
     if !status.timeline.is_empty() {
         let mut timeline = Node::new("timeline", Paint::Plain);

@@ -15,7 +15,10 @@ use crate::{
     schema,
     screen::Screen,
 };
-use api::{ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec};
+use api::{
+    ActivationDecision, ApprovalPolicy, ApprovalPolicySpec, Reason, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec,
+    text::printable,
+};
 use domain::{
     Lookup, Object, Settings, acting, convert, duration, eligibility, evidence, namespace,
     person::Identities,
@@ -252,12 +255,8 @@ fn checked<K: CustomResourceExt + DeserializeOwned>(document: &Document, rules: 
     };
     match document.typed::<K>() {
         Ok(stored) => faults.extend(rules(&stored)),
-        Err(problem) if faults.is_empty() => {
-            // The caller prints the position.
-            let message = problem.to_string();
-            let message = message.strip_prefix(&format!("{}: ", document.place(""))).unwrap_or(&message).to_owned();
-            faults.push(Fault::Error(String::new(), message));
-        }
+        // The caller prints the position.
+        Err(error) if faults.is_empty() => faults.push(Fault::Error(String::new(), printable(&error.to_string()))),
         Err(_) => {}
     }
     faults

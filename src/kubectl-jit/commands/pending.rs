@@ -140,7 +140,7 @@ async fn lengths(session: &Session, requests: &[RoleActivationRequest]) -> Resul
 fn needs(request: &RoleActivationRequest) -> (String, Paint) {
     let status = request.status.clone().unwrap_or_default();
     if let Some(awaiting) = &status.awaiting {
-        return (format!("{}/{} {}", awaiting.have, awaiting.required, person::in_words(&awaiting.approvers)), Paint::Waits);
+        return (format!("{}/{} {}", awaiting.have, awaiting.required, person::describe(&awaiting.approvers)), Paint::Waits);
     }
     match &status.review {
         Some(review) if review.state == ReviewState::Overdue => {

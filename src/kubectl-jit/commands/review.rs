@@ -38,7 +38,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         decide::create_unless_settled(session, &manifest::decision(request, Verb::Review, Some(&message))?).await?;
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let after = follow_until(session, (&namespace, &name), Some(SHOWS_WITHIN), ("reviewed", is_done), |_, _| ()).await?;
-        let review = review(&after).map(emergency::in_words).unwrap_or_default();
+        let review = review(&after).map(emergency::describe).unwrap_or_default();
         session.screen.data(&session.screen.on_stdout(&format!("{}: {review}", full_name(&after)), Paint::Plain));
         Ok(Exit::Done)
     });

@@ -224,7 +224,7 @@ async fn of_role(session: &Session, eligibility: &RoleEligibility, namespace: &s
 fn weighed(eligibility: RoleEligibility, read: Option<Vec<Rule>>, blocked: &Blocked) -> Option<Offer> {
     let of_status = || {
         let role = eligibility.status.as_ref()?.role.as_ref().filter(|role| !role.rules_hash.is_empty())?;
-        let rules: Vec<Rule> = role.rules.iter().filter_map(|words| Rule::from_words(words)).collect();
+        let rules: Vec<Rule> = role.rules.iter().filter_map(|words| Rule::parse(words)).collect();
         let complete = !role.truncated && rules.len() == role.rules.len();
         let risks = risks::Risk::ALL.iter().copied().filter(|risk| role.risks.iter().any(|named| named == risk.as_str()));
         Some((rules, complete, risks.collect::<Vec<_>>()))
@@ -247,8 +247,8 @@ fn weighed(eligibility: RoleEligibility, read: Option<Vec<Rule>>, blocked: &Bloc
         false if complete => return None,
         false => Allows::Unknown,
     };
-    let risks_in_words = risks.iter().map(|risk| risk.as_str()).collect::<Vec<_>>().join(",");
-    Some(Offer { eligibility, allows, power: Some(power(&rules, &risks)), risks: risks_in_words })
+    let described_risks = risks.iter().map(|risk| risk.as_str()).collect::<Vec<_>>().join(",");
+    Some(Offer { eligibility, allows, power: Some(power(&rules, &risks)), risks: described_risks })
 }
 
 fn power(rules: &[Rule], risks: &[risks::Risk]) -> Power {
@@ -351,7 +351,7 @@ mod tests {
             name: None,
             namespace: Some("shop".to_owned()),
         };
-        let read = |words: &str| Some(vec![Rule::from_words(words).unwrap()]);
+        let read = |words: &str| Some(vec![Rule::parse(words).unwrap()]);
         let admin = eligibility("admin", "ClusterRole", Some(status(&["* *.*"], &["Escalation", "Impersonation"])));
         let edit =
             eligibility("edit", "ClusterRole", Some(status(&["get,list,create pods"], &["Secrets", "WorkloadExec", "WorkloadCreate"])));

@@ -214,7 +214,7 @@ async fn rules(session: &Session, namespace: &str) -> Result<Vec<String>, Proble
             non_resource_urls: Vec::new(),
             verbs: rule.verbs,
         };
-        rule.in_words()
+        rule.to_string()
     });
     Ok(rules.collect())
 }

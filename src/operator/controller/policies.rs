@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use tracing::warn;
 
@@ -10,7 +9,7 @@ use super::{context::Context, owed, ready};
 use crate::queue::Next;
 use api::{
     ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
-    conditions::{self, EVIDENCE_SEEN, Set},
+    conditions::{self, EVIDENCE_OBSERVED, Set},
 };
 use domain::{Refusal, convert, evidence, policy};
 use kube_io::{cache::Key, call::read};
@@ -40,34 +39,45 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportEr
         None => Ok(()),
     };
     let mut sets = ready::of_policy(&removed().and(unguarded).and_then(|()| policy::check(&stored.spec, &context.settings)));
-    sets.extend(evidence_seen(context, &stored.spec, &before));
+    let evidence_observed = observed(context, &stored.spec, &before);
+    sets.extend(evidence_condition(&stored.spec, &evidence_observed));
     let status = ApprovalPolicyStatus {
         observed_generation: generation,
         conditions: conditions::merge(&before.conditions, &sets, generation, context.now()),
         reviews_owed: owed::left(context, &stored).await?,
+        evidence_observed,
     };
     Ok(ready::report(&context.client, &stored, &before, &status).await?)
 }
 
+/// Returns the keys that the policy requires and that a request has contained, now or before.
+fn observed(context: &Context, spec: &ApprovalPolicySpec, before: &ApprovalPolicyStatus) -> Vec<String> {
+    let was_observed = |key: &str| before.evidence_observed.iter().any(|observed| observed == key);
+    evidence::keys(spec).into_iter().filter(|key| context.evidence.has(key) || was_observed(key)).map(ToOwned::to_owned).collect()
+}
+
 /// Returns the condition whether the evidence that a policy requires was ever observed. Some clusters cannot deliver it, and then no
-/// request can be granted. For the same keys the condition stays true once it was.
-fn evidence_seen(context: &Context, spec: &ApprovalPolicySpec, before: &ApprovalPolicyStatus) -> Option<Set> {
+/// request can be granted.
+fn evidence_condition(spec: &ApprovalPolicySpec, observed: &[String]) -> Option<Set> {
     let keys = evidence::keys(spec);
     if keys.is_empty() {
         return None;
     }
-    let named = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
-    let seen_before = |c: &&Condition| c.type_ == EVIDENCE_SEEN && c.status == "True" && c.message.contains(&named);
-    let unseen: Vec<String> = keys.iter().filter(|key| !context.evidence.has(key)).map(|key| format!("'{key}'")).collect();
-    let seen = unseen.is_empty() || before.conditions.iter().any(|c| seen_before(&c));
-    Some(if seen {
-        Set { kind: EVIDENCE_SEEN, status: Some(true), reason: Reason::EvidenceObserved, message: format!("sign-ins contained {named}") }
+    let quoted = |keys: Vec<&str>| keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
+    let missing: Vec<&str> = keys.iter().copied().filter(|key| !observed.iter().any(|observed| observed == key)).collect();
+    Some(if missing.is_empty() {
+        Set {
+            kind: EVIDENCE_OBSERVED,
+            status: Some(true),
+            reason: Reason::EvidenceObserved,
+            message: format!("sign-ins contained {}", quoted(keys.into_iter().collect())),
+        }
     } else {
         let message = format!(
             "no request has contained {} yet; if none can, the cluster's authentication does not pass it on (claimMappings.extra), and \
              nothing is granted under this policy",
-            unseen.join(", ")
+            quoted(missing)
         );
-        Set { kind: EVIDENCE_SEEN, status: Some(false), reason: Reason::EvidenceNotObserved, message }
+        Set { kind: EVIDENCE_OBSERVED, status: Some(false), reason: Reason::EvidenceNotObserved, message }
     })
 }

@@ -99,7 +99,7 @@ pub fn check(data: &[u8]) {
     let all = text(data);
     let mut lines = all.split('\n').map(|line| line.trim_end_matches('\r'));
     let pattern: String = lines.next().unwrap_or_default().chars().take(PATTERN).collect();
-    let anchored = match pattern::anchored(&pattern) {
+    let anchored = match pattern::anchored("pattern", &pattern) {
         Ok(anchored) => anchored,
         Err(refusal) => {
             assert_eq!(refusal.reason, Reason::InvalidField);

@@ -112,7 +112,7 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
     })
     .await?;
     let weak = Utc::now();
-    let what = format!("apiservice {SERVED_BY} lets the service '{}/elsewhere' answer", scene.name);
+    let what = format!("apiservice {SERVED_BY} lets the service '{}/elsewhere' serve the kinds", scene.name);
     control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
         let logs = fixture.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
         let said = logs.lines().rfind(|line| line.contains("new grants are on hold")).unwrap_or_default().to_lowercase();

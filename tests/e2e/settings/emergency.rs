@@ -118,7 +118,10 @@ async fn emergency_reviewers_list_and_complete_pending_reviews(env: Arc<Env>) ->
         scene.create("security", &review(request)).await?.ok()?;
         let status = until(&scene, request, "to be reviewed", |status| status["review"]["state"] == "Done").await?;
         let done = &status["review"];
-        ensure!(done["reviewedBy"] == "security" && done["comment"] == "noted" && done["reviewedAt"].is_string(), "{request}: it is {done}");
+        ensure!(
+            done["reviewedBy"] == "security" && done["comment"] == "noted" && done["reviewedAt"].is_string(),
+            "{request}: it is {done}"
+        );
         ensure!(did(&status, "security", "Reviewed"), "{request}: the timeline does not show it: {status}");
     }
     // A review changes nothing else.

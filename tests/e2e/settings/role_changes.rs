@@ -177,7 +177,7 @@ async fn t18_accept_risks_is_required_again_when_a_role_gains_a_risk(env: Arc<En
 
     let object = format!("rel/{offer}");
     let told = format!(
-        "ClusterRole '{GAINING}' can update certificatesigningrequests/approval.certificates.k8s.io (class Certificates): what is gained by that outlives a grant"
+        "ClusterRole '{GAINING}' can update certificatesigningrequests/approval.certificates.k8s.io (class Certificates): access gained this way can outlive a grant"
     );
     let message = until_condition(&scene, &object, "Ready", "False", "RiskNotAccepted").await?;
     ensure!(message.starts_with(&told), "it says {message}");

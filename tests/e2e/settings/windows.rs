@@ -69,7 +69,7 @@ async fn windows_admit_and_end_grants(env: Arc<Env>) -> Outcome {
     let told = format!("; the windows of policy '{demanding}' end before that (spec.windows)");
     refused(
         scene.create("dev", &scene.request("short", &demanding, "1h")).await?,
-        &["DurationTooShort: ", "at least 30m is allowed", &told],
+        &["DurationTooShort: ", "at least 30m is required by policy", &told],
     )
 }
 

@@ -286,7 +286,7 @@ impl Requests {
         self.context.reviews.note(Key::new(&facts.namespace, &facts.object.name), review.as_ref().map(|review| review.state));
         let Some(review) = review else { return Ok(Next::Done) };
         if before.review.as_ref() != Some(&review) && self.write_status(&found.stored, &report::reviewed(&before, &review, now)).await? {
-            info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::in_words(&review), "review");
+            info!(request = %Key::new(&facts.namespace, &facts.object.name), why = emergency::describe(&review), "review");
         }
         self.keep_owed(facts, around.policy.found().map(AsRef::as_ref), Some(&review)).await;
         if review.state == ReviewState::Done {

@@ -73,7 +73,7 @@ fn review_entry(review: &ReviewStatus, now: DateTime<Utc>) -> Option<TimelineEnt
         ReviewState::Overdue => (whole_seconds(now), OPERATOR, "ReviewOverdue"),
         ReviewState::Done => (review.reviewed_at.unwrap_or(now), review.reviewed_by.as_ref().map_or("", Line::as_str), "Reviewed"),
     };
-    Some(entry(time, actor, event, &emergency::in_words(review)))
+    Some(entry(time, actor, event, &emergency::describe(review)))
 }
 
 /// Returns true when two statuses are equal apart from the times of their conditions.
