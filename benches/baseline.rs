@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use api::names;
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use api::{
+    instant::{stamp, whole_seconds},
+    names,
+};
 use control_plane::ADMIN;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api,
@@ -35,9 +38,9 @@ pub async fn latency(fixture: &ClusterFixture, what: &str, times: usize) -> Resu
     for number in 0..times {
         let (api, name) = place(fixture, what, number);
         next.tick().await;
-        let start = Utc::now();
+        let start = Timestamp::now();
         api.create(&PostParams::default(), &binding(&name, None)?).await?;
-        samples.push(ms(fixture.bindings.comes(&name).await?.came - start));
+        samples.push(ms(fixture.bindings.comes(&name).await?.came.duration_since(start)));
         api.delete(&name, &DeleteParams::default()).await?;
     }
     Ok(Spread::new(samples))
@@ -50,7 +53,7 @@ pub async fn creates(fixture: &ClusterFixture, times: usize) -> Result<Spread, F
     for number in 0..times {
         let api: Api<DynamicObject> = Api::namespaced_with(fixture.admin.clone(), &namespace(number), &resource);
         next.tick().await;
-        let start = Utc::now();
+        let start = Timestamp::now();
         api.create(&PostParams::default(), &request(&format!("create-{number}"))?).await?;
         samples.push(since(start));
     }
@@ -59,7 +62,7 @@ pub async fn creates(fixture: &ClusterFixture, times: usize) -> Result<Spread, F
 
 /// Bindings created per second.
 pub async fn rate_of_one_write(fixture: &ClusterFixture, times: usize) -> Result<f64, Failure> {
-    let start = Utc::now();
+    let start = Timestamp::now();
     let all = (0..times).map(async |number| {
         let (api, name) = place(fixture, "rate", number);
         api.create(&PostParams::default(), &binding(&name, None)?).await?;
@@ -72,7 +75,7 @@ pub async fn rate_of_one_write(fixture: &ClusterFixture, times: usize) -> Result
 /// Grants per second, by the three writes of an automatic one: request, binding, status.
 pub async fn rate_of_three_writes(fixture: &ClusterFixture, times: usize) -> Result<f64, Failure> {
     let resource = requests(fixture).await?;
-    let start = Utc::now();
+    let start = Timestamp::now();
     let all = (0..times).map(async |number| {
         let (bindings, name) = place(fixture, "three", number);
         let api: Api<DynamicObject> = Api::namespaced_with(fixture.admin.clone(), &namespace(number), &resource);
@@ -92,31 +95,27 @@ pub async fn rate_of_three_writes(fixture: &ClusterFixture, times: usize) -> Res
 /// Bindings whose ends are spread over half a minute and that a script's timers delete: from the deadline until the deletion is observed.
 /// `what` distinguishes the bindings of one measurement from those of another.
 pub async fn lateness(fixture: &ClusterFixture, what: &str, times: usize) -> Result<Spread, Failure> {
-    let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let from = whole_seconds(Timestamp::now()) + SignedDuration::from_secs(10);
     let deadlines = (0..times).map(|number| from + spread(number)).collect();
     let gone = end_all(fixture, what, deadlines).await?;
-    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
+    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone.duration_since(deadline))).collect()))
 }
 
 /// The same with one deadline for all bindings.
 pub async fn at_once(fixture: &ClusterFixture, what: &str, times: usize) -> Result<AtOnce, Failure> {
-    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let deadline = whole_seconds(Timestamp::now()) + SignedDuration::from_secs(10);
     let gone = end_all(fixture, what, vec![deadline; times]).await?;
     Ok(AtOnce::new(&gone))
 }
 
 /// The spread ends: ten per second, as deadlines are whole seconds.
 #[expect(clippy::cast_possible_wrap, reason = "some hundreds")]
-pub fn spread(number: usize) -> TimeDelta {
-    TimeDelta::seconds(number as i64 / 10)
+pub fn spread(number: usize) -> SignedDuration {
+    SignedDuration::from_secs(number as i64 / 10)
 }
 
-async fn end_all(
-    fixture: &ClusterFixture,
-    what: &str,
-    deadlines: Vec<DateTime<Utc>>,
-) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
-    let create = |(number, deadline): (usize, DateTime<Utc>)| async move {
+async fn end_all(fixture: &ClusterFixture, what: &str, deadlines: Vec<Timestamp>) -> Result<Vec<(Timestamp, Timestamp)>, Failure> {
+    let create = |(number, deadline): (usize, Timestamp)| async move {
         let (api, name) = place(fixture, what, number);
         api.create(&PostParams::default(), &binding(&name, Some(deadline))?).await?;
         Ok::<_, Failure>((api, name, deadline))
@@ -126,7 +125,7 @@ async fn end_all(
     let end = made.into_iter().map(|(api, name, deadline)| {
         let turns = &turns;
         async move {
-            tokio::time::sleep((deadline - Utc::now()).to_std().unwrap_or_default()).await;
+            tokio::time::sleep(Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()).await;
             let turn = turns.acquire().await?;
             api.delete(&name, &DeleteParams::default()).await?;
             drop(turn);
@@ -139,7 +138,7 @@ async fn end_all(
 /// Milliseconds for a paged list of all bindings' metadata.
 pub async fn list(fixture: &ClusterFixture) -> Result<f64, Failure> {
     let api: Api<RoleBinding> = Api::all(fixture.admin.clone());
-    let start = Utc::now();
+    let start = Timestamp::now();
     let mut page = ListParams::default().limit(500);
     while let Some(token) = api.list_metadata(&page).await?.metadata.continue_.filter(|token| !token.is_empty()) {
         page = page.continue_token(&token);
@@ -163,10 +162,10 @@ fn place(fixture: &ClusterFixture, what: &str, number: usize) -> (Api<RoleBindin
 }
 
 /// A binding of the size of the product's.
-fn binding(name: &str, deadline: Option<DateTime<Utc>>) -> Result<RoleBinding, Failure> {
-    let deadline = deadline.unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
+fn binding(name: &str, deadline: Option<Timestamp>) -> Result<RoleBinding, Failure> {
+    let deadline = deadline.unwrap_or_else(|| Timestamp::now() + SignedDuration::from_hours(1));
     let annotations = json!({
-        names::EXPIRES_AT: deadline.to_rfc3339(), names::REQUEST: name, names::NAMESPACE_UID: "6f0d2f5e-6a0b-4c3a-9d57-0c3c9d0c1d7e",
+        names::EXPIRES_AT: stamp(deadline), names::REQUEST: name, names::NAMESPACE_UID: "6f0d2f5e-6a0b-4c3a-9d57-0c3c9d0c1d7e",
         names::DIGEST: "v1:".to_owned() + &"0".repeat(64), names::REQUESTER: "bench-000", names::JUSTIFICATION: "a measurement",
     });
     Ok(serde_json::from_value(json!({
@@ -199,8 +198,8 @@ fn request(name: &str) -> Result<DynamicObject, Failure> {
 
 /// A status of about the size that a grant writes.
 pub fn status() -> Value {
-    let now = Utc::now();
-    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Granted", "message": "granted until the time is up", "lastTransitionTime": now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "observedGeneration": 1});
+    let now = Timestamp::now();
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Granted", "message": "granted until the time is up", "lastTransitionTime": stamp(now), "observedGeneration": 1});
     json!({
         "state": "Active", "reason": "Granted", "observedGeneration": 1,
         "digest": "v1:".to_owned() + &"0".repeat(64),
@@ -210,6 +209,6 @@ pub fn status() -> Value {
 
 /// The rate per second.
 #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-pub fn a_second(times: usize, start: DateTime<Utc>) -> f64 {
-    times as f64 / (Utc::now() - start).as_seconds_f64()
+pub fn a_second(times: usize, start: Timestamp) -> f64 {
+    times as f64 / Timestamp::now().duration_since(start).as_secs_f64()
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::figures::ms;
 
@@ -22,13 +22,13 @@ pub struct AtOnce {
 
 impl AtOnce {
     /// Computes it from pairs of deadline and end.
-    pub fn new(gone: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
-        let of = |value: Option<TimeDelta>| value.map_or(f64::NAN, ms);
+    pub fn new(gone: &[(Timestamp, Timestamp)]) -> Self {
+        let of = |value: Option<SignedDuration>| value.map_or(f64::NAN, ms);
         let (first, last) = (gone.iter().map(|(_, gone)| *gone).min(), gone.iter().map(|(_, gone)| *gone).max());
         let deadline = gone.iter().map(|(deadline, _)| *deadline).min();
         Self {
-            first_to_last: of(last.zip(first).map(|(last, first)| last - first)),
-            to_last: of(last.zip(deadline).map(|(last, due)| last - due)),
+            first_to_last: of(last.zip(first).map(|(last, first)| last.duration_since(first))),
+            to_last: of(last.zip(deadline).map(|(last, due)| last.duration_since(due))),
         }
     }
 }

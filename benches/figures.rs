@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Samples in milliseconds, sorted.
@@ -30,13 +30,13 @@ pub fn name(part: f64) -> String {
 }
 
 /// A duration in milliseconds.
-pub fn ms(span: TimeDelta) -> f64 {
-    span.as_seconds_f64() * 1_000.0
+pub fn ms(span: SignedDuration) -> f64 {
+    span.as_secs_f64() * 1_000.0
 }
 
 /// The elapsed time, in milliseconds.
-pub fn since(at: DateTime<Utc>) -> f64 {
-    ms(Utc::now() - at)
+pub fn since(at: Timestamp) -> f64 {
+    ms(Timestamp::now().duration_since(at))
 }
 
 /// The minimum interval between two samples. A latency is what a requester waits on an idle system, not behind the pending writes of the

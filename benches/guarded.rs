@@ -1,10 +1,14 @@
 //! The baseline under the product's own policies: a plain client that makes the same writes as an automatic grant, with the identities that
 //! the policies require, and decides nothing. Neither the webhook nor the controllers run.
 
-use api::{RoleActivationRequest, names};
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use api::{
+    RoleActivationRequest,
+    instant::{stamp, whole_seconds},
+    names,
+};
 use control_plane::ADMIN;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api, Client, ResourceExt,
@@ -46,24 +50,24 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
     fixture.stop_the_product().await?;
     let client = PlainClient::new(&fixture).await?;
     for number in 0..WARM {
-        client.grant(number, Utc::now() + TimeDelta::hours(1)).await?;
+        client.grant(number, Timestamp::now() + SignedDuration::from_hours(1)).await?;
     }
     let (mut create, mut to_binding, mut next) = (Vec::new(), Vec::new(), pace());
     for number in 0..latency {
         next.tick().await;
-        let start = Utc::now();
+        let start = Timestamp::now();
         let request = client.ask(number).await?;
         create.push(since(start));
-        let start = Utc::now();
-        let binding = client.bind(&request, Utc::now() + TimeDelta::hours(1)).await?;
-        to_binding.push(ms(fixture.bindings.comes(&binding).await?.came - start));
+        let start = Timestamp::now();
+        let binding = client.bind(&request, Timestamp::now() + SignedDuration::from_hours(1)).await?;
+        to_binding.push(ms(fixture.bindings.comes(&binding).await?.came.duration_since(start)));
     }
-    let start = Utc::now();
-    let all = (0..rate).map(async |number| client.grant(number, Utc::now() + TimeDelta::hours(1)).await);
+    let start = Timestamp::now();
+    let all = (0..rate).map(async |number| client.grant(number, Timestamp::now() + SignedDuration::from_hours(1)).await);
     stream::iter(all).buffer_unordered(WORKERS).try_collect::<Vec<_>>().await?;
     let rate = a_second(rate, start);
 
-    let ends = |from: DateTime<Utc>| (0..spread_ends).map(move |number| from + spread(number)).collect();
+    let ends = |from: Timestamp| (0..spread_ends).map(move |number| from + spread(number)).collect();
     let spread_out = client.end_all(ends).await?;
     let together = client.end_all(|from| vec![from; at_once]).await?;
     fixture.end();
@@ -71,7 +75,7 @@ pub async fn measure(latency: usize, rate: usize, spread_ends: usize, at_once: u
         create: Spread::new(create),
         latency: Spread::new(to_binding),
         rate,
-        spread: Spread::new(spread_out.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()),
+        spread: Spread::new(spread_out.into_iter().map(|(deadline, gone)| ms(gone.duration_since(deadline))).collect()),
         at_once: AtOnce::new(&together),
     })
 }
@@ -105,16 +109,15 @@ impl<'g> PlainClient<'g> {
     }
 
     /// Creates the binding of a request and returns its name.
-    async fn bind(&self, request: &RoleActivationRequest, deadline: DateTime<Utc>) -> Result<String, Failure> {
+    async fn bind(&self, request: &RoleActivationRequest, deadline: Timestamp) -> Result<String, Failure> {
         let (name, uid) = (request.name_any(), request.uid().unwrap_or_default());
         let who = request.spec.requester.as_ref().map(|requester| requester.username.as_str().to_owned()).unwrap_or_default();
-        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let binding: RoleBinding = serde_json::from_value(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
             "metadata": {
                 "name": names::binding_name(&uid), "labels": {names::MANAGED_LABEL: names::MANAGED_VALUE},
                 "annotations": {
-                    names::EXPIRES_AT: instant(deadline), names::STARTED_AT: instant(Utc::now()), names::REQUEST: name,
+                    names::EXPIRES_AT: stamp(deadline), names::STARTED_AT: stamp(Timestamp::now()), names::REQUEST: name,
                     names::NAMESPACE_UID: "6f0d2f5e-6a0b-4c3a-9d57-0c3c9d0c1d7e", names::DIGEST: "v1:".to_owned() + &"0".repeat(64),
                     names::REQUESTER: who, names::JUSTIFICATION: "a measurement",
                 },
@@ -136,7 +139,7 @@ impl<'g> PlainClient<'g> {
     }
 
     /// Makes all three writes. Returns the request and the name of its binding.
-    async fn grant(&self, number: usize, deadline: DateTime<Utc>) -> Result<(RoleActivationRequest, String), Failure> {
+    async fn grant(&self, number: usize, deadline: Timestamp) -> Result<(RoleActivationRequest, String), Failure> {
         let request = self.ask(number).await?;
         let binding = self.bind(&request, deadline).await?;
         self.report(&request, &status()).await?;
@@ -144,14 +147,11 @@ impl<'g> PlainClient<'g> {
     }
 
     /// Makes grants with these deadlines, and at each deadline deletes the binding and records it. Returns deadlines and ends.
-    async fn end_all(
-        &self,
-        deadlines: impl Fn(DateTime<Utc>) -> Vec<DateTime<Utc>>,
-    ) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+    async fn end_all(&self, deadlines: impl Fn(Timestamp) -> Vec<Timestamp>) -> Result<Vec<(Timestamp, Timestamp)>, Failure> {
         // All bindings must exist before the first ends.
-        let many = deadlines(Utc::now()).len();
-        let ahead = TimeDelta::seconds(10 + i64::try_from(many / 40)?);
-        let deadlines = deadlines(Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead);
+        let many = deadlines(Timestamp::now()).len();
+        let ahead = SignedDuration::from_secs(10 + i64::try_from(many / 40)?);
+        let deadlines = deadlines(whole_seconds(Timestamp::now()) + ahead);
         let make = deadlines
             .into_iter()
             .enumerate()
@@ -162,7 +162,7 @@ impl<'g> PlainClient<'g> {
         let ends = granted.iter().map(|((request, binding), deadline)| {
             let (turns, ended) = (&turns, &ended);
             async move {
-                tokio::time::sleep((*deadline - Utc::now()).to_std().unwrap_or_default()).await;
+                tokio::time::sleep(std::time::Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()).await;
                 let api: Api<RoleBinding> = Api::namespaced(self.operator.clone(), &request.namespace().unwrap_or_default());
                 let turn = turns.acquire().await?;
                 api.delete(binding, &DeleteParams::default()).await?;

@@ -3,7 +3,7 @@
 //! Creating a hundred thousand of them through the API takes most of an hour. Each is a copy of a request that the product has completed,
 //! under another name and UID, written to etcd directly. The API server and all watchers observe them like any others.
 
-use api::RoleActivationRequest;
+use api::{RoleActivationRequest, instant::stamp};
 use axum::body::{Body, to_bytes};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, Request, header::CONTENT_TYPE};
@@ -64,8 +64,7 @@ fn put(template: &Value, number: usize) -> Value {
     object["spec"]["requester"]["username"] = json!(who);
     object["spec"]["requester"]["uid"] = json!(format!("u-{who}"));
     // Ended a day ago, so that no cooldown applies.
-    object["status"]["endedAt"] =
-        json!((chrono::Utc::now() - chrono::TimeDelta::days(1)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    object["status"]["endedAt"] = json!(stamp(jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24)));
     let encode = |text: String| BASE64_STANDARD.encode(text);
     json!({"requestPut": {"key": encode(format!("{PREFIX}/{namespace}/{name}")), "value": encode(object.to_string() + "\n")}})
 }

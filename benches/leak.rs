@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use api::RoleActivationRequest;
-use chrono::Utc;
 use clap::Args;
+use jiff::Timestamp;
 use kube::{Api, core::PartialObjectMeta, runtime::watcher};
 
 use crate::{
@@ -37,7 +37,7 @@ pub async fn run(options: &Options, directory: &Path) -> Result<Report, Failure>
     fixture.install(Setting { retention: Some("1s"), ..Setting::default() }).await?;
     let stored = Api::<PartialObjectMeta<RoleActivationRequest>>::all(fixture.admin.clone());
     let stored = Sightings::follow(stored, watcher::Config::default());
-    let (leader, start) = (fixture.leader().await?, Utc::now());
+    let (leader, start) = (fixture.leader().await?, Timestamp::now());
     let (mut gone, mut first, mut samples, mut before) = (0, None, Vec::new(), Vec::new());
     for after in &options.came_and_went {
         while gone < *after {

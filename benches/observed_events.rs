@@ -8,8 +8,8 @@ use std::{
 };
 
 use api::names;
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::{
     Api, Resource,
     core::PartialObjectMeta,
@@ -28,11 +28,11 @@ const LIMIT: Duration = Duration::from_mins(3);
 #[derive(Clone, Copy, Debug)]
 pub struct Observation {
     /// When it was first observed.
-    pub came: DateTime<Utc>,
+    pub came: Timestamp,
     /// When its deletion was observed.
-    pub gone: Option<DateTime<Utc>>,
+    pub gone: Option<Timestamp>,
     /// When it should be deleted, by its own annotation.
-    pub deadline: Option<DateTime<Utc>>,
+    pub deadline: Option<Timestamp>,
 }
 
 /// All observed objects of one kind, by name.
@@ -77,7 +77,7 @@ impl Sightings {
     }
 
     fn came<K>(&self, object: &PartialObjectMeta<K>) {
-        let now = Utc::now();
+        let now = Timestamp::now();
         let annotations = object.metadata.annotations.as_ref();
         let deadline = annotations.and_then(|all| all.get(names::EXPIRES_AT)?.parse().ok());
         let name = object.metadata.name.clone().unwrap_or_default();
@@ -88,7 +88,7 @@ impl Sightings {
     }
 
     fn went<K>(&self, object: &PartialObjectMeta<K>) {
-        let now = Utc::now();
+        let now = Timestamp::now();
         let name = object.metadata.name.clone().unwrap_or_default();
         self.with(|seen| {
             if let Some(sight) = seen.get_mut(&name) {
@@ -110,7 +110,7 @@ impl Sightings {
     }
 
     /// Waits until the object is created and deleted.
-    pub async fn goes(&self, name: &str) -> Result<(Observation, DateTime<Utc>), Failure> {
+    pub async fn goes(&self, name: &str) -> Result<(Observation, Timestamp), Failure> {
         self.until(name, |sight| Some((*sight, sight.gone?))).await
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use api::{ActivationDecision, RoleActivationRequest, names};
-use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
+use api::{ActivationDecision, RoleActivationRequest, instant::whole_seconds, names};
 use control_plane::{AuditEvent, AuditLog, wait_for};
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -97,14 +97,14 @@ pub async fn one_by_one(
     for _ in 0..times {
         let place = place()?;
         next.tick().await;
-        let start = Utc::now();
+        let start = Timestamp::now();
         let (request, binding) = ask(&place, duration).await?;
-        let created = Utc::now();
+        let created = Timestamp::now();
         let came = fixture.bindings.comes(&binding).await?.came;
         fixture.active()?.comes(&request).await?;
-        create.push(ms(created - start));
-        created_to_seen.push(ms(came - created));
-        asked_to_seen.push(ms(came - start));
+        create.push(ms(created.duration_since(start)));
+        created_to_seen.push(ms(came.duration_since(created)));
+        asked_to_seen.push(ms(came.duration_since(start)));
     }
     let [created_to_seen, asked_to_seen, create] = [created_to_seen, asked_to_seen, create].map(Spread::new);
     Ok(Automatic { created_to_seen, asked_to_seen, create })
@@ -127,8 +127,8 @@ pub async fn approved(fixture: &ClusterFixture, times: usize) -> Result<Spread, 
         }))?;
         let decisions: Api<ActivationDecision> = Api::namespaced(fixture.lead.clone(), &place.namespace);
         decisions.create(&PostParams::default(), &decision).await?;
-        let start = Utc::now();
-        samples.push(ms(fixture.bindings.comes(&binding).await?.came - start));
+        let start = Timestamp::now();
+        samples.push(ms(fixture.bindings.comes(&binding).await?.came.duration_since(start)));
     }
     Ok(Spread::new(samples))
 }
@@ -136,7 +136,7 @@ pub async fn approved(fixture: &ClusterFixture, times: usize) -> Result<Spread, 
 /// Short activations, sixteen at once, to their ends.
 pub async fn rate(fixture: &ClusterFixture, times: usize) -> Result<Rate, Failure> {
     let mut log = settled_log(fixture).await?;
-    let start = Utc::now();
+    let start = Timestamp::now();
     let all = (0..times).map(async |_| {
         let (request, binding) = ask(&fixture.places.lasting()?, "45s").await?;
         fixture.bindings.comes(&binding).await?;
@@ -176,17 +176,17 @@ pub async fn under(fixture: &ClusterFixture, times: usize, offer: &str) -> Resul
 
 /// Grants whose ends are spread: from the deadline until the deletion is observed.
 pub async fn lateness(fixture: &ClusterFixture, times: usize) -> Result<Spread, Failure> {
-    let from = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(10);
+    let from = whole_seconds(Timestamp::now()) + SignedDuration::from_secs(10);
     let gone = end_all(fixture, (0..times).map(|number| from + spread(number)).collect()).await?;
-    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone - deadline)).collect()))
+    Ok(Spread::new(gone.into_iter().map(|(deadline, gone)| ms(gone.duration_since(deadline))).collect()))
 }
 
 /// Grants with one deadline.
 pub async fn at_once(fixture: &ClusterFixture, times: usize) -> Result<Together, Failure> {
     let mut log = settled_log(fixture).await?;
     // All bindings must exist before the first ends: a slow machine creates twenty per second.
-    let ahead = TimeDelta::seconds(10 + i64::try_from(times / 20)?);
-    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + ahead;
+    let ahead = SignedDuration::from_secs(10 + i64::try_from(times / 20)?);
+    let deadline = whole_seconds(Timestamp::now()) + ahead;
     let made = times + times / 10;
     let mut gone = end_all(fixture, vec![deadline; made]).await?;
     // The records of the ends are written afterwards.
@@ -247,15 +247,15 @@ async fn ask(place: &Place, duration: &str) -> Result<(String, String), Failure>
 }
 
 /// Makes a grant for each of these ends and waits for them. Returns the deadlines from the bindings, and the ends.
-async fn end_all(fixture: &ClusterFixture, deadlines: Vec<DateTime<Utc>>) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Failure> {
+async fn end_all(fixture: &ClusterFixture, deadlines: Vec<Timestamp>) -> Result<Vec<(Timestamp, Timestamp)>, Failure> {
     let all = deadlines.into_iter().map(|deadline| async move {
         let place = fixture.places.passing()?;
         // A grant's deadline is whole seconds after its request's creation, which is stamped in whole seconds too.
-        let passed = Duration::from_nanos(Utc::now().nanosecond().into());
+        let passed = Duration::from_nanos(Timestamp::now().subsec_nanosecond().unsigned_abs().into());
         if passed > LATE_IN_A_SECOND {
             tokio::time::sleep(Duration::from_secs(1).saturating_sub(passed)).await;
         }
-        let left = (deadline - Utc::now().duration_trunc(TimeDelta::seconds(1))?).num_seconds().max(2);
+        let left = deadline.duration_since(whole_seconds(Timestamp::now())).as_secs().max(2);
         let (_, binding) = ask(&place, &format!("{left}s")).await?;
         fixture.bindings.comes(&binding).await?;
         Ok::<_, Failure>(binding)

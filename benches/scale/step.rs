@@ -1,6 +1,6 @@
 //! All measurements at one number of active grants.
 
-use chrono::Utc;
+use jiff::Timestamp;
 
 use super::{measures::Measure, record::Held};
 use crate::{Failure, baseline::a_second, cluster_fixture::ClusterFixture, places::PASSING, process, product};
@@ -49,7 +49,7 @@ pub async fn measure(fixture: &ClusterFixture, held: &mut Held, active: usize, e
 
 /// Activates until this many grants are active. Returns the rate, if there were enough activations for one.
 async fn fill(fixture: &ClusterFixture, to: usize) -> Result<Option<f64>, Failure> {
-    let (before, start) = (lasting(fixture)?, Utc::now());
+    let (before, start) = (lasting(fixture)?, Timestamp::now());
     if before > to {
         return Err(format!("{before} are active already: remove the directory of the measurement to begin with {to}").into());
     }

@@ -1,12 +1,9 @@
 //! Conditions, by the API conventions of Kubernetes and those of kstatus.
 
-use chrono::{DateTime, Utc};
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{reason::Reason, text::printable};
+use super::{instant::whole_seconds, reason::Reason, text::printable};
 
 /// The approval of the request is complete.
 pub const APPROVED: &str = "Approved";
@@ -30,17 +27,16 @@ pub const EVIDENCE_OBSERVED: &str = "EvidenceObserved";
 /// Longest message of a condition, in characters.
 const MAX_MESSAGE: usize = 1024;
 
-/// Converts an instant to the type of Kubernetes. An instant that the type cannot hold becomes the epoch; all instants here come from that
-/// type.
+/// Converts an instant to the type of Kubernetes, in whole seconds.
 #[must_use]
-pub fn to_time(at: DateTime<Utc>) -> Time {
-    Time(Timestamp::from_second(at.timestamp()).unwrap_or_default())
+pub fn to_time(at: Timestamp) -> Time {
+    Time(whole_seconds(at))
 }
 
-/// Converts an instant from the type of Kubernetes.
+/// Converts an instant from the type of Kubernetes, in whole seconds.
 #[must_use]
-pub fn from_time(time: &Time) -> DateTime<Utc> {
-    DateTime::from_timestamp(time.0.as_second(), 0).unwrap_or_default()
+pub fn from_time(time: &Time) -> Timestamp {
+    whole_seconds(time.0)
 }
 
 /// Returns the condition of this type, if the object has it.
@@ -64,7 +60,7 @@ pub struct Set {
 
 /// Returns `sets` as the conditions of an object. The transition time of a condition in `before` is kept while its status stays the same.
 #[must_use]
-pub fn merge(before: &[Condition], sets: &[Set], generation: Option<i64>, now: DateTime<Utc>) -> Vec<Condition> {
+pub fn merge(before: &[Condition], sets: &[Set], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
     sets.iter()
         .map(|set| {
             let status = match set.status {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +49,9 @@ impl Duration {
     }
 }
 
-impl From<Duration> for TimeDelta {
+impl From<Duration> for SignedDuration {
     fn from(duration: Duration) -> Self {
-        TimeDelta::seconds(i64::from(duration.seconds))
+        SignedDuration::from_secs(i64::from(duration.seconds))
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::Duration, identity::Subject, text::Line};
+use super::{duration::Duration, identity::Subject, instant, text::Line};
 
 /// Who may activate which role, where, until when and under which policy. An eligibility gives no permission by itself.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -59,12 +59,22 @@ pub struct RoleEligibilitySpec {
     /// Longest activation, for example 4h. The `limits.maxDuration` of the policy and the `maxGrant` of the chart apply as well.
     pub max_duration: Duration,
     /// Start of the eligibility. Nothing can be activated before it. Default: the eligibility is valid at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<DateTime<Utc>>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "instant::serialize",
+        deserialize_with = "instant::deserialize"
+    )]
+    pub start_time: Option<Timestamp>,
     /// End of the eligibility. Nothing can be activated from then on, and active grants end. Required unless the policy sets
     /// `eligibility.requireEnd: false`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_time: Option<DateTime<Utc>>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "instant::serialize",
+        deserialize_with = "instant::deserialize"
+    )]
+    pub end_time: Option<Timestamp>,
     /// True: nothing can be activated, and every active grant is revoked at once. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspended: bool,

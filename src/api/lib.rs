@@ -7,6 +7,7 @@ pub mod decision;
 pub mod duration;
 pub mod eligibility;
 pub mod identity;
+pub mod instant;
 pub mod names;
 pub mod policy;
 pub mod reason;

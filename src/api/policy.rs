@@ -2,7 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -370,7 +370,7 @@ pub struct OwedReview {
     #[schemars(length(max = 64))]
     pub request_uid: String,
     /// Time by which the review is due.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
 }
 
 /// The user whose emergency activation must be reviewed.

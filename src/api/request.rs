@@ -2,7 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a name, a type and a path")]
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -13,6 +13,7 @@ use super::{
     duration::Duration,
     eligibility::{NameRef, RoleStatus, is_false},
     identity::{People, Stamp},
+    instant,
     policy::{MAX_REQUIRED, MAX_STAGES},
     text::Line,
 };
@@ -63,8 +64,13 @@ pub struct RoleActivationRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// Start of the activation, in the future. Default: the activation starts as soon as the request is approved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<DateTime<Utc>>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "instant::serialize",
+        deserialize_with = "instant::deserialize"
+    )]
+    pub start_time: Option<Timestamp>,
     /// The requester's active request that this one extends. It must be for the same eligibility and namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<Extends>,
@@ -220,20 +226,20 @@ pub struct RoleActivationRequestStatus {
     pub approved_by: Option<String>,
     /// Time of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub granted_at: Option<DateTime<Utc>>,
+    pub granted_at: Option<Timestamp>,
     /// Only for an extension: the time from which its duration counts, which is the end of the request that it extends. Other durations
     /// count from `grantedAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extends_from: Option<DateTime<Utc>>,
+    pub extends_from: Option<Timestamp>,
     /// Only for an extension: the start of the first activation in its extension chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<DateTime<Utc>>,
+    pub started_at: Option<Timestamp>,
     /// End of the grant as it was granted, also if the grant ended earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<Timestamp>,
     /// Time at which the operator observed that the RoleBinding no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<Timestamp>,
     /// The RoleBinding of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_ref: Option<BindingRef>,
@@ -268,7 +274,7 @@ pub struct Awaiting {
     /// Number of approvals that this stage requires.
     pub required: i32,
     /// Time at which the request times out.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
     /// Users and groups that may approve in this stage.
     pub approvers: People,
 }
@@ -296,7 +302,7 @@ pub struct ApprovalRecord {
     /// Kind of the decision.
     pub decision: Verb,
     /// Time of the decision, by the API server's clock.
-    pub time: DateTime<Utc>,
+    pub time: Timestamp,
     /// Comment of the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
@@ -332,7 +338,7 @@ pub struct ReviewStatus {
     /// State of the review: Owed, Overdue or Done.
     pub state: ReviewState,
     /// Time by which the review is due.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
     /// Users and groups that may review.
     #[serde(default)]
     pub reviewers: People,
@@ -341,7 +347,7 @@ pub struct ReviewStatus {
     pub reviewed_by: Option<Line<256>>,
     /// Time of the review, by the API server's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewed_at: Option<DateTime<Utc>>,
+    pub reviewed_at: Option<Timestamp>,
     /// Comment of the reviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
@@ -352,7 +358,7 @@ pub struct ReviewStatus {
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
     /// Time of the event.
-    pub time: DateTime<Utc>,
+    pub time: Timestamp,
     /// Who acted: a user name, or `jit-rbac` for the operator.
     pub actor: Line<256>,
     /// The event in one word.

@@ -1,6 +1,6 @@
 //! Whether admission accepts a decision. The checks are those of `decide`, applied to the decision as it would be stored.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{
     approval::{self, Counted},
@@ -83,12 +83,7 @@ pub fn another_request(request: &RequestFacts, uid: Option<&str>) -> Refusal {
 /// Refuses a decision that its author may not make or that would have no effect. The controller verifies the same when it counts decisions.
 ///
 /// `decision` is the object as it would be stored, with its stamp. `now` is its own creation time.
-pub fn review(
-    snapshot: &Snapshot,
-    decision: &Object<ActivationDecisionSpec>,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
+pub fn review(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>, settings: &Settings, now: Timestamp) -> Result<(), Refusal> {
     review_alone(&snapshot.request, decision, settings)?;
     let Some(who) = &decision.spec.decider else { return Ok(()) };
     match decision.spec.decision {
@@ -206,7 +201,7 @@ fn approve(
     // An approval that is still not recorded after this time does not count, since the guards were not proven when it was given (T42).
     // Admission cannot verify that, so it accepts the approval again.
     let does_not_count = |counted: &Counted| {
-        decision.created.signed_duration_since(counted.at) > bounds::RECORDED_WITHIN
+        decision.created.duration_since(counted.at) > bounds::RECORDED_WITHIN
             && !request.record.approvers.contains(&counted.approver.username)
     };
     let granted = matches!(verdict.state, State::Active | State::Scheduled);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     digest::Digest,
@@ -28,7 +28,7 @@ pub struct Counted {
     /// The approver as stamped.
     pub approver: Stamp,
     /// Time of the approval, by the API server's clock.
-    pub at: DateTime<Utc>,
+    pub at: Timestamp,
     /// Duration to which the approver shortens the activation.
     pub duration: Option<Duration>,
     /// The approval as the request's status lists it.
@@ -41,7 +41,7 @@ pub struct Progress {
     /// The approvals that count, in the order of their times.
     pub counted: Vec<Counted>,
     /// Time at which the last quorum was reached, if all were.
-    pub complete_at: Option<DateTime<Utc>>,
+    pub complete_at: Option<Timestamp>,
     /// The shortest duration that an approver set until then.
     pub shortened: Option<Duration>,
     /// The open stage, if there is one.
@@ -49,7 +49,7 @@ pub struct Progress {
     /// True if an approval names a digest that differs from what would be granted now.
     pub stale: bool,
     /// The latest approval that does not count because the guards were not proven then, if there is one.
-    pub unguarded: Option<DateTime<Utc>>,
+    pub unguarded: Option<Timestamp>,
 }
 
 impl Progress {
@@ -66,9 +66,9 @@ impl Progress {
 
 /// Returns the instant from which on no approval is accepted.
 #[must_use]
-pub fn deadline(request: &RequestFacts, policy: Option<&ApprovalPolicySpec>) -> DateTime<Utc> {
+pub fn deadline(request: &RequestFacts, policy: Option<&ApprovalPolicySpec>) -> Timestamp {
     let created = request.object.created;
-    created.checked_add_signed(TimeDelta::from(policy::timeout(policy))).unwrap_or(created)
+    created.checked_add(SignedDuration::from(policy::timeout(policy))).unwrap_or(created)
 }
 
 /// Returns the number of the first stage that lists this person.

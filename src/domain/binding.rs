@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{
     facts::{Record, RequestFacts},
-    instant::stamp,
+    instant::{self, stamp},
     person::Account,
     refusal::Refusal,
 };
@@ -30,11 +30,11 @@ pub struct Grant {
     /// UID of the request, the binding's owner.
     pub request_uid: String,
     /// Start of the grant.
-    pub start: DateTime<Utc>,
+    pub start: Timestamp,
     /// Start of the first activation of its extension chain.
-    pub began: DateTime<Utc>,
+    pub began: Timestamp,
     /// Time at which the binding must be removed.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
     /// The one subject: the stamped requester.
     pub subject: BindingSubject,
     /// The role.
@@ -121,14 +121,14 @@ pub struct BindingFacts {
 impl BindingFacts {
     /// Returns its deadline, if the annotation can be parsed.
     #[must_use]
-    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+    pub fn deadline(&self) -> Option<Timestamp> {
         deadline_of(&self.annotations)
     }
 
     /// Returns the start of the first activation of its extension chain, if the annotation can be parsed.
     #[must_use]
-    pub fn began(&self) -> Option<DateTime<Utc>> {
-        instant(self.annotations.get(names::STARTED_AT)?)
+    pub fn began(&self) -> Option<Timestamp> {
+        instant::parse(self.annotations.get(names::STARTED_AT)?)
     }
 
     pub(super) fn is_role(&self, kind: RoleKind, name: &str) -> bool {
@@ -191,16 +191,12 @@ pub fn refused(why: &str) -> Refusal {
 
 /// The refusal of a binding that could not be created yet. The grant would last until `deadline`.
 #[must_use]
-pub fn not_now(why: &str, deadline: DateTime<Utc>) -> Refusal {
+pub fn not_now(why: &str, deadline: Timestamp) -> Refusal {
     Refusal::new(Reason::BindingRefused, format!("the RoleBinding could not be created yet: {why}; retrying until {}", stamp(deadline)))
 }
 
 /// Returns the deadline from the annotations of a managed binding.
 #[must_use]
-pub fn deadline_of(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
-    instant(annotations.get(names::EXPIRES_AT)?)
-}
-
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
+pub fn deadline_of(annotations: &BTreeMap<String, String>) -> Option<Timestamp> {
+    instant::parse(annotations.get(names::EXPIRES_AT)?)
 }

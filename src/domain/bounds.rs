@@ -4,7 +4,7 @@
 //! could fill the memory of the webhook (T45). A decision that removes access is never refused for the number of decisions, only if an
 //! earlier decision already removed the access.
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 
 use super::{
     decisions,
@@ -116,8 +116,8 @@ pub fn room(snapshot: &Snapshot, decision: Verb, who: &Stamp, settings: &Setting
 
 /// Returns true if an earlier decision is old enough to be recorded by now, or does not count.
 pub(super) fn should_be_recorded(earlier: &Object<ActivationDecisionSpec>, decision: &Object<ActivationDecisionSpec>) -> bool {
-    decision.created.signed_duration_since(earlier.created) > RECORDED_WITHIN
+    decision.created.duration_since(earlier.created) > RECORDED_WITHIN
 }
 
 /// Time within which the operator records a decision, including delays for proofs and leader changes.
-pub(super) const RECORDED_WITHIN: TimeDelta = TimeDelta::seconds(30);
+pub(super) const RECORDED_WITHIN: SignedDuration = SignedDuration::from_secs(30);

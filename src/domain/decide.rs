@@ -1,6 +1,6 @@
 //! The state machine: from all stored facts to the state of a request and the action on its binding.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     approval::{self, Progress},
@@ -29,11 +29,11 @@ use api::{
 };
 
 /// Requeue interval of a request of which a decision could not be read.
-const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
+const UNREAD_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Decides one request. Total and stateless (api rule 7): the same snapshot and time give the same verdict.
 #[must_use]
-pub fn decide(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+pub fn decide(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Verdict {
     let record = &snapshot.request.record;
     match record.state {
         _ if snapshot.request.object.deleting => Verdict {
@@ -77,7 +77,7 @@ enum Missing {
     Waits(Refusal),
 }
 
-fn deciding(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+fn deciding(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Verdict {
     let mut verdict = undecided(snapshot, settings, now);
     // A grant that was approved already is revoked, not denied.
     if snapshot.request.record.state == Some(State::Scheduled) && verdict.state == State::Denied {
@@ -151,7 +151,7 @@ fn all_read(snapshot: &Snapshot) -> Result<(), Missing> {
     snapshot.unread.refusal().map_or(Ok(()), |refusal| Err(Missing::Waits(refusal)))
 }
 
-fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+fn undecided(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Verdict {
     let request = &snapshot.request;
     let Some(requester) = &request.object.spec.requester else {
         return Verdict::new(State::Denied, Reason::UserInfoMissing, "the request has no stamped author; create it again");
@@ -181,7 +181,7 @@ fn undecided(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Ve
         }
         Err(Missing::Waits(refusal)) => {
             // No watch reports the removal of such a decision.
-            let soon = now.checked_add_signed(UNREAD_AGAIN).filter(|_| snapshot.unread.refusal().is_some());
+            let soon = now.checked_add(UNREAD_AGAIN).ok().filter(|_| snapshot.unread.refusal().is_some());
             return Verdict { look_again: Some(soon.map_or(until, |soon| soon.min(until))), ..Verdict::refused(State::Pending, refusal) };
         }
     };
@@ -274,7 +274,7 @@ struct Asked {
 }
 
 /// Returns the terms that are requested, if the requester may request them now.
-fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: DateTime<Utc>) -> Result<Asked, Refusal> {
+fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: Timestamp) -> Result<Asked, Refusal> {
     let Known { requester, namespace, eligibility, policy, .. } = known;
     let (request, identities) = (&snapshot.request, &settings.identities);
     let planned = start::planned(request);
@@ -290,14 +290,7 @@ fn asked_for(snapshot: &Snapshot, known: &Known<'_>, settings: &Settings, now: D
     Ok(Asked { account, duration, base: base? })
 }
 
-fn approved(
-    snapshot: &Snapshot,
-    known: &Known<'_>,
-    asked: &Asked,
-    until: DateTime<Utc>,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Verdict {
+fn approved(snapshot: &Snapshot, known: &Known<'_>, asked: &Asked, until: Timestamp, settings: &Settings, now: Timestamp) -> Verdict {
     let request = &snapshot.request;
     let digest = Digest::of(request, known.namespace, known.eligibility, known.policy, known.role);
     let counting: Vec<_> = snapshot.decisions.iter().filter(|decision| counts(snapshot, decision)).cloned().collect();
@@ -330,9 +323,9 @@ fn waiting(
     known: &Known<'_>,
     asked: &Asked,
     progress: &Progress,
-    until: DateTime<Utc>,
+    until: Timestamp,
     settings: &Settings,
-    now: DateTime<Utc>,
+    now: Timestamp,
 ) -> Verdict {
     let Known { requester, eligibility, policy, .. } = known;
     let request = &snapshot.request;
@@ -374,10 +367,10 @@ fn granted(
     snapshot: &Snapshot,
     known: &Known<'_>,
     asked: &Asked,
-    (complete_at, shortened): (DateTime<Utc>, Option<Duration>),
+    (complete_at, shortened): (Timestamp, Option<Duration>),
     digest: &Digest,
     settings: &Settings,
-    now: DateTime<Utc>,
+    now: Timestamp,
 ) -> Verdict {
     let Known { requester, eligibility, policy, .. } = known;
     let (request, spec) = (&snapshot.request, &snapshot.request.object.spec);

@@ -1,6 +1,6 @@
 //! The duration of an activation (api rule 2).
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 
 use super::{emergency, facts::Object, refusal::Refusal, settings::Settings};
 use api::{ApprovalPolicySpec, Duration, Reason, RoleActivationRequestSpec, RoleEligibilitySpec, policy::Limits};
@@ -101,13 +101,13 @@ pub fn too_short(asked: Duration, shortest: Duration, policy: &str) -> Refusal {
 
 /// Refuses if eligibility or policy no longer allow a grant of this length (api rule 11).
 pub fn still_allowed(
-    granted: TimeDelta,
+    granted: SignedDuration,
     eligibility: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,
 ) -> Result<(), Refusal> {
-    let over = |longest: Duration| granted > TimeDelta::from(longest);
+    let over = |longest: Duration| granted > SignedDuration::from(longest);
     let refusal = |longest: Duration, by: String| {
-        let granted = Duration::from_secs(u32::try_from(granted.num_seconds().max(0)).unwrap_or(u32::MAX));
+        let granted = Duration::from_secs(u32::try_from(granted.as_secs().max(0)).unwrap_or(u32::MAX));
         Refusal::new(Reason::DurationNoLongerAllowed, format!("it was granted for {granted}, but at most {longest} is now allowed by {by}"))
     };
     if over(eligibility.spec.max_duration) {

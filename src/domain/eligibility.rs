@@ -1,6 +1,6 @@
 //! Whether an eligibility is valid as written, and whether it makes a requester eligible (api rule 1).
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{
     facts::{Deletion, NamespaceFacts, Object},
@@ -81,7 +81,7 @@ pub fn eligible(
     namespace_name: &str,
     namespace: &NamespaceFacts,
     settings: &Settings,
-    at: DateTime<Utc>,
+    at: Timestamp,
 ) -> Result<Account, Refusal> {
     let account = subject(requester, eligibility)?;
     namespace::protected(&eligibility.spec, namespace_name, settings)?;
@@ -132,7 +132,7 @@ pub fn not_covered(eligibility: &Object<RoleEligibilitySpec>, namespace: &str) -
 }
 
 /// Refuses if the eligibility cannot be activated at `at`: suspended, not yet started, or expired.
-pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
+pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: Timestamp) -> Result<(), Refusal> {
     let Object { name, spec, .. } = eligibility;
     if spec.suspended {
         return Err(Refusal::new(Reason::EligibilitySuspended, format!("eligibility '{name}' is suspended (spec.suspended)")));
@@ -179,7 +179,7 @@ pub enum Progress {
 /// A suspended or expired eligibility is settled whatever `checked` is. Otherwise a health check of a deployment tool would wait for it or
 /// report it as failed, and the tool would undo the withdrawal.
 #[must_use]
-pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), Refusal>, now: DateTime<Utc>) -> Standing {
+pub fn standing(eligibility: &Object<RoleEligibilitySpec>, checked: Result<(), Refusal>, now: Timestamp) -> Standing {
     let in_time = in_time(eligibility, now);
     match (in_time, checked) {
         (Err(withdrawn), checked) if withdrawn.reason != Reason::EligibilityNotStarted => {

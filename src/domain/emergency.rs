@@ -1,6 +1,6 @@
 //! Activation in an emergency (api rule 14): without stages, hours and cooldown, with a review that is owed afterwards.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     facts::{Debt, Object, RequestFacts},
@@ -199,11 +199,11 @@ pub fn reviewers(policy: &ApprovalPolicySpec) -> Option<&People> {
 #[must_use]
 pub fn review(
     request: &RequestFacts,
-    granted_at: Option<DateTime<Utc>>,
+    granted_at: Option<Timestamp>,
     policy: Option<&ApprovalPolicySpec>,
     decisions: &[Object<ActivationDecisionSpec>],
     identities: &Identities,
-    now: DateTime<Utc>,
+    now: Timestamp,
 ) -> Option<ReviewStatus> {
     let before = request.record.review.as_ref();
     if let Some(done) = before.filter(|review| review.state == ReviewState::Done) {
@@ -214,11 +214,11 @@ pub fn review(
     let people = policy.and_then(reviewers).or(before.map(|review| &review.reviewers)).cloned().unwrap_or_default();
     let within = policy
         .and_then(|policy| policy.emergency.as_ref())
-        .map(|emergency| TimeDelta::from(emergency.review_within.unwrap_or(DEFAULT_REVIEW)));
+        .map(|emergency| SignedDuration::from(emergency.review_within.unwrap_or(DEFAULT_REVIEW)));
     let deadline = match (before.map(|review| review.deadline), within) {
         (Some(owed), None) => owed,
         (owed, within) => {
-            let fresh = start.checked_add_signed(within.unwrap_or_else(|| DEFAULT_REVIEW.into())).unwrap_or(start);
+            let fresh = start.checked_add(within.unwrap_or_else(|| DEFAULT_REVIEW.into())).unwrap_or(start);
             owed.map_or(fresh, |owed| owed.min(fresh))
         }
     };

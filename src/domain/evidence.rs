@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     facts::Object,
@@ -21,7 +21,7 @@ use api::{
 
 /// How far in the future a sign-in may be. Synchronized clocks differ by less, and seconds are rounded. The value is small because it adds
 /// to the maximum age, and a user whose identity provider's clock is further ahead only has to wait.
-const SKEW: TimeDelta = TimeDelta::seconds(10);
+const SKEW: SignedDuration = SignedDuration::from_secs(10);
 
 /// Maximum number of characters of a stamped value that a message shows.
 const MAX_SHOWN: usize = 64;
@@ -73,7 +73,7 @@ fn check_rule(rule: &AuthenticationRule) -> Result<(), Refusal> {
 
 /// Refuses a user who acts as `party` without the evidence that the policy requires of that party. `at` is the creation time of the user's
 /// object.
-pub fn check(who: &Stamp, party: Party, at: DateTime<Utc>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+pub fn check(who: &Stamp, party: Party, at: Timestamp, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
     let Some(rule) = rule(&policy.spec).filter(|rule| applies(rule, party)) else { return Ok(()) };
     check_rule(rule)?;
     if let Account::ServiceAccount { .. } = person::account(who)? {
@@ -134,7 +134,7 @@ fn check_claim(claim: &Claim, who: &Stamp, policy: &str) -> Result<(), Refusal> 
     ))
 }
 
-fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Result<(), Refusal> {
+fn check_age(age: &MaxAge, who: &Stamp, at: Timestamp, policy: &str) -> Result<(), Refusal> {
     let (key, oldest) = (age.key.as_str(), age.duration);
     let unreadable = |why: String| {
         Err(Refusal::new(
@@ -155,12 +155,12 @@ fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Resu
     let Some(signed_in) = seconds(time) else {
         return unreadable(format!("has '{key}' with the value {}, which is not a time in seconds since 1970", quoted(&[time])));
     };
-    let passed = at.signed_duration_since(signed_in);
+    let passed = at.duration_since(signed_in);
     if passed < -SKEW {
         return unreadable(format!("is at {}, in the future", stamp(signed_in)));
     }
-    if passed > TimeDelta::from(oldest) {
-        let passed = Duration::from_secs(u32::try_from(passed.num_seconds()).unwrap_or(u32::MAX));
+    if passed > SignedDuration::from(oldest) {
+        let passed = Duration::from_secs(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX));
         return Err(Refusal::new(
             Reason::EvidenceTooOld,
             format!(
@@ -175,9 +175,9 @@ fn check_age(age: &MaxAge, who: &Stamp, at: DateTime<Utc>, policy: &str) -> Resu
 }
 
 /// Parses whole seconds since 1970 in plain digits, without sign, fraction or exponent.
-fn seconds(text: &str) -> Option<DateTime<Utc>> {
+fn seconds(text: &str) -> Option<Timestamp> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse::<i64>().ok().filter(|_| digits).and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+    text.parse::<i64>().ok().filter(|_| digits).and_then(|seconds| Timestamp::from_second(seconds).ok())
 }
 
 fn quoted(values: &[&str]) -> String {

@@ -1,7 +1,7 @@
 //! Extension of an active activation (api rule 13): a request of its own that is granted while its base is active and starts at the base's
 //! end. The two bindings overlap, so that there is no gap. An early end of one ends the whole extension chain.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{
     binding::Binding,
@@ -14,13 +14,13 @@ use super::{
 use api::{Reason, Stamp, State, names::binding_name};
 
 /// End of the extended activation, and start of its chain.
-pub type Prolonged = (DateTime<Utc>, DateTime<Utc>);
+pub type Prolonged = (Timestamp, Timestamp);
 
 /// Returns what a request extends. `None` if it is not an extension.
 ///
 /// The end is the earlier of those in the base's binding and in its record, and both must exist: the policies let only the operator write
 /// them. The binding carries the start of the chain. Without it the chain starts at the base's creation, which is never later.
-pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now: DateTime<Utc>) -> Result<Option<Prolonged>, Refusal> {
+pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now: Timestamp) -> Result<Option<Prolonged>, Refusal> {
     let Some(name) = snapshot.request.object.spec.base() else { return Ok(None) };
     let refuse = |why: String| Err(Refusal::new(Reason::ExtendedRequestNotActive, format!("spec.extends names '{name}', {why}")));
     let base = match &snapshot.base {
@@ -66,7 +66,7 @@ pub fn base(snapshot: &Snapshot, requester: &Stamp, identities: &Identities, now
 /// Returns how an active grant ends after an early end of the other part of its chain: in the same state. An activation that its requester
 /// deactivated was not revoked.
 #[must_use]
-pub fn broken(snapshot: &Snapshot, identities: &Identities, now: DateTime<Utc>) -> Option<(State, Refusal)> {
+pub fn broken(snapshot: &Snapshot, identities: &Identities, now: Timestamp) -> Option<(State, Refusal)> {
     let early = |state: Option<State>| state.filter(|state| matches!(state, State::Deactivated | State::Revoked));
     let ended = |state: State, name: &str, word: &str| {
         Some((state, Refusal::new(Reason::ExtendedRequestEnded, format!("'{name}', which {word}, ended early"))))

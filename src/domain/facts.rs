@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{author_check::AuthorCheck, refusal::Refusal, role::Rules};
 use api::{
@@ -80,7 +80,7 @@ pub struct Object<S> {
     /// UID.
     pub uid: String,
     /// Creation time, by the API server's clock.
-    pub created: DateTime<Utc>,
+    pub created: Timestamp,
     /// True once its deletion was requested.
     pub deleting: bool,
     /// The `metadata.generation`: the API server's count of the changes of its spec.
@@ -137,11 +137,11 @@ pub struct Record {
     /// Last reported state.
     pub state: Option<State>,
     /// Reported start of its own term: for an extension, the end of what it extends.
-    pub granted_at: Option<DateTime<Utc>>,
+    pub granted_at: Option<Timestamp>,
     /// Reported start of the chain, if it extends another activation.
-    pub began: Option<DateTime<Utc>>,
+    pub began: Option<Timestamp>,
     /// Reported deadline.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<Timestamp>,
     /// Reported digest.
     pub digest: Option<String>,
     /// Reported binding.
@@ -155,7 +155,7 @@ pub struct Record {
     /// Hash over what those rules allow. Records of older versions have none.
     pub access_hash: Option<String>,
     /// Reported end.
-    pub ended_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<Timestamp>,
     /// Reported review.
     pub review: Option<ReviewStatus>,
     /// User names of the approvers whose approvals were reported to count.
@@ -259,7 +259,7 @@ pub enum Guards {
 impl Guards {
     /// Returns true if they were in force at this instant, as far as they are watched.
     #[must_use]
-    pub fn held_at(&self, at: DateTime<Utc>) -> bool {
+    pub fn held_at(&self, at: Timestamp) -> bool {
         match self {
             Self::Unasked => true,
             Self::Watched(facts) => facts.proven.is_empty() || facts.proven.iter().any(|span| span.covers(at)),
@@ -275,7 +275,7 @@ impl Guards {
     /// Returns false while it is still open whether they were in force. The author of an object of that time is uncertain, and no name is
     /// recorded.
     #[must_use]
-    pub fn surely_held_at(&self, at: DateTime<Utc>) -> bool {
+    pub fn surely_held_at(&self, at: Timestamp) -> bool {
         match self {
             Self::Watched(GuardFacts { hold: Some(_), certain, .. }) => certain.iter().any(|span| span.covers(at)),
             Self::Watched(_) | Self::Unasked => true,
@@ -303,15 +303,15 @@ pub struct GuardFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Its first instant.
-    pub from: DateTime<Utc>,
+    pub from: Timestamp,
     /// Its last instant; `None` if the span is still open.
-    pub until: Option<DateTime<Utc>>,
+    pub until: Option<Timestamp>,
 }
 
 impl Span {
     /// Returns true for an instant within it.
     #[must_use]
-    pub fn covers(&self, at: DateTime<Utc>) -> bool {
+    pub fn covers(&self, at: Timestamp) -> bool {
         self.from <= at && self.until.is_none_or(|until| at <= until)
     }
 }

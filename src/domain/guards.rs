@@ -5,7 +5,7 @@ pub mod compare;
 pub mod expected;
 pub mod ledger;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{instant::stamp, refusal::Refusal};
 use api::Reason;
@@ -49,7 +49,7 @@ pub fn not_proven(what: &str) -> Refusal {
 
 /// The refusal of all grants at present, because the two clocks differ by more than `limit`.
 #[must_use]
-pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelta) -> Refusal {
+pub fn clock_skewed(ours: Timestamp, servers: Timestamp, limit: SignedDuration) -> Refusal {
     Refusal::new(
         Reason::ClockSkewed,
         format!(
@@ -57,14 +57,14 @@ pub fn clock_skewed(ours: DateTime<Utc>, servers: DateTime<Utc>, limit: TimeDelt
              Synchronize the clocks of the nodes, for example with NTP; active grants still expire on schedule",
             stamp(ours),
             stamp(servers),
-            limit.num_seconds(),
+            limit.as_secs(),
         ),
     )
 }
 
 /// The refusal of a request that was created while the guards were not proven. Its author is uncertain, so it is never granted.
 #[must_use]
-pub fn requested_unguarded(created: DateTime<Utc>) -> Refusal {
+pub fn requested_unguarded(created: Timestamp) -> Refusal {
     Refusal::new(
         Reason::WrittenUnguarded,
         format!(

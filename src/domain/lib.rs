@@ -25,7 +25,6 @@ pub mod extension;
 pub mod facts;
 pub mod fold;
 pub mod guards;
-pub mod instant;
 pub mod limits;
 pub mod namespace;
 pub mod one_live;
@@ -52,6 +51,7 @@ pub mod windows;
 #[cfg(test)]
 mod tests;
 
+pub use api::instant;
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::decide;
 pub use facts::{

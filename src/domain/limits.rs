@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     duration,
@@ -30,10 +30,10 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
     let stated = duration::limits(&policy.spec).max_schedule_ahead;
     let longest = stated.unwrap_or(DEFAULT_SCHEDULE_AHEAD);
     let (created, planned) = (request.object.created, start::planned(request));
-    if planned.signed_duration_since(created) <= TimeDelta::from(longest) {
+    if planned.duration_since(created) <= SignedDuration::from(longest) {
         return Ok(());
     }
-    let latest = created.checked_add_signed(TimeDelta::from(longest)).unwrap_or(created);
+    let latest = created.checked_add(SignedDuration::from(longest)).unwrap_or(created);
     Err(Refusal::new(
         Reason::StartTooFarAhead,
         format!(
@@ -101,7 +101,7 @@ pub fn active(beside: LimitsInput<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses a start during the cooldown after an earlier grant under the same eligibility in the same namespace.
-pub fn cooldown(beside: LimitsInput<'_>, start: DateTime<Utc>) -> Result<(), Refusal> {
+pub fn cooldown(beside: LimitsInput<'_>, start: Timestamp) -> Result<(), Refusal> {
     let LimitsInput { request, policy, .. } = beside;
     let Some(pause) = duration::limits(&policy.spec).cooldown.filter(|pause| !pause.is_zero()) else { return Ok(()) };
     let same =
@@ -110,7 +110,7 @@ pub fn cooldown(beside: LimitsInput<'_>, start: DateTime<Utc>) -> Result<(), Ref
         beside.own().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
     let Some(last) = ended.filter_map(|peer| Some((peer.record.ended_at?, peer))).max_by_key(|(at, _)| *at) else { return Ok(()) };
     let (at, peer) = last;
-    let over = at.checked_add_signed(TimeDelta::from(pause)).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let over = at.checked_add(SignedDuration::from(pause)).unwrap_or(Timestamp::MAX);
     if start >= over {
         return Ok(());
     }

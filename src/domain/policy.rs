@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{emergency, evidence, facts::Object, instant::stamp, pattern, refusal::Refusal, settings::Settings, windows};
 use api::{
@@ -178,8 +178,8 @@ pub fn check_eligibility(eligibility: &Object<RoleEligibilitySpec>, policy: &Obj
         ));
     }
     if let (Some(longest), end) = (max_duration, spec.end_time) {
-        let from: DateTime<Utc> = spec.start_time.unwrap_or(eligibility.created);
-        let latest = from.checked_add_signed(TimeDelta::from(longest)).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let from: Timestamp = spec.start_time.unwrap_or(eligibility.created);
+        let latest = from.checked_add(SignedDuration::from(longest)).unwrap_or(Timestamp::MAX);
         if end.is_none_or(|end| end > latest) {
             return Err(Refusal::new(
                 Reason::EligibilityTooLong,

@@ -1,6 +1,6 @@
 //! The verdict on a grant whose RoleBinding the API server has refused.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use crate::{Verdict, binding};
 use api::State;
@@ -15,7 +15,7 @@ pub fn failed(verdict: Verdict, why: &str) -> Verdict {
 
 /// Returns the verdict that the request waits: the creation is retried until `deadline`, at which the grant would end.
 #[must_use]
-pub fn waits(verdict: Verdict, why: &str, deadline: DateTime<Utc>) -> Verdict {
+pub fn waits(verdict: Verdict, why: &str, deadline: Timestamp) -> Verdict {
     let waits = Verdict { grant: None, review: None, ..verdict };
     waits.because(State::Pending, binding::not_now(why, deadline))
 }
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn a_refused_creation_grants_nothing_and_only_a_final_refusal_ends_the_request() {
-        let deadline = DateTime::UNIX_EPOCH;
+        let deadline = Timestamp::UNIX_EPOCH;
         let verdict = || Verdict { look_again: Some(deadline), ..Verdict::new(State::Active, Reason::Granted, "granted") };
         let failed = failed(verdict(), "no");
         assert_eq!((failed.state, failed.reason, failed.look_again), (State::Failed, Reason::BindingRefused, None));

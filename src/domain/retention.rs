@@ -2,7 +2,7 @@
 //!
 //! A missing or unclear value keeps the record, since a removal cannot be undone.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::duration::limits;
 use api::{ApprovalPolicySpec, Duration, State};
@@ -13,7 +13,7 @@ pub struct Past {
     /// Reported state.
     pub state: Option<State>,
     /// Reported end.
-    pub ended_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<Timestamp>,
     /// True if it was ever granted.
     pub granted: bool,
     /// True while the review of an emergency is owed on it: an overdue review denies its requester the next emergency.
@@ -27,7 +27,7 @@ pub struct Past {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// Until this instant, from which on it may be removed.
-    Until(DateTime<Utc>),
+    Until(Timestamp),
     /// Until something else ends.
     Meanwhile,
     /// Without limit at present: no policy sets one.
@@ -45,7 +45,7 @@ pub fn kept(past: Past, policy: Option<&ApprovalPolicySpec>) -> Kept {
     // The cooldown of the same person's next request begins at the end of this one.
     let cooldown = if past.granted { limits(policy).cooldown.unwrap_or_default() } else { Duration::default() };
     let seconds = retention.as_secs().max(cooldown.as_secs());
-    ended.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).map_or(Kept::ForEver, Kept::Until)
+    ended.checked_add(SignedDuration::from_secs(i64::from(seconds))).map_or(Kept::ForEver, Kept::Until)
 }
 
 /// Returns the policy's retention, if it has one.
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use api::policy::Limits;
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 
     fn policy(retention: Option<u32>, cooldown: u32) -> ApprovalPolicySpec {
@@ -92,7 +92,7 @@ mod tests {
         }
         let without_limits = ApprovalPolicySpec { retention: Some(Duration::from_secs(60)), ..ApprovalPolicySpec::default() };
         assert_eq!(kept(expired, Some(&without_limits)), Kept::Until(at(60)));
-        assert_eq!(kept(Past { ended_at: Some(DateTime::<Utc>::MAX_UTC), ..expired }, Some(&policy(Some(1), 0))), Kept::ForEver);
+        assert_eq!(kept(Past { ended_at: Some(Timestamp::MAX), ..expired }, Some(&policy(Some(1), 0))), Kept::ForEver);
     }
 
     #[test]

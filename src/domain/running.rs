@@ -1,6 +1,6 @@
 //! A grant after its creation: its deadline, and what ends it early (api rules 5, 10, 11 and 13).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     binding::Binding,
@@ -19,10 +19,10 @@ use api::{Reason, Stamp, State, names::binding_name, policy::OnRoleChange};
 
 /// Upper bound of the difference between the trusted clocks of two replicas, with a margin. Another replica's removal at the deadline can
 /// be that much too early by this replica's clock.
-const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decides a request whose grant was recorded.
-pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: DateTime<Utc>) -> Verdict {
+pub(super) fn running(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Verdict {
     let record = &snapshot.request.record;
     let recorded = record.expires_at;
     let stored = match &snapshot.binding {
@@ -94,7 +94,7 @@ fn role_no_longer_granted(snapshot: &Snapshot) -> Option<Refusal> {
 }
 
 /// Returns what ends an active grant early, if anything does.
-fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
+fn ended(snapshot: &Snapshot, settings: &Settings, deadline: Timestamp, now: Timestamp) -> Option<Verdict> {
     let request = &snapshot.request;
     let revoked = |refusal: Refusal| Verdict::refused(State::Revoked, refusal);
     let Some(requester) = &request.object.spec.requester else {
@@ -125,7 +125,7 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
         Binding::Unread => None,
         // Most likely another replica removed it at the deadline, by a clock that is ahead of this one. The deadline passes soon, and no
         // chain ends early.
-        Binding::Absent if deadline.signed_duration_since(now) <= CLOCKS => None,
+        Binding::Absent if deadline.duration_since(now) <= CLOCKS => None,
         Binding::Absent => Some(revoked(Refusal::new(
             Reason::BindingRemoved,
             format!("RoleBinding '{name}' was removed by another client before its end"),
@@ -140,7 +140,7 @@ fn ended(snapshot: &Snapshot, settings: &Settings, deadline: DateTime<Utc>, now:
 
 /// Returns what an admin withdrew from an active grant, if anything (api rule 11). Only absence that the API server has confirmed counts.
 /// An object that cannot be read revokes nothing.
-fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<Refusal> {
+fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadline: Timestamp, now: Timestamp) -> Option<Refusal> {
     let request = &snapshot.request;
     let name = &request.object.spec.eligibility_ref.name;
     let eligibility = match &snapshot.eligibility {
@@ -203,7 +203,7 @@ fn withdrawn(snapshot: &Snapshot, requester: &Stamp, settings: &Settings, deadli
     // A start that was not recorded, or that is impossible, counts as the earliest possible one.
     let created = request.object.created;
     let start = request.record.granted_at.filter(|start| (created..deadline).contains(start)).unwrap_or(created);
-    duration::still_allowed(deadline.signed_duration_since(start), eligibility, policy).err().or_else(|| {
+    duration::still_allowed(deadline.duration_since(start), eligibility, policy).err().or_else(|| {
         let stored = match &snapshot.binding {
             Binding::Present(found) => found.began(),
             Binding::Absent | Binding::Unread => None,

@@ -1,12 +1,12 @@
 //! The start and the end of a grant (api rules 2, 3 and 13). They follow from stored times only, so that every replica computes the same.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     duration::{limits, too_short},
     extension,
     facts::{Object, RequestFacts},
-    instant::stamp,
+    instant::{stamp, whole_seconds},
     person::{self, Account},
     refusal::Refusal,
     settings::Settings,
@@ -21,19 +21,19 @@ const DEFAULT_IDENTITY_AGE: Duration = Duration::from_hours(24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     /// Its start. For an extension, the end of the activation that it extends.
-    pub start: DateTime<Utc>,
+    pub start: Timestamp,
     /// Its end.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
     /// The start of the first activation of the chain. Equal to `start` if this is not an extension.
-    pub began: DateTime<Utc>,
+    pub began: Timestamp,
 }
 
 /// Returns the earliest start of a request in whole seconds: its creation, or the start that it requests.
 #[must_use]
-pub fn planned(request: &RequestFacts) -> DateTime<Utc> {
+pub fn planned(request: &RequestFacts) -> Timestamp {
     let asked = request.object.spec.start_time.map(|at| {
-        let whole = at.trunc_subsecs(0);
-        if whole < at { whole.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(whole) } else { whole }
+        let whole = whole_seconds(at);
+        if whole < at { whole.checked_add(SignedDuration::from_secs(1)).unwrap_or(whole) } else { whole }
     });
     request.object.created.max(asked.unwrap_or(request.object.created))
 }
@@ -44,7 +44,7 @@ pub fn planned(request: &RequestFacts) -> DateTime<Utc> {
 /// policy's minimum is refused.
 pub fn term(
     request: &RequestFacts,
-    complete_at: DateTime<Utc>,
+    complete_at: Timestamp,
     wanted: Duration,
     base: Option<extension::Prolonged>,
     eligibility: &Object<RoleEligibilitySpec>,
@@ -52,7 +52,7 @@ pub fn term(
 ) -> Result<Term, Refusal> {
     let made = planned(request).max(complete_at);
     let (start, began) = base.map_or((made, made), |(end, began)| (end, began));
-    let whole = start.checked_add_signed(TimeDelta::from(wanted)).unwrap_or(start);
+    let whole = start.checked_add(SignedDuration::from(wanted)).unwrap_or(start);
     let open = if request.object.spec.emergency {
         whole
     } else {
@@ -60,13 +60,13 @@ pub fn term(
         windows::ends_at(&policy.spec.windows, made, whole)
     };
     // The binding has whole seconds. Only an eligibility's end can have fractions.
-    let deadline = eligibility.spec.end_time.map_or(open, |end| open.min(end)).trunc_subsecs(0);
-    let left = deadline.signed_duration_since(start);
+    let deadline = whole_seconds(eligibility.spec.end_time.map_or(open, |end| open.min(end)));
+    let left = deadline.duration_since(start);
     let shortest = limits(&policy.spec).min_duration.unwrap_or(Duration::from_secs(1));
-    if left < TimeDelta::from(shortest) {
-        let seconds = u32::try_from(left.num_seconds().max(0)).unwrap_or(0);
+    if left < SignedDuration::from(shortest) {
+        let seconds = u32::try_from(left.as_secs().max(0)).unwrap_or(0);
         let Refusal { reason, message } = too_short(Duration::from_secs(seconds), shortest, &policy.name);
-        let why = if deadline < open.trunc_subsecs(0) {
+        let why = if deadline < whole_seconds(open) {
             format!("eligibility '{}' ends before that", eligibility.name)
         } else {
             format!("the windows of policy '{}' end before that (spec.windows)", policy.name)
@@ -83,11 +83,11 @@ pub fn total(term: &Term, policy: &ApprovalPolicySpec, policy_name: &str, settin
         Some(longest) if longest <= settings.max_grant => (longest, format!("policy '{policy_name}' (spec.limits.maxTotalDuration)")),
         _ => (settings.max_grant, "the chart's value maxGrant".to_owned()),
     };
-    let all = term.deadline.signed_duration_since(term.began);
-    if all <= TimeDelta::from(longest) {
+    let all = term.deadline.duration_since(term.began);
+    if all <= SignedDuration::from(longest) {
         return Ok(());
     }
-    let latest = term.began.checked_add_signed(TimeDelta::from(longest)).unwrap_or(term.began);
+    let latest = term.began.checked_add(SignedDuration::from(longest)).unwrap_or(term.began);
     Err(Refusal::new(
         Reason::MaxTotalDurationExceeded,
         format!(
@@ -100,8 +100,8 @@ pub fn total(term: &Term, policy: &ApprovalPolicySpec, policy_name: &str, settin
     ))
 }
 
-fn whole(length: TimeDelta) -> Duration {
-    Duration::from_secs(u32::try_from(length.num_seconds().max(0)).unwrap_or(u32::MAX))
+fn whole(length: SignedDuration) -> Duration {
+    Duration::from_secs(u32::try_from(length.as_secs().max(0)).unwrap_or(u32::MAX))
 }
 
 /// Returns the instant from which on the stamp's groups are too old for a start. `None` if they do not matter.
@@ -109,16 +109,16 @@ fn whole(length: TimeDelta) -> Duration {
 pub fn identity_lasts(
     requester: &Stamp,
     account: &Account,
-    made: DateTime<Utc>,
+    made: Timestamp,
     eligibility: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,
-) -> Option<DateTime<Utc>> {
+) -> Option<Timestamp> {
     let oldest = limits(&policy.spec).max_identity_age.unwrap_or(DEFAULT_IDENTITY_AGE);
     let by_name: Vec<_> = eligibility.spec.subjects.iter().filter(|subject| subject.kind != SubjectKind::Group).cloned().collect();
     if person::is_subject(requester, account, &by_name) {
         return None;
     }
-    made.checked_add_signed(TimeDelta::from(oldest))?.checked_add_signed(TimeDelta::seconds(1))
+    made.checked_add(SignedDuration::from(oldest) + SignedDuration::from_secs(1)).ok()
 }
 
 /// Refuses if the stamp's groups are too old at the start and nothing else makes the requester eligible (T54). A user who has left the
@@ -126,13 +126,13 @@ pub fn identity_lasts(
 pub fn identity(
     requester: &Stamp,
     account: &Account,
-    made: DateTime<Utc>,
-    start: DateTime<Utc>,
+    made: Timestamp,
+    start: Timestamp,
     eligibility: &Object<RoleEligibilitySpec>,
     policy: &Object<ApprovalPolicySpec>,
 ) -> Result<(), Refusal> {
     let oldest = limits(&policy.spec).max_identity_age.unwrap_or(DEFAULT_IDENTITY_AGE);
-    if start.signed_duration_since(made) <= TimeDelta::from(oldest)
+    if start.duration_since(made) <= SignedDuration::from(oldest)
         || identity_lasts(requester, account, made, eligibility, policy).is_none_or(|until| start < until)
     {
         return Ok(());

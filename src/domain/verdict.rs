@@ -1,6 +1,6 @@
 //! The result of a decision about a request.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 use super::{approval::Counted, binding::Grant, digest::Digest, facts::Object, instant::stamp, refusal::Refusal};
 use api::{
@@ -49,7 +49,7 @@ pub struct Verdict {
     /// The review that an emergency owes.
     pub review: Option<ReviewStatus>,
     /// When the verdict can change by time alone.
-    pub look_again: Option<DateTime<Utc>>,
+    pub look_again: Option<Timestamp>,
 }
 
 impl Verdict {
@@ -101,16 +101,12 @@ impl Verdict {
 }
 
 /// Describes what is granted.
-pub(super) fn describe_grant(role: &RoleRef, namespace: &str, deadline: DateTime<Utc>) -> String {
+pub(super) fn describe_grant(role: &RoleRef, namespace: &str, deadline: Timestamp) -> String {
     format!("{} '{}' in namespace '{namespace}' until {}", role.kind, role.name, stamp(deadline))
 }
 
 /// Returns when time alone can change an active grant: at its end, at that of the eligibility, or at the deadline of its review.
-pub(super) fn requeue_at(
-    deadline: DateTime<Utc>,
-    eligibility: &Object<RoleEligibilitySpec>,
-    review: Option<&ReviewStatus>,
-) -> DateTime<Utc> {
+pub(super) fn requeue_at(deadline: Timestamp, eligibility: &Object<RoleEligibilitySpec>, review: Option<&ReviewStatus>) -> Timestamp {
     let due = review.filter(|review| review.state == ReviewState::Owed).map(|review| review.deadline);
     [eligibility.spec.end_time, due].into_iter().flatten().chain([deadline]).min().unwrap_or(deadline)
 }

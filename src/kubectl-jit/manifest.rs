@@ -36,7 +36,7 @@ pub struct RequestFlags {
 impl RequestFlags {
     /// The values of the flags with the requested start.
     #[must_use]
-    pub fn values(&self, start: Option<chrono::DateTime<chrono::Utc>>) -> RequestValues {
+    pub fn values(&self, start: Option<jiff::Timestamp>) -> RequestValues {
         let Self { duration, reason, ticket, emergency } = self.clone();
         RequestValues { duration, reason, ticket, start, emergency }
     }
@@ -52,7 +52,7 @@ pub struct RequestValues {
     /// The ticket, as `NUMBER` or `SYSTEM:NUMBER`.
     pub ticket: Option<String>,
     /// The requested start.
-    pub start: Option<chrono::DateTime<chrono::Utc>>,
+    pub start: Option<jiff::Timestamp>,
     /// Whether it is an emergency.
     pub emergency: bool,
 }

@@ -264,7 +264,7 @@ pub fn placed<'n>(text: &'n str, namespace: &str) -> (String, &'n str) {
 }
 
 /// The creation time of an object.
-pub fn created<K: Resource>(object: &K) -> chrono::DateTime<chrono::Utc> {
+pub fn created<K: Resource>(object: &K) -> jiff::Timestamp {
     object.meta().creation_timestamp.as_ref().map(api::conditions::from_time).unwrap_or_default()
 }
 

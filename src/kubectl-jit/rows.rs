@@ -55,7 +55,7 @@ fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec<Cel
         Cell::painted(found.as_str(), paint),
         words::starts(request).map(|at| times.clock(at)).unwrap_or_default().into(),
         words::left(request, times).into(),
-        short(times.now().signed_duration_since(created(request))).into(),
+        short(times.now().duration_since(created(request))).into(),
         Cell::painted(if request.spec.emergency { "yes" } else { "" }, Paint::Bad),
         decide_by.unwrap_or_default().into(),
         request.spec.eligibility_ref.name.as_str().into(),

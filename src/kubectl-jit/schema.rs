@@ -3,6 +3,8 @@
 use regex::Regex;
 use serde_json::Value;
 
+use api::instant;
+
 /// The maximum width of a value in a message.
 const MOST_SHOWN: usize = 80;
 
@@ -95,7 +97,7 @@ fn of_text(text: &str, schema: &Value, wrong: &mut impl FnMut(String)) {
     for rule in schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
         broken(text, rule, wrong);
     }
-    if schema.get("format").and_then(Value::as_str) == Some("date-time") && chrono::DateTime::parse_from_rfc3339(text).is_err() {
+    if schema.get("format").and_then(Value::as_str) == Some("date-time") && instant::parse(text).is_none() {
         wrong(format!("'{}' is not a time such as 2026-12-01T08:00:00Z", short(text)));
     }
 }

@@ -1,7 +1,8 @@
 //! Formats times: age, remaining time and local clock time.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+
+use api::instant;
 
 /// Length of a timestamp in messages: `2026-11-30T06:04:36Z`.
 const STAMP: usize = 20;
@@ -22,28 +23,28 @@ impl Times {
     /// The current time.
     #[must_use]
     #[allow(clippy::unused_self, reason = "formatting and current time belong together for callers")]
-    pub fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// A time as `14:52 CEST`, with the date if it is not today.
     #[must_use]
-    pub fn clock(&self, at: DateTime<Utc>) -> String {
-        let (Some(local), Some(today)) = (self.local(at), self.local(self.now())) else { return at.to_rfc3339() };
+    pub fn clock(&self, at: Timestamp) -> String {
+        let (local, today) = (self.local(at), self.local(self.now()));
         let form = if local.date() == today.date() { "%H:%M %Z" } else { "%Y-%m-%d %H:%M %Z" };
         local.strftime(form).to_string()
     }
 
     /// A time with seconds, for timelines.
     #[must_use]
-    pub fn exact(&self, at: DateTime<Utc>) -> String {
-        self.local(at).map_or_else(|| at.to_rfc3339(), |local| local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
+    pub fn exact(&self, at: Timestamp) -> String {
+        self.local(at).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
     /// An end as `14:52 CEST (44m left)`.
     #[must_use]
-    pub fn until(&self, at: DateTime<Utc>) -> String {
-        format!("{} ({} left)", self.clock(at), short(at.signed_duration_since(self.now())))
+    pub fn until(&self, at: Timestamp) -> String {
+        format!("{} ({} left)", self.clock(at), short(at.duration_since(self.now())))
     }
 
     /// A message of the operator, with its UTC timestamps formatted by [`Times::exact`]: two time zones in one line would make an end look
@@ -53,7 +54,7 @@ impl Times {
         let (mut shown, mut rest) = (String::new(), text);
         while let Some(letter) = rest.chars().next() {
             let stamp = rest.get(..STAMP).filter(|stamp| stamp.ends_with('Z') && stamp.get(10..11) == Some("T"));
-            let length = if let Some(at) = stamp.and_then(|stamp| stamp.parse::<DateTime<Utc>>().ok()) {
+            let length = if let Some(at) = stamp.and_then(instant::parse) {
                 shown.push_str(&self.exact(at));
                 STAMP
             } else {
@@ -65,15 +66,15 @@ impl Times {
         shown
     }
 
-    fn local(&self, at: DateTime<Utc>) -> Option<jiff::Zoned> {
-        Timestamp::from_second(at.timestamp()).ok().map(|at| at.to_zoned(self.zone.clone()))
+    fn local(&self, at: Timestamp) -> Zoned {
+        at.to_zoned(self.zone.clone())
     }
 }
 
 /// A duration as in kubectl's AGE column: `44m`, `5h3m`, `2d`. A negative one is `0s`.
 #[must_use]
-pub fn short(length: TimeDelta) -> String {
-    let seconds = length.num_seconds().max(0);
+pub fn short(length: SignedDuration) -> String {
+    let seconds = length.as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |large: i64, unit: &str, small: i64, lesser: &str| {
         if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{lesser}") }
@@ -124,7 +125,7 @@ mod tests {
             (63_158_400, "2y1d"),
             (315_360_000, "10y"),
         ] {
-            assert_eq!(short(TimeDelta::seconds(seconds)), shown, "{seconds}");
+            assert_eq!(short(SignedDuration::from_secs(seconds)), shown, "{seconds}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Descriptions of requests: their state, what they wait for, and the next command.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
@@ -126,12 +126,12 @@ pub fn next(request: &RoleActivationRequest) -> Option<String> {
 #[must_use]
 pub fn left(request: &RoleActivationRequest, times: &Times) -> String {
     let ends = request.status.as_ref().and_then(|status| status.expires_at).filter(|_| state(request) == State::Active);
-    ends.map(|at| short(at.signed_duration_since(times.now()))).unwrap_or_default()
+    ends.map(|at| short(at.duration_since(times.now()))).unwrap_or_default()
 }
 
 /// The requested start, while it is in the future.
 #[must_use]
-pub fn starts(request: &RoleActivationRequest) -> Option<DateTime<Utc>> {
+pub fn starts(request: &RoleActivationRequest) -> Option<Timestamp> {
     let ahead = matches!(state(request), State::Pending | State::AwaitingApproval | State::Scheduled);
     request.spec.start_time.filter(|_| ahead)
 }

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
@@ -61,7 +61,7 @@ pub enum Next {
     /// Requeue after this delay.
     In(Duration),
     /// Requeue at this wall-clock time.
-    At(DateTime<Utc>),
+    At(Timestamp),
     /// Failed: requeue after a delay that grows with each failure.
     Retry,
 }
@@ -70,7 +70,7 @@ pub enum Next {
 #[derive(Clone, Copy, Debug)]
 enum Due {
     After(Instant),
-    At(DateTime<Utc>),
+    At(Timestamp),
 }
 
 impl Due {
@@ -78,7 +78,7 @@ impl Due {
     fn left(self, clock: &Clock) -> Duration {
         match self {
             Self::After(at) => at.saturating_duration_since(Instant::now()),
-            Self::At(at) => at.signed_duration_since(clock.now()).to_std().unwrap_or_default(),
+            Self::At(at) => Duration::try_from(at.duration_since(clock.now())).unwrap_or_default(),
         }
     }
 
@@ -109,7 +109,7 @@ impl<K> Queue<K> {
     }
 
     /// Adds `key`, due at a wall-clock time unless it is already due earlier.
-    pub fn add_at(&self, key: K, at: DateTime<Utc>) {
+    pub fn add_at(&self, key: K, at: Timestamp) {
         self.send(key, Due::At(at));
     }
 
@@ -125,7 +125,7 @@ enum Waits {
     /// At the end of a delay.
     Pause(delay_queue::Key, Instant),
     /// At a wall-clock time.
-    Until(DateTime<Utc>),
+    Until(Timestamp),
 }
 
 impl Waits {
@@ -144,7 +144,7 @@ pub struct Worker<K> {
     incoming: mpsc::UnboundedReceiver<(K, Due)>,
     waiting: HashMap<K, Waits>,
     pausing: DelayQueue<K>,
-    calendar: BTreeSet<(DateTime<Utc>, K)>,
+    calendar: BTreeSet<(Timestamp, K)>,
     ready: [VecDeque<K>; LANES],
     queued: HashMap<K, Lane>,
     busy: HashMap<K, (Lane, Option<Due>)>,

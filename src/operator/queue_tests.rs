@@ -41,13 +41,13 @@ async fn failures_wait_longer_and_longer_up_to_the_longest_pause() {
 #[tokio::test(start_paused = true)]
 async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
     // The clock of this test follows tokio's, and is set back by ten seconds after five.
-    let (start, day) = (Instant::now(), DateTime::<Utc>::UNIX_EPOCH);
+    let (start, day) = (Instant::now(), Timestamp::UNIX_EPOCH);
     let clock = Clock::from(move || {
         let passed = i64::try_from(start.elapsed().as_millis()).unwrap();
-        day + chrono::TimeDelta::milliseconds(if passed < 5_000 { passed } else { passed - 10_000 })
+        day + jiff::SignedDuration::from_millis(if passed < 5_000 { passed } else { passed - 10_000 })
     });
     let (queue, worker) = queue(clock, BACKOFF);
-    queue.add_at("a", day + chrono::TimeDelta::seconds(20));
+    queue.add_at("a", day + jiff::SignedDuration::from_secs(20));
     let seen = Mutex::new(None);
     let work = |_| {
         *seen.lock() = Some(start.elapsed().as_secs());
@@ -59,15 +59,15 @@ async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins() {
-    let (start, day) = (Instant::now(), DateTime::<Utc>::UNIX_EPOCH);
+    let (start, day) = (Instant::now(), Timestamp::UNIX_EPOCH);
     let reads = Arc::new(Mutex::new(0_usize));
     let counted = reads.clone();
     let clock = Clock::from(move || {
         *counted.lock() += 1;
-        day + chrono::TimeDelta::milliseconds(i64::try_from(start.elapsed().as_millis()).unwrap())
+        day + jiff::SignedDuration::from_millis(i64::try_from(start.elapsed().as_millis()).unwrap())
     });
     let (queue, worker) = queue(clock, BACKOFF);
-    let at = |seconds: i64| day + chrono::TimeDelta::seconds(seconds);
+    let at = |seconds: i64| day + jiff::SignedDuration::from_secs(seconds);
     (1..=1_000).for_each(|key| queue.add_at(key, at(3_600 + key)));
     // Earlier by the clock, earlier by a delay, and later, which changes nothing.
     queue.add_at(7, at(100));
@@ -88,16 +88,16 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
 async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
     // Each read of this clock advances it by a millisecond. The timers of the runtime are paused and cannot help.
     let looks = Mutex::new(0_i64);
-    let day = DateTime::<Utc>::UNIX_EPOCH;
+    let day = Timestamp::UNIX_EPOCH;
     let clock = Clock::from(move || {
         let mut looks = looks.lock();
         *looks += 1;
-        day + chrono::TimeDelta::milliseconds(*looks)
+        day + jiff::SignedDuration::from_millis(*looks)
     });
     let (queue, worker) = queue(clock, BACKOFF);
     let stop = CancellationToken::new();
     queue.add("restless");
-    queue.add_at("due", day + chrono::TimeDelta::milliseconds(100));
+    queue.add_at("due", day + jiff::SignedDuration::from_millis(100));
     let (ended, turns) = (Mutex::new(false), Mutex::new(0));
     let work = |key: &'static str| {
         *turns.lock() += 1;

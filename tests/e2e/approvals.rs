@@ -5,7 +5,7 @@ mod unauthorized_approvers;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,10 +41,9 @@ fn digest(status: &Value) -> &str {
 }
 
 /// Returns an instant of a status.
-fn instant(value: &Value) -> Result<DateTime<Utc>, Error> {
+fn instant(value: &Value) -> Result<Timestamp, Error> {
     let text = value.as_str().unwrap_or_default();
-    let at = DateTime::parse_from_rfc3339(text).map_err(|error| format!("'{text}' is no time: {error}"))?;
-    Ok(at.with_timezone(&Utc))
+    Ok(text.parse().map_err(|error| format!("'{text}' is no time: {error}"))?)
 }
 
 /// Waits until this many approvals count in the open stage.
@@ -90,7 +89,11 @@ async fn duration_starts_at_the_only_approval(env: Arc<Env>) -> Outcome {
     let decision = scene.list("adec").await?.pop().ok_or("there is no decision")?;
     let decided = &decision["metadata"]["creationTimestamp"];
     ensure!(status["grantedAt"] == *decided, "it starts at {} instead of {decided}", status["grantedAt"]);
-    ensure!(instant(&status["expiresAt"])? - instant(decided)? == TimeDelta::minutes(10), "it ends at {}", status["expiresAt"]);
+    ensure!(
+        instant(&status["expiresAt"])?.duration_since(instant(decided)?) == SignedDuration::from_mins(10),
+        "it ends at {}",
+        status["expiresAt"]
+    );
     ensure!(status["approvedBy"] == "lead-1" && did(&status, "lead-1", "Approved"), "the status does not name the approver: {status}");
     let approval = &status["approvals"][0];
     ensure!(
@@ -179,8 +182,8 @@ async fn approver_can_shorten_but_not_extend_the_duration(env: Arc<Env>) -> Outc
     until_have(&scene, "now", 1).await?;
     scene.create("lead-2", &with("5m")).await?.ok()?;
     let status = scene.until_state("now", "Active", SOON).await?;
-    let lasts = instant(&status["expiresAt"])? - instant(&status["grantedAt"])?;
-    ensure!(lasts == TimeDelta::seconds(6), "it lasts {lasts}");
+    let lasts = instant(&status["expiresAt"])?.duration_since(instant(&status["grantedAt"])?);
+    ensure!(lasts == SignedDuration::from_secs(6), "it lasts {lasts}");
     scene.until_state("now", "Expired", SOON).await?;
     ensure!(!scene.can("dev", "create", "deployments").await?, "it lasted longer than the approver allowed");
     Ok(())
@@ -197,8 +200,8 @@ async fn inv_29_undecided_request_times_out(env: Arc<Env>) -> Outcome {
     let status = scene.until_state("now", "TimedOut", SOON).await?;
     ensure!(status["reason"] == "ApprovalTimedOut", "the reason is {}", status["reason"]);
     ensure!(says(&status) == format!("no decision before {}", deadline.as_str().unwrap_or_default()), "it says {}", says(&status));
-    let late = instant(&status["endedAt"])? - instant(&deadline)?;
-    ensure!(late >= TimeDelta::zero() && late <= TimeDelta::seconds(3), "it timed out {late} after its deadline");
+    let late = instant(&status["endedAt"])?.duration_since(instant(&deadline)?);
+    ensure!(late >= SignedDuration::ZERO && late <= SignedDuration::from_secs(3), "it timed out {late} after its deadline");
     let too_late = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&status)))).await?;
     refused(too_late, &["RequestCompleted: request 'now' is already TimedOut"])?;
     ensure!(scene.bindings().await?.is_empty() && !scene.can("dev", "create", "deployments").await?, "it was granted");

@@ -11,8 +11,8 @@ use std::{
 };
 
 use axum::{Json, Router, extract::State, routing::post};
-use chrono::Utc;
 use control_plane::{ADMIN, wait_for, wait_for_ok};
+use jiff::Timestamp;
 use jit_rbac::admission::{
     authority::{Plan, Stored, carry_out, certified},
     server,
@@ -52,7 +52,7 @@ impl BlockingWebhook {
             held: AtomicU32::new(0),
             open: watch::Sender::new(false),
         });
-        let made = carry_out(Plan::RenewAll(""), Utc::now(), &Stored::default(), b"", &["127.0.0.1".to_owned()])?
+        let made = carry_out(Plan::RenewAll(""), Timestamp::now(), &Stored::default(), b"", &["127.0.0.1".to_owned()])?
             .ok_or("a certificate can be made")?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;

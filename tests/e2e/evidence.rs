@@ -3,8 +3,8 @@
 mod policy_requirements;
 mod token_identity;
 
-use chrono::Utc;
 use control_plane::SignIn;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -52,7 +52,7 @@ pub async fn guarded(scene: &Scene) -> Result<String, Error> {
 
 /// A sign-in of just now with password and second factor.
 pub fn with_mfa(name: &str, group: &str) -> SignIn {
-    SignIn { amr: vec!["pwd".to_owned(), "mfa".to_owned()], auth_time: Some(Utc::now()), ..SignIn::new(name, [group]) }
+    SignIn { amr: vec!["pwd".to_owned(), "mfa".to_owned()], auth_time: Some(Timestamp::now()), ..SignIn::new(name, [group]) }
 }
 
 /// A sign-in with nothing but a name.

@@ -14,8 +14,8 @@ mod webhook_down;
 
 use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{ADMIN, Process, wait_for};
+use jiff::{SignedDuration, Timestamp};
 use tokio::process::Command;
 
 use crate::{
@@ -84,12 +84,8 @@ pub async fn in_the_lease(fixture: &ClusterFixture) -> Result<String, Error> {
 }
 
 /// Kills servers of the control plane in this order, runs `meanwhile`, and starts them in the reverse order; returns when all serve again.
-pub async fn without(
-    fixture: &ClusterFixture,
-    servers: &[&Process],
-    meanwhile: impl AsyncFnOnce() -> Outcome,
-) -> Result<DateTime<Utc>, Error> {
-    let from = Utc::now();
+pub async fn without(fixture: &ClusterFixture, servers: &[&Process], meanwhile: impl AsyncFnOnce() -> Outcome) -> Result<Timestamp, Error> {
+    let from = Timestamp::now();
     for server in servers {
         server.kill();
     }
@@ -98,8 +94,8 @@ pub async fn without(
         server.start()?;
     }
     fixture.plane.wait_until_ready().await?;
-    let back = Utc::now();
-    fixture.inspector.apiserver_was_away(from, back + TimeDelta::seconds(2));
+    let back = Timestamp::now();
+    fixture.inspector.apiserver_was_away(from, back + SignedDuration::from_secs(2));
     Ok(back)
 }
 
@@ -121,7 +117,11 @@ pub fn by_hand(fixture: &ClusterFixture, program: impl AsRef<OsStr>, kubeconfig:
 
 /// Verifies the final state of a scene, whatever happened before: every request is completed, no binding is left, none was created twice,
 /// and none had another end than that of the stored times.
-pub async fn verify_final_state(scene: &Scene, calls: &mut Calls, latest: TimeDelta) -> Result<BTreeMap<String, TimeDelta>, Error> {
+pub async fn verify_final_state(
+    scene: &Scene,
+    calls: &mut Calls,
+    latest: SignedDuration,
+) -> Result<BTreeMap<String, SignedDuration>, Error> {
     verify_final_state_with(scene, calls, |_| latest).await
 }
 
@@ -129,8 +129,8 @@ pub async fn verify_final_state(scene: &Scene, calls: &mut Calls, latest: TimeDe
 pub async fn verify_final_state_with(
     scene: &Scene,
     calls: &mut Calls,
-    latest: impl Fn(DateTime<Utc>) -> TimeDelta,
-) -> Result<BTreeMap<String, TimeDelta>, Error> {
+    latest: impl Fn(Timestamp) -> SignedDuration,
+) -> Result<BTreeMap<String, SignedDuration>, Error> {
     let requests = scene.until_all_completed(Duration::from_mins(1)).await?;
     ensure!(scene.bindings().await?.is_empty(), "bindings are left: {:?}", scene.bindings().await?);
     let mut late = BTreeMap::new();
@@ -151,14 +151,14 @@ pub async fn verify_final_state_with(
         let recorded = if status["expiresAt"].is_null() { deadline } else { time(&status["expiresAt"])? };
         ensure!(recorded == deadline, "{name} ends at {recorded} by its record, and at {deadline} by the stored times");
         let removed = calls.was_removed(&binding).await?;
-        let by = removed - deadline;
-        ensure!(by >= TimeDelta::zero(), "{name} was ended {} ms before its deadline", -by.num_milliseconds());
+        let by = removed.duration_since(deadline);
+        ensure!(by >= SignedDuration::ZERO, "{name} was ended {} ms before its deadline", -by.as_millis());
         let latest = latest(deadline);
         ensure!(
             by < latest,
             "{name} was ended {} ms after its deadline {deadline}, and may be {} ms late",
-            by.num_milliseconds(),
-            latest.num_milliseconds()
+            by.as_millis(),
+            latest.as_millis()
         );
         late.insert(name, by);
     }
@@ -166,20 +166,20 @@ pub async fn verify_final_state_with(
 }
 
 /// Returns the end of an automatic grant by the stored times: creation and requested duration.
-fn deadline_of(request: &serde_json::Value) -> Result<DateTime<Utc>, Error> {
+fn deadline_of(request: &serde_json::Value) -> Result<Timestamp, Error> {
     let asked = text(&request["spec"]["duration"]);
     let seconds: i64 = asked.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(|| format!("{asked} is not in seconds"))?;
     let from = match request["status"]["approvals"].as_array().into_iter().flatten().filter_map(|a| time(&a["time"]).ok()).max() {
         Some(approved) => approved,
         None => time(&request["metadata"]["creationTimestamp"])?,
     };
-    Ok(from + TimeDelta::seconds(seconds))
+    Ok(from + SignedDuration::from_secs(seconds))
 }
 
 /// Waits until a moment has passed.
-pub async fn until(moment: DateTime<Utc>) -> Outcome {
-    let limit = (moment - Utc::now()).to_std().unwrap_or_default() + SOON;
-    Ok(wait_for("a moment to pass", limit, async || (Utc::now() > moment).then_some(())).await?)
+pub async fn until(moment: Timestamp) -> Outcome {
+    let limit = Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default() + SOON;
+    Ok(wait_for("a moment to pass", limit, async || (Timestamp::now() > moment).then_some(())).await?)
 }
 
 /// A control plane of its own with a scene on it.

@@ -2,14 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use chrono::{DateTime, Utc};
 use control_plane::{ADMIN, wait_for, wait_for_ok};
+use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+
+pub use api::instant::stamp;
 
 use crate::{
     ensure,
@@ -26,7 +28,7 @@ pub struct Granted {
     /// Name of its binding.
     pub binding: String,
     /// Its latest end.
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
 }
 
 impl Scene {
@@ -107,10 +109,10 @@ impl Scene {
     }
 
     /// Waits until there is no binding of this name, and returns when that was observed.
-    pub async fn until_gone(&self, binding: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
+    pub async fn until_gone(&self, binding: &str, limit: Duration) -> Result<Timestamp, Error> {
         let what = format!("RoleBinding {}/{binding} to be gone", self.name);
         let gone = wait_for_ok(&what, limit, async || match self.get("rolebinding", binding).await {
-            Ok(None) => Ok(Utc::now()),
+            Ok(None) => Ok(Timestamp::now()),
             Ok(Some(found)) => Err(format!("it is {found}")),
             Err(error) => Err(error.to_string()),
         });
@@ -177,10 +179,10 @@ impl Scene {
     }
 
     /// Waits until a user may not, or no longer, create Deployments here; returns when that was observed.
-    pub async fn until_shut_out(&self, user: &str, limit: Duration) -> Result<DateTime<Utc>, Error> {
+    pub async fn until_shut_out(&self, user: &str, limit: Duration) -> Result<Timestamp, Error> {
         let what = format!("{user} to lose access to {}", self.name);
         let shut = wait_for_ok(&what, limit, async || match self.may(user, "create", "apps", "deployments").await {
-            Ok(false) => Ok(Utc::now()),
+            Ok(false) => Ok(Timestamp::now()),
             Ok(true) => Err("dev may still create Deployments".to_owned()),
             Err(error) => Err(error.to_string()),
         });
@@ -218,12 +220,7 @@ pub fn text(value: &Value) -> String {
 }
 
 /// Returns a time from JSON.
-pub fn time(value: &Value) -> Result<DateTime<Utc>, Error> {
+pub fn time(value: &Value) -> Result<Timestamp, Error> {
     let text = value.as_str().ok_or_else(|| format!("{value} is no time"))?;
-    Ok(DateTime::parse_from_rfc3339(text)?.with_timezone(&Utc))
-}
-
-/// Returns a time in the format of annotations.
-pub fn stamp(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    Ok(text.parse()?)
 }

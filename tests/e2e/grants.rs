@@ -6,8 +6,8 @@ mod terminating_objects;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta};
 use control_plane::ADMIN;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,8 +41,8 @@ async fn granted(scene: &Scene, name: &str, offer: &str, duration: &str) -> Resu
 
 /// Returns the seconds between two instants of a status.
 fn seconds(status: &Value, from: &str, to: &str) -> Result<i64, Error> {
-    let at = |key: &str| DateTime::parse_from_rfc3339(status[key].as_str().unwrap_or_default()).map_err(|error| format!("{key}: {error}"));
-    Ok(at(to)?.signed_duration_since(at(from)?).num_seconds())
+    let at = |key: &str| status[key].as_str().unwrap_or_default().parse::<Timestamp>().map_err(|error| format!("{key}: {error}"));
+    Ok(at(to)?.duration_since(at(from)?).as_secs())
 }
 
 async fn cluster_role_grant_allows_access_only_while_active(env: Arc<Env>) -> Outcome {
@@ -162,10 +162,10 @@ async fn t37_inv_30_namespace_is_deleted_during_a_grant(env: Arc<Env>) -> Outcom
     scene.apply("dev", &scene.request("later", &waits, "10m")).await?.ok()?;
     scene.until_state("later", "AwaitingApproval", SOON).await?;
     let digest = scene.status("later").await?["digest"].clone();
-    let before = chrono::Utc::now();
+    let before = jiff::Timestamp::now();
     scene.kubectl(ADMIN, &["delete", "namespace", &scene.name, "--wait", "--timeout=60s"]).await?.ok()?;
-    let took = chrono::Utc::now() - before;
-    ensure!(took < TimeDelta::seconds(30), "the namespace was held for {took}");
+    let took = jiff::Timestamp::now().duration_since(before);
+    ensure!(took < SignedDuration::from_secs(30), "the namespace was held for {took}");
     // A namespace of the same name is another one: no old object returns, and decisions on the old requests approve nothing here.
     scene.create_namespace(&scene.name).await?;
     ensure!(scene.bindings().await?.is_empty() && scene.list("rar").await?.is_empty(), "an object remains after the namespace deletion");

@@ -5,8 +5,8 @@ mod weakened_guards;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -114,11 +114,11 @@ async fn record(fixture: &ClusterFixture) -> Result<Value, String> {
 }
 
 /// Waits until a span of proven time that began after `moment` is open.
-pub async fn until_proven(fixture: &ClusterFixture, moment: DateTime<Utc>) -> Outcome {
+pub async fn until_proven(fixture: &ClusterFixture, moment: Timestamp) -> Outcome {
     let proven = wait_for_ok("the guards to be proven again", PROVEN, async || {
         let record = record(fixture).await?;
         match time(&record["since"]) {
-            Ok(since) if since > moment && Utc::now() > since => Ok(()),
+            Ok(since) if since > moment && Timestamp::now() > since => Ok(()),
             _ => Err(format!("the record is {record}")),
         }
     });
@@ -128,7 +128,7 @@ pub async fn until_proven(fixture: &ClusterFixture, moment: DateTime<Utc>) -> Ou
 /// Waits until a proof has followed all writes so far.
 pub async fn until_verified(fixture: &ClusterFixture) -> Outcome {
     // The time of a proof is in whole seconds, and its caches may be slightly behind.
-    let moment = Utc::now() + TimeDelta::seconds(2);
+    let moment = Timestamp::now() + SignedDuration::from_secs(2);
     let verified = wait_for_ok("the guards to be verified", PROVEN, async || {
         let record = record(fixture).await?;
         match time(&record["verified"]) {

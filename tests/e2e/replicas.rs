@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     audit::{self, Calls, measured},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Latest end of a grant whose deadline comes after the death of the holder of the Lease (api rule 9, with room for a busy machine).
-pub const BY_ANOTHER: TimeDelta = TimeDelta::milliseconds(1_500);
+pub const BY_ANOTHER: SignedDuration = SignedDuration::from_millis(1_500);
 /// A Lease that is not renewed is free after six seconds, and the others read it every second.
 pub const TAKEN_OVER: Duration = Duration::from_secs(12);
 
@@ -51,13 +51,13 @@ pub async fn inv_24_another_replica_ends_grants_when_the_lease_holder_cannot(env
     let granted = each(&killed, |name| scene.granted("dev", name, "5s")).await?;
     just_before(&granted).await?;
     fixture.operator.controller(first)?.kill();
-    let died = Utc::now();
+    let died = Timestamp::now();
     ended_by_another(&scene, &granted, &mut calls, "killed").await?;
     let second = another_holder(fixture, first, TAKEN_OVER).await?;
     for name in killed {
         scene.ends_as(name, "Expired", &["Expired"], TAKEN_OVER).await?;
     }
-    measured("ends recorded by the new holder, after the old one was killed", Utc::now() - died);
+    measured("ends recorded by the new holder, after the old one was killed", Timestamp::now().duration_since(died));
     fixture.operator.controller(first)?.start()?;
     fixture.operator.controller(first)?.wait_until_ready(SOON).await?;
 
@@ -78,8 +78,8 @@ pub async fn inv_24_another_replica_ends_grants_when_the_lease_holder_cannot(env
 /// Waits until shortly before the first of the deadlines.
 async fn just_before(granted: &[Granted]) -> Outcome {
     let first = granted.iter().map(|g| g.deadline).min().ok_or("something was granted")?;
-    ensure!(Utc::now() < first, "the machine is too busy: the grants expired before the holder could be stopped");
-    until(first - TimeDelta::milliseconds(300)).await
+    ensure!(Timestamp::now() < first, "the machine is too busy: the grants expired before the holder could be stopped");
+    until(first - SignedDuration::from_millis(300)).await
 }
 
 async fn ended_by_another(scene: &Scene, granted: &[Granted], calls: &mut Calls, how: &str) -> Outcome {
@@ -99,14 +99,14 @@ pub async fn lease_is_taken_over_at_once_when_released_or_deleted(env: Arc<Env>)
     let mut calls = Calls::from_now(&scene)?;
 
     let first = holder(fixture).await?;
-    let asked = Utc::now();
+    let asked = Timestamp::now();
     let code = fixture.operator.controller(first)?.terminate(SOON).await?;
     ensure!(code == 0, "it ended with the code {code}");
     another_holder(fixture, first, Duration::from_secs(4)).await?;
-    measured("another replica holds the Lease after SIGTERM", Utc::now() - asked);
+    measured("another replica holds the Lease after SIGTERM", Timestamp::now().duration_since(asked));
     scene.granted("dev", "given-back", "5s").await?;
-    let took = Utc::now() - asked;
-    ensure!(took < TimeDelta::seconds(5), "the next grant came {} ms after SIGTERM", took.num_milliseconds());
+    let took = Timestamp::now().duration_since(asked);
+    ensure!(took < SignedDuration::from_secs(5), "the next grant came {} ms after SIGTERM", took.as_millis());
     start_all(fixture).await?;
 
     // Without the Lease both may believe for a moment that they hold it; the grants are the same.
@@ -185,9 +185,9 @@ pub async fn t40_two_lease_holders_grant_once_and_recreate_nothing(env: Arc<Env>
             && e.stage_timestamp >= again.stage_timestamp
     };
     let gone = calls.first("it to be deleted again", gone).await?;
-    let lived = gone.stage_timestamp - again.stage_timestamp;
+    let lived = gone.stage_timestamp.duration_since(again.stage_timestamp);
     measured("binding that an old holder made after the grant's end, removed", lived);
-    ensure!(lived < BY_ANOTHER, "it lived for {} ms", lived.num_milliseconds());
+    ensure!(lived < BY_ANOTHER, "it lived for {} ms", lived.as_millis());
 
     fixture.operator.controller(old)?.resume()?;
     let refused =
@@ -217,7 +217,7 @@ pub async fn inv_02_nothing_is_granted_before_the_first_sweep(env: Arc<Env>) -> 
         controller.start()?;
     }
     gate.until_held(2, SOON).await?;
-    until(Utc::now() + TimeDelta::seconds(3)).await?;
+    until(Timestamp::now() + SignedDuration::from_secs(3)).await?;
     for controller in fixture.operator.controllers() {
         let says = controller.ready().await.err().unwrap_or_default();
         ensure!(says.contains("sweep"), "{} is not waiting for its sweep: '{says}'", controller.name());

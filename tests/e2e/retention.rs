@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::wait_for_ok;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -43,12 +43,12 @@ async fn until_deleted(scene: &Scene, request: &str) -> Outcome {
 }
 
 /// Verifies that the operator deleted a request when it had been completed for this long, and not too late.
-async fn deleted_in_time(calls: &mut Calls, request: &str, ended: DateTime<Utc>, kept: TimeDelta) -> Outcome {
+async fn deleted_in_time(calls: &mut Calls, request: &str, ended: Timestamp, kept: SignedDuration) -> Outcome {
     let deletion = calls.first("the deletion", |e| e.verb == "delete" && is(e, "roleactivationrequests", request)).await?;
     ensure!(deletion.user.username == CONTROLLER && deletion.code() == 200, "{} deleted it: {}", deletion.user.username, deletion.code());
-    let after = deletion.request_received_timestamp - ended;
-    ensure!(after >= kept, "it was deleted {} ms after its end", after.num_milliseconds());
-    ensure!(after < kept + TimeDelta::seconds(5), "it was deleted only {} ms after its end", after.num_milliseconds());
+    let after = deletion.request_received_timestamp.duration_since(ended);
+    ensure!(after >= kept, "it was deleted {} ms after its end", after.as_millis());
+    ensure!(after < kept + SignedDuration::from_secs(5), "it was deleted only {} ms after its end", after.as_millis());
     Ok(())
 }
 
@@ -70,7 +70,7 @@ async fn retention_deletes_a_completed_request_and_its_decisions_on_time(env: Ar
     ensure!(scene.list("adec").await?.len() == 2, "both decisions are there");
     for (request, status) in [("back", back), ("asked", asked)] {
         until_deleted(&scene, request).await?;
-        deleted_in_time(&mut calls, request, time(&status["endedAt"])?, TimeDelta::seconds(4)).await?;
+        deleted_in_time(&mut calls, request, time(&status["endedAt"])?, SignedDuration::from_secs(4)).await?;
     }
 
     // Active requests are kept, and a free name can be used again.
@@ -89,7 +89,7 @@ async fn retention_resumes_after_downtime(env: Arc<Env>) -> Outcome {
     scene.write("dev", "adec", &scene.decision("early", "Deactivate", None)).await?;
     let status = scene.ends_as("early", "Deactivated", &[], SOON).await?;
     kill_all(&scene.fixture);
-    until(time(&status["endedAt"])? + TimeDelta::seconds(6)).await?;
+    until(time(&status["endedAt"])? + SignedDuration::from_secs(6)).await?;
     ensure!(scene.get("rar", "early").await?.is_some(), "it was deleted although no replica ran");
     start_all(&scene.fixture).await?;
     until_deleted(&scene, "early").await

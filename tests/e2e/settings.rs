@@ -13,8 +13,8 @@ mod windows;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::wait_for_ok;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,7 +58,7 @@ fn set(mut policy: Value, settings: &Value) -> Value {
 
 /// An instant in the future, in whole seconds, as a request contains it.
 fn ahead(seconds: i64) -> String {
-    stamp(Utc::now() + TimeDelta::seconds(seconds))
+    stamp(Timestamp::now() + SignedDuration::from_secs(seconds))
 }
 
 /// Creates a request as a user, and waits until it is in this state.
@@ -84,7 +84,7 @@ async fn withdraw(scene: &Scene, user: &str, request: &str) -> Outcome {
 }
 
 /// Returns start and end of a grant from its status.
-fn term(status: &Value) -> Result<(DateTime<Utc>, DateTime<Utc>), Error> {
+fn term(status: &Value) -> Result<(Timestamp, Timestamp), Error> {
     // For an extension it is the end of the extended request, from which its duration counts.
     let from = if status["extendsFrom"].is_null() { &status["grantedAt"] } else { &status["extendsFrom"] };
     Ok((time(from)?, time(&status["expiresAt"])?))

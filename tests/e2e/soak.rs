@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api_faults::proxied,
@@ -52,11 +52,11 @@ struct Life {
     /// It may be ended before its deadline.
     may_end: bool,
     /// Since when its end is certain.
-    taken: Option<DateTime<Utc>>,
+    taken: Option<Timestamp>,
     /// UID and deadline of its binding, as first observed.
-    binding: Option<(String, DateTime<Utc>)>,
+    binding: Option<(String, Timestamp)>,
     /// When its binding was first observed as absent.
-    gone: Option<DateTime<Utc>>,
+    gone: Option<Timestamp>,
 }
 
 /// All requests by name, and when a process ran that could end them.
@@ -97,7 +97,7 @@ async fn run(env: &Env, time: Duration, seed: u64) -> Outcome {
     let book = Book::default();
     (0..scene.fixture.operator.controllers().len()).for_each(|number| book.lifetimes().started(number));
 
-    let until = Utc::now() + TimeDelta::from_std(time)?;
+    let until = Timestamp::now() + SignedDuration::try_from(time)?;
     let work = async {
         let asking = crate::grant_helpers::each(&lanes, |lane| {
             load::lane(&scene, &book, *lane, Random::new(seed.wrapping_add(*lane * 0x9E37_79B9)), until)
@@ -124,9 +124,9 @@ async fn conclude(scene: &Scene, book: &Book, asked: usize, faults: usize) -> Ou
     ensure!(ran.len() > asked / 4, "only {} of {asked} requests ran", ran.len());
     let late = |life: &Life| {
         let due = life.taken.into_iter().chain(life.binding.iter().map(|(_, deadline)| *deadline)).min()?;
-        Some((life.gone? - due).max(TimeDelta::zero()))
+        Some(life.gone?.duration_since(due).max(SignedDuration::ZERO))
     };
-    let mut late: Vec<TimeDelta> = ran.iter().filter_map(late).collect();
+    let mut late: Vec<SignedDuration> = ran.iter().filter_map(late).collect();
     late.sort();
     for (name, at) in
         [("half of them at most", late.len() / 2), ("99 of 100", late.len() * 99 / 100), ("all", late.len().saturating_sub(1))]

@@ -1,5 +1,7 @@
-//! The dependencies of crates and files, compared with the allowed ones, and the words that the project does not use.
+//! The dependencies of crates and files, compared with the allowed ones, the absence of a clock, and the words that the project does not use.
 
+#[cfg(test)]
+mod clock;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
@@ -57,14 +59,13 @@ mod dependencies {
     }
 
     #[test]
-    fn the_kinds_and_the_rules_have_no_client_no_runtime_and_no_clock() {
+    fn the_kinds_and_the_rules_have_no_client_and_no_runtime() {
         for package in ["jit-rbac-api", "jit-rbac-domain"] {
             let there = crates(package);
-            assert!(there.contains("kube-core") && there.contains("chrono"), "{package}: the crates were not found: {there:?}");
+            assert!(there.contains("kube-core") && there.contains("jiff"), "{package}: the crates were not found: {there:?}");
             let client =
                 ["kube-client", "kube-runtime", "hyper", "hyper-util", "tower", "axum", "rustls", "tokio", "tokio-util", "tracing"];
             assert_eq!(found(&there, &client), [""; 0], "{package}");
-            assert_eq!(found(&features(package), &["chrono/clock", "chrono/now"]), [""; 0], "{package}");
         }
     }
 

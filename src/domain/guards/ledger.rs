@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Span;
@@ -67,14 +67,14 @@ pub struct Quarantined {
 /// A span of proven time that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Closed {
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
+    from: Timestamp,
+    until: Timestamp,
 }
 
 /// The time of the last probe that every policy refused, and the last writes before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
-    at: DateTime<Utc>,
+    at: Timestamp,
     versions: BTreeMap<Kind, u64>,
 }
 
@@ -87,7 +87,7 @@ pub struct Proven {
     /// Every guard, as it was stored.
     pub guards: BTreeMap<String, Pair>,
     /// The API server's time after the proof.
-    pub at: DateTime<Utc>,
+    pub at: Timestamp,
     /// The resource versions of the last write of each kind before the proof.
     pub versions: BTreeMap<Kind, u64>,
 }
@@ -110,10 +110,10 @@ pub struct Ledger {
     first: bool,
     /// Start of the open span.
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<DateTime<Utc>>,
+    since: Option<Timestamp>,
     /// Time of the last proof of all guards.
     #[serde(skip_serializing_if = "Option::is_none")]
-    verified: Option<DateTime<Utc>>,
+    verified: Option<Timestamp>,
     /// The guards at that time.
     guards: BTreeMap<String, Pair>,
     /// The last writes before that time. A higher resource version was written later.
@@ -244,8 +244,8 @@ impl Ledger {
     pub fn end(&mut self) {
         self.asked = None;
         let Some(from) = self.since.take() else { return };
-        let until = self.verified.unwrap_or(from) - TimeDelta::seconds(1);
-        if from <= until {
+        let until = self.verified.unwrap_or(from).checked_sub(SignedDuration::from_secs(1));
+        if let Some(until) = until.ok().filter(|until| from <= *until) {
             self.spans.push(Closed { from, until });
             let over = self.spans.len().saturating_sub(MOST_SPANS);
             self.spans.drain(..over);
@@ -273,7 +273,7 @@ impl Ledger {
         let begun = Self {
             version: VERSION,
             first: false,
-            since: Some(proven.at + TimeDelta::seconds(1)),
+            since: proven.at.checked_add(SignedDuration::from_secs(1)).ok(),
             verified: Some(proven.at),
             guards: proven.guards,
             versions: proven.versions,

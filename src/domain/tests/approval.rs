@@ -10,7 +10,7 @@ fn counted(world: &World) -> Progress {
 }
 
 /// Names of the approvers who count, and when the approval was complete.
-fn who(world: &World) -> (Vec<String>, Option<DateTime<Utc>>) {
+fn who(world: &World) -> (Vec<String>, Option<Timestamp>) {
     let progress = counted(world);
     (progress.counted.iter().map(|c| c.approver.username.to_string()).collect(), progress.complete_at)
 }
@@ -232,22 +232,22 @@ fn approvers_shorten_and_the_least_holds() {
     };
     let least = |world: &World| {
         let grant = world.clone().now(60).grant();
-        grant.deadline - grant.start
+        grant.deadline.duration_since(grant.start)
     };
     let world = shorter(of_two(), &lead(1), 10, "30m");
-    assert_eq!(least(&world.clone().approves(&lead(2), 20)), TimeDelta::minutes(30));
-    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "20m")), TimeDelta::minutes(20));
-    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "40m")), TimeDelta::minutes(30));
+    assert_eq!(least(&world.clone().approves(&lead(2), 20)), SignedDuration::from_mins(30));
+    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "20m")), SignedDuration::from_mins(20));
+    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "40m")), SignedDuration::from_mins(30));
     // The lower value came earlier.
-    assert_eq!(least(&shorter(shorter(world.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), TimeDelta::minutes(10));
+    assert_eq!(least(&shorter(shorter(world.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), SignedDuration::from_mins(10));
     // A decision after the complete approval changes nothing: a grant that is made again is the same.
     let complete = world.approves(&lead(2), 20);
     for who in [lead(1), lead(2), lead(3)] {
-        assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), TimeDelta::minutes(30), "{who:?}");
+        assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), SignedDuration::from_mins(30), "{who:?}");
     }
     assert_eq!(
         least(&shorter(of_two().approves(&lead(1), 1), &lead(2), 2, "2h")),
-        TimeDelta::minutes(45),
+        SignedDuration::from_mins(45),
         "longer is no longer than asked"
     );
     // An approval that shortens below the policy's minimum does not count.

@@ -143,7 +143,7 @@ fn t35_the_end_of_the_eligibility_cuts() {
     let ends = |seconds: i64| world().eligibility(|e| e.end_time = Some(at(seconds)));
     assert_eq!(ends(45 * 60).grant().deadline, at(45 * 60));
     assert_eq!(ends(45 * 60 - 1).grant().deadline, at(45 * 60 - 1));
-    let end = at(100) + TimeDelta::milliseconds(700);
+    let end = at(100) + SignedDuration::from_millis(700);
     assert_eq!(world().eligibility(|e| e.end_time = Some(end)).grant().deadline, at(100), "a binding says whole seconds");
     let short = |seconds: i64| limits(ends(seconds), Some("5m"), None);
     assert_eq!(short(300).grant().deadline, at(300));

@@ -31,7 +31,7 @@ mod usable;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Binding, BindingAction, BindingFacts, Deletion, Grant, Guards, Lookup, NamespaceFacts, Object, Peer, Record, RequestFacts, RoleFacts,
@@ -59,8 +59,8 @@ fn config() -> proptest::test_runner::Config {
 }
 
 /// The instant so many seconds after the request's creation.
-fn at(seconds: i64) -> DateTime<Utc> {
-    "2026-11-02T10:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
+fn at(seconds: i64) -> Timestamp {
+    "2026-11-02T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
 fn line<const MAX: usize>(text: &str) -> Line<MAX> {
@@ -107,7 +107,7 @@ fn subject(kind: SubjectKind, name: &str) -> Subject {
     Subject { kind, name: line(name), namespace, uid: None }
 }
 
-fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
+fn object<S>(name: &str, uid: &str, created: Timestamp, spec: S) -> Object<S> {
     Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, owed: None, spec }
 }
 
@@ -117,7 +117,7 @@ fn rule(verbs: &[&str], resources: &[&str]) -> Rule {
 }
 
 /// Another request for the same eligibility and namespace, as a peer.
-fn peer(name: &str, uid: &str, created: DateTime<Utc>, who: Stamp, state: Option<State>) -> Peer {
+fn peer(name: &str, uid: &str, created: Timestamp, who: Stamp, state: Option<State>) -> Peer {
     let spec = RoleActivationRequestSpec {
         eligibility_ref: NameRef { name: "payments-oncall".to_owned() },
         requester: Some(who.clone()),
@@ -149,7 +149,7 @@ fn stored(grant: &Grant) -> BindingFacts {
 struct World {
     snapshot: Snapshot,
     settings: Settings,
-    now: DateTime<Utc>,
+    now: Timestamp,
 }
 
 /// `dev` requests `edit` in `payments` for 45 minutes, and no approval is required.

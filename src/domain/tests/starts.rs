@@ -34,7 +34,7 @@ fn a_start_ahead_is_scheduled_and_granted_at_its_time() {
     assert_eq!((grant.start, grant.deadline), (at(600), at(600 + 2_700)));
     // A start in the past is ignored, and fractions of a second never start earlier than requested.
     assert_eq!(starting(-600).grant().start, at(0));
-    let part = world().request(|r| r.start_time = Some(at(600) + TimeDelta::milliseconds(1)));
+    let part = world().request(|r| r.start_time = Some(at(600) + SignedDuration::from_millis(1)));
     assert_eq!((part.clone().now(600).state(), part.now(601).grant().start), (State::Scheduled, at(601)));
     // A later approval is the start.
     let late = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 700).now(701);
@@ -173,7 +173,7 @@ fn f81_without_a_limit_a_start_lies_a_week_ahead_at_most() {
     let message = "StartTooFarAhead: a start at 2026-11-09T10:00:01Z was requested; policy 'two-eyes' allows one at most 168h ahead, which \
                    is 2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
     assert_eq!(by_name(7 * 86_400 + 1).refusal(), message);
-    let far = by_name(0).request(|r| r.start_time = Some("9999-12-31T00:00:00Z".parse().unwrap())).eligibility(|e| e.end_time = None);
+    let far = by_name(0).request(|r| r.start_time = crate::instant::parse("9999-12-31T00:00:00Z")).eligibility(|e| e.end_time = None);
     let far = far.policy(|p| p.eligibility = Some(api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));
     assert!(far.refusal().starts_with("StartTooFarAhead: "), "{}", far.refusal());
 }

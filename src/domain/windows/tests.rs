@@ -1,6 +1,6 @@
 //! Tests of windows: tables of days, nights and clock changes, and a plain model that checks minute by minute.
 
-use chrono::{TimeDelta, Timelike};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +18,7 @@ fn ending(window: Window) -> Window {
     Window { ends_grant: true, ..window }
 }
 
-fn at(text: &str) -> DateTime<Utc> {
+fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -271,19 +271,19 @@ impl Model {
         Self { zone: TimeZone::get(window.time_zone.as_str()).unwrap(), minutes, ends_grant: window.ends_grant }
     }
 
-    fn is_open(&self, at: DateTime<Utc>) -> bool {
-        let shown = self.zone.to_datetime(Timestamp::from_second(at.timestamp()).unwrap());
+    fn is_open(&self, at: Timestamp) -> bool {
+        let shown = self.zone.to_datetime(at);
         let day = usize::try_from(shown.weekday().to_monday_zero_offset()).unwrap();
         self.minutes[(day * 24 + usize::try_from(shown.hour()).unwrap()) * 60 + usize::try_from(shown.minute()).unwrap()]
     }
 }
 
-fn minutes_after(at: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
-    let first = at.with_second(0).unwrap().with_nanosecond(0).unwrap();
-    (1..).map(move |minutes| first + TimeDelta::minutes(minutes))
+fn minutes_after(at: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let first = Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap();
+    (1..).map(move |minutes| first + SignedDuration::from_mins(minutes))
 }
 
-fn model_ends_at(models: &[Model], start: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+fn model_ends_at(models: &[Model], start: Timestamp, end: Timestamp) -> Timestamp {
     let open: Vec<&Model> = models.iter().filter(|model| model.is_open(start)).collect();
     if open.is_empty() {
         return start;
@@ -291,7 +291,7 @@ fn model_ends_at(models: &[Model], start: DateTime<Utc>, end: DateTime<Utc>) -> 
     if open.iter().any(|model| !model.ends_grant) {
         return end;
     }
-    let closed = |at: &DateTime<Utc>| !models.iter().any(|model| model.ends_grant && model.is_open(*at));
+    let closed = |at: &Timestamp| !models.iter().any(|model| model.ends_grant && model.is_open(*at));
     minutes_after(start).take_while(|at| *at < end).find(closed).unwrap_or(end)
 }
 
@@ -327,9 +327,9 @@ fn some_window(zone: &'static str) -> impl Strategy<Value = Window> {
 }
 
 /// Windows, and an instant within a day and a half of a clock change.
-fn some_windows() -> impl Strategy<Value = (Vec<Window>, DateTime<Utc>)> {
+fn some_windows() -> impl Strategy<Value = (Vec<Window>, Timestamp)> {
     (proptest::sample::select(CHANGES), -129_600_000..129_600_000_i64).prop_flat_map(|((zone, change), off)| {
-        (proptest::collection::vec(some_window(zone), 1..4), Just(at(change) + TimeDelta::milliseconds(off)))
+        (proptest::collection::vec(some_window(zone), 1..4), Just(at(change) + SignedDuration::from_millis(off)))
     })
 }
 
@@ -338,10 +338,10 @@ proptest! {
     fn windows_are_what_walking_minute_by_minute_finds((windows, now) in some_windows(), minutes in 0..3000_i64) {
         prop_assert_eq!(check(&windows), Ok(()));
         let models: Vec<Model> = windows.iter().map(Model::of).collect();
-        let open = |at: DateTime<Utc>| models.iter().any(|model| model.is_open(at));
+        let open = |at: Timestamp| models.iter().any(|model| model.is_open(at));
         prop_assert_eq!(is_open(&windows, now), open(now));
 
-        let end = now + TimeDelta::minutes(minutes) + TimeDelta::milliseconds(250);
+        let end = now + SignedDuration::from_mins(minutes) + SignedDuration::from_millis(250);
         prop_assert_eq!(ends_at(&windows, now, end), model_ends_at(&models, now, end));
 
         let expected = if open(now) { Some(now) } else { minutes_after(now).take(17 * 24 * 60).find(|at| open(*at)) };
@@ -354,7 +354,7 @@ proptest! {
         from in any::<String>(), to in "[0-9:]{0,6}", zone in "[A-Za-z/_+-]{0,20}", real in proptest::sample::select(CHANGES),
         start in proptest::num::i64::ANY, length in proptest::num::i64::ANY, edge in any::<bool>(),
     ) {
-        let instant = |seconds: i64| DateTime::from_timestamp(seconds, 1_500_000_000).unwrap_or(if edge { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC });
+        let instant = |seconds: i64| Timestamp::new(seconds, 500_000_000).unwrap_or(if edge { Timestamp::MAX } else { Timestamp::MIN });
         let windows = [
             Window { from: from.clone(), ..window(&[], "", &to, &zone) },
             ending(window(&[Sun], "02:15", "01:00", real.0)),
@@ -362,7 +362,7 @@ proptest! {
         ];
         let _ = check(&windows[..1]);
         for at in [instant(start), instant(start % 300_000_000_000), instant(start % 8_000_000_000_000)] {
-            let end = ends_at(&windows, at, instant(at.timestamp().saturating_add(length % 100_000_000)).max(at));
+            let end = ends_at(&windows, at, instant(at.as_second().saturating_add(length % 100_000_000)).max(at));
             prop_assert!(end >= at);
             prop_assert!(next_opening(&windows, at).is_none_or(|next| next >= at));
             let _ = is_open(&windows, at);

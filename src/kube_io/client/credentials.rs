@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use kube::config::{ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,7 +40,7 @@ pub struct Credential {
     /// Client certificate and key, in PEM.
     pub certificate: Option<(String, String)>,
     /// The expiry. `None` where the plugin reports none.
-    pub expires: Option<DateTime<Utc>>,
+    pub expires: Option<Timestamp>,
 }
 
 /// Why a credential plugin returned no credential. The error contains no command line, environment or standard output.
@@ -118,7 +118,8 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    expiration_timestamp: Option<DateTime<Utc>>,
+    #[serde(default, deserialize_with = "api::instant::deserialize")]
+    expiration_timestamp: Option<Timestamp>,
     token: Option<String>,
     client_certificate_data: Option<String>,
     client_key_data: Option<String>,

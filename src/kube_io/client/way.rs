@@ -9,9 +9,9 @@ use std::{
     task::{Context as Task, Poll, ready},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tower::{BoxError, Service};
 
@@ -62,15 +62,15 @@ pub(super) struct Bearer {
 }
 
 /// Delay after a failure before the plugin runs again.
-const PAUSE: TimeDelta = TimeDelta::minutes(1);
+const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 struct Held {
     header: HeaderValue,
-    expires: Option<DateTime<Utc>>,
+    expires: Option<Timestamp>,
 }
 
 impl Held {
-    fn of(token: &str, expires: Option<DateTime<Utc>>) -> Result<Self, CredentialError> {
+    fn of(token: &str, expires: Option<Timestamp>) -> Result<Self, CredentialError> {
         let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| CredentialError::Unfit)?;
         header.set_sensitive(true);
         Ok(Self { header, expires })
@@ -78,7 +78,7 @@ impl Held {
 }
 
 impl Bearer {
-    pub(super) fn new(plugin: Plugin, token: &str, expires: Option<DateTime<Utc>>) -> Result<Self, CredentialError> {
+    pub(super) fn new(plugin: Plugin, token: &str, expires: Option<Timestamp>) -> Result<Self, CredentialError> {
         let held = Held::of(token, expires)?;
         Ok(Self { plugin: Arc::new(plugin), held: Arc::new(Mutex::new(held)), refused: Arc::default(), failed: Arc::default() })
     }
@@ -86,7 +86,7 @@ impl Bearer {
     /// True where the token must be renewed before the next call.
     fn is_due(&self) -> bool {
         let expires = self.held.lock().expires;
-        self.refused.load(Ordering::Relaxed) || expires.is_some_and(|at| at <= Utc::now())
+        self.refused.load(Ordering::Relaxed) || expires.is_some_and(|at| at <= Timestamp::now())
     }
 
     fn renew(&self) -> Renewal {
@@ -99,7 +99,7 @@ impl Bearer {
 
     fn hold(&self, credential: &Credential) -> Result<(), CredentialError> {
         // A token that has already expired is used once, and not renewed in a loop.
-        let expires = credential.expires.filter(|at| *at > Utc::now());
+        let expires = credential.expires.filter(|at| *at > Timestamp::now());
         let fresh = Held::of(credential.token.as_deref().unwrap_or_default(), expires)?;
         *self.held.lock() = fresh;
         Ok(())
@@ -111,7 +111,7 @@ impl Bearer {
         let failed = outcome.and_then(|credential| self.hold(&credential)).err();
         if let Some(error) = &failed {
             tracing::warn!(%error, "cannot renew the credential");
-            self.held.lock().expires = Utc::now().checked_add_signed(PAUSE);
+            self.held.lock().expires = Timestamp::now().checked_add(PAUSE).ok();
         }
         *self.failed.lock() = failed.map(|error| error.to_string());
         self.refused.store(false, Ordering::Relaxed);

@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     session::Session,
     sign_in, suggest, words,
 };
-use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, text::is_blank};
+use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, instant, text::is_blank};
 use domain::{eligibility as rule, evidence, requirements};
 
 /// Activates roles that you are eligible for, and waits until they are active.
@@ -96,7 +96,7 @@ pub enum DryRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At this time.
-    At(DateTime<Utc>),
+    At(Timestamp),
     /// After this duration.
     In(api::Duration),
 }
@@ -104,10 +104,10 @@ pub enum Start {
 impl Start {
     /// The time of the start.
     #[must_use]
-    pub fn from(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::In(length) => now.checked_add_signed(length.into()).unwrap_or(now),
+            Self::In(length) => now.checked_add(SignedDuration::from(length)).unwrap_or(now),
         }
     }
 }
@@ -117,9 +117,9 @@ pub fn start(text: &str) -> Result<Start, String> {
     if let Ok(length) = text.parse() {
         return Ok(Start::In(length));
     }
-    let at = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 2h"))?;
-    Ok(Start::At(at.with_timezone(&Utc)))
+    let at =
+        instant::parse(text).ok_or_else(|| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 2h"))?;
+    Ok(Start::At(at))
 }
 
 /// Creates the requests and waits.

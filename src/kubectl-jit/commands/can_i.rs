@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -168,7 +168,7 @@ fn settings() -> Settings {
 }
 
 /// The request as if it were created at this time.
-fn hypothetical(wanted: &RoleActivationRequest, who: &Stamp, at: DateTime<Utc>) -> RequestFacts {
+fn hypothetical(wanted: &RoleActivationRequest, who: &Stamp, at: Timestamp) -> RequestFacts {
     let mut facts = request_facts(wanted);
     facts.object.created = at;
     // Sorts after all existing requests.
@@ -199,9 +199,9 @@ struct Case {
     policy: Object<ApprovalPolicySpec>,
     peers: Vec<Peer>,
     settings: Settings,
-    at: DateTime<Utc>,
+    at: Timestamp,
     /// The time for the check of the sign-in: a later request would have a new one.
-    signed_in: DateTime<Utc>,
+    signed_in: Timestamp,
 }
 
 fn result_of(outcome: Result<(), Refusal>, passes: impl Into<String>) -> Answer {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
@@ -47,12 +47,12 @@ use kube_io::{
 };
 
 /// A larger difference of clocks is reported.
-const SKEW: TimeDelta = TimeDelta::seconds(5);
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// The validity of a Lease without leaseDurationSeconds.
-const VALID: TimeDelta = TimeDelta::seconds(15);
+const VALID: SignedDuration = SignedDuration::from_secs(15);
 /// The maximum age of the last verification of the guards: the leader verifies them every ten seconds, and stops granting after thirty
 /// seconds without success.
-const VERIFIED_WITHIN: TimeDelta = TimeDelta::seconds(60);
+const VERIFIED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 /// The maximum number of listed guards, and of listed unused objects.
 const NAMED: usize = 5;
 /// The interval of checks with --wait.
@@ -149,14 +149,14 @@ async fn check_all(session: &Session) -> Vec<Finding> {
 }
 
 /// Checks the API server, and returns by how much its clock is ahead of the local one.
-async fn api_server(session: &Session) -> (Vec<Finding>, TimeDelta) {
+async fn api_server(session: &Session) -> (Vec<Finding>, SignedDuration) {
     let before = session.screen.times.now();
     let version = session.client.apiserver_version().await;
     let version = match version {
         Ok(version) => version,
         Err(error) => {
             let message = Problem::of(&format!("reach {}", session.server()), &error).to_string();
-            return (vec![Finding { what: "api server", health: Health::Broken, message }], TimeDelta::zero());
+            return (vec![Finding { what: "api server", health: Health::Broken, message }], SignedDuration::ZERO);
         }
     };
     let (health, message) = match kubernetes::doubt(&version) {
@@ -169,8 +169,8 @@ async fn api_server(session: &Session) -> (Vec<Finding>, TimeDelta) {
 
 /// Compares the API server's clock with the local one: `--start` and the remaining time are shown by the local clock, and decided by the
 /// other.
-async fn clock(session: &Session, before: DateTime<Utc>) -> (Finding, TimeDelta) {
-    let unknown = |message: &str| (Finding { what: "clock", health: Health::Unknown, message: message.to_owned() }, TimeDelta::zero());
+async fn clock(session: &Session, before: Timestamp) -> (Finding, SignedDuration) {
+    let unknown = |message: &str| (Finding { what: "clock", health: Health::Unknown, message: message.to_owned() }, SignedDuration::ZERO);
     let Ok(request) = http::Request::get("/version").body(Body::empty()) else { return unknown("cannot be read") };
     let Ok(answer) = session.client.send(request).await else { return unknown("cannot be read") };
     let after = session.screen.times.now();
@@ -179,11 +179,11 @@ async fn clock(session: &Session, before: DateTime<Utc>) -> (Finding, TimeDelta)
     };
     // The second of the response started at some time within the call.
     let ahead = if theirs > after {
-        theirs - after
-    } else if theirs < before - TimeDelta::seconds(1) {
-        theirs - before
+        theirs.duration_since(after)
+    } else if theirs.duration_since(before) < SignedDuration::from_secs(-1) {
+        theirs.duration_since(before)
     } else {
-        TimeDelta::zero()
+        SignedDuration::ZERO
     };
     if ahead.abs() <= SKEW {
         return (Finding { what: "clock", health: Health::Ok, message: "agrees with the API server's".to_owned() }, ahead);
@@ -298,7 +298,7 @@ async fn webhook(session: &Session) -> Finding {
 }
 
 /// Checks the operator and its guards by the Lease, if it can be read; the API server's clock is `ahead` of the local one.
-async fn operator(session: &Session, ahead: TimeDelta) -> Vec<Finding> {
+async fn operator(session: &Session, ahead: SignedDuration) -> Vec<Finding> {
     let api: Api<Lease> = Api::all(session.client.clone());
     let leases = match api.list(&ListParams::default()).await.map_err(|error| Problem::of("read its Lease", &error)) {
         Ok(leases) => leases,
@@ -326,14 +326,14 @@ async fn operator(session: &Session, ahead: TimeDelta) -> Vec<Finding> {
 }
 
 /// Checks the holder and the validity of the Lease.
-fn leader(spec: &LeaseSpec, now: DateTime<Utc>) -> Finding {
+fn leader(spec: &LeaseSpec, now: Timestamp) -> Finding {
     let what = "operator";
     let holder = spec.holder_identity.clone().unwrap_or_default();
     let renewed = spec.renew_time.as_ref().map(|time| conditions::from_time(&Time(time.0)));
-    let silent = renewed.map_or(TimeDelta::MAX, |at| now.signed_duration_since(at));
-    let valid = spec.lease_duration_seconds.map_or(VALID, |seconds| TimeDelta::seconds(seconds.into()));
+    let silent = renewed.map_or(SignedDuration::MAX, |at| now.duration_since(at));
+    let valid = spec.lease_duration_seconds.map_or(VALID, |seconds| SignedDuration::from_secs(seconds.into()));
     if holder.is_empty() || silent > valid {
-        let silent = short(silent.min(TimeDelta::days(3650)));
+        let silent = short(silent.min(SignedDuration::from_hours(24 * 3650)));
         let message = format!(
             "no controller has held the Lease for {silent}: new grants are on hold; expired grants are still removed by any running replica"
         );
@@ -344,7 +344,7 @@ fn leader(spec: &LeaseSpec, now: DateTime<Utc>) -> Finding {
 
 /// Checks that the guards are verified, by the record on the Lease. `last_event` is the last Event about them; `altered` are those that differ from
 /// what the chart renders.
-fn guards(record: Option<&str>, now: DateTime<Utc>, last_event: Option<(Reason, String)>, altered: &[String]) -> Finding {
+fn guards(record: Option<&str>, now: Timestamp, last_event: Option<(Reason, String)>, altered: &[String]) -> Finding {
     let what = "guards";
     let broken = |why: String| {
         let more = if altered.is_empty() { String::new() } else { format!("; different from what the chart renders: {}", listed(altered)) };
@@ -369,7 +369,7 @@ fn guards(record: Option<&str>, now: DateTime<Utc>, last_event: Option<(Reason, 
     }
     // The current span is certain until the second before the last verification.
     let last = ledger.certain().last().and_then(|span| span.until).unwrap_or(since);
-    let ago = now.signed_duration_since(last);
+    let ago = now.duration_since(last);
     if ago > VERIFIED_WITHIN {
         return broken(format!("the admission guards were last verified {} ago", short(ago)));
     }
@@ -384,7 +384,7 @@ fn guards(record: Option<&str>, now: DateTime<Utc>, last_event: Option<(Reason, 
         );
         return Finding { what, health: Health::Broken, message };
     }
-    Finding { what, health: Health::Ok, message: format!("verified for {}", short(now.signed_duration_since(since))) }
+    Finding { what, health: Health::Ok, message: format!("verified for {}", short(now.duration_since(since))) }
 }
 
 /// The first ones, and the number of others.

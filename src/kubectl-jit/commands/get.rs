@@ -122,7 +122,7 @@ fn tree(
 fn children(screen: &Screen, request: &RoleActivationRequest, decisions: &[ActivationDecision]) -> Vec<Node> {
     let (spec, status) = (&request.spec, request.status.clone().unwrap_or_default());
     let why = spec.justification.as_ref().map(|why| format!(": \"{why}\"")).unwrap_or_default();
-    let age = short(screen.times.now().signed_duration_since(created(request)));
+    let age = short(screen.times.now().duration_since(created(request)));
     let mut nodes = vec![
         Node::new(format!("requested {age} ago by {}{why}", requester(request)), Paint::Plain),
         Node::new(format!("RoleEligibility {}", spec.eligibility_ref.name), Paint::Plain),

@@ -1,7 +1,7 @@
 //! `kubectl jit history`: completed requests.
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     times::short,
     words,
 };
-use api::{RoleActivationRequest, selectors};
+use api::{RoleActivationRequest, instant, selectors};
 
 /// Lists completed requests.
 ///
@@ -78,7 +78,7 @@ const SHOWN: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ago {
     /// This time.
-    At(DateTime<Utc>),
+    At(Timestamp),
     /// This duration ago.
     Since(api::Duration),
 }
@@ -87,16 +87,16 @@ fn ago(text: &str) -> Result<Ago, String> {
     if let Ok(length) = text.parse() {
         return Ok(Ago::Since(length));
     }
-    let at = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 24h"))?;
-    Ok(Ago::At(at.with_timezone(&Utc)))
+    let at = instant::parse(text)
+        .ok_or_else(|| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 24h"))?;
+    Ok(Ago::At(at))
 }
 
 impl Ago {
-    fn instant(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn instant(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::Since(length) => now.checked_sub_signed(TimeDelta::from(length)).unwrap_or(now),
+            Self::Since(length) => now.checked_sub(SignedDuration::from(length)).unwrap_or(now),
         }
     }
 }
@@ -182,7 +182,7 @@ fn cut(found: &mut Vec<RoleActivationRequest>, limit: usize) -> usize {
 }
 
 /// The time of the end; without a recorded one, the creation time.
-fn ended(request: &RoleActivationRequest) -> DateTime<Utc> {
+fn ended(request: &RoleActivationRequest) -> Timestamp {
     request.status.as_ref().and_then(|status| status.ended_at).unwrap_or_else(|| created(request))
 }
 

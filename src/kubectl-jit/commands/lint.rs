@@ -188,7 +188,7 @@ impl Manifests {
     fn of_eligibility(&self, stored: &RoleEligibility, settings: &Settings) -> Vec<Fault> {
         // A file has no creation time: the current time is used.
         let mut facts = convert::object(&stored.metadata, stored.spec.clone());
-        facts.created = chrono::Utc::now();
+        facts.created = jiff::Timestamp::now();
         let mut faults = Vec::new();
         let policy = self.policy(&facts.spec.policy_ref.name);
         let found = policy.map(|policy| Lookup::Found(Arc::new(policy.clone())));

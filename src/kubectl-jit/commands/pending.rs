@@ -101,7 +101,7 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
             requester(request).into(),
             role.name.into(),
             length.map_or_else(|| "unknown".to_owned(), |length| length.to_string()).into(),
-            short(times.now().signed_duration_since(created(request))).into(),
+            short(times.now().duration_since(created(request))).into(),
             Cell::painted(needs, paint),
             role.risk_summary.into(),
             status.digest.unwrap_or_default().chars().take(23).collect::<String>().into(),

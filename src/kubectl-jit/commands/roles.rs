@@ -146,7 +146,7 @@ fn standing(
     eligibility: &RoleEligibility,
     policy: Option<&ApprovalPolicy>,
     mine: &[RoleActivationRequest],
-    now: chrono::DateTime<chrono::Utc>,
+    now: jiff::Timestamp,
 ) -> (String, Paint) {
     let name = eligibility.name_any();
     let under = || mine.iter().filter(|request| request.spec.eligibility_ref.name == name);

@@ -2,8 +2,8 @@
 
 use std::{cell::RefCell, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::{
     process::Command,
@@ -64,7 +64,7 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     let mut stops = Stops::new()?;
     let asked = activate::Options { roles: vec![options.role.clone()], asked: options.asked.clone(), ..activate::Options::default() };
     let request = activate::one(&asked, session).await?;
-    let clock = Clock::set_by(created(&request), Utc::now());
+    let clock = Clock::set_by(created(&request), Timestamp::now());
     session.screen.info(&format!("request {} created", full_name(&request)));
     let usable = tokio::select! {
         usable = until_usable(session, &request, options.timeout, clock) => usable,
@@ -253,8 +253,8 @@ async fn deactivate(session: &Session, request: &RoleActivationRequest) {
     }
 }
 
-fn since(at: DateTime<Utc>) -> TimeDelta {
-    Utc::now().signed_duration_since(at)
+fn since(at: Timestamp) -> SignedDuration {
+    Timestamp::now().duration_since(at)
 }
 
 /// The signals that end a process.

@@ -142,7 +142,7 @@ fn short_word(session: &Session, active: &[RoleActivationRequest]) {
     let chains = chains::folded(active);
     // The access that ends first is the most important.
     let Some(first) = chains.iter().min_by_key(|chain| chain.expires_at()) else { return };
-    let left = first.expires_at().map(|at| short(at.signed_duration_since(session.screen.times.now()))).unwrap_or_default();
+    let left = first.expires_at().map(|at| short(at.duration_since(session.screen.times.now()))).unwrap_or_default();
     let (role, namespace) = (words::role_name(&first.first), first.first.namespace().unwrap_or_default());
     let more = if chains.len() > 1 { format!("+{}", chains.len() - 1) } else { String::new() };
     session.screen.data(&session.screen.on_stdout(&format!("jit:{role}@{namespace}({left}){more}"), Paint::Plain));

@@ -1,6 +1,6 @@
 //! The webhook's own CA and certificate: evaluates the stored ones and creates new ones. The module does no I/O.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls::{
     RootCertStore,
@@ -14,17 +14,17 @@ use std::sync::Arc;
 use super::validity::validity;
 
 /// Lifetime of a CA: long, so that its renewal, which changes the webhook configurations, is rare.
-const AUTHORITY_LIFE: TimeDelta = TimeDelta::days(3650);
+const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(24 * 3650);
 /// A CA with a shorter remaining lifetime is replaced.
-const AUTHORITY_LEFT: TimeDelta = TimeDelta::days(365);
+const AUTHORITY_LEFT: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// Lifetime of a certificate.
-const LEAF_LIFE: TimeDelta = TimeDelta::days(90);
+const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// A certificate with a shorter remaining lifetime is replaced.
-const LEAF_LEFT: TimeDelta = TimeDelta::days(30);
+const LEAF_LEFT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Certificates are backdated, since clocks differ.
-const BACKDATED: TimeDelta = TimeDelta::hours(1);
+const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 /// How long the previous CA stays trusted, so that every replica has time to change over.
-const OVERLAP: TimeDelta = TimeDelta::hours(1);
+const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 
 const AUTHORITY_NAME: &str = "jit-rbac webhook CA";
 const LEAF_NAME: &str = "jit-rbac webhook";
@@ -70,7 +70,7 @@ pub enum Plan {
 
 /// Evaluates the stored content by the wall clock: a timer would stop while the machine is suspended.
 #[must_use]
-pub fn evaluate(now: DateTime<Utc>, stored: &Stored, names: &[String]) -> Plan {
+pub fn evaluate(now: Timestamp, stored: &Stored, names: &[String]) -> Plan {
     let authority = match authority(now, stored) {
         Ok(authority) => authority,
         Err(why) => return Plan::RenewAll(why),
@@ -79,18 +79,12 @@ pub fn evaluate(now: DateTime<Utc>, stored: &Stored, names: &[String]) -> Plan {
         Ok(from) => from,
         Err(why) => return Plan::RenewLeaf(why),
     };
-    let settled = now.signed_duration_since(leaf_from) > BACKDATED + OVERLAP;
+    let settled = now.duration_since(leaf_from) > BACKDATED + OVERLAP;
     if settled && blocks(&stored.authorities).len() > 1 { Plan::DropOld } else { Plan::Keep }
 }
 
 /// Applies `plan` to the stored content. `before` is the CA that was served until now, which stays trusted in addition to a new one.
-pub fn carry_out(
-    plan: Plan,
-    now: DateTime<Utc>,
-    stored: &Stored,
-    before: &[u8],
-    names: &[String],
-) -> Result<Option<Stored>, AuthorityError> {
+pub fn carry_out(plan: Plan, now: Timestamp, stored: &Stored, before: &[u8], names: &[String]) -> Result<Option<Stored>, AuthorityError> {
     Ok(match plan {
         Plan::Keep => None,
         Plan::DropOld => {
@@ -123,11 +117,11 @@ pub fn certified(leaf: &[u8], key: &[u8]) -> Result<CertifiedKey, &'static str> 
 
 /// Returns the validity of the first certificate of a PEM text.
 #[must_use]
-pub fn validity_of(pem: &[u8]) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+pub fn validity_of(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     CertificateDer::from_pem_slice(pem).ok().and_then(|der| validity(&der))
 }
 
-fn authority(now: DateTime<Utc>, stored: &Stored) -> Result<CertificateDer<'static>, &'static str> {
+fn authority(now: Timestamp, stored: &Stored) -> Result<CertificateDer<'static>, &'static str> {
     if stored.authorities.is_empty() {
         return Err("there is no CA yet");
     }
@@ -136,7 +130,7 @@ fn authority(now: DateTime<Utc>, stored: &Stored) -> Result<CertificateDer<'stat
     if from > now {
         return Err("the CA begins in the future");
     }
-    if until.signed_duration_since(now) < AUTHORITY_LEFT {
+    if until.duration_since(now) < AUTHORITY_LEFT {
         return Err("the CA ends within a year");
     }
     let key = PrivateKeyDer::from_pem_slice(&stored.authority_key).map_err(|_| "the CA's key cannot be read")?;
@@ -145,14 +139,14 @@ fn authority(now: DateTime<Utc>, stored: &Stored) -> Result<CertificateDer<'stat
 }
 
 /// Returns the begin of the certificate's validity, if the API server will accept it for every name for long enough.
-fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, names: &[String]) -> Result<DateTime<Utc>, &'static str> {
+fn leaf(now: Timestamp, stored: &Stored, authority: &CertificateDer<'_>, names: &[String]) -> Result<Timestamp, &'static str> {
     let certified = certified(&stored.leaf, &stored.leaf_key)?;
     let leaf = certified.end_entity_cert().map_err(|_| "there is no certificate")?;
     let (from, until) = validity(leaf).ok_or("the certificate's validity cannot be read")?;
     if from > now {
         return Err("the certificate begins in the future");
     }
-    if until.signed_duration_since(now) < LEAF_LEFT {
+    if until.duration_since(now) < LEAF_LEFT {
         return Err("the certificate ends within 30 days");
     }
     let mut roots = RootCertStore::empty();
@@ -160,7 +154,7 @@ fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, nam
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .build()
         .map_err(|_| "the CA certificate is not a CA")?;
-    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.timestamp()).unwrap_or(0)));
+    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)));
     for name in names {
         let name = ServerName::try_from(name.as_str()).map_err(|_| "a configured name is not a host name")?;
         verifier
@@ -170,7 +164,7 @@ fn leaf(now: DateTime<Utc>, stored: &Stored, authority: &CertificateDer<'_>, nam
     Ok(from)
 }
 
-fn with_leaf(now: DateTime<Utc>, authorities: Vec<u8>, authority_key: &KeyPair, names: &[String]) -> Result<Stored, AuthorityError> {
+fn with_leaf(now: Timestamp, authorities: Vec<u8>, authority_key: &KeyPair, names: &[String]) -> Result<Stored, AuthorityError> {
     let issuer = Issuer::new(authority_params(now), authority_key);
     let key = KeyPair::generate()?;
     let leaf = leaf_params(now, names)?.signed_by(&key, &issuer)?.pem();
@@ -187,7 +181,7 @@ fn with_leaf(now: DateTime<Utc>, authorities: Vec<u8>, authority_key: &KeyPair, 
 }
 
 /// The CA's name and key usage never change, so that a certificate can be issued without parsing the stored CA.
-fn authority_params(now: DateTime<Utc>) -> CertificateParams {
+fn authority_params(now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
     params.distinguished_name.push(DnType::CommonName, AUTHORITY_NAME);
@@ -197,7 +191,7 @@ fn authority_params(now: DateTime<Utc>) -> CertificateParams {
     params
 }
 
-fn leaf_params(now: DateTime<Utc>, names: &[String]) -> Result<CertificateParams, rcgen::Error> {
+fn leaf_params(now: Timestamp, names: &[String]) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.remove(DnType::CommonName);
     params.distinguished_name.push(DnType::CommonName, LEAF_NAME);
@@ -209,13 +203,13 @@ fn leaf_params(now: DateTime<Utc>, names: &[String]) -> Result<CertificateParams
     Ok(params)
 }
 
-fn lives(params: &mut CertificateParams, now: DateTime<Utc>, life: TimeDelta) {
-    let at = |time: DateTime<Utc>| date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0));
+fn lives(params: &mut CertificateParams, now: Timestamp, life: SignedDuration) {
+    let at = |time: Timestamp| date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(u64::try_from(time.as_second()).unwrap_or(0));
     params.not_before = at(now - BACKDATED);
     params.not_after = at(now + life);
 }
 
-fn is_valid(now: DateTime<Utc>, block: &str) -> bool {
+fn is_valid(now: Timestamp, block: &str) -> bool {
     validity_of(block.as_bytes()).is_some_and(|(from, until)| from <= now && now < until)
 }
 
@@ -241,11 +235,11 @@ mod tests {
         ["jit-rbac-webhook.jit-system.svc", "localhost", "127.0.0.1"].map(str::to_owned).to_vec()
     }
 
-    fn start() -> DateTime<Utc> {
+    fn start() -> Timestamp {
         "2026-11-22T12:00:00Z".parse().unwrap()
     }
 
-    fn made(now: DateTime<Utc>) -> Stored {
+    fn made(now: Timestamp) -> Stored {
         carry_out(Plan::RenewAll(""), now, &Stored::default(), b"", &names()).unwrap().unwrap()
     }
 
@@ -262,15 +256,15 @@ mod tests {
     fn what_is_stored_is_judged_by_the_clock() {
         let stored = made(start());
         for (after, expected) in [
-            (TimeDelta::zero(), "keep"),
-            (TimeDelta::minutes(-59), "keep"),
-            (TimeDelta::hours(-2), "all"),
-            (TimeDelta::days(59), "keep"),
-            (TimeDelta::days(61), "leaf"),
-            (TimeDelta::days(120), "leaf"),
-            (TimeDelta::days(3650 - 366), "leaf"),
-            (TimeDelta::days(3650 - 364), "all"),
-            (TimeDelta::days(4000), "all"),
+            (SignedDuration::ZERO, "keep"),
+            (SignedDuration::from_mins(-59), "keep"),
+            (SignedDuration::from_hours(-2), "all"),
+            (SignedDuration::from_hours(24 * 59), "keep"),
+            (SignedDuration::from_hours(24 * 61), "leaf"),
+            (SignedDuration::from_hours(24 * 120), "leaf"),
+            (SignedDuration::from_hours(24 * (3650 - 366)), "leaf"),
+            (SignedDuration::from_hours(24 * (3650 - 364)), "all"),
+            (SignedDuration::from_hours(24 * 4000), "all"),
         ] {
             assert_eq!(kind(evaluate(start() + after, &stored, &names())), expected, "{after}");
         }
@@ -302,7 +296,7 @@ mod tests {
     #[test]
     fn a_leaf_is_renewed_under_the_same_authority() {
         let stored = made(start());
-        let later = start() + TimeDelta::days(61);
+        let later = start() + SignedDuration::from_hours(24 * 61);
         let renewed = carry_out(evaluate(later, &stored, &names()), later, &stored, b"", &names()).unwrap().unwrap();
         assert!(renewed.authorities == stored.authorities && renewed.authority_key == stored.authority_key);
         assert!(renewed.leaf != stored.leaf && renewed.leaf_key != stored.leaf_key);
@@ -313,13 +307,13 @@ mod tests {
     #[test]
     fn an_old_authority_stays_trusted_for_an_hour() {
         let old = made(start());
-        let later = start() + TimeDelta::days(3650 - 100);
+        let later = start() + SignedDuration::from_hours(24 * (3650 - 100));
         let new = carry_out(evaluate(later, &old, &names()), later, &old, b"", &names()).unwrap().unwrap();
         let trusted = blocks(&new.authorities);
         assert_eq!(trusted.len(), 2);
         assert_eq!(trusted[1].as_bytes(), old.authorities);
         assert_eq!(evaluate(later, &new, &names()), Plan::Keep);
-        let after = later + TimeDelta::hours(2);
+        let after = later + SignedDuration::from_hours(2);
         assert_eq!(evaluate(after, &new, &names()), Plan::DropOld);
         let alone = carry_out(Plan::DropOld, after, &new, b"", &names()).unwrap().unwrap();
         assert_eq!(blocks(&alone.authorities), trusted[..1]);
@@ -332,7 +326,7 @@ mod tests {
         let old = made(start());
         let new = carry_out(Plan::RenewAll(""), start(), &Stored::default(), &old.authorities, &names()).unwrap().unwrap();
         assert_eq!(blocks(&new.authorities).len(), 2);
-        let long_after = start() + TimeDelta::days(4000);
+        let long_after = start() + SignedDuration::from_hours(24 * 4000);
         let new = carry_out(Plan::RenewAll(""), long_after, &Stored::default(), &old.authorities, &names()).unwrap().unwrap();
         assert_eq!(blocks(&new.authorities).len(), 1, "but not when it has expired");
     }

@@ -5,7 +5,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use chrono::Utc;
+use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
     api::{
@@ -33,7 +33,7 @@ use crate::{
     config::{Certificate, Config},
     observe::health::Health,
 };
-use api::names;
+use api::{instant::stamp, names};
 use kube_io::{
     backoff::Backoff,
     call::{ReadError, WriteError, read, write},
@@ -142,7 +142,7 @@ struct Presented {
 
 impl Presented {
     fn is_valid(&self) -> bool {
-        authority::validity_of(&self.leaf).is_some_and(|(_, until)| Utc::now() < until)
+        authority::validity_of(&self.leaf).is_some_and(|(_, until)| Timestamp::now() < until)
     }
 }
 
@@ -170,7 +170,7 @@ impl Keeper<'_> {
     fn present(&mut self, authorities: Vec<u8>, leaf: Vec<u8>, key: Vec<u8>) -> Result<(), CertificateError> {
         if self.presented.leaf != leaf || self.presented.key != key {
             self.served.set(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?);
-            let until = authority::validity_of(&leaf).map(|(_, until)| until.to_rfc3339());
+            let until = authority::validity_of(&leaf).map(|(_, until)| stamp(until));
             info!(until = until.unwrap_or_default(), "serving a new certificate");
         }
         self.presented = Presented { authorities, leaf, key };
@@ -185,7 +185,7 @@ impl Keeper<'_> {
         for _ in 0..ATTEMPTS {
             let mut secret = read(what, api.get_opt(name)).await?.ok_or_else(|| CertificateError::Missing(what()))?;
             let stored = from_secret(&secret);
-            let now = Utc::now();
+            let now = Timestamp::now();
             let plan = authority::evaluate(now, &stored, names);
             let Some(made) = authority::carry_out(plan, now, &stored, &self.presented.authorities, names)? else { return Ok(stored) };
             secret.data.get_or_insert_default().extend(to_data(&made));

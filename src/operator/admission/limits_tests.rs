@@ -6,8 +6,8 @@ use std::{
 };
 
 use axum::body::Bytes;
-use chrono::Utc;
 use futures::stream;
+use jiff::Timestamp;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, Stream,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -98,7 +98,8 @@ struct OverTls {
 
 impl OverTls {
     async fn start(change: impl FnOnce(&mut HttpServer)) -> Self {
-        let made = authority::carry_out(Plan::RenewAll("new"), Utc::now(), &authority::Stored::default(), &[], &["localhost".to_owned()]);
+        let made =
+            authority::carry_out(Plan::RenewAll("new"), Timestamp::now(), &authority::Stored::default(), &[], &["localhost".to_owned()]);
         let made = made.unwrap().unwrap();
         let certificate = SingleCertAndKey::from(authority::certified(&made.leaf, &made.leaf_key).unwrap());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -1,7 +1,7 @@
 //! The validating webhook for requests and decisions. It gathers the facts, and `domain` decides.
 
-use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 use kube::core::admission::Operation;
 
@@ -178,7 +178,7 @@ fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
 /// Returns the snapshot of a request that is not stored yet. All stored requests precede it, also those of the same second. By UID, it
 /// could precede an older request. The older one, which approvers may be deciding on, would then be denied.
 fn arriving(mut snapshot: Snapshot) -> Snapshot {
-    let before = snapshot.request.object.created - TimeDelta::seconds(1);
+    let before = snapshot.request.object.created.checked_sub(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MIN);
     snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
     snapshot
 }

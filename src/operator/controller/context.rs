@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -198,7 +198,7 @@ impl Context {
 
     /// Returns the present time.
     #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 }

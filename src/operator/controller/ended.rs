@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Preconditions},
@@ -47,7 +47,7 @@ use kube_io::{
 /// How often the leader goes through all completed requests.
 const ROUND: Duration = Duration::from_hours(1);
 /// Requests that are kept longer than this get no timer, so that no timer runs for months. The rounds find them.
-const SOON: TimeDelta = TimeDelta::hours(2);
+const SOON: SignedDuration = SignedDuration::from_hours(2);
 /// The delay before a failed round is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The page size of the list of requests. It is small, so that a round over years of them needs little memory at once.
@@ -67,7 +67,7 @@ struct LookedAt {
     /// The hash of the retention settings of all eligibilities and policies. With another hash the results are no longer valid.
     said: u64,
     /// Until when a request is kept, by the hash of its UID. A collision of two hashes only costs another check.
-    until: HashMap<u64, DateTime<Utc>>,
+    until: HashMap<u64, Timestamp>,
 }
 
 impl EndedRequests {
@@ -137,7 +137,7 @@ impl EndedRequests {
                 there.insert(uid);
                 // A request cannot have completed before it was created.
                 let made = meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default();
-                let at = known.get(&uid).copied().unwrap_or_else(|| made.checked_add_signed(shortest).unwrap_or(made));
+                let at = known.get(&uid).copied().unwrap_or_else(|| made.checked_add(shortest).unwrap_or(made));
                 if self.is_soon(at) {
                     self.context.ended.add_at(Key::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()), at);
                 }
@@ -152,7 +152,7 @@ impl EndedRequests {
     }
 
     /// Deletes a request whose retention has passed. Otherwise returns until when it is kept, if that is known.
-    async fn look(&self, key: &Key) -> Result<Option<DateTime<Utc>>, RequestError> {
+    async fn look(&self, key: &Key) -> Result<Option<Timestamp>, RequestError> {
         let Lookup::Found(found) = live::request(&self.context.client, &key.namespace, &key.name).await? else { return Ok(None) };
         // A request that is being deleted needs no second delete.
         if found.facts.object.deleting {
@@ -176,7 +176,7 @@ impl EndedRequests {
                 Ok(Some(at))
             }
             Kept::ForEver => {
-                self.lock().until.insert(uid, DateTime::<Utc>::MAX_UTC);
+                self.lock().until.insert(uid, Timestamp::MAX);
                 Ok(None)
             }
             // A later state, review or end of an extension queues this request again, and the rounds check it as well.
@@ -262,14 +262,14 @@ impl EndedRequests {
         Ok(())
     }
 
-    fn is_soon(&self, at: DateTime<Utc>) -> bool {
-        at.signed_duration_since(self.context.now()) < SOON
+    fn is_soon(&self, at: Timestamp) -> bool {
+        at.duration_since(self.context.now()) < SOON
     }
 
     /// Returns the shortest retention of any policy, or none where no policy sets one.
-    fn shortest(&self) -> Option<TimeDelta> {
+    fn shortest(&self) -> Option<SignedDuration> {
         let policies = &self.context.caches.policies;
-        policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min().map(TimeDelta::from)
+        policies.pick(|_, policy| retention(&policy.found()?.spec)).into_iter().min().map(SignedDuration::from)
     }
 
     /// Returns a hash of the retention settings of all eligibilities and policies.

@@ -1,7 +1,7 @@
 //! The status that tools which follow kstatus (Helm, Flux, kpt) compute from the conditions: a copy of the generic part of its `Compute`,
 //! applied to each kind. The end-to-end tests use the real library, which is in Helm 4.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ready, requests::report::condition_sets};
@@ -40,7 +40,7 @@ fn kstatus(object: &Value) -> (&'static str, String) {
 
 /// Returns the kstatus result for an object of generation 3 with these conditions.
 fn of(sets: &[Set]) -> (&'static str, String) {
-    let conditions = merge(&[], sets, Some(3), DateTime::UNIX_EPOCH);
+    let conditions = merge(&[], sets, Some(3), Timestamp::UNIX_EPOCH);
     kstatus(&json!({"metadata": {"generation": 3}, "status": {"observedGeneration": 3, "conditions": conditions}}))
 }
 
@@ -101,7 +101,7 @@ fn eligibility(changes: &[(&str, Value)]) -> Object<RoleEligibilitySpec> {
     Object {
         name: "oncall".to_owned(),
         uid: "uid".to_owned(),
-        created: DateTime::UNIX_EPOCH,
+        created: Timestamp::UNIX_EPOCH,
         deleting: false,
         generation: 3,
         checked: None,
@@ -112,7 +112,7 @@ fn eligibility(changes: &[(&str, Value)]) -> Object<RoleEligibilitySpec> {
 
 #[test]
 fn f26_f59_eligibilities_are_settled_wherever_nothing_is_left_to_do() {
-    let now: DateTime<Utc> = "2026-06-01T12:00:00Z".parse().unwrap();
+    let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
     let (past, ahead) = (json!("2026-05-01T00:00:00Z"), json!("2026-07-01T00:00:00Z"));
     let no = |reason| Err(Refusal::new(reason, "what is wrong"));
     let suspended = || ("suspended", json!(true));

@@ -328,7 +328,7 @@ async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
 impl Queues {
     /// Queues a request: at once on the leader, and on a standby with a delay that leaves the change to the leader first.
     fn request(&self, key: Key, leading: bool) {
-        let pause = if leading { Duration::ZERO } else { requests::HOLDERS_TIME.to_std().unwrap_or_default() };
+        let pause = if leading { Duration::ZERO } else { Duration::try_from(requests::HOLDERS_TIME).unwrap_or_default() };
         self.requests.add_in(key, pause);
     }
 }
@@ -346,13 +346,13 @@ mod tests {
         let known = |name: &str| Known {
             key: Key::new("payments", name),
             uid: "b".to_owned(),
-            deadline: chrono::DateTime::UNIX_EPOCH,
+            deadline: jiff::Timestamp::UNIX_EPOCH,
             request: Key::new("payments", "inc"),
             unverified: false,
         };
         let request = |state, deleting: bool| {
             let mut stored = RoleActivationRequest::new("inc", RoleActivationRequestSpec::default());
-            let gone = deleting.then(|| api::conditions::to_time(chrono::DateTime::UNIX_EPOCH));
+            let gone = deleting.then(|| api::conditions::to_time(jiff::Timestamp::UNIX_EPOCH));
             stored.metadata = ObjectMeta { uid: Some("r".to_owned()), deletion_timestamp: gone, ..stored.metadata };
             stored.status = Some(RoleActivationRequestStatus { state, ..RoleActivationRequestStatus::default() });
             Lookup::Found(Arc::new(convert::request(&stored)))

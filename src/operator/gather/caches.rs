@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 use k8s_openapi::api::{
     core::v1::Namespace,
     rbac::v1::{ClusterRole, Role},
@@ -269,9 +269,9 @@ impl Caches {
     }
 
     /// Returns the longest cooldown of any policy, or none where no policy has one.
-    fn longest_cooldown(&self) -> Option<TimeDelta> {
+    fn longest_cooldown(&self) -> Option<SignedDuration> {
         let cooldown = |policy: &Policy| duration::limits(&policy.found()?.spec).cooldown.filter(|pause| !pause.is_zero());
-        self.policies.pick(|_, policy| cooldown(policy)).into_iter().max().map(TimeDelta::from)
+        self.policies.pick(|_, policy| cooldown(policy)).into_iter().max().map(SignedDuration::from)
     }
 
     /// Returns one eligibility.

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use kube::{Client, core::DeserializeGuard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch as channel;
@@ -24,7 +24,7 @@ use kube_io::{
 
 /// How much longer than the longest cooldown an end is kept. A grant starts when its approval is complete, which may be as long ago as the
 /// longest grant lasts.
-const SLACK: TimeDelta = TimeDelta::days(31);
+const SLACK: SignedDuration = SignedDuration::from_hours(24 * 31);
 /// The most ends that are kept. With more, the requests are listed instead.
 const MOST: usize = 50_000;
 
@@ -35,7 +35,7 @@ type Scope = (String, String);
 #[derive(Debug)]
 pub struct LastEnds {
     /// The longest cooldown of any policy, while there is one.
-    longest: channel::Sender<Option<TimeDelta>>,
+    longest: channel::Sender<Option<SignedDuration>>,
     /// True while every end that can matter is known.
     complete: AtomicBool,
     observed: AtomicU64,
@@ -47,7 +47,7 @@ struct Ends {
     /// By scope and user name.
     last: HashMap<Scope, HashMap<String, RequestFacts>>,
     count: usize,
-    newest: DateTime<Utc>,
+    newest: Timestamp,
     /// True where not every end is known, because there are too many or a request could not be read.
     partial: bool,
 }
@@ -60,7 +60,7 @@ impl Default for LastEnds {
 
 impl LastEnds {
     /// Sets the longest cooldown of any policy, or none where no policy has one.
-    pub fn set_longest_cooldown(&self, longest: Option<TimeDelta>) {
+    pub fn set_longest_cooldown(&self, longest: Option<SignedDuration>) {
         self.longest.send_if_modified(|known| std::mem::replace(known, longest) != longest);
     }
 
@@ -110,12 +110,12 @@ impl LastEnds {
         }
     }
 
-    async fn fold(&self, client: &Client, source: Source, place: &Place, cooldown: TimeDelta) {
+    async fn fold(&self, client: &Client, source: Source, place: &Place, cooldown: SignedDuration) {
         let mut listed = Ends::default();
         watch::run(client, source, place, |event| self.observe(event, &mut listed, cooldown)).await;
     }
 
-    fn observe(&self, event: Event<DeserializeGuard<RoleActivationRequest>>, listed: &mut Ends, cooldown: TimeDelta) {
+    fn observe(&self, event: Event<DeserializeGuard<RoleActivationRequest>>, listed: &mut Ends, cooldown: SignedDuration) {
         match event {
             Event::Init(another_store) => {
                 *listed = Ends::default();
@@ -146,7 +146,7 @@ impl LastEnds {
     }
 
     /// Replaces the known ends with the listed ones, except for what this process wrote after the list began.
-    fn replace(&self, mut listed: Ends, cooldown: TimeDelta) {
+    fn replace(&self, mut listed: Ends, cooldown: SignedDuration) {
         let mut ends = self.lock();
         let written = ends.last.values().flat_map(HashMap::values).filter(|request| request.record.ended_at > Some(listed.newest));
         let written: Vec<RequestFacts> = written.cloned().collect();
@@ -162,7 +162,7 @@ impl LastEnds {
 }
 
 impl Ends {
-    fn take(&mut self, object: DeserializeGuard<RoleActivationRequest>, cooldown: TimeDelta) {
+    fn take(&mut self, object: DeserializeGuard<RoleActivationRequest>, cooldown: SignedDuration) {
         match object.0 {
             Ok(request) => self.insert(&convert::request(&request), cooldown),
             // The unreadable request may have completed a moment ago.
@@ -170,7 +170,7 @@ impl Ends {
         }
     }
 
-    fn insert(&mut self, request: &RequestFacts, cooldown: TimeDelta) {
+    fn insert(&mut self, request: &RequestFacts, cooldown: SignedDuration) {
         let record = &request.record;
         let (Some(at), Some(_), true) = (record.ended_at, record.granted_at, record.state.is_some_and(State::is_terminal)) else {
             return;
@@ -197,7 +197,7 @@ impl Ends {
     }
 
     /// Removes the ends that are too old to matter. If too many remain, all are dropped and the result is partial.
-    fn prune(&mut self, cooldown: TimeDelta) {
+    fn prune(&mut self, cooldown: SignedDuration) {
         let oldest = oldest(self.newest, cooldown);
         self.last.retain(|_, here| {
             here.retain(|_, request| request.record.ended_at >= Some(oldest));
@@ -221,8 +221,8 @@ impl Ends {
     }
 }
 
-fn oldest(newest: DateTime<Utc>, cooldown: TimeDelta) -> DateTime<Utc> {
-    cooldown.checked_add(&SLACK).and_then(|kept| newest.checked_sub_signed(kept)).unwrap_or(DateTime::<Utc>::MIN_UTC)
+fn oldest(newest: Timestamp, cooldown: SignedDuration) -> Timestamp {
+    cooldown.checked_add(SLACK).and_then(|kept| newest.checked_sub(kept).ok()).unwrap_or(Timestamp::MIN)
 }
 
 /// Returns only the fields that the rule reads, because there may be tens of thousands of requests.
@@ -237,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    const COOLDOWN: TimeDelta = TimeDelta::hours(1);
+    const COOLDOWN: SignedDuration = SignedDuration::from_hours(1);
 
     fn stored(version: u64, uid: &str, user: &str, ended: Option<&str>) -> DeserializeGuard<RoleActivationRequest> {
         let status = ended.map_or(Value::Null, |at| json!({"state": "Expired", "grantedAt": "2026-01-01T00:00:00Z", "endedAt": at}));

@@ -2,7 +2,7 @@
 //!
 //! Users control how many objects there are and what labels these have. Memory must not depend on either (T45).
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::{
     Client,
@@ -102,8 +102,8 @@ struct Meta {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
-    creation_timestamp: Option<DateTime<Utc>>,
-    deletion_timestamp: Option<DateTime<Utc>>,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
     generation: Option<i64>,
 }
 

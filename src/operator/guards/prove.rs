@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Resource,
@@ -107,7 +107,7 @@ impl Guards {
     }
 
     /// Returns the API server's time, from the dry-run creation of a Lease. Every `creationTimestamp` comes from the same clock.
-    pub(super) async fn servers_time(&self) -> Result<(DateTime<Utc>, Skew), String> {
+    pub(super) async fn servers_time(&self) -> Result<(Timestamp, Skew), String> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.config.operator_namespace);
         let name = format!("{}-clock-", self.config.controller.lease);
         let lease = Lease { metadata: ObjectMeta { generate_name: Some(name), ..ObjectMeta::default() }, spec: None };

@@ -212,7 +212,7 @@ mod tests {
             let probes = *request.method() == http::Method::POST && path.ends_with("/roleactivationrequests");
             counts[0].fetch_add(usize::from(probes), Ordering::Relaxed);
             counts[1].fetch_add(1, Ordering::Relaxed);
-            let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let now = api::instant::stamp(jiff::Timestamp::now());
             let refusal = "ValidatingAdmissionPolicy 'policy' with binding 'policy' denied request: the label jitrbac.dev/probe asks the policy policy to refuse";
             let (code, answer) = if probes {
                 (403, json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": refusal}))

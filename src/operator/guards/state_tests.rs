@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::advance;
 
 use super::{
@@ -13,8 +13,8 @@ use super::{
 use api::Reason;
 use domain::guards::ledger::{Kind, Known, Ledger, Pair, Proven, Stored};
 
-fn at(seconds: i64) -> DateTime<Utc> {
-    "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
+fn at(seconds: i64) -> Timestamp {
+    "2026-01-01T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "none is a guard that is missing")]

@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         core::v1::ObjectReference,
         events::v1::{Event, EventSeries},
     },
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
-    jiff::Timestamp,
 };
 use kube::{
     Api, Client,

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -307,8 +307,8 @@ impl ControllerMetrics {
     }
 
     /// Records a removed binding, and how long after its deadline it was removed. A negative time counts as punctual.
-    pub fn removed(&self, late: TimeDelta) {
-        self.lateness.observe(late.to_std().unwrap_or_default().as_secs_f64());
+    pub fn removed(&self, late: SignedDuration) {
+        self.lateness.observe(Duration::try_from(late).unwrap_or_default().as_secs_f64());
     }
 
     /// Counts a failed removal of a binding.

@@ -24,8 +24,8 @@ fn everything() -> Metrics {
     controller.granted();
     controller.reported(State::Expired, Reason::Expired);
     controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
-    controller.removed(TimeDelta::milliseconds(30));
-    controller.removed(TimeDelta::seconds(-1));
+    controller.removed(SignedDuration::from_millis(30));
+    controller.removed(SignedDuration::from_secs(-1));
     controller.revoke_failed();
     controller.record_deleted();
     metrics

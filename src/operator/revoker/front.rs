@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Known};
@@ -14,10 +14,10 @@ pub(super) const AT_ONCE: usize = 64;
 /// How many of the due bindings only the leader removes. It removes the earliest first, and a standby removes later ones.
 const FRONT: usize = 4 * AT_ONCE;
 /// How long the front that was read from the index stays valid.
-const BELIEVED: TimeDelta = TimeDelta::milliseconds(50);
+const BELIEVED: SignedDuration = SignedDuration::from_millis(50);
 /// How long a standby leaves a binding of the front to the leader, because a call of the leader may hang. For as long the leader keeps the
 /// last bindings after many were due. Neither applies while no binding is removed at all.
-const LONGEST: TimeDelta = TimeDelta::seconds(3);
+const LONGEST: SignedDuration = SignedDuration::from_secs(3);
 
 /// The due bindings that the leader removes now or next.
 #[derive(Debug, Default)]
@@ -25,39 +25,39 @@ pub(super) struct Front(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    at: Option<DateTime<Utc>>,
+    at: Option<Timestamp>,
     /// The first binding that the leader does not remove now, and the first behind the front. None where fewer are due.
-    next: Option<(DateTime<Utc>, Key)>,
-    behind: Option<(DateTime<Utc>, Key)>,
+    next: Option<(Timestamp, Key)>,
+    behind: Option<(Timestamp, Key)>,
     /// When more bindings than the leader removes at a time were last due.
-    many: Option<DateTime<Utc>>,
+    many: Option<Timestamp>,
     /// Since when the leader should be removing these bindings.
-    since: HashMap<Key, DateTime<Utc>>,
+    since: HashMap<Key, Timestamp>,
 }
 
 impl Front {
     /// Reads from the index how many bindings are due. The caller calls it for each due binding, so that the last of many are not mistaken
     /// for few.
-    pub(super) fn look(&self, index: &Index, now: DateTime<Utc>) {
+    pub(super) fn look(&self, index: &Index, now: Timestamp) {
         let mut seen = self.lock();
-        if seen.at.is_some_and(|at| (TimeDelta::zero()..BELIEVED).contains(&(now - at))) {
+        if seen.at.is_some_and(|at| (SignedDuration::ZERO..BELIEVED).contains(&now.duration_since(at))) {
             return;
         }
         let due = |place| index.after(place).filter(|(deadline, _)| *deadline <= now);
         (seen.at, seen.next, seen.behind) = (Some(now), due(AT_ONCE), due(FRONT));
         if seen.next.is_some() {
             seen.many = Some(now);
-        } else if seen.many.is_some_and(|many| !(TimeDelta::zero()..LONGEST).contains(&(now - many))) {
+        } else if seen.many.is_some_and(|many| !(SignedDuration::ZERO..LONGEST).contains(&now.duration_since(many))) {
             (seen.many, seen.since) = (None, HashMap::new());
         }
     }
 
     /// Returns true for a due binding that is left to the leader for now. Where few are due it returns false: a late binding has not waited
     /// behind others then.
-    pub(super) fn is_the_holders(&self, known: &Known, now: DateTime<Utc>) -> bool {
+    pub(super) fn is_the_holders(&self, known: &Known, now: Timestamp) -> bool {
         let mut seen = self.lock();
         let stands_before =
-            |place: &Option<(DateTime<Utc>, Key)>| place.as_ref().is_none_or(|(at, key)| (known.deadline, &known.key) < (*at, key));
+            |place: &Option<(Timestamp, Key)>| place.as_ref().is_none_or(|(at, key)| (known.deadline, &known.key) < (*at, key));
         if seen.many.is_none() || !stands_before(&seen.behind) {
             return false;
         }
@@ -65,7 +65,7 @@ impl Front {
             return true;
         }
         let since = *seen.since.entry(known.key.clone()).or_insert(now);
-        now - since < LONGEST
+        now.duration_since(since) < LONGEST
     }
 
     /// Removes a binding that is gone.
@@ -83,14 +83,14 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     use super::*;
-    use api::names;
+    use api::{instant::stamp, names};
 
-    fn at(ms: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
     }
 
     fn due(index: &Index, number: usize) -> Known {
-        let annotations = [(names::EXPIRES_AT.to_owned(), at(0).to_rfc3339())].into();
+        let annotations = [(names::EXPIRES_AT.to_owned(), stamp(at(0)))].into();
         let meta = ObjectMeta { uid: Some(number.to_string()), annotations: Some(annotations), ..ObjectMeta::default() };
         index.note(&Key::new("payments", format!("jit-{number:05}")), &meta, at(0))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::front::AT_ONCE;
@@ -10,7 +10,7 @@ use super::front::AT_ONCE;
 /// The limit while others may be removing the same bindings. It avoids most deletes that would be made twice.
 const FEW: usize = 4;
 /// How long a permit counts as used. A call that hangs does not delay the end of another binding.
-const LONGEST: TimeDelta = TimeDelta::milliseconds(250);
+const LONGEST: SignedDuration = SignedDuration::from_millis(250);
 
 /// The permits of a standby.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Places {
     most: usize,
     next: u64,
     /// The permits in use, each with its start.
-    taken: BTreeMap<u64, DateTime<Utc>>,
+    taken: BTreeMap<u64, Timestamp>,
 }
 
 /// A permit, which is released on drop.
@@ -41,9 +41,9 @@ impl Default for Helpers {
 
 impl Helpers {
     /// Returns a permit, where one is free.
-    pub(super) fn take(&self, now: DateTime<Utc>) -> Option<Helper<'_>> {
+    pub(super) fn take(&self, now: Timestamp) -> Option<Helper<'_>> {
         let mut places = self.lock();
-        let taken = places.taken.values().filter(|since| (-LONGEST..LONGEST).contains(&(now - **since))).count();
+        let taken = places.taken.values().filter(|since| (-LONGEST..LONGEST).contains(&now.duration_since(**since))).count();
         if taken >= places.most {
             return None;
         }
@@ -79,8 +79,8 @@ impl Drop for Helper<'_> {
 mod tests {
     use super::*;
 
-    fn at(ms: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
     }
 
     fn all(helpers: &Helpers, now: i64) -> Vec<Helper<'_>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 
@@ -18,7 +18,7 @@ pub struct Known {
     /// Its UID.
     pub uid: String,
     /// When it expires. The earliest deadline that was observed counts: a deadline never moves later (invariant 3).
-    pub deadline: DateTime<Utc>,
+    pub deadline: Timestamp,
     /// The request that it names.
     pub request: Key,
     /// True when a watch has reported it as deleted and no read from the API server has verified that yet.
@@ -34,7 +34,7 @@ struct All {
     bindings: HashMap<Key, Known>,
     by_request: HashMap<Key, HashSet<Key>>,
     /// In the order of their deadlines.
-    by_deadline: BTreeSet<(DateTime<Utc>, Key)>,
+    by_deadline: BTreeSet<(Timestamp, Key)>,
 }
 
 impl All {
@@ -64,7 +64,7 @@ impl Index {
 
     /// Records an observed binding. A binding without a valid deadline is due `now`, because no grant may be without an end. The same
     /// applies to a binding that is being deleted: as long as a finalizer or a dependent keeps it, RBAC grants by it.
-    pub fn note(&self, key: &Key, meta: &ObjectMeta, now: DateTime<Utc>) -> Known {
+    pub fn note(&self, key: &Key, meta: &ObjectMeta, now: Timestamp) -> Known {
         let empty = std::collections::BTreeMap::new();
         let annotations = meta.annotations.as_ref().unwrap_or(&empty);
         let deadline = deadline_of(annotations).unwrap_or(now);
@@ -114,13 +114,13 @@ impl Index {
 
     /// Returns how many bindings expired before `now`.
     #[must_use]
-    pub fn overdue(&self, now: DateTime<Utc>) -> usize {
+    pub fn overdue(&self, now: Timestamp) -> usize {
         self.with(|all| all.by_deadline.iter().take_while(|(deadline, _)| *deadline < now).count())
     }
 
     /// Returns the binding that expires after `many` others, and its deadline.
     #[must_use]
-    pub fn after(&self, many: usize) -> Option<(DateTime<Utc>, Key)> {
+    pub fn after(&self, many: usize) -> Option<(Timestamp, Key)> {
         self.with(|all| all.by_deadline.iter().nth(many).cloned())
     }
 
@@ -158,17 +158,18 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::instant::stamp;
 
     #[test]
     fn f74_a_binding_that_is_being_deleted_is_due_now() {
         let index = Index::default();
-        let now: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-11-01T12:00:00Z".parse().unwrap();
         let noted = |expires: &str, deleted: bool| {
             let annotations = [(names::EXPIRES_AT.to_owned(), expires.to_owned())].into();
             let deletion_timestamp = deleted.then(|| api::conditions::to_time(now));
             let meta =
                 ObjectMeta { uid: Some("1".to_owned()), annotations: Some(annotations), deletion_timestamp, ..ObjectMeta::default() };
-            index.note(&Key::new("payments", "a"), &meta, now).deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+            stamp(index.note(&Key::new("payments", "a"), &meta, now).deadline)
         };
         assert_eq!(noted("2026-11-01T14:00:00Z", false), "2026-11-01T14:00:00Z");
         assert_eq!(noted("2026-11-01T14:00:00Z", true), "2026-11-01T12:00:00Z");
@@ -178,13 +179,13 @@ mod tests {
         let meta =
             ObjectMeta { annotations: Some(annotations), deletion_timestamp: Some(api::conditions::to_time(now)), ..ObjectMeta::default() };
         let deadline = late.note(&Key::new("payments", "b"), &meta, now).deadline;
-        assert_eq!(deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "2026-11-01T11:00:00Z", "never later than its deadline");
+        assert_eq!(stamp(deadline), "2026-11-01T11:00:00Z", "never later than its deadline");
     }
 
     fn noted(index: &Index, name: &str, uid: &str, request: &str) -> Known {
         let annotations = [(names::REQUEST.to_owned(), request.to_owned())].into();
         let meta = ObjectMeta { uid: Some(uid.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
-        index.note(&Key::new("payments", name), &meta, DateTime::UNIX_EPOCH)
+        index.note(&Key::new("payments", name), &meta, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -211,11 +212,11 @@ mod tests {
     #[test]
     fn bindings_stand_in_the_order_of_their_ends() {
         let index = Index::default();
-        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
         let noted = |name: &str, second| {
-            let annotations = [(names::EXPIRES_AT.to_owned(), at(second).to_rfc3339())].into();
+            let annotations = [(names::EXPIRES_AT.to_owned(), stamp(at(second)))].into();
             let meta = ObjectMeta { uid: Some(name.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() };
-            index.note(&Key::new("payments", name), &meta, DateTime::UNIX_EPOCH)
+            index.note(&Key::new("payments", name), &meta, Timestamp::UNIX_EPOCH)
         };
         let later = noted("later", 30);
         noted("first", 10);

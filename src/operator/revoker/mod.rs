@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
 use parking_lot::{Mutex, MutexGuard};
@@ -75,7 +75,7 @@ pub struct Revoker {
     queue: Queue<Key>,
     worker: Mutex<Option<Worker<Key>>>,
     /// When the removal of a binding by another client was last observed.
-    last_gone: Mutex<DateTime<Utc>>,
+    last_gone: Mutex<Timestamp>,
     expected: Mutex<HashSet<Key>>,
     /// How many bindings are being removed now.
     ending: AtomicUsize,
@@ -107,7 +107,7 @@ impl Revoker {
             index: Index::default(),
             queue,
             worker: Mutex::new(Some(worker)),
-            last_gone: Mutex::new(DateTime::<Utc>::MIN_UTC),
+            last_gone: Mutex::new(Timestamp::MIN),
             expected: Mutex::default(),
             ending: AtomicUsize::default(),
             own: Mutex::default(),
@@ -257,7 +257,7 @@ impl Revoker {
     /// Returns a permit if a standby may remove a due binding, and otherwise what comes next.
     async fn help(&self, known: &Known) -> Result<Helper<'_>, Next> {
         let now = self.clock.now();
-        let is_late = now.signed_duration_since(known.deadline) >= takeover::TO_END;
+        let is_late = now.duration_since(known.deadline) >= takeover::TO_END;
         let nobody_is_at_it = is_late && !takeover::others_go(known.deadline, self.last_gone(), now);
         if !nobody_is_at_it && self.front.is_the_holders(known, now) {
             return Err(Next::In(HELP_AGAIN));
@@ -298,9 +298,9 @@ impl Revoker {
         match ended {
             Ok(Ended::Gone) => {
                 self.helpers.alone();
-                let late = self.clock.now().signed_duration_since(known.deadline);
+                let late = self.clock.now().duration_since(known.deadline);
                 self.metrics.removed(late);
-                info!(binding = %known.key, request = %known.request, late_ms = late.num_milliseconds(), "grant expired: binding removed");
+                info!(binding = %known.key, request = %known.request, late_ms = milliseconds(late), "grant expired: binding removed");
                 self.gone(known);
                 Next::Done
             }
@@ -353,15 +353,15 @@ impl Revoker {
 
     /// Returns how long a standby waits before it removes what has been due since `due`. None: it does not wait.
     #[must_use]
-    pub fn wait(&self, due: DateTime<Utc>) -> Option<Duration> {
+    pub fn wait(&self, due: Timestamp) -> Option<Duration> {
         self.wait_at_most(due, takeover::TO_END)
     }
 
-    fn wait_at_most(&self, due: DateTime<Utc>, patience: TimeDelta) -> Option<Duration> {
+    fn wait_at_most(&self, due: Timestamp, patience: SignedDuration) -> Option<Duration> {
         takeover::wait(*self.leading.borrow(), due, patience, self.last_gone(), self.clock.now())
     }
 
-    fn last_gone(&self) -> DateTime<Utc> {
+    fn last_gone(&self) -> Timestamp {
         *self.last_gone.lock()
     }
 
@@ -389,4 +389,9 @@ impl Revoker {
         }
         Ok(ended)
     }
+}
+
+/// Returns the milliseconds for the log, which has no number above 64 bits.
+fn milliseconds(late: SignedDuration) -> i64 {
+    i64::try_from(late.as_millis()).unwrap_or(i64::MAX)
 }

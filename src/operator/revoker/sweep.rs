@@ -13,6 +13,7 @@ use super::{
     end::{Ended, Proof},
     front::AT_ONCE,
     index::Known,
+    milliseconds,
 };
 use api::names;
 use domain::{binding::deadline_of, convert};
@@ -61,10 +62,9 @@ impl Revoker {
             .for_each_concurrent(AT_ONCE, |known| async move {
                 match self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await {
                     Ok(Ended::Gone | Ended::WasGone) => {
-                        let late = self.clock.now().signed_duration_since(known.deadline);
+                        let late = self.clock.now().duration_since(known.deadline);
                         self.metrics.removed(late);
-                        let late = late.num_milliseconds();
-                        info!(binding = %known.key, request = %known.request, late_ms = late, "overdue binding removed");
+                        info!(binding = %known.key, request = %known.request, late_ms = milliseconds(late), "overdue binding removed");
                         self.gone(&known);
                     }
                     Ok(Ended::Emptied) => {

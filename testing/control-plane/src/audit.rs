@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{Error, Result};
@@ -34,9 +34,9 @@ pub struct AuditEvent {
     /// The response status.
     pub response_status: Option<ResponseStatus>,
     /// When the call was received.
-    pub request_received_timestamp: DateTime<Utc>,
+    pub request_received_timestamp: Timestamp,
     /// When this stage was reached.
-    pub stage_timestamp: DateTime<Utc>,
+    pub stage_timestamp: Timestamp,
     /// The audit annotations of authorizers, admission plugins and webhooks.
     pub annotations: BTreeMap<String, String>,
 }
@@ -97,8 +97,8 @@ impl Default for AuditEvent {
             user_agent: String::new(),
             object_ref: None,
             response_status: None,
-            request_received_timestamp: DateTime::UNIX_EPOCH,
-            stage_timestamp: DateTime::UNIX_EPOCH,
+            request_received_timestamp: Timestamp::UNIX_EPOCH,
+            stage_timestamp: Timestamp::UNIX_EPOCH,
             annotations: BTreeMap::new(),
         }
     }

@@ -2,8 +2,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{Cluster, Options, Plane, Provider, SignIn};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -39,7 +39,7 @@ async fn the_api_server_knows_who_signed_in_and_how() {
 }
 
 async fn claims_become_user_info(cluster: &Cluster) {
-    let auth_time = Utc::now() - TimeDelta::minutes(5);
+    let auth_time = Timestamp::now() - SignedDuration::from_mins(5);
     let ann = SignIn {
         uid: "00-aa".into(),
         amr: vec!["pwd".into(), "mfa".into()],
@@ -55,7 +55,7 @@ async fn claims_become_user_info(cluster: &Cluster) {
     assert_eq!(extra[AMR], ["pwd", "mfa"]);
     assert_eq!(extra[ACR], ["c1"]);
     // Whole seconds in plain digits, which the operator parses later.
-    assert_eq!(extra[AUTH_TIME], [auth_time.timestamp().to_string()]);
+    assert_eq!(extra[AUTH_TIME], [auth_time.as_second().to_string()]);
     let credential = &extra["authentication.kubernetes.io/credential-id"];
     assert!(credential[0].starts_with("JTI="), "{credential:?}");
 }
@@ -71,7 +71,7 @@ async fn what_is_not_claimed_is_no_key(cluster: &Cluster) {
     let extra = known(cluster, &cluster.sign_in(&only).unwrap()).await.unwrap().extra.unwrap();
     assert!(extra.contains_key(ACR) && !extra.contains_key(AMR) && !extra.contains_key(AUTH_TIME), "{extra:?}");
     // An early time has fewer digits.
-    let early = SignIn { auth_time: DateTime::from_timestamp(7, 0), ..SignIn::new("bob", [""; 0]) };
+    let early = SignIn { auth_time: Timestamp::from_second(7).ok(), ..SignIn::new("bob", [""; 0]) };
     let extra = known(cluster, &cluster.sign_in(&early).unwrap()).await.unwrap().extra.unwrap();
     assert_eq!(extra[AUTH_TIME], ["7"]);
 }
@@ -79,7 +79,7 @@ async fn what_is_not_claimed_is_no_key(cluster: &Cluster) {
 async fn others_are_unauthorized(cluster: &Cluster) {
     let ann = SignIn::new("ann", ["devs"]);
     unauthorized(cluster, &cluster.forge(&ann).unwrap(), "a token of another key").await;
-    let expired = SignIn { valid_for: TimeDelta::minutes(-1), ..ann.clone() };
+    let expired = SignIn { valid_for: SignedDuration::from_mins(-1), ..ann.clone() };
     unauthorized(cluster, &cluster.sign_in(&expired).unwrap(), "an expired token").await;
     let token = cluster.sign_in(&ann).unwrap();
     let (head, rest) = token.split_once('.').unwrap();

@@ -41,7 +41,7 @@ pub fn check(data: &[u8]) {
         w.snapshot.request.object.deleting ^= true;
         w.snapshot.decisions.clear();
         w.snapshot.peers.clear();
-        w.now += chrono::TimeDelta::hours(1);
+        w.now += jiff::SignedDuration::from_hours(1);
     });
     let mut dice = Dice::new(data.iter().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte))));
     let Snapshot { request, eligibility, policy, .. } = &world.snapshot;

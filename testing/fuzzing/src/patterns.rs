@@ -10,8 +10,8 @@ use api::{
     policy::{JustificationRule, Requirements, TicketRule},
     request::Ticket,
 };
-use chrono::DateTime;
 use domain::{Object, Record, RequestFacts, pattern, requirements};
+use jiff::Timestamp;
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
@@ -84,7 +84,7 @@ fn stored<S>(spec: S) -> Object<S> {
     Object {
         name: "x".to_owned(),
         uid: "x".to_owned(),
-        created: DateTime::UNIX_EPOCH,
+        created: Timestamp::UNIX_EPOCH,
         deleting: false,
         generation: 1,
         checked: None,

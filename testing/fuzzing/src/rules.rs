@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use api::{
     Duration, Line, Reason, RoleActivationRequestSpec, Stamp, State, SubjectKind, Verb, eligibility::RoleKind,
-    identity::SERVICE_ACCOUNT_PREFIX, names::binding_name,
+    identity::SERVICE_ACCOUNT_PREFIX, instant::whole_seconds, names::binding_name,
 };
-use chrono::{SubsecRound, TimeDelta, Timelike};
 use domain::{
     Binding, BindingAction, Grant, GuardFacts, Guards, Lookup, Object, Snapshot, Verdict, admit_decision, duration, eligibility,
     guards::not_proven, person, policy, windows,
 };
+use jiff::SignedDuration;
 
 use crate::{
     is_printable,
@@ -44,9 +44,12 @@ pub fn check(data: &[u8]) {
 }
 
 /// Start and duration of the access that would be granted.
-fn gain(world: &World) -> Option<(chrono::DateTime<chrono::Utc>, TimeDelta)> {
+fn gain(world: &World) -> Option<(jiff::Timestamp, SignedDuration)> {
     let verdict = world.decide();
-    verdict.grant.filter(|_| verdict.binding == BindingAction::Create).map(|grant| (grant.start, grant.deadline - grant.start))
+    verdict
+        .grant
+        .filter(|_| verdict.binding == BindingAction::Create)
+        .map(|grant| (grant.start, grant.deadline.duration_since(grant.start)))
 }
 
 /// Invariant 9: the order of the stored objects has no effect, except on which of several equal ones is named.
@@ -138,7 +141,7 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
     approve(listed.as_ref(), &|w| last(w, &|said| said.spec.request_ref.uid = Some("another".to_owned())));
     approve(listed.as_ref(), &|w| last(w, &|said| said.spec.digest = Some(format!("sha256:{}", "0".repeat(64)))));
     approve(listed.as_ref(), &|w| last(w, &|said| said.spec.digest = None));
-    let timeout = TimeDelta::from(policy::timeout(world.snapshot.policy.found().map(|policy| &policy.spec)));
+    let timeout = SignedDuration::from(policy::timeout(world.snapshot.policy.found().map(|policy| &policy.spec)));
     approve(listed.as_ref(), &|w| last(w, &|said| said.created = at(0) + timeout));
     for decision in &world.snapshot.decisions {
         let again = world.with(|w| {
@@ -146,7 +149,7 @@ fn no_attacker_gains(world: &World, verdict: &Verdict) {
             again.uid.push_str("-again");
             // A decision that counts already may be repeated later; one that did not count may count at another time.
             let counts = verdict.counted.iter().any(|counted| Some(&counted.approver) == decision.spec.decider.as_ref());
-            again.created += TimeDelta::seconds(counts.into());
+            again.created += SignedDuration::from_secs(counts.into());
             w.snapshot.decisions.push(again);
         });
         no_gain(world, &again);
@@ -196,7 +199,7 @@ fn no_stricter_rule_grants(world: &World) {
 /// Invariant 10: a decision that admission denies, but that is stored all the same, brings no request closer to a grant. The exception is a
 /// decision that counts in its own stage, and for no more than was requested.
 fn at_the_door(world: &World) {
-    let now = world.now.trunc_subsecs(0);
+    let now = whole_seconds(world.now);
     let before = world.with(|w| {
         // As admission evaluates it: the guards are in force, and no later decision is stored yet.
         (w.now, w.snapshot.guards) = (now, Guards::Unasked);
@@ -243,15 +246,15 @@ fn granted(world: &World, verdict: &Verdict, grant: &Grant) {
     let limits = duration::limits(&policy.spec);
     let allowed = [Some(eligibility.spec.max_duration), limits.max_duration, Some(world.settings.max_grant)];
     assert!(allowed.into_iter().flatten().all(|longest| asked <= longest), "{asked} of {allowed:?}");
-    let length = grant.deadline - grant.start;
+    let length = grant.deadline.duration_since(grant.start);
     assert!(
-        length <= TimeDelta::from(asked) && length >= TimeDelta::from(limits.min_duration.unwrap_or(Duration::from_secs(1))),
+        length <= SignedDuration::from(asked) && length >= SignedDuration::from(limits.min_duration.unwrap_or(Duration::from_secs(1))),
         "{length} of {asked}"
     );
     let total = limits.max_total_duration.unwrap_or(world.settings.max_grant).min(world.settings.max_grant);
-    assert!(grant.deadline - grant.began <= TimeDelta::from(total) && grant.began <= grant.start);
+    assert!(grant.deadline.duration_since(grant.began) <= SignedDuration::from(total) && grant.began <= grant.start);
     assert!(world.now < grant.deadline && eligibility.spec.end_time.is_none_or(|end| grant.deadline <= end));
-    assert_eq!(grant.deadline.nanosecond(), 0, "the deadline in the binding is in whole seconds");
+    assert_eq!(grant.deadline.subsec_nanosecond(), 0, "the deadline in the binding is in whole seconds");
     if spec.base().is_none() {
         assert!(grant.start >= created && grant.began == grant.start && spec.start_time.is_none_or(|start| grant.start >= start));
         assert!(spec.emergency || windows::is_open(&policy.spec.windows, grant.start), "outside the windows");
@@ -295,7 +298,7 @@ fn approved(world: &World, verdict: &Verdict, requester: &Stamp, spec: &RoleActi
         return;
     }
     let digest = world.digest().expect("what is granted has a digest");
-    let until = world.snapshot.request.object.created + TimeDelta::from(policy::timeout(Some(&policy.spec)));
+    let until = world.snapshot.request.object.created + SignedDuration::from(policy::timeout(Some(&policy.spec)));
     for (number, stage) in policy.spec.approval.stages.iter().enumerate() {
         let counted: Vec<_> = verdict.counted.iter().filter(|counted| counted.stage == number).collect();
         let people: BTreeSet<String> = counted.iter().map(|counted| identities.normalise(counted.approver.username.as_str())).collect();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use api::instant::stamp;
 use control_plane::ADMIN;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,8 +17,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// An instant relative to now, in the annotation's format.
 pub fn instant(from_now: i64) -> String {
-    let at = chrono::Utc::now() + chrono::TimeDelta::seconds(from_now);
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    stamp(Timestamp::now() + SignedDuration::from_secs(from_now))
 }
 
 /// Returns another name of the form `jit-<uid>` at each call.

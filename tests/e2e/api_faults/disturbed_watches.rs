@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, Disorder, Disturbed, Fault, Rule, wait_for};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::call_sequence::{Way, bring, proxied};
@@ -26,11 +26,11 @@ pub const WATCHED: [&str; 8] = [
     "clusterroles",
 ];
 /// Latest end of a grant while watches are disturbed.
-const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_500);
+const ON_TIME: SignedDuration = SignedDuration::from_millis(1_500);
 /// Latest end of a grant whose binding no replica has observed: the periodic check of its request.
-const UNSEEN: TimeDelta = TimeDelta::milliseconds(6_500);
+const UNSEEN: SignedDuration = SignedDuration::from_millis(6_500);
 /// How soon a delayed event takes effect.
-const TOLD: TimeDelta = TimeDelta::seconds(3);
+const TOLD: SignedDuration = SignedDuration::from_secs(3);
 /// How often watches are interrupted.
 const BREAK: Duration = Duration::from_millis(300);
 
@@ -120,7 +120,7 @@ async fn everything(scene: &Scene, calls: &mut Calls, name: &str) -> Outcome {
 }
 
 /// How soon a request is decided that is created while the watches deliver nothing.
-const FOUND_OUT: TimeDelta = TimeDelta::seconds(12);
+const FOUND_OUT: SignedDuration = SignedDuration::from_secs(12);
 
 pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<Env>) -> Outcome {
     const AHEAD: [(&str, &str); 2] = [("roleactivationrequests", "requests"), ("activationdecisions", "decisions")];
@@ -137,11 +137,11 @@ pub async fn f41_watches_ahead_of_the_store_are_detected_and_restarted(env: Arc<
         proxy.cut(resource);
     }
     for (request, what) in [("after", "request decided after its watch continued ahead of the store"), ("later", "and the next one")] {
-        let asked = Utc::now();
+        let asked = Timestamp::now();
         scene.granted("dev", request, "10m").await?;
-        let took = Utc::now() - asked;
+        let took = Timestamp::now().duration_since(asked);
         measured(what, took);
-        ensure!(took < FOUND_OUT, "{request} was decided after {} ms", took.num_milliseconds());
+        ensure!(took < FOUND_OUT, "{request} was decided after {} ms", took.as_millis());
     }
     // Decisions are delivered again, too.
     scene.write("dev", "adec", &scene.decision("later", "Deactivate", None)).await?;
@@ -172,14 +172,14 @@ async fn late(scene: &Scene) -> Outcome {
     suspend(scene, "late-suspended").await?;
     scene.write("dev", "adec", &scene.decision("late-back", "Deactivate", None)).await?;
     scene.ask("dev", "late-asked", "10m").await?;
-    until(Utc::now() + TimeDelta::seconds(2)).await?;
+    until(Timestamp::now() + SignedDuration::from_secs(2)).await?;
     ensure!(scene.status("late-asked").await?["state"].is_null(), "an event about a new request");
     drop(disturbed);
-    let told = Utc::now();
+    let told = Timestamp::now();
     for granted in [&suspended, &back] {
         let gone = scene.until_gone(&granted.binding, SOON).await?;
-        measured("grant revoked after the delayed event of its cause", gone - told);
-        ensure!(gone - told < TOLD, "it took {} ms", (gone - told).num_milliseconds());
+        measured("grant revoked after the delayed event of its cause", gone.duration_since(told));
+        ensure!(gone.duration_since(told) < TOLD, "it took {} ms", gone.duration_since(told).as_millis());
     }
     scene.ends_as("late-suspended", "Revoked", &["EligibilitySuspended"], SOON).await?;
     scene.ends_as("late-back", "Deactivated", &[], SOON).await?;

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{Fault, Refusal};
 use futures::{StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
 
 use super::call_sequence::{Step, Way, bring, calling, offer, proxied, steps};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// The number of concurrent lives.
 const AT_ONCE: usize = 12;
 /// Latest end of a grant, whatever happens to one call of the holder: the other replica ends it.
-const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
+const LATEST: SignedDuration = SignedDuration::from_millis(1_500);
 /// The temporary error of a call.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -76,21 +76,21 @@ async fn all(scene: &Scene, lives: Vec<Life>, what: &str) -> Outcome {
     offer(scene, Way::Approved, &requests).await?;
     let caller = calling(&scene.fixture).await?;
     let living = futures::stream::iter(&lives).map(|life| live_through(scene, &caller, life)).buffer_unordered(AT_ONCE);
-    let took: Vec<TimeDelta> = living.try_collect().await?;
+    let took: Vec<SignedDuration> = living.try_collect().await?;
     measured(format!("slowest of {} grants from the request on, {what}", took.len()), took.into_iter().max().unwrap_or_default());
     Ok(())
 }
 
 /// Runs one life, and returns the time until the grant.
-async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<TimeDelta, Error> {
+async fn live_through(scene: &Scene, caller: &str, life: &Life) -> Result<SignedDuration, Error> {
     let (request, proxy) = (&life.request, scene.fixture.proxy()?);
-    let asked = Utc::now();
+    let asked = Timestamp::now();
     let on_the_way = life.grant.as_ref().map(|(step, fault)| proxy.place(step.rule(caller, request, fault.clone())));
     bring(scene, Way::Approved, request, life.duration).await?;
     scene.until_granted(request).await.map_err(|error| -> Error { format!("with {:?}: {error}", life.grant).into() })?;
-    let took = Utc::now() - asked;
+    let took = Timestamp::now().duration_since(asked);
     let deadline = time(&scene.status(request).await?["expiresAt"])?;
-    until(deadline - TimeDelta::milliseconds(300)).await?;
+    until(deadline - SignedDuration::from_millis(300)).await?;
     let at_the_end = life.end.as_ref().map(|(step, fault)| proxy.place(step.rule_at_end(caller, request, fault.clone())));
     let status = scene.until_completed(request, SOON).await?;
     ensure!(

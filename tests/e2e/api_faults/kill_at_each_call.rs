@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use control_plane::{Fault, InForce, wait_for};
+use jiff::SignedDuration;
 
 use super::call_sequence::{Step, Way, bring, offer, proxied, standstill, steps};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// The number of lives per kill, each at another call.
 const AT_ONCE: usize = 14;
 /// Latest end of a grant: the other replica runs all the time, and a busy machine also starts a process.
-const LATEST: TimeDelta = TimeDelta::seconds(3);
+const LATEST: SignedDuration = SignedDuration::from_secs(3);
 /// Two lives may have to wait for each other, since users share locks. If none has reached its call for this long, the rest wait for the
 /// next kill.
 const STANDSTILL: Duration = Duration::from_secs(2);

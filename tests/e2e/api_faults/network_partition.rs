@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{Fault, Refusal, Rule};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{call_sequence::proxied, disturbed_watches::WATCHED};
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Latest end of a grant that expired while the API server returned errors, after the last error.
-const AFTER_REFUSALS: TimeDelta = TimeDelta::seconds(4);
+const AFTER_REFUSALS: SignedDuration = SignedDuration::from_secs(4);
 /// How long after the last deadline it returns errors.
-const REFUSING: TimeDelta = TimeDelta::seconds(3);
+const REFUSING: SignedDuration = SignedDuration::from_secs(3);
 /// The delay of every call when calls are slow.
 const SLOW: Duration = Duration::from_millis(300);
 
@@ -30,7 +30,7 @@ pub async fn t40_inv_24_inv_31_partitioned_lease_holder_is_replaced_and_failed_c
     refused(&scene, &mut calls, "too-many", Refusal::TOO_MANY).await?;
     refused(&scene, &mut calls, "internal", Refusal::INTERNAL).await?;
     slow(&scene, &mut calls).await?;
-    verify_final_state(&scene, &mut calls, REFUSING + AFTER_REFUSALS + TimeDelta::seconds(3)).await?;
+    verify_final_state(&scene, &mut calls, REFUSING + AFTER_REFUSALS + SignedDuration::from_secs(3)).await?;
     Ok(())
 }
 
@@ -40,19 +40,19 @@ async fn grants(scene: &Scene, name: &str, duration: &str) -> Result<Vec<Granted
     each(&names, |name| scene.granted("dev", name, duration)).await
 }
 
-fn first(granted: &[Granted]) -> DateTime<Utc> {
+fn first(granted: &[Granted]) -> Timestamp {
     granted.iter().map(|granted| granted.deadline).min().unwrap_or_default()
 }
 
 /// Each ends no earlier than its deadline, and no later than this long after its deadline, or after `from` if that is later.
-async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: DateTime<Utc>, latest: TimeDelta, what: &str) -> Outcome {
+async fn end(scene: &Scene, calls: &mut Calls, granted: &[Granted], from: Timestamp, latest: SignedDuration, what: &str) -> Outcome {
     for granted in granted {
         scene.until_gone(&granted.binding, SOON).await?;
         let removed = calls.removed(&granted.binding).await?;
-        let late = removed - granted.deadline.max(from);
+        let late = removed.duration_since(granted.deadline.max(from));
         measured(format!("grant ended, {what}"), late);
         ensure!(removed >= granted.deadline, "{} ended before its deadline", granted.request);
-        ensure!(late < latest, "{} ended {} ms late: {what}", granted.request, late.num_milliseconds());
+        ensure!(late < latest, "{} ended {} ms late: {what}", granted.request, late.as_millis());
     }
     Ok(())
 }
@@ -64,15 +64,15 @@ async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> 
     scene.offers(&[meanwhile.as_str()], &automatic(), &eligibility("edit")).await?;
     let granted = grants(scene, name, "8s").await?;
     let cut = holder(fixture).await?;
-    until(first(&granted) - TimeDelta::milliseconds(300)).await?;
+    until(first(&granted) - SignedDuration::from_millis(300)).await?;
     let rule = proxy.place(Rule::every(fault).of(&format!("controller-{cut}")));
     for resource in WATCHED {
         proxy.cut(resource);
     }
-    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, &format!("the holder's calls were {name}")).await?;
-    let asked = Utc::now();
+    end(scene, calls, &granted, Timestamp::UNIX_EPOCH, BY_ANOTHER, &format!("the holder's calls were {name}")).await?;
+    let asked = Timestamp::now();
     scene.granted("dev", &meanwhile, "20s").await?;
-    measured(format!("grant from the request on, the holder's calls were {name}"), Utc::now() - asked);
+    measured(format!("grant from the request on, the holder's calls were {name}"), Timestamp::now().duration_since(asked));
     another_holder(fixture, cut, TAKEN_OVER).await?;
     ensure!(rule.hits() > 0, "no call was {name}");
     drop(rule);
@@ -82,12 +82,12 @@ async fn cut_off(scene: &Scene, calls: &mut Calls, name: &str, fault: Fault) -> 
 /// All calls of all replicas fail, for longer than they hold the Lease.
 async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal) -> Outcome {
     let granted = grants(scene, name, "6s").await?;
-    until(first(&granted) - TimeDelta::milliseconds(300)).await?;
+    until(first(&granted) - SignedDuration::from_millis(300)).await?;
     let rule = scene.fixture.proxy()?.place(Rule::every(Fault::Answer(refusal)));
     let last = granted.iter().map(|granted| granted.deadline).max().unwrap_or_default();
     until(last + REFUSING).await?;
     drop(rule);
-    let back = Utc::now();
+    let back = Timestamp::now();
     end(scene, calls, &granted, back, AFTER_REFUSALS, &format!("after everything was answered with {}", refusal.code)).await?;
     for granted in &granted {
         scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
@@ -99,7 +99,7 @@ async fn refused(scene: &Scene, calls: &mut Calls, name: &str, refusal: Refusal)
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
     let rule = scene.fixture.proxy()?.place(Rule::every(Fault::Delay(SLOW)));
     let granted = grants(scene, "slow", "10s").await?;
-    end(scene, calls, &granted, DateTime::UNIX_EPOCH, BY_ANOTHER, "every call delayed by 300 ms").await?;
+    end(scene, calls, &granted, Timestamp::UNIX_EPOCH, BY_ANOTHER, "every call delayed by 300 ms").await?;
     for granted in &granted {
         scene.ends_as(&granted.request, "Expired", &["Expired"], SOON).await?;
     }

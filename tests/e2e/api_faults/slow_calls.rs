@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use chrono::{DurationRound, TimeDelta, Utc};
+use api::instant::whole_seconds;
 use control_plane::{AuditEvent, Call, Fault, Refusal, Rule, wait_for};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::call_sequence::{calling, proxied};
@@ -19,7 +20,7 @@ use crate::{
 /// Grants that end in the same second.
 const MANY: usize = 120;
 /// How long a replica waits for the removal of a binding by another replica before it removes it itself.
-const QUESTION: TimeDelta = TimeDelta::milliseconds(250);
+const QUESTION: SignedDuration = SignedDuration::from_millis(250);
 /// Requests of one user, more than the concurrency limit.
 const GREEDY: usize = 40;
 
@@ -35,9 +36,9 @@ async fn written_once(scene: &Scene) -> Outcome {
     let mut calls = Calls::from_now(scene)?;
     let names: Vec<String> = (0..MANY).map(|number| format!("many-{number:03}")).collect();
     scene.offers(&names.iter().map(String::as_str).collect::<Vec<_>>(), &automatic(), &eligibility("view")).await?;
-    let deadline = Utc::now().duration_trunc(TimeDelta::seconds(1))? + TimeDelta::seconds(40);
+    let deadline = whole_seconds(Timestamp::now()) + SignedDuration::from_secs(40);
     each(&names, |name| async move {
-        let left = (deadline - Utc::now()).num_seconds().max(5);
+        let left = deadline.duration_since(Timestamp::now()).as_secs().max(5);
         scene.let_in("dev", "rar", &scene.request(name, &scene.offered(name), &format!("{left}s"))).await
     })
     .await?;
@@ -74,9 +75,10 @@ async fn written_once(scene: &Scene) -> Outcome {
 /// when it read, or its read got no response.
 fn is_helpful(vain: &AuditEvent, of_bindings: &[AuditEvent]) -> bool {
     let same = |e: &&AuditEvent| e.object_ref.as_ref().map(|object| &object.name) == vain.object_ref.as_ref().map(|object| &object.name);
-    let took_long = |e: &AuditEvent| e.verb == "get" && e.stage_timestamp - e.request_received_timestamp >= QUESTION;
-    let came_through =
-        |e: &AuditEvent| e.verb == "delete" && e.code() == 200 && vain.request_received_timestamp - e.stage_timestamp < QUESTION;
+    let took_long = |e: &AuditEvent| e.verb == "get" && e.stage_timestamp.duration_since(e.request_received_timestamp) >= QUESTION;
+    let came_through = |e: &AuditEvent| {
+        e.verb == "delete" && e.code() == 200 && vain.request_received_timestamp.duration_since(e.stage_timestamp) < QUESTION
+    };
     of_bindings.iter().filter(same).any(|e| took_long(e) || came_through(e))
 }
 

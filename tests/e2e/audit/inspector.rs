@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use chrono::{DateTime, Utc};
 use control_plane::{AuditEvent, AuditLog, Cluster};
+use jiff::Timestamp;
 use kube::Client;
 
 use super::{
@@ -36,7 +36,7 @@ struct Found {
 pub struct Inspector {
     log: AuditLog,
     rules: BTreeMap<&'static str, Rules>,
-    away: Mutex<Vec<(DateTime<Utc>, DateTime<Utc>)>>,
+    away: Mutex<Vec<(Timestamp, Timestamp)>>,
     finished: AtomicBool,
 }
 
@@ -51,7 +51,7 @@ impl Inspector {
     }
 
     /// Records that the API server was restarted between these times: before it has loaded its own roles and policies it denies all users.
-    pub fn apiserver_was_away(&self, from: DateTime<Utc>, until: DateTime<Utc>) {
+    pub fn apiserver_was_away(&self, from: Timestamp, until: Timestamp) {
         self.away.lock().expect("the lock is not poisoned").push((from, until));
     }
 
@@ -135,7 +135,7 @@ pub fn conclude() -> bool {
         return false;
     }
     for (what, took) in measurements::all() {
-        println!("measured: {what}: {} ms", took.num_milliseconds());
+        println!("measured: {what}: {} ms", took.as_millis());
     }
     let calls = found.calls.iter().map(|(account, calls)| format!("{calls} of {account}")).collect::<Vec<_>>().join(", ");
     let silent = ACCOUNTS.iter().filter(|account| !found.calls.contains_key(*account));

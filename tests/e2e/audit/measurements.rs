@@ -2,23 +2,23 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::{AuditEvent, AuditLog, wait_for};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     ensure,
     env::{Error, Outcome, Scene},
 };
 
-static MEASURED: Mutex<Vec<(String, TimeDelta)>> = Mutex::new(Vec::new());
+static MEASURED: Mutex<Vec<(String, SignedDuration)>> = Mutex::new(Vec::new());
 
 /// Records a duration, for the list at the end of the run.
-pub fn measured(what: impl Into<String>, took: TimeDelta) {
+pub fn measured(what: impl Into<String>, took: SignedDuration) {
     MEASURED.lock().expect("the lock is not poisoned").push((what.into(), took));
 }
 
 /// Returns the list, in the order of its records.
-pub fn all() -> Vec<(String, TimeDelta)> {
+pub fn all() -> Vec<(String, SignedDuration)> {
     MEASURED.lock().expect("the lock is not poisoned").clone()
 }
 
@@ -54,25 +54,25 @@ impl Calls {
     }
 
     /// Fails unless the binding ended no earlier than its deadline, and less than `within` later; records the delay.
-    pub async fn ended_on_time(&mut self, binding: &str, deadline: DateTime<Utc>, within: TimeDelta, what: &str) -> Outcome {
-        let late = self.removed(binding).await? - deadline;
+    pub async fn ended_on_time(&mut self, binding: &str, deadline: Timestamp, within: SignedDuration, what: &str) -> Outcome {
+        let late = self.removed(binding).await?.duration_since(deadline);
         measured(what, late);
-        ensure!(late >= TimeDelta::zero(), "{binding} ended {} ms before its deadline ({what})", -late.num_milliseconds());
-        ensure!(late < within, "{binding} ended {} ms after its deadline ({what})", late.num_milliseconds());
+        ensure!(late >= SignedDuration::ZERO, "{binding} ended {} ms before its deadline ({what})", -late.as_millis());
+        ensure!(late < within, "{binding} ended {} ms after its deadline ({what})", late.as_millis());
         Ok(())
     }
 
     /// Returns when the API server had removed the binding of this name, regardless of the caller that deleted it.
-    pub async fn removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+    pub async fn removed(&mut self, binding: &str) -> Result<Timestamp, Error> {
         self.removal(binding, |e| matches!(e.code(), 200 | 404)).await
     }
 
     /// The same for a binding that is known to be deleted: the log may never contain the success of a call whose caller died meanwhile.
-    pub async fn was_removed(&mut self, binding: &str) -> Result<DateTime<Utc>, Error> {
+    pub async fn was_removed(&mut self, binding: &str) -> Result<Timestamp, Error> {
         self.removal(binding, |_| true).await
     }
 
-    async fn removal(&mut self, binding: &str, enough: impl Fn(&AuditEvent) -> bool) -> Result<DateTime<Utc>, Error> {
+    async fn removal(&mut self, binding: &str, enough: impl Fn(&AuditEvent) -> bool) -> Result<Timestamp, Error> {
         let what = format!("RoleBinding {binding} to be deleted");
         let deletion = |e: &AuditEvent| e.verb == "delete" && is(e, "rolebindings", binding);
         let seen = self.first(&what, |e| deletion(e) && enough(e)).await;

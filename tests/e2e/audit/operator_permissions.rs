@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, Said};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -25,7 +25,7 @@ fn granted(scene: &Scene, namespace: &str) -> String {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {
             "name": "jit-00000000-0000-4000-8000-000000000001", "namespace": namespace, "labels": {"jitrbac.dev/managed": "true"},
-            "annotations": {"jitrbac.dev/expires-at": stamp(Utc::now() + TimeDelta::minutes(5)), "jitrbac.dev/request": format!("{}-none", scene.name)},
+            "annotations": {"jitrbac.dev/expires-at": stamp(Timestamp::now() + SignedDuration::from_mins(5)), "jitrbac.dev/request": format!("{}-none", scene.name)},
         },
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "outsider"}],

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::AuditEvent;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{CONTROLLER, Calls, WEBHOOK, inspector, rbac_rules::Rules};
@@ -123,9 +123,9 @@ pub async fn idle_operator_reads_and_writes_nothing(env: Arc<Env>) -> Outcome {
     scene.ask("dev", "waiting", "10m").await?;
     scene.until_state("waiting", "AwaitingApproval", SOON).await?;
     // All follow-up work is done after this time; the Lease is renewed three times in the time after.
-    until(Utc::now() + TimeDelta::seconds(2)).await?;
+    until(Timestamp::now() + SignedDuration::from_secs(2)).await?;
     let mut calls = Calls::from_now(&scene)?;
-    until(Utc::now() + TimeDelta::seconds(6)).await?;
+    until(Timestamp::now() + SignedDuration::from_secs(6)).await?;
     let here = calls.so_far(|e| {
         // Except eligibilities: they are counted again with each namespace that other tests create or delete and that they cover.
         e.object_ref.as_ref().is_some_and(|object| object.namespace == scene.name) && is_the_operator(e)

@@ -50,8 +50,8 @@ pub async fn t30_deleted_request_removes_its_binding_and_decisions(env: Arc<Env>
         scene.until_gone(&granted.binding, SOON).await?;
         until_no_decision_on(&scene, &granted.uid).await.map_err(|error| -> Error { format!("{cascade}: {error}").into() })?;
         let asked = calls.first("the deletion", |e| e.verb == "delete" && audit::is(e, "roleactivationrequests", cascade)).await?;
-        let took = calls.removed(&granted.binding).await? - asked.request_received_timestamp;
-        ensure!(took.num_milliseconds() < 2_000, "{cascade}: the binding outlived its request by {} ms", took.num_milliseconds());
+        let took = calls.removed(&granted.binding).await?.duration_since(asked.request_received_timestamp);
+        ensure!(took.as_millis() < 2_000, "{cascade}: the binding outlived its request by {} ms", took.as_millis());
         measured(format!("binding of a deleted request removed ({cascade})"), took);
         // Otherwise the garbage collector may be faster; with `orphan` it deletes nothing.
         if cascade == &"orphan" {

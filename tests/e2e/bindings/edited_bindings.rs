@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,7 +56,7 @@ async fn alter_one(scene: &Scene, case: &Case, granted: &Granted, mut calls: Cal
     let message = status["conditions"][0]["message"].as_str().unwrap_or_default();
     ensure!(message.contains(&granted.binding) || message.contains("namespace"), "{}: the message is '{message}'", case.suffix);
     let patched = calls.first("the patch", |e| e.verb == "patch" && crate::audit::is(e, "rolebindings", &granted.binding)).await?;
-    let took = calls.removed(&granted.binding).await? - patched.stage_timestamp;
+    let took = calls.removed(&granted.binding).await?.duration_since(patched.stage_timestamp);
     measured(format!("altered binding ({}) removed", case.suffix), took);
     Ok(())
 }
@@ -112,8 +112,8 @@ pub async fn inv_03_a_deadline_never_moves_later(env: Arc<Env>) -> Outcome {
     alter(
         &scene,
         &[
-            case("later", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::hours(20)))), ALTERED),
-            case("earlier", annotation("expires-at", &json!(stamp(Utc::now() + TimeDelta::minutes(5)))), ALTERED),
+            case("later", annotation("expires-at", &json!(stamp(Timestamp::now() + SignedDuration::from_hours(20)))), ALTERED),
+            case("earlier", annotation("expires-at", &json!(stamp(Timestamp::now() + SignedDuration::from_mins(5)))), ALTERED),
             case("unreadable", annotation("expires-at", &json!("some day")), ALTERED),
             case("none", annotation("expires-at", &Value::Null), ALTERED),
         ],

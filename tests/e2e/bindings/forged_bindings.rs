@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -25,7 +25,7 @@ pub async fn t32_existing_binding_is_never_adopted(env: Arc<Env>) -> Outcome {
     let fixture = env.unguarded().await?.read().await;
     let scene = env.scene_on(&fixture, "squat").await?;
     scene.offers(&["bare", "labelled"], &approved_by("leads", 1), &eligibility("view")).await?;
-    let later = stamp(Utc::now() + TimeDelta::hours(1));
+    let later = stamp(Timestamp::now() + SignedDuration::from_hours(1));
 
     // Without the label it is not observed until the grant is made, and then it counts as a foreign binding.
     let stored = scene.ask("dev", "bare", "10m").await?;
@@ -57,7 +57,7 @@ pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> 
     let live = scene.granted("dev", "live", "10m").await?;
     scene.granted("dev-2", "ended", "2s").await?;
     scene.ends_as("ended", "Expired", &[], SOON).await?;
-    let later = stamp(Utc::now() + TimeDelta::hours(1));
+    let later = stamp(Timestamp::now() + SignedDuration::from_hours(1));
     let about = |request: &str| json!({"jitrbac.dev/expires-at": later, "jitrbac.dev/request": request});
     let cases: [(String, Value); 9] = [
         (unowned_name(1), about("nobody-made-it")),
@@ -67,7 +67,7 @@ pub async fn t53_managed_binding_without_a_request_is_removed(env: Arc<Env>) -> 
         (unowned_name(5), about("live/status")),
         (unowned_name(6), json!({"jitrbac.dev/request": "live"})),
         (unowned_name(7), json!({"jitrbac.dev/expires-at": "some day"})),
-        (unowned_name(8), json!({"jitrbac.dev/expires-at": stamp(Utc::now() - TimeDelta::hours(1))})),
+        (unowned_name(8), json!({"jitrbac.dev/expires-at": stamp(Timestamp::now() - SignedDuration::from_hours(1))})),
         ("any-name-at-all".to_owned(), about("../../live")),
     ];
     each(&cases, async |(name, annotations)| {

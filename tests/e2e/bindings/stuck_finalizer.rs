@@ -21,9 +21,9 @@ const QUOTA: &str = "e2e-quota";
 /// Waits until a grant's binding is removed, not before its deadline and not much after.
 async fn ends_on_time(scene: &Scene, granted: &Granted) -> Outcome {
     let gone = scene.until_gone(&granted.binding, SOON).await?;
-    let late = gone - granted.deadline;
-    ensure!(late >= chrono::TimeDelta::zero(), "it was gone {late} before its deadline");
-    ensure!(late.to_std()? < LATE, "it was gone {} ms after its deadline", late.num_milliseconds());
+    let late = gone.duration_since(granted.deadline);
+    ensure!(late >= jiff::SignedDuration::ZERO, "it was gone {late} before its deadline");
+    ensure!(Duration::try_from(late)? < LATE, "it was gone {} ms after its deadline", late.as_millis());
     Ok(())
 }
 
@@ -68,8 +68,12 @@ pub async fn t28_subjects_are_removed_where_finalizers_cannot_be(env: Arc<Env>) 
     let granted = scene.granted("dev", "now", "3s").await?;
     scene.patch_binding(&granted.binding, &finalizer).await?;
     let shut = scene.until_shut_out("dev", SOON).await?;
-    let late = shut - granted.deadline;
-    ensure!(late >= chrono::TimeDelta::zero() && late.to_std()? < LATE, "access ended {} ms after the deadline", late.num_milliseconds());
+    let late = shut.duration_since(granted.deadline);
+    ensure!(
+        late >= jiff::SignedDuration::ZERO && Duration::try_from(late)? < LATE,
+        "access ended {} ms after the deadline",
+        late.as_millis()
+    );
     measured("access by a binding that cannot be removed ended after its deadline", late);
     let held = scene.get("rolebinding", &granted.binding).await?.ok_or("the binding was deleted although the finalizer still exists")?;
     ensure!(held["subjects"].is_null(), "it has subjects: {held}");
@@ -167,10 +171,14 @@ pub async fn f74_terminating_binding_grants_nothing(env: Arc<Env>) -> Outcome {
         .kubectl(ADMIN, &["delete", "rolebinding", &behind.binding, "-n", &scene.name, "--cascade=foreground", "--wait=false"])
         .await?
         .ok()?;
-    let deleted = chrono::Utc::now();
+    let deleted = jiff::Timestamp::now();
     let gone = scene.until_gone(&behind.binding, SOON).await?;
-    measured("a binding deleted in the foreground is gone", gone - deleted);
-    ensure!((gone - deleted).to_std().unwrap_or_default() < LATE, "it granted for {} ms more", (gone - deleted).num_milliseconds());
+    measured("a binding deleted in the foreground is gone", gone.duration_since(deleted));
+    ensure!(
+        Duration::try_from(gone.duration_since(deleted)).unwrap_or_default() < LATE,
+        "it granted for {} ms more",
+        gone.duration_since(deleted).as_millis()
+    );
     scene.ends_as("behind", "Revoked", &["BindingRemoved"], SOON).await?;
 
     let held = scene.granted("dev", "held", "30m").await?;

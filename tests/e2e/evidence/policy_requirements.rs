@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::{TimeDelta, Utc};
 use control_plane::SignIn;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ACR, AMR, AUTH_TIME, approve, asking, bare, debug_for, for_devs, guarded, may, second_factor, with_mfa};
@@ -97,17 +97,18 @@ async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcom
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "10m"}});
     let offer = scene.offer("fresh", asking(automatic(), &rule), for_devs()).await?;
     // All tokens are new: a session that is refreshed gets new tokens, and its sign-in time stays the same.
-    let signed_in = |ago: TimeDelta| Person::sign_in(&scene, &SignIn { auth_time: Some(Utc::now() - ago), ..with_mfa("ann", "devs") });
+    let signed_in =
+        |ago: SignedDuration| Person::sign_in(&scene, &SignIn { auth_time: Some(Timestamp::now() - ago), ..with_mfa("ann", "devs") });
     let request = scene.request("ann", &offer, "10m");
     refused(
-        signed_in(TimeDelta::minutes(11))?.create(&scene, &request).await?,
+        signed_in(SignedDuration::from_mins(11))?.create(&scene, &request).await?,
         &[
             "EvidenceTooOld: 'oidc:ann' signed in at ",
             &format!(" ago, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again and retry"),
         ],
     )?;
     refused(
-        signed_in(TimeDelta::minutes(-5))?.create(&scene, &request).await?,
+        signed_in(SignedDuration::from_mins(-5))?.create(&scene, &request).await?,
         &["EvidenceUnreadable: the sign-in of 'oidc:ann' is at ", ", in the future, and policy "],
     )?;
     refused(
@@ -115,24 +116,24 @@ async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcom
         &[&format!("EvidenceMissing: the sign-in of 'oidc:ann' has no '{AUTH_TIME}'")],
     )?;
     ensure!(scene.list("rar").await?.is_empty(), "one of them created a request");
-    let fresh = signed_in(TimeDelta::minutes(5))?;
+    let fresh = signed_in(SignedDuration::from_mins(5))?;
     fresh.create(&scene, &request).await?.ok()?;
     scene.until_state("ann", "Active", SOON).await?;
     may(&scene, &fresh, true).await
 }
 
 async fn t09_pending_request_keeps_its_sign_in_age(env: Arc<Env>) -> Outcome {
-    let max = TimeDelta::seconds(40);
+    let max = SignedDuration::from_secs(40);
     let scene = env.scene("waits").await?;
     let rule = json!({"maxAge": {"key": AUTH_TIME, "duration": "40s"}});
     let offer = scene.offer("fresh", asking(approved_by("oidc:leads", 1), &rule), for_devs()).await?;
     let lead = bare(&scene, "lead", "leads")?;
     // Half a minute is left for requests, and soon it has passed.
-    let auth_time = Utc::now() - TimeDelta::seconds(10);
+    let auth_time = Timestamp::now() - SignedDuration::from_secs(10);
     let ann = Person::sign_in(&scene, &SignIn { auth_time: Some(auth_time), ..with_mfa("ann", "devs") })?;
     ann.create(&scene, &scene.request("ann", &offer, "10m")).await?.ok()?;
     scene.until_state("ann", "AwaitingApproval", SOON).await?;
-    let too_old = auth_time + max + TimeDelta::seconds(2);
+    let too_old = auth_time + max + SignedDuration::from_secs(2);
     until(too_old).await?;
     // The sign-in is too old for another request, but it was not at the creation of this one.
     refused(

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{program, wait_for, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Latest end of a grant that expired while the API server was down, after it served again.
-const AFTER_ITS_RETURN: TimeDelta = TimeDelta::seconds(4);
-const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
+const AFTER_ITS_RETURN: SignedDuration = SignedDuration::from_secs(4);
+const ON_TIME: SignedDuration = SignedDuration::from_millis(1_000);
 
 pub async fn api_server_is_down_during_a_grant_and_at_startup(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "outage").await?;
@@ -37,12 +37,20 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
     let mut calls = Calls::from_now(scene)?;
     let meanwhile = scene.granted("dev", "meanwhile", "4s").await?;
     let later = scene.granted("dev", "later", "20s").await?;
-    let back = without(fixture, &[fixture.plane.apiserver()], async || until(meanwhile.deadline + TimeDelta::seconds(1)).await).await?;
+    let back =
+        without(fixture, &[fixture.plane.apiserver()], async || until(meanwhile.deadline + SignedDuration::from_secs(1)).await).await?;
 
     scene.until_gone(&meanwhile.binding, SOON).await?;
     let removed = calls.removed(&meanwhile.binding).await?;
-    measured("grant that expired while the API server was down, ended after it served again", (removed - back).max(TimeDelta::zero()));
-    ensure!(removed - back < AFTER_ITS_RETURN, "it ended {} ms after the API server served again", (removed - back).num_milliseconds());
+    measured(
+        "grant that expired while the API server was down, ended after it served again",
+        removed.duration_since(back).max(SignedDuration::ZERO),
+    );
+    ensure!(
+        removed.duration_since(back) < AFTER_ITS_RETURN,
+        "it ended {} ms after the API server served again",
+        removed.duration_since(back).as_millis()
+    );
     scene.ends_as("meanwhile", "Expired", &["Expired"], SOON).await?;
     // No grant was revoked because it could not be read, and the next end is on time.
     scene.ends_as("later", "Expired", &["Expired"], Duration::from_secs(30)).await?;
@@ -54,14 +62,14 @@ async fn during_a_grant(scene: &Scene) -> Outcome {
             "grant ended after its deadline, with an outage of the API server before it",
         )
         .await?;
-    let granted = Utc::now();
+    let granted = Timestamp::now();
     scene.granted("dev", "after", "5m").await?;
-    let took = Utc::now() - granted;
+    let took = Timestamp::now().duration_since(granted);
     measured("grant after an outage of the API server, from request to status", took);
     ensure!(
-        took < TimeDelta::seconds(6),
+        took < SignedDuration::from_secs(6),
         "the first grant after the outage took {} ms: the watches are restored too late",
-        took.num_milliseconds()
+        took.as_millis()
     );
     Ok(())
 }
@@ -160,6 +168,6 @@ async fn at_a_start(scene: &Scene) -> Outcome {
     })
     .await?;
     controller.wait_until_ready(Duration::from_secs(20)).await?;
-    measured("controller ready after the API server served again", Utc::now() - back);
+    measured("controller ready after the API server served again", Timestamp::now().duration_since(back));
     Ok(())
 }

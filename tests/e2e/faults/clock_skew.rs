@@ -5,8 +5,8 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::wait_for_ok;
+use jiff::{SignedDuration, Timestamp};
 use jit_rbac::{
     config::Config,
     connect, controller, guards,
@@ -50,7 +50,7 @@ pub fn replica() -> Option<ExitCode> {
     runtime.block_on(async {
         tokio::spawn(connect::stop_on_signal(stop.clone()));
         let health = Health::needing(&[&controller::NEEDS[..], &[connect::NEED]].concat());
-        let clock = Clock::from(move || Utc::now() + TimeDelta::seconds(ahead));
+        let clock = Clock::from(move || Timestamp::now() + SignedDuration::from_secs(ahead));
         let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return };
         let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
         Box::pin(controller::run(client, setup, stop)).await.expect("the store is not restored");
@@ -65,11 +65,11 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(fixture: &ClusterFixture, ahead: TimeDelta) -> Result<Self, Error> {
+    async fn start(fixture: &ClusterFixture, ahead: SignedDuration) -> Result<Self, Error> {
         let directory = fixture.cluster().directory();
         let log = directory.join("another-clock.log");
         let child = by_hand(fixture, std::env::current_exe()?, &directory.join("kubeconfigs/jit-rbac-controller"), &log)?
-            .args([ARGUMENT, &ahead.num_seconds().to_string()])
+            .args([ARGUMENT, &ahead.as_secs().to_string()])
             .arg(directory.join("operator/config.json"))
             .spawn()?;
         let replica = Self { _child: child, log };
@@ -97,14 +97,14 @@ async fn until_held_by(fixture: &ClusterFixture, who: &str) -> Outcome {
 }
 
 pub async fn t35_inv_24_a_replica_whose_clock_is_ten_minutes_ahead(env: Arc<Env>) -> Outcome {
-    with_a_clock(&env, "ahead", TimeDelta::minutes(10)).await
+    with_a_clock(&env, "ahead", SignedDuration::from_mins(10)).await
 }
 
 pub async fn t35_inv_24_a_replica_whose_clock_is_ten_minutes_behind(env: Arc<Env>) -> Outcome {
-    with_a_clock(&env, "behind", TimeDelta::minutes(-10)).await
+    with_a_clock(&env, "behind", SignedDuration::from_mins(-10)).await
 }
 
-async fn with_a_clock(env: &Env, name: &str, ahead: TimeDelta) -> Outcome {
+async fn with_a_clock(env: &Env, name: &str, ahead: SignedDuration) -> Outcome {
     let (fixture, _permit) = env.fixture_with(Setting { replicas: Some(1), ..Setting::default() }).await?;
     let scene = env.scene_on(&fixture, name).await?;
     let mut calls = Calls::from_now(&scene)?;

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{wait_for, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{alone, start_all, until, without};
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// Latest end of a grant that expired meanwhile, after the API server served again.
-const AFTER_THEIR_RETURN: TimeDelta = TimeDelta::seconds(4);
+const AFTER_THEIR_RETURN: SignedDuration = SignedDuration::from_secs(4);
 /// How soon the operator notices that an old copy was restored: each replica reads the Lease every second or two.
-const NOTICED: TimeDelta = TimeDelta::seconds(8);
+const NOTICED: SignedDuration = SignedDuration::from_secs(8);
 /// Latest end of expired grants that the copy restored, after the start of the operator.
-const FROM_START: TimeDelta = TimeDelta::seconds(2);
+const FROM_START: SignedDuration = SignedDuration::from_secs(2);
 
 fn copy(from: &Path, to: &Path) -> Outcome {
     fs::create_dir_all(to)?;
@@ -59,7 +59,7 @@ pub async fn f18_webhook_reads_the_data_of_a_restored_etcd(env: Arc<Env>) -> Out
         if said.stderr.contains("EligibilityNotFound") { Ok(()) } else { Err(format!("{}{}", said.stdout, said.stderr)) }
     };
     wait_for_ok("the webhook to know that the eligibility is gone", WEBHOOK_KNOWS, dry).await?;
-    measured("webhook observed the content of a restored copy of etcd's data, after it was served", Utc::now() - back);
+    measured("webhook observed the content of a restored copy of etcd's data, after it was served", Timestamp::now().duration_since(back));
     Ok(())
 }
 
@@ -74,11 +74,11 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
     let both = [fixture.plane.apiserver(), fixture.plane.etcd()];
     let data = fixture.cluster().directory().join("etcd");
     fixture.plane.etcd().kill();
-    let back = without(fixture, &both, async || until(dies.deadline + TimeDelta::seconds(1)).await).await?;
+    let back = without(fixture, &both, async || until(dies.deadline + SignedDuration::from_secs(1)).await).await?;
     scene.until_gone(&dies.binding, SOON).await?;
-    let took = calls.removed(&dies.binding).await? - back;
-    measured("grant that expired while etcd and API server were down, ended after they served again", took.max(TimeDelta::zero()));
-    ensure!(took < AFTER_THEIR_RETURN, "it ended {} ms after they served again", took.num_milliseconds());
+    let took = calls.removed(&dies.binding).await?.duration_since(back);
+    measured("grant that expired while etcd and API server were down, ended after they served again", took.max(SignedDuration::ZERO));
+    ensure!(took < AFTER_THEIR_RETURN, "it ended {} ms after they served again", took.as_millis());
     scene.ends_as("dies", "Expired", &["Expired"], SOON).await?;
 
     // The copy is made while these are active; then they end.
@@ -107,16 +107,16 @@ pub async fn t36_inv_17_inv_31_etcd_is_killed_and_restored_from_an_old_copy(env:
         let log = controller.log_of_this_start()?;
         ensure!(log.contains("restored to an older state"), "it does not say why it ended: {}", log.lines().last().unwrap_or_default());
     }
-    let started = Utc::now();
-    measured("controllers ended after an old copy of etcd's data was served", started - back);
-    ensure!(started - back < NOTICED, "they ended {} ms later", (started - back).num_milliseconds());
+    let started = Timestamp::now();
+    measured("controllers ended after an old copy of etcd's data was served", started.duration_since(back));
+    ensure!(started.duration_since(back) < NOTICED, "they ended {} ms later", started.duration_since(back).as_millis());
     for controller in fixture.operator.controllers() {
         controller.start()?;
     }
     scene.until_gone(&old.binding, SOON).await?;
-    let took = calls.removed(&old.binding).await? - started;
+    let took = calls.removed(&old.binding).await?.duration_since(started);
     measured("binding that an old copy of etcd restored, removed after the start of the first replica", took);
-    ensure!(took < FROM_START, "it was removed {} ms after the start", took.num_milliseconds());
+    ensure!(took < FROM_START, "it was removed {} ms after the start", took.as_millis());
     start_all(fixture).await?;
     scene.ends_as("old", "Expired", &["Expired"], SOON).await?;
     // A grant that is active in the copy stays active until its old deadline: its deactivation is lost.

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{alone, kill_all, start_all};
@@ -14,7 +14,7 @@ use crate::{
     guards::until_proven,
 };
 
-const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
+const ON_TIME: SignedDuration = SignedDuration::from_millis(1_000);
 const LEASE: [&str; 4] = ["lease", "jit-rbac-controller", "-n", "jit-system"];
 
 async fn record(scene: &Scene) -> Result<String, String> {
@@ -46,7 +46,7 @@ pub async fn t42_inv_14_lost_guard_record_lets_no_older_object_lead_to_a_grant(e
     // While no replica runs, it is unknown what was written meanwhile.
     kill_all(&scene.fixture);
     strip(&scene).await?;
-    let stripped = Utc::now();
+    let stripped = Timestamp::now();
     start_all(&scene.fixture).await?;
     until_proven(&scene.fixture, stripped).await?;
     scene.ask("dev", "again", "10m").await?;

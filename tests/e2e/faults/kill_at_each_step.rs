@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{exclusive_scene, kill_all, start_all, until, verify_final_state};
 use crate::{
@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// Latest end of an overdue grant, counted from the start of the first replica's process.
-const FROM_START: TimeDelta = TimeDelta::milliseconds(1_000);
+const FROM_START: SignedDuration = SignedDuration::from_millis(1_000);
 /// Longer than the others wait for the Lease of a killed holder: grants after it need a holder.
 const TAKES_OVER: &str = "20s";
 /// Latest end of any grant here: no process ran for some seconds.
-const LATEST: TimeDelta = TimeDelta::seconds(15);
+const LATEST: SignedDuration = SignedDuration::from_secs(15);
 
 pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = exclusive_scene(&env, "killed").await?;
@@ -32,7 +32,7 @@ pub async fn t33_t34_kill_9_at_every_step_of_a_grant(env: Arc<Env>) -> Outcome {
     let late = verify_final_state(&scene, &mut calls, LATEST).await?;
     for on_time in ["running", "fresh", "before", "waiting", "status"] {
         let by = late.get(on_time).ok_or_else(|| format!("{on_time} was never granted"))?;
-        ensure!(*by < FROM_START, "{on_time} ended {} ms late although a replica ran", by.num_milliseconds());
+        ensure!(*by < FROM_START, "{on_time} ended {} ms late although a replica ran", by.as_millis());
         measured(format!("grant ended after its deadline, with a kill before it ({on_time})"), *by);
     }
     Ok(())
@@ -52,16 +52,16 @@ async fn many_steps_at_once(scene: &Scene, calls: &mut Calls) -> Outcome {
     kill_all(fixture);
     scene.ask("dev", "before", TAKES_OVER).await?;
     scene.approve("lead-1", "too-late").await?;
-    until(overdue.deadline.max(Utc::now() + TimeDelta::seconds(2))).await?;
+    until(overdue.deadline.max(Timestamp::now() + SignedDuration::from_secs(2))).await?;
     scene.approve("lead-1", "waiting").await?;
     ensure!(scene.get("rolebinding", &overdue.binding).await?.is_some(), "a grant ended although no replica ran");
 
-    let started = Utc::now();
+    let started = Timestamp::now();
     fixture.operator.controller(1)?.start()?;
     scene.until_gone(&overdue.binding, SOON).await?;
-    let took = calls.removed(&overdue.binding).await? - started;
+    let took = calls.removed(&overdue.binding).await?.duration_since(started);
     measured("grant that expired while no replica ran, removed after the start of the first replica's process", took);
-    ensure!(took < FROM_START, "the overdue grant was removed {} ms after the start", took.num_milliseconds());
+    ensure!(took < FROM_START, "the overdue grant was removed {} ms after the start", took.as_millis());
     start_all(fixture).await?;
     scene.ends_as("overdue", "Expired", &["Expired"], SOON).await?;
     scene.ends_as("too-late", "TimedOut", &["DeadlineExceeded"], SOON).await?;
@@ -90,7 +90,7 @@ async fn between_binding_and_status(scene: &Scene) -> Outcome {
     let again = scene.get("rolebinding", &granted.binding).await?.unwrap_or_default();
     ensure!(again["metadata"]["uid"] == made["metadata"]["uid"], "the binding is another one after the kill");
     ensure!(
-        granted.deadline == time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(20),
+        granted.deadline == time(&stored["metadata"]["creationTimestamp"])? + SignedDuration::from_secs(20),
         "its end is {}",
         granted.deadline
     );

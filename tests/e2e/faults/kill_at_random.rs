@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     exclusive_scene,
@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// How long processes are killed at least: until every lane has had a grant.
-const KILLING: TimeDelta = TimeDelta::seconds(15);
+const KILLING: SignedDuration = SignedDuration::from_secs(15);
 /// The maximum: a replica that is killed before it acquires the Lease grants nothing, which is a matter of luck.
-const KILLING_AT_MOST: TimeDelta = TimeDelta::seconds(90);
+const KILLING_AT_MOST: SignedDuration = SignedDuration::from_secs(90);
 /// The longest time without a running process.
 const AWAY: u64 = 700;
 /// Latest end of a grant, counted from its deadline or the start of a process, in the first life of a process that lasts this long.
-const IN_A_LIFE: TimeDelta = BY_ANOTHER;
+const IN_A_LIFE: SignedDuration = BY_ANOTHER;
 /// Users who make requests again and again.
 const PEOPLE: [&str; 3] = ["dev", "dev-2", "crowd"];
 const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
@@ -46,7 +46,7 @@ pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
     let (asked, lifetimes) = futures::try_join!(asking, kill_meanwhile(&scene.fixture, Random::new(seed), &killing))?;
     start_all(&scene.fixture).await?;
     let (asked, kills) = (asked.into_iter().sum::<usize>(), lifetimes.ended());
-    let latest = |deadline| lifetimes.latest_end(deadline, IN_A_LIFE) - deadline;
+    let latest = |deadline| lifetimes.latest_end(deadline, IN_A_LIFE).duration_since(deadline);
     let late = verify_final_state_with(&scene, &mut calls, latest).await.map_err(|error| format!("with the seed {seed}: {error}"))?;
     ensure!(late.len() >= killing.lanes, "only {} of {asked} requests were granted under {kills} kills", late.len());
     let worst = late.values().max().copied().unwrap_or_default();
@@ -56,7 +56,7 @@ pub async fn t34_kill_9_at_random_moments(env: Arc<Env>) -> Outcome {
 
 /// How long the load runs.
 struct Killing {
-    from: DateTime<Utc>,
+    from: Timestamp,
     /// The number of concurrent lanes.
     lanes: usize,
     /// The number of lanes that have had a grant.
@@ -65,12 +65,12 @@ struct Killing {
 
 impl Killing {
     fn with_lanes(lanes: usize) -> Self {
-        Self { from: Utc::now(), lanes, granted: AtomicUsize::new(0) }
+        Self { from: Timestamp::now(), lanes, granted: AtomicUsize::new(0) }
     }
 
     fn goes_on(&self) -> bool {
         let enough = self.granted.load(Ordering::Relaxed) >= self.lanes;
-        Utc::now() < self.from + if enough { KILLING } else { KILLING_AT_MOST }
+        Timestamp::now() < self.from + if enough { KILLING } else { KILLING_AT_MOST }
     }
 }
 
@@ -81,7 +81,7 @@ async fn ask_meanwhile(scene: &Scene, person: &str, offer: &str, killing: &Killi
         asked += 1;
         let name = format!("{person}-{offer}-{asked}");
         scene.let_in(person, "rar", &scene.request(&name, &scene.offered(offer), "2s")).await?;
-        let status = scene.until_completed(&name, KILLING_AT_MOST.to_std()? + SOON).await?;
+        let status = scene.until_completed(&name, Duration::try_from(KILLING_AT_MOST)? + SOON).await?;
         if !granted && !status["grantedAt"].is_null() {
             granted = true;
             killing.granted.fetch_add(1, Ordering::Relaxed);

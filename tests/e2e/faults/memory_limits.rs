@@ -3,9 +3,9 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, Process, wait_for};
 use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
     api::{DynamicObject, PostParams},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Latest end of a grant after its deadline, also where the replicas are killed and restarted before it.
-const LATEST: TimeDelta = TimeDelta::milliseconds(1_500);
+const LATEST: SignedDuration = SignedDuration::from_millis(1_500);
 /// Roles of about a megabyte, each with this many short names.
 const ROLES: usize = 24;
 const NAMES: usize = 150_000;
@@ -32,7 +32,7 @@ const LABELS: usize = 3_200;
 /// The number of concurrent writes.
 const AT_ONCE: usize = 4;
 /// How long a new replica must run.
-const LIVES: TimeDelta = TimeDelta::seconds(12);
+const LIVES: SignedDuration = SignedDuration::from_secs(12);
 
 /// The chart's value `resources.limits.memory` of a component, in bytes.
 fn limit(component: &str) -> Result<u64, Error> {
@@ -147,7 +147,7 @@ async fn flood(scene: &Scene, other: &str) -> Outcome {
     let decisions = stream::iter(0..DECISIONS).map(async |number| create(scene, DECISION, &large_decision(scene, "ended", number)).await);
     let outcomes: Vec<Outcome> = decisions.buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().collect::<Outcome>()?;
-    let back = Utc::now();
+    let back = Timestamp::now();
     for guard in &guards {
         guard.restore(fixture).await?;
     }
@@ -168,9 +168,9 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
     scene.ends_as("ended", "Expired", &[], SOON).await?;
     // Objects that were written after the last proof before a gap would have to be written again.
     until_verified(&fixture).await?;
-    let began = Utc::now();
+    let began = Timestamp::now();
     flood(&scene, &other).await?;
-    measured("flooding a cluster with Roles and decisions took", Utc::now() - began);
+    measured("flooding a cluster with Roles and decisions took", Timestamp::now().duration_since(began));
     let mut calls = Calls::from_now(&scene)?;
 
     // New processes within the limits, while a grant expires.
@@ -192,7 +192,7 @@ pub async fn f48_f73_grants_end_on_time_within_memory_limits_under_a_flood_of_ob
     let asked = scene.granted("dev", "asked", "8s").await?;
     until(asked.deadline).await?;
     calls.ended_on_time(&asked.binding, asked.deadline, LATEST, "grant ended after its deadline, in a flood").await?;
-    until(Utc::now() + LIVES).await?;
+    until(Timestamp::now() + LIVES).await?;
 
     // A role beyond the limit is granted to no user, and the reason is reported: in a request, in an eligibility, and at a later
     // evaluation.

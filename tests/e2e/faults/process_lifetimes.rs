@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 /// Random numbers from a seed that can be printed.
 pub struct Random(u64);
@@ -10,7 +10,7 @@ pub struct Random(u64);
 impl Random {
     /// A random seed.
     pub fn seed() -> u64 {
-        u64::try_from(Utc::now().timestamp_micros()).unwrap_or(1)
+        u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(1)
     }
 
     pub fn new(seed: u64) -> Self {
@@ -35,19 +35,19 @@ impl Random {
 /// When processes started, and when they were killed, or were disturbed otherwise.
 #[derive(Default)]
 pub struct Lifetimes {
-    running: BTreeMap<usize, DateTime<Utc>>,
-    ended: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    running: BTreeMap<usize, Timestamp>,
+    ended: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Lifetimes {
     /// Records that a process is about to die.
     pub fn killed(&mut self, number: usize) {
-        self.ended.extend(self.running.remove(&number).map(|from| (from, Utc::now())));
+        self.ended.extend(self.running.remove(&number).map(|from| (from, Timestamp::now())));
     }
 
     /// Records that a process was started.
     pub fn started(&mut self, number: usize) {
-        self.running.entry(number).or_insert_with(Utc::now);
+        self.running.entry(number).or_insert_with(Timestamp::now);
     }
 
     /// Returns how many have ended.
@@ -56,13 +56,13 @@ impl Lifetimes {
     }
 
     /// Returns until when a process had had the time that it `needs` for work that was due at `due`.
-    pub fn latest_end(&self, due: DateTime<Utc>, needs: TimeDelta) -> DateTime<Utc> {
-        let had_time = |(from, to): (DateTime<Utc>, Option<DateTime<Utc>>)| {
+    pub fn latest_end(&self, due: Timestamp, needs: SignedDuration) -> Timestamp {
+        let had_time = |(from, to): (Timestamp, Option<Timestamp>)| {
             let by = from.max(due) + needs;
             to.is_none_or(|to| by <= to).then_some(by)
         };
         let ended = self.ended.iter().map(|(from, to)| (*from, Some(*to)));
         let running = self.running.values().map(|from| (*from, None));
-        ended.chain(running).filter_map(had_time).min().unwrap_or(DateTime::<Utc>::MAX_UTC)
+        ended.chain(running).filter_map(had_time).min().unwrap_or(Timestamp::MAX)
     }
 }

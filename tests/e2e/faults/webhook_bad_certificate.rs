@@ -3,8 +3,8 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::post};
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, program, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use jit_rbac::admission::{
     authority::{Plan, Stored, carry_out, certified},
     server,
@@ -27,7 +27,7 @@ use crate::{
     grant_helpers::Granted,
 };
 
-const ON_TIME: TimeDelta = TimeDelta::milliseconds(1_000);
+const ON_TIME: SignedDuration = SignedDuration::from_millis(1_000);
 /// The delay of every message from the API server to the webhook. It sends three, and waits five seconds in all.
 const SLOW: Duration = Duration::from_millis(700);
 
@@ -38,7 +38,7 @@ pub async fn t44_inv_14_webhook_is_slow_or_has_a_wrong_or_expired_certificate(en
     let stored = secret(&scene).await?;
     // By another CA; and by the right one, but expired years ago.
     let names = ["127.0.0.1".to_owned()];
-    let wrong = carry_out(Plan::RenewAll(""), Utc::now(), &Stored::default(), b"", &names)?.ok_or("a certificate can be made")?;
+    let wrong = carry_out(Plan::RenewAll(""), Timestamp::now(), &Stored::default(), b"", &names)?.ok_or("a certificate can be made")?;
     let expired = expired(&stored, names)?;
     for (name, shown, why) in [("wrong", wrong, "signed by unknown authority"), ("expired", expired, "has expired")] {
         let ends = scene.granted("dev", name, "10s").await?;
@@ -82,10 +82,10 @@ async fn ended(scene: &Scene, calls: &mut Calls, granted: &Granted, how: &str) -
 async fn slow(scene: &Scene, calls: &mut Calls) -> Outcome {
     scene.fixture.operator.webhook().kill();
     let webhook = Elsewhere::start(scene)?;
-    let asked = Utc::now();
+    let asked = Timestamp::now();
     let what = "a request to be accepted by a slow webhook";
     wait_for_ok(what, SOON, async || scene.ask("dev", "slow", "10s").await.map_err(|error| error.to_string())).await?;
-    measured("request accepted by a slow webhook", Utc::now() - asked);
+    measured("request accepted by a slow webhook", Timestamp::now().duration_since(asked));
     let granted = scene.running("slow").await?;
     everything_else_goes_on(scene, "slow").await?;
     ended(scene, calls, &granted, "slow").await?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::{TimeDelta, Utc};
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, PostParams, TypeMeta},
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// No other call may wait for the webhook: the API server waits five seconds for each call of it.
-const PROMPTLY: TimeDelta = TimeDelta::seconds(4);
-const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+const PROMPTLY: SignedDuration = SignedDuration::from_secs(4);
+const LATEST: SignedDuration = SignedDuration::from_millis(1_000);
 
 pub async fn t44_webhook_is_down_and_grants_still_end(env: Arc<Env>) -> Outcome {
     let (scene, _permit) = alone(&env, "hookless").await?;
@@ -96,11 +96,11 @@ pub async fn everything_else_goes_on(scene: &Scene, name: &str) -> Outcome {
         object["metadata"] = meta.clone();
         let kind = GroupVersionKind::try_from(TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() })?;
         let api: Api<DynamicObject> = Api::namespaced_with(scene.fixture.client.clone(), &scene.name, &ApiResource::from_gvk(&kind));
-        let asked = Utc::now();
+        let asked = Timestamp::now();
         api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         api.delete(name, &DeleteParams::default()).await?;
-        let took = Utc::now() - asked;
-        ensure!(took < PROMPTLY, "a {} took {} ms: something waited for the webhook", kind.kind, took.num_milliseconds());
+        let took = Timestamp::now().duration_since(asked);
+        ensure!(took < PROMPTLY, "a {} took {} ms: something waited for the webhook", kind.kind, took.as_millis());
     }
     Ok(())
 }

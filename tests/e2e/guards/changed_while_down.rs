@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Guard, until_proven, until_verified};
@@ -52,7 +52,7 @@ pub async fn t42_t55_inv_14_objects_written_without_guards_are_never_granted(env
     for guard in guards.iter().rev() {
         guard.restore(fixture).await?;
     }
-    let back = Utc::now();
+    let back = Timestamp::now();
     start_all(fixture).await?;
     until_proven(fixture, back).await?;
 

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::ADMIN;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Guard, stamped, until_proven, until_verified};
@@ -19,7 +19,7 @@ use crate::{
 /// How soon after a guard's weakening a request reports it.
 const NOTICED: Duration = Duration::from_secs(5);
 /// Latest end of a grant after its deadline.
-const LATEST: TimeDelta = TimeDelta::milliseconds(1_000);
+const LATEST: SignedDuration = SignedDuration::from_millis(1_000);
 
 /// A guard and its change; without a change it is deleted.
 struct Case {
@@ -100,7 +100,7 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
     let said = fixture.cluster().run(ADMIN, &point).await?;
     ensure!(!said.status.success() && said.stderr.contains("must be served by the API server itself"), "it says: {}", said.stderr);
     // Any other change is removed, and grants wait for a proof.
-    let labelled = Utc::now();
+    let labelled = Timestamp::now();
     fixture.cluster().run(ADMIN, &["label", "apiservice", SERVED_BY, "a=b"]).await?.ok()?;
     until_proven(&fixture, labelled).await?;
 
@@ -111,7 +111,7 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
         if said.status.success() { Ok(()) } else { Err(said.stderr) }
     })
     .await?;
-    let weak = Utc::now();
+    let weak = Timestamp::now();
     let what = format!("apiservice {SERVED_BY} lets the service '{}/elsewhere' serve the kinds", scene.name);
     control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
         let logs = fixture.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
@@ -119,17 +119,17 @@ pub async fn t57_f50_remote_api_service_stops_new_grants(env: Arc<Env>) -> Outco
         if said.contains(&what) { Ok(()) } else { Err(format!("it last said: {said}")) }
     })
     .await?;
-    measured("new grants stopped after another server was configured", Utc::now() - weak);
+    measured("new grants stopped after another server was configured", Timestamp::now().duration_since(weak));
     until(ends.deadline).await?;
     calls.ended_on_time(&ends.binding, ends.deadline, LATEST, "grant ended after its deadline, another server was configured").await?;
 
     // The admin deletes it, as the message recommends, and the API server creates it again.
-    let held = Utc::now();
+    let held = Timestamp::now();
     fixture.cluster().run(ADMIN, &["delete", "apiservice", SERVED_BY]).await?.ok()?;
     until_proven(&fixture, held).await?;
     let served = async || scene.granted("dev", "after", "10m").await.map_err(|error| error.to_string());
     control_plane::wait_for_ok("a grant", SOON, served).await?;
-    measured("new grants continued after the API server answered again", Utc::now() - held);
+    measured("new grants continued after the API server answered again", Timestamp::now().duration_since(held));
     ensure!(scene.get("rolebinding", &lasts.binding).await?.is_some(), "its binding no longer exists");
     Ok(())
 }
@@ -156,7 +156,7 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
             None => guard.delete(fixture).await?,
             Some(patch) => guard.change(fixture, patch).await?,
         }
-        let weak = Utc::now();
+        let weak = Timestamp::now();
         // Requests of the first moments may still be granted, so this request is made after the change was noticed.
         control_plane::wait_for_ok("the operator to notice", NOTICED, async || {
             let logs = fixture.operator.controllers().iter().filter_map(|c| c.log_of_this_start().ok()).collect::<String>();
@@ -166,16 +166,16 @@ async fn weaken_each(env: &Env, name: &str, cases: Vec<Case>) -> Outcome {
         })
         .await
         .map_err(|error| format!("{what}: {error}"))?;
-        measured(format!("new grants stopped after {what} was weakened"), Utc::now() - weak);
+        measured(format!("new grants stopped after {what} was weakened"), Timestamp::now().duration_since(weak));
         scene.write("dev", "rar", &stamped(&scene, meanwhile, meanwhile, "10m")).await?;
         let status = scene.until_state(meanwhile, "Pending", SOON).await?;
         ensure!(status["reason"] == "GuardsNotVerified", "{what}: it waits for {}", status["reason"]);
         let said = text(&status["conditions"][0]["message"]);
         ensure!(said.to_lowercase().contains(&what), "{what}: it does not say which guard: {said}");
-        let held = Utc::now();
+        let held = Timestamp::now();
         guard.restore(fixture).await?;
         until_proven(fixture, held).await.map_err(|error| format!("{what}: {error}"))?;
-        measured(format!("new grants continued after {what} was restored"), Utc::now() - held);
+        measured(format!("new grants continued after {what} was restored"), Timestamp::now().duration_since(held));
         scene.ends_as(meanwhile, "Denied", &["WrittenUnguarded"], SOON).await?;
         ends.push(scene.granted("dev", after, "6s").await.map_err(|error| format!("{what}: {error}"))?);
     }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     ensure,
     env::{Env, Outcome, SOON, TestCase, approved_by, automatic, eligibility},
     faults::until,
-    grant_helpers::time,
+    grant_helpers::{stamp, time},
     status_helpers::{Account, Guise, refused},
     test_cases,
 };
@@ -91,7 +91,7 @@ async fn t11_system_groups_cannot_be_eligible_or_approve(env: Arc<Env>) -> Outco
 async fn t25_operator_cannot_bind_an_unlisted_role(env: Arc<Env>) -> Outcome {
     let scene = env.scene("token").await?;
     let kubeconfig = scene.fixture.cluster().directory().join("kubeconfigs/jit-rbac-controller").display().to_string();
-    let expires = (chrono::Utc::now() + chrono::TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let expires = stamp(Timestamp::now() + SignedDuration::from_hours(1));
     let bind = async |kind: &str, role: &str| {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -242,7 +242,7 @@ async fn t4_prefixes_and_aliases_map_to_one_user(env: Arc<Env>) -> Outcome {
     let approve = scene.decision("now", "Approve", status["digest"].as_str());
     // Within one second the UIDs decide which of two requests was first.
     let stored = scene.get("rar", "now").await?.ok_or("the request is gone")?;
-    until(time(&stored["metadata"]["creationTimestamp"])? + TimeDelta::seconds(1)).await?;
+    until(time(&stored["metadata"]["creationTimestamp"])? + SignedDuration::from_secs(1)).await?;
     for (number, name) in ["oidc:dev", "OIDC:Dev", "cert:oidc:dev", "ann-admin", "oidc:ANN-ADMIN"].into_iter().enumerate() {
         let guise = Guise { name, uid: "", groups: &["leads"] };
         refused(

@@ -2,8 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
-use chrono::Utc;
 use control_plane::{Said, SignIn};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ended, made, nothing_asked, plugin};
@@ -77,7 +77,7 @@ async fn jit(scene: &Scene, kubeconfig: &std::path::Path, args: &[&str]) -> Resu
 }
 
 fn with_password(name: &str) -> SignIn {
-    SignIn { amr: vec!["pwd".to_owned()], auth_time: Some(Utc::now()), ..SignIn::new(name, ["devs"]) }
+    SignIn { amr: vec!["pwd".to_owned()], auth_time: Some(Timestamp::now()), ..SignIn::new(name, ["devs"]) }
 }
 
 async fn plugin_without_a_terminal_prints_how_to_sign_in_again(env: Arc<Env>) -> Outcome {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use control_plane::{ADMIN, Said, wait_for_ok};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{comes_to, edit, let_in, set, term, windows::window, with, withdraw};
@@ -48,8 +48,8 @@ async fn emergency_skips_stages_windows_and_cooldown(env: Arc<Env>) -> Outcome {
     ensure!(scene.may("dev", "create", "apps", "deployments").await?, "dev may not create Deployments in an emergency");
     let (start, end) = term(&status)?;
     let review = &status["review"];
-    ensure!(end - start == TimeDelta::minutes(10) && review["state"] == "Owed", "it is {status}");
-    ensure!(time(&review["deadline"])? == start + TimeDelta::hours(1), "the review is due at {}", review["deadline"]);
+    ensure!(end.duration_since(start) == SignedDuration::from_mins(10) && review["state"] == "Owed", "it is {status}");
+    ensure!(time(&review["deadline"])? == start + SignedDuration::from_hours(1), "the review is due at {}", review["deadline"]);
     ensure!(review["reviewers"] == json!({"groups": ["security"]}) && status["approvedBy"].is_null(), "it is {status}");
     let approved = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Approved").cloned().unwrap_or_default();
     ensure!(approved["message"] == "an emergency: granted without approval, reviewed afterwards", "Approved says {}", approved["message"]);

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{TimeDelta, Utc};
 use control_plane::wait_for_ok;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{comes_to, edit, granted_before_its_end, set, term, with, withdraw};
@@ -32,15 +32,15 @@ async fn extension_starts_at_the_end_of_its_base(env: Arc<Env>) -> Outcome {
     let scene = env.scene("longer").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     let (start, end) = term(&comes_to(&scene, "dev", &scene.request("base", &offer, "15s"), "Active").await?)?;
-    ensure!(end - start == TimeDelta::seconds(15), "the base lasts {}", end - start);
+    ensure!(end.duration_since(start) == SignedDuration::from_secs(15), "the base lasts {}", end.duration_since(start));
     let (from, to) = term(&comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "8s"), "Active").await?)?;
-    ensure!(from == end && to - from == TimeDelta::seconds(8), "it extends {start} to {end} from {from} to {to}");
+    ensure!(from == end && to.duration_since(from) == SignedDuration::from_secs(8), "it extends {start} to {end} from {from} to {to}");
     ensure!(scene.bindings().await?.len() == 2, "the two do not overlap");
     // At the end of the extended request dev does not lose access.
     let expired = wait_for_ok("the base to expire", Duration::from_secs(30), async || {
         match scene.may("dev", "create", "apps", "deployments").await {
             Ok(true) => {}
-            Ok(false) if Utc::now() < to => return Ok(Some(Utc::now())),
+            Ok(false) if Timestamp::now() < to => return Ok(Some(Timestamp::now())),
             Ok(false) => return Ok(None),
             Err(error) => return Err(error.to_string()),
         }
@@ -90,7 +90,7 @@ async fn extension_needs_approval_like_any_request(env: Arc<Env>) -> Outcome {
     ensure!(waiting["grantedAt"].is_null() && scene.bindings().await?.len() == 1, "it was extended without approval: {waiting}");
     scene.approve("lead-2", "more").await?;
     let (from, to) = term(&scene.until_state("more", "Active", SOON).await?)?;
-    ensure!(from == end && to - from == TimeDelta::minutes(10), "it is from {from} to {to}");
+    ensure!(from == end && to.duration_since(from) == SignedDuration::from_mins(10), "it is from {from} to {to}");
     // An extension that is not approved before the end of the extended request is too late.
     comes_to(&scene, "dev", &extending(&scene, "late", "more", &offer, "10m"), "AwaitingApproval").await?;
     withdraw(&scene, "dev", "more").await?;
@@ -148,7 +148,7 @@ async fn limits_max_total_duration(env: Arc<Env>) -> Outcome {
     ];
     refused(scene.create("dev", &extending(&scene, "more", "base", &offer, "15m")).await?, &told)?;
     let (_, end) = term(&comes_to(&scene, "dev", &extending(&scene, "more", "base", &offer, "10m"), "Active").await?)?;
-    ensure!(end - start == TimeDelta::minutes(20), "the chain lasts {}", end - start);
+    ensure!(end.duration_since(start) == SignedDuration::from_mins(20), "the chain lasts {}", end.duration_since(start));
     // The total of a chain counts from its first request, wherever it is checked.
     let further = scene.create("dev", &extending(&scene, "further", "more", &offer, "2m")).await?;
     if further.status.success() {

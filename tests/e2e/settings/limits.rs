@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use control_plane::wait_for_ok;
 use futures::future::join_all;
+use jiff::SignedDuration;
 use kube::{
     Api,
     api::{DynamicObject, PostParams},
@@ -61,7 +61,7 @@ async fn limits_min_and_max_duration(env: Arc<Env>) -> Outcome {
     refused(scene.create("lead-1", &shorter).await?, &["DurationTooShort: duration 4m is too short, at least 5m is required by policy"])?;
     scene.approve("lead-1", "now").await?;
     let (start, end) = term(&scene.until_state("now", "Active", SOON).await?)?;
-    ensure!(end - start == TimeDelta::minutes(5), "it lasts {}", end - start);
+    ensure!(end.duration_since(start) == SignedDuration::from_mins(5), "it lasts {}", end.duration_since(start));
     Ok(())
 }
 
@@ -121,7 +121,7 @@ async fn limits_cooldown(env: Arc<Env>) -> Outcome {
     comes_to(&scene, "dev", &scene.request("first", &offer, "10m"), "Active").await?;
     withdraw(&scene, "dev", "first").await?;
     let ended = time(&scene.status("first").await?["endedAt"])?;
-    let cooldown_end = ended + TimeDelta::seconds(12);
+    let cooldown_end = ended + SignedDuration::from_secs(12);
     let told = format!(
         "CooldownActive: the grant 'first' ended at {}, and policy '{offer}' requires a cooldown of 12s after that (spec.limits.cooldown): the next one may start at {}",
         stamp(ended),
@@ -159,7 +159,7 @@ async fn t54_max_identity_age_limits_the_use_of_groups(env: Arc<Env>) -> Outcome
     let slow = scene.offer("slow", limited(approved_by("leads", 1), &json!({"maxIdentityAge": "3s"})), eligibility("edit")).await?;
     comes_to(&scene, "dev", &scene.request("slow", &slow, "10m"), "AwaitingApproval").await?;
     let created = time(&scene.get("rar", "slow").await?.unwrap_or_default()["metadata"]["creationTimestamp"])?;
-    until(created + TimeDelta::seconds(5)).await?;
+    until(created + SignedDuration::from_secs(5)).await?;
     let digest = scene.status("slow").await?["digest"].clone();
     let approve = scene.create("lead-1", &scene.decision("slow", "Approve", digest.as_str())).await?;
     ensure!(!approve.status.success(), "an approval counts for groups that were observed too long ago");

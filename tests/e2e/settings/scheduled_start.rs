@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{ahead, comes_to, edit, term, with};
@@ -57,14 +57,14 @@ async fn start_time_grants_nothing_before_and_the_full_duration_after(env: Arc<E
     let what = "the grant to begin";
     let begun = wait_for_ok(what, std::time::Duration::from_secs(30), async || {
         let may = scene.may("dev", "create", "apps", "deployments").await.map_err(|error| error.to_string())?;
-        let now = chrono::Utc::now();
+        let now = jiff::Timestamp::now();
         if may { Ok(now) } else { Err("not yet".to_owned()) }
     });
     let begun = begun.await?;
     ensure!(begun >= time(&json!(start))?, "dev had access at {begun}, before {start}");
     let ended = scene.until_state("now", "Expired", SOON).await?;
     let (from, to) = term(&ended)?;
-    ensure!(ended["grantedAt"] == start && to - from == TimeDelta::seconds(6), "it was from {from} to {to}");
+    ensure!(ended["grantedAt"] == start && to.duration_since(from) == SignedDuration::from_secs(6), "it was from {from} to {to}");
     ensure!(!scene.may("dev", "create", "apps", "deployments").await?, "dev may still create Deployments");
     Ok(())
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use control_plane::ADMIN;
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
 use super::{comes_to, edit, set, term, with};
@@ -26,10 +26,11 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 }
 
 /// A daily window between two numbers of minutes from now, both truncated to whole minutes; with the instants of both.
-pub(super) fn window(from: i64, to: i64) -> Result<(Value, DateTime<Utc>, DateTime<Utc>), Error> {
-    let at = |minutes| (Utc::now() + TimeDelta::minutes(minutes)).duration_trunc(TimeDelta::minutes(1));
+pub(super) fn window(from: i64, to: i64) -> Result<(Value, Timestamp, Timestamp), Error> {
+    let whole = TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Trunc);
+    let at = |minutes| (Timestamp::now() + SignedDuration::from_mins(minutes)).round(whole);
     let (from, to) = (at(from)?, at(to)?);
-    let clock = |at: DateTime<Utc>| at.format("%H:%M").to_string();
+    let clock = |at: Timestamp| at.strftime("%H:%M").to_string();
     Ok((json!({"from": clock(from), "to": clock(to), "timeZone": "UTC"}), from, to))
 }
 
@@ -37,7 +38,7 @@ async fn windows_deny_outside_and_report_the_next_start(env: Arc<Env>) -> Outcom
     let scene = env.scene("closed").await?;
     let (hours, begins, ends) = window(120, 180)?;
     let offer = scene.offer("view", set(automatic(), &json!({"windows": [hours]})), eligibility("view")).await?;
-    let shown = format!("every day {} to {} UTC", begins.format("%H:%M"), ends.format("%H:%M"));
+    let shown = format!("every day {} to {} UTC", begins.strftime("%H:%M"), ends.strftime("%H:%M"));
     let told = format!(
         "is outside the windows of policy '{offer}' (spec.windows), {shown}; the next one starts at {}: request then, or request now with \
          that time in spec.startTime",
@@ -45,8 +46,8 @@ async fn windows_deny_outside_and_report_the_next_start(env: Arc<Env>) -> Outcom
     );
     refused(scene.create("dev", &scene.request("now", &offer, "10m")).await?, &["OutsideWindow: a start at 2", &told])?;
     // The advice of the denial works.
-    let at = |at: DateTime<Utc>| with(scene.request("then", &offer, "10m"), &json!({"startTime": stamp(at)}));
-    refused(scene.create("dev", &at(begins - TimeDelta::seconds(1))).await?, &["OutsideWindow: "])?;
+    let at = |at: Timestamp| with(scene.request("then", &offer, "10m"), &json!({"startTime": stamp(at)}));
+    refused(scene.create("dev", &at(begins - SignedDuration::from_secs(1))).await?, &["OutsideWindow: "])?;
     refused(scene.create("dev", &at(ends)).await?, &["OutsideWindow: "])?;
     comes_to(&scene, "dev", &at(begins), "Scheduled").await.map(drop)
 }
@@ -61,7 +62,11 @@ async fn windows_admit_and_end_grants(env: Arc<Env>) -> Outcome {
     let demanding = json!({"windows": [ending], "limits": {"minDuration": "30m"}});
     let demanding = scene.offer("demanding", set(automatic(), &demanding), eligibility("view")).await?;
     let (start, end) = term(&comes_to(&scene, "dev", &scene.request("free", &free, "1h"), "Active").await?)?;
-    ensure!(end - start == TimeDelta::hours(1), "a window that does not end grants made it last {}", end - start);
+    ensure!(
+        end.duration_since(start) == SignedDuration::from_hours(1),
+        "a window that does not end grants made it last {}",
+        end.duration_since(start)
+    );
     let (_, end) = term(&comes_to(&scene, "dev", &scene.request("cut", &cut, "1h"), "Active").await?)?;
     ensure!(end == ends, "it ends at {end}, and the window at {ends}");
     let expires = scene.bindings().await?.into_iter().map(|b| b["metadata"]["annotations"]["jitrbac.dev/expires-at"].clone());

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Book, Life};
@@ -15,9 +15,9 @@ use crate::{
 /// The poll interval.
 const EVERY: Duration = Duration::from_millis(200);
 /// How long a process must run undisturbed to end expired grants; other load keeps the machine busy.
-const DUE: TimeDelta = TimeDelta::seconds(4);
+const DUE: SignedDuration = SignedDuration::from_secs(4);
 /// The same for a revoked or deactivated grant: its record must be read first, and another replica waits for the holder first.
-const TAKEN: TimeDelta = TimeDelta::seconds(6);
+const TAKEN: SignedDuration = SignedDuration::from_secs(6);
 
 /// Polls until a violation is found, and returns it.
 pub async fn forever(scene: &Scene, book: &Book) -> Error {
@@ -32,9 +32,9 @@ pub async fn forever(scene: &Scene, book: &Book) -> Error {
 
 /// One poll; none where the API server is down.
 pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
-    let from = Utc::now();
+    let from = Timestamp::now();
     let Ok(bindings) = scene.bindings().await else { return Ok(None) };
-    let to = Utc::now();
+    let to = Timestamp::now();
     let lifetimes = book.lifetimes();
     let mut requests = book.requests();
     let found: HashMap<String, &Value> = bindings.iter().map(|b| (text(&b["metadata"]["annotations"]["jitrbac.dev/request"]), b)).collect();
@@ -56,7 +56,7 @@ pub async fn look(scene: &Scene, book: &Book) -> Result<Option<()>, Error> {
 }
 
 /// Returns whether the binding existed at some time after `from`.
-fn there(life: &mut Life, binding: &Value, from: DateTime<Utc>, lifetimes: &Lifetimes) -> Result<(), Error> {
+fn there(life: &mut Life, binding: &Value, from: Timestamp, lifetimes: &Lifetimes) -> Result<(), Error> {
     if !life.may_run {
         return Err("it is granted without approval".into());
     }

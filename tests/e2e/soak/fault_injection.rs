@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use control_plane::{ADMIN, Fault, Refusal, Rule};
+use jiff::Timestamp;
 
 use super::Book;
 use crate::{
@@ -57,13 +57,13 @@ enum Break {
 }
 
 /// Injects one fault after the other; returns their number.
-pub async fn until(scene: &Scene, book: &Book, mut random: Random, until: DateTime<Utc>) -> Result<usize, Error> {
+pub async fn until(scene: &Scene, book: &Book, mut random: Random, until: Timestamp) -> Result<usize, Error> {
     let mut faults = 0;
-    while Utc::now() < until {
+    while Timestamp::now() < until {
         // The random times are part of the fault.
         pause(&mut random, 4_000).await;
         let (what, one) = (random.one_of(&BREAKS), random.one_of(&[0, 1]));
-        eprintln!("soak: {} {what:?} {one}", Utc::now().format("%T%.3f"));
+        eprintln!("soak: {} {what:?} {one}", Timestamp::now().strftime("%T%.3f"));
         one_fault(scene, book, what, one, &mut random).await.map_err(|error| format!("{what:?}: {error}"))?;
         faults += 1;
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use control_plane::{ADMIN, wait_for_ok};
+use jiff::Timestamp;
 use kube::api::DeleteParams;
 
 use super::Book;
@@ -59,9 +59,9 @@ pub fn is_approved(offer: &str) -> bool {
 }
 
 /// Makes one request after the other, each by the next user; returns their number.
-pub async fn lane(scene: &Scene, book: &Book, lane: u64, mut random: Random, until: DateTime<Utc>) -> Result<usize, Error> {
+pub async fn lane(scene: &Scene, book: &Book, lane: u64, mut random: Random, until: Timestamp) -> Result<usize, Error> {
     let mut asked = 0;
-    while Utc::now() < until {
+    while Timestamp::now() < until {
         asked += 1;
         let (way, person) = (random.one_of(&WAYS), random.one_of(&PEOPLE));
         let life = One { scene, book, name: format!("{lane}-{asked}-{way:?}").to_lowercase(), offer: offer_of(lane, way), person };
@@ -123,7 +123,7 @@ impl One<'_> {
     async fn taken(&self, take: impl AsyncFn() -> Outcome) -> Outcome {
         self.book.note(&self.name, |life| life.may_end = true);
         self.again("end", take).await?;
-        self.book.note(&self.name, |life| life.taken = Some(Utc::now()));
+        self.book.note(&self.name, |life| life.taken = Some(Timestamp::now()));
         Ok(())
     }
 

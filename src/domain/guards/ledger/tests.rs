@@ -1,13 +1,13 @@
 //! Tests of spans and quarantine over time.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Kind, Known, Ledger, Pair, Proven, Stored};
 use crate::Span;
 
 /// The instant so many seconds after noon.
-fn at(seconds: i64) -> DateTime<Utc> {
-    "2026-01-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
+fn at(seconds: i64) -> Timestamp {
+    "2026-01-01T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
 fn pair(uid: &str, generation: i64) -> Pair {

@@ -99,7 +99,7 @@ impl Cluster {
         format!("00000000-0000-0000-0000-{:012x}", self.uids)
     }
 
-    fn operators_now(&self) -> DateTime<Utc> {
+    fn operators_now(&self) -> Timestamp {
         at(self.now + self.skew)
     }
 

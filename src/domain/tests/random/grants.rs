@@ -40,7 +40,7 @@ fn about(world: &World, verb: Verb) -> impl Iterator<Item = (&Object<ActivationD
 
 /// Counts approvals in a slow and independent way: the earliest instant at which every stage is complete, and the shortest duration until
 /// then.
-fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
+fn naive(world: &World) -> Option<(Timestamp, Option<Duration>)> {
     let policy = &world.snapshot.policy.found()?.spec;
     let request = &world.snapshot.request.object;
     if policy.approval.automatic.is_some() && policy.approval.stages.is_empty() {
@@ -48,7 +48,7 @@ fn naive(world: &World) -> Option<(DateTime<Utc>, Option<Duration>)> {
     }
     let requester = request.spec.requester.as_ref()?;
     let digest = world.digest_if_known()?.to_string();
-    let until = request.created + TimeDelta::seconds(policy.approval.timeout.map_or(86_400, |d| i64::from(d.as_secs())));
+    let until = request.created + SignedDuration::from_secs(policy.approval.timeout.map_or(86_400, |d| i64::from(d.as_secs())));
     let shortest = policy.limits.as_ref().and_then(|l| l.min_duration).map_or(1, Duration::as_secs);
     let stages = &policy.approval.stages;
     let stage_of = |who: &Stamp| stages.iter().position(|s| is_listed(who, &s.approvers));
@@ -98,7 +98,7 @@ proptest! {
         let asked = request.object.spec.duration.or(eligibility.default_duration).unwrap_or(eligibility.max_duration);
         let length = shortened.map_or(asked, |d| d.min(asked));
         prop_assert_eq!(grant.start, request.object.created.max(complete));
-        let end = grant.start + TimeDelta::from(length);
+        let end = grant.start + SignedDuration::from(length);
         prop_assert_eq!(grant.deadline, eligibility.end_time.map_or(end, |e| e.min(end)));
         prop_assert!(world.now < grant.deadline);
         prop_assert!(length <= eligibility.max_duration && length <= world.settings.max_grant);

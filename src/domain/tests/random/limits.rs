@@ -107,11 +107,10 @@ fn is_usable(world: &World) -> bool {
         && policy::check_eligibility(eligibility, policy).is_ok()
 }
 
-fn extreme() -> impl Strategy<Value = DateTime<Utc>> {
-    let edges = vec![DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH, at(0), at(2_700)];
+fn extreme() -> impl Strategy<Value = Timestamp> {
+    let edges = vec![Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH, at(0), at(2_700)];
     let near = -90_000..90_000_i64;
-    (prop::sample::select(edges), near)
-        .prop_map(|(edge, seconds)| edge.checked_add_signed(TimeDelta::milliseconds(seconds)).unwrap_or(edge))
+    (prop::sample::select(edges), near).prop_map(|(edge, seconds)| edge.checked_add(SignedDuration::from_millis(seconds)).unwrap_or(edge))
 }
 
 proptest! {
@@ -232,7 +231,7 @@ proptest! {
         }
         if let Some(grant) = &verdict.grant {
             prop_assert!(grant.start < grant.deadline && world.now < grant.deadline);
-            prop_assert!(grant.deadline - grant.start <= TimeDelta::from(world.settings.max_grant));
+            prop_assert!(grant.deadline.duration_since(grant.start) <= SignedDuration::from(world.settings.max_grant));
         }
         let after = world.apply(&verdict);
         prop_assert_eq!(after.decide().state, verdict.state);

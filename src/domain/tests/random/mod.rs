@@ -17,8 +17,8 @@ use parts::{Said, said};
 use worlds::{Chance as _, fresh_worlds, worlds};
 
 /// Start and length of what would be granted.
-fn granted(world: &World) -> Option<(DateTime<Utc>, TimeDelta)> {
+fn granted(world: &World) -> Option<(Timestamp, SignedDuration)> {
     let verdict = world.decide();
     (verdict.binding == BindingAction::Create).then_some(())?;
-    verdict.grant.map(|grant| (grant.start, grant.deadline - grant.start))
+    verdict.grant.map(|grant| (grant.start, grant.deadline.duration_since(grant.start)))
 }

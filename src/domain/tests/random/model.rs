@@ -40,7 +40,7 @@ fn ended_by_a_word(cluster: &Cluster, stored: &Stored) -> bool {
 }
 
 /// Returns true if the context of a request allows its requester the role at all, at an instant.
-fn surrounded(cluster: &Cluster, stored: &Stored, at: DateTime<Utc>) -> bool {
+fn surrounded(cluster: &Cluster, stored: &Stored, at: Timestamp) -> bool {
     let Some(eligibility) = cluster.eligibilities.get(&stored.facts.object.spec.eligibility_ref.name) else { return false };
     let Some(requester) = &stored.facts.object.spec.requester else { return false };
     let is_subject = eligibility.spec.subjects.iter().any(|subject| match subject.kind {
@@ -65,7 +65,7 @@ fn approved(cluster: &Cluster, stored: &Stored, digest: &str) -> bool {
     if emergency || policy.spec.approval.automatic.is_some() {
         return true;
     }
-    let until = request.created + TimeDelta::minutes(10);
+    let until = request.created + SignedDuration::from_mins(10);
     !policy.spec.approval.stages.is_empty()
         && policy.spec.approval.stages.iter().all(|stage| {
             let yes = stored.decisions.iter().filter(|said| {
@@ -105,7 +105,7 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         link = found.and_then(|found| found.facts.object.spec.extends.as_ref()).map(|extends| extends.name.clone());
         chain.push(name);
     }
-    let length = grant.deadline - grant.start;
+    let length = grant.deadline.duration_since(grant.start);
     let rules = [
         // Invariant 4 and 5: one person, in the request's namespace, for the role that the eligibility names.
         (grant.namespace == stored.facts.namespace, "in another namespace"),
@@ -119,10 +119,13 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
         (!ended_by_a_word(cluster, stored), "against a decision"),
         (!cluster.namespaces[&grant.namespace].terminating, "into a namespace that goes"),
         // Invariant 3: the end follows from stored times.
-        (length <= TimeDelta::from(spec.duration.unwrap()) && length > TimeDelta::zero(), "for too long"),
-        (length <= TimeDelta::from(eligibility.spec.max_duration), "for longer than the eligibility allows"),
+        (length <= SignedDuration::from(spec.duration.unwrap()) && length > SignedDuration::ZERO, "for too long"),
+        (length <= SignedDuration::from(eligibility.spec.max_duration), "for longer than the eligibility allows"),
         (grant.start >= request.created && spec.start_time.is_none_or(|start| grant.start >= start), "before its start"),
-        (grant.began <= grant.start && grant.deadline - grant.began <= TimeDelta::hours(24), "for longer than anything may last"),
+        (
+            grant.began <= grant.start && grant.deadline.duration_since(grant.began) <= SignedDuration::from_hours(24),
+            "for longer than anything may last",
+        ),
         // Invariant 8: a completed request never starts again.
         (!stored.facts.record.state.is_some_and(State::is_terminal), "after its end"),
         // Invariant 14 and 21: nothing from unguarded times, and nothing while a guard is missing.
@@ -143,7 +146,7 @@ pub fn wrong_grant(cluster: &Cluster, stored: &Stored, grant: &Grant) -> Option<
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-fn owes(stored: &Stored, now: DateTime<Utc>) -> bool {
+fn owes(stored: &Stored, now: Timestamp) -> bool {
     stored.facts.record.review.as_ref().is_some_and(|review| review.state != ReviewState::Done && now >= review.deadline)
 }
 
@@ -151,7 +154,7 @@ fn owes(stored: &Stored, now: DateTime<Utc>) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// By UID of the binding, and by UID of its request.
-    deadlines: BTreeMap<String, DateTime<Utc>>,
+    deadlines: BTreeMap<String, Timestamp>,
     /// Requests whose record was removed or never written. What is approved again then is another grant.
     lost: BTreeSet<String>,
     rules: BTreeMap<(String, String), String>,
@@ -220,8 +223,12 @@ impl Seen {
             {
                 return wrong("for a role that changed");
             }
-            let length = deadline - stored.facts.record.granted_at.unwrap_or(deadline);
-            if cluster.eligibilities.get(&object.spec.eligibility_ref.name).is_some_and(|e| length > TimeDelta::from(e.spec.max_duration)) {
+            let length = deadline.duration_since(stored.facts.record.granted_at.unwrap_or(deadline));
+            if cluster
+                .eligibilities
+                .get(&object.spec.eligibility_ref.name)
+                .is_some_and(|e| length > SignedDuration::from(e.spec.max_duration))
+            {
                 return wrong("that is longer than the eligibility allows now");
             }
         }

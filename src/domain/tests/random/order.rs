@@ -48,7 +48,7 @@ impl Attack {
                 }
                 let mut again = which.get(before).clone();
                 again.uid = format!("again-{}", before.len());
-                again.created += TimeDelta::seconds(later);
+                again.created += SignedDuration::from_secs(later);
                 world.said(again)
             }
             Self::Outsider(said) => {
@@ -124,10 +124,10 @@ proptest! {
         let mut world = world;
         let created = world.snapshot.request.object.created;
         if let (true, Some(policy)) = (late, world.snapshot.policy.found()) {
-            world.now = created + TimeDelta::from(policy::timeout(Some(&policy.spec)));
+            world.now = created + SignedDuration::from(policy::timeout(Some(&policy.spec)));
         }
         world.snapshot.decisions.retain(|d| d.created <= world.now);
-        let seconds = (world.now - created).num_seconds();
+        let seconds = world.now.duration_since(created).as_secs();
         let after = world.clone().hears(&Said { seconds, ..said });
         let decision = after.snapshot.decisions.last().unwrap();
         if let Err(refusal) = admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
@@ -152,7 +152,7 @@ proptest! {
         // Counted approvals were recorded. An approval that was not may be given again.
         let counted = world.decide().counted;
         let world = world.record(|r| r.approvers = counted.into_iter().map(|counted| counted.approver.username).collect());
-        let seconds = (world.now - world.snapshot.request.object.created).num_seconds();
+        let seconds = world.now.duration_since(world.snapshot.request.object.created).as_secs();
         let who = if pick { Some(who) } else { said.who.clone() };
         let after = world.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
         let decision = after.snapshot.decisions.last().unwrap();

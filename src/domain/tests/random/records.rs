@@ -6,10 +6,10 @@ use super::*;
 use api::Reason;
 
 /// Returns until when access continues by this verdict, if it does.
-fn goes_on_until(world: &World, verdict: &Verdict) -> Option<DateTime<Utc>> {
+fn goes_on_until(world: &World, verdict: &Verdict) -> Option<Timestamp> {
     match (verdict.binding, &world.snapshot.binding) {
         (BindingAction::Create, _) => verdict.grant.as_ref().map(|g| g.deadline),
-        (BindingAction::Keep, Binding::Present(found)) => found.deadline().or(Some(DateTime::<Utc>::MAX_UTC)),
+        (BindingAction::Keep, Binding::Present(found)) => found.deadline().or(Some(Timestamp::MAX)),
         (BindingAction::Keep | BindingAction::Remove, _) => None,
     }
 }

@@ -157,9 +157,9 @@ fn play(steps: &[Step]) -> Result<(), String> {
                 cluster.held = *away;
                 let now = at(cluster.now);
                 match cluster.spans.last_mut() {
-                    Some(last) if *away && last.until.is_none() => last.until = Some(now - TimeDelta::seconds(1)),
+                    Some(last) if *away && last.until.is_none() => last.until = Some(now - SignedDuration::from_secs(1)),
                     Some(last) if !*away && last.until.is_some() => {
-                        cluster.spans.push(Span { from: now + TimeDelta::seconds(1), until: None });
+                        cluster.spans.push(Span { from: now + SignedDuration::from_secs(1), until: None });
                     }
                     _ => {}
                 }

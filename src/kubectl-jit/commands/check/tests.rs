@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use domain::guards::ledger::{Kind, Known, Pair, Proven, Stored};
 
-fn at(text: &str) -> DateTime<Utc> {
+fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -30,7 +30,7 @@ fn f27_guards_that_are_not_proven_are_broken_and_say_what_is_missing() {
         (guards(Some(&not_proven), now, why(), &[]), "ValidatingAdmissionPolicyBinding x is missing"),
         (guards(Some(&not_proven), now, None, &changed), ".webhooks[0].z is set and should not be"),
         (guards(Some(&proven), now, None, &changed), "ValidatingWebhookConfiguration y"),
-        (guards(Some(&proven), now + TimeDelta::minutes(5), None, &[]), "were last verified 5m"),
+        (guards(Some(&proven), now + SignedDuration::from_mins(5), None, &[]), "were last verified 5m"),
         (guards(Some(&proven), now, Some((Reason::ClockSkewed, "the clocks differ".to_owned())), &[]), "the clocks differ"),
     ] {
         assert!(finding.health == Health::Broken && finding.message.contains(says), "'{says}' is not in: {}", finding.message);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -55,7 +55,7 @@ impl Applied {
 /// The cause in the API server's answer when a namespace is being deleted.
 const TERMINATING: &str = "NamespaceTerminating";
 /// The shortest remaining time of a new grant: longer than the call usually takes. At the deadline the rules report that it came too late.
-const LEAST: TimeDelta = TimeDelta::milliseconds(200);
+const LEAST: SignedDuration = SignedDuration::from_millis(200);
 
 impl Requests {
     /// Creates or removes the binding as the verdict requires.

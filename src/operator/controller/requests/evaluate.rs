@@ -1,6 +1,6 @@
 //! Gathering and deciding: which reads a verdict may rest on, and which requests must not be decided concurrently.
 
-use chrono::TimeDelta;
+use jiff::SignedDuration;
 use tokio::time::Instant;
 use tracing::error;
 
@@ -20,7 +20,7 @@ use domain::{BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verd
 use kube_io::{cache::Key, consistency::Consistency};
 
 /// The most age of a new request. Its creation timestamp is in whole seconds.
-const NEW_FOR: TimeDelta = TimeDelta::seconds(3);
+const NEW_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// A verdict and the snapshot that it rests on.
 pub(super) struct Evaluated {
@@ -184,9 +184,9 @@ impl Requests {
 
     /// Returns true for a recent request that was not reconciled yet and that needs no approval.
     fn is_new(&self, facts: &RequestFacts) -> bool {
-        let age = self.context.now() - facts.object.created;
+        let age = self.context.now().duration_since(facts.object.created);
         let untouched = facts.record == Record::default() && !facts.object.deleting && facts.object.spec.start_time.is_none();
-        untouched && (TimeDelta::zero()..NEW_FOR).contains(&age) && self.needs_nobody(facts)
+        untouched && (SignedDuration::ZERO..NEW_FOR).contains(&age) && self.needs_nobody(facts)
     }
 
     fn needs_nobody(&self, facts: &RequestFacts) -> bool {

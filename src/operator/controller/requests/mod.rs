@@ -44,7 +44,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use self::{
@@ -67,11 +67,11 @@ use kube_io::{
 };
 
 /// How long after a deadline a request is reconciled even without an event that its binding was removed.
-const END_CHECK_DELAY: TimeDelta = TimeDelta::seconds(5);
+const END_CHECK_DELAY: SignedDuration = SignedDuration::from_secs(5);
 /// How long a standby replica leaves a change to the leader before it reconciles the request itself.
-pub const HOLDERS_TIME: TimeDelta = TimeDelta::milliseconds(500);
+pub const HOLDERS_TIME: SignedDuration = SignedDuration::from_millis(500);
 /// The longest time that the record of an end waits for grants that are past their deadline, and the poll interval.
-const OVERDUE_FIRST: TimeDelta = TimeDelta::seconds(2);
+const OVERDUE_FIRST: SignedDuration = SignedDuration::from_secs(2);
 const OVERDUE_POLL: Duration = Duration::from_millis(100);
 /// The delay after an end that failed. It does not grow, because the access remains until an attempt succeeds.
 const END_RETRY: Duration = Duration::from_secs(1);
@@ -105,7 +105,7 @@ pub enum RequestError {
     Unconfirmed(Refusal),
     /// The grant would expire as soon as it is made.
     #[error("the grant would expire before it is made")]
-    DeadlineExceeded(DateTime<Utc>),
+    DeadlineExceeded(Timestamp),
 }
 
 /// Whether a consistent list of decisions, made right after a grant, holds any.
@@ -126,7 +126,7 @@ pub struct Requests {
     /// The requests whose decisions the next reconciliation must list with a consistent read, because the grant came before such a list.
     unlisted: parking_lot::Mutex<HashSet<Key>>,
     /// Since when a standby has observed a binding that the leader should have removed.
-    overdue: parking_lot::Mutex<HashMap<Key, DateTime<Utc>>>,
+    overdue: parking_lot::Mutex<HashMap<Key, Timestamp>>,
 }
 
 impl Requests {
@@ -164,9 +164,9 @@ impl Requests {
     fn waits_for_overdue(&self, key: &Key) -> bool {
         let Some(Lookup::Found(cached)) = self.context.requests.get(key) else { return false };
         let record = &cached.record;
-        let since_its_end = record.expires_at.map(|end| self.context.now() - end);
-        let is_over =
-            record.state == Some(State::Active) && since_its_end.is_some_and(|since| (TimeDelta::zero()..OVERDUE_FIRST).contains(&since));
+        let since_its_end = record.expires_at.map(|end| self.context.now().duration_since(end));
+        let is_over = record.state == Some(State::Active)
+            && since_its_end.is_some_and(|since| (SignedDuration::ZERO..OVERDUE_FIRST).contains(&since));
         is_over && self.context.revoker.is_ending() && self.context.revoker.index().of_request(key).is_empty()
     }
 
@@ -225,7 +225,7 @@ impl Requests {
         self.unlisted.lock()
     }
 
-    fn lock_overdue(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, DateTime<Utc>>> {
+    fn lock_overdue(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, Timestamp>> {
         self.overdue.lock()
     }
 }

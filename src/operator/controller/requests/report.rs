@@ -1,6 +1,6 @@
 //! The status of a request, computed from the verdict and the previous status.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 
 use api::{
     Line, Reason, RoleActivationRequestStatus, State,
@@ -9,7 +9,10 @@ use api::{
     request::{BindingRef, MAX_TIMELINE, ReviewState, ReviewStatus, TimelineEntry},
     text::printable,
 };
-use domain::{Lookup, Snapshot, Verdict, emergency, instant::stamp};
+use domain::{
+    Lookup, Snapshot, Verdict, emergency,
+    instant::{stamp, whole_seconds},
+};
 
 /// The actor in timelines where no person acts.
 pub const OPERATOR: &str = "jit-rbac";
@@ -22,7 +25,7 @@ pub fn status(
     verdict: &Verdict,
     binding: Option<BindingRef>,
     generation: Option<i64>,
-    now: DateTime<Utc>,
+    now: Timestamp,
 ) -> RoleActivationRequestStatus {
     let state = verdict.state;
     let granted_before = before.state == Some(State::Active);
@@ -61,13 +64,13 @@ pub fn status(
 
 /// Returns the status of a completed request whose review has changed. Nothing else in it changes any more.
 #[must_use]
-pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: DateTime<Utc>) -> RoleActivationRequestStatus {
+pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: Timestamp) -> RoleActivationRequestStatus {
     let mut status = RoleActivationRequestStatus { review: Some(review.clone()), ..before.clone() };
     status.timeline = told_once(before.timeline.iter().cloned().chain(review_entry(review, now)).collect());
     status
 }
 
-fn review_entry(review: &ReviewStatus, now: DateTime<Utc>) -> Option<TimelineEntry> {
+fn review_entry(review: &ReviewStatus, now: Timestamp) -> Option<TimelineEntry> {
     let (time, actor, event) = match review.state {
         ReviewState::Owed => return None,
         ReviewState::Overdue => (whole_seconds(now), OPERATOR, "ReviewOverdue"),
@@ -82,7 +85,7 @@ pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestS
     let timeless = |status: &RoleActivationRequestStatus| {
         let mut status = status.clone();
         for condition in &mut status.conditions {
-            condition.last_transition_time = conditions::to_time(DateTime::UNIX_EPOCH);
+            condition.last_transition_time = conditions::to_time(Timestamp::UNIX_EPOCH);
         }
         status
     };
@@ -125,7 +128,7 @@ fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
     }
 }
 
-fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: &Verdict, now: DateTime<Utc>) -> Vec<TimelineEntry> {
+fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: &Verdict, now: Timestamp) -> Vec<TimelineEntry> {
     let request = &snapshot.request.object;
     let mut entries = before.timeline.clone();
     let requester = request.spec.requester.as_ref().map(|r| r.username.to_string()).unwrap_or_default();
@@ -169,7 +172,7 @@ fn told_once(mut entries: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
     entries
 }
 
-fn entry(time: DateTime<Utc>, actor: &str, event: &str, message: &str) -> TimelineEntry {
+fn entry(time: Timestamp, actor: &str, event: &str, message: &str) -> TimelineEntry {
     TimelineEntry { time, actor: line(actor), event: event.to_owned(), message: line(message) }
 }
 
@@ -180,16 +183,12 @@ fn line<const MAX: usize>(text: &str) -> Line<MAX> {
 }
 
 /// The most that the clock of this replica may be behind the API server's, which sets the time of a grant.
-const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// Returns the time of the end by this replica's clock, but not before the grant if the grant's clock is ahead.
-fn ended_at(granted_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+fn ended_at(granted_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let ended = whole_seconds(now);
-    granted_at.filter(|granted| *granted > ended && granted.signed_duration_since(ended) <= CLOCKS).unwrap_or(ended)
-}
-
-fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+    granted_at.filter(|granted| *granted > ended && granted.duration_since(ended) <= CLOCKS).unwrap_or(ended)
 }
 
 /// Returns true where the Event of the grant has also reported the end: the grant needed no approval and ends as planned.

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{SignedDuration, Timestamp};
 use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -73,9 +73,9 @@ pub struct SignIn {
     /// The claim `acr`.
     pub acr: Option<String>,
     /// The claim `auth_time`.
-    pub auth_time: Option<DateTime<Utc>>,
+    pub auth_time: Option<Timestamp>,
     /// The validity of the token from now on; a negative value is a token that has already expired.
-    pub valid_for: TimeDelta,
+    pub valid_for: SignedDuration,
 }
 
 impl SignIn {
@@ -90,7 +90,7 @@ impl SignIn {
             amr: Vec::new(),
             acr: None,
             auth_time: None,
-            valid_for: TimeDelta::hours(1),
+            valid_for: SignedDuration::from_hours(1),
         }
     }
 
@@ -102,21 +102,21 @@ impl SignIn {
 
     fn claims(&self) -> Result<Value> {
         // Issued a while before it expires, and never in the future.
-        let now = Utc::now();
+        let now = Timestamp::now();
         let expires = now + self.valid_for;
-        let issued = now.min(expires - TimeDelta::minutes(1));
+        let issued = now.min(expires - SignedDuration::from_mins(1));
         let claims = [
             ("iss", Some(json!(self.provider.issuer()))),
             ("aud", Some(json!(AUDIENCE))),
             ("sub", Some(json!(self.uid))),
             ("preferred_username", Some(json!(self.name))),
-            ("iat", Some(json!(issued.timestamp()))),
-            ("exp", Some(json!(expires.timestamp()))),
+            ("iat", Some(json!(issued.as_second()))),
+            ("exp", Some(json!(expires.as_second()))),
             ("jti", Some(json!(random_token()?))),
             ("groups", (!self.groups.is_empty()).then(|| json!(self.groups))),
             ("amr", (!self.amr.is_empty()).then(|| json!(self.amr))),
             ("acr", self.acr.as_ref().map(|acr| json!(acr))),
-            ("auth_time", self.auth_time.map(|time| json!(time.timestamp()))),
+            ("auth_time", self.auth_time.map(|time| json!(time.as_second()))),
         ];
         Ok(claims.into_iter().filter_map(|(claim, value)| Some((claim, value?))).collect())
     }
@@ -158,7 +158,7 @@ mod tests {
         for claim in ["groups", "amr", "acr", "auth_time"] {
             assert!(bare.get(claim).is_none(), "{claim}: {bare}");
         }
-        let time = DateTime::from_timestamp(1_700_000_000, 0);
+        let time = Timestamp::from_second(1_700_000_000).ok();
         let full = SignIn { amr: vec!["mfa".into()], acr: Some("c1".into()), auth_time: time, ..SignIn::new("ann", ["devs"]) };
         let full = full.claims().unwrap();
         assert_eq!((&full["groups"], &full["amr"], &full["acr"]), (&json!(["devs"]), &json!(["mfa"]), &json!("c1")));

@@ -17,9 +17,9 @@ use api::{
     SubjectKind, Verb,
     decision::RequestRef,
     eligibility::{NameRef, Namespaces, RoleKind, RoleRef},
+    instant::{self, whole_seconds},
     policy::{Approval, Automatic},
 };
-use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
 use domain::{
     Binding, Deletion, Guards, Lookup, NamespaceFacts, Object, Record, RequestFacts, RoleFacts, Settings, Snapshot, Unread, Verdict,
     decide,
@@ -28,6 +28,7 @@ use domain::{
     role::{Rule, Rules},
     settings::GuardedLabels,
 };
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 pub use stored::bound;
 pub use words::WORDS;
@@ -43,19 +44,19 @@ const MOST: usize = 12;
 pub struct World {
     pub snapshot: Snapshot,
     pub settings: Settings,
-    pub now: DateTime<Utc>,
+    pub now: Timestamp,
 }
 
 /// Returns the instant this many seconds after the request's creation.
-pub fn at(seconds: i64) -> DateTime<Utc> {
-    let made = DateTime::from_timestamp(1_793_613_600, 0).unwrap();
-    TimeDelta::try_seconds(seconds).and_then(|away| made.checked_add_signed(away)).unwrap_or(made)
+pub fn at(seconds: i64) -> Timestamp {
+    let made = Timestamp::from_second(1_793_613_600).unwrap();
+    made.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(made)
 }
 
 /// Parses `+60`, `-3600`, or an RFC 3339 instant. RFC 3339 ends with the year 9999, which no grant reaches.
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    let at = text.parse().map(at).ok().or_else(|| text.parse().ok());
-    at.filter(|at| (1..9999).contains(&at.year()))
+fn instant(text: &str) -> Option<Timestamp> {
+    let at = text.parse().map(at).ok().or_else(|| instant::parse(text));
+    at.filter(|at| (1..9999).contains(&TimeZone::UTC.to_datetime(*at).year()))
 }
 
 /// Parses the text of a field; blanks are written as `_`.
@@ -84,7 +85,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_value(text.into()).ok()
 }
 
-fn object<S>(name: &str, uid: &str, created: DateTime<Utc>, spec: S) -> Object<S> {
+fn object<S>(name: &str, uid: &str, created: Timestamp, spec: S) -> Object<S> {
     Object { name: name.to_owned(), uid: uid.to_owned(), created, deleting: false, generation: 1, checked: None, owed: None, spec }
 }
 
@@ -97,7 +98,7 @@ fn pairs(line: &str) -> impl Iterator<Item = (&str, &str)> {
 struct Said {
     spec: ActivationDecisionSpec,
     uid: String,
-    seconds: DateTime<Utc>,
+    seconds: Timestamp,
     shown: String,
 }
 
@@ -240,6 +241,6 @@ impl World {
         }
         spec.request_ref.uid.get_or_insert_with(|| request.uid.clone());
         // The API server's times are whole seconds.
-        self.snapshot.decisions.push(object("said", &uid, seconds.trunc_subsecs(0), spec));
+        self.snapshot.decisions.push(object("said", &uid, whole_seconds(seconds), spec));
     }
 }

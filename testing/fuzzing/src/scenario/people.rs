@@ -1,7 +1,9 @@
 //! The objects that users write: requests, decisions, and the context of a request.
 
-use api::request::{Extends, ReviewState, ReviewStatus, Ticket};
-use chrono::SubsecRound;
+use api::{
+    instant::whole_seconds,
+    request::{Extends, ReviewState, ReviewStatus, Ticket},
+};
 use domain::{Base, Peer};
 
 use super::{
@@ -124,7 +126,7 @@ impl World {
         let mut policy = Some("two-eyes".to_owned());
         for (key, value) in pairs(text) {
             match key {
-                "at" => facts.object.created = instant(value).unwrap_or(facts.object.created).trunc_subsecs(0),
+                "at" => facts.object.created = whole_seconds(instant(value).unwrap_or(facts.object.created)),
                 "name" => value.clone_into(&mut facts.object.name),
                 "id" => facts.object.uid = format!("{value}-{number}"),
                 "namespace" => value.clone_into(&mut facts.namespace),

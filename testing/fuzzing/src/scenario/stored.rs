@@ -1,6 +1,6 @@
 //! The objects that the operator stores: bindings and statuses; and its knowledge of the guards.
 
-use api::{names, request::BindingRef};
+use api::{instant::stamp, names, request::BindingRef};
 use domain::{BindingAction, BindingFacts, Grant, GuardFacts, Span, binding::BindingSubject, guards::not_proven};
 
 use super::{Binding, Guards, MOST, RequestFacts, RoleKind, RoleRef, Verdict, World, at, instant, pairs, people};
@@ -20,7 +20,7 @@ pub fn bound(grant: &Grant) -> BindingFacts {
 /// The binding of a request that stays active for ten more minutes.
 pub(super) fn prolonged(facts: &RequestFacts) -> Binding {
     let times = [(names::EXPIRES_AT, 600), (names::STARTED_AT, -600)];
-    let text = |seconds| at(seconds).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let text = |seconds| stamp(at(seconds));
     Binding::Present(BindingFacts {
         uid: format!("{}-binding", facts.object.uid),
         managed: true,
@@ -44,7 +44,7 @@ pub(super) fn alters(binding: &mut BindingFacts, key: &str, value: &str) -> bool
         "annotation" => {
             let (key, text) = value.split_once(':').unwrap_or((value, ""));
             // An instant relative to the request, or any text.
-            let text = text.parse().map_or_else(|_| text.to_owned(), |seconds| at(seconds).format("%Y-%m-%dT%H:%M:%SZ").to_string());
+            let text = text.parse().map_or_else(|_| text.to_owned(), |seconds| stamp(at(seconds)));
             binding.annotations.insert(format!("jitrbac.dev/{key}"), text);
         }
         "without" => drop(binding.annotations.remove(&format!("jitrbac.dev/{value}"))),

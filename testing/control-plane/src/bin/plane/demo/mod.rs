@@ -6,8 +6,8 @@ mod screen;
 use std::fs;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, on_interrupt, playground};
+use jiff::Timestamp;
 
 use crate::checkout;
 use audit_times::AuditTimes;
@@ -75,9 +75,9 @@ impl Story {
         let asked = self.audit_times.when("create", "roleactivationrequests", "inc-4711").await?;
         let made = self.audit_times.when("create", "rolebindings", &binding).await?;
         let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
-        self.measured("request created -> binding made (automatic)", made - asked);
+        self.measured("request created -> binding made (automatic)", made.duration_since(asked));
         let deadline = self.deadline("inc-4711").await?;
-        self.measured("deadline -> binding gone", gone - deadline);
+        self.measured("deadline -> binding gone", gone.duration_since(deadline));
         Ok(())
     }
 
@@ -100,13 +100,13 @@ impl Story {
         let digest = self.screen.value("rar inc-4713 -n payments", ".status.digest").await?;
         screen.with_manifest("lead-1", "create", &decision("inc-4713", "Approve", &digest)).await?.expect(true)?;
         screen.kubectl("lead-2", "get rar inc-4713 -n payments -o jsonpath='{.status.awaiting}{\"\\n\"}'").await?.expect(true)?;
-        let before = Utc::now();
+        let before = Timestamp::now();
         screen.with_manifest("lead-2", "create", &decision("inc-4713", "Approve", &digest)).await?.expect(true)?;
         screen.kubectl("dev", "wait --for=condition=Active rar/inc-4713 -n payments --timeout=10s").await?.expect(true)?;
         screen.kubectl("dev", "auth can-i create rolebindings -n payments").await?.expect(true)?;
         screen.kubectl("dev", "get rar inc-4713 -n payments -o wide").await?.expect(true)?;
         screen.say("dev finishes early and deactivates the role.");
-        let given = Utc::now();
+        let given = Timestamp::now();
         screen.with_manifest("dev", "create", &decision("inc-4713", "Deactivate", "")).await?.expect(true)?;
         screen
             .kubectl("dev", "wait --for=jsonpath='{.status.state}'=Deactivated rar/inc-4713 -n payments --timeout=10s")
@@ -119,8 +119,8 @@ impl Story {
         let back = self.audit_times.created_by("dev", "activationdecisions", given).await?;
         let gone = self.audit_times.when("delete", "rolebindings", &binding).await?;
         self.table.push(("own approval refused (whole kubectl command)".to_owned(), millis(took)));
-        self.measured("second approval -> binding made", made - approved);
-        self.measured("deactivated -> binding gone", gone - back);
+        self.measured("second approval -> binding made", made.duration_since(approved));
+        self.measured("deactivated -> binding gone", gone.duration_since(back));
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Story {
         let expired = "wait --for=jsonpath='{.status.state}'=Expired rar/inc-4714 -n payments --timeout=20s";
         self.screen.kubectl("dev", expired).await?.expect(true)?;
         let deadline = self.deadline("inc-4714").await?;
-        self.measured("deadline -> binding gone, holder killed", gone - deadline);
+        self.measured("deadline -> binding gone, holder killed", gone.duration_since(deadline));
         self.screen.say("The requests stay as a record:");
         self.screen.kubectl("security", "get rar -n payments -o wide").await?.expect(true)?;
         Ok(())
@@ -153,13 +153,13 @@ impl Story {
         Ok(format!("jit-{uid}"))
     }
 
-    async fn deadline(&self, request: &str) -> Result<DateTime<Utc>> {
+    async fn deadline(&self, request: &str) -> Result<Timestamp> {
         let text = self.screen.value(&format!("rar {request} -n payments"), ".status.expiresAt").await?;
         text.parse().map_err(|error| Error::State(format!("'{text}' is not a valid time: {error}")))
     }
 
-    fn measured(&mut self, step: &str, took: chrono::TimeDelta) {
-        self.table.push((step.to_owned(), millis(took.to_std().unwrap_or_default())));
+    fn measured(&mut self, step: &str, took: jiff::SignedDuration) {
+        self.table.push((step.to_owned(), millis(Duration::try_from(took).unwrap_or_default())));
     }
 
     fn end(&self) {
