@@ -114,7 +114,7 @@ fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
     let labels = json!({names::PROBE_LABEL: policy});
     let plain = json!({"name": NAME, "labels": labels});
     let authored = json!({"name": NAME, "labels": labels, "annotations": {names::AUTHOR: config.operator()}});
-    match short {
+    Some(match short {
         "requests" | "status" => create::<RoleActivationRequest>(
             namespace(),
             json!({"metadata": plain, "spec": {"eligibilityRef": {"name": NAME}, "duration": "1m"}}),
@@ -143,13 +143,13 @@ fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
                 "subjects": [{"apiGroup": names::RBAC_GROUP, "kind": "User", "name": NAME}],
             }),
         ),
-        "guards" => Some(Probe::Label(config.webhook.validating_configuration.clone())),
-        _ => None,
-    }
+        "guards" => Probe::Label(config.webhook.validating_configuration.clone()),
+        _ => return None,
+    })
 }
 
-fn create<K: Resource<DynamicType = ()>>(namespace: Option<String>, object: Value) -> Option<Probe> {
-    Some(Probe::Create(ApiResource::erase::<K>(&()), namespace, object))
+fn create<K: Resource<DynamicType = ()>>(namespace: Option<String>, object: Value) -> Probe {
+    Probe::Create(ApiResource::erase::<K>(&()), namespace, object)
 }
 
 #[cfg(test)]
