@@ -162,17 +162,18 @@ fn deny_or_revoke(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec>
         ));
     }
     let waiting = verdict.state == State::AwaitingApproval;
-    if waiting && !revoke && policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
-    Ok(())
+    if waiting && !revoke { has_comment(decision, policy) } else { Ok(()) }
 }
 
-fn comment_missing(policy: &str) -> Refusal {
-    Refusal::new(
+/// Refuses a decision without the comment that the policy requires.
+fn has_comment(decision: &Object<ActivationDecisionSpec>, policy: &Object<ApprovalPolicySpec>) -> Result<(), Refusal> {
+    if !policy.spec.approval.require_comment || !decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
+        return Ok(());
+    }
+    Err(Refusal::new(
         Reason::CommentMissing,
-        format!("policy '{policy}' requires a comment from approvers (spec.approval.requireComment); set spec.comment"),
-    )
+        format!("policy '{}' requires a comment from approvers (spec.approval.requireComment); set spec.comment", policy.name),
+    ))
 }
 
 fn approvers(policy: &ApprovalPolicySpec) -> impl Iterator<Item = &People> {
@@ -257,9 +258,7 @@ fn approve(
             ),
         ));
     }
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
+    has_comment(decision, policy)?;
     evidence::check(who, Party::Approver, decision.created, policy)?;
     if let (Some(shorter), Some(asked)) = (decision.spec.duration, verdict.asked) {
         check_shortening(shorter, asked, policy)?;
@@ -277,9 +276,7 @@ fn enough_by_count(snapshot: &Snapshot, decision: &Object<ActivationDecisionSpec
         return Err(not_an_approver(who, policy));
     }
     is_fresh(snapshot, decision, digest)?;
-    if policy.spec.approval.require_comment && decision.spec.comment.as_ref().is_none_or(api::text::Line::is_blank) {
-        return Err(comment_missing(&policy.name));
-    }
+    has_comment(decision, policy)?;
     evidence::check(who, Party::Approver, decision.created, policy)
 }
 

@@ -180,12 +180,6 @@ pub fn standing(owed: &OwedReview, found: Option<&RequestFacts>, settled: Option
     }
 }
 
-/// Returns true for a user who may review.
-#[must_use]
-pub fn may_review(policy: &ApprovalPolicySpec, who: &Stamp) -> bool {
-    reviewers(policy).is_some_and(|people| person::is_listed(who, people))
-}
-
 /// Returns the reviewers.
 #[must_use]
 pub fn reviewers(policy: &ApprovalPolicySpec) -> Option<&People> {

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::RwLock;
 use tokio::sync::watch as channel;
 
 use super::{
@@ -123,22 +123,22 @@ impl<F: Clone + PartialEq> Cache<F> {
     /// Returns the facts of one object, if they are cached.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<F> {
-        self.read().facts.get(&key.namespace)?.get(key).cloned()
+        self.known.read().facts.get(&key.namespace)?.get(key).cloned()
     }
 
     /// Returns the results of `pick` over all objects.
     pub fn pick<T>(&self, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
-        self.read().facts.values().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
+        self.known.read().facts.values().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
     /// True when `is` holds for at least one object.
     pub fn any(&self, mut is: impl FnMut(&Key, &F) -> bool) -> bool {
-        self.read().facts.values().flatten().any(|(key, facts)| is(key, facts))
+        self.known.read().facts.values().flatten().any(|(key, facts)| is(key, facts))
     }
 
     /// Returns the results of `pick` over the objects of one namespace.
     pub fn pick_in<T>(&self, namespace: &str, mut pick: impl FnMut(&Key, &F) -> Option<T>) -> Vec<T> {
-        self.read().facts.get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
+        self.known.read().facts.get(namespace).into_iter().flatten().filter_map(|(key, facts)| pick(key, facts)).collect()
     }
 
     /// True once the first list is complete.
@@ -208,12 +208,12 @@ impl<F: Clone + PartialEq> Cache<F> {
     /// The number of events delivered until now, for [`Cache::fill`].
     #[must_use]
     pub fn changes(&self) -> u64 {
-        self.read().changes
+        self.known.read().changes
     }
 
     /// Caches what was read from the API server after `changes`, unless the watch has delivered an event since, which may be newer.
     pub fn fill(&self, key: Key, facts: F, changes: u64) {
-        let mut known = self.write();
+        let mut known = self.known.write();
         if known.changes == changes {
             self.keep(&mut known, key, facts);
         }
@@ -245,7 +245,7 @@ impl<F: Clone + PartialEq> Cache<F> {
     }
 
     fn insert(&self, key: Key, facts: F) -> Option<Changed<F>> {
-        let mut known = self.write();
+        let mut known = self.known.write();
         known.changes = known.changes.wrapping_add(1);
         let before = self.keep(&mut known, key.clone(), facts.clone());
         let matters = before.as_ref().is_none_or(|before| (self.matters)(before, &facts));
@@ -253,13 +253,13 @@ impl<F: Clone + PartialEq> Cache<F> {
     }
 
     fn remove(&self, key: &Key) -> Option<F> {
-        let mut known = self.write();
+        let mut known = self.known.write();
         known.changes = known.changes.wrapping_add(1);
         self.drop_from(&mut known, key)
     }
 
     fn replace(&self, listed: Known<F>) -> Vec<Changed<F>> {
-        let mut known = self.write();
+        let mut known = self.known.write();
         let before = std::mem::replace(&mut *known, listed);
         known.changes = before.changes.wrapping_add(1);
         let there = |all: &ByNamespace<F>, key: &Key| all.get(&key.namespace).and_then(|here| here.get(key)).cloned();
@@ -271,14 +271,6 @@ impl<F: Clone + PartialEq> Cache<F> {
             matters.then(|| Changed { key: key.clone(), before, now: Some(now.clone()) })
         });
         gone.chain(new).collect()
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Known<F>> {
-        self.known.read()
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Known<F>> {
-        self.known.write()
     }
 }
 
@@ -306,7 +298,7 @@ mod tests {
         assert!(changed.before == Some(large(1_000)) && cache.get(&key("one")).is_none());
         assert!(cache.insert(key("three"), large(1_500)).is_some() && cache.get(&key("three")).is_some());
         assert_eq!(cache.remove(&key("three")), Some(large(1_500)));
-        assert_eq!(cache.read().bytes, cache.weight(&key("two"), &large(10)));
+        assert_eq!(cache.known.read().bytes, cache.weight(&key("two"), &large(10)));
     }
 
     #[test]

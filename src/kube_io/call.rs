@@ -7,86 +7,96 @@ use crate::errors::one_line;
 /// Time limit of one call to the API server. It includes the retries that the client makes by itself.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The API server answered with an error, or could not be reached.
+    #[error("{}", one_line(.0.as_ref()))]
+    Error(#[source] Box<kube::Error>),
+    /// The API server did not answer within the time limit.
+    #[error("no answer within {CALL_LIMIT:?}")]
+    Slow,
+}
+
+impl Failure {
+    fn answer(&self) -> Option<&kube::core::Status> {
+        let Self::Error(error) = self else { return None };
+        let kube::Error::Api(status) = error.as_ref() else { return None };
+        Some(status)
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    Ok(tokio::time::timeout(CALL_LIMIT, call).await.map_err(|_| Failure::Slow)??)
+}
+
 /// Why a read failed. A failed read neither grants nor revokes anything: the caller tries again.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The API server answered with an error, or could not be reached.
-    #[error("cannot read {what}: {}", one_line(.source.as_ref()))]
-    Read {
-        /// What was read.
-        what: String,
-        /// The error.
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer within the time limit.
-    #[error("cannot read {what}: no answer within {CALL_LIMIT:?}")]
-    Slow {
-        /// What was read.
-        what: String,
-    },
+#[error("cannot read {what}: {source}")]
+pub struct ReadError {
+    /// What was read.
+    pub what: String,
+    /// The cause.
+    pub source: Failure,
 }
 
 impl ReadError {
     /// Returns the HTTP status of the API server's answer, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Read { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            },
-            Self::Slow { .. } => None,
-        }
+        self.source.answer().map(|status| status.code)
     }
 }
 
 /// Awaits a read of `what` within the time limit.
 pub async fn read<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, ReadError> {
-    match tokio::time::timeout(CALL_LIMIT, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ReadError::Read { what: what(), source: Box::new(source) }),
-        Err(_) => Err(ReadError::Slow { what: what() }),
-    }
+    in_time(call).await.map_err(|source| ReadError { what: what(), source })
 }
 
 /// Why a write failed, as far as is known. After a time-out it may have succeeded.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The API server rejected the write.
-    #[error("cannot {what}: {}", one_line(.source.as_ref()))]
-    Refused {
-        /// The intended write.
-        what: String,
-        /// The error.
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer within the time limit.
-    #[error("cannot {what}: no answer within {CALL_LIMIT:?}")]
-    Slow {
-        /// The intended write.
-        what: String,
-    },
+#[error("cannot {what}: {source}")]
+pub struct WriteError {
+    /// The intended write.
+    pub what: String,
+    /// The cause.
+    pub source: Failure,
 }
 
 impl WriteError {
     /// Returns the API server's answer, if there was one.
     #[must_use]
     pub fn answer(&self) -> Option<&kube::core::Status> {
-        match self {
-            Self::Refused { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            Self::Slow { .. } => None,
-        }
+        self.source.answer()
     }
 }
 
 /// Awaits a write, described by `what`, within the time limit.
 pub async fn write<T>(what: impl FnOnce() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
-    match tokio::time::timeout(CALL_LIMIT, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(WriteError::Refused { what: what(), source: Box::new(source) }),
-        Err(_) => Err(WriteError::Slow { what: what() }),
+    in_time(call).await.map_err(|source| WriteError { what: what(), source })
+}
+
+/// Returns success for a write to an object that does not exist any more.
+pub fn unless_gone<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
+    match written {
+        Err(error) if !error.answer().is_some_and(kube::core::Status::is_not_found) => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Why something could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }

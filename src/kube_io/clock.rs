@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// Deviations that are not certainly larger than this are ignored. Clocks with NTP stay within it.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(2);
@@ -60,7 +60,7 @@ impl Clock {
     /// Returns the present time, corrected by the API server's clock if the local clock differs too much.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        let correction = self.lock().map_or(SignedDuration::ZERO, Ahead::correction);
+        let correction = self.ahead.lock().map_or(SignedDuration::ZERO, Ahead::correction);
         self.own().saturating_sub(correction).unwrap_or_else(|_| self.own())
     }
 
@@ -73,12 +73,8 @@ impl Clock {
     /// Records that the API server reported `servers`, in whole seconds, between these two times of the local clock.
     pub fn heard(&self, servers: Timestamp, before: Timestamp, after: Timestamp) {
         let heard = Ahead::heard(servers, before, after);
-        let mut ahead = self.lock();
+        let mut ahead = self.ahead.lock();
         *ahead = Some(ahead.map_or(heard, |known| known.and(heard)));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Ahead>> {
-        self.ahead.lock()
     }
 }
 

@@ -7,7 +7,7 @@ use kube::{
     ResourceExt,
     api::{ListParams, VersionMatch},
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// How recent a list must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,6 @@ struct Newest {
 const UNKNOWN: u64 = u64::MAX;
 
 impl NewestVersion {
-    fn lock(&self) -> MutexGuard<'_, Newest> {
-        self.0.lock()
-    }
-
     /// Notes the version of an object.
     pub fn note<K: ResourceExt>(&self, object: &K) {
         self.note_version(object.meta().resource_version.as_deref());
@@ -60,18 +56,18 @@ impl NewestVersion {
     /// Notes a version.
     pub fn note_version(&self, version: Option<&str>) {
         let version = version.map_or(0, |version| version.parse().unwrap_or(UNKNOWN));
-        let mut newest = self.lock();
+        let mut newest = self.0.lock();
         newest.version = newest.version.max(version);
     }
 
     /// Records that the noted versions may be of another store.
     pub fn distrust(&self) {
-        *self.lock() = Newest { version: 0, distrusted: true };
+        *self.0.lock() = Newest { version: 0, distrusted: true };
     }
 
     /// Records the version of a complete list that was made after [`NewestVersion::distrust`]. Versions noted in between count too.
     pub fn trust(&self, version: Option<u64>) {
-        let mut newest = self.lock();
+        let mut newest = self.0.lock();
         if newest.distrusted {
             *newest = Newest { version: newest.version.max(version.unwrap_or(UNKNOWN)), distrusted: false };
         }
@@ -80,7 +76,7 @@ impl NewestVersion {
     /// Returns a consistency at least as new as every noted version.
     #[must_use]
     pub fn consistency(&self) -> Consistency {
-        match *self.lock() {
+        match *self.0.lock() {
             Newest { version: UNKNOWN, .. } | Newest { distrusted: true, .. } => Consistency::Latest,
             Newest { version, .. } => Consistency::NotOlderThan(version),
         }

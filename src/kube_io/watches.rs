@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch as channel},
     time::{Instant, timeout},
@@ -65,14 +65,10 @@ impl Default for Watches {
 }
 
 impl Watches {
-    fn lock(&self) -> MutexGuard<'_, All> {
-        self.0.all.lock()
-    }
-
     /// Registers a watch of `what`, such as `roles`. Several watches may have the same name.
     #[must_use]
     pub fn place(&self, what: &'static str) -> Place {
-        let mut all = self.lock();
+        let mut all = self.0.all.lock();
         let number = all.next;
         all.next += 1;
         all.watches.insert(number, State { what, current: None, stale: false });
@@ -83,7 +79,7 @@ impl Watches {
     /// Returns the names of which at least one watch is stale.
     #[must_use]
     pub fn stale(&self) -> Vec<&'static str> {
-        let mut stale: Vec<_> = self.lock().watches.values().filter(|state| state.stale).map(|state| state.what).collect();
+        let mut stale: Vec<_> = self.0.all.lock().watches.values().filter(|state| state.stale).map(|state| state.what).collect();
         stale.dedup();
         stale
     }
@@ -93,7 +89,7 @@ impl Watches {
     #[must_use]
     pub fn ages(&self) -> Vec<(String, i64)> {
         let mut ages: BTreeMap<&'static str, i64> = BTreeMap::new();
-        for state in self.lock().watches.values() {
+        for state in self.0.all.lock().watches.values() {
             let Some(current) = state.current else { continue };
             let age = i64::try_from(current.elapsed().as_secs()).unwrap_or(i64::MAX);
             let oldest = ages.entry(state.what).or_default();
@@ -105,7 +101,7 @@ impl Watches {
     /// Returns for each name, present or past, how often a stale watch was restarted.
     #[must_use]
     pub fn restarts(&self) -> Vec<(String, u64)> {
-        self.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
+        self.0.all.lock().restarts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
     }
 
     /// Calls `told` now and after each change, forever: whether a watch is stale.
@@ -141,7 +137,7 @@ impl Place {
 
     /// Marks the watch as current: it delivered an event, or a list showed that there was none to deliver.
     pub fn current(&self) {
-        let changed = self.watches.lock().watches.get_mut(&self.number).is_some_and(|state| {
+        let changed = self.watches.0.all.lock().watches.get_mut(&self.number).is_some_and(|state| {
             state.current = Some(Instant::now());
             std::mem::take(&mut state.stale)
         });
@@ -152,7 +148,7 @@ impl Place {
 
     /// Marks the watch as stale. `went_back` is true where the API server's whole store was restored.
     pub fn stale(&self, went_back: bool) {
-        let mut all = self.watches.lock();
+        let mut all = self.watches.0.all.lock();
         if let Some(state) = all.watches.get_mut(&self.number) {
             state.stale = true;
         }
@@ -167,7 +163,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.watches.lock().watches.remove(&self.number);
+        self.watches.0.all.lock().watches.remove(&self.number);
     }
 }
 

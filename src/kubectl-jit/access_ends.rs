@@ -11,13 +11,13 @@ use kube::{
 
 use super::{
     follow,
-    read::{full_name, request_facts, state},
+    read::{full_name, state},
     session::Session,
     times::short,
     words,
 };
 use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, State};
-use domain::{policy, start};
+use domain::{convert, policy, start};
 
 /// How long after its end a request is still waited for: the operator's clock may differ.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);
@@ -69,8 +69,8 @@ pub fn latest_end(
     let duration = request.spec.duration.unwrap_or(longest);
     let approved = status.approvals.iter().map(|approval| approval.time).max();
     let begins = match approved {
-        Some(at) => start::planned(&request_facts(request)).max(at),
-        None if request.spec.emergency || policy.is_some_and(policy::is_automatic) => start::planned(&request_facts(request)),
+        Some(at) => start::planned(&convert::request(request)).max(at),
+        None if request.spec.emergency || policy.is_some_and(policy::is_automatic) => start::planned(&convert::request(request)),
         None => return None,
     };
     begins.checked_add(SignedDuration::from(duration) + SLACK).ok()

@@ -11,6 +11,7 @@ use super::{
     problem::Problem,
     read::{Scope, requester},
     session::{Session, valid_name},
+    words,
 };
 use api::{RoleActivationRequest, eligibility::RoleRef, selectors};
 
@@ -144,11 +145,8 @@ impl Filter {
         let near = |value: &str| given.iter().any(|given| value.to_lowercase().contains(given.as_str()));
         let mut values: Vec<(String, usize)> = counts.into_iter().collect();
         values.sort_by_key(|(value, count)| (!near(value), std::cmp::Reverse(*count), value.clone()));
-        let mut named: Vec<String> = values.iter().take(NAMED).map(|(value, count)| format!("{value} ({count})")).collect();
-        if values.len() > NAMED {
-            named.push(format!("and {} more", values.len() - NAMED));
-        }
-        format!("{none}; there are: {}{}", named.join(", "), self.hint(all, roles))
+        let named = words::first(values.iter().map(|(value, count)| format!("{value} ({count})")), NAMED);
+        format!("{none}; there are: {named}{}", self.hint(all, roles))
     }
 
     /// The values of a request for the fields of the filter.

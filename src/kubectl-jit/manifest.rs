@@ -68,14 +68,9 @@ pub fn request(eligibility: &str, namespace: &str, who: &str, values: &RequestVa
         ticket: values.ticket.as_deref().map(ticket).transpose()?,
         ..RoleActivationRequestSpec::default()
     };
-    Ok(named(spec, namespace, &generated(eligibility, who)))
-}
-
-/// A request with this spec under a new name.
-#[must_use]
-pub fn named(spec: RoleActivationRequestSpec, namespace: &str, beginning: &str) -> RoleActivationRequest {
-    let metadata = ObjectMeta { generate_name: Some(beginning.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
-    RoleActivationRequest { metadata, spec, status: None }
+    let generate_name = Some(generated(eligibility, who));
+    let metadata = ObjectMeta { generate_name, namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    Ok(RoleActivationRequest { metadata, spec, status: None })
 }
 
 /// The generateName of a request: eligibility and user, as far as a name can contain them.

@@ -13,7 +13,7 @@ use super::{
     session::{Session, valid_name},
 };
 use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, selectors};
-use domain::{Object, RequestFacts, convert};
+use domain::{Object, convert};
 
 /// Objects per page.
 const PAGE: u32 = 500;
@@ -244,14 +244,14 @@ impl Session {
 /// The name in `name`, `rar/name` or `roleactivationrequest.jitrbac.dev/name`, the forms that kubectl prints.
 #[must_use]
 pub fn plain_name(text: &str) -> &str {
-    match text.split_once('/') {
-        Some((kind, name))
-            if ["rar", "roleactivationrequest", "roleactivationrequests"].contains(&kind.split('.').next().unwrap_or_default()) =>
-        {
-            name
-        }
-        _ => text,
-    }
+    without_kind(text, &["rar", "roleactivationrequest", "roleactivationrequests"])
+}
+
+/// The name in `name`, `kind/name` or `kind.group/name`.
+#[must_use]
+pub fn without_kind<'n>(text: &'n str, kinds: &[&str]) -> &'n str {
+    let named = text.split_once('/').filter(|(kind, _)| kinds.contains(&kind.split('.').next().unwrap_or_default()));
+    named.map_or(text, |(_, name)| name)
 }
 
 /// Namespace and name of NAMESPACE/NAME, or of NAME in the given namespace.
@@ -290,16 +290,4 @@ pub fn full_name(request: &RoleActivationRequest) -> String {
 #[must_use]
 pub fn eligibility_facts(eligibility: &RoleEligibility) -> Object<api::RoleEligibilitySpec> {
     convert::object(&eligibility.metadata, eligibility.spec.clone())
-}
-
-/// A policy as input of the rules.
-#[must_use]
-pub fn policy_facts(policy: &ApprovalPolicy) -> Object<api::ApprovalPolicySpec> {
-    convert::policy(policy)
-}
-
-/// A request as input of the rules.
-#[must_use]
-pub fn request_facts(request: &RoleActivationRequest) -> RequestFacts {
-    convert::request(request)
 }

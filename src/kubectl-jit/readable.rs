@@ -8,7 +8,7 @@ use std::{
 
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{commands::roles::is_mine, problem::Problem, read::Scope, session::Session};
+use super::{commands::roles::is_mine, problem::Problem, read::Scope, session::Session, words};
 use api::RoleActivationRequest;
 use domain::person;
 
@@ -62,7 +62,7 @@ impl Session {
         }
         let line = format!(
             "only these namespaces were searched: {}; you may not list roleactivationrequests in the whole cluster",
-            named(names, ToOwned::to_owned)
+            words::first(names.iter().cloned(), NAMED)
         );
         if mine { self.screen.info(&line) } else { self.screen.warn(&line) }
     }
@@ -114,16 +114,8 @@ fn nowhere(candidates: &[String]) -> String {
     format!(
         "you may not list roleactivationrequests, neither in the whole cluster nor in namespace {}; name another namespace with -n, or ask an \
          admin to bind you to ClusterRole 'jit-rbac-requester' (chart jit-access)",
-        named(candidates, |name| format!("'{name}'"))
+        words::first(candidates.iter().map(|name| format!("'{name}'")), NAMED)
     )
-}
-
-fn named(names: &[String], shown: impl Fn(&str) -> String) -> String {
-    let mut all: Vec<String> = names.iter().take(NAMED).map(|name| shown(name)).collect();
-    if names.len() > NAMED {
-        all.push(format!("and {} more", names.len() - NAMED));
-    }
-    all.join(", ")
 }
 
 #[cfg(test)]

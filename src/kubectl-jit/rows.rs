@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use super::{
     paint::Paint,
     read::{created, requester, state},
-    table::{Cell, Column, Table},
+    table::{Column, Table},
     times::{Times, short},
     words,
 };
@@ -16,55 +16,33 @@ use api::RoleActivationRequest;
 #[must_use]
 pub fn table_of(requests: &[RoleActivationRequest], several: bool, times: &Times) -> Table {
     let ahead = requests.iter().any(|request| words::starts(request).is_some());
-    let place = several.then_some(Column::new("NAMESPACE"));
+    let starts = if ahead { Column::new("STARTS") } else { Column::new("STARTS").wide() };
     let urgent =
         if requests.iter().any(|request| request.spec.emergency) { Column::new("EMERGENCY") } else { Column::new("EMERGENCY").wide() };
-    let starts = if ahead { Column::new("STARTS") } else { Column::new("STARTS").wide() };
-    let columns = [
-        Column::new("NAME"),
-        Column::new("ROLE"),
-        Column::new("USER"),
-        Column::new("STATE"),
-        starts,
-        Column::new("LEFT"),
-        Column::new("AGE"),
-        urgent,
-        Column::new("DECIDE-BY").wide(),
-        Column::new("ELIGIBILITY").wide(),
-        Column::new("REASON").wide(),
-        Column::new("APPROVED-BY").wide().free(),
-        Column::new("TICKET").wide(),
-        Column::new("JUSTIFICATION").free(),
-    ];
-    let mut table = Table::new(place.into_iter().chain(columns));
+    let mut table = Table::default();
     for request in requests {
-        table.push(row(request, several, times));
+        let (found, status) = (state(request), request.status.as_ref());
+        let decide_by = status.and_then(|status| status.awaiting.as_ref()).map(|awaiting| times.clock(awaiting.deadline));
+        let place = several.then(|| Column::new("NAMESPACE").of(request.namespace().unwrap_or_default()));
+        let cells = [
+            Column::new("NAME").of(request.name_any()),
+            Column::new("ROLE").of(words::role_name(request)),
+            Column::new("USER").of(requester(request)),
+            Column::new("STATE").painted(found.as_str(), words::mark(found).1),
+            starts.of(words::starts(request).map(|at| times.clock(at)).unwrap_or_default()),
+            Column::new("LEFT").of(words::left(request, times)),
+            Column::new("AGE").of(short(times.now().duration_since(created(request)))),
+            urgent.painted(if request.spec.emergency { "yes" } else { "" }, Paint::Bad),
+            Column::new("DECIDE-BY").wide().of(decide_by.unwrap_or_default()),
+            Column::new("ELIGIBILITY").wide().of(&request.spec.eligibility_ref.name),
+            Column::new("REASON").wide().of(words::reason(request)),
+            Column::new("APPROVED-BY").wide().free().of(status.and_then(|status| status.approved_by.clone()).unwrap_or_default()),
+            Column::new("TICKET").wide().of(words::ticket(request)),
+            Column::new("JUSTIFICATION").free().of(words::justification(request)),
+        ];
+        table.push(place.into_iter().chain(cells));
     }
     table
-}
-
-fn row(request: &RoleActivationRequest, several: bool, times: &Times) -> Vec<Cell> {
-    let (found, status) = (state(request), request.status.as_ref());
-    let (_, paint) = words::mark(found);
-    let place = several.then(|| Cell::from(request.namespace().unwrap_or_default()));
-    let decide_by = status.and_then(|status| status.awaiting.as_ref()).map(|awaiting| times.clock(awaiting.deadline));
-    let cells: [Cell; 14] = [
-        request.name_any().into(),
-        words::role_name(request).into(),
-        requester(request).into(),
-        Cell::painted(found.as_str(), paint),
-        words::starts(request).map(|at| times.clock(at)).unwrap_or_default().into(),
-        words::left(request, times).into(),
-        short(times.now().duration_since(created(request))).into(),
-        Cell::painted(if request.spec.emergency { "yes" } else { "" }, Paint::Bad),
-        decide_by.unwrap_or_default().into(),
-        request.spec.eligibility_ref.name.as_str().into(),
-        words::reason(request).into(),
-        status.and_then(|status| status.approved_by.clone()).unwrap_or_default().into(),
-        words::ticket(request).into(),
-        words::justification(request).into(),
-    ];
-    place.into_iter().chain(cells).collect()
 }
 
 #[cfg(test)]

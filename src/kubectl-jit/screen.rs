@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::{
     paint::{Paint, painted},
@@ -120,29 +120,25 @@ impl Screen {
         self.clear();
         let mut out = std::io::stdout().lock();
         if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-            self.lock_unwritten().get_or_insert(error);
+            self.unwritten.lock().get_or_insert(error);
         }
     }
 
     /// False after a failed write: endless output can stop then.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.lock_unwritten().is_none()
+        self.unwritten.lock().is_none()
     }
 
     /// Checks that all data was printed. A closed pipe, for example with `head`, is not an error. A full disk is one: an incomplete list must
     /// not look complete.
     pub fn end(&self) -> Result<(), Problem> {
-        match self.lock_unwritten().take() {
+        match self.unwritten.lock().take() {
             Some(source) if source.kind() != ErrorKind::BrokenPipe => {
                 Err(Problem::Here { what: "cannot print everything".to_owned(), source })
             }
             _ => Ok(()),
         }
-    }
-
-    fn lock_unwritten(&self) -> MutexGuard<'_, Option<std::io::Error>> {
-        self.unwritten.lock()
     }
 
     /// Prints a table as data, or `nothing` as a message if it has no rows.

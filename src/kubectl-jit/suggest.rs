@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{commands::roles, near::is_near, problem::Problem, session::Session};
+use super::{commands::roles, near::is_near, problem::Problem, read::without_kind, session::Session};
 use api::{RoleEligibility, names};
 use domain::eligibility;
 
@@ -45,8 +45,7 @@ pub async fn eligibility(session: &Session, name: &str) -> Result<RoleEligibilit
 /// The name in `name`, `rel/name` or `roleeligibility.jitrbac.dev/name`, the forms that `-o name` prints.
 #[must_use]
 pub fn plain_name(text: &str) -> &str {
-    let kinds = ["rel", "roleeligibility", "roleeligibilities"];
-    text.split_once('/').filter(|(kind, _)| kinds.contains(&kind.split('.').next().unwrap_or_default())).map_or(text, |(_, name)| name)
+    without_kind(text, &["rel", "roleeligibility", "roleeligibilities"])
 }
 
 #[cfg(test)]

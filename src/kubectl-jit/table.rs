@@ -40,6 +40,16 @@ impl Column {
     pub const fn free(self) -> Self {
         Self { free: true, ..self }
     }
+
+    /// The cell of a row in this column.
+    pub fn of(self, text: impl AsRef<str>) -> (Self, Cell) {
+        self.painted(text, Paint::Plain)
+    }
+
+    /// The same in a colour.
+    pub fn painted(self, text: impl AsRef<str>, paint: Paint) -> (Self, Cell) {
+        (self, Cell { text: printable(text.as_ref()), paint })
+    }
 }
 
 /// A cell.
@@ -49,21 +59,8 @@ pub struct Cell {
     paint: Paint,
 }
 
-impl Cell {
-    /// A text in a colour.
-    pub fn painted(text: impl AsRef<str>, paint: Paint) -> Self {
-        Self { text: printable(text.as_ref()), paint }
-    }
-}
-
-impl<T: AsRef<str>> From<T> for Cell {
-    fn from(text: T) -> Self {
-        Self::painted(text, Paint::Plain)
-    }
-}
-
 /// A table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
@@ -83,15 +80,11 @@ pub struct TableOptions {
 }
 
 impl Table {
-    /// A table without rows.
-    #[must_use]
-    pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
-        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
-    }
-
-    /// Adds a row with a cell for each column.
-    pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
-        self.rows.push(row.into_iter().collect());
+    /// Adds a row. All rows of a table have the same columns.
+    pub fn push(&mut self, row: impl IntoIterator<Item = (Column, Cell)>) {
+        let (columns, cells) = row.into_iter().unzip();
+        self.columns = columns;
+        self.rows.push(cells);
     }
 
     /// True without rows.
@@ -227,9 +220,9 @@ mod tests {
     use api::text::is_forbidden;
 
     fn table(rows: &[(&str, &str, &str)]) -> Table {
-        let mut table = Table::new([Column::new("NAME"), Column::new("UID").wide(), Column::new("REASON").free()]);
+        let mut table = Table::default();
         for (name, uid, reason) in rows {
-            table.push([(*name).into(), (*uid).into(), (*reason).into()]);
+            table.push([Column::new("NAME").of(name), Column::new("UID").wide().of(uid), Column::new("REASON").free().of(reason)]);
         }
         table
     }

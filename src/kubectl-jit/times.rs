@@ -7,6 +7,44 @@ use api::instant;
 /// Length of a timestamp in messages: `2026-11-30T06:04:36Z`.
 const STAMP: usize = 20;
 
+/// A time, or a duration before or after the current time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At this time.
+    At(Timestamp),
+    /// At this distance.
+    In(api::Duration),
+}
+
+impl When {
+    /// Parses a time or a duration, of which the error has an `example`.
+    pub fn parse(text: &str, example: &str) -> Result<Self, String> {
+        if let Ok(length) = text.parse() {
+            return Ok(Self::In(length));
+        }
+        let unknown = || format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as {example}");
+        instant::parse(text).map(Self::At).ok_or_else(unknown)
+    }
+
+    /// The time, which is after `now` for a duration.
+    #[must_use]
+    pub fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(length) => now.checked_add(SignedDuration::from(length)).unwrap_or(now),
+        }
+    }
+
+    /// The time, which is before `now` for a duration.
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(length) => now.checked_sub(SignedDuration::from(length)).unwrap_or(now),
+        }
+    }
+}
+
 /// The clock and the time zone for output.
 #[derive(Clone, Debug)]
 pub struct Times {

@@ -244,6 +244,16 @@ pub fn scope(eligibility: &RoleEligibility, most: usize) -> String {
     if more == 0 { shown.join(",") } else { format!("{},+{more}", shown.join(",")) }
 }
 
+/// The first ones of a list, and the number of the others.
+pub fn first(all: impl ExactSizeIterator<Item = String>, most: usize) -> String {
+    let more = all.len().saturating_sub(most);
+    let mut named: Vec<String> = all.take(most).collect();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    named.join(", ")
+}
+
 /// A description of users and groups, or `none`.
 #[must_use]
 pub fn people(people: Option<&People>) -> String {

@@ -10,8 +10,6 @@ use rustls::{
 
 use crate::errors::causes;
 
-/// The object identifier of the curve P-521, as keys and certificates contain it.
-const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 const NO_P521: &str = "jit-rbac supports RSA, ECDSA on P-256 and P-384, and Ed25519";
 
 /// Returns the certificates in a PEM bundle.
@@ -24,12 +22,6 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         .map(|found| found.map(|der| der.to_vec()).map_err(|_| "it is not valid PEM".to_owned()))
         .collect::<Result<_, _>>()?;
     if found.is_empty() { Err("it holds no certificate in PEM".to_owned()) } else { Ok(found) }
-}
-
-/// True for a key or certificate with a key on P-521.
-#[must_use]
-pub fn is_p521(der: &[u8]) -> bool {
-    der.windows(P521.len()).any(|window| window == P521)
 }
 
 /// Returns an error message for keys and certificates that the client does not support.

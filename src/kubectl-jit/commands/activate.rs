@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
@@ -16,13 +15,15 @@ use crate::{
     problem::{Exit, Problem},
     profiles::{self, Profile},
     prompt,
-    read::{Scope, full_name, plain_name, policy_facts},
+    read::{Scope, full_name, plain_name},
     screen::Screen,
     session::Session,
-    sign_in, suggest, words,
+    sign_in, suggest,
+    times::When,
+    words,
 };
-use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, instant, text::is_blank};
-use domain::{eligibility as rule, evidence, requirements};
+use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, text::is_blank};
+use domain::{convert, eligibility as rule, evidence, requirements};
 
 /// Activates roles that you are eligible for, and waits until they are active.
 ///
@@ -41,7 +42,7 @@ pub struct Options {
     pub asked: RequestFlags,
     /// Start later: a time such as 2026-12-01T08:00:00Z, or a duration from now such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
-    pub start: Option<Start>,
+    pub start: Option<When>,
     /// Use a saved profile (eligibilities, namespaces, duration and so on); flags override it.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -92,34 +93,9 @@ pub enum DryRun {
     Server,
 }
 
-/// A start in the future.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At this time.
-    At(Timestamp),
-    /// After this duration.
-    In(api::Duration),
-}
-
-impl Start {
-    /// The time of the start.
-    #[must_use]
-    pub fn from(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::In(length) => now.checked_add(SignedDuration::from(length)).unwrap_or(now),
-        }
-    }
-}
-
-/// Parses a time or a duration.
-pub fn start(text: &str) -> Result<Start, String> {
-    if let Ok(length) = text.parse() {
-        return Ok(Start::In(length));
-    }
-    let at =
-        instant::parse(text).ok_or_else(|| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 2h"))?;
-    Ok(Start::At(at))
+/// Parses a start in the future.
+pub fn start(text: &str) -> Result<When, String> {
+    When::parse(text, "2h")
 }
 
 /// Creates the requests and waits.
@@ -333,7 +309,7 @@ async fn wanted(options: &Options, session: &Session) -> Result<Vec<RoleActivati
 
 /// The values of the flags, with those of the profile as defaults.
 fn values(options: &Options, profile: &Profile, session: &Session) -> RequestValues {
-    let values = options.asked.values(options.start.map(|start| start.from(session.screen.times.now())));
+    let values = options.asked.values(options.start.map(|start| start.after(session.screen.times.now())));
     RequestValues {
         duration: values.duration.or(profile.duration),
         reason: values.reason.or_else(|| profile.reason.clone()),
@@ -349,7 +325,7 @@ fn complete(
     eligibility: &RoleEligibility,
     policy: Option<&ApprovalPolicy>,
 ) -> Result<(), Problem> {
-    let Some(policy) = policy.map(policy_facts) else { return Ok(()) };
+    let Some(policy) = policy.map(convert::policy) else { return Ok(()) };
     let rules = policy.spec.requirements.clone().unwrap_or_default();
     let spec = |values: RequestValues| manifest::request(&eligibility.name_any(), "default", "", &values).map(|request| request.spec);
     let name = &eligibility.spec.policy_ref.name;

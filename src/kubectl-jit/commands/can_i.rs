@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::activate::{Start, start};
+use super::activate::start;
 use crate::{
     flags::Output,
     manifest::{self, RequestFlags},
     objects,
     paint::Paint,
     problem::{Exit, Problem},
-    read::{Scope, eligibility_facts, policy_facts, request_facts},
+    read::{Scope, eligibility_facts},
     session::Session,
     suggest,
-    table::{Cell, Column, Table},
+    table::{Column, Table},
+    times::When,
     words,
 };
 use api::{ApprovalPolicySpec, RoleActivationRequest, RoleEligibility, RoleEligibilitySpec, Stamp, duration::LONGEST, policy::Party};
@@ -48,7 +49,7 @@ pub struct Options {
     asked: RequestFlags,
     /// Check as if requested at another time: a time such as 2026-12-01T08:00:00Z, or a duration from now such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = start)]
-    at: Option<Start>,
+    at: Option<When>,
     #[command(flatten)]
     output: Output,
 }
@@ -62,17 +63,14 @@ enum Answer {
 }
 
 /// A rule and its result.
-struct Line {
-    rule: &'static str,
-    result: Answer,
-}
+struct Line(&'static str, Answer);
 
 /// Checks and prints all rules.
 pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> {
     let found = suggest::eligibility(session, &options.name).await?;
     let stored_policy = session.policy(&found.spec.policy_ref.name).await?;
     let (me, namespace, now) = (session.me().await?, session.namespace()?, session.screen.times.now());
-    let at = options.at.map_or(now, |start| start.from(now));
+    let at = options.at.map_or(now, |start| start.after(now));
     let values = options.asked.values(None);
     let wanted = manifest::request(&found.name_any(), &namespace, me.name(), &values)?;
     let Some(stored_policy) = stored_policy else {
@@ -80,7 +78,7 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             api::Reason::PolicyNotFound,
             format!("there is no policy '{}', so nothing can be activated", found.spec.policy_ref.name),
         );
-        return report(options, session, &[Line { rule: "policy", result: Answer::Fail(refusal) }]);
+        return report(options, session, &[Line("policy", Answer::Fail(refusal))]);
     };
     let peers = peers(session, &found).await?;
     let case = Case {
@@ -89,16 +87,16 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         who: me.stamp.clone(),
         stored: found.clone(),
         eligibility: eligibility_facts(&found),
-        policy: policy_facts(&stored_policy),
+        policy: convert::policy(&stored_policy),
         peers,
         settings: settings(),
         at,
     };
     let mut lines = case.lines();
     // The API server decides: it knows roles, namespaces and settings that a requester cannot read.
-    let open = lines.iter().any(|line| !matches!(line.result, Answer::Pass(_)));
+    let open = lines.iter().any(|line| !matches!(line.1, Answer::Pass(_)));
     if !open && options.at.is_none() {
-        lines.push(Line { rule: "api server", result: asked(session, &wanted).await? });
+        lines.push(Line("api server", asked(session, &wanted).await?));
     }
     report(options, session, &lines)
 }
@@ -114,23 +112,22 @@ async fn asked(session: &Session, wanted: &RoleActivationRequest) -> Result<Answ
 }
 
 fn report(options: &Options, session: &Session, lines: &[Line]) -> Result<Exit, Problem> {
-    let failed = lines.iter().any(|line| matches!(line.result, Answer::Fail(_)));
+    let failed = lines.iter().any(|line| matches!(line.1, Answer::Fail(_)));
     let exit = if failed { Exit::Refused } else { Exit::Done };
     if !options.output.is_table() {
         let value: Vec<_> = lines.iter().map(Line::data).collect();
-        session
-            .screen
-            .data(&objects::data(&json!(value), options.output.output)?.unwrap_or_else(|| if failed { "no" } else { "yes" }.to_owned()));
+        let word = || if failed { "no" } else { "yes" }.to_owned();
+        session.screen.data(&objects::data(&json!(value), options.output.output)?.unwrap_or_else(word));
         return Ok(exit);
     }
-    let mut table = Table::new([Column::new("RULE"), Column::new("RESULT"), Column::new("WHY")]);
+    let mut table = Table::default();
     for line in lines {
         let (word, paint, why) = line.shown();
-        table.push([line.rule.into(), Cell::painted(word, paint), why.into()]);
+        table.push([Column::new("RULE").of(line.0), Column::new("RESULT").painted(word, paint), Column::new("WHY").of(why)]);
     }
     session.screen.table(&table, false, "");
     let needs: Vec<&str> =
-        lines.iter().filter_map(|line| if let Answer::Needs(what) = &line.result { Some(what.as_str()) } else { None }).collect();
+        lines.iter().filter_map(|line| if let Answer::Needs(what) = &line.1 { Some(what.as_str()) } else { None }).collect();
     let verdict = match (failed, needs.is_empty()) {
         (true, _) => "no".to_owned(),
         (false, true) => "yes".to_owned(),
@@ -142,7 +139,7 @@ fn report(options: &Options, session: &Session, lines: &[Line]) -> Result<Exit, 
 
 impl Line {
     fn shown(&self) -> (&'static str, Paint, String) {
-        match &self.result {
+        match &self.1 {
             Answer::Pass(why) => ("pass", Paint::Good, why.clone()),
             Answer::Fail(refusal) => ("fail", Paint::Bad, refusal.to_string()),
             Answer::Needs(what) => ("needs", Paint::Waits, what.clone()),
@@ -151,8 +148,8 @@ impl Line {
 
     fn data(&self) -> serde_json::Value {
         let (word, _, why) = self.shown();
-        let reason = if let Answer::Fail(refusal) = &self.result { Some(refusal.reason) } else { None };
-        json!({"rule": self.rule, "result": word, "why": why, "reason": reason})
+        let reason = if let Answer::Fail(refusal) = &self.1 { Some(refusal.reason) } else { None };
+        json!({"rule": self.0, "result": word, "why": why, "reason": reason})
     }
 }
 
@@ -169,7 +166,7 @@ fn settings() -> Settings {
 
 /// The request as if it were created at this time.
 fn hypothetical(wanted: &RoleActivationRequest, who: &Stamp, at: Timestamp) -> RequestFacts {
-    let mut facts = request_facts(wanted);
+    let mut facts = convert::request(wanted);
     facts.object.created = at;
     // Sorts after all existing requests.
     "~".clone_into(&mut facts.object.uid);
@@ -186,7 +183,7 @@ async fn peers(session: &Session, eligibility: &RoleEligibility) -> Result<Vec<P
     policies.insert(eligibility.name_any(), eligibility.spec.policy_ref.name.clone());
     Ok(mine?
         .iter()
-        .filter_map(|request| convert::peer(request_facts(request), policies.get(&request.spec.eligibility_ref.name).cloned()))
+        .filter_map(|request| convert::peer(convert::request(request), policies.get(&request.spec.eligibility_ref.name).cloned()))
         .collect())
 }
 
@@ -226,53 +223,27 @@ impl Case {
         let skips = emergency::skips(spec, &self.policy.spec);
         let asked = duration::check(spec, &self.eligibility, &self.policy, &self.settings);
         let limits = self.policy.spec.limits.clone().unwrap_or_default();
+        let ends = self.eligibility.spec.end_time;
+        let ends = ends.map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", stamp(end)));
+        let is_subject = format!("'{}' is a subject of '{}'", self.who.username, self.eligibility.name);
+        let only = one_live::check(&self.request, &self.who, &self.peers, &self.settings.identities);
         let mut lines = vec![
-            Line { rule: "policy", result: self.usable() },
-            Line {
-                rule: "eligible",
-                result: result_of(
-                    account.clone().map(|_| ()),
-                    format!("'{}' is a subject of '{}'", self.who.username, self.eligibility.name),
-                ),
-            },
-            Line { rule: "namespace", result: result_of(self.covered(), format!("'{}' is covered", self.request.namespace)) },
-            Line {
-                rule: "time",
-                result: result_of(
-                    eligibility::in_time(&self.eligibility, self.at),
-                    self.eligibility
-                        .spec
-                        .end_time
-                        .map_or_else(|| "the eligibility has no end".to_owned(), |end| format!("until {}", stamp(end))),
-                ),
-            },
-            Line { rule: "role", result: self.ready() },
-            Line {
-                rule: "duration",
-                result: match &asked {
-                    Ok(length) => Answer::Pass(length.to_string()),
-                    Err(refusal) => Answer::Fail(refusal.clone()),
-                },
-            },
-            Line { rule: "reason", result: self.reason() },
-            Line { rule: "ticket", result: self.ticket() },
-            Line { rule: "sign-in", result: self.evidence() },
-            Line {
-                rule: "one at a time",
-                result: result_of(
-                    one_live::check(&self.request, &self.who, &self.peers, &self.settings.identities),
-                    "no other request of yours for this role and namespace",
-                ),
-            },
+            Line("policy", self.usable()),
+            Line("eligible", result_of(account.clone().map(drop), is_subject)),
+            Line("namespace", result_of(self.covered(), format!("'{}' is covered", self.request.namespace))),
+            Line("time", result_of(eligibility::in_time(&self.eligibility, self.at), ends)),
+            Line("role", self.ready()),
+            Line("duration", asked.clone().map_or_else(Answer::Fail, |length| Answer::Pass(length.to_string()))),
+            Line("reason", self.reason()),
+            Line("ticket", self.ticket()),
+            Line("sign-in", self.evidence()),
+            Line("one at a time", result_of(only, "no other request of yours for this role and namespace")),
         ];
         if let Ok(account) = &account {
-            lines.push(Line { rule: "identity", result: result_of(self.identity(account), "group membership is recent enough") });
+            lines.push(Line("identity", result_of(self.identity(account), "group membership is recent enough")));
             if spec.emergency {
                 let asked = asked.unwrap_or(self.eligibility.spec.max_duration);
-                lines.push(Line {
-                    rule: "emergency",
-                    result: result_of(emergency::check(beside, account, asked), "allowed; a review follows"),
-                });
+                lines.push(Line("emergency", result_of(emergency::check(beside, account, asked), "allowed; a review follows")));
             }
         }
         if limits.max_active_per_user.is_some()
@@ -282,19 +253,17 @@ impl Case {
         {
             let within =
                 limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(beside)).and_then(|()| limits::active(beside));
-            lines.push(Line { rule: "limits", result: result_of(within, "within the limits") });
+            lines.push(Line("limits", result_of(within, "within the limits")));
         }
         if limits.cooldown.is_some_and(|pause| !pause.is_zero()) && !skips {
-            lines.push(Line { rule: "cooldown", result: result_of(limits::cooldown(beside, self.at), "has passed") });
+            lines.push(Line("cooldown", result_of(limits::cooldown(beside, self.at), "has passed")));
         }
         if !self.policy.spec.windows.is_empty() && !skips {
-            lines.push(Line {
-                rule: "hours",
-                result: result_of(windows::start(&self.policy, self.at), windows::describe(&self.policy.spec.windows)),
-            });
+            let open = windows::describe(&self.policy.spec.windows);
+            lines.push(Line("hours", result_of(windows::start(&self.policy, self.at), open)));
         }
         let approval = if skips { "skipped in an emergency".to_owned() } else { words::approval(&self.policy.spec) };
-        lines.push(Line { rule: "approval", result: Answer::Pass(approval) });
+        lines.push(Line("approval", Answer::Pass(approval)));
         lines
     }
 

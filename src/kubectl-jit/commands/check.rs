@@ -26,7 +26,7 @@ use crate::{
     problem::{Exit, Problem},
     read::{Scope, full_name},
     session::Session,
-    table::{Cell, Column, Table},
+    table::{Column, Table},
     times::short,
     words,
 };
@@ -43,6 +43,7 @@ use domain::{
 };
 use kube_io::{
     access::{self, Access},
+    call::ReadError,
     kubernetes,
 };
 
@@ -78,6 +79,12 @@ enum Health {
     /// The permissions of the user are not sufficient.
     Unknown,
     Broken,
+}
+
+impl Health {
+    fn of(self, what: &'static str, message: impl Into<String>) -> Finding {
+        Finding { what, health: self, message: message.into() }
+    }
 }
 
 struct Finding {
@@ -129,10 +136,11 @@ fn print(options: &Options, session: &Session, findings: &[Finding]) -> Result<(
         }
         return Ok(());
     }
-    let mut table = Table::new([Column::new("WHAT"), Column::new("HEALTH"), Column::new("SAYS")]);
+    let mut table = Table::default();
     for finding in findings {
         let (text, paint) = word(finding.health);
-        table.push([finding.what.into(), Cell::painted(text, paint), finding.message.as_str().into()]);
+        let (what, says) = (Column::new("WHAT").of(finding.what), Column::new("SAYS").of(&finding.message));
+        table.push([what, Column::new("HEALTH").painted(text, paint), says]);
     }
     session.screen.table(&table, false, "");
     Ok(())
@@ -156,7 +164,7 @@ async fn api_server(session: &Session) -> (Vec<Finding>, SignedDuration) {
         Ok(version) => version,
         Err(error) => {
             let message = Problem::of(&format!("reach {}", session.server()), &error).to_string();
-            return (vec![Finding { what: "api server", health: Health::Broken, message }], SignedDuration::ZERO);
+            return (vec![Health::Broken.of("api server", message)], SignedDuration::ZERO);
         }
     };
     let (health, message) = match kubernetes::doubt(&version) {
@@ -164,13 +172,13 @@ async fn api_server(session: &Session) -> (Vec<Finding>, SignedDuration) {
         Some(why) => (Health::Unknown, format!("{}: {why}", version.git_version)),
     };
     let (clock, ahead) = clock(session, before).await;
-    (vec![Finding { what: "api server", health, message }, clock], ahead)
+    (vec![health.of("api server", message), clock], ahead)
 }
 
 /// Compares the API server's clock with the local one: `--start` and the remaining time are shown by the local clock, and decided by the
 /// other.
 async fn clock(session: &Session, before: Timestamp) -> (Finding, SignedDuration) {
-    let unknown = |message: &str| (Finding { what: "clock", health: Health::Unknown, message: message.to_owned() }, SignedDuration::ZERO);
+    let unknown = |message: &str| (Health::Unknown.of("clock", message), SignedDuration::ZERO);
     let Ok(request) = http::Request::get("/version").body(Body::empty()) else { return unknown("cannot be read") };
     let Ok(answer) = session.client.send(request).await else { return unknown("cannot be read") };
     let after = session.screen.times.now();
@@ -186,10 +194,10 @@ async fn clock(session: &Session, before: Timestamp) -> (Finding, SignedDuration
         SignedDuration::ZERO
     };
     if ahead.abs() <= SKEW {
-        return (Finding { what: "clock", health: Health::Ok, message: "agrees with the API server's".to_owned() }, ahead);
+        return (Health::Ok.of("clock", "agrees with the API server's"), ahead);
     }
     let message = format!("differs from the API server's by {}: remaining times shown here are wrong", short(ahead.abs()));
-    (Finding { what: "clock", health: Health::Unknown, message }, ahead)
+    (Health::Unknown.of("clock", message), ahead)
 }
 
 async fn kinds(session: &Session) -> Finding {
@@ -200,19 +208,15 @@ async fn kinds(session: &Session) -> Finding {
             let missing: Vec<&str> =
                 wanted.into_iter().filter(|plural| !found.resources.iter().any(|resource| resource.name == *plural)).collect();
             if missing.is_empty() {
-                Finding { what, health: Health::Ok, message: format!("{GROUP}/v1alpha1 is served") }
+                Health::Ok.of(what, format!("{GROUP}/v1alpha1 is served"))
             } else {
-                Finding {
-                    what,
-                    health: Health::Broken,
-                    message: format!("{GROUP} lacks {}: are the CRDs of the chart installed?", missing.join(", ")),
-                }
+                Health::Broken.of(what, format!("{GROUP} lacks {}: are the CRDs of the chart installed?", missing.join(", ")))
             }
         }
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            Finding { what, health: Health::Broken, message: format!("{GROUP} is not served: jit-rbac is not installed in this cluster") }
+            Health::Broken.of(what, format!("{GROUP} is not served: jit-rbac is not installed in this cluster"))
         }
-        Err(error) => Finding { what, health: Health::Broken, message: Problem::of("list the API resources", &error).to_string() },
+        Err(error) => Health::Broken.of(what, Problem::of("list the API resources", &error).to_string()),
     }
 }
 
@@ -221,7 +225,7 @@ async fn rights(session: &Session) -> Finding {
     let what = "your rights";
     let namespace = match session.namespace() {
         Ok(namespace) => namespace,
-        Err(problem) => return Finding { what, health: Health::Unknown, message: problem.to_string() },
+        Err(problem) => return Health::Unknown.of(what, problem.to_string()),
     };
     let asked = [
         ("create", "roleactivationrequests", Some(namespace.as_str())),
@@ -233,40 +237,31 @@ async fn rights(session: &Session) -> Finding {
     ];
     let mut missing = Vec::new();
     for (verb, resource, namespace) in asked {
-        let question = Question { verb, group: GROUP, resource, name: "", namespace };
-        match access::ask_of_us(&session.client, || format!("whether you may {verb} {resource}"), attributes(&question)).await {
+        match may(session, verb, resource, namespace).await {
             Ok(Access::Yes) => {}
             Ok(Access::No) => missing.push(format!("{verb} {resource}")),
-            Ok(Access::Unclear(why)) => return Finding { what, health: Health::Unknown, message: printable(&why) },
-            Err(error) => return Finding { what, health: Health::Broken, message: error.to_string() },
+            Ok(Access::Unclear(why)) => return Health::Unknown.of(what, printable(&why)),
+            Err(error) => return Health::Broken.of(what, error.to_string()),
         }
     }
     if missing.is_empty() {
-        let everywhere = Question { verb: "list", group: GROUP, resource: "roleactivationrequests", name: "", namespace: None };
-        let asked =
-            access::ask_of_us(&session.client, || "whether you may list roleactivationrequests".to_owned(), attributes(&everywhere)).await;
+        let everywhere = may(session, "list", "roleactivationrequests", None).await;
         // With bindings in single namespaces this is expected.
-        let narrow = if let Ok(Access::No) = asked { ", and list requests in your namespaces only" } else { "" };
-        return Finding {
-            what,
-            health: Health::Ok,
-            message: format!("you may create requests and decisions in namespace '{namespace}'{narrow}"),
-        };
+        let narrow = if let Ok(Access::No) = everywhere { ", and list requests in your namespaces only" } else { "" };
+        return Health::Ok.of(what, format!("you may create requests and decisions in namespace '{namespace}'{narrow}"));
     }
     let missing = missing.join(", ");
     // An author of eligibilities need not be a requester.
-    let defines = Question { verb: "update", group: GROUP, resource: "roleeligibilities", name: "", namespace: None };
-    if let Ok(Access::Yes) =
-        access::ask_of_us(&session.client, || "whether you may update roleeligibilities".to_owned(), attributes(&defines)).await
-    {
-        return Finding {
-            what,
-            health: Health::Unknown,
-            message: format!("you are an admin; to activate a role yourself you need: {missing}"),
-        };
+    if let Ok(Access::Yes) = may(session, "update", "roleeligibilities", None).await {
+        return Health::Unknown.of(what, format!("you are an admin; to activate a role yourself you need: {missing}"));
     }
     let message = format!("you may not {missing}: an admin must bind you to the ClusterRole for requesters (chart jit-access)");
-    Finding { what, health: Health::Broken, message }
+    Health::Broken.of(what, message)
+}
+
+async fn may(session: &Session, verb: &'static str, resource: &'static str, namespace: Option<&str>) -> Result<Access, ReadError> {
+    let question = Question { verb, group: GROUP, resource, name: "", namespace };
+    access::ask_of_us(&session.client, || format!("whether you may {verb} {resource}"), attributes(&question)).await
 }
 
 /// Checks the webhook: in a dry run, it must deny a request for an eligibility that cannot exist.
@@ -282,18 +277,15 @@ async fn webhook(session: &Session) -> Finding {
     };
     match asked.await {
         Err(Problem::Refused { reason: Some(reason), message }) => {
-            let well = reason == Reason::EligibilityNotFound;
-            let message =
-                if well { "answers, and denies an invalid request".to_owned() } else { Refusal::new(reason, message).to_string() };
-            Finding { what, health: if well { Health::Ok } else { Health::Unknown }, message }
+            if reason == Reason::EligibilityNotFound {
+                Health::Ok.of(what, "answers, and denies an invalid request")
+            } else {
+                Health::Unknown.of(what, Refusal::new(reason, message).to_string())
+            }
         }
-        Err(Problem::Forbidden(why)) => Finding { what, health: Health::Unknown, message: why },
-        Err(problem) => Finding { what, health: Health::Broken, message: problem.to_string() },
-        Ok(_) => Finding {
-            what,
-            health: Health::Broken,
-            message: "accepted a request that it must deny: is the webhook configuration installed?".to_owned(),
-        },
+        Err(Problem::Forbidden(why)) => Health::Unknown.of(what, why),
+        Err(problem) => Health::Broken.of(what, problem.to_string()),
+        Ok(_) => Health::Broken.of(what, "accepted a request that it must deny: is the webhook configuration installed?"),
     }
 }
 
@@ -307,16 +299,15 @@ async fn operator(session: &Session, ahead: SignedDuration) -> Vec<Finding> {
                 Problem::Forbidden(_) => "needs permission to list Leases (ask a cluster admin)".to_owned(),
                 other => other.to_string(),
             };
-            let guards =
-                held_back(session).await.unwrap_or_else(|| Finding { what: "guards", health: Health::Unknown, message: message.clone() });
-            return vec![Finding { what: "operator", health: Health::Unknown, message }, guards];
+            let guards = held_back(session).await.unwrap_or_else(|| Health::Unknown.of("guards", message.clone()));
+            return vec![Health::Unknown.of("operator", message), guards];
         }
     };
     // The Lease with the record of the guards.
     let record = |lease: &Lease| lease.metadata.annotations.as_ref().and_then(|all| all.get(names::GUARDS)).cloned();
     let Some(lease) = leases.items.into_iter().find(|lease| record(lease).is_some()) else {
         let message = "no controller has ever run: there is no Lease with the record of its guards".to_owned();
-        return vec![Finding { what: "operator", health: Health::Broken, message }];
+        return vec![Health::Broken.of("operator", message)];
     };
     let now = session.screen.times.now() + ahead;
     let spec = lease.spec.clone().unwrap_or_default();
@@ -337,9 +328,9 @@ fn leader(spec: &LeaseSpec, now: Timestamp) -> Finding {
         let message = format!(
             "no controller has held the Lease for {silent}: new grants are on hold; expired grants are still removed by any running replica"
         );
-        return Finding { what, health: Health::Broken, message };
+        return Health::Broken.of(what, message);
     }
-    Finding { what, health: Health::Ok, message: format!("'{holder}' holds the Lease, which is valid for {} at a time", short(valid)) }
+    Health::Ok.of(what, format!("'{holder}' holds the Lease, which is valid for {} at a time", short(valid)))
 }
 
 /// Checks that the guards are verified, by the record on the Lease. `last_event` is the last Event about them; `altered` are those that differ from
@@ -348,7 +339,7 @@ fn guards(record: Option<&str>, now: Timestamp, last_event: Option<(Reason, Stri
     let what = "guards";
     let broken = |why: String| {
         let more = if altered.is_empty() { String::new() } else { format!("; different from what the chart renders: {}", listed(altered)) };
-        Finding { what, health: Health::Broken, message: format!("new grants are on hold: {why}{more}") }
+        Health::Broken.of(what, format!("new grants are on hold: {why}{more}"))
     };
     let Some(ledger) = Ledger::read(record) else {
         return broken("their record on the Lease cannot be read; was it written by another version?".to_owned());
@@ -382,18 +373,14 @@ fn guards(record: Option<&str>, now: Timestamp, last_event: Option<(Reason, Stri
             "verified, but these objects are not used because they were written while the guards were not verified: {}; 'kubectl jit explain WrittenUnguarded' has the remedy",
             listed(&unused)
         );
-        return Finding { what, health: Health::Broken, message };
+        return Health::Broken.of(what, message);
     }
-    Finding { what, health: Health::Ok, message: format!("verified for {}", short(now.duration_since(since))) }
+    Health::Ok.of(what, format!("verified for {}", short(now.duration_since(since))))
 }
 
 /// The first ones, and the number of others.
 fn listed(all: &[String]) -> String {
-    let mut named: Vec<String> = all.iter().take(NAMED).map(|one| printable(one)).collect();
-    if all.len() > NAMED {
-        named.push(format!("and {} more", all.len() - NAMED));
-    }
-    named.join(", ")
+    words::first(all.iter().map(|one| printable(one)), NAMED)
 }
 
 /// The last Event of the controller on its Lease; none if it has expired or cannot be read.
@@ -442,7 +429,7 @@ async fn held_back(session: &Session) -> Option<Finding> {
     let requests = session.requests(&Scope::All, &pending).await.ok()?;
     let held = |reason: Reason| matches!(reason, Reason::GuardsNotVerified | Reason::ClockSkewed);
     let waits = requests.iter().find(|request| request.status.as_ref().and_then(|status| status.reason).is_some_and(held))?;
-    Some(Finding { what: "guards", health: Health::Broken, message: format!("{} waits: {}", full_name(waits), words::message(waits)) })
+    Some(Health::Broken.of("guards", format!("{} waits: {}", full_name(waits), words::message(waits))))
 }
 
 #[cfg(test)]

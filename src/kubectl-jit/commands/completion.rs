@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, Subcommand};
+use clap::{Args, Command, Subcommand, builder::PossibleValue};
 use kube::ResourceExt;
 
 use super::{explain, roles};
@@ -173,7 +173,13 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
             NO_FILES,
         );
     }
-    let names = match place.name() {
+    let mut names = within(Box::pin(of_command(place, words))).await.unwrap_or_default();
+    names.retain(|(name, _)| !place.given.contains(name));
+    (names, NO_FILES)
+}
+
+async fn of_command(place: &Place<'_>, words: &[String]) -> Option<Candidates> {
+    match place.name() {
         "activate" | "describe" | "can-i" => Box::pin(eligible(words)).await,
         "run" if place.given.is_empty() => Box::pin(eligible(words)).await,
         "approve" | "deny" => Box::pin(live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)])).await,
@@ -185,31 +191,28 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
             Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
         }
         _ => None,
-    };
-    let mut names = names.unwrap_or_default();
-    names.retain(|(name, _)| !place.given.contains(name));
-    (names, NO_FILES)
+    }
 }
 
 async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates, &'static str) {
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect::<Candidates>();
-    match flag {
+    let found = match flag {
         "kubeconfig" | "filename" | "directory" | "certificate-authority" | "client-certificate" | "client-key" => {
             return (Vec::new(), FILES);
         }
-        "context" | "cluster" | "user" => return (plain(of_kubeconfig(flag, words)), NO_FILES),
-        "namespace" => return (plain(Box::pin(namespaces(place, words)).await.unwrap_or_default()), NO_FILES),
-        "profile" | "save-profile" => return (plain(profiles::names()), NO_FILES),
-        "eligibility" | "role" => return (offered(words, flag).await.unwrap_or_default(), NO_FILES),
-        "of-user" => return (users(words).await.unwrap_or_default(), NO_FILES),
-        _ => {}
-    }
-    let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
-    let values = arg.map(clap::Arg::get_possible_values).unwrap_or_default();
-    (
-        values.iter().map(|value| (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default())).collect(),
-        NO_FILES,
-    )
+        "context" | "cluster" | "user" => Some(plain(of_kubeconfig(flag, words))),
+        "namespace" => within(Box::pin(namespaces(place, words))).await.map(plain),
+        "profile" | "save-profile" => Some(plain(profiles::names())),
+        "eligibility" | "role" => within(Box::pin(offered(words, flag))).await,
+        "of-user" => within(Box::pin(users(words))).await.map(plain),
+        _ => {
+            let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+            let value =
+                |value: &PossibleValue| (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default());
+            arg.map(|arg| arg.get_possible_values().iter().map(value).collect())
+        }
+    };
+    (found.unwrap_or_default(), NO_FILES)
 }
 
 fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
@@ -238,35 +241,29 @@ async fn within<T>(asked: Pin<Box<dyn Future<Output = Option<T>> + '_>>) -> Opti
 
 /// The user's eligibilities with their roles.
 async fn eligible(words: &[String]) -> Option<Candidates> {
-    within(Box::pin(async {
-        let session = session(words).await?;
-        let (me, all) = tokio::join!(session.me(), session.eligibilities());
-        let (me, all) = (me.ok()?, all.ok()?);
-        let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
-        Some(mine.map(|eligibility| (eligibility.name_any(), words::role(&eligibility.spec.role_ref))).collect())
-    }))
-    .await
+    let session = session(words).await?;
+    let (me, all) = tokio::join!(session.me(), session.eligibilities());
+    let (me, all) = (me.ok()?, all.ok()?);
+    let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
+    Some(mine.map(|eligibility| (eligibility.name_any(), words::role(&eligibility.spec.role_ref))).collect())
 }
 
 /// The namespaces of eligibilities, since a requester cannot list namespaces. For an activation, only those of the user's eligibilities.
 async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
-    within(Box::pin(async {
-        let session = session(words).await?;
-        let mut all = session.eligibilities().await.ok()?;
-        if ["activate", "run", "can-i"].contains(&place.name()) {
-            let me = session.me().await.ok()?;
-            let given = |eligibility: &RoleEligibility| place.given.is_empty() || place.given.contains(&eligibility.name_any());
-            all.retain(|eligibility| roles::is_mine(me, eligibility) && given(eligibility));
-        }
-        let mut names: Vec<String> = all
-            .into_iter()
-            .flat_map(|eligibility| eligibility.status.and_then(|status| status.namespaces).map(|found| found.names).unwrap_or_default())
-            .collect();
-        names.sort();
-        names.dedup();
-        Some(names)
-    }))
-    .await
+    let session = session(words).await?;
+    let mut all = session.eligibilities().await.ok()?;
+    if ["activate", "run", "can-i"].contains(&place.name()) {
+        let me = session.me().await.ok()?;
+        let given = |eligibility: &RoleEligibility| place.given.is_empty() || place.given.contains(&eligibility.name_any());
+        all.retain(|eligibility| roles::is_mine(me, eligibility) && given(eligibility));
+    }
+    let mut names: Vec<String> = all
+        .into_iter()
+        .flat_map(|eligibility| eligibility.status.and_then(|status| status.namespaces).map(|found| found.names).unwrap_or_default())
+        .collect();
+    names.sort();
+    names.dedup();
+    Some(names)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -278,53 +275,44 @@ enum Whose {
 
 /// All eligibilities or their roles, for the flag: a user who reads requests of others need not be eligible.
 async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
-    within(Box::pin(async {
-        let all = session(words).await?.eligibilities().await.ok()?;
-        let mut found: Candidates = match flag {
-            "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
-            _ => all.iter().map(|one| (one.name_any(), words::role(&one.spec.role_ref))).collect(),
-        };
-        found.sort();
-        found.dedup_by(|a, b| a.0 == b.0);
-        Some(found)
-    }))
-    .await
+    let all = session(words).await?.eligibilities().await.ok()?;
+    let mut found: Candidates = match flag {
+        "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
+        _ => all.iter().map(|one| (one.name_any(), words::role(&one.spec.role_ref))).collect(),
+    };
+    found.sort();
+    found.dedup_by(|a, b| a.0 == b.0);
+    Some(found)
 }
 
 /// The users with requests in the namespaces of the words.
-async fn users(words: &[String]) -> Option<Candidates> {
-    within(Box::pin(async {
-        let session = session(words).await?;
-        let mut names: Vec<String> =
-            session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
-        names.sort();
-        names.dedup();
-        Some(names.into_iter().map(|name| (name, String::new())).collect())
-    }))
-    .await
+async fn users(words: &[String]) -> Option<Vec<String>> {
+    let session = session(words).await?;
+    let mut names: Vec<String> =
+        session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
+    names.sort();
+    names.dedup();
+    Some(names)
 }
 
 /// The requests that match one of the field selectors, with requester and state. Without -n, requests of others come from all namespaces, as
 /// NAMESPACE/NAME outside of the context's namespace: approvers and revokers work in all namespaces.
 async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
-    within(Box::pin(async {
-        let session = session(words).await?;
-        let me = session.me().await.ok()?.name().to_owned();
-        let here = session.namespaces();
-        let scope = if whose == Whose::Others { Scope::wherever(&session) } else { Scope::In(here.clone()) };
-        let mut found = Vec::new();
-        for fields in fields {
-            found.extend(session.requests(&scope, fields).await.ok()?);
-        }
-        found.retain(|request| {
-            let mine = requester(request) == me;
-            whose == Whose::Everyone || (whose == Whose::Mine) == mine
-        });
-        let name = |request: &RoleActivationRequest| match request.namespace() {
-            Some(namespace) if !here.contains(&namespace) => format!("{namespace}/{}", request.name_any()),
-            _ => request.name_any(),
-        };
-        Some(found.iter().map(|request| (name(request), format!("{}, {}", requester(request), state(request)))).collect())
-    }))
-    .await
+    let session = session(words).await?;
+    let me = session.me().await.ok()?.name().to_owned();
+    let here = session.namespaces();
+    let scope = if whose == Whose::Others { Scope::wherever(&session) } else { Scope::In(here.clone()) };
+    let mut found = Vec::new();
+    for fields in fields {
+        found.extend(session.requests(&scope, fields).await.ok()?);
+    }
+    found.retain(|request| {
+        let mine = requester(request) == me;
+        whose == Whose::Everyone || (whose == Whose::Mine) == mine
+    });
+    let name = |request: &RoleActivationRequest| match request.namespace() {
+        Some(namespace) if !here.contains(&namespace) => format!("{namespace}/{}", request.name_any()),
+        _ => request.name_any(),
+    };
+    Some(found.iter().map(|request| (name(request), format!("{}, {}", requester(request), state(request)))).collect())
 }

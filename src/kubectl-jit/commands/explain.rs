@@ -58,9 +58,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
         };
         screen.data(&text);
     } else if options.reason.is_none() {
-        let mut table = Table::new([Column::new("REASON"), Column::new("MEANS").free()]);
+        let mut table = Table::default();
         for reason in found {
-            table.push([reason.as_str().into(), meaning(reason).into()]);
+            table.push([Column::new("REASON").of(reason.as_str()), Column::new("MEANS").free().of(meaning(reason))]);
         }
         screen.table(&table, false, "");
         screen.next("kubectl jit explain REASON");

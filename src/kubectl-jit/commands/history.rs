@@ -1,7 +1,7 @@
 //! `kubectl jit history`: completed requests.
 
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
@@ -12,11 +12,11 @@ use crate::{
     problem::{Exit, Problem},
     read::{Scope, created, requester, state},
     session::Session,
-    table::{Cell, Column, Table},
-    times::short,
+    table::{Column, Table},
+    times::{When, short},
     words,
 };
-use api::{RoleActivationRequest, instant, selectors};
+use api::{RoleActivationRequest, selectors};
 
 /// Lists completed requests.
 ///
@@ -28,10 +28,10 @@ pub struct Options {
     all_namespaces: bool,
     /// Only requests that ended since then: a time, or how long ago, for example 24h.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
-    since: Option<Ago>,
+    since: Option<When>,
     /// Only requests that ended before then.
     #[arg(long, value_name = "WHEN", value_parser = ago)]
-    until: Option<Ago>,
+    until: Option<When>,
     #[command(flatten)]
     filter: Filter,
     /// Maximum number of requests, 0 for all; defaults to 100 in a table and to all in other formats.
@@ -74,31 +74,9 @@ impl Shape {
 /// The default limit of a table.
 const SHOWN: usize = 100;
 
-/// A point in the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ago {
-    /// This time.
-    At(Timestamp),
-    /// This duration ago.
-    Since(api::Duration),
-}
-
-fn ago(text: &str) -> Result<Ago, String> {
-    if let Ok(length) = text.parse() {
-        return Ok(Ago::Since(length));
-    }
-    let at = instant::parse(text)
-        .ok_or_else(|| format!("'{text}' is neither a time such as 2026-12-01T08:00:00Z nor a duration such as 24h"))?;
-    Ok(Ago::At(at))
-}
-
-impl Ago {
-    fn instant(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::Since(length) => now.checked_sub(SignedDuration::from(length)).unwrap_or(now),
-        }
-    }
+/// Parses a point in the past.
+fn ago(text: &str) -> Result<When, String> {
+    When::parse(text, "24h")
 }
 
 /// Lists completed requests.
@@ -107,8 +85,8 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     let now = session.screen.times.now();
     let wanted = |request: &RoleActivationRequest| {
         state(request).is_terminal()
-            && options.since.is_none_or(|since| ended(request) >= since.instant(now))
-            && options.until.is_none_or(|until| ended(request) < until.instant(now))
+            && options.since.is_none_or(|since| ended(request) >= since.before(now))
+            && options.until.is_none_or(|until| ended(request) < until.before(now))
     };
     let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "completed request" };
     let Found { requests: mut found, unmatched } = options.filter.requests(session, listed, wanted).await?;
@@ -128,40 +106,27 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
         return Ok(Exit::Done);
     }
     let several = scope.is_several();
-    let place = several.then_some(Column::new("NAMESPACE"));
-    let columns = [
-        Column::new("NAME"),
-        Column::new("ROLE"),
-        Column::new("USER"),
-        Column::new("STATE"),
-        Column::new("HELD"),
-        Column::new("ENDED"),
-        Column::new("REASON").wide(),
-        Column::new("EXTENSIONS").wide(),
-        Column::new("APPROVED-BY").wide().free(),
-        Column::new("EMERGENCY").wide(),
-        Column::new("JUSTIFICATION").free(),
-    ];
-    let mut table = Table::new(place.into_iter().chain(columns));
+    let mut table = Table::default();
     // One row per access, including its extensions.
     for chain in chains::folded(&found) {
         let (request, deciding) = (&chain.first, chain.deciding());
         let approved_by = request.status.as_ref().and_then(|status| status.approved_by.clone());
         let extensions = Some(chain.extensions.len()).filter(|count| *count > 0);
-        let cells: [Cell; 11] = [
-            request.name_any().into(),
-            words::role_name(request).into(),
-            requester(request).into(),
-            Cell::painted(state(deciding).as_str(), words::mark(state(deciding)).1),
-            chain.held().map(short).unwrap_or_default().into(),
-            chain.ended_at().map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
-            words::reason(deciding).into(),
-            extensions.map(|count| count.to_string()).unwrap_or_default().into(),
-            approved_by.unwrap_or_default().into(),
-            if request.spec.emergency { "yes" } else { "" }.into(),
-            words::justification(request).into(),
+        let place = several.then(|| Column::new("NAMESPACE").of(request.namespace().unwrap_or_default()));
+        let cells = [
+            Column::new("NAME").of(request.name_any()),
+            Column::new("ROLE").of(words::role_name(request)),
+            Column::new("USER").of(requester(request)),
+            Column::new("STATE").painted(state(deciding).as_str(), words::mark(state(deciding)).1),
+            Column::new("HELD").of(chain.held().map(short).unwrap_or_default()),
+            Column::new("ENDED").of(chain.ended_at().map(|at| session.screen.times.clock(at)).unwrap_or_default()),
+            Column::new("REASON").wide().of(words::reason(deciding)),
+            Column::new("EXTENSIONS").wide().of(extensions.map(|count| count.to_string()).unwrap_or_default()),
+            Column::new("APPROVED-BY").wide().free().of(approved_by.unwrap_or_default()),
+            Column::new("EMERGENCY").wide().of(if request.spec.emergency { "yes" } else { "" }),
+            Column::new("JUSTIFICATION").free().of(words::justification(request)),
         ];
-        table.push(several.then(|| Cell::from(request.namespace().unwrap_or_default())).into_iter().chain(cells));
+        table.push(place.into_iter().chain(cells));
     }
     session.screen.table(&table, options.output == Shape::Wide, &format!("no request has completed{}", scope.description()));
     if left_out > 0 {

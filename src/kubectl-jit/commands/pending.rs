@@ -12,7 +12,7 @@ use crate::{
     problem::{Exit, Problem},
     read::{Scope, created, requester, state},
     session::Session,
-    table::{Cell, Column, Table},
+    table::{Column, Table},
     times::short,
     watching::{self, Left},
     words,
@@ -78,34 +78,23 @@ async fn list(options: &Options, session: &Session) -> Result<Left, Problem> {
         return Ok(Left::Something);
     }
     let lengths = lengths(session, &found).await?;
-    let mut table = Table::new([
-        Column::new("NAMESPACE"),
-        Column::new("NAME"),
-        Column::new("USER"),
-        Column::new("ROLE"),
-        Column::new("FOR"),
-        Column::new("WAITS"),
-        Column::new("NEEDS").free(),
-        Column::new("RISKS").wide(),
-        Column::new("DIGEST").wide(),
-        Column::new("JUSTIFICATION").free(),
-    ]);
+    let mut table = Table::default();
     let times = &session.screen.times;
     for (request, length) in found.iter().zip(lengths) {
         let status = request.status.clone().unwrap_or_default();
         let role = status.role.clone().unwrap_or_default();
         let (needs, paint) = needs(request);
         table.push([
-            request.namespace().unwrap_or_default().into(),
-            request.name_any().into(),
-            requester(request).into(),
-            role.name.into(),
-            length.map_or_else(|| "unknown".to_owned(), |length| length.to_string()).into(),
-            short(times.now().duration_since(created(request))).into(),
-            Cell::painted(needs, paint),
-            role.risk_summary.into(),
-            status.digest.unwrap_or_default().chars().take(23).collect::<String>().into(),
-            words::justification(request).into(),
+            Column::new("NAMESPACE").of(request.namespace().unwrap_or_default()),
+            Column::new("NAME").of(request.name_any()),
+            Column::new("USER").of(requester(request)),
+            Column::new("ROLE").of(role.name),
+            Column::new("FOR").of(length.map_or_else(|| "unknown".to_owned(), |length| length.to_string())),
+            Column::new("WAITS").of(short(times.now().duration_since(created(request)))),
+            Column::new("NEEDS").free().painted(needs, paint),
+            Column::new("RISKS").wide().of(role.risk_summary),
+            Column::new("DIGEST").wide().of(status.digest.unwrap_or_default().chars().take(23).collect::<String>()),
+            Column::new("JUSTIFICATION").free().of(words::justification(request)),
         ]);
     }
     let whom = if options.mine_to_decide { "no request waits for your decision" } else { "no request waits for approval or review" };

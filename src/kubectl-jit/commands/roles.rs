@@ -10,7 +10,7 @@ use crate::{
     problem::{Exit, Problem},
     read::{Scope, eligibility_facts, state},
     session::{Me, Session},
-    table::{Cell, Column, Table},
+    table::{Column, Table},
     words,
 };
 use api::{ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, eligibility::RoleKind, selectors};
@@ -47,33 +47,23 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
     if objects::listed(&session.screen, &eligibilities, options.output.output)? {
         return Ok(Exit::Done);
     }
-    let mut table = Table::new([
-        Column::new("NAME"),
-        Column::new("ROLE"),
-        Column::new("NAMESPACES").free(),
-        Column::new("MAX"),
-        Column::new("APPROVAL").free(),
-        Column::new("REQUIRES"),
-        Column::new("STATE"),
-        Column::new("ENDS").wide(),
-        Column::new("RISKS").wide(),
-        Column::new("DESCRIPTION").wide().free(),
-    ]);
+    let mut table = Table::default();
     let now = session.screen.times.now();
     for eligibility in &eligibilities {
-        let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
+        let spec = &eligibility.spec;
+        let policy = policies.iter().find(|policy| policy.name_any() == spec.policy_ref.name);
         let (said, paint) = standing(me, eligibility, policy, &mine, now);
         table.push([
-            eligibility.name_any().into(),
-            words::role_column(&eligibility.spec.role_ref).into(),
-            words::scope(eligibility, NAMED).into(),
-            words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
-            policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
-            policy.map(|policy| words::requires(&policy.spec)).unwrap_or_default().into(),
-            Cell::painted(said, paint),
-            eligibility.spec.end_time.map(|at| session.screen.times.clock(at)).unwrap_or_default().into(),
-            words::risks(eligibility).into(),
-            eligibility.spec.description.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            Column::new("NAME").of(eligibility.name_any()),
+            Column::new("ROLE").of(words::role_column(&spec.role_ref)),
+            Column::new("NAMESPACES").free().of(words::scope(eligibility, NAMED)),
+            Column::new("MAX").of(words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string()),
+            Column::new("APPROVAL").free().of(policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default()),
+            Column::new("REQUIRES").of(policy.map(|policy| words::requires(&policy.spec)).unwrap_or_default()),
+            Column::new("STATE").painted(said, paint),
+            Column::new("ENDS").wide().of(spec.end_time.map(|at| session.screen.times.clock(at)).unwrap_or_default()),
+            Column::new("RISKS").wide().of(words::risks(eligibility)),
+            Column::new("DESCRIPTION").wide().free().of(spec.description.as_ref().map(ToString::to_string).unwrap_or_default()),
         ]);
     }
     session.screen.table(&table, options.output.is_wide(), &nothing(options, &wanted, &elsewhere));
@@ -133,11 +123,7 @@ fn nothing(options: &Options, wanted: &[String], elsewhere: &[RoleEligibility]) 
         return format!("{whose}{place}{hint}");
     }
     let one = |eligibility: &RoleEligibility| format!("'{}' ({})", eligibility.name_any(), words::scope(eligibility, NAMED));
-    let mut named: Vec<String> = elsewhere.iter().take(NAMED).map(one).collect();
-    if elsewhere.len() > NAMED {
-        named.push(format!("and {} more", elsewhere.len() - NAMED));
-    }
-    format!("{whose}{place}; elsewhere: {}", named.join(", "))
+    format!("{whose}{place}; elsewhere: {}", words::first(elsewhere.iter().map(one), NAMED))
 }
 
 /// The column STATE: whether it can be activated now, or the state of the user's request.

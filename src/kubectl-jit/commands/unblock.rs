@@ -22,7 +22,7 @@ use crate::{
     prompt,
     read::eligibility_facts,
     session::Session,
-    table::{Cell, Column, Table},
+    table::{Column, Table},
     words,
 };
 use api::{
@@ -145,24 +145,17 @@ async fn offer(options: &Options, session: &mut Session, blocked: &Blocked, name
         return Ok(Exit::Done);
     }
     let policies = session.policies().await?;
-    let mut table = Table::new([
-        Column::new("NAME"),
-        Column::new("ROLE"),
-        Column::new("ALLOWS"),
-        Column::new("MAX"),
-        Column::new("APPROVAL").free(),
-        Column::new("RISKS").free(),
-    ]);
+    let mut table = Table::default();
     for Offer { eligibility, allows, risks, .. } in offers {
         let policy = policies.iter().find(|policy| policy.name_any() == eligibility.spec.policy_ref.name);
         let (word, paint) = if *allows == Allows::Yes { ("yes", Paint::Good) } else { ("unknown", Paint::Waits) };
         table.push([
-            eligibility.name_any().into(),
-            words::role_column(&eligibility.spec.role_ref).into(),
-            Cell::painted(word, paint),
-            words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string().into(),
-            policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default().into(),
-            risks.as_str().into(),
+            Column::new("NAME").of(eligibility.name_any()),
+            Column::new("ROLE").of(words::role_column(&eligibility.spec.role_ref)),
+            Column::new("ALLOWS").painted(word, paint),
+            Column::new("MAX").of(words::longest(eligibility, policy.map(|policy| &policy.spec)).to_string()),
+            Column::new("APPROVAL").free().of(policy.map(|policy| words::approval(&policy.spec)).unwrap_or_default()),
+            Column::new("RISKS").free().of(risks),
         ]);
     }
     session.screen.info(&format!("to {} in namespace '{namespace}':", session.screen.on_stderr(&blocked.description(), Paint::Strong)));

@@ -67,26 +67,21 @@ impl AdmissionHandler {
         Ok(AuthorCheck { generation, roles, ..AuthorCheck::default() })
     }
 
-    /// Returns the denial of an eligibility whose author may not bind its role in all of its namespaces.
+    /// Denies an eligibility whose author may not bind its role in all of its namespaces.
     pub(super) async fn author_of_eligibility(
         &self,
         write: &Write<'_>,
         eligibility: &Object<RoleEligibilitySpec>,
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Option<Answer>, ReadError> {
+    ) -> Result<(), Answer> {
         let spec = &eligibility.spec;
         let demands = author::demands(&[offer(&eligibility.name, spec)]);
         let policy = self.seen_policy(spec).await?;
-        Ok(match self.may_bind(write, Written::Eligibility, &demands, stamp).await? {
-            Err(answer) => Some(answer),
-            Ok(roles) => {
-                let generation = eligibility.generation;
-                stamp.and_then(|stamp| holds(stamp, &AuthorCheck { generation, policy, administers: false, roles }).err())
-            }
-        })
+        let roles = self.may_bind(write, Written::Eligibility, &demands, stamp).await?;
+        holds(stamp, &AuthorCheck { generation: eligibility.generation, policy, administers: false, roles })
     }
 
-    /// Returns the denial of a policy whose author may neither administer it nor bind every role of the eligibilities that refer to it. A
+    /// Denies a policy whose author may neither administer it nor bind every role of the eligibilities that refer to it. A
     /// creation counts as a change too: eligibilities may already refer to its name.
     pub(super) async fn author_of_policy(
         &self,
@@ -94,21 +89,19 @@ impl AdmissionHandler {
         policy: &str,
         generation: i64,
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Option<Answer>, ReadError> {
+    ) -> Result<(), Answer> {
         let checked = AuthorCheck { generation, ..AuthorCheck::default() };
         // An unclear result is not an approval, but the roles may still suffice.
         if self.may(write, &author::administer(policy)).await? == Access::Yes {
-            return Ok(stamp.and_then(|stamp| holds(stamp, &AuthorCheck { administers: true, ..checked }).err()));
+            return holds(stamp, &AuthorCheck { administers: true, ..checked });
         }
         let offers = offers::under(&self.client, policy).await?;
         if let Some(eligibility) = offers.unreadable.first() {
-            return Ok(Some(author::unreadable(write.username(), policy, eligibility).into()));
+            return Err(author::unreadable(write.username(), policy, eligibility).into());
         }
         let demands = author::demands(&offers.readable);
-        Ok(match self.may_bind(write, Written::Policy(policy), &demands, stamp).await? {
-            Err(answer) => Some(answer),
-            Ok(roles) => stamp.and_then(|stamp| holds(stamp, &AuthorCheck { roles, ..checked }).err()),
-        })
+        let roles = self.may_bind(write, Written::Policy(policy), &demands, stamp).await?;
+        holds(stamp, &AuthorCheck { roles, ..checked })
     }
 
     async fn may_bind(
@@ -117,22 +110,18 @@ impl AdmissionHandler {
         written: Written<'_>,
         demands: &[Demand],
         stamp: Option<&AuthorCheck>,
-    ) -> Result<Result<Vec<CheckedRole>, Answer>, ReadError> {
+    ) -> Result<Vec<CheckedRole>, Answer> {
         // Cluster-wide access first: it includes every namespace.
         let (mut left, mut checked) = (Vec::new(), Vec::new());
         for (demand, access) in demands.iter().zip(self.everywhere(write, demands).await?) {
             match access {
                 Access::Yes => checked.push(checked_role(demand, true, &Uids::new())),
-                Access::Unclear(error) if demand.everywhere.is_some() => return Ok(Err(unclear(write, demand, &error))),
-                _ if demand.everywhere.is_some() => {
-                    return Ok(Err(author::may_not_bind(write.username(), written, demand, &[]).into()));
-                }
+                Access::Unclear(error) if demand.everywhere.is_some() => return Err(unclear(write, demand, &error)),
+                _ if demand.everywhere.is_some() => return Err(author::may_not_bind(write.username(), written, demand, &[]).into()),
                 _ => left.push(demand),
             }
         }
-        if let Err(refusal) = author::askable(write.username(), written, left.iter().copied()) {
-            return Ok(Err(refusal.into()));
-        }
+        author::askable(write.username(), written, left.iter().copied())?;
         let said = stamp.iter().flat_map(|stamp| stamp.roles.iter().flat_map(|role| role.namespaces.clone())).collect();
         let uids = self.uids(&left, &said).await?;
         for demand in left {
@@ -142,15 +131,15 @@ impl AdmissionHandler {
             for (namespace, access) in demand.namespaces.keys().zip(self.all(write, &questions).await?) {
                 match access {
                     Access::Yes => {}
-                    Access::Unclear(error) => return Ok(Err(unclear(write, demand, &error))),
+                    Access::Unclear(error) => return Err(unclear(write, demand, &error)),
                     Access::No => missing.push(namespace.as_str()),
                 }
             }
             if !missing.is_empty() {
-                return Ok(Err(author::may_not_bind(write.username(), written, demand, &missing).into()));
+                return Err(author::may_not_bind(write.username(), written, demand, &missing).into());
             }
         }
-        Ok(Ok(checked))
+        Ok(checked)
     }
 
     async fn everywhere(&self, write: &Write<'_>, demands: &[Demand]) -> Result<Vec<Access>, ReadError> {
@@ -237,8 +226,9 @@ pub(super) fn stamped(object: &DynamicObject) -> Result<AuthorCheck, Refusal> {
     text.map(|text| AuthorCheck::read(text, object.metadata.generation.unwrap_or_default())).ok_or_else(missing)
 }
 
-/// Returns the denial where a stamp differs from the check: a later webhook overwrote it, or something changed between the two.
-fn holds(stamp: &AuthorCheck, checked: &AuthorCheck) -> Result<(), Answer> {
+/// Denies where a stamp differs from the check: a later webhook overwrote it, or something changed between the two.
+fn holds(stamp: Option<&AuthorCheck>, checked: &AuthorCheck) -> Result<(), Answer> {
+    let Some(stamp) = stamp else { return Ok(()) };
     let same = stamp.generation == checked.generation && stamp.policy == checked.policy;
     if same && stamp.is_within(checked) && checked.is_within(stamp) {
         return Ok(());

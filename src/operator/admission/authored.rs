@@ -43,29 +43,24 @@ impl AdmissionHandler {
     /// its role. For a suspended eligibility only the author check denies, and other failures are warnings. A suspension must not be denied
     /// because of what a policy, a role or the chart's values have become since. Ending the suspension changes the spec, and every check
     /// applies.
-    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn review_eligibility(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         let kept = write.kept_spec().is_some();
         if kept && !adds_finalizers(write) {
             return Ok(Answer::allowed());
         }
-        let stored: RoleEligibility = match write.typed() {
-            Ok(stored) => stored,
-            Err(answer) => return Ok(answer),
-        };
+        let stored: RoleEligibility = write.typed()?;
         let object = convert::object(&stored.metadata, stored.spec);
         if kept {
-            return Ok(as_for_the_spec(FINALIZER, self.author_of_eligibility(write, &object, None).await?));
+            return as_for_the_spec(FINALIZER, self.author_of_eligibility(write, &object, None).await);
         }
-        let stamp = match authored_by(write) {
-            Ok(stamp) => stamp,
-            Err(refusal) => return Ok(refusal.into()),
-        };
-        let answer = self.check_eligibility(write, &object, &stamp).await?;
-        let (true, Answer::Refused(refusal)) = (object.spec.suspended, &answer) else { return Ok(answer) };
-        Ok(self
-            .author_of_eligibility(write, &object, Some(&stamp))
-            .await?
-            .unwrap_or_else(|| Answer::warned([format!("once it is no longer suspended, it cannot be used: {refusal}")])))
+        let stamp = authored_by(write)?;
+        match self.check_eligibility(write, &object, &stamp).await {
+            Err(Answer::Refused(refusal)) if object.spec.suspended => {
+                self.author_of_eligibility(write, &object, Some(&stamp)).await?;
+                Ok(Answer::warned([format!("once it is no longer suspended, it cannot be used: {refusal}")]))
+            }
+            checked => checked,
+        }
     }
 
     async fn check_eligibility(
@@ -73,28 +68,18 @@ impl AdmissionHandler {
         write: &Write<'_>,
         object: &Object<RoleEligibilitySpec>,
         stamp: &AuthorCheck,
-    ) -> Result<Answer, ReadError> {
+    ) -> Result<Answer, Answer> {
         let spec = &object.spec;
         let input = Input::new(object, &self.settings);
-        if let Err(failed) = usable(&input) {
-            return Ok(failed.refusal.into());
+        usable(&input).map_err(|failed| failed.refusal)?;
+        self.operator_may_bind(&spec.role_ref).await?;
+        self.author_of_eligibility(write, object, Some(stamp)).await?;
+        let mut found = self.caches.policy(&spec.policy_ref.name, Source::Cache).await?;
+        if found.found().is_none() || under(input, &found).is_err() {
+            found = self.caches.policy(&spec.policy_ref.name, Source::Server).await?;
         }
-        if let Some(answer) = self.role_not_bindable(&spec.role_ref).await? {
-            return Ok(answer);
-        }
-        if let Some(answer) = self.author_of_eligibility(write, object, Some(stamp)).await? {
-            return Ok(answer);
-        }
-        let mut found = self.policy_of(&object.spec, Source::Cache).await?;
-        if found.found().is_none() || under(input, &found).is_some() {
-            found = self.policy_of(&object.spec, Source::Server).await?;
-        }
-        if let Some(refusal) = under(input, &found) {
-            return Ok(refusal.into());
-        }
-        if let Err(refusal) = self.risks(input).await? {
-            return Ok(refusal.into());
-        }
+        under(input, &found)?;
+        self.risks(input).await?;
         let role = self.missing_role(&spec.role_ref).await?;
         let reach = spec.namespaces.selector.as_ref().and_then(|selector| namespace::reach_warning(selector, &self.settings));
         let lasting = found.found().and_then(|found| duration::warning(object, found));
@@ -103,10 +88,10 @@ impl AdmissionHandler {
 
     /// Reviews a policy. It is accepted when its spec is valid and its author may bind every role that is activated under it. The author
     /// gets warnings about eligibilities that it makes unusable.
-    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn review_policy(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         let settles = !newly_settled(write).is_empty();
-        if settles && let Err(answer) = self.settles_for_others(write) {
-            return Ok(answer);
+        if settles {
+            self.settles_for_others(write)?;
         }
         if write.kept_spec().is_some() {
             let name = write.object.metadata.name.as_deref().unwrap_or_default();
@@ -115,20 +100,13 @@ impl AdmissionHandler {
                 (true, _) => FINALIZER.to_owned(),
                 (false, true) => settling(),
             };
-            return Ok(as_for_the_spec(&what, self.author_of_policy(write, name, 0, None).await?));
+            return as_for_the_spec(&what, self.author_of_policy(write, name, 0, None).await);
         }
-        let stored: ApprovalPolicy = match write.typed() {
-            Ok(stored) => stored,
-            Err(answer) => return Ok(answer),
-        };
-        let stamp = match authored_by(write).and_then(|stamp| policy::check(&stored.spec, &self.settings).map(|()| stamp)) {
-            Ok(stamp) => stamp,
-            Err(refusal) => return Ok(refusal.into()),
-        };
+        let stored: ApprovalPolicy = write.typed()?;
+        let stamp = authored_by(write)?;
+        policy::check(&stored.spec, &self.settings)?;
         let object = convert::object(&stored.metadata, stored.spec);
-        if let Some(answer) = self.author_of_policy(write, &object.name, object.generation, Some(&stamp)).await? {
-            return Ok(answer);
-        }
+        self.author_of_policy(write, &object.name, object.generation, Some(&stamp)).await?;
         let mut lasting = Vec::new();
         let mut broken = self.caches.eligibilities.pick(|_, found| {
             let eligibility = found.found().filter(|eligibility| eligibility.spec.policy_ref.name == object.name)?;
@@ -159,10 +137,6 @@ impl AdmissionHandler {
         emergency::check_settling(&who, &listed, &newly_settled(write), &self.settings.identities).map_err(Answer::from)
     }
 
-    async fn policy_of(&self, eligibility: &RoleEligibilitySpec, source: Source) -> Result<Policy, ReadError> {
-        self.caches.policy(&eligibility.policy_ref.name, source).await
-    }
-
     fn policy_warning(&self, name: &str, found: &Policy) -> Option<String> {
         let nothing = "nothing can be activated until then";
         match found {
@@ -180,12 +154,12 @@ impl AdmissionHandler {
 
     /// Denies a role with a risk that outlives a grant and is not accepted (T18). A Role is checked in every namespace in which it can be
     /// activated.
-    async fn risks(&self, input: Input<'_>) -> Result<Result<(), Refusal>, ReadError> {
+    async fn risks(&self, input: Input<'_>) -> Result<(), Answer> {
         let spec = &input.eligibility.spec;
         let role = &spec.role_ref;
         if role.kind == RoleKind::ClusterRole {
             let found = self.caches.role(role, "", Source::Cache).await?;
-            return Ok(apart_from(&Input { role: Some(&found), ..input }, &[Check::RoleFound]).map_or(Ok(()), Err));
+            return Ok(apart_from(&Input { role: Some(&found), ..input }, &[Check::RoleFound])?);
         }
         let mut outcome = Ok(());
         let check = |namespace: &str, found: &RoleFacts| {
@@ -197,7 +171,7 @@ impl AdmissionHandler {
             }
         };
         self.caches.roles_named(&role.name, check).await?;
-        Ok(outcome)
+        Ok(outcome?)
     }
 
     /// Returns a warning about a `ClusterRole` that does not exist. A Role may exist in some of the namespaces and not in others.
@@ -214,25 +188,24 @@ impl AdmissionHandler {
     }
 
     /// Denies a role that the operator may not bind (T25). The API server decides, since the chart's list is rendered as RBAC rules.
-    async fn role_not_bindable(&self, role: &RoleRef) -> Result<Option<Answer>, ReadError> {
+    async fn operator_may_bind(&self, role: &RoleRef) -> Result<(), Answer> {
         let what = || format!("whether jit-rbac may bind {} '{}'", role.kind, role.name);
-        let access = ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await?;
-        Ok(match access {
-            Access::Yes => None,
-            Access::No => Some(eligibility::not_bindable(role).into()),
-            Access::Unclear(error) => Some(Answer::unclear(&what(), &error)),
-        })
+        match ask(&self.client, what, may_bind(&self.operator, &self.settings.operator_namespace, role)).await? {
+            Access::Yes => Ok(()),
+            Access::No => Err(eligibility::not_bindable(role).into()),
+            Access::Unclear(error) => Err(Answer::unclear(&what(), &error)),
+        }
     }
 }
 
-/// Returns the refusal by the policy. A missing or invalid policy is only a warning: objects are applied in any order.
-fn under(input: Input<'_>, policy: &Policy) -> Option<Refusal> {
+/// Checks what the policy requires. A missing or invalid policy is only a warning: objects are applied in any order.
+fn under(input: Input<'_>, policy: &Policy) -> Result<(), Refusal> {
     apart_from(&Input { policy: Some(policy), ..input }, &[Check::PolicyFound, Check::PolicyWritten])
 }
 
-/// Returns the refusal of the first failed check that is none of these.
-fn apart_from(input: &Input<'_>, without: &[Check]) -> Option<Refusal> {
-    failures(input).find(|failed| !without.contains(&failed.check)).map(|failed| failed.refusal)
+/// Makes all checks but these, and returns the refusal of the first one that fails.
+fn apart_from(input: &Input<'_>, without: &[Check]) -> Result<(), Refusal> {
+    failures(input).find(|failed| !without.contains(&failed.check)).map_or(Ok(()), |failed| Err(failed.refusal))
 }
 
 /// Returns the access review of whether the operator may bind a role in every namespace.
@@ -271,12 +244,11 @@ fn settling() -> String {
 }
 
 /// Returns the response to such a write, from that of the author check.
-fn as_for_the_spec(what: &str, checked: Option<Answer>) -> Answer {
-    match checked {
-        None => Answer::allowed(),
-        Some(Answer::Refused(Refusal { reason, message })) => Refusal::new(reason, format!("{what}: {message}")).into(),
-        Some(other) => other,
-    }
+fn as_for_the_spec(what: &str, checked: Result<(), Answer>) -> Result<Answer, Answer> {
+    checked.map(|()| Answer::allowed()).map_err(|denied| match denied {
+        Answer::Refused(Refusal { reason, message }) => Refusal::new(reason, format!("{what}: {message}")).into(),
+        other => other,
+    })
 }
 
 /// Returns the stamped basis of the author check. It is refused unless the recorded author is the writing user: a later webhook overwrote

@@ -87,19 +87,9 @@ pub enum CertificateError {
 #[derive(Debug, Default)]
 pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
 
-impl Served {
-    fn set(&self, key: CertifiedKey) {
-        *self.0.write() = Some(Arc::new(key));
-    }
-
-    fn get(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.read().clone()
-    }
-}
-
 impl ResolvesServerCert for Served {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.get()
+        self.0.read().clone()
     }
 }
 
@@ -169,7 +159,7 @@ impl Keeper<'_> {
 
     fn present(&mut self, authorities: Vec<u8>, leaf: Vec<u8>, key: Vec<u8>) -> Result<(), CertificateError> {
         if self.presented.leaf != leaf || self.presented.key != key {
-            self.served.set(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?);
+            *self.served.0.write() = Some(Arc::new(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?));
             let until = authority::validity_of(&leaf).map(|(_, until)| stamp(until));
             info!(until = until.unwrap_or_default(), "serving a new certificate");
         }

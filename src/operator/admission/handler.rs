@@ -164,7 +164,7 @@ impl AdmissionHandler {
         if let Err(refusal) = write.size(kind) {
             return refusal.into();
         }
-        // Boxed, since each future contains several calls to the API server.
+        // Boxed, since each future contains several calls to the API server. An error is the answer to a write that is denied.
         let answer = match (phase, kind) {
             (Phase::Mutate, Kind::Request) => Box::pin(self.stamp_request(&write)).await,
             (Phase::Mutate, Kind::Decision) => Box::pin(self.stamp_decision(&write)).await,
@@ -175,7 +175,7 @@ impl AdmissionHandler {
             (Phase::Validate, Kind::Eligibility) => Box::pin(self.review_eligibility(&write)).await,
             (Phase::Validate, Kind::Policy) => Box::pin(self.review_policy(&write)).await,
         };
-        answer.unwrap_or_else(Answer::from)
+        answer.unwrap_or_else(std::convert::identity)
     }
 }
 

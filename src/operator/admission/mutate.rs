@@ -17,7 +17,7 @@ use kube_io::call::ReadError;
 
 impl AdmissionHandler {
     /// Stamps the author of an eligibility and the basis of the author check. A write that keeps the spec keeps both.
-    pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn stamp_author_of_eligibility(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
             None => stamp::author(write.object, write.username(), &self.stamp_of_eligibility(write).await?),
@@ -25,7 +25,7 @@ impl AdmissionHandler {
     }
 
     /// Stamps the author of a policy and the basis of the author check, in the same way.
-    pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn stamp_author_of_policy(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         Ok(Answer::patched(match write.kept_spec() {
             Some(old) => stamp::same_author(write.object, old),
             None => stamp::author(write.object, write.username(), &self.stamp_of_policy(write).await?),
@@ -33,7 +33,7 @@ impl AdmissionHandler {
     }
 
     /// Stamps the requester. An update keeps the stored stamp and never stamps the updater.
-    pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn stamp_request(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         if write.old.is_some() {
             return Ok(Answer::allowed());
         }
@@ -50,16 +50,13 @@ impl AdmissionHandler {
     }
 
     /// Stamps the decider and the request that the decision refers to. An update keeps the stored stamp.
-    pub(super) async fn stamp_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn stamp_decision(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         let name = reference(write.object, "requestRef");
         let (None, Some(name)) = (write.old, name) else {
             // The schema rejects a decision without a request.
             return Ok(Answer::allowed());
         };
-        let request = match self.request(write.namespace(), name).await? {
-            Ok(request) => request,
-            Err(refusal) => return Ok(refusal.into()),
-        };
+        let request = self.request(write.namespace(), name).await?;
         // A decision is for the object that its author reviewed, and never applies to a later one of the same name (T3).
         let named = write.object.data.pointer("/spec/requestRef/uid").and_then(serde_json::Value::as_str).filter(|uid| !uid.is_empty());
         if let Some(uid) = named.filter(|uid| *uid != request.facts.object.uid) {
@@ -79,17 +76,18 @@ impl AdmissionHandler {
 
     /// Returns the request that a decision refers to, read from the API server. Without the refusal here an admission policy would deny the
     /// decision, and could only report that the stamp is missing.
-    pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<Result<StoredRequest, Refusal>, ReadError> {
-        Ok(match live::request(&self.client, namespace, name).await? {
-            Lookup::Found(request) => Ok(request),
-            Lookup::Absent | Lookup::Deleting(_) => Err(Refusal::new(
+    pub(super) async fn request(&self, namespace: &str, name: &str) -> Result<StoredRequest, Answer> {
+        let (reason, why) = match live::request(&self.client, namespace, name).await? {
+            Lookup::Found(request) => return Ok(request),
+            Lookup::Absent | Lookup::Deleting(_) => (
                 Reason::RequestNotFound,
                 format!(
                     "there is no request '{name}' in namespace '{namespace}'; 'kubectl get roleactivationrequests -n {namespace}' lists them"
                 ),
-            )),
-            Lookup::Unreadable(why) => Err(Refusal::new(Reason::Unreadable, format!("request '{name}' cannot be read: {why}"))),
-        })
+            ),
+            Lookup::Unreadable(why) => (Reason::Unreadable, format!("request '{name}' cannot be read: {why}")),
+        };
+        Err(Refusal::new(reason, why).into())
     }
 
     /// Adds the groups and attributes that eligibility and policy of the write name. They come from the caches, unless the caches do not

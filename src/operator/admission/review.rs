@@ -3,7 +3,8 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
-use kube::core::admission::Operation;
+use kube::{Resource, core::admission::Operation};
+use serde::de::DeserializeOwned;
 
 use super::{
     answer::{Answer, audit},
@@ -36,20 +37,12 @@ const AT_ONCE: usize = 16;
 
 impl AdmissionHandler {
     /// Reviews a request. It is accepted when it would be granted or would wait for approval in the present state.
-    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
             return Ok(answer);
         }
-        let request: RoleActivationRequest = match write.typed() {
-            Ok(request) => request,
-            Err(answer) => return Ok(answer),
-        };
-        if request.metadata.creation_timestamp.is_none() {
-            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
-        }
-        if let Err(refusal) = stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info) {
-            return Ok(refusal.into());
-        }
+        let request: RoleActivationRequest = created(write)?;
+        stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info)?;
         // The API server drops the status of a new object, so it must not count here either.
         let request = RequestFacts { namespace: write.namespace().to_owned(), record: Record::default(), ..convert::request(&request) };
         let now = request.object.created;
@@ -65,32 +58,17 @@ impl AdmissionHandler {
     }
 
     /// Reviews a decision. It is accepted when it has an effect or repeats what has already happened. The result depends on no cache.
-    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, ReadError> {
+    pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
             return Ok(answer);
         }
-        let decision: ActivationDecision = match write.typed() {
-            Ok(decision) => decision,
-            Err(answer) => return Ok(answer),
-        };
-        if decision.metadata.creation_timestamp.is_none() {
-            return Ok(Answer::Malformed("the object has no creationTimestamp".to_owned()));
-        }
-        if let Err(refusal) = stamp::check("spec.decider", decision.spec.decider.as_ref(), &write.asked.user_info) {
-            return Ok(refusal.into());
-        }
-        let request = match self.request(write.namespace(), &decision.spec.request_ref.name).await? {
-            Ok(request) => request.facts,
-            Err(refusal) => return Ok(refusal.into()),
-        };
-        if let Err(refusal) = belongs(&decision, &request) {
-            return Ok(refusal.into());
-        }
+        let decision: ActivationDecision = created(write)?;
+        stamp::check("spec.decider", decision.spec.decider.as_ref(), &write.asked.user_info)?;
+        let request = self.request(write.namespace(), &decision.spec.request_ref.name).await?.facts;
+        belongs(&decision, &request)?;
         let decision = convert::object(&decision.metadata, decision.spec);
         // A repeated decision without effect causes no further reads.
-        if let Err(refusal) = admit_decision::review_alone(&request, &decision, &self.settings) {
-            return Ok(refusal.into());
-        }
+        admit_decision::review_alone(&request, &decision, &self.settings)?;
         // The cached policy limits the number of decisions. One more than that is read, which shows that there are too many.
         let policy = self.caches.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
         let policy = policy.and_then(|key| self.caches.policies.get(&key));
@@ -101,43 +79,34 @@ impl AdmissionHandler {
             Box::pin(self.snapshot(request.clone(), Source::Server))
         )?;
         (snapshot.decisions, snapshot.unread) = (said, unread);
-        let reviewed = admit_decision::review(&snapshot, &decision, &self.settings, decision.created);
-        if reviewed.is_ok()
-            && let Some(answer) = self.acts_as_the_decider(&request, &decision.spec).await?
-        {
-            return Ok(answer);
-        }
-        Ok(match reviewed {
-            Ok(()) => Answer::allowed().noting([
-                (audit::REQUEST_UID, request.object.uid),
-                (audit::DECISION, decision.spec.decision.as_str().to_owned()),
-                (audit::DIGEST, decision.spec.digest.unwrap_or_default()),
-            ]),
-            Err(refusal) => refusal.into(),
-        })
+        admit_decision::review(&snapshot, &decision, &self.settings, decision.created)?;
+        self.acts_as_the_decider(&request, &decision.spec).await?;
+        Ok(Answer::allowed().noting([
+            (audit::REQUEST_UID, request.object.uid),
+            (audit::DECISION, decision.spec.decision.as_str().to_owned()),
+            (audit::DIGEST, decision.spec.digest.unwrap_or_default()),
+        ]))
     }
 
-    /// Returns the denial of a `ServiceAccount` that decides on the request of a user who could act as it. An unclear result counts against
+    /// Denies a `ServiceAccount` that decides on the request of a user who could act as it. An unclear result counts against
     /// the decision.
-    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<Option<Answer>, ReadError> {
-        let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(None) };
-        let Ok(account) = person::account(decider) else { return Ok(None) };
+    async fn acts_as_the_decider(&self, request: &RequestFacts, said: &ActivationDecisionSpec) -> Result<(), Answer> {
+        let (Some(requester), Some(decider)) = (&request.object.spec.requester, &said.decider) else { return Ok(()) };
+        let Ok(account) = person::account(decider) else { return Ok(()) };
         let questions = acting::questions(said.decision, decider, &account);
         let asked: Vec<_> = questions.iter().map(|question| self.may_requester(requester, question)).collect();
         let answers: Vec<Access> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         for (question, access) in questions.iter().zip(answers) {
             match access {
                 Access::No => {}
-                Access::Yes => return Ok(Some(acting::refusal(requester, &request.object.name, decider, question).into())),
+                Access::Yes => return Err(acting::refusal(requester, &request.object.name, decider, question).into()),
                 Access::Unclear(error) => {
-                    return Ok(Some(Answer::unclear(
-                        &format!("whether '{}' can act as '{}'", requester.username, decider.username),
-                        &error,
-                    )));
+                    let what = format!("whether '{}' can act as '{}'", requester.username, decider.username);
+                    return Err(Answer::unclear(&what, &error));
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Reviews the access of a requester, of whom only the stamp is known.
@@ -181,6 +150,15 @@ fn arriving(mut snapshot: Snapshot) -> Snapshot {
     let before = snapshot.request.object.created.checked_sub(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MIN);
     snapshot.peers.iter_mut().for_each(|peer| peer.object.created = peer.object.created.min(before));
     snapshot
+}
+
+/// Parses a new object. The API server sets its creation time before it calls the webhook.
+fn created<K: Resource<DynamicType = ()> + DeserializeOwned>(write: &Write<'_>) -> Result<K, Answer> {
+    let object: K = write.typed()?;
+    match object.meta().creation_timestamp {
+        Some(_) => Ok(object),
+        None => Err(Answer::Malformed("the object has no creationTimestamp".to_owned())),
+    }
 }
 
 /// Returns the response to an update of an immutable object; `None` for a creation. An update that changes nothing is allowed. An example

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use kube::Api;
 use tracing::warn;
 
-use super::{
-    context::Context,
-    ready::{self, ReportError},
-};
+use super::{context::Context, ready};
 use crate::{
     gather::caches::{Policy, Source},
     queue::Next,
@@ -25,7 +22,7 @@ use domain::{
 use kube_io::{
     access::{self, Access},
     cache::Key,
-    call::read,
+    call::{CallError, read},
 };
 
 /// Reports on one eligibility. Only the leader does this.
@@ -42,7 +39,7 @@ pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     }
 }
 
-async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> {
+async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, CallError> {
     let api: Api<RoleEligibility> = Api::all(context.client.clone());
     let Some(stored) = read(|| format!("eligibility '{key}'"), api.get_opt(&key.name)).await? else { return Ok(Next::Done) };
     let before = stored.status.clone().unwrap_or_default();
@@ -71,7 +68,7 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, ReportError> 
 type ClusterRole = Option<Lookup<domain::RoleFacts>>;
 
 /// Returns the `ClusterRole`, or none for a Role, which differs between namespaces.
-async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, ReportError> {
+async fn cluster_role(context: &Arc<Context>, role: &RoleRef) -> Result<ClusterRole, CallError> {
     match role.kind {
         RoleKind::ClusterRole => Ok(Some(context.caches.role(role, "", Source::Cache).await?)),
         RoleKind::Role => Ok(None),
@@ -84,7 +81,7 @@ async fn check(
     context: &Arc<Context>,
     object: &Object<RoleEligibilitySpec>,
     role: &ClusterRole,
-) -> Result<Result<Option<String>, Refusal>, ReportError> {
+) -> Result<Result<Option<String>, Refusal>, CallError> {
     let found = context.caches.policy(&object.spec.policy_ref.name, Source::Cache).await?;
     let checked = check_stored(context, object, &found, role);
     if checked.is_ok() && !may_bind(context, &object.spec.role_ref).await? {
@@ -138,7 +135,7 @@ fn checked_somewhere(
 }
 
 /// Returns whether this process may bind the role: the chart's `bindableRoles` as the API server enforces them (T25).
-async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, ReportError> {
+async fn may_bind(context: &Arc<Context>, role: &RoleRef) -> Result<bool, CallError> {
     if context.bindable.has(role) {
         return Ok(true);
     }

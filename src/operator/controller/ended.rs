@@ -17,7 +17,7 @@ use kube::{
     api::{DeleteParams, ListParams, Preconditions},
     core::DeserializeGuard,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -116,12 +116,12 @@ impl EndedRequests {
     /// Queues all requests whose retention may have passed.
     async fn round(&self) -> Result<(), ReadError> {
         let Some(shortest) = self.shortest() else {
-            self.lock().until.clear();
+            self.looked_at.lock().until.clear();
             return Ok(());
         };
         let said = self.said();
         let known = {
-            let mut known = self.lock();
+            let mut known = self.looked_at.lock();
             if known.said != said {
                 *known = LookedAt { said, until: HashMap::new() };
             }
@@ -147,7 +147,7 @@ impl EndedRequests {
                 None => break,
             }
         }
-        self.lock().until.retain(|uid, _| there.contains(uid));
+        self.looked_at.lock().until.retain(|uid, _| there.contains(uid));
         Ok(())
     }
 
@@ -168,15 +168,15 @@ impl EndedRequests {
         match kept {
             Kept::Until(at) if at <= self.context.now() => {
                 self.delete(key, &found).await?;
-                self.lock().until.remove(&uid);
+                self.looked_at.lock().until.remove(&uid);
                 Ok(None)
             }
             Kept::Until(at) => {
-                self.lock().until.insert(uid, at);
+                self.looked_at.lock().until.insert(uid, at);
                 Ok(Some(at))
             }
             Kept::ForEver => {
-                self.lock().until.insert(uid, Timestamp::MAX);
+                self.looked_at.lock().until.insert(uid, Timestamp::MAX);
                 Ok(None)
             }
             // A later state, review or end of an extension queues this request again, and the rounds check it as well.
@@ -289,10 +289,6 @@ impl EndedRequests {
         });
         said.sort();
         hash(&said)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LookedAt> {
-        self.looked_at.lock()
     }
 }
 

@@ -4,7 +4,7 @@
 //! the store before the first decision of the term. From then on no other replica grants.
 
 use kube::{Api, Client, api::ListParams};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::election::Leadership;
 use api::RoleActivationRequest;
@@ -25,7 +25,7 @@ impl Known {
     /// versions are not numbers: then no cache is current enough.
     pub async fn since(&self, client: &Client, leadership: &Leadership) -> Result<Option<u64>, ReadError> {
         let Some(term) = leadership.term() else { return Ok(None) };
-        if let Some(since) = self.lock().filter(|since| since.term == term) {
+        if let Some(since) = self.0.lock().filter(|since| since.term == term) {
             return Ok(Some(since.version));
         }
         // A limit of one object is enough: the version is that of the list, and so of the whole store.
@@ -33,17 +33,13 @@ impl Known {
         let list = read(|| "the newest version of requests".to_owned(), api.list_metadata(&ListParams::default().limit(1))).await?;
         let version = list.metadata.resource_version.and_then(|version| version.parse().ok());
         if let Some(version) = version {
-            *self.lock() = Some(Since { term, version });
+            *self.0.lock() = Some(Since { term, version });
         }
         Ok(version)
     }
 
     /// Forgets the version after a write whose outcome is unknown, so that the next decision reads it again.
     pub fn forget(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Since>> {
-        self.0.lock()
+        *self.0.lock() = None;
     }
 }

@@ -220,36 +220,11 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
 
 /// Registers the metrics that are read at each scrape.
 fn show(metrics: &Metrics, clock: &Clock, revoker: &Arc<Revoker>, leadership: &Leadership, guards: &Arc<Guards>, reviews: &Arc<Reviews>) {
-    ControllerMetrics::looked_up(
-        metrics,
-        {
-            let revoker = revoker.clone();
-            move || revoker.index().count()
-        },
-        {
-            let (revoker, clock) = (revoker.clone(), clock.clone());
-            move || revoker.index().overdue(clock.now())
-        },
-        {
-            let leadership = leadership.clone();
-            move || leadership.held()
-        },
-    );
-    ControllerMetrics::watched(
-        metrics,
-        {
-            let guards = guards.clone();
-            move || guards.states()
-        },
-        {
-            let guards = guards.clone();
-            move || guards.skew()
-        },
-        {
-            let reviews = reviews.clone();
-            move || reviews.count()
-        },
-    );
+    let (active, overdue, clock, leadership) = (revoker.clone(), revoker.clone(), clock.clone(), leadership.clone());
+    let (proven, skewed, reviews) = (guards.clone(), guards.clone(), reviews.clone());
+    let overdue = move || overdue.index().overdue(clock.now());
+    ControllerMetrics::looked_up(metrics, move || active.index().count(), overdue, move || leadership.held());
+    ControllerMetrics::watched(metrics, move || proven.states(), move || skewed.skew(), move || reviews.count());
 }
 
 /// Returns the urgent lane for a request that has a grant or a known binding, because its grant may have to end at once.

@@ -12,7 +12,10 @@ use api::{
     conditions::{self, EVIDENCE_OBSERVED, Set},
 };
 use domain::{Refusal, convert, evidence, policy};
-use kube_io::{cache::Key, call::read};
+use kube_io::{
+    cache::Key,
+    call::{CallError, read},
+};
 
 /// Reports on one policy. Only the leader does this.
 pub async fn work(context: &Arc<Context>, key: Key) -> Next {
@@ -28,7 +31,7 @@ pub async fn work(context: &Arc<Context>, key: Key) -> Next {
     }
 }
 
-async fn report(context: &Arc<Context>, key: &Key) -> Result<(), ready::ReportError> {
+async fn report(context: &Arc<Context>, key: &Key) -> Result<(), CallError> {
     let api: Api<ApprovalPolicy> = Api::all(context.client.clone());
     let Some(stored) = read(|| format!("policy '{key}'"), api.get_opt(&key.name)).await? else { return Ok(()) };
     let before = stored.status.clone().unwrap_or_default();

@@ -20,18 +20,7 @@ use domain::{
     Refusal,
     eligibility::{Progress, Standing},
 };
-use kube_io::call::{ReadError, WriteError, write};
-
-/// Why a status could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// Something could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Something could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
+use kube_io::call::{WriteError, unless_gone, write};
 
 /// Returns the conditions of an eligibility. `note` is the message for one that can be activated.
 #[must_use]
@@ -79,7 +68,7 @@ where
     if same(before, wanted) {
         return Ok(());
     }
-    forgive(write_status(client, stored, before, wanted).await)
+    unless_gone(write_status(client, stored, before, wanted).await)
 }
 
 /// Writes a status to the object that was read, and returns what the API server stored.
@@ -106,13 +95,4 @@ where
 /// Returns true when two statuses are equal. Transition times change only with the status of their conditions.
 fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((serde_json::to_value(a), serde_json::to_value(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-/// Returns success for an object that was deleted meanwhile, because it needs no report.
-fn forgive<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
-    match written {
-        Ok(_) => Ok(()),
-        Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, core::DeserializeGuard};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch as channel;
 
 use api::{RoleActivationRequest, State};
@@ -71,7 +71,7 @@ impl LastEnds {
         if !self.complete.load(Ordering::Acquire) || self.observed.load(Ordering::Acquire) < version {
             return None;
         }
-        let ends = self.lock();
+        let ends = self.ends.lock();
         if ends.partial {
             return None;
         }
@@ -82,7 +82,7 @@ impl LastEnds {
     /// Records a request that this process has recorded as completed, before the watch delivers it.
     pub fn note(&self, request: &RequestFacts) {
         if let Some(longest) = *self.longest.borrow() {
-            self.lock().insert(request, longest);
+            self.ends.lock().insert(request, longest);
         }
     }
 
@@ -93,7 +93,7 @@ impl LastEnds {
             let known = *longest.borrow_and_update();
             let Some(cooldown) = known else {
                 self.complete.store(false, Ordering::Release);
-                *self.lock() = Ends::default();
+                *self.ends.lock() = Ends::default();
                 // `self` owns the sender, so this never fails.
                 if longest.changed().await.is_err() {
                     return;
@@ -131,13 +131,13 @@ impl LastEnds {
             }
             Event::Apply(object) => {
                 let version = cache::version(object.meta());
-                self.lock().take(object, cooldown);
+                self.ends.lock().take(object, cooldown);
                 self.observed.store(version, Ordering::Release);
             }
             Event::Delete(object) => {
                 let version = cache::version(object.meta());
                 if let DeserializeGuard(Ok(request)) = object {
-                    self.lock().remove(&convert::request(&request));
+                    self.ends.lock().remove(&convert::request(&request));
                 }
                 self.observed.store(version, Ordering::Release);
             }
@@ -147,17 +147,13 @@ impl LastEnds {
 
     /// Replaces the known ends with the listed ones, except for what this process wrote after the list began.
     fn replace(&self, mut listed: Ends, cooldown: SignedDuration) {
-        let mut ends = self.lock();
+        let mut ends = self.ends.lock();
         let written = ends.last.values().flat_map(HashMap::values).filter(|request| request.record.ended_at > Some(listed.newest));
         let written: Vec<RequestFacts> = written.cloned().collect();
         for request in written {
             listed.insert(&request, cooldown);
         }
         *ends = listed;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock()
     }
 }
 

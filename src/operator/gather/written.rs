@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use domain::RequestFacts;
 
@@ -27,7 +27,7 @@ struct Writes {
 impl Written {
     /// Records a write that was stored with this `resourceVersion`.
     pub fn note(&self, version: u64, request: RequestFacts) {
-        let mut writes = self.lock();
+        let mut writes = self.0.lock();
         if writes.newest.len() < MOST {
             writes.newest.insert(version, request);
         } else {
@@ -39,14 +39,10 @@ impl Written {
     /// many writes were made to know all of them.
     #[must_use]
     pub fn after(&self, observed: u64) -> Option<Vec<RequestFacts>> {
-        let mut writes = self.lock();
+        let mut writes = self.0.lock();
         let next = observed.checked_add(1)?;
         writes.newest = writes.newest.split_off(&next);
         (writes.unknown_until <= observed).then(|| writes.newest.values().cloned().collect())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Writes> {
-        self.0.lock()
     }
 }
 

@@ -16,19 +16,19 @@ impl LeaseRecord for Guards {
             );
             Ledger::lost()
         });
-        self.lock().take_over(ledger);
+        self.state.lock().take_over(ledger);
         self.show();
         self.wanted.notify_one();
     }
 
     fn save(&self) -> Option<String> {
-        self.lock().ledger.as_ref().map(Ledger::write)
+        self.state.lock().ledger.as_ref().map(Ledger::write)
     }
 
     /// Returns the state of this replica as the leader, or else the record that was last read. On the first Lease of an installation it
     /// records that nothing has been granted yet.
     fn for_new_lease(&self, last_read: Option<&str>) -> String {
-        let known = self.lock().ledger.clone();
+        let known = self.state.lock().ledger.clone();
         known.unwrap_or_else(|| last_read.map_or_else(Ledger::first, |read| Ledger::read(Some(read)).unwrap_or_else(Ledger::lost))).write()
     }
 
@@ -37,12 +37,12 @@ impl LeaseRecord for Guards {
     }
 
     fn held_by_another(&self) {
-        self.lock().follow();
+        self.state.lock().follow();
         self.show();
     }
 
     fn release(&self) {
-        self.lock().release();
+        self.state.lock().release();
         self.show();
     }
 }

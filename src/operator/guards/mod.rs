@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch as channel};
 
 use self::state::State;
@@ -70,45 +70,41 @@ impl Guards {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// Returns what the rules need for a decision on this eligibility and this policy. It makes no call and does not wait.
     #[must_use]
     pub fn facts(&self, eligibility: Option<&Object<RoleEligibilitySpec>>, policy: Option<&Object<ApprovalPolicySpec>>) -> Facts {
         let eligibility = eligibility.map(|e| (e.uid.as_str(), e.generation));
         let policy = policy.map(|p| (p.uid.as_str(), p.generation));
-        Facts::Watched(self.lock().facts(eligibility, policy))
+        Facts::Watched(self.state.lock().facts(eligibility, policy))
     }
 
     /// Returns why this spec of an eligibility cannot be used, if it was written while the guards were not proven.
     pub fn check_eligibility<S>(&self, object: &Object<S>) -> Result<(), Refusal> {
-        self.lock().check(Kind::RoleEligibility, &object.name, &object.uid, object.generation)
+        self.state.lock().check(Kind::RoleEligibility, &object.name, &object.uid, object.generation)
     }
 
     /// Returns the same of a policy.
     pub fn check_policy<S>(&self, object: &Object<S>) -> Result<(), Refusal> {
-        self.lock().check(Kind::ApprovalPolicy, &object.name, &object.uid, object.generation)
+        self.state.lock().check(Kind::ApprovalPolicy, &object.name, &object.uid, object.generation)
     }
 
     /// Returns each guard by name, and whether it holds as far as this replica knows. Standby replicas do not know.
     #[must_use]
     pub fn states(&self) -> Vec<(String, bool)> {
-        let state = self.lock();
+        let state = self.state.lock();
         self.expected.iter().map(Expected::key).map(|key| (key.clone(), state.holds(&key))).collect()
     }
 
     /// Returns the seconds by which this process's clock is ahead of the API server's, as last measured.
     #[must_use]
     pub fn skew(&self) -> Option<f64> {
-        self.lock().skew.as_ref().map(skew::Skew::seconds)
+        self.state.lock().skew.as_ref().map(skew::Skew::seconds)
     }
 
     /// Returns why grants are paused, if they are.
     #[must_use]
     pub fn hold(&self) -> Option<Refusal> {
-        self.lock().hold()
+        self.state.lock().hold()
     }
 
     /// Changes whenever pending requests, eligibilities and policies must be reconciled again.
@@ -125,7 +121,7 @@ impl Guards {
     }
 
     fn show(&self) {
-        let now = self.lock().can_judge();
+        let now = self.state.lock().can_judge();
         self.can_judge.send_if_modified(|shown| std::mem::replace(shown, now) != now);
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api, Client, Resource,
     api::{DynamicObject, Patch, PatchParams, PostParams},
-    core::{ApiResource, Status},
+    core::{ApiResource, Status, TypeMeta},
 };
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub enum Finding {
 
 /// The operation that the policy must deny.
 enum Probe {
-    /// The creation of an object.
+    /// The creation of an object of this kind, in this namespace.
     Create(ApiResource, Option<String>, Value),
     /// A label on the webhook configuration of this name, since the operator may create no such object.
     Label(String),
@@ -95,7 +95,9 @@ async fn ask(client: &Client, probe: Probe, policy: &str) -> kube::Result<()> {
                 Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
                 None => Api::all_with(client.clone(), &resource),
             };
-            let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+            let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+            let types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
+            let object = DynamicObject { types, ..object };
             api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await.map(drop)
         }
         Probe::Label(name) => {
@@ -110,60 +112,44 @@ async fn ask(client: &Client, probe: Probe, policy: &str) -> kube::Result<()> {
 fn probe(config: &Config, short: &str, policy: &str) -> Option<Probe> {
     let namespace = || Some(config.operator_namespace.clone());
     let labels = json!({names::PROBE_LABEL: policy});
+    let plain = json!({"name": NAME, "labels": labels});
     let authored = json!({"name": NAME, "labels": labels, "annotations": {names::AUTHOR: config.operator()}});
-    let create = |resource, namespace, object| Some(Probe::Create(resource, namespace, object));
-    match short {
-        "requests" | "status" => create(
-            ApiResource::erase::<RoleActivationRequest>(&()),
+    Some(match short {
+        "requests" | "status" => create::<RoleActivationRequest>(
             namespace(),
-            json!({
-                "apiVersion": RoleActivationRequest::api_version(&()), "kind": RoleActivationRequest::kind(&()),
-                "metadata": {"name": NAME, "labels": labels},
-                "spec": {"eligibilityRef": {"name": NAME}, "duration": "1m"},
-            }),
+            json!({"metadata": plain, "spec": {"eligibilityRef": {"name": NAME}, "duration": "1m"}}),
         ),
-        "decisions" => create(
-            ApiResource::erase::<ActivationDecision>(&()),
+        "decisions" => create::<ActivationDecision>(
             namespace(),
-            json!({
-                "apiVersion": ActivationDecision::api_version(&()), "kind": ActivationDecision::kind(&()),
-                "metadata": {"name": NAME, "labels": labels},
-                "spec": {"requestRef": {"name": NAME}, "decision": "Deny"},
-            }),
+            json!({"metadata": plain, "spec": {"requestRef": {"name": NAME}, "decision": "Deny"}}),
         ),
-        "eligibilities" => create(
-            ApiResource::erase::<RoleEligibility>(&()),
+        "eligibilities" => create::<RoleEligibility>(
             None,
             json!({
-                "apiVersion": RoleEligibility::api_version(&()), "kind": RoleEligibility::kind(&()), "metadata": authored,
+                "metadata": authored,
                 "spec": {
                     "subjects": [{"kind": "User", "name": NAME}], "roleRef": {"kind": "ClusterRole", "name": NAME},
                     "namespaces": {"names": [NAME]}, "policyRef": {"name": NAME}, "maxDuration": "1m",
                 },
             }),
         ),
-        "approval-policies" => create(
-            ApiResource::erase::<ApprovalPolicy>(&()),
-            None,
-            json!({
-                "apiVersion": ApprovalPolicy::api_version(&()), "kind": ApprovalPolicy::kind(&()), "metadata": authored,
-                "spec": {"approval": {"automatic": {}}},
-            }),
-        ),
+        "approval-policies" => create::<ApprovalPolicy>(None, json!({"metadata": authored, "spec": {"approval": {"automatic": {}}}})),
         // It binds the operator's own role, because RBAC lets no account bind permissions that it does not have.
-        "bindings" => create(
-            ApiResource::erase::<RoleBinding>(&()),
+        "bindings" => create::<RoleBinding>(
             namespace(),
             json!({
-                "apiVersion": RoleBinding::api_version(&()), "kind": RoleBinding::kind(&()),
-                "metadata": {"name": NAME, "labels": labels},
+                "metadata": plain,
                 "roleRef": {"apiGroup": names::RBAC_GROUP, "kind": "ClusterRole", "name": config.controller.service_account},
                 "subjects": [{"apiGroup": names::RBAC_GROUP, "kind": "User", "name": NAME}],
             }),
         ),
-        "guards" => Some(Probe::Label(config.webhook.validating_configuration.clone())),
-        _ => None,
-    }
+        "guards" => Probe::Label(config.webhook.validating_configuration.clone()),
+        _ => return None,
+    })
+}
+
+fn create<K: Resource<DynamicType = ()>>(namespace: Option<String>, object: Value) -> Probe {
+    Probe::Create(ApiResource::erase::<K>(&()), namespace, object)
 }
 
 #[cfg(test)]

@@ -122,28 +122,29 @@ impl Guards {
 
     /// Returns the resource versions of the last writes of eligibilities and of policies. Every later write has a higher one.
     pub(super) async fn versions(&self) -> Result<BTreeMap<Kind, u64>, String> {
-        let one = ListParams::default().limit(1);
-        let (eligibilities, policies) =
-            tokio::try_join!(self.list::<RoleEligibility>("eligibilities", &one), self.list::<ApprovalPolicy>("policies", &one))
-                .map_err(|error| error.to_string())?;
-        Ok([(Kind::RoleEligibility, eligibilities.0?), (Kind::ApprovalPolicy, policies.0?)].into())
+        let lists = self.lists(&ListParams::default().limit(1)).await?;
+        Ok(lists.into_iter().map(|(kind, version, _)| (kind, version)).collect())
     }
 
     /// Returns all stored eligibilities and policies, and the resource versions of the last writes.
     pub(super) async fn exists(&self) -> Result<(Vec<Stored>, BTreeMap<Kind, u64>), String> {
-        let all = ListParams::default();
-        let (eligibilities, policies) =
-            tokio::try_join!(self.list::<RoleEligibility>("eligibilities", &all), self.list::<ApprovalPolicy>("policies", &all))
-                .map_err(|error| error.to_string())?;
-        let versions = [(Kind::RoleEligibility, eligibilities.0?), (Kind::ApprovalPolicy, policies.0?)].into();
+        let lists = self.lists(&ListParams::default()).await?;
+        let versions = lists.iter().map(|(kind, version, _)| (*kind, *version)).collect();
         let stored = |kind: Kind, meta: &ObjectMeta| -> Result<Stored, String> {
             let version = number(meta.resource_version.as_deref())?;
             let pair = Pair { uid: meta.uid.clone().unwrap_or_default(), generation: meta.generation.unwrap_or_default() };
             Ok(Stored { kind, name: meta.name.clone().unwrap_or_default(), pair, version })
         };
-        let eligibilities = eligibilities.1.iter().map(|meta| stored(Kind::RoleEligibility, meta));
-        let policies = policies.1.iter().map(|meta| stored(Kind::ApprovalPolicy, meta));
-        Ok((eligibilities.chain(policies).collect::<Result<_, _>>()?, versions))
+        let all = lists.iter().flat_map(|(kind, _, found)| found.iter().map(move |meta| stored(*kind, meta)));
+        Ok((all.collect::<Result<_, _>>()?, versions))
+    }
+
+    /// Returns both kinds, each with the resource version of its list and the listed objects.
+    async fn lists(&self, params: &ListParams) -> Result<[(Kind, u64, Vec<ObjectMeta>); 2], String> {
+        let lists =
+            tokio::try_join!(self.list::<RoleEligibility>("eligibilities", params), self.list::<ApprovalPolicy>("policies", params));
+        let (eligibilities, policies) = lists.map_err(|error| error.to_string())?;
+        Ok([(Kind::RoleEligibility, eligibilities.0?, eligibilities.1), (Kind::ApprovalPolicy, policies.0?, policies.1)])
     }
 
     /// Returns the metadata of all objects of a kind by a consistent (quorum) read, and the resource version of the list.

@@ -31,7 +31,7 @@ impl Guards {
     pub async fn run(&self, stop: CancellationToken) {
         let mut told = None;
         loop {
-            let leading = self.lock().ledger.is_some();
+            let leading = self.state.lock().ledger.is_some();
             if leading {
                 self.round().await;
                 self.report(&mut told);
@@ -52,21 +52,21 @@ impl Guards {
     }
 
     fn impatience(&self) -> Duration {
-        if self.lock().is_moving() { SOON } else { LATER }
+        if self.state.lock().is_moving() { SOON } else { LATER }
     }
 
     async fn round(&self) {
-        let (known, asks) = (self.known(), self.lock().must_ask());
+        let (known, asks) = (self.known(), self.state.lock().must_ask());
         let (time, versions) = tokio::join!(self.servers_time(), self.versions());
         let (at, versions) = match (time, versions) {
             (Ok((at, skew)), Ok(versions)) => {
-                self.lock().skew = Some(skew);
+                self.state.lock().skew = Some(skew);
                 (at, versions)
             }
             (Err(why), _) | (_, Err(why)) => {
                 warn!(why, "the guards cannot be verified");
                 // Earlier results may be outdated when the API server answers again.
-                self.lock().interrupted();
+                self.state.lock().interrupted();
                 // If an `APIService` names another server that does not answer, that is the reason.
                 let served = self.look_at_who_serves().await;
                 if served.values().any(|(_, finding)| matches!(finding, Finding::Weak(_))) {
@@ -84,7 +84,7 @@ impl Guards {
     }
 
     fn looked(&self, found: Found, proven: &Proven, known: Known) -> Step {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (before, held) = (state.ledger.clone(), state.hold().is_some());
         let served = state.served_otherwise;
         let step = state.looked(found, proven, known);
@@ -115,7 +115,7 @@ impl Guards {
                 return;
             }
         };
-        let begun = self.lock().begin(Proven { at, versions, ..proven }, &exists);
+        let begun = self.state.lock().begin(Proven { at, versions, ..proven }, &exists);
         self.show();
         if let Some(begun) = begun {
             say(&begun);
@@ -126,7 +126,7 @@ impl Guards {
 
     /// Reports once what changed for grants: in the log, and as an Event on the Lease.
     fn report(&self, told: &mut Option<Refusal>) {
-        let hold = self.lock().hold();
+        let hold = self.state.lock().hold();
         if says_the_same(hold.as_ref(), told.as_ref()) {
             return;
         }
@@ -256,10 +256,10 @@ mod tests {
             assert!((10..=15).contains(&asked), "each policy was asked to refuse {asked} times in an hour, of {all} calls in all");
             // A watch event or an interruption is verified by the next check.
             let before = probes();
-            guards.lock().interrupted();
+            guards.state.lock().interrupted();
             tokio::time::sleep(Duration::from_secs(11)).await;
             assert_eq!(probes() - before, 1, "a watch broke off");
-            assert!(guards.lock().see("ValidatingAdmissionPolicy policy", None).is_news());
+            assert!(guards.state.lock().see("ValidatingAdmissionPolicy policy", None).is_news());
             guards.wanted.notify_one();
             assert!(guards.hold().is_some());
             tokio::time::sleep(Duration::from_millis(100)).await;

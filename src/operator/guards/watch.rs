@@ -39,7 +39,7 @@ impl Guards {
                     return;
                 }
                 Event::Interrupted => {
-                    self.lock().interrupted();
+                    self.state.lock().interrupted();
                     return;
                 }
                 Event::InitDone(_) => listed.take(),
@@ -53,7 +53,7 @@ impl Guards {
 
     /// Records an observation of a guard.
     pub(super) fn saw(&self, guard: &Expected, seen: Option<Pair>) {
-        let seen = self.lock().see(&guard.key(), seen);
+        let seen = self.state.lock().see(&guard.key(), seen);
         if seen.is_change() && guard.kind == GuardKind::APIService {
             // Another server may have answered instead of the API server.
             self.caches.list_anew();

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, prometheus_text},
     metrics::{
         MetricType,
         counter::{ConstCounter, Counter},
@@ -60,14 +60,12 @@ impl Metrics {
 
     /// Registers a gauge whose value is read at each scrape, such as the size of a cache.
     pub fn at_scrape(&self, name: &'static str, help: &'static str, number: impl Fn() -> i64 + Send + Sync + 'static) {
-        let number = Box::new(move || ConstGauge::new(number()));
-        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+        self.collect(name, help, MetricType::Gauge, move |gauge| ConstGauge::new(number()).encode(gauge));
     }
 
     /// Registers the same for a duration.
     pub fn seconds_at_scrape(&self, name: &'static str, help: &'static str, seconds: impl Fn() -> f64 + Send + Sync + 'static) {
-        let number = Box::new(move || ConstGauge::new(seconds()));
-        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, number })));
+        self.collect(name, help, MetricType::Gauge, move |gauge| ConstGauge::new(seconds()).encode(gauge));
     }
 
     /// Registers the same for several values, one per value of `label`.
@@ -77,7 +75,10 @@ impl Metrics {
         help: &'static str,
         numbers: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
     ) {
-        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(numbers) })));
+        self.collect(name, help, MetricType::Gauge, move |mut family| {
+            let each = |(value, number): (String, i64)| ConstGauge::new(number).encode(family.encode_family(&[(label, value.as_str())])?);
+            numbers().into_iter().try_for_each(each)
+        });
     }
 
     /// Registers the same for counters, whose name is given without `_total`.
@@ -87,7 +88,17 @@ impl Metrics {
         help: &'static str,
         counts: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
     ) {
-        self.with(|registry| registry.register_collector(Box::new(EachAtScrape { name, label, help, numbers: Box::new(counts) })));
+        self.collect(name, help, MetricType::Counter, move |mut family| {
+            let each = |(value, count): (String, u64)| ConstCounter::new(count).encode(family.encode_family(&[(label, value.as_str())])?);
+            counts().into_iter().try_for_each(each)
+        });
+    }
+
+    fn collect<W>(&self, name: &'static str, help: &'static str, kind: MetricType, write: W)
+    where
+        W: Fn(MetricEncoder<'_>) -> fmt::Result + Send + Sync + 'static,
+    {
+        self.with(|registry| registry.register_collector(Box::new(AtScrape { name, help, kind, write })));
     }
 
     /// Returns all metrics in the Prometheus text format.
@@ -104,56 +115,25 @@ impl Metrics {
     }
 }
 
-struct AtScrape<G> {
+/// A metric whose samples are read at each scrape.
+struct AtScrape<W> {
     name: &'static str,
     help: &'static str,
-    number: Box<dyn Fn() -> G + Send + Sync>,
+    kind: MetricType,
+    /// Writes the samples.
+    write: W,
 }
 
-impl<G> fmt::Debug for AtScrape<G> {
+impl<W> fmt::Debug for AtScrape<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AtScrape").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl<G: EncodeMetric + 'static> Collector for AtScrape<G> {
+impl<W: Fn(MetricEncoder<'_>) -> fmt::Result + Send + Sync + 'static> Collector for AtScrape<W> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let gauge = (self.number)();
         // The registry appends a full stop to the help of its own metrics.
-        gauge.encode(encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, gauge.metric_type())?)
-    }
-}
-
-struct EachAtScrape<N> {
-    name: &'static str,
-    label: &'static str,
-    help: &'static str,
-    numbers: Box<dyn Fn() -> Vec<(String, N)> + Send + Sync>,
-}
-
-impl<N> fmt::Debug for EachAtScrape<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EachAtScrape").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Collector for EachAtScrape<i64> {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Gauge)?;
-        for (value, number) in (self.numbers)() {
-            ConstGauge::new(number).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
-        }
-        Ok(())
-    }
-}
-
-impl Collector for EachAtScrape<u64> {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, MetricType::Counter)?;
-        for (value, count) in (self.numbers)() {
-            ConstCounter::new(count).encode(family.encode_family(&[(self.label, value.as_str())])?)?;
-        }
-        Ok(())
+        (self.write)(encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, self.kind)?)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use kube_io::{
     cache::Key,
-    call::{ReadError, WriteError, read, write},
+    call::{CallError, ReadError, WriteError, read, unless_gone, write},
 };
 
 /// The result of the removal of a binding.
@@ -22,17 +22,6 @@ pub enum Ended {
     WasGone,
     /// A finalizer keeps the binding. Its subjects are empty and it grants nothing (**T28**).
     Emptied,
-}
-
-/// Why a binding could not be ended.
-#[derive(Debug, thiserror::Error)]
-pub enum EndError {
-    /// The binding could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The binding could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
 }
 
 /// Which GET verifies that a binding is gone. This must be verified before the end of a grant is recorded (api rule 9).
@@ -47,7 +36,7 @@ pub enum Proof {
 
 /// Removes the binding with this UID. A successful delete alone proves nothing: as long as a finalizer keeps the binding, RBAC grants by
 /// it. Therefore the finalizers are removed and, where that is denied, the subjects.
-pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<Ended, EndError> {
+pub async fn end(client: &Client, key: &Key, uid: &str, proof: Proof) -> Result<Ended, CallError> {
     let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.namespace);
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams::background().preconditions(only_this);
@@ -99,9 +88,7 @@ async fn strip(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<(), Write
 
 async fn empty(api: &Api<RoleBinding>, key: &Key, uid: &str) -> Result<(), WriteError> {
     let patch = json!({"metadata": {"uid": uid}, "subjects": null});
-    match write(|| format!("empty RoleBinding '{key}'"), api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch))).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.answer().is_some_and(kube::core::Status::is_not_found) => Ok(()),
-        Err(error) => Err(error),
-    }
+    let (options, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let call = api.patch(&key.name, &options, &patch);
+    unless_gone(write(|| format!("empty RoleBinding '{key}'"), call).await)
 }

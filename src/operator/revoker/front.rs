@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::index::{Index, Known};
 use kube_io::cache::Key;
@@ -39,7 +39,7 @@ impl Front {
     /// Reads from the index how many bindings are due. The caller calls it for each due binding, so that the last of many are not mistaken
     /// for few.
     pub(super) fn look(&self, index: &Index, now: Timestamp) {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         if seen.at.is_some_and(|at| (SignedDuration::ZERO..BELIEVED).contains(&now.duration_since(at))) {
             return;
         }
@@ -55,7 +55,7 @@ impl Front {
     /// Returns true for a due binding that is left to the leader for now. Where few are due it returns false: a late binding has not waited
     /// behind others then.
     pub(super) fn is_the_holders(&self, known: &Known, now: Timestamp) -> bool {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         let stands_before =
             |place: &Option<(Timestamp, Key)>| place.as_ref().is_none_or(|(at, key)| (known.deadline, &known.key) < (*at, key));
         if seen.many.is_none() || !stands_before(&seen.behind) {
@@ -70,11 +70,7 @@ impl Front {
 
     /// Removes a binding that is gone.
     pub(super) fn forget(&self, key: &Key) {
-        self.lock().since.remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock()
+        self.0.lock().since.remove(key);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::front::AT_ONCE;
 
@@ -42,7 +42,7 @@ impl Default for Helpers {
 impl Helpers {
     /// Returns a permit, where one is free.
     pub(super) fn take(&self, now: Timestamp) -> Option<Helper<'_>> {
-        let mut places = self.lock();
+        let mut places = self.0.lock();
         let taken = places.taken.values().filter(|since| (-LONGEST..LONGEST).contains(&now.duration_since(**since))).count();
         if taken >= places.most {
             return None;
@@ -55,23 +55,19 @@ impl Helpers {
 
     /// Raises the limit by one, because a delete of this replica has removed a binding.
     pub(super) fn alone(&self) {
-        let mut places = self.lock();
+        let mut places = self.0.lock();
         places.most = (places.most + 1).min(AT_ONCE);
     }
 
     /// Lowers the limit, because another client has removed a binding.
     pub(super) fn with_others(&self) {
-        self.lock().most = FEW;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.lock()
+        self.0.lock().most = FEW;
     }
 }
 
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
-        self.helpers.lock().taken.remove(&self.number);
+        self.helpers.0.lock().taken.remove(&self.number);
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,6 +39,7 @@ use index::{Index, Known};
 use kube_io::{
     backoff::Backoff,
     cache::Key,
+    call::CallError,
     clock::Clock,
     kept::BindingMark,
     watch::{Event, Source},
@@ -195,7 +196,7 @@ impl Revoker {
             // The label may only have been removed, and the binding may still grant (T56). A read by name verifies it.
             Event::Delete(binding) => {
                 let key = Key::of(&binding.metadata);
-                if self.index.get(&key).is_some() && !self.lock_own().contains(&key) {
+                if self.index.get(&key).is_some() && !self.own.lock().contains(&key) {
                     self.others_went();
                 }
                 self.mark_unverified(&key);
@@ -321,10 +322,10 @@ impl Revoker {
     }
 
     /// Attempts to remove a binding, and counts a failure.
-    async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, end::EndError> {
-        self.lock_own().insert(key.clone());
+    async fn attempt(&self, key: &Key, uid: &str, proof: Proof) -> Result<Ended, CallError> {
+        self.own.lock().insert(key.clone());
         let ended = end(&self.client, key, uid, proof).await.inspect_err(|_| self.metrics.revoke_failed());
-        self.lock_own().remove(key);
+        self.own.lock().remove(key);
         ended
     }
 
@@ -338,10 +339,6 @@ impl Revoker {
     fn others_went(&self) {
         *self.last_gone.lock() = self.clock.now();
         self.helpers.with_others();
-    }
-
-    fn lock_own(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.own.lock()
     }
 
     fn gone(&self, known: &Known) {
@@ -371,7 +368,7 @@ impl Revoker {
     }
 
     /// Removes a binding now, whatever its deadline: a person has revoked the grant, or a rule has ended it.
-    pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, end::EndError> {
+    pub async fn revoke(&self, key: &Key, uid: &str) -> Result<Ended, CallError> {
         let unverified = self.index.get(key).is_some_and(|known| known.uid == uid && known.unverified);
         let at_most = if unverified { LONGEST_QUESTION_OF_DELETED } else { LONGEST_QUESTION };
         let ended = if (unverified || !*self.leading.borrow()) && self.is_known_to_be_gone(key, uid, at_most).await {

@@ -52,7 +52,7 @@ impl Revoker {
             // Any user's binding may have a megabyte of labels. The bindings are read one at a time, and unmanaged ones are dropped at once
             // (T26).
             let page = answers::page(&self.client, &path, &params, Form::Metadata, each);
-            let meta = page.await.map_err(|source| ReadError::Read { what: "the RoleBindings".to_owned(), source: Box::new(source) })?;
+            let meta = page.await.map_err(|error| ReadError { what: "the RoleBindings".to_owned(), source: error.into() })?;
             match meta.next.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => break,

@@ -188,7 +188,7 @@ impl Requests {
             self.end(&known.key, &known.uid).await?;
         }
         self.context.reviews.note(key.clone(), None);
-        self.lock_unlisted().remove(key);
+        self.unlisted.lock().remove(key);
         if !self.context.leadership.held() {
             return Ok(Next::Done);
         }

@@ -175,7 +175,7 @@ impl Requests {
     /// Deny could as well have come after the grant, so the consistent list follows right after the grant.
     fn decisions_as_of(&self, key: &Key, facts: &RequestFacts) -> Consistency {
         let goes_on = facts.record.state == Some(State::Active);
-        if (goes_on || self.is_new(facts)) && !self.lock_unlisted().contains(key) {
+        if (goes_on || self.is_new(facts)) && !self.unlisted.lock().contains(key) {
             self.context.decisions.consistency()
         } else {
             Consistency::Latest

@@ -55,14 +55,13 @@ use super::{context::Context, owed::RecordError};
 use crate::{
     gather::live::{self, StoredRequest},
     queue::Next,
-    revoker::end::EndError,
 };
 use api::{State, request::ReviewState};
 pub(super) use apply::delete_decisions;
 use domain::{Binding, BindingAction, Lookup, Refusal, Unread, Verdict, person::Identity};
 use kube_io::{
     cache::Key,
-    call::{ReadError, WriteError},
+    call::{CallError, ReadError, WriteError},
     consistency::Consistency,
 };
 
@@ -90,7 +89,7 @@ pub enum RequestError {
     Record(#[from] RecordError),
     /// A binding could not be removed.
     #[error(transparent)]
-    End(#[from] EndError),
+    End(#[from] CallError),
     /// A foreign finalizer keeps a binding, which grants nothing any more.
     #[error("a foreign finalizer keeps RoleBinding '{0}'; it has no subjects and grants nothing")]
     Held(Key),
@@ -200,9 +199,9 @@ impl Requests {
     fn note_unlisted(&self, key: &Key, verdict: &Verdict, consistency: Consistency) -> bool {
         let lists_later = verdict.binding == BindingAction::Create && consistency != Consistency::Latest;
         if lists_later {
-            self.lock_unlisted().insert(key.clone());
+            self.unlisted.lock().insert(key.clone());
         } else if consistency == Consistency::Latest {
-            self.lock_unlisted().remove(key);
+            self.unlisted.lock().remove(key);
         }
         lists_later
     }
@@ -217,16 +216,8 @@ impl Requests {
         if !decisions.is_empty() || unread != Unread::default() {
             return Ok(Late::Decided);
         }
-        self.lock_unlisted().remove(key);
+        self.unlisted.lock().remove(key);
         Ok(Late::Undecided)
-    }
-
-    fn lock_unlisted(&self) -> parking_lot::MutexGuard<'_, HashSet<Key>> {
-        self.unlisted.lock()
-    }
-
-    fn lock_overdue(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, Timestamp>> {
-        self.overdue.lock()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::queue::Queue;
 use kube_io::cache::Key;
@@ -45,7 +45,7 @@ impl<T: Clone + Eq + Hash> RequesterPermits<T> {
     /// Takes the permits `names` for the request `key`, all or none. Returns none where another request holds one of them. Without a name
     /// there is nothing to wait for.
     pub fn take(&self, names: Vec<T>, key: &Key) -> Option<HeldPermits<'_, T>> {
-        let mut all = self.lock();
+        let mut all = self.all.lock();
         if must_wait(&mut all, &names, key) {
             return None;
         }
@@ -59,32 +59,20 @@ impl<T: Clone + Eq + Hash> RequesterPermits<T> {
 
     /// Returns true where another request holds one of the permits. Then `key` waits for it.
     pub fn must_wait(&self, names: &[T], key: &Key) -> bool {
-        must_wait(&mut self.lock(), names, key)
+        must_wait(&mut self.all.lock(), names, key)
     }
 }
 
 fn must_wait<T: Eq + Hash>(all: &mut HashMap<T, Line>, names: &[T], key: &Key) -> bool {
     for name in names {
         if let Some(line) = all.get_mut(name).filter(|line| line.taken) {
-            line.wait(key);
+            if !line.waiting.contains(key) {
+                line.waiting.push_back(key.clone());
+            }
             return true;
         }
     }
     false
-}
-
-impl<T: Eq + Hash> RequesterPermits<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<T, Line>> {
-        self.all.lock()
-    }
-}
-
-impl Line {
-    fn wait(&mut self, key: &Key) {
-        if !self.waiting.contains(key) {
-            self.waiting.push_back(key.clone());
-        }
-    }
 }
 
 impl<T: Eq + Hash> HeldPermits<'_, T> {
@@ -96,7 +84,7 @@ impl<T: Eq + Hash> HeldPermits<'_, T> {
 
 impl<T: Eq + Hash> Drop for HeldPermits<'_, T> {
     fn drop(&mut self) {
-        let mut all = self.permits.lock();
+        let mut all = self.permits.all.lock();
         for name in &self.names {
             let Some(line) = all.get_mut(name) else { continue };
             line.taken = false;
@@ -150,7 +138,7 @@ mod tests {
         assert_eq!(done.first(), Some(&("other".to_owned(), 0)), "{done:?}");
         assert_eq!(done.len(), 5, "{done:?}");
         assert_eq!(done.last().map(|(_, at)| *at), Some(40), "each runs as soon as its permit is free: {done:?}");
-        assert!(permits.lock().is_empty(), "unused permits are dropped");
+        assert!(permits.all.lock().is_empty(), "unused permits are dropped");
     }
 
     #[tokio::test]

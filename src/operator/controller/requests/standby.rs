@@ -15,7 +15,7 @@ impl Requests {
     /// Reconciles a request as a standby.
     pub(super) async fn reconcile_as_standby(&self, key: &Key) -> Result<Next, RequestError> {
         if self.context.revoker.index().of_request(key).is_empty() {
-            self.lock_overdue().remove(key);
+            self.overdue.lock().remove(key);
             return Ok(Next::Done);
         }
         // In most cases nothing must be removed, and the caches are enough to detect that. A cache alone never causes a removal.
@@ -25,7 +25,7 @@ impl Requests {
             && self.strays(key, &cached).is_empty()
             && !self.evaluate(&cached, Source::Cache, consistency).await?.removes()
         {
-            self.lock_overdue().remove(key);
+            self.overdue.lock().remove(key);
             return Ok(Next::Done);
         }
         let facts = match live::request(&self.context.client, &key.namespace, &key.name).await? {
@@ -37,12 +37,12 @@ impl Requests {
         if !is_over(&facts) {
             let found = self.evaluate(&facts, Source::Server, Consistency::Latest).await?;
             if !found.removes() {
-                self.lock_overdue().remove(key);
+                self.overdue.lock().remove(key);
                 return self.remove_strays(key, &facts).await.map(|()| Next::Done);
             }
             evaluated = Some(found);
         }
-        let due = *self.lock_overdue().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
+        let due = *self.overdue.lock().entry(key.clone()).or_insert_with(|| self.context.now() - HOLDERS_TIME);
         if let Some(wait) = self.context.revoker.wait(due) {
             return Ok(Next::In(wait));
         }
@@ -55,7 +55,7 @@ impl Requests {
             None if facts.object.deleting => return self.without_request(key, None).await,
             None => self.remove_strays(key, &facts).await?,
         }
-        self.lock_overdue().remove(key);
+        self.overdue.lock().remove(key);
         Ok(Next::Done)
     }
 }
