@@ -206,4 +206,21 @@ mod tests {
             assert!(serde_json::from_str::<Spec>(other).is_err(), "{other}");
         }
     }
+    #[test]
+    fn the_instants_of_a_spec_are_written_and_read_so() {
+        for field in ["startTime", "endTime"] {
+            let mut json = serde_json::json!({
+                "subjects": [], "roleRef": {"kind": "Role", "name": "edit"}, "namespaces": {}, "policyRef": {"name": "p"}, "maxDuration": "1h",
+            });
+            json[field] = "2026-12-01T08:00:00.5Z".into();
+            let spec: crate::RoleEligibilitySpec = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(serde_json::to_value(spec).unwrap()[field], "2026-12-01T08:00:00.500Z");
+            json[field] = "2026-12-01T08:00:00,5Z".into();
+            assert!(serde_json::from_value::<crate::RoleEligibilitySpec>(json).is_err());
+        }
+        let request = |start: &str| serde_json::json!({"eligibilityRef": {"name": "e"}, "startTime": start});
+        let spec: crate::RoleActivationRequestSpec = serde_json::from_value(request("2026-12-01T08:00:00.5Z")).unwrap();
+        assert_eq!(serde_json::to_value(spec).unwrap()["startTime"], "2026-12-01T08:00:00.500Z");
+        assert!(serde_json::from_value::<crate::RoleActivationRequestSpec>(request("2026-12-01T08:00:00Z[UTC]")).is_err());
+    }
 }

@@ -43,6 +43,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_certificate_without_an_end_is_read() {
+        let (from, until) = validity(&certificate((2026, 11, 1), (9999, 12, 31))).unwrap();
+        assert_eq!((stamp(from).as_str(), until), ("2026-11-01T00:00:00Z", Timestamp::MAX));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 0_usize..2000, at in 0_usize..2000, with: u8) {
