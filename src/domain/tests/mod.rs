@@ -4,6 +4,7 @@
 //! depends on this one.
 
 #![allow(
+    clippy::assigning_clones,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

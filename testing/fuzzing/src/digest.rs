@@ -34,7 +34,7 @@ pub fn covers(case: &TestCase, seed: u64) {
     assert_eq!(digest.as_str(), by_hand(&case.snapshot), "the hashed form is stable");
     shown(&digest);
     let same = |what: &str, change: &dyn Fn(&mut TestCase)| {
-        assert_eq!(case.clone().change(change).digest_if_known().as_ref(), Some(&digest), "{what}")
+        assert_eq!(case.clone().change(change).digest_if_known().as_ref(), Some(&digest), "{what}");
     };
     same("rules in another order, and twice", &|c| {
         change(&mut c.snapshot.role, |role| {

@@ -242,7 +242,7 @@ pub fn alteration() -> impl Strategy<Value = fn(&mut BindingFacts)> {
             let eve = BindingSubject { kind: "User".to_owned(), name: "eve".to_owned(), namespace: None };
             b.subjects.push(b.subjects.first().cloned().unwrap_or(eve));
         },
-        |b| b.subjects.iter_mut().for_each(|s| s.kind = "Group".to_owned()),
+        |b| b.subjects.iter_mut().for_each(|s| "Group".clone_into(&mut s.kind)),
         |b| b.subjects.iter_mut().for_each(|s| s.name.push('x')),
         |b| b.role_name.push('x'),
         |b| b.role_kind.push('x'),
