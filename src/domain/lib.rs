@@ -48,9 +48,6 @@ pub mod usable;
 pub mod verdict;
 pub mod windows;
 
-#[cfg(test)]
-mod tests;
-
 pub use api::instant;
 pub use binding::{Binding, BindingFacts, Grant};
 pub use decide::decide;

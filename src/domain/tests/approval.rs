@@ -1,17 +1,17 @@
 //! Who has approved, and whether the approvals suffice (api rules 4 and 5).
 
 use super::*;
-use crate::approval::{Progress, progress};
+use domain::approval::{Progress, progress};
 
-fn counted(world: &World) -> Progress {
-    let Snapshot { request, policy, decisions, .. } = &world.snapshot;
+fn counted(case: &TestCase) -> Progress {
+    let Snapshot { request, policy, decisions, .. } = &case.snapshot;
     let requester = request.object.spec.requester.as_ref().unwrap();
-    progress(request, requester, policy.found().unwrap(), decisions, &world.digest(), &world.settings.identities)
+    progress(request, requester, policy.found().unwrap(), decisions, &case.digest(), &case.settings.identities)
 }
 
 /// Names of the approvers who count, and when the approval was complete.
-fn who(world: &World) -> (Vec<String>, Option<Timestamp>) {
-    let progress = counted(world);
+fn who(case: &TestCase) -> (Vec<String>, Option<Timestamp>) {
+    let progress = counted(case);
     (progress.counted.iter().map(|c| c.approver.username.to_string()).collect(), progress.complete_at)
 }
 
@@ -19,18 +19,18 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-fn of_two() -> World {
-    world().stages(vec![stage("lead", 2, &["group leads"])])
+fn of_two() -> TestCase {
+    case().stages(vec![stage("lead", 2, &["group leads"])])
 }
 
-fn two_stages() -> World {
-    world().stages(vec![stage("lead", 1, &["group leads"]), stage("security", 1, &["sec-1", "group security"])])
+fn two_stages() -> TestCase {
+    case().stages(vec![stage("lead", 1, &["group leads"]), stage("security", 1, &["sec-1", "group security"])])
 }
 
 #[test]
 fn automatic_is_approved_when_it_was_made() {
-    let world = world();
-    let progress = counted(&world);
+    let case = case();
+    let progress = counted(&case);
     assert_eq!((progress.complete_at, progress.counted.len(), progress.awaiting), (Some(at(0)), 0, None));
 }
 
@@ -57,13 +57,13 @@ fn a_stage_waits_for_its_people() {
 
 #[test]
 fn stages_one_after_the_other() {
-    let world = two_stages().approves(&lead(1), 10);
+    let case = two_stages().approves(&lead(1), 10);
     assert_eq!(
-        world.told(),
+        case.told(),
         "AwaitingApproval WaitingForApproval: waiting for approval in stage 'security': 0 of 1 (approvers: sec-1, group security), expires \
          at 2026-11-03T10:00:00Z"
     );
-    assert_eq!(world.approves(&person("sec-1", &[]), 20).now(20).grant().start, at(20));
+    assert_eq!(case.approves(&person("sec-1", &[]), 20).now(20).grant().start, at(20));
     // Refused at admission. If stored, it counts once the stage before it is complete.
     let early = two_stages().approves(&person("sec-1", &[]), 10);
     assert_eq!(early.decide().awaiting.unwrap().stage.as_str(), "lead");
@@ -109,7 +109,7 @@ fn t06_whoever_is_not_listed_does_not_count() {
 fn t04_service_accounts_approve_only_by_name() {
     let bot = person("system:serviceaccount:ci:bot", &["leads"]);
     assert_eq!(who(&two_eyes().approves(&bot, 10)), (Vec::new(), None), "not by a group");
-    let listed = world().stages(vec![stage("lead", 1, &["system:serviceaccount:ci:bot"])]);
+    let listed = case().stages(vec![stage("lead", 1, &["system:serviceaccount:ci:bot"])]);
     assert_eq!(who(&listed.approves(&bot, 10)).1, Some(at(10)));
 }
 
@@ -117,9 +117,9 @@ fn t04_service_accounts_approve_only_by_name() {
 fn t04_nobody_approves_his_own_request() {
     let identities = Identities::new(&["oidc:".to_owned(), "cert:".to_owned()], &[("dev-admin".to_owned(), "dev".to_owned())].into());
     let is_requester = |requester: &Stamp, approver: &Stamp| {
-        let mut world = two_eyes().requester(requester.clone());
-        world.settings.identities = identities.clone();
-        who(&world.approves(approver, 10)).1.is_none()
+        let mut case = two_eyes().requester(requester.clone());
+        case.settings.identities = identities.clone();
+        who(&case.approves(approver, 10)).1.is_none()
     };
     let plain = dev();
     for (requester, approver) in [
@@ -150,8 +150,8 @@ fn t05_two_identities_of_one_approver_are_one() {
     for (first, second) in
         [(lead(1), person("LEAD-1", &["leads"])), (uid(lead(1), "u1"), uid(lead(2), "u1")), (lead(1), person("ｌｅａｄ-1", &["leads"]))]
     {
-        let world = of_two().approves(&first, 10).approves(&second, 20);
-        assert_eq!(who(&world).1, None, "{first:?} {second:?}");
+        let case = of_two().approves(&first, 10).approves(&second, 20);
+        assert_eq!(who(&case).1, None, "{first:?} {second:?}");
     }
     // lead-1 (u1), LEAD-1 (u2) and lead-2 (u2) are one person, and lead-3 is the second.
     let chain =
@@ -163,16 +163,16 @@ fn t05_two_identities_of_one_approver_are_one() {
 #[test]
 fn f15_t02_t03_an_approve_is_for_one_object_as_it_was_seen() {
     let with = |change: &dyn Fn(&mut ActivationDecisionSpec)| {
-        let mut world = two_eyes().approves(&lead(1), 10);
-        change(&mut world.snapshot.decisions[0].spec);
-        counted(&world)
+        let mut case = two_eyes().approves(&lead(1), 10);
+        change(&mut case.snapshot.decisions[0].spec);
+        counted(&case)
     };
     let digest = two_eyes().digest().to_string();
     let hex = digest.strip_prefix("sha256:").unwrap();
     for shown in [digest.as_str(), hex] {
         assert!(with(&|d| d.digest = Some(shown.to_owned())).complete_at.is_some(), "{shown}");
     }
-    let other = world().digest().to_string();
+    let other = case().digest().to_string();
     for shown in [
         "",
         "sha256:",
@@ -211,13 +211,13 @@ fn t16_an_edited_policy_makes_approvals_stale_and_they_can_be_given_again() {
 
 #[test]
 fn timeout_at_the_second() {
-    let world = |timeout: Option<&str>| two_eyes().policy(|p| p.approval.timeout = timeout.map(lasting));
-    assert_eq!(world(Some("1h")).now(3_599).state(), State::AwaitingApproval);
-    assert_eq!(world(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: no decision before 2026-11-02T11:00:00Z");
-    assert_eq!(world(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
-    assert_eq!(world(None).now(86_400).state(), State::TimedOut);
+    let case = |timeout: Option<&str>| two_eyes().policy(|p| p.approval.timeout = timeout.map(lasting));
+    assert_eq!(case(Some("1h")).now(3_599).state(), State::AwaitingApproval);
+    assert_eq!(case(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: no decision before 2026-11-02T11:00:00Z");
+    assert_eq!(case(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
+    assert_eq!(case(None).now(86_400).state(), State::TimedOut);
     // An approval in time counts, however late it is evaluated. A later approval never counts.
-    let approved = |seconds: i64| world(Some("1h")).approves(&lead(1), seconds).now(3_650).decide();
+    let approved = |seconds: i64| case(Some("1h")).approves(&lead(1), seconds).now(3_650).decide();
     assert_eq!(approved(3_599).grant.map(|g| (g.start, g.deadline)), Some((at(3_599), at(3_599 + 2_700))));
     assert_eq!(approved(3_600).state, State::TimedOut);
     assert_eq!(approved(3_601).state, State::TimedOut);
@@ -225,23 +225,23 @@ fn timeout_at_the_second() {
 
 #[test]
 fn approvers_shorten_and_the_least_holds() {
-    let shorter = |world: World, who: &Stamp, seconds: i64, duration: &str| {
-        let mut decision = world.decision(Verb::Approve, who, seconds);
+    let shorter = |case: TestCase, who: &Stamp, seconds: i64, duration: &str| {
+        let mut decision = case.decision(Verb::Approve, who, seconds);
         decision.spec.duration = Some(lasting(duration));
-        world.said(decision)
+        case.said(decision)
     };
-    let least = |world: &World| {
-        let grant = world.clone().now(60).grant();
+    let least = |case: &TestCase| {
+        let grant = case.clone().now(60).grant();
         grant.deadline.duration_since(grant.start)
     };
-    let world = shorter(of_two(), &lead(1), 10, "30m");
-    assert_eq!(least(&world.clone().approves(&lead(2), 20)), SignedDuration::from_mins(30));
-    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "20m")), SignedDuration::from_mins(20));
-    assert_eq!(least(&shorter(world.clone(), &lead(2), 20, "40m")), SignedDuration::from_mins(30));
+    let case = shorter(of_two(), &lead(1), 10, "30m");
+    assert_eq!(least(&case.clone().approves(&lead(2), 20)), SignedDuration::from_mins(30));
+    assert_eq!(least(&shorter(case.clone(), &lead(2), 20, "20m")), SignedDuration::from_mins(20));
+    assert_eq!(least(&shorter(case.clone(), &lead(2), 20, "40m")), SignedDuration::from_mins(30));
     // The lower value came earlier.
-    assert_eq!(least(&shorter(shorter(world.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), SignedDuration::from_mins(10));
+    assert_eq!(least(&shorter(shorter(case.clone(), &lead(1), 15, "10m"), &lead(2), 20, "40m")), SignedDuration::from_mins(10));
     // A decision after the complete approval changes nothing: a grant that is made again is the same.
-    let complete = world.approves(&lead(2), 20);
+    let complete = case.approves(&lead(2), 20);
     for who in [lead(1), lead(2), lead(3)] {
         assert_eq!(least(&shorter(complete.clone(), &who, 21, "10m")), SignedDuration::from_mins(30), "{who:?}");
     }
@@ -260,9 +260,9 @@ fn approvers_shorten_and_the_least_holds() {
 #[test]
 fn t34_what_is_said_later_moves_no_start_and_no_end() {
     // lead-1 is listed in the second stage under another name. That approval completed the second stage.
-    let mut world = two_stages();
-    world.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
-    let complete = world.approves(&person("sec-1", &[]), 10).approves(&lead(2), 20);
+    let mut case = two_stages();
+    case.settings.identities = Identities::new(&[], &[("sec-1".to_owned(), "lead-1".to_owned())].into());
+    let complete = case.approves(&person("sec-1", &[]), 10).approves(&lead(2), 20);
     let grant = complete.clone().now(20).grant();
     // If lead-1 moved to the first stage now, the second would be complete only at 40, and the end later.
     let more = complete.approves(&lead(1), 30).approves(&person("sec-2", &["security"]), 40).now(50);
@@ -272,9 +272,9 @@ fn t34_what_is_said_later_moves_no_start_and_no_end() {
 #[test]
 fn a_comment_where_the_policy_asks_for_one() {
     let with = |comment: Option<&str>| {
-        let mut world = two_eyes().policy(|p| p.approval.require_comment = true).approves(&lead(1), 10);
-        world.snapshot.decisions[0].spec.comment = comment.map(line);
-        who(&world).1
+        let mut case = two_eyes().policy(|p| p.approval.require_comment = true).approves(&lead(1), 10);
+        case.snapshot.decisions[0].spec.comment = comment.map(line);
+        who(&case).1
     };
     assert_eq!((with(None), with(Some("")), with(Some("  "))), (None, None, None));
     assert_eq!(with(Some("go ahead")), Some(at(10)));
@@ -282,10 +282,10 @@ fn a_comment_where_the_policy_asks_for_one() {
 
 #[test]
 fn order_of_the_list_does_not_matter() {
-    let mut world = of_two().approves(&lead(2), 20).approves(&lead(1), 10).approves(&lead(3), 30).approves(&lead(1), 10);
-    world.snapshot.decisions[3].spec.comment = Some(line("said twice in one second"));
-    let told = world.decide();
-    assert_eq!(who(&world), (names(&["lead-1", "lead-2"]), Some(at(20))));
-    world.snapshot.decisions.reverse();
-    assert_eq!(world.decide(), told);
+    let mut case = of_two().approves(&lead(2), 20).approves(&lead(1), 10).approves(&lead(3), 30).approves(&lead(1), 10);
+    case.snapshot.decisions[3].spec.comment = Some(line("said twice in one second"));
+    let told = case.decide();
+    assert_eq!(who(&case), (names(&["lead-1", "lead-2"]), Some(at(20))));
+    case.snapshot.decisions.reverse();
+    assert_eq!(case.decide(), told);
 }

@@ -1,7 +1,7 @@
 //! What the check of an author rested on is compared with the present objects at the grant (T15, T16, T37).
 
 use super::*;
-use crate::author_check::{AuthorCheck, CheckedRole, SeenPolicy};
+use domain::author_check::{AuthorCheck, CheckedRole, SeenPolicy};
 
 /// One role in namespaces with these UIDs, or in the whole cluster without any.
 fn role(namespaces: &[(&str, &str)]) -> CheckedRole {
@@ -22,26 +22,32 @@ fn seen(uid: &str, generation: i64) -> Option<SeenPolicy> {
     Some(SeenPolicy { uid: uid.to_owned(), generation })
 }
 
-impl World {
+/// Methods for what admission has checked.
+trait Checked {
+    fn eligibility_checked(self, check: AuthorCheck) -> Self;
+    fn policy_checked(self, check: AuthorCheck) -> Self;
+}
+
+impl Checked for TestCase {
     fn eligibility_checked(self, check: AuthorCheck) -> Self {
-        self.change(|w| {
-            let Lookup::Found(eligibility) = &mut w.snapshot.eligibility else { panic!() };
+        self.change(|c| {
+            let Lookup::Found(eligibility) = &mut c.snapshot.eligibility else { panic!() };
             Arc::make_mut(eligibility).checked = Some(Arc::new(check));
         })
     }
 
     fn policy_checked(self, check: AuthorCheck) -> Self {
-        self.change(|w| {
-            let Lookup::Found(policy) = &mut w.snapshot.policy else { panic!() };
+        self.change(|c| {
+            let Lookup::Found(policy) = &mut c.snapshot.policy else { panic!() };
             Arc::make_mut(policy).checked = Some(Arc::new(check));
         })
     }
 }
 
 /// The stamps of the webhook if the policy existed first.
-fn stamped() -> World {
+fn stamped() -> TestCase {
     let check = AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: here(), ..AuthorCheck::default() };
-    world().eligibility_checked(check).policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() })
+    case().eligibility_checked(check).policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() })
 }
 
 const REMEDY: &str = "must be written again, with a change in any field, by a user who may bind the ClusterRole 'edit' in this namespace";
@@ -49,7 +55,7 @@ const REMEDY: &str = "must be written again, with a change in any field, by a us
 #[test]
 fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
     assert_eq!(stamped().state(), State::Active);
-    let anew = |world: World| world.namespace(|n| n.uid = "anew".to_owned());
+    let anew = |case: TestCase| case.namespace(|n| n.uid = "anew".to_owned());
     let told = anew(stamped()).told();
     assert_eq!(
         told,
@@ -80,10 +86,10 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
 
 #[test]
 fn f53_what_runs_and_what_was_written_before_the_record_goes_on() {
-    assert_eq!(world().namespace(|n| n.uid = "anew".to_owned()).state(), State::Active);
+    assert_eq!(case().namespace(|n| n.uid = "anew".to_owned()).state(), State::Active);
     let old = AuthorCheck { generation: 0, policy: seen("other", 9), roles: Vec::new(), ..AuthorCheck::default() };
-    let world = world().eligibility_checked(old.clone()).policy_checked(old).namespace(|n| n.uid = "anew".to_owned());
-    assert_eq!(world.state(), State::Active, "the record of another spec says nothing about this one");
+    let case = case().eligibility_checked(old.clone()).policy_checked(old).namespace(|n| n.uid = "anew".to_owned());
+    assert_eq!(case.state(), State::Active, "the record of another spec says nothing about this one");
     let running = stamped().granted().policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() });
     assert_eq!(running.eligibility_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() }).state(), State::Active);
 }
@@ -123,8 +129,8 @@ fn f76_a_policy_and_an_eligibility_that_were_written_at_once_grant_nothing() {
 #[test]
 fn f76_a_later_edit_of_the_policy_by_who_may_breaks_no_eligibility() {
     let edited = |check: AuthorCheck| {
-        stamped().policy_checked(AuthorCheck { generation: 2, ..check }).change(|w| {
-            let Lookup::Found(policy) = &mut w.snapshot.policy else { panic!() };
+        stamped().policy_checked(AuthorCheck { generation: 2, ..check }).change(|c| {
+            let Lookup::Found(policy) = &mut c.snapshot.policy else { panic!() };
             Arc::make_mut(policy).generation = 2;
         })
     };
@@ -136,7 +142,7 @@ fn f76_a_later_edit_of_the_policy_by_who_may_breaks_no_eligibility() {
         assert_eq!(edited(check).state(), State::Active);
     }
     assert_eq!(edited(AuthorCheck::default()).state(), State::Pending, "its author was checked for nothing");
-    let unrecorded = world().policy_checked(AuthorCheck { generation: 1, roles: here(), ..AuthorCheck::default() });
+    let unrecorded = case().policy_checked(AuthorCheck { generation: 1, roles: here(), ..AuthorCheck::default() });
     assert_eq!(unrecorded.state(), State::Active, "an eligibility from before the record, under a policy from after it");
 }
 

@@ -10,59 +10,59 @@ const HELD: &str = "is being deleted, which counts as removed; held by metadata.
 
 #[test]
 fn f07_f52_f60_what_is_being_deleted_grants_nothing() {
-    for (world, told) in [
+    for (case, told) in [
         (
-            two_eyes().change(|w| w.snapshot.eligibility = held()),
+            two_eyes().change(|c| c.snapshot.eligibility = held()),
             format!("Denied EligibilityNotFound: eligibility 'payments-oncall' {HELD}; 'kubectl get roleeligibilities' lists the others"),
         ),
         (
-            two_eyes().change(|w| w.snapshot.policy = held()),
+            two_eyes().change(|c| c.snapshot.policy = held()),
             format!("Pending PolicyNotFound: eligibility 'payments-oncall' refers to policy 'two-eyes', which {HELD}"),
         ),
         (
-            two_eyes().change(|w| w.snapshot.role = held()),
+            two_eyes().change(|c| c.snapshot.role = held()),
             format!("Pending RoleNotFound: eligibility 'payments-oncall' refers to ClusterRole 'edit', which {HELD}"),
         ),
     ] {
-        assert_eq!(world.told(), told);
-        assert!(world.refusal().starts_with(told.split_once(' ').unwrap().1), "admission says the same: {}", world.refusal());
+        assert_eq!(case.told(), told);
+        assert!(case.refusal().starts_with(told.split_once(' ').unwrap().1), "admission says the same: {}", case.refusal());
     }
 }
 
 #[test]
 fn f07_a_start_that_lies_ahead_does_not_come() {
     let scheduled = || {
-        let world = world().request(|r| r.start_time = Some(at(600)));
-        let verdict = world.decide();
+        let case = case().request(|r| r.start_time = Some(at(600)));
+        let verdict = case.decide();
         assert_eq!(verdict.state, State::Scheduled);
-        world.apply(&verdict).now(600)
+        case.apply(&verdict).now(600)
     };
     assert_eq!(scheduled().state(), State::Active);
-    let told = scheduled().change(|w| w.snapshot.eligibility = held()).told();
+    let told = scheduled().change(|c| c.snapshot.eligibility = held()).told();
     assert_eq!(told, format!("Revoked EligibilityRemoved: eligibility 'payments-oncall' {HELD}"));
-    for world in [scheduled().change(|w| w.snapshot.policy = held()), scheduled().change(|w| w.snapshot.role = held())] {
-        assert_eq!((world.state(), world.decide().binding), (State::Pending, BindingAction::Keep), "{}", world.told());
+    for case in [scheduled().change(|c| c.snapshot.policy = held()), scheduled().change(|c| c.snapshot.role = held())] {
+        assert_eq!((case.state(), case.decide().binding), (State::Pending, BindingAction::Keep), "{}", case.told());
     }
 }
 
 #[test]
 fn f07_f52_f60_what_runs_ends_as_if_it_were_gone() {
-    let going = |w: &mut World| {
-        if let Lookup::Found(namespace) = &mut w.snapshot.namespace {
+    let going = |c: &mut TestCase| {
+        if let Lookup::Found(namespace) = &mut c.snapshot.namespace {
             namespace.terminating = true;
         }
     };
-    for (world, told) in [
+    for (case, told) in [
         (
-            world().granted().change(|w| w.snapshot.eligibility = held()),
+            case().granted().change(|c| c.snapshot.eligibility = held()),
             format!("Revoked EligibilityRemoved: eligibility 'payments-oncall' {HELD}"),
         ),
-        (world().granted().change(|w| w.snapshot.policy = held()), format!("Revoked PolicyRemoved: policy 'two-eyes' {HELD}")),
-        (world().granted().change(|w| w.snapshot.role = held()), format!("Revoked RoleRemoved: the ClusterRole 'edit' {HELD}")),
-        (world().granted().change(going), "Revoked NamespaceTerminating: namespace 'payments' is terminating".to_owned()),
+        (case().granted().change(|c| c.snapshot.policy = held()), format!("Revoked PolicyRemoved: policy 'two-eyes' {HELD}")),
+        (case().granted().change(|c| c.snapshot.role = held()), format!("Revoked RoleRemoved: the ClusterRole 'edit' {HELD}")),
+        (case().granted().change(going), "Revoked NamespaceTerminating: namespace 'payments' is terminating".to_owned()),
     ] {
-        assert_eq!(world.told(), told);
-        assert_eq!(world.decide().binding, BindingAction::Remove);
+        assert_eq!(case.told(), told);
+        assert_eq!(case.decide().binding, BindingAction::Remove);
     }
 }
 
@@ -70,7 +70,7 @@ fn f07_f52_f60_what_runs_ends_as_if_it_were_gone() {
 fn f07_an_approval_that_is_being_deleted_does_not_count_and_a_denial_does() {
     let approved = two_eyes().approves(&lead(1), 5).now(6);
     assert_eq!(approved.state(), State::Active);
-    let going = |w: &mut World| w.snapshot.decisions.iter_mut().for_each(|said| said.deleting = true);
+    let going = |c: &mut TestCase| c.snapshot.decisions.iter_mut().for_each(|said| said.deleting = true);
     assert_eq!(approved.change(going).state(), State::AwaitingApproval);
     assert_eq!(two_eyes().says(Verb::Deny, &lead(1), 5).change(going).state(), State::Denied);
 }

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::canonical::{canonical, hex};
 use api::{
     eligibility::{Operator, Requirement, RiskClass, Selector},
     policy::{
@@ -13,6 +12,7 @@ use api::{
     },
     request::{Extends, Ticket},
 };
+use domain::canonical::{canonical, hex};
 
 /// The scenario's digest input, written by hand.
 const CANONICAL: &str = concat!(
@@ -37,9 +37,9 @@ fn sha(text: &str) -> String {
 fn the_form_that_is_hashed_does_not_move() {
     let rules = sha(&format!("jitrbac.dev/rules/v1\n{RULES}"));
     let digest = sha(&format!("jitrbac.dev/digest/v1\n{}", CANONICAL.replace("RULES", &rules)));
-    assert_eq!(world().digest().as_str(), format!("sha256:{digest}"));
+    assert_eq!(case().digest().as_str(), format!("sha256:{digest}"));
     assert_eq!(
-        world().digest().to_string(),
+        case().digest().to_string(),
         "sha256:f66c12ff53b085b6a9efc44f447d2ea8a73f89b63a93ef0737115013f7b241d7",
         "an upgrade would make every approval stale"
     );
@@ -83,47 +83,47 @@ fn t17_rules_in_any_order_are_the_same_rules() {
 
 #[test]
 fn t03_t17_t37_other_objects_are_another_digest() {
-    type Change = (&'static str, fn(&mut World));
+    type Change = (&'static str, fn(&mut TestCase));
     let changes: [Change; 10] = [
-        ("request UID", |w| w.snapshot.request.object.uid.push('0')),
-        ("namespace", |w| w.snapshot.request.namespace.push('0')),
-        ("namespace UID", |w| found(&mut w.snapshot.namespace).uid.push('0')),
-        ("eligibility UID", |w| Arc::make_mut(found(&mut w.snapshot.eligibility)).uid.push('0')),
-        ("policy UID", |w| Arc::make_mut(found(&mut w.snapshot.policy)).uid.push('0')),
-        ("role kind", |w| found(&mut w.snapshot.role).kind = RoleKind::Role),
-        ("role name", |w| found(&mut w.snapshot.role).name.push('0')),
-        ("role UID", |w| found(&mut w.snapshot.role).uid.push('0')),
-        ("one rule more", |w| {
-            let role = found(&mut w.snapshot.role);
+        ("request UID", |c| c.snapshot.request.object.uid.push('0')),
+        ("namespace", |c| c.snapshot.request.namespace.push('0')),
+        ("namespace UID", |c| found(&mut c.snapshot.namespace).uid.push('0')),
+        ("eligibility UID", |c| Arc::make_mut(found(&mut c.snapshot.eligibility)).uid.push('0')),
+        ("policy UID", |c| Arc::make_mut(found(&mut c.snapshot.policy)).uid.push('0')),
+        ("role kind", |c| found(&mut c.snapshot.role).kind = RoleKind::Role),
+        ("role name", |c| found(&mut c.snapshot.role).name.push('0')),
+        ("role UID", |c| found(&mut c.snapshot.role).uid.push('0')),
+        ("one rule more", |c| {
+            let role = found(&mut c.snapshot.role);
             role.rules = Arc::new(Rules::new(role.rules.rules().iter().cloned().chain([rule(&["get"], &["secrets"])])));
         }),
-        ("one rule less", |w| {
-            let role = found(&mut w.snapshot.role);
+        ("one rule less", |c| {
+            let role = found(&mut c.snapshot.role);
             role.rules = Arc::new(Rules::new(role.rules.rules().iter().skip(1).cloned()));
         }),
     ];
-    let digest = world().digest();
+    let digest = case().digest();
     for (what, change) in changes {
-        assert_ne!(world().change(change).digest(), digest, "{what}");
+        assert_ne!(case().change(change).digest(), digest, "{what}");
     }
     // Values that are not granted do not change it: labels, names with a UID, the status.
-    let same = world().namespace(|n| n.labels.clear()).record(|r| r.digest = Some("x".to_owned())).now(99).says(Verb::Deny, &lead(1), 5);
+    let same = case().namespace(|n| n.labels.clear()).record(|r| r.digest = Some("x".to_owned())).now(99).says(Verb::Deny, &lead(1), 5);
     assert_eq!(same.digest(), digest);
 }
 
 #[test]
 fn f67_rbacs_api_group_is_accepted_and_means_nothing() {
     let spec = |group: &str| {
-        let spec = serde_json::to_value(&world().snapshot.eligibility.found().unwrap().spec).unwrap();
+        let spec = serde_json::to_value(&case().snapshot.eligibility.found().unwrap().spec).unwrap();
         let mut spec = spec;
         spec["roleRef"]["apiGroup"] = group.into();
         spec["subjects"][0]["apiGroup"] = group.into();
         serde_json::from_value::<RoleEligibilitySpec>(spec).unwrap()
     };
     for group in ["", "rbac.authorization.k8s.io"] {
-        let with = world().eligibility(|e| *e = spec(group));
-        assert_eq!(with.digest(), world().digest());
-        assert_eq!(world().granted().eligibility(|e| *e = spec(group)).state(), State::Active, "what runs goes on");
+        let with = case().eligibility(|e| *e = spec(group));
+        assert_eq!(with.digest(), case().digest());
+        assert_eq!(case().granted().eligibility(|e| *e = spec(group)).state(), State::Active, "what runs goes on");
     }
 }
 
@@ -213,7 +213,7 @@ fn t02_every_field_of_a_request() {
         ticket: Some(Ticket { system: Some(line("jira")), number: Some(line("INC-1")) }),
         requester: Some(Stamp { extra: [("k".to_owned(), vec!["v".to_owned(), "w".to_owned()])].into(), ..uid(dev(), "u1") }),
     };
-    walk(&spec, |changed| world().request(|r| *r = changed).digest());
+    walk(&spec, |changed| case().request(|r| *r = changed).digest());
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn t16_every_field_of_an_eligibility() {
         justification: Some(line("on call")),
         description: Some(line("for incidents")),
     };
-    walk(&spec, |changed| world().eligibility(|e| *e = changed).digest());
+    walk(&spec, |changed| case().eligibility(|e| *e = changed).digest());
 }
 
 #[test]
@@ -283,5 +283,5 @@ fn t16_every_field_of_a_policy() {
         on_role_change: Some(OnRoleChange::Revoke),
         retention: hour(),
     };
-    walk(&spec, |changed| world().policy(|p| *p = changed).digest());
+    walk(&spec, |changed| case().policy(|p| *p = changed).digest());
 }

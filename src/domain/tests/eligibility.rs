@@ -1,12 +1,12 @@
 //! Who is eligible, where and when (api rule 1).
 
 use super::*;
-use crate::{eligibility, namespace};
 use api::eligibility::{Operator, Requirement, RiskClass, Selector};
+use domain::{eligibility, namespace};
 
-fn refused(world: &World, message: &str) {
-    assert_eq!(world.refusal(), message);
-    assert_eq!(world.state(), State::Denied);
+fn refused(case: &TestCase, message: &str) {
+    assert_eq!(case.refusal(), message);
+    assert_eq!(case.state(), State::Denied);
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn t12_only_subjects_are_eligible() {
         (bot(), user("system:serviceaccount:ci:bot", None), false),
     ] {
         let case = format!("{who:?} {listed:?}");
-        let account = crate::person::account(&who).unwrap();
-        assert_eq!(crate::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
+        let account = domain::person::account(&who).unwrap();
+        assert_eq!(domain::person::is_subject(&who, &account, &[listed]), eligible, "{case}");
     }
     refused(
-        &world().requester(person("mallory", &["guests"])),
+        &case().requester(person("mallory", &["guests"])),
         "NotEligible: 'mallory' is not among the subjects of eligibility 'payments-oncall', neither by name nor by a group; the sign-in \
          has none of the groups 'devs' ('kubectl auth whoami' lists those that it has); ask an admin, or see 'kubectl get \
          roleeligibilities'",
@@ -51,7 +51,7 @@ fn t12_only_subjects_are_eligible() {
 fn a_person_in_many_groups_is_served() {
     let mut who = dev();
     who.groups = (0..1_000).map(|i| line(&format!("group-{i}"))).chain([line("devs")]).collect();
-    assert_eq!(world().requester(who).state(), State::Active);
+    assert_eq!(case().requester(who).state(), State::Active);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
         let message =
             format!("SystemUserNotAllowed: '{name}' is reserved for Kubernetes and cannot request or decide; sign in with your own user");
         refused(
-            &world().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])),
+            &case().eligibility(|e| e.subjects = vec![subject(SubjectKind::Group, "devs")]).requester(person(name, &["devs"])),
             &message,
         );
     }
@@ -72,15 +72,15 @@ fn t10_inv_20_users_of_kubernetes_itself_are_refused() {
         "system:serviceaccount:a:b:c",
     ] {
         refused(
-            &world().requester(person(name, &["devs"])),
+            &case().requester(person(name, &["devs"])),
             &format!("SystemUserNotAllowed: '{name}' is not a valid ServiceAccount user name"),
         );
     }
     for name in ["", " ", "\u{3000}"] {
-        refused(&world().requester(person(name, &["devs"])), "SystemUserNotAllowed: the request has no user name");
+        refused(&case().requester(person(name, &["devs"])), "SystemUserNotAllowed: the request has no user name");
     }
-    let world = world().request(|r| r.requester = None);
-    assert_eq!(world.told(), "Denied UserInfoMissing: the request has no stamped author; create it again");
+    let case = case().request(|r| r.requester = None);
+    assert_eq!(case.told(), "Denied UserInfoMissing: the request has no stamped author; create it again");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn t50_a_service_account_needs_leave_and_an_approver() {
          ServiceAccount 'bot'; this requires spec.allowServiceAccounts: true"
     );
     refused(
-        &world().requester(bot),
+        &case().requester(bot),
         "ServiceAccountNotAllowed: 'system:serviceaccount:ci:bot' is a ServiceAccount, and eligibility 'payments-oncall' does not allow \
          ServiceAccounts (spec.allowServiceAccounts)",
     );
@@ -115,7 +115,7 @@ fn t50_a_service_account_needs_leave_and_an_approver() {
 
 #[test]
 fn an_eligibility_holds_from_its_start_until_before_its_end() {
-    let from_to = |from: i64, to: i64| world().eligibility(|e| (e.start_time, e.end_time) = (Some(at(from)), Some(at(to))));
+    let from_to = |from: i64, to: i64| case().eligibility(|e| (e.start_time, e.end_time) = (Some(at(from)), Some(at(to))));
     assert_eq!(from_to(100, 9_000).now(100).state(), State::Active);
     refused(
         &from_to(100, 9_000).now(99),
@@ -128,7 +128,7 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
          (spec.endTime)",
     );
     refused(
-        &world().eligibility(|e| e.suspended = true),
+        &case().eligibility(|e| e.suspended = true),
         "EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)",
     );
 }
@@ -136,7 +136,7 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
 #[test]
 fn t21_only_covered_namespaces() {
     refused(
-        &world().change(|w| w.snapshot.request.namespace = "shop".to_owned()),
+        &case().change(|c| c.snapshot.request.namespace = "shop".to_owned()),
         "NamespaceNotCovered: namespace 'shop' is not covered by eligibility 'payments-oncall', which is for payments",
     );
     let many = |e: &mut RoleEligibilitySpec| {
@@ -144,11 +144,11 @@ fn t21_only_covered_namespaces() {
         e.namespaces.selector = Some(Selector { match_labels: [("team".to_owned(), "shop".to_owned())].into(), ..Selector::default() });
     };
     refused(
-        &world().eligibility(many),
+        &case().eligibility(many),
         "NamespaceNotCovered: namespace 'payments' is not covered by eligibility 'payments-oncall', which is for ns-0, ns-1, ns-2, ns-3, ns-4, \
          ns-5, ns-6, ns-7 and 2 more and namespaces with team=shop",
     );
-    let selected = world().eligibility(|e| {
+    let selected = case().eligibility(|e| {
         e.namespaces.names = vec!["elsewhere".to_owned()];
         e.namespaces.selector = Some(Selector { match_labels: [("team".to_owned(), "payments".to_owned())].into(), ..Selector::default() });
     });
@@ -165,13 +165,13 @@ fn t24_protected_namespaces_are_never_covered() {
         ("kube-node-lease", CLUSTERS),
     ] {
         let message = format!("NamespaceProtected: namespace '{name}' is {whose}");
-        let everywhere = world().change(|w| w.snapshot.request.namespace = name.to_owned()).eligibility(|e| {
+        let everywhere = case().change(|c| c.snapshot.request.namespace = name.to_owned()).eligibility(|e| {
             let exists = Requirement { key: "team".to_owned(), operator: Operator::Exists, values: Vec::new() };
             e.namespaces =
                 Namespaces { names: Vec::new(), selector: Some(Selector { match_expressions: vec![exists], ..Selector::default() }) };
         });
         refused(&everywhere, &message);
-        let named = world().eligibility(|e| e.namespaces.names.push(name.to_owned()));
+        let named = case().eligibility(|e| e.namespaces.names.push(name.to_owned()));
         assert_eq!(named.refusal(), format!("EligibilityNotReady: eligibility 'payments-oncall' cannot be used: {message}"));
     }
 }
@@ -179,9 +179,9 @@ fn t24_protected_namespaces_are_never_covered() {
 #[test]
 fn t18_a_namespace_of_the_cluster_needs_its_name_an_acceptance_and_the_chart() {
     let system = || {
-        world().change(|w| {
-            w.snapshot.request.namespace = "kube-system".to_owned();
-            w.settings.system_namespaces = vec!["kube-system".to_owned()];
+        case().change(|c| {
+            c.snapshot.request.namespace = "kube-system".to_owned();
+            c.settings.system_namespaces = vec!["kube-system".to_owned()];
         })
     };
     let named = || system().eligibility(|e| e.namespaces.names = vec!["kube-system".to_owned()]);
@@ -202,7 +202,7 @@ fn t18_a_namespace_of_the_cluster_needs_its_name_an_acceptance_and_the_chart() {
         "NamespaceNotCovered: namespace 'kube-system' is the cluster's own, which a selector never covers; name it in spec.namespaces.names",
     );
     let operators = named().eligibility(accepted).eligibility(|e| e.namespaces.names.push("jit-system".to_owned()));
-    assert!(operators.change(|w| w.settings.system_namespaces.push("jit-system".to_owned())).refusal().contains("the operator's own"));
+    assert!(operators.change(|c| c.settings.system_namespaces.push("jit-system".to_owned())).refusal().contains("the operator's own"));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn t43_selectors_as_in_kubernetes_but_never_everything_by_omission() {
         let labels = team.map(|team| ("team".to_owned(), team.to_owned())).into_iter().collect();
         let namespace = NamespaceFacts { uid: String::new(), labels, labels_too_long: false, terminating: false };
         let mut spec = None;
-        let _ = world().eligibility(|e| {
+        let _ = case().eligibility(|e| {
             e.namespaces = Namespaces { names: Vec::new(), selector: Some(selector) };
             spec = Some(e.clone());
         });
@@ -246,12 +246,12 @@ fn t43_selectors_as_in_kubernetes_but_never_everything_by_omission() {
 
 #[test]
 fn t11_an_eligibility_that_cannot_be_used() {
-    let world = world();
-    let Lookup::Found(usable) = &world.snapshot.eligibility else { panic!() };
+    let case = case();
+    let Lookup::Found(usable) = &case.snapshot.eligibility else { panic!() };
     let check = |change: &dyn Fn(&mut RoleEligibilitySpec)| {
         let mut spec = usable.spec.clone();
         change(&mut spec);
-        eligibility::check(&spec, &world.settings).map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
+        eligibility::check(&spec, &case.settings).map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
     };
     assert_eq!(check(&|_| ()), "usable");
     assert_eq!(check(&|e| e.subjects.clear()), "InvalidField: spec.subjects is empty; list at least one user or group");

@@ -1,18 +1,18 @@
 //! Emergencies and their reviews (api rule 14).
 
 use super::*;
-use crate::{
-    Debt, Owed,
-    emergency::{self, Standing},
-    policy,
-};
 use api::{
     policy::{Debtor, Emergency, Limits, MAX_REVIEWS_OWED, OwedReview, Window},
     request::{ReviewState, ReviewStatus},
 };
+use domain::{
+    Debt, Owed,
+    emergency::{self, Standing},
+    policy,
+};
 
 /// An emergency under a policy with a stage that allows it for half an hour.
-fn urgent() -> World {
+fn urgent() -> TestCase {
     let allowed = Emergency {
         allowed: true,
         max_duration: Some(lasting("30m")),
@@ -33,7 +33,7 @@ fn it_skips_stages_hours_and_pause_and_nothing_else() {
     (ended.record.granted_at, ended.record.ended_at) = (Some(at(-60)), Some(at(-1)));
     let closed = urgent()
         .policy(|p| (p.windows, p.limits) = (vec![window], Some(Limits { cooldown: Some(lasting("1h")), ..Limits::default() })))
-        .change(|w| w.snapshot.peers.push(ended));
+        .change(|c| c.snapshot.peers.push(ended));
     let grant = closed.grant();
     assert_eq!((grant.start, grant.deadline), (at(0), at(1_800)));
     assert_eq!(closed.request(|r| r.emergency = false).state(), State::AwaitingApproval);
@@ -61,7 +61,7 @@ fn it_skips_stages_hours_and_pause_and_nothing_else() {
 
 #[test]
 fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
-    let review = |world: &World| world.decide().review.unwrap();
+    let review = |case: &TestCase| case.decide().review.unwrap();
     let granted = urgent().granted();
     let owed = review(&granted);
     assert_eq!((owed.state, owed.deadline, owed.reviewers), (ReviewState::Owed, at(8 * 3_600), people(&["group security"])));
@@ -80,9 +80,9 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
     let done =
         review(&granted.clone().says(Verb::Review, &security(), 100).says(Verb::Review, &person("sec-2", &["security"]), 90).now(200));
     assert_eq!((done.reviewed_by.unwrap().as_str(), done.reviewed_at), ("sec-2", Some(at(90))), "the first one");
-    let after = |world: &World, now: i64| {
-        let Snapshot { request, policy, decisions, .. } = &world.snapshot;
-        emergency::review(request, Some(at(0)), policy.found().map(|p| &p.spec), decisions, &world.settings.identities, at(now)).unwrap()
+    let after = |case: &TestCase, now: i64| {
+        let Snapshot { request, policy, decisions, .. } = &case.snapshot;
+        emergency::review(request, Some(at(0)), policy.found().map(|p| &p.spec), decisions, &case.settings.identities, at(now)).unwrap()
     };
     assert_eq!((after(&granted, 28_799).state, after(&granted, 28_800).state), (ReviewState::Owed, ReviewState::Overdue));
     // A late review lifts the refusal. A completed review stays completed. Removing the policy removes no owed review.
@@ -101,7 +101,7 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
     let mut later = recorded.clone().record(|r| r.review.as_mut().unwrap().deadline = at(200_000));
     later.snapshot.policy = Lookup::Absent;
     assert_eq!(after(&later, 90_000).deadline, at(200_000), "nor earlier, because the policy is away for a moment");
-    let without = recorded.change(|w| w.snapshot.policy = Lookup::Absent);
+    let without = recorded.change(|c| c.snapshot.policy = Lookup::Absent);
     assert_eq!(after(&without, 60).state, ReviewState::Overdue);
     assert_eq!(after(&without.says(Verb::Review, &person("sec-9", &[]), 70), 71).state, ReviewState::Done);
 }
@@ -109,7 +109,7 @@ fn a_review_is_owed_until_a_reviewer_who_is_somebody_else_has_looked() {
 #[test]
 fn who_reviews_is_told_what_is_wrong() {
     let granted = urgent().granted().now(100);
-    let door = |who: &Stamp| granted.door(&granted.decision(Verb::Review, who, 100));
+    let door = |who: &Stamp| granted.admits(&granted.decision(Verb::Review, who, 100));
     assert_eq!(door(&security()), Ok(()));
     assert_eq!(
         door(&dev()),
@@ -120,7 +120,7 @@ fn who_reviews_is_told_what_is_wrong() {
         Err("NotAReviewer: 'lead-1' may not review request 'inc-4711': reviewers are group security (spec.emergency.reviewers of the policy); the sign-in has none of the groups 'security' ('kubectl auth whoami' lists those that it has)".to_owned())
     );
     let ended = granted.clone().now(1_801);
-    assert_eq!(ended.door(&ended.decision(Verb::Review, &security(), 1_801)), Ok(()), "mostly it comes afterwards");
+    assert_eq!(ended.admits(&ended.decision(Verb::Review, &security(), 1_801)), Ok(()), "mostly it comes afterwards");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn an_overdue_review_refuses_the_next_emergency() {
             reviewed_at: None,
             comment: None,
         });
-        urgent().change(|w| w.snapshot.peers.push(peer))
+        urgent().change(|c| c.snapshot.peers.push(peer))
     };
     assert_eq!(
         before(ReviewState::Owed, 0, dev()).refusal(),
@@ -149,7 +149,7 @@ fn an_overdue_review_refuses_the_next_emergency() {
     assert_eq!(before(ReviewState::Done, -5, dev()).state(), State::Active);
     assert_eq!(before(ReviewState::Overdue, -5, lead(1)).state(), State::Active, "another user's");
     assert_eq!(before(ReviewState::Overdue, -5, dev()).request(|r| r.emergency = false).state(), State::AwaitingApproval);
-    let never_granted = before(ReviewState::Overdue, -5, dev()).change(|w| w.snapshot.peers[0].record.granted_at = None);
+    let never_granted = before(ReviewState::Overdue, -5, dev()).change(|c| c.snapshot.peers[0].record.granted_at = None);
     assert_eq!(never_granted.state(), State::Active, "nobody could review it");
 }
 
@@ -161,7 +161,7 @@ fn owed_by(who: &Stamp, uid: &str, deadline: i64) -> OwedReview {
 fn f55_an_overdue_review_outlives_its_request() {
     let owes = |who: &Stamp, deadline: i64| {
         let debt = Debt { policy: "other".to_owned(), review: owed_by(who, "a", deadline) };
-        urgent().change(|w| w.snapshot.debts.push(debt))
+        urgent().change(|c| c.snapshot.debts.push(debt))
     };
     assert_eq!(
         owes(&dev(), 0).refusal(),
@@ -175,10 +175,10 @@ fn f55_an_overdue_review_outlives_its_request() {
     assert_eq!(owes(&uid(person("renamed", &[]), "u-1"), -5).requester(known).state(), State::Denied, "another name of the same UID");
     assert_eq!(owes(&lead(1), -5).state(), State::Active, "another user's");
     assert_eq!(owes(&dev(), -5).request(|r| r.emergency = false).state(), State::AwaitingApproval);
-    let own = owes(&dev(), -5).change(|w| REQUEST_UID.clone_into(&mut w.snapshot.debts[0].review.request_uid));
+    let own = owes(&dev(), -5).change(|c| REQUEST_UID.clone_into(&mut c.snapshot.debts[0].review.request_uid));
     assert_eq!(own.state(), State::Active, "it was recorded for this request before a crash");
     // If the request exists, its own status decides.
-    let reviewed = owes(&dev(), -5).change(|w| {
+    let reviewed = owes(&dev(), -5).change(|c| {
         let mut peer = peer("inc-4000", "a", at(-90_000), dev(), Some(State::Expired));
         peer.record.granted_at = Some(at(-90_000));
         peer.record.review = Some(ReviewStatus {
@@ -189,7 +189,7 @@ fn f55_an_overdue_review_outlives_its_request() {
             reviewed_at: None,
             comment: None,
         });
-        w.snapshot.peers.push(peer);
+        c.snapshot.peers.push(peer);
     });
     assert_eq!(reviewed.state(), State::Active, "the policy's status is behind");
 }
@@ -202,8 +202,8 @@ fn f55_a_policy_without_a_place_for_the_review_grants_no_emergency() {
             REQUEST_UID.clone_into(&mut reviews[0].request_uid);
         }
         let owed = Some(Arc::new(Owed { reviews, settled: None }));
-        urgent().change(|w| {
-            if let Lookup::Found(policy) = &mut w.snapshot.policy {
+        urgent().change(|c| {
+            if let Lookup::Found(policy) = &mut c.snapshot.policy {
                 Arc::make_mut(policy).owed = owed;
             }
         })

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn with_revokers() -> World {
+fn with_revokers() -> TestCase {
     two_eyes().policy(|p| p.revokers = Some(people(&["group security"])))
 }
 
@@ -11,9 +11,9 @@ fn security() -> Stamp {
 }
 
 /// The scenario ends with this result, without a binding.
-fn ends(world: &World, told: &str) {
-    assert_eq!(world.told(), told);
-    let verdict = world.decide();
+fn ends(case: &TestCase, told: &str) {
+    assert_eq!(case.told(), told);
+    let verdict = case.decide();
     assert!(verdict.state.is_terminal());
     assert_eq!((verdict.binding, verdict.grant), (BindingAction::Remove, None));
 }
@@ -34,11 +34,11 @@ fn before_the_grant() {
     ends(&with_revokers().says(Verb::Deny, &lead(2), 4).approves(&lead(1), 5), "Denied DeniedByApprover: denied by lead-2");
     // Even without a usable eligibility, and with any digest.
     ends(
-        &with_revokers().says(Verb::Deny, &lead(1), 5).change(|w| w.snapshot.role = Lookup::Absent),
+        &with_revokers().says(Verb::Deny, &lead(1), 5).change(|c| c.snapshot.role = Lookup::Absent),
         "Denied DeniedByApprover: denied by lead-1",
     );
     ends(
-        &with_revokers().says(Verb::Deactivate, &dev(), 5).change(|w| w.snapshot.policy = Lookup::Absent),
+        &with_revokers().says(Verb::Deactivate, &dev(), 5).change(|c| c.snapshot.policy = Lookup::Absent),
         "Withdrawn WithdrawnByRequester: withdrawn by dev",
     );
 }
@@ -58,8 +58,8 @@ fn from_the_grant_on() {
 
 #[test]
 fn t40_the_first_word_is_the_one_that_is_told() {
-    let world = with_revokers().says(Verb::Revoke, &security(), 9).says(Verb::Deny, &lead(2), 7).says(Verb::Deny, &lead(1), 8);
-    ends(&world, "Denied DeniedByApprover: denied by lead-2");
+    let case = with_revokers().says(Verb::Revoke, &security(), 9).says(Verb::Deny, &lead(2), 7).says(Verb::Deny, &lead(1), 8);
+    ends(&case, "Denied DeniedByApprover: denied by lead-2");
     let mut same_second = with_revokers().says(Verb::Deny, &lead(2), 7).says(Verb::Deny, &lead(1), 7);
     ends(&same_second, "Denied DeniedByApprover: denied by lead-2");
     same_second.snapshot.decisions.reverse();
@@ -69,7 +69,7 @@ fn t40_the_first_word_is_the_one_that_is_told() {
 #[test]
 fn t03_words_of_others_and_about_others_end_nothing() {
     for running in [false, true] {
-        let world = || {
+        let case = || {
             let approved = with_revokers().approves(&lead(1), 5).now(5);
             if running { approved.granted() } else { approved }
         };
@@ -82,7 +82,7 @@ fn t03_words_of_others_and_about_others_end_nothing() {
             (Verb::Deactivate, lead(1)),
             (Verb::Review, lead(1)),
         ] {
-            assert_eq!(world().says(verb, &who, 6).state(), State::Active, "{verb} by {}", who.username);
+            assert_eq!(case().says(verb, &who, 6).state(), State::Active, "{verb} by {}", who.username);
         }
         let changes: [fn(&mut ActivationDecisionSpec); 4] = [
             |d| d.request_ref.uid = Some("earlier-uid".to_owned()),
@@ -91,17 +91,17 @@ fn t03_words_of_others_and_about_others_end_nothing() {
             |d| d.decider = None,
         ];
         for change in changes {
-            let mut world = world().says(Verb::Deny, &lead(2), 6);
-            change(&mut world.snapshot.decisions[1].spec);
-            assert_eq!(world.state(), State::Active);
+            let mut case = case().says(Verb::Deny, &lead(2), 6);
+            change(&mut case.snapshot.decisions[1].spec);
+            assert_eq!(case.state(), State::Active);
         }
     }
 }
 
 #[test]
 fn what_admins_take_away() {
-    let running = || world().granted();
-    for (world, told) in [
+    let running = || case().granted();
+    for (case, told) in [
         (
             running().eligibility(|e| e.suspended = true),
             "Revoked EligibilitySuspended: eligibility 'payments-oncall' is suspended (spec.suspended)",
@@ -136,45 +136,45 @@ fn what_admins_take_away() {
             "Revoked DurationNoLongerAllowed: it was granted for 45m, but at most 30m is now allowed by policy 'two-eyes' (spec.limits.maxDuration)",
         ),
     ] {
-        ends(&world, told);
+        ends(&case, told);
     }
-    for world in [
+    for case in [
         running().eligibility(|e| e.max_duration = lasting("45m")),
         running().policy(|p| p.limits.get_or_insert_default().max_duration = Some(lasting("45m"))),
         // A change that requires more approvals applies to the next request.
         running().stages(vec![stage("lead", 1, &["group leads"])]),
         running().eligibility(|e| e.end_time = None),
-        running().change(|w| {
-            let Lookup::Found(role) = &mut w.snapshot.role else { panic!() };
+        running().change(|c| {
+            let Lookup::Found(role) = &mut c.snapshot.role else { panic!() };
             role.rules = Arc::new(Rules::new([rule(&["*"], &["*"])]));
         }),
     ] {
-        assert_eq!(world.state(), State::Active, "{:?}", world.decide());
+        assert_eq!(case.state(), State::Active, "{:?}", case.decide());
     }
 }
 
 #[test]
 fn inv_17_a_lost_start_does_not_keep_what_is_no_longer_allowed() {
-    let shorter = || world().granted().eligibility(|e| e.max_duration = lasting("30m"));
+    let shorter = || case().granted().eligibility(|e| e.max_duration = lasting("30m"));
     for granted_at in [None, Some(at(2_600)), Some(at(2_700)), Some(at(9_999)), Some(at(-9_999))] {
         let plausible = granted_at == Some(at(2_600));
         let began = granted_at.filter(|_| plausible).unwrap_or(at(0));
-        let world = shorter()
+        let case = shorter()
             .record(|r| r.granted_at = granted_at)
-            .binding(|b| drop(b.annotations.insert("jitrbac.dev/started-at".to_owned(), crate::instant::stamp(began))));
-        assert_eq!(world.state() == State::Active, plausible, "{granted_at:?}");
+            .binding(|b| drop(b.annotations.insert("jitrbac.dev/started-at".to_owned(), domain::instant::stamp(began))));
+        assert_eq!(case.state() == State::Active, plausible, "{granted_at:?}");
     }
 }
 
 #[test]
 fn t33_whichever_end_is_earlier_is_believed() {
-    let running = || world().granted();
+    let running = || case().granted();
     let both = |recorded: Option<i64>, annotated: Option<&str>, now: i64| {
-        let world = running().record(|r| r.expires_at = recorded.map(at)).binding(|b| {
+        let case = running().record(|r| r.expires_at = recorded.map(at)).binding(|b| {
             b.annotations.remove("jitrbac.dev/expires-at");
             b.annotations.extend(annotated.map(|text| ("jitrbac.dev/expires-at".to_owned(), text.to_owned())));
         });
-        world.now(now).decide().reason.to_string()
+        case.now(now).decide().reason.to_string()
     };
     assert_eq!(both(Some(100), Some("2026-11-02T10:45:00Z"), 100), "Expired");
     assert_eq!(both(Some(9_000), Some("2026-11-02T10:01:40Z"), 100), "Expired");
@@ -187,19 +187,19 @@ fn t33_whichever_end_is_earlier_is_believed() {
     let neither = running().record(|r| r.expires_at = None).binding(|b| b.annotations.clear());
     ends(&neither, "Expired Expired: the grant has no readable end");
     // The binding of an active grant was not read. Its record suffices to end it.
-    let unread = running().change(|w| w.snapshot.binding = Binding::Unread);
+    let unread = running().change(|c| c.snapshot.binding = Binding::Unread);
     assert_eq!((unread.state(), unread.clone().now(2_700).state()), (State::Active, State::Expired));
 }
 
 #[test]
 fn inv_08_the_end_is_the_end() {
     for state in State::ALL.into_iter().filter(|s| s.is_terminal()) {
-        let over = world().granted().record(|r| r.state = Some(state));
+        let over = case().granted().record(|r| r.state = Some(state));
         let verdict = over.decide();
         assert_eq!((verdict.state, verdict.binding, verdict.grant), (state, BindingAction::Remove, None));
         assert!(over.decide().refusal().is_some());
     }
     for state in State::ALL.into_iter().filter(|s| !s.is_terminal()) {
-        assert_eq!(world().record(|r| r.state = Some(state)).decide().grant.is_some(), state != State::Active, "{state}");
+        assert_eq!(case().record(|r| r.state = Some(state)).decide().grant.is_some(), state != State::Active, "{state}");
     }
 }

@@ -1,30 +1,30 @@
 //! Extension of an active activation (api rule 13).
 
 use super::*;
-use crate::Base;
 use api::{policy::Limits, request::Extends};
+use domain::Base;
 
 const BASE_UID: &str = "7c1f5f6e-3f2a-4c7e-9f58-0f8f8f1b2c3d";
 
 /// The activation `inc-4710`, which began 30 minutes ago and ends in 15.
 fn base() -> Base {
-    let first = world().change(|w| {
-        w.snapshot.request.object = object("inc-4710", BASE_UID, at(-1_800), w.snapshot.request.object.spec.clone());
+    let first = case().change(|c| {
+        c.snapshot.request.object = object("inc-4710", BASE_UID, at(-1_800), c.snapshot.request.object.spec.clone());
     });
     let running = first.now(-1_800).granted();
     Base { request: running.snapshot.request, binding: running.snapshot.binding }
 }
 
 /// A request that extends it by 45 minutes.
-fn prolonging() -> World {
-    world()
-        .change(|w| w.snapshot.base = Some(Lookup::Found(Box::new(base()))))
+fn prolonging() -> TestCase {
+    case()
+        .change(|c| c.snapshot.base = Some(Lookup::Found(Box::new(base()))))
         .request(|r| r.extends = Some(Extends { name: "inc-4710".to_owned() }))
 }
 
-fn with_base(change: impl FnOnce(&mut Base)) -> World {
-    prolonging().change(|w| {
-        if let Some(Lookup::Found(base)) = &mut w.snapshot.base {
+fn with_base(change: impl FnOnce(&mut Base)) -> TestCase {
+    prolonging().change(|c| {
+        if let Some(Lookup::Found(base)) = &mut c.snapshot.base {
             change(base);
         }
     })
@@ -52,9 +52,9 @@ fn it_goes_on_where_the_other_ends_and_overlaps_it() {
 #[test]
 fn only_a_running_one_of_his_own_under_the_same_eligibility() {
     let refused =
-        |world: World, why: &str| assert_eq!(world.refusal(), format!("ExtendedRequestNotActive: spec.extends names 'inc-4710', {why}"));
+        |case: TestCase, why: &str| assert_eq!(case.refusal(), format!("ExtendedRequestNotActive: spec.extends names 'inc-4710', {why}"));
     refused(
-        prolonging().change(|w| w.snapshot.base = Some(Lookup::Absent)),
+        prolonging().change(|c| c.snapshot.base = Some(Lookup::Absent)),
         "but there is no such request in namespace 'payments'; request a new activation",
     );
     refused(
@@ -102,7 +102,7 @@ fn a_chain_has_a_longest_length() {
         "MaxTotalDurationExceeded: from 2026-11-02T09:30:00Z to 2026-11-02T11:00:00Z the activation would last 1h30m with its extensions, at most 1h29m is \
          allowed by policy 'two-eyes' (spec.limits.maxTotalDuration): it may end at 2026-11-02T10:59:00Z at the latest"
     );
-    let chart = prolonging().change(|w| w.settings.max_grant = lasting("1h"));
+    let chart = prolonging().change(|c| c.settings.max_grant = lasting("1h"));
     assert!(
         chart.eligibility(|e| e.max_duration = lasting("1h")).refusal().contains("at most 1h is allowed by the chart's value maxGrant")
     );
@@ -117,8 +117,8 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
     let running = || prolonging().granted();
     assert_eq!(running().state(), State::Active);
     let with = |change: &dyn Fn(&mut Base)| {
-        running().change(|w| {
-            if let Some(Lookup::Found(base)) = &mut w.snapshot.base {
+        running().change(|c| {
+            if let Some(Lookup::Found(base)) = &mut c.snapshot.base {
                 change(base);
             }
         })
@@ -129,7 +129,7 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
         assert_eq!(broken.told(), format!("{state} ExtendedRequestEnded: 'inc-4710', which it extends, ended early"));
     }
     assert_eq!(with(&|base| base.request.record.state = Some(State::Expired)).now(901).state(), State::Active, "its time was up");
-    let removed = |seconds| running().change(|w| w.snapshot.base = Some(Lookup::Absent)).now(seconds).state();
+    let removed = |seconds| running().change(|c| c.snapshot.base = Some(Lookup::Absent)).now(seconds).state();
     assert_eq!((removed(899), removed(900)), (State::Revoked, State::Active));
     // Its deactivation ends its base too.
     let back = running().says(Verb::Deactivate, &dev(), 50).now(51).decide();
@@ -142,7 +142,7 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
         let mut longer = peer("inc-4711", REQUEST_UID, at(0), dev(), Some(state));
         longer.object.spec.extends = Some(Extends { name: "inc-4710".to_owned() });
         let base = base();
-        world().change(|w| (w.snapshot.request, w.snapshot.binding, w.snapshot.peers) = (base.request, base.binding, vec![longer]))
+        case().change(|c| (c.snapshot.request, c.snapshot.binding, c.snapshot.peers) = (base.request, base.binding, vec![longer]))
     };
     assert_eq!(longer(State::Active).state(), State::Active);
     for state in [State::Deactivated, State::Revoked] {
@@ -156,10 +156,10 @@ fn f35_whatever_ends_one_before_its_time_ends_the_whole_chain_in_the_same_state(
 #[test]
 fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
     let running = |change: &dyn Fn(&mut RequestFacts)| {
-        prolonging().granted().change(|w| {
+        prolonging().granted().change(|c| {
             let mut base = base();
             change(&mut base.request);
-            w.snapshot.base = Some(Lookup::Found(Box::new(base)));
+            c.snapshot.base = Some(Lookup::Found(Box::new(base)));
         })
     };
     let others: [&dyn Fn(&mut RequestFacts); 3] =
@@ -180,7 +180,7 @@ fn a_request_that_took_the_name_of_its_base_is_no_link_of_the_chain() {
         let mut longer = peer("inc-4711", REQUEST_UID, at(0), who, Some(State::Deactivated));
         longer.object.spec.extends = Some(Extends { name: "inc-4710".to_owned() });
         let base = base();
-        world().change(|w| (w.snapshot.request, w.snapshot.binding, w.snapshot.peers) = (base.request, base.binding, vec![longer]))
+        case().change(|c| (c.snapshot.request, c.snapshot.binding, c.snapshot.peers) = (base.request, base.binding, vec![longer]))
     };
     assert_eq!((longer(dev()).state(), longer(lead(1)).state()), (State::Deactivated, State::Active), "another user's has no effect");
 }
@@ -196,11 +196,11 @@ fn t54_the_groups_of_an_extension_must_be_fresh_at_the_end_of_its_base() {
 #[test]
 fn one_extension_at_a_time_beside_its_base() {
     let base = peer("inc-4710", "a", at(-1_800), dev(), Some(State::Active));
-    assert_eq!(prolonging().change(|w| w.snapshot.peers.push(base.clone())).state(), State::Active);
+    assert_eq!(prolonging().change(|c| c.snapshot.peers.push(base.clone())).state(), State::Active);
     let mut another = peer("inc-4709", "b", at(-10), dev(), Some(State::AwaitingApproval));
     another.object.spec.extends = Some(Extends { name: "inc-4710".to_owned() });
-    assert!(prolonging().change(|w| w.snapshot.peers.push(another.clone())).refusal().starts_with("AlreadyRequested: "));
-    assert_eq!(world().change(|w| w.snapshot.peers.push(another.clone())).state(), State::Active, "an open one is nothing yet");
+    assert!(prolonging().change(|c| c.snapshot.peers.push(another.clone())).refusal().starts_with("AlreadyRequested: "));
+    assert_eq!(case().change(|c| c.snapshot.peers.push(another.clone())).state(), State::Active, "an open one is nothing yet");
     another.record.state = Some(State::Active);
-    assert_eq!(world().change(|w| w.snapshot.peers.push(another)).state(), State::Denied, "a running one is the activation that there is");
+    assert_eq!(case().change(|c| c.snapshot.peers.push(another)).state(), State::Denied, "a running one is the activation that there is");
 }

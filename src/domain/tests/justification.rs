@@ -3,9 +3,9 @@
 use super::*;
 use api::policy::{JustificationRule, Requirements};
 
-fn asked_for(least: Option<i32>, pattern: &str, said: Option<&str>) -> World {
+fn asked_for(least: Option<i32>, pattern: &str, said: Option<&str>) -> TestCase {
     let rule = JustificationRule { min_length: least, pattern: (!pattern.is_empty()).then(|| line(pattern)) };
-    world()
+    case()
         .policy(|p| p.requirements = Some(Requirements { justification: Some(rule), ..Requirements::default() }))
         .request(|r| r.justification = said.map(line))
 }
@@ -50,9 +50,9 @@ fn t14_a_justification_is_there_long_enough_and_matches() {
 
 #[test]
 fn t14_a_pattern_that_cannot_be_used_stops_its_policy_only() {
-    let world = asked_for(None, "a)|(?:b", Some("a"));
+    let case = asked_for(None, "a)|(?:b", Some("a"));
     assert_eq!(
-        world.told(),
+        case.told(),
         "Pending PolicyNotReady: policy 'two-eyes' cannot be used: InvalidField: spec.requirements.justification.pattern 'a)|(?:b' cannot be \
          used: unopened group"
     );
@@ -62,5 +62,5 @@ fn t14_a_pattern_that_cannot_be_used_stops_its_policy_only() {
 
 #[test]
 fn no_rule_asks_for_nothing() {
-    assert_eq!(world().request(|r| r.justification = None).state(), State::Active);
+    assert_eq!(case().request(|r| r.justification = None).state(), State::Active);
 }

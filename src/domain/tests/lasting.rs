@@ -1,23 +1,23 @@
 //! The duration of an activation (api rules 2 and 3).
 
 use super::*;
-use crate::duration;
+use domain::duration;
 
-fn limits(world: World, shortest: Option<&str>, longest: Option<&str>) -> World {
-    world.policy(|p| {
+fn limits(case: TestCase, shortest: Option<&str>, longest: Option<&str>) -> TestCase {
+    case.policy(|p| {
         let limits = p.limits.get_or_insert_default();
         limits.min_duration = shortest.map(lasting);
         limits.max_duration = longest.map(lasting);
     })
 }
 
-fn asks(duration: &str) -> World {
-    world().request(|r| r.duration = Some(lasting(duration)))
+fn asks(duration: &str) -> TestCase {
+    case().request(|r| r.duration = Some(lasting(duration)))
 }
 
 #[test]
 fn a_duration_is_granted_or_refused_with_both_numbers() {
-    for (world, answer) in [
+    for (case, answer) in [
         (asks("4h"), Ok("4h")),
         (
             asks("4h1s"),
@@ -47,12 +47,12 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
     ] {
         match answer {
             Ok(granted) => {
-                let grant = world.now(0).grant();
+                let grant = case.now(0).grant();
                 assert_eq!((grant.start, grant.deadline), (at(0), at(lasting(granted).as_secs().into())));
             }
             Err(message) => {
-                assert_eq!(world.refusal(), message);
-                assert_eq!(world.state(), State::Denied);
+                assert_eq!(case.refusal(), message);
+                assert_eq!(case.state(), State::Denied);
             }
         }
     }
@@ -60,15 +60,15 @@ fn a_duration_is_granted_or_refused_with_both_numbers() {
 
 #[test]
 fn the_chart_bounds_what_was_written_before_it_did() {
-    let mut world = asks("45m");
-    world.settings.max_grant = lasting("30m");
+    let mut case = asks("45m");
+    case.settings.max_grant = lasting("30m");
     assert_eq!(
-        world.refusal(),
+        case.refusal(),
         "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: AboveMaxGrant: spec.maxDuration is 4h, at most 30m is allowed by the \
          chart's value maxGrant; lower the field or raise the value"
     );
-    let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { panic!() };
-    let refusal = duration::check(&world.snapshot.request.object.spec, eligibility, policy, &world.settings).unwrap_err();
+    let (Some(eligibility), Some(policy)) = (case.snapshot.eligibility.found(), case.snapshot.policy.found()) else { panic!() };
+    let refusal = duration::check(&case.snapshot.request.object.spec, eligibility, policy, &case.settings).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "DurationTooLong: duration 45m was requested, at most 30m is allowed by the chart's value maxGrant; request 30m or less"
@@ -77,7 +77,7 @@ fn the_chart_bounds_what_was_written_before_it_did() {
 
 #[test]
 fn the_default_holds_where_nothing_is_asked() {
-    let silent = || world().request(|r| r.duration = None);
+    let silent = || case().request(|r| r.duration = None);
     assert_eq!(silent().decide().asked, Some(lasting("4h")));
     assert_eq!(silent().eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("1h")));
     assert_eq!(asks("2h").eligibility(|e| e.default_duration = Some(lasting("1h"))).decide().asked, Some(lasting("2h")));
@@ -85,12 +85,12 @@ fn the_default_holds_where_nothing_is_asked() {
 
 #[test]
 fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
-    let silent = || world().request(|r| r.duration = None);
+    let silent = || case().request(|r| r.duration = None);
     assert_eq!(limits(silent(), None, Some("1h")).decide().asked, Some(lasting("1h")));
     let default = |default: &str| silent().eligibility(|e| e.default_duration = Some(lasting(default)));
     assert_eq!(limits(default("2h"), None, Some("1h")).decide().asked, Some(lasting("1h")));
     assert_eq!(limits(default("30m"), None, Some("1h")).decide().asked, Some(lasting("30m")));
-    assert_eq!(silent().change(|w| w.settings.max_grant = lasting("24h")).decide().asked, Some(lasting("4h")));
+    assert_eq!(silent().change(|c| c.settings.max_grant = lasting("24h")).decide().asked, Some(lasting("4h")));
     let emergency = || {
         silent().request(|r| r.emergency = true).policy(|p| {
             p.emergency = Some(api::policy::Emergency {
@@ -109,14 +109,14 @@ fn f28_a_request_without_a_duration_never_asks_for_more_than_is_allowed() {
 
 #[test]
 fn f28_durations_that_the_policy_does_not_allow_are_told() {
-    let told = |world: World| {
-        let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { panic!() };
+    let told = |case: TestCase| {
+        let (Some(eligibility), Some(policy)) = (case.snapshot.eligibility.found(), case.snapshot.policy.found()) else { panic!() };
         duration::warning(eligibility, policy)
     };
-    let default = |default: &str| world().eligibility(|e| e.default_duration = Some(lasting(default)));
+    let default = |default: &str| case().eligibility(|e| e.default_duration = Some(lasting(default)));
     let said = |text: &str| Some(text.to_owned());
     assert_eq!(
-        told(limits(world(), None, Some("2h"))),
+        told(limits(case(), None, Some("2h"))),
         said(
             "spec.maxDuration 4h is above policy 'two-eyes' (spec.limits.maxDuration 2h): at most 2h is granted, even if a request sets no \
              duration"
@@ -133,18 +133,18 @@ fn f28_durations_that_the_policy_does_not_allow_are_told() {
         told(limits(default("1m"), Some("5m"), None)),
         said("spec.defaultDuration 1m is below policy 'two-eyes' (spec.limits.minDuration 5m): a request that sets no duration is refused")
     );
-    for world in [world(), default("3h"), limits(world(), Some("5m"), Some("4h")), limits(default("5m"), Some("5m"), Some("8h"))] {
-        assert_eq!(told(world), None);
+    for case in [case(), default("3h"), limits(case(), Some("5m"), Some("4h")), limits(default("5m"), Some("5m"), Some("8h"))] {
+        assert_eq!(told(case), None);
     }
 }
 
 #[test]
 fn t35_the_end_of_the_eligibility_cuts() {
-    let ends = |seconds: i64| world().eligibility(|e| e.end_time = Some(at(seconds)));
+    let ends = |seconds: i64| case().eligibility(|e| e.end_time = Some(at(seconds)));
     assert_eq!(ends(45 * 60).grant().deadline, at(45 * 60));
     assert_eq!(ends(45 * 60 - 1).grant().deadline, at(45 * 60 - 1));
     let end = at(100) + SignedDuration::from_millis(700);
-    assert_eq!(world().eligibility(|e| e.end_time = Some(end)).grant().deadline, at(100), "a binding says whole seconds");
+    assert_eq!(case().eligibility(|e| e.end_time = Some(end)).grant().deadline, at(100), "a binding says whole seconds");
     let short = |seconds: i64| limits(ends(seconds), Some("5m"), None);
     assert_eq!(short(300).grant().deadline, at(300));
     assert_eq!(

@@ -3,12 +3,12 @@
 use super::*;
 use api::policy::Limits;
 
-fn limited(world: World, limits: Limits) -> World {
-    world.policy(|p| p.limits = Some(limits))
+fn limited(case: TestCase, limits: Limits) -> TestCase {
+    case.policy(|p| p.limits = Some(limits))
 }
 
-fn with_peers(world: World, others: impl IntoIterator<Item = Peer>) -> World {
-    world.change(|w| w.snapshot.peers.extend(others))
+fn with_peers(case: TestCase, others: impl IntoIterator<Item = Peer>) -> TestCase {
+    case.change(|c| c.snapshot.peers.extend(others))
 }
 
 /// A request under another eligibility with the same policy, in another namespace.
@@ -21,10 +21,10 @@ fn other(uid: &str, created: i64, who: Stamp, state: Option<State>) -> Peer {
 
 #[test]
 fn inv_27_activations_of_one_person_at_a_time() {
-    let world = || limited(world(), Limits { max_active_per_user: Some(2), ..Limits::default() });
+    let case = || limited(case(), Limits { max_active_per_user: Some(2), ..Limits::default() });
     let active = |uid: &str| other(uid, -60, dev(), Some(State::Active));
-    assert_eq!(with_peers(world(), [active("a")]).state(), State::Active);
-    let full = || with_peers(world(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
+    assert_eq!(with_peers(case(), [active("a")]).state(), State::Active);
+    let full = || with_peers(case(), [active("a"), other("b", 9, dev(), Some(State::Scheduled))]);
     assert_eq!(
         full().refusal(),
         "TooManyActive: 'dev' already has 2 of at most 2 activations under policy 'two-eyes' (spec.limits.maxActivePerUser); end one with \
@@ -40,19 +40,19 @@ fn inv_27_activations_of_one_person_at_a_time() {
         other("f", -60, dev(), Some(State::AwaitingApproval)),
         other("g", -60, dev(), Some(State::Pending)),
     ];
-    assert_eq!(with_peers(world(), not_counted.into_iter().chain([active("a")])).state(), State::Active);
+    assert_eq!(with_peers(case(), not_counted.into_iter().chain([active("a")])).state(), State::Active);
     // Another name of the same person counts.
-    let aliased = with_peers(world(), [active("a"), other("b", -60, person("DEV", &[]), Some(State::Active))]);
+    let aliased = with_peers(case(), [active("a"), other("b", -60, person("DEV", &[]), Some(State::Active))]);
     assert_eq!(aliased.state(), State::Denied);
     // An extension counts as part of its base.
     let mut longer = active("b");
     longer.object.spec.extends = Some(api::request::Extends { name: "r-a".to_owned() });
-    assert_eq!(with_peers(world(), [active("a"), longer]).state(), State::Active);
+    assert_eq!(with_peers(case(), [active("a"), longer]).state(), State::Active);
     // The request may await approval, and the approval is refused.
     let waits = with_peers(limited(two_eyes(), Limits { max_active_per_user: Some(1), ..Limits::default() }), [active("a")]);
     assert_eq!(waits.state(), State::AwaitingApproval);
     let approve = waits.decision(Verb::Approve, &lead(1), 10);
-    assert!(waits.door(&approve).unwrap_err().starts_with("TooManyActive: with this approval, request 'inc-4711' would be Denied: "));
+    assert!(waits.admits(&approve).unwrap_err().starts_with("TooManyActive: with this approval, request 'inc-4711' would be Denied: "));
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn inv_27_of_a_hundred_at_once_as_many_as_allowed_are_granted_in_their_order() {
         })
         .collect();
     let granted = hundred.iter().filter(|mine| {
-        let world = limited(world(), Limits { max_active_per_user: Some(3), ..Limits::default() }).change(|w| {
-            w.snapshot.request.object.uid.clone_from(&mine.object.uid);
-            w.snapshot.request.object.created = mine.object.created;
-            w.snapshot.peers.clone_from(&hundred);
+        let case = limited(case(), Limits { max_active_per_user: Some(3), ..Limits::default() }).change(|c| {
+            c.snapshot.request.object.uid.clone_from(&mine.object.uid);
+            c.snapshot.request.object.created = mine.object.created;
+            c.snapshot.peers.clone_from(&hundred);
         });
-        world.now(1).decide().binding == BindingAction::Create
+        case.now(1).decide().binding == BindingAction::Create
     });
     let mut first: Vec<_> = hundred.iter().map(|peer| (peer.object.created, peer.object.uid.as_str())).collect();
     first.sort_unstable();
@@ -81,18 +81,18 @@ fn inv_27_of_a_hundred_at_once_as_many_as_allowed_are_granted_in_their_order() {
 
 #[test]
 fn undecided_requests_of_one_person_at_a_time() {
-    let world = || limited(two_eyes(), Limits { max_pending_per_user: Some(2), ..Limits::default() });
+    let case = || limited(two_eyes(), Limits { max_pending_per_user: Some(2), ..Limits::default() });
     let waits = |uid: &str, created: i64| other(uid, created, dev(), Some(State::AwaitingApproval));
-    assert_eq!(with_peers(world(), [waits("a", -1)]).state(), State::AwaitingApproval);
+    assert_eq!(with_peers(case(), [waits("a", -1)]).state(), State::AwaitingApproval);
     assert_eq!(
-        with_peers(world(), [waits("a", -1), waits("b", -2)]).refusal(),
+        with_peers(case(), [waits("a", -1), waits("b", -2)]).refusal(),
         "TooManyPending: 'dev' already has 2 of at most 2 undecided requests under policy 'two-eyes' (spec.limits.maxPendingPerUser); wait \
          until one is decided, or withdraw one with a decision Deactivate"
     );
-    assert_eq!(with_peers(world(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");
+    assert_eq!(with_peers(case(), [waits("a", -1), waits("b", 1)]).state(), State::AwaitingApproval, "what came later waits behind");
     let others = [other("b", -1, dev(), Some(State::Active)), other("c", -1, lead(1), None), other("d", -1, dev(), Some(State::Denied))];
-    assert_eq!(with_peers(world(), others.into_iter().chain([waits("a", -1)])).state(), State::AwaitingApproval);
-    assert_eq!(with_peers(world(), [waits("a", -1), other("b", -1, dev(), None)]).state(), State::Denied);
+    assert_eq!(with_peers(case(), others.into_iter().chain([waits("a", -1)])).state(), State::AwaitingApproval);
+    assert_eq!(with_peers(case(), [waits("a", -1), other("b", -1, dev(), None)]).state(), State::Denied);
 }
 
 #[test]
@@ -102,17 +102,17 @@ fn a_pause_after_a_grant() {
         (peer.record.granted_at, peer.record.ended_at) = (Some(at(-3_600)), Some(at(at_seconds)));
         peer
     };
-    let world = || limited(world(), Limits { cooldown: Some(lasting("10m")), ..Limits::default() });
+    let case = || limited(case(), Limits { cooldown: Some(lasting("10m")), ..Limits::default() });
     for state in [State::Expired, State::Deactivated, State::Revoked] {
         assert_eq!(
-            with_peers(world(), [ended(state, -599)]).refusal(),
+            with_peers(case(), [ended(state, -599)]).refusal(),
             "CooldownActive: the grant 'inc-4710' ended at 2026-11-02T09:50:01Z, and policy 'two-eyes' requires a cooldown of 10m after \
              that (spec.limits.cooldown): the next one may start at 2026-11-02T10:00:01Z"
         );
-        assert_eq!(with_peers(world(), [ended(state, -600)]).state(), State::Active);
+        assert_eq!(with_peers(case(), [ended(state, -600)]).state(), State::Active);
     }
     // A start after the cooldown can be requested now.
-    assert_eq!(with_peers(world(), [ended(State::Expired, -599)]).request(|r| r.start_time = Some(at(1))).now(0).state(), State::Scheduled);
+    assert_eq!(with_peers(case(), [ended(State::Expired, -599)]).request(|r| r.start_time = Some(at(1))).now(0).state(), State::Scheduled);
     let mut denied = ended(State::Denied, -1);
     denied.record.granted_at = None;
     let mut elsewhere = ended(State::Expired, -1);
@@ -121,17 +121,17 @@ fn a_pause_after_a_grant() {
     under_another.object.spec.eligibility_ref.name = "other".to_owned();
     let mut somebody = ended(State::Expired, -1);
     somebody.requester = lead(1);
-    assert_eq!(with_peers(world(), [denied, elsewhere, under_another, somebody]).state(), State::Active);
-    let none = limited(super::world(), Limits { cooldown: Some(lasting("0s")), ..Limits::default() });
+    assert_eq!(with_peers(case(), [denied, elsewhere, under_another, somebody]).state(), State::Active);
+    let none = limited(super::case(), Limits { cooldown: Some(lasting("0s")), ..Limits::default() });
     assert_eq!(with_peers(none, [ended(State::Expired, -1)]).state(), State::Active);
 }
 
 #[test]
 fn f19_a_limit_of_none_allows_none() {
     for none in [0, -1, i32::MIN] {
-        let world = limited(world(), Limits { max_active_per_user: Some(none), ..Limits::default() });
+        let case = limited(case(), Limits { max_active_per_user: Some(none), ..Limits::default() });
         let message = "TooManyActive: 'dev' already has 0 of at most 0 activations under policy 'two-eyes' (spec.limits.maxActivePerUser)";
-        assert!(world.refusal().starts_with(message), "{none}: {}", world.refusal());
+        assert!(case.refusal().starts_with(message), "{none}: {}", case.refusal());
         let waits = limited(two_eyes(), Limits { max_pending_per_user: Some(none), ..Limits::default() });
         let message =
             "TooManyPending: 'dev' already has 0 of at most 0 undecided requests under policy 'two-eyes' (spec.limits.maxPendingPerUser)";

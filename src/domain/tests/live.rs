@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn with_peer(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> World {
-    world().change(|w| {
-        w.snapshot.peers.push(peer("inc-4710", uid, at(seconds), who, state));
+fn with_peer(seconds: i64, uid: &str, who: Stamp, state: Option<State>) -> TestCase {
+    case().change(|c| {
+        c.snapshot.peers.push(peer("inc-4710", uid, at(seconds), who, state));
     })
 }
 
@@ -34,8 +34,8 @@ fn t51_the_first_goes_first() {
         (1, "0a", Some(State::Scheduled), false),
         (1, "0a", Some(State::Active), false),
     ] {
-        let world = with_peer(seconds, uid, dev(), state);
-        assert_eq!(world.state(), if goes { State::Active } else { State::Denied }, "{seconds} {uid} {state:?}");
+        let case = with_peer(seconds, uid, dev(), state);
+        assert_eq!(case.state(), if goes { State::Active } else { State::Denied }, "{seconds} {uid} {state:?}");
     }
     assert_eq!(
         with_peer(-1, "f", dev(), Some(State::Active)).refusal(),
@@ -58,18 +58,18 @@ fn t51_a_person_not_a_name() {
 fn t51_of_a_hundred_at_once_one_is_granted() {
     let hundred: Vec<Peer> = (0..100).map(|i| peer(&format!("r-{i}"), &format!("{:02}", (i * 37) % 100), at(0), dev(), None)).collect();
     let granted = hundred.iter().filter(|mine| {
-        let world = world().change(|w| {
-            w.snapshot.request.object.uid.clone_from(&mine.object.uid);
-            w.snapshot.peers.clone_from(&hundred);
+        let case = case().change(|c| {
+            c.snapshot.request.object.uid.clone_from(&mine.object.uid);
+            c.snapshot.peers.clone_from(&hundred);
         });
-        world.decide().binding == BindingAction::Create
+        case.decide().binding == BindingAction::Create
     });
     assert_eq!(granted.map(|peer| peer.object.uid.as_str()).collect::<Vec<_>>(), ["00"]);
 }
 
 #[test]
 fn a_running_grant_is_not_ended_by_another_request() {
-    let running = world().granted();
+    let running = case().granted();
     let peer = peer("inc-4710", "0a", at(-9), dev(), Some(State::Active));
-    assert_eq!(running.change(|w| w.snapshot.peers.push(peer)).state(), State::Active);
+    assert_eq!(running.change(|c| c.snapshot.peers.push(peer)).state(), State::Active);
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::person::{account, describe, is_listed};
 use api::Reason;
+use domain::person::{account, describe, is_listed};
 
 fn identities(prefixes: &[&str], aliases: &[(&str, &str)]) -> Identities {
     let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
@@ -212,10 +212,10 @@ fn f78_names_that_look_alike_count_as_one_person() {
 #[test]
 fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_quorum() {
     let double = person("d\u{435}v", &["leads"]);
-    let world = two_eyes().approves(&double, 5).now(6);
-    assert_eq!(world.state(), State::AwaitingApproval, "it does not count");
+    let case = two_eyes().approves(&double, 5).now(6);
+    assert_eq!(case.state(), State::AwaitingApproval, "it does not count");
     let approve = two_eyes().decision(Verb::Approve, &double, 5);
-    let refusal = crate::admit_decision::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
+    let refusal = domain::admit_decision::review(&two_eyes().snapshot, &approve, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "SelfApprovalNotAllowed: 'd\u{435}v' looks like 'dev', who created request 'inc-4711', and counts as the same person; another user \
@@ -223,7 +223,7 @@ fn f78_a_look_alike_of_the_requester_neither_approves_nor_reviews_nor_fills_a_qu
     );
     // Nor can a look-alike end or withdraw the request of another user.
     let given_back = two_eyes().decision(Verb::Deactivate, &double, 5);
-    let refusal = crate::admit_decision::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
+    let refusal = domain::admit_decision::review(&two_eyes().snapshot, &given_back, &two_eyes().settings, at(6)).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotTheRequester);
     let two = || two_eyes().policy(|p| p.approval.stages[0].required = Some(2));
     let twice = two().approves(&lead(1), 5).approves(&person("le\u{430}d-1", &["leads"]), 6).now(7);
@@ -268,15 +268,15 @@ fn f71_a_refusal_says_what_may_explain_it() {
             "is an ID, which the identity provider sends instead of a name",
         ),
     ] {
-        let refusal = world().requester(who.clone()).eligibility(|e| e.subjects = subjects).refusal();
+        let refusal = case().requester(who.clone()).eligibility(|e| e.subjects = subjects).refusal();
         assert!(refusal.starts_with("NotEligible: ") && refusal.contains(says), "{who:?}: {refusal}");
     }
-    let plain = world().requester(person("ops", &[])).eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "dev")]).refusal();
+    let plain = case().requester(person("ops", &[])).eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "dev")]).refusal();
     assert!(plain.contains("neither by name nor by a group; ask an admin"), "{plain}");
     // Approvers, revokers and reviewers alike.
     let said = |verb, who: &Stamp| {
-        let world = two_eyes();
-        crate::admit_decision::review(&world.snapshot, &world.decision(verb, who, 5), &world.settings, at(6)).unwrap_err().to_string()
+        let case = two_eyes();
+        domain::admit_decision::review(&case.snapshot, &case.decision(verb, who, 5), &case.settings, at(6)).unwrap_err().to_string()
     };
     for verb in [Verb::Approve, Verb::Deny, Verb::Revoke] {
         let refusal = said(verb, &person("lead-1", &["Leads"]));

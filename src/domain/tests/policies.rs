@@ -1,16 +1,16 @@
 //! Whether a policy is valid, alone and for an eligibility.
 
 use super::*;
-use crate::{policy, refusal::Refusal};
 use api::policy::{EligibilityRules, JustificationRule, Limits, Requirements};
+use domain::{policy, refusal::Refusal};
 
 fn told(result: Result<(), Refusal>) -> String {
     result.map_or_else(|refusal| refusal.to_string(), |()| "usable".to_owned())
 }
 
 fn check(change: impl FnOnce(&mut ApprovalPolicySpec)) -> String {
-    let world = two_eyes().policy(change);
-    told(policy::check(&world.snapshot.policy.found().unwrap().spec, &world.settings))
+    let case = two_eyes().policy(change);
+    told(policy::check(&case.snapshot.policy.found().unwrap().spec, &case.settings))
 }
 
 #[test]
@@ -24,13 +24,13 @@ fn t06_nobody_needed_is_said_on_purpose() {
         check(|p| p.approval.stages.push(stage("last", 1, &[]))),
         "InvalidField: the approvers of stage 'last' are empty; list at least one user or group"
     );
-    for world in [
+    for case in [
         two_eyes().policy(|p| p.approval = Approval::default()),
         two_eyes().policy(|p| p.approval.automatic = Some(Automatic {})),
         two_eyes().stages(vec![stage("lead", 1, &["group leads"]), stage("last", 1, &[])]).approves(&lead(1), 1),
     ] {
-        assert_eq!(world.state(), State::Pending, "{:?}", world.decide());
-        assert!(world.refusal().starts_with("PolicyNotReady: policy 'two-eyes' cannot be used: InvalidField: "), "{}", world.refusal());
+        assert_eq!(case.state(), State::Pending, "{:?}", case.decide());
+        assert!(case.refusal().starts_with("PolicyNotReady: policy 'two-eyes' cannot be used: InvalidField: "), "{}", case.refusal());
     }
 }
 
@@ -123,8 +123,8 @@ fn t14_a_pattern_compiles() {
 #[test]
 fn t12_what_a_policy_asks_of_an_eligibility() {
     let asks = |rules: Option<EligibilityRules>, change: &dyn Fn(&mut RoleEligibilitySpec)| {
-        let world = two_eyes().policy(|p| p.eligibility = rules).eligibility(change);
-        told(policy::check_eligibility(world.snapshot.eligibility.found().unwrap(), world.snapshot.policy.found().unwrap()))
+        let case = two_eyes().policy(|p| p.eligibility = rules).eligibility(change);
+        told(policy::check_eligibility(case.snapshot.eligibility.found().unwrap(), case.snapshot.policy.found().unwrap()))
     };
     let end = |require: bool| Some(EligibilityRules { require_end: Some(require), ..EligibilityRules::default() });
     let at_most = |days: u32| {
@@ -152,9 +152,9 @@ fn t12_what_a_policy_asks_of_an_eligibility() {
         "EligibilityTooLong: the eligibility has no end; policy 'two-eyes' allows 720h (spec.eligibility.maxDuration): spec.endTime may be \
          2026-12-01T10:00:00Z at the latest"
     );
-    let world = two_eyes().policy(|p| p.limits = Some(Limits { min_duration: Some(lasting("5h")), ..Limits::default() }));
+    let case = two_eyes().policy(|p| p.limits = Some(Limits { min_duration: Some(lasting("5h")), ..Limits::default() }));
     assert_eq!(
-        world.refusal(),
+        case.refusal(),
         "EligibilityNotReady: eligibility 'payments-oncall' cannot be used: InvalidField: spec.maxDuration 4h is shorter than the minimum \
          of policy 'two-eyes' (spec.limits.minDuration 5h)"
     );

@@ -1,8 +1,8 @@
 //! The description of a role for approver and requester.
 
 use super::*;
-use crate::{risks, role::check_size};
 use api::eligibility::{MAX_SHOWN_RULE, MAX_SHOWN_RULES};
+use domain::{risks, role::check_size};
 
 fn describe(change: impl FnOnce(&mut Rule)) -> String {
     let mut rule = rule(&["get", "list"], &["deployments"]);

@@ -4,12 +4,12 @@ use super::*;
 use api::policy::{Limits, Window};
 
 /// A request that starts so many seconds after its creation.
-fn starting(seconds: i64) -> World {
-    world().request(|r| r.start_time = Some(at(seconds)))
+fn starting(seconds: i64) -> TestCase {
+    case().request(|r| r.start_time = Some(at(seconds)))
 }
 
-fn limited(world: World, change: impl FnOnce(&mut Limits)) -> World {
-    world.policy(|p| {
+fn limited(case: TestCase, change: impl FnOnce(&mut Limits)) -> TestCase {
+    case.policy(|p| {
         let mut limits = p.limits.clone().unwrap_or_default();
         change(&mut limits);
         p.limits = Some(limits);
@@ -34,7 +34,7 @@ fn a_start_ahead_is_scheduled_and_granted_at_its_time() {
     assert_eq!((grant.start, grant.deadline), (at(600), at(600 + 2_700)));
     // A start in the past is ignored, and fractions of a second never start earlier than requested.
     assert_eq!(starting(-600).grant().start, at(0));
-    let part = world().request(|r| r.start_time = Some(at(600) + SignedDuration::from_millis(1)));
+    let part = case().request(|r| r.start_time = Some(at(600) + SignedDuration::from_millis(1)));
     assert_eq!((part.clone().now(600).state(), part.now(601).grant().start), (State::Scheduled, at(601)));
     // A later approval is the start.
     let late = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 700).now(701);
@@ -46,17 +46,17 @@ fn a_start_ahead_is_scheduled_and_granted_at_its_time() {
 #[test]
 fn a_scheduled_one_is_checked_again_at_its_start() {
     let scheduled = || {
-        let world = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 10).now(11);
-        let verdict = world.decide();
+        let case = two_eyes().request(|r| r.start_time = Some(at(600))).approves(&lead(1), 10).now(11);
+        let verdict = case.decide();
         assert_eq!(verdict.state, State::Scheduled);
-        world.apply(&verdict)
+        case.apply(&verdict)
     };
     assert_eq!(scheduled().now(600).state(), State::Active);
     assert_eq!(scheduled().says(Verb::Deactivate, &dev(), 20).told(), "Withdrawn WithdrawnByRequester: withdrawn by dev");
     for verb in [Verb::Deny, Verb::Revoke] {
         assert_eq!(scheduled().says(verb, &lead(2), 20).told(), "Revoked RevokedByUser: revoked by lead-2");
     }
-    let gone = scheduled().change(|w| w.snapshot.eligibility = Lookup::Absent);
+    let gone = scheduled().change(|c| c.snapshot.eligibility = Lookup::Absent);
     assert_eq!(gone.told(), "Revoked EligibilityRemoved: eligibility 'payments-oncall' was removed");
     let suspended = scheduled().eligibility(|e| e.suspended = true);
     assert_eq!(suspended.state(), State::Revoked);
@@ -93,7 +93,7 @@ fn how_far_ahead() {
          2026-11-02T11:00:00Z now (spec.limits.maxScheduleAhead)"
     );
     assert_eq!(within(-1).state(), State::Active);
-    let month = |world: World| limited(world, |l| l.max_schedule_ahead = Some(lasting("720h")));
+    let month = |case: TestCase| limited(case, |l| l.max_schedule_ahead = Some(lasting("720h")));
     assert_eq!(
         month(starting(20 * 86_400))
             .request(|r| r.requester = Some(dev()))
@@ -134,7 +134,7 @@ fn t54_while_it_waits_it_is_looked_at_when_the_stamp_becomes_too_old() {
 
 #[test]
 fn hours_are_asked_at_the_start() {
-    let hours = |from: &str, to: &str, ends: bool| world().policy(|p| p.windows = vec![window(from, to, ends)]);
+    let hours = |from: &str, to: &str, ends: bool| case().policy(|p| p.windows = vec![window(from, to, ends)]);
     assert_eq!(hours("09:00", "12:00", false).state(), State::Active);
     assert_eq!(
         hours("11:00", "12:00", false).refusal(),
@@ -156,13 +156,13 @@ fn hours_are_asked_at_the_start() {
     let waits = || two_eyes().policy(|p| p.windows = vec![window("11:00", "12:00", false)]);
     assert_eq!(waits().state(), State::AwaitingApproval);
     let approve = waits().decision(Verb::Approve, &lead(1), 10);
-    let refusal = waits().door(&approve).unwrap_err();
+    let refusal = waits().admits(&approve).unwrap_err();
     assert!(
         refusal.starts_with("OutsideWindow: with this approval, request 'inc-4711' would be Denied: a start at 2026-11-02T10:00:10Z"),
         "{refusal}"
     );
     let inside = waits().decision(Verb::Approve, &lead(1), 3_600);
-    assert_eq!(waits().now(3_600).door(&inside), Ok(()));
+    assert_eq!(waits().now(3_600).admits(&inside), Ok(()));
     assert_eq!(waits().request(|r| r.start_time = Some(at(60))).state(), State::Denied, "a start that is named can be judged now");
 }
 
@@ -173,7 +173,7 @@ fn f81_without_a_limit_a_start_lies_a_week_ahead_at_most() {
     let message = "StartTooFarAhead: a start at 2026-11-09T10:00:01Z was requested; policy 'two-eyes' allows one at most 168h ahead, which \
                    is 2026-11-09T10:00:00Z now (spec.limits.maxScheduleAhead, which it does not set)";
     assert_eq!(by_name(7 * 86_400 + 1).refusal(), message);
-    let far = by_name(0).request(|r| r.start_time = crate::instant::parse("9999-12-31T00:00:00Z")).eligibility(|e| e.end_time = None);
+    let far = by_name(0).request(|r| r.start_time = domain::instant::parse("9999-12-31T00:00:00Z")).eligibility(|e| e.end_time = None);
     let far = far.policy(|p| p.eligibility = Some(api::policy::EligibilityRules { require_end: Some(false), ..Default::default() }));
     assert!(far.refusal().starts_with("StartTooFarAhead: "), "{}", far.refusal());
 }

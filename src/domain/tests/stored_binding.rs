@@ -40,15 +40,15 @@ fn unset(binding: &mut BindingFacts, key: &str) {
 }
 
 /// A crash between the creation of the binding and its record.
-fn unrecorded(world: World) -> World {
-    world.granted().record(|r| *r = Record::default())
+fn unrecorded(case: TestCase) -> TestCase {
+    case.granted().record(|r| *r = Record::default())
 }
 
 #[test]
 fn t34_a_binding_without_record_is_the_same_grant() {
-    for world in [world(), two_eyes().approves(&lead(1), 5).now(5)] {
-        let grant = world.grant();
-        let crashed = unrecorded(world);
+    for case in [case(), two_eyes().approves(&lead(1), 5).now(5)] {
+        let grant = case.grant();
+        let crashed = unrecorded(case);
         let verdict = crashed.decide();
         assert_eq!((verdict.state, verdict.binding, verdict.grant), (State::Active, BindingAction::Keep, Some(grant)));
         assert_eq!(crashed.clone().now(9_999).decide().binding, BindingAction::Remove, "or none, if it has expired");
@@ -60,22 +60,22 @@ fn t34_a_binding_without_record_is_the_same_grant() {
 
 #[test]
 fn t32_another_binding_is_never_adopted() {
-    let conflict = |world: World, difference: &str| {
+    let conflict = |case: TestCase, difference: &str| {
         let message = format!("Failed BindingConflict: RoleBinding '{BINDING}' already exists and differs from the grant: {difference}");
-        assert_eq!(world.told(), message);
-        assert_eq!(world.decide().binding, BindingAction::Remove);
-        assert_eq!(world.decide().grant, None);
+        assert_eq!(case.told(), message);
+        assert_eq!(case.decide().binding, BindingAction::Remove);
+        assert_eq!(case.decide().grant, None);
     };
     for (what, change) in differences() {
         let are = if what.ends_with("subjects") { "differ" } else { "differs" };
-        conflict(unrecorded(world()).binding(change), &format!("{what} {are}"));
+        conflict(unrecorded(case()).binding(change), &format!("{what} {are}"));
     }
-    conflict(unrecorded(world()).binding(|b| b.managed = false), "the label jitrbac.dev/managed is missing");
-    conflict(unrecorded(world()).binding(|b| set(b, "namespace-uid", "another")), "its annotation jitrbac.dev/namespace-uid differs");
+    conflict(unrecorded(case()).binding(|b| b.managed = false), "the label jitrbac.dev/managed is missing");
+    conflict(unrecorded(case()).binding(|b| set(b, "namespace-uid", "another")), "its annotation jitrbac.dev/namespace-uid differs");
     // The same if something else would be granted now.
     conflict(
-        unrecorded(world()).change(|w| {
-            let Lookup::Found(role) = &mut w.snapshot.role else { panic!() };
+        unrecorded(case()).change(|c| {
+            let Lookup::Found(role) = &mut c.snapshot.role else { panic!() };
             role.uid = "recreated".to_owned();
         }),
         "its annotation jitrbac.dev/digest differs",
@@ -84,21 +84,21 @@ fn t32_another_binding_is_never_adopted() {
 
 #[test]
 fn t34_a_binding_that_nothing_would_be_granted_for_goes() {
-    let left = |world: World| {
-        let stray = super::world().granted().snapshot.binding;
-        world.change(|w| w.snapshot.binding = stray)
+    let left = |case: TestCase| {
+        let stray = super::case().granted().snapshot.binding;
+        case.change(|c| c.snapshot.binding = stray)
     };
-    for (world, state) in [
+    for (case, state) in [
         (left(two_eyes()), State::AwaitingApproval),
         (left(two_eyes()).now(90_000), State::TimedOut),
         (left(two_eyes()).says(Verb::Deny, &lead(1), 5), State::Denied),
-        (left(world()).says(Verb::Deactivate, &dev(), 5), State::Withdrawn),
-        (left(world()).eligibility(|e| e.suspended = true), State::Denied),
-        (left(world()).change(|w| w.snapshot.policy = Lookup::Absent), State::Pending),
-        (left(world()).change(|w| w.snapshot.role = Lookup::Unreadable(String::new())), State::Pending),
-        (left(world()).record(|r| r.state = Some(State::Expired)), State::Expired),
+        (left(case()).says(Verb::Deactivate, &dev(), 5), State::Withdrawn),
+        (left(case()).eligibility(|e| e.suspended = true), State::Denied),
+        (left(case()).change(|c| c.snapshot.policy = Lookup::Absent), State::Pending),
+        (left(case()).change(|c| c.snapshot.role = Lookup::Unreadable(String::new())), State::Pending),
+        (left(case()).record(|r| r.state = Some(State::Expired)), State::Expired),
     ] {
-        let verdict = world.decide();
+        let verdict = case.decide();
         assert_eq!((verdict.state, verdict.binding), (state, BindingAction::Remove), "{verdict:?}");
     }
 }
@@ -106,31 +106,31 @@ fn t34_a_binding_that_nothing_would_be_granted_for_goes() {
 #[test]
 fn a_binding_that_nobody_looked_for_is_created() {
     for binding in [Binding::Absent, Binding::Unread] {
-        assert_eq!(world().change(|w| w.snapshot.binding = binding).decide().binding, BindingAction::Create);
+        assert_eq!(case().change(|c| c.snapshot.binding = binding).decide().binding, BindingAction::Create);
     }
 }
 
 #[test]
 fn t27_an_altered_binding_ends_its_grant() {
-    let altered = |world: World, what: &str| {
-        assert_eq!(world.told(), format!("Revoked BindingModified: RoleBinding '{BINDING}' was modified by another client: {what}"));
-        assert_eq!(world.decide().binding, BindingAction::Remove);
+    let altered = |case: TestCase, what: &str| {
+        assert_eq!(case.told(), format!("Revoked BindingModified: RoleBinding '{BINDING}' was modified by another client: {what}"));
+        assert_eq!(case.decide().binding, BindingAction::Remove);
     };
     for (what, change) in differences() {
         let were = if what.ends_with("subjects") { "were changed" } else { "was changed" };
-        altered(world().granted().binding(change), &format!("{what} {were}"));
+        altered(case().granted().binding(change), &format!("{what} {were}"));
     }
-    altered(world().granted().binding(|b| b.managed = false), "its label jitrbac.dev/managed was removed");
-    altered(world().granted().binding(|b| b.uid = "another".to_owned()), "it was replaced by another of the same name");
-    let decorated = world().granted().binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
+    altered(case().granted().binding(|b| b.managed = false), "its label jitrbac.dev/managed was removed");
+    altered(case().granted().binding(|b| b.uid = "another".to_owned()), "it was replaced by another of the same name");
+    let decorated = case().granted().binding(|b| drop(b.annotations.insert("example.com/note".to_owned(), "x".to_owned())));
     assert_eq!(decorated.state(), State::Active, "foreign annotations are let be");
-    let silent = world().request(|r| r.justification = None).granted();
+    let silent = case().request(|r| r.justification = None).granted();
     assert_eq!(silent.state(), State::Active, "no justification is an empty one");
 }
 
 #[test]
 fn a_removed_binding_stays_removed() {
-    let removed = world().granted().change(|w| w.snapshot.binding = Binding::Absent);
+    let removed = case().granted().change(|c| c.snapshot.binding = Binding::Absent);
     assert_eq!(removed.told(), format!("Revoked BindingRemoved: RoleBinding '{BINDING}' was removed by another client before its end"));
     let recorded = removed.clone().apply(&removed.decide());
     assert_eq!((recorded.state(), recorded.decide().grant), (State::Revoked, None));
@@ -139,7 +139,7 @@ fn a_removed_binding_stays_removed() {
 
 #[test]
 fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired() {
-    let gone = |seconds| world().granted().change(|w| w.snapshot.binding = Binding::Absent).now(seconds);
+    let gone = |seconds| case().granted().change(|c| c.snapshot.binding = Binding::Absent).now(seconds);
     assert_eq!(gone(2_694).state(), State::Revoked);
     let early = gone(2_695).decide();
     assert_eq!((early.state, early.binding, early.look_again), (State::Active, BindingAction::Keep, Some(at(2_700))));
@@ -150,12 +150,12 @@ fn t35_what_another_replica_ends_by_a_clock_that_is_a_moment_ahead_has_expired()
 fn t33_a_deadline_reads_what_it_writes() {
     let deadline = |text: &str| {
         let annotations = [("jitrbac.dev/expires-at".to_owned(), text.to_owned())].into();
-        crate::binding::deadline_of(&annotations)
+        domain::binding::deadline_of(&annotations)
     };
     assert_eq!(deadline("2026-11-02T10:45:00Z"), Some(at(2_700)));
     assert_eq!(deadline("2026-11-02T12:45:00+02:00"), Some(at(2_700)));
     for text in ["", "never", "2026-11-02", "2026-11-02T10:45:00", "1793616300", "2026-13-02T10:45:00Z"] {
         assert_eq!(deadline(text), None, "{text}");
     }
-    assert_eq!(crate::binding::deadline_of(&std::collections::BTreeMap::new()), None);
+    assert_eq!(domain::binding::deadline_of(&std::collections::BTreeMap::new()), None);
 }

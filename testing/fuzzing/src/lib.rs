@@ -16,10 +16,11 @@ pub mod mutate;
 mod patterns;
 mod risks;
 mod rules;
-mod scenario;
 mod windows;
 
+pub use digest::covers;
 use mutate::Mutation;
+pub use rules::holds;
 
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +37,11 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "admission", check: admission::check, mutation: Mutation::Json(admission::WORDS) },
     Target { name: "canonical", check: canonical::check, mutation: Mutation::Json(canonical::WORDS) },
-    Target { name: "digest", check: digest::check, mutation: Mutation::Text(scenario::WORDS) },
+    Target { name: "digest", check: digest::check, mutation: Mutation::Text(test_cases::WORDS) },
     Target { name: "durations", check: durations::check, mutation: Mutation::Text(durations::WORDS) },
     Target { name: "patterns", check: patterns::check, mutation: Mutation::Text(patterns::WORDS) },
     Target { name: "risks", check: risks::check, mutation: Mutation::Text(risks::WORDS) },
-    Target { name: "rules", check: rules::check, mutation: Mutation::Text(scenario::WORDS) },
+    Target { name: "rules", check: rules::check, mutation: Mutation::Text(test_cases::WORDS) },
     Target { name: "windows", check: windows::check, mutation: Mutation::Text(windows::WORDS) },
 ];
 

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Base, GuardFacts, Guards, Peer, Refusal, Span, emergency};
 use api::{
     RoleActivationRequestSpec, RoleEligibilitySpec,
     policy::{Emergency, Limits, OnRoleChange},
     request::Extends,
 };
+use domain::{Base, GuardFacts, Guards, Peer, Refusal, Span, emergency};
 
 /// A request and its decisions.
 #[derive(Clone, Debug)]
@@ -65,15 +65,15 @@ fn policy_spec() -> ApprovalPolicySpec {
 
 impl Cluster {
     pub fn new() -> Self {
-        let world = world();
-        let Lookup::Found(eligibility) = &world.snapshot.eligibility else { panic!("there is one") };
+        let case = case();
+        let Lookup::Found(eligibility) = &case.snapshot.eligibility else { panic!("there is one") };
         let mut cluster = Self {
             now: 0,
             skew: 0,
-            settings: world.settings.clone(),
+            settings: case.settings.clone(),
             eligibilities: BTreeMap::new(),
             policy: Some(Arc::new(object("two-eyes", "policy-0", at(-9), policy_spec()))),
-            role: world.snapshot.role.found().cloned(),
+            role: case.snapshot.role.found().cloned(),
             namespaces: BTreeMap::new(),
             requests: Vec::new(),
             bindings: BTreeMap::new(),
@@ -238,24 +238,10 @@ impl Cluster {
             (BindingAction::Create | BindingAction::Keep, _) => {}
         }
         let bound = self.bindings.get(&key).map(|found| BindingRef { name: key.1.clone(), uid: found.uid.clone() });
-        let rules = self.role.as_ref().map(|role| role.rules.hash().to_owned());
-        let access = self.role.as_ref().map(|role| role.rules.access_hash().to_owned());
         let record = &mut self.requests.get_mut(number)?.facts.record;
         if recorded {
-            record.state = Some(verdict.state);
-            record.reason = Some(verdict.reason);
-            record.review = verdict.review.or(record.review.take());
+            report(record, &verdict, self.role.as_ref(), bound);
             record.ended_at = verdict.state.is_terminal().then_some(now);
-            if let Some(grant) = &verdict.grant {
-                record.granted_at = Some(grant.start);
-                record.began = (grant.began < grant.start).then_some(grant.began);
-                record.expires_at = Some(grant.deadline);
-                record.digest = Some(grant.digest.clone());
-                record.role = Some(grant.role.clone());
-                record.rules_hash = rules;
-                record.access_hash = access;
-                record.binding = bound;
-            }
         }
         made
     }

@@ -3,21 +3,21 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::approval;
+use domain::approval;
 
 /// Returns another spelling of `name` by the same person.
-fn same_name(world: &World, name: &str) -> String {
+fn same_name(case: &TestCase, name: &str) -> String {
     let name = name.to_lowercase();
-    if world.settings.identities == Identities::default() {
+    if case.settings.identities == Identities::default() {
         return name;
     }
     let name = name.strip_prefix("oidc:").unwrap_or(&name);
     if name == "ann-admin" { "ann".to_owned() } else { name.to_owned() }
 }
 
-fn is_same(world: &World, a: &Stamp, b: &Stamp) -> bool {
+fn is_same(case: &TestCase, a: &Stamp, b: &Stamp) -> bool {
     let by_uid = a.uid.is_some() && a.uid == b.uid;
-    by_uid || same_name(world, a.username.as_str()) == same_name(world, b.username.as_str())
+    by_uid || same_name(case, a.username.as_str()) == same_name(case, b.username.as_str())
 }
 
 fn is_listed(who: &Stamp, people: &People) -> bool {
@@ -28,31 +28,31 @@ fn is_listed(who: &Stamp, people: &People) -> bool {
     }
 }
 
-fn about(world: &World, verb: Verb) -> impl Iterator<Item = (&Object<ActivationDecisionSpec>, &Stamp)> {
-    let request = &world.snapshot.request.object;
+fn about(case: &TestCase, verb: Verb) -> impl Iterator<Item = (&Object<ActivationDecisionSpec>, &Stamp)> {
+    let request = &case.snapshot.request.object;
     let mine = move |d: &&Object<ActivationDecisionSpec>| {
         d.spec.decision == verb
             && d.spec.request_ref.name == request.name
             && d.spec.request_ref.uid.as_deref() == Some(request.uid.as_str())
     };
-    world.snapshot.decisions.iter().filter(mine).filter_map(|d| d.spec.decider.as_ref().map(|who| (d, who)))
+    case.snapshot.decisions.iter().filter(mine).filter_map(|d| d.spec.decider.as_ref().map(|who| (d, who)))
 }
 
 /// Counts approvals in a slow and independent way: the earliest instant at which every stage is complete, and the shortest duration until
 /// then.
-fn naive(world: &World) -> Option<(Timestamp, Option<Duration>)> {
-    let policy = &world.snapshot.policy.found()?.spec;
-    let request = &world.snapshot.request.object;
+fn naive(case: &TestCase) -> Option<(Timestamp, Option<Duration>)> {
+    let policy = &case.snapshot.policy.found()?.spec;
+    let request = &case.snapshot.request.object;
     if policy.approval.automatic.is_some() && policy.approval.stages.is_empty() {
         return Some((request.created, None));
     }
     let requester = request.spec.requester.as_ref()?;
-    let digest = world.digest_if_known()?.to_string();
+    let digest = case.digest_if_known()?.to_string();
     let until = request.created + SignedDuration::from_secs(policy.approval.timeout.map_or(86_400, |d| i64::from(d.as_secs())));
     let shortest = policy.limits.as_ref().and_then(|l| l.min_duration).map_or(1, Duration::as_secs);
     let stages = &policy.approval.stages;
     let stage_of = |who: &Stamp| stages.iter().position(|s| is_listed(who, &s.approvers));
-    let approves: Vec<_> = about(world, Verb::Approve).filter(|(d, _)| d.created < until).collect();
+    let approves: Vec<_> = about(case, Verb::Approve).filter(|(d, _)| d.created < until).collect();
     let valid = |d: &ActivationDecisionSpec| {
         let shown = d.digest.as_deref().unwrap_or_default();
         let full = digest == shown;
@@ -67,7 +67,7 @@ fn naive(world: &World) -> Option<(Timestamp, Option<Duration>)> {
         let mut people: Vec<Vec<&Stamp>> = vec![vec![requester]];
         for (_, who) in &so_far {
             let (linked, others): (Vec<_>, Vec<_>) =
-                people.into_iter().partition(|person| person.iter().any(|one| is_same(world, one, who)));
+                people.into_iter().partition(|person| person.iter().any(|one| is_same(case, one, who)));
             let mut person: Vec<&Stamp> = linked.concat();
             person.push(who);
             people = [vec![person], others].concat();
@@ -89,24 +89,24 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_03_start_and_deadline_come_from_stored_times(world in fresh_worlds(), later in 0..9_000_i64, record in parts::record()) {
-        let verdict = world.decide();
+    fn inv_03_start_and_deadline_come_from_stored_times(case in fresh_cases(), later in 0..9_000_i64, record in parts::record()) {
+        let verdict = case.decide();
         let Some(grant) = &verdict.grant else { return Ok(()) };
-        let Snapshot { request, eligibility, .. } = &world.snapshot;
+        let Snapshot { request, eligibility, .. } = &case.snapshot;
         let eligibility = &eligibility.found().unwrap().spec;
-        let (complete, shortened) = naive(&world).unwrap();
+        let (complete, shortened) = naive(&case).unwrap();
         let asked = request.object.spec.duration.or(eligibility.default_duration).unwrap_or(eligibility.max_duration);
         let length = shortened.map_or(asked, |d| d.min(asked));
         prop_assert_eq!(grant.start, request.object.created.max(complete));
         let end = grant.start + SignedDuration::from(length);
         prop_assert_eq!(grant.deadline, eligibility.end_time.map_or(end, |e| e.min(end)));
-        prop_assert!(world.now < grant.deadline);
-        prop_assert!(length <= eligibility.max_duration && length <= world.settings.max_grant);
+        prop_assert!(case.now < grant.deadline);
+        prop_assert!(length <= eligibility.max_duration && length <= case.settings.max_grant);
         // Another clock, another record, a crash: the same grant or none.
         let others = [
-            world.clone().now(later),
-            world.clone().record(|r| *r = record),
-            world.clone().apply(&verdict).record(|r| *r = Record::default()).now(later),
+            case.clone().now(later),
+            case.clone().record(|r| *r = record),
+            case.clone().apply(&verdict).record(|r| *r = Record::default()).now(later),
         ];
         for other in others {
             let again = other.decide();
@@ -116,25 +116,25 @@ proptest! {
     }
 
     #[test]
-    fn inv_04_only_in_the_requests_own_namespace(world in fresh_worlds()) {
-        let Some(grant) = world.decide().grant else { return Ok(()) };
-        let namespace = world.snapshot.namespace.found().unwrap();
-        prop_assert_eq!(&grant.namespace, &world.snapshot.request.namespace);
+    fn inv_04_only_in_the_requests_own_namespace(case in fresh_cases()) {
+        let Some(grant) = case.decide().grant else { return Ok(()) };
+        let namespace = case.snapshot.namespace.found().unwrap();
+        prop_assert_eq!(&grant.namespace, &case.snapshot.request.namespace);
         prop_assert_eq!(&grant.namespace_uid, &namespace.uid);
         prop_assert!(!namespace.terminating);
         prop_assert!(!["jit-system", "kube-system", "kube-public", "kube-node-lease"].contains(&grant.namespace.as_str()));
-        let spec = &world.snapshot.eligibility.found().unwrap().spec;
+        let spec = &case.snapshot.eligibility.found().unwrap().spec;
         prop_assert!(spec.namespaces.names.contains(&grant.namespace) || spec.namespaces.selector.is_some());
         // In the operator's namespace, whatever its name.
-        let mut own = world.clone();
+        let mut own = case.clone();
         own.settings.operator_namespace.clone_from(&grant.namespace);
         prop_assert!(own.decide().grant.is_none());
     }
 
     #[test]
-    fn inv_05_for_the_requester_and_the_approved_role_alone(world in fresh_worlds()) {
-        let Some(grant) = world.decide().grant else { return Ok(()) };
-        let requester = world.snapshot.request.object.spec.requester.as_ref().unwrap();
+    fn inv_05_for_the_requester_and_the_approved_role_alone(case in fresh_cases()) {
+        let Some(grant) = case.decide().grant else { return Ok(()) };
+        let requester = case.snapshot.request.object.spec.requester.as_ref().unwrap();
         let name = requester.username.as_str();
         let whole = match &grant.subject.namespace {
             None => format!("{}:{}", grant.subject.kind, grant.subject.name),
@@ -142,53 +142,53 @@ proptest! {
         };
         let kind = if name == parts::ROBOT { "ServiceAccount" } else { "User" };
         prop_assert_eq!(whole, format!("{kind}:{name}"));
-        prop_assert_eq!(&grant.role, &world.snapshot.eligibility.found().unwrap().spec.role_ref);
-        prop_assert_eq!(&grant.digest, &world.digest().to_string());
-        prop_assert_eq!(&grant.request_uid, &world.snapshot.request.object.uid);
-        prop_assert_eq!(&grant.name, &format!("jit-{}", world.snapshot.request.object.uid));
+        prop_assert_eq!(&grant.role, &case.snapshot.eligibility.found().unwrap().spec.role_ref);
+        prop_assert_eq!(&grant.digest, &case.digest().to_string());
+        prop_assert_eq!(&grant.request_uid, &case.snapshot.request.object.uid);
+        prop_assert_eq!(&grant.name, &format!("jit-{}", case.snapshot.request.object.uid));
     }
 
     #[test]
-    fn inv_06_enough_different_people_approved(world in fresh_worlds()) {
+    fn inv_06_enough_different_people_approved(case in fresh_cases()) {
         // Counted without regard to other reasons for a refusal.
-        let Snapshot { request, policy, decisions, .. } = &world.snapshot;
-        let (Some(policy), Some(requester), Some(digest)) = (policy.found(), &request.object.spec.requester, world.digest_if_known()) else {
+        let Snapshot { request, policy, decisions, .. } = &case.snapshot;
+        let (Some(policy), Some(requester), Some(digest)) = (policy.found(), &request.object.spec.requester, case.digest_if_known()) else {
             return Ok(());
         };
-        let identities = &world.settings.identities;
+        let identities = &case.settings.identities;
         let progress = approval::progress(request, requester, policy, decisions, &digest, identities);
-        prop_assert_eq!(progress.complete_at.map(|at| (at, progress.shortened)), naive(&world));
+        prop_assert_eq!(progress.complete_at.map(|at| (at, progress.shortened)), naive(&case));
         prop_assert_eq!(progress.awaiting.is_some(), progress.complete_at.is_none() && !policy.spec.approval.stages.is_empty());
         for (number, one) in progress.counted.iter().enumerate() {
-            prop_assert!(!is_same(&world, &one.approver, requester));
-            prop_assert!(progress.counted.iter().skip(number + 1).all(|other| !is_same(&world, &one.approver, &other.approver)));
+            prop_assert!(!is_same(&case, &one.approver, requester));
+            prop_assert!(progress.counted.iter().skip(number + 1).all(|other| !is_same(&case, &one.approver, &other.approver)));
             prop_assert!(is_listed(&one.approver, &policy.spec.approval.stages[one.stage].approvers));
         }
-        if world.decide().grant.is_some() {
-            prop_assert!(naive(&world).is_some());
+        if case.decide().grant.is_some() {
+            prop_assert!(naive(&case).is_some());
         }
     }
 
     #[test]
-    fn inv_08_a_valid_no_is_the_end(world in worlds(), no in said(), state in prop::sample::select(State::ALL.to_vec())) {
-        let world = world.hears(&no);
-        let Snapshot { request, policy, .. } = &world.snapshot;
+    fn inv_08_a_valid_no_is_the_end(case in cases(), no in said(), state in prop::sample::select(State::ALL.to_vec())) {
+        let case = case.hears(&no);
+        let Snapshot { request, policy, .. } = &case.snapshot;
         let requester = request.object.spec.requester.as_ref();
-        let given_back = about(&world, Verb::Deactivate).any(|(_, who)| requester.is_some_and(|r| is_same(&world, r, who)));
+        let given_back = about(&case, Verb::Deactivate).any(|(_, who)| requester.is_some_and(|r| is_same(&case, r, who)));
         let refused = policy.found().is_some_and(|policy| {
             let approver = |who: &Stamp| policy.spec.approval.stages.iter().any(|s| is_listed(who, &s.approvers));
             let revoker = |who: &Stamp| approver(who) || policy.spec.revokers.as_ref().is_some_and(|people| is_listed(who, people));
-            about(&world, Verb::Deny).any(|(_, who)| approver(who)) || about(&world, Verb::Revoke).any(|(_, who)| revoker(who))
+            about(&case, Verb::Deny).any(|(_, who)| approver(who)) || about(&case, Verb::Revoke).any(|(_, who)| revoker(who))
         });
         if given_back || refused {
-            let verdict = world.decide();
+            let verdict = case.decide();
             prop_assert!(verdict.state.is_terminal() || request.object.deleting, "{verdict:?}");
             prop_assert_eq!(verdict.binding, BindingAction::Remove);
             prop_assert_eq!(verdict.grant, None);
         }
         // A completed request never starts again.
         if state.is_terminal() {
-            let verdict = world.record(|r| r.state = Some(state)).decide();
+            let verdict = case.record(|r| r.state = Some(state)).decide();
             prop_assert!(verdict.grant.is_none() && verdict.binding == BindingAction::Remove);
             prop_assert!(verdict.state == state || verdict.state == State::Pending, "{verdict:?}");
         }

@@ -3,13 +3,13 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{admit_decision, duration, eligibility, policy};
 use api::{
     Reason,
     duration::LONGEST,
     policy::{JustificationRule, Limits},
     text::is_forbidden,
 };
+use domain::{admit_decision, duration, eligibility, policy};
 
 #[derive(Clone, Copy, Debug)]
 enum Tightening {
@@ -53,7 +53,7 @@ fn shorter(duration: Duration, seconds: u32) -> Duration {
     duration.min(Duration::from_secs(seconds))
 }
 
-fn tighten(world: World, how: Tightening, which: Index, seconds: u32) -> World {
+fn tighten(case: TestCase, how: Tightening, which: Index, seconds: u32) -> TestCase {
     fn drop_one<T>(list: &mut Vec<T>, which: Index) {
         if !list.is_empty() {
             list.remove(which.index(list.len()));
@@ -68,42 +68,42 @@ fn tighten(world: World, how: Tightening, which: Index, seconds: u32) -> World {
     };
     let instant = at(i64::from(seconds));
     match how {
-        Tightening::Quorum => world.policy(|p| stage(p, &|s| s.required = Some(s.required.unwrap_or(1) + 1))),
-        Tightening::RemoveApprover => world.policy(|p| {
+        Tightening::Quorum => case.policy(|p| stage(p, &|s| s.required = Some(s.required.unwrap_or(1) + 1))),
+        Tightening::RemoveApprover => case.policy(|p| {
             stage(p, &|s| {
                 drop_one(&mut s.approvers.groups, which);
                 drop_one(&mut s.approvers.users, which);
             });
         }),
-        Tightening::Timeout => world.policy(|p| p.approval.timeout = Some(shorter(policy::timeout(Some(p)), seconds))),
-        Tightening::Comment => world.policy(|p| p.approval.require_comment = true),
-        Tightening::Justification => world.policy(|p| {
+        Tightening::Timeout => case.policy(|p| p.approval.timeout = Some(shorter(policy::timeout(Some(p)), seconds))),
+        Tightening::Comment => case.policy(|p| p.approval.require_comment = true),
+        Tightening::Justification => case.policy(|p| {
             let rule = p.requirements.get_or_insert_default().justification.get_or_insert_default();
             *rule = JustificationRule { min_length: Some(rule.min_length.unwrap_or(1) + 5), pattern: rule.pattern.take() };
         }),
-        Tightening::PolicyMaximum => world.policy(|p| {
+        Tightening::PolicyMaximum => case.policy(|p| {
             let limits = p.limits.get_or_insert_default();
             *limits = Limits { max_duration: Some(shorter(limits.max_duration.unwrap_or(LONGEST), seconds)), ..limits.clone() };
         }),
-        Tightening::RemoveRevokers => world.policy(|p| p.revokers = None),
-        Tightening::Maximum => world.eligibility(|e| e.max_duration = shorter(e.max_duration, seconds)),
-        Tightening::End => world.eligibility(|e| e.end_time = Some(e.end_time.map_or(instant, |end| end.min(instant)))),
-        Tightening::Begin => world.eligibility(|e| e.start_time = Some(e.start_time.map_or(instant, |start| start.max(instant)))),
-        Tightening::Suspend => world.eligibility(|e| e.suspended = true),
-        Tightening::RemoveSubject => world.eligibility(|e| drop_one(&mut e.subjects, which)),
-        Tightening::RemoveNamespace => world.eligibility(|e| {
+        Tightening::RemoveRevokers => case.policy(|p| p.revokers = None),
+        Tightening::Maximum => case.eligibility(|e| e.max_duration = shorter(e.max_duration, seconds)),
+        Tightening::End => case.eligibility(|e| e.end_time = Some(e.end_time.map_or(instant, |end| end.min(instant)))),
+        Tightening::Begin => case.eligibility(|e| e.start_time = Some(e.start_time.map_or(instant, |start| start.max(instant)))),
+        Tightening::Suspend => case.eligibility(|e| e.suspended = true),
+        Tightening::RemoveSubject => case.eligibility(|e| drop_one(&mut e.subjects, which)),
+        Tightening::RemoveNamespace => case.eligibility(|e| {
             e.namespaces.selector = None;
             drop_one(&mut e.namespaces.names, which);
         }),
-        Tightening::NoServiceAccounts => world.eligibility(|e| e.allow_service_accounts = false),
+        Tightening::NoServiceAccounts => case.eligibility(|e| e.allow_service_accounts = false),
     }
 }
 
 /// Tightening can also repair an invalid object (an end, a maximum above the chart's), which is not a loophole.
-fn is_usable(world: &World) -> bool {
-    let (Some(eligibility), Some(policy)) = (world.snapshot.eligibility.found(), world.snapshot.policy.found()) else { return false };
-    eligibility::check(&eligibility.spec, &world.settings).is_ok()
-        && policy::check(&policy.spec, &world.settings).is_ok()
+fn is_usable(case: &TestCase) -> bool {
+    let (Some(eligibility), Some(policy)) = (case.snapshot.eligibility.found(), case.snapshot.policy.found()) else { return false };
+    eligibility::check(&eligibility.spec, &case.settings).is_ok()
+        && policy::check(&policy.spec, &case.settings).is_ok()
         && policy::check_eligibility(eligibility, policy).is_ok()
 }
 
@@ -117,28 +117,28 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_11_tightening_grants_nothing(world in fresh_worlds(), how in tightening(), which in any::<Index>(), seconds in 0..5_000_u32) {
-        if !is_usable(&world) {
+    fn inv_11_tightening_grants_nothing(case in fresh_cases(), how in tightening(), which in any::<Index>(), seconds in 0..5_000_u32) {
+        if !is_usable(&case) {
             return Ok(());
         }
         // A request without a duration uses the eligibility's own, which can come to lie within the policy's limits.
-        let (eligibility, policy) = (world.snapshot.eligibility.found(), world.snapshot.policy.found());
-        let spec = &world.snapshot.request.object.spec;
-        let asked = eligibility.zip(policy).map(|(e, p)| duration::asked(spec, &e.spec, &p.spec, &world.settings));
-        let world = world.request(|r| r.duration = asked);
-        let before = world.decide();
-        let tightened = tighten(world.clone(), how, which, seconds);
+        let (eligibility, policy) = (case.snapshot.eligibility.found(), case.snapshot.policy.found());
+        let spec = &case.snapshot.request.object.spec;
+        let asked = eligibility.zip(policy).map(|(e, p)| duration::asked(spec, &e.spec, &p.spec, &case.settings));
+        let case = case.request(|r| r.duration = asked);
+        let before = case.decide();
+        let tightened = tighten(case.clone(), how, which, seconds);
         // A decision by a former revoker no longer counts, unless it was recorded. The rules cannot know that.
         let unheard = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
-        let allowed = granted(&world).is_some() || unheard;
+        let allowed = granted(&case).is_some() || unheard;
         prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
         // It grants nothing either if every decision is made again for the present digest: an approval can only be later. Two changes
         // cannot be compared like this. A user who is removed from a stage may count in the next, and a required comment changes the
         // decision.
         if !matches!(how, Tightening::RemoveApprover | Tightening::Comment) && before.reason != Reason::DeadlineExceeded {
-            let (old, new) = (world.digest_if_known(), tightened.digest_if_known());
-            let said_again = tightened.change(|w| {
-                for decision in &mut w.snapshot.decisions {
+            let (old, new) = (case.digest_if_known(), tightened.digest_if_known());
+            let said_again = tightened.change(|c| {
+                for decision in &mut c.snapshot.decisions {
                     if decision.spec.digest.as_deref().is_some_and(|shown| old.as_ref().is_some_and(|old| old.is_shown_as(shown))) {
                         decision.spec.digest = new.as_ref().map(ToString::to_string);
                     }
@@ -149,23 +149,23 @@ proptest! {
     }
 
     #[test]
-    fn inv_12_nothing_is_granted_by_absence(world in worlds(), which in 0..4_u8, gone in any::<bool>()) {
+    fn inv_12_nothing_is_granted_by_absence(case in cases(), which in 0..4_u8, gone in any::<bool>()) {
         fn without<T>(gone: bool) -> Lookup<T> {
             if gone { Lookup::Absent } else { Lookup::Unreadable("bad field".to_owned()) }
         }
-        let missing = world.clone().change(|w| match which {
-            0 => w.snapshot.eligibility = without(gone),
-            1 => w.snapshot.policy = without(gone),
-            2 => w.snapshot.role = without(gone),
-            _ => w.snapshot.namespace = without(gone),
+        let missing = case.clone().change(|c| match which {
+            0 => c.snapshot.eligibility = without(gone),
+            1 => c.snapshot.policy = without(gone),
+            2 => c.snapshot.role = without(gone),
+            _ => c.snapshot.namespace = without(gone),
         });
         let verdict = missing.decide();
         prop_assert!(verdict.grant.is_none() && verdict.binding != BindingAction::Create, "{verdict:?}");
         // A running grant ends if an object is certainly absent, and continues if it cannot be read.
-        let before = world.decide();
-        if world.snapshot.request.record.state == Some(State::Active) && before.state == State::Active && !world.snapshot.request.object.deleting {
-            let sure = gone && world.snapshot.eligibility.found().is_some();
-            let decided = sure && (which == 0 || world.snapshot.namespace.found().is_some());
+        let before = case.decide();
+        if case.snapshot.request.record.state == Some(State::Active) && before.state == State::Active && !case.snapshot.request.object.deleting {
+            let sure = gone && case.snapshot.eligibility.found().is_some();
+            let decided = sure && (which == 0 || case.snapshot.namespace.found().is_some());
             prop_assert!(!decided || verdict.state == State::Revoked, "{verdict:?}");
             prop_assert!(gone || verdict.state == State::Active, "{verdict:?}");
         }
@@ -174,11 +174,11 @@ proptest! {
 
     #[test]
     fn inv_26_what_is_said_is_one_visible_line(
-        world in worlds(),
+        case in cases(),
         names in prop::collection::vec("[a\\u{1b}\\u{202e}\\u{200b}\n\u{2028}é]{1,8}", 4),
         said in said(),
     ) {
-        let world = world
+        let case = case
             .hears(&said)
             .request(|r| r.eligibility_ref.name.clone_from(&names[0]))
             .eligibility(|e| {
@@ -187,10 +187,10 @@ proptest! {
                 e.namespaces.names.push(names[3].clone());
             });
         let visible = |text: &str| !text.is_empty() && !text.chars().any(is_forbidden);
-        let verdict = world.decide();
+        let verdict = case.decide();
         prop_assert!(visible(&verdict.message), "{}", verdict.message);
-        for decision in &world.snapshot.decisions {
-            match admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
+        for decision in &case.snapshot.decisions {
+            match admit_decision::review(&case.snapshot, decision, &case.settings, case.now) {
                  Ok(()) => {}
                 Err(refusal) => prop_assert!(visible(&refusal.message)),
             }
@@ -199,12 +199,12 @@ proptest! {
 
     #[test]
     fn nothing_panics(
-        world in worlds(),
+        case in cases(),
         times in prop::collection::vec(extreme(), 8),
         durations in prop::collection::vec(prop::sample::select(vec![Duration::default(), Duration::from_secs(1), LONGEST]), 5),
         forever in any::<bool>(),
     ) {
-        let mut world = world
+        let mut case = case
             .eligibility(|e| {
                 (e.start_time, e.end_time) = (Some(times[0]), Some(times[1]).filter(|_| !forever));
                 e.max_duration = durations[0];
@@ -216,24 +216,24 @@ proptest! {
             })
             .request(|r| r.duration = Some(durations[3]))
             .record(|r| (r.granted_at, r.expires_at) = (Some(times[2]), Some(times[3])));
-        world.settings.max_grant = LONGEST;
-        world.snapshot.request.object.created = times[4];
-        world.now = times[5];
-        let digest = world.digest_if_known();
-        for (i, decision) in world.snapshot.decisions.iter_mut().enumerate() {
+        case.settings.max_grant = LONGEST;
+        case.snapshot.request.object.created = times[4];
+        case.now = times[5];
+        let digest = case.digest_if_known();
+        for (i, decision) in case.snapshot.decisions.iter_mut().enumerate() {
             decision.created = times[5 + i % 3];
             decision.spec.duration = Some(durations[4]);
             decision.spec.digest = digest.as_ref().map(ToString::to_string);
         }
-        let verdict = world.decide();
-        for decision in &world.snapshot.decisions {
-            let _ = admit_decision::review(&world.snapshot, decision, &world.settings, world.now);
+        let verdict = case.decide();
+        for decision in &case.snapshot.decisions {
+            let _ = admit_decision::review(&case.snapshot, decision, &case.settings, case.now);
         }
         if let Some(grant) = &verdict.grant {
-            prop_assert!(grant.start < grant.deadline && world.now < grant.deadline);
-            prop_assert!(grant.deadline.duration_since(grant.start) <= SignedDuration::from(world.settings.max_grant));
+            prop_assert!(grant.start < grant.deadline && case.now < grant.deadline);
+            prop_assert!(grant.deadline.duration_since(grant.start) <= SignedDuration::from(case.settings.max_grant));
         }
-        let after = world.apply(&verdict);
+        let after = case.apply(&verdict);
         prop_assert_eq!(after.decide().state, verdict.state);
     }
 }

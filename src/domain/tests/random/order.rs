@@ -3,8 +3,8 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{admit_decision, approval, policy};
 use api::Reason;
+use domain::{admit_decision, approval, policy};
 
 /// A change that must bring no request closer to a grant.
 #[derive(Clone, Debug)]
@@ -29,42 +29,42 @@ fn attack() -> impl Strategy<Value = Attack> {
 }
 
 fn approves(said: Said) -> Said {
-    Said { verb: Verb::Approve, shown: parts::Shown::Present, about: None, ..said }
+    Said { verb: Verb::Approve, shown: Shown::Present, about: None, ..said }
 }
 
 impl Attack {
-    fn on(self, world: World) -> World {
+    fn on(self, case: TestCase) -> TestCase {
         match self {
             Self::Requester(said, more) => {
-                let requester = world.snapshot.request.object.spec.requester.clone();
+                let requester = case.snapshot.request.object.spec.requester.clone();
                 let with_groups = |who: Stamp| Stamp { groups: vec![line("leads"), line("security")], ..who };
                 let who = requester.map(|who| if more { with_groups(who) } else { who });
-                world.hears(&Said { who, ..approves(said) })
+                case.hears(&Said { who, ..approves(said) })
             }
             Self::Again(which, later) => {
-                let before = &world.snapshot.decisions;
+                let before = &case.snapshot.decisions;
                 if before.is_empty() {
-                    return world;
+                    return case;
                 }
                 let mut again = which.get(before).clone();
                 again.uid = format!("again-{}", before.len());
                 again.created += SignedDuration::from_secs(later);
-                world.said(again)
+                case.said(again)
             }
             Self::Outsider(said) => {
                 let listed = |who: &Stamp| {
-                    let stages = world.snapshot.policy.found().map(|p| p.spec.approval.stages.clone()).unwrap_or_default();
-                    stages.iter().any(|s| crate::person::is_listed(who, &s.approvers))
+                    let stages = case.snapshot.policy.found().map(|p| p.spec.approval.stages.clone()).unwrap_or_default();
+                    stages.iter().any(|s| domain::person::is_listed(who, &s.approvers))
                 };
                 let who = said.who.clone().filter(|who| !listed(who)).unwrap_or_else(|| person("eve", &[]));
-                world.hears(&Said { who: Some(who), ..approves(said) })
+                case.hears(&Said { who: Some(who), ..approves(said) })
             }
             Self::Malformed(said, how) => {
                 let good = approves(said);
-                world.hears(&match how {
+                case.hears(&match how {
                     0 => Said { about: Some("another-uid"), ..good },
-                    1 => Said { shown: parts::Shown::Stale, ..good },
-                    2 => Said { shown: parts::Shown::Nothing, ..good },
+                    1 => Said { shown: Shown::Stale, ..good },
+                    2 => Said { shown: Shown::Nothing, ..good },
                     _ => Said { seconds: 86_400 + good.seconds.max(0), ..good },
                 })
             }
@@ -77,7 +77,7 @@ impl Attack {
 /// Approvals that were complete, for a grant whose time has passed, end the request. A later identity that joins two of the approvers makes
 /// them one person, and then a further approver completes the approval later. This is no gain: it needs one more approver, and none can
 /// approve a request that has ended.
-fn no_gain(before: &World, after: &World) -> Result<(), TestCaseError> {
+fn no_gain(before: &TestCase, after: &TestCase) -> Result<(), TestCaseError> {
     if before.decide().reason == Reason::DeadlineExceeded {
         return Ok(());
     }
@@ -90,24 +90,24 @@ fn no_gain(before: &World, after: &World) -> Result<(), TestCaseError> {
 
 /// Returns true if an earlier stage lists the decider now than the one in which an approval of theirs counts: their groups have changed. They
 /// still count once.
-fn is_in_an_earlier_stage(world: &World, decision: &Object<ActivationDecisionSpec>) -> bool {
-    let (Some(policy), Some(who)) = (world.snapshot.policy.found(), &decision.spec.decider) else { return false };
+fn is_in_an_earlier_stage(case: &TestCase, decision: &Object<ActivationDecisionSpec>) -> bool {
+    let (Some(policy), Some(who)) = (case.snapshot.policy.found(), &decision.spec.decider) else { return false };
     let stage = approval::stage_of(&policy.spec.approval.stages, who);
     let is_later = |counted: &approval::Counted| stage.is_some_and(|stage| stage < counted.stage);
-    world.decide().counted.iter().any(|counted| is_later(counted) && world.settings.identities.alike(&counted.approver, who))
+    case.decide().counted.iter().any(|counted| is_later(counted) && case.settings.identities.alike(&counted.approver, who))
 }
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn inv_09_order_does_not_matter(world in worlds(), keys in prop::collection::vec(any::<u8>(), 10)) {
-        let verdict = world.decide();
-        prop_assert_eq!(&world.decide(), &verdict);
-        let mut shuffled = world.clone();
-        let mut order: Vec<usize> = (0..world.snapshot.decisions.len()).collect();
+    fn inv_09_order_does_not_matter(case in cases(), keys in prop::collection::vec(any::<u8>(), 10)) {
+        let verdict = case.decide();
+        prop_assert_eq!(&case.decide(), &verdict);
+        let mut shuffled = case.clone();
+        let mut order: Vec<usize> = (0..case.snapshot.decisions.len()).collect();
         order.sort_by_key(|i| keys.get(*i).copied());
-        shuffled.snapshot.decisions = order.into_iter().map(|i| world.snapshot.decisions[i].clone()).collect();
+        shuffled.snapshot.decisions = order.into_iter().map(|i| case.snapshot.decisions[i].clone()).collect();
         prop_assert_eq!(&shuffled.decide(), &verdict);
         shuffled.snapshot.peers.reverse();
         let verdict = Verdict { message: String::new(), ..verdict };
@@ -115,9 +115,9 @@ proptest! {
     }
 
     #[test]
-    fn inv_09_doing_it_again_changes_nothing(world in worlds()) {
-        let first = world.decide();
-        let once = world.apply(&first);
+    fn inv_09_doing_it_again_changes_nothing(case in cases()) {
+        let first = case.decide();
+        let once = case.apply(&first);
         let second = once.decide();
         prop_assert_eq!((second.state, second.reason), (first.state, first.reason));
         let gone = once.snapshot.binding == Binding::Absent;
@@ -129,53 +129,53 @@ proptest! {
     }
 
     #[test]
-    fn inv_10_no_attacker_gains(world in fresh_worlds(), attacks in prop::collection::vec(attack(), 1..4)) {
-        let after = attacks.into_iter().fold(world.clone(), |world, attack| attack.on(world));
-        no_gain(&world, &after)?;
+    fn inv_10_no_attacker_gains(case in fresh_cases(), attacks in prop::collection::vec(attack(), 1..4)) {
+        let after = attacks.into_iter().fold(case.clone(), |case, attack| attack.on(case));
+        no_gain(&case, &after)?;
     }
 
     #[test]
-    fn inv_10_what_the_door_refuses_brings_no_grant_nearer(world in fresh_worlds(), said in said(), late in any::<bool>()) {
+    fn inv_10_what_the_door_refuses_brings_no_grant_nearer(case in fresh_cases(), said in said(), late in any::<bool>()) {
         // Including the very second of the deadline.
-        let mut world = world;
-        let created = world.snapshot.request.object.created;
-        if let (true, Some(policy)) = (late, world.snapshot.policy.found()) {
-            world.now = created + SignedDuration::from(policy::timeout(Some(&policy.spec)));
+        let mut case = case;
+        let created = case.snapshot.request.object.created;
+        if let (true, Some(policy)) = (late, case.snapshot.policy.found()) {
+            case.now = created + SignedDuration::from(policy::timeout(Some(&policy.spec)));
         }
-        world.snapshot.decisions.retain(|d| d.created <= world.now);
-        let seconds = world.now.duration_since(created).as_secs();
-        let after = world.clone().hears(&Said { seconds, ..said });
+        case.snapshot.decisions.retain(|d| d.created <= case.now);
+        let seconds = case.now.duration_since(created).as_secs();
+        let after = case.clone().hears(&Said { seconds, ..said });
         let decision = after.snapshot.decisions.last().unwrap();
-        if let Err(refusal) = admit_decision::review(&world.snapshot, decision, &world.settings, world.now) {
+        if let Err(refusal) = admit_decision::review(&case.snapshot, decision, &case.settings, case.now) {
             // If stored, these still count: in their own stage, and for no more than was requested.
             let counts = [Reason::StageNotOpen, Reason::DurationTooLong].contains(&refusal.reason)
-                || refusal.reason == Reason::AlreadyApproved && is_in_an_earlier_stage(&world, decision);
+                || refusal.reason == Reason::AlreadyApproved && is_in_an_earlier_stage(&case, decision);
             if !counts {
-                no_gain(&world, &after)?;
+                no_gain(&case, &after)?;
             }
         }
     }
 
     #[test]
-    fn what_the_door_takes_counts(world in fresh_worlds(), said in said(), who in parts::anybody(), pick in any::<bool>()) {
+    fn what_the_door_takes_counts(case in fresh_cases(), said in said(), who in parts::anybody(), pick in any::<bool>()) {
         let anonymous = |who: Stamp| Stamp { uid: None, ..who };
         // With names alone no chain is needed to be the same person.
-        let mut world = world.request(|r| r.requester = r.requester.take().map(anonymous));
-        let digest = world.digest_if_known();
-        for decision in &mut world.snapshot.decisions {
+        let mut case = case.request(|r| r.requester = r.requester.take().map(anonymous));
+        let digest = case.digest_if_known();
+        for decision in &mut case.snapshot.decisions {
             decision.spec.decider = decision.spec.decider.take().map(anonymous);
             decision.spec.digest = digest.as_ref().map(ToString::to_string).filter(|_| decision.spec.digest.is_some());
-            decision.created = decision.created.min(world.now);
+            decision.created = decision.created.min(case.now);
         }
         // Counted approvals were recorded. An approval that was not may be given again.
-        let counted = world.decide().counted;
-        let world = world.record(|r| r.approvers = counted.into_iter().map(|counted| counted.approver.username).collect());
-        let seconds = world.now.duration_since(world.snapshot.request.object.created).as_secs();
+        let counted = case.decide().counted;
+        let case = case.record(|r| r.approvers = counted.into_iter().map(|counted| counted.approver.username).collect());
+        let seconds = case.now.duration_since(case.snapshot.request.object.created).as_secs();
         let who = if pick { Some(who) } else { said.who.clone() };
-        let after = world.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
+        let after = case.clone().hears(&Said { seconds, verb: Verb::Approve, who: who.map(anonymous), ..said });
         let decision = after.snapshot.decisions.last().unwrap();
-        if admit_decision::review(&world.snapshot, decision, &world.settings, world.now).is_ok() {
-            let (before, verdict) = (world.decide(), after.decide());
+        if admit_decision::review(&case.snapshot, decision, &case.settings, case.now).is_ok() {
+            let (before, verdict) = (case.decide(), after.decide());
             prop_assert_eq!(verdict.counted.len(), before.counted.len() + 1);
             let stands = matches!(verdict.state, State::AwaitingApproval | State::Active);
             prop_assert!(stands || verdict.reason == Reason::DurationTooShort, "{verdict:?}");

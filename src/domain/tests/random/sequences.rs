@@ -7,7 +7,7 @@ use super::{
     model::{Seen, wrong_grant},
     *,
 };
-use crate::Span;
+use domain::Span;
 
 /// Number of sequences that each test run executes.
 const SEQUENCES: u32 = 10_000;

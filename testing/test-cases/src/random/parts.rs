@@ -1,27 +1,39 @@
-//! The parts of random scenarios.
+//! The parts of random test cases: few users and few names, so that identities collide, and times that are close together.
 
+use api::{
+    ApprovalPolicySpec, Duration, People, RoleActivationRequestSpec, RoleEligibilitySpec, Stamp, State, Subject, SubjectKind, Verb,
+    eligibility::{Namespaces, RoleKind, RoleRef, Selector},
+    policy::{Approval, Automatic, EligibilityRules, JustificationRule, Limits, Requirements, Stage},
+    request::BindingRef,
+};
+use domain::{
+    BindingFacts, Deletion, Lookup, Peer, Record, Settings, binding::BindingSubject, person::Identities, settings::GuardedLabels,
+};
 use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
 
-use super::*;
-use crate::{Peer, binding::BindingSubject};
-use api::{
-    eligibility::Selector,
-    policy::{EligibilityRules, JustificationRule, Limits, Requirements},
+use crate::{
+    Shown,
+    builders::{BINDING, at, lasting, line, people, person, subject},
+    case,
 };
 
+/// A service account.
 pub const ROBOT: &str = "system:serviceaccount:ci:bot";
 
+/// Any value in this share of the cases, or none.
 pub fn maybe<S: Strategy>(weight: f64, some: S) -> impl Strategy<Value = Option<S::Value>> {
     prop::option::weighted(weight, some)
 }
 
+/// `true` in 3 of 100 cases.
 pub fn rarely() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.03)
 }
 
+/// Any duration.
 pub fn length() -> impl Strategy<Value = Duration> {
     select(vec!["1s", "30s", "5m", "10m", "45m", "1h", "4h", "24h"]).prop_map(lasting)
 }
@@ -40,12 +52,14 @@ pub fn approver() -> impl Strategy<Value = Stamp> {
     (name, select(vec!["leads", "security"])).prop_map(|(name, group)| person(name, &[group]))
 }
 
+/// Any approvers.
 pub fn listed() -> impl Strategy<Value = People> {
     let users = subsequence(vec!["ann", "bob", "carl", "dora", "ann-admin", ROBOT], 0..=2);
     let groups = subsequence(vec!["group leads", "group security"], 0..=2);
     (users, groups).prop_map(|(users, groups)| people(&[users, groups].concat()))
 }
 
+/// Any stages of an approval.
 pub fn stages() -> impl Strategy<Value = Vec<Stage>> {
     let stage = (listed(), select(vec![None, Some(1), Some(1), Some(2), Some(3)]));
     let number = prop_oneof![1 => Just(0), 6 => Just(1), 3 => Just(2), 1 => Just(3)];
@@ -56,6 +70,7 @@ pub fn stages() -> impl Strategy<Value = Vec<Stage>> {
     })
 }
 
+/// Any policy, also one that contradicts itself.
 pub fn policy() -> impl Strategy<Value = ApprovalPolicySpec> {
     let approval = (
         prop::bool::weighted(0.2),
@@ -101,6 +116,7 @@ pub fn policy() -> impl Strategy<Value = ApprovalPolicySpec> {
     )
 }
 
+/// Any eligibility.
 pub fn eligibility() -> impl Strategy<Value = RoleEligibilitySpec> {
     let subjects = subsequence(
         vec![(SubjectKind::Group, "devs"), (SubjectKind::User, "ann"), (SubjectKind::User, "bob"), (SubjectKind::ServiceAccount, "bot")],
@@ -122,7 +138,7 @@ pub fn eligibility() -> impl Strategy<Value = RoleEligibilitySpec> {
         any::<bool>(),
     )
         .prop_map(|(subjects, pin, names, selected, role, max_duration, default, (start, end), suspended, allow_service_accounts)| {
-            let Lookup::Found(usual) = world().snapshot.eligibility else { panic!() };
+            let Lookup::Found(usual) = case().snapshot.eligibility else { panic!() };
             let pinned = |(kind, name)| Subject { uid: pin.filter(|_| kind != SubjectKind::Group).map(line), ..subject(kind, name) };
             RoleEligibilitySpec {
                 subjects: subjects
@@ -147,6 +163,7 @@ pub fn eligibility() -> impl Strategy<Value = RoleEligibilitySpec> {
         })
 }
 
+/// An object that is there, or rarely not.
 pub fn lookup<S: Strategy>(found: S) -> impl Strategy<Value = Lookup<S::Value>> {
     (found, 0..100_u8).prop_map(|(found, dice)| match dice {
         0 => Lookup::Absent,
@@ -156,24 +173,22 @@ pub fn lookup<S: Strategy>(found: S) -> impl Strategy<Value = Lookup<S::Value>> 
     })
 }
 
-/// The digest that a decision names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    Present,
-    Short,
-    Stale,
-    Nothing,
-}
-
 /// A decision without its request.
 #[derive(Clone, Debug)]
 pub struct Said {
+    /// The decision.
     pub verb: Verb,
+    /// Its author; none if it has no stamp.
     pub who: Option<Stamp>,
+    /// Its creation, in seconds after that of the request.
     pub seconds: i64,
+    /// The digest.
     pub shown: Shown,
+    /// Another request: `no-uid`, `another-uid` or `another-name`.
     pub about: Option<&'static str>,
+    /// The duration that it shortens the access to.
     pub duration: Option<Duration>,
+    /// The comment.
     pub comment: Option<&'static str>,
     /// The first letter of its UID, so that UIDs come in any order.
     pub letter: char,
@@ -227,7 +242,7 @@ pub fn alteration() -> impl Strategy<Value = fn(&mut BindingFacts)> {
             let eve = BindingSubject { kind: "User".to_owned(), name: "eve".to_owned(), namespace: None };
             b.subjects.push(b.subjects.first().cloned().unwrap_or(eve));
         },
-        |b| b.subjects.iter_mut().for_each(|s| s.kind = "Group".to_owned()),
+        |b| b.subjects.iter_mut().for_each(|s| "Group".clone_into(&mut s.kind)),
         |b| b.subjects.iter_mut().for_each(|s| s.name.push('x')),
         |b| b.role_name.push('x'),
         |b| b.role_kind.push('x'),
@@ -242,12 +257,14 @@ pub fn alteration() -> impl Strategy<Value = fn(&mut BindingFacts)> {
     select(changes)
 }
 
+/// Any other requests.
 pub fn peers() -> impl Strategy<Value = Vec<Peer>> {
     let peer = (anybody(), -1..2_i64, select(vec!["0a", "0c"]), maybe(0.7, select(State::ALL.to_vec())));
-    let peer = peer.prop_map(|(requester, seconds, uid, state)| super::peer("other", uid, at(seconds), requester, state));
+    let peer = peer.prop_map(|(requester, seconds, uid, state)| crate::peer("other", uid, at(seconds), requester, state));
     prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(peer, 1..=2)]
 }
 
+/// Any request: its spec, its namespace, and whether it is being deleted.
 pub fn requests() -> impl Strategy<Value = (RoleActivationRequestSpec, String, bool)> {
     let requester =
         maybe(0.97, prop_oneof![4 => select(vec!["ann", "bob", "oidc:ann"]).prop_map(|name| person(name, &["devs"])), 1 => anybody()]);
@@ -255,7 +272,7 @@ pub fn requests() -> impl Strategy<Value = (RoleActivationRequestSpec, String, b
     let said = maybe(0.8, select(vec!["INC-4711", "x", ""]));
     (requester, namespace, maybe(0.7, length()), said, rarely(), rarely()).prop_map(
         |(requester, namespace, duration, said, emergency, deleting)| {
-            let usual = world().snapshot.request.object.spec;
+            let usual = case().snapshot.request.object.spec;
             (
                 RoleActivationRequestSpec { requester, duration, justification: said.map(line), emergency, ..usual },
                 namespace.to_owned(),
@@ -265,6 +282,7 @@ pub fn requests() -> impl Strategy<Value = (RoleActivationRequestSpec, String, b
     )
 }
 
+/// Any values of the chart.
 pub fn settings() -> impl Strategy<Value = Settings> {
     (any::<bool>(), prop_oneof![1 => Just("10m"), 9 => Just("24h")]).prop_map(|(linked, max_grant)| Settings {
         operator_namespace: "jit-system".to_owned(),
