@@ -180,7 +180,7 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
             return Ok(Exit::Done);
         }
         Command::Complete { words } => {
-            completion::complete(&self::command(), &words).await;
+            completion::complete(&self::command(), flags_in, &words).await;
             return Ok(Exit::Done);
         }
         other => other,

@@ -16,12 +16,6 @@ use std::{
 const CRATES: [&str; 6] =
     ["src/api/lib.rs", "src/domain/lib.rs", "src/kube_io/lib.rs", "src/operator/lib.rs", "src/kubectl-jit/lib.rs", "benches/main.rs"];
 
-/// Accepted import cycles: the files or directories, and the reason.
-const KNOWN: &[(&[&str], &str)] = &[
-    (&["src/operator/controller/"], "`Requests` is one type in several files, and the controller's root has what they share"),
-    (&["src/kubectl-jit/lib.rs", "src/kubectl-jit/commands/completion.rs"], "completion reads the flags with the parser of all commands"),
-];
-
 /// Maximum number of re-exports that are followed for one name.
 const MAX_REEXPORTS: usize = 8;
 
@@ -335,19 +329,12 @@ fn no_file_depends_on_itself_through_others() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &Path| std::fs::read_to_string(root.join(file)).ok();
     let circles: Vec<_> = CRATES.iter().flat_map(|file| Modules::load(Path::new(file), &read).circles()).collect();
-    let is_within = |circle: &BTreeMap<String, Vec<String>>, files: &[&str]| {
-        circle.keys().all(|file| files.iter().any(|known| file.starts_with(known)))
-    };
-
     let mut report = String::new();
-    for circle in circles.iter().filter(|circle| !KNOWN.iter().any(|(files, _)| is_within(circle, files))) {
+    for circle in &circles {
         report.push_str("these files depend on each other:\n");
         for (file, targets) in circle {
             writeln!(report, "  {file} -> {}", targets.join(", ")).unwrap();
         }
-    }
-    for (files, why) in KNOWN.iter().filter(|(files, _)| !circles.iter().any(|circle| is_within(circle, files))) {
-        writeln!(report, "{files:?} have no import cycle any more ({why}): remove them from KNOWN").unwrap();
     }
     assert!(report.is_empty(), "{report}");
 }

@@ -95,12 +95,13 @@ fn on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
-/// Prints candidates for the last word in the format of kubectl. Never fails: without a connection there are no names.
-pub async fn complete(command: &Command, words: &[String]) {
+/// Prints candidates for the last word in the format of kubectl. `flags_in` parses an incomplete command line. Never fails: without a
+/// connection there are no names.
+pub async fn complete(command: &Command, flags_in: impl Fn(&[String]) -> Flags, words: &[String]) {
     let screen = Screen::new(OutputSettings { silent: true, quiet: true, ..OutputSettings::default() });
     let (last, before) = words.split_last().map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
     let place = Place::of(command, before);
-    let (found, directive) = Box::pin(candidates(&place, before, last)).await;
+    let (found, directive) = Box::pin(candidates(&place, &flags_in(before), last)).await;
     let mut lines: Vec<String> = found
         .iter()
         .filter(|(value, _)| value.starts_with(last))
@@ -156,15 +157,15 @@ fn takes_value(command: &Command, root: &Command, word: &str) -> Option<String> 
 
 type Candidates = Vec<(String, String)>;
 
-async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candidates, &'static str) {
+async fn candidates(place: &Place<'_>, flags: &Flags, last: &str) -> (Candidates, &'static str) {
     if let Some(flag) = &place.flag {
-        return Box::pin(of_flag(place, flag, words)).await;
+        return Box::pin(of_flag(place, flag, flags)).await;
     }
     if last.starts_with('-') {
         let all = place.command.get_arguments().filter(|arg| !arg.is_hide_set());
-        let flags =
+        let names =
             all.filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.get_help().map(ToString::to_string).unwrap_or_default())));
-        return (flags.collect(), NO_FILES);
+        return (names.collect(), NO_FILES);
     }
     if place.command.has_subcommands() {
         let subs = place.command.get_subcommands().filter(|sub| !sub.is_hide_set());
@@ -173,20 +174,20 @@ async fn candidates(place: &Place<'_>, words: &[String], last: &str) -> (Candida
             NO_FILES,
         );
     }
-    let mut names = within(Box::pin(of_command(place, words))).await.unwrap_or_default();
+    let mut names = within(Box::pin(of_command(place, flags))).await.unwrap_or_default();
     names.retain(|(name, _)| !place.given.contains(name));
     (names, NO_FILES)
 }
 
-async fn of_command(place: &Place<'_>, words: &[String]) -> Option<Candidates> {
+async fn of_command(place: &Place<'_>, flags: &Flags) -> Option<Candidates> {
     match place.name() {
-        "activate" | "describe" | "can-i" => Box::pin(eligible(words)).await,
-        "run" if place.given.is_empty() => Box::pin(eligible(words)).await,
-        "approve" | "deny" => Box::pin(live(words, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)])).await,
-        "revoke" => Box::pin(live(words, Whose::Others, &[selectors::live_states()])).await,
-        "review" => Box::pin(live(words, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review))).await,
-        "deactivate" | "extend" => Box::pin(live(words, Whose::Mine, &[selectors::live_states()])).await,
-        "get" | "status" | "wait" => Box::pin(live(words, Whose::Everyone, &[String::new()])).await,
+        "activate" | "describe" | "can-i" => Box::pin(eligible(flags)).await,
+        "run" if place.given.is_empty() => Box::pin(eligible(flags)).await,
+        "approve" | "deny" => Box::pin(live(flags, Whose::Others, &[selectors::in_state(|state| state == State::AwaitingApproval)])).await,
+        "revoke" => Box::pin(live(flags, Whose::Others, &[selectors::live_states()])).await,
+        "review" => Box::pin(live(flags, Whose::Others, &[ReviewState::Owed, ReviewState::Overdue].map(selectors::in_review))).await,
+        "deactivate" | "extend" => Box::pin(live(flags, Whose::Mine, &[selectors::live_states()])).await,
+        "get" | "status" | "wait" => Box::pin(live(flags, Whose::Everyone, &[String::new()])).await,
         "explain" if place.given.is_empty() => {
             Some(Reason::ALL.iter().map(|reason| (reason.to_string(), explain::meaning(*reason))).collect())
         }
@@ -194,17 +195,17 @@ async fn of_command(place: &Place<'_>, words: &[String]) -> Option<Candidates> {
     }
 }
 
-async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates, &'static str) {
+async fn of_flag(place: &Place<'_>, flag: &str, flags: &Flags) -> (Candidates, &'static str) {
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect::<Candidates>();
     let found = match flag {
         "kubeconfig" | "filename" | "directory" | "certificate-authority" | "client-certificate" | "client-key" => {
             return (Vec::new(), FILES);
         }
-        "context" | "cluster" | "user" => Some(plain(of_kubeconfig(flag, words))),
-        "namespace" => within(Box::pin(namespaces(place, words))).await.map(plain),
+        "context" | "cluster" | "user" => Some(plain(of_kubeconfig(flag, flags))),
+        "namespace" => within(Box::pin(namespaces(place, flags))).await.map(plain),
         "profile" | "save-profile" => Some(plain(profiles::names())),
-        "eligibility" | "role" => within(Box::pin(offered(words, flag))).await,
-        "of-user" => within(Box::pin(users(words))).await.map(plain),
+        "eligibility" | "role" => within(Box::pin(offered(flags, flag))).await,
+        "of-user" => within(Box::pin(users(flags))).await.map(plain),
         _ => {
             let arg = place.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
             let value =
@@ -215,9 +216,9 @@ async fn of_flag(place: &Place<'_>, flag: &str, words: &[String]) -> (Candidates
     (found.unwrap_or_default(), NO_FILES)
 }
 
-fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
-    let found = match crate::flags_in(words).kubeconfig {
-        Some(path) => kubeconfig::file_at(&path).map(Some),
+fn of_kubeconfig(flag: &str, flags: &Flags) -> Vec<String> {
+    let found = match &flags.kubeconfig {
+        Some(path) => kubeconfig::file_at(path).map(Some),
         None => kubeconfig::files(),
     };
     let Ok(Some(kubeconfig)) = found else { return Vec::new() };
@@ -228,9 +229,9 @@ fn of_kubeconfig(flag: &str, words: &[String]) -> Vec<String> {
     }
 }
 
-/// Opens a session with the flags in the words.
-async fn session(words: &[String]) -> Option<Session> {
-    let flags = Flags { request_timeout: PATIENCE, ..crate::flags_in(words) };
+/// Opens a session with the flags of the command line.
+async fn session(flags: &Flags) -> Option<Session> {
+    let flags = Flags { request_timeout: PATIENCE, ..flags.clone() };
     let screen = Screen::new(OutputSettings { silent: true, quiet: true, ..OutputSettings::default() });
     Session::open_noninteractive(flags, screen).await.ok()
 }
@@ -240,8 +241,8 @@ async fn within<T>(asked: Pin<Box<dyn Future<Output = Option<T>> + '_>>) -> Opti
 }
 
 /// The user's eligibilities with their roles.
-async fn eligible(words: &[String]) -> Option<Candidates> {
-    let session = session(words).await?;
+async fn eligible(flags: &Flags) -> Option<Candidates> {
+    let session = session(flags).await?;
     let (me, all) = tokio::join!(session.me(), session.eligibilities());
     let (me, all) = (me.ok()?, all.ok()?);
     let mine = all.iter().filter(|eligibility| roles::is_mine(me, eligibility));
@@ -249,8 +250,8 @@ async fn eligible(words: &[String]) -> Option<Candidates> {
 }
 
 /// The namespaces of eligibilities, since a requester cannot list namespaces. For an activation, only those of the user's eligibilities.
-async fn namespaces(place: &Place<'_>, words: &[String]) -> Option<Vec<String>> {
-    let session = session(words).await?;
+async fn namespaces(place: &Place<'_>, flags: &Flags) -> Option<Vec<String>> {
+    let session = session(flags).await?;
     let mut all = session.eligibilities().await.ok()?;
     if ["activate", "run", "can-i"].contains(&place.name()) {
         let me = session.me().await.ok()?;
@@ -274,8 +275,8 @@ enum Whose {
 }
 
 /// All eligibilities or their roles, for the flag: a user who reads requests of others need not be eligible.
-async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
-    let all = session(words).await?.eligibilities().await.ok()?;
+async fn offered(flags: &Flags, flag: &str) -> Option<Candidates> {
+    let all = session(flags).await?.eligibilities().await.ok()?;
     let mut found: Candidates = match flag {
         "role" => all.iter().map(|one| (one.spec.role_ref.name.clone(), one.spec.role_ref.kind.to_string())).collect(),
         _ => all.iter().map(|one| (one.name_any(), words::role(&one.spec.role_ref))).collect(),
@@ -285,9 +286,9 @@ async fn offered(words: &[String], flag: &str) -> Option<Candidates> {
     Some(found)
 }
 
-/// The users with requests in the namespaces of the words.
-async fn users(words: &[String]) -> Option<Vec<String>> {
-    let session = session(words).await?;
+/// The users with requests in the namespaces of the flags.
+async fn users(flags: &Flags) -> Option<Vec<String>> {
+    let session = session(flags).await?;
     let mut names: Vec<String> =
         session.requests(&Scope::wherever(&session), "").await.ok()?.iter().map(|request| requester(request).to_owned()).collect();
     names.sort();
@@ -297,8 +298,8 @@ async fn users(words: &[String]) -> Option<Vec<String>> {
 
 /// The requests that match one of the field selectors, with requester and state. Without -n, requests of others come from all namespaces, as
 /// NAMESPACE/NAME outside of the context's namespace: approvers and revokers work in all namespaces.
-async fn live(words: &[String], whose: Whose, fields: &[String]) -> Option<Candidates> {
-    let session = session(words).await?;
+async fn live(flags: &Flags, whose: Whose, fields: &[String]) -> Option<Candidates> {
+    let session = session(flags).await?;
     let me = session.me().await.ok()?.name().to_owned();
     let here = session.namespaces();
     let scope = if whose == Whose::Others { Scope::wherever(&session) } else { Scope::In(here.clone()) };

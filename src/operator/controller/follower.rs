@@ -6,7 +6,7 @@ use kube::Api;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Queues, context::Context, quiet};
+use super::{context::Context, queues::Queues, quiet};
 use crate::gather::{
     caches::{Change, LiveRequest},
     live,

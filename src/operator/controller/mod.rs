@@ -10,6 +10,7 @@ pub mod known;
 mod kstatus_tests;
 mod owed;
 mod policies;
+mod queues;
 mod quiet;
 mod ready;
 pub mod requests;
@@ -26,6 +27,7 @@ use self::{
     context::{Bindable, Context, Evidence, Reviews},
     ended::EndedRequests,
     follower::Follower,
+    queues::Queues,
     requests::Requests,
 };
 use crate::{
@@ -39,13 +41,12 @@ use crate::{
         metrics::{ControllerMetrics, Metrics},
         watches,
     },
-    queue::{Lane, Limits, Queue, Worker, queue},
+    queue::{Lane, Limits},
     revoker::{Observation, Revoker, Tell, index::Known, sweep::Sweep},
 };
 use api::{State, names::binding_name};
 use domain::{Lookup, guards::expected::Expected};
 use kube_io::{
-    backoff::Backoff,
     cache::{Cache, Key},
     clock::Clock,
     consistency::NewestVersion,
@@ -65,39 +66,10 @@ const REPORTS_AT_ONCE: usize = 4;
 /// The most completed requests that are checked at a time. A check mostly waits for consistent (quorum) lists: four at a time reached only
 /// eighteen a second.
 const ENDED_AT_ONCE: usize = 8;
-/// The backoff after failures.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
 /// The interval between sweeps over all bindings, which find what the watch does not deliver.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 /// The delay between attempts at the first sweep.
 const SWEEP_AGAIN: Duration = Duration::from_millis(500);
-
-/// The queues of one replica.
-#[derive(Clone)]
-struct Queues {
-    requests: Queue<Key>,
-    eligibilities: Queue<Key>,
-    policies: Queue<Key>,
-    ended: Queue<Key>,
-}
-
-/// The workers of the queues.
-struct Workers {
-    requests: Worker<Key>,
-    eligibilities: Worker<Key>,
-    policies: Worker<Key>,
-    ended: Worker<Key>,
-}
-
-fn queues(clock: &Clock) -> (Queues, Workers) {
-    let new = || queue(clock.clone(), BACKOFF);
-    let ((requests, requests_worker), (eligibilities, eligibilities_worker)) = (new(), new());
-    let ((policies, policies_worker), (ended, ended_worker)) = (new(), new());
-    (
-        Queues { requests, eligibilities, policies, ended },
-        Workers { requests: requests_worker, eligibilities: eligibilities_worker, policies: policies_worker, ended: ended_worker },
-    )
-}
 
 /// The parameters of a replica.
 pub struct Setup {
@@ -120,7 +92,7 @@ pub struct Setup {
 pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), StoreRestored> {
     let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
-    let (queues, workers) = queues(&clock);
+    let (queues, workers) = queues::new(&clock);
     let caches = Arc::new(Caches::new(client.clone()));
     let events = Events::new(client.clone(), &identity);
     let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, caches.clone(), events.clone()));
@@ -297,14 +269,6 @@ async fn sweep_now_and_then(revoker: &Revoker, stop: CancellationToken) {
         if let Err(error) = revoker.sweep(Sweep::Again).await {
             warn!(%error, "a sweep failed; the watch continues");
         }
-    }
-}
-
-impl Queues {
-    /// Queues a request: at once on the leader, and on a standby with a delay that leaves the change to the leader first.
-    fn request(&self, key: Key, leading: bool) {
-        let pause = if leading { Duration::ZERO } else { Duration::try_from(requests::HOLDERS_TIME).unwrap_or_default() };
-        self.requests.add_in(key, pause);
     }
 }
 

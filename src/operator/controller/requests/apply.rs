@@ -14,7 +14,10 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{RequestError, Requests, report};
+use super::{
+    reconciler::{RequestError, Requests},
+    report,
+};
 use crate::{
     controller::{owed, status},
     gather::{
@@ -337,7 +340,7 @@ impl Requests {
 }
 
 /// Deletes these decisions of a namespace. A decision that is gone, or was replaced by another one of its name, is skipped.
-pub(in crate::controller) async fn delete_decisions(
+pub(crate) async fn delete_decisions(
     client: &Client,
     namespace: &str,
     decisions: impl IntoIterator<Item = &Stored>,

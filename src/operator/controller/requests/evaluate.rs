@@ -5,8 +5,9 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::{
-    RequestError, Requests, gather,
+    gather,
     permits::{self, HeldPermits},
+    reconciler::{RequestError, Requests},
 };
 use crate::{
     gather::{

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{RequestError, Requests};
+use super::reconciler::{RequestError, Requests};
 use crate::gather::{
     caches::{DecisionContext, Source},
     debts,

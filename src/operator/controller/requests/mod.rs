@@ -35,77 +35,33 @@ mod apply;
 mod evaluate;
 mod gather;
 mod permits;
+mod reconciler;
 pub mod report;
 mod standby;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tracing::warn;
 
-use self::{
-    evaluate::{Decided, Evaluated, Step},
-    permits::RequesterPermits,
-};
-use super::{context::Context, owed::RecordError};
+use self::evaluate::{Decided, Evaluated, Step};
 use crate::{
     gather::live::{self, StoredRequest},
     queue::Next,
 };
 use api::{State, request::ReviewState};
 pub(super) use apply::delete_decisions;
-use domain::{Binding, BindingAction, Lookup, Refusal, Unread, Verdict, person::Identity};
-use kube_io::{
-    cache::Key,
-    call::{CallError, ReadError, WriteError},
-    consistency::Consistency,
-};
+use domain::{Binding, BindingAction, Lookup, Unread, Verdict};
+use kube_io::{cache::Key, consistency::Consistency};
+pub use reconciler::{HOLDERS_TIME, RequestError, Requests};
 
 /// How long after a deadline a request is reconciled even without an event that its binding was removed.
 const END_CHECK_DELAY: SignedDuration = SignedDuration::from_secs(5);
-/// How long a standby replica leaves a change to the leader before it reconciles the request itself.
-pub const HOLDERS_TIME: SignedDuration = SignedDuration::from_millis(500);
 /// The longest time that the record of an end waits for grants that are past their deadline, and the poll interval.
 const OVERDUE_FIRST: SignedDuration = SignedDuration::from_secs(2);
 const OVERDUE_POLL: Duration = Duration::from_millis(100);
 /// The delay after an end that failed. It does not grow, because the access remains until an attempt succeeds.
 const END_RETRY: Duration = Duration::from_secs(1);
-
-/// Why a request could not be reconciled. It is tried again, and nothing is granted meanwhile.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// Something could not be read.
-    #[error(transparent)]
-    Gather(#[from] ReadError),
-    /// Something could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// The review that an emergency owes could not be recorded.
-    #[error("the review of the emergency cannot be recorded, so it is not granted: {0}")]
-    Record(#[from] RecordError),
-    /// A binding could not be removed.
-    #[error(transparent)]
-    End(#[from] CallError),
-    /// A foreign finalizer keeps a binding, which grants nothing any more.
-    #[error("a foreign finalizer keeps RoleBinding '{0}'; it has no subjects and grants nothing")]
-    Held(Key),
-    /// A binding existed and does not exist any more.
-    #[error("the binding was removed between two calls")]
-    Moved,
-    /// The Lease was lost between the decision and the grant.
-    #[error("this replica lost the Lease before it could grant")]
-    NotLeading,
-    /// The guards are no longer verified, as the last check before the grant has shown.
-    #[error("{0}")]
-    Unconfirmed(Refusal),
-    /// The grant would expire as soon as it is made.
-    #[error("the grant would expire before it is made")]
-    DeadlineExceeded(Timestamp),
-}
 
 /// Whether a consistent list of decisions, made right after a grant, holds any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,28 +70,7 @@ enum Late {
     Undecided,
 }
 
-/// The reconciler of requests. The queue never processes a key twice at a time.
-pub struct Requests {
-    context: Arc<Context>,
-    /// The permits per person, eligibility and namespace: one request is decided at a time, so that two concurrent requests cannot both be
-    /// granted (T51).
-    permits: RequesterPermits<(String, String, Identity)>,
-    /// The permits for one undecided request of a person at a time, where their number is limited (invariant 27).
-    people: RequesterPermits<Identity>,
-    /// The requests whose decisions the next reconciliation must list with a consistent read, because the grant came before such a list.
-    unlisted: parking_lot::Mutex<HashSet<Key>>,
-    /// Since when a standby has observed a binding that the leader should have removed.
-    overdue: parking_lot::Mutex<HashMap<Key, Timestamp>>,
-}
-
 impl Requests {
-    /// Returns a reconciler without any state.
-    #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
-        let (permits, people) = (RequesterPermits::new(context.waiting.clone()), RequesterPermits::new(context.waiting.clone()));
-        Self { context, permits, people, unlisted: parking_lot::Mutex::default(), overdue: parking_lot::Mutex::default() }
-    }
-
     /// Reconciles one request.
     pub async fn work(&self, key: Key) -> Next {
         if self.waits_for_overdue(&key) {

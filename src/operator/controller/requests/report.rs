@@ -92,7 +92,7 @@ pub fn says_the_same(a: &RoleActivationRequestStatus, b: &RoleActivationRequestS
     timeless(a) == timeless(b)
 }
 
-pub(in crate::controller) fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
+pub(crate) fn condition_sets(before: &RoleActivationRequestStatus, verdict: &Verdict) -> Vec<Set> {
     let state = verdict.state;
     let approved_before = before.conditions.iter().any(|c| c.type_ == APPROVED && c.status == "True");
     let active = state == State::Active;

@@ -2,7 +2,10 @@
 
 use tracing::debug;
 
-use super::{HOLDERS_TIME, RequestError, Requests, evaluate::Evaluated};
+use super::{
+    evaluate::Evaluated,
+    reconciler::{HOLDERS_TIME, RequestError, Requests},
+};
 use crate::{
     gather::{caches::Source, live},
     queue::Next,
