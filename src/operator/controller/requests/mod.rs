@@ -63,13 +63,6 @@ const OVERDUE_POLL: Duration = Duration::from_millis(100);
 /// The delay after an end that failed. It does not grow, because the access remains until an attempt succeeds.
 const END_RETRY: Duration = Duration::from_secs(1);
 
-/// Whether a consistent list of decisions, made right after a grant, holds any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Late {
-    Decided,
-    Undecided,
-}
-
 impl Requests {
     /// Reconciles one request.
     pub async fn work(&self, key: Key) -> Next {
@@ -116,7 +109,7 @@ impl Requests {
         let applied = self.apply(snapshot, verdict).await?;
         // Report.
         if lists_later {
-            if self.report_and_list(key, &found, &applied).await? == Late::Decided {
+            if self.report_and_list(key, &found, &applied).await? {
                 return Ok(Next::In(Duration::ZERO));
             }
         } else {
@@ -141,18 +134,18 @@ impl Requests {
         lists_later
     }
 
-    /// Reports a grant and, in parallel, lists its decisions with a consistent read.
-    async fn report_and_list(&self, key: &Key, found: &StoredRequest, applied: &apply::Applied) -> Result<Late, RequestError> {
+    /// Reports a grant and, in parallel, lists its decisions with a consistent read. Returns true if there are any.
+    async fn report_and_list(&self, key: &Key, found: &StoredRequest, applied: &apply::Applied) -> Result<bool, RequestError> {
         let client = &self.context.client;
         let (reported, decisions) =
             tokio::join!(self.report(&found.stored, applied), live::decisions(client, &found.facts, Consistency::Latest, None));
         reported?;
         let (decisions, unread) = decisions?;
         if !decisions.is_empty() || unread != Unread::default() {
-            return Ok(Late::Decided);
+            return Ok(true);
         }
         self.unlisted.lock().remove(key);
-        Ok(Late::Undecided)
+        Ok(false)
     }
 }
 
