@@ -59,21 +59,13 @@ pub struct RoleEligibilitySpec {
     /// Longest activation, for example 4h. The `limits.maxDuration` of the policy and the `maxGrant` of the chart apply as well.
     pub max_duration: Duration,
     /// Start of the eligibility. Nothing can be activated before it. Default: the eligibility is valid at once.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "instant::serialize",
-        deserialize_with = "instant::deserialize"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "instant")]
+    #[schemars(with = "Option<Timestamp>")]
     pub start_time: Option<Timestamp>,
     /// End of the eligibility. Nothing can be activated from then on, and active grants end. Required unless the policy sets
     /// `eligibility.requireEnd: false`.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "instant::serialize",
-        deserialize_with = "instant::deserialize"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "instant")]
+    #[schemars(with = "Option<Timestamp>")]
     pub end_time: Option<Timestamp>,
     /// True: nothing can be activated, and every active grant is revoked at once. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -64,12 +64,8 @@ pub struct RoleActivationRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// Start of the activation, in the future. Default: the activation starts as soon as the request is approved.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "instant::serialize",
-        deserialize_with = "instant::deserialize"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "instant")]
+    #[schemars(with = "Option<Timestamp>")]
     pub start_time: Option<Timestamp>,
     /// The requester's active request that this one extends. It must be for the same eligibility and namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

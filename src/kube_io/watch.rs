@@ -76,7 +76,7 @@ pub struct Source {
     silent: Duration,
     own_group: bool,
     urgent: bool,
-    anew: Option<channel::Receiver<u64>>,
+    relist: Option<channel::Receiver<u64>>,
 }
 
 impl Source {
@@ -92,7 +92,7 @@ impl Source {
             silent: SILENT,
             own_group,
             urgent: false,
-            anew: None,
+            relist: None,
         }
     }
 
@@ -123,8 +123,8 @@ impl Source {
 
     /// Restarts the watch whenever this value changes.
     #[must_use]
-    pub fn anew(self, when: channel::Receiver<u64>) -> Self {
-        Self { anew: Some(when), ..self }
+    pub fn relist(self, when: channel::Receiver<u64>) -> Self {
+        Self { relist: Some(when), ..self }
     }
 
     fn list(&self) -> ListParams {
@@ -150,7 +150,7 @@ impl Source {
 
 /// Why a watch restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Anew {
+enum Relist {
     /// The API server no longer has the events since the watch's version.
     Expired,
     /// The watch is ahead of the store.
@@ -168,10 +168,10 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
     let mut backoff = BACKOFF;
     let (mut why, mut patience) = (None, PATIENCE);
     loop {
-        if let Some(anew) = &mut source.anew {
-            anew.borrow_and_update();
+        if let Some(relist) = &mut source.relist {
+            relist.borrow_and_update();
         }
-        told(Event::Init(matches!(why, Some(Anew::Ahead { .. } | Anew::Away | Anew::Asked))));
+        told(Event::Init(matches!(why, Some(Relist::Ahead { .. } | Relist::Away | Relist::Asked))));
         let mut missed = false;
         let listed = list(client, &source, place, |object: K| {
             missed |= why.is_some_and(|why| was_missed(why, object.meta()));
@@ -188,8 +188,8 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
             }
         };
         patience = match why {
-            Some(Anew::Silent { .. }) if !missed => (patience * 2).min(MOST_PATIENCE),
-            Some(Anew::Silent { version, goal }) => {
+            Some(Relist::Silent { .. }) if !missed => (patience * 2).min(MOST_PATIENCE),
+            Some(Relist::Silent { version, goal }) => {
                 warn!(what = place.what(), version, goal, "the watch had missed events: it was restarted");
                 place.stale(false);
                 PATIENCE
@@ -199,24 +199,24 @@ pub async fn run<K: Kept>(client: &Client, mut source: Source, place: &Place, mu
         told(Event::InitDone(number(&version)));
         place.current();
         backoff.reset();
-        let anew = follow(client, &mut source, place, &mut version, patience, &mut told).await;
-        match anew {
-            Anew::Ahead { version, store } => {
+        let relist = follow(client, &mut source, place, &mut version, patience, &mut told).await;
+        match relist {
+            Relist::Ahead { version, store } => {
                 warn!(what = place.what(), version, store, "the watch is ahead of the store and receives no events: restarting it");
                 place.stale(!source.own_group);
             }
-            Anew::Silent { version, goal } => {
+            Relist::Silent { version, goal } => {
                 debug!(what = place.what(), version, goal, "the watch does not reach the version of the store: restarting it");
             }
-            Anew::Asked | Anew::Away | Anew::Expired => {}
+            Relist::Asked | Relist::Away | Relist::Expired => {}
         }
-        why = Some(anew);
+        why = Some(relist);
     }
 }
 
 /// True for an object that a silent watch should have delivered.
-fn was_missed(why: Anew, meta: &ObjectMeta) -> bool {
-    let Anew::Silent { version, goal } = why else { return false };
+fn was_missed(why: Relist, meta: &ObjectMeta) -> bool {
+    let Relist::Silent { version, goal } = why else { return false };
     let written = meta.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
     written.is_some_and(|written| version < written && written <= goal)
 }
@@ -270,7 +270,7 @@ async fn follow<K: Kept>(
     version: &mut String,
     patience: Duration,
     told: &mut impl FnMut(Event<K>),
-) -> Anew {
+) -> Relist {
     let mut backoff = BACKOFF;
     let mut progress = Progress { goal: None, compare_at: Instant::now() + source.silent, compared_at: None };
     let mut comparing: Option<(u64, BoxFuture<'static, kube::Result<Option<u64>>>)> = None;
@@ -279,12 +279,12 @@ async fn follow<K: Kept>(
         let begun = Instant::now();
         let (mut lines, mut until) = match stream::open(client, source.path.watch(&source.watch(), version)).await {
             // The state now may result from other events than the ones delivered, whatever the versions are.
-            Ok(_) if away => return Anew::Away,
+            Ok(_) if away => return Relist::Away,
             Ok(answer) => {
                 backoff.reset();
                 (Some(Lines::new(answer)), begun + Duration::from_secs(WATCH_SECONDS.into()) + MARGIN)
             }
-            Err(kube::Error::Api(status)) if status.code == GONE => return Anew::Expired,
+            Err(kube::Error::Api(status)) if status.code == GONE => return Relist::Expired,
             Err(error) => {
                 source.interrupted(place, &error);
                 told(Event::Interrupted);
@@ -303,7 +303,7 @@ async fn follow<K: Kept>(
                 Line::Added(object) | Line::Modified(object) => moved |= apply(Event::Apply, object, version, told),
                 Line::Deleted(object) => moved |= apply(Event::Delete, object, version, told),
                 Line::Bookmark(marker) => moved |= advance(version, marker.metadata.resource_version),
-                Line::Error(failure) if failure.code == GONE => over = Some(Anew::Expired),
+                Line::Error(failure) if failure.code == GONE => over = Some(Relist::Expired),
                 Line::Error(failure) => failed = Some(kube::Error::Service(failure.message.into())),
             };
             let ended = tokio::select! {
@@ -334,12 +334,12 @@ async fn follow<K: Kept>(
                 () = tokio::time::sleep_until(progress.compare_at), if comparing.is_none() && now.is_some() => false,
                 compared = compared(&mut comparing) => {
                     comparing = None;
-                    if let Some(anew) = progress.compared(compared, now, patience, source.silent, place) {
-                        return anew;
+                    if let Some(relist) = progress.compared(compared, now, patience, source.silent, place) {
+                        return relist;
                     }
                     false
                 }
-                () = asked_anew(&mut source.anew) => return Anew::Asked,
+                () = asked_to_relist(&mut source.relist) => return Relist::Asked,
             };
             if let Some(over) = over {
                 return over;
@@ -377,9 +377,9 @@ async fn compared(comparing: &mut Option<(u64, BoxFuture<'static, kube::Result<O
     }
 }
 
-async fn asked_anew(anew: &mut Option<channel::Receiver<u64>>) {
-    let Some(anew) = anew else { return std::future::pending().await };
-    if anew.changed().await.is_err() {
+async fn asked_to_relist(relist: &mut Option<channel::Receiver<u64>>) {
+    let Some(relist) = relist else { return std::future::pending().await };
+    if relist.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -417,7 +417,7 @@ impl Progress {
         patience: Duration,
         silent: Duration,
         place: &Place,
-    ) -> Option<Anew> {
+    ) -> Option<Relist> {
         self.compared_at = Some(Instant::now());
         let Ok(store) = store else {
             self.compare_at = Instant::now() + COMPARED_AGAIN;
@@ -426,7 +426,7 @@ impl Progress {
         self.compare_at = Instant::now() + silent;
         let (store, version) = (store?, version?);
         if store < asked {
-            return Some(Anew::Ahead { version: asked, store });
+            return Some(Relist::Ahead { version: asked, store });
         }
         if store <= version {
             self.goal = None;
@@ -434,7 +434,7 @@ impl Progress {
             return None;
         }
         let (goal, since) = *self.goal.get_or_insert((store, Instant::now()));
-        (since.elapsed() >= patience).then_some(Anew::Silent { version, goal })
+        (since.elapsed() >= patience).then_some(Relist::Silent { version, goal })
     }
 }
 

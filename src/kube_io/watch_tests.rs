@@ -16,12 +16,12 @@ async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
     assert_eq!(compared(10, Some(10), Some(10), PATIENCE), None);
     assert_eq!(compared(10, Some(15), Some(15), PATIENCE), None, "it came there meanwhile");
     assert_eq!(compared(10, None, Some(10), PATIENCE), None, "what is no number tells nothing");
-    assert_eq!(compared(10, Some(9), Some(10), PATIENCE), Some(Anew::Ahead { version: 10, store: 9 }));
+    assert_eq!(compared(10, Some(9), Some(10), PATIENCE), Some(Relist::Ahead { version: 10, store: 9 }));
     assert_eq!(compared(10, Some(12), Some(10), PATIENCE), None);
     tokio::time::advance(PATIENCE / 2).await;
     assert_eq!(compared(11, Some(20), Some(11), PATIENCE), None);
     tokio::time::advance(PATIENCE / 2).await;
-    assert_eq!(compared(11, Some(30), Some(11), PATIENCE), Some(Anew::Silent { version: 11, goal: 12 }));
+    assert_eq!(compared(11, Some(30), Some(11), PATIENCE), Some(Relist::Silent { version: 11, goal: 12 }));
     assert_eq!(compared(11, Some(30), Some(11), 2 * PATIENCE), None, "an earlier restart had no effect");
     // An event or a bookmark shows that the watch works.
     progress.moved(Some(12), SOME);
@@ -39,10 +39,10 @@ async fn f41_a_watch_ahead_of_the_store_or_far_behind_it_is_begun_anew() {
 
 #[test]
 fn f41_only_what_a_silent_watch_should_have_brought_was_missed() {
-    let why = Anew::Silent { version: 10, goal: 20 };
+    let why = Relist::Silent { version: 10, goal: 20 };
     let missed = ["9", "10", "11", "20", "21", "x"].map(|version| was_missed(why, &meta(version)));
     assert_eq!(missed, [false, false, true, true, false, false]);
-    assert!(!was_missed(Anew::Expired, &meta("11")) && !was_missed(why, &ObjectMeta::default()));
+    assert!(!was_missed(Relist::Expired, &meta("11")) && !was_missed(why, &ObjectMeta::default()));
 }
 
 #[test]

@@ -55,8 +55,8 @@ const REMEDY: &str = "must be written again, with a change in any field, by a us
 #[test]
 fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
     assert_eq!(stamped().state(), State::Active);
-    let anew = |case: TestCase| case.namespace(|n| n.uid = "anew".to_owned());
-    let told = anew(stamped()).told();
+    let recreated = |case: TestCase| case.namespace(|n| n.uid = "recreated".to_owned());
+    let told = recreated(stamped()).told();
     assert_eq!(
         told,
         format!(
@@ -64,14 +64,14 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
              checked for it; the eligibility's spec {REMEDY}"
         )
     );
-    assert!(anew(stamped()).refusal().starts_with("AuthorLacksBind: namespace 'payments'"), "admission says the same");
+    assert!(recreated(stamped()).refusal().starts_with("AuthorLacksBind: namespace 'payments'"), "admission says the same");
     let unlisted =
         AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[("shop", "x")])], ..AuthorCheck::default() };
     let told = stamped().eligibility_checked(unlisted).told();
     assert!(told.starts_with("Pending AuthorLacksBind: namespace 'payments' did not exist when the author"), "{told}");
     // An author who may bind in the whole cluster may do so in every later namespace.
     let everywhere = AuthorCheck { generation: 1, policy: seen("policy-uid", 1), roles: vec![role(&[])], ..AuthorCheck::default() };
-    assert_eq!(anew(stamped().eligibility_checked(everywhere)).state(), State::Active);
+    assert_eq!(recreated(stamped().eligibility_checked(everywhere)).state(), State::Active);
     // The check of another role does not apply to this one.
     let other = AuthorCheck {
         generation: 1,
@@ -86,9 +86,9 @@ fn f53_a_namespace_that_was_made_anew_needs_a_new_check() {
 
 #[test]
 fn f53_what_runs_and_what_was_written_before_the_record_goes_on() {
-    assert_eq!(case().namespace(|n| n.uid = "anew".to_owned()).state(), State::Active);
+    assert_eq!(case().namespace(|n| n.uid = "recreated".to_owned()).state(), State::Active);
     let old = AuthorCheck { generation: 0, policy: seen("other", 9), roles: Vec::new(), ..AuthorCheck::default() };
-    let case = case().eligibility_checked(old.clone()).policy_checked(old).namespace(|n| n.uid = "anew".to_owned());
+    let case = case().eligibility_checked(old.clone()).policy_checked(old).namespace(|n| n.uid = "recreated".to_owned());
     assert_eq!(case.state(), State::Active, "the record of another spec says nothing about this one");
     let running = stamped().granted().policy_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() });
     assert_eq!(running.eligibility_checked(AuthorCheck { generation: 1, ..AuthorCheck::default() }).state(), State::Active);

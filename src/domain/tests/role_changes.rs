@@ -44,13 +44,13 @@ fn t17_while_it_is_active_the_policy_says_what_becomes_of_it() {
     // Removing the record gains nothing.
     assert_eq!(same.clone().record(|r| (r.rules_hash, r.access_hash) = (None, None)).state(), State::Revoked);
     // Another order of rules, and a role that is created again with the same rules, are no change.
-    let anew = same.change(|c| {
+    let recreated = same.change(|c| {
         if let Lookup::Found(role) = &mut c.snapshot.role {
             role.uid = "another".to_owned();
             role.rules = Arc::new(Rules::new(role.rules.rules().iter().rev().cloned()));
         }
     });
-    assert_eq!(anew.state(), State::Active);
+    assert_eq!(recreated.state(), State::Active);
 }
 
 #[test]

@@ -214,7 +214,7 @@ async fn f53_a_request_in_a_namespace_that_was_made_anew_is_refused_at_admission
         cluster
     };
     assert!(with("n").write("dev", &request("inc-1"), None).await.is_ok());
-    let message = with("anew").write("dev", &request("inc-1"), None).await.unwrap_err();
+    let message = with("recreated").write("dev", &request("inc-1"), None).await.unwrap_err();
     assert!(message.starts_with("AuthorLacksBind: namespace 'payments' was deleted and recreated"), "{message}");
 }
 

@@ -112,7 +112,7 @@ pub struct Caches {
     pub watches: Watches,
     kept: fn(RequestFacts) -> RequestFacts,
     /// Restarts the watches of the kinds of jit-rbac.
-    anew: channel::Sender<u64>,
+    relist: channel::Sender<u64>,
     reading: Semaphore,
     /// All eligibilities.
     pub eligibilities: Cache<Eligibility>,
@@ -142,7 +142,7 @@ impl Caches {
             client,
             kept: std::convert::identity,
             watches: Watches::default(),
-            anew: channel::Sender::new(0),
+            relist: channel::Sender::new(0),
             reading: Semaphore::new(ROLES_AT_ONCE),
             eligibilities: Cache::new("eligibilities"),
             policies: Cache::reporting("policies", is_another_policy),
@@ -170,13 +170,13 @@ impl Caches {
 
     /// Lists all objects of the kinds of jit-rbac again, because they may have come from a server other than the cluster's own (T57).
     pub fn list_anew(&self) {
-        self.anew.send_modify(|count| *count = count.wrapping_add(1));
+        self.relist.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Returns a watch on all objects of one kind of jit-rbac, which [`Caches::list_anew`] restarts.
     #[must_use]
     pub fn ours<K: Resource<DynamicType = ()>>(&self, api: &Api<K>) -> Watched {
-        Watched::all(api, &()).anew(self.anew.subscribe())
+        Watched::all(api, &()).relist(self.relist.subscribe())
     }
 
     /// Keeps the caches current and reports changes. It never returns.

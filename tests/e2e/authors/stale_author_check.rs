@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub async fn f53_recreated_namespace_requires_a_new_author_check(env: Arc<Env>) -> Outcome {
-    let scene = env.scene("anew").await?;
+    let scene = env.scene("recreated").await?;
     let who = TENANT;
     may_write(&scene, who).await?;
     let (name, tenant) = (format!("{}-offer", scene.name), format!("{}-tenant", scene.name));

@@ -167,7 +167,7 @@ async fn removed_or_suspended_prerequisites_end_grants_at_once(env: Arc<Env>) ->
 
 async fn recreated_identical_eligibility_ends_no_grant(env: Arc<Env>) -> Outcome {
     let (fixture, _permit) = env.own_fixture(Value::Null).await?;
-    let scene = env.scene_on(&fixture, "anew").await?;
+    let scene = env.scene_on(&fixture, "recreated").await?;
     let offer = scene.offer("edit", automatic(), eligibility("edit")).await?;
     granted(&scene, "now", &offer, "10m").await?;
     let before = objects(&scene, &offer).await?;
