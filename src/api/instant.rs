@@ -206,8 +206,9 @@ mod tests {
             assert!(serde_json::from_str::<Spec>(other).is_err(), "{other}");
         }
     }
+
     #[test]
-    fn the_instants_of_a_spec_are_written_and_read_so() {
+    fn the_instants_of_a_spec_use_this_format() {
         for field in ["startTime", "endTime"] {
             let mut json = serde_json::json!({
                 "subjects": [], "roleRef": {"kind": "Role", "name": "edit"}, "namespaces": {}, "policyRef": {"name": "p"}, "maxDuration": "1h",

@@ -61,7 +61,8 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let correction = self.ahead.lock().map_or(SignedDuration::ZERO, Ahead::correction);
-        self.own().saturating_sub(correction).unwrap_or_else(|_| self.own())
+        let own = self.own();
+        own.checked_sub(correction).unwrap_or(own)
     }
 
     /// Returns the time of the local clock, without correction.

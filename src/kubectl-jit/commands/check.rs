@@ -309,7 +309,8 @@ async fn operator(session: &Session, ahead: SignedDuration) -> Vec<Finding> {
         let message = "no controller has ever run: there is no Lease with the record of its guards".to_owned();
         return vec![Health::Broken.of("operator", message)];
     };
-    let now = session.screen.times.now() + ahead;
+    let now = session.screen.times.now();
+    let now = now.checked_add(ahead).unwrap_or(now);
     let spec = lease.spec.clone().unwrap_or_default();
     let last_event = last_event(session, &lease).await;
     let altered = altered(session, lease.metadata.namespace.as_deref().unwrap_or_default()).await;

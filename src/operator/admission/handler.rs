@@ -56,7 +56,7 @@ enum Kind {
 }
 
 impl Phase {
-    /// Returns the name of the kind.
+    /// Returns the name of the webhook.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use domain::{Refusal, guards};
 
 /// The deviation above which nothing is granted. Clocks with NTP stay within a second; a suspended machine or an unsynchronised clock
-/// exceeds the limit at once. A grant that is off by ten seconds is not yet a lasting one.
+/// exceeds the limit at once. A grant that ends ten seconds late is still temporary.
 const LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// One measurement.

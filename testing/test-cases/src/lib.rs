@@ -15,6 +15,7 @@
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate, clippy::return_self_not_must_use, reason = "all of it is for tests")]
 
 mod builders;
+mod gain;
 pub mod random;
 mod scenario;
 mod test_case;

@@ -130,8 +130,8 @@ proptest! {
         let tightened = tighten(case.clone(), how, which, seconds);
         // A decision by a former revoker no longer counts, unless it was recorded. The rules cannot know that.
         let unheard = matches!(how, Tightening::RemoveRevokers) && before.reason == Reason::DeniedByApprover;
-        let allowed = granted(&case).is_some() || unheard;
-        prop_assert!(allowed || granted(&tightened).is_none(), "{how:?}: {before:?}");
+        let allowed = case.gain().is_some() || unheard;
+        prop_assert!(allowed || tightened.gain().is_none(), "{how:?}: {before:?}");
         // It grants nothing either if every decision is made again for the present digest: an approval can only be later. Two changes
         // cannot be compared like this. A user who is removed from a stage may count in the next, and a required comment changes the
         // decision.
@@ -144,7 +144,7 @@ proptest! {
                     }
                 }
             });
-            prop_assert!(allowed || granted(&said_again).is_none(), "{how:?}: {before:?}");
+            prop_assert!(allowed || said_again.gain().is_none(), "{how:?}: {before:?}");
         }
     }
 

@@ -18,13 +18,6 @@ use test_cases::random::{
     parts::{self, Said, said},
 };
 
-/// Start and length of what would be granted.
-fn granted(case: &TestCase) -> Option<(Timestamp, SignedDuration)> {
-    let verdict = case.decide();
-    (verdict.binding == BindingAction::Create).then_some(())?;
-    verdict.grant.map(|grant| (grant.start, grant.deadline.duration_since(grant.start)))
-}
-
 /// The properties prove nothing about test cases that are never generated.
 #[test]
 fn every_state_comes_often_enough() {

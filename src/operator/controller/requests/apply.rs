@@ -178,7 +178,7 @@ impl Requests {
     }
 
     async fn end(&self, key: &Key, uid: &str) -> Result<(), RequestError> {
-        match self.context.revoker.revoke(key, uid).await? {
+        match self.context.revoker.revoke(key, uid).await.map_err(RequestError::End)? {
             Ended::Gone | Ended::WasGone => Ok(()),
             Ended::Emptied => Err(RequestError::Held(key.clone())),
         }

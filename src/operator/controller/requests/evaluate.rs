@@ -20,7 +20,7 @@ use api::{ApprovalPolicySpec, Reason, State};
 use domain::{BindingAction, Lookup, Object, Record, RequestFacts, Snapshot, Verdict, decide, person::Identity, policy};
 use kube_io::{cache::Key, consistency::Consistency};
 
-/// The most age of a new request. Its creation timestamp is in whole seconds.
+/// The maximum age of a new request. Its creation timestamp is in whole seconds.
 const NEW_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// A verdict and the snapshot that it rests on.

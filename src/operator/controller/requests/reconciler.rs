@@ -32,7 +32,7 @@ pub enum RequestError {
     Record(#[from] RecordError),
     /// A binding could not be removed.
     #[error(transparent)]
-    End(#[from] CallError),
+    End(CallError),
     /// A foreign finalizer keeps a binding, which grants nothing any more.
     #[error("a foreign finalizer keeps RoleBinding '{0}'; it has no subjects and grants nothing")]
     Held(Key),
