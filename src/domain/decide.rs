@@ -301,7 +301,7 @@ fn approved(snapshot: &Snapshot, known: &Known<'_>, asked: &Asked, until: Timest
     let mut verdict = match progress.complete_at {
         None if now >= until => {
             let why = progress.why_less();
-            Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("no decision before {}{why}", stamp(until)))
+            Verdict::new(State::TimedOut, Reason::ApprovalTimedOut, format!("the approval timed out at {}{why}", stamp(until)))
         }
         None => waiting(snapshot, known, asked, &progress, until, settings, now),
         Some(at) => granted(snapshot, known, asked, (at, progress.shortened), &digest, settings, now),

@@ -146,7 +146,7 @@ pub fn in_time(eligibility: &Object<RoleEligibilitySpec>, at: Timestamp) -> Resu
     if let Some(end) = spec.end_time.filter(|end| at >= *end) {
         return Err(Refusal::new(
             Reason::EligibilityExpired,
-            format!("eligibility '{name}' is expired at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
+            format!("eligibility '{name}' is not valid at {}: it ends at {} (spec.endTime)", stamp(at), stamp(end)),
         ));
     }
     Ok(())

@@ -32,8 +32,8 @@ pub fn skips(request: &RoleActivationRequestSpec, policy: &ApprovalPolicySpec) -
 }
 
 /// Refuses an emergency that the policy does not allow, that is too long, lacks a justification or follows one whose review is overdue.
-pub fn check(beside: LimitsInput<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
-    let LimitsInput { request, requester, policy, .. } = beside;
+pub fn check(input: LimitsInput<'_>, account: &Account, asked: Duration) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, policy, .. } = input;
     let spec = &request.object.spec;
     if !spec.emergency {
         return Ok(());
@@ -71,8 +71,8 @@ pub fn check(beside: LimitsInput<'_>, account: &Account, asked: Duration) -> Res
         let review = peer.record.review.as_ref().filter(|review| review.state != ReviewState::Done && peer.record.granted_at.is_some());
         review.is_some_and(|review| request.object.created >= review.deadline)
     };
-    match beside.own().find(overdue) {
-        None => outlived(beside).and_then(|()| has_room(beside)),
+    match input.own().find(overdue) {
+        None => outlived(input).and_then(|()| has_room(input)),
         Some(peer) => Err(Refusal::new(
             Reason::ReviewOverdue,
             format!(
@@ -88,8 +88,8 @@ pub fn check(beside: LimitsInput<'_>, account: &Account, asked: Duration) -> Res
 }
 
 /// Refuses a requester whose overdue review outlived its request: deleting a namespace or purging a record settles no review.
-fn outlived(beside: LimitsInput<'_>) -> Result<(), Refusal> {
-    let LimitsInput { request, requester, peers, debts, identities, .. } = beside;
+fn outlived(input: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, peers, debts, identities, .. } = input;
     let due = |debt: &&Debt| {
         let owed = &debt.review;
         let is_there = owed.request_uid == request.object.uid || peers.iter().any(|peer| peer.object.uid == owed.request_uid);
@@ -107,8 +107,8 @@ fn outlived(beside: LimitsInput<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses if the policy's status has no room for the review that this emergency would owe.
-fn has_room(beside: LimitsInput<'_>) -> Result<(), Refusal> {
-    let LimitsInput { request, policy, .. } = beside;
+fn has_room(input: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, policy, .. } = input;
     let Some(owed) = &policy.owed else { return Ok(()) };
     let is_recorded = owed.reviews.iter().any(|review| review.request_uid == request.object.uid);
     if is_recorded || owed.reviews.len() < MAX_REVIEWS_OWED {
@@ -243,7 +243,7 @@ pub fn describe(review: &ReviewStatus) -> String {
     let by = review.reviewed_by.as_ref().map(ToString::to_string).unwrap_or_default();
     match review.state {
         ReviewState::Owed => format!("a review by {} is due by {}", person::describe(&review.reviewers), stamp(review.deadline)),
-        ReviewState::Overdue => format!("no review before {}", stamp(review.deadline)),
+        ReviewState::Overdue => format!("the review was due at {}", stamp(review.deadline)),
         ReviewState::Done => format!("reviewed by {by}{}", review.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default()),
     }
 }

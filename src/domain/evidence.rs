@@ -164,7 +164,7 @@ fn check_age(age: &MaxAge, who: &Stamp, at: Timestamp, policy: &str) -> Result<(
         return Err(Refusal::new(
             Reason::EvidenceTooOld,
             format!(
-                "'{}' signed in at {}, {passed} ago, and policy '{policy}' allows at most {oldest} \
+                "'{}' signed in at {}, {passed} before the request or decision was created, and policy '{policy}' allows at most {oldest} \
                  (spec.requirements.authentication.maxAge); sign in again and retry",
                 who.username,
                 stamp(signed_in)

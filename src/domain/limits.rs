@@ -48,11 +48,11 @@ pub fn ahead(request: &RequestFacts, policy: &Object<ApprovalPolicySpec>) -> Res
 
 /// Refuses if the person has as many undecided requests under the policy as it allows. Only earlier requests count, so that a later request
 /// never causes the refusal of an accepted one.
-pub fn pending(beside: LimitsInput<'_>) -> Result<(), Refusal> {
-    let LimitsInput { requester, policy, .. } = beside;
+pub fn pending(input: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { requester, policy, .. } = input;
     let Some(most) = count(duration::limits(&policy.spec).max_pending_per_user) else { return Ok(()) };
     let undecided = |peer: &&Peer| matches!(peer.record.state, None | Some(State::Pending | State::AwaitingApproval));
-    let earlier = beside.under_policy().filter(undecided).filter(|peer| beside.is_earlier(peer)).count();
+    let earlier = input.under_policy().filter(undecided).filter(|peer| input.is_earlier(peer)).count();
     if earlier < most {
         return Ok(());
     }
@@ -68,19 +68,19 @@ pub fn pending(beside: LimitsInput<'_>) -> Result<(), Refusal> {
 
 /// Refuses if the person has as many activations under the policy as it allows. An extension counts as part of its base. Earlier requests
 /// that are not decided yet count, since otherwise a hundred simultaneous requests would all be the first (T51, invariant 27).
-pub fn active(beside: LimitsInput<'_>) -> Result<(), Refusal> {
-    let LimitsInput { request, requester, policy, .. } = beside;
+pub fn active(input: LimitsInput<'_>) -> Result<(), Refusal> {
+    let LimitsInput { request, requester, policy, .. } = input;
     let Some(most) = count(duration::limits(&policy.spec).max_active_per_user) else { return Ok(()) };
     if request.object.spec.base().is_some() {
         return Ok(());
     }
-    let peers: Vec<&Peer> = beside.under_policy().collect();
+    let peers: Vec<&Peer> = input.under_policy().collect();
     let granted = |peer: &Peer| matches!(peer.record.state, Some(State::Active | State::Scheduled));
     let prolongs = |peer: &Peer| {
         let base = peer.object.spec.base();
         base.is_some_and(|base| peers.iter().any(|b| b.namespace == peer.namespace && b.object.name == base && granted(b)))
     };
-    let fresh = |peer: &Peer| peer.record.state.is_none() && beside.is_earlier(peer);
+    let fresh = |peer: &Peer| peer.record.state.is_none() && input.is_earlier(peer);
     let key = |peer: &Peer| (peer.namespace.clone(), peer.object.spec.eligibility_ref.name.clone());
     let running: Vec<_> = peers.iter().filter(|peer| granted(peer) && !prolongs(peer)).map(|peer| key(peer)).collect();
     // Of several requests for one eligibility in one namespace one at most is granted, so together they count once. Counting each would
@@ -101,13 +101,13 @@ pub fn active(beside: LimitsInput<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses a start during the cooldown after an earlier grant under the same eligibility in the same namespace.
-pub fn cooldown(beside: LimitsInput<'_>, start: Timestamp) -> Result<(), Refusal> {
-    let LimitsInput { request, policy, .. } = beside;
+pub fn cooldown(input: LimitsInput<'_>, start: Timestamp) -> Result<(), Refusal> {
+    let LimitsInput { request, policy, .. } = input;
     let Some(pause) = duration::limits(&policy.spec).cooldown.filter(|pause| !pause.is_zero()) else { return Ok(()) };
     let same =
         |peer: &&Peer| peer.namespace == request.namespace && peer.object.spec.eligibility_ref == request.object.spec.eligibility_ref;
     let ended =
-        beside.own().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
+        input.own().filter(same).filter(|peer| peer.record.state.is_some_and(State::is_terminal) && peer.record.granted_at.is_some());
     let Some(last) = ended.filter_map(|peer| Some((peer.record.ended_at?, peer))).max_by_key(|(at, _)| *at) else { return Ok(()) };
     let (at, peer) = last;
     let over = at.checked_add(SignedDuration::from(pause)).unwrap_or(Timestamp::MAX);

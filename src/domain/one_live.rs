@@ -13,7 +13,7 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
         granted || (peer.object.created, &peer.object.uid) < mine
     };
     // An extension may exist while its base is active, one at a time. Once active, the extension is the activation.
-    let beside = |peer: &Peer| {
+    let competes = |peer: &Peer| {
         let runs = peer.record.state == Some(State::Active);
         peer.object.spec.base() == spec.base() || (spec.base().is_none() && runs)
     };
@@ -22,7 +22,7 @@ pub fn check(request: &RequestFacts, requester: &Stamp, peers: &[Peer], identiti
             && peer.namespace == request.namespace
             && peer.object.spec.eligibility_ref == spec.eligibility_ref
             && !peer.record.state.is_some_and(State::is_terminal)
-            && beside(peer)
+            && competes(peer)
     };
     match peers.iter().filter(live).filter(before).find(|peer| identities.same(&peer.requester, requester)) {
         None => Ok(()),

@@ -240,7 +240,7 @@ fn similar(name: &str) -> Vec<String> {
         // Each additional or missing letter is one step. So most of the hundreds of zones are skipped early, which matters because every
         // decision calls this.
         let longer = asked.chars().count().abs_diff(zone.chars().count());
-        let away = if longer > allowed { longer } else { distance(&asked, &zone) };
+        let away = if longer > allowed { longer } else { strsim::levenshtein(&asked, &zone) };
         // `Oslo` is a city without its continent. A misspelled continent is a different case.
         let away = if city(&asked) == city(&zone) { away.min(allowed) } else { away };
         (away <= allowed).then_some(away)
@@ -250,20 +250,6 @@ fn similar(name: &str) -> Vec<String> {
     found.sort_unstable();
     found.truncate(MAX_OFFERED);
     found.into_iter().map(|(_, zone)| zone).collect()
-}
-
-/// Returns the number of letters to insert, remove or change to make one text equal to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for ((y, diagonal), above) in b.chars().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(x != y)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -75,9 +75,9 @@ pub fn save(name: &str, profile: &Profile) -> Result<(), Problem> {
         std::fs::create_dir_all(directory).map_err(here)?;
     }
     // Renamed in one step, so that an interrupted write loses no other profile.
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    std::fs::write(&beside, text).map_err(here)?;
-    std::fs::rename(&beside, &path).map_err(here)
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&temporary, text).map_err(here)?;
+    std::fs::rename(&temporary, &path).map_err(here)
 }
 
 fn read() -> Result<Profiles, Problem> {

@@ -199,7 +199,7 @@ async fn inv_29_undecided_request_times_out(env: Arc<Env>) -> Outcome {
     scene.approve("lead-1", "now").await?;
     let status = scene.until_state("now", "TimedOut", SOON).await?;
     ensure!(status["reason"] == "ApprovalTimedOut", "the reason is {}", status["reason"]);
-    ensure!(says(&status) == format!("no decision before {}", deadline.as_str().unwrap_or_default()), "it says {}", says(&status));
+    ensure!(says(&status) == format!("the approval timed out at {}", deadline.as_str().unwrap_or_default()), "it says {}", says(&status));
     let late = instant(&status["endedAt"])?.duration_since(instant(&deadline)?);
     ensure!(late >= SignedDuration::ZERO && late <= SignedDuration::from_secs(3), "it timed out {late} after its deadline");
     let too_late = scene.create("lead-2", &scene.decision("now", "Approve", Some(digest(&status)))).await?;

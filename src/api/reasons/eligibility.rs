@@ -51,7 +51,7 @@ pub const EligibilityExpired: Explanation = Explanation {
            the `endTime` was moved to the past. Also on the eligibility's condition `Usable`.",
     examples: &[Console(
         APPLY_REQUEST,
-        &["EligibilityExpired: eligibility 'payments-over' is expired at …: it ends at 2026-01-01T00:00:00Z (spec.endTime)"],
+        &["EligibilityExpired: eligibility 'payments-over' is not valid at …: it ends at 2026-01-01T00:00:00Z (spec.endTime)"],
     )],
     requester: "Ask an admin to extend the eligibility, or use another one.",
     admin: "Review whether the subjects still need the role. If so, set a later `rel.spec.endTime`, at most \

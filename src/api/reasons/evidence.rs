@@ -89,7 +89,7 @@ pub const EvidenceTooOld: Explanation = Explanation {
     examples: &[Console(
         APPLY_REQUEST,
         &[
-            "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s ago, and policy 'two-eyes' allows at most 15m (spec.requirements.authentication.maxAge); sign in again and retry",
+            "EvidenceTooOld: 'dev' signed in at 2026-11-02T09:44:59Z, 15m1s before the request or decision was created, and policy 'two-eyes' allows at most 15m (spec.requirements.authentication.maxAge); sign in again and retry",
         ],
     )],
     requester: "Sign in again, then request again. Many credential plugins store a token: delete it first (for example \

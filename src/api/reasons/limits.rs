@@ -116,7 +116,7 @@ pub const MaxTotalDurationExceeded: Explanation = Explanation {
 };
 
 pub const EmergencyNotAllowed: Explanation = Explanation {
-    meaning: "An emergency request skips stages, hours and the cooldown. The policy does not allow emergencies, or as many reviews of \
+    meaning: "An emergency request skips stages, windows and the cooldown. The policy does not allow emergencies, or as many reviews of \
               earlier emergencies are missing as it can record.",
     when: "When a request with `spec.emergency: true` is created.",
     examples: &[

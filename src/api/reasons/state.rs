@@ -100,7 +100,7 @@ pub const ApprovalTimedOut: Explanation = Explanation {
     meaning: "Too few approvers approved within the time limit. Nothing was granted.",
     when: "On a request in the state TimedOut. The time limit is `apol.spec.approval.timeout` (24h by default), counted from the \
            creation of the request.",
-    examples: &[Console(STATUS_OF_REQUEST, &["ApprovalTimedOut: no decision before 2026-11-23T00:00:54Z"])],
+    examples: &[Console(STATUS_OF_REQUEST, &["ApprovalTimedOut: the approval timed out at 2026-11-23T00:00:54Z"])],
     requester: "Create another request, and tell the approvers. `kubectl jit activate -` repeats your last request.",
     admin: "If this happens often, add approvers, set a longer `apol.spec.approval.timeout`, or have an approver on call. This \
             version sends no messages. Approvers find pending requests with \

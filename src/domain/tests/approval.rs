@@ -213,7 +213,7 @@ fn t16_an_edited_policy_makes_approvals_stale_and_they_can_be_given_again() {
 fn timeout_at_the_second() {
     let case = |timeout: Option<&str>| two_eyes().policy(|p| p.approval.timeout = timeout.map(lasting));
     assert_eq!(case(Some("1h")).now(3_599).state(), State::AwaitingApproval);
-    assert_eq!(case(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: no decision before 2026-11-02T11:00:00Z");
+    assert_eq!(case(Some("1h")).now(3_600).told(), "TimedOut ApprovalTimedOut: the approval timed out at 2026-11-02T11:00:00Z");
     assert_eq!(case(None).now(86_399).state(), State::AwaitingApproval, "absent is a day");
     assert_eq!(case(None).now(86_400).state(), State::TimedOut);
     // An approval in time counts, however late it is evaluated. A later approval never counts.

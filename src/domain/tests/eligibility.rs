@@ -124,7 +124,7 @@ fn an_eligibility_holds_from_its_start_until_before_its_end() {
     assert_eq!(from_to(0, 100).now(99).state(), State::Active);
     refused(
         &from_to(0, 100).now(100),
-        "EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z \
+        "EligibilityExpired: eligibility 'payments-oncall' is not valid at 2026-11-02T10:01:40Z: it ends at 2026-11-02T10:01:40Z \
          (spec.endTime)",
     );
     refused(

@@ -108,7 +108,7 @@ fn what_admins_take_away() {
         ),
         (
             running().eligibility(|e| e.end_time = Some(at(1))),
-            "Revoked EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
+            "Revoked EligibilityExpired: eligibility 'payments-oncall' is not valid at 2026-11-02T10:00:01Z: it ends at 2026-11-02T10:00:01Z (spec.endTime)",
         ),
         (
             running().eligibility(|e| e.subjects = vec![subject(SubjectKind::User, "somebody")]),

@@ -77,7 +77,7 @@ fn the_eligibility_must_hold_at_the_start() {
     );
     assert_eq!(
         from_to(None, 600).refusal(),
-        "EligibilityExpired: eligibility 'payments-oncall' is expired at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z \
+        "EligibilityExpired: eligibility 'payments-oncall' is not valid at 2026-11-02T10:10:00Z: it ends at 2026-11-02T10:10:00Z \
          (spec.endTime)"
     );
     assert_eq!(from_to(None, 700).now(600).grant().deadline, at(700));

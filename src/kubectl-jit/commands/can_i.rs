@@ -212,7 +212,7 @@ impl Case {
         // Reviews under other policies are left to the server-side dry run.
         let owed = self.policy.owed.iter().flat_map(|owed| &owed.reviews);
         let debts: Vec<Debt> = owed.map(|review| Debt { policy: self.policy.name.clone(), review: review.clone() }).collect();
-        let beside = LimitsInput {
+        let input = LimitsInput {
             request: &self.request,
             requester: &self.who,
             policy: &self.policy,
@@ -243,7 +243,7 @@ impl Case {
             lines.push(Line("identity", result_of(self.identity(account), "group membership is recent enough")));
             if spec.emergency {
                 let asked = asked.unwrap_or(self.eligibility.spec.max_duration);
-                lines.push(Line("emergency", result_of(emergency::check(beside, account, asked), "allowed; a review follows")));
+                lines.push(Line("emergency", result_of(emergency::check(input, account, asked), "allowed; a review follows")));
             }
         }
         if limits.max_active_per_user.is_some()
@@ -252,15 +252,15 @@ impl Case {
             || spec.start_time.is_some()
         {
             let within =
-                limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(beside)).and_then(|()| limits::active(beside));
+                limits::ahead(&self.request, &self.policy).and_then(|()| limits::pending(input)).and_then(|()| limits::active(input));
             lines.push(Line("limits", result_of(within, "within the limits")));
         }
         if limits.cooldown.is_some_and(|pause| !pause.is_zero()) && !skips {
-            lines.push(Line("cooldown", result_of(limits::cooldown(beside, self.at), "has passed")));
+            lines.push(Line("cooldown", result_of(limits::cooldown(input, self.at), "has passed")));
         }
         if !self.policy.spec.windows.is_empty() && !skips {
             let open = windows::describe(&self.policy.spec.windows);
-            lines.push(Line("hours", result_of(windows::start(&self.policy, self.at), open)));
+            lines.push(Line("windows", result_of(windows::start(&self.policy, self.at), open)));
         }
         let approval = if skips { "skipped in an emergency".to_owned() } else { words::approval(&self.policy.spec) };
         lines.push(Line("approval", Answer::Pass(approval)));

@@ -60,7 +60,7 @@ impl AdmissionHandler {
         // A decision is for the object that its author reviewed, and never applies to a later one of the same name (T3).
         let named = write.object.data.pointer("/spec/requestRef/uid").and_then(serde_json::Value::as_str).filter(|uid| !uid.is_empty());
         if let Some(uid) = named.filter(|uid| *uid != request.facts.object.uid) {
-            return Ok(admit_decision::another_request(&request.facts, Some(uid)).into());
+            return Err(admit_decision::another_request(&request.facts, Some(uid)).into());
         }
         let user = &write.asked.user_info;
         let everything = stamp::everything(user);

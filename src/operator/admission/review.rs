@@ -39,7 +39,7 @@ impl AdmissionHandler {
     /// Reviews a request. It is accepted when it would be granted or would wait for approval in the present state.
     pub(super) async fn review_request(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         if let Some(answer) = unchanged(write, "a request cannot be changed: create another one") {
-            return Ok(answer);
+            return answer;
         }
         let request: RoleActivationRequest = created(write)?;
         stamp::check("spec.requester", request.spec.requester.as_ref(), &write.asked.user_info)?;
@@ -49,18 +49,18 @@ impl AdmissionHandler {
         let snapshot = arriving(Box::pin(self.snapshot(request, Source::Cache)).await?);
         let verdict = decide(&snapshot, &self.settings, now);
         if verdict.refusal().is_none() {
-            return Ok(taken(&snapshot, &verdict));
+            return Ok(accepted(&snapshot, &verdict));
         }
         // A cache may not have an admin's latest change yet, and no request may be denied because of that.
         let snapshot = arriving(Box::pin(self.snapshot(snapshot.request, Source::Server)).await?);
         let verdict = decide(&snapshot, &self.settings, now);
-        Ok(verdict.refusal().map_or_else(|| taken(&snapshot, &verdict), Answer::from))
+        verdict.refusal().map_or_else(|| Ok(accepted(&snapshot, &verdict)), |refusal| Err(refusal.into()))
     }
 
     /// Reviews a decision. It is accepted when it has an effect or repeats what has already happened. The result depends on no cache.
     pub(super) async fn review_decision(&self, write: &Write<'_>) -> Result<Answer, Answer> {
         if let Some(answer) = unchanged(write, "a decision cannot be changed: create another one") {
-            return Ok(answer);
+            return answer;
         }
         let decision: ActivationDecision = created(write)?;
         stamp::check("spec.decider", decision.spec.decider.as_ref(), &write.asked.user_info)?;
@@ -73,7 +73,7 @@ impl AdmissionHandler {
         let policy = self.caches.policy_of(&request.object.spec.eligibility_ref.name).map(Key::cluster);
         let policy = policy.and_then(|key| self.caches.policies.get(&key));
         let most = bounds::most_decisions(policy.as_ref().and_then(Lookup::found).map(|policy| &policy.spec));
-        let Some(_place) = self.lists.acquire().await.ok() else { return Ok(Answer::unclear("what was decided", "this replica ends")) };
+        let Some(_place) = self.lists.acquire().await.ok() else { return Err(Answer::unclear("what was decided", "this replica ends")) };
         let ((said, unread), mut snapshot) = tokio::try_join!(
             live::decisions(&self.client, &request, Consistency::Latest, Some(most)),
             Box::pin(self.snapshot(request.clone(), Source::Server))
@@ -139,7 +139,7 @@ impl AdmissionHandler {
 }
 
 /// Returns the response to an accepted request. The audit log may lack its name because of `generateName`, but has its UID.
-fn taken(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
+fn accepted(snapshot: &Snapshot, verdict: &Verdict) -> Answer {
     let digest = verdict.digest.as_ref().map(ToString::to_string).unwrap_or_default();
     Answer::allowed().noting([(audit::REQUEST_UID, snapshot.request.object.uid.clone()), (audit::DIGEST, digest)])
 }
@@ -163,12 +163,12 @@ fn created<K: Resource<DynamicType = ()> + DeserializeOwned>(write: &Write<'_>) 
 
 /// Returns the response to an update of an immutable object; `None` for a creation. An update that changes nothing is allowed. An example
 /// is `kubectl apply --server-side` of the stored object.
-fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Answer> {
+fn unchanged(write: &Write<'_>, sentence: &str) -> Option<Result<Answer, Answer>> {
     if write.asked.operation == Operation::Create {
         return None;
     }
     let same = write.old.is_some_and(|old| stamp::same_spec(write.object, old) && stamp::same_metadata(write.object, old));
-    Some(if same { Answer::allowed() } else { Refusal::new(Reason::InvalidField, sentence).into() })
+    Some(if same { Ok(Answer::allowed()) } else { Err(Refusal::new(Reason::InvalidField, sentence).into()) })
 }
 
 /// Refuses a decision whose reference differs from the stamped one: a later webhook overwrote it (T1). The rules detect a reference to

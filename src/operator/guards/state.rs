@@ -238,7 +238,9 @@ impl State {
     /// Returns why nothing may be granted.
     pub(super) fn hold(&self) -> Option<Refusal> {
         let not_proven = |what: &str| Some(guards::not_proven(what));
-        let Some(ledger) = &self.ledger else { return not_proven("this replica has not read the record of the guards yet") };
+        let Some(ledger) = &self.ledger else {
+            return not_proven("this replica is not the leader, or has not read the record of the guards yet");
+        };
         // A missing denial is reported only where no other finding explains it, such as a missing binding.
         let weak = self.findings.iter().filter_map(|(key, finding)| match finding {
             Finding::Weak(why) => Some((why == NOT_IN_FORCE, format!("{key} {why}. {}", cure(key, why)))),

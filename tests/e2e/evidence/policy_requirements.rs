@@ -104,7 +104,9 @@ async fn t09_sign_in_counts_only_within_its_maximum_age(env: Arc<Env>) -> Outcom
         signed_in(SignedDuration::from_mins(11))?.create(&scene, &request).await?,
         &[
             "EvidenceTooOld: 'oidc:ann' signed in at ",
-            &format!(" ago, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again and retry"),
+            &format!(
+                " before the request or decision was created, and policy '{offer}' allows at most 10m (spec.requirements.authentication.maxAge); sign in again and retry"
+            ),
         ],
     )?;
     refused(

@@ -108,7 +108,7 @@ const WAYS: [Away; 12] = [
         "over",
         How::Edit(ELIGIBILITY, r#"{"endTime":"2026-01-01T00:00:00Z"}"#),
         "EligibilityExpired",
-        "eligibility 'NAME' is expired at ",
+        "eligibility 'NAME' is not valid at ",
     ),
     away(
         "limit",

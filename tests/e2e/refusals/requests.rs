@@ -133,7 +133,7 @@ async fn not_eligible(book: &mut Book<'_>) -> Outcome {
         (
             "Eligibility expired",
             to("payments-over"),
-            "EligibilityExpired: eligibility 'payments-over' is expired at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
+            "EligibilityExpired: eligibility 'payments-over' is not valid at 20…Z: it ends at 2026-01-01T00:00:00Z (spec.endTime)",
         ),
         (
             "Eligibility suspended",
