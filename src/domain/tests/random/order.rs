@@ -79,6 +79,39 @@ fn no_gain(before: &TestCase, after: &TestCase) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What the random test cases reach once in tens of thousands: a grant whose time has passed, and an identity that joins its approvers.
+#[test]
+fn inv_10_an_identity_that_joins_two_approvers_needs_a_further_approver() {
+    let leads = |name: &str| person(name, &["leads"]);
+    let two = test_cases::case().stages(vec![stage("lead", 2, &["group leads"])]).request(|r| r.duration = Some(Duration::from_secs(1)));
+    let joins = |who: &str| uid(person(who, &[]), "u3");
+    let lapsed = two.approves(&leads("eve"), 0).approves(&leads("dora"), 5).approves(&joins("eve"), 0).now(6);
+    assert_eq!(lapsed.decide().reason, Reason::DeadlineExceeded);
+    let joined = lapsed.clone().approves(&joins("dora"), 0);
+    assert_eq!(joined.gain(), None, "one person");
+    let (before, after) = (lapsed.approves(&leads("bob"), 8), joined.approves(&leads("bob"), 8));
+    assert_eq!(before.gain(), None);
+    assert_eq!(after.gain().map(|(start, _)| start), Some(at(8)));
+    assert_eq!(before.gained(&after), None);
+}
+
+/// An approver whose groups have changed still counts once. Admission denies the second approval all the same.
+#[test]
+fn inv_10_an_approver_in_an_earlier_stage_counts_once() {
+    let stages = || vec![stage("security", 2, &["group security"]), stage("lead", 1, &["group leads"])];
+    let (sec, lead) = (|name: &str| person(name, &["security"]), |name: &str| person(name, &["leads"]));
+    let before = test_cases::case().stages(stages()).approves(&sec("ann"), 0).approves(&lead("finn"), 0).approves(&lead("bob"), 0).now(1);
+    let after = before.clone().approves(&sec("finn"), 1);
+    let decision = after.snapshot.decisions.last().unwrap();
+    let refusal = admit_decision::review(&before.snapshot, decision, &before.settings, before.now).unwrap_err();
+    assert_eq!(refusal.reason, Reason::AlreadyApproved);
+    assert!(before.counts_if_stored(decision, refusal.reason) && !before.counts_if_stored(decision, Reason::NotAnApprover));
+    assert_eq!((before.gain(), after.decide().counted.len()), (None, 3));
+    assert!(after.gain().is_some());
+    let again = before.clone().approves(&lead("bob"), 1);
+    assert!(!before.counts_if_stored(again.snapshot.decisions.last().unwrap(), Reason::AlreadyApproved), "the same stage");
+}
+
 proptest! {
     #![proptest_config(config())]
 
