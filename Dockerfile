@@ -1,13 +1,23 @@
 # A static binary on an empty image: nothing else to patch, nothing to log in to.
-FROM rust:1.95-alpine AS build
-RUN apk add --no-cache musl-dev
+# `make image` needs no daemon: it builds the binaries itself, in place of this first stage (docs/image.md).
+FROM --platform=$BUILDPLATFORM rust:1.95.0-bookworm AS binaries
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-# The package alone: built with the others, it would contain what only the plugin needs of their common dependencies.
-RUN cargo build --release --locked -p jit-rbac && cp target/release/jit-rbac /jit-rbac
+ARG TARGETARCH
+RUN make binaries PLATFORMS=linux/$TARGETARCH && cp -r target/binaries/linux /
 
 FROM scratch
-COPY --from=build /jit-rbac /jit-rbac
-COPY LICENSE /LICENSE
+ARG TARGETARCH
+# The modes do not depend on the checkout's umask.
+COPY --chmod=0555 --from=binaries /linux/$TARGETARCH/jit-rbac /jit-rbac
+COPY --chmod=0444 LICENSE /LICENSE
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="jit-rbac" \
+      org.opencontainers.image.description="Just-in-time RBAC for Kubernetes: the controller and the webhook" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 USER 65532:65532
 ENTRYPOINT ["/jit-rbac"]

@@ -23,9 +23,14 @@ CAME_AND_WENT ?= 10000,100000
 DENY_VERSION := 0.20.2
 TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
 
-.PHONY: help rust tools cargo-deny build release plane crds commands plugin refusal-pages refusals transcripts
+# The platforms of `make image` and `make binaries`, with commas between them.
+PLATFORMS ?= linux/amd64,linux/arm64
+comma := ,
+
+.PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds commands plugin refusal-pages refusals transcripts
 .PHONY: lint dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
+.PHONY: binaries image test-image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +50,23 @@ cargo-deny: rust
 	  $(CARGO) install --quiet --locked --root "$(TOOLS)" --version $(DENY_VERSION) cargo-deny || \
 	    { echo "cargo-deny $(DENY_VERSION) cannot be built: install this or a later version so that 'cargo-deny' is on the PATH" >&2; exit 1; }; \
 	}
+
+# Exactly the versions of the file: the bytes of a binary depend on them.
+zigbuild: rust
+	@cmp --silent release/requirements.txt "$(TOOLS)/zigbuild/requirements.txt" || { \
+	  echo "Installing cargo-zigbuild and zig: 400 MB, once per machine." >&2; \
+	  python3 -m venv --clear "$(TOOLS)/zigbuild" && \
+	  "$(TOOLS)/zigbuild/bin/python3" -m pip install --quiet --require-hashes --only-binary :all: --requirement release/requirements.txt && \
+	  cp release/requirements.txt "$(TOOLS)/zigbuild" || \
+	    { echo "cargo-zigbuild and zig cannot be installed: they need Python 3 with venv and pip, and access to PyPI" >&2; exit 1; }; \
+	}
+
+# Packages of Debian and its derivatives: root gets them installed.
+buildah: PACKAGE := buildah
+qemu-aarch64-static: PACKAGE := qemu-user-static
+buildah qemu-aarch64-static:
+	@command -v $@ >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends $(PACKAGE); } >/dev/null 2>&1 || \
+	  { echo "$@ is missing: install it so that '$@' is on the PATH" >&2; exit 1; }
 
 build: tools
 	@$(CARGO) build --quiet --locked --workspace
@@ -66,6 +88,14 @@ commands: build ## Generate docs/commands.md from the plugin
 
 plugin: rust ## Install kubectl jit with cargo install
 	@$(CARGO) install --quiet --locked --path src/kubectl-jit
+
+# The first build for a platform also compiles zig's libc.
+binaries: export PATH := $(TOOLS)/zigbuild/bin:$(PATH)
+binaries: zigbuild ## Build the static, reproducible binaries of the operator into target/binaries
+	@for platform in $(subst $(comma), ,$(PLATFORMS)); do release/binary.sh jit-rbac "$$platform"; done
+
+image: binaries buildah ## Build the image of the operator into target/image/jit-rbac.oci.tar; PLATFORMS=linux/amd64 limits it
+	@release/image.sh "$(PLATFORMS)"
 
 refusal-pages: tools ## Generate the pages of docs/refusals and their index from src/api/reasons
 	@BLESS=1 $(CARGO) test --quiet --locked --test docs the_pages_are_what_is_rendered >/dev/null
@@ -111,6 +141,9 @@ test-matrix: build ## Run the end-to-end tests on every minor version of Kuberne
 	  { $(PLANE) build && $(CARGO) test --locked --test e2e -- $(FILTER); } || failed+=" $$version"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on Kubernetes$$failed" >&2; exit 1; }
+
+test-image: image qemu-aarch64-static ## Build the image a second time elsewhere, compare the digests, and check the content
+	@PLATFORMS=$(PLATFORMS) $(CARGO) test --locked --test image
 
 soak: plane ## Run a random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED repeats an earlier one
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test e2e under_a_mixed_load_with_faults

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use crate::files::{Page, files, page, root};
 
 /// The directories and files that are searched.
-const TREES: [&str; 10] = ["benches", "charts", "crds", "docs", "examples", "fuzz/fuzz_targets", "fuzz/src", "src", "testing", "tests"];
+const TREES: [&str; 11] =
+    ["benches", "charts", "crds", "docs", "examples", "fuzz/fuzz_targets", "fuzz/src", "release", "src", "testing", "tests"];
 const FILES: [&str; 5] = ["CHANGELOG.md", "Cargo.toml", "Dockerfile", "Makefile", "README.md"];
 const EXTENSIONS: [&str; 9] = ["go", "json", "md", "rs", "sh", "toml", "tpl", "txt", "yaml"];
 /// This file contains examples of invalid references.

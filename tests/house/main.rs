@@ -77,7 +77,7 @@ mod dependencies {
         assert!(!manifest.contains("\nkube"), "src/domain must not depend on kube");
     }
 
-    /// A build of the whole workspace has them: the release is built with `--package jit-rbac`, as in the Dockerfile.
+    /// A build of the whole workspace has them: the release is built with `--package`, by `make image` and in the Dockerfile.
     #[test]
     fn the_operator_has_nothing_that_only_the_plugin_needs() {
         let there = crates("jit-rbac");
@@ -91,7 +91,16 @@ mod dependencies {
                 assert!(!features.contains(&format!("{name}/{feature}")), "{name}/{feature}");
             }
         }
-        let dockerfile = include_str!("../../Dockerfile");
-        assert!(dockerfile.contains("cargo build --release --locked -p jit-rbac "), "{dockerfile}");
+        for (file, text, command) in [
+            ("Dockerfile", include_str!("../../Dockerfile"), "RUN make binaries PLATFORMS=linux/$TARGETARCH "),
+            ("Makefile", include_str!("../../Makefile"), " release/binary.sh jit-rbac \"$$platform\";"),
+            (
+                "release/binary.sh",
+                include_str!("../../release/binary.sh"),
+                "cargo zigbuild --quiet --locked --release --package \"$package\" ",
+            ),
+        ] {
+            assert!(text.contains(command), "{file} does not contain '{command}'");
+        }
     }
 }

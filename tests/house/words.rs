@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// Where people read or write prose.
-const ROOTS: [&str; 13] = [
+const ROOTS: [&str; 15] = [
     "src",
     "charts",
     "crds",
@@ -12,6 +12,8 @@ const ROOTS: [&str; 13] = [
     "testing",
     "benches",
     "fuzz/fuzz_targets",
+    "release",
+    "Dockerfile",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -19,7 +21,7 @@ const ROOTS: [&str; 13] = [
     "Makefile",
 ];
 /// The endings of text files, apart from those without one.
-const ENDINGS: [&str; 9] = ["rs", "md", "yaml", "yml", "tpl", "txt", "json", "toml", "awk"];
+const ENDINGS: [&str; 10] = ["rs", "md", "yaml", "yml", "tpl", "txt", "json", "toml", "awk", "sh"];
 /// This file lists the words.
 const NOT_READ: &str = "tests/house/words.rs";
 
