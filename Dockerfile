@@ -1,5 +1,5 @@
 # A static binary on an empty image: nothing else to patch, nothing to log in to.
-# `make image` needs no daemon: it builds the binaries itself, in place of this first stage (docs/image.md).
+# `make image` needs no daemon: its own binaries replace this first stage (docs/image.md).
 FROM --platform=$BUILDPLATFORM rust:1.95.0-bookworm AS binaries
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /src

@@ -15,7 +15,9 @@ name=${IMAGE:-localhost/jit-rbac:$version}
 
 rm -rf target/image
 mkdir -p target/image/storage
-trap 'rm -rf target/image/storage' EXIT
+trap 'rm -rf target/image/storage target/image/context' EXIT
+# The image's history has digests of the copied files with their modes, which depend on the umask of the checkout.
+install -D --mode 0644 LICENSE target/image/context/LICENSE
 # A storage of its own, so that nothing of other builds is used; `vfs` needs no support by the kernel.
 buildah=(buildah --root "$PWD/target/image/storage/root" --runroot "$PWD/target/image/storage/run" --storage-driver vfs)
 
@@ -23,7 +25,7 @@ buildah=(buildah --root "$PWD/target/image/storage/root" --runroot "$PWD/target/
 "${buildah[@]}" build --quiet --format oci --isolation chroot --no-cache --identity-label=false --timestamp "$created" \
   --platform "$platforms" --build-context "binaries=$PWD/target/binaries" \
   --build-arg "BUILDPLATFORM=${platforms%%,*}" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-  --manifest jit-rbac . >target/image/log 2>&1 || { cat target/image/log >&2; exit 1; }
+  --manifest jit-rbac --file Dockerfile target/image/context >target/image/log 2>&1 || { cat target/image/log >&2; exit 1; }
 "${buildah[@]}" manifest push --quiet --all --digestfile target/image/digest jit-rbac "oci-archive:$PWD/target/image/jit-rbac.oci.tar:$name" \
   >>target/image/log 2>&1 || { cat target/image/log >&2; exit 1; }
 
