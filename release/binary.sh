@@ -28,5 +28,7 @@ flags+=$'\x1f'"--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$(rustc 
 
 # The package alone: built with the others, it would contain what only the plugin needs of their common dependencies. The encoded flags
 # replace those of the user's environment and configuration, and may contain spaces.
-CARGO_ENCODED_RUSTFLAGS="$flags" cargo zigbuild --quiet --locked --release --package "$package" --target "$target" --target-dir target
+# By default zig writes an executable for a fixed address. The kernel loads a position-independent one at a random address.
+CARGO_ENCODED_RUSTFLAGS="$flags" cargo-zigbuild rustc --quiet --locked --release --package "$package" --bin "$package" \
+  --target "$target" --target-dir target -- -C link-arg=-pie
 install -D "target/$target/release/$package" "target/binaries/$platform/$package"

@@ -61,10 +61,11 @@ fn the_image_is_the_binary_and_the_license() {
 }
 
 #[test]
-fn the_binaries_are_static() {
+fn the_binaries_are_static_and_position_independent() {
     for platform in platforms() {
-        let headers = output(Command::new("readelf").arg("--wide").arg("--program-headers").arg("--dynamic").arg(binary(&platform)));
-        assert!(headers.contains("LOAD"), "{platform}: {headers}");
+        let headers =
+            output(Command::new("readelf").args(["--wide", "--file-header", "--program-headers", "--dynamic"]).arg(binary(&platform)));
+        assert!(headers.contains("Flags: NOW PIE\n") && headers.contains("GNU_RELRO"), "{platform}: {headers}");
         assert!(!headers.contains("INTERP") && !headers.contains("(NEEDED)"), "{platform}: {headers}");
     }
 }
