@@ -3,6 +3,7 @@
 //! Data flows in one direction: gather, decide, apply, report. The rules are in [`domain`].
 
 pub mod admission;
+pub mod check;
 pub mod config;
 pub mod connect;
 pub mod controller;

@@ -1,4 +1,4 @@
-//! The operator's program: subcommands `controller`, `webhook`, `crds`.
+//! The operator's program: subcommands `controller`, `webhook`, `check`, `crds`.
 
 use std::{
     fmt::Write as _,
@@ -8,9 +8,10 @@ use std::{
     process::ExitCode,
 };
 
+use api::Duration;
 use clap::{Args, Parser, Subcommand};
 use jit_rbac::{
-    admission,
+    admission, check,
     config::Config,
     connect, controller, crds, guards,
     observe::{
@@ -20,6 +21,7 @@ use jit_rbac::{
     },
 };
 use kube_io::{clock::Clock, connect::AskAgain};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -49,6 +51,20 @@ enum Command {
         #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
     },
+    /// Check that the webhook answers, that a controller leads, and that the admission guards are verified.
+    ///
+    /// It repeats until everything works, and fails after `--timeout`.
+    Check {
+        /// Path of the configuration file, which the chart renders.
+        #[arg(long, default_value = "/etc/jit-rbac/config.json")]
+        config: PathBuf,
+        /// Time limit, for example `1m` or `90s`.
+        #[arg(long, default_value = "1m")]
+        timeout: Duration,
+        /// Format of log lines.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        log_format: Format,
+    },
     /// Print the CRDs.
     Crds {
         /// Write one file per kind to this directory instead.
@@ -73,6 +89,7 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
+        Command::Check { config, timeout, log_format } => check(&config, timeout, log_format),
         Command::Controller { common, identity } => {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
             process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
@@ -107,10 +124,7 @@ where
     F: Future<Output = Result<(), String>>,
     W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
-    logs::start(common.log_format);
-    let config = Config::read(&common.config).map_err(|error| error.to_string())?;
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    let (config, runtime) = start(&common.config, common.log_format)?;
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
     let metrics = Metrics::default();
     let stop = CancellationToken::new();
@@ -129,6 +143,21 @@ where
         }
         outcome
     })
+}
+
+/// Starts logging, reads the configuration and builds the runtime.
+fn start(config: &Path, log_format: Format) -> Result<(Config, Runtime), String> {
+    logs::start(log_format);
+    let config = Config::read(config).map_err(|error| error.to_string())?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    Ok((config, runtime))
+}
+
+fn check(config: &Path, timeout: Duration, log_format: Format) -> Result<(), String> {
+    let (config, runtime) = start(config, log_format)?;
+    let patience = std::time::Duration::from_secs(timeout.as_secs().into());
+    runtime.block_on(check::run(&config, patience)).map_err(|error| error.to_string())
 }
 
 fn crds(directory: Option<&Path>) -> Result<(), String> {

@@ -146,6 +146,24 @@ fn t24_the_webhook_reads_reviews_and_writes_its_certificate_only() {
     assert!(managed.find("Role", name).is_none() && managed.find("RoleBinding", name).is_none());
 }
 
+/// Requests in the operator's namespace give no access.
+#[test]
+fn t24_the_pod_of_helm_test_creates_requests_and_reads_one_lease() {
+    let wanted = ["create roleactivationrequests.jitrbac.dev", "get leases.coordination.k8s.io jit-rbac-controller"];
+    assert_eq!(rights(default().get("Role", "jit-rbac-test")), wanted.map(str::to_owned).into());
+    assert!(default().find("ClusterRole", "jit-rbac-test").is_none());
+    for kind in ["ServiceAccount", "Role", "RoleBinding", "Pod"] {
+        let annotations = &default().get(kind, "jit-rbac-test")["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/hook"], "test", "{kind}");
+        assert_eq!(annotations["helm.sh/hook-delete-policy"], "before-hook-creation,hook-succeeded", "{kind}");
+        assert_eq!(annotations["helm.sh/hook-weight"], if kind == "Pod" { Value::Null } else { json!("-1") }, "{kind}");
+    }
+    for values in [json!({"test": {"enabled": false}}), crate::render::out_of_cluster()] {
+        let rendered = operator(&values);
+        assert!(!rendered.0.iter().any(|object| object["metadata"]["name"] == "jit-rbac-test"), "{values}");
+    }
+}
+
 #[test]
 fn t24_only_the_controller_touches_role_bindings() {
     for (name, rendered) in every() {
@@ -157,10 +175,12 @@ fn t24_only_the_controller_touches_role_bindings() {
 }
 
 #[test]
-fn t24_two_identities_each_with_its_own_roles_and_no_token_lying_about() {
+fn t24_identities_each_with_its_own_roles_and_no_token_lying_about() {
     for (name, rendered) in every() {
         let accounts: Vec<_> = rendered.all("ServiceAccount").into_iter().map(|a| a["metadata"]["name"].clone()).collect();
-        assert_eq!(accounts, ["jit-rbac-controller", "jit-rbac-webhook"], "{name}");
+        // `helm test` has the third one for its pod.
+        let own = &["jit-rbac-controller", "jit-rbac-webhook"][..];
+        assert_eq!(accounts, if name == "out of cluster" { own.to_vec() } else { [own, &["jit-rbac-test"]].concat() }, "{name}");
         for account in rendered.all("ServiceAccount") {
             assert_eq!(account["automountServiceAccountToken"], false, "{name}");
         }

@@ -7,6 +7,7 @@
 
 {{- define "jit-rbac.controller" -}}{{ include "jit-rbac.fullname" . }}-controller{{- end -}}
 {{- define "jit-rbac.webhook" -}}{{ include "jit-rbac.fullname" . }}-webhook{{- end -}}
+{{- define "jit-rbac.test" -}}{{ include "jit-rbac.fullname" . }}-test{{- end -}}
 
 {{/* User names of the two ServiceAccounts, as the API server sees them. */}}
 {{- define "jit-rbac.controllerUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.controller" . }}{{- end -}}
