@@ -27,7 +27,7 @@ TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/j
 PLATFORMS ?= linux/amd64,linux/arm64
 comma := ,
 
-.PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds commands plugin refusal-pages refusals transcripts
+.PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
 .PHONY: lint dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image
@@ -82,6 +82,9 @@ plane: build
 crds: build ## Generate crds/, the chart's copies and the schema of jit-access from the types
 	@for directory in crds charts/jit-rbac/files/crds; do mkdir -p "$$directory"; target/debug/jit-rbac crds --directory "$$directory"; done
 	@BLESS=1 $(CARGO) test --quiet --locked --test charts schema >/dev/null
+
+chart-readmes: tools ## Generate the lists of values in the READMEs of the charts from their values.yaml
+	@BLESS=1 $(CARGO) test --quiet --locked --test charts readmes_list_every_value >/dev/null
 
 commands: build ## Generate docs/commands.md from the plugin
 	@target/debug/kubectl-jit man --markdown >docs/commands.md

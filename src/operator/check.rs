@@ -149,8 +149,7 @@ mod tests {
     #[test]
     fn a_lease_is_held_as_long_as_it_is_valid() {
         let renewed: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut spec =
-            LeaseSpec { holder_identity: Some("one".to_owned()), renew_time: Some(MicroTime(renewed)), ..LeaseSpec::default() };
+        let mut spec = LeaseSpec { holder_identity: Some("one".to_owned()), renew_time: Some(MicroTime(renewed)), ..LeaseSpec::default() };
         assert_eq!(holder(&spec, renewed + VALID).as_deref(), Some("one"));
         assert_eq!(holder(&spec, renewed + VALID + SignedDuration::from_secs(1)), None);
         spec.holder_identity = Some(String::new());

@@ -11,7 +11,8 @@ use std::{
 use api::Duration;
 use clap::{Args, Parser, Subcommand};
 use jit_rbac::{
-    admission, check,
+    admission::{self, client_authority::ClientAuthority},
+    check,
     config::Config,
     connect, controller, crds, guards,
     observe::{
@@ -50,6 +51,13 @@ enum Command {
         /// Address on which admission reviews are served. `[::]` means all IPv4 and IPv6 addresses.
         #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
+        /// Accept admission reviews only from clients with a certificate of the CA in this PEM file, which is loaded again when it
+        /// changes.
+        #[arg(long)]
+        client_ca: Option<PathBuf>,
+        /// Accept only certificates with this common name; the flag may be repeated.
+        #[arg(long, requires = "client_ca")]
+        client_name: Vec<String>,
     },
     /// Check that the webhook answers, that a controller leads, and that the admission guards are verified.
     ///
@@ -102,11 +110,17 @@ fn main() -> ExitCode {
                 Box::pin(controller::run(client, setup, stop)).await.map_err(|error| error.to_string())
             })
         }
-        Command::Webhook { common, address } => process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
-            let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else { return Ok(()) };
-            info!("starting webhook");
-            Box::pin(admission::run(client, config, address, health, metrics, stop)).await.map_err(|error| error.to_string())
-        }),
+        Command::Webhook { common, address, client_ca, client_name } => {
+            process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
+                let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else {
+                    return Ok(());
+                };
+                info!("starting webhook");
+                let clients =
+                    client_ca.map(|file| ClientAuthority::load(file, client_name)).transpose().map_err(|error| error.to_string())?;
+                Box::pin(admission::run(client, config, address, clients, health, metrics, stop)).await.map_err(|error| error.to_string())
+            })
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,13 +8,23 @@ mod bounds;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod every_value;
+#[cfg(test)]
 mod guards;
+#[cfg(test)]
+mod metadata;
+#[cfg(test)]
+mod monitors;
+#[cfg(test)]
+mod pod_spec;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod rbac;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod render;
 #[cfg(test)]

@@ -8,11 +8,16 @@ use crate::render::{Rendered, default, every, items, operator, out_of_cluster, t
 
 const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 
+/// The specs of all pods, that of `helm test` among them.
+fn pods(rendered: &Rendered) -> Vec<&Value> {
+    let templates = rendered.all("Deployment").into_iter().map(|deployment| &deployment["spec"]["template"]["spec"]);
+    templates.chain(rendered.all("Pod").into_iter().map(|pod| &pod["spec"])).collect()
+}
+
 #[test]
 fn t24_pods_satisfy_the_restricted_standard() {
     for (name, rendered) in every() {
-        let templates = rendered.all("Deployment").into_iter().map(|deployment| &deployment["spec"]["template"]);
-        for pod in templates.chain(rendered.all("Pod")).map(|template| &template["spec"]) {
+        for pod in pods(&rendered) {
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
             assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}), "{name}");
             for key in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -134,13 +139,24 @@ fn a_disruption_budget_never_blocks_the_only_pod() {
 }
 
 #[test]
-fn a_digest_wins_over_a_tag() {
-    let image = |values: Value| {
-        operator(&json!({"image": values})).all("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone()
-    };
+fn a_digest_wins_over_a_tag_and_a_global_registry_over_that_of_the_image() {
+    let image = |values: Value| operator(&values).all("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     let digest = format!("sha256:{}", "0".repeat(64));
-    assert_eq!(image(json!({"repository": "r/i", "tag": "v1"})), "r/i:v1");
-    assert_eq!(image(json!({"repository": "r/i", "tag": "v1", "digest": digest})), format!("r/i@{digest}"));
+    assert_eq!(image(json!({"image": {"repository": "r/i", "tag": "v1"}})), "r/i:v1");
+    assert_eq!(image(json!({"image": {"repository": "r/i", "tag": "v1", "digest": digest}})), format!("r/i@{digest}"));
+    assert_eq!(image(json!({"image": {"registry": "one.example.com:5000"}})), "one.example.com:5000/jit-rbac:0.1.0");
+    let both = json!({"image": {"registry": "one.example.com"}, "global": {"imageRegistry": "two.example.com/mirror"}});
+    assert_eq!(image(both), "two.example.com/mirror/jit-rbac:0.1.0");
+}
+
+#[test]
+fn secrets_for_the_registry_are_those_of_both_values() {
+    let rendered = operator(&json!({
+        "imagePullSecrets": [{"name": "a"}, {"name": "b"}], "global": {"imagePullSecrets": [{"name": "c"}, {"name": "a"}]},
+    }));
+    for pod in pods(&rendered) {
+        assert_eq!(pod["imagePullSecrets"], json!([{"name": "c"}, {"name": "a"}, {"name": "b"}]));
+    }
 }
 
 #[test]
@@ -148,12 +164,7 @@ fn what_admins_add_arrives() {
     let rendered = operator(&json!({
         "commonLabels": {"team": "platform"},
         "extraEnv": [{"name": "RUST_LOG", "value": "debug"}],
-        "imagePullSecrets": [{"name": "pull"}],
-        "controller": {
-            "priorityClassName": "system-cluster-critical", "nodeSelector": {"a": "b"}, "podLabels": {"c": "d"},
-            "podAnnotations": {"e": "f"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
-            "topologySpreadConstraints": [{"maxSkew": 2}],
-        },
+        "controller": {"podLabels": {"c": "d"}, "podAnnotations": {"e": "f"}},
         "extraObjects": [
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-one"}},
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\n",
@@ -163,12 +174,6 @@ fn what_admins_add_arrives() {
     let (metadata, pod) = (&template["metadata"], &template["spec"]);
     assert_eq!((&metadata["labels"]["team"], &metadata["labels"]["c"]), (&json!("platform"), &json!("d")));
     assert_eq!(metadata["annotations"]["e"], "f");
-    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
-    assert_eq!(pod["nodeSelector"], json!({"a": "b"}));
-    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
-    assert_eq!(pod["affinity"], json!({"nodeAffinity": {}}));
-    assert_eq!(pod["topologySpreadConstraints"], json!([{"maxSkew": 2}]));
-    assert_eq!(pod["imagePullSecrets"], json!([{"name": "pull"}]));
     assert_eq!(pod["containers"][0]["env"][1]["name"], "RUST_LOG");
     assert!(rendered.find("ConfigMap", "jit-rbac-one").is_some() && rendered.find("ConfigMap", "two").is_some());
     for object in rendered.0.iter().filter(|object| object["metadata"]["labels"]["helm.sh/chart"].is_string()) {
@@ -205,41 +210,12 @@ fn f70_annotations_for_all_objects_arrive_on_each_and_change_no_guard() {
 
 #[test]
 fn f70_openshift_may_assign_the_ids() {
-    let rendered = operator(&json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}));
-    for name in DEPLOYMENTS {
-        let context = &rendered.get("Deployment", name)["spec"]["template"]["spec"]["securityContext"];
-        assert_eq!(*context, json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}), "{name}");
-    }
-}
-
-#[test]
-fn a_pod_monitor_finds_the_port_of_both_processes() {
-    assert!(default().all("PodMonitor").is_empty());
-    let rendered = operator(&json!({"metrics": {"podMonitor": {
-        "enabled": true, "labels": {"release": "prometheus"}, "annotations": {"a": "b"}, "interval": "30s", "scrapeTimeout": "5s",
-        "relabelings": [{"action": "drop"}], "metricRelabelings": [{"action": "keep"}],
-    }}}));
-    let monitor = rendered.only("PodMonitor");
-    assert_eq!(
-        (&monitor["metadata"]["labels"]["release"], &monitor["metadata"]["annotations"]),
-        (&json!("prometheus"), &json!({"a": "b"}))
-    );
-    let endpoint = json!({
-        "port": "health", "path": "/metrics", "interval": "30s", "scrapeTimeout": "5s",
-        "relabelings": [{"action": "drop"}], "metricRelabelings": [{"action": "keep"}],
-    });
-    assert_eq!(monitor["spec"]["podMetricsEndpoints"], json!([endpoint]));
-    assert_eq!(texts(&monitor["spec"]["namespaceSelector"]["matchNames"]), ["jit-system"]);
-    for name in DEPLOYMENTS {
-        let template = &rendered.get("Deployment", name)["spec"]["template"];
-        for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
-            assert_eq!(template["metadata"]["labels"][label], *value, "{name}");
+    let by_hand = json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}});
+    for values in [by_hand, json!({"openshift": {"enabled": true}})] {
+        for pod in pods(&operator(&values)) {
+            assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}), "{values}");
         }
-        let ports = items(&template["spec"]["containers"][0]["ports"]);
-        assert!(ports.iter().any(|port| port["name"] == "health"), "{name}");
     }
-    let plain = operator(&json!({"metrics": {"podMonitor": {"enabled": true}}}));
-    assert_eq!(plain.only("PodMonitor")["spec"]["podMetricsEndpoints"], json!([{"port": "health", "path": "/metrics"}]));
 }
 
 #[test]
@@ -269,4 +245,33 @@ fn t26_f45_a_network_policy_opens_the_webhooks_port_only() {
         assert_eq!(health["from"], scrapers, "{name}");
     }
     assert!(default().all("NetworkPolicy").is_empty());
+}
+
+/// A policy that selects a pod denies it everything that no rule allows. The rules name ports of the pods, so they follow `webhook.port`.
+#[test]
+fn t26_network_policies_select_both_processes_and_allow_named_ports_only() {
+    let values = json!({"networkPolicy": {"enabled": true}, "webhook": {"port": 10250, "healthPort": 8081}, "metrics": {"service": {"enabled": true}}});
+    let rendered = operator(&values);
+    for (name, open) in [(DEPLOYMENTS[0], &["health"][..]), (DEPLOYMENTS[1], &["health", "webhook"])] {
+        let policy = &rendered.get("NetworkPolicy", name)["spec"];
+        let template = &rendered.get("Deployment", name)["spec"]["template"];
+        for (label, value) in policy["podSelector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(template["metadata"]["labels"][label], *value, "{name}");
+        }
+        let ingress: Vec<_> = items(&policy["ingress"]).iter().flat_map(|rule| items(&rule["ports"])).map(|port| &port["port"]).collect();
+        assert_eq!(json!(ingress), json!(open), "{name}");
+        let ports = items(&template["spec"]["containers"][0]["ports"]);
+        assert_eq!(
+            ports.iter().map(|port| port["name"].as_str().unwrap()).filter(|port| open.contains(port)).count(),
+            open.len(),
+            "{name}"
+        );
+        let egress: Vec<_> = items(&policy["egress"]).iter().flat_map(|rule| items(&rule["ports"])).map(|port| &port["port"]).collect();
+        assert_eq!(json!(egress), json!([53, 53, 443, 6443]), "{name}");
+    }
+    // The Service for /metrics leads to the same ports of the pods.
+    assert_eq!(
+        rendered.get("Service", "jit-rbac-metrics")["spec"]["ports"],
+        json!([{"name": "health", "port": 8080, "targetPort": "health"}])
+    );
 }

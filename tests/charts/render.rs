@@ -59,11 +59,17 @@ impl Rendered {
 
 /// Renders the release `release` of the chart with these values, or returns Helm's error.
 pub fn try_render(release: &str, chart: &str, values: &Value) -> Result<Rendered, String> {
+    try_render_with(release, chart, values, &[])
+}
+
+/// The same with more arguments of Helm.
+pub fn try_render_with(release: &str, chart: &str, values: &Value, more: &[&str]) -> Result<Rendered, String> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
     let mut child = Command::new(helm())
         .args(["template", release])
         .arg(root().join("charts").join(chart))
         .args(["--namespace", NAMESPACE, "--values", "-"])
+        .args(more)
         // Without the user's own plugins and settings.
         .env("HELM_CONFIG_HOME", home.join("config"))
         .env("HELM_CACHE_HOME", home.join("cache"))
@@ -108,7 +114,7 @@ pub fn every() -> Vec<(&'static str, Rendered)> {
                 "bindableRoles": {"clusterRoles": ["edit", "view"], "roles": ["debug"]},
                 "rbac": {"aggregateToView": true},
                 "networkPolicy": {"enabled": true},
-                "metrics": {"podMonitor": {"enabled": true}},
+                "metrics": {"serviceMonitor": {"enabled": true}},
                 "crds": {"keep": false},
             }),
         ),

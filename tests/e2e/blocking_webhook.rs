@@ -60,7 +60,7 @@ impl BlockingWebhook {
         let stop = CancellationToken::new();
         let router = Router::new().route("/", post(review)).with_state(keeper.clone());
         let certificate = Arc::new(SingleCertAndKey::from(certified(&made.leaf, &made.leaf_key)?));
-        let serving = server::serve(listener, certificate, router, stop.clone());
+        let serving = server::serve(listener, certificate, None, router, stop.clone());
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 eprintln!("the gate is broken: {error}");

@@ -33,6 +33,8 @@ pub struct Setting {
     pub values: Value,
     /// More flags for the API server.
     pub apiserver_flags: Vec<String>,
+    /// More flags for the webhook.
+    pub webhook_flags: Vec<String>,
     /// Policies that the operator does not watch.
     pub unwatched: &'static [&'static str],
     /// The controllers reach the API server through a [`Proxy`].
@@ -61,6 +63,7 @@ impl ClusterFixture {
         options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
         options.values = setting.values;
         options.unwatched = setting.unwatched.iter().map(|name| (*name).to_owned()).collect();
+        options.webhook_flags = setting.webhook_flags;
         options.replicas = setting.replicas.unwrap_or(options.replicas);
         let proxy = if setting.proxied { Some(Arc::new(Proxy::start(plane.cluster()).await?)) } else { None };
         options.proxy.clone_from(&proxy);

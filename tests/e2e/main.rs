@@ -21,6 +21,7 @@ mod grant_helpers;
 mod grants;
 mod guards;
 mod identity;
+mod installation;
 mod jit_access_chart;
 mod known_limits;
 mod plugin;
@@ -102,6 +103,7 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         admission_policies::against_time(),
         api_faults::test_cases(),
         guards::test_cases(),
+        installation::test_cases(),
         replicas::test_cases(),
         faults::test_cases(),
         request_flood::test_cases(),

@@ -9,9 +9,12 @@
 {{- define "jit-rbac.webhook" -}}{{ include "jit-rbac.fullname" . }}-webhook{{- end -}}
 {{- define "jit-rbac.test" -}}{{ include "jit-rbac.fullname" . }}-test{{- end -}}
 
-{{/* User names of the two ServiceAccounts, as the API server sees them. */}}
-{{- define "jit-rbac.controllerUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.controller" . }}{{- end -}}
-{{- define "jit-rbac.webhookUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.webhook" . }}{{- end -}}
+{{/* The two ServiceAccounts, and their user names, as the API server sees them. */}}
+{{- define "jit-rbac.controllerAccount" -}}{{ default (include "jit-rbac.controller" .) .Values.controller.serviceAccount.name }}{{- end -}}
+{{- define "jit-rbac.webhookAccount" -}}{{ default (include "jit-rbac.webhook" .) .Values.webhook.serviceAccount.name }}{{- end -}}
+{{- define "jit-rbac.testAccount" -}}{{ include "jit-rbac.test" . }}{{- end -}}
+{{- define "jit-rbac.controllerUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.controllerAccount" . }}{{- end -}}
+{{- define "jit-rbac.webhookUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "jit-rbac.webhookAccount" . }}{{- end -}}
 
 {{/* Labels of an object: (dict "root" $ "component" "controller"); the component may be left out. */}}
 {{- define "jit-rbac.labels" -}}
@@ -49,6 +52,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 
 {{- define "jit-rbac.image" -}}
+{{- with default .Values.image.registry .Values.global.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
 {{- end -}}
@@ -66,9 +70,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- dict
   "operatorNamespace" .Release.Namespace
-  "controller" (dict "serviceAccount" (include "jit-rbac.controller" .) "lease" (include "jit-rbac.controller" .))
+  "controller" (dict "serviceAccount" (include "jit-rbac.controllerAccount" .) "lease" (include "jit-rbac.controller" .))
   "webhook" (dict
-    "serviceAccount" (include "jit-rbac.webhook" .)
+    "serviceAccount" (include "jit-rbac.webhookAccount" .)
     "certificate" $certificate
     "mutatingConfiguration" $name
     "validatingConfiguration" $name)
@@ -110,6 +114,19 @@ The expected content of the guards, for the controller, which watches them: the 
 {{- $guards | toJson -}}
 {{- end -}}
 
+{{/*
+Not empty if an object of the Prometheus operator is to be rendered, by the value `metrics.renderMode`: (dict "root" $ "kind" "PodMonitor"
+"value" "metrics.podMonitor.enabled").
+*/}}
+{{- define "jit-rbac.monitoring" -}}
+{{- $mode := .root.Values.metrics.renderMode -}}
+{{- $known := .root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind) -}}
+{{- if and (eq $mode "failIfMissing") (not $known) -}}
+{{- fail (printf "%s needs the kind monitoring.coreos.com/v1 %s, which this cluster does not have: install the Prometheus operator first, or set metrics.renderMode to skipIfMissing" .value .kind) -}}
+{{- end -}}
+{{- if or $known (eq $mode "alwaysRender") -}}yes{{- end -}}
+{{- end -}}
+
 {{- define "jit-rbac.configMap" -}}{{ include "jit-rbac.fullname" . }}-config{{- end -}}
 {{/* The Secret of the webhook's own certificate, and cert-manager's Certificate and Secret: two names, since they have two owners. */}}
 {{- define "jit-rbac.tlsSecret" -}}{{ include "jit-rbac.webhook" . }}-tls{{- end -}}
@@ -126,8 +143,27 @@ The expected content of the guards, for the controller, which watches them: the 
 {{- fail "webhook.certManager.enabled and outOfCluster.enabled cannot be combined: cert-manager's certificate is mounted into a pod" -}}
 {{- end -}}
 {{- end -}}
-{{- if .Values.networkPolicy.apiServerCIDRs -}}
-{{- fail "networkPolicy.apiServerCIDRs limited two things and is replaced by two values: list who may call the webhook in networkPolicy.webhookFromCIDRs, and, only if you want to limit it, where the pods may connect in networkPolicy.egressCIDRs" -}}
+{{- range $process := list "controller" "webhook" -}}
+{{- with (index $.Values $process).serviceAccount -}}
+{{- if and (not .create) (not .name) -}}
+{{- fail (printf "%s.serviceAccount.create is false: set %s.serviceAccount.name to the name of an existing ServiceAccount" $process $process) -}}
+{{- end -}}
+{{- if eq .name "default" -}}
+{{- fail (printf "%s.serviceAccount.name must not be 'default': every pod in the namespace without a ServiceAccount of its own would have the permissions of the operator" $process) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (include "jit-rbac.controllerAccount" .) (include "jit-rbac.webhookAccount" .) -}}
+{{- fail "controller.serviceAccount.name and webhook.serviceAccount.name must differ: the webhook must not have the permissions of the controller" -}}
+{{- end -}}
+{{- if eq (int .Values.webhook.port) (int .Values.webhook.healthPort) -}}
+{{- fail "webhook.port and webhook.healthPort must differ" -}}
+{{- end -}}
+{{- if and .Values.webhook.clientCA.configMap .Values.webhook.clientCA.secret -}}
+{{- fail "webhook.clientCA.configMap and webhook.clientCA.secret cannot be combined: set the one that has the CA" -}}
+{{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
+{{- fail "metrics.podMonitor.enabled and metrics.serviceMonitor.enabled cannot be combined: every metric would be scraped twice" -}}
 {{- end -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease" "default") -}}
 {{- fail (printf "jit-rbac needs a namespace of its own, not %s: no access can be granted in its namespace. Install it with --namespace jit-system --create-namespace" .Release.Namespace) -}}

@@ -104,7 +104,7 @@ impl OverTls {
         let certificate = SingleCertAndKey::from(authority::certified(&made.leaf, &made.leaf_key).unwrap());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = server(Arc::new(certificate), cluster().router()).unwrap();
+        let mut server = server(Arc::new(certificate), None, cluster().router()).unwrap();
         change(&mut server);
         let serving = tokio::spawn(server.serve(listener, CancellationToken::new(), GRACE));
         let mut roots = RootCertStore::empty();

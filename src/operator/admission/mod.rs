@@ -10,6 +10,7 @@ pub mod authority;
 mod bundle;
 pub mod certificates;
 mod class;
+pub mod client_authority;
 mod error;
 mod fair;
 pub mod handler;
@@ -36,6 +37,7 @@ use crate::{
     },
 };
 use certificates::Served;
+use client_authority::ClientAuthority;
 pub use error::AdmissionError;
 use handler::AdmissionHandler;
 use kube_io::watches::StoreRestored;
@@ -50,6 +52,7 @@ pub async fn run(
     client: Client,
     config: Config,
     address: SocketAddr,
+    clients: Option<ClientAuthority>,
     health: Health,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -64,8 +67,9 @@ pub async fn run(
     let watches = caches.watches.clone();
     let served = Arc::new(Served::default());
     let handler = Arc::new(AdmissionHandler::new(client.clone(), Arc::clone(&caches), &config));
-    let serving =
-        server::serve(listener, Arc::clone(&served) as _, server::router(handler, AdmissionMetrics::registered(&metrics)), shutdown);
+    let clients = clients.map(Arc::new);
+    let router = server::router(handler, AdmissionMetrics::registered(&metrics));
+    let serving = server::serve(listener, Arc::clone(&served) as _, clients.clone(), router, shutdown);
     info!(address = %local, what = "webhook", "listening");
 
     let synced = async {
@@ -78,6 +82,7 @@ pub async fn run(
         () = caches.follow(|_| {}) => Err(AdmissionError::WatchEnded),
         () = certificates::keep(client, &config, &served, &health) => Ok(()),
         () = synced => Ok(()),
+        () = async { match &clients { Some(clients) => clients.follow().await, None => std::future::pending().await } } => Ok(()),
         () = watches::tell(&watches, &health) => Ok(()),
         // The caches may be outdated, as in the controllers. These detect it by the Lease, which the webhook does not use.
         () = watches.went_back() => Err(StoreRestored.into()),

@@ -17,7 +17,11 @@ use axum::{
 };
 use futures::StreamExt;
 use kube::core::admission::Operation;
-use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{NoServerSessionStorage, ResolvesServerCert},
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     time::timeout_at,
@@ -29,6 +33,7 @@ use tracing::info;
 use super::{
     answer::{Answer, Asked, Unopened, Unread},
     class::Class,
+    client_authority::ClientAuthority,
     error::AdmissionError,
     fair::{Fair, Permits},
     handler::{AdmissionHandler, Phase, UNKNOWN, kind_of},
@@ -82,18 +87,32 @@ pub fn router(handler: Arc<AdmissionHandler>, metrics: AdmissionMetrics) -> Rout
 pub async fn serve(
     listener: TcpListener,
     certificates: Arc<dyn ResolvesServerCert>,
+    clients: Option<Arc<ClientAuthority>>,
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<(), AdmissionError> {
-    let server = server(certificates, router)?;
+    let server = server(certificates, clients, router)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(AdmissionError::Serve)?;
     server.serve(listener, shutdown, GRACE).await;
     Ok(())
 }
 
-fn server(certificates: Arc<dyn ResolvesServerCert>, router: Router) -> Result<HttpServer, AdmissionError> {
+fn server(
+    certificates: Arc<dyn ResolvesServerCert>,
+    clients: Option<Arc<ClientAuthority>>,
+    router: Router,
+) -> Result<HttpServer, AdmissionError> {
     let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
-    let mut tls = tls.with_no_client_auth().with_cert_resolver(certificates);
+    let mut tls = match clients {
+        None => tls.with_no_client_auth().with_cert_resolver(certificates),
+        Some(clients) => {
+            let mut tls = tls.with_client_cert_verifier(clients).with_cert_resolver(certificates);
+            // A resumed session would be accepted without a look at the client's certificate, also after the CA has changed.
+            tls.session_storage = Arc::new(NoServerSessionStorage {});
+            tls.send_tls13_tickets = 0;
+            tls
+        }
+    };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stay = Stay::Kept { handshake: HANDSHAKE, idle: IDLE };
     Ok(HttpServer { connections: CONNECTIONS, stay, tls: Some(TlsAcceptor::from(Arc::new(tls))), router })

@@ -137,7 +137,7 @@ impl Imposter {
         };
         let router = Router::new().route("/{*any}", post(allow));
         let certificate = Arc::new(SingleCertAndKey::from(certified(&shown.leaf, &shown.leaf_key)?));
-        let serving = server::serve(listen(scene)?, certificate, router, stop.clone());
+        let serving = server::serve(listen(scene)?, certificate, None, router, stop.clone());
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 eprintln!("the imposter is broken: {error}");

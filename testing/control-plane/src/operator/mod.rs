@@ -45,6 +45,8 @@ pub struct OperatorOptions {
     pub unwatched: Vec<String>,
     /// The webhook's port, where it must be a specific one.
     pub webhook_port: Option<u16>,
+    /// More flags for the webhook.
+    pub webhook_flags: Vec<String>,
     /// The proxy between the controllers and the API server.
     pub proxy: Option<Arc<Proxy>>,
     /// The time limit for each process to become ready; 30 s by default.
@@ -65,6 +67,7 @@ impl OperatorOptions {
             values: Value::Null,
             unwatched: Vec::new(),
             webhook_port: None,
+            webhook_flags: Vec::new(),
             proxy: None,
             ready_within: READY,
         }
@@ -98,7 +101,8 @@ impl Operator {
             Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), reaper)
         };
         let address = flag("address", format!("127.0.0.1:{webhook_port}"));
-        let webhook = start("webhook", &installed.webhook, vec!["webhook".into(), address])?;
+        let flags = options.webhook_flags.iter().map(OsString::from);
+        let webhook = start("webhook", &installed.webhook, ["webhook".into(), address].into_iter().chain(flags).collect())?;
         let controllers = (0..options.replicas)
             .map(|number| {
                 let name = format!("controller-{number}");
