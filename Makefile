@@ -21,6 +21,8 @@ CAME_AND_WENT ?= 10000,100000
 
 # The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
 DENY_VERSION := 0.20.2
+KUBECONFORM_VERSION := v0.8.0
+KUBE_SCORE_VERSION := v1.20.0
 TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
 
 # The platforms of `make image` and `make binaries`, with commas between them.
@@ -28,7 +30,7 @@ PLATFORMS ?= linux/amd64,linux/arm64
 comma := ,
 
 .PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
-.PHONY: lint dependencies advisories test test-faults test-matrix soak
+.PHONY: lint lint-charts dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image
 
@@ -124,12 +126,23 @@ dependencies: cargo-deny ## Check the versions, licenses and sources of the depe
 	  cargo-deny --frozen --manifest-path "$$manifest" --config deny.toml check --deny warnings $$unused bans licenses sources >/dev/null; \
 	done
 
+# The schemas come from the OpenAPI document in the module of Kubernetes, which the control plane is built from. The names of the files have the
+# versions, so that another version is built.
+lint-charts: tools plane ## Check what the charts render with kubeconform and kube-score, for every file in charts/*/ci; part of test
+	@for tool in github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION) github.com/zegl/kube-score/cmd/kube-score@$(KUBE_SCORE_VERSION); do \
+	  name=$${tool##*/}; directory="$(TOOLS)/bin/$$name"; \
+	  [ -x "$$directory/$${name%@*}" ] || CGO_ENABLED=0 GOFLAGS=-mod=mod GOBIN="$$directory" go install "$$tool"; \
+	done
+	@cd testing/control-plane && go mod download k8s.io/kubernetes
+	@PATH="$(TOOLS)/bin/kubeconform@$(KUBECONFORM_VERSION):$(TOOLS)/bin/kube-score@$(KUBE_SCORE_VERSION):$$PATH" \
+	  $(CARGO) test --quiet --locked --test charts lint_with -- --ignored
+
 advisories: tools cargo-deny ## Check the dependencies against the security advisories of RustSec; needs access to GitHub
 	@cargo-deny --locked check advisories
 	@cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check advisories
 
 # All suites run, also after one has failed. The last lines say what was run and what failed.
-test: lint plane ## Run all lints and tests, including end-to-end tests on a real API server; prints a summary at the end
+test: lint plane lint-charts ## Run all lints and tests, including end-to-end tests on a real API server; prints a summary at the end
 	@mkdir -p target; status=0; CARGO_TERM_COLOR=never $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	awk -f testing/summary.awk target/test.log; \
 	[ "$$status" = 0 ] || { echo "failed: the whole output is in target/test.log" >&2; exit "$$status"; }

@@ -135,8 +135,8 @@ fn access() -> Vec<Row> {
     ]
 }
 
-/// The paths of all values: those of the schema below which it has no further properties.
-fn paths(root: &Value, schema: &Value, at: &str, found: &mut BTreeSet<String>) {
+/// Adds the paths of all values: those of the schema below which it has no further properties.
+pub fn leaf(root: &Value, schema: &Value, at: &str, found: &mut BTreeSet<String>) {
     let schema = schema["$ref"].as_str().and_then(|reference| root.pointer(&reference[1..])).unwrap_or(schema);
     // The specs of the kinds, which are not values of the chart.
     let Some(properties) = schema["properties"].as_object().filter(|_| schema["type"] == "object") else {
@@ -144,8 +144,13 @@ fn paths(root: &Value, schema: &Value, at: &str, found: &mut BTreeSet<String>) {
         return;
     };
     for (key, inner) in properties {
-        paths(root, inner, &if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, found);
+        leaf(root, inner, &if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, found);
     }
+}
+
+/// Returns the value at a path.
+pub fn lookup<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(values, |value, key| value.get(key))
 }
 
 /// Returns `base` with another value at a path.
@@ -172,7 +177,7 @@ fn every_value_changes_the_rendering() {
     for (chart, rows) in [("jit-rbac", operator()), ("jit-access", access())] {
         let schema: Value = serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
         let mut known = BTreeSet::new();
-        paths(&schema, &schema, "", &mut known);
+        leaf(&schema, &schema, "", &mut known);
         if chart == "jit-access" {
             // There is no image in this chart, and it has no globals of its own.
             known.remove("global");

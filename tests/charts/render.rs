@@ -15,6 +15,9 @@ pub const NAMESPACE: &str = "jit-system";
 /// The release of the operator's chart.
 pub const RELEASE: &str = "jit-rbac";
 
+/// The charts.
+pub const CHARTS: [&str; 2] = ["jit-rbac", "jit-access"];
+
 /// The directory of the checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,7 +28,8 @@ pub fn file(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn helm() -> &'static Path {
+/// Returns the path of Helm.
+pub fn helm() -> &'static Path {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     HELM.get_or_init(|| Binaries::find().expect("Helm").helm)
 }

@@ -14,7 +14,8 @@ fn spec(plural: &str) -> Value {
     strict(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
 }
 
-fn strict(schema: &Value) -> Value {
+/// The same without fields that the schema does not know, and without what only the API server understands.
+pub fn strict(schema: &Value) -> Value {
     let mut out = Map::new();
     for (key, value) in schema.as_object().unwrap() {
         match key.as_str() {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::render::{file, operator, texts, try_render};
+use crate::{
+    every_value::lookup,
+    render::{file, operator, texts, try_render},
+};
 
 #[test]
 fn mistakes_in_values_are_named() {
@@ -100,10 +103,6 @@ fn paths(schema: &Value, at: &str, found: &mut Vec<String>) {
         paths(inner, &format!("{path}."), found);
         found.push(path);
     }
-}
-
-fn lookup<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(values, |value, key| value.get(key))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::files::{page, pages, root};
+use crate::files::{files, page, pages, root};
 
 fn text(path: &str) -> String {
     page(&root().join(path)).text
@@ -60,6 +60,27 @@ fn f45_every_value_that_is_named_is_one() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(count > 10, "only {count} chart values were found");
+}
+
+/// The values for a platform are a file that is rendered, linted and sent to an API server by other tests.
+#[test]
+fn the_values_for_each_platform_are_those_of_the_tested_files() {
+    let text = text("docs/install.md");
+    let mut named = BTreeSet::new();
+    for part in text.split("<!-- charts/").skip(1) {
+        let (path, rest) = part.split_once(" -->\n```yaml\n").expect("a block of YAML follows");
+        let (block, _) = rest.split_once("```").expect("the block ends");
+        assert_eq!(block, self::text(&format!("charts/{path}")), "{path}");
+        named.insert(path.rsplit('/').next().unwrap_or_default().to_owned());
+    }
+    // Files for tests alone.
+    let others = ["defaults-values.yaml", "many-values.yaml", "others-values.yaml", "out-of-cluster-values.yaml"];
+    let all: BTreeSet<String> = files("charts/jit-rbac/ci", "yaml")
+        .iter()
+        .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        .filter(|name| !others.contains(&name.as_str()))
+        .collect();
+    assert_eq!(named, all);
 }
 
 /// Losses and limits that users must know, and the pages where they would look for them.
