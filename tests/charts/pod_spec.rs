@@ -196,4 +196,20 @@ fn t24_the_names_of_the_service_accounts_are_the_same_everywhere() {
         }
     }
     assert!(operators > 5 && webhooks > 0, "{operators} {webhooks}");
+    for object in &rendered.0 {
+        assert!(!names_default_account(object), "{} {}", object["kind"], object["metadata"]["name"]);
+    }
+}
+
+/// Whether a subject anywhere in the object is an account of the default names.
+fn names_default_account(value: &Value) -> bool {
+    let default = |name: &Value| ["jit-rbac-controller", "jit-rbac-webhook"].iter().any(|account| name == account);
+    match value {
+        Value::Object(map) => {
+            let account = value["kind"] == "ServiceAccount" && (default(&value["name"]) || default(&value["serviceAccount"]["name"]));
+            account || default(&value["serviceAccountName"]) || map.values().any(names_default_account)
+        }
+        Value::Array(items) => items.iter().any(names_default_account),
+        _ => false,
+    }
 }
