@@ -19,10 +19,12 @@ ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
 CAME_AND_WENT ?= 10000,100000
 
-# The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
-DENY_VERSION := 0.20.2
+# The versions of the programs that `make lint-charts` builds into the cache.
 KUBECONFORM_VERSION := v0.8.0
 KUBE_SCORE_VERSION := v1.20.0
+
+# The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
+DENY_VERSION := 0.20.2
 TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
 
 # The platforms of `make image` and `make binaries`, with commas between them.

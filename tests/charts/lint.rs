@@ -147,8 +147,8 @@ fn lint_with_kube_score() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Writes a schema for each kind, in the form that kubeconform expects: those of Kubernetes from the OpenAPI document in its module, and those of
-/// jit-rbac from the CRDs.
+/// Writes a schema for each kind, in the form that kubeconform expects: those of Kubernetes from the `OpenAPI` document in its module, and
+/// those of jit-rbac from the CRDs.
 fn write_schemas(directory: &Path) {
     let module = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])

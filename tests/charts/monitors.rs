@@ -1,4 +1,4 @@
-//! PodMonitor, ServiceMonitor and the Service for /metrics.
+//! `PodMonitor`, `ServiceMonitor` and the Service for /metrics.
 
 use serde_json::{Value, json};
 

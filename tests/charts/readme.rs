@@ -1,5 +1,7 @@
 //! The READMEs of the charts: their list of values is generated from values.yaml.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::render::{file, root};
@@ -49,7 +51,7 @@ fn table(text: &str) -> String {
         // An object whose keys have entries of their own has no default.
         let has_entries = entries(text).iter().any(|other| other.path.starts_with(&format!("{path}.")));
         let default = if has_entries { String::new() } else { format!("`{default}`") };
-        out += &format!("| `{path}` | {default} | {} |\n", description.replace('|', "\\|"));
+        writeln!(out, "| `{path}` | {default} | {} |", description.replace('|', "\\|")).unwrap();
     }
     out
 }

@@ -109,8 +109,8 @@ impl ClientCertVerifier for ClientAuthority {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verifier = Arc::clone(&self.now.read().verifier);
-        let verified = verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let current = Arc::clone(&self.now.read().verifier);
+        let verified = current.verify_client_cert(end_entity, intermediates, now)?;
         if self.is_named(end_entity) { Ok(verified) } else { Err(Invalid::ApplicationVerificationFailure.into()) }
     }
 
