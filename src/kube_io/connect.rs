@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     errors::one_line,
     kubernetes,
+    observed::{Observe, Observing},
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -34,12 +35,12 @@ pub enum AskAgain {
 }
 
 /// Makes one attempt to reach the API server as user agent `agent`. Returns a client that has received an answer, or the error on one line.
-/// `clock` records the API server's time from every answer.
+/// `clock` records the API server's time from every answer, and `observe` is called after each call.
 ///
 /// # Errors
 ///
 /// No kubeconfig can be used, or the API server did not answer.
-pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock) -> Result<Client, String> {
+pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock, observe: &Observe) -> Result<Client, String> {
     let mut target = target()?;
     let agent = HeaderValue::from_str(agent).map_err(|error| error.to_string())?;
     target.config.headers.push((http::header::USER_AGENT, agent));
@@ -49,7 +50,8 @@ pub async fn attempt(agent: &str, again: AskAgain, clock: &Clock) -> Result<Clie
     let built = tokio::task::spawn_blocking(move || client::builder(target, Stdin::Log)).await;
     let built = built.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let listening = layer_fn(|inner| Listening { inner, clock: clock.clone() });
-    let client = built.with_layer(&listening).build();
+    let observing = layer_fn(|inner| Observing { inner, observe: observe.clone() });
+    let client = built.with_layer(&listening).with_layer(&observing).build();
     match tokio::time::timeout(ANSWER_WITHIN, client.apiserver_version()).await {
         Ok(Ok(version)) => {
             info!(server, version = version.git_version, "the API server answers");

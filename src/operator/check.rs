@@ -21,6 +21,7 @@ use kube_io::{
     call::{ReadError, WriteError, read, write},
     clock::Clock,
     connect::{AskAgain, attempt},
+    observed::unobserved,
 };
 
 /// Interval of checks.
@@ -80,7 +81,7 @@ pub async fn run(config: &Config, patience: Duration) -> Result<(), CheckError> 
 async fn once(config: &Config) -> Result<(), CheckError> {
     let clock = Clock::system();
     let agent = format!("jit-rbac-check/{}", env!("CARGO_PKG_VERSION"));
-    let client = attempt(&agent, AskAgain::Caller, &clock).await.map_err(CheckError::Unreachable)?;
+    let client = attempt(&agent, AskAgain::Caller, &clock, &unobserved()).await.map_err(CheckError::Unreachable)?;
     webhook(&client, &config.operator_namespace).await?;
     info!("the webhook answers, and denies an invalid request");
     let holder = controller(&client, config, clock.now()).await?;

@@ -7,11 +7,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::observe::health::Health;
+use crate::observe::{api_calls, health::Health, metrics::Metrics};
 use kube_io::{
     backoff::Backoff,
     clock::Clock,
     connect::{AskAgain, attempt},
+    observed::Observe,
 };
 
 /// The name in readiness of the condition that the API server has answered once.
@@ -23,19 +24,27 @@ pub const PATIENCE_AT_STOP: Duration = Duration::from_secs(8);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
 
 /// Returns a client that has reached the API server; `None` if `stop` came first. Each failed attempt logs its error in one line, and
-/// attempts back off. `clock` records the API server's time from every answer.
-pub async fn client(process: &str, again: AskAgain, clock: &Clock, health: &Health, stop: &CancellationToken) -> Option<Client> {
+/// attempts back off. `clock` records the API server's time from every answer, and `metrics` count the calls.
+pub async fn client(
+    process: &str,
+    again: AskAgain,
+    clock: &Clock,
+    health: &Health,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Option<Client> {
+    let observe = api_calls::registered(metrics);
     tokio::select! {
-        client = reach(process, again, clock, health) => Some(client),
+        client = reach(process, again, clock, health, &observe) => Some(client),
         () = stop.cancelled() => None,
     }
 }
 
-async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health) -> Client {
+async fn reach(process: &str, again: AskAgain, clock: &Clock, health: &Health, observe: &Observe) -> Client {
     let agent = format!("jit-rbac-{process}/{}", env!("CARGO_PKG_VERSION"));
     let mut backoff = BACKOFF;
     loop {
-        match attempt(&agent, again, clock).await {
+        match attempt(&agent, again, clock, observe).await {
             Ok(client) => {
                 health.set(NEED, true);
                 return client;

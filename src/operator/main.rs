@@ -100,10 +100,12 @@ fn main() -> ExitCode {
         Command::Check { config, timeout, log_format } => check(&config, timeout, log_format),
         Command::Controller { common, identity } => {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
-            process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
+            process("controller", &common, &controller::NEEDS, |config, health, metrics, stop| async move {
                 let expected = expected?;
                 let clock = Clock::system();
-                let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return Ok(()) };
+                let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &metrics, &stop).await else {
+                    return Ok(());
+                };
                 let identity = identity.unwrap_or_else(connect::identity);
                 info!(identity, "starting controller");
                 let setup = controller::Setup { config, expected, identity, clock, health, metrics };
@@ -111,8 +113,8 @@ fn main() -> ExitCode {
             })
         }
         Command::Webhook { common, address, client_ca, client_name } => {
-            process(&common, &admission::NEEDS, |config, health, metrics, stop| async move {
-                let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &stop).await else {
+            process("webhook", &common, &admission::NEEDS, |config, health, metrics, stop| async move {
+                let Some(client) = connect::client("webhook", AskAgain::Client, &Clock::system(), &health, &metrics, &stop).await else {
                     return Ok(());
                 };
                 info!("starting webhook");
@@ -133,14 +135,14 @@ fn main() -> ExitCode {
 }
 
 /// Sets up logs, health and signals, and runs `work`.
-fn process<F, W>(common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
+fn process<F, W>(component: &'static str, common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
 where
     F: Future<Output = Result<(), String>>,
     W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
     let (config, runtime) = start(&common.config, common.log_format)?;
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
-    let metrics = Metrics::default();
+    let metrics = Metrics::of(component);
     let stop = CancellationToken::new();
     runtime.block_on(async {
         let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));

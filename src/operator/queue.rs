@@ -18,6 +18,7 @@ use tokio_util::{
     time::{DelayQueue, delay_queue},
 };
 
+use crate::observe::queues::{Outcome, QueueMetrics, State};
 use kube_io::{backoff::Backoff, clock::Clock};
 
 /// Longest interval between reads of the wall clock. One timer serves all keys: with a timer per key, thousands of timers would fire
@@ -64,6 +65,18 @@ pub enum Next {
     At(Timestamp),
     /// Failed: requeue after a delay that grows with each failure.
     Retry,
+    /// Failed: requeue after this delay.
+    RetryIn(Duration),
+}
+
+impl Next {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Done => Outcome::Success,
+            Self::In(_) | Self::At(_) => Outcome::RequeueAfter,
+            Self::Retry | Self::RetryIn(_) => Outcome::Error,
+        }
+    }
 }
 
 /// When a key is due.
@@ -146,15 +159,32 @@ pub struct Worker<K> {
     pausing: DelayQueue<K>,
     calendar: BTreeSet<(Timestamp, K)>,
     ready: [VecDeque<K>; LANES],
-    queued: HashMap<K, Lane>,
-    busy: HashMap<K, (Lane, Option<Due>)>,
+    queued: HashMap<K, Queued>,
+    busy: HashMap<K, Busy>,
     failing: HashMap<K, Backoff>,
     backoff: Backoff,
+    metrics: QueueMetrics,
+}
+
+/// A due key that waits for a worker.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    lane: Lane,
+    since: Instant,
+}
+
+/// A key that is being processed.
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    lane: Lane,
+    since: Instant,
+    /// When it is due again, if it was added meanwhile.
+    again: Option<Due>,
 }
 
 /// Returns sender and receiver of a new queue. `backoff` holds the delays after failures, separately for each key.
 #[must_use]
-pub fn queue<K: Clone + Hash + Ord>(clock: Clock, backoff: Backoff) -> (Queue<K>, Worker<K>) {
+pub fn queue<K: Clone + Hash + Ord>(clock: Clock, backoff: Backoff, metrics: QueueMetrics) -> (Queue<K>, Worker<K>) {
     let (sender, incoming) = mpsc::unbounded_channel();
     let worker = Worker {
         clock,
@@ -167,6 +197,7 @@ pub fn queue<K: Clone + Hash + Ord>(clock: Clock, backoff: Backoff) -> (Queue<K>
         busy: HashMap::new(),
         failing: HashMap::new(),
         backoff,
+        metrics,
     };
     (Queue(sender), worker)
 }
@@ -196,13 +227,15 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
             self.read_the_clock(&lane);
             for of in [Lane::Urgent, Lane::Ordinary] {
                 while self.busy_in(of) < most.of(of)
-                    && let Some(key) = self.next_in(of)
+                    && let Some((key, due)) = self.next_in(of)
                 {
-                    self.busy.insert(key.clone(), (of, None));
+                    self.metrics.started(due);
+                    self.busy.insert(key.clone(), Busy { lane: of, since: Instant::now(), again: None });
                     let outcome = work(key.clone());
                     running.push(async move { (key, outcome.await) });
                 }
             }
+            self.show();
             let nap = self.nap();
             tokio::select! {
                 biased;
@@ -222,23 +255,41 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     }
 
     fn busy_in(&self, lane: Lane) -> usize {
-        self.busy.values().filter(|(of, _)| *of == lane).count()
+        self.busy.values().filter(|busy| busy.lane == lane).count()
     }
 
-    fn next_in(&mut self, lane: Lane) -> Option<K> {
+    /// Removes and returns the first key of a lane, and since when it is due.
+    fn next_in(&mut self, lane: Lane) -> Option<(K, Instant)> {
+        let since = self.oldest_in(lane)?;
+        let key = self.ready.get_mut(lane as usize)?.pop_front()?;
+        self.queued.remove(&key);
+        Some((key, since))
+    }
+
+    /// Returns since when the first key of a lane is due.
+    fn oldest_in(&mut self, lane: Lane) -> Option<Instant> {
+        let keys = self.ready.get_mut(lane as usize)?;
         loop {
-            let key = self.ready.get_mut(lane as usize)?.pop_front()?;
-            // A key that has changed lanes is queued in the other lane.
-            if self.queued.get(&key) == Some(&lane) {
-                self.queued.remove(&key);
-                return Some(key);
+            if let Some(queued) = self.queued.get(keys.front()?)
+                && queued.lane == lane
+            {
+                return Some(queued.since);
             }
+            // A key that has changed lanes is queued in the other lane.
+            keys.pop_front();
         }
     }
 
+    /// Reports what waits and what runs.
+    fn show(&mut self) {
+        let oldest = [Lane::Urgent, Lane::Ordinary].into_iter().filter_map(|lane| self.oldest_in(lane)).min();
+        let longest = self.busy.values().map(|busy| busy.since).min();
+        self.metrics.show(State { waiting: self.queued.len(), oldest, active: self.busy.len(), longest });
+    }
+
     fn schedule(&mut self, key: K, due: Due, lane: &impl Fn(&K) -> Lane) {
-        if let Some((_, again)) = self.busy.get_mut(&key) {
-            *again = Some(again.map_or(due, |other| other.earlier(due, &self.clock)));
+        if let Some(busy) = self.busy.get_mut(&key) {
+            busy.again = Some(busy.again.map_or(due, |other| other.earlier(due, &self.clock)));
             return;
         }
         if self.queued.contains_key(&key) {
@@ -293,7 +344,13 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
 
     fn make_ready(&mut self, key: K, lane: &impl Fn(&K) -> Lane) {
         let now = lane(&key);
-        if self.queued.insert(key.clone(), now) != Some(now)
+        let before = self.queued.get(&key).copied();
+        if before.is_none() {
+            self.metrics.added();
+        }
+        let since = before.map_or_else(Instant::now, |before| before.since);
+        self.queued.insert(key.clone(), Queued { lane: now, since });
+        if before.is_none_or(|before| before.lane != now)
             && let Some(line) = self.ready.get_mut(now as usize)
         {
             line.push_back(key);
@@ -301,10 +358,14 @@ impl<K: Clone + Hash + Ord + Unpin> Worker<K> {
     }
 
     fn finished(&mut self, key: &K, next: Next, lane: &impl Fn(&K) -> Lane) {
-        let again = self.busy.remove(key).and_then(|(_, again)| again);
+        let before = self.busy.remove(key);
+        if let Some(busy) = before {
+            self.metrics.finished(busy.since, next.outcome());
+        }
+        let again = before.and_then(|busy| busy.again);
         let own = match next {
             Next::Done => None,
-            Next::In(pause) => Some(Due::After(Instant::now() + pause)),
+            Next::In(pause) | Next::RetryIn(pause) => Some(Due::After(Instant::now() + pause)),
             Next::At(at) => Some(Due::At(at)),
             Next::Retry => {
                 let delay = self.failing.entry(key.clone()).or_insert(self.backoff).next_delay();

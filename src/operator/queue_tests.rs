@@ -3,12 +3,13 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::observe::{metrics::Metrics, queues::QueuesMetrics};
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// Runs a queue whose work on a key returns the next of its `outcomes`. Returns when each key was processed, in milliseconds.
 async fn record(adds: &[(&'static str, u64)], outcomes: &[Next], until: u64) -> Vec<(&'static str, u128)> {
-    let (queue, worker) = queue(Clock::system(), BACKOFF);
+    let (queue, worker) = queue(Clock::system(), BACKOFF, QueueMetrics::unregistered());
     let start = Instant::now();
     let seen = Mutex::new(Vec::new());
     let outcomes = Arc::new(Mutex::new(outcomes.iter().copied().collect::<VecDeque<_>>()));
@@ -46,7 +47,7 @@ async fn t35_a_time_of_day_is_held_against_the_clock_before_it_counts() {
         let passed = i64::try_from(start.elapsed().as_millis()).unwrap();
         day + jiff::SignedDuration::from_millis(if passed < 5_000 { passed } else { passed - 10_000 })
     });
-    let (queue, worker) = queue(clock, BACKOFF);
+    let (queue, worker) = queue(clock, BACKOFF, QueueMetrics::unregistered());
     queue.add_at("a", day + jiff::SignedDuration::from_secs(20));
     let seen = Mutex::new(None);
     let work = |_| {
@@ -66,7 +67,7 @@ async fn a_thousand_times_of_day_share_one_timer_and_the_earliest_of_a_key_wins(
         *counted.lock() += 1;
         day + jiff::SignedDuration::from_millis(i64::try_from(start.elapsed().as_millis()).unwrap())
     });
-    let (queue, worker) = queue(clock, BACKOFF);
+    let (queue, worker) = queue(clock, BACKOFF, QueueMetrics::unregistered());
     let at = |seconds: i64| day + jiff::SignedDuration::from_secs(seconds);
     (1..=1_000).for_each(|key| queue.add_at(key, at(3_600 + key)));
     // Earlier by the clock, earlier by a delay, and later, which changes nothing.
@@ -94,7 +95,7 @@ async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
         *looks += 1;
         day + jiff::SignedDuration::from_millis(*looks)
     });
-    let (queue, worker) = queue(clock, BACKOFF);
+    let (queue, worker) = queue(clock, BACKOFF, QueueMetrics::unregistered());
     let stop = CancellationToken::new();
     queue.add("restless");
     queue.add_at("due", day + jiff::SignedDuration::from_millis(100));
@@ -113,7 +114,7 @@ async fn inv_01_what_is_due_is_not_kept_waiting_by_work_that_never_rests() {
 
 #[tokio::test(start_paused = true)]
 async fn f16_work_that_hangs_in_one_lane_never_holds_up_the_other() {
-    let (queue, worker) = queue(Clock::system(), BACKOFF);
+    let (queue, worker) = queue(Clock::system(), BACKOFF, QueueMetrics::unregistered());
     let start = Instant::now();
     let (granted, seen) = (Mutex::new(false), Mutex::new(Vec::new()));
     for key in ["hangs-1", "hangs-2", "hangs-3", "becomes-urgent", "revoked"] {
@@ -150,7 +151,7 @@ async fn what_asks_to_be_looked_at_again_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_twice_at_once() {
-    let (queue, worker) = queue(Clock::system(), BACKOFF);
+    let (queue, worker) = queue(Clock::system(), BACKOFF, QueueMetrics::unregistered());
     let (running, most, runs) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
     let stop = CancellationToken::new();
     queue.add("a");
@@ -174,4 +175,55 @@ async fn a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_
     };
     let _ = tokio::time::timeout(Duration::from_secs(5), worker.run(4, stop, work)).await;
     assert_eq!((*runs.lock(), *most.lock()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_shows_what_waits_what_runs_and_how_it_ended() {
+    let metrics = Metrics::of("controller");
+    let (queue, worker) = queue(Clock::system(), BACKOFF, QueuesMetrics::registered(&metrics).of("requests"));
+    for key in ["fails", "waits", "later"] {
+        queue.add(key);
+    }
+    let work = |key| async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        match key {
+            "fails" => Next::RetryIn(Duration::from_mins(1)),
+            "later" => Next::In(Duration::from_mins(1)),
+            _ => Next::Done,
+        }
+    };
+    let shows = |lines: &[&str]| {
+        let text = metrics.text();
+        for line in lines {
+            assert!(text.lines().any(|printed| printed.strip_prefix("jitrbac_") == Some(line)), "{line} is not in\n{text}");
+        }
+    };
+    let looking = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        shows(&[
+            "queue_adds_total{queue=\"requests\"} 3",
+            "queue_depth{queue=\"requests\"} 2",
+            "queue_oldest_wait_seconds{queue=\"requests\"} 4.0",
+            "reconcile_active{controller=\"requests\"} 1",
+            "reconcile_longest_running_seconds{controller=\"requests\"} 4.0",
+            "reconcile_errors_total{controller=\"requests\"} 0",
+        ]);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        shows(&[
+            "queue_depth{queue=\"requests\"} 0",
+            "queue_oldest_wait_seconds{queue=\"requests\"} 0.0",
+            "queue_retries_total{queue=\"requests\"} 1",
+            "queue_duration_seconds_sum{queue=\"requests\"} 30.0",
+            "reconcile_active{controller=\"requests\"} 0",
+            "reconcile_errors_total{controller=\"requests\"} 1",
+            "reconcile_total{controller=\"requests\",result=\"success\"} 1",
+            "reconcile_total{controller=\"requests\",result=\"requeue_after\"} 1",
+            "reconcile_total{controller=\"requests\",result=\"error\"} 1",
+            "reconcile_duration_seconds_sum{controller=\"requests\"} 30.0",
+        ]);
+    };
+    tokio::select! {
+        () = worker.run(1, CancellationToken::new(), work) => {}
+        () = looking => {}
+    }
 }

@@ -37,6 +37,9 @@ pub mod audit {
     pub const DECISION: &str = "decision";
 }
 
+/// The code of [`Answer::Unexamined`].
+pub(super) const UNEXAMINED: &str = "Unexamined";
+
 /// The response to a write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -98,7 +101,7 @@ impl Answer {
             Self::Allowed { .. } => None,
             Self::Refused(refusal) => Some(refusal.reason.as_str()),
             Self::Malformed(_) => Some("Malformed"),
-            Self::Unexamined(_) => Some("Unexamined"),
+            Self::Unexamined(_) => Some(UNEXAMINED),
         }
     }
 

@@ -85,11 +85,25 @@ pub enum CertificateError {
 
 /// The certificate for new connections.
 #[derive(Debug, Default)]
-pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct Served(RwLock<Option<Certified>>);
+
+#[derive(Debug)]
+struct Certified {
+    key: Arc<CertifiedKey>,
+    until: Option<Timestamp>,
+}
+
+impl Served {
+    /// Returns when the certificate expires; none while there is no certificate.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.0.read().as_ref().and_then(|certified| certified.until)
+    }
+}
 
 impl ResolvesServerCert for Served {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().clone()
+        self.0.read().as_ref().map(|certified| certified.key.clone())
     }
 }
 
@@ -159,9 +173,10 @@ impl Keeper<'_> {
 
     fn present(&mut self, authorities: Vec<u8>, leaf: Vec<u8>, key: Vec<u8>) -> Result<(), CertificateError> {
         if self.presented.leaf != leaf || self.presented.key != key {
-            *self.served.0.write() = Some(Arc::new(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?));
-            let until = authority::validity_of(&leaf).map(|(_, until)| stamp(until));
-            info!(until = until.unwrap_or_default(), "serving a new certificate");
+            let certified = Arc::new(authority::certified(&leaf, &key).map_err(CertificateError::Unusable)?);
+            let until = authority::validity_of(&leaf).map(|(_, until)| until);
+            *self.served.0.write() = Some(Certified { key: certified, until });
+            info!(until = until.map(stamp).unwrap_or_default(), "serving a new certificate");
         }
         self.presented = Presented { authorities, leaf, key };
         Ok(())

@@ -94,6 +94,12 @@ pub(super) fn kind_of(asked: &Asked) -> &'static str {
     Kind::of(asked).map_or(UNKNOWN, Kind::as_str)
 }
 
+/// Returns every word that [`kind_of`] returns.
+pub(super) fn kinds() -> [&'static str; 5] {
+    let [request, decision, eligibility, policy] = [Kind::Request, Kind::Decision, Kind::Eligibility, Kind::Policy].map(Kind::as_str);
+    [request, decision, eligibility, policy, UNKNOWN]
+}
+
 /// The word for a kind that is unknown or cannot be parsed.
 pub(super) const UNKNOWN: &str = "Unknown";
 

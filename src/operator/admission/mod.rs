@@ -66,6 +66,8 @@ pub async fn run(
     watches::show(&caches.watches, &metrics);
     let watches = caches.watches.clone();
     let served = Arc::new(Served::default());
+    let certificate = served.clone();
+    AdmissionMetrics::looked_up(&metrics, move || certificate.until());
     let handler = Arc::new(AdmissionHandler::new(client.clone(), Arc::clone(&caches), &config));
     let clients = clients.map(Arc::new);
     let router = server::router(handler, AdmissionMetrics::registered(&metrics));

@@ -31,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    answer::{Answer, Asked, Unopened, Unread},
+    answer::{Answer, Asked, UNEXAMINED, Unopened, Unread},
     class::Class,
     client_authority::ClientAuthority,
     error::AdmissionError,
     fair::{Fair, Permits},
-    handler::{AdmissionHandler, Phase, UNKNOWN, kind_of},
+    handler::{AdmissionHandler, Phase, UNKNOWN, kind_of, kinds},
 };
 use crate::{
     http_server::{HttpServer, Peer, Stay},
@@ -76,6 +76,9 @@ struct Counter {
 
 /// Returns the routes of both webhooks.
 pub fn router(handler: Arc<AdmissionHandler>, metrics: AdmissionMetrics) -> Router {
+    for kind in kinds() {
+        metrics.may_refuse(kind, UNEXAMINED);
+    }
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))

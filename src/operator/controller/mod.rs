@@ -39,6 +39,7 @@ use crate::{
         events::Events,
         health::Health,
         metrics::{ControllerMetrics, Metrics},
+        queues::QueuesMetrics,
         watches,
     },
     queue::{Lane, Limits},
@@ -92,7 +93,8 @@ pub struct Setup {
 pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Result<(), StoreRestored> {
     let Setup { config, expected, identity, clock, health, metrics } = setup;
     let counted = ControllerMetrics::registered(&metrics);
-    let (queues, workers) = queues::new(&clock);
+    let queues_metrics = QueuesMetrics::registered(&metrics);
+    let (queues, workers) = queues::new(&clock, &queues_metrics);
     let caches = Arc::new(Caches::new(client.clone()));
     let events = Events::new(client.clone(), &identity);
     let guards = Arc::new(Guards::new(client.clone(), clock.clone(), config.clone(), expected, caches.clone(), events.clone()));
@@ -107,6 +109,7 @@ pub async fn run(client: Client, setup: Setup, stop: CancellationToken) -> Resul
         tell(&queues, &leading, &requests, has_begun),
         watches.clone(),
         counted.clone(),
+        queues_metrics.of("revocations"),
     ));
     watches::show(&watches, &metrics);
     let reviews = Arc::new(Reviews::default());

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::requests::HOLDERS_TIME;
-use crate::queue::{Queue, Worker, queue};
+use crate::{
+    observe::queues::QueuesMetrics,
+    queue::{Queue, Worker, queue},
+};
 use kube_io::{backoff::Backoff, cache::Key, clock::Clock};
 
 /// The backoff after failures.
@@ -27,10 +30,10 @@ pub(super) struct Workers {
 }
 
 /// Returns empty queues and their workers.
-pub(super) fn new(clock: &Clock) -> (Queues, Workers) {
-    let new = || queue(clock.clone(), BACKOFF);
-    let ((requests, requests_worker), (eligibilities, eligibilities_worker)) = (new(), new());
-    let ((policies, policies_worker), (ended, ended_worker)) = (new(), new());
+pub(super) fn new(clock: &Clock, metrics: &QueuesMetrics) -> (Queues, Workers) {
+    let new = |name| queue(clock.clone(), BACKOFF, metrics.of(name));
+    let ((requests, requests_worker), (eligibilities, eligibilities_worker)) = (new("requests"), new("eligibilities"));
+    let ((policies, policies_worker), (ended, ended_worker)) = (new("policies"), new("retention"));
     (
         Queues { requests, eligibilities, policies, ended },
         Workers { requests: requests_worker, eligibilities: eligibilities_worker, policies: policies_worker, ended: ended_worker },

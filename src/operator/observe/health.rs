@@ -117,7 +117,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let health = Health::needing(&["all"]);
-        let serving = tokio::spawn(health.clone().answer(listener, Metrics::default()));
+        let serving = tokio::spawn(health.clone().answer(listener, Metrics::of("controller")));
         let mut silent = Vec::new();
         for (place, ready) in [(CONNECTIONS, false), (3, true)] {
             for _ in 0..place {

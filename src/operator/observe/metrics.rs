@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -21,6 +21,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
+use super::process::ProcessCollector;
 use api::{Reason, State};
 
 /// The prefix of every name.
@@ -35,23 +36,40 @@ const LATE_BY: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 6
 
 /// The metrics of one process. Clones share the same values.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+pub struct Metrics(Arc<Mutex<Registries>>);
+
+#[derive(Debug)]
+struct Registries {
+    own: Registry,
+    /// The metrics that every process has, without our prefix.
+    process: Registry,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
+    component: &'static str,
     version: &'static str,
 }
 
+#[cfg(test)]
 impl Default for Metrics {
     fn default() -> Self {
-        let metrics = Self(Arc::new(Mutex::new(Registry::with_prefix(PREFIX))));
-        let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
-        metrics.register("build", "Version of the running program; always 1", build);
-        metrics
+        Self::of("controller")
     }
 }
 
 impl Metrics {
+    /// Returns the metrics of a process that is the `component`: `controller` or `webhook`.
+    #[must_use]
+    pub fn of(component: &'static str) -> Self {
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessCollector::new()));
+        let metrics = Self(Arc::new(Mutex::new(Registries { own: Registry::with_prefix(PREFIX), process })));
+        let build = Info::new(Build { component, version: env!("CARGO_PKG_VERSION") });
+        metrics.register("build", "Component and version of the running program; always 1", build);
+        metrics
+    }
+
     /// Registers `metric` as `jitrbac_<name>`. The name of a counter is given without `_total`, that of an info without `_info`. `help` is
     /// a sentence without its full stop.
     pub fn register(&self, name: &'static str, help: &'static str, metric: impl Metric) {
@@ -94,6 +112,26 @@ impl Metrics {
         });
     }
 
+    /// Registers the same for durations.
+    pub fn each_second_at_scrape(
+        &self,
+        (name, label): (&'static str, &'static str),
+        help: &'static str,
+        seconds: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
+    ) {
+        self.collect(name, help, MetricType::Gauge, move |mut family| {
+            let each = |(value, number): (String, f64)| ConstGauge::new(number).encode(family.encode_family(&[(label, value.as_str())])?);
+            seconds().into_iter().try_for_each(each)
+        });
+    }
+
+    /// Registers a gauge of a time that is not always known. While it is not, there is no sample.
+    pub fn time_at_scrape(&self, name: &'static str, help: &'static str, time: impl Fn() -> Option<Timestamp> + Send + Sync + 'static) {
+        self.collect(name, help, MetricType::Gauge, move |gauge| {
+            time().map_or(Ok(()), |time| ConstGauge::new(time.as_second()).encode(gauge))
+        });
+    }
+
     fn collect<W>(&self, name: &'static str, help: &'static str, kind: MetricType, write: W)
     where
         W: Fn(MetricEncoder<'_>) -> fmt::Result + Send + Sync + 'static,
@@ -105,13 +143,16 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.with(|registry| prometheus_text::encode(&mut text, registry));
+        let registries = self.0.lock();
+        for registry in [&registries.own, &registries.process] {
+            // Writing to a String cannot fail.
+            let _ = prometheus_text::encode(&mut text, registry);
+        }
         text
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
-        act(&mut self.0.lock())
+    fn with(&self, act: impl FnOnce(&mut Registry)) {
+        act(&mut self.0.lock().own);
     }
 }
 
@@ -182,6 +223,20 @@ impl AdmissionMetrics {
         metrics.register("admission_refusals", "Writes that the webhook denied, by the code of the denial", new.refusals.clone());
         metrics.register("admission_duration_seconds", "Duration of the webhook's admission reviews", new.durations.clone());
         new
+    }
+
+    /// Registers what is read at each scrape: when the serving certificate expires.
+    pub fn looked_up(metrics: &Metrics, expiration: impl Fn() -> Option<Timestamp> + Send + Sync + 'static) {
+        metrics.time_at_scrape(
+            "certificate_expiration_timestamp_seconds",
+            "When the certificate that the webhook serves expires, in seconds since the Unix epoch",
+            expiration,
+        );
+    }
+
+    /// Creates the counter of a denial with the value 0. Prometheus sees an increase only from a value that it has scraped before.
+    pub fn may_refuse(&self, kind: &'static str, code: &'static str) {
+        drop(self.refusals.get_or_create(&Refused { kind, code }));
     }
 
     /// Counts one review; `code` is that of a denial.

@@ -8,7 +8,7 @@ const MARKS: [&str; 2] = ["<!-- the table is written by a test of src/operator/o
 
 /// Returns the metrics of a process that is both controller and webhook, after each event once.
 fn everything() -> Metrics {
-    let metrics = Metrics::default();
+    let metrics = Metrics::of("controller");
     let review = Review { webhook: "validate", kind: "RoleActivationRequest", operation: "CREATE", allowed: false };
     AdmissionMetrics::registered(&metrics).answered(&review, Some("NotEligible"), Duration::from_millis(3));
     let controller = ControllerMetrics::registered(&metrics);
@@ -21,6 +21,13 @@ fn everything() -> Metrics {
     place.current();
     // The watch stays registered.
     std::mem::forget(place);
+    let queue = crate::observe::queues::QueuesMetrics::registered(&metrics).of("requests");
+    queue.added();
+    queue.started(tokio::time::Instant::now());
+    queue.finished(tokio::time::Instant::now(), crate::observe::queues::Outcome::Error);
+    let call = kube_io::observed::ApiCall { verb: "delete", resource: "rolebindings", status: None, took: Duration::from_millis(3) };
+    crate::observe::api_calls::registered(&metrics)(call);
+    AdmissionMetrics::looked_up(&metrics, || Some(Timestamp::from_second(1_800_000_000).unwrap()));
     controller.granted();
     controller.reported(State::Expired, Reason::Expired);
     controller.reported(State::AwaitingApproval, Reason::WaitingForApproval);
@@ -77,7 +84,10 @@ fn a_scrape_says_what_happened() {
         "jitrbac_revocation_lateness_seconds_bucket{le=\"0.01\"} 1",
         "jitrbac_revocation_lateness_seconds_bucket{le=\"0.05\"} 2",
         "jitrbac_revocation_lateness_seconds_bucket{le=\"+Inf\"} 2",
-        concat!("jitrbac_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "jitrbac_api_requests_total{verb=\"delete\",resource=\"rolebindings\",code=\"<error>\"} 1",
+        "jitrbac_api_request_duration_seconds_count{verb=\"delete\"} 1",
+        "jitrbac_certificate_expiration_timestamp_seconds 1800000000",
+        concat!("jitrbac_build_info{component=\"controller\",version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|printed| printed == line), "{line} is not in\n{text}");
     }
@@ -87,7 +97,24 @@ fn a_scrape_says_what_happened() {
 /// Every label value comes from a fixed set. A requester can neither create series without limit nor read the names of others.
 #[test]
 fn no_label_can_hold_a_name_of_anybody() {
-    let bounded = ["webhook", "kind", "operation", "allowed", "code", "state", "reason", "version", "guard", "watch"];
+    let bounded = [
+        "webhook",
+        "kind",
+        "operation",
+        "allowed",
+        "code",
+        "state",
+        "reason",
+        "component",
+        "version",
+        "guard",
+        "watch",
+        "controller",
+        "queue",
+        "result",
+        "verb",
+        "resource",
+    ];
     for (name, family) in families(&everything().text()) {
         assert!(family.labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {:?}", family.labels);
     }
@@ -96,7 +123,7 @@ fn no_label_can_hold_a_name_of_anybody() {
 #[test]
 fn names_are_as_prometheus_wants_them() {
     for (name, family) in families(&everything().text()) {
-        assert!(name.starts_with("jitrbac_"), "{name}");
+        assert!(name.starts_with("jitrbac_") || name.starts_with("process_"), "{name}");
         assert_eq!(name.ends_with("_total"), family.kind == "counter", "{name}");
         assert!(family.kind != "histogram" || name.ends_with("_seconds"), "{name}");
         assert!(family.help.len() > 10 && family.help.ends_with('.') && !family.help.ends_with(".."), "{name}: {}", family.help);
@@ -121,4 +148,20 @@ fn the_docs_list_every_metric() {
     } else {
         assert!(stored == table, "{DOCS} lists other metrics than there are: BLESS=1 cargo test -p jit-rbac --lib metrics writes\n{table}");
     }
+}
+
+/// The names, types and units are those of Prometheus' own clients, so that dashboards for any process work.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_scrape_describes_the_process() {
+    let text = everything().text();
+    let value = |name: &str| -> f64 {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
+    };
+    let now = Timestamp::now().as_duration().as_secs_f64();
+    assert!((now - 3_600.0..=now + 2.0).contains(&value("process_start_time_seconds")), "{}", value("process_start_time_seconds"));
+    assert!(value("process_cpu_seconds_total") >= 0.0 && value("process_threads") >= 1.0);
+    assert!((1e6..1e12).contains(&value("process_resident_memory_bytes")) && value("process_virtual_memory_bytes") > 1e6);
+    assert!(value("process_open_fds") >= 3.0 && value("process_open_fds") < value("process_max_fds"));
 }

@@ -35,7 +35,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f41_a_stale_watch_is_seen_in_metrics_and_readiness_until_it_is_current() {
-        let (watches, metrics, health) = (Watches::default(), Metrics::default(), Health::needing(&[NEED]));
+        let (watches, metrics, health) = (Watches::default(), Metrics::of("controller"), Health::needing(&[NEED]));
         show(&watches, &metrics);
         let (requests, one, other) = (watches.place("requests"), watches.place("guards"), watches.place("guards"));
         assert!(watches.ages().is_empty(), "nothing was current yet");

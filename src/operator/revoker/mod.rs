@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    observe::metrics::ControllerMetrics,
+    observe::{metrics::ControllerMetrics, queues::QueueMetrics},
     queue::{Next, Queue, Worker, queue},
 };
 use api::names;
@@ -99,8 +99,9 @@ impl Revoker {
         tell: Tell,
         watches: Watches,
         metrics: ControllerMetrics,
+        queue_metrics: QueueMetrics,
     ) -> Self {
-        let (queue, worker) = queue(clock.clone(), BACKOFF);
+        let (queue, worker) = queue(clock.clone(), BACKOFF, queue_metrics);
         Self {
             client,
             clock,

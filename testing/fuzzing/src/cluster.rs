@@ -115,7 +115,7 @@ impl Cluster {
         }))
         .unwrap();
         let handler = AdmissionHandler::new(client.clone(), Arc::new(Caches::new(client)), &config);
-        Self { router: router(Arc::new(handler), AdmissionMetrics::registered(&Metrics::default())), calls, runtime }
+        Self { router: router(Arc::new(handler), AdmissionMetrics::registered(&Metrics::of("webhook"))), calls, runtime }
     }
 
     /// The webhook's response to a body, and the calls that it made meanwhile.

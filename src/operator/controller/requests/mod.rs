@@ -78,7 +78,7 @@ impl Requests {
             Err(RequestError::DeadlineExceeded(deadline)) => Next::At(deadline),
             Err(RequestError::End(error)) => {
                 warn!(request = %key, %error, "its binding cannot be removed yet, retrying");
-                Next::In(END_RETRY)
+                Next::RetryIn(END_RETRY)
             }
             Err(error) => {
                 warn!(request = %key, %error, "cannot reconcile the request, retrying");

@@ -106,14 +106,17 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::queue::{Next, queue};
+    use crate::{
+        observe::queues::QueueMetrics,
+        queue::{Next, queue},
+    };
     use kube_io::{backoff::Backoff, clock::Clock};
 
     const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
     #[tokio::test(start_paused = true)]
     async fn f16_who_waits_for_a_turn_holds_no_worker() {
-        let (queue, worker) = queue(Clock::system(), BACKOFF);
+        let (queue, worker) = queue(Clock::system(), BACKOFF, QueueMetrics::unregistered());
         let permits = RequesterPermits::new(queue.clone());
         let key = |name: &str| Key::new("payments", name);
         // Two workers: four requests of one person take ten seconds each, and one request of another person is behind them.
@@ -143,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn f13_who_shares_one_of_two_names_waits_and_nobody_holds_half_of_them() {
-        let (queue, _worker) = queue(Clock::system(), BACKOFF);
+        let (queue, _worker) = queue(Clock::system(), BACKOFF, QueueMetrics::unregistered());
         let permits = RequesterPermits::new(queue);
         let key = |name: &str| Key::new("payments", name);
         let names = |names: &[&'static str]| names.to_vec();
