@@ -17,7 +17,7 @@ fn operator() -> Vec<Row> {
     let nothing = || json!({});
     let policies = || json!({"networkPolicy": {"enabled": true}});
     let client_ca = || json!({"webhook": {"clientCA": {"configMap": "ca"}}});
-    vec![
+    let mut rows = vec![
         ("global.imageRegistry", json!("r.example.com"), nothing()),
         ("global.imagePullSecrets", json!([{"name": "x"}]), nothing()),
         ("nameOverride", json!("other"), nothing()),
@@ -100,6 +100,16 @@ fn operator() -> Vec<Row> {
         ("metrics.serviceMonitor.scrapeTimeout", json!("5s"), monitor("serviceMonitor")),
         ("metrics.serviceMonitor.relabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
         ("metrics.serviceMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
+        ("metrics.prometheusRule.enabled", json!(true), nothing()),
+        ("metrics.prometheusRule.labels", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.annotations", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.interval", json!("30s"), monitor("prometheusRule")),
+        ("metrics.prometheusRule.alertLabels", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.runbookUrl", json!("https://runbooks.example.com"), monitor("prometheusRule")),
+        ("metrics.grafanaDashboard.enabled", json!(true), nothing()),
+        ("metrics.grafanaDashboard.namespace", json!("monitoring"), monitor("grafanaDashboard")),
+        ("metrics.grafanaDashboard.labels", json!({"a": "b"}), monitor("grafanaDashboard")),
+        ("metrics.grafanaDashboard.annotations", json!({"a": "b"}), monitor("grafanaDashboard")),
         ("networkPolicy.enabled", json!(true), nothing()),
         ("networkPolicy.webhookFromCIDRs", json!(["10.0.0.0/8"]), policies()),
         ("networkPolicy.metricsFrom", json!([{"podSelector": {}}]), policies()),
@@ -111,7 +121,25 @@ fn operator() -> Vec<Row> {
         ("test.enabled", json!(false), nothing()),
         ("test.podSpec", json!({"priorityClassName": "x"}), nothing()),
         ("extraObjects", json!([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]), nothing()),
-    ]
+    ];
+    rows.extend(alerts());
+    rows
+}
+
+/// The values of every alert.
+fn alerts() -> Vec<Row> {
+    let values: Value = serde_saphyr::from_str(&file("charts/jit-rbac/values.yaml")).unwrap();
+    let alerts = values["metrics"]["prometheusRule"]["alerts"].as_object().unwrap();
+    let row = |alert: &str, key: &str| -> Row {
+        let value = match key {
+            "enabled" => json!(false),
+            "severity" => json!("page"),
+            "threshold" => json!(42),
+            _ => json!("42m"),
+        };
+        (format!("metrics.prometheusRule.alerts.{alert}.{key}").leak(), value, monitor("prometheusRule"))
+    };
+    alerts.iter().flat_map(|(alert, keys)| keys.as_object().unwrap().keys().map(move |key| row(alert, key))).collect()
 }
 
 fn access() -> Vec<Row> {

@@ -16,6 +16,8 @@ mod lint;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod monitors;
 #[cfg(test)]
 mod pod_spec;

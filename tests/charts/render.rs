@@ -118,7 +118,11 @@ pub fn every() -> Vec<(&'static str, Rendered)> {
                 "bindableRoles": {"clusterRoles": ["edit", "view"], "roles": ["debug"]},
                 "rbac": {"aggregateToView": true},
                 "networkPolicy": {"enabled": true},
-                "metrics": {"serviceMonitor": {"enabled": true}},
+                "metrics": {
+                    "serviceMonitor": {"enabled": true},
+                    "prometheusRule": {"enabled": true},
+                    "grafanaDashboard": {"enabled": true},
+                },
                 "crds": {"keep": false},
             }),
         ),

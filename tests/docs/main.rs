@@ -16,6 +16,8 @@ mod links;
 mod references;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod runbooks;
 
 #[cfg(test)]
 mod files {
