@@ -31,8 +31,8 @@ TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/j
 PLATFORMS ?= linux/amd64,linux/arm64
 comma := ,
 
-.PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
-.PHONY: lint lint-charts dependencies advisories test test-faults test-matrix soak
+.PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static prometheus chromium build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
+.PHONY: lint lint-charts dependencies advisories test test-faults test-alerts screenshots test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image
 
@@ -68,7 +68,10 @@ zigbuild: rust
 # Packages of Debian and its derivatives: root gets them installed.
 buildah: PACKAGE := buildah
 qemu-aarch64-static: PACKAGE := qemu-user-static
-buildah qemu-aarch64-static:
+# With promtool. Where systemd runs, the package starts a service that the tests do not use.
+prometheus: PACKAGE := prometheus
+chromium: PACKAGE := chromium
+buildah qemu-aarch64-static prometheus chromium:
 	@command -v $@ >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends $(PACKAGE); } >/dev/null 2>&1 || \
 	  { echo "$@ is missing: install it so that '$@' is on the PATH" >&2; exit 1; }
 
@@ -150,7 +153,13 @@ test: lint plane lint-charts ## Run all lints and tests, including end-to-end te
 	[ "$$status" = 0 ] || { echo "failed: the whole output is in target/test.log" >&2; exit "$$status"; }
 
 test-faults: plane ## Run the end-to-end tests with faults at every call of a grant's lifecycle; about six minutes
-	@$(CARGO) test --locked --test e2e -- --ignored
+	@$(CARGO) test --locked --test e2e -- --ignored --skip alerts_
+
+test-alerts: plane prometheus ## Let every alert fire on a real Prometheus by its fault, and clear; about four minutes
+	@$(CARGO) test --locked --test e2e alerts_ -- --ignored
+
+screenshots: plane prometheus chromium ## Run test-alerts, and write its pictures for docs/metrics.md
+	@SCREENSHOTS="$(CURDIR)/docs/images" $(CARGO) test --locked --test e2e alerts_ -- --ignored
 
 test-matrix: build ## Run the end-to-end tests on every minor version of Kubernetes; VERSIONS="1.34 1.37" and FILTER=t33 limit them
 	@versions="$(VERSIONS)"; [ -n "$$versions" ] || versions=$$($(PLANE) versions); failed=; \

@@ -39,6 +39,8 @@ pub struct Setting {
     pub unwatched: &'static [&'static str],
     /// The controllers reach the API server through a [`Proxy`].
     pub proxied: bool,
+    /// The webhook too.
+    pub webhook_proxied: bool,
     /// The number of controllers, if not two.
     pub replicas: Option<usize>,
 }
@@ -67,6 +69,7 @@ impl ClusterFixture {
         options.replicas = setting.replicas.unwrap_or(options.replicas);
         let proxy = if setting.proxied { Some(Arc::new(Proxy::start(plane.cluster()).await?)) } else { None };
         options.proxy.clone_from(&proxy);
+        options.webhook_proxied = setting.webhook_proxied;
         let operator = Operator::start(plane.cluster(), plane.reaper(), options).await?;
         let groups = ["devs", "leads", "security", "system:serviceaccounts", "oidc:devs", "oidc:leads", "oidc:staff"]
             .map(|g| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": g}));

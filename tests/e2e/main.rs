@@ -7,6 +7,7 @@
 #![allow(clippy::wildcard_imports, reason = "a subject lists the test cases of its files")]
 
 mod admission_policies;
+mod alerts;
 mod api_faults;
 mod approvals;
 mod audit;
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
         |threads: usize| Arguments { test_threads: Some(arguments.test_threads.unwrap_or(threads).min(threads)), ..arguments.clone() };
     let env = Arc::new(Env::new());
     let trials = |cases: Vec<(&'static str, TestCase)>| cases.into_iter().map(|(name, case)| trial(&env, name, case)).collect::<Vec<_>>();
-    let long = trials(api_faults::long_test_cases()).into_iter().map(|trial| trial.with_ignored_flag(true));
+    let long =
+        trials([api_faults::long_test_cases(), alerts::long_test_cases()].concat()).into_iter().map(|trial| trial.with_ignored_flag(true));
     let against_time = trials(against_time()).into_iter().chain(long).collect();
     let conclusions =
         [libtest_mimic::run(&at_most(AT_A_TIME), trials(all())), libtest_mimic::run(&at_most(AGAINST_TIME_AT_A_TIME), against_time)];

@@ -3,7 +3,12 @@
 //! The product reads the machine's clock and no other. This test program therefore runs the library's controllers itself, with a skewed
 //! clock.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use control_plane::wait_for_ok;
 use jiff::{SignedDuration, Timestamp};
@@ -50,22 +55,25 @@ pub fn replica() -> Option<ExitCode> {
     runtime.block_on(async {
         tokio::spawn(connect::stop_on_signal(stop.clone()));
         let health = Health::needing(&[&controller::NEEDS[..], &[connect::NEED]].concat());
+        let metrics = Metrics::of("controller");
+        tokio::spawn(health.clone().serve(([127, 0, 0, 1], 0).into(), metrics.clone()));
         let clock = Clock::from(move || Timestamp::now() + SignedDuration::from_secs(ahead));
-        let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &stop).await else { return };
-        let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics: Metrics::default() };
+        let Some(client) = connect::client("controller", AskAgain::Caller, &clock, &health, &metrics, &stop).await else { return };
+        let setup = controller::Setup { config, expected, identity: IDENTITY.to_owned(), clock, health, metrics };
         Box::pin(controller::run(client, setup, stop)).await.expect("the store is not restored");
     });
     Some(ExitCode::SUCCESS)
 }
 
-/// The replica's process. Dropping it kills it.
-struct Replica {
+/// The process of the replica. Dropping it kills it.
+pub struct Replica {
     _child: Child,
     log: PathBuf,
 }
 
 impl Replica {
-    async fn start(fixture: &ClusterFixture, ahead: SignedDuration) -> Result<Self, Error> {
+    /// Starts it, and waits until it may become the leader.
+    pub async fn start(fixture: &ClusterFixture, ahead: SignedDuration) -> Result<Self, Error> {
         let directory = fixture.cluster().directory();
         let log = directory.join("another-clock.log");
         let child = by_hand(fixture, std::env::current_exe()?, &directory.join("kubeconfigs/jit-rbac-controller"), &log)?
@@ -77,6 +85,11 @@ impl Replica {
         Ok(replica)
     }
 
+    /// Returns the address of its health server, once it has logged it.
+    pub async fn health(&self) -> Result<SocketAddr, Error> {
+        health_address(&self.log).await
+    }
+
     async fn until_it_says(&self, what: &str) -> Outcome {
         let waited_for = format!("the other replica to say '{what}'");
         let said = wait_for_ok(&waited_for, SOON, async || {
@@ -85,6 +98,17 @@ impl Replica {
         });
         Ok(said.await?)
     }
+}
+
+/// Returns the address of the health server of a process that was started by hand, once its log has it.
+pub async fn health_address(log: &Path) -> Result<SocketAddr, Error> {
+    let found = wait_for_ok("the address of the health server", SOON, async || {
+        let text = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
+        let line = text.lines().find(|line| line.contains("listening") && line.contains("what=\"health\""));
+        let address = line.and_then(|line| line.split_whitespace().find_map(|word| word.strip_prefix("address=")?.parse().ok()));
+        address.ok_or(text)
+    });
+    Ok(found.await?)
 }
 
 async fn until_held_by(fixture: &ClusterFixture, who: &str) -> Outcome {

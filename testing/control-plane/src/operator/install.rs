@@ -26,6 +26,8 @@ pub(super) struct Installed {
     pub(super) controller_token: String,
     /// The webhook's kubeconfig.
     pub(super) webhook: PathBuf,
+    /// The webhook's token, which the kubeconfig contains.
+    pub(super) webhook_token: String,
 }
 
 /// Installs or upgrades the chart, and fetches the files that its pods would get.
@@ -47,12 +49,13 @@ pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &Opera
     let guards = directory.join("guards.json");
     fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
     let (controller, webhook) = ("jit-rbac-controller", "jit-rbac-webhook");
-    let controller_token = token(cluster, controller).await?;
+    let (controller_token, webhook_token) = (token(cluster, controller).await?, token(cluster, webhook).await?);
     Ok(Installed {
         config,
         controller: cluster.kubeconfig_for_token(controller, &controller_token)?,
         controller_token,
-        webhook: cluster.kubeconfig_for_token(webhook, &token(cluster, webhook).await?)?,
+        webhook: cluster.kubeconfig_for_token(webhook, &webhook_token)?,
+        webhook_token,
     })
 }
 

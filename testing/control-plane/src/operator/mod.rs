@@ -49,6 +49,8 @@ pub struct OperatorOptions {
     pub webhook_flags: Vec<String>,
     /// The proxy between the controllers and the API server.
     pub proxy: Option<Arc<Proxy>>,
+    /// The webhook reaches the API server through the proxy too.
+    pub webhook_proxied: bool,
     /// The time limit for each process to become ready; 30 s by default.
     pub ready_within: Duration,
 }
@@ -69,6 +71,7 @@ impl OperatorOptions {
             webhook_port: None,
             webhook_flags: Vec::new(),
             proxy: None,
+            webhook_proxied: false,
             ready_within: READY,
         }
     }
@@ -101,8 +104,12 @@ impl Operator {
             Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), reaper)
         };
         let address = flag("address", format!("127.0.0.1:{webhook_port}"));
+        let webhook_kubeconfig = match options.proxy.as_ref().filter(|_| options.webhook_proxied) {
+            None => installed.webhook.clone(),
+            Some(proxy) => cluster.kubeconfig_through(&proxy.address_for("webhook"), "webhook-proxied", &installed.webhook_token)?,
+        };
         let flags = options.webhook_flags.iter().map(OsString::from);
-        let webhook = start("webhook", &installed.webhook, ["webhook".into(), address].into_iter().chain(flags).collect())?;
+        let webhook = start("webhook", &webhook_kubeconfig, ["webhook".into(), address].into_iter().chain(flags).collect())?;
         let controllers = (0..options.replicas)
             .map(|number| {
                 let name = format!("controller-{number}");
