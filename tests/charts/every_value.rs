@@ -100,16 +100,6 @@ fn operator() -> Vec<Row> {
         ("metrics.serviceMonitor.scrapeTimeout", json!("5s"), monitor("serviceMonitor")),
         ("metrics.serviceMonitor.relabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
         ("metrics.serviceMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
-        ("metrics.prometheusRule.enabled", json!(true), nothing()),
-        ("metrics.prometheusRule.labels", json!({"a": "b"}), monitor("prometheusRule")),
-        ("metrics.prometheusRule.annotations", json!({"a": "b"}), monitor("prometheusRule")),
-        ("metrics.prometheusRule.interval", json!("30s"), monitor("prometheusRule")),
-        ("metrics.prometheusRule.alertLabels", json!({"a": "b"}), monitor("prometheusRule")),
-        ("metrics.prometheusRule.runbookUrl", json!("https://runbooks.example.com"), monitor("prometheusRule")),
-        ("metrics.grafanaDashboard.enabled", json!(true), nothing()),
-        ("metrics.grafanaDashboard.namespace", json!("monitoring"), monitor("grafanaDashboard")),
-        ("metrics.grafanaDashboard.labels", json!({"a": "b"}), monitor("grafanaDashboard")),
-        ("metrics.grafanaDashboard.annotations", json!({"a": "b"}), monitor("grafanaDashboard")),
         ("networkPolicy.enabled", json!(true), nothing()),
         ("networkPolicy.webhookFromCIDRs", json!(["10.0.0.0/8"]), policies()),
         ("networkPolicy.metricsFrom", json!([{"podSelector": {}}]), policies()),
@@ -122,12 +112,24 @@ fn operator() -> Vec<Row> {
         ("test.podSpec", json!({"priorityClassName": "x"}), nothing()),
         ("extraObjects", json!([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]), nothing()),
     ];
-    rows.extend(alerts());
+    rows.extend(alerts_and_dashboard());
     rows
 }
 
-/// The values of every alert.
-fn alerts() -> Vec<Row> {
+/// The values of the alerts and of the dashboard.
+fn alerts_and_dashboard() -> Vec<Row> {
+    let mut rows = vec![
+        ("metrics.prometheusRule.enabled", json!(true), json!({})),
+        ("metrics.prometheusRule.labels", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.annotations", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.interval", json!("30s"), monitor("prometheusRule")),
+        ("metrics.prometheusRule.alertLabels", json!({"a": "b"}), monitor("prometheusRule")),
+        ("metrics.prometheusRule.runbookUrl", json!("https://runbooks.example.com"), monitor("prometheusRule")),
+        ("metrics.grafanaDashboard.enabled", json!(true), json!({})),
+        ("metrics.grafanaDashboard.namespace", json!("monitoring"), monitor("grafanaDashboard")),
+        ("metrics.grafanaDashboard.labels", json!({"a": "b"}), monitor("grafanaDashboard")),
+        ("metrics.grafanaDashboard.annotations", json!({"a": "b"}), monitor("grafanaDashboard")),
+    ];
     let values: Value = serde_saphyr::from_str(&file("charts/jit-rbac/values.yaml")).unwrap();
     let alerts = values["metrics"]["prometheusRule"]["alerts"].as_object().unwrap();
     let row = |alert: &str, key: &str| -> Row {
@@ -139,7 +141,8 @@ fn alerts() -> Vec<Row> {
         };
         (format!("metrics.prometheusRule.alerts.{alert}.{key}").leak(), value, monitor("prometheusRule"))
     };
-    alerts.iter().flat_map(|(alert, keys)| keys.as_object().unwrap().keys().map(move |key| row(alert, key))).collect()
+    rows.extend(alerts.iter().flat_map(|(alert, keys)| keys.as_object().unwrap().keys().map(move |key| row(alert, key))));
+    rows
 }
 
 fn access() -> Vec<Row> {
