@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Mutex, time::Duration};
 
-use control_plane::{ADMIN, NAMESPACE, wait_for_ok};
+use control_plane::{ADMIN, NAMESPACE, NODE, wait_for_ok};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -99,8 +99,10 @@ impl ClusterFixture {
     }
 
     /// Upgrades the release to these values in addition to those of [`ClusterFixture::start`], unless it has them, and waits until all pods
-    /// are ready.
+    /// are ready. A test that failed may have left the node in another state.
     pub async fn with_values(&self, more: &Value) -> Outcome {
+        self.node.kubelet().start()?;
+        self.node.kubectl(&["uncordon", NODE]).await?.ok()?;
         let wanted = values(more);
         if *self.values.lock().expect("the lock is not poisoned") != wanted {
             self.node.upgrade(&wanted).await?;
@@ -143,7 +145,12 @@ impl ClusterFixture {
 
     /// Creates a request of `dev`, and waits until it is granted.
     pub async fn grant(&self, duration: &str) -> Result<Granted, Error> {
-        let requests = self.requests(self.node.plane().client("dev").await?);
+        self.grant_to("dev", duration).await
+    }
+
+    /// Creates a request of a user, and waits until it is granted.
+    pub async fn grant_to(&self, user: &str, duration: &str) -> Result<Granted, Error> {
+        let requests = self.requests(self.node.plane().client(user).await?);
         let request = self.request(duration)?;
         let name = requests.create(&PostParams::default(), &request).await?.metadata.name.ok_or("the request has no name")?;
         let what = format!("request {TEAM}/{name} to be granted");

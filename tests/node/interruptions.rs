@@ -46,7 +46,7 @@ async fn grant_ends_in_time_while_the_kubelet_is_down_and_restarted(fixture: &Cl
     let before = identities(fixture).await?;
     let granted = fixture.grant("6s").await?;
     fixture.node.kubelet().kill();
-    let second = fixture.grant("25s").await?;
+    let second = fixture.grant_to("dev-2", "25s").await?;
     fixture.ends_in_time(&granted).await?;
     fixture.node.kubelet().start()?;
     fixture.node.wait_until_ready().await?;
@@ -65,7 +65,7 @@ async fn grant_ends_in_time_while_the_node_of_both_replicas_is_drained(fixture: 
     let left = fixture.pods("controller").await?.into_iter().filter(is_ready).count();
     ensure!(left == 1 && drained.is_err(), "{left} controllers are left after a drain that ended with {drained:?}");
     fixture.ends_in_time(&granted).await?;
-    let second = fixture.grant("5s").await?;
+    let second = fixture.grant_to("dev-2", "5s").await?;
     fixture.ends_in_time(&second).await?;
     uncordon(fixture).await?;
     fixture.until_pods_are_ready().await

@@ -17,6 +17,8 @@ pub(crate) const BRIDGE: &str = "cni0";
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// The network of the pods.
 const PODS: &str = "10.244.0.0/24";
+/// The address of a name server's Service in pods.
+const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 /// containerd's socket. `/run` belongs to the run alone.
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// The image of a pod's sandbox.
@@ -98,6 +100,8 @@ BinaryName = {runc:?}
             "imageGCHighThresholdPercent": 100,
             "localStorageCapacityIsolation": false,
             // There is no name server, and none is needed: pods find the API server by the address in their environment.
+            "clusterDNS": [NAME_SERVER],
+            "clusterDomain": "cluster.local",
             "resolvConf": "",
             "makeIPTablesUtilChains": false,
             "oomScoreAdj": 0,

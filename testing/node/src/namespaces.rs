@@ -29,6 +29,8 @@ ip link set lo up
 ip link add "$1" type bridge
 ip address add "$2/24" dev "$1"
 ip link set "$1" up
+# Without a route to them, packets for Services are refused before kube-proxy's rules translate them.
+ip route add default dev "$1"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # Answers of a Service's pod to another pod must pass the address translation too.
 for family in ip ip6; do
