@@ -1,6 +1,6 @@
 //! What Helm installs, and that it works in pods.
 
-use control_plane::{ADMIN, NAMESPACE};
+use control_plane::{ADMIN, NAMESPACE, RELEASE};
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration, discovery::v1::EndpointSlice, networking::v1::NetworkPolicy,
 };
@@ -19,6 +19,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         default_chart_runs_under_pod_security_restricted,
         grant_is_made_and_ended_by_pods,
+        helm_test_succeeds,
         webhook_is_called_through_its_service,
         logs_are_readable_and_the_image_has_no_shell,
         network_policies_are_accepted_and_the_pods_stay_ready,
@@ -53,6 +54,13 @@ async fn grant_is_made_and_ended_by_pods(fixture: &ClusterFixture) -> Outcome {
     ensure!(cluster.run("dev", &create).await?.stdout.trim() == "yes", "dev has no access during the grant");
     fixture.ends_in_time(&granted).await?;
     ensure!(cluster.run("dev", &create).await?.stdout.trim() == "no", "dev has access after the grant");
+    Ok(())
+}
+
+async fn helm_test_succeeds(fixture: &ClusterFixture) -> Outcome {
+    fixture.with_values(&json!({})).await?;
+    let said = fixture.node.helm(&["test", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s"]).await?.ok()?;
+    ensure!(said.contains("Phase:") && said.contains("Succeeded"), "the chart has no test: {said}");
     Ok(())
 }
 

@@ -121,10 +121,7 @@ async fn up() -> Result<()> {
 
 async fn down() -> Result<()> {
     let held = State::hold()?;
-    let Some(running) = load(&held)? else {
-        eprintln!("No cluster was running.");
-        return Ok(());
-    };
+    let Some(running) = load(&held)? else { return Ok(()) };
     running.supervisor.end(DOWN).await?;
     for path in [file(&held), file(&held).with_extension("log")] {
         fs::remove_file(&path).map_err(Error::path("remove", &path))?;
