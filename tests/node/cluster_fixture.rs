@@ -150,9 +150,9 @@ impl ClusterFixture {
 
     /// Creates a request of a user, and waits until it is granted.
     pub async fn grant_to(&self, user: &str, duration: &str) -> Result<Granted, Error> {
-        let requests = self.requests(self.node.plane().client(user).await?);
-        let request = self.request(duration)?;
-        let name = requests.create(&PostParams::default(), &request).await?.metadata.name.ok_or("the request has no name")?;
+        let api = requests(self.node.plane().client(user).await?);
+        let asked = request(duration)?;
+        let name = api.create(&PostParams::default(), &asked).await?.metadata.name.ok_or("the request has no name")?;
         let what = format!("request {TEAM}/{name} to be granted");
         let status = wait_for_ok(&what, SOON, async || {
             let status = self.status(&name).await.map_err(|error| error.to_string())?;
@@ -166,24 +166,9 @@ impl ClusterFixture {
         })
     }
 
-    /// Returns a request for the team's eligibility.
-    pub fn request(&self, duration: &str) -> Result<DynamicObject, Error> {
-        Ok(serde_json::from_value(json!({
-            "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",
-            "metadata": {"generateName": "incident-", "namespace": TEAM},
-            "spec": {"eligibilityRef": {"name": TEAM}, "duration": duration, "justification": "INC-4711 checkout is slow"},
-        }))?)
-    }
-
-    /// Returns the API of requests in the team's namespace.
-    pub fn requests(&self, client: Client) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "RoleActivationRequest");
-        Api::namespaced_with(client, TEAM, &ApiResource::from_gvk(&kind))
-    }
-
     /// Returns the status of a request.
     pub async fn status(&self, request: &str) -> Result<Value, Error> {
-        Ok(self.requests(self.client.clone()).get(request).await?.data["status"].clone())
+        Ok(requests(self.client.clone()).get(request).await?.data["status"].clone())
     }
 
     /// Returns whether the RoleBinding of a grant exists.
@@ -234,6 +219,21 @@ impl ClusterFixture {
         });
         Ok(recorded.await?)
     }
+}
+
+/// Returns a request for the team's eligibility.
+pub fn request(duration: &str) -> Result<DynamicObject, Error> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",
+        "metadata": {"generateName": "incident-", "namespace": TEAM},
+        "spec": {"eligibilityRef": {"name": TEAM}, "duration": duration, "justification": "INC-4711 checkout is slow"},
+    }))?)
+}
+
+/// Returns the API of requests in the team's namespace.
+pub fn requests(client: Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("jitrbac.dev", "v1alpha1", "RoleActivationRequest");
+    Api::namespaced_with(client, TEAM, &ApiResource::from_gvk(&kind))
 }
 
 fn values(more: &Value) -> Value {

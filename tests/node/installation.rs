@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster_fixture::{ClusterFixture, Outcome, TEAM, TestCase},
+    cluster_fixture::{ClusterFixture, Outcome, TEAM, TestCase, request, requests},
     ensure, test_cases,
 };
 
@@ -82,11 +82,10 @@ async fn webhook_is_called_through_its_service(fixture: &ClusterFixture) -> Outc
     of_pods.sort();
     ensure!(of_pods.len() == 2 && routed == of_pods, "the Service is routed to {routed:?}, the pods are {of_pods:?}");
     // Only the webhook denies this one; the rules of the API server itself accept it.
-    let mut request = fixture.request("5s")?;
-    request.data["spec"]["eligibilityRef"]["name"] = json!("no-such-eligibility");
-    let requests = fixture.requests(fixture.node.plane().client("dev").await?);
-    let denied =
-        requests.create(&PostParams::default(), &request).await.err().ok_or("the webhook accepted a request without an eligibility")?;
+    let mut asked = request("5s")?;
+    asked.data["spec"]["eligibilityRef"]["name"] = json!("no-such-eligibility");
+    let api = requests(fixture.node.plane().client("dev").await?);
+    let denied = api.create(&PostParams::default(), &asked).await.err().ok_or("the webhook accepted a request without an eligibility")?;
     ensure!(denied.to_string().contains("admission webhook"), "it was not denied by the webhook: {denied}");
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Components<'_> {
         // The machine may not let a process lower its OOM score, which `restrict_oom_score_adj` accepts.
         let text = format!(
             "version = 3
-root = {root:?}
+root = '{root}'
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = {SNAPSHOTTER:?}
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
@@ -61,13 +61,17 @@ sandbox = {PAUSE:?}
 [plugins.'io.containerd.cri.v1.runtime']
 restrict_oom_score_adj = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = [{plugins:?}]
-conf_dir = {networks:?}
+bin_dirs = ['{plugins}']
+conf_dir = '{networks}'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-BinaryName = {runc:?}
-"
+BinaryName = '{runc}'
+",
+            root = root.display(),
+            plugins = plugins.display(),
+            networks = networks.display(),
+            runc = runc.display(),
         );
         let config = self.write("containerd.toml", &text)?;
         let mut spec = self.spec("containerd", &self.binaries.containerd, [flag("config", config)]);

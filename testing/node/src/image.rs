@@ -56,7 +56,7 @@ pub(crate) fn write(program: &Path, archive: &Path) -> Result<()> {
 }
 
 fn add(blobs: &Path, content: &[u8]) -> Result<Blob> {
-    let digest = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest = Sha256::digest(content).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let path = blobs.join(&digest);
     fs::write(&path, content).map_err(Error::path("write", &path))?;
     Ok(Blob { digest: format!("sha256:{digest}"), size: content.len() })

@@ -114,14 +114,14 @@ impl Node {
 
     /// Describes the state of the cluster, for the message of a failed test.
     pub async fn describe(&self) -> String {
-        let mut text = String::new();
+        let mut parts = Vec::new();
         for args in [&["get", "pods", "-A", "-o", "wide"][..], &["get", "events", "-A", "--sort-by=.lastTimestamp"], &["get", "nodes"]] {
             let said = self.kubectl(args).await.and_then(Said::ok).unwrap_or_else(|error| error.to_string());
             let lines: Vec<_> = said.lines().collect();
             let end = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
-            text += &format!("kubectl {}\n{}\n", args.join(" "), end.join("\n"));
+            parts.push(format!("kubectl {}\n{}\n", args.join(" "), end.join("\n")));
         }
-        text
+        parts.concat()
     }
 
     /// Runs Helm as the admin and waits for it.

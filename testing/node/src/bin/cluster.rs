@@ -74,7 +74,10 @@ fn within(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 fn check() -> Result<()> {
     let missing = node::missing();
-    if missing.is_empty() { Ok(()) } else { Err(Error::State(missing.join("\n"))) }
+    for line in &missing {
+        eprintln!("{line}");
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Error::State("this machine cannot run a node".to_owned())) }
 }
 
 /// Finds or builds the programs. The builds report their progress.
@@ -95,6 +98,7 @@ async fn up() -> Result<()> {
     }
     check()?;
     node::image()?;
+    // The build reports its progress here, and not in the log of the cluster.
     tokio::task::spawn_blocking(build).await.map_err(|error| Error::State(format!("cannot find the programs: {error}")))??;
     let ready = tempfile::tempdir().map_err(Error::io("create a temporary directory"))?;
     let ready = ready.path().join("ready.json");
