@@ -88,7 +88,7 @@ fn kubernetes(release: Release, programs: &Programs, more: impl FnOnce(&Path) ->
             modules::write(release, &sources)?;
         }
         let binary = directory.join("kubernetes");
-        // `go.mod` lists what the control plane needs. The versions of what a node needs besides follow from Kubernetes' own `go.mod`.
+        // `go.mod` lists what the control plane needs. The versions of what only a node needs follow from Kubernetes' own `go.mod`.
         run(go(&sources).args(["build", "-mod=mod", "-trimpath", "-ldflags", &flags, "-o"]).arg(&binary).arg("."))?;
         for name in *names {
             let path = directory.join(name);
