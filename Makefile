@@ -189,10 +189,11 @@ node: plane
 	@target/debug/cluster check && target/debug/cluster build
 
 test-node: node image ## Run the tests of the image and the chart in pods on a real node; needs root
-	@$(CARGO) test --locked -p node -- --include-ignored
-	@$(CARGO) test --locked --test node -- --include-ignored
+	@$(CARGO) test --locked --workspace --test cleanup --test node -- --include-ignored
 
-cluster: node image ## Start a cluster of one node with the product in pods, and leave it running; prints one export line; needs root
+# Only the last line is for the shell.
+cluster: node ## Start a cluster of one node with the product in pods, and leave it running; prints one export line; needs root
+	@$(MAKE) --no-print-directory image PLATFORMS=$(PLATFORMS) >&2
 	@target/debug/cluster up
 
 demo: plane ## Execute the main workflow from start to end; half a minute after the builds
