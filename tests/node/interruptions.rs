@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster_fixture::{ClusterFixture, Error, Outcome, SOON, TestCase},
+    cluster_fixture::{ClusterFixture, Error, Granted, Outcome, SOON, TestCase},
     ensure, test_cases,
 };
 
@@ -17,6 +17,7 @@ const AFTER_UNCORDON: Duration = Duration::from_secs(10);
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         grant_ends_in_time_when_the_leaders_container_is_killed,
+        grant_ends_in_time_when_the_leaders_container_is_killed_and_not_restarted,
         grant_ends_in_time_while_the_kubelet_is_down_and_restarted,
         grant_ends_in_time_while_the_node_of_both_replicas_is_drained,
         grant_ends_in_time_when_the_only_replica_was_drained_and_returned_before_its_deadline,
@@ -26,16 +27,37 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 
 async fn grant_ends_in_time_when_the_leaders_container_is_killed(fixture: &ClusterFixture) -> Outcome {
     fixture.with_values(&json!({})).await?;
+    let restarts = restarts(fixture).await?;
+    let granted = killed_before_the_deadline(fixture).await?;
+    fixture.ends_in_time(&granted).await?;
+    is_restarted(fixture, restarts).await
+}
+
+/// Without a kubelet only the other replica can end the grant.
+async fn grant_ends_in_time_when_the_leaders_container_is_killed_and_not_restarted(fixture: &ClusterFixture) -> Outcome {
+    fixture.with_values(&json!({})).await?;
+    let restarts = restarts(fixture).await?;
+    fixture.node.kubelet().kill();
+    let granted = killed_before_the_deadline(fixture).await?;
+    fixture.ends_in_time(&granted).await?;
+    fixture.node.kubelet().start()?;
+    is_restarted(fixture, restarts).await
+}
+
+/// Returns a grant whose leader was killed so late that its container cannot be back before the deadline.
+async fn killed_before_the_deadline(fixture: &ClusterFixture) -> Result<Granted, Error> {
     let granted = fixture.grant("6s").await?;
     let leader = fixture.leader().await?;
-    let restarts = restarts(fixture).await?;
-    // So late that the container cannot be back before the deadline.
     fixture.until(granted.deadline - SignedDuration::from_millis(400), &granted).await?;
     fixture.node.kill_container(control_plane::NAMESPACE, &leader).await?;
-    fixture.ends_in_time(&granted).await?;
+    Ok(granted)
+}
+
+/// Waits until the kubelet has restarted a container, and all pods are ready.
+async fn is_restarted(fixture: &ClusterFixture, before: i32) -> Outcome {
     let counted = wait_for_ok("the kubelet to restart the container", SOON, async || {
-        let now = self::restarts(fixture).await.map_err(|error| error.to_string())?;
-        if now > restarts { Ok(()) } else { Err(format!("{now} restarts")) }
+        let now = restarts(fixture).await.map_err(|error| error.to_string())?;
+        if now > before { Ok(()) } else { Err(format!("{now} restarts")) }
     });
     counted.await?;
     fixture.until_pods_are_ready().await
